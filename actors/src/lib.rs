@@ -1,0 +1,16 @@
+//! The agents of a dataspace participant, and the services that do their I/O.
+//!
+//! Each agent's folder holds its pure machines (no clock, randomness or I/O) beside the shell that asks and tells others.
+
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod outbound;
+pub mod public_urls;
+pub mod services;
+pub mod settings;
+pub mod trust;
+
+pub use outbound::OutboundHttp;
+pub use public_urls::PublicUrls;
+pub use services::Services;

@@ -1,0 +1,27 @@
+//! What agents and handlers reach the world with.
+
+use crate::{OutboundHttp, PublicUrls, access::TokenIssuer, settings::SettingsCache, trust::Trust};
+use cellspace_cluster::Cluster;
+use cellspace_storage::{EventLog, Vault};
+use std::sync::Arc;
+
+/// Shared by every agent and handler of a node; cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The way to every agent.
+    pub cluster: Cluster,
+    /// Keys and secrets.
+    pub vault: Arc<dyn Vault>,
+    /// Provisioning events and facts.
+    pub events: Arc<dyn EventLog>,
+    /// Bounded HTTP client for counterparties.
+    pub http: OutboundHttp,
+    /// Where this installation is reached.
+    pub urls: Arc<PublicUrls>,
+    /// Installation-wide settings, newest version in memory.
+    pub settings: SettingsCache,
+    /// DID documents, verified presentations, status lists, replay protection.
+    pub trust: Arc<Trust>,
+    /// The embedded token service.
+    pub tokens: Arc<TokenIssuer>,
+}

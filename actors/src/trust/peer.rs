@@ -1,0 +1,50 @@
+//! The counterparty of a protocol message, as verified.
+
+use crate::settings::TrustedIssuer;
+use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest<'a> {
+    /// Who received the message.
+    pub participant: &'a ParticipantContextId,
+    /// The receiver's DID: the expected audience.
+    pub own_did: &'a Did,
+    /// The bearer token (without `Bearer `).
+    pub token: &'a str,
+    /// Scopes whose credentials must be there: without one of them the message is refused.
+    pub required: &'a [String],
+    /// Scopes whose credentials are asked for too; missing ones only leave constraints unmet.
+    pub optional: &'a [String],
+    /// Issuers that count.
+    pub trusted_issuers: &'a [TrustedIssuer],
+    /// Whether an absent optional credential may be believed for up to 5 s (catalogs) or must be asked for again (negotiations, transfers).
+    pub believe_absence: bool,
+}
+
+/// A verified counterparty.
+#[derive(Debug, Clone)]
+pub struct VerifiedPeer {
+    /// Its DID.
+    pub did: Did,
+    /// Verified credentials in the JSON form of the VC data model, the `vc` claim of policies.
+    pub credentials: Arc<Vec<Value>>,
+    /// Until when this verdict may be relied on.
+    pub valid_until: Timestamp,
+}
+
+/// The rule that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PeerError {
+    /// The token or presentation is refused: 401.
+    #[error("{0}")]
+    Refused(String),
+    /// The token was issued before this node took over: the sender signs anew (503, `Retry-After: 1`).
+    #[error("the token is older than this node's view of used tokens")]
+    TooEarly,
+    /// The counterparty's DID document, credential service or a status list is out of reach.
+    #[error("{0}")]
+    Unreachable(String),
+}

@@ -1,0 +1,47 @@
+//! What travels with a command.
+
+use cellspace_schemas::TraceContext;
+use std::time::Duration;
+
+/// A client's `Idempotency-Key`: 1 to 128 visible ASCII characters, bound to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Longest key, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks the header's value; `None` when it is empty, too long or has other than visible ASCII characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let ok = (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        ok.then(|| Self(text.to_owned()))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Circumstances of one command.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// How long the caller waits at most; afterwards the outcome is unknown to it.
+    pub timeout: Duration,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+    /// Repeats under the same key get the first answer.
+    pub idempotency: Option<IdempotencyKey>,
+    /// Who acts, for the audit row: a subject, a counterparty's DID, or an agent's address.
+    pub actor: String,
+}
+
+impl Call {
+    /// A call by `actor` with 30 seconds, no key and no trace.
+    #[must_use]
+    pub fn by(actor: impl Into<String>) -> Self {
+        Self { timeout: Duration::from_secs(30), trace: None, idempotency: None, actor: actor.into() }
+    }
+}

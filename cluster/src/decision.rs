@@ -1,0 +1,95 @@
+//! A decision is data: events, effects, facts and a reply.
+
+use crate::Agent;
+use serde_json::Value;
+
+/// Something to do after the commit, in its lane.
+#[derive(Debug)]
+pub struct Outgoing<E> {
+    /// One row of a lane is delivered at a time, in order; lanes run in parallel. For example `negotiation/<id>`.
+    pub lane: String,
+    /// What to do.
+    pub effect: E,
+}
+
+/// An event for the outside, put on a topic by the same commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// Topic of the event log.
+    pub topic: &'static str,
+    /// Ordering key.
+    pub key: String,
+    /// `CloudEvents` type, for example `org.cellspace.transfer.started`.
+    pub kind: &'static str,
+    /// Its data.
+    pub data: Value,
+}
+
+/// What a turn does about one input.
+#[derive(Debug)]
+pub struct Decision<A: Agent> {
+    /// Changes of state, in order.
+    pub events: Vec<A::Event>,
+    /// Outbox rows.
+    pub effects: Vec<Outgoing<A::Effect>>,
+    /// Events for others.
+    pub facts: Vec<Fact>,
+    /// Answer to the command; ignored for other inputs.
+    pub reply: A::Reply,
+    /// What happened, for the audit row, for example `negotiation.agreed`. Empty when nothing changes.
+    pub action: &'static str,
+}
+
+impl<A: Agent> Decision<A> {
+    /// Answers and changes nothing.
+    #[must_use]
+    pub fn reply(reply: A::Reply) -> Self {
+        Self { events: Vec::new(), effects: Vec::new(), facts: Vec::new(), reply, action: "" }
+    }
+
+    /// Changes nothing and answers with the default reply.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::reply(A::Reply::default())
+    }
+
+    /// A change named `action`, answered with the default reply.
+    #[must_use]
+    pub fn action(action: &'static str) -> Self {
+        Self { action, ..Self::nothing() }
+    }
+
+    /// Sets the reply.
+    #[must_use]
+    pub fn replying(mut self, reply: A::Reply) -> Self {
+        self.reply = reply;
+        self
+    }
+
+    /// Adds an event.
+    #[must_use]
+    pub fn event(mut self, event: A::Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Adds an effect in a lane.
+    #[must_use]
+    pub fn effect(mut self, lane: impl Into<String>, effect: A::Effect) -> Self {
+        self.effects.push(Outgoing { lane: lane.into(), effect });
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn fact(mut self, fact: Fact) -> Self {
+        self.facts.push(fact);
+        self
+    }
+
+    /// Whether a commit is needed.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        !(self.events.is_empty() && self.effects.is_empty() && self.facts.is_empty())
+    }
+}

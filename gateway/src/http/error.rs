@@ -1,0 +1,122 @@
+//! One error type for every handler; `render` turns it into the status and body of each API (the only place that does).
+
+use serde_json::Value;
+use std::time::Duration;
+
+/// What went wrong, independent of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// 401
+    Unauthenticated,
+    /// 403
+    NotAuthorized,
+    /// 404
+    NotFound,
+    /// 405
+    MethodNotAllowed,
+    /// 400
+    Invalid,
+    /// 409
+    Conflict,
+    /// 413
+    TooLarge,
+    /// 415
+    UnsupportedMediaType,
+    /// 422: an idempotency key with another body.
+    KeyReused,
+    /// 429
+    TooMany,
+    /// 500
+    Internal,
+    /// 502
+    BadGateway,
+    /// 503
+    Unavailable,
+}
+
+/// One violated rule of a body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Violation {
+    /// What the rule is.
+    pub message: String,
+    /// JSON path of the offending value.
+    pub path: Option<String>,
+    /// The value.
+    pub value: Option<Value>,
+}
+
+/// An error answer.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// What kind.
+    pub kind: ErrorKind,
+    /// For the client; lower case, no full stop.
+    pub message: String,
+    /// One entry per violation, for [`ErrorKind::Invalid`] of the management APIs.
+    pub violations: Vec<Violation>,
+    /// For 429 and 503.
+    pub retry_after: Option<Duration>,
+    /// `(consumerPid, providerPid)` of DSP errors.
+    pub pids: (Option<String>, Option<String>),
+}
+
+impl ApiError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: (None, None) }
+    }
+    /// 400
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+    /// 404
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, message)
+    }
+    /// 409
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, message)
+    }
+    /// 500; the message is logged, the client gets an error id.
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+    /// 503 with `Retry-After`.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(ErrorKind::Unavailable, message) }
+    }
+    /// 400 with one entry per violation.
+    #[must_use]
+    pub fn violations(violations: Vec<Violation>) -> Self {
+        Self { violations, ..Self::new(ErrorKind::Invalid, "the request is not valid") }
+    }
+    /// Names the process of a DSP error.
+    #[must_use]
+    pub fn with_pids(mut self, consumer: Option<String>, provider: Option<String>) -> Self {
+        self.pids = (consumer, provider);
+        self
+    }
+
+    /// Maps a runtime error; `refused` says what the agent's refusal is for this API.
+    pub fn from_ask<R: std::error::Error>(error: cellspace_cluster::AskError<R>, refused: impl FnOnce(R) -> Self) -> Self {
+        use cellspace_cluster::AskError;
+        match error {
+            AskError::Refused(refusal) => refused(refusal),
+            AskError::NotRegistered => Self::not_found("not found"),
+            AskError::KeyReused => Self::new(ErrorKind::KeyReused, "the Idempotency-Key was used with another request"),
+            AskError::TooMany { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(ErrorKind::TooMany, "too many requests for this participant") }
+            }
+            AskError::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
+            AskError::Unknown { reason } => {
+                Self::unavailable(format!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"), Duration::from_secs(1))
+            }
+        }
+    }
+}

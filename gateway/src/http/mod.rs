@@ -1,0 +1,11 @@
+//! HTTP without any operation: requests as handlers see them, routes, errors.
+
+pub mod error;
+pub mod principal;
+pub mod request;
+pub mod route;
+
+pub use error::{ApiError, ErrorKind, Violation};
+pub use principal::{Principal, Role};
+pub use request::{Body, Reply, Request};
+pub use route::{Access, Api, Listener, Provisioner, Route, Verb};

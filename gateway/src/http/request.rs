@@ -1,0 +1,141 @@
+//! A request as a handler sees it, and what a handler answers.
+
+use super::{ApiError, Principal};
+use bytes::Bytes;
+use cellspace_schemas::TraceContext;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
+
+/// Body of an answer.
+pub type Body = BoxBody<Bytes, std::io::Error>;
+
+/// A matched request with its whole body (bounded by the listener).
+#[derive(Debug)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Path as received.
+    pub path: String,
+    /// Values of the route's `{name}` segments, percent-decoded.
+    pub params: HashMap<&'static str, String>,
+    /// Query parameters, percent-decoded; the last one wins.
+    pub query: HashMap<String, String>,
+    /// Raw query, without the question mark.
+    pub raw_query: Option<String>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+    /// The caller; `None` on routes with [`super::Access::Open`].
+    pub principal: Option<Principal>,
+    /// Trace to continue.
+    pub trace: Option<TraceContext>,
+}
+
+impl Request {
+    /// A path parameter; the route's template must name it.
+    ///
+    /// # Errors
+    /// Internal error when the template does not.
+    pub fn param(&self, name: &'static str) -> Result<&str, ApiError> {
+        self.params.get(name).map(String::as_str).ok_or_else(|| ApiError::internal(format!("route without parameter {name}")))
+    }
+
+    /// A path parameter as an identifier; text that can be no identifier names nothing.
+    ///
+    /// # Errors
+    /// Not found.
+    pub fn id<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, ApiError> {
+        let text = self.param(name)?;
+        text.parse().map_err(|_| ApiError::not_found(format!("{name} {text:?} does not exist")))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// Invalid request with the position of the mistake.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.body).map_err(|e| ApiError::invalid(format!("malformed body: {e}")))
+    }
+
+    /// The token of `Authorization: Bearer <token>`, when there is one.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&str> {
+        let value = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
+    /// Circumstances of the command that this request becomes: actor, trace, `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// Invalid request when the key is malformed.
+    pub fn call(&self) -> Result<cellspace_cluster::Call, ApiError> {
+        let actor = self.principal.as_ref().map_or("anonymous", |p| p.subject.as_str());
+        let mut call = cellspace_cluster::Call::by(actor);
+        call.trace.clone_from(&self.trace);
+        if let Some(value) = self.headers.get("idempotency-key") {
+            let key = value.to_str().ok().and_then(|v| cellspace_cluster::IdempotencyKey::parse(&format!("{actor}:{v}")));
+            call.idempotency = Some(key.ok_or_else(|| ApiError::invalid("malformed Idempotency-Key"))?);
+        }
+        Ok(call)
+    }
+}
+
+/// A handler's answer.
+#[derive(Debug)]
+pub struct Reply(pub http::Response<Body>);
+
+impl Reply {
+    /// An answer with this body.
+    #[must_use]
+    pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = Full::new(body.into()).map_err(|never| match never {}).boxed();
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        Self(response)
+    }
+
+    /// JSON with this status.
+    ///
+    /// # Errors
+    /// Internal error when the value cannot be written as JSON.
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, ApiError> {
+        let body = serde_json::to_vec(value).map_err(|e| ApiError::internal(e.to_string()))?;
+        Ok(Self::bytes(status, "application/json", body))
+    }
+
+    /// 200 with JSON.
+    ///
+    /// # Errors
+    /// Internal error when the value cannot be written as JSON.
+    pub fn ok(value: &impl Serialize) -> Result<Self, ApiError> {
+        Self::json(StatusCode::OK, value)
+    }
+
+    /// A status without a body.
+    #[must_use]
+    pub fn empty(status: StatusCode) -> Self {
+        let mut response = http::Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed());
+        *response.status_mut() = status;
+        Self(response)
+    }
+
+    /// 204.
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    /// Adds a header; one that cannot be written is left out.
+    #[must_use]
+    pub fn header(mut self, name: header::HeaderName, value: &str) -> Self {
+        if let Ok(value) = http::HeaderValue::from_str(value) {
+            self.0.headers_mut().insert(name, value);
+        }
+        self
+    }
+}

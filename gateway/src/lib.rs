@@ -1,0 +1,11 @@
+//! The gateway: listeners, request stack, authentication, route table, error mapping, command line.
+//!
+//! Only this crate knows HTTP status codes. Handlers translate between wire types and agents' commands; they hold no state.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod http;
+pub mod routes;
+
+pub use app::App;

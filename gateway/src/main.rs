@@ -1,0 +1,5 @@
+//! The `cellspace` binary.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,250 @@
+//! A type per identifier, so that two ids cannot be swapped by accident and every id is bounded before it is trusted.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// Longest identifier accepted from outside, in bytes.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// The text is empty.
+    #[error("an identifier must not be empty")]
+    Empty,
+    /// The text is longer than [`MAX_ID_BYTES`].
+    #[error("an identifier has at most {MAX_ID_BYTES} bytes")]
+    TooLong,
+    /// The text holds white space or a control character.
+    #[error("an identifier must not contain white space or control characters")]
+    BadCharacter,
+}
+
+fn check(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        Err(IdError::Empty)
+    } else if text.len() > MAX_ID_BYTES {
+        Err(IdError::TooLong)
+    } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Err(IdError::BadCharacter)
+    } else {
+        Ok(())
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text and makes the identifier of it.
+            ///
+            /// # Errors
+            /// [`IdError`] when the text is empty, too long, or has white space or control characters.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+                let text = text.as_ref();
+                check(text)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// A fresh identifier: the text form of a UUID made by the caller (this crate knows no randomness).
+            #[must_use]
+            pub fn from_uuid(uuid: uuid::Uuid) -> Self {
+                Self(Arc::from(uuid.to_string().as_str()))
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), &self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.to_string()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+id!(
+    /// Opaque owner of agents: a participant context, tenant, orchestration, issuer or reservation. Placement hashes it.
+    Owner
+);
+id!(
+    /// A participant context (never a DID): what `/participants/{id}` names.
+    ParticipantContextId
+);
+id!(
+    /// An asset (a DCAT dataset) of one participant.
+    AssetId
+);
+id!(
+    /// Our own process id of a contract negotiation (`consumerPid` or `providerPid`, by role).
+    NegotiationId
+);
+id!(
+    /// A contract agreement; both parties know it by this id.
+    AgreementId
+);
+id!(
+    /// Our own process id of a transfer.
+    TransferId
+);
+id!(
+    /// A dataspace profile: its name, for example `http-dsp-profile-2025-1`.
+    ProfileId
+);
+id!(
+    /// Name of a key or secret within one participant's part of the vault.
+    KeyAlias
+);
+
+impl From<&ParticipantContextId> for Owner {
+    fn from(id: &ParticipantContextId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+/// Why a text is not a DID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DidError {
+    /// Not an identifier at all.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// Not of the form `did:<method>:<method specific id>` (DID Core 3.1), or with a path, query or fragment.
+    #[error("not a DID: expected did:<method>:<id> without path, query or fragment")]
+    Syntax,
+}
+
+/// A decentralized identifier without path, query or fragment (DID Core 3.1).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Did(Arc<str>);
+
+impl Did {
+    /// Checks the syntax.
+    ///
+    /// # Errors
+    /// [`DidError`] when the text is no DID, is too long, or is a DID URL.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, DidError> {
+        let text = text.as_ref();
+        check(text)?;
+        let mut parts = text.splitn(3, ':');
+        let (scheme, method, id) = (parts.next(), parts.next(), parts.next());
+        let method_ok = method.is_some_and(|m| !m.is_empty() && m.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+        let id_ok = id.is_some_and(|i| {
+            !i.is_empty() && i.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'%' | b':'))
+        });
+        if scheme == Some("did") && method_ok && id_ok { Ok(Self(Arc::from(text))) } else { Err(DidError::Syntax) }
+    }
+
+    /// The DID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The method, for example `web`.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Did {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Did {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Did({})", &self.0)
+    }
+}
+
+impl FromStr for Did {
+    type Err = DidError;
+    fn from_str(text: &str) -> Result<Self, DidError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Did {
+    type Error = DidError;
+    fn try_from(text: String) -> Result<Self, DidError> {
+        Self::new(text)
+    }
+}
+
+impl From<Did> for String {
+    fn from(did: Did) -> String {
+        did.0.to_string()
+    }
+}
+
+impl AsRef<str> for Did {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dids_are_checked() {
+        for good in ["did:web:example.com", "did:web:localhost%3A8080:acme", "did:key:z6Mk"] {
+            assert!(Did::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "did:", "did:web:", "did:WEB:x", "web:x", "did:web:x#key", "did:web:x/y", "did:web:x?y", "did:web:a b"] {
+            assert!(Did::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        assert_eq!(AssetId::new(""), Err(IdError::Empty));
+        assert_eq!(AssetId::new("a b"), Err(IdError::BadCharacter));
+        assert_eq!(AssetId::new("x".repeat(257)), Err(IdError::TooLong));
+        assert!(serde_json::from_str::<AssetId>("\"a\\nb\"").is_err());
+    }
+}

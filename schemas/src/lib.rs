@@ -1,0 +1,13 @@
+//! The words of Cellspace: identifiers, wire types of every protocol and API, compact JSON-LD.
+//!
+//! This crate does no I/O and knows no clock. Everything that crosses a border (HTTP, event log, storage rows) is spelled here once.
+
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod timestamp;
+pub mod trace_context;
+
+pub use ids::{AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, TransferId};
+pub use timestamp::Timestamp;
+pub use trace_context::TraceContext;

@@ -1,0 +1,24 @@
+//! Where truth is kept: traits for partitions, wake index, event log and vault, and their embedded backends.
+//!
+//! A **partition** holds one agent: its head, rows and audit trail, written by one conditional batch per turn ([`Partitions::commit`]).
+//! Only this crate knows a database. Every backend passes the same `testkit`.
+
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod counters;
+pub mod event_log;
+pub mod partition;
+pub mod partitions;
+pub mod row;
+pub mod vault;
+pub mod wake;
+
+pub use batch::{AuditRow, Batch, Publication, RowChange};
+pub use counters::Counters;
+pub use event_log::{EventLog, EventRecord, Group, Offset, Topic};
+pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
+pub use partitions::{Claim, ClaimError, CommitOutcome, Partitions, StoreError};
+pub use row::{Row, RowKey, RowPage};
+pub use vault::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
+pub use wake::{DueRow, Wake, WakeIndex};

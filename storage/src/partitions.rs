@@ -1,0 +1,89 @@
+//! The trait behind which agents' state is kept.
+
+use crate::{Batch, Epoch, Head, PartitionKey, Row, RowKey, RowPage};
+use futures::future::BoxFuture;
+
+/// A store that cannot be used now or any more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Try again later: nothing is known to be wrong with the data.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// A stored thing cannot be read; never guessed at.
+    #[error("the store holds unreadable data: {0}")]
+    Corrupt(String),
+    /// A write or sync failed; this process must not write any more, since what is on disk is not known.
+    #[error("the store failed and is closed: {0}")]
+    Poisoned(String),
+}
+
+/// Why a claim was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClaimError {
+    /// A newer view holds the partition.
+    #[error("the partition is held under a newer epoch {held:?}")]
+    Newer {
+        /// The epoch found.
+        held: Epoch,
+    },
+    /// The store itself failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A successful claim: from now on nothing that an older activation still has in flight can land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The new activation's epoch.
+    pub epoch: Epoch,
+    /// The head as stored; `None` when the partition was never written (the id is not registered).
+    pub head: Option<Head>,
+}
+
+/// What is known of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Durable: synced before this answer (invariant ACK).
+    Applied,
+    /// A newer claim exists or the seq is taken; nothing was written.
+    Fenced,
+    /// Not known whether it landed; the activation must be dropped.
+    Unknown(String),
+}
+
+/// Partitions of one cell.
+pub trait Partitions: Send + Sync + 'static {
+    /// Whether the partition was ever written. Never creates anything.
+    fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Takes the partition for a new activation: raises the epoch above every earlier one.
+    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>>;
+
+    /// Rows in key order whose table is `table` (all tables when `None`; audit rows are in none), after `after`, at most `limit`.
+    fn scan<'a>(
+        &'a self,
+        partition: &'a PartitionKey,
+        table: Option<&'a str>,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<RowPage, StoreError>>;
+
+    /// One row.
+    fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
+
+    /// The newest audit rows, newest first, at most `limit`: `(seq, row)`.
+    fn audit<'a>(
+        &'a self,
+        partition: &'a PartitionKey,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(crate::Seq, crate::AuditRow)>, StoreError>>;
+
+    /// Writes one turn: all of it or nothing, synced before it answers [`CommitOutcome::Applied`].
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome>;
+
+    /// Forgets a claim whose activation has ended, so that idle partitions cost no memory.
+    fn release(&self, partition: &PartitionKey, epoch: Epoch);
+
+    /// `Ok` while a commit can be expected to work; the reason otherwise. Feeds readiness.
+    fn health(&self) -> Result<(), StoreError>;
+}
