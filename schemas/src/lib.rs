@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bitstring;
 pub mod ids;
 pub mod timestamp;
 pub mod trace_context;
