@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod control_plane;
 pub mod outbound;
 pub mod public_urls;
 pub mod services;
 pub mod settings;
 pub mod trust;
 
+pub use control_plane::ControlPlane;
 pub use outbound::OutboundHttp;
 pub use public_urls::PublicUrls;
 pub use services::Services;

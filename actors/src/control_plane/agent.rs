@@ -1,0 +1,207 @@
+//! The agent: dispatch of commands, outcomes and deadlines to its machines, and nothing else.
+
+use super::{ControlPlaneState, data_planes, negotiation, participant, transfer};
+use crate::Services;
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
+use cellspace_schemas::Timestamp;
+use cellspace_storage::AgentKind;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What one of the machines decided.
+pub type Decided = Result<Decision<ControlPlane>, Rejection<Refusal>>;
+
+/// The control plane of one participant context; the owner of its address is the participant context id.
+pub struct ControlPlane {
+    services: Services,
+}
+
+impl ControlPlane {
+    /// The agent with the services that its I/O uses.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
+
+/// Declares an enum with one variant per machine, and `From` for each of them.
+macro_rules! machines {
+    ($(#[$doc:meta])* $name:ident, $part:ident: $($variant:ident($module:ident)),+) => {
+        $(#[$doc])*
+        pub enum $name {
+            $(#[doc = concat!("Of the machine `", stringify!($module), "`.")] $variant($module::$part),)+
+        }
+        $(impl From<$module::$part> for $name {
+            fn from(part: $module::$part) -> Self {
+                Self::$variant(part)
+            }
+        })+
+    };
+}
+
+machines!(
+    /// A request to the control plane.
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    Command, Command: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+);
+machines!(
+    /// A request with what others said about it.
+    #[derive(Debug)]
+    Prepared, Prepared: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+);
+machines!(
+    /// A change of state: the new value of one row, or its removal.
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    Event, Event: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+);
+machines!(
+    /// A message to a counterparty or a data plane.
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    Effect, Effect: Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+);
+machines!(
+    /// What a delivery brought back.
+    #[derive(Debug, Clone)]
+    Outcome, Outcome: Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+);
+
+/// Answer to a command.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done; nothing to say.
+    #[default]
+    Done,
+    /// Of the machine `negotiation`.
+    Negotiation(negotiation::Reply),
+    /// Of the machine `transfer`.
+    Transfer(transfer::Reply),
+    /// Of the machine `data_planes`.
+    DataPlanes(data_planes::Reply),
+}
+
+/// Why a command is refused; nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// Of the machine `participant`, also for any command to a participant that is not active.
+    #[error(transparent)]
+    Participant(#[from] participant::Refusal),
+    /// Of the machine `negotiation`.
+    #[error(transparent)]
+    Negotiation(#[from] negotiation::Refusal),
+    /// Of the machine `transfer`.
+    #[error(transparent)]
+    Transfer(#[from] transfer::Refusal),
+    /// Of the machine `data_planes`.
+    #[error(transparent)]
+    DataPlanes(#[from] data_planes::Refusal),
+    /// A stored row pairs an effect with the outcome of another machine: a defect, nothing a client did.
+    #[error("the outcome does not belong to the effect")]
+    Mismatch,
+}
+
+impl Agent for ControlPlane {
+    const KIND: AgentKind = AgentKind("control-plane");
+    type State = ControlPlaneState;
+    type Command = Command;
+    type Prepared = Prepared;
+    type Event = Event;
+    type Effect = Effect;
+    type Outcome = Outcome;
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn creates(command: &Command) -> bool {
+        matches!(command, Command::Participant(participant::Command::Create(_)))
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        address: &'a Address,
+        snapshot: Arc<ControlPlaneState>,
+        command: Command,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
+        let services = &self.services;
+        Box::pin(async move {
+            Ok(match command {
+                Command::Participant(c) => participant::prepare(c).into(),
+                Command::Negotiation(c) => negotiation::prepare(services, address, snapshot, c, call).await?.into(),
+                Command::Transfer(c) => transfer::prepare(services, address, snapshot, c, call).await?.into(),
+                Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
+            })
+        })
+    }
+
+    fn decide(state: &ControlPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
+        match input {
+            Input::Command(Prepared::Participant(p)) => participant::decide(state, p, now),
+            Input::Command(Prepared::Negotiation(p)) => negotiation::decide(state, p, now),
+            Input::Command(Prepared::Transfer(p)) => transfer::decide(state, p, now),
+            Input::Command(Prepared::DataPlanes(p)) => data_planes::decide(state, p, now),
+            Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
+                (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
+                (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
+                (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),
+                (Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => Err(Refusal::Mismatch.into()),
+            },
+            Input::Undeliverable(effect, reason) => match effect.as_ref() {
+                Effect::Negotiation(e) => negotiation::undeliverable(state, e, reason, now),
+                Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
+                Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
+            },
+            // Keys of deadlines are `<table>/<id>`.
+            Input::Due(key) => match key.split_once('/') {
+                Some((negotiation::TABLE, id)) => negotiation::due(state, id, now),
+                Some((transfer::TABLE, id)) => transfer::due(state, id, now),
+                Some(_) | None => Ok(Decision::nothing()),
+            },
+        }
+    }
+
+    fn apply(state: &mut ControlPlaneState, event: &Event) {
+        match event {
+            Event::Participant(e) => participant::apply(state, e),
+            Event::Negotiation(e) => negotiation::apply(state, e),
+            Event::Transfer(e) => transfer::apply(state, e),
+            Event::DataPlanes(e) => data_planes::apply(state, e),
+        }
+    }
+
+    fn row(event: &Event) -> RowOf {
+        match event {
+            Event::Participant(e) => participant::row(e),
+            Event::Negotiation(e) => negotiation::row(e),
+            Event::Transfer(e) => transfer::row(e),
+            Event::DataPlanes(e) => data_planes::row(e),
+        }
+    }
+
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Participant(_) | Event::DataPlanes(_) => None,
+            Event::Negotiation(e) => negotiation::deadline(e),
+            Event::Transfer(e) => transfer::deadline(e),
+        }
+    }
+
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {
+        let services = &self.services;
+        Box::pin(async move {
+            let effect = delivery.effect.clone();
+            Ok(match effect.as_ref() {
+                Effect::Negotiation(e) => negotiation::deliver(services, e, &delivery).await?.into(),
+                Effect::Transfer(e) => transfer::deliver(services, e, &delivery).await?.into(),
+                Effect::DataPlanes(e) => data_planes::deliver(services, e, &delivery).await?.into(),
+            })
+        })
+    }
+
+    fn retry_policy(effect: &Effect) -> RetryPolicy {
+        match effect {
+            Effect::Negotiation(e) => negotiation::retry_policy(e),
+            Effect::Transfer(e) => transfer::retry_policy(e),
+            Effect::DataPlanes(e) => data_planes::retry_policy(e),
+        }
+    }
+}

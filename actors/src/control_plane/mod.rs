@@ -1,0 +1,16 @@
+//! The control plane of one participant: what it offers and to whom, what it agreed, what it transfers.
+//!
+//! One agent ([`ControlPlane`]), composed of machines that share its state and its turns. Each machine has its own folder with the same face:
+//! pure `decide`, `delivered`, `undeliverable`, `due`, `apply`, `row` and `deadline`, and `prepare` and `deliver`, which do the I/O.
+//! [`agent`] only dispatches.
+
+pub mod agent;
+pub mod data_planes;
+pub mod negotiation;
+pub mod participant;
+pub mod state;
+pub mod transfer;
+
+pub use agent::{Command, ControlPlane, Effect, Event, Outcome, Prepared, Refusal, Reply};
+pub use participant::{Participant, ParticipantState};
+pub use state::ControlPlaneState;
