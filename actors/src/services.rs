@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Services {
     /// The way to every agent.
     pub cluster: Cluster,
+    /// Name of the cell that this node runs, for example `cell-1`.
+    pub cell: Arc<str>,
     /// Keys and secrets.
     pub vault: Arc<dyn Vault>,
     /// Provisioning events and facts.

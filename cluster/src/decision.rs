@@ -2,6 +2,7 @@
 
 use crate::Agent;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Something to do after the commit, in its lane.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Outgoing<E> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
     /// Topic of the event log.
-    pub topic: &'static str,
+    pub topic: Cow<'static, str>,
     /// Ordering key.
     pub key: String,
     /// `CloudEvents` type, for example `org.cellspace.transfer.started`.

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod bitstring;
+pub mod cloud_event;
 pub mod ids;
 pub mod timestamp;
 pub mod trace_context;
 
+pub use cloud_event::{CloudEvent, CloudEventError, EventPosition};
 pub use ids::{AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, TransferId};
 pub use timestamp::Timestamp;
 pub use trace_context::TraceContext;
