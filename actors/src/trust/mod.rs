@@ -1,6 +1,10 @@
 //! Who asks, with which claims, proven how: DIDs, self-issued tokens, presentations, status lists, replay protection.
 
+pub mod jwk;
+pub mod jws;
 pub mod peer;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use peer::{PeerError, VerifiedPeer, VerifyRequest};
 
