@@ -4,10 +4,12 @@ pub mod error;
 pub mod principal;
 pub mod request;
 pub mod route;
+pub mod router;
 pub mod wait;
 
 pub use error::{ApiError, ErrorKind, Violation};
 pub use principal::{Principal, Role};
 pub use request::{Body, Reply, Request};
 pub use route::{Access, Api, Listener, Provisioner, Route, Verb};
+pub use router::{Match, Miss, Router, TableError};
 pub use wait::{Progress, Wait, read_when};

@@ -68,7 +68,7 @@ pub enum Access {
 pub type Handler = fn(App, Request) -> BoxFuture<'static, Result<Reply, ApiError>>;
 
 /// One operation.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// Where it is served.
     pub listener: Listener,
@@ -76,7 +76,7 @@ pub struct Route {
     pub api: Api,
     /// Method.
     pub method: Verb,
-    /// Path without the API's prefix; `{name}` matches one segment, `{*name}` the rest.
+    /// Path without the API's prefix; `{name}` matches one segment (percent-decoded), `{*name}` the rest (as received, maybe empty).
     pub path: &'static str,
     /// Prefixes under which the path is served; the first one is the canonical one.
     pub prefixes: &'static [&'static str],
