@@ -7,10 +7,16 @@
 pub mod bitstring;
 pub mod cloud_event;
 pub mod ids;
+pub mod management;
+pub mod odrl;
+pub mod query_spec;
 pub mod timestamp;
 pub mod trace_context;
+pub mod violation;
 
 pub use cloud_event::{CloudEvent, CloudEventError, EventPosition};
 pub use ids::{AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, TransferId};
+pub use query_spec::QuerySpec;
 pub use timestamp::Timestamp;
 pub use trace_context::TraceContext;
+pub use violation::Violation;

@@ -1,0 +1,228 @@
+//! One condition of a query.
+
+use super::FieldPath;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// How a criterion compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operator {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `in`
+    In,
+    /// `not in`
+    NotIn,
+    /// `like`: `%` for any text, `_` for one character.
+    Like,
+    /// `ilike`: as `like`, whatever the case.
+    Ilike,
+    /// `contains`: the list has the value, or the text has the part.
+    Contains,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl Operator {
+    /// Reads the operator, whatever its case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text.trim().to_ascii_lowercase().as_str() {
+            "=" => Self::Equal,
+            "!=" => Self::NotEqual,
+            "in" => Self::In,
+            "not in" => Self::NotIn,
+            "like" => Self::Like,
+            "ilike" => Self::Ilike,
+            "contains" => Self::Contains,
+            "<" => Self::Less,
+            "<=" => Self::LessOrEqual,
+            ">" => Self::Greater,
+            ">=" => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// Whether the right operand is a list.
+    #[must_use]
+    pub const fn wants_list(self) -> bool {
+        matches!(self, Self::In | Self::NotIn)
+    }
+}
+
+/// A condition: a field, an operator, a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Criterion {
+    /// The field.
+    pub left: FieldPath,
+    /// The operator.
+    pub operator: Operator,
+    /// The value or values.
+    pub right: Value,
+}
+
+impl Criterion {
+    /// Whether the condition holds for an entity with this view. A field that is not there meets no condition. A field with several values meets
+    /// a condition when one of them does, and a negative one when none of them is excluded.
+    #[must_use]
+    pub fn matches(&self, view: &Value) -> bool {
+        let values = self.left.values(view);
+        if values.is_empty() {
+            return false;
+        }
+        let any = |test: &dyn Fn(&Value) -> bool| values.iter().any(|value| test(value));
+        let right = &self.right;
+        let listed = |value: &Value| right.as_array().is_some_and(|list| list.iter().any(|item| same(value, item)));
+        let ordered = |accept: fn(Ordering) -> bool| any(&|value| compare(value, right).is_some_and(accept));
+        match self.operator {
+            Operator::Equal => any(&|value| same(value, right)),
+            Operator::NotEqual => !any(&|value| same(value, right)),
+            Operator::In => any(&listed),
+            Operator::NotIn => !any(&listed),
+            Operator::Like => any(&|value| both_text(value, right).is_some_and(|(text, pattern)| like(&text, &pattern))),
+            Operator::Ilike => {
+                any(&|value| both_text(value, right).is_some_and(|(text, pattern)| like(&text.to_lowercase(), &pattern.to_lowercase())))
+            }
+            Operator::Contains => any(&|value| {
+                same(value, right) || matches!((value, right), (Value::String(text), Value::String(part)) if text.contains(part.as_str()))
+            }),
+            Operator::Less => ordered(Ordering::is_lt),
+            Operator::LessOrEqual => ordered(Ordering::is_le),
+            Operator::Greater => ordered(Ordering::is_gt),
+            Operator::GreaterOrEqual => ordered(Ordering::is_ge),
+        }
+    }
+}
+
+/// The text of a scalar.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn both_text(left: &Value, right: &Value) -> Option<(String, String)> {
+    scalar(left).zip(scalar(right))
+}
+
+/// Equality: numbers by value, scalars of different types by their text, everything else as it is.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::String(a), Value::String(b)) => a == b,
+        _ if left == right => true,
+        _ => both_text(left, right).is_some_and(|(a, b)| a == b),
+    }
+}
+
+/// Order: numbers by value, texts by their characters; a text against a number when it is one. `None` for anything else.
+pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
+    let number = |value: &Value| match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    match (left, right) {
+        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        },
+        _ => number(left)?.partial_cmp(&number(right)?),
+    }
+}
+
+/// SQL `LIKE`, in time proportional to text times pattern at most.
+fn like(text: &str, pattern: &str) -> bool {
+    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    let (mut t, mut p) = (0, 0);
+    // Where the last `%` was, and how much text it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(character) = text.get(t) {
+        match pattern.get(p) {
+            Some('%') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(wanted) if *wanted == '_' || wanted == character => {
+                t += 1;
+                p += 1;
+            }
+            Some(_) | None => {
+                let Some((at, taken)) = star else {
+                    return false;
+                };
+                star = Some((at, taken + 1));
+                t = taken + 1;
+                p = at + 1;
+            }
+        }
+    }
+    pattern.iter().skip(p).all(|rest| *rest == '%')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn operators() {
+        let view = json!({"n": 5, "s": "Twin", "l": ["a", "b"], "o": {"k": 1}, "b": true, "state": ["STARTED", 600], "null": null});
+        let cases = [
+            ("n", "=", json!(5), true),
+            ("n", "=", json!(5.0), true),
+            ("n", "=", json!("5"), true),
+            ("n", "!=", json!(6), true),
+            ("n", "<", json!(6), true),
+            ("n", "<", json!("x"), false),
+            ("n", ">=", json!("5"), true),
+            ("n", "<=", json!(4), false),
+            ("n", ">", json!(4.5), true),
+            ("s", "LIKE", json!("T%n"), true),
+            ("s", "like", json!("t%n"), false),
+            ("s", "ilike", json!("t_IN"), true),
+            ("s", "like", json!("Tw"), false),
+            ("s", "contains", json!("wi"), true),
+            ("s", "in", json!(["x", "Twin"]), true),
+            ("s", "not in", json!(["x"]), true),
+            ("s", "Not In", json!(["Twin"]), false),
+            ("l", "contains", json!("b"), true),
+            ("l", "!=", json!("b"), false),
+            ("o", "=", json!({"k": 1}), true),
+            ("o", "=", json!("x"), false),
+            ("b", "=", json!(true), true),
+            ("b", "=", json!("true"), true),
+            ("state", "=", json!("STARTED"), true),
+            ("state", "=", json!(600), true),
+            ("state", "=", json!("TERMINATED"), false),
+            ("missing", "=", json!("x"), false),
+            ("missing", "!=", json!("x"), false),
+            ("null", "=", json!(null), false),
+        ];
+        for (left, operator, right, expected) in cases {
+            let criterion = Criterion { left: left.parse().unwrap(), operator: Operator::parse(operator).unwrap(), right: right.clone() };
+            assert_eq!(criterion.matches(&view), expected, "{left} {operator} {right}");
+        }
+        assert_eq!(Operator::parse("~"), None);
+    }
+
+    #[test]
+    fn like_does_not_explode() {
+        let text = "a".repeat(10_000);
+        assert!(!like(&text, &"%a".repeat(40).replace("%a", "%a%b")));
+        assert!(like("", "%%") && !like("", "_") && like("abc", "%b%") && like("aab", "%ab"));
+    }
+}
