@@ -6,7 +6,13 @@ use std::time::Duration;
 /// What went wrong, independent of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// 401
+    /// 401: the access token of a scoped route is missing or refused.
+    BadToken,
+    /// 401: the token is good, but its subject is no participant context.
+    UnknownCaller,
+    /// 403: the token lacks the scope.
+    MissingScope,
+    /// 401: a protocol's own token or a client's credentials are missing or refused.
     Unauthenticated,
     /// 403
     NotAuthorized,
@@ -58,13 +64,15 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// `(consumerPid, providerPid)` of DSP errors.
     pub pids: (Option<String>, Option<String>),
+    /// OAuth2 error code, where the kind alone does not say it (RFC 6749 5.2), for example `invalid_grant`.
+    pub code: Option<&'static str>,
 }
 
 impl ApiError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: (None, None) }
+        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: (None, None), code: None }
     }
     /// 400
     #[must_use]
@@ -95,6 +103,12 @@ impl ApiError {
     #[must_use]
     pub fn violations(violations: Vec<Violation>) -> Self {
         Self { violations, ..Self::new(ErrorKind::Invalid, "the request is not valid") }
+    }
+    /// Names the OAuth2 error code.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
     /// Names the process of a DSP error.
     #[must_use]

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod principal;
+pub mod render;
 pub mod request;
 pub mod route;
 pub mod router;
