@@ -6,6 +6,7 @@
 
 pub mod bitstring;
 pub mod cloud_event;
+pub mod dcp;
 pub mod ids;
 pub mod management;
 pub mod odrl;

@@ -1,0 +1,219 @@
+//! Messages of the presentation and issuance protocols (DCP 1.0, sections 5 and 6), read in their compact form.
+//!
+//! The `type` is checked, the context is not: unknown members are ignored, as the compact form is what the protocol's schemas describe.
+
+use super::DCP_CONTEXT;
+use crate::Did;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+/// Most scopes in one query.
+pub const MAX_SCOPES: usize = 32;
+/// Most credentials in one message.
+pub const MAX_CREDENTIALS: usize = 32;
+
+macro_rules! message_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name;
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(stringify!($name))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                if text == stringify!($name) { Ok(Self) } else { Err(de::Error::custom(concat!("type must be ", stringify!($name)))) }
+            }
+        }
+    };
+}
+
+/// The `type` values.
+pub mod types {
+    use super::{Deserialize, Deserializer, Serialize, de};
+
+    message_type!(
+        /// A query.
+        PresentationQueryMessage
+    );
+    message_type!(
+        /// Its answer.
+        PresentationResponseMessage
+    );
+    message_type!(
+        /// A request for credentials.
+        CredentialRequestMessage
+    );
+    message_type!(
+        /// A delivery of credentials.
+        CredentialMessage
+    );
+    message_type!(
+        /// An offer of credentials.
+        CredentialOfferMessage
+    );
+}
+
+/// The `@context` of every message we send.
+#[must_use]
+pub fn context() -> Value {
+    serde_json::json!([DCP_CONTEXT])
+}
+
+/// A verifier asks a credential service for presentations (5.4.1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresentationQueryMessage {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `PresentationQueryMessage`.
+    #[serde(rename = "type")]
+    pub message_type: types::PresentationQueryMessage,
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Vec<String>>,
+    /// The other way of asking, not supported here. An explicit `null` counts as given.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub presentation_definition: Option<Value>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// The presentations (5.4.2).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresentationResponseMessage {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context", default)]
+    pub context: Value,
+    /// Always `PresentationResponseMessage`.
+    #[serde(rename = "type")]
+    pub message_type: types::PresentationResponseMessage,
+    /// Presentations: JWTs as strings, or enveloped ones as objects.
+    pub presentation: Vec<Value>,
+}
+
+/// A reference to a credential object of the issuer's metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialReference {
+    /// Its id.
+    pub id: String,
+}
+
+/// A holder asks an issuer for credentials (6.4.1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRequestMessage {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `CredentialRequestMessage`.
+    #[serde(rename = "type")]
+    pub message_type: types::CredentialRequestMessage,
+    /// The holder's id of the request.
+    pub holder_pid: String,
+    /// What is asked for.
+    pub credentials: Vec<CredentialReference>,
+}
+
+/// Outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DeliveryStatus {
+    /// All credentials are here.
+    Issued,
+    /// None will come.
+    Rejected,
+}
+
+/// A credential in a delivery (6.5.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialContainer {
+    /// Its type.
+    pub credential_type: String,
+    /// Its format: profile alias or format name.
+    pub format: String,
+    /// The credential: a JWT.
+    pub payload: String,
+}
+
+/// An issuer delivers credentials, or rejects the request (6.5.1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialMessage {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `CredentialMessage`.
+    #[serde(rename = "type")]
+    pub message_type: types::CredentialMessage,
+    /// The issuer's id of the request.
+    pub issuer_pid: String,
+    /// The holder's id of the request; optional in the specification, but nothing else tells which request is meant.
+    pub holder_pid: String,
+    /// Outcome.
+    pub status: DeliveryStatus,
+    /// Why it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection_reason: Option<String>,
+    /// The credentials.
+    #[serde(default)]
+    pub credentials: Vec<CredentialContainer>,
+}
+
+/// An issuer offers credentials (6.6.1). Objects may be sparse, with an `id` only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialOfferMessage {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `CredentialOfferMessage`.
+    #[serde(rename = "type")]
+    pub message_type: types::CredentialOfferMessage,
+    /// Who offers.
+    pub issuer: Did,
+    /// What is offered.
+    pub credentials: Vec<CredentialReference>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn a_null_definition_counts_as_given() {
+        let query = |extra: Value| {
+            let mut message = json!({"@context": [DCP_CONTEXT], "type": "PresentationQueryMessage"});
+            message.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            from_value::<PresentationQueryMessage>(message).unwrap()
+        };
+        assert!(query(json!({"scope": ["a"]})).presentation_definition.is_none());
+        assert!(query(json!({"presentationDefinition": null})).presentation_definition.is_some());
+    }
+
+    #[test]
+    fn messages_of_other_types_or_with_gaps_are_refused() {
+        let message =
+            json!({"@context": [DCP_CONTEXT], "type": "CredentialMessage", "issuerPid": "i", "holderPid": "h", "status": "ISSUED"});
+        assert!(from_value::<CredentialMessage>(message.clone()).is_ok());
+        for (name, value) in [("type", json!("CredentialRequestMessage")), ("status", json!("INVALID_STATUS")), ("holderPid", json!(null))]
+        {
+            let mut bad = message.clone();
+            bad[name] = value;
+            assert!(from_value::<CredentialMessage>(bad).is_err(), "{name}");
+        }
+        let offer = json!({"@context": [DCP_CONTEXT], "type": "CredentialOfferMessage", "issuer": null, "credentials": [{"id": "a"}]});
+        assert!(from_value::<CredentialOfferMessage>(offer).is_err());
+    }
+}
