@@ -5,20 +5,35 @@
 
 #![forbid(unsafe_code)]
 
+mod activation;
 pub mod address;
 pub mod agent;
+mod ask;
 pub mod call;
 pub mod clock;
 pub mod cluster;
+mod codec;
+mod core;
+mod crash;
+mod deadlines;
 pub mod decision;
 pub mod delivery;
+mod dispatcher;
 pub mod error;
+mod host;
+mod idempotency;
+mod inbox;
+mod outbox;
+mod supervisor;
+mod timers;
+mod turn;
 
 pub use address::Address;
 pub use agent::{Agent, Input, RowOf};
 pub use call::{Call, IdempotencyKey};
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
+pub use crash::CRASH_POINTS;
 pub use decision::{Decision, Fact, Outgoing};
 pub use delivery::{Delivery, DeliveryError, OutboxId, RetryPolicy};
 pub use error::{AskError, PrepareError, Rejection};
