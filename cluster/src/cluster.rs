@@ -295,7 +295,8 @@ impl Cluster {
             let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
             let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();
             unused.sort_by_key(|(_, resident)| resident.last_used);
-            let idle_before = self.now().millis().saturating_sub(i64::try_from(self.inner.options.idle_after.as_millis()).unwrap_or(i64::MAX));
+            let idle_before =
+                self.now().millis().saturating_sub(i64::try_from(self.inner.options.idle_after.as_millis()).unwrap_or(i64::MAX));
             // A tenth of room, so that the next activation does not start the sweep again.
             let cap = self.inner.options.resident_bytes;
             let resident = self.inner.resident_bytes.load(Ordering::Acquire);

@@ -8,10 +8,13 @@ use crate::{
     outbox::{self, DEAD, DeadLetter, OUTBOX, Outbox, OutboxRow, Pending},
 };
 use bytes::Bytes;
-use cellspace_schemas::{Timestamp, TraceContext};
+use cellspace_schemas::{
+    Timestamp, TraceContext,
+    cloud_event::{CloudEvent, EventPosition},
+};
 use cellspace_storage::{AuditRow, Batch, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
 
 /// State of one activation between turns.
@@ -104,7 +107,8 @@ impl<A: Agent> Core<A> {
         match row.key.table() {
             OUTBOX => {
                 let opened = codec::open::<OutboxRow<A::Effect>>(&row.value)?;
-                let id = outbox::parse_row_id(row.key.id()).ok_or_else(|| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
+                let id =
+                    outbox::parse_row_id(row.key.id()).ok_or_else(|| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
                 let OutboxRow { lane, effect } = opened.body;
                 self.outbox.add(id, Pending { lane, effect: Arc::new(effect), trace: opened.trace });
             }
@@ -131,7 +135,13 @@ impl<A: Agent> Core<A> {
     }
 
     /// Takes a decision into state and plan.
-    pub(crate) fn accept(&mut self, decision: Decision<A>, origin: Origin<'_>, now: Timestamp, plan: &mut Plan) -> Result<A::Reply, CodecError> {
+    pub(crate) fn accept(
+        &mut self,
+        decision: Decision<A>,
+        origin: Origin<'_>,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) -> Result<A::Reply, CodecError> {
         let trace = origin.trace;
         if decision.changes() {
             plan.audit.push(AuditEntry {
@@ -158,21 +168,14 @@ impl<A: Agent> Core<A> {
             self.outbox.add(id, Pending { lane: row.lane, effect: Arc::new(row.effect), trace: trace.cloned() });
         }
         for fact in decision.facts {
-            let id = format!("{}#{}#{}", self.address, self.seq.next().0, plan.n);
+            let position = EventPosition { seq: self.seq.next().0, n: plan.n };
             plan.n += 1;
-            let mut event = json!({
-                "specversion": "1.0", "id": id, "source": self.address.to_string(), "type": fact.kind,
-                "time": now.to_rfc3339(), "datacontenttype": "application/json", "data": fact.data,
-            });
-            if let (Some(trace), Value::Object(event)) = (trace, &mut event) {
-                event.insert("traceparent".into(), Value::String(trace.as_str().to_owned()));
-            }
-            if let (Some(tenant), Value::Object(event)) = (&tenant, &mut event) {
-                event.insert("tenant".into(), Value::String(tenant.clone()));
-            }
+            let mut event = CloudEvent::new(self.address.to_string(), position, fact.kind, now, fact.data).subject(fact.key.clone());
+            event.traceparent = trace.cloned();
+            event.tenant.clone_from(&tenant);
             let payload = serde_json::to_vec(&event).map_err(|e| CodecError::Unreadable(e.to_string()))?;
             plan.bytes += payload.len();
-            plan.facts.push(Publication { topic: Topic(fact.topic.to_owned()), key: fact.key, payload: payload.into() });
+            plan.facts.push(Publication { topic: Topic(fact.topic.into_owned()), key: fact.key, payload: payload.into() });
         }
         Ok(decision.reply)
     }

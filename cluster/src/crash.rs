@@ -9,4 +9,11 @@ macro_rules! crash_point {
 pub(crate) use crash_point;
 
 /// Names of the crash points in this crate, in the order of a command's life.
-pub const CRASH_POINTS: [&str; 6] = ["before-commit", "after-commit-before-reply", "after-reply-before-send", "after-send-before-outcome", "in-passivation", "in-activation"];
+pub const CRASH_POINTS: [&str; 6] = [
+    "before-commit",
+    "after-commit-before-reply",
+    "after-reply-before-send",
+    "after-send-before-outcome",
+    "in-passivation",
+    "in-activation",
+];

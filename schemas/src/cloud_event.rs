@@ -46,6 +46,9 @@ pub struct CloudEvent {
     /// The trace that the turn belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceContext>,
+    /// The tenant that the source's rows belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The event's own content.
     #[serde(default)]
     pub data: Value,
@@ -79,6 +82,7 @@ impl CloudEvent {
             subject: None,
             datacontenttype: Some("application/json".to_owned()),
             traceparent: None,
+            tenant: None,
             data,
         }
     }
