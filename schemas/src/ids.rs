@@ -20,7 +20,8 @@ pub enum IdError {
     BadCharacter,
 }
 
-fn check(text: &str) -> Result<(), IdError> {
+/// The rule that every identifier follows.
+pub(crate) fn check(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         Err(IdError::Empty)
     } else if text.len() > MAX_ID_BYTES {
@@ -102,6 +103,8 @@ macro_rules! id {
         }
     };
 }
+
+pub(crate) use id;
 
 id!(
     /// Opaque owner of agents: a participant context, tenant, orchestration, issuer or reservation. Placement hashes it.

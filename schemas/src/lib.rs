@@ -8,6 +8,7 @@ pub mod bitstring;
 pub mod cloud_event;
 pub mod dcp;
 pub mod ids;
+pub mod issuer;
 pub mod management;
 pub mod odrl;
 pub mod query_spec;

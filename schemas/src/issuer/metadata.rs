@@ -1,0 +1,92 @@
+//! What an issuer says of itself and of requests (DCP 1.0, sections 6.6 to 6.8).
+
+use super::{CredentialDefinitionId, HolderPid, IssuerPid};
+use crate::Did;
+use serde::Serialize;
+use serde_json::Value;
+
+/// State of a request as its holder may see it (DCP 1.0, 6.8.1 `status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RequestStatus {
+    /// Known, not yet delivered.
+    Received,
+    /// Not issued.
+    Rejected,
+    /// Delivered.
+    Issued,
+}
+
+/// Answer to the question for a request's state (DCP 1.0, 6.8.1).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `CredentialStatus`.
+    #[serde(rename = "type")]
+    pub message_type: &'static str,
+    /// The process on the issuer's side.
+    pub issuer_pid: IssuerPid,
+    /// The request on the holder's side.
+    pub holder_pid: HolderPid,
+    /// Its state.
+    pub status: RequestStatus,
+}
+
+impl CredentialStatus {
+    /// The state of this request.
+    #[must_use]
+    pub fn new(issuer_pid: IssuerPid, holder_pid: HolderPid, status: RequestStatus) -> Self {
+        Self { context: crate::dcp::messages::context(), message_type: "CredentialStatus", issuer_pid, holder_pid, status }
+    }
+}
+
+/// A credential that an issuer can issue (DCP 1.0, 6.6.2).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialObject {
+    /// Its id, stable.
+    pub id: CredentialDefinitionId,
+    /// Always `CredentialObject`.
+    #[serde(rename = "type")]
+    pub object_type: &'static str,
+    /// Type of the credential.
+    pub credential_type: String,
+    /// Schema of its subject, when it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_schema: Option<String>,
+    /// Why it is offered.
+    pub offer_reason: &'static str,
+    /// What it is bound to.
+    pub binding_methods: Vec<&'static str>,
+    /// Alias of its profile.
+    pub profile: &'static str,
+    /// Presentation definition of what a holder must present.
+    pub issuance_policy: Value,
+}
+
+/// What an issuer can issue (DCP 1.0, 6.7.1).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerMetadata {
+    /// JSON-LD contexts.
+    #[serde(rename = "@context")]
+    pub context: Value,
+    /// Always `IssuerMetadata`.
+    #[serde(rename = "type")]
+    pub message_type: &'static str,
+    /// The issuer.
+    pub issuer: Did,
+    /// What it issues.
+    pub credentials_supported: Vec<CredentialObject>,
+}
+
+impl IssuerMetadata {
+    /// What this issuer issues.
+    #[must_use]
+    pub fn new(issuer: Did, credentials_supported: Vec<CredentialObject>) -> Self {
+        Self { context: crate::dcp::messages::context(), message_type: "IssuerMetadata", issuer, credentials_supported }
+    }
+}
