@@ -1,0 +1,159 @@
+//! The signing half of the embedded token service.
+
+use crate::trust::jws::{self, JwsHeader};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cellspace_schemas::{KeyAlias, Owner, Timestamp};
+use cellspace_storage::{KeyAlgorithm, PublicKey, Vault, VaultError, VaultPath};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// Owner of everything that belongs to the installation and to no participant.
+const OWNER: &str = "installation";
+/// Alias of the signing key.
+const ALIAS: &str = "token-service";
+
+/// What a token of the embedded token service says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// Subject: participant context id that the caller acts for, or a client's name.
+    pub sub: String,
+    /// Space-separated scopes.
+    pub scope: String,
+    /// `admin`, `provisioner` or `participant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Audience.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
+}
+
+/// The claims as signed.
+#[derive(Serialize)]
+struct Signed<'a> {
+    iss: &'a str,
+    #[serde(flatten)]
+    claims: &'a AccessClaims,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+/// Issues access tokens (JWT, `EdDSA`) and publishes its keys.
+pub struct TokenIssuer {
+    vault: Arc<dyn Vault>,
+    key: VaultPath,
+    public: PublicKey,
+    kid: String,
+    issuer: String,
+}
+
+impl TokenIssuer {
+    /// Makes the signing key on first use. `issuer` is the `iss` of its tokens, the base URL of the token service.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot make or find the key.
+    pub async fn open(vault: Arc<dyn Vault>, issuer: String) -> Result<Self, VaultError> {
+        let invalid = |e: cellspace_schemas::ids::IdError| VaultError::Crypto(e.to_string());
+        let key = VaultPath { owner: Owner::new(OWNER).map_err(invalid)?, alias: KeyAlias::new(ALIAS).map_err(invalid)? };
+        let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await?;
+        let kid = thumbprint(&public.jwk);
+        Ok(Self { vault, key, public, kid, issuer })
+    }
+
+    /// Signs a token; adds `iss`, `iat`, `exp`, `jti`. A `provisioner` token made here is bound to its `sub`.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot sign.
+    pub async fn mint(&self, claims: AccessClaims, now: Timestamp, lifetime: Duration) -> Result<String, VaultError> {
+        self.sign(&claims, None, now, lifetime).await
+    }
+
+    /// Signs a token that a client asked for; names the client in `client_id` (RFC 9068, 2.2). A token whose `client_id` is its `sub` acts for
+    /// the client itself, and for no participant.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot sign.
+    pub async fn mint_for_client(
+        &self,
+        claims: AccessClaims,
+        client: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<String, VaultError> {
+        self.sign(&claims, Some(client), now, lifetime).await
+    }
+
+    async fn sign(&self, claims: &AccessClaims, client_id: Option<&str>, now: Timestamp, lifetime: Duration) -> Result<String, VaultError> {
+        let (iat, exp) = (now.seconds(), now.plus(lifetime).seconds());
+        let signed = Signed { iss: &self.issuer, claims, client_id, iat, exp, jti: Uuid::new_v4() };
+        let header = JwsHeader::new(KeyAlgorithm::Ed25519, self.kid.as_str(), "JWT");
+        jws::sign(self.vault.as_ref(), &self.key, &header, &signed).await
+    }
+
+    /// JWKS (RFC 7517) with the public keys.
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        let mut jwk = self.public.jwk.clone();
+        if let Some(jwk) = jwk.as_object_mut() {
+            jwk.insert("kid".to_owned(), self.kid.as_str().into());
+            jwk.insert("use".to_owned(), "sig".into());
+            jwk.insert("alg".to_owned(), self.public.algorithm.jose().into());
+        }
+        json!({ "keys": [jwk] })
+    }
+
+    /// The `iss` of its tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}
+
+/// Thumbprint of an Ed25519 key (RFC 7638, RFC 8037 appendix A.3): the required members in lexical order, without white space.
+fn thumbprint(jwk: &Value) -> String {
+    let member = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
+    let canonical = json!({ "crv": member("crv"), "kty": member("kty"), "x": member("x") }).to_string();
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::{jwk::VerifyingKey, jws::MAX_TOKEN_BYTES, testing::TestVault};
+
+    /// RFC 8037, appendix A.3.
+    #[test]
+    fn thumbprint_of_the_example() {
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        assert_eq!(thumbprint(&jwk), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[tokio::test]
+    async fn tokens_verify_with_the_published_key() {
+        let vault = Arc::new(TestVault::default());
+        let issuer = TokenIssuer::open(vault.clone(), "http://localhost:1".to_owned()).await.unwrap();
+        let claims = AccessClaims { sub: "p1".to_owned(), scope: "a:read".to_owned(), role: Some("participant".to_owned()), aud: None };
+        let token = issuer.mint_for_client(claims, "c1", Timestamp(10_500), Duration::from_secs(60)).await.unwrap();
+        let jwks = issuer.jwks();
+        let key = VerifyingKey::from_jwk(&jwks["keys"][0]).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        assert!(key.verifies(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()));
+        let part =
+            |n: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap()).unwrap() };
+        assert_eq!(part(0), json!({"alg": "EdDSA", "kid": jwks["keys"][0]["kid"], "typ": "JWT"}));
+        let mut payload = part(1);
+        assert!(payload.as_object_mut().unwrap().remove("jti").is_some());
+        assert_eq!(
+            payload,
+            json!({"iss": "http://localhost:1", "sub": "p1", "scope": "a:read", "role": "participant", "client_id": "c1", "iat": 10, "exp": 70})
+        );
+        assert!(token.len() < MAX_TOKEN_BYTES);
+        // A restart finds the same key.
+        assert_eq!(TokenIssuer::open(vault, "http://localhost:1".to_owned()).await.unwrap().jwks(), jwks);
+    }
+}
