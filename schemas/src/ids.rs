@@ -139,6 +139,13 @@ id!(
     KeyAlias
 );
 
+impl Owner {
+    /// From the text of another identifier, which has been checked.
+    pub(crate) fn of_checked(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
 impl From<&ParticipantContextId> for Owner {
     fn from(id: &ParticipantContextId) -> Self {
         Self(id.0.clone())

@@ -7,6 +7,7 @@
 pub mod bitstring;
 pub mod cloud_event;
 pub mod dcp;
+pub mod fabric;
 pub mod ids;
 pub mod issuer;
 pub mod management;
