@@ -1,5 +1,10 @@
 //! HTTP to other parties: bounded in time and size, no redirects, targets filtered.
 
+pub mod stream;
+pub mod targets;
+
+pub use stream::{StreamRequest, StreamResponse};
+
 use bytes::Bytes;
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method, StatusCode};
@@ -81,12 +86,15 @@ impl OutboundHttp {
     /// # Errors
     /// When the TLS stack cannot be set up.
     pub fn new(options: OutboundOptions) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(options.timeout)
             .tcp_nodelay(true)
-            .pool_max_idle_per_host(64)
-            .build()?;
+            .pool_max_idle_per_host(64);
+        if !options.allow_private {
+            builder = builder.dns_resolver(targets::PublicAddresses);
+        }
+        let client = builder.build()?;
         Ok(Self { client, options })
     }
 
@@ -124,23 +132,16 @@ impl OutboundHttp {
         Ok(OutboundResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.into() })
     }
 
-    fn check_target(&self, url: &Url) -> Result<(), OutboundError> {
-        let forbidden = || OutboundError::Forbidden(url.origin().ascii_serialization());
-        match url.scheme() {
-            "https" => {}
-            "http" if self.options.allow_private => {}
-            _ => return Err(forbidden()),
+    /// Whether the URL may be called by this client.
+    ///
+    /// # Errors
+    /// [`OutboundError::Forbidden`] names the target.
+    pub fn check_target(&self, url: &Url) -> Result<(), OutboundError> {
+        if targets::is_allowed(url, self.options.allow_private) {
+            Ok(())
+        } else {
+            Err(OutboundError::Forbidden(url.origin().ascii_serialization()))
         }
-        if self.options.allow_private {
-            return Ok(());
-        }
-        let private = match url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => true,
-        };
-        if private { Err(forbidden()) } else { Ok(()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What agents and handlers reach the world with.
 
-use crate::{OutboundHttp, PublicUrls, access::TokenIssuer, settings::SettingsCache, trust::Trust};
+use crate::{OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, settings::SettingsCache, trust::Trust};
 use cellspace_cluster::Cluster;
 use cellspace_storage::{EventLog, Vault};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Services {
     pub settings: SettingsCache,
     /// DID documents, verified presentations, status lists, replay protection.
     pub trust: Arc<Trust>,
+    /// Shared by the data plane's workers.
+    pub workers: Arc<Workers>,
     /// The embedded token service.
     pub tokens: Arc<TokenIssuer>,
 }

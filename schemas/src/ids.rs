@@ -135,6 +135,10 @@ id!(
     ProfileId
 );
 id!(
+    /// A source of data that one participant's data plane reads from.
+    SourceName
+);
+id!(
     /// Name of a key or secret within one participant's part of the vault.
     KeyAlias
 );

@@ -13,13 +13,18 @@ pub mod issuer;
 pub mod management;
 pub mod odrl;
 pub mod query_spec;
+pub mod secret_text;
+pub mod source;
 pub mod timestamp;
 pub mod trace_context;
 pub mod violation;
 
 pub use cloud_event::{CloudEvent, CloudEventError, EventPosition};
-pub use ids::{AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, TransferId};
+pub use ids::{
+    AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, SourceName, TransferId,
+};
 pub use query_spec::QuerySpec;
+pub use secret_text::SecretText;
 pub use timestamp::Timestamp;
 pub use trace_context::TraceContext;
 pub use violation::Violation;

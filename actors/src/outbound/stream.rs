@@ -1,0 +1,79 @@
+//! Answers that are passed on while they arrive: the head is bounded in time, the body chunk by chunk.
+
+use super::{OutboundError, OutboundHttp, reason};
+use bytes::Bytes;
+use cellspace_schemas::TraceContext;
+use http::{HeaderMap, Method, StatusCode};
+use std::time::Duration;
+use url::Url;
+
+/// Longest time a streamed exchange takes altogether.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(24 * 3600);
+
+/// A request without a body whose answer is streamed.
+#[derive(Debug, Clone)]
+pub struct StreamRequest {
+    /// Method.
+    pub method: Method,
+    /// Target; `http` or `https`.
+    pub url: Url,
+    /// Headers to send; sensitive values must be marked so.
+    pub headers: HeaderMap,
+    /// Trace to continue.
+    pub trace: Option<TraceContext>,
+}
+
+/// An answer whose body is still arriving; dropping it closes the exchange.
+#[derive(Debug)]
+pub struct StreamResponse {
+    response: reqwest::Response,
+    target: String,
+    pause: Duration,
+}
+
+impl StreamResponse {
+    /// Status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The next piece of the body, `None` at its end. Nothing is read ahead beyond the transport's own window.
+    ///
+    /// # Errors
+    /// [`OutboundError`] when the body breaks off, or when nothing arrives for as long as a whole unstreamed exchange may take.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, OutboundError> {
+        match tokio::time::timeout(self.pause, self.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(e)) => Err(OutboundError::Unreachable(self.target.clone(), reason(&e))),
+            Err(_) => Err(OutboundError::TimedOut(self.target.clone())),
+        }
+    }
+}
+
+impl OutboundHttp {
+    /// Sends the request once and returns as soon as the head of the answer is there. Redirects are answers, not followed.
+    ///
+    /// # Errors
+    /// [`OutboundError`] when no head came in time; an error status is an answer.
+    pub async fn open(&self, request: StreamRequest) -> Result<StreamResponse, OutboundError> {
+        self.check_target(&request.url)?;
+        let target = request.url.origin().ascii_serialization();
+        let mut builder = self.client.request(request.method, request.url).headers(request.headers).timeout(LONGEST_EXCHANGE);
+        if let Some(trace) = request.trace {
+            builder = builder.header("traceparent", trace.as_str());
+        }
+        let pause = self.options.timeout;
+        match tokio::time::timeout(pause, builder.send()).await {
+            Ok(Ok(response)) => Ok(StreamResponse { response, target, pause }),
+            Ok(Err(e)) => Err(OutboundError::Unreachable(target, reason(&e))),
+            Err(_) => Err(OutboundError::TimedOut(target)),
+        }
+    }
+}
