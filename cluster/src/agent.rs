@@ -18,7 +18,7 @@ pub enum RowOf {
 
 /// What a turn decides on.
 #[derive(Debug)]
-pub enum Input<A: Agent + ?Sized> {
+pub enum Input<A: Agent> {
     /// A command, after `prepare`.
     Command(A::Prepared),
     /// An outbox row was delivered, with what the other side said.

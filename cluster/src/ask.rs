@@ -145,6 +145,9 @@ impl Cluster {
         until: Instant,
     ) -> Result<(InUse<A>, Arc<A::State>), AskError<A::Refusal>> {
         let Some(host) = self.host::<A>() else { return Err(unavailable(format!("no agents of kind {} here", A::KIND))) };
+        if !self.placement().owns(address) {
+            return Err(unavailable("another node owns the agent's slot"));
+        }
         let mut last = String::from("the agent is being moved");
         for _ in 0..ROUNDS {
             if self.is_draining() {

@@ -1,7 +1,7 @@
 //! The handle through which everything reaches agents, and the node's shared parts behind it.
 
 use crate::{
-    Address, Agent, Clock,
+    Address, Agent, Clock, NodeName, Placement,
     host::{AnyHost, Host, address_of},
     supervisor::{OnEnd, Supervised, Supervisor},
     timers::Timers,
@@ -56,6 +56,7 @@ struct Inner {
     wake: Arc<dyn WakeIndex>,
     clock: Arc<dyn Clock>,
     options: Options,
+    placement: Placement,
     hosts: RwLock<HashMap<&'static str, Arc<dyn AnyHost>>>,
     supervised: Supervised,
     supervisor: OnceCell<ActorRef<()>>,
@@ -87,6 +88,7 @@ impl Cluster {
             wake,
             clock,
             options,
+            placement: Placement::alone(NodeName("node-1".into())),
             hosts: RwLock::default(),
             supervised: Supervised::default(),
             supervisor: OnceCell::new(),
@@ -162,6 +164,12 @@ impl Cluster {
         self.inner.hosts.read().get(address.kind.0).is_some_and(|host| host.unpark(address))
     }
 
+    /// Agents of this kind in memory now.
+    #[must_use]
+    pub fn resident<A: Agent>(&self) -> usize {
+        self.host::<A>().map_or(0, |host| host.len())
+    }
+
     // === for the other modules of the runtime ===
 
     pub(crate) fn host<A: Agent>(&self) -> Option<Arc<Host<A>>> {
@@ -175,6 +183,10 @@ impl Cluster {
 
     pub(crate) fn partitions(&self) -> &Arc<dyn Partitions> {
         &self.inner.partitions
+    }
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.inner.placement
     }
 
     pub(crate) fn timers(&self) -> &Timers {

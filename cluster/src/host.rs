@@ -58,6 +58,10 @@ impl<A: Agent> Host<A> {
         self.activations.get(address).map(|entry| entry.value().clone())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.activations.len()
+    }
+
     pub(crate) fn why_parked(&self, address: &Address) -> Option<String> {
         self.parked.get(address).map(|reason| reason.clone())
     }

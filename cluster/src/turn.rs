@@ -294,7 +294,9 @@ impl<A: Agent> TurnActor<A> {
         let written = plan.bytes;
         let batch = core.batch(&mut plan, now);
         let seq = batch.seq;
-        let ended = match self.cluster.partitions().commit(batch).await {
+        let outcome =
+            if self.cluster.placement().lease_held() { self.cluster.partitions().commit(batch).await } else { CommitOutcome::Fenced };
+        let ended = match outcome {
             CommitOutcome::Applied => None,
             CommitOutcome::Fenced => Some(Ended::Fenced),
             CommitOutcome::Unknown(reason) => Some(Ended::Unknown(reason)),

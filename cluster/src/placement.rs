@@ -1,0 +1,37 @@
+//! Which agents this node may run: the ring of the present view, and the lease under which it serves.
+
+use crate::{
+    Address,
+    ring::{NodeName, Ring, View},
+    slot::Slot,
+};
+use std::sync::Arc;
+
+/// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    node: NodeName,
+    ring: Arc<Ring>,
+}
+
+impl Placement {
+    /// A node that owns every slot for as long as the process lives.
+    #[must_use]
+    pub fn alone(node: NodeName) -> Self {
+        let ring = Arc::new(Ring::of(&View::alone(node.clone())));
+        Self { node, ring }
+    }
+
+    /// Whether this node owns the agent's slot.
+    #[must_use]
+    pub fn owns(&self, address: &Address) -> bool {
+        self.ring.owner(Slot::of(&address.owner)) == Some(&self.node)
+    }
+
+    /// Whether the node still holds its lease: checked before a commit is sent and before an answer leaves.
+    #[must_use]
+    #[allow(clippy::unused_self, reason = "a constant only while there is one node")]
+    pub const fn lease_held(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,350 @@
+//! A store in memory with faults on demand, a counter agent, and a clock that follows tokio's (pausable) time.
+
+use bytes::Bytes;
+use cellspace_cluster::*;
+use cellspace_schemas::{Owner, Timestamp};
+use cellspace_storage::*;
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+#[derive(Default, Clone)]
+pub struct Stored {
+    pub head: Head,
+    pub rows: BTreeMap<Vec<u8>, Bytes>,
+    pub audit: Vec<(Seq, AuditRow)>,
+    pub wake: Wake,
+}
+
+#[derive(Default)]
+pub struct Disk {
+    pub partitions: BTreeMap<PartitionKey, Stored>,
+    pub published: Vec<Publication>,
+    pub faults: VecDeque<Fault>,
+    pub commits: u32,
+    claims: HashMap<PartitionKey, Epoch>,
+    boot: u64,
+    activations: u64,
+}
+
+/// What the next commit does.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// Lands, but says it does not know.
+    LandedUnknown,
+    /// Does not land, and says it does not know.
+    LostUnknown,
+    Fenced,
+}
+
+#[derive(Clone, Default)]
+pub struct MemoryStore(pub Arc<Mutex<Disk>>);
+
+impl MemoryStore {
+    /// The same disk after the process was killed.
+    pub fn restart(&self) {
+        let mut disk = self.0.lock();
+        disk.boot += 1;
+        disk.claims.clear();
+    }
+}
+
+impl Partitions for MemoryStore {
+    fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let found = self.0.lock().partitions.contains_key(partition);
+        async move { Ok(found) }.boxed()
+    }
+    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
+        let mut disk = self.0.lock();
+        disk.activations += 1;
+        let epoch = Epoch { view: disk.boot, count: disk.activations };
+        disk.claims.insert(partition.clone(), epoch);
+        let head = disk.partitions.get(partition).map(|stored| stored.head);
+        async move { Ok(Claim { epoch, head }) }.boxed()
+    }
+    fn scan<'a>(
+        &'a self,
+        partition: &'a PartitionKey,
+        table: Option<&'a str>,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
+        let disk = self.0.lock();
+        let all = disk.partitions.get(partition).map(|s| s.rows.clone()).unwrap_or_default();
+        let mut rows: Vec<Row> = all
+            .into_iter()
+            .map(|(key, value)| Row { key: RowKey::from_bytes(key.into()), value })
+            .filter(|row| after.is_none_or(|after| row.key > *after) && table.is_none_or(|table| row.key.table() == table))
+            .collect();
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        async move { Ok(RowPage { rows, more }) }.boxed()
+    }
+    fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        let disk = self.0.lock();
+        let value = disk.partitions.get(partition).and_then(|s| s.rows.get(key.as_bytes()).cloned());
+        let row = value.map(|value| Row { key: key.clone(), value });
+        async move { Ok(row) }.boxed()
+    }
+    fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
+        let disk = self.0.lock();
+        let rows = disk.partitions.get(partition).map(|s| s.audit.iter().rev().take(limit).cloned().collect()).unwrap_or_default();
+        async move { Ok(rows) }.boxed()
+    }
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
+        let mut disk = self.0.lock();
+        let fault = disk.faults.pop_front();
+        let seq = disk.partitions.get(&batch.partition).map(|s| s.head.seq).unwrap_or_default();
+        let fenced = disk.claims.get(&batch.partition) != Some(&batch.epoch) || seq.next() != batch.seq;
+        let outcome = match fault {
+            Some(Fault::LostUnknown) => CommitOutcome::Unknown("lost".into()),
+            Some(Fault::Fenced) => CommitOutcome::Fenced,
+            _ if fenced => CommitOutcome::Fenced,
+            fault => {
+                disk.commits += 1;
+                let stored = disk.partitions.entry(batch.partition).or_default();
+                stored.head = Head { epoch: batch.epoch, seq: batch.seq };
+                stored.wake = batch.wake;
+                stored.audit.push((batch.seq, batch.audit));
+                for change in batch.rows {
+                    match change {
+                        RowChange::Put(key, value) => stored.rows.insert(key.as_bytes().to_vec(), value),
+                        RowChange::Delete(key) => stored.rows.remove(key.as_bytes()),
+                    };
+                }
+                disk.published.extend(batch.publish);
+                if fault.is_some() { CommitOutcome::Unknown("landed".into()) } else { CommitOutcome::Applied }
+            }
+        };
+        async move {
+            tokio::task::yield_now().await;
+            outcome
+        }
+        .boxed()
+    }
+    fn release(&self, partition: &PartitionKey, epoch: Epoch) {
+        let mut disk = self.0.lock();
+        if disk.claims.get(partition) == Some(&epoch) {
+            disk.claims.remove(partition);
+        }
+    }
+    fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl WakeIndex for MemoryStore {
+    fn awake(&self, after: Option<PartitionKey>, limit: usize) -> BoxFuture<'_, Result<Vec<PartitionKey>, StoreError>> {
+        let disk = self.0.lock();
+        let found = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| key.clone());
+        let page = found.filter(|key| after.as_ref().is_none_or(|after| key > after)).take(limit).collect();
+        async move { Ok(page) }.boxed()
+    }
+    fn due(&self, until: Timestamp, after: Option<DueRow>, limit: usize) -> BoxFuture<'_, Result<Vec<DueRow>, StoreError>> {
+        let disk = self.0.lock();
+        let mut rows: Vec<DueRow> = disk
+            .partitions
+            .iter()
+            .filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }))
+            .filter(|row| row.due <= until)
+            .collect();
+        rows.sort_by(|a, b| (a.due, &a.partition).cmp(&(b.due, &b.partition)));
+        if let Some(after) = after {
+            rows.retain(|row| (row.due, &row.partition) > (after.due, &after.partition));
+        }
+        rows.truncate(limit);
+        async move { Ok(rows) }.boxed()
+    }
+}
+
+/// Wall clock that moves with tokio's time.
+pub struct TestClock {
+    start: tokio::time::Instant,
+}
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { start: tokio::time::Instant::now() })
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_800_000_000_000).plus(self.start.elapsed())
+    }
+}
+
+/// Counts, sends what it is told to, and remembers deadlines.
+#[derive(Default)]
+pub struct Counter {
+    /// `(effect, attempt)` as delivered, in order of completion.
+    pub sent: Mutex<Vec<(String, u32)>>,
+    /// How many first attempts of an effect fail.
+    pub failures: AtomicU32,
+    /// Deliveries wait for a permit when set.
+    pub gate: Option<Arc<tokio::sync::Semaphore>>,
+    pub started: tokio::sync::Notify,
+}
+
+#[derive(Clone, Default)]
+pub struct CounterState {
+    pub value: i64,
+    pub delivered: i64,
+    pub given_up: i64,
+    pub alarms: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum CounterCommand {
+    Add(i64),
+    Send { lane: String, effect: String },
+    Alarm { at: Timestamp },
+    Fact(String),
+    Panic,
+    Stale,
+    Refuse,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum CounterEvent {
+    Value(i64),
+    Delivered(i64),
+    GivenUp(i64),
+    Alarm { at: Option<Timestamp>, rung: i64 },
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("refused")]
+pub struct Refused;
+
+impl Agent for Counter {
+    const KIND: AgentKind = AgentKind("counter");
+    type State = CounterState;
+    type Command = CounterCommand;
+    type Prepared = CounterCommand;
+    type Event = CounterEvent;
+    type Effect = String;
+    type Outcome = u32;
+    type Reply = i64;
+    type Refusal = Refused;
+
+    fn creates(command: &CounterCommand) -> bool {
+        !matches!(command, CounterCommand::Refuse)
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        _: &'a Address,
+        _: Arc<CounterState>,
+        command: CounterCommand,
+        _: &'a Call,
+    ) -> BoxFuture<'a, Result<CounterCommand, PrepareError<Refused>>> {
+        async move { Ok(command) }.boxed()
+    }
+
+    fn decide(state: &CounterState, input: &Input<Self>, _: Timestamp) -> Result<Decision<Self>, Rejection<Refused>> {
+        match input {
+            Input::Command(CounterCommand::Add(n)) => {
+                Ok(Decision::action("counter.added").event(CounterEvent::Value(state.value + n)).replying(state.value + n))
+            }
+            Input::Command(CounterCommand::Send { lane, effect }) => {
+                Ok(Decision::action("counter.sent").effect(lane.clone(), effect.clone()))
+            }
+            Input::Command(CounterCommand::Alarm { at }) => {
+                Ok(Decision::action("counter.alarm").event(CounterEvent::Alarm { at: Some(*at), rung: state.alarms }))
+            }
+            Input::Command(CounterCommand::Fact(key)) => Ok(Decision::action("counter.fact").fact(Fact {
+                topic: "runtime.facts".into(),
+                key: key.clone(),
+                kind: "org.cellspace.test",
+                data: serde_json::json!({ "value": state.value }),
+            })),
+            Input::Command(CounterCommand::Panic) => panic!("as told"),
+            Input::Command(CounterCommand::Stale) => Err(Rejection::Stale),
+            Input::Command(CounterCommand::Refuse) => Err(Refused.into()),
+            Input::Delivered(effect, _) if effect.starts_with("plain") => Ok(Decision::nothing()),
+            Input::Delivered(..) => Ok(Decision::action("counter.delivered").event(CounterEvent::Delivered(state.delivered + 1))),
+            Input::Undeliverable(..) => Ok(Decision::action("counter.given-up").event(CounterEvent::GivenUp(state.given_up + 1))),
+            Input::Due(_) => Ok(Decision::action("counter.rung").event(CounterEvent::Alarm { at: None, rung: state.alarms + 1 })),
+        }
+    }
+
+    fn apply(state: &mut CounterState, event: &CounterEvent) {
+        match event {
+            CounterEvent::Value(value) => state.value = *value,
+            CounterEvent::Delivered(n) => state.delivered = *n,
+            CounterEvent::GivenUp(n) => state.given_up = *n,
+            CounterEvent::Alarm { rung, .. } => state.alarms = *rung,
+        }
+    }
+
+    fn row(event: &CounterEvent) -> RowOf {
+        RowOf::Put(RowKey::new(
+            "counter",
+            match event {
+                CounterEvent::Value(_) => "value",
+                CounterEvent::Delivered(_) => "delivered",
+                CounterEvent::GivenUp(_) => "given-up",
+                CounterEvent::Alarm { .. } => "alarm",
+            },
+        ))
+    }
+
+    fn deadline(event: &CounterEvent) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            CounterEvent::Alarm { at, .. } => Some(("alarm".into(), *at)),
+            _ => None,
+        }
+    }
+
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<u32, DeliveryError>> {
+        async move {
+            self.started.notify_one();
+            if let Some(gate) = &self.gate {
+                gate.acquire().await.map_err(|e| DeliveryError::Retry(e.to_string()))?.forget();
+            }
+            if delivery.effect.starts_with("bad") {
+                return Err(DeliveryError::Refused("bad".into()));
+            }
+            if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+                return Err(DeliveryError::Retry("not yet".into()));
+            }
+            self.sent.lock().push((delivery.effect.to_string(), delivery.attempt));
+            Ok(delivery.attempt)
+        }
+        .boxed()
+    }
+
+    fn retry_policy(_: &String) -> RetryPolicy {
+        RetryPolicy { attempts: 3, ..RetryPolicy::default() }
+    }
+}
+
+/// A node over the store.
+pub async fn node(store: &MemoryStore, agent: Counter, options: Options) -> (Cluster, Arc<Counter>) {
+    let agent = Arc::new(agent);
+    let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), TestClock::new(), options);
+    cluster.register(agent.clone());
+    cluster.start().await.unwrap();
+    (cluster, agent)
+}
+
+pub fn counter(name: &str) -> Address {
+    Address::of::<Counter>(Owner::new(name).unwrap())
+}
+
+pub fn call() -> Call {
+    Call { timeout: Duration::from_secs(20), ..Call::by("test") }
+}
+
+pub fn keyed(key: &str) -> Call {
+    Call { idempotency: IdempotencyKey::parse(key), ..call() }
+}
