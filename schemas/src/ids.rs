@@ -139,6 +139,26 @@ id!(
     SourceName
 );
 id!(
+    /// A process id (`consumerPid`, `providerPid`) as a counterparty chose it; an IRI, opaque to us (DSP 2025-1).
+    Pid
+);
+id!(
+    /// The `@id` of a protocol message, as its sender chose it.
+    MessageId
+);
+id!(
+    /// An offer as it stands in a catalog (`hasPolicy[].@id`), opaque to everyone but its provider.
+    OfferId
+);
+id!(
+    /// How data is transferred: a distribution's `format`, a data plane's profile, for example `HttpData-PULL`.
+    TransferType
+);
+id!(
+    /// A registered data plane of one participant.
+    DataPlaneId
+);
+id!(
     /// Name of a key or secret within one participant's part of the vault.
     KeyAlias
 );
@@ -147,6 +167,18 @@ impl Owner {
     /// From the text of another identifier, which has been checked.
     pub(crate) fn of_checked(text: &str) -> Self {
         Self(Arc::from(text))
+    }
+}
+
+impl From<&NegotiationId> for Pid {
+    fn from(id: &NegotiationId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+impl From<&TransferId> for Pid {
+    fn from(id: &TransferId) -> Self {
+        Self(id.0.clone())
     }
 }
 

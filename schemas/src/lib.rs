@@ -7,6 +7,8 @@
 pub mod bitstring;
 pub mod cloud_event;
 pub mod dcp;
+pub mod dps;
+pub mod dsp;
 pub mod fabric;
 pub mod ids;
 pub mod issuer;
@@ -21,7 +23,8 @@ pub mod violation;
 
 pub use cloud_event::{CloudEvent, CloudEventError, EventPosition};
 pub use ids::{
-    AgreementId, AssetId, Did, DidError, IdError, KeyAlias, NegotiationId, Owner, ParticipantContextId, ProfileId, SourceName, TransferId,
+    AgreementId, AssetId, DataPlaneId, Did, DidError, IdError, KeyAlias, MessageId, NegotiationId, OfferId, Owner, ParticipantContextId,
+    Pid, ProfileId, SourceName, TransferId, TransferType,
 };
 pub use query_spec::QuerySpec;
 pub use secret_text::SecretText;

@@ -1,0 +1,14 @@
+//! Dataspace Protocol 2025-1: the wire types of its messages, in compact JSON-LD.
+//!
+//! A message is read by [`message::read`]: exact known `@context`, exact `@type`, then a typed and bounded body. Nothing is expanded at request
+//! time, and a context that is not known is refused, since it could give the terms another meaning.
+
+pub mod base_url;
+pub mod data_address;
+pub mod message;
+pub mod negotiation;
+pub mod transfer;
+
+pub use base_url::{BaseUrl, BaseUrlError};
+pub use data_address::{DataAddress, EndpointProperty};
+pub use message::{CONTEXT, Message, MessageError, Received};

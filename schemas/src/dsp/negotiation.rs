@@ -1,0 +1,441 @@
+//! Contract negotiation messages (DSP 2025-1, chapter "Contract Negotiation Protocol").
+
+use super::base_url::BaseUrl;
+use crate::{AgreementId, AssetId, OfferId, Pid, Timestamp};
+use serde::{Deserialize, Serialize, de::Error as _};
+use serde_json::{Map, Value};
+
+/// Longest text of a `code`, an `assigner` or an `assignee`, in bytes.
+pub const MAX_TEXT_BYTES: usize = 2 << 10;
+/// Reasons of one message at most.
+pub const MAX_REASONS: usize = 32;
+/// Longest text made of the reasons, in characters.
+pub const MAX_REASON_CHARS: usize = 1_000;
+
+/// State of a negotiation as both parties see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NegotiationState {
+    /// The consumer asked for an agreement.
+    Requested,
+    /// The provider made an offer.
+    Offered,
+    /// The consumer accepted the offer.
+    Accepted,
+    /// The provider agreed.
+    Agreed,
+    /// The consumer verified the agreement.
+    Verified,
+    /// The agreement holds. Final.
+    Finalized,
+    /// It ended without an agreement. Final.
+    Terminated,
+}
+
+impl NegotiationState {
+    /// Its word on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "REQUESTED",
+            Self::Offered => "OFFERED",
+            Self::Accepted => "ACCEPTED",
+            Self::Agreed => "AGREED",
+            Self::Verified => "VERIFIED",
+            Self::Finalized => "FINALIZED",
+            Self::Terminated => "TERMINATED",
+        }
+    }
+}
+
+/// The rules of a policy in compact form (`permission`, `prohibition`, `obligation`, `profile`), as its author wrote them.
+pub type Terms = Map<String, Value>;
+
+const TERMS: [&str; 4] = ["profile", "permission", "prohibition", "obligation"];
+
+/// An offer inside a message (`MessageOffer`): with a target, its rules without.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Terms", into = "Terms")]
+pub struct MessageOffer {
+    /// Which offer.
+    pub id: OfferId,
+    /// The dataset.
+    pub target: AssetId,
+    /// Who offers.
+    pub assigner: Option<String>,
+    /// Its rules.
+    pub terms: Terms,
+}
+
+/// An agreement inside a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Terms", into = "Terms")]
+pub struct MessageAgreement {
+    /// Which agreement.
+    pub id: AgreementId,
+    /// The dataset.
+    pub target: AssetId,
+    /// Who grants.
+    pub assigner: String,
+    /// Who is granted.
+    pub assignee: String,
+    /// When it was made. The specification wants it, its schema does not.
+    pub timestamp: Option<Timestamp>,
+    /// Its rules.
+    pub terms: Terms,
+}
+
+fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    let value = match map.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        // An IRI as a node object is the same IRI (JSON-LD 1.1, 4.2.2).
+        Some(Value::Object(node)) => match node.get("@id") {
+            Some(Value::String(text)) if node.len() == 1 => text,
+            _ => return Err(format!("{name} must be a string")),
+        },
+        Some(_) => return Err(format!("{name} must be a string")),
+    };
+    if value.is_empty() || value.len() > MAX_TEXT_BYTES {
+        return Err(format!("{name} must have 1 to {MAX_TEXT_BYTES} bytes"));
+    }
+    Ok(Some(value.clone()))
+}
+
+fn required(map: &Map<String, Value>, name: &str) -> Result<String, String> {
+    text(map, name)?.ok_or_else(|| format!("missing {name}"))
+}
+
+fn typed(map: &Map<String, Value>, expected: &str) -> Result<(), String> {
+    match map.get("@type").and_then(Value::as_str) {
+        Some(found) if found == expected => Ok(()),
+        _ => Err(format!("@type must be {expected}")),
+    }
+}
+
+fn id<T: std::str::FromStr<Err = crate::IdError>>(name: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|e| format!("{name}: {e}"))
+}
+
+/// An `xsd:dateTime`; without a time zone it is taken as UTC.
+fn date_time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}Z")))
+}
+
+fn terms_of(mut map: Map<String, Value>) -> Terms {
+    map.retain(|name, value| TERMS.contains(&name.as_str()) && !value.is_null());
+    map
+}
+
+impl TryFrom<Terms> for MessageOffer {
+    type Error = String;
+    fn try_from(map: Terms) -> Result<Self, String> {
+        typed(&map, "Offer")?;
+        Ok(Self {
+            id: id("@id", &required(&map, "@id")?)?,
+            target: id("target", &required(&map, "target")?)?,
+            assigner: text(&map, "assigner")?,
+            terms: terms_of(map),
+        })
+    }
+}
+
+impl From<MessageOffer> for Terms {
+    fn from(offer: MessageOffer) -> Self {
+        let mut map = offer.terms;
+        map.insert("@id".to_owned(), String::from(offer.id).into());
+        map.insert("@type".to_owned(), "Offer".into());
+        map.insert("target".to_owned(), String::from(offer.target).into());
+        if let Some(assigner) = offer.assigner {
+            map.insert("assigner".to_owned(), assigner.into());
+        }
+        map
+    }
+}
+
+impl TryFrom<Terms> for MessageAgreement {
+    type Error = String;
+    fn try_from(map: Terms) -> Result<Self, String> {
+        typed(&map, "Agreement")?;
+        let timestamp = match text(&map, "timestamp")? {
+            None => None,
+            Some(t) => Some(date_time(&t).ok_or("timestamp must be an xsd:dateTime")?),
+        };
+        Ok(Self {
+            id: id("@id", &required(&map, "@id")?)?,
+            target: id("target", &required(&map, "target")?)?,
+            assigner: required(&map, "assigner")?,
+            assignee: required(&map, "assignee")?,
+            timestamp,
+            terms: terms_of(map),
+        })
+    }
+}
+
+impl From<MessageAgreement> for Terms {
+    fn from(agreement: MessageAgreement) -> Self {
+        let mut map = agreement.terms;
+        map.insert("@id".to_owned(), String::from(agreement.id).into());
+        map.insert("@type".to_owned(), "Agreement".into());
+        map.insert("target".to_owned(), String::from(agreement.target).into());
+        map.insert("assigner".to_owned(), agreement.assigner.into());
+        map.insert("assignee".to_owned(), agreement.assignee.into());
+        if let Some(timestamp) = agreement.timestamp {
+            map.insert("timestamp".to_owned(), timestamp.to_rfc3339().into());
+        }
+        map
+    }
+}
+
+/// Why something ended or was refused: texts, or what the sender put in their place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Reasons(Vec<Value>);
+
+impl Reasons {
+    /// One reason in words.
+    #[must_use]
+    pub fn of(text: impl Into<String>) -> Self {
+        Self(vec![Value::String(text.into())])
+    }
+
+    /// Whether none is given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them in one line of at most [`MAX_REASON_CHARS`] characters, without control characters; `None` when none is given.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let words = self.0.iter().map(|reason| match reason {
+            Value::String(text) => text.clone(),
+            Value::Object(map) if map.get("@value").is_some_and(Value::is_string) => {
+                map.get("@value").and_then(Value::as_str).unwrap_or_default().to_owned()
+            }
+            other => other.to_string(),
+        });
+        let line = words.collect::<Vec<_>>().join("; ");
+        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON_CHARS).collect();
+        (!line.trim().is_empty()).then_some(line)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reasons {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Null => Ok(Self::default()),
+            Value::Array(reasons) if reasons.len() <= MAX_REASONS => Ok(Self(reasons)),
+            Value::Array(_) => Err(D::Error::custom(format!("at most {MAX_REASONS} reasons"))),
+            // A set of one may stand without brackets (JSON-LD 1.1, 4.3).
+            one @ (Value::String(_) | Value::Object(_)) => Ok(Self(vec![one])),
+            Value::Bool(_) | Value::Number(_) => Err(D::Error::custom("reason must be an array")),
+        }
+    }
+}
+
+/// Reads a bounded `code`.
+pub(super) fn code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let code = Option::<String>::deserialize(deserializer)?;
+    if code.as_ref().is_some_and(|c| c.len() > MAX_TEXT_BYTES) {
+        return Err(D::Error::custom(format!("code has at most {MAX_TEXT_BYTES} bytes")));
+    }
+    Ok(code)
+}
+
+/// Declares a message type: its `@type` is its name.
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+        impl $crate::dsp::message::Message for $name {
+            const TYPE: &'static str = stringify!($name);
+        }
+    )+};
+}
+pub(super) use messages;
+
+messages! {
+    /// The consumer asks for an agreement (first), or answers an offer with one of its own.
+    ContractRequestMessage {
+        /// The consumer's process.
+        consumer_pid: Pid,
+        /// The provider's process; absent in the first request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_pid: Option<Pid>,
+        /// What is asked for.
+        offer: MessageOffer,
+        /// Where the provider answers to; in the first request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        callback_address: Option<BaseUrl>,
+    }
+    /// The provider makes an offer: on its own initiative, or as an answer to a request.
+    ContractOfferMessage {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process; absent in a first offer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consumer_pid: Option<Pid>,
+        /// What is offered.
+        offer: MessageOffer,
+        /// Where the consumer answers to; in a first offer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        callback_address: Option<BaseUrl>,
+    }
+    /// The provider agrees.
+    ContractAgreementMessage {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process.
+        consumer_pid: Pid,
+        /// The whole agreement.
+        agreement: MessageAgreement,
+    }
+    /// The consumer has verified the agreement.
+    ContractAgreementVerificationMessage {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process.
+        consumer_pid: Pid,
+    }
+    /// The consumer accepts the offer, or the provider finalizes the agreement.
+    ContractNegotiationEventMessage {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process.
+        consumer_pid: Pid,
+        /// Which.
+        event_type: NegotiationEvent,
+    }
+    /// Either party ends the negotiation.
+    ContractNegotiationTerminationMessage {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process.
+        consumer_pid: Pid,
+        /// A code of the sender's own.
+        #[serde(default, deserialize_with = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Reasons::is_empty")]
+        reason: Reasons,
+    }
+    /// A negotiation as its other party sees it: the answer to the first message and to a GET.
+    ContractNegotiation {
+        /// The provider's process.
+        provider_pid: Pid,
+        /// The consumer's process.
+        consumer_pid: Pid,
+        /// How far it is.
+        state: NegotiationState,
+    }
+}
+
+/// What a [`ContractNegotiationEventMessage`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NegotiationEvent {
+    /// The consumer accepts the offer.
+    Accepted,
+    /// The provider finalizes the agreement.
+    Finalized,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsp::message::{CONTEXT, Message, MessageError, read, render};
+    use serde_json::json;
+
+    fn request() -> Value {
+        json!({"@context": [CONTEXT], "@type": "ContractRequestMessage", "@id": "urn:uuid:m", "consumerPid": "urn:uuid:c",
+            "offer": {"@type": "Offer", "@id": "urn:uuid:o", "target": "urn:uuid:d", "permission": [{"action": "use"}], "other": 1},
+            "callbackAddress": "https://example.com/callback"})
+    }
+
+    fn parse<T: Message + serde::de::DeserializeOwned>(value: &Value) -> Result<T, MessageError> {
+        read(&serde_json::to_vec(value).unwrap(), &[]).map(|m| m.body)
+    }
+
+    #[test]
+    fn a_request_is_read_and_written() {
+        let message: ContractRequestMessage = parse(&request()).unwrap();
+        assert_eq!(message.offer.id.as_str(), "urn:uuid:o");
+        assert_eq!(message.offer.terms.keys().collect::<Vec<_>>(), ["permission"]);
+        assert_eq!(message.provider_pid, None);
+        let text: Value = serde_json::from_slice(&render(&message, None).unwrap()).unwrap();
+        assert_eq!(
+            text["offer"],
+            json!({"@type": "Offer", "@id": "urn:uuid:o", "target": "urn:uuid:d", "permission": [{"action": "use"}]})
+        );
+        assert_eq!(text.get("providerPid"), None);
+        assert_eq!(parse::<ContractRequestMessage>(&text), Ok(message));
+    }
+
+    #[test]
+    fn bad_requests_are_refused() {
+        for (path, bad) in [
+            ("/consumerPid", json!("")),
+            ("/consumerPid", json!("a b")),
+            ("/consumerPid", json!(null)),
+            ("/consumerPid", json!("x".repeat(300))),
+            ("/offer", json!("o")),
+            ("/offer/@type", json!("Set")),
+            ("/offer/@id", json!(7)),
+            ("/offer/target", json!(null)),
+            ("/callbackAddress", json!("not a url")),
+            ("/callbackAddress", json!("ftp://example.com")),
+            ("/@id", json!(5)),
+        ] {
+            let mut message = request();
+            *message.pointer_mut(path).unwrap() = bad.clone();
+            assert!(parse::<ContractRequestMessage>(&message).is_err(), "{path} {bad}");
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_read_and_written() {
+        let value = json!({"@context": [CONTEXT], "@type": "ContractAgreementMessage", "consumerPid": "c", "providerPid": "p",
+            "callbackAddress": "ignored", "agreement": {"@id": "a", "@type": "Agreement", "target": {"@id": "d"}, "assigner": "P",
+            "assignee": "C", "timestamp": "2023-01-01T01:00:00Z", "permission": [{"action": "use"}]}});
+        let message: ContractAgreementMessage = parse(&value).unwrap();
+        assert_eq!(message.agreement.timestamp, Some(Timestamp(1_672_534_800_000)));
+        assert_eq!(message.agreement.target.as_str(), "d");
+        let text: Value = serde_json::from_slice(&render(&message, None).unwrap()).unwrap();
+        assert_eq!(parse::<ContractAgreementMessage>(&text), Ok(message));
+        for (path, bad) in
+            [("/agreement/timestamp", json!("soon")), ("/agreement/assignee", json!(null)), ("/agreement/@type", json!("Offer"))]
+        {
+            let mut message = value.clone();
+            *message.pointer_mut(path).unwrap() = bad;
+            assert!(parse::<ContractAgreementMessage>(&message).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn reasons_become_one_line() {
+        let termination = |reason: Value| {
+            parse::<ContractNegotiationTerminationMessage>(&json!({"@context": [CONTEXT], "@type": "ContractNegotiationTerminationMessage",
+                "consumerPid": "c", "providerPid": "p", "code": "99", "reason": reason}))
+        };
+        let text = |reason: Value| termination(reason).unwrap().reason.text();
+        assert_eq!(text(json!(["a", {"@value": "b", "@language": "en"}, {"x": 1}])).as_deref(), Some("a; b; {\"x\":1}"));
+        assert_eq!(text(json!("a\nb")).as_deref(), Some("a b"));
+        assert_eq!(text(json!([])), None);
+        assert_eq!(text(json!(["x".repeat(5_000)])).unwrap().len(), MAX_REASON_CHARS);
+        assert!(termination(json!(vec!["x"; MAX_REASONS + 1])).is_err() && termination(json!(5)).is_err());
+    }
+
+    #[test]
+    fn every_state_has_its_word() {
+        for state in ["REQUESTED", "OFFERED", "ACCEPTED", "AGREED", "VERIFIED", "FINALIZED", "TERMINATED"] {
+            let read: NegotiationState = serde_json::from_value(json!(state)).unwrap();
+            assert_eq!(read.name(), state);
+        }
+        assert!(serde_json::from_value::<NegotiationEvent>(json!("AGREED")).is_err());
+    }
+}
