@@ -46,7 +46,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// Waits until the topic holds an event after `after`.
     fn wait<'a>(&'a self, topic: &'a Topic, after: Offset) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The group's position: everything up to it has taken effect.
+    /// The group's position: everything up to it has taken effect. The first call makes the group known; from then on events are kept
+    /// until every known group of the topic has moved past them, so ask once before the first [`EventLog::fetch`].
     fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>>;
 
     /// Moves the group's position, after the effect of the events up to `offset` is durable. Never moves back.

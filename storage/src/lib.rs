@@ -7,15 +7,19 @@
 
 pub mod batch;
 pub mod counters;
+pub mod embedded;
 pub mod event_log;
 pub mod partition;
 pub mod partitions;
 pub mod row;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod vault;
 pub mod wake;
 
 pub use batch::{AuditRow, Batch, Publication, RowChange};
 pub use counters::Counters;
+pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 pub use event_log::{EventLog, EventRecord, Group, Offset, Topic};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{Claim, ClaimError, CommitOutcome, Partitions, StoreError};

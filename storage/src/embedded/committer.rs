@@ -1,0 +1,299 @@
+//! The one thread that writes. It takes all that waits, checks each commit, applies the admitted ones as one atomic write, syncs, and
+//! only then answers (invariant ACK). It never waits to fill a group.
+
+use super::{
+    EmbeddedOptions, keys,
+    store::Shared,
+    synced_mark::SyncedMark,
+    tables,
+    topics::TopicState,
+    values::{StoredHead, encode_event, encode_number},
+};
+use crate::{Batch, CommitOutcome, EventRecord, Group, Head, Offset, PartitionKey, RowChange, StoreError, Topic, Wake};
+use fjall::{Keyspace, OwnedWriteBatch};
+use serde_json::json;
+use std::{
+    collections::{BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Key of the group number in the metadata.
+pub(super) const GROUP: &str = "group";
+/// Events removed at most by one commit of a group's position; the rest goes with later ones.
+const TRIM_AT_ONCE: u64 = 4_096;
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// A turn.
+    Commit(Box<Batch>),
+    /// Makes a consumer group known, at the beginning of the topic.
+    Join(Topic, Group),
+    /// Moves a group's position forward.
+    Advance(Topic, Group, Offset),
+    /// Puts a poison event aside.
+    DeadLetter(Topic, EventRecord, String),
+    /// A setting of the installation: metadata key and value.
+    Setting(String, String),
+}
+
+impl Write {
+    /// Whether all its keys are short enough for the database, which would otherwise panic.
+    fn fits(&self) -> bool {
+        match self {
+            Self::Commit(batch) => {
+                let PartitionKey { owner, kind, name } = &batch.partition;
+                let row = |row: &RowChange| match row {
+                    RowChange::Put(key, _) | RowChange::Delete(key) => key.as_bytes().len(),
+                };
+                let longest = batch.rows.iter().map(row).max().unwrap_or(0).max(8);
+                keys::fit([owner.as_str(), kind, name], longest) && batch.publish.iter().all(|p| keys::fit([p.topic.0.as_str()], 8))
+            }
+            Self::Join(topic, group) | Self::Advance(topic, group, _) => keys::fit([topic.0.as_str(), group.0.as_str()], 0),
+            Self::DeadLetter(topic, _, _) => keys::fit([topic.0.as_str()], 32),
+            Self::Setting(key, _) => keys::fit([key.as_str()], 0),
+        }
+    }
+}
+
+/// A write and whom to tell.
+pub(super) struct Request {
+    pub(super) write: Write,
+    pub(super) answer: oneshot::Sender<CommitOutcome>,
+}
+
+/// State of the committer's thread.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) topics: HashMap<Topic, TopicState>,
+    pub(super) mark: SyncedMark,
+    /// Number of the last group.
+    pub(super) group: u64,
+    pub(super) options: EmbeddedOptions,
+}
+
+/// One group while it is made.
+struct Staged {
+    batch: OwnedWriteBatch,
+    bytes: usize,
+    commits: u64,
+    topics: BTreeSet<Topic>,
+}
+
+impl Staged {
+    fn put(&mut self, table: &Keyspace, key: Vec<u8>, value: impl Into<fjall::UserValue>) {
+        let value = value.into();
+        self.bytes += key.len() + value.len();
+        self.batch.insert(table, key, value);
+    }
+
+    fn remove(&mut self, table: &Keyspace, key: Vec<u8>) {
+        self.bytes += key.len();
+        self.batch.remove(table, key);
+    }
+}
+
+impl Committer {
+    /// Runs until every sender is gone and all that waited is answered.
+    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            if let Err(failed) = self.shared.usable() {
+                let _ = first.answer.send(CommitOutcome::Unknown(failed.to_string()));
+                continue;
+            }
+            self.group(first, &mut requests);
+        }
+    }
+
+    /// Makes, writes and answers one group.
+    fn group(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) {
+        let mut answers = Vec::new();
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let mut staged = Staged { batch: self.shared.tables.database.batch(), bytes: 0, commits: 0, topics: BTreeSet::new() };
+            let mut next = Some(first);
+            while let Some(Request { write, answer }) = next {
+                // The answer is kept before staging, so that a panic cannot lose it.
+                answers.push((answer, CommitOutcome::Unknown("the committer failed".to_owned())));
+                let outcome = self.stage(&mut staged, write);
+                if let Some((_, kept)) = answers.last_mut() {
+                    *kept = outcome;
+                }
+                let room = answers.len() < self.options.group && staged.bytes < self.options.group_bytes;
+                next = room.then(|| requests.try_recv().ok()).flatten();
+            }
+            self.write(staged)
+        }));
+        let failure = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(failure),
+            Err(panic) => Some(tables::panic_text(panic.as_ref())),
+        };
+        if let Some(failure) = &failure {
+            self.shared.poison(failure);
+        }
+        self.shared.claims.settle();
+        for (answer, outcome) in answers {
+            let outcome = match (&failure, outcome) {
+                (Some(failure), CommitOutcome::Applied) => CommitOutcome::Unknown(failure.clone()),
+                (_, outcome) => outcome,
+            };
+            // Who no longer waits has dropped its activation.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Writes and syncs a group. Whatever fails here leaves the disk in a state that is not known.
+    fn write(&mut self, mut staged: Staged) -> Result<(), String> {
+        if staged.batch.is_empty() {
+            return Ok(());
+        }
+        let group = self.group + 1;
+        let tables = &self.shared.tables;
+        staged.put(&tables.meta, GROUP.into(), encode_number(group));
+        staged.batch.commit().map_err(|error| error.to_string())?;
+        tables::sync(&tables.database).map_err(|error| error.to_string())?;
+        self.mark.advance(group, tables.database.journal_count()).map_err(|error| error.to_string())?;
+        self.group = group;
+
+        let (commits, bytes) = (staged.commits, staged.bytes as u64);
+        self.shared.counters.commits.fetch_add(commits, Ordering::Relaxed);
+        self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        metrics::counter!("cellspace_storage_commits_total").increment(commits);
+        metrics::counter!("cellspace_storage_syncs_total").increment(1);
+        metrics::counter!("cellspace_storage_bytes_total").increment(bytes);
+        if let Some(on_sync) = &self.options.on_sync {
+            on_sync(group);
+        }
+        self.shared.show_synced();
+        for topic in &staged.topics {
+            if let Some(state) = self.topics.get(topic) {
+                self.shared.views.show(topic, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one write to the group; the outcome holds once the group is synced.
+    fn stage(&mut self, staged: &mut Staged, write: Write) -> CommitOutcome {
+        if !write.fits() {
+            return CommitOutcome::Unknown("a key is too long for the store; nothing was written".to_owned());
+        }
+        match write {
+            Write::Commit(batch) => self.stage_commit(staged, *batch),
+            Write::Join(topic, group) => {
+                if !self.topics.get(&topic).is_some_and(|state| state.groups.contains_key(&group)) {
+                    self.move_group(staged, &topic, group, Offset(0));
+                }
+                CommitOutcome::Applied
+            }
+            Write::Advance(topic, group, offset) => {
+                let state = self.topics.entry(topic.clone()).or_default();
+                // Past the end lie events that nobody has seen yet.
+                let offset = offset.min(state.newest());
+                if state.groups.get(&group).is_none_or(|position| *position < offset) {
+                    self.move_group(staged, &topic, group, offset);
+                }
+                CommitOutcome::Applied
+            }
+            Write::DeadLetter(topic, event, reason) => {
+                let payload = serde_json::from_slice(&event.payload)
+                    .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(&event.payload).into_owned()));
+                let letter = json!({ "topic": topic.0, "offset": event.offset, "reason": reason, "event": payload });
+                self.publish(staged, Topic(format!("{topic}.dead")), &event.key, letter.to_string().as_bytes());
+                CommitOutcome::Applied
+            }
+            Write::Setting(key, value) => {
+                let meta = self.shared.tables.meta.clone();
+                staged.put(&meta, key.into_bytes(), value.into_bytes());
+                CommitOutcome::Applied
+            }
+        }
+    }
+
+    fn stage_commit(&mut self, staged: &mut Staged, batch: Batch) -> CommitOutcome {
+        let prefix = keys::partition(&batch.partition);
+        let Some(before) = self.shared.claims.admit(&batch.partition, batch.epoch, batch.seq, batch.wake) else {
+            return CommitOutcome::Fenced;
+        };
+        let shared = self.shared.clone();
+        let tables = &shared.tables;
+        for row in batch.rows {
+            match row {
+                RowChange::Put(key, value) => staged.put(&tables.rows, keys::joined(&prefix, key.as_bytes()), &*value),
+                RowChange::Delete(key) => staged.remove(&tables.rows, keys::joined(&prefix, key.as_bytes())),
+            }
+        }
+        staged.put(&tables.audit, keys::audit(&prefix, batch.seq), &*batch.audit.0);
+        let head = StoredHead { head: Head { epoch: batch.epoch, seq: batch.seq }, wake: batch.wake };
+        staged.put(&tables.heads, prefix.clone(), head.encode());
+        self.stage_wake(staged, &prefix, before, batch.wake);
+        for publication in batch.publish {
+            self.publish(staged, publication.topic, &publication.key, &publication.payload);
+        }
+        staged.commits += 1;
+        CommitOutcome::Applied
+    }
+
+    /// Makes the wake index say what the commit says (invariant TIMER), in the commit's own write.
+    fn stage_wake(&self, staged: &mut Staged, prefix: &[u8], before: Wake, after: Wake) {
+        let tables = &self.shared.tables;
+        match (before.awake, after.awake) {
+            (false, true) => staged.put(&tables.awake, prefix.to_vec(), Vec::new()),
+            (true, false) => staged.remove(&tables.awake, prefix.to_vec()),
+            (false, false) | (true, true) => {}
+        }
+        if before.due != after.due {
+            if let Some(due) = before.due {
+                staged.remove(&tables.due, keys::due(due, prefix));
+            }
+            if let Some(due) = after.due {
+                staged.put(&tables.due, keys::due(due, prefix), Vec::new());
+            }
+        }
+    }
+
+    fn publish(&mut self, staged: &mut Staged, topic: Topic, key: &str, payload: &[u8]) {
+        let tables = &self.shared.tables;
+        let prefix = keys::topic(&topic);
+        let state = self.topics.entry(topic.clone()).or_default();
+        staged.put(&tables.events, keys::event(&prefix, Offset(state.stored.next)), encode_event(key, payload));
+        state.stored.next += 1;
+        if state.groups.is_empty() && state.stored.next - state.stored.oldest > self.options.unread_events {
+            staged.remove(&tables.events, keys::event(&prefix, Offset(state.stored.oldest)));
+            state.stored.oldest += 1;
+        }
+        staged.put(&tables.topics, prefix, state.stored.encode());
+        staged.topics.insert(topic);
+    }
+
+    /// Puts a group at a position, and removes events that every known group has moved past.
+    fn move_group(&mut self, staged: &mut Staged, topic: &Topic, group: Group, offset: Offset) {
+        let tables = &self.shared.tables;
+        let prefix = keys::topic(topic);
+        staged.put(&tables.groups, keys::group(&prefix, &group), encode_number(offset.0));
+        let state = self.topics.entry(topic.clone()).or_default();
+        state.groups.insert(group, offset);
+        let Some(needless) = state.needless() else { return };
+        let keep_from = (needless.0 + 1).min(state.stored.oldest.saturating_add(TRIM_AT_ONCE));
+        if keep_from > state.stored.oldest {
+            for offset in state.stored.oldest..keep_from {
+                staged.remove(&tables.events, keys::event(&prefix, Offset(offset)));
+            }
+            state.stored.oldest = keep_from;
+            staged.put(&tables.topics, prefix, state.stored.encode());
+            staged.topics.insert(topic.clone());
+        }
+    }
+}
+
+/// The answer to a write that has no epoch and so cannot be fenced.
+pub(super) fn plain_answer(outcome: CommitOutcome) -> Result<(), StoreError> {
+    match outcome {
+        CommitOutcome::Applied => Ok(()),
+        CommitOutcome::Fenced => Err(StoreError::Unavailable("fenced".to_owned())),
+        CommitOutcome::Unknown(reason) => Err(StoreError::Poisoned(reason)),
+    }
+}

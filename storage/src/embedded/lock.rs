@@ -1,0 +1,40 @@
+//! The exclusive lock on a data directory: the fence between processes.
+
+use super::OpenError;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Seek, Write},
+    path::Path,
+    sync::Arc,
+};
+
+/// Held as long as the directory is in use; the system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Makes the directory when it is not there, and takes `dir/name` without waiting.
+    pub(super) fn acquire(dir: &Path, name: &str) -> Result<Self, OpenError> {
+        let unwritable = |source| OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) };
+        fs::create_dir_all(dir).map_err(unwritable)?;
+        let path = dir.join(name);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unwritable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&path).unwrap_or_default();
+                let holder = match pid.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                return Err(OpenError::Locked { dir: dir.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+        }
+        // The holder's number is for people alone, but a directory that does not take these bytes takes no others either.
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unwritable)?;
+        Ok(Self { _file: file })
+    }
+}

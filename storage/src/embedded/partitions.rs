@@ -1,0 +1,121 @@
+//! Partitions of the embedded store. Reads see synced state alone.
+
+use super::{EmbeddedStore, committer::Write, keys, store::Shared, tables::read_error, values, values::StoredHead};
+use crate::{AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError};
+use bytes::Bytes;
+use fjall::Readable;
+use futures::future::BoxFuture;
+use std::{ops::Bound, sync::Arc};
+
+impl Partitions for EmbeddedStore {
+    fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { Ok(read_head(self.shared(), partition)?.is_some()) })
+    }
+
+    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
+        Box::pin(async move {
+            let shared = self.shared();
+            let mut raised = shared.claims.raise(partition);
+            raised.quiet().await;
+            let stored = read_head(shared, partition)?;
+            let epoch = raised.epoch;
+            // A copy of another node's data, whose boots were counted elsewhere.
+            if let Some(held) = stored.map(|stored| stored.head.epoch).filter(|held| *held >= epoch) {
+                return Err(ClaimError::Newer { held });
+            }
+            Ok(Claim { epoch, head: raised.complete(stored.as_ref()) })
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a PartitionKey,
+        table: Option<&'a str>,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
+        let prefix = keys::partition(partition);
+        let wanted = table.map_or_else(|| prefix.clone(), |table| keys::joined(&prefix, RowKey::new(table, "").as_bytes()));
+        let end = keys::after_prefix(&wanted);
+        let start = match after.map(|after| keys::joined(&prefix, after.as_bytes())) {
+            Some(after) if after >= wanted => Bound::Excluded(after),
+            Some(_) | None => Bound::Included(wanted),
+        };
+        blocking(self, move |shared| scan(shared, prefix.len(), (start, end), limit))
+    }
+
+    fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        Box::pin(async move {
+            let shared = self.shared();
+            let stored = keys::joined(&keys::partition(partition), key.as_bytes());
+            let value = shared.snapshot()?.get(&shared.tables.rows, stored).map_err(read_error)?;
+            Ok(value.map(|value| Row { key: key.clone(), value: Bytes::copy_from_slice(&value) }))
+        })
+    }
+
+    fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
+        let prefix = keys::partition(partition);
+        blocking(self, move |shared| {
+            let snapshot = shared.snapshot()?;
+            let rows = snapshot.prefix(&shared.tables.audit, prefix).rev().take(limit);
+            rows.map(|entry| {
+                let (key, value) = entry.into_inner().map_err(read_error)?;
+                let seq = keys::read_audit(&key).ok_or_else(|| values::unreadable("audit row"))?;
+                Ok((seq, AuditRow(Bytes::copy_from_slice(&value))))
+            })
+            .collect()
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
+        Box::pin(async move {
+            if let Err(failed) = self.shared().usable() {
+                return CommitOutcome::Unknown(failed.to_string());
+            }
+            self.request(Write::Commit(Box::new(batch))).await
+        })
+    }
+
+    fn release(&self, partition: &PartitionKey, epoch: Epoch) {
+        self.shared().claims.release(partition, epoch);
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.check()
+    }
+}
+
+/// Runs a read of unknown length off the executor's threads.
+pub(super) fn blocking<'a, T: Send + 'static>(
+    store: &EmbeddedStore,
+    read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+) -> BoxFuture<'a, Result<T, StoreError>> {
+    let shared: Arc<Shared> = store.shared().clone();
+    Box::pin(async move {
+        let read = tokio::task::spawn_blocking(move || read(&shared)).await;
+        read.unwrap_or_else(|stopped| Err(StoreError::Unavailable(stopped.to_string())))
+    })
+}
+
+fn read_head(shared: &Shared, partition: &PartitionKey) -> Result<Option<StoredHead>, StoreError> {
+    let value = shared.snapshot()?.get(&shared.tables.heads, keys::partition(partition)).map_err(read_error)?;
+    value.map(|value| StoredHead::decode(&value)).transpose()
+}
+
+fn scan(shared: &Shared, skip: usize, (start, end): (Bound<Vec<u8>>, Vec<u8>), limit: usize) -> Result<RowPage, StoreError> {
+    if matches!(&start, Bound::Excluded(start) if *start >= end) {
+        return Ok(RowPage::default());
+    }
+    let snapshot = shared.snapshot()?;
+    let mut page = RowPage::default();
+    for entry in snapshot.range::<Vec<u8>, _>(&shared.tables.rows, (start, Bound::Excluded(end))) {
+        if page.rows.len() == limit {
+            page.more = true;
+            break;
+        }
+        let (key, value) = entry.into_inner().map_err(read_error)?;
+        let key = key.get(skip..).ok_or_else(|| values::unreadable("row"))?;
+        page.rows.push(Row { key: RowKey::from_bytes(Bytes::copy_from_slice(key)), value: Bytes::copy_from_slice(&value) });
+    }
+    Ok(page)
+}

@@ -1,0 +1,285 @@
+//! The embedded store: opening, closing, health, settings.
+
+use super::{
+    EmbeddedOptions, OpenError,
+    claims::Claims,
+    committer::{self, Committer, Request, Write},
+    lock::DirectoryLock,
+    synced_mark::{self, SealedJournals, Synced, SyncedMark},
+    tables::{self, Tables, guarded, read_error},
+    topics::{self, TopicViews},
+    values::{self, decode_number, encode_number},
+};
+use crate::{CommitOutcome, Counters, StoreError};
+use fjall::{PersistMode, Snapshot};
+use parking_lot::{Mutex, RwLock};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    thread::JoinHandle,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Folder of the database within the data directory.
+const STORE: &str = "store";
+/// File of the [`SyncedMark`] within the data directory.
+const SYNCED: &str = "synced";
+const FORMAT: &str = "format";
+const BOOT: &str = "boot";
+/// Settings lie under this prefix, apart from the metadata's own keys.
+const SETTING: &str = "setting/";
+
+/// Partitions, wake index and event log of one node, in its data directory. A handle: clones share the store.
+///
+/// The directory is free for another opening once the last clone is dropped.
+#[derive(Clone)]
+pub struct EmbeddedStore(Arc<Running>);
+
+/// The store and its thread.
+struct Running {
+    shared: Arc<Shared>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    dir: PathBuf,
+    boot: u64,
+}
+
+/// What the committer's thread and the callers share.
+pub(super) struct Shared {
+    pub(super) tables: Tables,
+    pub(super) claims: Claims,
+    pub(super) views: TopicViews,
+    pub(super) counters: Arc<Counters>,
+    /// State as of the last completed sync. All reads go here, so that nobody acts on what a power cut would undo.
+    synced: RwLock<Snapshot>,
+    failure: OnceLock<StoreError>,
+    // Last, so that it is released after the database is closed.
+    _lock: DirectoryLock,
+}
+
+impl Shared {
+    /// `Ok` while reads and writes can be expected to work.
+    pub(super) fn usable(&self) -> Result<(), StoreError> {
+        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// From now on everything fails: what is on disk is not known any more.
+    pub(super) fn poison(&self, reason: &str) {
+        if self.failure.set(StoreError::Poisoned(reason.to_owned())).is_ok() {
+            tracing::error!(category = "app", action = "storage.poisoned", reason, "a write failed; the store takes no more");
+        }
+        self.views.wake_all();
+    }
+
+    /// Shows readers everything synced so far.
+    pub(super) fn show_synced(&self) {
+        let snapshot = self.tables.database.snapshot();
+        *self.synced.write() = snapshot;
+    }
+
+    /// The synced state, for reading.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.usable()?;
+        Ok(self.synced.read().clone())
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens the store in the data directory `dir`, or makes it there.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do about it. Nothing is guessed: a store that lost synced data does not open.
+    pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        let dir = dir.as_ref().to_owned();
+        let lock = DirectoryLock::acquire(&dir, "lock")?;
+        let (store, mark) = (dir.join(STORE), dir.join(SYNCED));
+        let lost = |reason| OpenError::Lost { dir: dir.clone(), reason, mark: mark.clone() };
+
+        let synced = read_mark(&dir, &mark)?;
+        if synced.group > 0 && !store.exists() {
+            return Err(lost(format!("the folder {STORE} is gone")));
+        }
+        let sealed = SealedJournals::check_before(&store, &synced).map_err(lost)?;
+        let tables = Tables::open(&dir, &store, options.cache_bytes)?;
+        sealed.check_after().map_err(lost)?;
+        let Booted { group, boot } = boot(&dir, &tables, &synced, lost)?;
+        let mark = SyncedMark::open(&mark, &store, Synced { group, ..Synced::default() })
+            .map_err(|source| OpenError::Unwritable { dir: dir.clone(), source: Arc::new(source) })?;
+        let topics = topics::load(&tables).map_err(|error| corrupt(&dir, &error))?;
+
+        let shared = Arc::new(Shared {
+            synced: RwLock::new(tables.database.snapshot()),
+            tables,
+            claims: Claims::new(boot),
+            views: TopicViews::default(),
+            counters: Arc::new(Counters::default()),
+            failure: OnceLock::new(),
+            _lock: lock,
+        });
+        for (topic, state) in &topics {
+            shared.views.show(topic, state);
+        }
+        let (requests, waiting) = mpsc::channel(options.queue.max(1));
+        let committer = Committer { shared: shared.clone(), topics, mark, group, options };
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || committer.run(waiting))
+            .map_err(|source| OpenError::Unwritable { dir: dir.clone(), source: Arc::new(source) })?;
+        tracing::info!(category = "app", action = "storage.opened", boot, group, dir = %dir.display(), "store opened");
+        Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)), dir, boot })))
+    }
+
+    /// Finishes all commits that wait, then refuses. Blocks for as long as a group of commits takes.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// How often the store in this directory was opened: the first half of every epoch.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.0.boot
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// What the store did since it was opened.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.0.shared.counters.clone()
+    }
+
+    /// A setting of the installation, such as its public URL; `None` when it was never put.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        use fjall::Readable;
+        let shared = self.shared();
+        let value = shared.snapshot()?.get(&shared.tables.meta, format!("{SETTING}{key}")).map_err(read_error)?;
+        value.map(|value| String::from_utf8(value.to_vec()).map_err(|_| values::unreadable("setting"))).transpose()
+    }
+
+    /// Stores or replaces a setting; durable when this answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it may not have been stored, or when key is longer than a key can be.
+    pub async fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.write(Write::Setting(format!("{SETTING}{key}"), value.to_owned())).await
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Hands a write to the committer and waits for its answer.
+    pub(super) async fn request(&self, write: Write) -> CommitOutcome {
+        let sender = self.0.requests.lock().clone();
+        let Some(sender) = sender else {
+            return CommitOutcome::Unknown("the store is closed".to_owned());
+        };
+        let (answer, answered) = oneshot::channel();
+        if sender.send(Request { write, answer }).await.is_err() {
+            return CommitOutcome::Unknown("the committer has stopped".to_owned());
+        }
+        drop(sender);
+        answered.await.unwrap_or_else(|_| CommitOutcome::Unknown("the committer has stopped".to_owned()))
+    }
+
+    /// A write that cannot be fenced.
+    pub(super) async fn write(&self, write: Write) -> Result<(), StoreError> {
+        self.alive()?;
+        committer::plain_answer(self.request(write).await)
+    }
+
+    /// Whether the store is neither closed nor poisoned.
+    pub(super) fn alive(&self) -> Result<(), StoreError> {
+        self.shared().usable()?;
+        let closed = self.0.requests.lock().is_none();
+        if closed { Err(StoreError::Unavailable("the store is closed".to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether a commit can be expected to work. Also finds failures of the database's own threads, such as a full disk.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.alive()?;
+        let database = &self.shared().tables.database;
+        database.persist(PersistMode::Buffer).map_err(|error| {
+            self.shared().poison(&error.to_string());
+            StoreError::Poisoned(error.to_string())
+        })
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore").field("dir", &self.0.dir).field("boot", &self.0.boot).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    fn close(&self) {
+        self.requests.lock().take();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // The committer catches its own panics.
+            let _ = thread.join();
+            self.shared.views.wake_all();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn corrupt(dir: &Path, error: &StoreError) -> OpenError {
+    OpenError::Corrupt { dir: dir.to_owned(), reason: error.to_string() }
+}
+
+fn read_mark(dir: &Path, mark: &Path) -> Result<Synced, OpenError> {
+    match synced_mark::read(mark) {
+        Ok(synced) => Ok(synced.unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let reason = "the mark of synced data is itself damaged".to_owned();
+            Err(OpenError::Lost { dir: dir.to_owned(), reason, mark: mark.to_owned() })
+        }
+        Err(source) => Err(OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) }),
+    }
+}
+
+struct Booted {
+    group: u64,
+    boot: u64,
+}
+
+/// Checks format level and completeness, then counts this start. The first write to the directory, synced before anything is claimed.
+fn boot(dir: &Path, tables: &Tables, synced: &Synced, lost: impl Fn(String) -> OpenError) -> Result<Booted, OpenError> {
+    let number = |key: &str, what| -> Result<Option<u64>, OpenError> {
+        let value = guarded(dir, || tables.meta.get(key))?;
+        value.map(|value| decode_number(&value, what).map_err(|error| corrupt(dir, &error))).transpose()
+    };
+    let supported = u64::from(values::LEVEL);
+    if let Some(found) = number(FORMAT, "format level")?.filter(|found| *found > supported) {
+        return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, supported });
+    }
+    let found = number(committer::GROUP, "group number")?.unwrap_or(0);
+    if found < synced.group {
+        return Err(lost(format!("{} groups of commits were synced, {found} are there", synced.group)));
+    }
+    let (group, boot) = (found + 1, number(BOOT, "boot counter")?.unwrap_or(0) + 1);
+    guarded(dir, || {
+        let mut batch = tables.database.batch();
+        batch.insert(&tables.meta, FORMAT, encode_number(supported));
+        batch.insert(&tables.meta, BOOT, encode_number(boot));
+        batch.insert(&tables.meta, committer::GROUP, encode_number(group));
+        batch.commit()?;
+        tables::sync(&tables.database)
+    })?;
+    Ok(Booted { group, boot })
+}

@@ -1,0 +1,152 @@
+//! The embedded store: the shared checks, and what only a store in files promises.
+
+use super::{EmbeddedOptions, EmbeddedStore, OpenError};
+use crate::{
+    CommitOutcome, Epoch, EventLog, Group, Offset, Partitions, Seq, Topic, WakeIndex,
+    testkit::{
+        self, Turn,
+        turn::{partition, rows},
+    },
+};
+use cellspace_schemas::Timestamp;
+
+fn open(dir: &tempfile::TempDir) -> EmbeddedStore {
+    EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap()
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_all_backends() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    testkit::wake_index::all(&store, &store).await;
+    testkit::partitions::all(&store).await;
+    testkit::event_log::all(&store, &store).await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (partition("o", "k", "a"), partition("o", "k", "b"));
+    let (topic, group) = (Topic("t".into()), Group("g".into()));
+    let store = open(&dir);
+    assert_eq!(store.boot(), 1);
+    let first = store.claim(&a).await.unwrap();
+    assert_eq!(first.epoch, Epoch { view: 1, count: 1 });
+    Turn::after(&a, first).put("t", "1", "one").publish("t", "k", "p1").publish("t", "k", "p2").awake().applied(&store).await;
+    Turn::after(&a, first).numbered(2).put("t", "2", "two").due(77).applied(&store).await;
+    EventLog::commit(&store, &topic, &group, Offset(2)).await.unwrap();
+    store.put_meta("public-url", "http://localhost:1").await.unwrap();
+    store.put_meta("public-url", "http://localhost:2").await.unwrap();
+    drop(store);
+
+    let store = open(&dir);
+    assert_eq!(store.boot(), 2);
+    assert_eq!(store.meta("public-url").unwrap().as_deref(), Some("http://localhost:2"));
+    assert_eq!(store.meta("boot").unwrap(), None, "settings are apart from the store's own keys");
+    assert_eq!(store.awake(None, 9).await.unwrap(), []);
+    assert_eq!(store.due(Timestamp(77), None, 9).await.unwrap().len(), 1);
+    assert_eq!(EventLog::committed(&store, &topic, &group).await.unwrap(), Offset(2));
+    assert_eq!(rows(&store, &a, None).await.len(), 2);
+    // What an activation of the last run still wanted to write cannot land, and a new one goes on where it stopped.
+    let late = Turn::after(&a, first).numbered(3).put("t", "3", "late");
+    assert_eq!(late.commit(&store).await, CommitOutcome::Fenced);
+    let second = store.claim(&a).await.unwrap();
+    assert_eq!((second.epoch, second.head.unwrap().seq), (Epoch { view: 2, count: 1 }, Seq(2)));
+    Turn::after(&a, second).applied(&store).await;
+    assert_eq!(store.due(Timestamp(i64::MAX), None, 9).await.unwrap(), [], "the deadline of the last run is cleared");
+    // Offsets go on although every event was trimmed.
+    let claim = store.claim(&b).await.unwrap();
+    Turn::after(&b, claim).publish("t", "k", "p3").applied(&store).await;
+    store.wait(&topic, Offset(2)).await.unwrap();
+    let events = store.fetch(&topic, Offset(0), 9).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [Offset(3)]);
+}
+
+#[tokio::test]
+async fn a_second_start_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let error = EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    let clone = store.clone();
+    drop(store);
+    assert!(EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).is_err(), "a clone still uses it");
+    drop(clone);
+    open(&dir);
+}
+
+#[tokio::test]
+async fn closing_answers_all_that_waits_and_refuses_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    let commits: Vec<_> = (1..=50).map(|seq| Partitions::commit(&store, Turn::after(&key, claim).numbered(seq).batch())).collect();
+    let topic = Topic("t".into());
+    let (outcomes, closed, waited) = futures::join!(
+        futures::future::join_all(commits),
+        async {
+            let store = store.clone();
+            tokio::task::spawn_blocking(move || store.close()).await
+        },
+        store.wait(&topic, Offset(0))
+    );
+    closed.unwrap();
+    assert!(waited.is_err());
+    assert!(store.health().is_err());
+    assert!(store.put_meta("a", "b").await.is_err());
+    let applied = outcomes.iter().take_while(|outcome| **outcome == CommitOutcome::Applied).count();
+    assert!(outcomes.iter().skip(applied).all(|outcome| matches!(outcome, CommitOutcome::Unknown(_))), "{outcomes:?}");
+    assert!(applied > 0);
+    drop(store);
+    let head = open(&dir).claim(&key).await.unwrap().head.unwrap();
+    assert_eq!(head.seq, Seq(applied as u64), "what was answered is there, and nothing else");
+}
+
+#[tokio::test]
+async fn claims_cost_nothing_once_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let syncs = store.counters().read().1;
+    for n in 0..200 {
+        let key = partition("o", "k", &n.to_string());
+        let claim = store.claim(&key).await.unwrap();
+        store.release(&key, claim.epoch);
+    }
+    // A claim given up half-way leaves nothing either.
+    drop(store.claim(&partition("o", "k", "dropped")));
+    assert_eq!(store.shared().claims.len(), 0);
+    assert_eq!(store.counters().read().1, syncs, "a claim writes nothing");
+}
+
+#[tokio::test]
+async fn counters_count_commits_and_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let (commits, syncs, bytes) = store.counters().read();
+    let keys: Vec<_> = (0..64).map(|n| partition("o", "k", &n.to_string())).collect();
+    let commits_made = keys.iter().map(|key| async {
+        let claim = store.claim(key).await.unwrap();
+        Turn::after(key, claim).put("t", "x", "0123456789").applied(&store).await;
+    });
+    futures::future::join_all(commits_made).await;
+    let after = store.counters().read();
+    assert_eq!(after.0 - commits, 64);
+    assert!((1..=64).contains(&(after.1 - syncs)));
+    assert!(after.2 - bytes >= 64 * 10);
+}
+
+#[tokio::test]
+async fn a_key_too_long_is_refused_and_hurts_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    let long = "x".repeat(70_000);
+    assert!(matches!(Turn::after(&key, claim).put("t", &long, "v").commit(&store).await, CommitOutcome::Unknown(_)));
+    assert!(matches!(Turn::after(&key, claim).publish(&long, "k", "v").commit(&store).await, CommitOutcome::Unknown(_)));
+    assert!(store.put_meta(&long, "v").await.is_err());
+    store.health().unwrap();
+    Turn::after(&key, claim).put("t", "x", "v").applied(&store).await;
+}
