@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod crypto;
 pub mod http;
 pub mod routes;
 

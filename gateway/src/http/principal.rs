@@ -1,5 +1,6 @@
 //! Who calls, as the authentication layer found out.
 
+use super::{ApiError, ErrorKind};
 use cellspace_schemas::ParticipantContextId;
 
 /// Role of a caller.
@@ -24,4 +25,17 @@ pub struct Principal {
     pub participant: Option<ParticipantContextId>,
     /// Granted scopes.
     pub scopes: Vec<String>,
+}
+
+impl Principal {
+    /// Whether it may create the participant context `id`: a bound caller only its own.
+    ///
+    /// # Errors
+    /// Not authorised.
+    pub fn may_create(&self, id: &ParticipantContextId) -> Result<(), ApiError> {
+        match &self.participant {
+            Some(own) if own != id => Err(ApiError::new(ErrorKind::NotAuthorized, "the token is bound to another participant context")),
+            _ => Ok(()),
+        }
+    }
 }

@@ -1,0 +1,207 @@
+//! May this caller do this? Pure: a caller, what the route asks, and the participant context of the path.
+
+use super::{Caller, Scope};
+use crate::http::{Access, Api, ApiError, ErrorKind, Match, Principal, Provisioner, Role, Verb};
+use cellspace_schemas::ParticipantContextId;
+
+/// Path parameters that name the participant context whose things a route touches.
+const OWNER_PARAMS: [&str; 2] = ["participant", "issuer"];
+
+/// What a matched route asks of its caller.
+#[derive(Debug, Clone)]
+pub struct Need<'a> {
+    /// Whose words it speaks.
+    pub api: Api,
+    /// The scope.
+    pub scope: &'a Scope,
+    /// Whether a provisioner may call.
+    pub provisioner: Provisioner,
+    /// The participant context of the path.
+    pub owner: Option<&'a str>,
+    /// Whether the route creates participant contexts: its handler compares the id of the body ([`Principal::may_create`]).
+    pub creates_participant: bool,
+}
+
+impl<'a> Need<'a> {
+    /// What a match asks; `None` on open routes.
+    #[must_use]
+    pub fn of(matched: &'a Match) -> Option<Self> {
+        let (Access::Scope(_, provisioner), Some(scope)) = (matched.route.access, matched.scope.as_ref()) else { return None };
+        let owner = OWNER_PARAMS.iter().find_map(|name| matched.params.get(name)).map(String::as_str);
+        let creates_participant = matched.route.method == Verb::Post && matched.route.path == "/participants";
+        Some(Self { api: matched.route.api, scope, provisioner, owner, creates_participant })
+    }
+
+    /// Whether the caller must be a participant context that exists: asked before its scopes, as the peers do.
+    #[must_use]
+    pub fn known_participant<'c>(&self, caller: &'c Caller) -> Option<Result<&'c ParticipantContextId, Denial>> {
+        let asks = matches!(self.api, Api::Management | Api::Identity | Api::IssuerAdmin);
+        if !asks || caller.role_for(&self.scope.prefix) != Role::Participant {
+            return None;
+        }
+        Some(caller.participant.as_ref().ok_or(Denial::UnknownCaller))
+    }
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// The subject is no participant context.
+    UnknownCaller,
+    /// The scope is missing.
+    Scope(Scope),
+    /// Not on the provisioner's list.
+    NotForProvisioners,
+    /// The participant context of the path is another one.
+    ForeignOwner,
+    /// A token bound to one participant on a route that is about all of them.
+    NotForBound,
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::UnknownCaller => Self::new(ErrorKind::UnknownCaller, "the subject of the token is not a known participant context"),
+            Denial::Scope(scope) => Self::new(ErrorKind::MissingScope, format!("the token lacks the scope {scope}")),
+            Denial::NotForProvisioners => Self::new(ErrorKind::NotAuthorized, "this operation is not open to provisioners"),
+            Denial::ForeignOwner => Self::new(ErrorKind::NotAuthorized, "the token is bound to another participant context"),
+            Denial::NotForBound => Self::new(ErrorKind::NotAuthorized, "the token is bound to one participant context"),
+        }
+    }
+}
+
+/// Decides; the answer is who acts, for the handler.
+///
+/// # Errors
+/// [`Denial`] says what is missing.
+pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> {
+    let role = caller.role_for(&need.scope.prefix);
+    let scope = || if caller.holds(need.scope) { Ok(()) } else { Err(Denial::Scope(need.scope.clone())) };
+    let own_path = || match need.owner {
+        Some(owner) if caller.participant.as_ref().map(ParticipantContextId::as_str) != Some(owner) => Err(Denial::ForeignOwner),
+        _ => Ok(()),
+    };
+    let participant = match role {
+        Role::Admin => {
+            scope()?;
+            None
+        }
+        Role::Participant => {
+            scope()?;
+            own_path()?;
+            caller.participant.clone()
+        }
+        Role::Provisioner if need.provisioner == Provisioner::Denied => return Err(Denial::NotForProvisioners),
+        Role::Provisioner if caller.unbound => {
+            // The role stands in place of `<prefix>:admin`; scopes of the fabric have no admin above them.
+            if need.scope.is_plain() {
+                scope()?;
+            }
+            None
+        }
+        Role::Provisioner => {
+            scope()?;
+            own_path()?;
+            if need.owner.is_none() && !need.creates_participant {
+                return Err(Denial::NotForBound);
+            }
+            Some(caller.participant.clone().ok_or(Denial::UnknownCaller)?)
+        }
+    };
+    let scopes = caller.scopes.iter().map(Scope::to_string).collect();
+    Ok(Principal { subject: caller.subject.clone(), role, participant, scopes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(role: Option<Role>, participant: Option<&str>, unbound: bool, scopes: &[&str]) -> Caller {
+        Caller {
+            subject: "s".to_owned(),
+            role,
+            participant: participant.map(|p| p.parse().unwrap()),
+            unbound,
+            scopes: scopes.iter().map(|s| Scope::parse(s).unwrap()).collect(),
+        }
+    }
+
+    /// Every kind of caller against every kind of route: what comes of it.
+    #[test]
+    fn table() {
+        use Provisioner::{Denied, Listed};
+        let participant = caller(None, Some("p"), true, &["m:write"]);
+        let reader = caller(None, Some("p"), true, &["m:assets:read"]);
+        let derived_admin = caller(None, Some("p"), true, &["m:admin"]);
+        let named_participant = caller(Some(Role::Participant), Some("p"), true, &["m:admin"]);
+        let admin = caller(Some(Role::Admin), Some("a"), true, &["m:admin"]);
+        let narrow_admin = caller(Some(Role::Admin), Some("a"), true, &["m:read"]);
+        let operator = caller(Some(Role::Provisioner), Some("o"), true, &["tenant-manager-api:read"]);
+        let scoped_operator = caller(Some(Role::Provisioner), Some("o"), true, &["m:admin"]);
+        let agent = caller(Some(Role::Provisioner), Some("p"), false, &["m:admin"]);
+        let narrow_agent = caller(Some(Role::Provisioner), Some("p"), false, &["m:assets:write"]);
+        let nobody = caller(Some(Role::Provisioner), None, false, &["m:admin"]);
+        let read = "m:assets:read";
+        let lacks = |s: &str| Err(Denial::Scope(Scope::parse(s).unwrap()));
+        let own = |p: &str| Ok(Some(p.to_owned()));
+        let (foreign, bound, denied) = (Err(Denial::ForeignOwner), Err(Denial::NotForBound), Err(Denial::NotForProvisioners));
+        // caller, required scope, provisioner, path's participant, creates a participant -> the principal's participant
+        let table: Vec<(&Caller, &str, Provisioner, Option<&str>, bool, Result<Option<String>, Denial>)> = vec![
+            (&participant, read, Denied, Some("p"), false, own("p")),
+            (&participant, read, Denied, Some("q"), false, foreign.clone()),
+            (&participant, read, Denied, None, false, own("p")),
+            (&participant, "m:admin", Listed, Some("p"), false, lacks("m:admin")),
+            (&participant, "i:read", Listed, Some("p"), false, lacks("i:read")),
+            (&reader, read, Denied, Some("p"), false, own("p")),
+            (&reader, "m:assets:write", Denied, Some("p"), false, lacks("m:assets:write")),
+            // The scope is looked at before the owner.
+            (&reader, "m:assets:write", Denied, Some("q"), false, lacks("m:assets:write")),
+            (&derived_admin, read, Denied, Some("q"), false, Ok(None)),
+            (&derived_admin, "m:admin", Denied, None, true, Ok(None)),
+            (&named_participant, read, Denied, Some("q"), false, foreign.clone()),
+            (&named_participant, read, Denied, Some("p"), false, own("p")),
+            (&admin, "m:admin", Denied, Some("q"), false, Ok(None)),
+            (&admin, "i:read", Denied, Some("q"), false, lacks("i:read")),
+            (&narrow_admin, read, Denied, Some("q"), false, Ok(None)),
+            (&narrow_admin, "m:write", Denied, Some("q"), false, lacks("m:write")),
+            (&operator, "m:admin", Listed, None, true, Ok(None)),
+            (&operator, "m:participants:write", Listed, Some("q"), false, Ok(None)),
+            (&operator, read, Denied, Some("q"), false, denied.clone()),
+            (&scoped_operator, read, Denied, Some("o"), false, denied.clone()),
+            (&operator, "tenant-manager-api:read", Listed, None, false, Ok(None)),
+            (&operator, "tenant-manager-api:write", Listed, None, false, lacks("tenant-manager-api:write")),
+            (&agent, "m:admin", Listed, None, true, own("p")),
+            (&agent, "m:admin", Listed, None, false, bound.clone()),
+            (&agent, "m:admin", Listed, Some("p"), false, own("p")),
+            (&agent, "m:admin", Listed, Some("q"), false, foreign.clone()),
+            (&agent, read, Denied, Some("p"), false, denied.clone()),
+            (&narrow_agent, "m:admin", Listed, Some("p"), false, lacks("m:admin")),
+            (&narrow_agent, "m:assets:write", Listed, Some("p"), false, own("p")),
+            (&nobody, "m:admin", Listed, None, true, Err(Denial::UnknownCaller)),
+            (&nobody, "m:admin", Listed, Some("p"), false, foreign),
+        ];
+        for (caller, scope, provisioner, owner, creates_participant, expected) in table {
+            let scope = Scope::parse(scope).unwrap();
+            let need = Need { api: Api::Management, scope: &scope, provisioner, owner, creates_participant };
+            let got = authorize(caller, &need).map(|p| p.participant.map(String::from));
+            assert_eq!(got, expected, "{caller:?} {need:?}");
+        }
+    }
+
+    #[test]
+    fn only_participants_of_the_participant_apis_must_be_known() {
+        let scope = Scope::parse("m:assets:read").unwrap();
+        let need = |api| Need { api, scope: &scope, provisioner: Provisioner::Denied, owner: None, creates_participant: false };
+        let participant = caller(None, Some("p"), true, &["m:read"]);
+        let no_subject = caller(None, None, true, &["m:read"]);
+        for api in [Api::Management, Api::Identity, Api::IssuerAdmin] {
+            assert_eq!(need(api).known_participant(&participant).unwrap().unwrap().as_str(), "p");
+            assert_eq!(need(api).known_participant(&no_subject), Some(Err(Denial::UnknownCaller)));
+            assert_eq!(need(api).known_participant(&caller(None, None, true, &["m:admin"])), None);
+            assert_eq!(need(api).known_participant(&caller(Some(Role::Provisioner), None, true, &[])), None);
+        }
+        for api in [Api::Fabric, Api::Dps, Api::OAuth, Api::Native] {
+            assert_eq!(need(api).known_participant(&no_subject), None);
+        }
+    }
+}
