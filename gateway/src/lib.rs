@@ -8,6 +8,8 @@ pub mod app;
 pub mod auth;
 pub mod crypto;
 pub mod http;
+pub mod observe;
 pub mod routes;
+pub mod server;
 
 pub use app::App;

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod claims;
 pub mod issuer;
 pub mod keys;
+pub mod known;
 pub mod scope;
 pub mod verify;
 
@@ -13,5 +14,6 @@ pub use caller::{Caller, Origin};
 pub use claims::{Claims, MAX_TOKEN_BYTES};
 pub use issuer::{IssuerConfig, RemoteIssuer};
 pub use keys::KeySet;
+pub use known::KnownParticipants;
 pub use scope::{Action, Scope};
 pub use verify::Verifier;

@@ -1,0 +1,3 @@
+//! What an operator sees: traces, logs, metrics.
+
+pub mod trace;

@@ -1,0 +1,99 @@
+//! Second layer: whatever comes from below becomes an answer of the route's API.
+//!
+//! Errors of the layers below (shed, deadline) and their bare answers (too large, panic) carry no mark of a handler; they are written anew.
+
+use super::{deadline::Elapsed, resolve::Resolved};
+use crate::http::{ApiError, ErrorKind, render};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower::{BoxError, Layer, Service, load_shed::error::Overloaded};
+
+/// Body of what goes to the socket.
+pub type SocketBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Mark of an answer that is already in the API's words.
+#[derive(Debug, Clone, Copy)]
+pub struct Rendered;
+
+/// Makes [`Answer`].
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerLayer;
+
+impl<S> Layer<S> for AnswerLayer {
+    type Service = Answer<S>;
+    fn layer(&self, inner: S) -> Answer<S> {
+        Answer { inner }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Answer<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Answer<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = BoxError>,
+    S::Future: Send + 'static,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<SocketBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<SocketBody>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The load shedder below is always ready; an error of its own is none that a later call would not have.
+        self.inner.poll_ready(cx).map(|_| Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let resolved = request.extensions().get::<Arc<Resolved>>().cloned();
+        let safe = request.method().is_safe();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let error = match answer.await {
+                Ok(answer) if answer.extensions().get::<Rendered>().is_some() => {
+                    return Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync()));
+                }
+                Ok(answer) => of_status(answer.status()),
+                Err(error) => of_layer(error.as_ref(), safe),
+            };
+            let api = resolved.map_or(crate::http::Api::Native, |resolved| resolved.api);
+            let reply = render::render(api, &error);
+            Ok(reply.0.map(|body| body.boxed_unsync()))
+        })
+    }
+}
+
+fn of_status(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorKind::TooLarge, "the request body is too large"),
+        StatusCode::INTERNAL_SERVER_ERROR => ApiError::internal("a handler panicked"),
+        other => ApiError::internal(format!("a layer answered {other}")),
+    }
+}
+
+fn of_layer(error: &(dyn std::error::Error + Send + Sync + 'static), safe: bool) -> ApiError {
+    let second = Duration::from_secs(1);
+    if error.is::<Overloaded>() {
+        ApiError::unavailable("this node has too much to do", second)
+    } else if error.is::<Elapsed>() && safe {
+        ApiError::unavailable("the request took too long", second)
+    } else if error.is::<Elapsed>() {
+        ApiError::unavailable("the outcome is unknown after the time allowed, repeat with the same Idempotency-Key", second)
+    } else {
+        ApiError::internal(error.to_string())
+    }
+}

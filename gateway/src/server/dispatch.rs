@@ -1,0 +1,174 @@
+//! Last station: authenticate, authorise, read the body, run the handler.
+//!
+//! A handler that may change something runs in a task of its own: a client that leaves, and the request's deadline, end the waiting but never
+//! the work half-way. What such a client missed it learns by repeating with the same `Idempotency-Key`. Safe methods run in place and end with
+//! their client, long waits included.
+
+use super::{answer::Rendered, resolve::Resolved};
+use crate::{
+    App,
+    auth::{KnownParticipants, Need, Verifier, authorize},
+    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, render},
+};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http_body::Body as _;
+use http_body_util::{BodyDataStream, LengthLimitError};
+use std::{collections::HashMap, pin::pin, sync::Arc};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+use url::form_urlencoded;
+use warp::Filter;
+
+/// Everything that requests of all listeners share.
+#[derive(Clone)]
+pub struct Gateway {
+    /// For handlers.
+    pub app: App,
+    /// Checks access tokens.
+    pub verifier: Arc<Verifier>,
+    /// Who exists.
+    pub known: Arc<KnownParticipants>,
+    /// Handlers that run on when their client has left; a drain waits for them.
+    pub tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// The one filter: every path, every method.
+    pub fn filter(self) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+        let gateway = Arc::new(self);
+        warp::path::full()
+            .and(warp::method())
+            .and(warp::header::headers_cloned())
+            .and(warp::ext::get::<Arc<Resolved>>())
+            .and(warp::body::stream())
+            .then(move |path: warp::path::FullPath, method, headers, resolved: Arc<Resolved>, body| {
+                let gateway = gateway.clone();
+                async move {
+                    let head = method == Method::HEAD;
+                    let answer = gateway.answer(path.as_str(), method, headers, &resolved, body).await;
+                    into_warp(answer.unwrap_or_else(|error| refuse(resolved.api, &error)), head)
+                }
+            })
+    }
+
+    async fn answer<D: Buf, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        path: &str,
+        method: Method,
+        headers: HeaderMap,
+        resolved: &Resolved,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Result<Reply, ApiError> {
+        let found = match &resolved.found {
+            Ok(found) => found,
+            Err(Miss::NotFound) => return Err(ApiError::not_found("no such route")),
+            Err(Miss::Malformed) => return Err(ApiError::invalid("the path is not valid")),
+            Err(Miss::Method(allowed)) => {
+                let error = ApiError::new(ErrorKind::MethodNotAllowed, format!("the route has {allowed}"));
+                return Ok(refuse(resolved.api, &error).header(header::ALLOW, allowed));
+            }
+        };
+        let principal = self.admit(found, &headers).await?;
+        let body = collect(body).await?;
+        let request = Request {
+            method: method.clone(),
+            path: path.to_owned(),
+            params: found.params.clone(),
+            query: query(resolved.raw_query.as_deref()),
+            raw_query: resolved.raw_query.clone(),
+            headers,
+            body,
+            principal,
+            trace: Some(resolved.trace.clone()),
+        };
+        let work = (found.route.handler)(self.app.clone(), request);
+        if method.is_safe() {
+            return work.await;
+        }
+        let task = self.tasks.spawn(work.instrument(resolved.span.clone()));
+        task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))))
+    }
+
+    /// Who calls, when the route asks.
+    async fn admit(&self, found: &Match, headers: &HeaderMap) -> Result<Option<Principal>, ApiError> {
+        let (Access::Scope(..), Some(need)) = (found.route.access, Need::of(found)) else { return Ok(None) };
+        let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorKind::BadToken, "an access token is required"))?;
+        let caller = self.verifier.verify(token).await?;
+        if let Some(participant) = need.known_participant(&caller) {
+            self.known.require(participant?).await?;
+        }
+        Ok(Some(authorize(&caller, &need)?))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Query parameters, percent-decoded; the last of a name wins.
+fn query(raw: Option<&str>) -> HashMap<String, String> {
+    raw.map(|raw| form_urlencoded::parse(raw.as_bytes()).into_owned().collect()).unwrap_or_default()
+}
+
+/// The whole body; its length is bounded by a layer before.
+async fn collect<D: Buf, E: std::error::Error + Send + Sync + 'static>(body: impl Stream<Item = Result<D, E>>) -> Result<Bytes, ApiError> {
+    let mut body = pin!(body);
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|e| body_error(&e))?;
+        let chunk = chunk.copy_to_bytes(chunk.remaining());
+        // Most bodies are one chunk, which is taken as it is.
+        match (first.take(), all.is_empty()) {
+            (None, true) => first = Some(chunk),
+            (before, _) => {
+                all.extend_from_slice(&before.unwrap_or_default());
+                all.extend_from_slice(&chunk);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+fn body_error(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return ApiError::new(ErrorKind::TooLarge, "the request body is too large");
+        }
+        cause = error.source();
+    }
+    ApiError::invalid("the request body did not arrive whole")
+}
+
+fn refuse(api: Api, error: &ApiError) -> Reply {
+    render::render(api, error)
+}
+
+/// A handler's answer in warp's type. The length is told where it is known, since warp's streams do not know theirs.
+fn into_warp(reply: Reply, head: bool) -> warp::reply::Response {
+    let (parts, body) = reply.0.into_parts();
+    let length = body.size_hint().exact();
+    let body = if head || length == Some(0) {
+        warp::reply::Reply::into_response(http::Response::new(Bytes::new()))
+    } else {
+        warp::reply::Reply::into_response(warp::reply::stream(BodyDataStream::new(body)))
+    };
+    let mut response = body;
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    *response.extensions_mut() = parts.extensions;
+    response.extensions_mut().insert(Rendered);
+    let bodiless = parts.status == http::StatusCode::NO_CONTENT || parts.status == http::StatusCode::NOT_MODIFIED;
+    if let Some(length) = length.filter(|_| !bodiless) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    response.headers_mut().entry(NO_SNIFF).or_insert(HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Keeps browsers from guessing types of what counterparties and sources wrote.
+const NO_SNIFF: HeaderName = header::X_CONTENT_TYPE_OPTIONS;

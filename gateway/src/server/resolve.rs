@@ -1,0 +1,169 @@
+//! First layer: finds the route, opens the span, counts.
+//!
+//! The route is found before anything can fail, so that every error, also of the layers below, speaks the language of the route's API.
+
+use crate::{
+    http::{Api, Listener, Match, Miss, Router, wait},
+    observe::trace,
+};
+use cellspace_schemas::TraceContext;
+use http::{Method, Request, Response};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+use tracing::{Instrument, Span};
+
+/// What the first layer found out; in the request's extensions.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The route, or why there is none.
+    pub found: Result<Match, Miss>,
+    /// Whose error bodies it gets.
+    pub api: Api,
+    /// The context of the request's own span.
+    pub trace: TraceContext,
+    /// The request's span.
+    pub span: Span,
+    /// The query, without the question mark.
+    pub raw_query: Option<String>,
+    /// The longest time that the client may ask to wait for a state.
+    pub wait: Duration,
+}
+
+impl Listener {
+    /// Its name in metrics, logs and spans.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+            Self::Ops => "ops",
+        }
+    }
+}
+
+/// Makes [`Resolve`].
+#[derive(Clone)]
+pub struct ResolveLayer {
+    /// The table.
+    pub router: Arc<Router>,
+    /// Whose requests.
+    pub listener: Listener,
+}
+
+impl<S> Layer<S> for ResolveLayer {
+    type Service = Resolve<S>;
+    fn layer(&self, inner: S) -> Resolve<S> {
+        Resolve { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Resolve<S> {
+    inner: S,
+    layer: ResolveLayer,
+}
+
+impl ResolveLayer {
+    fn resolve<B>(&self, request: &Request<B>) -> (Resolved, &'static str) {
+        let path = request.uri().path();
+        let found = self.router.find(self.listener, request.method(), path);
+        let (api, route) = found
+            .as_ref()
+            .map_or_else(|_| (self.router.api_near(self.listener, path), "unmatched"), |found| (found.route.api, found.route.path));
+        let parent = trace::incoming(request.headers());
+        let (span, trace) = trace::server_span(parent.as_ref(), request.method(), route, self.listener.name());
+        if let Some(vpa) = found.as_ref().ok().and_then(|found| found.params.get("participant")) {
+            span.record("vpa", vpa.as_str());
+        }
+        let raw_query = request.uri().query().map(str::to_owned);
+        let waits = raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
+        let wait = if waits { wait::MAX_WAIT } else { Duration::ZERO };
+        (Resolved { found, api, trace, span, raw_query, wait }, route)
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Resolve<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let started = Instant::now();
+        let (resolved, route) = self.layer.resolve(&request);
+        let (listener, api, method) = (self.layer.listener.name(), resolved.api, method_label(request.method()));
+        let span = resolved.span.clone();
+        request.extensions_mut().insert(Arc::new(resolved));
+        let entered = span.enter();
+        let answer = self.inner.call(request);
+        drop(entered);
+        let in_flight = InFlight::new(listener);
+        let recorded = span.clone();
+        Box::pin(
+            async move {
+                let answer = answer.await;
+                drop(in_flight);
+                let status = answer.as_ref().map_or(500, |answer| answer.status().as_u16());
+                let elapsed = started.elapsed();
+                recorded.record("http.response.status_code", status);
+                if status >= 500 {
+                    recorded.record("otel.status_code", "ERROR");
+                }
+                let api = format!("{api:?}");
+                metrics::counter!("cellspace_http_requests_total", "listener" => listener, "api" => api.clone(), "route" => route,
+                    "method" => method, "status" => status.to_string())
+                .increment(1);
+                metrics::histogram!("cellspace_http_request_seconds", "listener" => listener, "api" => api, "route" => route,
+                    "method" => method)
+                .record(elapsed.as_secs_f64());
+                tracing::debug!(category = "app", action = "http.request", listener, route, method, status, millis = elapsed.as_millis());
+                answer
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// Methods as labels: a client cannot make new ones.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// Counts a request under way, also one whose client leaves.
+struct InFlight(&'static str);
+
+impl InFlight {
+    fn new(listener: &'static str) -> Self {
+        metrics::gauge!("cellspace_http_requests_in_flight", "listener" => listener).increment(1.0);
+        Self(listener)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!("cellspace_http_requests_in_flight", "listener" => self.0).decrement(1.0);
+    }
+}

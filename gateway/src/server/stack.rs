@@ -1,0 +1,72 @@
+//! The stack, from the socket to the handler.
+
+use super::{
+    answer::{AnswerLayer, SocketBody},
+    deadline::DeadlineLayer,
+    dispatch::Gateway,
+    resolve::ResolveLayer,
+};
+use crate::http::{Listener, Router};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
+use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
+
+/// Bounds of one listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub body: usize,
+    /// Requests under way at once; more are answered 503 at once.
+    pub requests: usize,
+    /// Time until an answer begins. Longer than the runtime's own, whose error says more.
+    pub deadline: Duration,
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 1 << 20, requests: 4_096, deadline: Duration::from_secs(35), connections: 8_192 }
+    }
+}
+
+/// The service of one listener.
+pub fn stack<B>(
+    gateway: Gateway,
+    router: Arc<Router>,
+    listener: Listener,
+    limits: &Limits,
+) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static
+where
+    B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<BoxError>,
+{
+    ServiceBuilder::new()
+        // which route, which trace; counts
+        .layer(ResolveLayer { router, listener })
+        // errors and bare answers from below, in the API's words
+        .layer(AnswerLayer)
+        // too much at once: 503 now rather than late
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(limits.requests))
+        // too slow: 503, the work goes on
+        .layer(DeadlineLayer { limit: limits.deadline })
+        // a bug: 500 with an id, neighbours unaffected
+        .layer(CatchPanicLayer::custom(panicked))
+        // counts the body's bytes: 413
+        .layer(RequestBodyLimitLayer::new(limits.body))
+        // authenticate, authorise, handle
+        .service(warp::service(gateway.filter()))
+}
+
+/// Says nothing: the layer above writes the answer.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Empty<Bytes>> {
+    let what = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!(category = "app", panic = what, "a handler panicked");
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
