@@ -1,5 +1,6 @@
 //! What every handler gets.
 
+use crate::auth::{KnownParticipants, Verifier};
 use cellspace_actors::Services;
 use std::sync::Arc;
 
@@ -8,4 +9,8 @@ use std::sync::Arc;
 pub struct App {
     /// Agents and their services.
     pub services: Arc<Services>,
+    /// Checks access tokens.
+    pub verifier: Arc<Verifier>,
+    /// Which participant contexts exist.
+    pub known: Arc<KnownParticipants>,
 }

@@ -7,7 +7,7 @@
 use super::{answer::Rendered, resolve::Resolved};
 use crate::{
     App,
-    auth::{KnownParticipants, Need, Verifier, authorize},
+    auth::{Need, authorize},
     http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, render},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -26,10 +26,6 @@ use warp::Filter;
 pub struct Gateway {
     /// For handlers.
     pub app: App,
-    /// Checks access tokens.
-    pub verifier: Arc<Verifier>,
-    /// Who exists.
-    pub known: Arc<KnownParticipants>,
     /// Handlers that run on when their client has left; a drain waits for them.
     pub tasks: TaskTracker,
 }
@@ -95,9 +91,9 @@ impl Gateway {
     async fn admit(&self, found: &Match, headers: &HeaderMap) -> Result<Option<Principal>, ApiError> {
         let (Access::Scope(..), Some(need)) = (found.route.access, Need::of(found)) else { return Ok(None) };
         let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorKind::BadToken, "an access token is required"))?;
-        let caller = self.verifier.verify(token).await?;
+        let caller = self.app.verifier.verify(token).await?;
         if let Some(participant) = need.known_participant(&caller) {
-            self.known.require(participant?).await?;
+            self.app.known.require(participant?).await?;
         }
         Ok(Some(authorize(&caller, &need)?))
     }
