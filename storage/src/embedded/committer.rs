@@ -2,10 +2,10 @@
 //! only then answers (invariant ACK). It never waits to fill a group.
 
 use super::{
-    EmbeddedOptions, keys,
+    EmbeddedOptions,
+    durable::{Durable, panic_text},
+    keys,
     store::Shared,
-    synced_mark::SyncedMark,
-    tables,
     topics::TopicState,
     values::{StoredHead, encode_event, encode_number},
 };
@@ -19,8 +19,6 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Key of the group number in the metadata.
-pub(super) const GROUP: &str = "group";
 /// Events removed at most by one commit of a group's position; the rest goes with later ones.
 const TRIM_AT_ONCE: u64 = 4_096;
 
@@ -67,10 +65,8 @@ pub(super) struct Request {
 /// State of the committer's thread.
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
+    pub(super) durable: Durable,
     pub(super) topics: HashMap<Topic, TopicState>,
-    pub(super) mark: SyncedMark,
-    /// Number of the last group.
-    pub(super) group: u64,
     pub(super) options: EmbeddedOptions,
 }
 
@@ -128,7 +124,7 @@ impl Committer {
         let failure = match written {
             Ok(Ok(())) => None,
             Ok(Err(failure)) => Some(failure),
-            Err(panic) => Some(tables::panic_text(panic.as_ref())),
+            Err(panic) => Some(panic_text(panic.as_ref())),
         };
         if let Some(failure) = &failure {
             self.shared.poison(failure);
@@ -145,18 +141,11 @@ impl Committer {
     }
 
     /// Writes and syncs a group. Whatever fails here leaves the disk in a state that is not known.
-    fn write(&mut self, mut staged: Staged) -> Result<(), String> {
+    fn write(&mut self, staged: Staged) -> Result<(), String> {
         if staged.batch.is_empty() {
             return Ok(());
         }
-        let group = self.group + 1;
-        let tables = &self.shared.tables;
-        staged.put(&tables.meta, GROUP.into(), encode_number(group));
-        staged.batch.commit().map_err(|error| error.to_string())?;
-        tables::sync(&tables.database).map_err(|error| error.to_string())?;
-        self.mark.advance(group, tables.database.journal_count()).map_err(|error| error.to_string())?;
-        self.group = group;
-
+        let group = self.durable.write(staged.batch)?;
         let (commits, bytes) = (staged.commits, staged.bytes as u64);
         self.shared.counters.commits.fetch_add(commits, Ordering::Relaxed);
         self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The event log of the embedded store: events are published by commits, and readers see synced ones alone.
 
-use super::{EmbeddedStore, committer::Write, keys, partitions::blocking, tables::read_error, values};
+use super::{EmbeddedStore, committer::Write, durable::read_error, keys, partitions::blocking, values};
 use crate::{EventLog, EventRecord, Group, Offset, StoreError, Topic};
 use fjall::Readable;
 use futures::future::BoxFuture;

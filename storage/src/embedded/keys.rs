@@ -132,6 +132,14 @@ pub(super) fn fit<'a>(texts: impl IntoIterator<Item = &'a str>, rest: usize) -> 
     texts.into_iter().fold(rest, |sum, text| sum.saturating_add(2 * text.len() + 2)) <= MAX_KEY_BYTES
 }
 
+/// Key of a record of the vault: the owner's folder, then the alias.
+pub(super) fn vault(path: &crate::VaultPath) -> Vec<u8> {
+    let mut key = Vec::with_capacity(path.owner.as_str().len() + path.alias.as_str().len() + 4);
+    push_part(&mut key, path.owner.as_str());
+    push_part(&mut key, path.alias.as_str());
+    key
+}
+
 /// `prefix` followed by `rest`.
 pub(super) fn joined(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(prefix.len() + rest.len());

@@ -1,11 +1,10 @@
 //! The exclusive lock on a data directory: the fence between processes.
 
-use super::OpenError;
+use super::{OpenError, durable};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Seek, Write},
     path::Path,
-    sync::Arc,
 };
 
 /// Held as long as the directory is in use; the system releases it when the process ends, however it ends.
@@ -15,11 +14,11 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Makes the directory when it is not there, and takes `dir/name` without waiting.
+    /// Makes the directory when it is not there, and takes the lock file `name` in it without waiting.
     pub(super) fn acquire(dir: &Path, name: &str) -> Result<Self, OpenError> {
-        let unwritable = |source| OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) };
+        let unwritable = |source| durable::unwritable(dir, source);
         fs::create_dir_all(dir).map_err(unwritable)?;
-        let path = dir.join(name);
+        let path = dir.join(format!("{name}.lock"));
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unwritable)?;
         match file.try_lock() {
             Ok(()) => {}

@@ -1,16 +1,20 @@
-//! The embedded backends: a database in the data directory, nothing to install beside it.
+//! The embedded backends: two databases in the data directory, nothing to install beside them.
 //!
-//! [`EmbeddedStore`] holds partitions, wake index and event log; one thread commits for all ([`committer`]). An exclusive lock on the data
-//! directory is the fence between processes; within the process a commit's epoch must be that of the newest claim.
+//! [`EmbeddedStore`] holds partitions, wake index and event log; one thread commits for all. [`EmbeddedVault`] holds keys and secrets. An
+//! exclusive lock on the data directory is the fence between processes; within the process a commit's epoch must be that of the newest claim.
 
 mod claims;
 mod committer;
+mod durable;
 mod event_log;
 mod keys;
 mod lock;
+mod master_key;
 mod open_error;
 mod options;
 mod partitions;
+mod sealing;
+mod signing_key;
 mod store;
 mod synced_mark;
 mod tables;
@@ -18,8 +22,13 @@ mod tables;
 mod tests;
 mod topics;
 mod values;
+mod vault;
+#[cfg(test)]
+mod vault_tests;
 mod wake_index;
 
+pub use master_key::{MASTER_KEY_BYTES, MasterKey};
 pub use open_error::OpenError;
 pub use options::{EmbeddedOptions, SyncObserver};
 pub use store::EmbeddedStore;
+pub use vault::EmbeddedVault;

@@ -1,6 +1,6 @@
 //! Partitions of the embedded store. Reads see synced state alone.
 
-use super::{EmbeddedStore, committer::Write, keys, store::Shared, tables::read_error, values, values::StoredHead};
+use super::{EmbeddedStore, committer::Write, durable::read_error, keys, store::Shared, values, values::StoredHead};
 use crate::{AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError};
 use bytes::Bytes;
 use fjall::Readable;

@@ -4,17 +4,17 @@ use super::{
     EmbeddedOptions, OpenError,
     claims::Claims,
     committer::{self, Committer, Request, Write},
+    durable::{Durable, corrupt, read_error, unwritable},
     lock::DirectoryLock,
-    synced_mark::{self, SealedJournals, Synced, SyncedMark},
-    tables::{self, Tables, guarded, read_error},
+    tables::Tables,
     topics::{self, TopicViews},
-    values::{self, decode_number, encode_number},
+    values::{self, encode_number},
 };
 use crate::{CommitOutcome, Counters, StoreError};
 use fjall::{PersistMode, Snapshot};
 use parking_lot::{Mutex, RwLock};
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread::JoinHandle,
@@ -23,9 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Folder of the database within the data directory.
 const STORE: &str = "store";
-/// File of the [`SyncedMark`] within the data directory.
-const SYNCED: &str = "synced";
-const FORMAT: &str = "format";
+/// How often the store was opened, in its metadata.
 const BOOT: &str = "boot";
 /// Settings lie under this prefix, apart from the metadata's own keys.
 const SETTING: &str = "setting/";
@@ -92,21 +90,14 @@ impl EmbeddedStore {
     /// [`OpenError`] says what is wrong and what to do about it. Nothing is guessed: a store that lost synced data does not open.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, OpenError> {
         let dir = dir.as_ref().to_owned();
-        let lock = DirectoryLock::acquire(&dir, "lock")?;
-        let (store, mark) = (dir.join(STORE), dir.join(SYNCED));
-        let lost = |reason| OpenError::Lost { dir: dir.clone(), reason, mark: mark.clone() };
-
-        let synced = read_mark(&dir, &mark)?;
-        if synced.group > 0 && !store.exists() {
-            return Err(lost(format!("the folder {STORE} is gone")));
-        }
-        let sealed = SealedJournals::check_before(&store, &synced).map_err(lost)?;
-        let tables = Tables::open(&dir, &store, options.cache_bytes)?;
-        sealed.check_after().map_err(lost)?;
-        let Booted { group, boot } = boot(&dir, &tables, &synced, lost)?;
-        let mark = SyncedMark::open(&mark, &store, Synced { group, ..Synced::default() })
-            .map_err(|source| OpenError::Unwritable { dir: dir.clone(), source: Arc::new(source) })?;
+        let lock = DirectoryLock::acquire(&dir, STORE)?;
+        let mut durable = Durable::open(&dir, STORE, options.cache_bytes, &lock)?;
+        let tables = Tables::open(&durable)?;
+        let boot = durable.number(BOOT)?.unwrap_or(0) + 1;
         let topics = topics::load(&tables).map_err(|error| corrupt(&dir, &error))?;
+        let mut first = tables.database.batch();
+        first.insert(&tables.meta, BOOT, encode_number(boot));
+        durable.write_first(first)?;
 
         let shared = Arc::new(Shared {
             synced: RwLock::new(tables.database.snapshot()),
@@ -121,12 +112,12 @@ impl EmbeddedStore {
             shared.views.show(topic, state);
         }
         let (requests, waiting) = mpsc::channel(options.queue.max(1));
-        let committer = Committer { shared: shared.clone(), topics, mark, group, options };
+        let committer = Committer { shared: shared.clone(), durable, topics, options };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || committer.run(waiting))
-            .map_err(|source| OpenError::Unwritable { dir: dir.clone(), source: Arc::new(source) })?;
-        tracing::info!(category = "app", action = "storage.opened", boot, group, dir = %dir.display(), "store opened");
+            .map_err(|source| unwritable(&dir, source))?;
+        tracing::info!(category = "app", action = "storage.opened", boot, dir = %dir.display(), "store opened");
         Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)), dir, boot })))
     }
 
@@ -236,50 +227,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn corrupt(dir: &Path, error: &StoreError) -> OpenError {
-    OpenError::Corrupt { dir: dir.to_owned(), reason: error.to_string() }
-}
-
-fn read_mark(dir: &Path, mark: &Path) -> Result<Synced, OpenError> {
-    match synced_mark::read(mark) {
-        Ok(synced) => Ok(synced.unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let reason = "the mark of synced data is itself damaged".to_owned();
-            Err(OpenError::Lost { dir: dir.to_owned(), reason, mark: mark.to_owned() })
-        }
-        Err(source) => Err(OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) }),
-    }
-}
-
-struct Booted {
-    group: u64,
-    boot: u64,
-}
-
-/// Checks format level and completeness, then counts this start. The first write to the directory, synced before anything is claimed.
-fn boot(dir: &Path, tables: &Tables, synced: &Synced, lost: impl Fn(String) -> OpenError) -> Result<Booted, OpenError> {
-    let number = |key: &str, what| -> Result<Option<u64>, OpenError> {
-        let value = guarded(dir, || tables.meta.get(key))?;
-        value.map(|value| decode_number(&value, what).map_err(|error| corrupt(dir, &error))).transpose()
-    };
-    let supported = u64::from(values::LEVEL);
-    if let Some(found) = number(FORMAT, "format level")?.filter(|found| *found > supported) {
-        return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, supported });
-    }
-    let found = number(committer::GROUP, "group number")?.unwrap_or(0);
-    if found < synced.group {
-        return Err(lost(format!("{} groups of commits were synced, {found} are there", synced.group)));
-    }
-    let (group, boot) = (found + 1, number(BOOT, "boot counter")?.unwrap_or(0) + 1);
-    guarded(dir, || {
-        let mut batch = tables.database.batch();
-        batch.insert(&tables.meta, FORMAT, encode_number(supported));
-        batch.insert(&tables.meta, BOOT, encode_number(boot));
-        batch.insert(&tables.meta, committer::GROUP, encode_number(group));
-        batch.commit()?;
-        tables::sync(&tables.database)
-    })?;
-    Ok(Booted { group, boot })
 }

@@ -1,6 +1,6 @@
 //! Topics as the committer knows them, and the handles by which readers wait for new events.
 
-use super::{keys, tables::Tables, tables::read_error, values};
+use super::{durable::read_error, keys, tables::Tables, values};
 use crate::{Group, Offset, StoreError, Topic};
 use parking_lot::Mutex;
 use std::{

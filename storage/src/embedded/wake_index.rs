@@ -1,6 +1,6 @@
 //! The wake index of the embedded store, kept by the commits themselves.
 
-use super::{EmbeddedStore, keys, partitions::blocking, tables::read_error, values};
+use super::{EmbeddedStore, durable::read_error, keys, partitions::blocking, values};
 use crate::{DueRow, PartitionKey, StoreError, WakeIndex};
 use cellspace_schemas::Timestamp;
 use fjall::Readable;

@@ -1,0 +1,188 @@
+//! A fjall database of which every write is synced before it counts, and whose loss shows at the next opening.
+
+use super::{
+    OpenError,
+    lock::DirectoryLock,
+    synced_mark::{self, SealedJournals, Synced, SyncedMark, data_end},
+    values::{self, decode_number, encode_number},
+};
+use crate::StoreError;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use std::{
+    any::Any,
+    fs::{self, File},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Sealed journals are flushed to tables above this size, so that reopening replays little. The least that fjall allows.
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// A keyspace is flushed above this size.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Number of the last write, written with each.
+const GROUP: &str = "group";
+const FORMAT: &str = "format";
+
+/// The database, and the mark of what of it is synced.
+pub(super) struct Durable {
+    pub(super) database: Database,
+    /// The database's own small facts, by name.
+    pub(super) meta: Keyspace,
+    mark: SyncedMark,
+    /// Number of the last write.
+    group: u64,
+    dir: PathBuf,
+}
+
+impl Durable {
+    /// Opens or makes the database in the folder `name` of the data directory `dir`. The lock is the proof that nobody else has it open.
+    pub(super) fn open(dir: &Path, name: &str, cache_bytes: u64, _lock: &DirectoryLock) -> Result<Self, OpenError> {
+        let (folder, mark) = (dir.join(name), dir.join(format!("{name}.synced")));
+        let lost = |reason| OpenError::Lost { dir: dir.to_owned(), reason, mark: mark.clone() };
+
+        let synced = match synced_mark::read(&mark) {
+            Ok(synced) => synced.unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(lost(format!("{name}.synced, which says what was synced, is itself damaged")));
+            }
+            Err(source) => return Err(unwritable(dir, source)),
+        };
+        if synced.group > 0 && !folder.exists() {
+            return Err(lost(format!("the folder {name} is gone")));
+        }
+        let sealed = SealedJournals::check_before(&folder, &synced).map_err(lost)?;
+        remove_half_made(dir, &folder)?;
+        let database = guarded(dir, || {
+            Database::builder(&folder)
+                .manual_journal_persist(true)
+                .max_journaling_size(JOURNAL_BYTES)
+                .cache_size(cache_bytes)
+                .worker_threads(2)
+                .open()
+        })?;
+        sealed.check_after().map_err(lost)?;
+        let meta = keyspace(dir, &database, "meta")?;
+        let group = number(dir, &meta, GROUP)?.unwrap_or(0);
+        let supported = u64::from(values::LEVEL);
+        if let Some(found) = number(dir, &meta, FORMAT)?.filter(|found| *found > supported) {
+            return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, supported });
+        }
+        if group < synced.group {
+            return Err(lost(format!("{} writes were synced, {group} are there", synced.group)));
+        }
+        let mark = SyncedMark::open(&mark, &folder, Synced { group, ..synced }).map_err(|source| unwritable(dir, source))?;
+        Ok(Self { database, meta, mark, group, dir: dir.to_owned() })
+    }
+
+    /// A keyspace, made when it is not there.
+    pub(super) fn keyspace(&self, name: &str) -> Result<Keyspace, OpenError> {
+        keyspace(&self.dir, &self.database, name)
+    }
+
+    /// A number among the database's own facts.
+    pub(super) fn number(&self, key: &'static str) -> Result<Option<u64>, OpenError> {
+        number(&self.dir, &self.meta, key)
+    }
+
+    /// The first write after opening; its failure is one of opening.
+    pub(super) fn write_first(&mut self, mut batch: OwnedWriteBatch) -> Result<(), OpenError> {
+        batch.insert(&self.meta, FORMAT, encode_number(u64::from(values::LEVEL)));
+        self.write(batch).map(drop).map_err(|reason| unwritable(&self.dir, io::Error::other(reason)))
+    }
+
+    /// Writes and syncs; the answer is the write's number. After an error what is on disk is not known, and nothing may be written any more.
+    pub(super) fn write(&mut self, mut batch: OwnedWriteBatch) -> Result<u64, String> {
+        let group = self.group + 1;
+        batch.insert(&self.meta, GROUP, encode_number(group));
+        batch.commit().map_err(|error| error.to_string())?;
+        self.database.persist(PersistMode::SyncData).map_err(|error| error.to_string())?;
+        self.mark.advance(group, self.database.journal_count()).map_err(|error| error.to_string())?;
+        self.group = group;
+        Ok(group)
+    }
+}
+
+fn keyspace(dir: &Path, database: &Database, name: &str) -> Result<Keyspace, OpenError> {
+    guarded(dir, || database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)))
+}
+
+fn number(dir: &Path, meta: &Keyspace, key: &'static str) -> Result<Option<u64>, OpenError> {
+    let value = guarded(dir, || meta.get(key))?;
+    value.map(|value| decode_number(&value, key).map_err(|error| corrupt(dir, &error))).transpose()
+}
+
+/// A process killed in its very first start leaves a folder that fjall neither recovers nor makes anew. It holds nothing yet.
+fn remove_half_made(dir: &Path, folder: &Path) -> Result<(), OpenError> {
+    // The version file is written last, after folder and journal and before the first table.
+    let is_made = fs::metadata(folder.join("version")).is_ok_and(|version| version.len() > 0);
+    if is_made || !folder.exists() {
+        return Ok(());
+    }
+    let has_tables = fs::read_dir(folder.join("keyspaces")).is_ok_and(|mut tables| tables.next().is_some());
+    if has_tables || has_journal_data(folder).map_err(|source| unwritable(dir, source))? {
+        return Err(OpenError::Corrupt { dir: dir.to_owned(), reason: format!("{} has no version file", folder.display()) });
+    }
+    fs::remove_dir_all(folder).map_err(|source| unwritable(dir, source))
+}
+
+fn has_journal_data(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") && data_end(&mut File::open(path)?)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Runs fjall calls of an opening. Recovery meets what is on disk, and fjall answers some damage with a panic.
+fn guarded<T>(dir: &Path, call: impl FnOnce() -> fjall::Result<T>) -> Result<T, OpenError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(open_error(dir, error)),
+        Err(panic) => Err(OpenError::Corrupt { dir: dir.to_owned(), reason: panic_text(panic.as_ref()) }),
+    }
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("panic without a text").to_owned()
+}
+
+fn open_error(dir: &Path, error: fjall::Error) -> OpenError {
+    match error {
+        fjall::Error::Locked => OpenError::Locked { dir: dir.to_owned(), holder: "another process".to_owned() },
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) if !is_damage(&source) => unwritable(dir, source),
+        other => OpenError::Corrupt { dir: dir.to_owned(), reason: other.to_string() },
+    }
+}
+
+/// The directory does not take what must be written.
+pub(super) fn unwritable(dir: &Path, source: io::Error) -> OpenError {
+    OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) }
+}
+
+/// A row that must be read to open cannot be.
+pub(super) fn corrupt(dir: &Path, error: &StoreError) -> OpenError {
+    OpenError::Corrupt { dir: dir.to_owned(), reason: error.to_string() }
+}
+
+/// Whether an I/O error speaks of what is stored rather than of the machine.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+}
+
+/// The error of a read.
+pub(super) fn read_error(error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Poisoned => StoreError::Poisoned("the database refuses after an earlier failure".to_owned()),
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) if !is_damage(&source) => {
+            StoreError::Unavailable(source.to_string())
+        }
+        other => StoreError::Corrupt(other.to_string()),
+    }
+}

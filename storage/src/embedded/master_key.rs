@@ -1,0 +1,137 @@
+//! The master key: 32 bytes that never lie beside the vault in readable form unless the operator wants it so.
+
+use super::{OpenError, durable::unwritable};
+use base64::{Engine, engine::general_purpose};
+use std::{
+    env, fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// Length of a master key, in bytes.
+pub const MASTER_KEY_BYTES: usize = 32;
+
+/// The key's bytes; zeroised on drop.
+pub(super) type KeyBytes = Zeroizing<[u8; MASTER_KEY_BYTES]>;
+
+/// Where the master key comes from. As text it is 32 bytes in base64 or in hexadecimal digits.
+#[derive(Clone)]
+pub enum MasterKey {
+    /// A file; made with fresh random bytes and mode 0600 when the vault is made.
+    File(PathBuf),
+    /// An environment variable, by name.
+    Environment(String),
+    /// The bytes themselves.
+    Bytes(Zeroizing<[u8; MASTER_KEY_BYTES]>),
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
+            Self::Bytes(_) => f.write_str("Bytes"),
+        }
+    }
+}
+
+impl MasterKey {
+    /// The key for the vault in `dir`. A key file is only made together with the vault: a new key would not open an old one.
+    pub(super) fn load(&self, dir: &Path, vault_exists: bool) -> Result<KeyBytes, OpenError> {
+        let bad = |reason: String| OpenError::BadMasterKey(reason);
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::Environment(name) => {
+                let text = env::var(name).map(Zeroizing::new).map_err(|_| bad(format!("the environment variable {name} is not set")))?;
+                parse(&text).ok_or_else(|| bad(format!("the environment variable {name} holds no {WANTED}")))
+            }
+            Self::File(path) => match read_file(path) {
+                Ok(text) => parse(&text).ok_or_else(|| bad(format!("the file {} holds no {WANTED}", path.display()))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && vault_exists => {
+                    Err(bad(format!("the file {} is missing but the vault is there: bring the file back", path.display())))
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => make_file(path).map_err(|source| unwritable(dir, source)),
+                Err(error) => Err(bad(format!("cannot read {}: {error}", path.display()))),
+            },
+        }
+    }
+}
+
+const WANTED: &str = "master key (32 bytes in base64 or hexadecimal)";
+
+fn parse(text: &str) -> Option<KeyBytes> {
+    let text = text.trim();
+    let bytes = Zeroizing::new(if text.len() == 2 * MASTER_KEY_BYTES {
+        let digits = text.as_bytes().as_chunks::<2>().0.iter();
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect::<Option<Vec<u8>>>()?
+    } else {
+        let decode = |engine: &general_purpose::GeneralPurpose| engine.decode(text.trim_end_matches('=')).ok();
+        decode(&general_purpose::STANDARD_NO_PAD).or_else(|| decode(&general_purpose::URL_SAFE_NO_PAD))?
+    });
+    Some(Zeroizing::new(<[u8; MASTER_KEY_BYTES]>::try_from(bytes.as_slice()).ok()?))
+}
+
+fn read_file(path: &Path) -> io::Result<Zeroizing<String>> {
+    let text = Zeroizing::new(fs::read_to_string(path)?);
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(category = "app", action = "vault.master_key", path = %path.display(), "the master key is readable by other users");
+    }
+    Ok(text)
+}
+
+/// Makes the file whole or not at all: it appears under its name only when it is on disk.
+fn make_file(path: &Path) -> io::Result<KeyBytes> {
+    let mut key = Zeroizing::new([0; MASTER_KEY_BYTES]);
+    aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| io::Error::other("no randomness"))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let mut made = path.as_os_str().to_owned();
+    made.push(".new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let text = Zeroizing::new(format!("{}\n", general_purpose::STANDARD.encode(*key)));
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&made, path)?;
+    File::open(parent)?.sync_all()?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read() {
+        let bytes: [u8; 32] = std::array::from_fn(|n| u8::try_from(n).unwrap().wrapping_mul(37) ^ 0xfb);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let standard = general_purpose::STANDARD.encode(bytes);
+        let url = general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        for text in [&hex, &hex.to_uppercase(), &standard, &url, &format!(" {standard}\n")] {
+            assert_eq!(parse(text).as_deref(), Some(&bytes), "{text}");
+        }
+        for text in ["", "x", &standard[..40], &format!("{standard}AA"), &hex[..62], &"g".repeat(64), &"+é".repeat(21)] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_made_once_and_only_with_the_vault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys").join("master.key");
+        let source = MasterKey::File(path.clone());
+        let missing = source.load(dir.path(), true).unwrap_err();
+        assert!(missing.to_string().contains("bring the file back"), "{missing}");
+        assert!(!path.exists());
+        let made = source.load(dir.path(), false).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(*source.load(dir.path(), true).unwrap(), *made);
+        fs::write(&path, "rubbish").unwrap();
+        assert!(matches!(source.load(dir.path(), true), Err(OpenError::BadMasterKey(_))));
+        let unset = MasterKey::Environment("CELLSPACE_TEST_UNSET_MASTER_KEY".into());
+        assert!(matches!(unset.load(dir.path(), true), Err(OpenError::BadMasterKey(_))));
+    }
+}

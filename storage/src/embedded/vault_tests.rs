@@ -1,0 +1,97 @@
+//! The embedded vault: the shared checks, and what only a vault in files promises.
+
+use super::{EmbeddedVault, MasterKey, OpenError};
+use crate::{
+    KeyAlgorithm, Secret, Vault,
+    testkit::{
+        self,
+        vault::{path, verifies},
+    },
+};
+use secrecy::ExposeSecret;
+use std::{fs, path::Path};
+use zeroize::Zeroizing;
+
+fn master(byte: u8) -> MasterKey {
+    MasterKey::Bytes(Zeroizing::new([byte; 32]))
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_all_vaults() {
+    let dir = tempfile::tempdir().unwrap();
+    testkit::vault::all(&EmbeddedVault::open(dir.path(), &master(1)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn keys_and_secrets_are_there_after_reopening_and_only_with_the_master_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = MasterKey::File(dir.path().join("master.key"));
+    let (key, secret) = (path("o", "key"), path("o", "secret"));
+    let vault = EmbeddedVault::open(dir.path(), &file).unwrap();
+    let public = vault.generate_key(&key, KeyAlgorithm::P256).await.unwrap();
+    vault.put_secret(&secret, Secret::from("hush, hush".to_owned())).await.unwrap();
+    assert!(matches!(EmbeddedVault::open(dir.path(), &file), Err(OpenError::Locked { .. })));
+    drop(vault);
+
+    let vault = EmbeddedVault::open(dir.path(), &file).unwrap();
+    assert_eq!(vault.public_key(&key).await.unwrap(), public);
+    assert!(verifies(&public, b"m", &vault.sign(&key, b"m").await.unwrap()));
+    assert_eq!(vault.secret(&secret).await.unwrap().expose_secret(), "hush, hush");
+    drop(vault);
+
+    let wrong = EmbeddedVault::open(dir.path(), &master(1)).unwrap_err();
+    assert!(matches!(wrong, OpenError::WrongMasterKey { .. }), "{wrong:?}");
+    assert!(wrong.to_string().contains("the master key does not open the vault"), "{wrong}");
+    fs::remove_file(dir.path().join("master.key")).unwrap();
+    assert!(matches!(EmbeddedVault::open(dir.path(), &file), Err(OpenError::BadMasterKey(_))));
+    assert!(!dir.path().join("master.key").exists(), "a new key would hide that the old one is missing");
+}
+
+#[tokio::test]
+async fn nothing_readable_lies_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    vault.put_secret(&path("o", "s"), Secret::from("PLAINTEXT-MARKER".to_owned())).await.unwrap();
+    vault.generate_key(&path("o", "k"), KeyAlgorithm::Ed25519).await.unwrap();
+    drop(vault);
+    let mut files = Vec::new();
+    collect(dir.path(), &mut files);
+    let holds = |needle: &[u8]| files.iter().any(|bytes| bytes.windows(needle.len()).any(|window| window == needle));
+    assert!(holds(b"root"), "the search reads the records");
+    assert!(!holds(b"PLAINTEXT-MARKER"));
+    // The head of every PKCS#8 document of an Ed25519 key: OID 1.3.101.112.
+    assert!(!holds(&[0x06, 0x03, 0x2b, 0x65, 0x70]));
+}
+
+fn collect(dir: &Path, files: &mut Vec<Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(fs::read(path).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_moved_to_another_owner_does_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    let (mine, theirs) = (path("mine", "s"), path("theirs", "s"));
+    vault.put_secret(&mine, Secret::from("s".to_owned())).await.unwrap();
+    vault.copy_record(&mine, &theirs);
+    let error = vault.secret(&theirs).await.unwrap_err();
+    assert!(error.to_string().contains("does not open"), "{error}");
+    vault.delete(&theirs).await.unwrap();
+    assert_eq!(vault.secret(&mine).await.unwrap().expose_secret(), "s");
+}
+
+#[tokio::test]
+async fn lost_keys_show_at_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(EmbeddedVault::open(dir.path(), &master(1)).unwrap());
+    fs::remove_dir_all(dir.path().join("vault")).unwrap();
+    let lost = EmbeddedVault::open(dir.path(), &master(1)).unwrap_err();
+    assert!(matches!(lost, OpenError::Lost { .. }), "{lost:?}");
+}
