@@ -110,6 +110,18 @@ id!(
     /// Opaque owner of agents: a participant context, tenant, orchestration, issuer or reservation. Placement hashes it.
     Owner
 );
+impl Owner {
+    /// Owner of what belongs to the whole installation: settings, clients of the token service, registries.
+    #[must_use]
+    pub fn installation() -> Self {
+        Self(Arc::from("installation"))
+    }
+}
+
+id!(
+    /// A client of the embedded token service.
+    ClientId
+);
 id!(
     /// A participant context (never a DID): what `/participants/{id}` names.
     ParticipantContextId

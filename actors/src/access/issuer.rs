@@ -1,19 +1,24 @@
 //! The signing half of the embedded token service.
 
 use crate::trust::jws::{self, JwsHeader};
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    hmac,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_schemas::{KeyAlias, Owner, Timestamp};
-use cellspace_storage::{KeyAlgorithm, PublicKey, Vault, VaultError, VaultPath};
+use cellspace_schemas::{ClientId, KeyAlias, Owner, Timestamp};
+use cellspace_storage::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-/// Owner of everything that belongs to the installation and to no participant.
-const OWNER: &str = "installation";
 /// Alias of the signing key.
-const ALIAS: &str = "token-service";
+const KEY: &str = "token-service";
+/// Alias of the secret that clients' secrets are derived from.
+const CLIENT_SECRETS: &str = "token-service-clients";
 
 /// What a token of the embedded token service says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +55,7 @@ pub struct TokenIssuer {
     public: PublicKey,
     kid: String,
     issuer: String,
+    client_secrets: hmac::Key,
 }
 
 impl TokenIssuer {
@@ -58,11 +64,22 @@ impl TokenIssuer {
     /// # Errors
     /// [`VaultError`] when the vault cannot make or find the key.
     pub async fn open(vault: Arc<dyn Vault>, issuer: String) -> Result<Self, VaultError> {
-        let invalid = |e: cellspace_schemas::ids::IdError| VaultError::Crypto(e.to_string());
-        let key = VaultPath { owner: Owner::new(OWNER).map_err(invalid)?, alias: KeyAlias::new(ALIAS).map_err(invalid)? };
+        let path = |alias: &str| {
+            let alias = KeyAlias::new(alias).map_err(|e| VaultError::Crypto(e.to_string()))?;
+            Ok::<_, VaultError>(VaultPath { owner: Owner::installation(), alias })
+        };
+        let key = path(KEY)?;
         let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await?;
         let kid = thumbprint(&public.jwk);
-        Ok(Self { vault, key, public, kid, issuer })
+        let client_secrets = client_secrets(vault.as_ref(), &path(CLIENT_SECRETS)?).await?;
+        Ok(Self { vault, key, public, kid, issuer, client_secrets })
+    }
+
+    /// The secret of a client made with `nonce`. It is computed, never stored, so that the answer to a repeated request can name it again.
+    #[must_use]
+    pub fn client_secret(&self, client: &ClientId, nonce: Uuid) -> Secret {
+        let tag = hmac::sign(&self.client_secrets, format!("{nonce}/{client}").as_bytes());
+        URL_SAFE_NO_PAD.encode(tag).into()
     }
 
     /// Signs a token; adds `iss`, `iat`, `exp`, `jti`. A `provisioner` token made here is bound to its `sub`.
@@ -112,6 +129,22 @@ impl TokenIssuer {
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
+}
+
+/// The key of [`TokenIssuer::client_secret`], made on first use.
+async fn client_secrets(vault: &dyn Vault, path: &VaultPath) -> Result<hmac::Key, VaultError> {
+    let seed = match vault.secret(path).await {
+        Ok(seed) => seed,
+        Err(VaultError::NotFound(_)) => {
+            let mut bytes = Zeroizing::new([0_u8; 32]);
+            aws_lc_rs::rand::fill(bytes.as_mut()).map_err(|_| VaultError::Crypto("no random numbers".to_owned()))?;
+            let seed = Secret::from(URL_SAFE_NO_PAD.encode(bytes.as_ref()));
+            vault.put_secret(path, seed.clone()).await?;
+            seed
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, seed.expose_secret().as_bytes()))
 }
 
 /// Thumbprint of an Ed25519 key (RFC 7638, RFC 8037 appendix A.3): the required members in lexical order, without white space.

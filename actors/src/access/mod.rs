@@ -1,5 +1,7 @@
 //! The embedded token service: its clients, and the tokens for the platform's own APIs.
 
+pub mod clients;
 pub mod issuer;
 
+pub use clients::Clients;
 pub use issuer::{AccessClaims, TokenIssuer};

@@ -1,7 +1,7 @@
 //! Who calls, as the authentication layer found out.
 
 use super::{ApiError, ErrorKind};
-use cellspace_schemas::ParticipantContextId;
+use cellspace_schemas::{Owner, ParticipantContextId};
 
 /// Role of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +28,14 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Whether it may create the participant context `id`: a bound caller only its own.
+    /// Whether it may create the participant context `id`: a bound caller only its own, and nobody the installation's.
     ///
     /// # Errors
-    /// Not authorised.
+    /// Not authorised; invalid for the reserved id, under which the installation's own keys lie.
     pub fn may_create(&self, id: &ParticipantContextId) -> Result<(), ApiError> {
+        if id.as_str() == Owner::installation().as_str() {
+            return Err(ApiError::invalid(format!("the participant context id {id} is reserved")));
+        }
         match &self.participant {
             Some(own) if own != id => Err(ApiError::new(ErrorKind::NotAuthorized, "the token is bound to another participant context")),
             _ => Ok(()),
