@@ -7,6 +7,7 @@
 pub mod access;
 pub mod control_plane;
 pub mod data_plane;
+pub mod expressions;
 pub mod outbound;
 pub mod public_urls;
 pub mod services;
