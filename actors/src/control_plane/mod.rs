@@ -8,6 +8,8 @@ pub mod agent;
 pub mod data_planes;
 pub mod negotiation;
 pub mod participant;
+pub mod policy;
+pub mod scopes;
 pub mod state;
 pub mod transfer;
 

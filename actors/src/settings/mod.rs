@@ -1,5 +1,9 @@
 //! Installation-wide settings: CEL expressions, DCP scopes, trusted issuers, dataspace profiles.
 
+mod programs;
+
+pub use programs::Compiled;
+
 use arc_swap::ArcSwap;
 use cellspace_schemas::{Did, ProfileId};
 use serde::{Deserialize, Serialize};
@@ -83,6 +87,22 @@ pub struct DataspaceProfile {
     pub trusted_issuers: Vec<TrustedIssuer>,
 }
 
+impl DataspaceProfile {
+    /// The default profile: DSP 2025-1 over HTTPS, without trusted issuers.
+    #[must_use]
+    pub fn default_profile() -> Option<Self> {
+        Some(Self {
+            name: ProfileId::new(DEFAULT_PROFILE).ok()?,
+            version: "2025-1".to_owned(),
+            path: format!("/{DEFAULT_PROFILE}"),
+            binding: "HTTPS".to_owned(),
+            namespace: "https://w3id.org/dspace/2025/1/".to_owned(),
+            contexts: vec!["https://w3id.org/dspace/2025/1/context.jsonld".to_owned()],
+            trusted_issuers: Vec::new(),
+        })
+    }
+}
+
 /// All settings at one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -94,6 +114,31 @@ pub struct Settings {
     pub dcp_scopes: BTreeMap<String, DcpScope>,
     /// By name; [`DEFAULT_PROFILE`] is always there.
     pub profiles: BTreeMap<ProfileId, DataspaceProfile>,
+    programs: programs::Programs,
+}
+
+impl Settings {
+    /// Settings of these parts; the default profile is added when it is missing.
+    #[must_use]
+    pub fn new(
+        version: u64,
+        cel_expressions: BTreeMap<String, CelExpression>,
+        dcp_scopes: BTreeMap<String, DcpScope>,
+        profiles: BTreeMap<ProfileId, DataspaceProfile>,
+    ) -> Self {
+        let mut settings = Self { version, cel_expressions, dcp_scopes, profiles, programs: programs::Programs::default() };
+        let default = DataspaceProfile::default_profile();
+        if let Some(default) = default {
+            settings.profiles.entry(default.name.clone()).or_insert(default);
+        }
+        settings
+    }
+
+    /// The expressions that give this left operand its meaning, compiled on first use.
+    #[must_use]
+    pub fn expressions_for(&self, left_operand: &str) -> &[Compiled] {
+        self.programs.of(&self.cel_expressions, left_operand)
+    }
 }
 
 /// The newest settings in memory; reading costs one atomic load.

@@ -1,0 +1,140 @@
+//! Whether one constraint holds, and how it is told.
+
+use super::{Evaluation, in_force};
+use crate::expressions::{Budget, Failure, Val, Variables};
+use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Operator};
+use serde_json::Value;
+
+/// Longest right operand told in a reason, in characters.
+const TOLD: usize = 120;
+
+/// What is known of a constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// It holds.
+    Met,
+    /// It does not.
+    Unmet,
+    /// It cannot be judged here, for this reason: it counts against the counterparty in every rule.
+    Undecidable(&'static str),
+    /// It is not for this policy scope: as if it were not there.
+    OutOfScope,
+}
+
+/// Judges a constraint of a rule with this action.
+pub(super) fn holds(constraint: &Constraint, action: &str, evaluation: &Evaluation<'_>) -> Holds {
+    match constraint {
+        Constraint::Atomic(atomic) => self::atomic(atomic, action, evaluation),
+        Constraint::Logical(operator, parts) => joined(*operator, parts.iter().map(|part| holds(part, action, evaluation))),
+    }
+}
+
+fn joined(operator: LogicalOperator, parts: impl Iterator<Item = Holds>) -> Holds {
+    let (mut met, mut unmet, mut undecidable) = (0usize, 0usize, None);
+    for part in parts {
+        match part {
+            Holds::Met => met += 1,
+            Holds::Unmet => unmet += 1,
+            Holds::Undecidable(why) => undecidable = Some(why),
+            Holds::OutOfScope => {}
+        }
+    }
+    let decided = |holds: bool| if holds { Holds::Met } else { Holds::Unmet };
+    match (operator, undecidable) {
+        (_, None) if met + unmet == 0 => Holds::OutOfScope,
+        (LogicalOperator::And | LogicalOperator::AndSequence, _) if unmet > 0 => Holds::Unmet,
+        (LogicalOperator::Or, _) if met > 0 => Holds::Met,
+        (_, Some(why)) => Holds::Undecidable(why),
+        (LogicalOperator::And | LogicalOperator::AndSequence, None) => Holds::Met,
+        (LogicalOperator::Or, None) => Holds::Unmet,
+        (LogicalOperator::Xone, None) => decided(met == 1),
+    }
+}
+
+/// A left operand means what its expressions say: all of those for this scope and action must be true. One without any has no meaning here.
+fn atomic(constraint: &AtomicConstraint, action: &str, evaluation: &Evaluation<'_>) -> Holds {
+    if in_force::is_in_force_date(&constraint.left_operand) {
+        return in_force::holds(constraint, evaluation);
+    }
+    let expressions = evaluation.settings.expressions_for(&constraint.left_operand);
+    if expressions.is_empty() {
+        return Holds::Undecidable("its left operand has no meaning here");
+    }
+    let mut in_scope = expressions.iter().filter(|expression| expression.covers(evaluation.scope.as_str())).peekable();
+    if in_scope.peek().is_none() {
+        return Holds::OutOfScope;
+    }
+    let mut applying = in_scope.filter(|expression| expression.applies_to(action)).peekable();
+    if applying.peek().is_none() {
+        return Holds::Undecidable("its left operand has no meaning for this action");
+    }
+    let agreement = evaluation.agreement.map(super::AgreementFacts::json);
+    let variables = Variables {
+        this: Val::record([
+            ("leftOperand", Val::text(&constraint.left_operand)),
+            ("operator", Val::text(operator_name(constraint.operator))),
+            ("rightOperand", Val::of(&constraint.right_operand)),
+        ]),
+        ctx: match &agreement {
+            Some(agreement) => Val::record([("agent", Val::of(evaluation.agent.json())), ("agreement", Val::of(agreement))]),
+            None => Val::record([("agent", Val::of(evaluation.agent.json()))]),
+        },
+        now: evaluation.now,
+    };
+    for expression in applying {
+        let Ok(program) = &expression.program else {
+            return Holds::Undecidable("its expression is not valid");
+        };
+        match program.evaluate(&variables, &Budget::default()) {
+            Ok(true) => {}
+            // What the claims lack does not match.
+            Ok(false) | Err(Failure::NoSuchKey(_)) => return Holds::Unmet,
+            Err(Failure::Type(_) | Failure::Range(_)) => return Holds::Undecidable("its expression does not fit the claims"),
+            Err(Failure::Budget) => return Holds::Undecidable("its expression takes too long"),
+        }
+    }
+    Holds::Met
+}
+
+/// `this.operator`, as expressions written for other connectors know it.
+pub(crate) const fn operator_name(operator: Operator) -> &'static str {
+    match operator {
+        Operator::Eq => "EQ",
+        Operator::Neq => "NEQ",
+        Operator::Gt => "GT",
+        Operator::Gteq => "GEQ",
+        Operator::Lt => "LT",
+        Operator::Lteq => "LEQ",
+        Operator::HasPart => "HAS_PART",
+        Operator::IsA => "IS_A",
+        Operator::IsAllOf => "IS_ALL_OF",
+        Operator::IsAnyOf => "IS_ANY_OF",
+        Operator::IsNoneOf => "IS_NONE_OF",
+        Operator::IsPartOf => "IS_PART_OF",
+    }
+}
+
+/// The constraint in words: what is required, never what was found.
+pub(super) fn told(constraint: &Constraint) -> String {
+    match constraint {
+        Constraint::Atomic(atomic) => {
+            let right = match &atomic.right_operand {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let mut short: String = right.chars().take(TOLD).collect();
+            if short.len() < right.len() {
+                short.push('…');
+            }
+            format!("{} {} {short}", atomic.left_operand, atomic.operator)
+        }
+        Constraint::Logical(operator, parts) => {
+            let word = match operator {
+                LogicalOperator::And | LogicalOperator::AndSequence => " and ",
+                LogicalOperator::Or => " or ",
+                LogicalOperator::Xone => " or else ",
+            };
+            format!("({})", parts.iter().take(8).map(told).collect::<Vec<_>>().join(word))
+        }
+    }
+}

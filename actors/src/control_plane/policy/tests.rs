@@ -1,0 +1,210 @@
+//! Tables of policies and claims.
+
+use super::*;
+use crate::settings::CelExpression;
+use cellspace_schemas::{AgreementId, AssetId, Did, odrl::Policy};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+fn settings() -> Settings {
+    let expression = |id: &str, left: &str, text: &str, scopes: &[&str], actions: &[&str]| {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let expression = CelExpression {
+            id: id.to_owned(),
+            left_operand: left.to_owned(),
+            expression: text.to_owned(),
+            description: String::new(),
+            scopes: owned(scopes),
+            actions: owned(actions),
+        };
+        (id.to_owned(), expression)
+    };
+    let has = |credential: &str| format!("ctx.agent.claims.vc.withType('{credential}').valid().size() > 0");
+    let all = &["catalog", "contract.negotiation", "transfer.process"][..];
+    Settings::new(
+        1,
+        BTreeMap::from([
+            expression("m", "Membership", &has("MembershipCredential"), all, &["use"]),
+            expression("f", "Manufacturer", &has("ManufacturerCredential"), all, &[]),
+            expression("late", "Late", &has("LateCredential"), &["contract"], &[]),
+            expression("id", "Did", "ctx.agent.id == this.rightOperand && this.operator == 'EQ'", &[], &[]),
+            expression("two-1", "Two", "true", &[], &[]),
+            expression("two-2", "Two", "this.rightOperand == 'ok'", &["*."], &[]),
+            expression("gap", "Gap", "ctx.agent.nothing.at.all == 1", &[], &[]),
+            expression("bad", "Bad", "ctx.agent.id > 1", &[], &[]),
+            expression("signed", "Signed", "ctx.agreement.contractSigningDate == 1000", &[], &[]),
+        ]),
+        BTreeMap::new(),
+        BTreeMap::new(),
+    )
+}
+
+fn agent(credentials: &[&str]) -> ParticipantAgent {
+    let credentials: Vec<Value> = credentials
+        .iter()
+        .map(|name| json!({"type": ["VerifiableCredential", name], "issuer": "did:web:i", "validFrom": "2020-01-01T00:00:00Z", "credentialSubject": {}}))
+        .collect();
+    ParticipantAgent::new(Did::new("did:web:c").unwrap(), &credentials)
+}
+
+fn atom(left: &str, right: &str) -> Value {
+    json!({"leftOperand": left, "operator": "eq", "rightOperand": right})
+}
+
+fn permission(constraints: Value) -> Value {
+    json!({"@type": "Set", "permission": [{"action": "use", "constraint": constraints}]})
+}
+
+fn verdict(policy: &Value, scope: PolicyScope, credentials: &[&str]) -> Verdict {
+    let (policy, settings, agent): (Policy, _, _) = (serde_json::from_value(policy.clone()).unwrap(), settings(), agent(credentials));
+    let agreement = AgreementFacts {
+        id: AgreementId::new("ag").unwrap(),
+        asset: AssetId::new("a").unwrap(),
+        provider: Did::new("did:web:p").unwrap(),
+        consumer: Did::new("did:web:c").unwrap(),
+        signed: Timestamp::from_seconds(1000),
+    };
+    let later = matches!(scope, PolicyScope::TransferProcess | PolicyScope::PolicyMonitor);
+    let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
+    evaluate(&policy, &Evaluation { scope, settings: &settings, agent: &agent, agreement: later.then_some(&agreement), now })
+}
+
+#[test]
+fn policies_and_claims() {
+    use PolicyScope::{Catalog, ContractNegotiation, TransferProcess};
+    const MEMBER: &[&str] = &["MembershipCredential"];
+    const MAKER: &[&str] = &["MembershipCredential", "ManufacturerCredential"];
+    let (m, f) = (atom("Membership", "active"), atom("Manufacturer", "active"));
+    let late = atom("Late", "x");
+    let table: Vec<(&str, Value, PolicyScope, &[&str], bool)> = vec![
+        ("no rules", json!({"@type": "Set"}), Catalog, &[], true),
+        ("no constraints", permission(json!([])), Catalog, &[], true),
+        ("met", permission(json!([m])), Catalog, MEMBER, true),
+        ("unmet", permission(json!([m])), Catalog, &[], false),
+        ("both met", permission(json!([m, f])), Catalog, MAKER, true),
+        ("one unmet", permission(json!([m, f])), Catalog, MEMBER, false),
+        (
+            "two permissions, one unmet",
+            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [m]}, {"action": "use", "constraint": [f]}]}),
+            Catalog,
+            MEMBER,
+            false,
+        ),
+        ("and", permission(json!([{"and": [m, f]}])), Catalog, MAKER, true),
+        ("and, one unmet", permission(json!([{"and": [m, f]}])), Catalog, MEMBER, false),
+        ("andSequence", permission(json!([{"andSequence": [m, f]}])), Catalog, MEMBER, false),
+        ("or", permission(json!([{"or": [m, f]}])), Catalog, MEMBER, true),
+        ("or, none", permission(json!([{"or": [m, f]}])), Catalog, &[], false),
+        ("or, one unknown", permission(json!([{"or": [m, atom("Unknown", "x")]}])), Catalog, MEMBER, true),
+        ("or, only unknown", permission(json!([{"or": [f, atom("Unknown", "x")]}])), Catalog, MEMBER, false),
+        ("xone", permission(json!([{"xone": [m, f]}])), Catalog, MEMBER, true),
+        ("xone, both", permission(json!([{"xone": [m, f]}])), Catalog, MAKER, false),
+        ("xone, one unknown", permission(json!([{"xone": [m, atom("Unknown", "x")]}])), Catalog, MEMBER, false),
+        ("nested", permission(json!([{"or": [{"and": [m, f]}, atom("Did", "did:web:c")]}])), Catalog, &[], true),
+        ("unknown left operand", permission(json!([atom("Unknown", "x")])), Catalog, MAKER, false),
+        ("missing keys are no match", permission(json!([atom("Gap", "x")])), Catalog, MAKER, false),
+        ("expression that does not fit", permission(json!([atom("Bad", "x")])), Catalog, MAKER, false),
+        ("all expressions of an operand", permission(json!([atom("Two", "ok")])), Catalog, &[], true),
+        ("one of them false", permission(json!([atom("Two", "no")])), Catalog, &[], false),
+        ("not for this scope", permission(json!([late])), Catalog, &[], true),
+        ("for this scope, by prefix", permission(json!([late])), ContractNegotiation, &[], false),
+        ("not for this scope, in a joint", permission(json!([{"or": [late, m]}])), Catalog, &[], false),
+        ("not for this action", json!({"@type": "Set", "permission": [{"action": "sell", "constraint": [m]}]}), Catalog, MEMBER, false),
+        ("for any action", json!({"@type": "Set", "permission": [{"action": "sell", "constraint": [f]}]}), Catalog, MAKER, true),
+        ("operand by IRI", permission(json!([atom("http://www.w3.org/ns/odrl/2/Membership", "x")])), Catalog, MEMBER, true),
+        (
+            "duty unmet",
+            json!({"@type": "Set", "permission": [{"action": "use", "duty": [{"action": "use", "constraint": [f]}]}]}),
+            Catalog,
+            MEMBER,
+            false,
+        ),
+        ("obligation unmet", json!({"@type": "Set", "obligation": [{"action": "use", "constraint": [f]}]}), Catalog, MEMBER, false),
+        ("obligation met", json!({"@type": "Set", "obligation": [{"action": "use", "constraint": [f]}]}), Catalog, MAKER, true),
+        ("prohibition that matches", json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [f]}]}), Catalog, MAKER, false),
+        (
+            "prohibition that does not",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [f]}]}),
+            Catalog,
+            MEMBER,
+            true,
+        ),
+        (
+            "prohibition, one of two matches",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [m, f]}]}),
+            Catalog,
+            MEMBER,
+            false,
+        ),
+        (
+            "prohibition that cannot be judged",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [atom("Unknown", "x")]}]}),
+            Catalog,
+            &[],
+            false,
+        ),
+        ("prohibition of use", json!({"@type": "Set", "prohibition": [{"action": "use"}]}), Catalog, MAKER, false),
+        ("prohibition of something else", json!({"@type": "Set", "prohibition": [{"action": "sell"}]}), Catalog, MAKER, true),
+        ("agreement is there", permission(json!([atom("Signed", "x")])), TransferProcess, &[], true),
+        ("agreement is not there", permission(json!([atom("Signed", "x")])), ContractNegotiation, &[], false),
+    ];
+    for (what, policy, scope, credentials, expected) in table {
+        let verdict = verdict(&policy, scope, credentials);
+        assert_eq!(verdict.is_fulfilled(), expected, "{what}: {verdict:?}");
+    }
+}
+
+#[test]
+fn reasons_name_what_was_required_only() {
+    let policy = permission(json!([atom("Manufacturer", "active"), {"or": [atom("Did", "did:web:x"), atom("Unknown", "y")]}]));
+    let verdict = verdict(&policy, PolicyScope::ContractNegotiation, &["SecretCredential"]);
+    assert_eq!(
+        verdict.reasons(),
+        [
+            "use requires Manufacturer eq active",
+            "use requires (Did eq did:web:x or Unknown eq y), but its left operand has no meaning here"
+        ]
+    );
+    assert!(!verdict.reason().contains("Secret") && !verdict.reason().contains("did:web:c"));
+    let long = permission(json!([atom("Unknown", &"x".repeat(1000))]));
+    assert!(self::verdict(&long, PolicyScope::Catalog, &[]).reason().len() < 250);
+}
+
+#[test]
+fn in_force_date() {
+    use PolicyScope::{Catalog, ContractNegotiation, PolicyMonitor, TransferProcess};
+    let at = |operator: &str, right: &str| {
+        permission(json!([{"leftOperand": "https://w3id.org/edc/v0.0.1/ns/inForceDate", "operator": operator, "rightOperand": right}]))
+    };
+    let table = [
+        (at("lteq", "2026-12-01T00:00:00Z"), TransferProcess, true),
+        (at("lteq", "2026-11-01T00:00:00Z"), TransferProcess, false),
+        (at("gteq", "2026-11-01T00:00:00Z"), PolicyMonitor, true),
+        (at("lteq", "2026-11-01T00:00:00Z"), Catalog, true),
+        (at("lteq", "2026-11-01T00:00:00Z"), ContractNegotiation, true),
+        // Signed in 1970.
+        (at("gt", "contractAgreement+7d"), TransferProcess, true),
+        (at("lt", "contractAgreement+7d"), TransferProcess, false),
+        (at("lt", "contractAgreement+36500d"), TransferProcess, true),
+        (at("lt", "contractAgreement+9223372036854775807d"), TransferProcess, false),
+        (at("lt", "contractAgreement+7y"), TransferProcess, false),
+        (at("lt", "contractAgreement"), TransferProcess, false),
+        (at("isA", "2026-11-01T00:00:00Z"), TransferProcess, false),
+        (at("neq", "soon"), TransferProcess, false),
+    ];
+    for (policy, scope, expected) in table {
+        assert_eq!(verdict(&policy, scope, &[]).is_fulfilled(), expected, "{policy} {scope:?}");
+    }
+}
+
+#[test]
+fn credentials_of_both_versions_look_the_same() {
+    let old = json!({"type": "A", "issuer": "did:web:i", "issuanceDate": "x", "credentialSubject": {"a": 1}});
+    let new = json!({"type": ["A"], "issuer": {"id": "did:web:i"}, "validFrom": "x", "validUntil": "y", "credentialSubject": [{"a": 1}]});
+    let agent = ParticipantAgent::new(Did::new("did:web:c").unwrap(), &[old, new]);
+    let vc = &agent.json()["claims"]["vc"];
+    for key in ["type", "issuer", "issuanceDate", "credentialSubject"] {
+        assert_eq!(vc[0][key], vc[1][key], "{key}");
+    }
+    assert_eq!(vc[1]["expirationDate"], json!("y"));
+}

@@ -1,0 +1,89 @@
+//! Which credentials a counterparty is asked for.
+
+use crate::settings::{ScopeType, Settings};
+use cellspace_schemas::{ProfileId, odrl::Policy};
+use std::collections::BTreeSet;
+
+/// DCP scopes of one message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scopes {
+    /// `DEFAULT` scopes: without one of these credentials the message is refused.
+    pub required: Vec<String>,
+    /// `POLICY` scopes that the policies name: a missing credential only leaves its constraint unmet.
+    pub optional: Vec<String>,
+}
+
+impl Scopes {
+    /// All of them, required ones first: what a sender grants.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        self.required.iter().chain(&self.optional).cloned().collect()
+    }
+}
+
+/// The scopes of a profile for messages about these policies: `DEFAULT` ones, and `POLICY` ones whose prefix begins a left operand.
+#[must_use]
+pub fn scopes_for<'a>(settings: &Settings, profile: &ProfileId, policies: impl IntoIterator<Item = &'a Policy>) -> Scopes {
+    let operands = policies.into_iter().flat_map(Policy::atomic_constraints).map(|constraint| constraint.left_operand.as_str());
+    scopes_for_operands(settings, profile, operands)
+}
+
+/// As [`scopes_for`], from the left operands alone.
+#[must_use]
+pub fn scopes_for_operands<'a>(settings: &Settings, profile: &ProfileId, operands: impl IntoIterator<Item = &'a str>) -> Scopes {
+    let operands: BTreeSet<&str> = operands.into_iter().collect();
+    let (mut required, mut optional) = (BTreeSet::new(), BTreeSet::new());
+    for scope in settings.dcp_scopes.values().filter(|scope| scope.profile == "*" || scope.profile == profile.as_str()) {
+        match (scope.scope_type, scope.prefix_mapping.as_deref()) {
+            (ScopeType::Default, _) => {
+                required.insert(scope.value.clone());
+            }
+            (ScopeType::Policy, Some(prefix)) if operands.iter().any(|operand| operand.starts_with(prefix)) => {
+                optional.insert(scope.value.clone());
+            }
+            (ScopeType::Policy, _) => {}
+        }
+    }
+    optional.retain(|scope| !required.contains(scope));
+    Scopes { required: required.into_iter().collect(), optional: optional.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::DcpScope;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn default_and_policy_scopes() {
+        let scope = |id: &str, scope_type, profile: &str, prefix: Option<&str>| {
+            let scope = DcpScope {
+                id: id.to_owned(),
+                scope_type,
+                value: id.to_owned(),
+                profile: profile.to_owned(),
+                prefix_mapping: prefix.map(str::to_owned),
+            };
+            (id.to_owned(), scope)
+        };
+        let scopes = BTreeMap::from([
+            scope("mem", ScopeType::Default, "*", None),
+            scope("here", ScopeType::Default, "p1", None),
+            scope("there", ScopeType::Default, "p2", None),
+            scope("man", ScopeType::Policy, "*", Some("Manufacturer")),
+            scope("other", ScopeType::Policy, "*", Some("Other")),
+            scope("elsewhere", ScopeType::Policy, "p2", Some("Manufacturer")),
+            scope("none", ScopeType::Policy, "*", None),
+        ]);
+        let settings = Settings::new(1, BTreeMap::new(), scopes, BTreeMap::new());
+        let policy: Policy = serde_json::from_value(json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+            {"or": [{"leftOperand": "ManufacturerCredential.part", "operator": "eq", "rightOperand": "x"}]}]}]}))
+        .unwrap();
+        let profile = ProfileId::new("p1").unwrap();
+        let found = scopes_for(&settings, &profile, [&policy]);
+        assert_eq!((found.required.clone(), found.optional.clone()), (vec!["here".to_owned(), "mem".to_owned()], vec!["man".to_owned()]));
+        assert_eq!(found.all(), ["here", "mem", "man"]);
+        assert_eq!(scopes_for(&settings, &profile, []).optional, Vec::<String>::new());
+    }
+}

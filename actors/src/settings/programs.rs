@@ -1,0 +1,69 @@
+//! Compiled expressions of one version of the settings.
+
+use super::CelExpression;
+use crate::expressions::{CompileError, Program};
+use cellspace_schemas::odrl::term;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+/// An expression ready for use.
+#[derive(Debug)]
+pub struct Compiled {
+    scopes: Vec<String>,
+    actions: Vec<String>,
+    /// The program; what an older version of the platform stored may no longer compile.
+    pub program: Result<Program, CompileError>,
+}
+
+impl Compiled {
+    fn of(expression: &CelExpression) -> Self {
+        Self {
+            scopes: expression.scopes.iter().map(|scope| scope.trim_end_matches('.').to_owned()).collect(),
+            actions: expression.actions.iter().map(|action| term(action).to_owned()).collect(),
+            program: Program::compile(&expression.expression),
+        }
+    }
+
+    /// Whether it applies in a policy scope: one of its scopes is the scope, a prefix of it by whole words, or `*`; none means all.
+    #[must_use]
+    pub fn covers(&self, scope: &str) -> bool {
+        let within = |bound: &String| {
+            bound == "*" || scope.strip_prefix(bound.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.scopes.is_empty() || self.scopes.iter().any(within)
+    }
+
+    /// Whether it applies to rules with this action; none means all.
+    #[must_use]
+    pub fn applies_to(&self, action: &str) -> bool {
+        self.actions.is_empty() || self.actions.iter().any(|own| own == action)
+    }
+}
+
+/// Expressions by left operand, compiled once per version of the settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Programs(Arc<OnceLock<HashMap<String, Vec<Compiled>>>>);
+
+impl Programs {
+    pub(super) fn of(&self, expressions: &BTreeMap<String, CelExpression>, left_operand: &str) -> &[Compiled] {
+        let all = self.0.get_or_init(|| {
+            let mut all: HashMap<String, Vec<Compiled>> = HashMap::new();
+            for expression in expressions.values() {
+                all.entry(term(&expression.left_operand).to_owned()).or_default().push(Compiled::of(expression));
+            }
+            all
+        });
+        all.get(term(left_operand)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What was compiled follows from the expressions, which are compared.
+impl PartialEq for Programs {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Programs {}
