@@ -147,6 +147,10 @@ id!(
     ProfileId
 );
 id!(
+    /// A participant as the messages of a dataspace name it: mostly a DID, opaque to a data plane.
+    PartyId
+);
+id!(
     /// A source of data that one participant's data plane reads from.
     SourceName
 );

@@ -1,0 +1,85 @@
+//! The agent: one participant's data plane, comes into being with its first source or flow.
+
+use super::{
+    command::{Command, Effect, Prepared, Refusal, Reply},
+    decide, prepare,
+    state::{DataPlaneState, Event},
+};
+use crate::Services;
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_schemas::Timestamp;
+use cellspace_storage::{AgentKind, VaultPath};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+/// What was decided.
+pub type Decided = Result<Decision<DataPlane>, Rejection<Refusal>>;
+
+/// The data plane of one participant context; the owner of its address is the participant context id.
+pub struct DataPlane {
+    services: Services,
+}
+
+impl DataPlane {
+    /// The agent with the services that its I/O uses.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
+
+impl Agent for DataPlane {
+    const KIND: AgentKind = AgentKind("data-plane");
+    type State = DataPlaneState;
+    type Command = Command;
+    type Prepared = Prepared;
+    type Event = Event;
+    type Effect = Effect;
+    type Outcome = ();
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn creates(command: &Command) -> bool {
+        match command {
+            Command::PutSource { .. } | Command::Prepare(_) | Command::Start(_) => true,
+            Command::DeleteSource(_) | Command::Signal { .. } | Command::RecordUsage(_) => false,
+        }
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        address: &'a Address,
+        snapshot: Arc<DataPlaneState>,
+        command: Command,
+        _call: &'a Call,
+    ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
+        Box::pin(prepare::prepare(&self.services, address, snapshot, command))
+    }
+
+    fn decide(state: &DataPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
+        match input {
+            Input::Command(prepared) => decide::decide(state, prepared, now),
+            // A record that could not be removed is named by nothing; the dead letter says so.
+            Input::Delivered(_, ()) | Input::Undeliverable(_, _) | Input::Due(_) => Ok(Decision::nothing()),
+        }
+    }
+
+    fn apply(state: &mut DataPlaneState, event: &Event) {
+        state.apply(event);
+    }
+
+    fn row(event: &Event) -> RowOf {
+        event.row()
+    }
+
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            match delivery.effect.as_ref() {
+                Effect::Forget(alias) => {
+                    let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
+                    self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))
+                }
+            }
+        })
+    }
+}

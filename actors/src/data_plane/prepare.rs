@@ -1,0 +1,158 @@
+//! What must be asked of others before a decision: the participant, and the vault, which keeps what must not lie in rows.
+
+use super::{
+    command::{Beginning, Command, FlowSignal, OfferedAddress, Opening, Prepared, Refusal, Signalled},
+    flow::{ReceivedAddress, Role, Signal, Terms, next},
+    participant,
+    signing_key::SigningKey,
+    source::Source,
+    state::DataPlaneState,
+};
+use crate::Services;
+use cellspace_cluster::{Address, PrepareError};
+use cellspace_schemas::{
+    KeyAlias, MessageId, Owner, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
+    dps::{DataAddress, DataFlowBaseMessage},
+    source::SourceDocument,
+};
+use cellspace_storage::{Secret, VaultPath};
+use std::sync::Arc;
+use url::Url;
+use uuid::Uuid;
+
+/// Names of the one way of transfer that there is: that of the Eclipse connectors, and that of the profile's specification.
+pub const HTTP_PULL: [&str; 2] = ["HttpData-PULL", "https://w3id.org/dspace-sig/profile/http-pull"];
+/// Key of the metadata that names the source.
+const SOURCE: &str = "source";
+
+type Prepares = Result<Prepared, PrepareError<Refusal>>;
+
+/// Asks what the command needs.
+///
+/// # Errors
+/// [`Refusal`], or something needed is out of reach.
+pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataPlaneState>, command: Command) -> Prepares {
+    let participant = ParticipantContextId::new(address.owner.as_str()).map_err(|_| Refusal::UnknownParticipant)?;
+    match command {
+        Command::PutSource { name, document } => put_source(services, &participant, name, &document).await,
+        Command::DeleteSource(name) => Ok(Prepared::DeleteSource(name)),
+        Command::Prepare(message) => {
+            let terms = begin(services, &participant, &message).await?.0;
+            Ok(opening(*message, terms, Beginning::Prepare))
+        }
+        Command::Start(message) => {
+            if message.data_address.is_some() {
+                return Err(Refusal::AddressInPull.into());
+            }
+            let (terms, identity) = begin(services, &participant, &message.flow).await?;
+            let source = message.flow.metadata.get(SOURCE).and_then(|name| name.as_str()).ok_or(Refusal::NoSource)?;
+            let source = SourceName::new(source).map_err(|_| Refusal::NoSource)?;
+            let key = match &snapshot.key {
+                Some(key) if key.issuer == identity => key.clone(),
+                Some(_) | None => Arc::new(SigningKey::make(&*services.vault, &participant, identity).await.map_err(unavailable)?),
+            };
+            Ok(opening(message.flow, terms, Beginning::Start { source, key, grant: Uuid::new_v4() }))
+        }
+        Command::Signal { flow, message, signal } => signalled(services, &address.owner, &snapshot, flow, message, signal).await,
+        Command::RecordUsage(batch) => Ok(Prepared::RecordUsage { participant, batch }),
+    }
+}
+
+fn opening(message: DataFlowBaseMessage, terms: Terms, beginning: Beginning) -> Prepared {
+    Prepared::Open(Box::new(Opening { beginning, flow: message.process_id, message: message.message_id, terms }))
+}
+
+/// What a flow is about, and the DID it is made under; both ends begin alike.
+async fn begin(
+    services: &Services,
+    participant: &ParticipantContextId,
+    message: &DataFlowBaseMessage,
+) -> Result<(Terms, cellspace_schemas::Did), PrepareError<Refusal>> {
+    let known = participant::find(services, participant).await?;
+    if !known.active {
+        return Err(Refusal::NotActive.into());
+    }
+    if message.participant_id != known.identity.as_str() {
+        return Err(Refusal::WrongParticipant.into());
+    }
+    if !is_http_pull(&message.profile) {
+        return Err(Refusal::TransferType(message.profile.clone()).into());
+    }
+    let terms = Terms {
+        counter_party: PartyId::new(&message.counter_party_id).map_err(|_| Refusal::BadId("counterPartyId"))?,
+        dataspace: message.dataspace_context.clone(),
+        agreement: message.agreement_id.clone(),
+        dataset: message.dataset_id.clone(),
+        transfer_type: message.profile.clone(),
+    };
+    Ok((terms, known.identity))
+}
+
+fn is_http_pull(transfer_type: &TransferType) -> bool {
+    HTTP_PULL.contains(&transfer_type.as_str())
+}
+
+async fn put_source(services: &Services, participant: &ParticipantContextId, name: SourceName, document: &SourceDocument) -> Prepares {
+    participant::find(services, participant).await?;
+    if document.name.as_ref().is_some_and(|other| *other != name) {
+        return Err(Refusal::OtherName.into());
+    }
+    let source = Source::of(document).map_err(Refusal::from)?;
+    services.http.check_target(&source.base_url).map_err(|_| Refusal::Target)?;
+    let record = match document.authorization.as_ref().and_then(|a| a.secret.as_ref()) {
+        Some(secret) => Some(seal(services, &participant.into(), "source-secret", secret).await?),
+        None => None,
+    };
+    Ok(Prepared::PutSource { name, source: Arc::new(source), record })
+}
+
+async fn signalled(
+    services: &Services,
+    owner: &Owner,
+    snapshot: &DataPlaneState,
+    flow: TransferId,
+    message: Option<MessageId>,
+    signal: FlowSignal,
+) -> Prepares {
+    let (signal, reason, address) = match signal {
+        FlowSignal::Started(address) => (Signal::Started, None, address),
+        FlowSignal::Suspend(reason) => (Signal::Suspend, reason, None),
+        FlowSignal::Resume(address) => (Signal::Resume, None, address),
+        FlowSignal::Terminate(reason) => (Signal::Terminate, reason, None),
+        FlowSignal::Completed => (Signal::Completed, None, None),
+    };
+    let takes = snapshot
+        .flows
+        .get(&flow)
+        .is_some_and(|f| f.role == Role::Consumer && !f.is_repeat(signal, message.as_ref()) && next(f.state, f.role, signal).is_ok());
+    let address = match address {
+        Some(address) if takes => Some(OfferedAddress::Stored(receive(services, owner, &address).await?)),
+        Some(_) => Some(OfferedAddress::NotStored),
+        None => None,
+    };
+    Ok(Prepared::Signal(Box::new(Signalled { flow, message, signal, reason, address, grant: Uuid::new_v4() })))
+}
+
+/// Puts the whole address into the vault: any of its properties may be secret.
+async fn receive(services: &Services, owner: &Owner, address: &DataAddress) -> Result<ReceivedAddress, PrepareError<Refusal>> {
+    let endpoint = address.endpoint.as_deref().ok_or(Refusal::BadAddress)?;
+    let url = Url::parse(endpoint).map_err(|_| Refusal::BadAddress)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(Refusal::BadAddress.into());
+    }
+    let text = serde_json::to_string(address).map_err(unavailable)?;
+    let record = seal(services, owner, "dataflow-address", &SecretText::new(text)).await?;
+    Ok(ReceivedAddress { endpoint: endpoint.to_owned(), endpoint_type: address.endpoint_type.clone(), record })
+}
+
+/// Puts a secret into the vault under a record of its own that is never used again.
+async fn seal(services: &Services, owner: &Owner, folder: &str, secret: &SecretText) -> Result<KeyAlias, PrepareError<Refusal>> {
+    let alias = KeyAlias::new(format!("{folder}/{}", Uuid::new_v4())).map_err(unavailable)?;
+    let path = VaultPath { owner: owner.clone(), alias: alias.clone() };
+    services.vault.put_secret(&path, Secret::from(secret.expose())).await.map_err(unavailable)?;
+    Ok(alias)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> PrepareError<Refusal> {
+    PrepareError::Unavailable(error.to_string())
+}
