@@ -15,11 +15,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
 const HORIZON: Duration = Duration::from_secs(3600);
@@ -66,7 +67,7 @@ struct Inner {
     waking: Arc<Semaphore>,
     resident_bytes: AtomicUsize,
     pressure: Notify,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 /// Handle of the node's runtime; cheap to clone.
@@ -94,7 +95,7 @@ impl Cluster {
             supervisor: OnceCell::new(),
             resident_bytes: AtomicUsize::new(0),
             pressure: Notify::new(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -119,12 +120,14 @@ impl Cluster {
 
     /// Stops admitting, finishes running turns, releases every activation; gives up after `limit`.
     pub async fn drain(&self, limit: Duration) {
-        self.inner.draining.store(true, Ordering::Release);
+        self.inner.draining.cancel();
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         let all = futures::future::join_all(hosts.into_iter().map(AnyHost::close_all));
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
+        // Agents hold this handle among their services: without this the store would never be let go.
+        self.inner.hosts.write().clear();
     }
 
     /// The time of day.
@@ -202,7 +205,7 @@ impl Cluster {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.inner.draining.load(Ordering::Acquire)
+        self.inner.draining.is_cancelled()
     }
 
     /// The deadline, when it is near enough to be held in memory.
@@ -280,16 +283,15 @@ impl Cluster {
     }
 
     async fn run_timers(self) {
-        while !self.is_draining() {
-            for address in self.inner.timers.next().await {
+        while let Some(due) = self.inner.draining.run_until_cancelled(self.inner.timers.next()).await {
+            for address in due {
                 self.wake_soon(&address.partition()).await;
             }
         }
     }
 
     async fn look_ahead(self) {
-        while !self.is_draining() {
-            tokio::time::sleep(LOOK_AHEAD).await;
+        while self.inner.draining.run_until_cancelled(tokio::time::sleep(LOOK_AHEAD)).await.is_some() {
             if let Err(error) = self.load_deadlines().await {
                 tracing::error!(category = "app", %error, "the wake index cannot be read");
             }
@@ -303,6 +305,7 @@ impl Cluster {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.inner.pressure.notified() => {}
+                () = self.inner.draining.cancelled() => {}
             }
             let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
             let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();

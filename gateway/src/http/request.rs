@@ -1,7 +1,10 @@
 //! A request as a handler sees it, and what a handler answers.
 
 use super::{ApiError, Principal};
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use cellspace_cluster::IdempotencyKey;
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -77,11 +80,22 @@ impl Request {
         let mut call = cellspace_cluster::Call::by(actor);
         call.trace.clone_from(&self.trace);
         if let Some(value) = self.headers.get("idempotency-key") {
-            let key = value.to_str().ok().and_then(|v| cellspace_cluster::IdempotencyKey::parse(&format!("{actor}:{v}")));
-            call.idempotency = Some(key.ok_or_else(|| ApiError::invalid("malformed Idempotency-Key"))?);
+            call.idempotency = Some(idempotency_key(actor, value).ok_or_else(|| {
+                ApiError::invalid(format!("Idempotency-Key must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_BYTES))
+            })?);
         }
         Ok(call)
     }
+}
+
+/// The client's key, bound to the client: a hash of both, since names of clients may be long.
+fn idempotency_key(actor: &str, value: &http::HeaderValue) -> Option<IdempotencyKey> {
+    let key = IdempotencyKey::parse(value.to_str().ok()?)?;
+    let mut both = Context::new(&SHA256);
+    both.update(actor.as_bytes());
+    both.update(&[0]);
+    both.update(key.as_str().as_bytes());
+    IdempotencyKey::parse(&URL_SAFE_NO_PAD.encode(both.finish()))
 }
 
 /// A handler's answer.
