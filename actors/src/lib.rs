@@ -6,8 +6,10 @@
 
 pub mod access;
 pub mod control_plane;
+pub mod credential_service;
 pub mod data_plane;
 pub mod expressions;
+pub mod name;
 pub mod outbound;
 pub mod public_urls;
 pub mod services;
@@ -15,6 +17,8 @@ pub mod settings;
 pub mod trust;
 
 pub use control_plane::ControlPlane;
+pub use credential_service::CredentialService;
+pub use name::Name;
 pub use outbound::OutboundHttp;
 pub use public_urls::PublicUrls;
 pub use services::Services;

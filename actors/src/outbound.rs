@@ -98,6 +98,12 @@ impl OutboundHttp {
         Ok(Self { client, options })
     }
 
+    /// Whether plain http and private addresses may be called.
+    #[must_use]
+    pub const fn allows_private(&self) -> bool {
+        self.options.allow_private
+    }
+
     /// Sends the request once; never retries by itself.
     ///
     /// # Errors

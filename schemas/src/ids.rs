@@ -198,6 +198,12 @@ impl From<&TransferId> for Pid {
     }
 }
 
+impl From<&Owner> for ParticipantContextId {
+    fn from(owner: &Owner) -> Self {
+        Self(owner.0.clone())
+    }
+}
+
 impl From<&ParticipantContextId> for Owner {
     fn from(id: &ParticipantContextId) -> Self {
         Self(id.0.clone())

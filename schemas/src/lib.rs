@@ -10,6 +10,7 @@ pub mod dcp;
 pub mod dps;
 pub mod dsp;
 pub mod fabric;
+pub mod identity;
 pub mod ids;
 pub mod issuer;
 pub mod management;

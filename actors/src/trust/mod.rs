@@ -1,19 +1,111 @@
 //! Who asks, with which claims, proven how: DIDs, self-issued tokens, presentations, status lists, replay protection.
+//!
+//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `did`); [`Trust`] adds caches, the guard
+//! against replay, and the way to others. Every refusal names the rule that was broken.
 
+pub mod aged_cache;
+pub mod claims;
+pub mod credential;
+pub mod did;
+pub mod fetch;
+pub mod id_token;
 pub mod jwk;
 pub mod jws;
+pub mod keys;
 pub mod peer;
+pub mod presentation;
+pub mod replay;
+pub mod resolver;
+pub mod self_issued;
+pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 
+pub use id_token::IdToken;
 pub use peer::{PeerError, VerifiedPeer, VerifyRequest};
+pub use resolver::Resolver;
+pub use self_issued::{ID_TOKEN_SECONDS, SigningKey};
+pub use verify::IssueToken;
 
-use crate::Services;
-use cellspace_schemas::{Did, ParticipantContextId};
+use crate::{
+    Services,
+    credential_service::{self, CredentialService},
+};
+use aged_cache::{AgedCache, FAILURE_AGE};
+use cellspace_cluster::{Address, AskError};
+use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use fetch::Fetch;
+use futures::{FutureExt, future::BoxFuture};
+use replay::ReplayGuard;
+use std::{sync::Arc, time::Duration};
+use url::Url;
+
+/// Bounds and ages of the trust path.
+#[derive(Debug, Clone)]
+pub struct TrustOptions {
+    /// Oldest status list that is relied on; a list's own `ttl` may only shorten it.
+    pub status_list_age: Duration,
+    /// Oldest DID document that is relied on.
+    pub did_document_age: Duration,
+    /// Oldest presentation that is relied on, when nothing in it ends earlier. Zero asks for every message.
+    pub presentation_age: Duration,
+    /// Since when this node sees used tokens, when an earlier run may have seen some that it does not know; `None` for a new store.
+    pub opened: Option<Timestamp>,
+    /// Most tokens remembered against replay: 16 bytes and a little each.
+    pub used_tokens: usize,
+    /// Most bytes of DID documents kept.
+    pub did_cache_bytes: u64,
+    /// Most bytes of status lists kept.
+    pub status_cache_bytes: u64,
+    /// Most bytes of presentations kept.
+    pub presentation_cache_bytes: u64,
+    /// Accept keys from DID documents that state no verification relationship at all.
+    pub lenient_relationships: bool,
+}
+
+impl Default for TrustOptions {
+    fn default() -> Self {
+        Self {
+            status_list_age: Duration::from_secs(5),
+            did_document_age: Duration::from_secs(30),
+            presentation_age: Duration::from_secs(600),
+            opened: None,
+            used_tokens: 1 << 20,
+            did_cache_bytes: 32 << 20,
+            status_cache_bytes: 64 << 20,
+            presentation_cache_bytes: 64 << 20,
+            lenient_relationships: false,
+        }
+    }
+}
 
 /// Caches and guards of the trust path; one per node.
-#[derive(Default)]
-pub struct Trust {}
+pub struct Trust {
+    /// DID documents and keys of others.
+    pub resolver: Resolver,
+    fetch: Arc<dyn Fetch>,
+    replay: ReplayGuard,
+    status_lists: AgedCache<Url, Arc<status::StatusList>>,
+    presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
+    options: TrustOptions,
+}
+
+impl Trust {
+    /// Reaches others through `fetch`, normally the [`crate::OutboundHttp`].
+    #[must_use]
+    pub fn new(fetch: Arc<dyn Fetch>, options: TrustOptions) -> Self {
+        Self {
+            resolver: Resolver::new(fetch.clone(), &options),
+            replay: ReplayGuard::new(options.used_tokens, options.opened),
+            status_lists: AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE),
+            // A failure belongs to one message's access token, not to the next message.
+            presentations: AgedCache::new(16_384, options.presentation_cache_bytes, Duration::ZERO),
+            fetch,
+            options,
+        }
+    }
+}
 
 /// Why no self-issued token can be made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,36 +121,108 @@ pub enum TokenError {
     Unavailable(String),
 }
 
+/// The key that the participant signs with now.
+///
+/// # Errors
+/// [`TokenError`] when it is unknown, deactivated or has no active key.
+pub async fn signing_key(services: &Services, participant: &ParticipantContextId) -> Result<SigningKey, TokenError> {
+    read(services, participant, |state| (state.active_context().is_some(), state.signing_key())).await.and_then(|found| match found {
+        (false, _) => Err(TokenError::NoParticipant(participant.clone())),
+        (true, None) => Err(TokenError::NoKey(participant.clone())),
+        (true, Some(key)) => Ok(key),
+    })
+}
+
 /// Makes a self-issued ID token of the participant for `audience` (DCP 1.0, 4.3), with an access token for its own credential service in the
 /// `token` claim that grants `scopes` (for example `org.eclipse.dspace.dcp.vc.type:MembershipCredential:read`); no `token` claim when empty.
 ///
 /// # Errors
 /// [`TokenError`] when the participant cannot sign.
-#[allow(clippy::todo, clippy::unused_async, unused_variables)]
 pub async fn self_issued_token(
     services: &Services,
     participant: &ParticipantContextId,
     audience: &Did,
     scopes: &[String],
 ) -> Result<String, TokenError> {
-    todo!()
+    let key = signing_key(services, participant).await?;
+    let (vault, now) = (services.vault.as_ref(), services.cluster.now());
+    let failed = |e: cellspace_storage::VaultError| TokenError::Unavailable(e.to_string());
+    let access = match scopes {
+        [] => None,
+        scopes => Some(key.access_token(vault, audience, scopes, now).await.map_err(failed)?),
+    };
+    key.id_token(vault, audience, access.as_deref(), now).await.map_err(failed)
+}
+
+/// Makes a self-issued ID token of the participant for `audience` that passes on an access `token` that the audience gave (DCP 1.0, "Presentation
+/// Flow", step 6).
+///
+/// # Errors
+/// [`TokenError`] when the participant cannot sign.
+pub async fn token_with_access(
+    services: &Services,
+    participant: &ParticipantContextId,
+    audience: &Did,
+    token: Option<&str>,
+) -> Result<String, TokenError> {
+    let key = signing_key(services, participant).await?;
+    let token = key.id_token(services.vault.as_ref(), audience, token, services.cluster.now()).await;
+    token.map_err(|e| TokenError::Unavailable(e.to_string()))
+}
+
+/// Verifies the bearer token of a message whose sender needs no credentials (the DCP endpoints themselves), see [`Trust::verify_id_token`].
+///
+/// # Errors
+/// [`PeerError`] names the rule that failed.
+pub async fn verify_sender(services: &Services, own_did: &Did, token: &str) -> Result<IdToken, PeerError> {
+    services.trust.verify_id_token(own_did, token, services.cluster.now()).await
 }
 
 /// Verifies the bearer token of a protocol message and, when `scopes` are asked for, the sender's presentation: signature, audience, replay,
 /// holder binding, issuer trust, validity, status (DCP 1.0, 4 and 5; caching as the architecture's "Trust on the hot path").
 ///
+/// A token is used up by the first verification: call this once per message.
+///
 /// # Errors
 /// [`PeerError`] names the rule that failed.
-#[allow(clippy::todo, clippy::unused_async, unused_variables)]
 pub async fn verify_peer(services: &Services, request: VerifyRequest<'_>) -> Result<VerifiedPeer, PeerError> {
-    todo!()
+    let tokens = OwnTokens { services, participant: request.participant };
+    services.trust.verify(&request, &tokens, services.cluster.now()).await
 }
 
 /// The participant's own DID, from its credential service.
 ///
 /// # Errors
 /// [`TokenError::NoParticipant`] when it is unknown or deactivated.
-#[allow(clippy::todo, clippy::unused_async, unused_variables)]
 pub async fn own_did(services: &Services, participant: &ParticipantContextId) -> Result<Did, TokenError> {
-    todo!()
+    let did = read(services, participant, |state| state.active_context().map(|context| context.did.clone())).await?;
+    did.ok_or_else(|| TokenError::NoParticipant(participant.clone()))
+}
+
+async fn read<T>(
+    services: &Services,
+    participant: &ParticipantContextId,
+    query: impl FnOnce(&credential_service::State) -> T,
+) -> Result<T, TokenError> {
+    let address = Address::of::<CredentialService>(participant);
+    services.cluster.read::<CredentialService, T>(&address, query).await.map_err(|error| match error {
+        AskError::NotRegistered => TokenError::NoParticipant(participant.clone()),
+        other => TokenError::Unavailable(other.to_string()),
+    })
+}
+
+/// Tokens of one of our participants.
+struct OwnTokens<'a> {
+    services: &'a Services,
+    participant: &'a ParticipantContextId,
+}
+
+impl IssueToken for OwnTokens<'_> {
+    fn issue<'a>(&'a self, audience: &'a Did, token: Option<&'a str>) -> BoxFuture<'a, Result<String, PeerError>> {
+        async move {
+            let issued = token_with_access(self.services, self.participant, audience, token).await;
+            issued.map_err(|e| PeerError::Unreachable(e.to_string()))
+        }
+        .boxed()
+    }
 }

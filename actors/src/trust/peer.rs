@@ -48,3 +48,9 @@ pub enum PeerError {
     #[error("{0}")]
     Unreachable(String),
 }
+
+impl From<super::jws::JwsError> for PeerError {
+    fn from(rule: super::jws::JwsError) -> Self {
+        Self::Refused(rule.to_string())
+    }
+}

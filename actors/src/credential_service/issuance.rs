@@ -1,0 +1,183 @@
+//! The holder's I/O of DCP issuance: sending requests, verifying what comes back.
+
+use super::{
+    Refusal, State,
+    credential::StoredCredential,
+    holder_request::{Acknowledged, Delivered},
+};
+use crate::{
+    Services,
+    outbound::OutboundRequest,
+    trust::{PeerError, TokenError, credential::VerifiedCredential, token_with_access},
+};
+use cellspace_cluster::{DeliveryError, PrepareError};
+use cellspace_schemas::{
+    Did, ParticipantContextId, TraceContext,
+    dcp::{
+        CredentialContainer, CredentialFormat, CredentialMessage, CredentialRequestMessage, DeliveryStatus,
+        messages::{self, CredentialReference, MAX_CREDENTIALS},
+    },
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
+};
+use http::{Method, StatusCode, header};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Attempts at a request that the issuer does not accept yet: it may not see our DID document already.
+const PATIENCE: u32 = 5;
+/// Longest part of a counterparty's answer that is kept as a reason, in characters.
+const MAX_REASON: usize = 300;
+
+/// A request to be sent.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// Who asks.
+    pub participant: &'a ParticipantContextId,
+    /// Its id of the request.
+    pub holder_pid: &'a HolderPid,
+    /// Whom it asks.
+    pub issuer: &'a Did,
+    /// For what.
+    pub credentials: &'a [CredentialDefinitionId],
+}
+
+/// Sends a `CredentialRequestMessage` to the issuer's `IssuerService`. A repeat carries the same holderPid.
+///
+/// # Errors
+/// [`DeliveryError`]: refused when the issuer says so for good.
+pub async fn send(
+    services: &Services,
+    request: &Outgoing<'_>,
+    attempt: u32,
+    trace: Option<TraceContext>,
+) -> Result<Acknowledged, DeliveryError> {
+    let not_yet = |reason: String| if attempt < PATIENCE { DeliveryError::Retry(reason) } else { DeliveryError::Refused(reason) };
+    let now = services.cluster.now();
+    let base = services.trust.resolver.service(request.issuer, "IssuerService", now).await.map_err(|e| match e {
+        PeerError::Refused(reason) => not_yet(reason),
+        PeerError::TooEarly | PeerError::Unreachable(_) => DeliveryError::Retry(e.to_string()),
+    })?;
+    let url = format!("{}/credentials", base.as_str().trim_end_matches('/'));
+    let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
+    let token = token_with_access(services, request.participant, request.issuer, None).await.map_err(|e| match e {
+        TokenError::NoParticipant(_) => DeliveryError::Refused(e.to_string()),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+    })?;
+    let message = CredentialRequestMessage {
+        context: messages::context(),
+        message_type: messages::types::CredentialRequestMessage,
+        holder_pid: request.holder_pid.to_string(),
+        credentials: request.credentials.iter().map(|id| CredentialReference { id: id.to_string() }).collect(),
+    };
+    let body = serde_json::to_vec(&message).map_err(|e| DeliveryError::Refused(e.to_string()))?;
+    let outbound = OutboundRequest {
+        method: Method::POST,
+        url,
+        bearer: Some(token),
+        body: Some(body.into()),
+        accept: Some("application/json"),
+        trace,
+    };
+    let response = services.http.send(outbound).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    tracing::info!(category = "dcp", action = "credentials.request", counterparty = %request.issuer, vpa = %request.participant,
+        status = response.status.as_u16());
+    let said = || {
+        let text: String = String::from_utf8_lossy(&response.body).chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+        format!("the issuer answered {}: {text}", response.status)
+    };
+    match response.status {
+        status if status.is_success() => {
+            let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let last = location.and_then(|location| location.trim_end_matches('/').rsplit('/').next());
+            Ok(Acknowledged { issuer_pid: last.and_then(|id| IssuerPid::new(id).ok()) })
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(not_yet(said())),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(DeliveryError::Retry(said())),
+        status if status.is_client_error() => Err(DeliveryError::Refused(said())),
+        _ => Err(DeliveryError::Retry(said())),
+    }
+}
+
+/// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, dates.
+///
+/// # Errors
+/// [`Refusal`] names the rule; unavailable when the issuer's DID document is out of reach.
+pub async fn verify_delivery(
+    services: &Services,
+    state: &State,
+    token: &str,
+    message: CredentialMessage,
+) -> Result<Delivered, PrepareError<Refusal>> {
+    let context = state.active_context().ok_or(Refusal::NoContext)?;
+    let now = services.cluster.now();
+    let sender = services.trust.verify_id_token(&context.did, token, now).await.map_err(Refusal::Sender)?;
+    let known = HolderPid::new(&message.holder_pid).ok().and_then(|pid| state.requests.get(&pid)).filter(|r| r.issuer == sender.issuer);
+    let holder_pid = known.ok_or(Refusal::NoRequest)?.holder_pid.clone();
+    let issuer_pid = IssuerPid::new(&message.issuer_pid).map_err(|e| Refusal::BadCredential(format!("issuerPid: {e}")))?;
+    let outcome = match message.status {
+        DeliveryStatus::Rejected => {
+            let reason: String =
+                message.rejection_reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+            Err(if reason.is_empty() {
+                "the issuer rejected the request".to_owned()
+            } else {
+                format!("the issuer rejected the request: {reason}")
+            })
+        }
+        DeliveryStatus::Issued => {
+            if message.credentials.is_empty() || message.credentials.len() > MAX_CREDENTIALS {
+                return Err(Refusal::BadCredential(format!("a delivery holds 1 to {MAX_CREDENTIALS} credentials")).into());
+            }
+            let checks = message.credentials.into_iter().map(|container| async {
+                let verified = verify(services, &context.did, &container.payload, Some((&sender.issuer, &container))).await?;
+                let id = CredentialId::from_uuid(Uuid::new_v4());
+                let stored = StoredCredential::new(id, &verified.credential, &context.did, container.payload, Some(holder_pid.clone()));
+                Ok::<_, PrepareError<Refusal>>(Arc::new(stored))
+            });
+            Ok(futures::future::try_join_all(checks).await?)
+        }
+    };
+    Ok(Delivered { issuer: sender.issuer, issuer_pid, holder_pid, outcome })
+}
+
+/// Verifies a credential that the participant stores by itself.
+///
+/// # Errors
+/// As [`verify_delivery`].
+pub async fn verify_given(
+    services: &Services,
+    holder: &Did,
+    id: CredentialId,
+    raw: String,
+) -> Result<StoredCredential, PrepareError<Refusal>> {
+    let verified = verify(services, holder, &raw, None).await?;
+    Ok(StoredCredential::new(id, &verified.credential, holder, raw, None))
+}
+
+async fn verify(
+    services: &Services,
+    holder: &Did,
+    jwt: &str,
+    delivered: Option<(&Did, &CredentialContainer)>,
+) -> Result<VerifiedCredential, PrepareError<Refusal>> {
+    let now = services.cluster.now();
+    let verified = services.trust.verify_credential(jwt, now, |credential| {
+        credential.check_holder(holder)?;
+        credential.check_dates(now)?;
+        let Some((issuer, container)) = delivered else { return Ok(()) };
+        let rule = if credential.issuer != *issuer {
+            "a delivered credential must be issued by the sender"
+        } else if CredentialFormat::parse(&container.format) != Some(credential.format) {
+            "the format of a delivered credential must be the one it names"
+        } else if !credential.types.contains(&container.credential_type) {
+            "the credentialType of a delivered credential must be one of its types"
+        } else {
+            return Ok(());
+        };
+        Err(PeerError::Refused(rule.to_owned()))
+    });
+    verified.await.map_err(|error| match error {
+        PeerError::Refused(rule) => Refusal::BadCredential(rule).into(),
+        PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
+    })
+}

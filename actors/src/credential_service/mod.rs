@@ -1,0 +1,19 @@
+//! The credential service of one participant context: DID document, key pairs, credentials, requests for credentials, presentations.
+//!
+//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`holder_request`]. Around them: [`agent`], the
+//! shell; [`issuance`], the holder's I/O of DCP issuance; [`presentations`], answers to presentation queries; [`sts`], the secure token service.
+
+pub mod agent;
+pub mod context;
+pub mod credential;
+pub mod holder_request;
+pub mod issuance;
+pub mod key;
+pub mod presentations;
+pub mod refusal;
+pub mod state;
+pub mod sts;
+
+pub use agent::{Command, CredentialService, Effect, Event, Reply};
+pub use refusal::Refusal;
+pub use state::State;

@@ -1,0 +1,183 @@
+//! Answers to presentation queries (DCP 1.0, "Resolution API").
+
+use super::{State, credential::StoredCredential};
+use crate::{
+    Services,
+    trust::{
+        PeerError, SigningKey,
+        claims::{NumericDate, OneOrMany},
+        jwk::VerifyingKey,
+        jws::{Jws, JwsHeader, MAX_TOKEN_BYTES, sign},
+        replay::SKEW,
+    },
+};
+use cellspace_cluster::Address;
+use cellspace_schemas::{
+    Did, ParticipantContextId, Timestamp,
+    dcp::{CredentialFormat, CredentialScope, PresentationQueryMessage, PresentationResponseMessage, VC1_CONTEXT, VC2_CONTEXT, messages},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// How long a presentation counts: verifiers may keep it so long.
+pub const PRESENTATION_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Why a query is not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueryError {
+    /// No such participant context, or it is not active.
+    #[error("the participant context does not exist")]
+    NoContext,
+    /// Malformed.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A presentation definition was given.
+    #[error("presentationDefinition is not supported, use scope")]
+    NotSupported,
+    /// The ID token or its access token is refused.
+    #[error(transparent)]
+    Sender(#[from] PeerError),
+    /// Something underneath failed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Claims of the access tokens that [`SigningKey::access_token`] makes.
+#[derive(Debug, Clone, Deserialize)]
+struct AccessClaims {
+    iss: Did,
+    sub: Did,
+    aud: OneOrMany,
+    exp: NumericDate,
+    scope: String,
+}
+
+/// What is asked for, after the checks that need no key.
+///
+/// # Errors
+/// [`QueryError::Invalid`] or [`QueryError::NotSupported`].
+pub fn scopes(query: &PresentationQueryMessage) -> Result<Vec<CredentialScope>, QueryError> {
+    match (&query.scope, &query.presentation_definition) {
+        (Some(_), Some(_)) => Err(QueryError::Invalid("scope and presentationDefinition exclude each other")),
+        (None, None) => Err(QueryError::Invalid("scope is required")),
+        (None, Some(Value::Object(definition))) if !definition.is_empty() => Err(QueryError::NotSupported),
+        (None, Some(_)) => Err(QueryError::Invalid("presentationDefinition must not be empty")),
+        (Some(scopes), None) if scopes.is_empty() => Err(QueryError::Invalid("scope must not be empty")),
+        (Some(scopes), None) if scopes.len() > messages::MAX_SCOPES => Err(QueryError::Invalid("scope has too many entries")),
+        (Some(scopes), None) => {
+            let parsed = scopes.iter().map(|scope| CredentialScope::parse(scope)).collect::<Result<_, _>>();
+            parsed.map_err(|_| QueryError::Invalid("a scope must be of the alias vc.type or vc.id"))
+        }
+    }
+}
+
+/// Credentials that are asked for, granted and valid. A scope beyond the grant is answered by fewer credentials (DCP 1.0, "Scopes").
+#[must_use]
+pub fn select<'a>(
+    state: &'a State,
+    asked: &[CredentialScope],
+    granted: &[CredentialScope],
+    now: Timestamp,
+) -> Vec<&'a Arc<StoredCredential>> {
+    let meant = |credential: &StoredCredential, scopes: &[CredentialScope]| scopes.iter().any(|scope| credential.is_meant_by(scope));
+    state.credentials.values().filter(|c| c.is_valid(now) && meant(c, asked) && meant(c, granted)).collect()
+}
+
+/// Which scopes an access token of our own grants to `verifier`.
+///
+/// # Errors
+/// [`PeerError::Refused`] when it is not ours, not for this verifier, or expired.
+pub fn granted(state: &State, own_did: &Did, verifier: &Did, token: &str, now: Timestamp) -> Result<Vec<CredentialScope>, PeerError> {
+    let refused = || PeerError::Refused("the token claim must be an access token of this participant for the sender".to_owned());
+    let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
+    let kid = jws.kid().ok_or_else(refused)?;
+    let key = state.keys.values().find(|key| key.is_published() && key.key_id == kid.url).ok_or_else(refused)?;
+    let key = VerifyingKey::from_jwk(&key.public.jwk).ok_or_else(refused)?;
+    let claims: AccessClaims = jws.verify(&key)?;
+    if claims.iss != *own_did || claims.sub != *verifier || !claims.aud.is_only(own_did.as_str()) {
+        return Err(refused());
+    }
+    if claims.exp.0.plus(SKEW) <= now {
+        return Err(PeerError::Refused("the access token must not be expired".to_owned()));
+    }
+    Ok(claims.scope.split(' ').filter_map(|scope| CredentialScope::parse(scope).ok()).collect())
+}
+
+/// Answers a query with the sender's bearer token.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn answer(
+    services: &Services,
+    participant: &ParticipantContextId,
+    bearer: &str,
+    query: &PresentationQueryMessage,
+) -> Result<PresentationResponseMessage, QueryError> {
+    let address = Address::of::<super::CredentialService>(participant);
+    let state = services.cluster.read::<super::CredentialService, _>(&address, Clone::clone).await;
+    let state = state.map_err(|e| match e {
+        cellspace_cluster::AskError::NotRegistered => QueryError::NoContext,
+        other => QueryError::Unavailable(other.to_string()),
+    })?;
+    let own_did = state.active_context().ok_or(QueryError::NoContext)?.did.clone();
+    let now = services.cluster.now();
+    let sender = services.trust.verify_id_token(&own_did, bearer, now).await?;
+    let asked = scopes(query)?;
+    let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
+    let granted = granted(&state, &own_did, &sender.issuer, &token, now)?;
+    let credentials = select(&state, &asked, &granted, now);
+    let key = state.signing_key().ok_or_else(|| QueryError::Unavailable("no active signing key".to_owned()))?;
+    let mut presentation = Vec::new();
+    for format in CredentialFormat::ALL {
+        let raw: Vec<&str> = credentials.iter().filter(|c| c.format == format).map(|c| c.raw.as_str()).collect();
+        if !raw.is_empty() {
+            let jwt = present(services, &key, format, &raw, &sender.issuer, now).await;
+            presentation.push(Value::String(jwt.map_err(|e| QueryError::Unavailable(e.to_string()))?));
+        }
+    }
+    tracing::info!(category = "dcp", action = "presentation.query", vpa = %participant, counterparty = %sender.issuer, credentials = credentials.len());
+    Ok(PresentationResponseMessage {
+        context: messages::context(),
+        message_type: messages::types::PresentationResponseMessage,
+        presentation,
+    })
+}
+
+async fn present(
+    services: &Services,
+    key: &SigningKey,
+    format: CredentialFormat,
+    credentials: &[&str],
+    audience: &Did,
+    now: Timestamp,
+) -> Result<String, cellspace_storage::VaultError> {
+    let id = format!("urn:uuid:{}", Uuid::new_v4());
+    let mut claims = presentation(format, &id, &key.did, credentials);
+    if let Some(claims) = claims.as_object_mut() {
+        let registered = json!({"iss": key.did, "sub": key.did, "aud": audience, "jti": id, "iat": now.seconds(), "nbf": now.seconds(),
+            "exp": now.plus(PRESENTATION_LIFETIME).seconds()});
+        claims.extend(registered.as_object().cloned().unwrap_or_default());
+    }
+    let header = match format {
+        CredentialFormat::Vc1Jwt => JwsHeader::new(key.algorithm, &key.kid, "JWT"),
+        CredentialFormat::Vc2Jose => JwsHeader::new(key.algorithm, &key.kid, "vp+jwt").content_type("vp"),
+    };
+    sign(services.vault.as_ref(), &key.path, &header, &claims).await
+}
+
+/// The presentation itself: with a `vp` claim around the older form, else the claims are the presentation.
+fn presentation(format: CredentialFormat, id: &str, holder: &Did, credentials: &[&str]) -> Value {
+    match format {
+        CredentialFormat::Vc1Jwt => {
+            json!({"vp": {"@context": [VC1_CONTEXT], "id": id, "type": ["VerifiablePresentation"], "holder": holder,
+            "verifiableCredential": credentials}})
+        }
+        CredentialFormat::Vc2Jose => {
+            let enveloped = |jwt: &&str| json!({"@context": VC2_CONTEXT, "id": format!("data:application/vc+jwt,{jwt}"), "type": "EnvelopedVerifiableCredential"});
+            let credentials: Vec<Value> = credentials.iter().map(enveloped).collect();
+            json!({"@context": [VC2_CONTEXT], "id": id, "type": ["VerifiablePresentation"], "holder": holder, "verifiableCredential": credentials})
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the agent holds in memory.
+
+use super::{context::ParticipantContext, credential::StoredCredential, holder_request::HolderRequest, key::KeyPair};
+use crate::trust::SigningKey;
+use cellspace_schemas::{
+    dcp::DidDocument,
+    identity::KeyPairId,
+    issuer::{CredentialId, HolderPid},
+};
+use cellspace_storage::VaultPath;
+use rpds::RedBlackTreeMapSync;
+use std::sync::Arc;
+
+/// State of a credential service; a clone is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The participant context; `None` before it is made and after it was deleted.
+    pub context: Option<Arc<ParticipantContext>>,
+    /// Key pairs.
+    pub keys: RedBlackTreeMapSync<KeyPairId, Arc<KeyPair>>,
+    /// Credentials.
+    pub credentials: RedBlackTreeMapSync<CredentialId, Arc<StoredCredential>>,
+    /// Requests for credentials.
+    pub requests: RedBlackTreeMapSync<HolderPid, Arc<HolderRequest>>,
+}
+
+impl State {
+    /// The participant context, when it is active.
+    #[must_use]
+    pub fn active_context(&self) -> Option<&Arc<ParticipantContext>> {
+        self.context.as_ref().filter(|context| context.active)
+    }
+
+    /// The key that new signatures are made with: the default one among the activated, else the first.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<SigningKey> {
+        let context = self.context.as_ref()?;
+        let usable = || self.keys.values().filter(|key| key.can_sign());
+        let key = usable().find(|key| key.default_pair).or_else(|| usable().next())?;
+        Some(SigningKey {
+            did: context.did.clone(),
+            kid: key.key_id.clone(),
+            path: VaultPath { owner: (&context.id).into(), alias: key.alias.clone() },
+            algorithm: key.public.algorithm,
+        })
+    }
+
+    /// The DID document as the keys and services are now; `None` without a participant context.
+    #[must_use]
+    pub fn did_document(&self) -> Option<DidDocument> {
+        let context = self.context.as_ref()?;
+        let methods = self.keys.values().filter(|key| key.is_published()).map(|key| key.verification_method(&context.did)).collect();
+        Some(DidDocument::new(context.did.clone(), methods, context.services.clone()))
+    }
+
+    /// The DID document, when it is published.
+    #[must_use]
+    pub fn published_document(&self) -> Option<DidDocument> {
+        self.active_context().filter(|context| context.is_published())?;
+        self.did_document()
+    }
+}

@@ -1,0 +1,106 @@
+//! Which participant context a DID of this installation belongs to.
+//!
+//! The owner of the agent's address is the path of the DID (see [`crate::PublicUrls::did_path`]). A name is reserved before the participant context is
+//! made, confirmed by the context's outbox, and released with it or when its making failed.
+
+pub mod agent;
+pub mod reservation;
+
+pub use agent::{Command, Name, Refusal};
+pub use reservation::Reservation;
+
+use crate::Services;
+use cellspace_cluster::{Address, AskError, Call, DeliveryError};
+use cellspace_schemas::{Did, Owner, ParticipantContextId};
+
+/// Most path segments of a DID served here: each has a route of its own.
+pub const MAX_SEGMENTS: usize = 4;
+
+/// Whether a document can be served under this path: not too deep, and not where another DID's document is found.
+#[must_use]
+pub fn is_servable(path: &Owner) -> bool {
+    let segments: Vec<&str> = path.as_str().split('/').collect();
+    let plain = |segment: &&str| !matches!(*segment, "" | "." | ".." | ".well-known" | "did.json") && !segment.contains('%');
+    path.as_str() == ".well-known" || (segments.len() <= MAX_SEGMENTS && segments.iter().all(plain))
+}
+
+/// Why a name cannot be reserved.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReserveError {
+    /// It belongs to another participant context.
+    #[error("the name is taken")]
+    Taken,
+    /// The name's agent cannot be asked now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Reserves a name for a participant context; repeating it is harmless.
+///
+/// # Errors
+/// [`ReserveError`].
+pub async fn reserve(services: &Services, path: &Owner, participant: &ParticipantContextId, did: &Did) -> Result<(), ReserveError> {
+    let command = Command::Reserve { participant: participant.clone(), did: did.clone() };
+    ask(services, path, participant, command).await.map_err(|error| match error {
+        AskError::Refused(Refusal::Taken) => ReserveError::Taken,
+        other => ReserveError::Unavailable(other.to_string()),
+    })
+}
+
+/// Keeps a reserved name.
+///
+/// # Errors
+/// Refused when it belongs to another participant context by now.
+pub async fn confirm(services: &Services, path: &Owner, participant: &ParticipantContextId, did: &Did) -> Result<(), DeliveryError> {
+    settle(services, path, participant, Command::Confirm { participant: participant.clone(), did: did.clone() }).await
+}
+
+/// Gives a name back.
+///
+/// # Errors
+/// When it has to be tried again.
+pub async fn release(services: &Services, path: &Owner, participant: &ParticipantContextId) -> Result<(), DeliveryError> {
+    settle(services, path, participant, Command::Release(participant.clone())).await
+}
+
+/// The participant context that the name belongs to.
+///
+/// # Errors
+/// When the name's agent cannot be asked now.
+pub async fn owner_of(services: &Services, path: &Owner) -> Result<Option<ParticipantContextId>, ReserveError> {
+    let read = services.cluster.read::<Name, _>(&Address::of::<Name>(path.clone()), |state| state.participant().cloned()).await;
+    match read {
+        Ok(participant) => Ok(participant),
+        Err(AskError::NotRegistered) => Ok(None),
+        Err(other) => Err(ReserveError::Unavailable(other.to_string())),
+    }
+}
+
+async fn settle(services: &Services, path: &Owner, participant: &ParticipantContextId, command: Command) -> Result<(), DeliveryError> {
+    match ask(services, path, participant, command).await {
+        Ok(()) | Err(AskError::NotRegistered) => Ok(()),
+        Err(AskError::Refused(refusal)) => Err(DeliveryError::Refused(refusal.to_string())),
+        Err(other) => Err(DeliveryError::Retry(other.to_string())),
+    }
+}
+
+async fn ask(services: &Services, path: &Owner, participant: &ParticipantContextId, command: Command) -> Result<(), AskError<Refusal>> {
+    let call = Call::by(format!("credential-service/{participant}"));
+    services.cluster.ask::<Name>(&Address::of::<Name>(path.clone()), command, call).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_with_a_route_are_served() {
+        let servable = |path: &str| is_servable(&Owner::new(path).unwrap());
+        for good in [".well-known", "acme", "a/b/c/d", "issuer"] {
+            assert!(servable(good), "{good}");
+        }
+        for bad in ["a/b/c/d/e", "a/.well-known", "a//b", "a/did.json", "a/..", "a%2Fb", ".well-known/a"] {
+            assert!(!servable(bad), "{bad}");
+        }
+    }
+}

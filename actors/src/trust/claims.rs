@@ -1,0 +1,76 @@
+//! Registered JWT claims as they come from outside (RFC 7519, 4.1).
+
+use cellspace_schemas::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+/// A `NumericDate`: seconds since the epoch, fractions allowed. Kept to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NumericDate(pub Timestamp);
+
+/// Far beyond any date that is meant, far within what can be added to.
+const MAX_SECONDS: f64 = 1e11;
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if !(0.0..=MAX_SECONDS).contains(&seconds) {
+            return Err(serde::de::Error::custom("not a NumericDate"));
+        }
+        // In range by the check above; rounding down shortens validity by less than a millisecond.
+        #[allow(clippy::cast_possible_truncation)]
+        let millis = (seconds * 1000.0).floor() as i64;
+        Ok(Self(Timestamp(millis)))
+    }
+}
+
+/// One text or a list of them, as `aud` may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OneOrMany(pub Vec<String>);
+
+impl OneOrMany {
+    /// Whether it is this text and nothing else: a token for several audiences could be passed on by one of them.
+    #[must_use]
+    pub fn is_only(&self, text: &str) -> bool {
+        matches!(self.0.as_slice(), [one] if one == text)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            One(String),
+            Many(Vec<String>),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::One(text) => Self(vec![text]),
+            Either::Many(texts) => Self(texts),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_str, json};
+
+    #[test]
+    fn dates_are_read_and_bounded() {
+        assert_eq!(from_str::<NumericDate>("1790000000").unwrap().0, Timestamp::from_seconds(1_790_000_000));
+        assert_eq!(from_str::<NumericDate>("1790000000.25").unwrap().0, Timestamp(1_790_000_000_250));
+        for bad in ["-1", "1e300", "\"1790000000\"", "null", "99999999999999999999"] {
+            assert!(from_str::<NumericDate>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_single_audience_counts() {
+        let read = |v: serde_json::Value| serde_json::from_value::<OneOrMany>(v).unwrap();
+        assert!(read(json!("a")).is_only("a"));
+        assert!(read(json!(["a"])).is_only("a"));
+        for other in [json!([]), json!("b"), json!(["a", "b"]), json!(["a", "a"])] {
+            assert!(!read(other).is_only("a"));
+        }
+    }
+}

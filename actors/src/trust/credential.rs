@@ -1,0 +1,436 @@
+//! Verifiable credentials as JWTs, in both profiles of DCP: `vc11-sl2021/jwt` (VC Data Model 1.1, 6.3.1) and `vc20-bssl/jwt` (VC Data Model 2.0,
+//! Securing Verifiable Credentials using JOSE and COSE, 3.1).
+
+use super::{
+    PeerError, Trust,
+    claims::NumericDate,
+    jwk::VerifyingKey,
+    jws::{Jws, MAX_CREDENTIAL_BYTES},
+    replay::SKEW,
+    status::StatusEntry,
+};
+use crate::settings::TrustedIssuer;
+use cellspace_schemas::{
+    Did, Timestamp,
+    dcp::{CredentialFormat, Relationship},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The type that every credential has.
+pub const BASE_TYPE: &str = "VerifiableCredential";
+/// JWT claims that are no part of a credential of the VC Data Model 2.0.
+const JWT_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+
+/// Why a credential does not count. Names the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    #[allow(missing_docs)]
+    #[error("a credential must have the form of the VC Data Model 1.1 (JWT with a vc claim) or 2.0 (JOSE)")]
+    Form,
+    #[allow(missing_docs)]
+    #[error("the key of a credential must be one of its issuer")]
+    KeyOwner,
+    #[allow(missing_docs)]
+    #[error("issuer, id and subject of a credential must be the same in all places that name them")]
+    Contradiction,
+    #[allow(missing_docs)]
+    #[error("the dates of a credential must be valid date-times")]
+    Dates,
+    #[allow(missing_docs)]
+    #[error("the credential must be valid already")]
+    NotYetValid,
+    #[allow(missing_docs)]
+    #[error("the credential must not be expired")]
+    Expired,
+    #[allow(missing_docs)]
+    #[error("every subject of the credential must be its holder")]
+    Holder,
+    #[allow(missing_docs)]
+    #[error("the issuer must be trusted for every type of the credential")]
+    Untrusted,
+    #[allow(missing_docs)]
+    #[error("the status of a credential must be a BitstringStatusListEntry or StatusList2021Entry with purpose, index and list")]
+    StatusForm,
+}
+
+impl From<CredentialError> for PeerError {
+    fn from(rule: CredentialError) -> Self {
+        Self::Refused(rule.to_string())
+    }
+}
+
+/// A credential as its signed form says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Credential {
+    /// Which form.
+    pub format: CredentialFormat,
+    /// Its own id.
+    pub id: Option<String>,
+    /// Its types.
+    pub types: Vec<String>,
+    /// Its contexts, those that are IRIs.
+    pub contexts: Vec<String>,
+    /// Who issued it.
+    pub issuer: Did,
+    /// Whom it speaks of.
+    pub subjects: Vec<String>,
+    /// From when.
+    pub valid_from: Option<Timestamp>,
+    /// Until when.
+    pub valid_until: Option<Timestamp>,
+    /// Where its status is found.
+    pub status: Vec<StatusEntry>,
+    /// The credential in the JSON form of its data model: `type`, `credentialSubject` and `credentialStatus` are always lists, `issuer` is always the
+    /// DID, whatever the signed form had.
+    pub json: Value,
+}
+
+/// A credential whose signature was verified.
+#[derive(Debug, Clone)]
+pub struct VerifiedCredential {
+    /// What it says.
+    pub credential: Arc<Credential>,
+    /// DID URL of the key that signed it.
+    pub key_url: String,
+    /// That key.
+    pub key: VerifyingKey,
+    /// Length of the signed form, in bytes.
+    pub bytes: usize,
+}
+
+impl Credential {
+    /// Reads the claims of a credential JWT.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when they are not of either form or contradict themselves.
+    pub fn read(mut claims: Map<String, Value>) -> Result<Self, CredentialError> {
+        let registered = Registered::read(&claims)?;
+        match claims.remove("vc") {
+            Some(Value::Object(vc)) => Self::assemble(CredentialFormat::Vc1Jwt, vc, registered),
+            Some(_) => Err(CredentialError::Form),
+            None => {
+                for name in JWT_CLAIMS {
+                    claims.remove(name);
+                }
+                Self::assemble(CredentialFormat::Vc2Jose, claims, registered)
+            }
+        }
+    }
+
+    fn assemble(format: CredentialFormat, mut vc: Map<String, Value>, jwt: Registered) -> Result<Self, CredentialError> {
+        let types = texts(vc.get("type")).filter(|types| !types.is_empty()).ok_or(CredentialError::Form)?;
+        let contexts = match vc.get("@context") {
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            one => one.and_then(Value::as_str).map(|one| vec![one.to_owned()]).unwrap_or_default(),
+        };
+        let named_issuer = match vc.get("issuer") {
+            Some(Value::Object(issuer)) => issuer.get("id").and_then(Value::as_str).map(str::to_owned),
+            issuer => issuer.and_then(Value::as_str).map(str::to_owned),
+        };
+        let issuer = agree(named_issuer, jwt.iss)?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
+        let id = agree(vc.get("id").and_then(Value::as_str).map(str::to_owned), jwt.jti)?;
+        let mut subjects = objects(vc.remove("credentialSubject")).filter(|s| !s.is_empty()).ok_or(CredentialError::Form)?;
+        // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
+        if let ([Value::Object(subject)], Some(sub)) = (subjects.as_mut_slice(), jwt.sub) {
+            subject.entry("id").or_insert(Value::String(sub));
+        }
+        let status = objects(vc.remove("credentialStatus")).unwrap_or_default();
+        let (from, until) = match format {
+            CredentialFormat::Vc1Jwt => ("issuanceDate", "expirationDate"),
+            CredentialFormat::Vc2Jose => ("validFrom", "validUntil"),
+        };
+        let valid_from = latest(date(vc.get(from))?, jwt.nbf);
+        let valid_until = earliest(date(vc.get(until))?, jwt.exp);
+        for (name, value) in [(from, valid_from.or(jwt.iat)), (until, valid_until)] {
+            if let Some(value) = value {
+                vc.insert(name.to_owned(), Value::String(value.to_rfc3339()));
+            }
+        }
+        if let Some(id) = &id {
+            vc.insert("id".to_owned(), Value::String(id.clone()));
+        }
+        vc.insert("type".to_owned(), types.iter().map(|t| Value::String(t.clone())).collect());
+        vc.insert("issuer".to_owned(), Value::String(issuer.to_string()));
+        let subject_ids = subjects.iter().map(|s| s.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()).collect();
+        let entries = status.iter().map(StatusEntry::read).collect::<Option<Vec<_>>>().ok_or(CredentialError::StatusForm)?;
+        vc.insert("credentialSubject".to_owned(), Value::Array(subjects));
+        if !status.is_empty() {
+            vc.insert("credentialStatus".to_owned(), Value::Array(status));
+        }
+        Ok(Self {
+            format,
+            id,
+            types,
+            contexts,
+            issuer,
+            subjects: subject_ids,
+            valid_from,
+            valid_until,
+            status: entries.into_iter().flatten().collect(),
+            json: Value::Object(vc),
+        })
+    }
+
+    /// Whether it is valid now.
+    ///
+    /// # Errors
+    /// [`CredentialError::NotYetValid`] or [`CredentialError::Expired`].
+    pub fn check_dates(&self, now: Timestamp) -> Result<(), CredentialError> {
+        if self.valid_from.is_some_and(|from| from > now.plus(SKEW)) {
+            Err(CredentialError::NotYetValid)
+        } else if self.valid_until.is_some_and(|until| until <= now) {
+            Err(CredentialError::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it speaks of the holder alone.
+    ///
+    /// # Errors
+    /// [`CredentialError::Holder`].
+    pub fn check_holder(&self, holder: &Did) -> Result<(), CredentialError> {
+        if self.subjects.iter().all(|subject| subject == holder.as_str()) { Ok(()) } else { Err(CredentialError::Holder) }
+    }
+
+    /// Whether its issuer is trusted for all its types: a policy reads all of them.
+    ///
+    /// # Errors
+    /// [`CredentialError::Untrusted`].
+    pub fn check_trust(&self, trusted: &[TrustedIssuer]) -> Result<(), CredentialError> {
+        let for_type = |wanted: &String| {
+            let supports = |issuer: &TrustedIssuer| issuer.supported_types.iter().any(|t| t == "*" || t == wanted);
+            trusted.iter().any(|issuer| issuer.id == self.issuer && supports(issuer))
+        };
+        let known = trusted.iter().any(|issuer| issuer.id == self.issuer);
+        if known && self.types.iter().filter(|t| *t != BASE_TYPE).all(for_type) { Ok(()) } else { Err(CredentialError::Untrusted) }
+    }
+}
+
+/// The registered claims that a credential's JWT may have.
+struct Registered {
+    iss: Option<String>,
+    sub: Option<String>,
+    jti: Option<String>,
+    iat: Option<Timestamp>,
+    nbf: Option<Timestamp>,
+    exp: Option<Timestamp>,
+}
+
+impl Registered {
+    fn read(claims: &Map<String, Value>) -> Result<Self, CredentialError> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let date = |name: &str| match claims.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value.clone()).map(|NumericDate(t)| Some(t)).map_err(|_| CredentialError::Dates),
+        };
+        Ok(Self { iss: text("iss"), sub: text("sub"), jti: text("jti"), iat: date("iat")?, nbf: date("nbf")?, exp: date("exp")? })
+    }
+}
+
+/// The value that two places name; they must not differ.
+fn agree(one: Option<String>, other: Option<String>) -> Result<Option<String>, CredentialError> {
+    match (one, other) {
+        (Some(a), Some(b)) if a != b => Err(CredentialError::Contradiction),
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+fn latest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.max(b)
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn date(value: Option<&Value>) -> Result<Option<Timestamp>, CredentialError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().and_then(Timestamp::parse_rfc3339).map(Some).ok_or(CredentialError::Dates),
+    }
+}
+
+/// One text or a list of texts.
+pub(super) fn texts(value: Option<&Value>) -> Option<Vec<String>> {
+    match value? {
+        Value::String(one) => Some(vec![one.clone()]),
+        Value::Array(all) => all.iter().map(|v| v.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+/// One object or a list of objects.
+fn objects(value: Option<Value>) -> Option<Vec<Value>> {
+    match value? {
+        one @ Value::Object(_) => Some(vec![one]),
+        Value::Array(all) if all.iter().all(Value::is_object) => Some(all),
+        _ => None,
+    }
+}
+
+impl Trust {
+    /// Verifies the signature of a credential with a key of its issuer (DCP 1.0, "Presentation Validation", steps 4 and 5). `accept` sees what it says
+    /// before anybody is asked for a key. Dates, trust and status are checked where it is used.
+    ///
+    /// # Errors
+    /// [`PeerError`] names the rule.
+    pub async fn verify_credential(
+        &self,
+        jwt: &str,
+        now: Timestamp,
+        accept: impl FnOnce(&Credential) -> Result<(), PeerError>,
+    ) -> Result<VerifiedCredential, PeerError> {
+        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
+        let credential = Credential::read(jws.unverified()?)?;
+        accept(&credential)?;
+        if jws.kid().is_some_and(|kid| kid.did != credential.issuer) {
+            return Err(CredentialError::KeyOwner.into());
+        }
+        let key = self.resolver.key(&credential.issuer, jws.kid(), Relationship::AssertionMethod, now).await?;
+        let _: Map<String, Value> = jws.verify(&key.key)?;
+        Ok(VerifiedCredential { credential: Arc::new(credential), key_url: key.url, key: key.key, bytes: jwt.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: i64 = 1_790_000_000;
+
+    fn read(claims: Value) -> Result<Credential, CredentialError> {
+        let Value::Object(claims) = claims else { panic!("not an object") };
+        Credential::read(claims)
+    }
+
+    fn vc11() -> Value {
+        json!({"iss": "did:web:issuer", "sub": "did:web:holder", "jti": "urn:uuid:1", "nbf": NOW - 10, "iat": NOW - 10, "exp": NOW + 100,
+            "vc": {"@context": ["https://www.w3.org/2018/credentials/v1"], "type": ["VerifiableCredential", "Member"],
+                "credentialSubject": {"id": "did:web:holder", "since": "2026-01-01"}}})
+    }
+
+    fn vc20() -> Value {
+        json!({"@context": ["https://www.w3.org/ns/credentials/v2", {"x": "y"}], "id": "urn:uuid:1", "type": ["VerifiableCredential", "Member"],
+            "issuer": {"id": "did:web:issuer", "name": "x"}, "validFrom": "2026-01-01T00:00:00Z", "validUntil": "2030-01-01T00:00:00Z",
+            "credentialSubject": [{"id": "did:web:holder", "since": "2026-01-01"}], "iss": "did:web:issuer", "exp": 4_000_000_000_i64,
+            "credentialStatus": {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "7",
+                "statusListCredential": "https://issuer/list"}})
+    }
+
+    #[test]
+    fn both_forms_are_read_into_one() {
+        let old = read(vc11()).unwrap();
+        assert_eq!((old.format, old.id.as_deref(), old.issuer.as_str()), (CredentialFormat::Vc1Jwt, Some("urn:uuid:1"), "did:web:issuer"));
+        assert_eq!(old.valid_until, Some(Timestamp::from_seconds(NOW + 100)));
+        assert_eq!(old.json["expirationDate"], Timestamp::from_seconds(NOW + 100).to_rfc3339());
+        assert_eq!(old.json["issuer"], "did:web:issuer");
+        assert_eq!(old.json["credentialSubject"], json!([{"id": "did:web:holder", "since": "2026-01-01"}]));
+
+        let new = read(vc20()).unwrap();
+        assert_eq!((new.format, new.subjects.as_slice()), (CredentialFormat::Vc2Jose, ["did:web:holder".to_owned()].as_slice()));
+        assert_eq!(new.valid_until, Timestamp::parse_rfc3339("2030-01-01T00:00:00Z"));
+        assert_eq!(new.contexts, ["https://www.w3.org/ns/credentials/v2"]);
+        assert_eq!((new.json.get("iss"), new.json.get("exp")), (None, None));
+        assert_eq!(new.status.len(), 1);
+        for credential in [old, new] {
+            assert_eq!(credential.types, ["VerifiableCredential", "Member"]);
+            assert!(credential.check_dates(Timestamp::from_seconds(NOW)).is_ok());
+            assert!(credential.check_holder(&Did::new("did:web:holder").unwrap()).is_ok());
+        }
+    }
+
+    #[test]
+    fn bad_forms_are_refused() {
+        use CredentialError::{Contradiction, Dates, Form, StatusForm};
+        let change = |base: fn() -> Value, path: &str, value: Value| {
+            let mut claims = base();
+            *claims.pointer_mut(path).unwrap() = value;
+            claims
+        };
+        let table = [
+            (json!({}), Form),
+            (json!({"vc": "x"}), Form),
+            (change(vc11, "/vc/type", json!([])), Form),
+            (change(vc11, "/vc/type", json!([1])), Form),
+            (change(vc11, "/vc/credentialSubject", json!("did:web:holder")), Form),
+            (change(vc11, "/iss", json!("https://issuer")), Form),
+            (change(vc20, "/issuer/id", json!("did:web:other")), Contradiction),
+            (change(vc20, "/validFrom", json!("yesterday")), Dates),
+            (change(vc20, "/validUntil", json!(7)), Dates),
+            (change(vc11, "/exp", json!("soon")), Dates),
+            (change(vc20, "/credentialStatus/type", json!("OtherStatus")), StatusForm),
+            (change(vc20, "/credentialStatus/statusListIndex", json!("-1")), StatusForm),
+        ];
+        for (claims, error) in table {
+            assert_eq!(read(claims.clone()).err(), Some(error), "{claims}");
+        }
+    }
+
+    #[test]
+    fn dates_hold_in_both_places() {
+        let at = |claims: Value| read(claims).unwrap().check_dates(Timestamp::from_seconds(NOW));
+        let with = |name: &str, value: Value| {
+            let mut claims = vc11();
+            claims[name] = value;
+            at(claims)
+        };
+        assert_eq!(with("nbf", json!(NOW + 1)), Ok(()));
+        assert_eq!(with("nbf", json!(NOW + 2)), Err(CredentialError::NotYetValid));
+        assert_eq!(with("exp", json!(NOW)), Err(CredentialError::Expired));
+        let mut claims = vc11();
+        claims["vc"]["expirationDate"] = json!("2020-01-01T00:00:00Z");
+        assert_eq!(at(claims), Err(CredentialError::Expired));
+        let mut claims = vc11();
+        claims["vc"]["issuanceDate"] = json!("2100-01-01T00:00:00Z");
+        assert_eq!(at(claims), Err(CredentialError::NotYetValid));
+    }
+
+    #[test]
+    fn the_holder_must_be_every_subject() {
+        let holder = Did::new("did:web:holder").unwrap();
+        let subjects = |subject: Value| {
+            let mut claims = vc20();
+            claims["credentialSubject"] = subject;
+            read(claims).unwrap().check_holder(&holder)
+        };
+        assert_eq!(subjects(json!({"id": "did:web:holder"})), Ok(()));
+        for bad in [json!({"id": "did:web:thief"}), json!({"since": "x"}), json!([{"id": "did:web:holder"}, {"id": "did:web:thief"}])] {
+            assert_eq!(subjects(bad), Err(CredentialError::Holder));
+        }
+        // The older form's `sub` stands for the id, and loses against it.
+        let mut claims = vc11();
+        claims["vc"]["credentialSubject"] = json!({"since": "x"});
+        assert_eq!(read(claims.clone()).unwrap().check_holder(&holder), Ok(()));
+        claims["sub"] = json!("urn:uuid:1");
+        claims["vc"]["credentialSubject"] = json!({"id": "did:web:holder"});
+        assert_eq!(read(claims).unwrap().check_holder(&holder), Ok(()));
+    }
+
+    #[test]
+    fn issuers_are_trusted_for_every_type() {
+        let credential = read(vc20()).unwrap();
+        let trusted = |id: &str, types: &[&str]| TrustedIssuer {
+            id: Did::new(id).unwrap(),
+            supported_types: types.iter().map(|t| (*t).to_owned()).collect(),
+        };
+        assert!(credential.check_trust(&[trusted("did:web:issuer", &["*"])]).is_ok());
+        assert!(credential.check_trust(&[trusted("did:web:issuer", &["Other", "Member"])]).is_ok());
+        assert!(credential.check_trust(&[]).is_err());
+        assert!(credential.check_trust(&[trusted("did:web:issuer", &["Other"])]).is_err());
+        assert!(credential.check_trust(&[trusted("did:web:other", &["*"])]).is_err());
+        // A second type cannot be smuggled in by an issuer that is trusted for the first only.
+        let mut claims = vc20();
+        claims["type"] = json!(["VerifiableCredential", "Member", "Manufacturer"]);
+        assert!(read(claims).unwrap().check_trust(&[trusted("did:web:issuer", &["Member"])]).is_err());
+        // Nor does a credential of the base type alone pass without a known issuer.
+        let mut claims = vc20();
+        claims["type"] = json!("VerifiableCredential");
+        assert!(read(claims).unwrap().check_trust(&[]).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! The one way in which the trust path reaches others, so that tests can stand in for the world.
+
+use crate::outbound::{OutboundError, OutboundHttp, OutboundRequest, OutboundResponse};
+use futures::{FutureExt, future::BoxFuture};
+use http::Method;
+use url::Url;
+
+/// Sends a request to another party.
+pub trait Fetch: Send + Sync + 'static {
+    /// Sends once.
+    fn fetch(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>>;
+    /// Whether plain http and private addresses may be called.
+    fn allows_private(&self) -> bool;
+}
+
+impl Fetch for OutboundHttp {
+    fn fetch(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
+        self.send(request).boxed()
+    }
+
+    fn allows_private(&self) -> bool {
+        Self::allows_private(self)
+    }
+}
+
+/// A GET without credentials.
+pub(super) fn get(url: Url, accept: &'static str) -> OutboundRequest {
+    OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: Some(accept), trace: None }
+}

@@ -1,0 +1,165 @@
+//! Self-issued ID tokens of others (DCP 1.0, "Validating Self-Issued ID Tokens").
+
+use super::{
+    PeerError, Trust,
+    claims::{NumericDate, OneOrMany},
+    jws::{Jws, KeyId, MAX_TOKEN_BYTES},
+    replay::{SKEW, TokenHash},
+};
+use cellspace_schemas::{Did, Timestamp, dcp::Relationship};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// A token counts at most so long after its `iat`, whatever its `exp` says: this bounds how long a `jti` is remembered.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(300);
+
+/// A verified ID token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdToken {
+    /// Who sent it.
+    pub issuer: Did,
+    /// Access token for the sender's credential service, opaque to us.
+    pub token: Option<String>,
+    /// When it ends.
+    pub valid_until: Timestamp,
+}
+
+/// Claims as received.
+#[derive(Debug, Clone, Deserialize)]
+pub struct IdTokenClaims {
+    iss: Did,
+    sub: Did,
+    aud: OneOrMany,
+    jti: String,
+    iat: NumericDate,
+    exp: NumericDate,
+    nbf: Option<NumericDate>,
+    token: Option<String>,
+}
+
+/// The rules for claims. Each text says what must be, not what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdTokenError {
+    #[allow(missing_docs)]
+    #[error("iss and sub of the token must be the same DID")]
+    Subject,
+    #[allow(missing_docs)]
+    #[error("aud of the token must be the DID of the receiver, and only that")]
+    Audience,
+    #[allow(missing_docs)]
+    #[error("the key of the token must be one of its issuer")]
+    KeyOwner,
+    #[allow(missing_docs)]
+    #[error("jti of the token must not be empty")]
+    Jti,
+    #[allow(missing_docs)]
+    #[error("the token must not be expired: exp lies in the future, iat at most five minutes back")]
+    Expired,
+    #[allow(missing_docs)]
+    #[error("the token must be valid already: iat and nbf lie in the past")]
+    NotYet,
+}
+
+impl IdTokenClaims {
+    /// Checks everything that needs neither key nor memory; answers until when the token counts.
+    ///
+    /// # Errors
+    /// [`IdTokenError`] names the rule.
+    pub fn check(&self, own_did: &Did, kid: Option<&KeyId>, now: Timestamp) -> Result<Timestamp, IdTokenError> {
+        if self.iss != self.sub {
+            return Err(IdTokenError::Subject);
+        }
+        if !self.aud.is_only(own_did.as_str()) {
+            return Err(IdTokenError::Audience);
+        }
+        if kid.is_some_and(|kid| kid.did != self.iss) {
+            return Err(IdTokenError::KeyOwner);
+        }
+        if self.jti.is_empty() {
+            return Err(IdTokenError::Jti);
+        }
+        let begins = self.nbf.map_or(self.iat.0, |nbf| nbf.0.max(self.iat.0));
+        if begins > now.plus(SKEW) {
+            return Err(IdTokenError::NotYet);
+        }
+        let until = self.exp.0.min(self.iat.0.plus(MAX_LIFETIME)).plus(SKEW);
+        if until <= now { Err(IdTokenError::Expired) } else { Ok(until) }
+    }
+}
+
+impl Trust {
+    /// Verifies the ID token of a message to `own_did`: claims first, then the key, then that it is used for the first time. Admitting a token uses
+    /// it up, so each is verified once.
+    ///
+    /// # Errors
+    /// [`PeerError`] names the rule.
+    pub async fn verify_id_token(&self, own_did: &Did, token: &str, now: Timestamp) -> Result<IdToken, PeerError> {
+        let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
+        let claims: IdTokenClaims = jws.unverified()?;
+        let until = claims.check(own_did, jws.kid(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
+        let key = self.resolver.key(&claims.iss, jws.kid(), Relationship::CapabilityInvocation, now).await?;
+        let claims: IdTokenClaims = jws.verify(&key.key)?;
+        self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), claims.iat.0, until, now)?;
+        Ok(IdToken { issuer: claims.iss, token: claims.token, valid_until: until })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: i64 = 1_790_000_000;
+
+    fn checked(change: &Value) -> Result<i64, IdTokenError> {
+        let mut claims = json!({"iss": "did:web:a", "sub": "did:web:a", "aud": "did:web:b", "jti": "1", "iat": NOW, "exp": NOW + 60});
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let kid = claims.as_object_mut().unwrap().remove("kid").map(|kid| KeyId::parse(kid.as_str().unwrap()).unwrap());
+        let claims: IdTokenClaims = serde_json::from_value(claims).unwrap();
+        claims.check(&Did::new("did:web:b").unwrap(), kid.as_ref(), Timestamp::from_seconds(NOW)).map(|until| until.seconds() - NOW)
+    }
+
+    #[test]
+    fn every_rule_for_claims() {
+        use IdTokenError::{Audience, Expired, Jti, KeyOwner, NotYet, Subject};
+        let table = [
+            (json!({}), Ok(61)),
+            (json!({"kid": "did:web:a#k"}), Ok(61)),
+            (json!({"kid": "did:web:c#k"}), Err(KeyOwner)),
+            (json!({"sub": "did:web:c"}), Err(Subject)),
+            (json!({"iss": "did:web:c"}), Err(Subject)),
+            (json!({"aud": "did:web:a"}), Err(Audience)),
+            (json!({"aud": ["did:web:b"]}), Ok(61)),
+            (json!({"aud": ["did:web:b", "did:web:c"]}), Err(Audience)),
+            (json!({"jti": ""}), Err(Jti)),
+            // One second of skew, the same for iat, nbf and exp.
+            (json!({"exp": NOW}), Ok(1)),
+            (json!({"exp": NOW - 1}), Err(Expired)),
+            (json!({"iat": NOW + 1}), Ok(61)),
+            (json!({"iat": NOW + 2}), Err(NotYet)),
+            (json!({"nbf": NOW + 1}), Ok(61)),
+            (json!({"nbf": NOW + 2}), Err(NotYet)),
+            // A long-lived token counts for five minutes after its iat.
+            (json!({"exp": NOW + 86_400}), Ok(301)),
+            (json!({"iat": NOW - 300, "exp": NOW + 60}), Ok(1)),
+            (json!({"iat": NOW - 301, "exp": NOW + 60}), Err(Expired)),
+        ];
+        for (change, expected) in table {
+            assert_eq!(checked(&change), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn claims_that_must_be_there() {
+        let claims = json!({"iss": "did:web:a", "sub": "did:web:a", "aud": "did:web:b", "jti": "1", "iat": NOW, "exp": NOW + 60});
+        assert!(serde_json::from_value::<IdTokenClaims>(claims.clone()).is_ok());
+        for name in ["iss", "sub", "aud", "jti", "iat", "exp"] {
+            let mut claims = claims.clone();
+            claims.as_object_mut().unwrap().remove(name);
+            assert!(serde_json::from_value::<IdTokenClaims>(claims).is_err(), "{name}");
+        }
+        let mut claims = claims;
+        claims["token"] = json!({"scope": "*"});
+        assert!(serde_json::from_value::<IdTokenClaims>(claims).is_err(), "token must be a text");
+    }
+}

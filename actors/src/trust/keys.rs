@@ -1,0 +1,114 @@
+//! Which key of a DID document a signature must verify with (DCP 1.0, "Validating Self-Issued ID Tokens", step 3). Pure.
+
+use super::{jwk::VerifyingKey, jws::KeyId};
+use cellspace_schemas::dcp::{DidDocument, Relationship, VerificationMethod};
+
+/// A key of a DID document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectedKey {
+    /// Absolute DID URL of the method.
+    pub url: String,
+    /// The key.
+    pub key: VerifyingKey,
+}
+
+/// Why no key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The document does not have it (any more).
+    #[error("the signing key must be in the DID document")]
+    Unknown,
+    /// No `kid` and not exactly one method.
+    #[error("a token without kid needs a DID document with exactly one verification method")]
+    Ambiguous,
+    /// Without the relationship.
+    #[error("the signing key must have the {} relationship in the DID document", name(*.0))]
+    Relationship(Relationship),
+    /// Not a key that is supported.
+    #[error("the signing key must be Ed25519 or P-256, as publicKeyJwk or publicKeyMultibase")]
+    Unsupported,
+}
+
+const fn name(relationship: Relationship) -> &'static str {
+    match relationship {
+        Relationship::Authentication => "authentication",
+        Relationship::AssertionMethod => "assertionMethod",
+        Relationship::CapabilityInvocation => "capabilityInvocation",
+    }
+}
+
+/// Selects the key. With `lenient`, a document that states no relationship at all passes; one that states any is held to it.
+///
+/// # Errors
+/// [`KeyError`] names the rule.
+pub fn select(document: &DidDocument, kid: Option<&KeyId>, relationship: Relationship, lenient: bool) -> Result<SelectedKey, KeyError> {
+    let (method, url) = match (kid, document.verification_method.as_slice()) {
+        (Some(kid), _) => (document.method(&kid.url).ok_or(KeyError::Unknown)?, kid.url.clone()),
+        (None, [one]) => (one, document.absolute(&one.id)),
+        (None, _) => return Err(KeyError::Ambiguous),
+    };
+    if !(document.relates(relationship, &url) || lenient && document.states_no_relationship()) {
+        return Err(KeyError::Relationship(relationship));
+    }
+    Ok(SelectedKey { key: public_key(method).ok_or(KeyError::Unsupported)?, url })
+}
+
+fn public_key(method: &VerificationMethod) -> Option<VerifyingKey> {
+    match (&method.public_key_jwk, &method.public_key_multibase) {
+        (Some(jwk), _) => VerifyingKey::from_jwk(jwk),
+        (None, Some(multikey)) => VerifyingKey::from_multikey(multikey),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    fn document(methods: &[&str], relationships: Value) -> DidDocument {
+        let methods: Vec<Value> = methods
+            .iter()
+            .map(|id| json!({"id": id, "type": "JsonWebKey2020", "publicKeyJwk": {"kty": "OKP", "crv": "Ed25519", "x": X}}))
+            .collect();
+        let mut document = json!({"id": "did:web:a", "verificationMethod": methods});
+        document.as_object_mut().unwrap().extend(relationships.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn keys_are_selected_by_the_rules() {
+        use KeyError::{Ambiguous, Relationship as Lacks, Unknown};
+        use Relationship::{Authentication, CapabilityInvocation};
+        let one = document(&["#k1"], json!({"capabilityInvocation": ["#k1"]}));
+        let two = document(&["did:web:a#k1", "#k2"], json!({"capabilityInvocation": ["did:web:a#k1"], "authentication": []}));
+        let bare = document(&["#k1"], json!({}));
+        let table = [
+            (&one, None, CapabilityInvocation, false, Ok("did:web:a#k1")),
+            (&one, Some("did:web:a#k1"), CapabilityInvocation, false, Ok("did:web:a#k1")),
+            (&one, Some("did:web:b#k1"), CapabilityInvocation, false, Err(Unknown)),
+            (&one, Some("did:web:a#k2"), CapabilityInvocation, false, Err(Unknown)),
+            (&one, Some("did:web:a#k1"), Authentication, false, Err(Lacks(Authentication))),
+            (&one, Some("did:web:a#k1"), Authentication, true, Err(Lacks(Authentication))),
+            (&two, None, CapabilityInvocation, false, Err(Ambiguous)),
+            (&two, Some("did:web:a#k1"), CapabilityInvocation, false, Ok("did:web:a#k1")),
+            (&two, Some("did:web:a#k2"), CapabilityInvocation, false, Err(Lacks(CapabilityInvocation))),
+            (&bare, Some("did:web:a#k1"), CapabilityInvocation, false, Err(Lacks(CapabilityInvocation))),
+            (&bare, Some("did:web:a#k1"), CapabilityInvocation, true, Ok("did:web:a#k1")),
+        ];
+        for (document, kid, relationship, lenient, expected) in table {
+            let kid = kid.map(|kid| KeyId::parse(kid).unwrap());
+            let selected = select(document, kid.as_ref(), relationship, lenient);
+            assert_eq!(selected.as_ref().map(|s| s.url.as_str()), expected.as_ref().map(|u| *u), "{kid:?} {relationship:?} {lenient}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_kinds_are_refused() {
+        let mut document = document(&["#k1"], json!({"authentication": ["#k1"]}));
+        document.verification_method[0].public_key_jwk = Some(json!({"kty": "RSA", "n": "AA", "e": "AQAB"}));
+        assert_eq!(select(&document, None, Relationship::Authentication, false), Err(KeyError::Unsupported));
+    }
+}

@@ -1,0 +1,277 @@
+//! Verifiable presentations as JWTs (DCP 1.0, "Presentation Validation"): with a `vp` claim around credentials of the VC Data Model 1.1, or as a
+//! presentation of the VC Data Model 2.0 with enveloped credentials.
+
+use super::{
+    PeerError, Trust,
+    claims::{NumericDate, OneOrMany},
+    jws::{Jws, MAX_CREDENTIAL_BYTES},
+    replay::SKEW,
+};
+use cellspace_schemas::{
+    Did, Timestamp,
+    dcp::{CredentialFormat, Relationship},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Most presentations in one answer.
+pub const MAX_PRESENTATIONS: usize = 16;
+/// Most credentials in one presentation.
+pub const MAX_CREDENTIALS: usize = 64;
+
+/// Claims of a presentation JWT.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PresentationClaims {
+    iss: Option<Did>,
+    holder: Option<Value>,
+    aud: Option<OneOrMany>,
+    iat: Option<NumericDate>,
+    nbf: Option<NumericDate>,
+    exp: Option<NumericDate>,
+    vp: Option<Value>,
+    #[serde(rename = "type")]
+    types: Option<Value>,
+    id: Option<String>,
+    #[serde(rename = "verifiableCredential")]
+    credentials: Option<Value>,
+}
+
+/// What a presentation JWT holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Credentials, all of this format.
+    Credentials(CredentialFormat, Vec<String>),
+    /// Another presentation JWT.
+    Enveloped(String),
+}
+
+/// A verified presentation: its credentials are not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presentation {
+    /// The format that all of them must have (DCP 1.0, "Homogeneity requirement").
+    pub format: CredentialFormat,
+    /// Credential JWTs.
+    pub credentials: Vec<String>,
+    /// Until when it counts.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// The rules for presentations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PresentationError {
+    #[allow(missing_docs)]
+    #[error(
+        "a presentation must be a JWT with a vp claim, or a JWT of the VC Data Model 2.0, with at most {MAX_CREDENTIALS} credentials as JWTs"
+    )]
+    Form,
+    #[allow(missing_docs)]
+    #[error("a presentation must be signed by its holder, the sender of the message")]
+    Holder,
+    #[allow(missing_docs)]
+    #[error("aud of a presentation must be the DID of the verifier, and only that")]
+    Audience,
+    #[allow(missing_docs)]
+    #[error("a presentation must be valid now")]
+    Dates,
+}
+
+impl From<PresentationError> for PeerError {
+    fn from(rule: PresentationError) -> Self {
+        Self::Refused(rule.to_string())
+    }
+}
+
+impl PresentationClaims {
+    /// Checks everything that needs no key, and takes the content out.
+    ///
+    /// # Errors
+    /// [`PresentationError`] names the rule.
+    pub fn check(&self, holder: &Did, verifier: &Did, now: Timestamp) -> Result<Content, PresentationError> {
+        let named = |value: &Value| value.as_str().or_else(|| value.get("id")?.as_str()) == Some(holder.as_str());
+        if self.iss.as_ref().is_some_and(|iss| iss != holder) || self.holder.as_ref().is_some_and(|h| !named(h)) {
+            return Err(PresentationError::Holder);
+        }
+        // The older form demands an audience; the newer one knows none, but one that is there binds.
+        if self.aud.as_ref().map_or(self.vp.is_some(), |aud| !aud.is_only(verifier.as_str())) {
+            return Err(PresentationError::Audience);
+        }
+        let begins = self.nbf.max(self.iat).map(|date| date.0);
+        if begins.is_some_and(|begins| begins > now.plus(SKEW)) || self.exp.is_some_and(|exp| exp.0.plus(SKEW) <= now) {
+            return Err(PresentationError::Dates);
+        }
+        self.content().ok_or(PresentationError::Form)
+    }
+
+    fn content(&self) -> Option<Content> {
+        if let Some(vp) = &self.vp {
+            let presentations = vp.as_array().map_or_else(|| std::slice::from_ref(vp), Vec::as_slice);
+            let mut all = Vec::new();
+            for presentation in presentations {
+                all.extend(credentials(presentation.get("verifiableCredential"))?);
+            }
+            return (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc1Jwt, all));
+        }
+        if has_type(self.types.as_ref(), "EnvelopedVerifiablePresentation") {
+            return self.id.as_deref().and_then(|id| data_url(id, &VP_MEDIA)).map(Content::Enveloped);
+        }
+        if !has_type(self.types.as_ref(), "VerifiablePresentation") {
+            return None;
+        }
+        let all = credentials(self.credentials.as_ref())?;
+        (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc2Jose, all))
+    }
+}
+
+const VP_MEDIA: [&str; 2] = ["application/vp+jwt", "application/vp-ld+jwt"];
+const VC_MEDIA: [&str; 2] = ["application/vc+jwt", "application/vc-ld+jwt"];
+
+fn has_type(types: Option<&Value>, wanted: &str) -> bool {
+    match types {
+        Some(Value::Array(all)) => all.iter().any(|t| t == wanted),
+        Some(one) => one == wanted,
+        None => false,
+    }
+}
+
+fn data_url(url: &str, media: &[&str]) -> Option<String> {
+    let (found, data) = url.strip_prefix("data:")?.split_once(',')?;
+    media.contains(&found).then(|| data.to_owned())
+}
+
+/// Credential JWTs: texts, or enveloped ones (VC Data Model 2.0, 4.13).
+fn credentials(list: Option<&Value>) -> Option<Vec<String>> {
+    let one = |value: &Value| match value {
+        Value::String(jwt) => Some(jwt.clone()),
+        object if has_type(object.get("type"), "EnvelopedVerifiableCredential") => data_url(object.get("id")?.as_str()?, &VC_MEDIA),
+        _ => None,
+    };
+    match list {
+        None => Some(Vec::new()),
+        Some(Value::Array(all)) => all.iter().map(one).collect(),
+        Some(single) => one(single).map(|jwt| vec![jwt]),
+    }
+}
+
+/// The JWT of an entry of a presentation response: a text, or an enveloped presentation.
+fn jwt_of(entry: &Value) -> Result<String, PresentationError> {
+    match entry {
+        Value::String(jwt) => Ok(jwt.clone()),
+        object if has_type(object.get("type"), "EnvelopedVerifiablePresentation") => {
+            let id = object.get("id").and_then(Value::as_str);
+            id.and_then(|id| data_url(id, &VP_MEDIA)).ok_or(PresentationError::Form)
+        }
+        _ => Err(PresentationError::Form),
+    }
+}
+
+impl Trust {
+    /// Verifies a presentation of `holder` for `verifier`: signature of the holder with the `authentication` relationship, audience, dates. An
+    /// enveloped presentation is opened once. Whether a presentation was seen before does not matter: it comes in answer to a query of our own,
+    /// and the message that caused it has its own guard against replay.
+    ///
+    /// # Errors
+    /// [`PeerError`] names the rule.
+    pub async fn verify_presentation(
+        &self,
+        entry: &Value,
+        holder: &Did,
+        verifier: &Did,
+        now: Timestamp,
+    ) -> Result<Presentation, PeerError> {
+        let (outer, content) = self.open_presentation(&jwt_of(entry)?, holder, verifier, now).await?;
+        let (inner, content) = match content {
+            Content::Enveloped(jwt) => self.open_presentation(&jwt, holder, verifier, now).await?,
+            content @ Content::Credentials(..) => (None, content),
+        };
+        let Content::Credentials(format, credentials) = content else { return Err(PresentationError::Form.into()) };
+        let valid_until = [outer, inner].into_iter().flatten().min();
+        Ok(Presentation { format, credentials, valid_until })
+    }
+
+    async fn open_presentation(
+        &self,
+        jwt: &str,
+        holder: &Did,
+        verifier: &Did,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Content), PeerError> {
+        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
+        if jws.kid().is_some_and(|kid| kid.did != *holder) {
+            return Err(PresentationError::Holder.into());
+        }
+        let key = self.resolver.key(holder, jws.kid(), Relationship::Authentication, now).await?;
+        let claims: PresentationClaims = jws.verify(&key.key)?;
+        let content = claims.check(holder, verifier, now)?;
+        Ok((claims.exp.map(|exp| exp.0), content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: i64 = 1_790_000_000;
+
+    fn check(claims: Value) -> Result<Content, PresentationError> {
+        let claims: PresentationClaims = serde_json::from_value(claims).unwrap();
+        claims.check(&Did::new("did:web:holder").unwrap(), &Did::new("did:web:verifier").unwrap(), Timestamp::from_seconds(NOW))
+    }
+
+    fn old(change: Value) -> Value {
+        let mut claims = json!({"iss": "did:web:holder", "aud": "did:web:verifier", "iat": NOW, "exp": NOW + 60,
+            "vp": {"type": "VerifiablePresentation", "verifiableCredential": ["a.b.c"]}});
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        claims
+    }
+
+    #[test]
+    fn the_forms_of_presentations() {
+        let enveloped = |jwt: &str| json!({"type": "EnvelopedVerifiableCredential", "id": format!("data:application/vc+jwt,{jwt}")});
+        let one = |format| Ok(Content::Credentials(format, vec!["a.b.c".to_owned()]));
+        let table = [
+            (old(json!({})), one(CredentialFormat::Vc1Jwt)),
+            (old(json!({"vp": [{"verifiableCredential": "a.b.c"}]})), one(CredentialFormat::Vc1Jwt)),
+            (old(json!({"vp": {"verifiableCredential": []}})), Ok(Content::Credentials(CredentialFormat::Vc1Jwt, vec![]))),
+            (json!({"type": "VerifiablePresentation", "verifiableCredential": [enveloped("a.b.c")]}), one(CredentialFormat::Vc2Jose)),
+            (json!({"type": ["VerifiablePresentation"], "verifiableCredential": "a.b.c"}), one(CredentialFormat::Vc2Jose)),
+            (
+                json!({"type": "EnvelopedVerifiablePresentation", "id": "data:application/vp+jwt,x.y.z"}),
+                Ok(Content::Enveloped("x.y.z".to_owned())),
+            ),
+        ];
+        for (claims, expected) in table {
+            assert_eq!(check(claims.clone()), expected, "{claims}");
+        }
+        for bad in [
+            json!({}),
+            json!({"type": "Something", "verifiableCredential": ["a.b.c"]}),
+            old(json!({"vp": {"verifiableCredential": [{"type": "VerifiableCredential"}]}})),
+            old(json!({"vp": {"verifiableCredential": vec!["a.b.c"; MAX_CREDENTIALS + 1]}})),
+            json!({"type": "EnvelopedVerifiablePresentation", "id": "https://example.com"}),
+        ] {
+            assert_eq!(check(bad.clone()), Err(PresentationError::Form), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_rule_for_claims() {
+        use PresentationError::{Audience, Dates, Holder};
+        let table = [
+            (old(json!({"iss": "did:web:other"})), Holder),
+            (old(json!({"holder": "did:web:other"})), Holder),
+            (old(json!({"holder": {"id": "did:web:other"}})), Holder),
+            (old(json!({"aud": "did:web:other"})), Audience),
+            (old(json!({"aud": ["did:web:verifier", "did:web:other"]})), Audience),
+            (old(json!({"aud": null})), Audience),
+            (json!({"type": "VerifiablePresentation", "aud": "did:web:other"}), Audience),
+            (old(json!({"iat": NOW + 2})), Dates),
+            (old(json!({"nbf": NOW + 2})), Dates),
+            (old(json!({"exp": NOW - 1})), Dates),
+        ];
+        for (claims, error) in table {
+            assert_eq!(check(claims.clone()), Err(error), "{claims}");
+        }
+        assert!(check(old(json!({"exp": NOW, "iat": NOW + 1, "holder": {"id": "did:web:holder"}}))).is_ok());
+    }
+}

@@ -1,0 +1,124 @@
+//! DID documents of others: fetched, checked, cached.
+
+use super::{
+    PeerError, TrustOptions,
+    aged_cache::{AgedCache, FAILURE_AGE, Weigh},
+    did::{Location, locate},
+    fetch::{Fetch, get},
+    jws::KeyId,
+    keys::{KeyError, SelectedKey, select},
+};
+use cellspace_schemas::{
+    Did, Timestamp,
+    dcp::{DidDocument, Relationship, did_document::MAX_BYTES},
+};
+use http::StatusCode;
+use std::{sync::Arc, time::Duration};
+use url::Url;
+
+/// Finds documents and keys of DIDs.
+pub struct Resolver {
+    fetch: Arc<dyn Fetch>,
+    cache: AgedCache<Did, Resolved>,
+    age: Duration,
+    lenient: bool,
+}
+
+#[derive(Clone)]
+struct Resolved {
+    document: Arc<DidDocument>,
+    bytes: u64,
+}
+
+impl Weigh for Resolved {
+    fn weight(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Resolver {
+    pub(super) fn new(fetch: Arc<dyn Fetch>, options: &TrustOptions) -> Self {
+        let cache = AgedCache::new(16_384, options.did_cache_bytes, FAILURE_AGE);
+        Self { fetch, cache, age: options.did_document_age, lenient: options.lenient_relationships }
+    }
+
+    /// The document of a DID, at most as old as the settings allow.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] when there is none or its id is another; [`PeerError::Unreachable`] when it cannot be fetched now.
+    pub async fn document(&self, did: &Did, now: Timestamp) -> Result<Arc<DidDocument>, PeerError> {
+        let load = || async {
+            let resolved = self.load(did).await?;
+            Ok((resolved, now.plus(self.age)))
+        };
+        Ok(self.cache.get(did, now, load).await?.document)
+    }
+
+    /// The key that a signature of `did` must verify with. A key that the cached document does not have is looked for once more in a fresh one, so
+    /// that a rotation is seen at once; at most once a second per DID.
+    ///
+    /// # Errors
+    /// As [`Self::document`], and [`PeerError::Refused`] with the rule that no key meets.
+    pub async fn key(&self, did: &Did, kid: Option<&KeyId>, relationship: Relationship, now: Timestamp) -> Result<SelectedKey, PeerError> {
+        let selected = select(&*self.document(did, now).await?, kid, relationship, self.lenient);
+        let selected = match selected {
+            Err(KeyError::Unknown | KeyError::Relationship(_)) if self.cache.forget_older(did, FAILURE_AGE, now) => {
+                select(&*self.document(did, now).await?, kid, relationship, self.lenient)
+            }
+            other => other,
+        };
+        selected.map_err(|rule| PeerError::Refused(rule.to_string()))
+    }
+
+    /// URL of a service of the DID.
+    ///
+    /// # Errors
+    /// As [`Self::document`], and [`PeerError::Refused`] when it has no such service.
+    pub async fn service(&self, did: &Did, service_type: &str, now: Timestamp) -> Result<Url, PeerError> {
+        let document = self.document(did, now).await?;
+        let missing = || PeerError::Refused(format!("the DID document of {did} must have a service of type {service_type} with a URL"));
+        let url = Url::parse(document.service(service_type).ok_or_else(missing)?).map_err(|_| missing())?;
+        if url.cannot_be_a_base() { Err(missing()) } else { Ok(url) }
+    }
+
+    async fn load(&self, did: &Did) -> Result<Resolved, PeerError> {
+        match locate(did, self.fetch.allows_private()) {
+            None => Err(PeerError::Refused("the DID must be a did:web or did:key".to_owned())),
+            Some(Location::Contained(document)) => Ok(Resolved { document: Arc::new(*document), bytes: 1024 }),
+            Some(Location::Web(urls)) => {
+                let mut outcome = Err(PeerError::Unreachable(format!("the DID document of {did} cannot be fetched")));
+                for url in urls {
+                    outcome = self.download(did, url).await;
+                    if outcome.is_ok() {
+                        break;
+                    }
+                }
+                outcome
+            }
+        }
+    }
+
+    async fn download(&self, did: &Did, url: Url) -> Result<Resolved, PeerError> {
+        let unreachable = |reason: String| PeerError::Unreachable(format!("the DID document of {did} cannot be fetched: {reason}"));
+        let response =
+            self.fetch.fetch(get(url, "application/did+json, application/json")).await.map_err(|e| unreachable(e.to_string()))?;
+        match response.status {
+            StatusCode::OK => {}
+            // Some peers answer 204 for a DID they do not have.
+            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::NO_CONTENT => {
+                return Err(PeerError::Refused(format!("the DID {did} must have a published document")));
+            }
+            other => return Err(unreachable(format!("status {other}"))),
+        }
+        if response.body.len() > MAX_BYTES {
+            return Err(PeerError::Refused(format!("a DID document has at most {MAX_BYTES} bytes")));
+        }
+        let document: DidDocument = serde_json::from_slice(&response.body)
+            .map_err(|_| PeerError::Refused(format!("the document of {did} must be a DID document")))?;
+        if document.id != *did {
+            return Err(PeerError::Refused(format!("the id of the DID document of {did} must be that DID")));
+        }
+        let bytes = u64::try_from(response.body.len()).unwrap_or(u64::MAX);
+        Ok(Resolved { document: Arc::new(document), bytes })
+    }
+}

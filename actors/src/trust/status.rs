@@ -1,0 +1,255 @@
+//! Status of credentials: list credentials over HTTP, verified, cached briefly, looked up at every use (Bitstring Status List 1.0, 3.2 "Validate
+//! Algorithm", and its predecessor `StatusList2021`).
+
+use super::{
+    PeerError, Trust,
+    aged_cache::Weigh,
+    credential::{Credential, texts},
+    fetch::get,
+    jws::{Jws, MAX_STATUS_LIST_BYTES},
+};
+use cellspace_schemas::{
+    Did, Timestamp,
+    bitstring::{Bitstring, Encoding},
+    dcp::Relationship,
+};
+use http::StatusCode;
+use serde_json::{Map, Value};
+use std::{sync::Arc, time::Duration};
+use url::Url;
+
+/// A `credentialStatus` entry that can refuse a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEntry {
+    /// Which kind of list.
+    pub encoding: Encoding,
+    /// `revocation` or `suspension`.
+    pub purpose: String,
+    /// Its bit.
+    pub index: usize,
+    /// Where the list is.
+    pub list: Url,
+}
+
+impl StatusEntry {
+    /// Reads an entry: `None` when it is of no supported form, `Some(None)` when it is only informational (purposes `message` and `refresh`).
+    #[must_use]
+    #[allow(clippy::option_option)]
+    pub fn read(entry: &Value) -> Option<Option<Self>> {
+        let encoding = match entry.get("type")?.as_str()? {
+            "BitstringStatusListEntry" => Encoding::Bitstring,
+            "StatusList2021Entry" => Encoding::StatusList2021,
+            _ => return None,
+        };
+        let purpose = match entry.get("statusPurpose")?.as_str()? {
+            purpose @ ("revocation" | "suspension") => purpose.to_owned(),
+            "message" | "refresh" => return Some(None),
+            _ => return None,
+        };
+        // One bit per credential; larger entries exist for messages only.
+        if entry.get("statusSize").is_some_and(|size| size.as_u64() != Some(1)) {
+            return None;
+        }
+        let index = match entry.get("statusListIndex")? {
+            Value::String(text) => text.parse().ok()?,
+            number => usize::try_from(number.as_u64()?).ok()?,
+        };
+        let list = Url::parse(entry.get("statusListCredential")?.as_str()?).ok()?;
+        Some(Some(Self { encoding, purpose, index, list }))
+    }
+}
+
+/// A verified list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StatusList {
+    issuer: Did,
+    encoding: Encoding,
+    purposes: Vec<String>,
+    bits: Bitstring,
+    /// How long the issuer lets it be kept; zero forbids keeping it.
+    ttl: Option<Duration>,
+    valid_until: Option<Timestamp>,
+}
+
+impl Weigh for Arc<StatusList> {
+    fn weight(&self) -> u64 {
+        u64::try_from(self.bits.as_bytes().len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Why a status refuses a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StatusError {
+    #[allow(missing_docs)]
+    #[error("a status list must be a verifiable credential of type BitstringStatusListCredential or StatusList2021Credential")]
+    Form,
+    #[allow(missing_docs)]
+    #[error("a status list must be issued by the issuer of the credential")]
+    Issuer,
+    #[allow(missing_docs)]
+    #[error("a status list must have the kind and purpose of the credential's entry, and its index")]
+    Purpose,
+    #[allow(missing_docs)]
+    #[error("the credential must not be revoked")]
+    Revoked,
+    #[allow(missing_docs)]
+    #[error("the credential must not be suspended")]
+    Suspended,
+}
+
+impl StatusList {
+    /// Reads a list credential.
+    ///
+    /// # Errors
+    /// [`StatusError::Form`].
+    pub fn read(credential: &Credential) -> Result<Self, StatusError> {
+        let subject = credential.json.pointer("/credentialSubject/0").ok_or(StatusError::Form)?;
+        let has_type = |wanted: &str| credential.types.iter().any(|t| t == wanted);
+        let encoding = match subject.get("type").and_then(Value::as_str) {
+            Some("BitstringStatusList") if has_type("BitstringStatusListCredential") => Encoding::Bitstring,
+            Some("StatusList2021") if has_type("StatusList2021Credential") => Encoding::StatusList2021,
+            _ => return Err(StatusError::Form),
+        };
+        let encoded = subject.get("encodedList").and_then(Value::as_str).ok_or(StatusError::Form)?;
+        // In milliseconds (Bitstring Status List 1.0, 2.2).
+        let ttl = subject.get("ttl").and_then(Value::as_u64).map(Duration::from_millis);
+        Ok(Self {
+            issuer: credential.issuer.clone(),
+            encoding,
+            purposes: texts(subject.get("statusPurpose")).ok_or(StatusError::Form)?,
+            bits: Bitstring::decode(encoded, encoding).map_err(|_| StatusError::Form)?,
+            ttl,
+            valid_until: credential.valid_until,
+        })
+    }
+
+    /// Whether the credential's bit is clear in this list.
+    ///
+    /// # Errors
+    /// [`StatusError`] names the rule.
+    pub fn check(&self, entry: &StatusEntry, issuer: &Did) -> Result<(), StatusError> {
+        if self.issuer != *issuer {
+            return Err(StatusError::Issuer);
+        }
+        if self.encoding != entry.encoding || !self.purposes.contains(&entry.purpose) {
+            return Err(StatusError::Purpose);
+        }
+        match (self.bits.get(entry.index), entry.purpose.as_str()) {
+            (Ok(false), _) => Ok(()),
+            (Ok(true), "suspension") => Err(StatusError::Suspended),
+            (Ok(true), _) => Err(StatusError::Revoked),
+            (Err(_), _) => Err(StatusError::Purpose),
+        }
+    }
+}
+
+impl Trust {
+    /// Checks the status of a credential in lists that are at most as old as the settings and the lists' own `ttl` allow.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] when it is revoked or suspended, or a list breaks a rule; [`PeerError::Unreachable`] when a list cannot be had.
+    pub async fn check_status(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
+        let checks = credential.status.iter().map(|entry| async {
+            let list = self.status_list(&entry.list, now).await?;
+            list.check(entry, &credential.issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
+        });
+        futures::future::try_join_all(checks).await.map(drop)
+    }
+
+    async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<StatusList>, PeerError> {
+        let load = || async {
+            let list = self.fetch_status_list(url, now).await?;
+            let age = list.ttl.map_or(self.options.status_list_age, |ttl| ttl.min(self.options.status_list_age));
+            let until = list.valid_until.map_or(now.plus(age), |end| end.min(now.plus(age)));
+            Ok((Arc::new(list), until))
+        };
+        self.status_lists.get(url, now, load).await
+    }
+
+    async fn fetch_status_list(&self, url: &Url, now: Timestamp) -> Result<StatusList, PeerError> {
+        let unreachable = |reason: String| PeerError::Unreachable(format!("the status list {url} cannot be fetched: {reason}"));
+        let accept = "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1";
+        let response = self.fetch.fetch(get(url.clone(), accept)).await.map_err(|e| unreachable(e.to_string()))?;
+        if response.status != StatusCode::OK {
+            return Err(unreachable(format!("status {}", response.status)));
+        }
+        let form = || PeerError::Refused(StatusError::Form.to_string());
+        let text = std::str::from_utf8(&response.body).map_err(|_| form())?.trim();
+        let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES)?;
+        let credential = Credential::read(jws.unverified::<Map<String, Value>>()?)?;
+        if jws.kid().is_some_and(|kid| kid.did != credential.issuer) {
+            return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
+        }
+        let key = self.resolver.key(&credential.issuer, jws.kid(), Relationship::AssertionMethod, now).await?;
+        let _: Map<String, Value> = jws.verify(&key.key)?;
+        credential.check_dates(now)?;
+        StatusList::read(&credential).map_err(|_| form())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry(kind: &str, purpose: &str, index: Value) -> Value {
+        json!({"type": kind, "statusPurpose": purpose, "statusListIndex": index, "statusListCredential": "https://issuer/list"})
+    }
+
+    fn list(kind: &str, purposes: Value, set: usize) -> Result<StatusList, StatusError> {
+        let encoding = if kind == "BitstringStatusList" { Encoding::Bitstring } else { Encoding::StatusList2021 };
+        let mut bits = Bitstring::zeroes(64);
+        bits.set(set, true).unwrap();
+        let Value::Object(claims) = json!({"type": ["VerifiableCredential", format!("{kind}Credential")], "issuer": "did:web:issuer",
+            "credentialSubject": {"id": "https://issuer/list#list", "type": kind, "statusPurpose": purposes, "ttl": 2_000,
+                "encodedList": bits.encode(encoding)}})
+        else {
+            panic!("not an object")
+        };
+        StatusList::read(&Credential::read(claims).unwrap())
+    }
+
+    #[test]
+    fn entries_are_read() {
+        for kind in ["BitstringStatusListEntry", "StatusList2021Entry"] {
+            let read = StatusEntry::read(&entry(kind, "revocation", json!("7"))).unwrap().unwrap();
+            assert_eq!((read.index, read.purpose.as_str()), (7, "revocation"));
+            assert_eq!(StatusEntry::read(&entry(kind, "suspension", json!(7))).unwrap().unwrap().index, 7);
+            assert_eq!(StatusEntry::read(&entry(kind, "message", json!("7"))), Some(None));
+        }
+        let mut wide = entry("BitstringStatusListEntry", "revocation", json!("7"));
+        wide["statusSize"] = json!(2);
+        for bad in [
+            wide,
+            entry("Other", "revocation", json!("7")),
+            entry("BitstringStatusListEntry", "other", json!("7")),
+            entry("BitstringStatusListEntry", "revocation", json!("x")),
+            entry("BitstringStatusListEntry", "revocation", json!(-1)),
+            json!({"type": "BitstringStatusListEntry"}),
+        ] {
+            assert_eq!(StatusEntry::read(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_rule_for_lists() {
+        use StatusError::{Issuer, Purpose, Revoked, Suspended};
+        let check = |list: &StatusList, kind: &str, purpose: &str, index: usize, issuer: &str| {
+            let entry = StatusEntry::read(&entry(kind, purpose, json!(index))).unwrap().unwrap();
+            list.check(&entry, &Did::new(issuer).unwrap())
+        };
+        for (kind, entry) in [("BitstringStatusList", "BitstringStatusListEntry"), ("StatusList2021", "StatusList2021Entry")] {
+            let list = list(kind, json!(["revocation", "suspension"]), 7).unwrap();
+            assert_eq!(list.ttl, Some(Duration::from_secs(2)));
+            assert_eq!(check(&list, entry, "revocation", 6, "did:web:issuer"), Ok(()));
+            assert_eq!(check(&list, entry, "revocation", 7, "did:web:issuer"), Err(Revoked));
+            assert_eq!(check(&list, entry, "suspension", 7, "did:web:issuer"), Err(Suspended));
+            assert_eq!(check(&list, entry, "revocation", 64, "did:web:issuer"), Err(Purpose));
+            assert_eq!(check(&list, entry, "revocation", 6, "did:web:other"), Err(Issuer));
+        }
+        let only = list("BitstringStatusList", json!("revocation"), 7).unwrap();
+        assert_eq!(check(&only, "BitstringStatusListEntry", "suspension", 6, "did:web:issuer"), Err(Purpose));
+        assert_eq!(check(&only, "StatusList2021Entry", "revocation", 6, "did:web:issuer"), Err(Purpose));
+        assert!(list("OtherList", json!("revocation"), 7).is_err());
+    }
+}

@@ -1,0 +1,269 @@
+//! From a message's bearer token to a verified counterparty (DCP 1.0, "Presentation Flow", steps 4 to 7).
+
+use super::{
+    IdToken, PeerError, Trust, VerifiedPeer, VerifyRequest,
+    aged_cache::Weigh,
+    credential::{Credential, VerifiedCredential},
+    jws::{JwsError, KeyId},
+    presentation::{MAX_PRESENTATIONS, Presentation},
+};
+use crate::outbound::OutboundRequest;
+use cellspace_schemas::{
+    Did, ParticipantContextId, Timestamp,
+    dcp::{CredentialScope, PresentationQueryMessage, PresentationResponseMessage, Relationship, messages},
+};
+use futures::future::BoxFuture;
+use http::{Method, StatusCode};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// How long an absent optional credential is believed, where it may be believed at all.
+const ABSENCE_AGE: Duration = Duration::from_secs(5);
+
+/// Makes our own self-issued ID tokens for the queries that a verification sends.
+pub trait IssueToken: Send + Sync {
+    /// A token for `audience` that carries the counterparty's access `token`.
+    fn issue<'a>(&'a self, audience: &'a Did, token: Option<&'a str>) -> BoxFuture<'a, Result<String, PeerError>>;
+}
+
+/// Under which a counterparty's presentation is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PresentationKey {
+    participant: ParticipantContextId,
+    counterparty: Did,
+    scopes: BTreeSet<CredentialScope>,
+}
+
+/// Credentials that a counterparty presented for a set of scopes, signatures verified. Trust, dates, keys and status are checked at every use.
+#[derive(Debug)]
+pub struct Presented {
+    credentials: Vec<VerifiedCredential>,
+    /// Why credentials that would have matched do not count.
+    failures: Vec<PeerError>,
+    asked: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl Weigh for Arc<Presented> {
+    fn weight(&self) -> u64 {
+        // The parsed form costs several times the signed one.
+        let bytes: usize = self.credentials.iter().map(|c| c.bytes * 4).sum();
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a message needs.
+struct Asked {
+    required: BTreeSet<CredentialScope>,
+    all: BTreeSet<CredentialScope>,
+}
+
+impl Asked {
+    fn read(request: &VerifyRequest<'_>) -> Result<Self, PeerError> {
+        let parse = |texts: &[String]| texts.iter().map(|text| CredentialScope::parse(text)).collect::<Result<BTreeSet<_>, _>>();
+        let ours = |e: cellspace_schemas::dcp::ScopeError| PeerError::Unreachable(format!("a configured scope cannot be asked for: {e}"));
+        let required = parse(request.required).map_err(ours)?;
+        let all = required.iter().cloned().chain(parse(request.optional).map_err(ours)?).collect();
+        Ok(Self { required, all })
+    }
+}
+
+/// What a presentation is worth for a message.
+struct Verdict {
+    used: Vec<VerifiedCredential>,
+    missing_required: Option<PeerError>,
+    missing_optional: bool,
+}
+
+impl Trust {
+    /// Verifies the sender of a message, see [`super::verify_peer`].
+    ///
+    /// # Errors
+    /// [`PeerError`] names the rule.
+    pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
+        let id = self.verify_id_token(request.own_did, request.token, now).await?;
+        let asked = Asked::read(request)?;
+        if asked.all.is_empty() {
+            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::default(), valid_until: id.valid_until });
+        }
+        let access = id.token.as_deref().ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
+        let key = PresentationKey { participant: request.participant.clone(), counterparty: id.issuer.clone(), scopes: asked.all.clone() };
+        let mut again = true;
+        loop {
+            let load = || async {
+                let presented = self.query(&id, access, &asked, request.own_did, tokens, now).await?;
+                let until = presented.valid_until;
+                Ok((Arc::new(presented), until))
+            };
+            let presented = self.presentations.get(&key, now, load).await?;
+            let verdict = self.judge(&presented, &asked, request, now).await?;
+            let stale_absence = verdict.missing_optional && !(request.believe_absence && presented.asked.plus(ABSENCE_AGE) > now);
+            let earlier = presented.asked < now;
+            if again && earlier && (stale_absence || verdict.missing_required.is_some()) {
+                again = false;
+                self.presentations.forget_older(&key, Duration::from_millis(1), now);
+                continue;
+            }
+            if let Some(reason) = verdict.missing_required {
+                return Err(reason);
+            }
+            let until = verdict.used.iter().filter_map(|c| c.credential.valid_until).chain([presented.valid_until]).min();
+            let credentials = verdict.used.iter().map(|c| c.credential.json.clone()).collect();
+            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::new(credentials), valid_until: until.unwrap_or(id.valid_until) });
+        }
+    }
+
+    /// Which credentials count now, and what is missing.
+    async fn judge(&self, presented: &Presented, asked: &Asked, request: &VerifyRequest<'_>, now: Timestamp) -> Result<Verdict, PeerError> {
+        let mut used = Vec::new();
+        let mut satisfied = BTreeSet::new();
+        let mut reasons: Vec<(BTreeSet<CredentialScope>, PeerError)> = Vec::new();
+        for candidate in &presented.credentials {
+            let scopes = scopes_of(&candidate.credential, &asked.all);
+            match self.usable(candidate, request, now).await {
+                Ok(()) => {
+                    satisfied.extend(scopes);
+                    used.push(candidate.clone());
+                }
+                // Whether it counts is not known: a decision now might differ from one a second later.
+                Err(unknown @ (PeerError::Unreachable(_) | PeerError::TooEarly)) => return Err(unknown),
+                Err(reason) => reasons.push((scopes, reason)),
+            }
+        }
+        let missing_required = asked.required.difference(&satisfied).next().map(|scope| {
+            let reason = reasons.iter().find(|(scopes, _)| scopes.contains(scope)).map(|(_, reason)| reason.clone());
+            reason
+                .or_else(|| presented.failures.first().cloned())
+                .unwrap_or_else(|| PeerError::Refused(format!("a valid credential for the scope {scope} must be presented")))
+        });
+        let missing_optional = asked.all.difference(&asked.required).any(|scope| !satisfied.contains(scope));
+        Ok(Verdict { used, missing_required, missing_optional })
+    }
+
+    /// Whether a credential counts for this message at this moment.
+    async fn usable(&self, verified: &VerifiedCredential, request: &VerifyRequest<'_>, now: Timestamp) -> Result<(), PeerError> {
+        let credential = &verified.credential;
+        credential.check_dates(now)?;
+        credential.check_trust(request.trusted_issuers)?;
+        let kid = KeyId::parse(&verified.key_url).map_err(PeerError::from)?;
+        let key = self.resolver.key(&credential.issuer, Some(&kid), Relationship::AssertionMethod, now).await?;
+        if key.key != verified.key {
+            return Err(JwsError::Signature.into());
+        }
+        self.check_status(credential, now).await
+    }
+
+    /// Asks the counterparty's credential service, and verifies what it answers.
+    async fn query(
+        &self,
+        id: &IdToken,
+        access: &str,
+        asked: &Asked,
+        own_did: &Did,
+        tokens: &dyn IssueToken,
+        now: Timestamp,
+    ) -> Result<Presented, PeerError> {
+        let holder = &id.issuer;
+        let entries = match self.ask(holder, access, &asked.all, tokens, now).await? {
+            Some(entries) => entries,
+            // The holder grants less than everything: what it must grant is asked for alone.
+            None if asked.required.len() < asked.all.len() && !asked.required.is_empty() => {
+                self.ask(holder, access, &asked.required, tokens, now).await?.ok_or_else(not_granted)?
+            }
+            None if asked.required.is_empty() => Vec::new(),
+            None => return Err(not_granted()),
+        };
+        let mut presented =
+            Presented { credentials: Vec::new(), failures: Vec::new(), asked: now, valid_until: now.plus(self.options.presentation_age) };
+        for entry in entries.iter().take(MAX_PRESENTATIONS) {
+            let presentation = self.verify_presentation(entry, holder, own_did, now).await?;
+            presented.valid_until = presentation.valid_until.map_or(presented.valid_until, |until| until.min(presented.valid_until));
+            self.take(&mut presented, &presentation, holder, asked, now).await?;
+        }
+        Ok(presented)
+    }
+
+    /// Adds the credentials of a presentation that were asked for.
+    async fn take(
+        &self,
+        presented: &mut Presented,
+        presentation: &Presentation,
+        holder: &Did,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<(), PeerError> {
+        for jwt in &presentation.credentials {
+            let mut meant = false;
+            let accept = |credential: &Credential| {
+                meant = !scopes_of(credential, &asked.all).is_empty();
+                if !meant || credential.format != presentation.format {
+                    return Err(PeerError::Refused("a presentation must hold credentials of its own format".to_owned()));
+                }
+                Ok(credential.check_holder(holder)?)
+            };
+            match self.verify_credential(jwt, now, accept).await {
+                Ok(verified) => {
+                    let ends = verified.credential.valid_until.filter(|until| *until > now);
+                    presented.valid_until = ends.map_or(presented.valid_until, |until| until.min(presented.valid_until));
+                    presented.credentials.push(verified);
+                }
+                Err(unknown @ (PeerError::Unreachable(_) | PeerError::TooEarly)) => return Err(unknown),
+                Err(reason) if meant => presented.failures.push(reason),
+                // Not asked for: neither here nor there.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One presentation query; `None` when the holder does not grant these scopes.
+    async fn ask(
+        &self,
+        holder: &Did,
+        access: &str,
+        scopes: &BTreeSet<CredentialScope>,
+        tokens: &dyn IssueToken,
+        now: Timestamp,
+    ) -> Result<Option<Vec<serde_json::Value>>, PeerError> {
+        let base = self.resolver.service(holder, "CredentialService", now).await?;
+        let url = format!("{}/presentations/query", base.as_str().trim_end_matches('/'));
+        let url = url.parse().map_err(|_| PeerError::Refused("the CredentialService of a DID document must be a URL".to_owned()))?;
+        let query = PresentationQueryMessage {
+            context: messages::context(),
+            message_type: messages::types::PresentationQueryMessage,
+            scope: Some(scopes.iter().map(ToString::to_string).collect()),
+            presentation_definition: None,
+        };
+        let body = serde_json::to_vec(&query).map_err(|e| PeerError::Unreachable(e.to_string()))?;
+        let request = OutboundRequest {
+            method: Method::POST,
+            url,
+            bearer: Some(tokens.issue(holder, Some(access)).await?),
+            body: Some(body.into()),
+            accept: Some("application/json"),
+            trace: None,
+        };
+        let unreachable = |reason: String| PeerError::Unreachable(format!("the credential service of {holder} cannot be asked: {reason}"));
+        let response = self.fetch.fetch(request).await.map_err(|e| unreachable(e.to_string()))?;
+        match response.status {
+            status if status.is_success() => {
+                let message: PresentationResponseMessage = serde_json::from_slice(&response.body)
+                    .map_err(|_| PeerError::Refused("the credential service must answer with a PresentationResponseMessage".to_owned()))?;
+                Ok(Some(message.presentation))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
+            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                Err(PeerError::Refused("the credential service must answer a presentation query with scopes".to_owned()))
+            }
+            status => Err(unreachable(format!("status {status}"))),
+        }
+    }
+}
+
+fn not_granted() -> PeerError {
+    PeerError::Refused("the credential service must grant the scopes that are asked for".to_owned())
+}
+
+fn scopes_of(credential: &Credential, asked: &BTreeSet<CredentialScope>) -> BTreeSet<CredentialScope> {
+    let meant = |scope: &&CredentialScope| scope.matches(credential.id.as_deref(), &credential.types, &credential.contexts);
+    asked.iter().filter(meant).cloned().collect()
+}

@@ -1,0 +1,118 @@
+//! Credentials and credential requests of the Identity API.
+
+use crate::{
+    Did, ParticipantContextId,
+    dcp::CredentialFormat,
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid, coerce},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A credential to ask an issuer for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedCredential {
+    /// Format; kept and shown, the issuer's object decides.
+    #[serde(with = "coerce::format")]
+    pub format: CredentialFormat,
+    /// Type of the credential.
+    #[serde(rename = "type", alias = "credentialType")]
+    pub credential_type: String,
+    /// Id of the credential object in the issuer's metadata.
+    pub id: CredentialDefinitionId,
+}
+
+/// A request for credentials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRequestDto {
+    /// Whom to ask.
+    pub issuer_did: Did,
+    /// Id of the request; fresh when absent.
+    pub holder_pid: Option<HolderPid>,
+    /// What to ask for.
+    pub credentials: Vec<RequestedCredential>,
+}
+
+/// A request as shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderRequestResource {
+    /// Whom it went to.
+    pub issuer_did: Did,
+    /// Its id here.
+    pub holder_pid: HolderPid,
+    /// Its id at the issuer, once known.
+    pub issuer_pid: Option<IssuerPid>,
+    /// State by name.
+    pub status: &'static str,
+    /// What was asked for.
+    pub types_and_formats: Vec<TypeAndFormat>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<String>,
+}
+
+/// A credential of a request as shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TypeAndFormat {
+    /// Id of the credential object.
+    pub id: CredentialDefinitionId,
+    /// Type.
+    #[serde(rename = "type")]
+    pub credential_type: String,
+    /// Format by name.
+    pub format: &'static str,
+}
+
+/// A credential to be stored as it is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialManifest {
+    /// Id of the resource; fresh when absent.
+    pub id: Option<CredentialId>,
+    /// The credential.
+    pub verifiable_credential_container: CredentialPayload,
+}
+
+/// A credential in its signed form.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialPayload {
+    /// The JWT.
+    pub raw_vc: String,
+}
+
+/// A stored credential as shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialResource {
+    /// Id of the resource.
+    pub id: CredentialId,
+    /// Whose.
+    pub participant_context_id: ParticipantContextId,
+    /// Who issued it.
+    pub issuer_id: Did,
+    /// Whom it speaks of.
+    pub holder_id: Did,
+    /// 500 ISSUED, 800 EXPIRED, 900 NOT_YET_VALID.
+    pub state: u16,
+    /// Always `Holder`.
+    pub usage: &'static str,
+    /// Kept and shown.
+    pub metadata: Map<String, Value>,
+    /// The credential.
+    pub verifiable_credential: CredentialView,
+}
+
+/// Signed and parsed form of a credential.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialView {
+    /// The JWT.
+    pub raw_vc: String,
+    /// Format by name.
+    pub format: &'static str,
+    /// What it says.
+    pub credential: Value,
+}
