@@ -1,12 +1,15 @@
 //! Contract negotiation messages (DSP 2025-1, chapter "Contract Negotiation Protocol").
 
 use super::base_url::BaseUrl;
-use crate::{AgreementId, AssetId, OfferId, Pid, Timestamp};
+use crate::{
+    AgreementId, AssetId, OfferId, Pid, Timestamp,
+    odrl::{Policy, PolicyType},
+};
 use serde::{Deserialize, Serialize, de::Error as _};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// Longest text of a `code`, an `assigner` or an `assignee`, in bytes.
-pub const MAX_TEXT_BYTES: usize = 2 << 10;
+/// Longest `code`, in bytes.
+pub const MAX_CODE_BYTES: usize = 2 << 10;
 /// Reasons of one message at most.
 pub const MAX_REASONS: usize = 32;
 /// Longest text made of the reasons, in characters.
@@ -48,28 +51,21 @@ impl NegotiationState {
     }
 }
 
-/// The rules of a policy in compact form (`permission`, `prohibition`, `obligation`, `profile`), as its author wrote them.
-pub type Terms = Map<String, Value>;
-
-const TERMS: [&str; 4] = ["profile", "permission", "prohibition", "obligation"];
-
 /// An offer inside a message (`MessageOffer`): with a target, its rules without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Terms", into = "Terms")]
+#[serde(try_from = "Policy", into = "Policy")]
 pub struct MessageOffer {
     /// Which offer.
     pub id: OfferId,
     /// The dataset.
     pub target: AssetId,
-    /// Who offers.
-    pub assigner: Option<String>,
-    /// Its rules.
-    pub terms: Terms,
+    /// Its rules and its assigner; `id` and `target` stand above.
+    pub policy: Policy,
 }
 
 /// An agreement inside a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Terms", into = "Terms")]
+#[serde(try_from = "Policy", into = "Policy")]
 pub struct MessageAgreement {
     /// Which agreement.
     pub id: AgreementId,
@@ -81,40 +77,20 @@ pub struct MessageAgreement {
     pub assignee: String,
     /// When it was made. The specification wants it, its schema does not.
     pub timestamp: Option<Timestamp>,
-    /// Its rules.
-    pub terms: Terms,
+    /// Its rules; everything else stands above.
+    pub policy: Policy,
 }
 
-fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    let value = match map.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text,
-        // An IRI as a node object is the same IRI (JSON-LD 1.1, 4.2.2).
-        Some(Value::Object(node)) => match node.get("@id") {
-            Some(Value::String(text)) if node.len() == 1 => text,
-            _ => return Err(format!("{name} must be a string")),
-        },
-        Some(_) => return Err(format!("{name} must be a string")),
-    };
-    if value.is_empty() || value.len() > MAX_TEXT_BYTES {
-        return Err(format!("{name} must have 1 to {MAX_TEXT_BYTES} bytes"));
-    }
-    Ok(Some(value.clone()))
+fn required(value: Option<String>, name: &str) -> Result<String, String> {
+    value.ok_or_else(|| format!("{name} is required"))
 }
 
-fn required(map: &Map<String, Value>, name: &str) -> Result<String, String> {
-    text(map, name)?.ok_or_else(|| format!("missing {name}"))
+fn id<T: std::str::FromStr<Err = crate::IdError>>(value: Option<String>, name: &str) -> Result<T, String> {
+    required(value, name)?.parse().map_err(|e| format!("{name}: {e}"))
 }
 
-fn typed(map: &Map<String, Value>, expected: &str) -> Result<(), String> {
-    match map.get("@type").and_then(Value::as_str) {
-        Some(found) if found == expected => Ok(()),
-        _ => Err(format!("@type must be {expected}")),
-    }
-}
-
-fn id<T: std::str::FromStr<Err = crate::IdError>>(name: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|e| format!("{name}: {e}"))
+fn kind(policy: &Policy, expected: PolicyType) -> Result<(), String> {
+    if policy.kind == expected { Ok(()) } else { Err(format!("@type must be {}", expected.as_str())) }
 }
 
 /// An `xsd:dateTime`; without a time zone it is taken as UTC.
@@ -122,68 +98,49 @@ fn date_time(text: &str) -> Option<Timestamp> {
     Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}Z")))
 }
 
-fn terms_of(mut map: Map<String, Value>) -> Terms {
-    map.retain(|name, value| TERMS.contains(&name.as_str()) && !value.is_null());
-    map
-}
-
-impl TryFrom<Terms> for MessageOffer {
+impl TryFrom<Policy> for MessageOffer {
     type Error = String;
-    fn try_from(map: Terms) -> Result<Self, String> {
-        typed(&map, "Offer")?;
-        Ok(Self {
-            id: id("@id", &required(&map, "@id")?)?,
-            target: id("target", &required(&map, "target")?)?,
-            assigner: text(&map, "assigner")?,
-            terms: terms_of(map),
-        })
+    fn try_from(mut policy: Policy) -> Result<Self, String> {
+        kind(&policy, PolicyType::Offer)?;
+        Ok(Self { id: id(policy.id.take(), "@id")?, target: id(policy.target.take(), "target")?, policy })
     }
 }
 
-impl From<MessageOffer> for Terms {
+impl From<MessageOffer> for Policy {
     fn from(offer: MessageOffer) -> Self {
-        let mut map = offer.terms;
-        map.insert("@id".to_owned(), String::from(offer.id).into());
-        map.insert("@type".to_owned(), "Offer".into());
-        map.insert("target".to_owned(), String::from(offer.target).into());
-        if let Some(assigner) = offer.assigner {
-            map.insert("assigner".to_owned(), assigner.into());
-        }
-        map
+        Self { id: Some(offer.id.into()), target: Some(offer.target.into()), ..offer.policy }
     }
 }
 
-impl TryFrom<Terms> for MessageAgreement {
+impl TryFrom<Policy> for MessageAgreement {
     type Error = String;
-    fn try_from(map: Terms) -> Result<Self, String> {
-        typed(&map, "Agreement")?;
-        let timestamp = match text(&map, "timestamp")? {
+    fn try_from(mut policy: Policy) -> Result<Self, String> {
+        kind(&policy, PolicyType::Agreement)?;
+        let timestamp = match policy.timestamp.take() {
             None => None,
-            Some(t) => Some(date_time(&t).ok_or("timestamp must be an xsd:dateTime")?),
+            Some(text) => Some(date_time(&text).ok_or("timestamp must be an xsd:dateTime")?),
         };
         Ok(Self {
-            id: id("@id", &required(&map, "@id")?)?,
-            target: id("target", &required(&map, "target")?)?,
-            assigner: required(&map, "assigner")?,
-            assignee: required(&map, "assignee")?,
+            id: id(policy.id.take(), "@id")?,
+            target: id(policy.target.take(), "target")?,
+            assigner: required(policy.assigner.take(), "assigner")?,
+            assignee: required(policy.assignee.take(), "assignee")?,
             timestamp,
-            terms: terms_of(map),
+            policy,
         })
     }
 }
 
-impl From<MessageAgreement> for Terms {
+impl From<MessageAgreement> for Policy {
     fn from(agreement: MessageAgreement) -> Self {
-        let mut map = agreement.terms;
-        map.insert("@id".to_owned(), String::from(agreement.id).into());
-        map.insert("@type".to_owned(), "Agreement".into());
-        map.insert("target".to_owned(), String::from(agreement.target).into());
-        map.insert("assigner".to_owned(), agreement.assigner.into());
-        map.insert("assignee".to_owned(), agreement.assignee.into());
-        if let Some(timestamp) = agreement.timestamp {
-            map.insert("timestamp".to_owned(), timestamp.to_rfc3339().into());
+        Self {
+            id: Some(agreement.id.into()),
+            target: Some(agreement.target.into()),
+            assigner: Some(agreement.assigner),
+            assignee: Some(agreement.assignee),
+            timestamp: agreement.timestamp.map(Timestamp::to_rfc3339),
+            ..agreement.policy
         }
-        map
     }
 }
 
@@ -237,8 +194,8 @@ impl<'de> Deserialize<'de> for Reasons {
 /// Reads a bounded `code`.
 pub(super) fn code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let code = Option::<String>::deserialize(deserializer)?;
-    if code.as_ref().is_some_and(|c| c.len() > MAX_TEXT_BYTES) {
-        return Err(D::Error::custom(format!("code has at most {MAX_TEXT_BYTES} bytes")));
+    if code.as_ref().is_some_and(|c| c.len() > MAX_CODE_BYTES) {
+        return Err(D::Error::custom(format!("code has at most {MAX_CODE_BYTES} bytes")));
     }
     Ok(code)
 }
@@ -365,7 +322,7 @@ mod tests {
     fn a_request_is_read_and_written() {
         let message: ContractRequestMessage = parse(&request()).unwrap();
         assert_eq!(message.offer.id.as_str(), "urn:uuid:o");
-        assert_eq!(message.offer.terms.keys().collect::<Vec<_>>(), ["permission"]);
+        assert_eq!(message.offer.policy.permission.len(), 1);
         assert_eq!(message.provider_pid, None);
         let text: Value = serde_json::from_slice(&render(&message, None).unwrap()).unwrap();
         assert_eq!(
