@@ -40,6 +40,14 @@ pub enum DeliveryError {
     /// The other side may take it later.
     #[error("{0}")]
     Retry(String),
+    /// The other side may take it later, and said when (HTTP `Retry-After`).
+    #[error("{reason}")]
+    RetryAfter {
+        /// Why not now.
+        reason: String,
+        /// Not before this; cut to the longest pause of the [`RetryPolicy`].
+        after: Duration,
+    },
     /// The other side will not take it, ever.
     #[error("{0}")]
     Refused(String),

@@ -47,7 +47,7 @@ async fn attempts<A: Agent>(
     let mut pause = policy.first_pause;
     let mut attempt = 1;
     loop {
-        match one_attempt(cluster, agent, activation, id, effect.clone(), trace.clone(), attempt).await {
+        let (reason, after) = match one_attempt(cluster, agent, activation, id, effect.clone(), trace.clone(), attempt).await {
             Ok(outcome) => {
                 counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "delivered").increment(1);
                 return Item::Delivered(id, outcome);
@@ -56,18 +56,19 @@ async fn attempts<A: Agent>(
                 counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "refused").increment(1);
                 return Item::GivenUp(id, reason);
             }
-            Err(DeliveryError::Retry(reason)) if attempt >= policy.attempts => {
-                counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "exhausted").increment(1);
-                return Item::GivenUp(id, format!("{reason} (after {attempt} attempts)"));
-            }
-            Err(DeliveryError::Retry(reason)) => {
-                counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "retry").increment(1);
-                tracing::debug!(category = "app", vpa = %activation.address, attempt, reason, "delivery will be tried again");
-            }
+            Err(DeliveryError::Retry(reason)) => (reason, Duration::ZERO),
+            Err(DeliveryError::RetryAfter { reason, after }) => (reason, after.min(policy.longest_pause)),
+        };
+        if attempt >= policy.attempts {
+            counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "exhausted").increment(1);
+            return Item::GivenUp(id, format!("{reason} (after {attempt} attempts)"));
         }
+        counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "retry").increment(1);
+        tracing::debug!(category = "app", vpa = %activation.address, attempt, reason, "delivery will be tried again");
         // Jitter of up to a quarter keeps rows that failed together from coming back together.
-        let jitter = pause.mul_f64(rand::random::<f64>() / 4.0);
-        tokio::time::sleep(pause + jitter).await;
+        let next = pause.max(after);
+        let jitter = next.mul_f64(rand::random::<f64>() / 4.0);
+        tokio::time::sleep(next + jitter).await;
         pause = (pause * 2).min(policy.longest_pause);
         attempt += 1;
     }
