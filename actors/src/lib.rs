@@ -9,6 +9,7 @@ pub mod control_plane;
 pub mod credential_service;
 pub mod data_plane;
 pub mod expressions;
+pub mod issuer;
 pub mod name;
 pub mod outbound;
 pub mod public_urls;

@@ -1,0 +1,128 @@
+//! Attestations: where the claims of a credential come from.
+
+use super::{Holder, claims::Claims};
+use cellspace_schemas::{
+    ParticipantContextId, Timestamp,
+    issuer::{
+        AttestationId,
+        admin::{AttestationBody, AttestationView},
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Longest configuration, in bytes of JSON.
+const MAX_CONFIGURATION_BYTES: usize = 16 << 10;
+
+/// A source of claims (Issuer admin API `attestationType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The holder's registration: its properties, and `id` (its DID) and `name` where the properties have none.
+    Holder,
+}
+
+impl Source {
+    const ALL: [Self; 1] = [Self::Holder];
+
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Holder => "holder",
+        }
+    }
+}
+
+/// An attestation definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// Its id.
+    pub id: AttestationId,
+    /// Its source.
+    pub source: Source,
+    /// Settings of the source.
+    pub configuration: Map<String, Value>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Attestation {
+    /// An attestation definition from an operator's body.
+    ///
+    /// # Errors
+    /// An unknown source, or a configuration that is too long.
+    pub fn new(body: AttestationBody, now: Timestamp) -> Result<Self, String> {
+        let AttestationBody { id, attestation_type, configuration } = body;
+        let source = Source::ALL.into_iter().find(|source| source.name() == attestation_type);
+        let known = || Source::ALL.map(Source::name).join(", ");
+        let source = source.ok_or_else(|| format!("unknown attestationType, use one of: {}", known()))?;
+        if serde_json::to_vec(&configuration).map_or(usize::MAX, |json| json.len()) > MAX_CONFIGURATION_BYTES {
+            return Err(format!("configuration has at most {MAX_CONFIGURATION_BYTES} bytes"));
+        }
+        Ok(Self { id, source, configuration, created_at: now })
+    }
+
+    /// What it attests of the holder.
+    #[must_use]
+    pub fn attest(&self, holder: &Holder) -> Claims {
+        match self.source {
+            Source::Holder => {
+                let mut claims = holder.properties.clone();
+                claims.entry("id").or_insert_with(|| Value::String(holder.did.to_string()));
+                claims.entry("name").or_insert_with(|| Value::String(holder.name.clone()));
+                claims
+            }
+        }
+    }
+
+    /// As it is answered.
+    #[must_use]
+    pub fn view(&self, issuer: &ParticipantContextId) -> AttestationView {
+        let body = AttestationBody {
+            id: self.id.clone(),
+            attestation_type: self.source.name().to_owned(),
+            configuration: self.configuration.clone(),
+        };
+        AttestationView { body, participant_context_id: issuer.clone(), created_at: self.created_at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn unknown_sources_are_refused() {
+        let body = |kind: &str| AttestationBody {
+            id: AttestationId::new("a").unwrap(),
+            attestation_type: kind.to_owned(),
+            configuration: Map::new(),
+        };
+        assert!(Attestation::new(body("holder"), Timestamp(0)).is_ok());
+        for bad in ["", "Holder", "database", "membership"] {
+            let refused = Attestation::new(body(bad), Timestamp(0)).unwrap_err();
+            assert!(refused.contains("holder"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn properties_come_before_the_registration() {
+        let holder = Holder {
+            id: cellspace_schemas::issuer::HolderId::new("h").unwrap(),
+            did: cellspace_schemas::Did::new("did:web:acme").unwrap(),
+            name: "Acme".to_owned(),
+            properties: json!({"since": "2026", "name": "Acme Inc"}).as_object().unwrap().clone(),
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        let source = Attestation {
+            id: AttestationId::new("a").unwrap(),
+            source: Source::Holder,
+            configuration: Map::new(),
+            created_at: Timestamp(0),
+        };
+        assert_eq!(Value::Object(source.attest(&holder)), json!({"since": "2026", "name": "Acme Inc", "id": "did:web:acme"}));
+    }
+}

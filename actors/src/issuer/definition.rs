@@ -1,0 +1,191 @@
+//! Credential definitions: what can be issued, on which attestations, by which rules.
+
+use super::{claims::Claims, mappings::Mapping, rules::Rule};
+use cellspace_schemas::{
+    ParticipantContextId, Timestamp,
+    dcp::CredentialFormat,
+    issuer::{
+        AttestationId, CredentialDefinitionId,
+        admin::{DefinitionBody, DefinitionView},
+        metadata::CredentialObject,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::time::Duration;
+
+/// Rules, mappings, attestations and contexts of one definition at most, each.
+pub const MAX_PARTS: usize = 64;
+/// Longest validity: ten years.
+pub const MAX_VALIDITY: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// Longest JSON schema, in bytes.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
+/// Longest credential type or URL, in bytes.
+const MAX_TEXT_BYTES: usize = 1024;
+
+/// A credential definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its id.
+    pub id: CredentialDefinitionId,
+    /// Type of the credentials, beside `VerifiableCredential`.
+    pub credential_type: String,
+    /// How they are written.
+    pub format: CredentialFormat,
+    /// How long they are valid.
+    pub validity: Duration,
+    /// JSON schema of the subject.
+    pub json_schema: Option<String>,
+    /// Where the schema is found.
+    pub json_schema_url: Option<String>,
+    /// JSON-LD contexts beside those of the format.
+    pub additional_context: Vec<String>,
+    /// Sources of claims.
+    pub attestations: Vec<AttestationId>,
+    /// What the claims must fulfil.
+    pub rules: Vec<Rule>,
+    /// How claims become members of the credential.
+    pub mappings: Vec<Mapping>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Definition {
+    /// A definition from an operator's body.
+    ///
+    /// # Errors
+    /// The first thing that is not valid.
+    pub fn new(body: DefinitionBody, created_at: Timestamp) -> Result<Self, String> {
+        let parts = [
+            ("rules", body.rules.len()),
+            ("mappings", body.mappings.len()),
+            ("attestations", body.attestations.len()),
+            ("contexts", body.additional_context.len()),
+        ];
+        if let Some((name, _)) = parts.into_iter().find(|(_, count)| *count > MAX_PARTS) {
+            return Err(format!("a credential definition has at most {MAX_PARTS} {name}"));
+        }
+        let type_ok = |text: &str| {
+            !text.is_empty()
+                && text.len() <= MAX_TEXT_BYTES
+                && text != "VerifiableCredential"
+                && text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c))
+        };
+        if !type_ok(&body.credential_type) {
+            return Err("credentialType must be a name of letters, digits, '_', '-' and '.', other than VerifiableCredential".to_owned());
+        }
+        let is_url = |text: &String| text.len() <= MAX_TEXT_BYTES && url::Url::parse(text).is_ok();
+        if !body.additional_context.iter().chain(&body.json_schema_url).all(is_url) {
+            return Err(format!("additionalContext and jsonSchemaUrl must be URLs of at most {MAX_TEXT_BYTES} bytes"));
+        }
+        if body.json_schema.as_ref().is_some_and(|schema| schema.len() > MAX_SCHEMA_BYTES) {
+            return Err(format!("jsonSchema has at most {MAX_SCHEMA_BYTES} bytes"));
+        }
+        let validity = Duration::from_secs(body.validity);
+        if validity.is_zero() || validity > MAX_VALIDITY {
+            return Err(format!("validity must be 1 to {} seconds", MAX_VALIDITY.as_secs()));
+        }
+        let rules = body.rules.iter().map(Rule::new).collect::<Result<_, _>>()?;
+        let mappings = body.mappings.iter().map(Mapping::new).collect::<Result<Vec<_>, _>>()?;
+        if mappings.iter().enumerate().any(|(n, a)| mappings.iter().take(n).any(|b| a.collides(b))) {
+            return Err("two mappings write the same output".to_owned());
+        }
+        let DefinitionBody { id, credential_type, format, json_schema, json_schema_url, additional_context, attestations, .. } = body;
+        Ok(Self {
+            id,
+            credential_type,
+            format,
+            validity,
+            json_schema,
+            json_schema_url,
+            additional_context,
+            attestations,
+            rules,
+            mappings,
+            created_at,
+        })
+    }
+
+    /// The first rule that the claims do not fulfil.
+    #[must_use]
+    pub fn unfulfilled(&self, claims: &Claims) -> Option<&Rule> {
+        self.rules.iter().find(|rule| !rule.holds(claims))
+    }
+
+    /// As it is answered.
+    #[must_use]
+    pub fn view(&self, issuer: &ParticipantContextId) -> DefinitionView {
+        let body = DefinitionBody {
+            id: self.id.clone(),
+            credential_type: self.credential_type.clone(),
+            format: self.format,
+            validity: self.validity.as_secs(),
+            json_schema: self.json_schema.clone(),
+            json_schema_url: self.json_schema_url.clone(),
+            additional_context: self.additional_context.clone(),
+            attestations: self.attestations.clone(),
+            rules: self.rules.iter().map(Rule::body).collect(),
+            mappings: self.mappings.iter().map(Mapping::body).collect(),
+        };
+        DefinitionView { body, participant_context_id: issuer.clone(), created_at: self.created_at }
+    }
+
+    /// As the issuer's metadata name it (DCP 1.0, 6.6.2). Claims come from registration, so nothing needs to be presented.
+    #[must_use]
+    pub fn credential_object(&self) -> CredentialObject {
+        CredentialObject {
+            id: self.id.clone(),
+            object_type: "CredentialObject",
+            credential_type: self.credential_type.clone(),
+            credential_schema: self.json_schema_url.clone(),
+            offer_reason: "reissue",
+            binding_methods: vec!["did:web"],
+            profile: self.format.profile(),
+            issuance_policy: json!({"id": self.id, "input_descriptors": []}),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn body(change: impl FnOnce(&mut Value)) -> DefinitionBody {
+        let mut body = json!({
+            "id": "d", "credentialType": "MembershipCredential", "format": "vc20-bssl/jwt", "validity": "604800", "attestations": ["a"],
+            "jsonSchema": "{}", "jsonSchemaUrl": "https://example.com/m.json",
+            "rules": [{"type": "expression", "configuration": {"claim": "a", "operator": "eq", "value": true}}],
+            "mappings": [{"input": "a", "output": "credentialSubject.a", "required": "true"}]
+        });
+        change(&mut body);
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_answered() {
+        let definition = Definition::new(body(|_| {}), Timestamp(7)).unwrap();
+        let view = definition.view(&ParticipantContextId::new("issuer").unwrap());
+        assert_eq!(Definition::new(view.body, Timestamp(7)), Ok(definition));
+    }
+
+    #[test]
+    fn what_is_not_valid() {
+        let one = json!({"input": "a", "output": "credentialSubject.a"});
+        let inside = json!({"input": "a", "output": "credentialSubject.a.b"});
+        type Change = Box<dyn FnOnce(&mut Value)>;
+        let table: [(&str, Change); 8] = [
+            ("validity 0", Box::new(|b| b["validity"] = json!(0))),
+            ("validity 100 years", Box::new(|b| b["validity"] = json!(100 * 366 * 86_400_u64))),
+            ("type", Box::new(|b| b["credentialType"] = json!("VerifiableCredential"))),
+            ("type with space", Box::new(|b| b["credentialType"] = json!("A B"))),
+            ("context", Box::new(|b| b["additionalContext"] = json!(["no url"]))),
+            ("rule", Box::new(|b| b["rules"] = json!([{"type": "script"}]))),
+            ("collision", Box::new(move |b| b["mappings"] = json!([one, inside]))),
+            ("many", Box::new(|b| b["attestations"] = json!(vec!["a"; MAX_PARTS + 1]))),
+        ];
+        for (name, change) in table {
+            assert!(Definition::new(body(change), Timestamp(0)).is_err(), "{name}");
+        }
+    }
+}
