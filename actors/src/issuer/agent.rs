@@ -1,0 +1,255 @@
+//! The agent: dispatch of commands and outcomes, and the I/O around them.
+
+use super::{
+    IssuerState, admin, delivery,
+    requests::{self, Bearer},
+    state::{self, Event},
+};
+use crate::{
+    Services,
+    credential_service::CredentialService,
+    trust::{self, PeerError, TokenError},
+};
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
+use cellspace_schemas::{
+    Did, ParticipantContextId, Timestamp,
+    issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
+};
+use cellspace_storage::AgentKind;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// What a machine decided.
+pub type Decided = Result<Decision<Issuer>, Rejection<Refusal>>;
+
+/// The hosted issuer of one participant context; the owner of its address is the participant context id.
+pub struct Issuer {
+    services: Services,
+}
+
+impl Issuer {
+    /// The agent with the services that its I/O uses.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
+
+/// A request to the issuer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    /// Of an operator.
+    Admin(admin::Command),
+    /// Of a holder.
+    Request(requests::Request),
+}
+
+/// A request with what others said about it.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Of an operator.
+    Admin(admin::Command),
+    /// Of a verified sender.
+    Request(requests::Prepared),
+}
+
+/// Something to send to a holder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Effect {
+    /// The credentials of a process.
+    Deliver {
+        /// Which process.
+        process: IssuerPid,
+        /// Access token for the holder's credential service, passed on when the holder gave one.
+        token: Option<Bearer>,
+    },
+    /// An offer.
+    Offer {
+        /// To whom.
+        holder: Did,
+        /// Of what.
+        credentials: Vec<CredentialDefinitionId>,
+    },
+}
+
+/// Answer to a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done; nothing to say.
+    #[default]
+    Done,
+    /// The request has this process.
+    Accepted(IssuerPid),
+}
+
+/// Why a command is refused; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The participant context is none, or is deactivated.
+    #[error("the issuer does not exist")]
+    NoIssuer,
+    /// Something in it is not valid.
+    #[error("{0}")]
+    Invalid(String),
+    /// What it names does not exist.
+    #[error("{0} {1} does not exist")]
+    NotFound(&'static str, String),
+    /// What it would make exists.
+    #[error("{0} {1} exists")]
+    Exists(&'static str, String),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The sender's token breaks a rule.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The sender is not registered.
+    #[error("the sender must be a registered holder")]
+    UnknownHolder,
+    /// A definition's attestations, rules or mappings are not fulfilled; says what is required.
+    #[error("{0}")]
+    NotEntitled(String),
+    /// The holder has too many requests under way.
+    #[error("a holder has at most {} requests under way", requests::MAX_UNDER_WAY)]
+    TooMany,
+}
+
+impl Refusal {
+    pub(super) fn not_found(what: &'static str, id: &impl fmt::Display) -> Self {
+        Self::NotFound(what, id.to_string())
+    }
+
+    pub(super) fn exists(what: &'static str, id: &impl fmt::Display) -> Self {
+        Self::Exists(what, id.to_string())
+    }
+}
+
+/// A token that cannot be made: either there is no such issuer, or it may be tried again.
+fn no_token(error: TokenError) -> PrepareError<Refusal> {
+    match error {
+        TokenError::NoParticipant(_) => Refusal::NoIssuer.into(),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => PrepareError::Unavailable(error.to_string()),
+    }
+}
+
+/// Verifies the ID token of a holder.
+///
+/// # Errors
+/// [`Refusal::Unauthorized`] with the rule that was broken; unavailable when its DID document cannot be fetched.
+pub async fn verify_holder(services: &Services, issuer: &Did, token: &str) -> Result<trust::IdToken, PrepareError<Refusal>> {
+    trust::verify_sender(services, issuer, token).await.map_err(|error| match error {
+        PeerError::Refused(rule) => Refusal::Unauthorized(rule).into(),
+        PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
+    })
+}
+
+async fn prepare_request(
+    services: &Services,
+    issuer: &ParticipantContextId,
+    request: requests::Request,
+) -> Result<requests::Prepared, PrepareError<Refusal>> {
+    // Before the token, which is used up by its verification.
+    request.check()?;
+    let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
+    let id_token = verify_holder(services, &issuer_did, &request.bearer.0).await?;
+    let fresh = request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
+    Ok(requests::Prepared {
+        holder: id_token.issuer,
+        issuer: issuer_did,
+        token: id_token.token.map(Bearer),
+        holder_pid: request.holder_pid,
+        process: IssuerPid::from_uuid(Uuid::now_v7()),
+        fresh: fresh.collect(),
+        credentials: request.credentials,
+    })
+}
+
+/// An issuer comes into being for a participant context only.
+async fn prepare_admin(services: &Services, address: &Address, command: admin::Command) -> Result<admin::Command, PrepareError<Refusal>> {
+    if command.creates() {
+        let context = Address { kind: CredentialService::KIND, ..address.clone() };
+        match services.cluster.exists(&context).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Refusal::NoIssuer.into()),
+            Err(error) => return Err(PrepareError::Unavailable(error.to_string())),
+        }
+    }
+    Ok(command)
+}
+
+/// The participant context that an issuer's address names.
+pub(super) fn issuer_of(address: &Address) -> Result<ParticipantContextId, Refusal> {
+    ParticipantContextId::new(address.owner.as_str()).map_err(|_| Refusal::NoIssuer)
+}
+
+impl Agent for Issuer {
+    const KIND: AgentKind = AgentKind("issuer");
+    type State = IssuerState;
+    type Command = Command;
+    type Prepared = Prepared;
+    type Event = Event;
+    type Effect = Effect;
+    type Outcome = ();
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn creates(command: &Command) -> bool {
+        match command {
+            Command::Admin(command) => command.creates(),
+            Command::Request(_) => false,
+        }
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        address: &'a Address,
+        _snapshot: Arc<IssuerState>,
+        command: Command,
+        _call: &'a Call,
+    ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
+        Box::pin(async move {
+            match command {
+                Command::Admin(command) => prepare_admin(&self.services, address, command).await.map(Prepared::Admin),
+                Command::Request(request) => {
+                    prepare_request(&self.services, &issuer_of(address)?, request).await.map(Prepared::Request)
+                }
+            }
+        })
+    }
+
+    fn decide(state: &IssuerState, input: &Input<Self>, now: Timestamp) -> Decided {
+        match input {
+            Input::Command(Prepared::Admin(command)) => admin::decide(state, command, now),
+            Input::Command(Prepared::Request(request)) => requests::decide(state, request, now),
+            Input::Delivered(effect, ()) => match effect.as_ref() {
+                Effect::Deliver { process, .. } => requests::delivered(state, process, now),
+                Effect::Offer { .. } => Ok(Decision::nothing()),
+            },
+            Input::Undeliverable(effect, reason) => match effect.as_ref() {
+                Effect::Deliver { process, .. } => requests::undeliverable(state, process, reason, now),
+                // The dead letter says why; an offer has no state of its own.
+                Effect::Offer { .. } => Ok(Decision::nothing()),
+            },
+            // No entity of an issuer has a deadline.
+            Input::Due(_) => Ok(Decision::nothing()),
+        }
+    }
+
+    fn apply(state: &mut IssuerState, event: &Event) {
+        state.apply(event);
+    }
+
+    fn row(event: &Event) -> RowOf {
+        state::row(event)
+    }
+
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        Box::pin(delivery::deliver(&self.services, delivery))
+    }
+
+    fn retry_policy(_effect: &Effect) -> RetryPolicy {
+        RetryPolicy { first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(30), attempts: 20 }
+    }
+}

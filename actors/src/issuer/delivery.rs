@@ -1,0 +1,153 @@
+//! Messages to holders: credentials (DCP 1.0, 6.5) and offers (6.6).
+
+use super::{
+    Issuer, IssuerState, Process,
+    agent::{Effect, issuer_of},
+    issuance::State,
+    signing,
+};
+use crate::{
+    Services,
+    outbound::OutboundRequest,
+    trust::{self, PeerError},
+};
+use cellspace_cluster::{Delivery, DeliveryError};
+use cellspace_schemas::{
+    Did, ParticipantContextId, TraceContext,
+    dcp::{
+        CredentialContainer, CredentialMessage, CredentialOfferMessage, DeliveryStatus,
+        messages::{CredentialReference, context, types},
+    },
+    issuer::{CredentialDefinitionId, IssuerPid},
+};
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+/// Service of a holder's DID document that takes credentials and offers.
+const CREDENTIAL_SERVICE: &str = "CredentialService";
+/// A refusal that may be a matter of order or of a cache (the holder does not yet know that its request was accepted, or cannot resolve our DID)
+/// is believed after so many attempts: about three seconds.
+const SOFT_REFUSALS: u32 = 6;
+
+/// Carries out an effect.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Result<(), DeliveryError> {
+    let issuer = issuer_of(delivery.address).map_err(|refusal| DeliveryError::Refused(refusal.to_string()))?;
+    let to = |holder| Recipient { services, issuer: &issuer, holder, trace: delivery.trace.as_ref(), attempt: delivery.attempt };
+    match delivery.effect.as_ref() {
+        Effect::Deliver { process, token } => {
+            let process = ready(&delivery.snapshot, process)?;
+            let message = credential_message(services, &issuer, &delivery.snapshot, process).await?;
+            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(|token| token.0.as_str()), "issuance.deliver").await
+        }
+        Effect::Offer { holder, credentials } => {
+            let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+            to(holder).post("/offers", &offer_message(did, credentials), None, "credential.offer").await
+        }
+    }
+}
+
+/// The process, unless it was given up since.
+fn ready<'a>(state: &'a IssuerState, pid: &IssuerPid) -> Result<&'a Process, DeliveryError> {
+    let process = state.processes.get(pid).ok_or_else(|| DeliveryError::Refused(format!("issuance process {pid} does not exist")))?;
+    match process.state {
+        State::Approved | State::Delivered => Ok(process),
+        State::Submitted | State::Errored => Err(DeliveryError::Refused("the issuance was given up".to_owned())),
+    }
+}
+
+async fn credential_message(
+    services: &Services,
+    issuer: &ParticipantContextId,
+    state: &IssuerState,
+    process: &Process,
+) -> Result<CredentialMessage, DeliveryError> {
+    let key = trust::signing_key(services, issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    let mut credentials = Vec::with_capacity(process.requested.len());
+    for requested in &process.requested {
+        let missing = || DeliveryError::Refused(format!("credential {} does not exist", requested.credential));
+        let credential = state.credentials.get(&requested.credential).ok_or_else(missing)?;
+        let claims = credential.jwt_claims(issuer, &services.urls);
+        let payload = signing::sign(services, &key, credential.format, &claims).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+        credentials.push(CredentialContainer {
+            credential_type: credential.credential_type.clone(),
+            format: credential.format.profile().to_owned(),
+            payload,
+        });
+    }
+    Ok(CredentialMessage {
+        context: context(),
+        message_type: types::CredentialMessage,
+        issuer_pid: process.id.to_string(),
+        holder_pid: process.holder_pid.to_string(),
+        status: DeliveryStatus::Issued,
+        rejection_reason: None,
+        credentials,
+    })
+}
+
+fn offer_message(issuer: Did, credentials: &[CredentialDefinitionId]) -> CredentialOfferMessage {
+    CredentialOfferMessage {
+        context: context(),
+        message_type: types::CredentialOfferMessage,
+        issuer,
+        credentials: credentials.iter().map(|id| CredentialReference { id: id.to_string() }).collect(),
+    }
+}
+
+/// A holder as the receiver of one attempt.
+struct Recipient<'a> {
+    services: &'a Services,
+    issuer: &'a ParticipantContextId,
+    holder: &'a Did,
+    trace: Option<&'a TraceContext>,
+    attempt: u32,
+}
+
+impl Recipient<'_> {
+    /// Posts a message to the holder's credential service, authenticated by an ID token of the issuer that carries `token`.
+    async fn post(&self, path: &str, message: &(impl Serialize + Sync), token: Option<&str>, action: &'static str) -> Result<(), DeliveryError> {
+        let services = self.services;
+        let service = services.trust.resolver.service(self.holder, CREDENTIAL_SERVICE, services.cluster.now()).await;
+        let mut url = service.map_err(|error| match error {
+            // Its document may not be published yet.
+            PeerError::Refused(rule) => self.soft_refusal(rule),
+            PeerError::TooEarly | PeerError::Unreachable(_) => DeliveryError::Retry(error.to_string()),
+        })?;
+        let full = format!("{}{path}", url.path().trim_end_matches('/'));
+        url.set_path(&full);
+        let bearer = trust::token_with_access(services, self.issuer, self.holder, token).await;
+        let bearer = bearer.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+        let body = serde_json::to_vec(message).map_err(|e| DeliveryError::Refused(e.to_string()))?;
+        let request = OutboundRequest {
+            method: Method::POST,
+            url,
+            bearer: Some(bearer),
+            body: Some(body.into()),
+            accept: Some("application/json"),
+            trace: self.trace.cloned(),
+        };
+        let response = services.http.send(request).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+        tracing::info!(category = "dcp", vpa = %self.issuer, action, counterparty = %self.holder, status = response.status.as_u16(), attempt = self.attempt);
+        self.outcome(response.status)
+    }
+
+    fn outcome(&self, status: StatusCode) -> Result<(), DeliveryError> {
+        let reason = format!("the holder's credential service answered {status}");
+        match status {
+            s if s.is_success() => Ok(()),
+            s if s.is_server_error() => Err(DeliveryError::Retry(reason)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => Err(DeliveryError::Retry(reason)),
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT => {
+                Err(self.soft_refusal(reason))
+            }
+            _ => Err(DeliveryError::Refused(reason)),
+        }
+    }
+
+    const fn soft_refusal(&self, reason: String) -> DeliveryError {
+        if self.attempt < SOFT_REFUSALS { DeliveryError::Retry(reason) } else { DeliveryError::Refused(reason) }
+    }
+}

@@ -1,0 +1,119 @@
+//! Status lists as they are served: signed once per version, kept in a bounded cache.
+
+use super::{
+    Issuer, StatusListId,
+    list_credential::ListCredential,
+    signing,
+    status_list::ListContent,
+};
+use crate::{
+    Services,
+    trust::{self, TokenError},
+};
+use bytes::Bytes;
+use cellspace_cluster::{Address, AskError};
+use cellspace_schemas::{ParticipantContextId, Timestamp};
+use std::{sync::Arc, time::Duration};
+
+/// How long a served list credential is valid. Half of it is left when it is signed anew.
+const VALIDITY: Duration = Duration::from_secs(3600);
+/// Signed lists kept at most: about 20 KiB each when half full of revocations, much less otherwise.
+const MAX_KEPT: usize = 512;
+
+/// A status list credential, signed and in its JSON form.
+#[derive(Debug)]
+pub struct PublishedList {
+    /// The signed credential, compact.
+    pub jwt: Bytes,
+    /// The same credential without proof.
+    pub json: Bytes,
+    /// Tells this list's states and signatures apart.
+    pub tag: String,
+    version: u64,
+    kid: String,
+    signed_at: Timestamp,
+}
+
+/// Why a list is not served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// There is no such list, or no such issuer.
+    #[error("the status list does not exist")]
+    Unknown,
+    /// Try again later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Serves the status lists of all issuers of a node.
+pub struct StatusListPublisher {
+    age: Duration,
+    kept: quick_cache::sync::Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>>,
+}
+
+impl Default for StatusListPublisher {
+    /// Verifiers may keep lists for five seconds.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(5))
+    }
+}
+
+impl StatusListPublisher {
+    /// Lists that verifiers may keep for `age`.
+    #[must_use]
+    pub fn new(age: Duration) -> Self {
+        Self { age, kept: quick_cache::sync::Cache::new(MAX_KEPT) }
+    }
+
+    /// How long a verifier may keep a list.
+    #[must_use]
+    pub const fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// The list as it is now.
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub async fn list(&self, services: &Services, issuer: &ParticipantContextId, id: StatusListId) -> Result<Arc<PublishedList>, PublishError> {
+        let address = Address::of::<Issuer>(issuer);
+        let snapshot = services.cluster.snapshot::<Issuer>(&address).await.map_err(|error| match error {
+            AskError::NotRegistered => PublishError::Unknown,
+            other => PublishError::Unavailable(other.to_string()),
+        })?;
+        let version = snapshot.lists.version(id).ok_or(PublishError::Unknown)?;
+        let key = trust::signing_key(services, issuer).await.map_err(|error| match error {
+            TokenError::NoParticipant(_) => PublishError::Unknown,
+            TokenError::NoKey(_) | TokenError::Unavailable(_) => PublishError::Unavailable(error.to_string()),
+        })?;
+        let now = services.cluster.now();
+        let cached = self.kept.get(&(issuer.clone(), id));
+        if let Some(list) = cached.filter(|list| list.version == version && list.kid == key.kid && now.since(list.signed_at) < VALIDITY / 2) {
+            return Ok(list);
+        }
+        let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;
+        let list = Arc::new(self.publish(services, issuer, id, &content, &key, now).await?);
+        self.kept.insert((issuer.clone(), id), list.clone());
+        Ok(list)
+    }
+
+    async fn publish(
+        &self,
+        services: &Services,
+        issuer: &ParticipantContextId,
+        id: StatusListId,
+        content: &ListContent,
+        key: &trust::SigningKey,
+        now: Timestamp,
+    ) -> Result<PublishedList, PublishError> {
+        let url = services.urls.status_list(issuer, &id.to_string());
+        let (ttl, valid_until) = (self.age, now.plus(VALIDITY));
+        let list = ListCredential { id, url: &url, issuer: &key.did, content, ttl, valid_from: now, valid_until };
+        let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
+        let jwt = signing::sign(services, key, id.format, &list.jwt_claims()).await.map_err(|e| unavailable(&e))?;
+        let json = serde_json::to_vec(&list.credential()).map_err(|e| unavailable(&e))?;
+        tracing::debug!(category = "dcp", vpa = %issuer, action = "statuslist.signed", list = %id, version = content.version);
+        let tag = format!("{}-{}", content.version, now.millis());
+        Ok(PublishedList { jwt: jwt.into(), json: json.into(), tag, version: content.version, kid: key.kid.clone(), signed_at: now })
+    }
+}

@@ -1,0 +1,146 @@
+//! State of an issuer in memory; a clone is the published snapshot and costs O(1).
+
+use super::{Attestation, Definition, Holder, IssuedCredential, Process, issuance, status_list::StatusLists};
+use cellspace_cluster::RowOf;
+use cellspace_schemas::{
+    Did,
+    issuer::{AttestationId, CredentialDefinitionId, CredentialId, HolderId, HolderPid, IssuerPid},
+};
+use cellspace_storage::RowKey;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Everything one issuer knows.
+#[derive(Debug, Clone, Default)]
+pub struct IssuerState {
+    /// Whom it knows.
+    pub holders: RedBlackTreeMapSync<HolderId, Arc<Holder>>,
+    /// Where its claims come from.
+    pub attestations: RedBlackTreeMapSync<AttestationId, Arc<Attestation>>,
+    /// What it can issue.
+    pub definitions: RedBlackTreeMapSync<CredentialDefinitionId, Arc<Definition>>,
+    /// Requests, past and present, oldest first.
+    pub processes: RedBlackTreeMapSync<IssuerPid, Arc<Process>>,
+    /// What it issued.
+    pub credentials: RedBlackTreeMapSync<CredentialId, Arc<IssuedCredential>>,
+    /// The status of what it issued.
+    pub lists: StatusLists,
+    by_did: HashTrieMapSync<Did, HolderId>,
+    by_request: HashTrieMapSync<(Did, HolderPid), IssuerPid>,
+    under_way: HashTrieMapSync<HolderId, RedBlackTreeMapSync<IssuerPid, ()>>,
+}
+
+/// A change of state: the new value of one row, or its removal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Event {
+    /// The holder as it now is.
+    Holder(Arc<Holder>),
+    /// It is gone.
+    HolderDeleted(HolderId),
+    /// The attestation definition as it now is.
+    Attestation(Arc<Attestation>),
+    /// It is gone.
+    AttestationDeleted(AttestationId),
+    /// The credential definition as it now is.
+    Definition(Arc<Definition>),
+    /// It is gone.
+    DefinitionDeleted(CredentialDefinitionId),
+    /// The issuance process as it now is.
+    Process(Arc<Process>),
+    /// The credential as it now is.
+    Credential(Arc<IssuedCredential>),
+}
+
+impl IssuerState {
+    /// The holder with this DID.
+    #[must_use]
+    pub fn holder_by_did(&self, did: &Did) -> Option<&Arc<Holder>> {
+        self.holders.get(self.by_did.get(did)?)
+    }
+
+    /// The newest process of this request.
+    #[must_use]
+    pub fn process_of(&self, holder: &Did, pid: &HolderPid) -> Option<&Arc<Process>> {
+        self.processes.get(self.by_request.get(&(holder.clone(), pid.clone()))?)
+    }
+
+    /// The holder's processes whose credentials are on their way.
+    pub fn under_way(&self, holder: &HolderId) -> impl Iterator<Item = &Arc<Process>> {
+        self.under_way.get(holder).into_iter().flat_map(|pids| pids.keys()).filter_map(|pid| self.processes.get(pid))
+    }
+
+    /// Folds an event into the state.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Holder(holder) => {
+                if let Some(before) = self.holders.get(&holder.id) {
+                    self.by_did.remove_mut(&before.did);
+                }
+                self.by_did.insert_mut(holder.did.clone(), holder.id.clone());
+                self.holders.insert_mut(holder.id.clone(), holder.clone());
+            }
+            Event::HolderDeleted(id) => {
+                if let Some(before) = self.holders.get(id) {
+                    self.by_did.remove_mut(&before.did);
+                }
+                self.holders.remove_mut(id);
+            }
+            Event::Attestation(attestation) => self.attestations.insert_mut(attestation.id.clone(), attestation.clone()),
+            Event::AttestationDeleted(id) => {
+                self.attestations.remove_mut(id);
+            }
+            Event::Definition(definition) => self.definitions.insert_mut(definition.id.clone(), definition.clone()),
+            Event::DefinitionDeleted(id) => {
+                self.definitions.remove_mut(id);
+            }
+            Event::Process(process) => self.apply_process(process),
+            Event::Credential(credential) => {
+                let before = self.credentials.get(&credential.id).map(|before| before.status).unwrap_or_default();
+                self.lists.note(credential.format, credential.slot, before, credential.status);
+                self.credentials.insert_mut(credential.id.clone(), credential.clone());
+            }
+        }
+    }
+
+    fn apply_process(&mut self, process: &Arc<Process>) {
+        // A failed request that is made again has two processes; an outcome that arrives late must not bring the older one back.
+        let request = (process.holder_did.clone(), process.holder_pid.clone());
+        let newest = self.by_request.get(&request).and_then(|pid| self.processes.get(pid));
+        if newest.is_none_or(|newest| (newest.created_at, &newest.id) <= (process.created_at, &process.id)) {
+            self.by_request.insert_mut(request, process.id.clone());
+        }
+        let mut under_way = self.under_way.get(&process.holder).cloned().unwrap_or_default();
+        if process.delivering || process.state == issuance::State::Approved {
+            under_way.insert_mut(process.id.clone(), ());
+        } else {
+            under_way.remove_mut(&process.id);
+        }
+        if under_way.is_empty() {
+            self.under_way.remove_mut(&process.holder);
+        } else {
+            self.under_way.insert_mut(process.holder.clone(), under_way);
+        }
+        self.processes.insert_mut(process.id.clone(), process.clone());
+    }
+}
+
+/// Which row an event writes.
+#[must_use]
+pub fn row(event: &Event) -> RowOf {
+    const HOLDER: &str = "holder";
+    const ATTESTATION: &str = "attestation";
+    const DEFINITION: &str = "definition";
+    let put = |table, id: &str| RowOf::Put(RowKey::new(table, id));
+    let delete = |table, id: &str| RowOf::Delete(RowKey::new(table, id));
+    match event {
+        Event::Holder(holder) => put(HOLDER, holder.id.as_str()),
+        Event::HolderDeleted(id) => delete(HOLDER, id.as_str()),
+        Event::Attestation(attestation) => put(ATTESTATION, attestation.id.as_str()),
+        Event::AttestationDeleted(id) => delete(ATTESTATION, id.as_str()),
+        Event::Definition(definition) => put(DEFINITION, definition.id.as_str()),
+        Event::DefinitionDeleted(id) => delete(DEFINITION, id.as_str()),
+        Event::Process(process) => put("process", process.id.as_str()),
+        Event::Credential(credential) => put("credential", credential.id.as_str()),
+    }
+}
