@@ -1,6 +1,8 @@
 //! What agents and handlers reach the world with.
 
-use crate::{OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, settings::SettingsCache, trust::Trust};
+use crate::{
+    OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, settings::SettingsCache, trust::Trust,
+};
 use cellspace_cluster::Cluster;
 use cellspace_storage::{EventLog, Vault};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub struct Services {
     pub trust: Arc<Trust>,
     /// Shared by the data plane's workers.
     pub workers: Arc<Workers>,
+    /// Signed status lists of hosted issuers.
+    pub status_lists: Arc<StatusListPublisher>,
     /// The embedded token service.
     pub tokens: Arc<TokenIssuer>,
 }

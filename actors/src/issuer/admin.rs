@@ -196,3 +196,116 @@ fn offer(state: &IssuerState, body: &OfferBody) -> Decided {
     let effect = Effect::Offer { holder: holder.did.clone(), credentials: body.credentials.clone() };
     Ok(Decision::action("credential.offered").effect(format!("offer/{}", holder.id), effect))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::{
+        Purpose, Status, StatusListId,
+        testing::{World, attestation, definition, did, holder},
+    };
+    use cellspace_schemas::dcp::CredentialFormat;
+
+    fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().unwrap()
+    }
+
+    fn body(command: Command) -> HolderBody {
+        match command {
+            Command::CreateHolder(body) => body,
+            _ => panic!("not a holder"),
+        }
+    }
+
+    #[test]
+    fn holders_are_unique_by_id_and_did() {
+        let mut world = World::seeded();
+        assert!(matches!(world.admin(holder("acme", &json!({}))), Err(Refusal::Exists("holder", _))));
+        let same_did = HolderBody { holder_id: id("acme-2"), ..body(holder("acme", &json!({}))) };
+        assert!(matches!(world.admin(Command::CreateHolder(same_did)), Err(Refusal::Conflict(_))));
+        world.admin(holder("other", &json!({}))).unwrap();
+        let taken = HolderBody { did: did("acme"), ..body(holder("other", &json!({}))) };
+        assert!(matches!(world.admin(Command::UpdateHolder(taken)), Err(Refusal::Conflict(_))));
+        // A new DID takes the place of the old one.
+        let moved = HolderBody { did: did("acme-new"), ..body(holder("acme", &json!({"a": 1}))) };
+        world.admin(Command::UpdateHolder(moved)).unwrap();
+        assert!(world.state.holder_by_did(&did("acme")).is_none());
+        assert_eq!(world.state.holder_by_did(&did("acme-new")).map(|h| h.id.as_str()), Some("acme"));
+        let large =
+            HolderBody { properties: json!({"x": "y".repeat(40_000)}).as_object().unwrap().clone(), ..body(holder("big", &json!({}))) };
+        assert!(matches!(world.admin(Command::CreateHolder(large)), Err(Refusal::Invalid(_))));
+    }
+
+    #[test]
+    fn what_does_not_exist_is_not_found() {
+        let mut world = World::seeded();
+        let Command::CreateDefinition(unknown) = definition("gold", "VC2_0_JOSE") else { panic!("not a definition") };
+        for command in [
+            Command::UpdateHolder(body(holder("stranger", &json!({})))),
+            Command::DeleteHolder(id("stranger")),
+            Command::DeleteAttestation(id("none")),
+            Command::UpdateDefinition(unknown),
+            Command::DeleteDefinition(id("gold")),
+            Command::ChangeStatus { credential: id("none"), command: StatusCommand::Revoke, reason: None },
+            Command::Offer(OfferBody { holder_id: id("stranger"), credentials: vec![id("membership")] }),
+        ] {
+            assert!(!command.creates());
+            let rows = world.rows.len();
+            assert!(matches!(world.admin(command.clone()), Err(Refusal::NotFound(..))), "{command:?}");
+            assert_eq!(world.rows.len(), rows);
+        }
+    }
+
+    #[test]
+    fn definitions_name_attestations_that_stay() {
+        let mut world = World::seeded();
+        assert!(matches!(world.admin(attestation("registration")), Err(Refusal::Exists(..))));
+        assert!(matches!(world.admin(definition("membership", "VC2_0_JOSE")), Err(Refusal::Exists(..))));
+        let Command::CreateDefinition(mut unknown) = definition("gold", "VC2_0_JOSE") else { panic!("not a definition") };
+        unknown.attestations = vec![id("none")];
+        assert!(matches!(world.admin(Command::CreateDefinition(unknown)), Err(Refusal::Invalid(_))));
+        assert!(matches!(world.admin(Command::DeleteAttestation(id("registration"))), Err(Refusal::Conflict(_))));
+        world.admin(Command::DeleteDefinition(id("membership"))).unwrap();
+        world.admin(Command::DeleteDefinition(id("manufacturer"))).unwrap();
+        world.admin(Command::DeleteAttestation(id("registration"))).unwrap();
+        assert_eq!(world.reloaded().attestations.size(), 0);
+    }
+
+    #[test]
+    fn a_revoked_credential_has_its_bit() {
+        let mut world = World::seeded();
+        world.request("acme", "h", &["membership"]).unwrap();
+        let credential = world.state.credentials.values().next().unwrap().clone();
+        let list = StatusListId { format: CredentialFormat::Vc2Jose, purpose: Purpose::Revocation, number: 1 };
+        let bit = |world: &World| world.state.lists.content(list).unwrap().bits.get(credential.slot.index as usize).unwrap();
+        assert!(!bit(&world));
+        let change = |command, reason: Option<&str>| Command::ChangeStatus {
+            credential: credential.id.clone(),
+            command,
+            reason: reason.map(str::to_owned),
+        };
+        world.admin(change(StatusCommand::Suspend, Some("unpaid"))).unwrap();
+        assert_eq!(world.state.credentials.get(&credential.id).unwrap().reason.as_deref(), Some("unpaid"));
+        world.admin(change(StatusCommand::Revoke, None)).unwrap();
+        assert!(bit(&world));
+        assert_eq!(world.state.credentials.get(&credential.id).unwrap().status.status(), Status::Revoked);
+        let (log, version) = (world.log.len(), world.state.lists.version(list));
+        world.admin(change(StatusCommand::Revoke, None)).unwrap();
+        assert_eq!((world.log.len(), world.state.lists.version(list)), (log, version), "a repeat changes nothing");
+        assert!(matches!(world.admin(change(StatusCommand::Resume, None)), Err(Refusal::Conflict(_))));
+        assert_eq!(world.reloaded().lists.content(list), world.state.lists.content(list));
+    }
+
+    #[test]
+    fn offers_name_what_can_be_issued() {
+        let mut world = World::seeded();
+        let offer = |credentials: &[&str]| {
+            Command::Offer(OfferBody { holder_id: id("acme"), credentials: credentials.iter().map(|c| id(c)).collect() })
+        };
+        assert!(matches!(world.admin(offer(&[])), Err(Refusal::Invalid(_))));
+        assert!(matches!(world.admin(offer(&["gold"])), Err(Refusal::Invalid(_))));
+        world.admin(offer(&["membership"])).unwrap();
+        assert!(matches!(world.outbox.front().map(AsRef::as_ref), Some(Effect::Offer { holder, .. }) if *holder == did("acme")));
+        world.sent(Ok(())).unwrap();
+    }
+}

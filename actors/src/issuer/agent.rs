@@ -154,7 +154,8 @@ async fn prepare_request(
     request.check()?;
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
     let id_token = verify_holder(services, &issuer_did, &request.bearer.0).await?;
-    let fresh = request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
+    let fresh =
+        request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
     Ok(requests::Prepared {
         holder: id_token.issuer,
         issuer: issuer_did,
@@ -212,9 +213,7 @@ impl Agent for Issuer {
         Box::pin(async move {
             match command {
                 Command::Admin(command) => prepare_admin(&self.services, address, command).await.map(Prepared::Admin),
-                Command::Request(request) => {
-                    prepare_request(&self.services, &issuer_of(address)?, request).await.map(Prepared::Request)
-                }
+                Command::Request(request) => prepare_request(&self.services, &issuer_of(address)?, request).await.map(Prepared::Request),
             }
         })
     }

@@ -108,7 +108,13 @@ struct Recipient<'a> {
 
 impl Recipient<'_> {
     /// Posts a message to the holder's credential service, authenticated by an ID token of the issuer that carries `token`.
-    async fn post(&self, path: &str, message: &(impl Serialize + Sync), token: Option<&str>, action: &'static str) -> Result<(), DeliveryError> {
+    async fn post(
+        &self,
+        path: &str,
+        message: &(impl Serialize + Sync),
+        token: Option<&str>,
+        action: &'static str,
+    ) -> Result<(), DeliveryError> {
         let services = self.services;
         let service = services.trust.resolver.service(self.holder, CREDENTIAL_SERVICE, services.cluster.now()).await;
         let mut url = service.map_err(|error| match error {

@@ -22,6 +22,8 @@ pub mod rules;
 pub mod signing;
 pub mod state;
 pub mod status_list;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use agent::{Command, Effect, Issuer, Prepared, Refusal, Reply};
 pub use attestation::Attestation;

@@ -1,11 +1,6 @@
 //! Status lists as they are served: signed once per version, kept in a bounded cache.
 
-use super::{
-    Issuer, StatusListId,
-    list_credential::ListCredential,
-    signing,
-    status_list::ListContent,
-};
+use super::{Issuer, StatusListId, list_credential::ListCredential, signing, status_list::ListContent};
 use crate::{
     Services,
     trust::{self, TokenError},
@@ -75,7 +70,12 @@ impl StatusListPublisher {
     ///
     /// # Errors
     /// [`PublishError`]
-    pub async fn list(&self, services: &Services, issuer: &ParticipantContextId, id: StatusListId) -> Result<Arc<PublishedList>, PublishError> {
+    pub async fn list(
+        &self,
+        services: &Services,
+        issuer: &ParticipantContextId,
+        id: StatusListId,
+    ) -> Result<Arc<PublishedList>, PublishError> {
         let address = Address::of::<Issuer>(issuer);
         let snapshot = services.cluster.snapshot::<Issuer>(&address).await.map_err(|error| match error {
             AskError::NotRegistered => PublishError::Unknown,
@@ -88,7 +88,8 @@ impl StatusListPublisher {
         })?;
         let now = services.cluster.now();
         let cached = self.kept.get(&(issuer.clone(), id));
-        if let Some(list) = cached.filter(|list| list.version == version && list.kid == key.kid && now.since(list.signed_at) < VALIDITY / 2) {
+        if let Some(list) = cached.filter(|list| list.version == version && list.kid == key.kid && now.since(list.signed_at) < VALIDITY / 2)
+        {
             return Ok(list);
         }
         let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;

@@ -99,7 +99,7 @@ pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decide
     if let Some(process) = state.process_of(&request.holder, &request.holder_pid) {
         match issuance::step(process.state, issuance::Command::Repeat) {
             Step::Anew => {}
-            _ if !process.is_repeated_by(&request.credentials) => {
+            Step::To { .. } | Step::Stay | Step::Refused if !process.is_repeated_by(&request.credentials) => {
                 return Err(Refusal::Conflict("the holderPid was used for a request of other credentials".to_owned()).into());
             }
             Step::To { state, deliver: true } if !process.delivering => return Ok(send_again(process, state, request, now)),
@@ -253,5 +253,204 @@ fn usage(state: &IssuerState, process: &Process, requested: &Requested) -> Fact 
         kind: "org.cellspace.usage.credential-issued",
         data: json!({"issuer": issuer, "holder": process.holder, "credential": requested.credential, "definition": requested.definition}),
         key: issuer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::{
+        Purpose, StatusListId,
+        admin::Command as Admin,
+        status_list::StatusCommand,
+        testing::{World, did, holder},
+    };
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    const BOTH: [&str; 2] = ["membership", "manufacturer"];
+
+    fn process<'a>(world: &'a World, pid: &IssuerPid) -> &'a Process {
+        world.state.processes.get(pid).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_approved_and_delivered_in_two_turns() {
+        let mut world = World::seeded();
+        world.log.clear();
+        let pid = world.request("acme", "h-1", &BOTH).unwrap();
+        assert_eq!((process(&world, &pid).state, world.outbox.len()), (State::Approved, 1));
+        let credentials: Vec<_> = world.state.credentials.values().cloned().collect();
+        assert_eq!(credentials.len(), 2);
+        for credential in &credentials {
+            assert_eq!((&credential.holder_did, &credential.issuer), (&did("acme"), &did("issuer")));
+            assert_eq!(credential.subject.get("since"), Some(&json!("2026")));
+            assert_eq!(credential.valid_until.since(credential.valid_from).as_secs(), 3_600);
+        }
+        world.sent(Ok(())).unwrap();
+        assert_eq!(process(&world, &pid).state, State::Delivered);
+        let usage = "org.cellspace.usage.credential-issued";
+        assert_eq!(world.log, ["issuance.approved", "issuance.delivered", usage, usage]);
+    }
+
+    #[test]
+    fn what_is_refused_stores_nothing() {
+        let mut world = World::seeded();
+        world.admin(holder("unsigned", &json!({"signed": "no", "since": "2026"}))).unwrap();
+        world.admin(holder("unknown-date", &json!({"signed": true}))).unwrap();
+        let before = world.rows.len();
+        assert_eq!(world.request("stranger", "h", &BOTH), Err(Refusal::UnknownHolder));
+        assert!(matches!(world.request("acme", "h", &["membership", "gold"]), Err(Refusal::Invalid(_))));
+        let Err(Refusal::NotEntitled(rule)) = world.request("unsigned", "h", &["membership"]) else { panic!("entitled") };
+        assert_eq!(rule, "credential object membership requires that signed eq true");
+        let Err(Refusal::NotEntitled(claim)) = world.request("unknown-date", "h", &["membership"]) else { panic!("entitled") };
+        assert_eq!(claim, "credential object membership requires the claim since");
+        assert_eq!((world.rows.len(), world.outbox.len()), (before, 0));
+    }
+
+    #[test]
+    fn requests_name_some_credentials_each_once() {
+        let request = |ids: &[&str]| Request {
+            bearer: Bearer("secret".to_owned()),
+            holder_pid: HolderPid::new("h").unwrap(),
+            credentials: ids.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
+        };
+        assert!(request(&BOTH).check().is_ok());
+        assert!(request(&[]).check().is_err());
+        assert!(request(&["a", "b", "a"]).check().is_err());
+        let many: Vec<String> = (0..=MAX_REQUESTED).map(|n| n.to_string()).collect();
+        assert!(request(&many.iter().map(String::as_str).collect::<Vec<_>>()).check().is_err());
+        assert!(!format!("{:?}", request(&BOTH)).contains("secret"));
+    }
+
+    #[test]
+    fn a_repeat_is_answered_again() {
+        let mut world = World::seeded();
+        let pid = world.request("acme", "h-1", &BOTH).unwrap();
+        // On its way: nothing changes.
+        assert_eq!(world.request("acme", "h-1", &BOTH), Ok(pid.clone()));
+        assert_eq!((world.outbox.len(), world.state.credentials.size()), (1, 2));
+        world.sent(Ok(())).unwrap();
+        // Delivered: the same credentials are sent once more, whatever number of times is asked meanwhile.
+        for _ in 0..3 {
+            assert_eq!(world.request("acme", "h-1", &BOTH), Ok(pid.clone()));
+        }
+        assert_eq!((world.outbox.len(), world.state.credentials.size(), process(&world, &pid).state), (1, 2, State::Delivered));
+        // Not taken this time: the holder has them all the same.
+        world.sent(Err("gone")).unwrap();
+        assert_eq!((process(&world, &pid).state, process(&world, &pid).error.as_deref()), (State::Delivered, None));
+        assert!(matches!(world.request("acme", "h-1", &["membership"]), Err(Refusal::Conflict(_))));
+        assert_eq!(world.log.iter().filter(|kind| kind.contains("usage")).count(), 2, "billed once");
+    }
+
+    #[test]
+    fn a_failed_request_is_judged_anew() {
+        let mut world = World::seeded();
+        let first = world.request("acme", "h-1", &BOTH).unwrap();
+        world.sent(Err("the holder's credential service answered 410")).unwrap();
+        assert_eq!(process(&world, &first).state, State::Errored);
+        assert_eq!(process(&world, &first).error.as_deref(), Some("the holder's credential service answered 410"));
+        let second = world.request("acme", "h-1", &["membership"]).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(world.request("acme", "h-1", &["membership"]), Ok(second));
+    }
+
+    #[test]
+    fn removing_a_holder_gives_up_what_is_on_its_way() {
+        let mut world = World::seeded();
+        let pid = world.request("acme", "h-1", &BOTH).unwrap();
+        world.admin(Admin::DeleteHolder("acme".parse().unwrap())).unwrap();
+        assert_eq!(process(&world, &pid).state, State::Errored);
+        assert_eq!(world.request("acme", "h-1", &BOTH), Err(Refusal::UnknownHolder));
+        world.sent(Err("the issuance was given up")).unwrap();
+        assert_eq!(process(&world, &pid).error.as_deref(), Some("the holder was removed"));
+        // Registered again without the claim: nothing of the old approval counts.
+        world.admin(holder("acme", &json!({}))).unwrap();
+        assert!(matches!(world.request("acme", "h-1", &BOTH), Err(Refusal::NotEntitled(_))));
+    }
+
+    #[test]
+    fn a_holder_has_few_requests_under_way() {
+        let mut world = World::seeded();
+        for n in 0..MAX_UNDER_WAY {
+            world.request("acme", &format!("h-{n}"), &["membership"]).unwrap();
+        }
+        assert_eq!(world.request("acme", "one-more", &["membership"]), Err(Refusal::TooMany));
+        world.sent(Ok(())).unwrap();
+        assert!(world.request("acme", "one-more", &["membership"]).is_ok());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Request(usize, usize, usize),
+        Sent(bool),
+        Status(usize, usize),
+        Delete(usize),
+        Register(usize),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            4 => (0_usize..2, 0_usize..3, 0_usize..2).prop_map(|(h, p, c)| Act::Request(h, p, c)),
+            3 => any::<bool>().prop_map(Act::Sent),
+            2 => (0_usize..8, 0_usize..3).prop_map(|(c, s)| Act::Status(c, s)),
+            1 => (0_usize..2).prop_map(Act::Delete),
+            1 => (0_usize..2).prop_map(Act::Register),
+        ];
+        proptest::collection::vec(act, 1..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever happens: no two credentials share a place, no request has two deliveries under way, a credential once delivered stays as it was,
+        /// and the state loaded from the rows is the state in memory.
+        #[test]
+        fn histories_keep_the_promises(acts in acts()) {
+            let mut world = World::seeded();
+            let holders = ["acme", "other"];
+            let mut claims = std::collections::HashMap::new();
+            for act in acts {
+                let _ = match act {
+                    Act::Request(h, p, c) => world.request(holders[h], &format!("h-{p}"), &BOTH[..=c]).map(drop),
+                    Act::Sent(_) if world.outbox.is_empty() => Ok(()),
+                    Act::Sent(ok) => world.sent(if ok { Ok(()) } else { Err("no") }).map(drop),
+                    Act::Status(n, s) => match world.state.credentials.keys().nth(n).cloned() {
+                        Some(credential) => {
+                            let command = StatusCommand::ALL[s];
+                            world.admin(Admin::ChangeStatus { credential, command, reason: None }).map(drop)
+                        }
+                        None => Ok(()),
+                    },
+                    Act::Delete(h) => world.admin(Admin::DeleteHolder(holders[h].parse().unwrap())).map(drop),
+                    Act::Register(h) => world.admin(holder(holders[h], &json!({"signed": true, "since": "2026"}))).map(drop),
+                };
+                let mut places = HashSet::new();
+                for credential in world.state.credentials.values() {
+                    prop_assert!(places.insert((credential.format, credential.slot)));
+                    let now = credential.jwt_claims(&crate::issuer::credential::tests::issuer(), &crate::issuer::credential::tests::urls());
+                    prop_assert_eq!(claims.entry(credential.id.clone()).or_insert_with(|| now.clone()), &now);
+                }
+                for process in world.state.processes.values() {
+                    let deliveries = world.outbox.iter().filter(|e| matches!(e.as_ref(), Effect::Deliver { process: p, .. } if *p == process.id));
+                    prop_assert_eq!(deliveries.count(), usize::from(process.delivering));
+                }
+                let reloaded = world.reloaded();
+                for format in cellspace_schemas::dcp::CredentialFormat::ALL {
+                    for purpose in Purpose::ALL {
+                        let id = StatusListId { format, purpose, number: 1 };
+                        prop_assert_eq!(world.state.lists.content(id), reloaded.lists.content(id));
+                    }
+                }
+                for holder in holders {
+                    prop_assert_eq!(world.state.holder_by_did(&did(holder)), reloaded.holder_by_did(&did(holder)));
+                    let under_way = |state: &IssuerState| state.under_way(&holder.parse().unwrap()).cloned().collect::<Vec<_>>();
+                    prop_assert_eq!(under_way(&world.state), under_way(&reloaded));
+                    for pid in 0..3 {
+                        let pid = HolderPid::new(format!("h-{pid}")).unwrap();
+                        prop_assert_eq!(world.state.process_of(&did(holder), &pid), reloaded.process_of(&did(holder), &pid));
+                    }
+                }
+            }
+        }
     }
 }

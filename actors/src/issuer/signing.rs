@@ -15,7 +15,12 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// [`VaultError`] of the vault.
-pub async fn sign(services: &Services, key: &SigningKey, format: CredentialFormat, claims: &Map<String, Value>) -> Result<String, VaultError> {
+pub async fn sign(
+    services: &Services,
+    key: &SigningKey,
+    format: CredentialFormat,
+    claims: &Map<String, Value>,
+) -> Result<String, VaultError> {
     let header = match format {
         CredentialFormat::Vc2Jose => JwsHeader::new(key.algorithm, &key.kid, "vc+jwt").content_type("vc"),
         CredentialFormat::Vc1Jwt => JwsHeader::new(key.algorithm, &key.kid, "JWT"),

@@ -1,0 +1,144 @@
+//! An issuer without a runtime, for tests: turns on a state, the rows they would write, and the outbox.
+
+use super::{
+    Command, Effect, Event, Issuer, IssuerState, Prepared, Refusal, Reply, admin,
+    requests::{self, Fresh},
+};
+use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
+use cellspace_schemas::{
+    Did, Timestamp,
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
+};
+use cellspace_storage::RowKey;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
+
+/// The issuer under test.
+#[derive(Default)]
+pub struct World {
+    /// Its state.
+    pub state: IssuerState,
+    /// Its rows.
+    pub rows: BTreeMap<RowKey, Event>,
+    /// What it would send.
+    pub outbox: VecDeque<Arc<Effect>>,
+    /// Actions and facts, in order.
+    pub log: Vec<String>,
+    now: i64,
+    ids: u32,
+}
+
+impl World {
+    /// An issuer that knows `acme`, a `holder` attestation `registration`, and the definitions `membership` (data model 2.0, rule `signed eq true`,
+    /// claim `since`) and `manufacturer` (1.1).
+    pub fn seeded() -> Self {
+        let mut world = Self::default();
+        world.admin(holder("acme", &json!({"signed": true, "since": "2026"}))).unwrap();
+        world.admin(attestation("registration")).unwrap();
+        world.admin(definition("membership", "vc20-bssl/jwt")).unwrap();
+        world.admin(definition("manufacturer", "VC1_0_JWT")).unwrap();
+        world
+    }
+
+    /// One turn.
+    pub fn turn(&mut self, input: &Input<Issuer>) -> Result<Reply, Refusal> {
+        self.now += 1_000;
+        match Issuer::decide(&self.state, input, Timestamp(self.now)) {
+            Ok(decision) => Ok(self.commit(decision)),
+            Err(Rejection::Refused(refusal)) => Err(refusal),
+            Err(Rejection::Stale) => panic!("an issuer never finds its preparation stale"),
+        }
+    }
+
+    fn commit(&mut self, decision: Decision<Issuer>) -> Reply {
+        assert_eq!(decision.changes(), !decision.action.is_empty(), "a change has a name, and nothing else has");
+        if decision.changes() {
+            self.log.push(decision.action.to_owned());
+        }
+        for event in decision.events {
+            Issuer::apply(&mut self.state, &event);
+            match Issuer::row(&event) {
+                RowOf::Put(key) => drop(self.rows.insert(key, event)),
+                RowOf::Delete(key) => drop(self.rows.remove(&key)),
+            }
+        }
+        self.outbox.extend(decision.effects.into_iter().map(|outgoing| Arc::new(outgoing.effect)));
+        self.log.extend(decision.facts.into_iter().map(|fact| fact.kind.to_owned()));
+        decision.reply
+    }
+
+    /// A request of an operator, over its stored form.
+    pub fn admin(&mut self, command: admin::Command) -> Result<Reply, Refusal> {
+        let stored = serde_json::to_vec(&Command::Admin(command)).unwrap();
+        let Command::Admin(command) = serde_json::from_slice(&stored).unwrap() else { panic!("another command") };
+        self.turn(&Input::Command(Prepared::Admin(command)))
+    }
+
+    /// A request of a holder; answers the `issuerPid`.
+    pub fn request(&mut self, holder: &str, pid: &str, credentials: &[&str]) -> Result<IssuerPid, Refusal> {
+        let mut id = || {
+            self.ids += 1;
+            format!("{:08}", self.ids)
+        };
+        let process = IssuerPid::new(id()).unwrap();
+        let fresh = credentials.iter().map(|_| Fresh { credential: CredentialId::new(id()).unwrap(), index: 7 }).collect();
+        let request = requests::Prepared {
+            holder: did(holder),
+            issuer: did("issuer"),
+            token: None,
+            holder_pid: HolderPid::new(pid).unwrap(),
+            credentials: credentials.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
+            process,
+            fresh,
+        };
+        match self.turn(&Input::Command(Prepared::Request(request)))? {
+            Reply::Accepted(pid) => Ok(pid),
+            Reply::Done => panic!("a request is answered with its process"),
+        }
+    }
+
+    /// The oldest row of the outbox has this outcome.
+    pub fn sent(&mut self, outcome: Result<(), &str>) -> Result<Reply, Refusal> {
+        let effect = self.outbox.pop_front().expect("something to send");
+        self.turn(&match outcome {
+            Ok(()) => Input::Delivered(effect, ()),
+            Err(reason) => Input::Undeliverable(effect, reason.to_owned()),
+        })
+    }
+
+    /// The state as it is loaded from the rows, over their stored form.
+    pub fn reloaded(&self) -> IssuerState {
+        let mut state = IssuerState::default();
+        for event in self.rows.values() {
+            let stored = serde_json::to_vec(event).unwrap();
+            state.apply(&serde_json::from_slice(&stored).unwrap());
+        }
+        state
+    }
+}
+
+/// `did:web:<name>`.
+pub fn did(name: &str) -> Did {
+    Did::new(format!("did:web:{name}")).unwrap()
+}
+
+/// Registers a holder under its name.
+pub fn holder(name: &str, properties: &Value) -> admin::Command {
+    let body = json!({"holderId": name, "did": did(name), "name": name, "properties": properties});
+    admin::Command::CreateHolder(serde_json::from_value(body).unwrap())
+}
+
+/// Makes a `holder` attestation.
+pub fn attestation(id: &str) -> admin::Command {
+    admin::Command::CreateAttestation(serde_json::from_value(json!({"id": id, "attestationType": "holder"})).unwrap())
+}
+
+/// Makes a definition with the attestation `registration`.
+pub fn definition(id: &str, format: &str) -> admin::Command {
+    let body = json!({
+        "id": id, "credentialType": format!("{id}Credential"), "format": format, "validity": "3600", "attestations": ["registration"],
+        "rules": [{"type": "expression", "configuration": {"claim": "signed", "operator": "eq", "value": true}}],
+        "mappings": [{"input": "since", "output": "credentialSubject.since", "required": "true"}]
+    });
+    admin::Command::CreateDefinition(serde_json::from_value(body).unwrap())
+}
