@@ -10,7 +10,9 @@ use crate::{
     credential_service::CredentialService,
     trust::{self, PeerError, TokenError},
 };
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
+use cellspace_cluster::{
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
@@ -170,10 +172,10 @@ async fn prepare_request(
 /// An issuer comes into being for a participant context only.
 async fn prepare_admin(services: &Services, address: &Address, command: admin::Command) -> Result<admin::Command, PrepareError<Refusal>> {
     if command.creates() {
-        let context = Address { kind: CredentialService::KIND, ..address.clone() };
-        match services.cluster.exists(&context).await {
+        let context = Address::of::<CredentialService>(address.owner.clone());
+        match services.cluster.read::<CredentialService, _>(&context, |state| state.context.is_some()).await {
             Ok(true) => {}
-            Ok(false) => return Err(Refusal::NoIssuer.into()),
+            Ok(false) | Err(AskError::NotRegistered) => return Err(Refusal::NoIssuer.into()),
             Err(error) => return Err(PrepareError::Unavailable(error.to_string())),
         }
     }

@@ -51,6 +51,19 @@ pub struct Violation {
     pub value: Option<Value>,
 }
 
+impl From<cellspace_schemas::Violation> for Violation {
+    fn from(violation: cellspace_schemas::Violation) -> Self {
+        let cellspace_schemas::Violation { message, path, value } = violation;
+        Self { message, path: Some(path), value }
+    }
+}
+
+impl From<Vec<cellspace_schemas::Violation>> for ApiError {
+    fn from(violations: Vec<cellspace_schemas::Violation>) -> Self {
+        Self::violations(violations.into_iter().map(Violation::from).collect())
+    }
+}
+
 /// An error answer.
 #[derive(Debug, Clone)]
 pub struct ApiError {
