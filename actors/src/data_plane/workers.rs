@@ -1,6 +1,6 @@
 //! What the node's data workers share.
 
-use super::Admission;
+use super::{Admission, meter::Meter};
 use std::sync::Arc;
 
 /// Shared by all responses that stream on this node.
@@ -8,4 +8,6 @@ use std::sync::Arc;
 pub struct Workers {
     /// Places for responses.
     pub admission: Arc<Admission>,
+    /// What went through flows and is not told yet.
+    pub meter: Arc<Meter>,
 }
