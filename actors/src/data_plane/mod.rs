@@ -3,6 +3,7 @@
 //! [`DataPlane`] governs: it holds sources and flows and never sees a byte of data. The node's [`Workers`] stream, each response under the
 //! flow's state as its agent publishes it.
 
+pub mod address;
 pub mod admission;
 pub mod agent;
 pub mod command;

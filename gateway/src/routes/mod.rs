@@ -1,8 +1,12 @@
 //! The route table: one module per API, each with a `routes()` list.
 
+pub mod data;
+pub mod dataflows;
 pub mod prefixes;
+pub mod sources;
 pub mod token;
 pub mod token_admin;
+pub mod tokens;
 
 use crate::http::Route;
 
@@ -10,6 +14,10 @@ use crate::http::Route;
 #[must_use]
 pub fn all() -> Vec<Route> {
     let mut all = Vec::new();
+    all.extend(data::routes());
+    all.extend(dataflows::routes());
+    all.extend(sources::routes());
+    all.extend(tokens::routes());
     all.extend(token::routes());
     all.extend(token_admin::routes());
     all
