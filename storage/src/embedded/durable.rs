@@ -21,6 +21,8 @@ use std::{
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A keyspace is flushed above this size.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Under this prefix the names of all keyspaces, so that one whose folder is gone is missed and not made anew.
+const KEYSPACE: &str = "keyspace/";
 /// Number of the last write, written with each.
 const GROUP: &str = "group";
 const FORMAT: &str = "format";
@@ -64,6 +66,13 @@ impl Durable {
         })?;
         sealed.check_after().map_err(lost)?;
         let meta = keyspace(dir, &database, "meta")?;
+        for made in meta.prefix(KEYSPACE) {
+            let key = guarded(dir, || made.key())?;
+            let keyspace = std::str::from_utf8(key.get(KEYSPACE.len()..).unwrap_or_default()).unwrap_or_default();
+            if !database.keyspace_exists(keyspace) {
+                return Err(OpenError::Corrupt { dir: dir.to_owned(), reason: format!("the table {keyspace} of {name} is gone") });
+            }
+        }
         let group = number(dir, &meta, GROUP)?.unwrap_or(0);
         let supported = u64::from(values::LEVEL);
         if let Some(found) = number(dir, &meta, FORMAT)?.filter(|found| *found > supported) {
@@ -86,9 +95,12 @@ impl Durable {
         number(&self.dir, &self.meta, key)
     }
 
-    /// The first write after opening; its failure is one of opening.
+    /// The first write after all keyspaces are open; its failure is one of opening.
     pub(super) fn write_first(&mut self, mut batch: OwnedWriteBatch) -> Result<(), OpenError> {
         batch.insert(&self.meta, FORMAT, encode_number(u64::from(values::LEVEL)));
+        for keyspace in self.database.list_keyspace_names() {
+            batch.insert(&self.meta, format!("{KEYSPACE}{keyspace}"), encode_number(0));
+        }
         self.write(batch).map(drop).map_err(|reason| unwritable(&self.dir, io::Error::other(reason)))
     }
 
@@ -172,8 +184,8 @@ pub(super) fn corrupt(dir: &Path, error: &StoreError) -> OpenError {
 
 /// Whether an I/O error speaks of what is stored rather than of the machine.
 fn is_damage(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof)
 }
 
 /// The error of a read.

@@ -7,6 +7,8 @@ mod claims;
 mod committer;
 mod durable;
 mod event_log;
+#[cfg(test)]
+mod failure_tests;
 mod keys;
 mod lock;
 mod master_key;

@@ -24,6 +24,12 @@ async fn keeps_the_promises_of_all_backends() {
 }
 
 #[tokio::test]
+async fn random_operations_agree_with_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    testkit::random::run(testkit::random::seed(), 800, || open(&dir)).await;
+}
+
+#[tokio::test]
 async fn everything_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (partition("o", "k", "a"), partition("o", "k", "b"));

@@ -97,6 +97,7 @@ impl EmbeddedVault {
         let dir = dir.as_ref();
         let lock = DirectoryLock::acquire(dir, VAULT)?;
         let mut durable = Durable::open(dir, VAULT, CACHE_BYTES, &lock)?;
+        let records = durable.keyspace("records")?;
         let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
         let crypto = |error: VaultError| OpenError::BadMasterKey(error.to_string());
         let master = Sealer::new(&master.load(dir, root.is_some())?).map_err(crypto)?;
@@ -114,7 +115,7 @@ impl EmbeddedVault {
         };
         Ok(Self(Arc::new(Opened {
             sealer: Sealer::new(&data_key).map_err(crypto)?,
-            records: durable.keyspace("records")?,
+            records,
             keys: RwLock::new(Cache::new(OPENED_KEYS)),
             synced: RwLock::new(durable.database.snapshot()),
             durable: Mutex::new(durable),

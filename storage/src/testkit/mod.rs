@@ -6,6 +6,7 @@
 
 pub mod event_log;
 pub mod partitions;
+pub mod random;
 pub mod turn;
 pub mod vault;
 pub mod wake_index;
