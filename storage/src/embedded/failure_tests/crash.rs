@@ -1,230 +1,22 @@
-//! What happens when files are damaged, the disk is full, or power is lost: a clear error, never silent loss.
+//! Failed writes, a full disk, and the end of the process at any moment.
 
-use super::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError};
+use super::{complete, files, open, value, write};
 use crate::{
     CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, StoreError, Topic, Vault, VaultError, WakeIndex,
+    embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey},
     testkit::{Turn, random::seed, turn::partition, vault::path},
 };
-use fjall::{Database, KeyspaceCreateOptions};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use secrecy::ExposeSecret;
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, OpenOptions},
+    env, fs,
     io::{BufRead, BufReader},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
-use tempfile::TempDir;
-
-fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
-    EmbeddedStore::open(dir, EmbeddedOptions::default())
-}
-
-/// A row of 2 KiB that does not compress, so that a table has many blocks.
-fn value(name: &str, seq: u64) -> String {
-    let mut state = seq;
-    let words = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        format!("{:08x}", state >> 32)
-    });
-    format!("{name} {seq} {}", words.take(256).collect::<String>())
-}
-
-/// `count` turns of one partition, each with a row named by its number and an event.
-async fn write(store: &EmbeddedStore, name: &str, count: u64) {
-    let key = partition("o", "k", name);
-    let claim = store.claim(&key).await.unwrap();
-    let first = claim.head.unwrap_or_default().seq.0;
-    for seq in first + 1..=first + count {
-        let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value(name, seq));
-        turn.publish("topic", name, "event").awake().applied(store).await;
-    }
-    store.release(&key, claim.epoch);
-}
-
-/// Whether everything that [`write`] wrote is there. An error is an answer too; wrong data is none.
-async fn complete(store: &EmbeddedStore, name: &str, count: u64) -> Result<bool, StoreError> {
-    let key = partition("o", "k", name);
-    let mut there = store.exists(&key).await?;
-    for seq in 1..=count {
-        let row = store.get(&key, &RowKey::new("t", &seq.to_string())).await?;
-        there &= row.is_some_and(|row| row.value == value(name, seq));
-    }
-    there &= store.scan(&key, None, None, 10_000).await?.rows.len() as u64 == count;
-    there &= store.audit(&key, 10_000).await?.len() as u64 == count;
-    there &= store.fetch(&Topic("topic".into()), Offset(0), 10_000).await?.len() as u64 == count;
-    there &= store.awake(None, 10).await? == [key];
-    Ok(there)
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found.sort();
-    found
-}
-
-fn copy(from: &Path, to: &Path) {
-    for file in files(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(&file, target).unwrap();
-    }
-}
-
-/// A store whose data lies partly in tables and partly in a journal of its true length.
-async fn store_of_tables_and_journal(count: u64) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).unwrap();
-    write(&store, "a", count / 2).await;
-    let tables = &store.shared().tables;
-    for table in [&tables.heads, &tables.rows, &tables.meta] {
-        table.rotate_memtable_and_wait().unwrap();
-    }
-    drop(store);
-    // The first journal is made 64 MiB long; recovery cuts it.
-    let store = open(dir.path()).unwrap();
-    write(&store, "a", count - count / 2).await;
-    assert!(complete(&store, "a", count).await.unwrap());
-    drop(store);
-    dir
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Damage {
-    Empty,
-    Half,
-    /// The last byte is missing.
-    Short,
-    Garbage,
-    /// 64 bytes in the middle.
-    Middle,
-    Gone,
-}
-
-impl Damage {
-    const ALL: [Self; 6] = [Self::Empty, Self::Half, Self::Short, Self::Garbage, Self::Middle, Self::Gone];
-
-    fn to(self, path: &Path) {
-        let length = fs::metadata(path).unwrap().len();
-        let file = OpenOptions::new().write(true).open(path).unwrap();
-        let noise = |length: u64| (0..length).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 7) as u8).collect::<Vec<_>>();
-        match self {
-            Self::Empty => file.set_len(0).unwrap(),
-            Self::Half => file.set_len(length / 2).unwrap(),
-            Self::Short => file.set_len(length.saturating_sub(1)).unwrap(),
-            Self::Garbage => file.write_all_at(&noise(length), 0).unwrap(),
-            Self::Middle => file.write_all_at(&noise(64.min(length - length / 2)), length / 2).unwrap(),
-            Self::Gone => fs::remove_file(path).unwrap(),
-        }
-    }
-}
-
-#[tokio::test]
-async fn no_damage_of_any_file_loses_data_in_silence() {
-    const COUNT: u64 = 40;
-    let whole = store_of_tables_and_journal(COUNT).await;
-    let mut seen = BTreeMap::new();
-    for file in files(whole.path()) {
-        let name = file.strip_prefix(whole.path()).unwrap();
-        // Nothing is read from a lock file, and one table without rows is damaged as well as six.
-        let is_lock = name.extension().is_some_and(|extension| extension == "lock");
-        if is_lock || ["5", "6", "7", "8", "9"].iter().any(|table| name.starts_with(Path::new("store/keyspaces").join(table))) {
-            continue;
-        }
-        for damage in Damage::ALL {
-            let dir = tempfile::tempdir().unwrap();
-            copy(whole.path(), dir.path());
-            damage.to(&dir.path().join(name));
-            let outcome = match open(dir.path()) {
-                Ok(store) => match complete(&store, "a", COUNT).await {
-                    Ok(true) => "complete",
-                    Ok(false) => panic!("{damage:?} of {} lost data in silence", name.display()),
-                    Err(_) => "read error",
-                },
-                Err(OpenError::Lost { .. }) => "lost",
-                Err(OpenError::Corrupt { .. }) => "corrupt",
-                Err(other) => panic!("{damage:?} of {}: {other}", name.display()),
-            };
-            *seen.entry(outcome).or_insert(0) += 1;
-            println!("{damage:?} of {}: {outcome}", name.display());
-        }
-    }
-    // Each kind of answer occurs, so that the table is no empty one.
-    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), ["complete", "corrupt", "lost", "read error"], "{seen:?}");
-}
-
-#[tokio::test]
-async fn a_torn_tail_that_was_never_acknowledged_is_cut_off() {
-    let whole = store_of_tables_and_journal(10).await;
-    let journal = whole.path().join("store/0.jnl");
-    let length = fs::metadata(&journal).unwrap().len();
-    let file = OpenOptions::new().write(true).open(&journal).unwrap();
-    // The beginning of an entry, as a power cut leaves it.
-    file.write_all_at(&[1, 5, 0, 0, 0, 9, 9], length).unwrap();
-    let store = open(whole.path()).unwrap();
-    assert!(complete(&store, "a", 10).await.unwrap());
-    write(&store, "a", 1).await;
-}
-
-#[test]
-fn what_is_no_data_directory_is_refused_clearly() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    fs::write(&file, "x").unwrap();
-    let error = open(&file.join("data")).unwrap_err();
-    assert!(matches!(error, OpenError::Unwritable { .. }), "{error:?}");
-    assert!(error.to_string().starts_with("cannot write to"), "{error}");
-
-    let foreign = dir.path().join("foreign");
-    fs::create_dir_all(foreign.join("store/keyspaces/0")).unwrap();
-    fs::write(foreign.join("store/0.jnl"), "not a journal").unwrap();
-    let error = open(&foreign).unwrap_err();
-    assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
-    assert!(foreign.join("store/0.jnl").exists(), "nothing is thrown away");
-}
-
-#[tokio::test]
-async fn a_first_start_that_was_killed_half_way_starts_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = dir.path().join("store");
-    fs::create_dir_all(store.join("keyspaces")).unwrap();
-    fs::write(store.join("lock"), "").unwrap();
-    fs::File::create(store.join("0.jnl")).unwrap().set_len(64 << 20).unwrap();
-    for version in [None, Some("")] {
-        if let Some(version) = version {
-            fs::write(store.join("version"), version).unwrap();
-        }
-        let opened = open(dir.path()).unwrap();
-        assert_eq!(opened.boot(), 1);
-        drop(opened);
-        for file in ["store.synced", "store/version"] {
-            fs::remove_file(dir.path().join(file)).unwrap();
-        }
-        fs::remove_dir_all(store.join("keyspaces")).unwrap();
-        fs::write(store.join("0.jnl"), [0; 100]).unwrap();
-    }
-}
-
-#[test]
-fn a_newer_format_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()).unwrap());
-    let database = Database::builder(dir.path().join("store")).open().unwrap();
-    let meta = database.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
-    meta.insert("format", super::values::encode_number(9)).unwrap();
-    drop((meta, database));
-    let error = open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 9, supported: 1, .. }), "{error:?}");
-}
 
 #[tokio::test]
 async fn after_a_failed_write_everything_fails() {
@@ -334,7 +126,7 @@ const CHILD: &str = "CELLSPACE_TEST_CHILD";
 fn child(name: &str, dir: &Path, shell: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(env::current_exe().unwrap());
-    command.args(["--exact", "--nocapture", &format!("embedded::failure_tests::{name}")]).env(CHILD, dir);
+    command.args(["--exact", "--nocapture", &format!("embedded::failure_tests::crash::{name}")]).env(CHILD, dir);
     command
 }
 

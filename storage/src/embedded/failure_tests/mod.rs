@@ -1,0 +1,92 @@
+//! What happens when files are damaged, the disk is full, or power is lost: a clear error, never silent loss.
+
+mod crash;
+mod damage;
+
+use super::{EmbeddedOptions, EmbeddedStore, OpenError};
+use crate::{
+    EventLog, Offset, Partitions, RowKey, StoreError, Topic, WakeIndex,
+    testkit::{Turn, turn::partition},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+
+fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
+    EmbeddedStore::open(dir, EmbeddedOptions::default())
+}
+
+/// A row of 2 KiB that does not compress, so that a table has many blocks.
+fn value(name: &str, seq: u64) -> String {
+    let mut state = seq;
+    let words = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:08x}", state >> 32)
+    });
+    format!("{name} {seq} {}", words.take(256).collect::<String>())
+}
+
+/// `count` turns of one partition, each with a row named by its number and an event.
+async fn write(store: &EmbeddedStore, name: &str, count: u64) {
+    let key = partition("o", "k", name);
+    let claim = store.claim(&key).await.unwrap();
+    let first = claim.head.unwrap_or_default().seq.0;
+    for seq in first + 1..=first + count {
+        let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value(name, seq));
+        turn.publish("topic", name, "event").awake().applied(store).await;
+    }
+    store.release(&key, claim.epoch);
+}
+
+/// Whether everything that [`write`] wrote is there. An error is an answer too; wrong data is none.
+async fn complete(store: &EmbeddedStore, name: &str, count: u64) -> Result<bool, StoreError> {
+    let key = partition("o", "k", name);
+    let mut there = store.exists(&key).await?;
+    for seq in 1..=count {
+        let row = store.get(&key, &RowKey::new("t", &seq.to_string())).await?;
+        there &= row.is_some_and(|row| row.value == value(name, seq));
+    }
+    there &= store.scan(&key, None, None, 10_000).await?.rows.len() as u64 == count;
+    there &= store.audit(&key, 10_000).await?.len() as u64 == count;
+    there &= store.fetch(&Topic("topic".into()), Offset(0), 10_000).await?.len() as u64 == count;
+    there &= store.awake(None, 10).await? == [key];
+    Ok(there)
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+}
+
+/// A store whose data lies partly in tables and partly in a journal of its true length.
+async fn store_of_tables_and_journal(count: u64) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    write(&store, "a", count / 2).await;
+    let tables = &store.shared().tables;
+    for table in [&tables.heads, &tables.rows, &tables.meta] {
+        table.rotate_memtable_and_wait().unwrap();
+    }
+    drop(store);
+    // The first journal is made 64 MiB long; recovery cuts it.
+    let store = open(dir.path()).unwrap();
+    write(&store, "a", count - count / 2).await;
+    assert!(complete(&store, "a", count).await.unwrap());
+    drop(store);
+    dir
+}
