@@ -1,6 +1,9 @@
 //! What every handler gets.
 
-use crate::auth::{KnownParticipants, Verifier};
+use crate::{
+    auth::{KnownParticipants, Verifier},
+    observe::Health,
+};
 use cellspace_actors::Services;
 use std::sync::Arc;
 
@@ -13,4 +16,6 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Which participant contexts exist.
     pub known: Arc<KnownParticipants>,
+    /// Whether this node is fit.
+    pub health: Arc<Health>,
 }

@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod dataflows;
+pub mod ops;
 pub mod prefixes;
 pub mod sources;
 pub mod token;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Route> {
     all.extend(dataflows::routes());
     all.extend(sources::routes());
     all.extend(tokens::routes());
+    all.extend(ops::routes());
     all.extend(token::routes());
     all.extend(token_admin::routes());
     all

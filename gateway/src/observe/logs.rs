@@ -1,0 +1,115 @@
+//! Sets up logs and the exporter of traces, once per process.
+
+use super::json_layer::JsonLayer;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    runtime::Tokio,
+    trace::{SdkTracer, SdkTracerProvider, span_processor_with_async_runtime::BatchSpanProcessor},
+};
+use std::io::{self, IsTerminal};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+};
+use url::Url;
+
+/// Always in front of the configured filter: libraries that speak too much. ractor opens two spans per actor at info.
+const QUIET: &str =
+    "ractor=warn,fjall=warn,lsm_tree=warn,hyper=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,opentelemetry_sdk=warn";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Human,
+}
+
+/// What to log and where traces go.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    /// Format.
+    pub format: LogFormat,
+    /// Filter in the syntax of `RUST_LOG`; `info` without one.
+    pub filter: Option<String>,
+    /// Base URL of an OTLP collector over HTTP, for example `http://localhost:4318`; nothing is exported without one.
+    pub otlp: Option<Url>,
+}
+
+/// Why logs cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is wrong.
+    #[error("the log filter is not valid: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter cannot be made.
+    #[error("the OTLP exporter cannot be set up: {0}")]
+    Exporter(String),
+    /// Another subscriber was there first.
+    #[error("logs are already set up in this process")]
+    Again,
+}
+
+/// Sends what is left when the process ends.
+#[must_use]
+#[derive(Default)]
+pub struct LogGuard(Option<SdkTracerProvider>);
+
+impl LogGuard {
+    /// Exports the spans that wait, and stops.
+    pub async fn flush(self) {
+        let Some(provider) = self.0 else { return };
+        // The SDK waits for its own task: never on a thread of the runtime.
+        let stopped = tokio::task::spawn_blocking(move || provider.shutdown()).await;
+        if let Ok(Err(error)) = stopped {
+            tracing::warn!(category = "app", %error, "the last spans could not be exported");
+        }
+    }
+}
+
+/// Logs go to standard error. Must be called within a tokio runtime, since the exporter runs there.
+///
+/// # Errors
+/// [`LogError`].
+pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter.as_deref().unwrap_or("info")))?;
+    let human = match options.format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Human => true,
+    };
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if human {
+        fmt::layer().with_writer(io::stderr).with_target(false).with_filter(filter).boxed()
+    } else {
+        JsonLayer::new(io::stderr).with_filter(filter).boxed()
+    };
+    let provider = options.otlp.as_ref().map(exporter).transpose()?;
+    let spans = provider.as_ref().map(|provider| export_layer(provider.tracer("cellspace")));
+    tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|_| LogError::Again)?;
+    Ok(LogGuard(provider))
+}
+
+/// Spans of this platform alone: those of the exporter's own HTTP client would make more of themselves.
+fn export_layer<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let ours = ["cellspace", "cellspace_actors", "cellspace_cluster", "cellspace_storage"];
+    let targets = Targets::new().with_targets(ours.map(|target| (target, tracing::Level::INFO)));
+    tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false).with_filter(targets)
+}
+
+fn exporter(base: &Url) -> Result<SdkTracerProvider, LogError> {
+    let failed = |e: &dyn std::fmt::Display| LogError::Exporter(e.to_string());
+    let endpoint = format!("{}/v1/traces", base.as_str().trim_end_matches('/'));
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint);
+    let exporter = exporter.build().map_err(|e| failed(&e))?;
+    let processor = BatchSpanProcessor::builder(exporter, Tokio).build();
+    let resource = Resource::builder().with_service_name("cellspace").build();
+    Ok(SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build())
+}

@@ -1,0 +1,33 @@
+//! Metrics of the process, in the Prometheus text format. No label names a participant: their number has no bound.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// Bounds of the time buckets, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// The process's metrics; the recorder is installed on first use.
+pub fn handle() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        // Refused for an empty list alone.
+        let builder = builder.set_buckets(&SECONDS).unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!(category = "app", "another metrics recorder is installed; /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    metrics::describe_counter!("cellspace_http_requests_total", "Requests answered, by listener, route, method and status");
+    metrics::describe_histogram!("cellspace_http_request_seconds", metrics::Unit::Seconds, "Time until an answer began");
+    metrics::describe_gauge!("cellspace_http_requests_in_flight", "Requests under way");
+    metrics::describe_counter!("cellspace_store_commits_total", "Batches applied by the store");
+    metrics::describe_counter!("cellspace_store_syncs_total", "Completed syncs to disk; one covers many commits");
+    metrics::describe_counter!("cellspace_store_bytes_total", metrics::Unit::Bytes, "Keys and values handed to the store");
+}
