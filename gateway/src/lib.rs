@@ -8,8 +8,10 @@ pub mod app;
 pub mod auth;
 pub mod crypto;
 pub mod http;
+pub mod node;
 pub mod observe;
 pub mod routes;
 pub mod server;
 
 pub use app::App;
+pub use node::{Node, NodeConfig, Ports};

@@ -1,0 +1,17 @@
+//! The kinds of agents that a node runs: one line each.
+
+use super::StartError;
+use cellspace_actors::{Services, access::Clients};
+use std::sync::Arc;
+
+/// Makes every kind of agent known to the runtime.
+pub fn register(services: &Services) {
+    let cluster = &services.cluster;
+    cluster.register(Arc::new(Clients::new(services.clone())));
+}
+
+/// What must be in memory before requests count on it, and what runs beside the agents. Listeners serve already, agents are not woken yet.
+#[allow(clippy::unused_async)] // every line added here awaits
+pub async fn start(_services: &Arc<Services>) -> Result<(), StartError> {
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The first client: an admin whose secret lies in the data directory, made at the first start. There is no default password.
+//!
+//! The file is written before the client is made, so that no crash leaves a client whose secret nobody knows; a mark in the store keeps a
+//! client that an operator has deleted from coming back.
+
+use super::StartError;
+use crate::App;
+use cellspace_actors::access::clients::{self, ClientRole, Clients, Command, NewClient, Refusal, SecretHash};
+use cellspace_cluster::{AskError, Call};
+use cellspace_schemas::ClientId;
+use cellspace_storage::{EmbeddedStore, Secret};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+use uuid::Uuid;
+
+/// Name of the client.
+const CLIENT: &str = "bootstrap";
+/// Name of the file in the data directory.
+const FILE: &str = "bootstrap-client.json";
+/// Mark in the store: the client was made once.
+const MADE: &str = "bootstrap-client";
+
+/// Everything that an admin may do.
+const SCOPES: [&str; 12] = [
+    "management-api:admin",
+    "identity-api:admin",
+    "issuer-admin-api:admin",
+    "siglet-api:admin",
+    "siglet-mgmt-api:admin",
+    "data-plane-api:admin",
+    "signaling-api:admin",
+    "token-service-api:admin",
+    "tenant-manager-api:read",
+    "tenant-manager-api:write",
+    "provision-manager-api:read",
+    "provision-manager-api:write",
+];
+
+/// The first client's credentials.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// OAuth2 `client_id`.
+    pub client_id: String,
+    /// OAuth2 `client_secret`.
+    pub client_secret: Secret,
+    /// Where tokens are asked for.
+    pub token_url: String,
+    /// The file that holds them.
+    pub path: PathBuf,
+    /// Whether this start made them.
+    pub is_new: bool,
+}
+
+/// As in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    client_id: String,
+    client_secret: String,
+    token_url: String,
+}
+
+/// Makes the client at the first start; afterwards reads its file, which may be gone.
+pub async fn ensure(dir: &Path, store: &EmbeddedStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
+    let path = dir.join(FILE);
+    let failed = |source| StartError::ClientFile { path: path.clone(), source };
+    let made = store.meta(MADE)?.is_some();
+    let stored = match fs::read(&path) {
+        Ok(bytes) => Some(serde_json::from_slice::<Stored>(&bytes).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e)))?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let stored = match stored {
+        Some(stored) => stored,
+        None if made => return Ok(None),
+        None => {
+            let stored =
+                Stored { client_id: CLIENT.to_owned(), client_secret: fresh_secret()?, token_url: app.services.urls.admin("/token") };
+            write(dir, &path, &stored).map_err(failed)?;
+            stored
+        }
+    };
+    if !made {
+        adopt(app, &stored).await?;
+        store.put_meta(MADE, "made").await?;
+    }
+    let Stored { client_id, client_secret, token_url } = stored;
+    Ok(Some(Bootstrap { client_id, client_secret: client_secret.into(), token_url, path, is_new: !made }))
+}
+
+async fn adopt(app: &App, stored: &Stored) -> Result<(), StartError> {
+    let failed = |reason: &dyn std::fmt::Display| StartError::Bootstrap(reason.to_string());
+    let id: ClientId = stored.client_id.parse().map_err(|e| failed(&e))?;
+    let scopes = SCOPES.map(str::to_owned).to_vec();
+    let new = NewClient { id, role: Some(ClientRole::Admin), participant: None, scopes, may_exchange: false };
+    let secret = Secret::from(stored.client_secret.clone());
+    let command = Command::AdoptClient(new, SecretHash::new(&secret, *Uuid::new_v4().as_bytes()));
+    match app.services.cluster.ask::<Clients>(&clients::address(), command, Call::by("cellspace up")).await {
+        // It exists when the last start ended before the mark was set.
+        Ok(_) | Err(AskError::Refused(Refusal::Exists(_))) => Ok(()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn fresh_secret() -> Result<String, StartError> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| StartError::Bootstrap("no random numbers".to_owned()))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Writes the file whole or not at all, for its owner alone.
+fn write(dir: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
+    let new = path.with_extension("new");
+    // One that a crash left may be of any mode.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(stored)?)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(dir)?.sync_all()
+}
+
+impl Bootstrap {
+    /// The secret, for those who print or use it.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        self.client_secret.expose_secret()
+    }
+}

@@ -1,0 +1,147 @@
+//! What may be chosen of a node.
+
+use super::StartError;
+use crate::{auth::IssuerConfig, server::Limits};
+use cellspace_actors::{PublicUrls, outbound::OutboundOptions};
+use cellspace_cluster::Options;
+use cellspace_storage::{EmbeddedOptions, embedded::MasterKey};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+use url::{Host, Url};
+
+/// Ports of the three listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ports {
+    /// Those of the last start; at the first start [`Ports::DEFAULT_BASE`] and the next two.
+    #[default]
+    Remembered,
+    /// Those of the last start; at the first start three free ones.
+    Free,
+    /// This one for the public listener, the next two for the admin and the operations listener.
+    Base(u16),
+}
+
+impl Ports {
+    /// The public listener's port, when nothing else was chosen.
+    pub const DEFAULT_BASE: u16 = 7070;
+}
+
+/// Configuration of a node with embedded storage.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Where everything is kept; made when missing.
+    pub data_dir: PathBuf,
+    /// The vault's master key; a file in the data directory when `None`.
+    pub master_key: Option<MasterKey>,
+    /// Address that the listeners bind.
+    pub host: IpAddr,
+    /// Their ports.
+    pub ports: Ports,
+    /// Whether to bind another address than loopback although requests are not encrypted here (a proxy in front does that).
+    pub allow_plain_http: bool,
+    /// Where the public listener is reached from outside, when that is not `http://localhost:<port>`.
+    pub public_url: Option<Url>,
+    /// Where the admin listener is reached from outside, when that is not `http://localhost:<port>`.
+    pub admin_url: Option<Url>,
+    /// Name of the cell.
+    pub cell: String,
+    /// Issuers of access tokens beside the embedded token service.
+    pub issuers: Vec<IssuerConfig>,
+    /// Whether counterparties may have loopback and private addresses and plain HTTP. By default when this node's own public URL is loopback.
+    pub allow_private_targets: Option<bool>,
+    /// Client towards counterparties; its `allow_private` is set by [`NodeConfig::allow_private_targets`].
+    pub outbound: OutboundOptions,
+    /// Bounds of each listener.
+    pub limits: Limits,
+    /// Bounds of the runtime.
+    pub cluster: Options,
+    /// Bounds of the store.
+    pub store: EmbeddedOptions,
+}
+
+impl NodeConfig {
+    /// The defaults, with everything kept in `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            master_key: None,
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ports: Ports::Remembered,
+            allow_plain_http: false,
+            public_url: None,
+            admin_url: None,
+            cell: "cell-1".to_owned(),
+            issuers: Vec::new(),
+            allow_private_targets: None,
+            outbound: OutboundOptions::default(),
+            limits: Limits::default(),
+            cluster: Options::default(),
+            store: EmbeddedOptions::default(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        if !self.host.is_loopback() && !self.allow_plain_http {
+            return Err(StartError::NotLoopback(self.host));
+        }
+        for url in [&self.public_url, &self.admin_url].into_iter().flatten() {
+            let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/" && url.username().is_empty();
+            if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !bare {
+                return Err(StartError::BadUrl(url.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn master_key(&self) -> MasterKey {
+        self.master_key.clone().unwrap_or_else(|| MasterKey::File(self.data_dir.join("master.key")))
+    }
+
+    pub(super) fn allows_private_targets(&self, urls: &PublicUrls) -> bool {
+        self.allow_private_targets.unwrap_or_else(|| match urls.public.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_addresses_need_a_word() {
+        let open = NodeConfig { host: [0, 0, 0, 0].into(), ..NodeConfig::new("x") };
+        assert!(matches!(open.check(), Err(StartError::NotLoopback(_))));
+        assert!(NodeConfig { allow_plain_http: true, ..open }.check().is_ok());
+    }
+
+    #[test]
+    fn base_urls_have_no_path() {
+        for (url, good) in [
+            ("https://cells.example", true),
+            ("http://localhost:1", true),
+            ("https://cells.example/base", false),
+            ("https://u@cells.example", false),
+            ("https://cells.example/?x", false),
+            ("ftp://cells.example", false),
+        ] {
+            let config = NodeConfig { public_url: Some(url.parse().unwrap()), ..NodeConfig::new("x") };
+            assert_eq!(config.check().is_ok(), good, "{url}");
+        }
+    }
+
+    #[test]
+    fn private_targets_follow_the_public_url() {
+        let config = NodeConfig::new("x");
+        let urls = |public: &str| PublicUrls { public: public.parse().unwrap(), admin: "http://localhost:1".parse().unwrap() };
+        for (url, allowed) in [("http://localhost:1", true), ("http://127.0.0.1:1", true), ("https://cells.example", false)] {
+            assert_eq!(config.allows_private_targets(&urls(url)), allowed, "{url}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a node does not start, and what to do about it.
+
+use crate::http::TableError;
+use cellspace_storage::{OpenError, StoreError, VaultError};
+use std::{io, net::IpAddr, path::PathBuf};
+use url::Url;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A port is taken, or may not be bound.
+    #[error("cannot listen on {host}:{port} for the {listener} listener ({source}): stop what uses it, or choose others with --port")]
+    Bind {
+        /// Address.
+        host: IpAddr,
+        /// Port.
+        port: u16,
+        /// Which listener.
+        listener: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// No encryption, and not loopback.
+    #[error("{0} is no loopback address and requests are not encrypted here: put a TLS proxy in front and say --allow-plain-http")]
+    NotLoopback(IpAddr),
+    /// Not a base URL.
+    #[error("{0} is not a base URL: expected http(s)://host[:port] without a path")]
+    BadUrl(Url),
+    /// The installation is known under another URL.
+    #[error(
+        "this installation is known as {stored} ({what} URL), which is part of its data, not as {wanted}: say {flag} {stored}, \
+         start it on the port it had, or begin anew with another --data-dir"
+    )]
+    UrlChanged {
+        /// Which of the two.
+        what: &'static str,
+        /// The option that names it.
+        flag: &'static str,
+        /// As stored.
+        stored: String,
+        /// As it would be now.
+        wanted: String,
+    },
+    /// What the store remembers of the installation makes no sense.
+    #[error("the stored setting {0} is not readable: restore a backup")]
+    Setting(&'static str),
+    /// The file of the first client cannot be read or written.
+    #[error("the client file {}: {source}", .path.display())]
+    ClientFile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The first client cannot be made.
+    #[error("the first client cannot be made: {0}")]
+    Bootstrap(String),
+    /// A mistake in the program.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+    /// Anything else of the machine.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,171 @@
+//! A running node: store, vault, runtime, agents, listeners, put together and taken apart again.
+
+mod agents;
+mod bootstrap;
+mod config;
+mod error;
+mod identity;
+
+pub use bootstrap::Bootstrap;
+pub use config::{NodeConfig, Ports};
+pub use error::StartError;
+
+use crate::{
+    App,
+    auth::{KnownParticipants, RemoteIssuer, Verifier},
+    http::{Listener, Router},
+    observe::{Health, metrics},
+    routes,
+    server::{Connections, Gateway, serve, stack},
+};
+use cellspace_actors::{
+    OutboundHttp, PublicUrls, Services, access::TokenIssuer, outbound::OutboundOptions, settings::SettingsCache, trust::Trust,
+};
+use cellspace_cluster::{Clock, Cluster, SystemClock};
+use cellspace_storage::{EmbeddedStore, EmbeddedVault, Vault};
+use identity::Sockets;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often histograms are folded, so that unread ones do not grow.
+const UPKEEP: Duration = Duration::from_secs(30);
+
+/// A node that serves.
+pub struct Node {
+    /// Where it is reached.
+    pub urls: Arc<PublicUrls>,
+    /// Address of the operations listener.
+    pub ops: SocketAddr,
+    /// The first client, as long as its file is in the data directory.
+    pub bootstrap: Option<Bootstrap>,
+    /// What handlers see.
+    pub app: App,
+    store: EmbeddedStore,
+    public: Connections,
+    admin: Connections,
+    operations: Connections,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// Opens the data directory, wakes what was left undone, serves.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do. Nothing is left running.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        crate::crypto::install();
+        config.check()?;
+        let metrics = metrics::handle();
+        let (store, vault) = open(&config).await?;
+        let (sockets, urls) = Sockets::bind(&config, &store).await?;
+        let urls = Arc::new(urls);
+        let app = assemble(&config, &store, &vault, urls.clone()).await?;
+        let router = Arc::new(Router::new(routes::all())?);
+        agents::register(&app.services);
+        let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
+
+        let tasks = TaskTracker::new();
+        let gateway = Gateway { app: app.clone(), tasks: tasks.clone() };
+        let limits = &config.limits;
+        let listen = |socket, listener| serve(socket, stack(gateway.clone(), router.clone(), listener, limits), limits.connections);
+        let ops = sockets.ops.local_addr()?;
+        // Serving begins before agents are woken: what they deliver to others of this installation must find it.
+        let node = Self {
+            public: listen(sockets.public, Listener::Public)?,
+            admin: listen(sockets.admin, Listener::Admin)?,
+            operations: listen(sockets.ops, Listener::Ops)?,
+            urls,
+            ops,
+            bootstrap,
+            store,
+            tasks,
+            stop: CancellationToken::new(),
+            app,
+        };
+        if let Err(error) = node.wake().await {
+            node.drain(Duration::from_secs(1)).await;
+            return Err(error);
+        }
+        tokio::spawn(upkeep(metrics, node.stop.clone()));
+        tracing::info!(category = "app", action = "node.started", public = %node.urls.public, admin = %node.urls.admin, ops = %node.ops, "node started");
+        Ok(node)
+    }
+
+    async fn wake(&self) -> Result<(), StartError> {
+        agents::start(&self.app.services).await?;
+        self.app.services.cluster.start().await?;
+        self.app.health.set_started();
+        Ok(())
+    }
+
+    /// Base URL of the operations listener.
+    #[must_use]
+    pub fn ops_url(&self) -> String {
+        format!("http://{}", self.ops)
+    }
+
+    /// Ends in order: no new requests, requests under way, turns, the store. Work that is left goes on after the next start.
+    pub async fn drain(self, limit: Duration) {
+        tracing::info!(category = "app", action = "node.draining", "node drains");
+        self.app.health.set_draining();
+        tokio::join!(self.public.drain(limit), self.admin.drain(limit));
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(category = "app", "drain gave up on handlers that did not end in time");
+        }
+        self.app.services.cluster.drain(limit).await;
+        self.stop.cancel();
+        self.operations.drain(limit).await;
+        let store = self.store.clone();
+        // Blocks for as long as the last commits take.
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!(category = "app", "closing the store failed");
+        }
+        tracing::info!(category = "app", action = "node.stopped", "node stopped");
+    }
+}
+
+/// Opening reads and replays files: off the runtime's threads.
+async fn open(config: &NodeConfig) -> Result<(EmbeddedStore, EmbeddedVault), StartError> {
+    let (dir, options, master) = (config.data_dir.clone(), config.store.clone(), config.master_key());
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = EmbeddedStore::open(&dir, options)?;
+        let vault = EmbeddedVault::open(&dir, &master)?;
+        Ok::<_, StartError>((store, vault))
+    });
+    opened.await.map_err(|e| StartError::Io(std::io::Error::other(e)))?
+}
+
+async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), clock.clone(), config.cluster.clone());
+    let shared_vault: Arc<dyn Vault> = Arc::new(vault.clone());
+    let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
+    let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
+    let services = Services {
+        cluster: cluster.clone(),
+        cell: config.cell.as_str().into(),
+        vault: shared_vault,
+        events: Arc::new(store.clone()),
+        http: OutboundHttp::new(private)?,
+        urls,
+        settings: SettingsCache::default(),
+        trust: Arc::new(Trust::default()),
+        workers: Arc::default(),
+        tokens: Arc::new(tokens),
+    };
+    // The operator names these addresses, nobody from outside does.
+    let keys = OutboundHttp::new(OutboundOptions { allow_private: true, timeout: Duration::from_secs(5), max_body: 256 << 10 })?;
+    let remote = config.issuers.iter().map(|issuer| RemoteIssuer::new(issuer.clone(), keys.clone())).collect();
+    let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
+    let watched = vault.clone();
+    let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.counters()));
+    Ok(App { services: Arc::new(services), verifier, known: Arc::new(KnownParticipants::new(cluster)), health })
+}
+
+async fn upkeep(metrics: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
+}
