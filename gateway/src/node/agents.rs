@@ -1,13 +1,18 @@
 //! The kinds of agents that a node runs: one line each.
 
 use super::StartError;
-use cellspace_actors::{Services, access::Clients};
+use cellspace_actors::{ControlPlane, CredentialService, Name, Services, access::Clients, data_plane::DataPlane, issuer::Issuer};
 use std::sync::Arc;
 
 /// Makes every kind of agent known to the runtime.
 pub fn register(services: &Services) {
     let cluster = &services.cluster;
     cluster.register(Arc::new(Clients::new(services.clone())));
+    cluster.register(Arc::new(ControlPlane::new(services.clone())));
+    cluster.register(Arc::new(CredentialService::new(services.clone())));
+    cluster.register(Arc::new(DataPlane::new(services.clone())));
+    cluster.register(Arc::new(Issuer::new(services.clone())));
+    cluster.register(Arc::new(Name::new(services.clone())));
 }
 
 /// What must be in memory before requests count on it, and what runs beside the agents. Listeners serve already, agents are not woken yet.

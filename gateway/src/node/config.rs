@@ -2,7 +2,7 @@
 
 use super::StartError;
 use crate::{auth::IssuerConfig, server::Limits};
-use cellspace_actors::{PublicUrls, outbound::OutboundOptions};
+use cellspace_actors::{PublicUrls, outbound::OutboundOptions, trust::TrustOptions};
 use cellspace_cluster::Options;
 use cellspace_storage::{EmbeddedOptions, embedded::MasterKey};
 use std::{
@@ -53,6 +53,9 @@ pub struct NodeConfig {
     pub allow_private_targets: Option<bool>,
     /// Client towards counterparties; its `allow_private` is set by [`NodeConfig::allow_private_targets`].
     pub outbound: OutboundOptions,
+    /// Ages and bounds of what is believed about others; `opened` is set at the start. Its `status_list_age` is also what the own issuers'
+    /// lists tell their verifiers.
+    pub trust: TrustOptions,
     /// Bounds of each listener.
     pub limits: Limits,
     /// Bounds of the runtime.
@@ -77,6 +80,7 @@ impl NodeConfig {
             issuers: Vec::new(),
             allow_private_targets: None,
             outbound: OutboundOptions::default(),
+            trust: TrustOptions::default(),
             limits: Limits::default(),
             cluster: Options::default(),
             store: EmbeddedOptions::default(),

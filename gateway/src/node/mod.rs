@@ -19,7 +19,12 @@ use crate::{
     server::{Connections, Gateway, serve, stack},
 };
 use cellspace_actors::{
-    OutboundHttp, PublicUrls, Services, access::TokenIssuer, outbound::OutboundOptions, settings::SettingsCache, trust::Trust,
+    OutboundHttp, PublicUrls, Services,
+    access::TokenIssuer,
+    issuer::StatusListPublisher,
+    outbound::OutboundOptions,
+    settings::SettingsCache,
+    trust::{Trust, TrustOptions},
 };
 use cellspace_cluster::{Clock, Cluster, SystemClock};
 use cellspace_storage::{EmbeddedStore, EmbeddedVault, Vault};
@@ -142,17 +147,22 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), clock.clone(), config.cluster.clone());
     let shared_vault: Arc<dyn Vault> = Arc::new(vault.clone());
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
+    // A store that was opened before may have served tokens that this process does not remember.
+    let opened = (store.boot() > 1).then(|| clock.now());
+    let trust = TrustOptions { opened, ..config.trust.clone() };
     let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
+    let http = OutboundHttp::new(private)?;
     let services = Services {
         cluster: cluster.clone(),
         cell: config.cell.as_str().into(),
         vault: shared_vault,
         events: Arc::new(store.clone()),
-        http: OutboundHttp::new(private)?,
+        trust: Arc::new(Trust::new(Arc::new(http.clone()), trust)),
+        http,
         urls,
         settings: SettingsCache::default(),
-        trust: Arc::new(Trust::default()),
         workers: Arc::default(),
+        status_lists: Arc::new(StatusListPublisher::new(config.trust.status_list_age)),
         tokens: Arc::new(tokens),
     };
     // The operator names these addresses, nobody from outside does.
