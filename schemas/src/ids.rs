@@ -6,26 +6,29 @@ use std::{fmt, str::FromStr, sync::Arc};
 /// Longest identifier accepted from outside, in bytes.
 pub const MAX_ID_BYTES: usize = 256;
 
+/// Longest offer id accepted from outside, in bytes.
+pub const MAX_OFFER_ID_BYTES: usize = 1024;
+
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is empty.
     #[error("an identifier must not be empty")]
     Empty,
-    /// The text is longer than [`MAX_ID_BYTES`].
-    #[error("an identifier has at most {MAX_ID_BYTES} bytes")]
-    TooLong,
+    /// The text has more than so many bytes.
+    #[error("the identifier has more than {0} bytes")]
+    TooLong(usize),
     /// The text holds white space or a control character.
     #[error("an identifier must not contain white space or control characters")]
     BadCharacter,
 }
 
 /// The rule that every identifier follows.
-pub(crate) fn check(text: &str) -> Result<(), IdError> {
+pub(crate) fn check(text: &str, max: usize) -> Result<(), IdError> {
     if text.is_empty() {
         Err(IdError::Empty)
-    } else if text.len() > MAX_ID_BYTES {
-        Err(IdError::TooLong)
+    } else if text.len() > max {
+        Err(IdError::TooLong(max))
     } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Err(IdError::BadCharacter)
     } else {
@@ -35,6 +38,9 @@ pub(crate) fn check(text: &str) -> Result<(), IdError> {
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
+        $crate::ids::id!($(#[$doc])* $name, $crate::ids::MAX_ID_BYTES);
+    };
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -47,7 +53,7 @@ macro_rules! id {
             /// [`IdError`] when the text is empty, too long, or has white space or control characters.
             pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
                 let text = text.as_ref();
-                check(text)?;
+                $crate::ids::check(text, $max)?;
                 Ok(Self(Arc::from(text)))
             }
 
@@ -131,6 +137,14 @@ id!(
     AssetId
 );
 id!(
+    /// A policy definition of one participant.
+    PolicyDefinitionId
+);
+id!(
+    /// A contract definition of one participant.
+    ContractDefinitionId
+);
+id!(
     /// Our own process id of a contract negotiation (`consumerPid` or `providerPid`, by role).
     NegotiationId
 );
@@ -163,8 +177,9 @@ id!(
     MessageId
 );
 id!(
-    /// An offer as it stands in a catalog (`hasPolicy[].@id`), opaque to everyone but its provider.
-    OfferId
+    /// An offer as it stands in a catalog (`hasPolicy[].@id`), opaque to everyone but its provider. Longer than other identifiers, since
+    /// connectors build it of theirs.
+    OfferId, MAX_OFFER_ID_BYTES
 );
 id!(
     /// How data is transferred: a distribution's `format`, a data plane's profile, for example `HttpData-PULL`.
@@ -233,7 +248,7 @@ impl Did {
     /// [`DidError`] when the text is no DID, is too long, or is a DID URL.
     pub fn new(text: impl AsRef<str>) -> Result<Self, DidError> {
         let text = text.as_ref();
-        check(text)?;
+        check(text, MAX_ID_BYTES)?;
         let mut parts = text.splitn(3, ':');
         let (scheme, method, id) = (parts.next(), parts.next(), parts.next());
         let method_ok = method.is_some_and(|m| !m.is_empty() && m.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
@@ -312,7 +327,7 @@ mod tests {
     fn ids_are_bounded() {
         assert_eq!(AssetId::new(""), Err(IdError::Empty));
         assert_eq!(AssetId::new("a b"), Err(IdError::BadCharacter));
-        assert_eq!(AssetId::new("x".repeat(257)), Err(IdError::TooLong));
+        assert_eq!(AssetId::new("x".repeat(257)), Err(IdError::TooLong(MAX_ID_BYTES)));
         assert!(serde_json::from_str::<AssetId>("\"a\\nb\"").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The agent: dispatch of commands, outcomes and deadlines to its machines, and nothing else.
 
-use super::{ControlPlaneState, data_planes, negotiation, participant, transfer};
+use super::{ControlPlaneState, data_planes, negotiation, participant, resources, transfer};
 use crate::Services;
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
 use cellspace_schemas::Timestamp;
@@ -43,17 +43,17 @@ macro_rules! machines {
 machines!(
     /// A request to the control plane.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Command, Command: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
     /// A request with what others said about it.
     #[derive(Debug)]
-    Prepared, Prepared: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Prepared, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
     /// A change of state: the new value of one row, or its removal.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Event, Event: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
     /// A message to a counterparty or a data plane.
@@ -72,6 +72,8 @@ pub enum Reply {
     /// Done; nothing to say.
     #[default]
     Done,
+    /// Of the machine `resources`.
+    Resources(resources::Reply),
     /// Of the machine `negotiation`.
     Negotiation(negotiation::Reply),
     /// Of the machine `transfer`.
@@ -86,6 +88,9 @@ pub enum Refusal {
     /// Of the machine `participant`, also for any command to a participant that is not active.
     #[error(transparent)]
     Participant(#[from] participant::Refusal),
+    /// Of the machine `resources`.
+    #[error(transparent)]
+    Resources(#[from] resources::Refusal),
     /// Of the machine `negotiation`.
     #[error(transparent)]
     Negotiation(#[from] negotiation::Refusal),
@@ -126,6 +131,7 @@ impl Agent for ControlPlane {
         Box::pin(async move {
             Ok(match command {
                 Command::Participant(c) => participant::prepare(c).into(),
+                Command::Resources(c) => resources::prepare(c).into(),
                 Command::Negotiation(c) => negotiation::prepare(services, address, snapshot, c, call).await?.into(),
                 Command::Transfer(c) => transfer::prepare(services, address, snapshot, c, call).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
@@ -136,6 +142,7 @@ impl Agent for ControlPlane {
     fn decide(state: &ControlPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
             Input::Command(Prepared::Participant(p)) => participant::decide(state, p, now),
+            Input::Command(Prepared::Resources(p)) => resources::decide(state, p, now),
             Input::Command(Prepared::Negotiation(p)) => negotiation::decide(state, p, now),
             Input::Command(Prepared::Transfer(p)) => transfer::decide(state, p, now),
             Input::Command(Prepared::DataPlanes(p)) => data_planes::decide(state, p, now),
@@ -162,6 +169,7 @@ impl Agent for ControlPlane {
     fn apply(state: &mut ControlPlaneState, event: &Event) {
         match event {
             Event::Participant(e) => participant::apply(state, e),
+            Event::Resources(e) => resources::apply(state, e),
             Event::Negotiation(e) => negotiation::apply(state, e),
             Event::Transfer(e) => transfer::apply(state, e),
             Event::DataPlanes(e) => data_planes::apply(state, e),
@@ -171,6 +179,7 @@ impl Agent for ControlPlane {
     fn row(event: &Event) -> RowOf {
         match event {
             Event::Participant(e) => participant::row(e),
+            Event::Resources(e) => resources::row(e),
             Event::Negotiation(e) => negotiation::row(e),
             Event::Transfer(e) => transfer::row(e),
             Event::DataPlanes(e) => data_planes::row(e),
@@ -179,7 +188,7 @@ impl Agent for ControlPlane {
 
     fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
         match event {
-            Event::Participant(_) | Event::DataPlanes(_) => None,
+            Event::Participant(_) | Event::Resources(_) | Event::DataPlanes(_) => None,
             Event::Negotiation(e) => negotiation::deadline(e),
             Event::Transfer(e) => transfer::deadline(e),
         }

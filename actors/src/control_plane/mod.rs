@@ -9,10 +9,11 @@ pub mod data_planes;
 pub mod negotiation;
 pub mod participant;
 pub mod policy;
+pub mod resources;
 pub mod scopes;
 pub mod state;
 pub mod transfer;
 
 pub use agent::{Command, ControlPlane, Effect, Event, Outcome, Prepared, Refusal, Reply};
-pub use participant::{Participant, ParticipantState};
+pub use participant::Participant;
 pub use state::ControlPlaneState;

@@ -6,43 +6,22 @@ use super::{
 };
 use crate::settings::DEFAULT_PROFILE;
 use cellspace_cluster::{Decision, RowOf};
-use cellspace_schemas::{Did, ParticipantContextId, ProfileId, Timestamp};
+use cellspace_schemas::{
+    Did, ParticipantContextId, ProfileId, Timestamp,
+    management::{
+        ParticipantContextConfig, ParticipantContextState,
+        participant_context::{MAX_CONFIG_ENTRIES, MAX_PROFILES},
+    },
+};
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Table of the participant's only row.
 pub const TABLE: &str = "participant";
 /// Configuration entry with the associated profiles, comma-separated (Management API `AssociateDataspaceProfile`).
 pub const PROFILES_ENTRY: &str = "edc.dataspace.profiles";
-/// Entries of a participant's configuration at most, public and private each.
-pub const MAX_CONFIG_ENTRIES: usize = 256;
-/// Profiles of one participant at most.
-pub const MAX_PROFILES: usize = 64;
-
-/// State of a participant context (Management API).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ParticipantState {
-    /// Made, not yet in use.
-    Created,
-    /// In use.
-    Activated,
-    /// Switched off: on the public side as if it did not exist.
-    Deactivated,
-}
-
-/// Configuration of a participant (Management API `ParticipantContextConfig`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Config {
-    /// Readable entries.
-    pub entries: BTreeMap<String, String>,
-    /// Entries that are never shown.
-    pub private_entries: BTreeMap<String, String>,
-}
-
 /// A participant context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,20 +31,20 @@ pub struct Participant {
     /// Its DID: what counterparties know it by.
     pub identity: Did,
     /// Its state.
-    pub state: ParticipantState,
+    pub state: ParticipantContextState,
     /// Free properties.
     pub properties: Map<String, Value>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its configuration.
-    pub config: Config,
+    pub config: ParticipantContextConfig,
 }
 
 impl Participant {
     /// Whether it may act and be addressed.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.state == ParticipantState::Activated
+        self.state == ParticipantContextState::Activated
     }
 
     /// The profiles it is associated with, in the order of the association; without one, the default profile.
@@ -90,7 +69,7 @@ pub struct NewParticipant {
     /// Its DID.
     pub identity: Did,
     /// Its state.
-    pub state: ParticipantState,
+    pub state: ParticipantContextState,
     /// Free properties.
     pub properties: Map<String, Value>,
 }
@@ -105,9 +84,9 @@ pub enum Command {
     /// Removes it for good: its id is not used again, so that nobody inherits its agreements.
     Delete,
     /// Replaces the configuration.
-    ReplaceConfig(Config),
+    ReplaceConfig(ParticipantContextConfig),
     /// Adds to the configuration, the newer value wins.
-    MergeConfig(Config),
+    MergeConfig(ParticipantContextConfig),
     /// Replaces the profile association.
     AssociateProfiles(Vec<ProfileId>),
 }
@@ -205,11 +184,11 @@ pub fn decide(state: &ControlPlaneState, command: &Prepared, now: Timestamp) -> 
 impl NewParticipant {
     fn made(self, now: Timestamp) -> Participant {
         let Self { id, identity, state, properties } = self;
-        Participant { id, identity, state, properties, created_at: now, config: Config::default() }
+        Participant { id, identity, state, properties, created_at: now, config: ParticipantContextConfig::default() }
     }
 }
 
-fn bounded(config: &Config) -> Result<(), super::agent::Refusal> {
+fn bounded(config: &ParticipantContextConfig) -> Result<(), super::agent::Refusal> {
     if config.entries.len().max(config.private_entries.len()) > MAX_CONFIG_ENTRIES {
         return Err(Refusal::Limit { what: "configuration entries", limit: MAX_CONFIG_ENTRIES }.into());
     }

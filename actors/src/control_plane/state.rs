@@ -1,6 +1,6 @@
 //! State of a control plane in memory; a clone is the published snapshot and costs O(1).
 
-use super::{Participant, data_planes, negotiation, participant, transfer};
+use super::{Participant, data_planes, negotiation, participant, resources, transfer};
 use std::sync::Arc;
 
 /// Everything one control plane knows.
@@ -10,6 +10,8 @@ pub struct ControlPlaneState {
     pub participant: Option<Arc<Participant>>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// Assets, policy definitions, contract definitions.
+    pub resources: resources::State,
     /// Contract negotiations.
     pub negotiations: negotiation::State,
     /// Transfer processes.

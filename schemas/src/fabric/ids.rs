@@ -1,6 +1,6 @@
 //! Identifiers of the fabric.
 
-use crate::ids::{IdError, Owner, check, id};
+use crate::ids::{IdError, Owner, id};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! Identifiers of credential issuance.
 
-use crate::ids::{IdError, check, id};
+use crate::ids::{IdError, id};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -1,7 +1,8 @@
 //! One condition of a query.
 
 use super::FieldPath;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 
 /// How a criterion compares.
@@ -51,6 +52,24 @@ impl Operator {
         })
     }
 
+    /// The operator as written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::In => "in",
+            Self::NotIn => "not in",
+            Self::Like => "like",
+            Self::Ilike => "ilike",
+            Self::Contains => "contains",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+
     /// Whether the right operand is a list.
     #[must_use]
     pub const fn wants_list(self) -> bool {
@@ -58,7 +77,7 @@ impl Operator {
     }
 }
 
-/// A condition: a field, an operator, a value.
+/// A condition; serialises to and from the form of the API: a field, an operator, a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Criterion {
     /// The field.
@@ -70,6 +89,12 @@ pub struct Criterion {
 }
 
 impl Criterion {
+    /// The form of the API.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({"@type": "Criterion", "operandLeft": self.left.to_string(), "operator": self.operator.as_str(), "operandRight": self.right})
+    }
+
     /// Whether the condition holds for an entity with this view. A field that is not there meets no condition. A field with several values meets
     /// a condition when one of them does, and a negative one when none of them is excluded.
     #[must_use]
@@ -99,6 +124,28 @@ impl Criterion {
             Operator::Greater => ordered(Ordering::is_gt),
             Operator::GreaterOrEqual => ordered(Ordering::is_ge),
         }
+    }
+}
+
+impl Serialize for Criterion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Criterion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Stored {
+            operand_left: String,
+            operator: String,
+            operand_right: Value,
+        }
+        let Stored { operand_left, operator, operand_right } = Stored::deserialize(deserializer)?;
+        let left = operand_left.parse().map_err(D::Error::custom)?;
+        let operator = Operator::parse(&operator).ok_or_else(|| D::Error::custom("not an operator"))?;
+        Ok(Self { left, operator, right: operand_right })
     }
 }
 
@@ -176,7 +223,6 @@ fn like(text: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn operators() {

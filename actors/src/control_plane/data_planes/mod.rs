@@ -17,6 +17,17 @@ pub const TABLE: &str = "data-plane";
 #[derive(Debug, Clone, Default)]
 pub struct State {}
 
+impl State {
+    /// Transfer types that the registered data planes offer for an asset with this metadata, sorted.
+    #[must_use]
+    pub fn transfer_types(
+        &self,
+        _metadata: Option<&cellspace_schemas::management::DataplaneMetadata>,
+    ) -> std::collections::BTreeSet<cellspace_schemas::TransferType> {
+        std::collections::BTreeSet::new()
+    }
+}
+
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {}

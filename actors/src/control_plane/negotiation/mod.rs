@@ -17,6 +17,14 @@ pub const TABLE: &str = "negotiation";
 #[derive(Debug, Clone, Default)]
 pub struct State {}
 
+impl State {
+    /// Whether the asset is being negotiated or was agreed on: it must not be removed then.
+    #[must_use]
+    pub fn holds_asset(&self, _asset: &cellspace_schemas::AssetId) -> bool {
+        false
+    }
+}
+
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {}

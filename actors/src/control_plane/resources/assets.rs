@@ -1,0 +1,50 @@
+//! Decisions about assets.
+
+use super::{Created, Event, Kind, MAX_OF_A_KIND, Refusal};
+use crate::control_plane::{ControlPlane, ControlPlaneState, Reply, agent::Event as AgentEvent};
+use cellspace_cluster::Decision;
+use cellspace_schemas::{
+    AssetId, Timestamp,
+    management::{Asset, AssetDraft},
+};
+use std::sync::Arc;
+use uuid::Uuid;
+
+fn asset(draft: &AssetDraft, id: AssetId, created_at: Timestamp) -> AgentEvent {
+    let AssetDraft { id: _, is_catalog, properties, private_properties, dataplane_metadata } = draft.clone();
+    Event::Asset(Arc::new(Asset { id, is_catalog, properties, private_properties, dataplane_metadata, created_at })).into()
+}
+
+fn missing(id: &AssetId) -> Refusal {
+    Refusal::NotFound(Kind::Asset, id.to_string())
+}
+
+pub(super) fn create(
+    state: &ControlPlaneState,
+    draft: &AssetDraft,
+    fresh: Uuid,
+    now: Timestamp,
+) -> Result<Decision<ControlPlane>, Refusal> {
+    let id = draft.id.clone().unwrap_or_else(|| AssetId::from_uuid(fresh));
+    if state.resources.asset(&id).is_some() {
+        return Err(Refusal::Exists(Kind::Asset, id.to_string()));
+    }
+    if state.resources.assets().len() >= MAX_OF_A_KIND {
+        return Err(Refusal::Limit { what: "assets", limit: MAX_OF_A_KIND });
+    }
+    let reply = Reply::Resources(Created { id: id.to_string(), created_at: now });
+    Ok(Decision::action("asset.created").event(asset(draft, id, now)).replying(reply))
+}
+
+pub(super) fn update(state: &ControlPlaneState, id: &AssetId, draft: &AssetDraft) -> Result<Decision<ControlPlane>, Refusal> {
+    let there = state.resources.asset(id).ok_or_else(|| missing(id))?;
+    Ok(Decision::action("asset.updated").event(asset(draft, id.clone(), there.created_at)))
+}
+
+pub(super) fn delete(state: &ControlPlaneState, id: &AssetId) -> Result<Decision<ControlPlane>, Refusal> {
+    state.resources.asset(id).ok_or_else(|| missing(id))?;
+    if state.negotiations.holds_asset(id) {
+        return Err(Refusal::Referenced { kind: Kind::Asset, id: id.to_string(), by: "an agreement or a running negotiation".to_owned() });
+    }
+    Ok(Decision::action("asset.deleted").event(Event::AssetDeleted(id.clone()).into()))
+}
