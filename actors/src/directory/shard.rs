@@ -1,0 +1,42 @@
+//! Which shard an id belongs to.
+
+use cellspace_cluster::{Address, Agent};
+use cellspace_schemas::{Owner, ids::IdError};
+
+/// Shards of the directory; part of the stored addresses, so never changed.
+pub const SHARDS: u64 = 64;
+
+/// The shard that holds rows about `id`: xxh3-64 of its bytes with seed 0, modulo [`SHARDS`].
+#[must_use]
+pub fn shard_of(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes()) % SHARDS
+}
+
+/// Address of a shard.
+///
+/// # Errors
+/// Never for a shard below [`SHARDS`].
+pub(super) fn address(shard: u64) -> Result<Address, IdError> {
+    Ok(Address::of::<super::Directory>(Owner::new(format!("{}-{shard:02}", super::Directory::KIND))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored addresses depend on these numbers.
+    #[test]
+    fn golden() {
+        assert_eq!(shard_of(""), 49);
+        assert_eq!(address(7).unwrap().to_string(), "directory/directory-07");
+    }
+
+    #[test]
+    fn ids_spread() {
+        let mut counts = [0u32; SHARDS as usize];
+        for n in 0..6400 {
+            counts[usize::try_from(shard_of(&format!("tenant-{n}"))).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|c| (50..170).contains(c)), "{counts:?}");
+    }
+}

@@ -1,0 +1,26 @@
+//! The management plane: tenants and their participant profiles, what the operator registered, orchestrations and the agents that carry out
+//! their activities.
+//!
+//! Nothing on the path of negotiations, transfers and credentials needs it. It reaches participants' agents only as any client would: through
+//! the platform's HTTP APIs, with tokens that are bound to one participant each.
+//!
+//! A deployment travels over the event log: tenant -> `provisioning.requests` -> orchestration -> `provisioning.activities.<type>` -> activity
+//! agents -> orchestration -> `provisioning.results` -> tenant.
+
+pub mod activity;
+pub mod consumer;
+pub mod index;
+pub mod limits;
+pub mod operations;
+pub mod orchestration;
+pub mod platform;
+pub mod registry;
+pub mod start;
+pub mod tenant;
+pub mod topics;
+
+pub use orchestration::OrchestrationAgent;
+pub use platform::Platform;
+pub use registry::FabricRegistry;
+pub use start::{Fabric, StartError};
+pub use tenant::TenantAgent;

@@ -1,0 +1,12 @@
+//! What the operator has registered: cells, dataspace profiles, activity definitions, orchestration templates. One agent per installation.
+
+mod agent;
+mod cells;
+pub mod dag;
+mod definitions;
+mod profiles;
+mod settings;
+mod state;
+
+pub use agent::{Command, FabricRegistry, Refusal, Reply, address};
+pub use state::{Definition, RegistryState, credentials, profile_names};

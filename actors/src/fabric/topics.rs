@@ -1,0 +1,31 @@
+//! Topics of the event log that the fabric uses, and the types of its events.
+
+use cellspace_schemas::fabric::ActivityType;
+
+/// Manifests of orchestrations to start.
+pub const REQUESTS: &str = "provisioning.requests";
+/// How orchestrations ended.
+pub const RESULTS: &str = "provisioning.results";
+/// States of virtual participant agents, for whoever is interested.
+pub const LIFECYCLE: &str = "vpa.lifecycle";
+/// Facts to bill by.
+pub const USAGE: &str = "usage";
+
+/// Event on [`REQUESTS`]; data: `OrchestrationManifest`.
+pub const ORCHESTRATION_REQUESTED: &str = "org.cellspace.orchestration.requested";
+/// Event on [`RESULTS`]; data: `OrchestrationResponse`.
+pub const ORCHESTRATION_ENDED: &str = "org.cellspace.orchestration.ended";
+/// Event on [`activities`]; data: `ActivityMessage`.
+pub const ACTIVITY_REQUESTED: &str = "org.cellspace.activity.requested";
+/// Event on [`LIFECYCLE`].
+pub const PROFILE_CHANGED: &str = "org.cellspace.participant-profile.changed";
+/// Event on [`USAGE`]: a participant can be used from now on.
+pub const PARTICIPANT_ACTIVE: &str = "org.cellspace.usage.participant-active";
+/// Event on [`USAGE`]: a participant is gone.
+pub const PARTICIPANT_DISPOSED: &str = "org.cellspace.usage.participant-disposed";
+
+/// Topic on which agents of an activity type are asked for work.
+#[must_use]
+pub fn activities(activity_type: &ActivityType) -> String {
+    format!("provisioning.activities.{activity_type}")
+}
