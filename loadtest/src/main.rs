@@ -1,2 +1,5 @@
-//! loadtest
+//! Load generator and kill driver of the platform; see `--help`.
+
+#![forbid(unsafe_code)]
+
 fn main() {}

@@ -1,0 +1,145 @@
+//! An HTTP client of the platform, as any user would write one: tokens, JSON, expected statuses.
+
+use super::timeline::Timeline;
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// JSON-LD context of management bodies.
+pub const MANAGEMENT_CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
+
+/// Who acts, with which token.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Name in the timeline.
+    pub name: &'static str,
+    /// Access token.
+    pub token: String,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body as JSON; null when it is none.
+    pub body: Value,
+    /// `Location` header.
+    pub location: Option<String>,
+}
+
+/// The client, with the timeline it tells.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection pool.
+    pub http: reqwest::Client,
+    /// Base URL of the admin listener.
+    pub admin: String,
+    /// Base URL of the public listener.
+    pub public: String,
+    /// Where steps are told.
+    pub timeline: Timeline,
+}
+
+impl Client {
+    /// Adds the management context and type to a body.
+    #[must_use]
+    pub fn typed(kind: &str, mut body: Value) -> Value {
+        if let Value::Object(map) = &mut body {
+            map.insert("@context".into(), json!([MANAGEMENT_CONTEXT]));
+            map.insert("@type".into(), json!(kind));
+        }
+        body
+    }
+
+    /// One exchange, told to nobody.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn exchange(&self, caller: Option<&Caller>, method: Method, url: &str, body: Option<&Value>) -> Result<Answer> {
+        let url = if url.starts_with('/') { format!("{}{url}", self.admin) } else { url.to_owned() };
+        let mut request = self.http.request(method.clone(), &url);
+        if let Some(caller) = caller {
+            request = request.bearer_auth(&caller.token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.with_context(|| format!("{method} {url}"))?;
+        let status = response.status().as_u16();
+        let location = response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
+        let text = response.text().await.with_context(|| format!("{method} {url}"))?;
+        let body = serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
+        Ok(Answer { status, body, location })
+    }
+
+    /// One step of the story: an exchange whose status must be `expected`.
+    ///
+    /// # Errors
+    /// When there is no answer or another status.
+    pub async fn step(
+        &mut self,
+        caller: &Caller,
+        what: &str,
+        method: Method,
+        url: &str,
+        body: Option<Value>,
+        expected: u16,
+    ) -> Result<Answer> {
+        let started = Instant::now();
+        let answer = self.exchange(Some(caller), method.clone(), url, body.as_ref()).await.with_context(|| what.to_owned())?;
+        if answer.status != expected {
+            bail!("{}: {what}: {method} {url} answered {} instead of {expected}: {}", caller.name, answer.status, answer.body);
+        }
+        let path = url.split('?').next().unwrap_or(url);
+        self.timeline.step(caller.name, what, &format!("{method} {path} -> {}", answer.status), started.elapsed());
+        Ok(answer)
+    }
+
+    /// A token by `client_credentials`.
+    ///
+    /// # Errors
+    /// When the token service refuses.
+    pub async fn client_token(&mut self, name: &'static str, client: &str, secret: &str) -> Result<Caller> {
+        let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
+        self.token(name, "gets a token (client_credentials)", &form).await
+    }
+
+    /// A token for another resource, by token exchange (RFC 8693).
+    ///
+    /// # Errors
+    /// When the token service refuses.
+    pub async fn exchange_token(&mut self, name: &'static str, subject: &Caller, resource: &str, scope: &str) -> Result<Caller> {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", subject.token.as_str()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("resource", resource),
+            ("audience", "edcv"),
+            ("scope", scope),
+        ];
+        self.token(name, "gets a token (token exchange)", &form).await
+    }
+
+    async fn token(&mut self, name: &'static str, what: &str, form: &[(&str, &str)]) -> Result<Caller> {
+        let started = Instant::now();
+        let url = format!("{}/token", self.admin);
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(&url).header("content-type", "application/x-www-form-urlencoded").body(body);
+        let response = request.send().await.context("the token service does not answer")?;
+        let status = response.status();
+        let body: Value = response.json().await.context("the token service answered no JSON")?;
+        let Some(token) = body["access_token"].as_str() else { bail!("{name}: {what}: answered {status}: {body}") };
+        self.timeline.step(name, what, "POST /token -> 200", started.elapsed());
+        Ok(Caller { name, token: token.to_owned() })
+    }
+}
+
+/// A text field of an answer.
+///
+/// # Errors
+/// When it is not there.
+pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
+    value[field].as_str().with_context(|| format!("no field {field:?} in {value}"))
+}

@@ -1,0 +1,153 @@
+//! The operator prepares the platform: issuer, cell, dataspace profile, activities, orchestration, policies' expressions.
+
+use super::{
+    client::{Caller, Client, text},
+    timeline::check,
+};
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Context id of the hosted issuer.
+pub const ISSUER: &str = "issuer";
+/// Credential definitions: `(definition id, credential type, role)`.
+pub const CREDENTIALS: [(&str, &str, Option<&str>); 2] = [
+    ("membership-credential-def", "MembershipCredential", None),
+    ("manufacturer-credential-def", "ManufacturerCredential", Some("manufacturer")),
+];
+
+/// What the operator set up.
+#[derive(Debug)]
+pub struct Platform {
+    /// Bootstrap admin.
+    pub admin: Caller,
+    /// Token with the provisioner role.
+    pub provisioner: Caller,
+    /// The issuer's own token.
+    pub issuer: Caller,
+    /// Cell id.
+    pub cell: String,
+    /// Dataspace profile id.
+    pub dataspace: String,
+}
+
+/// Plays the operator's part.
+///
+/// # Errors
+/// At the first step that does not go as it must.
+pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Result<Platform> {
+    client.timeline.chapter("Operator: the platform is prepared");
+    let secret = uuid::Uuid::new_v4().to_string();
+    let new_client = json!({
+        "clientId": "provisioning", "clientSecret": secret, "role": "provisioner",
+        "scopes": ["tenant-manager-api:read", "tenant-manager-api:write", "provision-manager-api:read", "provision-manager-api:write",
+            "management-api:read", "management-api:write", "identity-api:read", "identity-api:write", "issuer-admin-api:read", "issuer-admin-api:write"],
+    });
+    client.step(&admin, "registers the provisioner's client", Method::POST, "/api/v1/clients", Some(new_client), 201).await?;
+    let provisioner = client.client_token("operator", "provisioning", &secret).await?;
+
+    let did = format!("did:web:{did_host}:{ISSUER}");
+    let public = client.public.clone();
+    let manifest = json!({
+        "participantContextId": ISSUER, "did": did, "active": true,
+        "serviceEndpoints": [{ "id": "issuer-service", "type": "IssuerService", "serviceEndpoint": format!("{public}/api/issuance/v1beta/participants/{ISSUER}") }],
+        "key": { "keyId": format!("{did}#key-1"), "privateKeyAlias": "issuer-key-1", "keyGeneratorParams": { "algorithm": "EdDSA", "curve": "Ed25519" } },
+    });
+    client.step(&provisioner, "creates the issuer's participant context", Method::POST, "/api/identity/v1beta/participants", Some(manifest), 200).await?;
+    let issuer = client.exchange_token("issuer", &admin, ISSUER, "read write").await?;
+    issuer_definitions(client, &issuer).await?;
+
+    let wrong = json!({ "externalId": "no-such-cell", "state": "active", "properties": {} });
+    client.step(&provisioner, "a cell that nobody runs is refused", Method::POST, "/api/tm/cells", Some(wrong), 400).await?;
+    let cell = client.step(&provisioner, "registers the running cell", Method::POST, "/api/tm/cells", Some(json!({ "state": "active", "properties": {} })), 201).await?;
+    let cell = text(&cell.body, "id")?.to_owned();
+    expressions(client, &admin).await?;
+
+    let specs: Vec<Value> = CREDENTIALS
+        .iter()
+        .map(|(id, kind, role)| {
+            let mut spec = json!({ "id": id, "type": kind, "issuer": did, "format": "vc20-bssl/jwt" });
+            if let (Some(role), Value::Object(spec)) = (role, &mut spec) {
+                spec.insert("role".into(), json!(role));
+            }
+            spec
+        })
+        .collect();
+    let profile = json!({ "dataspaceSpec": { "protocolStack": ["http-dsp-profile-2025-1"], "credentialSpecs": specs }, "properties": { "name": "demo" } });
+    let profile =
+        client.step(&provisioner, "defines the dataspace profile", Method::POST, "/api/tm/dataspace-profiles", Some(profile), 201).await?;
+    let dataspace = text(&profile.body, "id")?.to_owned();
+    let path = format!("/api/tm/dataspace-profiles/{dataspace}/deployments");
+    let deployment = json!({ "profileId": dataspace, "cellId": cell });
+    client.step(&provisioner, "deploys the profile to the cell", Method::POST, &path, Some(deployment), 202).await?;
+    let path = format!("/api/tm/dataspace-profiles/{dataspace}?wait=active&timeout=20s");
+    let deployed = client.step(&provisioner, "waits for the deployment", Method::GET, &path, None, 200).await?;
+    let state = &deployed.body["deployments"][0]["state"];
+    check(state == "active", || format!("the profile's deployment is {state}, not active: {}", deployed.body))?;
+    orchestration(client, &provisioner).await?;
+    Ok(Platform { admin, provisioner, issuer, cell, dataspace })
+}
+
+async fn issuer_definitions(client: &mut Client, issuer: &Caller) -> Result<()> {
+    let base = format!("/api/issuer/admin/participants/{ISSUER}");
+    let attestation = json!({ "id": "holder-properties", "attestationType": "holder", "configuration": {} });
+    client.step(issuer, "defines where claims come from", Method::POST, &format!("{base}/attestations"), Some(attestation), 201).await?;
+    for (id, kind, _) in CREDENTIALS {
+        let definition = json!({
+            "id": id, "credentialType": kind, "format": "vc20-bssl/jwt", "validity": "604800", "attestations": ["holder-properties"],
+            "jsonSchema": "{}", "jsonSchemaUrl": format!("https://example.com/{kind}.json"),
+            "mappings": [{ "input": "since", "output": "credentialSubject.since", "required": "true" }],
+        });
+        let what = format!("defines {kind}");
+        client.step(issuer, &what, Method::POST, &format!("{base}/credentialdefinitions"), Some(definition), 201).await?;
+    }
+    Ok(())
+}
+
+async fn expressions(client: &mut Client, admin: &Caller) -> Result<()> {
+    for (_, kind, _) in CREDENTIALS {
+        let expression = Client::typed(
+            "CelExpression",
+            json!({
+                "@id": format!("{kind}-expression"), "leftOperand": kind, "description": format!("holds a valid {kind}"),
+                "expression": format!("ctx.agent.claims.vc.withType('{kind}').valid().size() > 0"),
+                "scopes": ["catalog", "contract.negotiation", "transfer.process"],
+            }),
+        );
+        let what = format!("gives policies on {kind} their meaning (CEL)");
+        client.step(admin, &what, Method::POST, "/api/mgmt/v5beta/celexpressions", Some(expression), 200).await?;
+    }
+    Ok(())
+}
+
+async fn orchestration(client: &mut Client, provisioner: &Caller) -> Result<()> {
+    let kinds = ["jwtlet-activity", "registration-activity", "identityhub-activity", "edcv-activity", "siglet-activity", "onboarding-activity"];
+    for kind in kinds {
+        let what = format!("defines activity {kind}");
+        let body = json!({ "type": kind, "description": kind, "inputSchema": {}, "outputSchema": {} });
+        client.step(provisioner, &what, Method::POST, "/api/pm/activity-definitions", Some(body), 201).await?;
+    }
+    let template = json!({
+        "id": "member-lifecycle", "description": "brings a participant into the dataspace, and out of it", "schema": {},
+        "activities": {
+            "cfm.orchestration.vpa.deploy": [
+                { "id": "token", "type": "jwtlet-activity" },
+                { "id": "registration", "type": "registration-activity", "dependsOn": ["token"] },
+                { "id": "identity", "type": "identityhub-activity", "dependsOn": ["token"] },
+                { "id": "connector", "type": "edcv-activity", "dependsOn": ["token", "identity"] },
+                { "id": "dataplane", "type": "siglet-activity", "dependsOn": ["connector"] },
+                { "id": "credentials", "type": "onboarding-activity", "dependsOn": ["token", "connector", "identity", "registration"] },
+            ],
+            "cfm.orchestration.vpa.dispose": [
+                { "id": "credentials", "type": "onboarding-activity" },
+                { "id": "dataplane", "type": "siglet-activity", "dependsOn": ["credentials"] },
+                { "id": "connector", "type": "edcv-activity", "dependsOn": ["dataplane"] },
+                { "id": "identity", "type": "identityhub-activity", "dependsOn": ["connector"] },
+                { "id": "registration", "type": "registration-activity", "dependsOn": ["identity"] },
+                { "id": "token", "type": "jwtlet-activity", "dependsOn": ["registration"] },
+            ],
+        },
+    });
+    client.step(provisioner, "defines the member's life as an orchestration", Method::POST, "/api/pm/orchestration-definitions", Some(template), 201).await?;
+    Ok(())
+}

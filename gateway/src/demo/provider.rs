@@ -1,0 +1,57 @@
+//! The provider offers two assets over a real source, under three offers.
+
+use super::{client::Client, tenants::Participant};
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::json;
+
+/// The small data set.
+pub const DATA_SET: &str = "footprints";
+/// The large file.
+pub const FILE: &str = "model";
+
+/// `(offer, asset, access policy, contract policy)`.
+const OFFERS: [(&str, &str, &str, &str); 3] = [
+    ("open", DATA_SET, "MembershipCredential", "MembershipCredential"),
+    ("restricted", FILE, "MembershipCredential", "ManufacturerCredential"),
+    ("hidden", DATA_SET, "ManufacturerCredential", "ManufacturerCredential"),
+];
+
+/// Plays the provider's part.
+///
+/// # Errors
+/// At the first step that does not go as it must.
+pub async fn offer(client: &mut Client, provider: &Participant, source: &str) -> Result<()> {
+    client.timeline.chapter("Provider: two assets, three offers");
+    let who = &provider.caller;
+    let path = format!("/participants/{}/sources/backend", provider.context);
+    let body = json!({ "baseUrl": source, "methods": ["GET"], "paths": ["/data/"], "query": false });
+    client.step(who, "names its data source", Method::PUT, &path, Some(body), 204).await?;
+    for (id, title, path) in [(DATA_SET, "product carbon footprints", "/data/footprints.json"), (FILE, "simulation model", "/data/model.bin")] {
+        let asset = Client::typed(
+            "Asset",
+            json!({
+                "@id": id, "properties": { "description": title },
+                "dataplaneMetadata": { "@type": "DataplaneMetadata", "profiles": ["HttpData-PULL"], "properties": { "source": "backend", "path": path } },
+            }),
+        );
+        client.step(who, &format!("creates asset {id}"), Method::POST, &provider.path("assets"), Some(asset), 200).await?;
+    }
+    for kind in ["MembershipCredential", "ManufacturerCredential"] {
+        let constraint = json!({ "leftOperand": kind, "operator": "eq", "rightOperand": "active" });
+        let policy = json!({ "@type": "Set", "permission": [{ "action": "use", "constraint": [constraint] }] });
+        let definition = Client::typed("PolicyDefinition", json!({ "@id": format!("requires-{kind}"), "policy": policy }));
+        client.step(who, &format!("creates the policy on {kind}"), Method::POST, &provider.path("policydefinitions"), Some(definition), 200).await?;
+    }
+    for (offer, asset, access, contract) in OFFERS {
+        let definition = Client::typed(
+            "ContractDefinition",
+            json!({
+                "@id": offer, "accessPolicyId": format!("requires-{access}"), "contractPolicyId": format!("requires-{contract}"),
+                "assetsSelector": [{ "@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": asset }],
+            }),
+        );
+        client.step(who, &format!("offers {asset} as {offer}"), Method::POST, &provider.path("contractdefinitions"), Some(definition), 200).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Catalog, negotiation, transfer: how one participant gets at another's data.
+
+use super::{
+    client::{Answer, Client, text},
+    tenants::Participant,
+    timeline::check,
+};
+use anyhow::{Context, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// The profile that is spoken.
+pub const PROFILE: &str = "http-dsp-profile-2025-1";
+
+/// An offer as the consumer sees it.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Offer id.
+    pub id: String,
+    /// Dataset.
+    pub asset: String,
+    /// Its policy, as received.
+    pub policy: Value,
+}
+
+/// Asks for the provider's catalog: the answer as it came.
+///
+/// # Errors
+/// When the platform does not answer.
+pub async fn catalog_answer(client: &Client, consumer: &Participant, provider: &Participant) -> Result<Answer> {
+    let body = Client::typed("CatalogRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did }));
+    client.exchange(Some(&consumer.caller), Method::POST, &consumer.path("catalog/request"), Some(&body)).await
+}
+
+/// The offers of a catalog.
+#[must_use]
+pub fn offers(catalog: &Value) -> Vec<Offer> {
+    let list = |value: &Value| match value {
+        Value::Array(items) => items.clone(),
+        Value::Null => Vec::new(),
+        one => vec![one.clone()],
+    };
+    let mut offers = Vec::new();
+    for dataset in list(&catalog["dataset"]) {
+        for policy in list(&dataset["hasPolicy"]) {
+            let (Some(id), Some(asset)) = (policy["@id"].as_str(), dataset["@id"].as_str()) else { continue };
+            offers.push(Offer { id: id.to_owned(), asset: asset.to_owned(), policy: policy.clone() });
+        }
+    }
+    offers
+}
+
+/// A catalog step: exactly `expected` offers must be visible.
+///
+/// # Errors
+/// When they are not.
+pub async fn catalog(client: &mut Client, consumer: &Participant, provider: &Participant, expected: usize) -> Result<Vec<Offer>> {
+    let started = std::time::Instant::now();
+    let answer = catalog_answer(client, consumer, provider).await?;
+    check(answer.status == 200, || format!("the catalog request answered {}: {}", answer.status, answer.body))?;
+    let offers = offers(&answer.body);
+    check(offers.len() == expected, || format!("{} offers are visible, expected {expected}: {}", offers.len(), answer.body))?;
+    let what = format!("sees {expected} offers in the provider's catalog");
+    client.timeline.step(consumer.caller.name, &what, "DSP /catalog/request, DCP presentation -> 200", started.elapsed());
+    Ok(offers)
+}
+
+/// Starts a negotiation and waits for its end; answers the consumer's and, when it knows one, the provider's view.
+///
+/// # Errors
+/// When the platform refuses the call.
+pub async fn negotiate(
+    client: &mut Client,
+    consumer: &Participant,
+    provider: &Participant,
+    offer: &Offer,
+    wanted: &str,
+) -> Result<(Value, Option<Value>)> {
+    let mut policy = offer.policy.clone();
+    if let Value::Object(policy) = &mut policy {
+        policy.insert("@type".into(), json!("Offer"));
+        policy.insert("@id".into(), json!(offer.id));
+        policy.insert("assigner".into(), json!(provider.did));
+        policy.insert("target".into(), json!(offer.asset));
+    }
+    let body = Client::typed("ContractRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }));
+    let who = &consumer.caller;
+    let started = client.step(who, "asks for a contract", Method::POST, &consumer.path("contractnegotiations"), Some(body), 200).await?;
+    let id = text(&started.body, "@id")?.to_owned();
+    let path = consumer.path(&format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"));
+    let what = format!("negotiation is {wanted} at the consumer");
+    let state = client.step(who, &what, Method::GET, &path, None, 200).await?.body;
+    check(state["state"] == wanted, || format!("the negotiation is {} at the consumer, expected {wanted}", state["state"]))?;
+    let path = consumer.path(&format!("contractnegotiations/{id}"));
+    let ours = client.exchange(Some(who), Method::GET, &path, None).await?.body;
+    let query = Client::typed("QuerySpec", json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": id }] }));
+    let path = provider.path("contractnegotiations/request");
+    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&query)).await?.body;
+    let Some(id) = found[0]["@id"].as_str() else { return Ok((ours, None)) };
+    let path = provider.path(&format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"));
+    let what = format!("negotiation is {wanted} at the provider");
+    let state = client.step(&provider.caller, &what, Method::GET, &path, None, 200).await?.body;
+    check(state["state"] == wanted, || format!("the negotiation is {} at the provider, expected {wanted}", state["state"]))?;
+    let theirs = client.exchange(Some(&provider.caller), Method::GET, &provider.path(&format!("contractnegotiations/{id}")), None).await?;
+    Ok((ours, Some(theirs.body)))
+}
+
+/// A running pull.
+#[derive(Debug)]
+pub struct Pull {
+    /// Transfer id at the consumer.
+    pub transfer: String,
+    /// Where the data is.
+    pub endpoint: String,
+    /// Access token.
+    pub token: String,
+}
+
+/// Starts a pull under an agreement and fetches its token.
+///
+/// # Errors
+/// At the first step that does not go as it must.
+pub async fn start_pull(client: &mut Client, consumer: &Participant, provider: &Participant, agreement: &str) -> Result<Pull> {
+    let who = &consumer.caller;
+    let body = Client::typed(
+        "TransferRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "contractId": agreement, "transferType": "HttpData-PULL" }),
+    );
+    let started = client.step(who, "asks for the data", Method::POST, &consumer.path("transferprocesses"), Some(body), 200).await?;
+    let transfer = text(&started.body, "@id")?.to_owned();
+    let path = consumer.path(&format!("transferprocesses/{transfer}/state?wait=STARTED&timeout=20s"));
+    let state = client.step(who, "transfer is STARTED (HttpData-PULL)", Method::GET, &path, None, 200).await?.body;
+    check(state["state"] == "STARTED", || format!("the transfer is {}", state["state"]))?;
+    let path = format!("/tokens/{}/{transfer}", consumer.context);
+    let token = client.step(who, "gets the transfer's access token", Method::GET, &path, None, 200).await?.body;
+    Ok(Pull { endpoint: text(&token, "endpoint")?.to_owned(), token: text(&token, "token")?.to_owned(), transfer })
+}
+
+/// Opens the data stream of a pull.
+///
+/// # Errors
+/// When the data plane does not answer.
+pub async fn open(client: &Client, pull: &Pull) -> Result<reqwest::Response> {
+    client.http.get(&pull.endpoint).bearer_auth(&pull.token).send().await.context("the provider's data plane does not answer")
+}

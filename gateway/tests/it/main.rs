@@ -1,0 +1,5 @@
+//! Integration tests of the whole platform, in one binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
+
+mod architecture;
