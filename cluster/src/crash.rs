@@ -8,12 +8,33 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Names of the crash points in this crate, in the order of a command's life.
+/// Names of the crash points in this crate, in the order of a command's life. Agents may have more of their own.
 pub const CRASH_POINTS: [&str; 6] = [
+    "in-activation",
     "before-commit",
     "after-commit-before-reply",
     "after-reply-before-send",
     "after-send-before-outcome",
     "in-passivation",
-    "in-activation",
 ];
+
+/// Arms the point that the environment variable `CELLSPACE_CRASH` names, as in `before-commit:3`: the third time it is passed the process
+/// aborts, with nothing flushed, closed or said. Without the variable nothing is armed.
+///
+/// # Errors
+/// A text that says what is wrong with the variable.
+#[cfg(feature = "failpoints")]
+pub fn arm_crash_point() -> Result<(), String> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let Ok(spec) = std::env::var("CELLSPACE_CRASH") else { return Ok(()) };
+    let parsed = spec.split_once(':').and_then(|(name, times)| Some((name.to_owned(), times.parse::<u32>().ok()?)));
+    let Some((name, times)) = parsed.filter(|(_, times)| *times > 0) else {
+        return Err(format!("CELLSPACE_CRASH is {spec:?}, expected <point>:<times>"));
+    };
+    let left = AtomicU32::new(times);
+    fail::cfg_callback(name, move || {
+        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::process::abort();
+        }
+    })
+}

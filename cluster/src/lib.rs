@@ -37,6 +37,8 @@ pub use call::{Call, IdempotencyKey};
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
 pub use crash::CRASH_POINTS;
+#[cfg(feature = "failpoints")]
+pub use crash::arm_crash_point;
 pub use decision::{Decision, Fact, Outgoing};
 pub use delivery::{Delivery, DeliveryError, OutboxId, RetryPolicy};
 pub use error::{AskError, PrepareError, Rejection};
