@@ -1,6 +1,6 @@
 //! The story as it happens: a line a step on standard error or output, or one JSON object a step.
 
-use anyhow::Result;
+use cellspace_client::Reporter;
 use serde_json::json;
 use std::{
     io::{IsTerminal, Write},
@@ -22,17 +22,17 @@ impl Timeline {
     pub fn new(json: bool) -> Self {
         Self { started: Instant::now(), json, colour: !json && std::io::stdout().is_terminal(), steps: 0 }
     }
+}
 
-    /// A new part of the story.
-    pub fn chapter(&self, title: &str) {
+impl Reporter for Timeline {
+    fn chapter(&mut self, title: &str) {
         if !self.json {
             let (bold, plain) = if self.colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
             println!("\n{bold}{title}{plain}");
         }
     }
 
-    /// A finished step: who did what over which hop, and how long it took.
-    pub fn step(&mut self, who: &str, what: &str, hop: &str, took: Duration) {
+    fn step(&mut self, who: &str, what: &str, hop: &str, took: Duration) {
         self.steps += 1;
         if self.json {
             let line = json!({ "step": self.steps, "who": who, "what": what, "hop": hop, "ms": millis(took), "at_ms": millis(self.started.elapsed()) });
@@ -45,15 +45,13 @@ impl Timeline {
         let _ = std::io::stdout().flush();
     }
 
-    /// Says that a wait goes on; only for people.
-    pub fn waiting(&self, what: &str) {
+    fn waiting(&mut self, what: &str) {
         if !self.json {
             eprintln!("              ... {what}");
         }
     }
 
-    /// The last line.
-    pub fn finish(&self) {
+    fn finished(&mut self) {
         let total = self.started.elapsed();
         if self.json {
             println!("{}", json!({ "steps": self.steps, "result": "passed", "ms": millis(total) }));
@@ -62,8 +60,7 @@ impl Timeline {
         }
     }
 
-    /// The last line of a story that broke off.
-    pub fn broken(&self, reason: &anyhow::Error) {
+    fn broken(&mut self, reason: &anyhow::Error) {
         if self.json {
             println!("{}", json!({ "steps": self.steps, "result": "failed", "reason": format!("{reason:#}") }));
         } else {
@@ -74,12 +71,4 @@ impl Timeline {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
-/// Fails the story unless the condition holds.
-///
-/// # Errors
-/// With the message, when it does not.
-pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
-    if holds { Ok(()) } else { Err(anyhow::anyhow!(otherwise())) }
 }

@@ -1,10 +1,10 @@
 //! An HTTP client of the platform, as any user would write one: tokens, JSON, expected statuses.
 
-use super::timeline::Timeline;
+use crate::Reporter;
 use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// JSON-LD context of management bodies.
 pub const MANAGEMENT_CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
@@ -29,7 +29,7 @@ pub struct Answer {
     pub location: Option<String>,
 }
 
-/// The client, with the timeline it tells.
+/// The client, with whom it tells.
 #[derive(Debug)]
 pub struct Client {
     /// The connection pool.
@@ -39,7 +39,18 @@ pub struct Client {
     /// Base URL of the public listener.
     pub public: String,
     /// Where steps are told.
-    pub timeline: Timeline,
+    pub reporter: Box<dyn Reporter>,
+    /// How long the platform may be away; `None`: not at all.
+    pub patience: Option<Patience>,
+}
+
+/// For a platform that may be killed and comes back: unanswered calls are repeated with the same `Idempotency-Key`.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Longest time without an answer.
+    pub limit: Duration,
+    /// Pause between two tries.
+    pub pause: Duration,
 }
 
 impl Client {
@@ -53,15 +64,40 @@ impl Client {
         body
     }
 
-    /// One exchange, told to nobody.
+    /// A client of a platform at these base URLs.
+    #[must_use]
+    pub fn new(http: reqwest::Client, admin: String, public: String, reporter: Box<dyn Reporter>) -> Self {
+        Self { http, admin, public, reporter, patience: None }
+    }
+
+    /// One exchange, told to nobody. With [`Patience`], repeated until there is an answer other than 429 and 503.
     ///
     /// # Errors
     /// When there is no answer.
     pub async fn exchange(&self, caller: Option<&Caller>, method: Method, url: &str, body: Option<&Value>) -> Result<Answer> {
         let url = if url.starts_with('/') { format!("{}{url}", self.admin) } else { url.to_owned() };
-        let mut request = self.http.request(method.clone(), &url);
+        let key = uuid::Uuid::new_v4().to_string();
+        let started = Instant::now();
+        loop {
+            let answer = self.once(caller, method.clone(), &url, body, &key).await;
+            let away = match &answer {
+                Ok(answer) => answer.status == 503 || answer.status == 429,
+                Err(_) => true,
+            };
+            if !(away && self.is_patient(started)) {
+                return answer;
+            }
+            self.rest().await;
+        }
+    }
+
+    async fn once(&self, caller: Option<&Caller>, method: Method, url: &str, body: Option<&Value>, key: &str) -> Result<Answer> {
+        let mut request = self.http.request(method.clone(), url);
         if let Some(caller) = caller {
             request = request.bearer_auth(&caller.token);
+        }
+        if method == Method::POST {
+            request = request.header("idempotency-key", key);
         }
         if let Some(body) = body {
             request = request.json(body);
@@ -93,7 +129,7 @@ impl Client {
             bail!("{}: {what}: {method} {url} answered {} instead of {expected}: {}", caller.name, answer.status, answer.body);
         }
         let path = url.split('?').next().unwrap_or(url);
-        self.timeline.step(caller.name, what, &format!("{method} {path} -> {}", answer.status), started.elapsed());
+        self.reporter.step(caller.name, what, &format!("{method} {path} -> {}", answer.status), started.elapsed());
         Ok(answer)
     }
 
@@ -124,15 +160,32 @@ impl Client {
 
     async fn token(&mut self, name: &'static str, what: &str, form: &[(&str, &str)]) -> Result<Caller> {
         let started = Instant::now();
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let url = format!("{}/token", self.admin);
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self.http.post(&url).header("content-type", "application/x-www-form-urlencoded").body(body);
-        let response = request.send().await.context("the token service does not answer")?;
-        let status = response.status();
-        let body: Value = response.json().await.context("the token service answered no JSON")?;
-        let Some(token) = body["access_token"].as_str() else { bail!("{name}: {what}: answered {status}: {body}") };
-        self.timeline.step(name, what, "POST /token -> 200", started.elapsed());
+        let body = loop {
+            let request = self.http.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form.clone());
+            match request.send().await {
+                Ok(response) if response.status() != 503 => {
+                    break response.json::<Value>().await.context("the token service answered no JSON")?;
+                }
+                Ok(_) if self.is_patient(started) => {}
+                Err(_) if self.is_patient(started) => {}
+                Ok(response) => bail!("the token service answered {}", response.status()),
+                Err(error) => return Err(error).context("the token service does not answer"),
+            }
+            self.rest().await;
+        };
+        let Some(token) = body["access_token"].as_str() else { bail!("{name}: {what}: answered {body}") };
+        self.reporter.step(name, what, "POST /token -> 200", started.elapsed());
         Ok(Caller { name, token: token.to_owned() })
+    }
+
+    fn is_patient(&self, since: Instant) -> bool {
+        self.patience.is_some_and(|patience| since.elapsed() < patience.limit)
+    }
+
+    async fn rest(&self) {
+        tokio::time::sleep(self.patience.map_or(Duration::ZERO, |patience| patience.pause)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The provider offers two assets over a real source, under three offers.
 
-use super::{client::Client, tenants::Participant};
+use crate::{client::Client, tenants::Participant};
 use anyhow::Result;
 use reqwest::Method;
 use serde_json::json;
@@ -22,12 +22,14 @@ const OFFERS: [(&str, &str, &str, &str); 3] = [
 /// # Errors
 /// At the first step that does not go as it must.
 pub async fn offer(client: &mut Client, provider: &Participant, source: &str) -> Result<()> {
-    client.timeline.chapter("Provider: two assets, three offers");
+    client.reporter.chapter("Provider: two assets, three offers");
     let who = &provider.caller;
     let path = format!("/participants/{}/sources/backend", provider.context);
     let body = json!({ "baseUrl": source, "methods": ["GET"], "paths": ["/data/"], "query": false });
     client.step(who, "names its data source", Method::PUT, &path, Some(body), 204).await?;
-    for (id, title, path) in [(DATA_SET, "product carbon footprints", "/data/footprints.json"), (FILE, "simulation model", "/data/model.bin")] {
+    for (id, title, path) in
+        [(DATA_SET, "product carbon footprints", "/data/footprints.json"), (FILE, "simulation model", "/data/model.bin")]
+    {
         let asset = Client::typed(
             "Asset",
             json!({
@@ -41,7 +43,9 @@ pub async fn offer(client: &mut Client, provider: &Participant, source: &str) ->
         let constraint = json!({ "leftOperand": kind, "operator": "eq", "rightOperand": "active" });
         let policy = json!({ "@type": "Set", "permission": [{ "action": "use", "constraint": [constraint] }] });
         let definition = Client::typed("PolicyDefinition", json!({ "@id": format!("requires-{kind}"), "policy": policy }));
-        client.step(who, &format!("creates the policy on {kind}"), Method::POST, &provider.path("policydefinitions"), Some(definition), 200).await?;
+        client
+            .step(who, &format!("creates the policy on {kind}"), Method::POST, &provider.path("policydefinitions"), Some(definition), 200)
+            .await?;
     }
     for (offer, asset, access, contract) in OFFERS {
         let definition = Client::typed(
@@ -51,7 +55,9 @@ pub async fn offer(client: &mut Client, provider: &Participant, source: &str) ->
                 "assetsSelector": [{ "@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": asset }],
             }),
         );
-        client.step(who, &format!("offers {asset} as {offer}"), Method::POST, &provider.path("contractdefinitions"), Some(definition), 200).await?;
+        client
+            .step(who, &format!("offers {asset} as {offer}"), Method::POST, &provider.path("contractdefinitions"), Some(definition), 200)
+            .await?;
     }
     Ok(())
 }

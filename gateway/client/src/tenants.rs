@@ -1,9 +1,9 @@
 //! Three tenants come in, each by one call; orchestration and agents do the rest.
 
-use super::{
+use crate::{
     client::{Caller, Client, text},
     operator::{CREDENTIALS, Platform},
-    timeline::check,
+    reporter::check,
 };
 use anyhow::{Context, Result};
 use reqwest::Method;
@@ -35,8 +35,14 @@ impl Participant {
 ///
 /// # Errors
 /// At the first step that does not go as it must.
-pub async fn onboard(client: &mut Client, platform: &Platform, name: &'static str, did_host: &str, manufacturer: bool) -> Result<Participant> {
-    client.timeline.chapter(&format!("Tenant {name} is onboarded"));
+pub async fn onboard(
+    client: &mut Client,
+    platform: &Platform,
+    name: &'static str,
+    did_host: &str,
+    manufacturer: bool,
+) -> Result<Participant> {
+    client.reporter.chapter(&format!("Tenant {name} is onboarded"));
     let operator = &platform.provisioner;
     let tenant = json!({ "properties": { "name": name, "location": "eu" } });
     let tenant = client.step(operator, "creates the tenant", Method::POST, "/api/tm/tenants", Some(tenant), 201).await?;
@@ -50,7 +56,7 @@ pub async fn onboard(client: &mut Client, platform: &Platform, name: &'static st
     let profile = client.step(operator, "asks for its participant", Method::POST, &profiles, Some(body), 202).await?;
     let started = Instant::now();
     let one = format!("{profiles}/{}?wait=active&timeout=30s", text(&profile.body, "id")?);
-    client.timeline.waiting("orchestration: context, keys, DID, holder, credentials, data plane");
+    client.reporter.waiting("orchestration: context, keys, DID, holder, credentials, data plane");
     let profile = client.step(operator, "waits until all agents are active", Method::GET, &one, None, 200).await?.body;
     let states: Vec<&Value> = profile["vpas"].as_array().map(|vpas| vpas.iter().map(|vpa| &vpa["state"]).collect()).unwrap_or_default();
     check(states.len() == 4 && states.iter().all(|s| **s == "active"), || {

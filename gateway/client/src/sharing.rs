@@ -1,9 +1,9 @@
 //! Catalog, negotiation, transfer: how one participant gets at another's data.
 
-use super::{
+use crate::{
     client::{Answer, Client, text},
+    reporter::check,
     tenants::Participant,
-    timeline::check,
 };
 use anyhow::{Context, Result};
 use reqwest::Method;
@@ -28,7 +28,8 @@ pub struct Offer {
 /// # Errors
 /// When the platform does not answer.
 pub async fn catalog_answer(client: &Client, consumer: &Participant, provider: &Participant) -> Result<Answer> {
-    let body = Client::typed("CatalogRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did }));
+    let body =
+        Client::typed("CatalogRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did }));
     client.exchange(Some(&consumer.caller), Method::POST, &consumer.path("catalog/request"), Some(&body)).await
 }
 
@@ -61,7 +62,7 @@ pub async fn catalog(client: &mut Client, consumer: &Participant, provider: &Par
     let offers = offers(&answer.body);
     check(offers.len() == expected, || format!("{} offers are visible, expected {expected}: {}", offers.len(), answer.body))?;
     let what = format!("sees {expected} offers in the provider's catalog");
-    client.timeline.step(consumer.caller.name, &what, "DSP /catalog/request, DCP presentation -> 200", started.elapsed());
+    client.reporter.step(consumer.caller.name, &what, "DSP /catalog/request, DCP presentation -> 200", started.elapsed());
     Ok(offers)
 }
 
@@ -83,7 +84,10 @@ pub async fn negotiate(
         policy.insert("assigner".into(), json!(provider.did));
         policy.insert("target".into(), json!(offer.asset));
     }
-    let body = Client::typed("ContractRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }));
+    let body = Client::typed(
+        "ContractRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }),
+    );
     let who = &consumer.caller;
     let started = client.step(who, "asks for a contract", Method::POST, &consumer.path("contractnegotiations"), Some(body), 200).await?;
     let id = text(&started.body, "@id")?.to_owned();
@@ -93,7 +97,10 @@ pub async fn negotiate(
     check(state["state"] == wanted, || format!("the negotiation is {} at the consumer, expected {wanted}", state["state"]))?;
     let path = consumer.path(&format!("contractnegotiations/{id}"));
     let ours = client.exchange(Some(who), Method::GET, &path, None).await?.body;
-    let query = Client::typed("QuerySpec", json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": id }] }));
+    let query = Client::typed(
+        "QuerySpec",
+        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": id }] }),
+    );
     let path = provider.path("contractnegotiations/request");
     let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&query)).await?.body;
     let Some(id) = found[0]["@id"].as_str() else { return Ok((ours, None)) };

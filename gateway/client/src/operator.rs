@@ -1,8 +1,8 @@
 //! The operator prepares the platform: issuer, cell, dataspace profile, activities, orchestration, policies' expressions.
 
-use super::{
+use crate::{
     client::{Caller, Client, text},
-    timeline::check,
+    reporter::check,
 };
 use anyhow::Result;
 use reqwest::Method;
@@ -36,7 +36,7 @@ pub struct Platform {
 /// # Errors
 /// At the first step that does not go as it must.
 pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Result<Platform> {
-    client.timeline.chapter("Operator: the platform is prepared");
+    client.reporter.chapter("Operator: the platform is prepared");
     let secret = uuid::Uuid::new_v4().to_string();
     let new_client = json!({
         "clientId": "provisioning", "clientSecret": secret, "role": "provisioner",
@@ -53,13 +53,31 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
         "serviceEndpoints": [{ "id": "issuer-service", "type": "IssuerService", "serviceEndpoint": format!("{public}/api/issuance/v1beta/participants/{ISSUER}") }],
         "key": { "keyId": format!("{did}#key-1"), "privateKeyAlias": "issuer-key-1", "keyGeneratorParams": { "algorithm": "EdDSA", "curve": "Ed25519" } },
     });
-    client.step(&provisioner, "creates the issuer's participant context", Method::POST, "/api/identity/v1beta/participants", Some(manifest), 200).await?;
+    client
+        .step(
+            &provisioner,
+            "creates the issuer's participant context",
+            Method::POST,
+            "/api/identity/v1beta/participants",
+            Some(manifest),
+            200,
+        )
+        .await?;
     let issuer = client.exchange_token("issuer", &admin, ISSUER, "read write").await?;
     issuer_definitions(client, &issuer).await?;
 
     let wrong = json!({ "externalId": "no-such-cell", "state": "active", "properties": {} });
     client.step(&provisioner, "a cell that nobody runs is refused", Method::POST, "/api/tm/cells", Some(wrong), 400).await?;
-    let cell = client.step(&provisioner, "registers the running cell", Method::POST, "/api/tm/cells", Some(json!({ "state": "active", "properties": {} })), 201).await?;
+    let cell = client
+        .step(
+            &provisioner,
+            "registers the running cell",
+            Method::POST,
+            "/api/tm/cells",
+            Some(json!({ "state": "active", "properties": {} })),
+            201,
+        )
+        .await?;
     let cell = text(&cell.body, "id")?.to_owned();
     expressions(client, &admin).await?;
 
@@ -121,7 +139,8 @@ async fn expressions(client: &mut Client, admin: &Caller) -> Result<()> {
 }
 
 async fn orchestration(client: &mut Client, provisioner: &Caller) -> Result<()> {
-    let kinds = ["jwtlet-activity", "registration-activity", "identityhub-activity", "edcv-activity", "siglet-activity", "onboarding-activity"];
+    let kinds =
+        ["jwtlet-activity", "registration-activity", "identityhub-activity", "edcv-activity", "siglet-activity", "onboarding-activity"];
     for kind in kinds {
         let what = format!("defines activity {kind}");
         let body = json!({ "type": kind, "description": kind, "inputSchema": {}, "outputSchema": {} });
@@ -148,6 +167,15 @@ async fn orchestration(client: &mut Client, provisioner: &Caller) -> Result<()> 
             ],
         },
     });
-    client.step(provisioner, "defines the member's life as an orchestration", Method::POST, "/api/pm/orchestration-definitions", Some(template), 201).await?;
+    client
+        .step(
+            provisioner,
+            "defines the member's life as an orchestration",
+            Method::POST,
+            "/api/pm/orchestration-definitions",
+            Some(template),
+            201,
+        )
+        .await?;
     Ok(())
 }

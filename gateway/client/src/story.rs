@@ -1,13 +1,13 @@
 //! What the three participants do with each other.
 
-use super::{
+use crate::{
     client::{Client, text},
     operator::{ISSUER, Platform},
     provider::{DATA_SET, FILE},
+    reporter::check,
     sharing::{self, Offer, Pull},
     source::{self, hex},
     tenants::Participant,
-    timeline::check,
 };
 use anyhow::{Context, Result};
 use reqwest::Method;
@@ -44,7 +44,7 @@ fn pick<'a>(offers: &'a [Offer], asset: &str, required: &str) -> Result<&'a Offe
 /// # Errors
 /// When it does.
 pub async fn border(client: &mut Client, platform: &Platform, cast: &Cast) -> Result<()> {
-    client.timeline.chapter("Borders");
+    client.reporter.chapter("Borders");
     let query = Client::typed("QuerySpec", json!({}));
     let path = cast.provider.path("assets/request");
     client.step(&platform.provisioner, "may not read a tenant's assets", Method::POST, &path, Some(query.clone()), 403).await?;
@@ -57,7 +57,7 @@ pub async fn border(client: &mut Client, platform: &Platform, cast: &Cast) -> Re
 /// # Errors
 /// At the first step that does not go as it must.
 pub async fn consumer(client: &mut Client, cast: &Cast) -> Result<Shared> {
-    client.timeline.chapter("Consumer: catalog, contract, data");
+    client.reporter.chapter("Consumer: catalog, contract, data");
     let Cast { provider, consumer, .. } = cast;
     let offers = sharing::catalog(client, consumer, provider, 3).await?;
     let open = pick(&offers, DATA_SET, "MembershipCredential")?.clone();
@@ -90,7 +90,7 @@ async fn fetch(client: &mut Client, who: &Participant, pull: &Pull, expected: &s
     check(found == expected, || format!("SHA-256 of {what} is {found}, expected {expected}"))?;
     let digest = found.get(..12).unwrap_or_default();
     let line = format!("pulls {what}: {bytes} bytes, SHA-256 {digest}... as at the source");
-    client.timeline.step(who.caller.name, &line, "GET data endpoint -> 200", started.elapsed());
+    client.reporter.step(who.caller.name, &line, "GET data endpoint -> 200", started.elapsed());
     Ok(())
 }
 
@@ -99,7 +99,7 @@ async fn fetch(client: &mut Client, who: &Participant, pull: &Pull, expected: &s
 /// # Errors
 /// At the first step that does not go as it must.
 pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<()> {
-    client.timeline.chapter("Third participant: no Manufacturer credential");
+    client.reporter.chapter("Third participant: no Manufacturer credential");
     let Cast { provider, third, .. } = cast;
     let offers = sharing::catalog(client, third, provider, 2).await?;
     let restricted = pick(&offers, FILE, "ManufacturerCredential")?.clone();
@@ -109,7 +109,7 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
         let detail = text(side, "errorDetail")?;
         check(detail.contains("ManufacturerCredential"), || format!("the reason does not name the constraint: {detail}"))?;
     }
-    client.timeline.step(third.caller.name, "is told which constraint was required", text(&ours, "errorDetail")?, Duration::ZERO);
+    client.reporter.step(third.caller.name, "is told which constraint was required", text(&ours, "errorDetail")?, Duration::ZERO);
 
     let hidden = pick(&shared.offers, DATA_SET, "ManufacturerCredential")?;
     let made_up = Offer { id: format!("{}x", hidden.id), ..hidden.clone() };
@@ -121,7 +121,12 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
         let id = text(&ours, "@id")?.to_owned();
         // What differs by nature are the ids that the consumer itself sent.
         details.push(text(&ours, "errorDetail")?.replace(&offer.id, "<offer>").replace(&id, "<negotiation>"));
-        client.timeline.step(third.caller.name, &format!("asks for {what}: refused, nothing stored"), details.last().map_or("", String::as_str), started.elapsed());
+        client.reporter.step(
+            third.caller.name,
+            &format!("asks for {what}: refused, nothing stored"),
+            details.last().map_or("", String::as_str),
+            started.elapsed(),
+        );
     }
     check(details.first() == details.last(), || format!("the two answers differ: {details:?}"))
 }
@@ -131,7 +136,7 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
 /// # Errors
 /// When data still comes.
 pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<()> {
-    client.timeline.chapter("Terminate");
+    client.reporter.chapter("Terminate");
     let who = &cast.consumer.caller;
     let mut stream = sharing::open(client, &shared.file).await?;
     check(stream.status() == 200, || format!("the data plane answered {}", stream.status()))?;
@@ -141,9 +146,13 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
     client.step(who, "terminates the transfer while data streams", Method::POST, &path, Some(body), 204).await?;
     let path = cast.consumer.path(&format!("transferprocesses/{}/state?wait=TERMINATED&timeout=20s", shared.file.transfer));
     client.step(who, "transfer is TERMINATED", Method::GET, &path, None, 200).await?;
-    let query = Client::typed("QuerySpec", json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": shared.file.transfer }] }));
+    let query = Client::typed(
+        "QuerySpec",
+        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": shared.file.transfer }] }),
+    );
     let provider = &cast.provider;
-    let found = client.exchange(Some(&provider.caller), Method::POST, &provider.path("transferprocesses/request"), Some(&query)).await?.body;
+    let found =
+        client.exchange(Some(&provider.caller), Method::POST, &provider.path("transferprocesses/request"), Some(&query)).await?.body;
     let path = provider.path(&format!("transferprocesses/{}/state?wait=TERMINATED&timeout=20s", text(&found[0], "@id")?));
     let state = client.step(&provider.caller, "transfer is TERMINATED at the provider", Method::GET, &path, None, 200).await?.body;
     check(state["state"] == "TERMINATED", || format!("the transfer is {} at the provider", state["state"]))?;
@@ -156,11 +165,16 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
         }
     };
     check(cut && read < source::FILE_BYTES, || format!("the stream was not cut: {read} bytes came"))?;
-    client.timeline.step(who.name, &format!("the open stream was cut after {} KiB of 64 MiB", read / 1024), "connection closed", started.elapsed());
+    client.reporter.step(
+        who.name,
+        &format!("the open stream was cut after {} KiB of 64 MiB", read / 1024),
+        "connection closed",
+        started.elapsed(),
+    );
     let started = Instant::now();
     let again = sharing::open(client, &shared.file).await?.status().as_u16();
     check(again == 401 || again == 403, || format!("the ended transfer's token was answered with {again}"))?;
-    client.timeline.step(who.name, "the token is refused", &format!("GET data endpoint -> {again}"), started.elapsed());
+    client.reporter.step(who.name, "the token is refused", &format!("GET data endpoint -> {again}"), started.elapsed());
     Ok(())
 }
 
@@ -169,7 +183,7 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
 /// # Errors
 /// When they do not.
 pub async fn revoke(client: &mut Client, platform: &Platform, cast: &Cast, status_age: Duration) -> Result<()> {
-    client.timeline.chapter(&format!("Revoke (status lists are at most {} s old)", status_age.as_secs()));
+    client.reporter.chapter(&format!("Revoke (status lists are at most {} s old)", status_age.as_secs()));
     let Cast { provider, consumer, .. } = cast;
     revoke_credential(client, platform, consumer, "ManufacturerCredential").await?;
     let hidden_gone = |status: u16, body: &Value| status == 200 && sharing::offers(body).len() == 2;
@@ -185,9 +199,11 @@ async fn revoke_credential(client: &mut Client, platform: &Platform, holder: &Pa
     let credential = &held[0]["verifiableCredential"]["credential"];
     let id = text(credential, "id")?;
     let base = format!("/api/issuer/admin/participants/{ISSUER}/credentials");
-    let issued = client.exchange(Some(&platform.issuer), Method::POST, &format!("{base}/query"), Some(&json!({ "limit": 1000 }))).await?.body;
+    let issued =
+        client.exchange(Some(&platform.issuer), Method::POST, &format!("{base}/query"), Some(&json!({ "limit": 1000 }))).await?.body;
     let same = |row: &&Value| row["id"].as_str().is_some_and(|row| row == id || id.ends_with(row));
-    let row = issued.as_array().and_then(|rows| rows.iter().find(same)).with_context(|| format!("the issuer does not know {id}: {issued}"))?;
+    let row =
+        issued.as_array().and_then(|rows| rows.iter().find(same)).with_context(|| format!("the issuer does not know {id}: {issued}"))?;
     let path = format!("{base}/{}/revoke", text(row, "id")?);
     client.step(&platform.issuer, &format!("revokes the consumer's {kind}"), Method::POST, &path, None, 204).await?;
     Ok(())
@@ -203,14 +219,16 @@ async fn effect(
     shows: impl Fn(u16, &Value) -> bool,
 ) -> Result<()> {
     let started = Instant::now();
-    client.timeline.waiting(what);
+    client.reporter.waiting(what);
     loop {
         let answer = sharing::catalog_answer(client, consumer, provider).await?;
         if shows(answer.status, &answer.body) {
-            client.timeline.step(consumer.caller.name, what, &format!("POST catalog/request -> {}", answer.status), started.elapsed());
+            client.reporter.step(consumer.caller.name, what, &format!("POST catalog/request -> {}", answer.status), started.elapsed());
             return Ok(());
         }
-        check(started.elapsed() < status_age + Duration::from_secs(1), || format!("{what}: not after {:?}: {}", started.elapsed(), answer.body))?;
+        check(started.elapsed() < status_age + Duration::from_secs(1), || {
+            format!("{what}: not after {:?}: {}", started.elapsed(), answer.body)
+        })?;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
