@@ -8,13 +8,14 @@ fn root() -> &'static Path {
 }
 
 /// Which workspace packages each one may depend on, directly.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("cellspace-schemas", &[]),
     ("cellspace-storage", &["cellspace-schemas"]),
     ("cellspace-cluster", &["cellspace-schemas", "cellspace-storage"]),
     ("cellspace-actors", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster"]),
-    ("cellspace", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors"]),
-    ("loadtest", &["cellspace-schemas"]),
+    ("cellspace-client", &["cellspace-schemas"]),
+    ("cellspace", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors", "cellspace-client"]),
+    ("loadtest", &["cellspace-schemas", "cellspace-client"]),
 ];
 
 #[test]
