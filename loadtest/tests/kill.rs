@@ -1,0 +1,47 @@
+//! Kill -9 loses and doubles nothing. Seed from `CELLSPACE_SEED`, or a fresh one that is printed; rounds from `CELLSPACE_KILL_ROUNDS`.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
+
+use loadtest::{kill, platform, platform::Launch};
+use std::{path::PathBuf, process::Command, time::Duration};
+
+/// Builds the platform with its crash points and sets the executable aside, so that later builds do not replace it.
+fn build(folder: &std::path::Path) -> PathBuf {
+    let out = Command::new(env!("CARGO"))
+        .args(["build", "--package", "cellspace", "--features", "failpoints", "--message-format", "json", "--quiet"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let built = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .unwrap();
+    let aside = folder.join("cellspace");
+    std::fs::copy(built, &aside).unwrap();
+    aside
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_nine_loses_and_doubles_nothing() {
+    let seed = std::env::var("CELLSPACE_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
+    let rounds = std::env::var("CELLSPACE_KILL_ROUNDS").map_or(30, |text| text.parse().unwrap());
+    println!("CELLSPACE_SEED={seed}");
+    let folder = platform::workspace(None).unwrap();
+    let launch = Launch {
+        binary: build(folder.path()),
+        data: folder.path().join("data"),
+        log: folder.path().join("log"),
+        crash: None,
+        idle: Duration::from_millis(300),
+    };
+    let result = kill::run(&launch, rounds, seed, |line| println!("{line}")).await;
+    match result {
+        Ok(report) => {
+            println!("{report:?}");
+            assert!(report.kills >= rounds && report.negotiations >= usize::try_from(rounds).unwrap(), "{report:?}");
+        }
+        Err(error) => panic!("{error:#}\nCELLSPACE_SEED={seed}; data and log are kept in {}", folder.keep().display()),
+    }
+}
