@@ -23,6 +23,8 @@ pub struct Platform {
     pub admin: Caller,
     /// Token with the provisioner role.
     pub provisioner: Caller,
+    /// The portal, which exchanges its token for those of participants.
+    pub portal: Caller,
     /// The issuer's own token.
     pub issuer: Caller,
     /// Cell id.
@@ -37,14 +39,19 @@ pub struct Platform {
 /// At the first step that does not go as it must.
 pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Result<Platform> {
     client.reporter.chapter("Operator: the platform is prepared");
-    let secret = uuid::Uuid::new_v4().to_string();
-    let new_client = json!({
-        "clientId": "provisioning", "clientSecret": secret, "role": "provisioner",
+    let new = json!({
+        "id": "provisioning", "role": "provisioner",
         "scopes": ["tenant-manager-api:read", "tenant-manager-api:write", "provision-manager-api:read", "provision-manager-api:write",
             "management-api:read", "management-api:write", "identity-api:read", "identity-api:write", "issuer-admin-api:read", "issuer-admin-api:write"],
     });
-    client.step(&admin, "registers the provisioner's client", Method::POST, "/api/v1/clients", Some(new_client), 201).await?;
-    let provisioner = client.client_token("operator", "provisioning", &secret).await?;
+    let provisioner = new_client(client, &admin, "operator", "provisioning", new).await?;
+    let new = json!({ "id": "portal", "scopes": [], "mayExchange": true });
+    let portal = new_client(client, &admin, "portal", "portal", new).await?;
+    for (tier, action) in [("read", "read"), ("write", "write")] {
+        let scopes = ["management-api", "identity-api", "issuer-admin-api", "siglet-api", "siglet-mgmt-api"].map(|api| format!("{api}:{action}"));
+        let body = json!({ "scope": tier, "claims": { "scope": scopes.join(" ") } });
+        client.step(&admin, &format!("defines the tier {tier}"), Method::POST, "/api/v1/scopes", Some(body), 201).await?;
+    }
 
     let did = format!("did:web:{did_host}:{ISSUER}");
     let public = client.public.clone();
@@ -63,7 +70,7 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
             200,
         )
         .await?;
-    let issuer = client.exchange_token("issuer", &admin, ISSUER, "read write").await?;
+    let issuer = act_for(client, &admin, &portal, "issuer", ISSUER).await?;
     issuer_definitions(client, &issuer).await?;
 
     let wrong = json!({ "externalId": "no-such-cell", "state": "active", "properties": {} });
@@ -103,7 +110,22 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
     let state = &deployed.body["deployments"][0]["state"];
     check(state == "active", || format!("the profile's deployment is {state}, not active: {}", deployed.body))?;
     orchestration(client, &provisioner).await?;
-    Ok(Platform { admin, provisioner, issuer, cell, dataspace })
+    Ok(Platform { admin, provisioner, portal, issuer, cell, dataspace })
+}
+
+async fn new_client(client: &mut Client, admin: &Caller, name: &'static str, id: &str, body: Value) -> Result<Caller> {
+    let made = client.step(admin, &format!("registers the client {id}"), Method::POST, "/api/v1/clients", Some(body), 201).await?;
+    client.client_token(name, id, text(&made.body, "clientSecret")?).await
+}
+
+/// Lets the portal act for a participant, and gets a token for that by exchange.
+///
+/// # Errors
+/// When the token service refuses.
+pub async fn act_for(client: &mut Client, admin: &Caller, portal: &Caller, name: &'static str, context: &str) -> Result<Caller> {
+    let mapping = json!({ "clientIdentifier": "portal", "participantContext": context, "scopes": ["read", "write"], "audiences": ["edcv"] });
+    client.step(admin, &format!("lets the portal act for {name}"), Method::POST, "/api/v1/mappings", Some(mapping), 201).await?;
+    client.exchange_token(name, portal, context, "read write").await
 }
 
 async fn issuer_definitions(client: &mut Client, issuer: &Caller) -> Result<()> {

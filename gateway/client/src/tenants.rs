@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Caller, Client, text},
-    operator::{CREDENTIALS, Platform},
+    operator::{self, CREDENTIALS, Platform},
     reporter::check,
 };
 use anyhow::{Context, Result};
@@ -64,7 +64,7 @@ pub async fn onboard(
     })?;
     let vpa_state = &profile["properties"]["cfm.vpa.state"];
     let (context, holder_pid) = (text(vpa_state, "participantContextId")?.to_owned(), text(vpa_state, "holderPid")?.to_owned());
-    let caller = client.exchange_token(name, &platform.admin, &context, "read write siglet-read siglet-write").await?;
+    let caller = operator::act_for(client, &platform.admin, &platform.portal, name, &context).await?;
     let dsp = identity(client, &caller, &context, &did, &holder_pid, manufacturer).await?;
     Ok(Participant { caller, context, did, dsp })
 }
