@@ -7,6 +7,7 @@
 pub mod app;
 pub mod auth;
 pub mod crypto;
+pub mod demo;
 pub mod http;
 pub mod node;
 pub mod observe;

@@ -48,7 +48,8 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
     let new = json!({ "id": "portal", "scopes": [], "mayExchange": true });
     let portal = new_client(client, &admin, "portal", "portal", new).await?;
     for (tier, action) in [("read", "read"), ("write", "write")] {
-        let scopes = ["management-api", "identity-api", "issuer-admin-api", "siglet-api", "siglet-mgmt-api"].map(|api| format!("{api}:{action}"));
+        let scopes =
+            ["management-api", "identity-api", "issuer-admin-api", "siglet-api", "siglet-mgmt-api"].map(|api| format!("{api}:{action}"));
         let body = json!({ "scope": tier, "claims": { "scope": scopes.join(" ") } });
         client.step(&admin, &format!("defines the tier {tier}"), Method::POST, "/api/v1/scopes", Some(body), 201).await?;
     }
@@ -123,7 +124,8 @@ async fn new_client(client: &mut Client, admin: &Caller, name: &'static str, id:
 /// # Errors
 /// When the token service refuses.
 pub async fn act_for(client: &mut Client, admin: &Caller, portal: &Caller, name: &'static str, context: &str) -> Result<Caller> {
-    let mapping = json!({ "clientIdentifier": "portal", "participantContext": context, "scopes": ["read", "write"], "audiences": ["edcv"] });
+    let mapping =
+        json!({ "clientIdentifier": "portal", "participantContext": context, "scopes": ["read", "write"], "audiences": ["edcv"] });
     client.step(admin, &format!("lets the portal act for {name}"), Method::POST, "/api/v1/mappings", Some(mapping), 201).await?;
     client.exchange_token(name, portal, context, "read write").await
 }

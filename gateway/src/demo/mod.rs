@@ -4,7 +4,7 @@ mod timeline;
 
 use crate::node::{Bootstrap, Node, NodeConfig, Ports};
 use anyhow::{Context, Result};
-use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
+use cellspace_client::{Caller, Client, operator, provider, source, story, tenants};
 use std::time::Duration;
 use timeline::Timeline;
 
@@ -30,7 +30,8 @@ pub struct Options {
 /// At the first step that does not go as it must.
 pub async fn run(options: Options, stopped: impl Future<Output = ()>) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("cellspace-demo-").tempdir().context("no temporary folder")?;
-    let config = NodeConfig { ports: Ports::Free, status_list_age: STATUS_LIST_AGE, ..NodeConfig::new(folder.path().join("data")) };
+    let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(folder.path().join("data")) };
+    config.trust.status_list_age = STATUS_LIST_AGE;
     let node = Node::start(config).await?;
     let bootstrap = node.bootstrap.clone().context("the platform made no first client")?;
     let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
