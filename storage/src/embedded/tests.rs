@@ -156,3 +156,38 @@ async fn a_key_too_long_is_refused_and_hurts_nobody() {
     store.health().unwrap();
     Turn::after(&key, claim).put("t", "x", "v").applied(&store).await;
 }
+
+#[tokio::test]
+async fn a_topic_that_nobody_reads_stays_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), EmbeddedOptions { unread_events: 5, ..EmbeddedOptions::default() }).unwrap();
+    let (topic, group) = (Topic("t".into()), Group("g".into()));
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    let publish = |turn: Turn, count: u64| (0..count).fold(turn, |turn, _| turn.publish("t", "k", "p"));
+    publish(Turn::after(&key, claim), 8).applied(&store).await;
+    let offsets = || async { store.fetch(&topic, Offset(0), 100).await.unwrap().iter().map(|e| e.offset.0).collect::<Vec<_>>() };
+    assert_eq!(offsets().await, [4, 5, 6, 7, 8], "the newest");
+    // With a reader nothing is dropped any more.
+    assert_eq!(store.committed(&topic, &group).await.unwrap(), Offset(0));
+    publish(Turn::after(&key, claim).numbered(2), 4).applied(&store).await;
+    assert_eq!(offsets().await, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
+}
+
+#[tokio::test]
+async fn many_events_are_trimmed_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let (topic, group) = (Topic("t".into()), Group("g".into()));
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    for seq in 1..=5 {
+        let turn = (0..1_000).fold(Turn::after(&key, claim).numbered(seq), |turn, _| turn.publish("t", "k", "p"));
+        turn.applied(&store).await;
+    }
+    let first = || async { store.fetch(&topic, Offset(0), 1).await.unwrap().first().map(|event| event.offset.0) };
+    EventLog::commit(&store, &topic, &group, Offset(4_999)).await.unwrap();
+    assert_eq!(first().await, Some(4_097));
+    EventLog::commit(&store, &topic, &group, Offset(5_000)).await.unwrap();
+    assert_eq!(first().await, None);
+}
