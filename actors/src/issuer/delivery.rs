@@ -70,7 +70,9 @@ async fn credential_message(
         let missing = || DeliveryError::Refused(format!("credential {} does not exist", requested.credential));
         let credential = state.credentials.get(&requested.credential).ok_or_else(missing)?;
         let claims = credential.jwt_claims(issuer, &services.urls);
-        let payload = signing::sign(services, &key, credential.format, &claims).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+        let payload = signing::sign(services.vault.as_ref(), &key, credential.format, &claims)
+            .await
+            .map_err(|e| DeliveryError::Retry(e.to_string()))?;
         credentials.push(CredentialContainer {
             credential_type: credential.credential_type.clone(),
             format: credential.format.profile().to_owned(),

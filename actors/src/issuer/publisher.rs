@@ -111,7 +111,7 @@ impl StatusListPublisher {
         let (ttl, valid_until) = (self.age, now.plus(VALIDITY));
         let list = ListCredential { id, url: &url, issuer: &key.did, content, ttl, valid_from: now, valid_until };
         let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
-        let jwt = signing::sign(services, key, id.format, &list.jwt_claims()).await.map_err(|e| unavailable(&e))?;
+        let jwt = signing::sign(services.vault.as_ref(), key, id.format, &list.jwt_claims()).await.map_err(|e| unavailable(&e))?;
         let json = serde_json::to_vec(&list.credential()).map_err(|e| unavailable(&e))?;
         tracing::debug!(category = "dcp", vpa = %issuer, action = "statuslist.signed", list = %id, version = content.version);
         let tag = format!("{}-{}", content.version, now.millis());
