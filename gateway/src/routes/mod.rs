@@ -2,9 +2,12 @@
 
 pub mod data;
 pub mod dataflows;
+pub mod issuance;
+pub mod issuer_admin;
 pub mod ops;
 pub mod prefixes;
 pub mod sources;
+pub mod status_list;
 pub mod token;
 pub mod token_admin;
 pub mod tokens;
@@ -17,7 +20,10 @@ pub fn all() -> Vec<Route> {
     let mut all = Vec::new();
     all.extend(data::routes());
     all.extend(dataflows::routes());
+    all.extend(issuance::routes());
+    all.extend(issuer_admin::routes());
     all.extend(sources::routes());
+    all.extend(status_list::routes());
     all.extend(tokens::routes());
     all.extend(ops::routes());
     all.extend(token::routes());

@@ -1,0 +1,136 @@
+//! DCP issuance endpoints of hosted issuers (DCP 1.0, 6.4, 6.7, 6.8): credential requests, their state, issuer metadata.
+
+use super::{issuer_admin::refused, prefixes::ISSUANCE};
+use crate::{
+    App,
+    http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
+};
+use cellspace_actors::{
+    issuer::{
+        self, Command, Issuer, IssuerState, Refusal,
+        agent::verify_holder,
+        requests::{self, Bearer},
+    },
+    trust::{self, TokenError},
+};
+use cellspace_cluster::{Address, AskError, Call, PrepareError};
+use cellspace_schemas::{
+    Did, ParticipantContextId,
+    dcp::{CredentialRequestMessage, DCP_CONTEXT},
+    issuer::{
+        CredentialDefinitionId, HolderPid, IssuerPid,
+        metadata::{CredentialStatus, IssuerMetadata},
+    },
+};
+use http::{StatusCode, header};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    // The protocol has its own token, signed by the holder.
+    let route = |method, path, handler: Handler| Route {
+        listener: Listener::Public,
+        api: Api::Dcp,
+        method,
+        path,
+        prefixes: ISSUANCE,
+        access: Access::Open,
+        handler,
+    };
+    vec![
+        route(Verb::Post, "/participants/{participant}/credentials", |app, request| Box::pin(request_credentials(app, request))),
+        route(Verb::Get, "/participants/{participant}/requests/{request}", |app, request| Box::pin(request_status(app, request))),
+        route(Verb::Get, "/participants/{participant}/metadata", |app, request| Box::pin(metadata(app, request))),
+    ]
+}
+
+/// An issuer that does not exist, is deactivated or has issued nothing yet is the same to everybody outside.
+fn no_issuer() -> ApiError {
+    ApiError::not_found(Refusal::NoIssuer.to_string())
+}
+
+fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
+    request.id("participant").map_err(|_| no_issuer())
+}
+
+fn bearer(request: &Request) -> Result<&str, ApiError> {
+    let missing = || ApiError::new(ErrorKind::Unauthenticated, "a self-issued ID token is required: Authorization: Bearer <token>");
+    request.bearer().filter(|token| !token.is_empty()).ok_or_else(missing)
+}
+
+async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
+    trust::own_did(&app.services, issuer).await.map_err(|error| match error {
+        TokenError::NoParticipant(_) => no_issuer(),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::unavailable(error.to_string(), Duration::from_secs(1)),
+    })
+}
+
+async fn snapshot(app: &App, issuer: &ParticipantContextId) -> Result<Arc<IssuerState>, ApiError> {
+    let found = app.services.cluster.snapshot::<Issuer>(&Address::of::<Issuer>(issuer)).await;
+    found.map_err(|error| match error {
+        AskError::NotRegistered => no_issuer(),
+        other => ApiError::from_ask(other, refused),
+    })
+}
+
+async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiError> {
+    let issuer = issuer(&request)?;
+    let token = bearer(&request)?;
+    let (holder_pid, credentials) = read(&request)?;
+    let command = Command::Request(requests::Request { bearer: Bearer(token.to_owned()), holder_pid, credentials });
+    // A repeat is known by its holderPid; an idempotency key of a sender that is not yet known would be anybody's.
+    let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
+    let answer = app.services.cluster.ask::<Issuer>(&Address::of::<Issuer>(&issuer), command, call).await;
+    let answer = answer.map_err(|error| match error {
+        AskError::NotRegistered => no_issuer(),
+        other => ApiError::from_ask(other, refused),
+    })?;
+    match answer {
+        issuer::Reply::Accepted(pid) => {
+            let location = format!("{}/requests/{pid}", app.services.urls.issuer_service(&issuer));
+            Ok(Reply::empty(StatusCode::CREATED).header(header::LOCATION, &location))
+        }
+        issuer::Reply::Done => Err(ApiError::internal("a request was answered without its process")),
+    }
+}
+
+/// What a request asks for, in types.
+fn read(request: &Request) -> Result<(HolderPid, Vec<CredentialDefinitionId>), ApiError> {
+    let message: CredentialRequestMessage = request.json()?;
+    let known = match &message.context {
+        Value::Array(contexts) => contexts.iter().any(|context| context == DCP_CONTEXT),
+        one => one == DCP_CONTEXT,
+    };
+    if !known {
+        return Err(ApiError::invalid(format!("@context must contain {DCP_CONTEXT}")));
+    }
+    let holder_pid = HolderPid::new(&message.holder_pid).map_err(|e| ApiError::invalid(format!("holderPid: {e}")))?;
+    let ids = message.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
+    let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;
+    Ok((holder_pid, credentials))
+}
+
+async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
+    let issuer = issuer(&request)?;
+    let token = bearer(&request)?;
+    let did = own_did(&app, &issuer).await?;
+    let sender = verify_holder(&app.services, &did, token).await.map_err(|error| match error {
+        PrepareError::Refused(refusal) => refused(refusal),
+        PrepareError::Unavailable(reason) => ApiError::unavailable(reason, Duration::from_secs(1)),
+    })?;
+    let state = snapshot(&app, &issuer).await?;
+    // The request of another holder is the same as none.
+    let missing = || ApiError::not_found("the request does not exist");
+    let pid: IssuerPid = request.id("request").map_err(|_| missing())?;
+    let process = state.processes.get(&pid).filter(|process| process.holder_did == sender.issuer).ok_or_else(missing)?;
+    Reply::ok(&CredentialStatus::new(process.id.clone(), process.holder_pid.clone(), process.state.request_status()))
+}
+
+async fn metadata(app: App, request: Request) -> Result<Reply, ApiError> {
+    let issuer = issuer(&request)?;
+    let did = own_did(&app, &issuer).await?;
+    let state = snapshot(&app, &issuer).await?;
+    Reply::ok(&IssuerMetadata::new(did, state.definitions.values().map(|definition| definition.credential_object()).collect()))
+}
