@@ -1,14 +1,15 @@
 //! Which participant contexts exist: asked of the store, remembered when they do.
 
 use super::Denial;
-use crate::http::ApiError;
-use cellspace_cluster::{Address, Cluster};
+use crate::http::{Api, ApiError, ErrorKind};
+use cellspace_actors::{ControlPlane, CredentialService, control_plane::participant::ParticipantState};
+use cellspace_cluster::{Address, Agent, AskError, Cluster};
 use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::AgentKind;
 use std::time::Duration;
 
 /// Kinds of agents that make a participant context; either is enough.
-const KINDS: [AgentKind; 2] = [AgentKind("control-plane"), AgentKind("credential-service")];
+const KINDS: [AgentKind; 2] = [ControlPlane::KIND, CredentialService::KIND];
 /// Contexts remembered.
 const MAX_KNOWN: usize = 65_536;
 
@@ -44,11 +45,41 @@ impl KnownParticipants {
         Ok(false)
     }
 
+    /// Refuses the own tokens of a participant context that is switched off in the API asked: admins and provisioners still reach it.
+    ///
+    /// # Errors
+    /// 403 when it is; unavailable when its agent is.
+    pub async fn refuse_deactivated(&self, api: Api, id: &ParticipantContextId) -> Result<(), ApiError> {
+        let active = match api {
+            Api::Identity | Api::IssuerAdmin => {
+                let address = Address::of::<CredentialService>(id);
+                let active = |state: &<CredentialService as Agent>::State| state.context.as_ref().is_none_or(|context| context.active);
+                answer(self.cluster.read::<CredentialService, _>(&address, active).await)?
+            }
+            _ => {
+                let address = Address::of::<ControlPlane>(id);
+                let active = |state: &<ControlPlane as Agent>::State| {
+                    state.participant.as_ref().is_none_or(|participant| participant.state != ParticipantState::Deactivated)
+                };
+                answer(self.cluster.read::<ControlPlane, _>(&address, active).await)?
+            }
+        };
+        if active { Ok(()) } else { Err(ApiError::new(ErrorKind::NotAuthorized, "the participant context is deactivated")) }
+    }
+
     /// Refuses an id that no participant context has.
     ///
     /// # Errors
     /// 401 when there is none; unavailable when the store is.
     pub async fn require(&self, id: &ParticipantContextId) -> Result<(), ApiError> {
         if self.exists(id).await? { Ok(()) } else { Err(Denial::UnknownCaller.into()) }
+    }
+}
+
+/// What does not exist is not switched off: its handler says that it is not there.
+fn answer<R: std::error::Error>(active: Result<bool, AskError<R>>) -> Result<bool, ApiError> {
+    match active {
+        Err(AskError::NotRegistered) => Ok(true),
+        other => other.map_err(|error| ApiError::from_ask(error, |refusal| ApiError::internal(refusal.to_string()))),
     }
 }

@@ -8,7 +8,7 @@ use super::{answer::Rendered, resolve::Resolved};
 use crate::{
     App,
     auth::{Need, authorize},
-    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, render},
+    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, Role, render},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
@@ -95,7 +95,11 @@ impl Gateway {
         if let Some(participant) = need.known_participant(&caller) {
             self.app.known.require(participant?).await?;
         }
-        Ok(Some(authorize(&caller, &need)?))
+        let principal = authorize(&caller, &need)?;
+        if let (Role::Participant, Some(participant)) = (principal.role, &principal.participant) {
+            self.app.known.refuse_deactivated(need.api, participant).await?;
+        }
+        Ok(Some(principal))
     }
 }
 
