@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod crypto;
 pub mod demo;
 pub mod http;

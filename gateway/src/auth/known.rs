@@ -2,9 +2,9 @@
 
 use super::Denial;
 use crate::http::{Api, ApiError, ErrorKind};
-use cellspace_actors::{ControlPlane, CredentialService, control_plane::participant::ParticipantState};
+use cellspace_actors::{ControlPlane, CredentialService};
 use cellspace_cluster::{Address, Agent, AskError, Cluster};
-use cellspace_schemas::ParticipantContextId;
+use cellspace_schemas::{ParticipantContextId, management::ParticipantContextState};
 use cellspace_storage::AgentKind;
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl KnownParticipants {
             _ => {
                 let address = Address::of::<ControlPlane>(id);
                 let active = |state: &<ControlPlane as Agent>::State| {
-                    state.participant.as_ref().is_none_or(|participant| participant.state != ParticipantState::Deactivated)
+                    state.participant.as_ref().is_none_or(|participant| participant.state != ParticipantContextState::Deactivated)
                 };
                 answer(self.cluster.read::<ControlPlane, _>(&address, active).await)?
             }

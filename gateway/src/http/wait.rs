@@ -53,7 +53,8 @@ impl Wait {
 }
 
 /// `10s`, `500ms`, `1m`, or whole seconds without a unit.
-fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;

@@ -68,39 +68,32 @@ struct Stored {
 
 /// Makes the client at the first start; afterwards reads its file, which may be gone.
 pub async fn ensure(dir: &Path, store: &EmbeddedStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
-    let path = dir.join(FILE);
-    let failed = |source| StartError::ClientFile { path: path.clone(), source };
     let made = store.meta(MADE)?.is_some();
-    let stored = match fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice::<Stored>(&bytes).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e)))?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
-    let stored = match stored {
-        Some(stored) => stored,
+    let bootstrap = match Bootstrap::read(dir)? {
+        Some(bootstrap) => bootstrap,
         None if made => return Ok(None),
         None => {
-            let stored =
-                Stored { client_id: CLIENT.to_owned(), client_secret: fresh_secret()?, token_url: app.services.urls.admin("/token") };
-            write(dir, &path, &stored).map_err(failed)?;
-            stored
+            let path = dir.join(FILE);
+            let (client_id, token_url) = (CLIENT.to_owned(), app.services.urls.admin("/token"));
+            let stored = Stored { client_id, client_secret: fresh_secret()?, token_url };
+            write(dir, &path, &stored).map_err(|source| StartError::ClientFile { path: path.clone(), source })?;
+            Bootstrap::of(stored, path)
         }
     };
-    if !made {
-        adopt(app, &stored).await?;
-        store.put_meta(MADE, "made").await?;
+    if made {
+        return Ok(Some(bootstrap));
     }
-    let Stored { client_id, client_secret, token_url } = stored;
-    Ok(Some(Bootstrap { client_id, client_secret: client_secret.into(), token_url, path, is_new: !made }))
+    adopt(app, &bootstrap).await?;
+    store.put_meta(MADE, "made").await?;
+    Ok(Some(Bootstrap { is_new: true, ..bootstrap }))
 }
 
-async fn adopt(app: &App, stored: &Stored) -> Result<(), StartError> {
+async fn adopt(app: &App, bootstrap: &Bootstrap) -> Result<(), StartError> {
     let failed = |reason: &dyn std::fmt::Display| StartError::Bootstrap(reason.to_string());
-    let id: ClientId = stored.client_id.parse().map_err(|e| failed(&e))?;
+    let id: ClientId = bootstrap.client_id.parse().map_err(|e| failed(&e))?;
     let scopes = SCOPES.map(str::to_owned).to_vec();
     let new = NewClient { id, role: Some(ClientRole::Admin), participant: None, scopes, may_exchange: false };
-    let secret = Secret::from(stored.client_secret.clone());
-    let command = Command::AdoptClient(new, SecretHash::new(&secret, *Uuid::new_v4().as_bytes()));
+    let command = Command::AdoptClient(new, SecretHash::new(&bootstrap.client_secret, *Uuid::new_v4().as_bytes()));
     match app.services.cluster.ask::<Clients>(&clients::address(), command, Call::by("cellspace up")).await {
         // It exists when the last start ended before the mark was set.
         Ok(_) | Err(AskError::Refused(Refusal::Exists(_))) => Ok(()),
@@ -132,6 +125,28 @@ fn write(dir: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
 }
 
 impl Bootstrap {
+    /// The client whose file is in the data directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(dir: &Path) -> Result<Option<Self>, StartError> {
+        let path = dir.join(FILE);
+        let stored = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(stored) => Ok(Some(Self::of(stored, path))),
+            Err(source) => Err(StartError::ClientFile { path, source }),
+        }
+    }
+
+    fn of(stored: Stored, path: PathBuf) -> Self {
+        let Stored { client_id, client_secret, token_url } = stored;
+        Self { client_id, client_secret: client_secret.into(), token_url, path, is_new: false }
+    }
+
     /// The secret, for those who print or use it.
     #[must_use]
     pub fn secret(&self) -> &str {

@@ -8,6 +8,7 @@ use cellspace_storage::{EmbeddedOptions, embedded::MasterKey};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    time::Duration,
 };
 use url::{Host, Url};
 
@@ -53,8 +54,9 @@ pub struct NodeConfig {
     pub allow_private_targets: Option<bool>,
     /// Client towards counterparties; its `allow_private` is set by [`NodeConfig::allow_private_targets`].
     pub outbound: OutboundOptions,
-    /// Ages and bounds of what is believed about others; `opened` is set at the start. Its `status_list_age` is also what the own issuers'
-    /// lists tell their verifiers.
+    /// Oldest status list that is relied on, and how long the lists of issuers hosted here may be kept by their verifiers.
+    pub status_list_age: Duration,
+    /// Ages and bounds of what is believed about others; `opened` and `status_list_age` are set at the start.
     pub trust: TrustOptions,
     /// Bounds of each listener.
     pub limits: Limits,
@@ -80,6 +82,7 @@ impl NodeConfig {
             issuers: Vec::new(),
             allow_private_targets: None,
             outbound: OutboundOptions::default(),
+            status_list_age: Duration::from_secs(5),
             trust: TrustOptions::default(),
             limits: Limits::default(),
             cluster: Options::default(),

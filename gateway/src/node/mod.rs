@@ -149,7 +149,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
     // A store that was opened before may have served tokens that this process does not remember.
     let opened = (store.boot() > 1).then(|| clock.now());
-    let trust = TrustOptions { opened, ..config.trust.clone() };
+    let trust = TrustOptions { opened, status_list_age: config.status_list_age, ..config.trust.clone() };
     let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
     let http = OutboundHttp::new(private)?;
     let services = Services {
@@ -162,7 +162,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
         urls,
         settings: SettingsCache::default(),
         workers: Arc::default(),
-        status_lists: Arc::new(StatusListPublisher::new(config.trust.status_list_age)),
+        status_lists: Arc::new(StatusListPublisher::new(config.status_list_age)),
         tokens: Arc::new(tokens),
     };
     // The operator names these addresses, nobody from outside does.

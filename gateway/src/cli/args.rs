@@ -1,0 +1,212 @@
+//! Arguments, as clap reads them. The doc comments are the help texts.
+
+use crate::{
+    auth::IssuerConfig,
+    http::wait::parse_duration,
+    node::{NodeConfig, Ports},
+    observe::{LogFormat, LogOptions},
+};
+use cellspace_storage::embedded::MasterKey;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+use url::Url;
+
+/// Where data is kept without `--data-dir`.
+const DATA_DIR: &str = "cellspace-data";
+
+/// Dataspace participants as virtual actors.
+#[derive(Debug, Parser)]
+#[command(name = "cellspace", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the platform: one node, everything kept in one directory.
+    ///
+    /// The first start makes the data directory and a first client with all rights, and shows its secret once. Ctrl-C or SIGTERM ends it in
+    /// order; a second one at once.
+    Up(Box<UpArgs>),
+    /// Talk to a running platform.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Address to listen on. Another one than loopback needs --allow-plain-http.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "CELLSPACE_HOST")]
+    pub host: IpAddr,
+    /// Port of the public listener; admin and operations take the next two. 0 takes free ones at the first start. Without it the ports of the
+    /// last start are taken, at the first start 7070 to 7072.
+    #[arg(long, value_name = "N", env = "CELLSPACE_PORT")]
+    pub port: Option<u16>,
+    /// Where the public listener is reached from outside [default: http://localhost:PORT]. Part of the data (DIDs contain it): kept from the
+    /// first start, another one is refused.
+    #[arg(long, value_name = "URL", env = "CELLSPACE_PUBLIC_URL")]
+    pub public_url: Option<Url>,
+    /// Where the admin listener is reached from outside [default: http://localhost:PORT+1]. Kept like the public one.
+    #[arg(long, value_name = "URL", env = "CELLSPACE_ADMIN_URL")]
+    pub admin_url: Option<Url>,
+    /// Listen on other addresses than loopback although requests are not encrypted here; a proxy in front must do that.
+    #[arg(long)]
+    pub allow_plain_http: bool,
+    /// Whether counterparties may have loopback or private addresses and plain HTTP [default: true with a loopback public URL].
+    #[arg(long, value_name = "BOOL")]
+    pub allow_private_targets: Option<bool>,
+    /// Name of the cell that this node runs.
+    #[arg(long, value_name = "NAME", default_value = "cell-1", env = "CELLSPACE_CELL")]
+    pub cell: String,
+    /// Accept access tokens of this issuer too: its `iss` claim and the URL of its JWKS. May be repeated.
+    #[arg(long = "issuer", value_name = "ISS=JWKS_URL", value_parser = issuer)]
+    pub issuers: Vec<IssuerConfig>,
+    /// File with the vault's master key (32 bytes in base64 or hexadecimal) [default: master.key in the data directory, made at the first start].
+    #[arg(long, value_name = "FILE", conflicts_with = "master_key_env")]
+    pub master_key_file: Option<PathBuf>,
+    /// Environment variable with the vault's master key.
+    #[arg(long, value_name = "NAME")]
+    pub master_key_env: Option<String>,
+    /// Oldest status list that is relied on: how soon a revocation takes effect.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub status_list_age: Duration,
+    /// An agent unused for so long leaves memory.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub idle_after: Duration,
+    /// Print one line of JSON when ready, at every start: URLs and the first client with its secret.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Directory that holds everything; made when missing.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs and traces")]
+pub struct LogArgs {
+    /// What is logged, in the syntax of RUST_LOG, for example debug or info,cellspace_cluster=debug [default: info].
+    #[arg(long, value_name = "FILTER", env = "CELLSPACE_LOG")]
+    pub log: Option<String>,
+    /// How log lines look. They go to standard error.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "auto", env = "CELLSPACE_LOG_FORMAT")]
+    pub log_format: Format,
+    /// Base URL of an OTLP collector (HTTP, protobuf) that traces are sent to, for example http://localhost:4318.
+    #[arg(long, value_name = "URL", env = "CELLSPACE_OTLP")]
+    pub otlp: Option<Url>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Print an access token of the first client, for example for curl.
+    Token(TokenArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Only these scopes, separated by spaces [default: all that the client holds].
+    #[arg(long)]
+    pub scope: Option<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a number with the unit ms, s or m, for example 10s".to_owned())
+}
+
+fn issuer(text: &str) -> Result<IssuerConfig, String> {
+    // The issuer may hold an equals sign of its own, a JWKS URL hardly.
+    let (issuer, jwks) = text.rsplit_once('=').ok_or("expected ISS=JWKS_URL")?;
+    let jwks = jwks.parse().map_err(|e| format!("{jwks}: {e}"))?;
+    Ok(IssuerConfig { issuer: issuer.to_owned(), jwks })
+}
+
+impl UpArgs {
+    /// The node's configuration.
+    pub fn config(&self) -> NodeConfig {
+        let master_key = self.master_key_file.clone().map(MasterKey::File);
+        let mut config = NodeConfig {
+            master_key: master_key.or_else(|| self.master_key_env.clone().map(MasterKey::Environment)),
+            host: self.host,
+            ports: match self.port {
+                None => Ports::Remembered,
+                Some(0) => Ports::Free,
+                Some(base) => Ports::Base(base),
+            },
+            allow_plain_http: self.allow_plain_http,
+            public_url: self.public_url.clone(),
+            admin_url: self.admin_url.clone(),
+            cell: self.cell.clone(),
+            issuers: self.issuers.clone(),
+            allow_private_targets: self.allow_private_targets,
+            status_list_age: self.status_list_age,
+            ..NodeConfig::new(&self.data.data_dir)
+        };
+        config.cluster.idle_after = self.idle_after;
+        config
+    }
+}
+
+impl LogArgs {
+    /// What logs are set up with.
+    pub fn options(&self) -> LogOptions {
+        let format = match self.log_format {
+            Format::Auto => LogFormat::Auto,
+            Format::Json => LogFormat::Json,
+            Format::Human => LogFormat::Human,
+        };
+        LogOptions { format, filter: self.log.clone(), otlp: self.otlp.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn up(args: &[&str]) -> NodeConfig {
+        let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
+        match cli.command {
+            Command::Up(args) => args.config(),
+            Command::Admin(_) => panic!("not up"),
+        }
+    }
+
+    #[test]
+    fn up_reads_its_arguments() {
+        let config =
+            up(&["--port", "0", "--status-list-age", "2s", "--idle-after", "100ms", "--issuer", "https://idp/a=b=https://idp/jwks"]);
+        assert_eq!(config.ports, Ports::Free);
+        assert_eq!((config.status_list_age, config.cluster.idle_after), (Duration::from_secs(2), Duration::from_millis(100)));
+        assert_eq!((config.issuers[0].issuer.as_str(), config.issuers[0].jwks.as_str()), ("https://idp/a=b", "https://idp/jwks"));
+        assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
+        assert_eq!(up(&[]).ports, Ports::Remembered);
+        for bad in [["--port", "x"], ["--issuer", "x"], ["--idle-after", "soon"], ["--host", "example.com"]] {
+            assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
+        }
+    }
+}
