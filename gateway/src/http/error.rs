@@ -34,6 +34,8 @@ pub enum ErrorKind {
     TooMany,
     /// 500
     Internal,
+    /// 501
+    NotImplemented,
     /// 502
     BadGateway,
     /// 503
@@ -144,6 +146,25 @@ impl ApiError {
             AskError::Unknown { reason } => {
                 Self::unavailable(format!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"), Duration::from_secs(1))
             }
+        }
+    }
+}
+
+impl From<Vec<cellspace_schemas::Violation>> for ApiError {
+    /// 400 with one entry per violation.
+    fn from(violations: Vec<cellspace_schemas::Violation>) -> Self {
+        let entry = |v: cellspace_schemas::Violation| Violation { message: v.message, path: Some(v.path), value: v.value };
+        Self::violations(violations.into_iter().map(entry).collect())
+    }
+}
+
+impl From<cellspace_actors::trust::PeerError> for ApiError {
+    /// 401 when the sender's proof is refused; 503 when it could not be looked at, so that the sender tries again with a fresh token.
+    fn from(error: cellspace_actors::trust::PeerError) -> Self {
+        use cellspace_actors::trust::PeerError;
+        match error {
+            PeerError::Refused(rule) => Self::new(ErrorKind::Unauthenticated, rule),
+            PeerError::TooEarly | PeerError::Unreachable(_) => Self::unavailable(error.to_string(), Duration::from_secs(1)),
         }
     }
 }

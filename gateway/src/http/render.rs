@@ -16,7 +16,7 @@ const PROBLEM: &str = "application/problem+json";
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadToken,
         Self::UnknownCaller,
         Self::MissingScope,
@@ -31,6 +31,7 @@ impl ErrorKind {
         Self::KeyReused,
         Self::TooMany,
         Self::Internal,
+        Self::NotImplemented,
         Self::BadGateway,
         Self::Unavailable,
     ];
@@ -50,6 +51,7 @@ impl ErrorKind {
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -69,6 +71,7 @@ impl ErrorKind {
             Self::KeyReused => "IdempotencyKeyReused",
             Self::TooMany => "TooManyRequests",
             Self::Internal => "InternalError",
+            Self::NotImplemented => "NotImplemented",
             Self::BadGateway => "BadGateway",
             Self::Unavailable => "ServiceUnavailable",
         }
@@ -85,7 +88,7 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::MethodNotAllowed | Self::Invalid | Self::TooLarge | Self::UnsupportedMediaType | Self::KeyReused => "invalid_request",
             Self::TooMany | Self::Unavailable => "temporarily_unavailable",
-            Self::Internal | Self::BadGateway => "server_error",
+            Self::Internal | Self::NotImplemented | Self::BadGateway => "server_error",
         }
     }
 }
@@ -233,6 +236,7 @@ mod tests {
             (ErrorKind::KeyReused, 422, "IdempotencyKeyReused", "invalid_request", "Unprocessable Entity"),
             (ErrorKind::TooMany, 429, "TooManyRequests", "temporarily_unavailable", "Too Many Requests"),
             (ErrorKind::Internal, 500, "InternalError", "server_error", "Internal Server Error"),
+            (ErrorKind::NotImplemented, 501, "NotImplemented", "server_error", "Not Implemented"),
             (ErrorKind::BadGateway, 502, "BadGateway", "server_error", "Bad Gateway"),
             (ErrorKind::Unavailable, 503, "ServiceUnavailable", "temporarily_unavailable", "Service Unavailable"),
         ];
