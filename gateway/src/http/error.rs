@@ -150,14 +150,6 @@ impl ApiError {
     }
 }
 
-impl From<Vec<cellspace_schemas::Violation>> for ApiError {
-    /// 400 with one entry per violation.
-    fn from(violations: Vec<cellspace_schemas::Violation>) -> Self {
-        let entry = |v: cellspace_schemas::Violation| Violation { message: v.message, path: Some(v.path), value: v.value };
-        Self::violations(violations.into_iter().map(entry).collect())
-    }
-}
-
 impl From<cellspace_actors::trust::PeerError> for ApiError {
     /// 401 when the sender's proof is refused; 503 when it could not be looked at, so that the sender tries again with a fresh token.
     fn from(error: cellspace_actors::trust::PeerError) -> Self {

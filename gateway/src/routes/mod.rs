@@ -2,12 +2,16 @@
 
 pub mod data;
 pub mod dataflows;
+pub mod dcp;
+pub mod did;
+pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
 pub mod ops;
 pub mod prefixes;
 pub mod sources;
 pub mod status_list;
+pub mod sts;
 pub mod token;
 pub mod token_admin;
 pub mod tokens;
@@ -24,6 +28,10 @@ pub fn all() -> Vec<Route> {
     all.extend(issuer_admin::routes());
     all.extend(sources::routes());
     all.extend(status_list::routes());
+    all.extend(dcp::routes());
+    all.extend(did::routes());
+    all.extend(identity::routes());
+    all.extend(sts::routes());
     all.extend(tokens::routes());
     all.extend(ops::routes());
     all.extend(token::routes());

@@ -1,0 +1,108 @@
+//! DCP endpoints of participants' credential services (DCP 1.0, sections 5 and 6).
+
+use super::prefixes::CREDENTIALS;
+use crate::{
+    App,
+    http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
+};
+use cellspace_actors::{
+    credential_service::{
+        Command, CredentialService, Refusal,
+        presentations::{self, QueryError},
+    },
+    trust::{TokenError, own_did, verify_sender},
+};
+use cellspace_cluster::{Address, Call};
+use cellspace_schemas::{
+    ParticipantContextId,
+    dcp::{CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
+};
+use http::StatusCode;
+use std::time::Duration;
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let route = |path, handler: Handler| Route {
+        listener: Listener::Public,
+        api: Api::Dcp,
+        method: Verb::Post,
+        path,
+        prefixes: CREDENTIALS,
+        access: Access::Open,
+        handler,
+    };
+    vec![
+        route("/participants/{participant}/presentations/query", |app, request| Box::pin(presentations(app, request))),
+        route("/participants/{participant}/credentials", |app, request| Box::pin(credentials(app, request))),
+        route("/participants/{participant}/offers", |app, request| Box::pin(offers(app, request))),
+    ]
+}
+
+fn unknown_participant() -> ApiError {
+    ApiError::not_found("the participant context does not exist")
+}
+
+fn bearer(request: &Request) -> Result<&str, ApiError> {
+    request.bearer().ok_or_else(|| ApiError::new(ErrorKind::Unauthenticated, "an Authorization header with a Bearer token is required"))
+}
+
+fn later(reason: impl Into<String>) -> ApiError {
+    ApiError::unavailable(reason, Duration::from_secs(1))
+}
+
+async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let token = bearer(&request)?;
+    let query: PresentationQueryMessage = request.json()?;
+    let answer = presentations::answer(&app.services, &participant, token, &query).await.map_err(|error| match error {
+        QueryError::NoContext => unknown_participant(),
+        QueryError::Invalid(_) => ApiError::invalid(error.to_string()),
+        QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
+        QueryError::Sender(error) => error.into(),
+        QueryError::Unavailable(reason) => later(reason),
+    })?;
+    Reply::ok(&answer)
+}
+
+async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let token = bearer(&request)?.to_owned();
+    let message: CredentialMessage = request.json()?;
+    let mut call = Call::by("dcp");
+    call.trace.clone_from(&request.trace);
+    let command = Command::Deliver(token, Box::new(message));
+    let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
+    asked.map_err(|error| ApiError::from_ask(error, refused))?;
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::NoContext | Refusal::Inactive => unknown_participant(),
+        Refusal::Sender(error) => error.into(),
+        Refusal::NoRequest => ApiError::not_found(refusal.to_string()),
+        Refusal::Full(_) => ApiError::conflict(refusal.to_string()),
+        other => ApiError::invalid(other.to_string()),
+    }
+}
+
+/// Offers are taken note of: which credentials a participant asks for is decided by its own side.
+async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let token = bearer(&request)?;
+    let offer: CredentialOfferMessage = request.json()?;
+    let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
+        TokenError::NoParticipant(_) => unknown_participant(),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => later(error.to_string()),
+    })?;
+    let sender = verify_sender(&app.services, &own_did, token).await?;
+    if sender.issuer != offer.issuer {
+        return Err(ApiError::new(ErrorKind::Unauthenticated, "issuer of the offer must be its sender"));
+    }
+    if offer.credentials.is_empty() || offer.credentials.len() > MAX_CREDENTIALS {
+        return Err(ApiError::invalid(format!("an offer holds 1 to {MAX_CREDENTIALS} credentials")));
+    }
+    tracing::info!(category = "dcp", action = "credential.offer", vpa = %participant, counterparty = %sender.issuer, credentials = offer.credentials.len());
+    Ok(Reply::empty(StatusCode::OK))
+}

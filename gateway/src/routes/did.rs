@@ -1,0 +1,63 @@
+//! DID documents by did:web (did:web 3.2): at the method's own place, and where some clients look for them.
+
+use super::prefixes::ROOT;
+use crate::{
+    App,
+    http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb},
+};
+use cellspace_actors::{CredentialService, name};
+use cellspace_cluster::{Address, AskError};
+use cellspace_schemas::Owner;
+use http::StatusCode;
+use std::time::Duration;
+
+/// Path parameters in order; as many as [`name::MAX_SEGMENTS`].
+const SEGMENTS: [&str; name::MAX_SEGMENTS] = ["a", "b", "c", "d"];
+/// `did:web:host` lies below `.well-known`. A client that looks there for a DID with a path finds that one too.
+const PATHS: [&str; 1 + 2 * name::MAX_SEGMENTS] = [
+    "/.well-known/did.json",
+    "/{a}/did.json",
+    "/{a}/.well-known/did.json",
+    "/{a}/{b}/did.json",
+    "/{a}/{b}/.well-known/did.json",
+    "/{a}/{b}/{c}/did.json",
+    "/{a}/{b}/{c}/.well-known/did.json",
+    "/{a}/{b}/{c}/{d}/did.json",
+    "/{a}/{b}/{c}/{d}/.well-known/did.json",
+];
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let route = |path| Route {
+        listener: Listener::Public,
+        api: Api::Native,
+        method: Verb::Get,
+        path,
+        prefixes: ROOT,
+        access: Access::Open,
+        handler: |app, request| Box::pin(document(app, request)),
+    };
+    PATHS.into_iter().map(route).collect()
+}
+
+async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
+    let missing = || ApiError::not_found("no DID document is published here");
+    let later = |reason: String| ApiError::unavailable(reason, Duration::from_secs(1));
+    let segments: Vec<&str> = SEGMENTS.iter().map_while(|name| request.params.get(name).map(String::as_str)).collect();
+    let path = if segments.is_empty() { ".well-known".to_owned() } else { segments.join("/") };
+    let path = Owner::new(path).ok().filter(name::is_servable).ok_or_else(missing)?;
+    let participant = name::owner_of(&app.services, &path).await.map_err(|e| later(e.to_string()))?.ok_or_else(missing)?;
+    let address = Address::of::<CredentialService>(&participant);
+    let published = app.services.cluster.read::<CredentialService, _>(&address, |state| {
+        let owns = state.context.as_ref().is_some_and(|context| context.path == path);
+        if owns { state.published_document() } else { None }
+    });
+    let document = match published.await {
+        Ok(document) => document.ok_or_else(missing)?,
+        Err(AskError::NotRegistered) => return Err(missing()),
+        Err(other) => return Err(later(other.to_string())),
+    };
+    let body = serde_json::to_vec(&document).map_err(|e| ApiError::internal(e.to_string()))?;
+    Ok(Reply::bytes(StatusCode::OK, "application/did+json", body))
+}

@@ -1,0 +1,79 @@
+//! Identity API: administration of participants' credential services.
+
+mod credentials;
+mod dids;
+mod keys;
+mod participants;
+
+use super::prefixes::IDENTITY;
+use crate::{
+    App,
+    http::{Access, Api, ApiError, ErrorKind, Listener, Request, Role, Route, Verb, route::Handler},
+};
+use cellspace_actors::credential_service::{Command, CredentialService, Refusal, Reply, State};
+use cellspace_cluster::Address;
+use cellspace_schemas::ParticipantContextId;
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    [participants::routes(), keys::routes(), dids::routes(), credentials::routes()].concat()
+}
+
+fn route(method: Verb, path: &'static str, access: Access, handler: Handler) -> Route {
+    Route { listener: Listener::Admin, api: Api::Identity, method, path, prefixes: IDENTITY, access, handler }
+}
+
+/// The participant context of the path.
+fn address(request: &Request) -> Result<Address, ApiError> {
+    Ok(Address::of::<CredentialService>(&request.id::<ParticipantContextId>("participant")?))
+}
+
+/// Asks the credential service of the path's participant context.
+async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, ApiError> {
+    let address = address(request)?;
+    check_active(app, request, &address).await?;
+    let asked = app.services.cluster.ask::<CredentialService>(&address, command, request.call()?).await;
+    asked.map_err(|error| ApiError::from_ask(error, refused))
+}
+
+/// Reads the credential service of the path's participant context. `None` from `query` means that what was asked for does not exist.
+async fn read<T>(app: &App, request: &Request, query: impl FnOnce(&State) -> Option<T>) -> Result<T, ApiError> {
+    let address = address(request)?;
+    check_active(app, request, &address).await?;
+    let found = app.services.cluster.read::<CredentialService, _>(&address, query).await;
+    found.map_err(|error| ApiError::from_ask(error, refused))?.ok_or_else(|| ApiError::not_found("not found"))
+}
+
+/// A deactivated participant's own tokens are refused; admins and provisioners still reach it.
+async fn check_active(app: &App, request: &Request, address: &Address) -> Result<(), ApiError> {
+    if request.principal.as_ref().is_none_or(|principal| principal.role != Role::Participant) {
+        return Ok(());
+    }
+    let inactive = |state: &State| state.context.as_ref().is_some_and(|context| !context.active);
+    match app.services.cluster.read::<CredentialService, _>(address, inactive).await {
+        Ok(true) => Err(ApiError::new(ErrorKind::NotAuthorized, "the participant context is not active")),
+        Ok(false) => Ok(()),
+        Err(error) => Err(ApiError::from_ask(error, refused)),
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::NoContext | Refusal::NoKey | Refusal::NoService | Refusal::NoCredential | Refusal::NoRequest => {
+            ApiError::not_found(message)
+        }
+        Refusal::ContextExists
+        | Refusal::Inactive
+        | Refusal::DidInUse
+        | Refusal::KeyExists
+        | Refusal::KeyState { .. }
+        | Refusal::ServiceExists
+        | Refusal::CredentialExists
+        | Refusal::RequestExists
+        | Refusal::Full(_) => ApiError::conflict(message),
+        Refusal::DidNotServed { .. } | Refusal::OtherDid | Refusal::BadKey(_) | Refusal::BadCredential(_) => ApiError::invalid(message),
+        Refusal::Sender(error) => error.into(),
+    }
+}

@@ -1,0 +1,102 @@
+//! Participant contexts.
+
+use super::{ask, read, refused, route};
+use crate::{
+    App,
+    http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
+};
+use cellspace_actors::credential_service::{Command, CredentialService, context, key::KeySpec, sts};
+use cellspace_cluster::Address;
+use cellspace_schemas::identity::{ParticipantManifest, ParticipantSecrets, participant::MAX_ENTRIES};
+use std::time::Duration;
+
+pub(super) fn routes() -> Vec<Route> {
+    const ADMIN: Access = Access::Scope("identity-api:admin", Provisioner::Listed);
+    const READ: Access = Access::Scope("identity-api:participants:read", Provisioner::Listed);
+    const WRITE: Access = Access::Scope("identity-api:participants:write", Provisioner::Listed);
+    const SCOPES: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
+    vec![
+        route(Verb::Post, "/participants", ADMIN, |app, request| Box::pin(create(app, request))),
+        route(Verb::Get, "/participants/{participant}", READ, |app, request| Box::pin(get(app, request))),
+        route(Verb::Delete, "/participants/{participant}", WRITE, |app, request| Box::pin(delete(app, request))),
+        route(Verb::Post, "/participants/{participant}/state", WRITE, |app, request| Box::pin(set_state(app, request))),
+        route(Verb::Put, "/participants/{participant}/scopes", SCOPES, |app, request| Box::pin(set_scopes(app, request))),
+    ]
+}
+
+async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
+    let manifest: ParticipantManifest = request.json()?;
+    let id = manifest.participant_context_id.clone();
+    if let Some(principal) = &request.principal {
+        principal.may_create(&id)?;
+    }
+    let sts_account = manifest.provision_sts_account;
+    let command = Command::Context(context::Command::Create(Box::new(checked(manifest)?)));
+    let address = Address::of::<CredentialService>(&id);
+    let asked = app.services.cluster.ask::<CredentialService>(&address, command, request.call()?).await;
+    asked.map_err(|error| ApiError::from_ask(error, refused))?;
+    let mut secrets = ParticipantSecrets::default();
+    if sts_account {
+        let secret = sts::secret(&app.services, &id).await;
+        secrets.client_secret = Some(secret.map_err(|e| ApiError::unavailable(e.to_string(), Duration::from_secs(1)))?);
+        secrets.client_id = Some(id.to_string());
+    }
+    Reply::ok(&secrets)
+}
+
+fn checked(manifest: ParticipantManifest) -> Result<context::Create, ApiError> {
+    let too_many = |what: &str| ApiError::invalid(format!("a participant context has at most {MAX_ENTRIES} {what}"));
+    let keys = manifest.all_keys().map(KeySpec::read).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    if keys.len() > MAX_ENTRIES {
+        return Err(too_many("key pairs"));
+    }
+    if manifest.service_endpoints.len() > MAX_ENTRIES {
+        return Err(too_many("services"));
+    }
+    if manifest.scopes.len() > MAX_ENTRIES {
+        return Err(too_many("scopes"));
+    }
+    for (n, service) in manifest.service_endpoints.iter().enumerate() {
+        super::dids::check_service(service)?;
+        if manifest.service_endpoints.iter().take(n).any(|other| other.id == service.id) {
+            return Err(ApiError::invalid("the ids of serviceEndpoints must differ"));
+        }
+    }
+    Ok(context::Create {
+        did: manifest.did,
+        active: manifest.active,
+        services: manifest.service_endpoints,
+        keys,
+        scopes: manifest.scopes,
+        properties: manifest.additional_properties,
+        sts_account: manifest.provision_sts_account,
+    })
+}
+
+async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
+    Reply::ok(&read(&app, &request, |state| state.context.as_ref().map(|context| context.resource())).await?)
+}
+
+async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
+    ask(&app, &request, Command::Context(context::Command::Delete)).await?;
+    Ok(Reply::no_content())
+}
+
+async fn set_state(app: App, request: Request) -> Result<Reply, ApiError> {
+    let active = match request.query.get("isActive").map(String::as_str) {
+        Some("true") => true,
+        Some("false") | None => false,
+        Some(_) => return Err(ApiError::invalid("isActive must be true or false")),
+    };
+    ask(&app, &request, Command::Context(context::Command::SetActive(active))).await?;
+    Ok(Reply::no_content())
+}
+
+async fn set_scopes(app: App, request: Request) -> Result<Reply, ApiError> {
+    let scopes: Vec<String> = request.json()?;
+    if scopes.len() > MAX_ENTRIES {
+        return Err(ApiError::invalid(format!("a participant context has at most {MAX_ENTRIES} scopes")));
+    }
+    ask(&app, &request, Command::Context(context::Command::SetScopes(scopes))).await?;
+    Ok(Reply::no_content())
+}
