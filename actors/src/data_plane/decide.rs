@@ -131,8 +131,8 @@ fn signal(state: &DataPlaneState, input: &Signalled, now: Timestamp) -> Decided 
         return unchanged();
     }
     let to = next(before.state, before.role, input.signal).map_err(Refusal::from)?;
-    // Only a consumer that pulls has a use for an address.
-    let offered = input.address.as_ref().filter(|_| before.role == Role::Consumer);
+    // Only a consumer that pulls has a use for an address, and only while data may flow.
+    let offered = input.address.as_ref().filter(|_| before.role == Role::Consumer && to == DataFlowState::Started);
     if to == before.state && offered.is_none() {
         return unchanged();
     }
@@ -193,3 +193,6 @@ const fn action(signal: Signal) -> &'static str {
         Signal::Completed => "dataflow.completed",
     }
 }
+
+#[cfg(test)]
+mod tests;

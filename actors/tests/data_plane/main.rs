@@ -4,12 +4,12 @@ mod node;
 mod source;
 
 use bytes::Bytes;
-use cellspace_actors::{
-    control_plane::ParticipantState,
-    data_plane::{Command, DataPlane, FlowSignal, PullError, Refusal, Reply, TargetError, address, pump::Body},
-};
+use cellspace_actors::data_plane::{Command, DataPlane, FlowSignal, PullError, Refusal, Reply, TargetError, address, pump::Body};
 use cellspace_cluster::Address;
-use cellspace_schemas::dps::{DataAddress, DataFlowState, EndpointProperty};
+use cellspace_schemas::{
+    dps::{DataAddress, DataFlowState, EndpointProperty},
+    management::ParticipantContextState,
+};
 use cellspace_storage::{EventLog, Offset, Partitions, Topic};
 use futures::StreamExt;
 use http::{Method, StatusCode, header};
@@ -144,9 +144,9 @@ async fn only_the_flows_own_token_opens_it() {
     }
     assert_eq!(refused("t-404", Some(&one), PROVIDER).await, PullError::OtherToken);
     assert_eq!(refused("t-1", Some(&one), CONSUMER).await, PullError::Token);
-    node.participant(PROVIDER, ParticipantState::Deactivated).await;
+    node.participant(PROVIDER, ParticipantContextState::Deactivated).await;
     assert_eq!(refused("t-1", Some(&one), PROVIDER).await, PullError::Token, "a participant that is not active does not exist");
-    node.participant(PROVIDER, ParticipantState::Activated).await;
+    node.participant(PROVIDER, ParticipantContextState::Activated).await;
     assert!(node.pull("t-1", Some(&one), Asked::default()).await.is_ok());
     node.stop().await;
 }
@@ -290,7 +290,7 @@ async fn starts_are_checked_and_repeats_answered_alike() {
     assert_eq!(node.token(&first).await, node.token(&again).await);
     let other = node.ask(PROVIDER, start(|b| b["messageId"] = json!("m-2"))).await;
     assert_eq!(other, Err(Refusal::FlowExists(flow_id("t-1"))), "another start of the same process is refused");
-    node.participant(PROVIDER, ParticipantState::Deactivated).await;
+    node.participant(PROVIDER, ParticipantContextState::Deactivated).await;
     assert_eq!(node.ask(PROVIDER, start(|b| b["processId"] = json!("t-2"))).await, Err(Refusal::NotActive));
     node.stop().await;
 }

@@ -3,7 +3,7 @@
 use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
-    control_plane::{self, ControlPlane, ParticipantState, participant::NewParticipant},
+    control_plane::{self, ControlPlane, participant::NewParticipant},
     data_plane::{self, Command, DataPlane, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address},
     outbound::OutboundOptions,
     settings::SettingsCache,
@@ -13,6 +13,7 @@ use cellspace_cluster::{Address, AskError, Call, Cluster, Options, SystemClock};
 use cellspace_schemas::{
     Did, ParticipantContextId, SourceName, TransferId,
     dps::{DataAddress, DataFlowPrepareMessage, DataFlowStartMessage},
+    management::ParticipantContextState,
 };
 use cellspace_storage::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, Vault};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -65,13 +66,13 @@ impl Node {
         cluster.start().await.unwrap();
         let node = Self { services, store };
         for id in [PROVIDER, CONSUMER] {
-            node.participant(id, ParticipantState::Activated).await;
+            node.participant(id, ParticipantContextState::Activated).await;
         }
         node
     }
 
     /// Makes the participant, or gives it this state.
-    pub async fn participant(&self, id: &str, state: ParticipantState) {
+    pub async fn participant(&self, id: &str, state: ParticipantContextState) {
         let new = NewParticipant { id: participant(id), identity: Did::new(did(id)).unwrap(), state, properties: serde_json::Map::new() };
         let address = Address::of::<ControlPlane>(&participant(id));
         let known = self.services.cluster.exists(&address).await.unwrap();
