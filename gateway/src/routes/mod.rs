@@ -9,9 +9,11 @@ pub mod issuance;
 pub mod issuer_admin;
 pub mod ops;
 pub mod prefixes;
+pub mod provision_manager;
 pub mod sources;
 pub mod status_list;
 pub mod sts;
+pub mod tenant_manager;
 pub mod token;
 pub mod token_admin;
 pub mod tokens;
@@ -36,5 +38,7 @@ pub fn all() -> Vec<Route> {
     all.extend(ops::routes());
     all.extend(token::routes());
     all.extend(token_admin::routes());
+    all.extend(tenant_manager::routes());
+    all.extend(provision_manager::routes());
     all
 }
