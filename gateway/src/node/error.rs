@@ -17,6 +17,9 @@ pub enum StartError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The fabric cannot start.
+    #[error(transparent)]
+    Fabric(#[from] cellspace_actors::fabric::StartError),
     /// A port is taken, or may not be bound.
     #[error("cannot listen on {host}:{port} for the {listener} listener ({source}): stop what uses it, or choose others with --port")]
     Bind {

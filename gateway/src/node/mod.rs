@@ -21,6 +21,7 @@ use crate::{
 use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
+    fabric::Fabric,
     issuer::StatusListPublisher,
     outbound::OutboundOptions,
     settings::SettingsCache,
@@ -45,6 +46,7 @@ pub struct Node {
     pub bootstrap: Option<Bootstrap>,
     /// What handlers see.
     pub app: App,
+    fabric: Option<Fabric>,
     store: EmbeddedStore,
     public: Connections,
     admin: Connections,
@@ -67,7 +69,7 @@ impl Node {
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
         let router = Arc::new(Router::new(routes::all())?);
-        agents::register(&app.services);
+        agents::register(&app.services)?;
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
 
         let tasks = TaskTracker::new();
@@ -76,7 +78,8 @@ impl Node {
         let listen = |socket, listener| serve(socket, stack(gateway.clone(), router.clone(), listener, limits), limits.connections);
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
-        let node = Self {
+        let mut node = Self {
+            fabric: None,
             public: listen(sockets.public, Listener::Public)?,
             admin: listen(sockets.admin, Listener::Admin)?,
             operations: listen(sockets.ops, Listener::Ops)?,
@@ -97,9 +100,10 @@ impl Node {
         Ok(node)
     }
 
-    async fn wake(&self) -> Result<(), StartError> {
+    async fn wake(&mut self) -> Result<(), StartError> {
         agents::start(&self.app.services).await?;
         self.app.services.cluster.start().await?;
+        self.fabric = Some(Fabric::start(&self.app.services)?);
         self.app.health.set_started();
         Ok(())
     }
@@ -114,6 +118,10 @@ impl Node {
     pub async fn drain(self, limit: Duration) {
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
+        // First, since activities are requests to this node.
+        if let Some(fabric) = self.fabric {
+            fabric.stop().await;
+        }
         tokio::join!(self.public.drain(limit), self.admin.drain(limit));
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
