@@ -113,3 +113,46 @@ fn exporter(base: &Url) -> Result<SdkTracerProvider, LogError> {
     let resource = Resource::builder().with_service_name("cellspace").build();
     Ok(SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{observe::trace::server_span, server::serve};
+    use bytes::Bytes;
+    use cellspace_schemas::TraceContext;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use std::{convert::Infallible, time::Duration};
+    use tokio::{net::TcpListener, sync::mpsc};
+
+    /// The collector gets the span, in the trace of the caller, with the ids that travelled on.
+    #[tokio::test]
+    async fn spans_reach_the_collector() {
+        let (sent, mut received) = mpsc::unbounded_channel();
+        let collect = tower::service_fn(move |request: Request<Incoming>| {
+            let sent = sent.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                sent.send((path, body)).unwrap();
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync()))
+            }
+        });
+        let sink = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), collect, 8).unwrap();
+        let base = Url::parse(&format!("http://{}", sink.address())).unwrap();
+        let provider = exporter(&base).unwrap();
+        let parent = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let subscriber = tracing_subscriber::registry().with(export_layer(provider.tracer("test")));
+        let context = tracing::subscriber::with_default(subscriber, || server_span(Some(&parent), &http::Method::POST, "/x", "admin").1);
+        LogGuard(Some(provider)).flush().await;
+        let (path, body) = received.recv().await.unwrap();
+        assert_eq!(path, "/v1/traces");
+        let holds = |hex: &str| {
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+            body.windows(bytes.len()).any(|window| window == bytes)
+        };
+        assert!(holds(context.trace_id()) && holds(&context.as_str()[36..52]) && holds("00f067aa0ba902b7"));
+        sink.drain(Duration::from_secs(1)).await;
+    }
+}

@@ -8,6 +8,8 @@ pub mod deadline;
 pub mod dispatch;
 pub mod resolve;
 pub mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use connections::{Connections, serve};
 pub use dispatch::Gateway;

@@ -39,7 +39,7 @@ pub fn stack<B>(
     router: Arc<Router>,
     listener: Listener,
     limits: &Limits,
-) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static
+) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static + use<B>
 where
     B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<BoxError>,

@@ -1,0 +1,218 @@
+//! The stack around handlers that misbehave, and clients that do.
+
+use super::{Gateway, Limits, answer::SocketBody, stack};
+use crate::{
+    App, Node, NodeConfig, Ports,
+    http::{Access, Api, ApiError, Body, Listener, Reply, Request as Matched, Route, Router, Verb, route::Handler},
+};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use serde_json::Value;
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
+
+static STARTED: Notify = Notify::const_new();
+static GO_ON: Semaphore = Semaphore::const_new(0);
+static FINISHED: Notify = Notify::const_new();
+
+fn hello(_: App, request: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    async move { Ok(Reply::bytes(StatusCode::OK, "text/plain", request.trace.map(|t| t.as_str().to_owned()).unwrap_or_default())) }.boxed()
+}
+
+fn panics(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    async { panic!("a secret of the handler") }.boxed()
+}
+
+fn never(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    futures::future::pending().boxed()
+}
+
+fn slow_change(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    async {
+        STARTED.notify_one();
+        GO_ON.acquire().await.unwrap().forget();
+        FINISHED.notify_one();
+        Ok(Reply::no_content())
+    }
+    .boxed()
+}
+
+fn streams(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    async {
+        let chunks = futures::stream::iter((0..3).map(|n| Ok::<_, io::Error>(Frame::data(Bytes::from(format!("chunk {n};"))))));
+        let body: Body = BodyExt::boxed(StreamBody::new(chunks));
+        Ok(Reply(Response::new(body)))
+    }
+    .boxed()
+}
+
+fn echo(_: App, request: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
+    async move { Ok(Reply::bytes(StatusCode::OK, "application/octet-stream", request.body)) }.boxed()
+}
+
+fn table() -> Vec<Route> {
+    let route = |api, method, path, handler: Handler| Route {
+        listener: Listener::Admin,
+        api,
+        method,
+        path,
+        prefixes: &["/api/x"],
+        access: Access::Open,
+        handler,
+    };
+    vec![
+        route(Api::Management, Verb::Get, "/hello", hello),
+        route(Api::Management, Verb::Get, "/panic", panics),
+        route(Api::Management, Verb::Post, "/panic", panics),
+        route(Api::Management, Verb::Get, "/never", never),
+        route(Api::Management, Verb::Post, "/never", never),
+        route(Api::Management, Verb::Post, "/change", slow_change),
+        route(Api::Management, Verb::Get, "/stream", streams),
+        route(Api::Management, Verb::Post, "/echo", echo),
+    ]
+}
+
+struct Setup {
+    node: Node,
+    _dir: tempfile::TempDir,
+    tasks: TaskTracker,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(NodeConfig { ports: Ports::Free, ..NodeConfig::new(dir.path()) }).await.unwrap();
+        Self { node, _dir: dir, tasks: TaskTracker::new() }
+    }
+
+    fn service<B>(
+        &self,
+        limits: &Limits,
+    ) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+    {
+        let gateway = Gateway { app: self.node.app.clone(), tasks: self.tasks.clone() };
+        stack(gateway, Arc::new(Router::new(table()).unwrap()), Listener::Admin, limits)
+    }
+
+    async fn end(self) {
+        self.node.drain(Duration::from_secs(5)).await;
+    }
+}
+
+fn request(method: Method, path: &str) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri(format!("/api/x{path}")).body(Full::default()).unwrap()
+}
+
+async fn shown(response: Response<SocketBody>) -> (u16, HeaderMap, Bytes) {
+    let (parts, body) = response.into_parts();
+    (parts.status.as_u16(), parts.headers, body.collect().await.unwrap().to_bytes())
+}
+
+fn error_type(body: &Bytes) -> String {
+    serde_json::from_slice::<Value>(body).unwrap()[0]["type"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn panics_are_errors_of_the_api_and_tell_nothing() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits::default());
+    for method in [Method::GET, Method::POST] {
+        let (status, _, body) = shown(service.clone().oneshot(request(method, "/panic")).await.unwrap()).await;
+        assert_eq!((status, error_type(&body).as_str()), (500, "InternalError"));
+        assert!(!String::from_utf8_lossy(&body).contains("secret"));
+    }
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn late_answers_are_503_and_say_whether_the_outcome_is_known() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits { deadline: Duration::from_millis(20), ..Limits::default() });
+    for (method, known) in [(Method::GET, true), (Method::POST, false)] {
+        let (status, headers, body) = shown(service.clone().oneshot(request(method, "/never")).await.unwrap()).await;
+        assert_eq!((status, error_type(&body).as_str()), (503, "ServiceUnavailable"));
+        assert_eq!(headers[header::RETRY_AFTER], "1");
+        assert_eq!(String::from_utf8_lossy(&body).contains("Idempotency-Key"), !known);
+    }
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_refused_at_once() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits { requests: 1, ..Limits::default() });
+    let mut first = service.clone().oneshot(request(Method::GET, "/never")).boxed();
+    assert!(futures::poll!(&mut first).is_pending());
+    let (status, headers, _) = shown(service.clone().oneshot(request(Method::GET, "/hello")).await.unwrap()).await;
+    assert_eq!((status, headers.contains_key(header::RETRY_AFTER)), (503, true));
+    drop(first);
+    assert_eq!(service.oneshot(request(Method::GET, "/hello")).await.unwrap().status(), StatusCode::OK);
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn a_change_ends_although_its_client_left() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits::default());
+    let client = tokio::spawn(service.oneshot(request(Method::POST, "/change")));
+    STARTED.notified().await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    GO_ON.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(30), FINISHED.notified()).await.expect("the change went on");
+    setup.tasks.close();
+    setup.tasks.wait().await;
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn bodies_pass_whole() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits { body: 8, ..Limits::default() });
+    let call = |request| service.clone().oneshot(request);
+    let (_, headers, body) = shown(call(request(Method::GET, "/stream")).await.unwrap()).await;
+    assert_eq!((body.as_ref(), headers.get(header::CONTENT_LENGTH)), (&b"chunk 0;chunk 1;chunk 2;"[..], None));
+    let (_, headers, whole) = shown(call(request(Method::GET, "/hello")).await.unwrap()).await;
+    assert_eq!(headers[header::CONTENT_LENGTH], whole.len().to_string().as_str());
+    let (status, headers, body) = shown(call(request(Method::HEAD, "/hello")).await.unwrap()).await;
+    assert_eq!((status, headers[header::CONTENT_LENGTH].to_str().unwrap(), body.len()), (200, whole.len().to_string().as_str(), 0));
+
+    let service = setup.service(&Limits { body: 8, ..Limits::default() });
+    let post = |body| {
+        let body: http_body_util::combinators::BoxBody<Bytes, Infallible> = body;
+        service.clone().oneshot(Request::builder().method(Method::POST).uri("/api/x/echo").body(body).unwrap())
+    };
+    // In chunks, so that nothing tells the length beforehand.
+    let chunks = |count: usize| {
+        BodyExt::boxed(StreamBody::new(futures::stream::repeat(Bytes::from_static(b"1234")).take(count).map(|c| Ok(Frame::data(c)))))
+    };
+    let (status, _, body) = shown(post(chunks(2)).await.unwrap()).await;
+    assert_eq!((status, body.as_ref()), (200, &b"12341234"[..]));
+    let (status, _, body) = shown(post(chunks(3)).await.unwrap()).await;
+    assert_eq!((status, error_type(&body).as_str()), (413, "PayloadTooLarge"));
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn every_request_has_a_span_of_its_own_in_the_callers_trace() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits::default());
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut traced = request(Method::GET, "/hello");
+    traced.headers_mut().insert("traceparent", parent.parse().unwrap());
+    let (_, _, seen) = shown(service.clone().oneshot(traced).await.unwrap()).await;
+    assert_eq!(seen[..35], parent.as_bytes()[..35]);
+    assert_ne!(seen, parent.as_bytes());
+    let (_, _, fresh) = shown(service.clone().oneshot(request(Method::GET, "/hello")).await.unwrap()).await;
+    assert_eq!(fresh.len(), parent.len());
+    let (status, _, body) = shown(service.oneshot(request(Method::GET, "/nothing")).await.unwrap()).await;
+    assert_eq!((status, error_type(&body).as_str()), (404, "ObjectNotFound"));
+    setup.end().await;
+}
