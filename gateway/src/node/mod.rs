@@ -127,6 +127,10 @@ impl Node {
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on handlers that did not end in time");
         }
+        // What went through flows is told while its agents still take commands.
+        if tokio::time::timeout(limit, self.app.services.workers.meter.flush()).await.is_err() {
+            tracing::error!(category = "app", action = "usage.lost", "drain gave up on usage that could not be told in time");
+        }
         self.app.services.cluster.drain(limit).await;
         self.stop.cancel();
         self.operations.drain(limit).await;
