@@ -5,9 +5,11 @@
 //! [`agent`] only dispatches.
 
 pub mod agent;
+pub mod catalog;
 pub mod data_planes;
 pub mod negotiation;
 pub mod participant;
+pub mod peer;
 pub mod policy;
 pub mod resources;
 pub mod scopes;

@@ -54,6 +54,19 @@ impl Participant {
         listed.split(',').filter_map(|name| ProfileId::new(name.trim()).ok()).collect()
     }
 
+    /// The profile of a request: the one asked for, when the participant is associated with it; without one, the only one it has.
+    ///
+    /// # Errors
+    /// Tells the client what to do.
+    pub fn profile_for(&self, asked: Option<&ProfileId>) -> Result<ProfileId, String> {
+        match (asked, self.profiles().as_slice()) {
+            (Some(asked), own) if own.contains(asked) => Ok(asked.clone()),
+            (Some(asked), _) => Err(format!("the participant is not associated with the dataspace profile {asked}")),
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => Err("profile is required, since the participant is associated with more than one".to_owned()),
+        }
+    }
+
     /// Whether it may use the profile.
     #[must_use]
     pub fn has_profile(&self, profile: &ProfileId) -> bool {

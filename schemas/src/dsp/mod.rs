@@ -4,6 +4,7 @@
 //! time, and a context that is not known is refused, since it could give the terms another meaning.
 
 pub mod base_url;
+pub mod catalog;
 pub mod data_address;
 pub mod message;
 pub mod negotiation;

@@ -3,11 +3,13 @@
 mod assets;
 mod definitions;
 mod policies;
+mod rendered;
 mod state;
 
 #[cfg(test)]
 mod tests;
 
+pub use rendered::Rendered;
 pub use state::{OfferDefinition, State};
 
 use super::{

@@ -1,5 +1,6 @@
 //! Assets, policies and definitions in memory, and which of them belong together: kept as they change, never searched for.
 
+use super::rendered::Rendered;
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
     management::{Asset, ContractDefinition, PolicyDefinition},
@@ -25,8 +26,8 @@ type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
 /// What one participant offers.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    assets: RedBlackTreeMapSync<AssetId, Arc<Asset>>,
-    policies: RedBlackTreeMapSync<PolicyDefinitionId, Arc<PolicyDefinition>>,
+    assets: RedBlackTreeMapSync<AssetId, Arc<Rendered<Asset>>>,
+    policies: RedBlackTreeMapSync<PolicyDefinitionId, Arc<Rendered<PolicyDefinition>>>,
     definitions: RedBlackTreeMapSync<ContractDefinitionId, Arc<OfferDefinition>>,
     /// Definitions that select an existing asset.
     offers: RedBlackTreeMapSync<AssetId, DefinitionSet>,
@@ -63,31 +64,43 @@ impl State {
     /// All assets, by id.
     #[must_use]
     pub fn assets(&self) -> impl ExactSizeIterator<Item = &Arc<Asset>> {
-        Sized(self.assets.size(), self.assets.values())
+        Counted(self.assets.size(), self.assets.values().map(|asset| asset.value()))
     }
 
     /// All policy definitions, by id.
     #[must_use]
     pub fn policies(&self) -> impl ExactSizeIterator<Item = &Arc<PolicyDefinition>> {
-        Sized(self.policies.size(), self.policies.values())
+        Counted(self.policies.size(), self.policies.values().map(|policy| policy.value()))
     }
 
     /// All contract definitions, by id.
     #[must_use]
     pub fn definitions(&self) -> impl ExactSizeIterator<Item = &Arc<OfferDefinition>> {
-        Sized(self.definitions.size(), self.definitions.values())
+        Counted(self.definitions.size(), self.definitions.values())
     }
 
     /// The asset.
     #[must_use]
     pub fn asset(&self, id: &AssetId) -> Option<&Arc<Asset>> {
-        self.assets.get(id)
+        self.assets.get(id).map(|asset| asset.value())
+    }
+
+    /// The asset with its text.
+    #[must_use]
+    pub fn rendered_asset(&self, id: &AssetId) -> Option<&Rendered<Asset>> {
+        self.assets.get(id).map(AsRef::as_ref)
     }
 
     /// The policy definition.
     #[must_use]
     pub fn policy(&self, id: &PolicyDefinitionId) -> Option<&Arc<PolicyDefinition>> {
-        self.policies.get(id)
+        self.policies.get(id).map(|policy| policy.value())
+    }
+
+    /// The policy definition with its text.
+    #[must_use]
+    pub fn rendered_policy(&self, id: &PolicyDefinitionId) -> Option<&Rendered<PolicyDefinition>> {
+        self.policies.get(id).map(AsRef::as_ref)
     }
 
     /// The contract definition.
@@ -132,7 +145,7 @@ impl State {
     }
 
     pub(super) fn put_asset(&mut self, asset: &Arc<Asset>) {
-        self.assets.insert_mut(asset.id.clone(), asset.clone());
+        self.assets.insert_mut(asset.id.clone(), Rendered::new(asset));
         let view = asset.to_json();
         let selects = |id: &&ContractDefinitionId| {
             self.definitions.get(*id).is_some_and(|d| d.definition.assets_selector.iter().all(|criterion| criterion.matches(&view)))
@@ -154,7 +167,7 @@ impl State {
         if used {
             self.count_operands(&policy.id, false);
         }
-        self.policies.insert_mut(policy.id.clone(), policy.clone());
+        self.policies.insert_mut(policy.id.clone(), Rendered::new(policy));
         if used {
             self.count_operands(&policy.id, true);
         }
@@ -195,7 +208,7 @@ impl State {
             }
             None => {
                 self.general.insert_mut(definition.id.clone());
-                let matching = self.assets.values().filter(|asset| {
+                let matching = self.assets().filter(|asset| {
                     let view = if definition.assets_selector.is_empty() { Value::Null } else { asset.to_json() };
                     definition.assets_selector.iter().all(|criterion| criterion.matches(&view))
                 });
@@ -269,7 +282,7 @@ impl State {
 
     /// Adds or takes away the operands of an access policy; one that is not there has none.
     fn count_operands(&mut self, policy: &PolicyDefinitionId, add: bool) {
-        let Some(policy) = self.policies.get(policy) else {
+        let Some(policy) = self.policy(policy).cloned() else {
             return;
         };
         let operands: BTreeSet<&str> = policy.policy.atomic_constraints().map(|constraint| constraint.left_operand.as_str()).collect();
@@ -294,9 +307,9 @@ fn set(offers: &mut RedBlackTreeMapSync<AssetId, DefinitionSet>, asset: &AssetId
 }
 
 /// An iterator over a map of known size.
-struct Sized<I>(usize, I);
+struct Counted<I>(usize, I);
 
-impl<I: Iterator> Iterator for Sized<I> {
+impl<I: Iterator> Iterator for Counted<I> {
     type Item = I::Item;
     fn next(&mut self) -> Option<I::Item> {
         let next = self.1.next();
@@ -308,4 +321,4 @@ impl<I: Iterator> Iterator for Sized<I> {
     }
 }
 
-impl<I: Iterator> ExactSizeIterator for Sized<I> {}
+impl<I: Iterator> ExactSizeIterator for Counted<I> {}

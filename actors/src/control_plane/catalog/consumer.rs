@@ -1,0 +1,125 @@
+//! The consumer's side: asking another participant for its catalog or a dataset.
+
+use crate::{
+    Services,
+    control_plane::{ControlPlane, Participant, scopes::scopes_for},
+    outbound::OutboundRequest,
+    trust::{TokenError, self_issued_token},
+};
+use cellspace_cluster::{Address, AskError};
+use cellspace_schemas::{
+    Did, ParticipantContextId, ProfileId, TraceContext,
+    dsp::{
+        self,
+        catalog::{CatalogRequestMessage, compacted_catalog, compacted_dataset, error_reasons},
+    },
+    management::{CatalogRequest, DatasetRequest},
+};
+use http::Method;
+use serde_json::Value;
+use std::sync::Arc;
+use url::Url;
+
+/// Why there is no catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No such participant here.
+    #[error("the participant context does not exist")]
+    NotFound,
+    /// The request cannot be made.
+    #[error("{0}")]
+    Invalid(String),
+    /// The participant cannot act.
+    #[error("{0}")]
+    NotActive(String),
+    /// The counterparty did not answer with what was asked for.
+    #[error("{0}")]
+    BadGateway(String),
+    /// We cannot now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<TokenError> for RequestError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NoParticipant(_) | TokenError::NoKey(_) => Self::Invalid(error.to_string()),
+            TokenError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+/// The participant, when it may act.
+async fn participant(services: &Services, id: &ParticipantContextId) -> Result<Arc<Participant>, RequestError> {
+    let address = Address::of::<ControlPlane>(id);
+    let read = services.cluster.read::<ControlPlane, _>(&address, |state| state.active().cloned()).await;
+    match read {
+        Ok(active) => active.map_err(|refusal| RequestError::NotActive(refusal.to_string())),
+        Err(AskError::NotRegistered) => Err(RequestError::NotFound),
+        Err(other) => Err(RequestError::Unavailable(other.to_string())),
+    }
+}
+
+/// Sends a request with a token that grants the default scopes and these.
+async fn send(
+    services: &Services,
+    (participant, profile): (&ParticipantContextId, &ProfileId),
+    (counterparty, url): (&Did, Url),
+    additional_scopes: &[String],
+    body: Option<Vec<u8>>,
+    trace: Option<TraceContext>,
+) -> Result<Value, RequestError> {
+    let settings = services.settings.load();
+    let mut scopes = scopes_for(&settings, profile, []).required;
+    scopes.extend(additional_scopes.iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
+    let token = self_issued_token(services, participant, counterparty, &scopes).await?;
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let request = OutboundRequest { method, url, bearer: Some(token), body: body.map(Into::into), accept: Some("application/json"), trace };
+    let response = services.http.send(request).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
+    let answer = serde_json::from_slice::<Value>(&response.body);
+    if !response.status.is_success() {
+        let reasons = answer.as_ref().map(error_reasons).unwrap_or_default();
+        let why = format!("the counterparty answered {}{reasons}", response.status.as_u16());
+        tracing::info!(category = "dsp", vpa = %participant, action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
+        return Err(RequestError::BadGateway(why));
+    }
+    answer.map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))
+}
+
+/// Asks a provider for its catalog (`POST /catalog/request`); the answer in the form of the Management API.
+///
+/// # Errors
+/// [`RequestError`]
+pub async fn request_catalog(
+    services: &Services,
+    id: &ParticipantContextId,
+    request: &CatalogRequest,
+    trace: Option<TraceContext>,
+) -> Result<Value, RequestError> {
+    let participant = participant(services, id).await?;
+    let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
+    let message = CatalogRequestMessage { filter: request.query_spec.iter().cloned().collect() };
+    let body = dsp::message::render(&message, None).map_err(|error| RequestError::Unavailable(error.to_string()))?;
+    let url = request.counter_party_address.below(&["catalog", "request"]);
+    let to = (&request.counter_party_id, url);
+    let answer = send(services, (id, &profile), to, &request.additional_scopes, Some(body), trace).await?;
+    compacted_catalog(answer).ok_or_else(|| RequestError::BadGateway("the counterparty did not answer with a catalog".to_owned()))
+}
+
+/// Asks a provider for a dataset (`GET /catalog/datasets/{id}`); the answer in the form of the Management API.
+///
+/// # Errors
+/// [`RequestError`]
+pub async fn request_dataset(
+    services: &Services,
+    id: &ParticipantContextId,
+    request: &DatasetRequest,
+    trace: Option<TraceContext>,
+) -> Result<Value, RequestError> {
+    let participant = participant(services, id).await?;
+    let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
+    let url = request.counter_party_address.below(&["catalog", "datasets", request.id.as_str()]);
+    let to = (&request.counter_party_id, url);
+    let answer = send(services, (id, &profile), to, &[], None, trace).await?;
+    compacted_dataset(answer).ok_or_else(|| RequestError::BadGateway("the counterparty did not answer with a dataset".to_owned()))
+}

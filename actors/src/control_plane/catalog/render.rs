@@ -1,0 +1,106 @@
+//! Datasets and catalogs as compact JSON text (DSP 2025-1, catalog schemas), put together from parts that are made once per version.
+
+use super::{offer_id::offer_id, resolve::offered_terms};
+use crate::control_plane::resources::{OfferDefinition, Rendered};
+use cellspace_schemas::{
+    Did, TransferType,
+    dsp::CONTEXT,
+    management::{Asset, PolicyDefinition},
+};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Where datasets are negotiated: the access service of all distributions, as text.
+#[derive(Debug, Clone)]
+pub(super) struct Endpoint {
+    service: String,
+}
+
+impl Endpoint {
+    pub(super) fn new(url: &str) -> Self {
+        Self { service: data_service(url).to_string() }
+    }
+}
+
+fn data_service(url: &str) -> Value {
+    json!({"@id": url, "@type": "DataService", "endpointURL": url})
+}
+
+/// Members of an object, without its braces.
+fn members(fields: &Map<String, Value>) -> String {
+    let text = Value::Object(fields.clone()).to_string();
+    text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned()
+}
+
+fn asset_members(asset: &Asset) -> String {
+    let mut fields = asset.properties.clone();
+    fields.insert("@id".to_owned(), asset.id.as_str().into());
+    fields.insert("@type".to_owned(), "Dataset".into());
+    members(&fields)
+}
+
+fn terms_members(definition: &PolicyDefinition) -> String {
+    let mut terms = offered_terms(&definition.policy).to_json();
+    let fields = terms.as_object_mut().map(std::mem::take).unwrap_or_default();
+    members(&fields.into_iter().filter(|(key, _)| key != "@type").collect())
+}
+
+/// A dataset with its offers and a distribution per transfer type.
+pub(super) fn dataset<'a>(
+    asset: &Rendered<Asset>,
+    offers: impl Iterator<Item = (&'a OfferDefinition, &'a Rendered<PolicyDefinition>)>,
+    types: &BTreeSet<TransferType>,
+    endpoint: &Endpoint,
+) -> String {
+    let offer = |(definition, terms): (&OfferDefinition, &Rendered<PolicyDefinition>)| {
+        // The id is base64 and colons: nothing to escape.
+        let id = offer_id(&definition.definition.id, &asset.value().id, definition.offer_key);
+        format!(r#"{{"@id":"{id}","@type":"Offer",{}}}"#, terms.text(terms_members))
+    };
+    let distribution = |format: &TransferType| {
+        format!(r#"{{"@type":"Distribution","format":{},"accessService":{}}}"#, Value::from(format.as_str()), endpoint.service)
+    };
+    let offers: Vec<String> = offers.map(offer).collect();
+    let distributions: Vec<String> = types.iter().map(distribution).collect();
+    format!(r#"{{{},"hasPolicy":[{}],"distribution":[{}]}}"#, asset.text(asset_members), offers.join(","), distributions.join(","))
+}
+
+/// An asset that is the catalog of another service: a catalog within the catalog.
+pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
+    let asset = asset.value();
+    let mut fields = asset.properties.clone();
+    let text =
+        |fields: &mut Map<String, Value>, key: &str| fields.remove(key).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let (url, format) = (text(&mut fields, "endpointURL"), text(&mut fields, "format"));
+    let service = data_service(&url);
+    fields.insert("@id".to_owned(), asset.id.as_str().into());
+    fields.insert("@type".to_owned(), "Catalog".into());
+    fields.insert("distribution".to_owned(), json!([{"@type": "Distribution", "format": format, "accessService": service}]));
+    fields.insert("service".to_owned(), json!([service]));
+    Value::Object(fields).to_string()
+}
+
+/// The catalog around a page. Lists that would be empty are left out, as the schema has it.
+pub(super) fn catalog(datasets: &[String], catalogs: &[String], participant: &Did, endpoint_url: &str) -> String {
+    let id = format!("{endpoint_url}/catalog");
+    let mut text = format!(
+        r#"{{"@context":[{}],"@id":{},"@type":"Catalog","participantId":{},"service":[{}]"#,
+        Value::from(CONTEXT),
+        Value::from(id),
+        Value::from(participant.as_str()),
+        data_service(endpoint_url)
+    );
+    for (key, list) in [("dataset", datasets), ("catalog", catalogs)] {
+        if !list.is_empty() {
+            text.push_str(&format!(r#","{key}":[{}]"#, list.join(",")));
+        }
+    }
+    text.push('}');
+    text
+}
+
+/// A dataset on its own.
+pub(super) fn root_dataset(dataset: &str) -> String {
+    let rest = dataset.strip_prefix('{').unwrap_or(dataset);
+    format!(r#"{{"@context":[{}],{rest}"#, Value::from(CONTEXT))
+}

@@ -1,0 +1,93 @@
+//! From an offer id to the offer, for a counterparty that may see it.
+
+use super::offer_id;
+use crate::{
+    control_plane::{
+        ControlPlaneState,
+        policy::{Evaluation, ParticipantAgent, PolicyScope, evaluate},
+        resources::OfferDefinition,
+    },
+    settings::Settings,
+};
+use cellspace_schemas::{
+    ContractDefinitionId, OfferId, PolicyDefinitionId, Timestamp,
+    management::Asset,
+    odrl::{Policy, PolicyType, Rule},
+};
+use std::sync::Arc;
+
+/// An offer that the counterparty may see.
+#[derive(Debug, Clone)]
+pub struct VisibleOffer {
+    /// Its id.
+    pub id: OfferId,
+    /// What is offered.
+    pub asset: Arc<Asset>,
+    /// By which contract definition.
+    pub definition: ContractDefinitionId,
+    /// Whose contract policy it is.
+    pub contract_policy: PolicyDefinitionId,
+    /// The terms, as they stand in the catalog: a `Set` without parties and target.
+    pub policy: Policy,
+}
+
+/// The terms as they are offered: an offer has at least one permission or prohibition (DSP 2025-1, contract schema), so that terms without any
+/// are spelled as what they mean, the permission to use.
+#[must_use]
+pub(super) fn offered_terms(policy: &Policy) -> Policy {
+    let mut terms =
+        Policy { kind: PolicyType::Set, id: None, target: None, assigner: None, assignee: None, timestamp: None, ..policy.clone() };
+    if terms.permission.is_empty() && terms.prohibition.is_empty() {
+        terms.permission.push(Rule { action: "use".to_owned(), constraint: Vec::new(), duty: Vec::new() });
+    }
+    terms
+}
+
+/// The existing offer with this id, whoever asks.
+fn existing<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Option<(&'s Arc<OfferDefinition>, &'s Arc<Asset>)> {
+    let (definition, asset, key) = offer_id::parts(id)?;
+    let resources = &state.resources;
+    let definition = resources.definition(&definition).filter(|definition| definition.offer_key == key)?;
+    resources.offers_of(&asset).filter(|by| by.contains(&definition.definition.id))?;
+    Some((definition, resources.asset(&asset)?))
+}
+
+/// Access and contract policy of an offer: what the counterparty is to be asked for. Empty when there is no such offer.
+#[must_use]
+pub fn policies_of<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Vec<&'s Policy> {
+    let Some((definition, _)) = existing(state, id) else {
+        return Vec::new();
+    };
+    let definition = &definition.definition;
+    [&definition.access_policy_id, &definition.contract_policy_id]
+        .into_iter()
+        .filter_map(|policy| state.resources.policy(policy).map(|policy| &policy.policy))
+        .collect()
+}
+
+/// The offer, when the counterparty fulfils its access policy. An offer that is hidden from it and one that does not exist are the same `None`.
+/// Whether it fulfils the contract policy is another question, asked with [`PolicyScope::ContractNegotiation`].
+#[must_use]
+pub fn resolve_offer(
+    state: &ControlPlaneState,
+    settings: &Settings,
+    id: &OfferId,
+    agent: &ParticipantAgent,
+    now: Timestamp,
+) -> Option<VisibleOffer> {
+    let (definition, asset) = existing(state, id)?;
+    let definition = &definition.definition;
+    let access = state.resources.policy(&definition.access_policy_id)?;
+    let evaluation = Evaluation { scope: PolicyScope::Catalog, settings, agent, agreement: None, now };
+    if !evaluate(&access.policy, &evaluation).is_fulfilled() {
+        return None;
+    }
+    let contract = state.resources.policy(&definition.contract_policy_id)?;
+    Some(VisibleOffer {
+        id: id.clone(),
+        asset: asset.clone(),
+        definition: definition.id.clone(),
+        contract_policy: contract.id.clone(),
+        policy: offered_terms(&contract.policy),
+    })
+}
