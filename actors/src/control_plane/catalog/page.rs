@@ -140,7 +140,7 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    /// A page. The query's offset counts from the beginning of the page's first dataset on; it cannot sort.
+    /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort.
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
         let resources = &self.state.resources;
@@ -151,11 +151,11 @@ impl<'a> Viewer<'a> {
         let visible = |(id, _): (&'a AssetId, _)| matches(id).then(|| self.shown(id)).flatten().map(|shown| (id, shown));
         let (mut found, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut found, more) = fill(resources.offered_before(id).rev().filter_map(visible).skip(query.offset), query.limit);
+                let (mut found, more) = fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
                 found.reverse();
                 (found, more)
             }
-            Some(Cursor::After(id)) => fill(resources.offered(Some(id)).filter_map(visible).skip(query.offset), query.limit),
+            Some(Cursor::After(id)) => fill(resources.offered(Some(id)).filter_map(visible), query.limit),
             None => fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
         };
         let backwards = matches!(cursor, Some(Cursor::Before(_)));

@@ -1,1 +1,216 @@
+//! Decisions about what is offered, and the index against a model that searches everything.
 
+use super::*;
+use crate::control_plane::{ControlPlane, Participant, Reply, agent};
+use cellspace_cluster::{Agent, Input, Rejection};
+use cellspace_schemas::{
+    Did, ParticipantContextId,
+    management::{ContractDefinition, ParticipantContextConfig, ParticipantContextState},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NOW: Timestamp = Timestamp(1_000);
+
+fn empty() -> ControlPlaneState {
+    let participant = Participant {
+        id: ParticipantContextId::new("p").unwrap(),
+        identity: Did::new("did:web:p").unwrap(),
+        state: ParticipantContextState::Activated,
+        properties: serde_json::Map::new(),
+        created_at: NOW,
+        config: ParticipantContextConfig::default(),
+    };
+    ControlPlaneState { participant: Some(participant.into()), ..ControlPlaneState::default() }
+}
+
+fn body(kind: &str, fields: Value) -> Value {
+    let mut body = json!({"@context": [cellspace_schemas::management::MANAGEMENT_CONTEXT], "@type": kind});
+    if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
+        body.extend(fields);
+    }
+    body
+}
+
+fn asset(id: &str, colour: &str) -> AssetDraft {
+    AssetDraft::from_json(&body("Asset", json!({"@id": id, "properties": {"colour": colour}}))).unwrap()
+}
+
+fn policy(id: &str, operand: &str) -> PolicyDefinitionDraft {
+    let rule = json!({"action": "use", "constraint": [{"leftOperand": operand, "operator": "eq", "rightOperand": "x"}]});
+    PolicyDefinitionDraft::from_json(&body("PolicyDefinition", json!({"@id": id, "policy": {"@type": "Set", "permission": [rule]}})))
+        .unwrap()
+}
+
+fn definition(id: &str, access: &str, contract: &str, selector: Value) -> ContractDefinitionDraft {
+    let fields = json!({"@id": id, "accessPolicyId": access, "contractPolicyId": contract, "assetsSelector": selector});
+    ContractDefinitionDraft::from_json(&body("ContractDefinition", fields)).unwrap()
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+/// Decides and applies; the events are also kept as rows.
+fn run(state: &mut ControlPlaneState, rows: &mut BTreeMap<Vec<u8>, agent::Event>, command: Command) -> Result<Reply, Refusal> {
+    let prepared = Prepared { command, fresh_id: Uuid::from_u128(1), offer_key: Uuid::from_u128(2) };
+    let input = Input::Command(agent::Prepared::Resources(prepared));
+    match ControlPlane::decide(state, &input, NOW) {
+        Ok(decision) => {
+            for event in decision.events {
+                ControlPlane::apply(state, &event);
+                match ControlPlane::row(&event) {
+                    RowOf::Put(key) => rows.insert(key.as_bytes().to_vec(), event),
+                    RowOf::Delete(key) => rows.remove(key.as_bytes()),
+                };
+            }
+            Ok(decision.reply)
+        }
+        Err(Rejection::Refused(agent::Refusal::Resources(refusal))) => Err(refusal),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn refusals() {
+    let (mut state, mut rows) = (empty(), BTreeMap::new());
+    let mut go = |command: Command| run(&mut state, &mut rows, command);
+    let exact = json!([{"operandLeft": "id", "operator": "=", "operandRight": "a"}]);
+    // Nothing is there yet.
+    assert_eq!(go(Command::DeleteAsset(id("a"))).err(), Some(Refusal::NotFound(Kind::Asset, "a".into())));
+    assert_eq!(go(Command::UpdateAsset(id("a"), asset("a", "red"))).err(), Some(Refusal::NotFound(Kind::Asset, "a".into())));
+    assert_eq!(go(Command::UpdatePolicy(id("p"), policy("p", "M"))).err(), Some(Refusal::NotFound(Kind::Policy, "p".into())));
+    assert_eq!(go(Command::DeletePolicy(id("p"))).err(), Some(Refusal::NotFound(Kind::Policy, "p".into())));
+    assert_eq!(go(Command::DeleteDefinition(id("d"))).err(), Some(Refusal::NotFound(Kind::Definition, "d".into())));
+    let dangling = |field| Some(Refusal::Dangling { field, id: id("p") });
+    assert_eq!(go(Command::CreateDefinition(definition("d", "p", "p", exact.clone()))).err(), dangling("accessPolicyId"));
+    // Made once.
+    let created = Created { id: "a".into(), created_at: NOW };
+    assert!(matches!(go(Command::CreateAsset(asset("a", "red"))), Ok(Reply::Resources(reply)) if reply == created));
+    assert_eq!(go(Command::CreateAsset(asset("a", "red"))).err(), Some(Refusal::Exists(Kind::Asset, "a".into())));
+    assert!(go(Command::CreatePolicy(policy("p", "M"))).is_ok() && go(Command::CreatePolicy(policy("q", "M"))).is_ok());
+    assert_eq!(go(Command::CreatePolicy(policy("p", "M"))).err(), Some(Refusal::Exists(Kind::Policy, "p".into())));
+    assert!(go(Command::CreateDefinition(definition("d", "p", "p", exact.clone()))).is_ok());
+    assert_eq!(
+        go(Command::CreateDefinition(definition("d", "p", "p", exact.clone()))).err(),
+        Some(Refusal::Exists(Kind::Definition, "d".into()))
+    );
+    // What is used stays.
+    let used = Refusal::Referenced { kind: Kind::Policy, id: "p".into(), by: "contract definition d".into() };
+    assert_eq!(go(Command::DeletePolicy(id("p"))).err(), Some(used));
+    assert!(go(Command::UpdateDefinition(id("d"), definition("d", "q", "q", exact))).is_ok());
+    assert!(
+        go(Command::DeletePolicy(id("p"))).is_ok()
+            && go(Command::DeleteDefinition(id("d"))).is_ok()
+            && go(Command::DeletePolicy(id("q"))).is_ok()
+    );
+    // An id is made when there is none.
+    let unnamed = AssetDraft { id: None, ..asset("x", "red") };
+    assert!(matches!(go(Command::CreateAsset(unnamed)), Ok(Reply::Resources(reply)) if reply.id == Uuid::from_u128(1).to_string()));
+}
+
+#[test]
+fn updates_keep_what_must_stay() {
+    let (mut state, mut rows) = (empty(), BTreeMap::new());
+    let mut go = |command: Command| run(&mut state, &mut rows, command).unwrap();
+    go(Command::CreatePolicy(policy("p", "M")));
+    go(Command::CreateDefinition(definition("d", "p", "p", json!([]))));
+    go(Command::UpdateDefinition(id("d"), definition("other", "p", "p", json!([]))));
+    let definition = state.resources.definition(&id("d")).unwrap();
+    assert_eq!((definition.offer_key, definition.definition.created_at), (Uuid::from_u128(2), NOW));
+    assert!(state.resources.definition(&id("other")).is_none());
+}
+
+#[test]
+fn general_selectors_are_bounded() {
+    let (mut state, mut rows) = (empty(), BTreeMap::new());
+    run(&mut state, &mut rows, Command::CreatePolicy(policy("p", "M"))).unwrap();
+    for n in 0..MAX_GENERAL_SELECTORS {
+        run(&mut state, &mut rows, Command::CreateDefinition(definition(&format!("d{n}"), "p", "p", json!([])))).unwrap();
+    }
+    let one_more = run(&mut state, &mut rows, Command::CreateDefinition(definition("more", "p", "p", json!([]))));
+    assert!(matches!(one_more, Err(Refusal::Limit { limit: MAX_GENERAL_SELECTORS, .. })));
+    let exact = json!([{"operandLeft": "id", "operator": "=", "operandRight": "a"}]);
+    assert!(run(&mut state, &mut rows, Command::CreateDefinition(definition("exact", "p", "p", exact))).is_ok());
+}
+
+fn selectors() -> impl Strategy<Value = Value> {
+    let colour = |operator: &str, right: Value| json!({"operandLeft": "colour", "operator": operator, "operandRight": right});
+    let by_id = |operator: &str, right: Value| json!({"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": operator, "operandRight": right});
+    prop_oneof![
+        Just(json!([])),
+        Just(json!([by_id("=", json!("a0"))])),
+        Just(json!([by_id("=", json!(7))])),
+        Just(json!([by_id("in", json!(["a1", "a2", "gone"]))])),
+        Just(json!([by_id("!=", json!("a1"))])),
+        Just(json!([by_id("=", json!("a1")), colour("=", json!("red"))])),
+        Just(json!([colour("=", json!("red"))])),
+        Just(json!([colour("like", json!("%e%"))])),
+    ]
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let (assets, policies, definitions) = (0..4u8, 0..3u8, 0..4u8);
+    let colours = prop_oneof![Just("red"), Just("green"), Just("blue")];
+    let operands = prop_oneof![Just("M"), Just("N")];
+    prop_oneof![
+        (assets.clone(), colours.clone()).prop_map(|(a, c)| Command::CreateAsset(asset(&format!("a{a}"), c))),
+        (assets.clone(), colours).prop_map(|(a, c)| Command::UpdateAsset(id(&format!("a{a}")), asset("x", c))),
+        assets.prop_map(|a| Command::DeleteAsset(id(&format!("a{a}")))),
+        (policies.clone(), operands.clone()).prop_map(|(p, o)| Command::CreatePolicy(policy(&format!("p{p}"), o))),
+        (policies.clone(), operands).prop_map(|(p, o)| Command::UpdatePolicy(id(&format!("p{p}")), policy("x", o))),
+        policies.clone().prop_map(|p| Command::DeletePolicy(id(&format!("p{p}")))),
+        (definitions.clone(), policies.clone(), policies.clone(), selectors())
+            .prop_map(|(d, p, q, s)| Command::CreateDefinition(definition(&format!("d{d}"), &format!("p{p}"), &format!("p{q}"), s))),
+        (definitions.clone(), policies.clone(), policies, selectors()).prop_map(|(d, p, q, s)| Command::UpdateDefinition(
+            id(&format!("d{d}")),
+            definition("x", &format!("p{p}"), &format!("p{q}"), s)
+        )),
+        definitions.prop_map(|d| Command::DeleteDefinition(id(&format!("d{d}")))),
+    ]
+}
+
+/// Searches everything: pairs of asset and definition, operands of access policies, users of policies.
+type Found = (BTreeSet<(String, String)>, BTreeSet<String>, BTreeSet<String>);
+
+fn searched(state: &State) -> Found {
+    let selects = |d: &ContractDefinition, a: &Asset| d.assets_selector.iter().all(|criterion| criterion.matches(&a.to_json()));
+    let definitions = || state.definitions().map(|d| &d.definition);
+    let offers = definitions()
+        .flat_map(|d| state.assets().filter(move |a| selects(d, a)).map(move |a| (a.id.to_string(), d.id.to_string())))
+        .collect();
+    let access = definitions().filter_map(|d| state.policy(&d.access_policy_id));
+    let operands = access.flat_map(|p| p.policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()).collect();
+    let used = definitions().flat_map(|d| [d.access_policy_id.to_string(), d.contract_policy_id.to_string()]).collect();
+    (offers, operands, used)
+}
+
+fn indexed(state: &State) -> Found {
+    let offers = state.offered(None).flat_map(|(a, by)| by.iter().map(move |d| (a.to_string(), d.to_string()))).collect();
+    let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());
+    (offers, state.access_operands().map(str::to_owned).collect(), policies.map(str::to_owned).collect())
+}
+
+proptest! {
+    #[test]
+    fn the_index_is_what_a_search_finds(commands in prop::collection::vec(commands(), 1..60)) {
+        let (mut state, mut rows) = (empty(), BTreeMap::new());
+        for command in commands {
+            let _ = run(&mut state, &mut rows, command);
+            prop_assert_eq!(indexed(&state.resources), searched(&state.resources));
+        }
+        // Loading applies the rows in the order of their keys, through their stored form.
+        let mut loaded = empty();
+        for event in rows.values() {
+            let stored: agent::Event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
+            ControlPlane::apply(&mut loaded, &stored);
+        }
+        prop_assert_eq!(indexed(&loaded.resources), indexed(&state.resources));
+        prop_assert_eq!(loaded.resources.general_selectors(), state.resources.general_selectors());
+        // And in any other order.
+        let mut reversed = empty();
+        rows.values().rev().for_each(|event| ControlPlane::apply(&mut reversed, event));
+        prop_assert_eq!(indexed(&reversed.resources), indexed(&state.resources));
+    }
+}
