@@ -1,5 +1,8 @@
 //! The route table: one module per API, each with a `routes()` list.
 
+pub mod assets;
+pub mod contract_definitions;
+mod control_plane;
 pub mod data;
 pub mod dataflows;
 pub mod dcp;
@@ -8,6 +11,7 @@ pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
 pub mod ops;
+pub mod policy_definitions;
 pub mod prefixes;
 pub mod provision_manager;
 pub mod sources;
@@ -24,6 +28,9 @@ use crate::http::Route;
 #[must_use]
 pub fn all() -> Vec<Route> {
     let mut all = Vec::new();
+    all.extend(assets::routes());
+    all.extend(contract_definitions::routes());
+    all.extend(policy_definitions::routes());
     all.extend(data::routes());
     all.extend(dataflows::routes());
     all.extend(issuance::routes());

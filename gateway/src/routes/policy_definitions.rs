@@ -1,0 +1,60 @@
+//! Policy definitions of a participant (Management API).
+
+use super::control_plane::{ask, body, found, query, route, snapshot};
+use crate::{
+    App,
+    http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
+};
+use cellspace_actors::control_plane::{
+    agent,
+    resources::{Command, Created},
+};
+use cellspace_schemas::{
+    PolicyDefinitionId,
+    management::{PolicyDefinition, PolicyDefinitionDraft, envelope::id_response},
+};
+
+const READ: Access = Access::Scope("management-api:policies:read", Provisioner::Denied);
+const WRITE: Access = Access::Scope("management-api:policies:write", Provisioner::Denied);
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    vec![
+        route(Verb::Post, "/participants/{participant}/policydefinitions", WRITE, |app, request| Box::pin(create(app, request))),
+        route(Verb::Post, "/participants/{participant}/policydefinitions/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Put, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(update(app, request))),
+        route(Verb::Get, "/participants/{participant}/policydefinitions/{id}", READ, |app, request| Box::pin(get(app, request))),
+        route(Verb::Delete, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
+    ]
+}
+
+async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
+    let draft = body(&request, PolicyDefinitionDraft::from_json)?;
+    match ask(&app, &request, Command::CreatePolicy(draft)).await? {
+        agent::Reply::Resources(Created { id, created_at }) => Reply::ok(&id_response(&id, created_at)),
+        other => Err(ApiError::internal(format!("unexpected reply {other:?}"))),
+    }
+}
+
+async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
+    let draft = body(&request, PolicyDefinitionDraft::from_json)?;
+    ask(&app, &request, Command::UpdatePolicy(request.id("id")?, draft)).await?;
+    Ok(Reply::no_content())
+}
+
+async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
+    ask(&app, &request, Command::DeletePolicy(request.id("id")?)).await?;
+    Ok(Reply::no_content())
+}
+
+async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
+    let id: PolicyDefinitionId = request.id("id")?;
+    let state = snapshot(&app, &request).await?;
+    found(state.resources.policy(&id).map(|found| found.to_json()), "policy definition", id)
+}
+
+async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
+    let state = snapshot(&app, &request).await?;
+    query(&request, &PolicyDefinition::PATHS, state.resources.policies(), |item| item.to_json())
+}
