@@ -4,7 +4,7 @@ use super::{Refusal, State, context, credential, holder_request, issuance, key, 
 use crate::{Services, name};
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
-    Did, KeyAlias, Owner, ParticipantContextId, Timestamp,
+    Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
     dcp::CredentialMessage,
     identity::KeyPairId,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid},
@@ -12,8 +12,11 @@ use cellspace_schemas::{
 use cellspace_storage::{AgentKind, VaultPath};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// How long the making of a participant context waits for an earlier one of the same id to be gone.
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What one of the machines decided.
 pub type Decided = Result<Decision<CredentialService>, Rejection<Refusal>>;
@@ -43,7 +46,7 @@ pub enum Command {
     /// Asks an issuer for credentials.
     Request(holder_request::Request),
     /// An issuer delivers: its bearer token and message.
-    Deliver(String, Box<CredentialMessage>),
+    Deliver(SecretText, Box<CredentialMessage>),
 }
 
 /// A request with what others said about it.
@@ -161,7 +164,7 @@ impl Agent for CredentialService {
                     Prepared::Request(request, holder_pid)
                 }
                 Command::Deliver(token, message) => {
-                    Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, &token, *message).await?)
+                    Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, token.expose(), *message).await?)
                 }
             })
         })
@@ -178,13 +181,16 @@ impl Agent for CredentialService {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {
                     holder_request::acknowledged(state, holder_pid, answer, now)
                 }
-                (Effect::RequestCredentials { .. }, Outcome::Done)
-                | (Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecret(_), _) => Ok(Decision::nothing()),
+                (Effect::ReleaseName(_), _) => context::released(state),
+                (Effect::RequestCredentials { .. }, Outcome::Done) | (Effect::ConfirmName(..) | Effect::DeleteSecret(_), _) => {
+                    Ok(Decision::nothing())
+                }
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
                 Effect::RequestCredentials { holder_pid, .. } => holder_request::undeliverable(state, holder_pid, reason, now),
                 Effect::ConfirmName(..) => context::name_lost(state, now),
-                Effect::ReleaseName(_) | Effect::DeleteSecret(_) => Ok(Decision::nothing()),
+                Effect::ReleaseName(_) => context::released(state),
+                Effect::DeleteSecret(_) => Ok(Decision::nothing()),
             },
             // No entity has a deadline.
             Input::Due(_) => Ok(Decision::nothing()),
@@ -218,19 +224,12 @@ impl Agent for CredentialService {
                     Ok(Outcome::Done)
                 }
                 Effect::ReleaseName(path) => {
-                    // Made anew under the same DID since then: it keeps the name.
-                    if delivery.snapshot.context.as_ref().is_none_or(|context| context.path != *path) {
-                        name::release(&self.services, path, &participant).await?;
-                    }
+                    name::release(&self.services, path, &participant).await?;
                     Ok(Outcome::Done)
                 }
                 Effect::DeleteSecret(alias) => {
-                    // Made anew under the same alias since then: it stays.
-                    let in_use = delivery.snapshot.keys.values().any(|key| key.alias == *alias && key.state != key::KeyState::Revoked);
-                    if !in_use {
-                        let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
-                        self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
-                    }
+                    let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
+                    self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
                     Ok(Outcome::Done)
                 }
                 Effect::RequestCredentials { holder_pid, issuer, credentials } => {
@@ -258,6 +257,12 @@ impl CredentialService {
     ) -> Result<context::Prepared, PrepareError<Refusal>> {
         if snapshot.context.is_some() {
             return Err(Refusal::ContextExists.into());
+        }
+        if snapshot.leaving {
+            // What the earlier one leaves behind must not be taken for what this one makes.
+            let gone = |state: &State| (!state.leaving).then_some(());
+            let waited = self.services.cluster.wait::<Self, _>(address, LEAVING_TIMEOUT, gone).await;
+            waited.map_err(|e| PrepareError::Unavailable(e.to_string()))?.ok_or(Refusal::Leaving)?;
         }
         let id = participant(address);
         let path = context::reserve_name(&self.services, &id, &create.did).await?;

@@ -165,8 +165,10 @@ pub enum Prepared {
 pub enum ContextEvent {
     /// The participant context is now this.
     Changed(Arc<ParticipantContext>),
-    /// It was deleted.
-    Deleted,
+    /// It was deleted; its secrets and its name are on their way out, and no other is made before they are gone.
+    Leaving,
+    /// Nothing of it is left.
+    Gone,
 }
 
 /// Decides.
@@ -176,6 +178,7 @@ pub enum ContextEvent {
 pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
     match (prepared, state.context.as_ref()) {
         (Prepared::Create { .. } | Prepared::Plain(Command::Create(_)), Some(_)) => Err(Refusal::ContextExists.into()),
+        (Prepared::Create { .. }, None) if state.leaving => Err(Refusal::Leaving.into()),
         // Only `Prepared::Create` makes one: its keys and name are there.
         (Prepared::Plain(_), None) => Err(Refusal::NoContext.into()),
         (Prepared::Create { id, path, create, keys }, None) => create_context(state, id, path, create, keys, now),
@@ -285,14 +288,23 @@ fn delete(state: &State, context: &ParticipantContext) -> Decision<super::Creden
     decision.events.extend(state.keys.keys().map(|id| Event::Key(key::KeyEvent::Removed(id.clone()))));
     decision.events.extend(state.credentials.keys().map(|id| Event::Credential(super::credential::CredentialEvent::Removed(id.clone()))));
     decision.events.extend(state.requests.keys().map(|id| Event::Request(super::holder_request::RequestEvent::Removed(id.clone()))));
-    decision.events.push(Event::Context(ContextEvent::Deleted));
+    decision.events.push(Event::Context(ContextEvent::Leaving));
     for key in state.keys.values() {
         decision = decision.effect(LANE, Effect::DeleteSecret(key.alias.clone()));
     }
     if context.sts_account {
         decision = decision.effect(LANE, Effect::DeleteSecret(super::sts::secret_alias()));
     }
+    // Last in its lane: when the name is free, everything is.
     decision.effect(LANE, Effect::ReleaseName(context.path.clone()))
+}
+
+/// The name is free.
+pub fn released(state: &State) -> Decided {
+    if !state.leaving {
+        return Ok(Decision::nothing());
+    }
+    Ok(Decision::action("participant.gone").event(Event::Context(ContextEvent::Gone)))
 }
 
 /// The name turned out to belong to another participant context: this one must not be resolved.
@@ -309,9 +321,10 @@ fn changed(context: ParticipantContext) -> Event {
 
 /// Folds.
 pub fn apply(state: &mut State, event: &ContextEvent) {
-    state.context = match event {
-        ContextEvent::Changed(context) => Some(context.clone()),
-        ContextEvent::Deleted => None,
+    (state.context, state.leaving) = match event {
+        ContextEvent::Changed(context) => (Some(context.clone()), false),
+        ContextEvent::Leaving => (None, true),
+        ContextEvent::Gone => (None, false),
     };
 }
 
@@ -320,8 +333,8 @@ pub fn apply(state: &mut State, event: &ContextEvent) {
 pub fn row(event: &ContextEvent) -> RowOf {
     let key = RowKey::new(TABLE, "");
     match event {
-        ContextEvent::Changed(_) => RowOf::Put(key),
-        ContextEvent::Deleted => RowOf::Delete(key),
+        ContextEvent::Changed(_) | ContextEvent::Leaving => RowOf::Put(key),
+        ContextEvent::Gone => RowOf::Delete(key),
     }
 }
 

@@ -11,6 +11,9 @@ pub enum Refusal {
     /// The participant context exists already.
     #[error("the participant context exists already")]
     ContextExists,
+    /// One of the same id is being deleted.
+    #[error("a participant context of this id is being deleted, try again later")]
+    Leaving,
     /// The participant context is deactivated.
     #[error("the participant context is not active")]
     Inactive,

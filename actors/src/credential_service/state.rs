@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct State {
     /// The participant context; `None` before it is made and after it was deleted.
     pub context: Option<Arc<ParticipantContext>>,
+    /// Whether one was deleted whose secrets and name are not gone yet.
+    pub leaving: bool,
     /// Key pairs.
     pub keys: RedBlackTreeMapSync<KeyPairId, Arc<KeyPair>>,
     /// Credentials.

@@ -133,7 +133,7 @@ impl Agent for Name {
                 Some(held) if held.participant != *participant || held.did != *did => Err(Refusal::Taken.into()),
                 Some(held) if held.until.is_none() => Ok(Decision::nothing()),
                 // reserved --confirm--> confirmed
-                // free --confirm--> confirmed: released meanwhile, for an earlier context of the same id, and taken by nobody
+                // free --confirm--> confirmed: released meanwhile, since the context came late, and taken by nobody
                 Some(_) | None => {
                     let confirmed = Reservation { participant: participant.clone(), did: did.clone(), until: None };
                     Ok(Decision::action("name.confirmed").event(Event::Reserved(Arc::new(confirmed))))

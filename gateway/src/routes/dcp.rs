@@ -14,7 +14,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{
-    ParticipantContextId,
+    ParticipantContextId, SecretText,
     dcp::{CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
 };
 use http::StatusCode;
@@ -67,7 +67,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
-    let token = bearer(&request)?.to_owned();
+    let token = SecretText::new(bearer(&request)?);
     let message: CredentialMessage = request.json()?;
     let mut call = Call::by("dcp");
     call.trace.clone_from(&request.trace);

@@ -21,6 +21,11 @@ fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
     })
 }
 
+/// A missing value for `null`, as some clients send it.
+pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Largest number of keys, services, scopes in a manifest.
 pub const MAX_ENTRIES: usize = 64;
 
@@ -34,10 +39,10 @@ pub struct ParticipantManifest {
     /// Its DID.
     pub did: Did,
     /// Whether it is active at once.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub active: bool,
     /// Services of its DID document.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub service_endpoints: Vec<Service>,
     /// The older spelling of its keys.
     #[serde(default, deserialize_with = "one_or_many")]
@@ -46,13 +51,13 @@ pub struct ParticipantManifest {
     #[serde(default, deserialize_with = "one_or_many")]
     pub keys: Vec<KeyDescriptor>,
     /// Scopes, kept and shown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub scopes: Vec<String>,
     /// Kept and shown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub additional_properties: Map<String, Value>,
     /// Whether to make a client of the secure token service.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub provision_sts_account: bool,
 }
 
@@ -120,7 +125,7 @@ mod tests {
         let key = json!({"keyId": "k1", "privateKeyAlias": "a", "keyGeneratorParams": {"algorithm": "EDDSA", "curve": "Ed25519"}});
         for (keys, count) in [
             (json!({}), 0),
-            (json!({"key": null}), 0),
+            (json!({"key": null, "serviceEndpoints": null, "scopes": null, "additionalProperties": null}), 0),
             (json!({"key": key}), 1),
             (json!({"keys": [key, key]}), 2),
             (json!({"keys": key}), 1),

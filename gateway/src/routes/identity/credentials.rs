@@ -1,6 +1,6 @@
 //! Credentials and requests for credentials.
 
-use super::{address, ask, check_active, read, refused, route};
+use super::{address, ask, read, refused, route};
 use crate::{
     App,
     http::{Access, ApiError, Progress, Provisioner, Reply, Request, Route, Verb, Wait, read_when},
@@ -83,7 +83,6 @@ async fn request_state(app: App, request: Request) -> Result<Reply, ApiError> {
     let holder_pid: HolderPid = request.id("holder_pid")?;
     let wait = Wait::of(&request)?;
     let address = address(&request)?;
-    check_active(&app, &request, &address).await?;
     let view = |state: &credential_service::State| state.requests.get(&holder_pid).cloned();
     let found = read_when::<CredentialService, _>(&app.services.cluster, &address, wait.as_ref(), view, progress).await;
     let found = found.map_err(|error| ApiError::from_ask(error, refused))?;

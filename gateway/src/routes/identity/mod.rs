@@ -8,7 +8,7 @@ mod participants;
 use super::prefixes::IDENTITY;
 use crate::{
     App,
-    http::{Access, Api, ApiError, ErrorKind, Listener, Request, Role, Route, Verb, route::Handler},
+    http::{Access, Api, ApiError, Listener, Request, Route, Verb, route::Handler},
 };
 use cellspace_actors::credential_service::{Command, CredentialService, Refusal, Reply, State};
 use cellspace_cluster::Address;
@@ -32,7 +32,6 @@ fn address(request: &Request) -> Result<Address, ApiError> {
 /// Asks the credential service of the path's participant context.
 async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, ApiError> {
     let address = address(request)?;
-    check_active(app, request, &address).await?;
     let asked = app.services.cluster.ask::<CredentialService>(&address, command, request.call()?).await;
     asked.map_err(|error| ApiError::from_ask(error, refused))
 }
@@ -40,22 +39,8 @@ async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, Ap
 /// Reads the credential service of the path's participant context. `None` from `query` means that what was asked for does not exist.
 async fn read<T>(app: &App, request: &Request, query: impl FnOnce(&State) -> Option<T>) -> Result<T, ApiError> {
     let address = address(request)?;
-    check_active(app, request, &address).await?;
     let found = app.services.cluster.read::<CredentialService, _>(&address, query).await;
     found.map_err(|error| ApiError::from_ask(error, refused))?.ok_or_else(|| ApiError::not_found("not found"))
-}
-
-/// A deactivated participant's own tokens are refused; admins and provisioners still reach it.
-async fn check_active(app: &App, request: &Request, address: &Address) -> Result<(), ApiError> {
-    if request.principal.as_ref().is_none_or(|principal| principal.role != Role::Participant) {
-        return Ok(());
-    }
-    let inactive = |state: &State| state.context.as_ref().is_some_and(|context| !context.active);
-    match app.services.cluster.read::<CredentialService, _>(address, inactive).await {
-        Ok(true) => Err(ApiError::new(ErrorKind::NotAuthorized, "the participant context is not active")),
-        Ok(false) => Ok(()),
-        Err(error) => Err(ApiError::from_ask(error, refused)),
-    }
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -65,6 +50,7 @@ fn refused(refusal: Refusal) -> ApiError {
             ApiError::not_found(message)
         }
         Refusal::ContextExists
+        | Refusal::Leaving
         | Refusal::Inactive
         | Refusal::DidInUse
         | Refusal::KeyExists

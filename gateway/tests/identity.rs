@@ -1,0 +1,493 @@
+//! Identity, issuance and proof over real sockets: participants of one node that deal with each other like strangers.
+
+use cellspace::{Node, NodeConfig, Ports};
+use cellspace_actors::{
+    settings::TrustedIssuer,
+    trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
+};
+use cellspace_schemas::{Did, ParticipantContextId};
+use reqwest::{Client, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const DRAIN: Duration = Duration::from_secs(10);
+const IDENTITY: &str = "/api/identity/v1beta";
+const MEMBERSHIP: &str = "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read";
+const MANUFACTURER: &str = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
+
+struct Platform {
+    node: Node,
+    http: Client,
+    admin: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Platform {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Nothing is believed without asking again, so that what was changed is seen at once.
+        let trust = TrustOptions { did_document_age: Duration::ZERO, ..TrustOptions::default() };
+        let config = NodeConfig { ports: Ports::Free, status_list_age: Duration::ZERO, trust, ..NodeConfig::new(dir.path()) };
+        let mut platform = Self { node: Node::start(config).await.unwrap(), http: Client::new(), admin: String::new(), _dir: dir };
+        let bootstrap = platform.node.bootstrap.clone().unwrap();
+        platform.admin = platform.token(&bootstrap.client_id, bootstrap.secret()).await;
+        platform
+    }
+
+    async fn token(&self, id: &str, secret: &str) -> String {
+        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+        let answer: Value = self.form("/token", &form).await.json().await.unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    async fn form(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(self.node.urls.admin(path)).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        request.body(body).send().await.unwrap()
+    }
+
+    async fn send(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = self.http.request(method, self.node.urls.admin(path)).bearer_auth(token);
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        read(request.send().await.unwrap()).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.send(&self.admin, method, path, body).await
+    }
+
+    /// A call that must succeed.
+    async fn must(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.call(method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    async fn public(&self, path: &str) -> (StatusCode, Value) {
+        read(self.http.get(self.node.urls.public(path)).send().await.unwrap()).await
+    }
+
+    fn did(&self, name: &str) -> Did {
+        Did::new(format!("did:web:{}:{name}", self.node.urls.did_host())).unwrap()
+    }
+
+    fn manifest(&self, id: &str, name: &str) -> Value {
+        let participant = id_of(id);
+        let services = json!([
+            {"id": format!("{id}-cs"), "type": "CredentialService", "serviceEndpoint": self.node.urls.credential_service(&participant)},
+            {"id": format!("{id}-issuer"), "type": "IssuerService", "serviceEndpoint": self.node.urls.issuer_service(&participant)},
+        ]);
+        json!({"participantContextId": id, "did": self.did(name), "active": true, "serviceEndpoints": services,
+            "key": {"keyId": "key1", "privateKeyAlias": "alias1", "keyGeneratorParams": {"algorithm": "EDDSA", "curve": "Ed25519"}}})
+    }
+
+    async fn participant(&self, id: &str) {
+        self.must(Method::POST, &format!("{IDENTITY}/participants"), Some(self.manifest(id, id))).await;
+    }
+
+    /// An issuer with two credential definitions, and holders that get what is listed.
+    async fn issuer(&self, holders: &[(&str, &[&str])]) {
+        self.participant("issuer").await;
+        let base = "/api/admin/v1beta/participants/issuer";
+        let attestation = json!({"id": "att", "attestationType": "holder", "configuration": {}});
+        self.must(Method::POST, &format!("{base}/attestations"), Some(attestation)).await;
+        for (id, name, format) in
+            [("membership", "MembershipCredential", "vc20-bssl/jwt"), ("manufacturer", "ManufacturerCredential", "vc11-sl2021/jwt")]
+        {
+            let definition = json!({"id": id, "credentialType": name, "format": format, "validity": "604800", "jsonSchema": "{}",
+                "jsonSchemaUrl": "https://example.com/schema.json", "attestations": ["att"], "rules": [],
+                "mappings": [{"input": "level", "output": "credentialSubject.level", "required": "true"}]});
+            self.must(Method::POST, &format!("{base}/credentialdefinitions"), Some(definition)).await;
+        }
+        for (holder, wanted) in holders {
+            let body = json!({"holderId": self.did(holder), "did": self.did(holder), "name": holder, "properties": {"level": "full"}});
+            self.must(Method::POST, &format!("{base}/holders"), Some(body)).await;
+            self.request(holder, "hp-1", wanted).await;
+        }
+    }
+
+    async fn request(&self, holder: &str, holder_pid: &str, wanted: &[&str]) {
+        let name = |id: &str| if id == "membership" { "MembershipCredential" } else { "ManufacturerCredential" };
+        let credentials: Vec<Value> = wanted.iter().map(|id| json!({"format": "vc20-bssl/jwt", "type": name(id), "id": id})).collect();
+        let path = format!("{IDENTITY}/participants/{holder}/credentials/request");
+        let body = json!({"issuerDid": self.did("issuer"), "holderPid": holder_pid, "credentials": credentials});
+        self.must(Method::POST, &path, Some(body)).await;
+        let request = self.must(Method::GET, &format!("{path}/{holder_pid}?wait=ISSUED&timeout=20s"), None).await;
+        assert_eq!(request["status"], "ISSUED", "{request}");
+    }
+
+    /// `to` verifies a message of `from`.
+    async fn verify(&self, from: &str, to: &str, optional: &[&str]) -> Result<VerifiedPeer, PeerError> {
+        let services = &self.node.app.services;
+        let scopes = [MEMBERSHIP.to_owned(), MANUFACTURER.to_owned()];
+        let token = self_issued_token(services, &id_of(from), &self.did(to), &scopes).await.unwrap();
+        self.verify_token(to, &token, optional).await
+    }
+
+    async fn verify_token(&self, to: &str, token: &str, optional: &[&str]) -> Result<VerifiedPeer, PeerError> {
+        let optional: Vec<String> = optional.iter().map(|scope| (*scope).to_owned()).collect();
+        let request = VerifyRequest {
+            participant: &id_of(to),
+            own_did: &self.did(to),
+            token,
+            required: &[MEMBERSHIP.to_owned()],
+            optional: &optional,
+            trusted_issuers: &[TrustedIssuer { id: self.did("issuer"), supported_types: vec!["*".to_owned()] }],
+            believe_absence: true,
+        };
+        verify_peer(&self.node.app.services, request).await
+    }
+
+    /// Queries the credential service of `holder` with a token of `sender`.
+    async fn query(&self, holder: &str, token: &str, scopes: &[&str]) -> (StatusCode, Value) {
+        let body =
+            json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationQueryMessage", "scope": scopes});
+        let url = format!("{}/presentations/query", self.node.urls.credential_service(&id_of(holder)));
+        read(self.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await
+    }
+}
+
+async fn read(response: Response) -> (StatusCode, Value) {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn id_of(id: &str) -> ParticipantContextId {
+    ParticipantContextId::new(id).unwrap()
+}
+
+fn types(peer: &VerifiedPeer) -> Vec<String> {
+    let mut types: Vec<String> = peer.credentials.iter().map(|c| c["type"][1].as_str().unwrap().to_owned()).collect();
+    types.sort();
+    types
+}
+
+fn rule(error: &PeerError) -> String {
+    assert!(matches!(error, PeerError::Refused(_)), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn names_belong_to_one_participant() {
+    let platform = Platform::start().await;
+    let create = format!("{IDENTITY}/participants");
+    platform.participant("acme").await;
+    for path in ["/acme/did.json", "/acme/.well-known/did.json"] {
+        let (status, document) = platform.public(path).await;
+        assert_eq!((status, &document["id"]), (StatusCode::OK, &json!(platform.did("acme"))));
+        assert_eq!(document["verificationMethod"][0]["id"], format!("{}#key1", platform.did("acme")));
+        assert_eq!(document["capabilityInvocation"][0], document["verificationMethod"][0]["id"]);
+    }
+    for path in ["/other/did.json", "/.well-known/did.json", "/acme/other/did.json"] {
+        assert_eq!(platform.public(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    // In use, and used up as an id.
+    assert_eq!(platform.call(Method::POST, &create, Some(platform.manifest("other", "acme"))).await.0, StatusCode::CONFLICT);
+    assert_eq!(platform.call(Method::POST, &create, Some(platform.manifest("acme", "other"))).await.0, StatusCode::CONFLICT);
+    assert_eq!(platform.call(Method::GET, &format!("{create}/other"), None).await.0, StatusCode::NOT_FOUND);
+    // Not of this installation.
+    for did in ["did:web:example.com:acme", "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"] {
+        let mut manifest = platform.manifest("other", "other");
+        manifest["did"] = json!(did);
+        assert_eq!(platform.call(Method::POST, &create, Some(manifest)).await.0, StatusCode::BAD_REQUEST);
+    }
+    // Under a race one wins.
+    let racers = (0..8).map(|n| {
+        let manifest = platform.manifest(&format!("racer-{n}"), "race");
+        let platform = &platform;
+        let create = &create;
+        async move { platform.call(Method::POST, create, Some(manifest)).await.0 }
+    });
+    let statuses = futures::future::join_all(racers).await;
+    assert_eq!(statuses.iter().filter(|s| **s == StatusCode::OK).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|s| *s == StatusCode::OK || *s == StatusCode::CONFLICT), "{statuses:?}");
+    // Deleted: gone for everybody, and free again.
+    platform.must(Method::DELETE, &format!("{create}/acme"), None).await;
+    assert_eq!(platform.public("/acme/did.json").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(platform.call(Method::GET, &format!("{create}/acme"), None).await.0, StatusCode::NOT_FOUND);
+    platform.participant("acme").await;
+    assert_eq!(platform.public("/acme/did.json").await.0, StatusCode::OK);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn only_published_documents_are_found() {
+    let platform = Platform::start().await;
+    let mut manifest = platform.manifest("acme", "acme");
+    manifest["active"] = json!(false);
+    platform.must(Method::POST, &format!("{IDENTITY}/participants"), Some(manifest)).await;
+    let base = format!("{IDENTITY}/participants/acme");
+    let did = json!({"did": platform.did("acme")});
+    let state = || async { platform.must(Method::POST, &format!("{base}/dids/state"), Some(did.clone())).await };
+    let found = || async { platform.public("/acme/did.json").await.0 };
+    assert_eq!((state().await, found().await), (json!("GENERATED"), StatusCode::NOT_FOUND));
+    assert_eq!(platform.call(Method::POST, &format!("{base}/dids/publish"), Some(did.clone())).await.0, StatusCode::CONFLICT);
+    platform.must(Method::POST, &format!("{base}/state?isActive=true"), None).await;
+    assert_eq!((state().await, found().await), (json!("PUBLISHED"), StatusCode::OK));
+    platform.must(Method::POST, &format!("{base}/dids/unpublish"), Some(did.clone())).await;
+    assert_eq!((state().await, found().await), (json!("UNPUBLISHED"), StatusCode::NOT_FOUND));
+    platform.must(Method::POST, &format!("{base}/dids/publish"), Some(did.clone())).await;
+    let endpoints = format!(
+        "{base}/dids/{}/endpoints",
+        url::form_urlencoded::byte_serialize(platform.did("acme").as_str().as_bytes()).collect::<String>()
+    );
+    let service = json!({"id": "x", "type": "DataService", "serviceEndpoint": "https://example.com"});
+    platform.must(Method::POST, &endpoints, Some(service.clone())).await;
+    assert_eq!(platform.call(Method::POST, &endpoints, Some(service)).await.0, StatusCode::CONFLICT);
+    let documents = platform.must(Method::POST, &format!("{base}/dids/query"), Some(json!({}))).await;
+    assert_eq!(documents[0]["service"].as_array().unwrap().last().unwrap()["id"], "x");
+    platform.must(Method::DELETE, &format!("{endpoints}?serviceId=x"), None).await;
+    assert_eq!(platform.call(Method::DELETE, &format!("{endpoints}?serviceId=x"), None).await.0, StatusCode::NOT_FOUND);
+    platform.must(Method::POST, &format!("{base}/state?isActive=false"), None).await;
+    assert_eq!(found().await, StatusCode::NOT_FOUND);
+    let (status, _) = platform.query("acme", "x", &[MEMBERSHIP]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn credentials_are_issued_presented_and_revoked() {
+    let platform = Platform::start().await;
+    for id in ["consumer", "provider", "stranger"] {
+        platform.participant(id).await;
+    }
+    platform.issuer(&[("consumer", &["membership", "manufacturer"]), ("provider", &["membership"])]).await;
+
+    // As the holder sees them.
+    let held = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials?type=MembershipCredential"), None).await;
+    assert_eq!(held.as_array().unwrap().len(), 1);
+    assert_eq!((&held[0]["state"], &held[0]["issuerId"]), (&json!(500), &json!(platform.did("issuer"))));
+    assert_eq!(held[0]["verifiableCredential"]["format"], "VC2_0_JOSE");
+    assert_eq!(held[0]["verifiableCredential"]["credential"]["credentialSubject"][0]["level"], "full");
+    let all = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials"), None).await;
+    assert_eq!(all.as_array().unwrap().len(), 2);
+
+    // As a verifier sees them: two formats, two presentations.
+    let peer = platform.verify("consumer", "provider", &[MANUFACTURER]).await.unwrap();
+    assert_eq!(peer.did, platform.did("consumer"));
+    assert_eq!(types(&peer), ["ManufacturerCredential", "MembershipCredential"]);
+    let peer = platform.verify("consumer", "provider", &[]).await.unwrap();
+    assert_eq!(types(&peer), ["MembershipCredential"]);
+    // A missing optional credential does not refuse, a missing required one does.
+    let peer = platform.verify("provider", "consumer", &[MANUFACTURER]).await.unwrap();
+    assert_eq!(types(&peer), ["MembershipCredential"]);
+    let error = platform.verify("stranger", "provider", &[]).await.unwrap_err();
+    assert!(rule(&error).contains("MembershipCredential"), "{error}");
+
+    // The token: for one receiver, once, of its own signer.
+    let services = &platform.node.app.services;
+    let token = self_issued_token(services, &id_of("consumer"), &platform.did("provider"), &[MEMBERSHIP.to_owned()]).await.unwrap();
+    let error = platform.verify_token("stranger", &token, &[]).await.unwrap_err();
+    assert!(rule(&error).contains("aud"), "{error}");
+    platform.verify_token("provider", &token, &[]).await.unwrap();
+    let error = platform.verify_token("provider", &token, &[]).await.unwrap_err();
+    assert!(rule(&error).contains("jti"), "{error}");
+    let bare = self_issued_token(services, &id_of("consumer"), &platform.did("provider"), &[]).await.unwrap();
+    let error = platform.verify_token("provider", &bare, &[]).await.unwrap_err();
+    assert!(rule(&error).contains("token claim"), "{error}");
+
+    // Revoked: refused as soon as the status list is read again, by what the list says alone.
+    let base = "/api/admin/v1beta/participants/issuer";
+    let issued = platform.must(Method::POST, &format!("{base}/credentials/query"), Some(json!({"limit": 100}))).await;
+    let consumer = platform.did("consumer");
+    let of = |name: &str| {
+        let found = issued.as_array().unwrap().iter().find(|c| {
+            let text = c.to_string();
+            text.contains(name) && text.contains(consumer.as_str())
+        });
+        found.unwrap_or_else(|| panic!("{name} in {issued}"))["id"].as_str().unwrap().to_owned()
+    };
+    let revoke = |id: String| {
+        let platform = &platform;
+        async move { platform.must(Method::POST, &format!("{base}/credentials/{id}/revoke"), None).await }
+    };
+    revoke(of("ManufacturerCredential")).await;
+    let peer = platform.verify("consumer", "provider", &[MANUFACTURER]).await.unwrap();
+    assert_eq!(types(&peer), ["MembershipCredential"]);
+    revoke(of("MembershipCredential")).await;
+    let error = platform.verify("consumer", "provider", &[]).await.unwrap_err();
+    assert!(rule(&error).contains("revoked"), "{error}");
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn keys_are_rotated_and_revoked() {
+    let platform = Platform::start().await;
+    for id in ["consumer", "provider"] {
+        platform.participant(id).await;
+    }
+    platform.issuer(&[("consumer", &["membership"])]).await;
+    platform.verify("consumer", "provider", &[]).await.unwrap();
+    let pairs = format!("{IDENTITY}/participants/consumer/keypairs");
+    let listed = || async { platform.must(Method::GET, &pairs, None).await.as_array().unwrap().clone() };
+    let old = listed().await[0]["id"].as_str().unwrap().to_owned();
+    let key_id = format!("{}#second", platform.did("consumer"));
+    let descriptor = json!({"keyId": key_id, "privateKeyAlias": "alias2", "keyGeneratorParams": {"algorithm": "EC", "curve": "secp256r1"}});
+    platform.must(Method::POST, &format!("{pairs}/{old}/rotate"), Some(descriptor.clone())).await;
+    let after = listed().await;
+    let state = |id: &str| after.iter().find(|k| k["id"] == *id || k["keyId"] == *id).unwrap()["state"].clone();
+    assert_eq!((after.len(), state(&old), state(&key_id)), (2, json!(300), json!(200)));
+    // Neither twice, nor under the same names.
+    assert_eq!(platform.call(Method::POST, &format!("{pairs}/{old}/rotate"), None).await.0, StatusCode::CONFLICT);
+    assert_eq!(platform.call(Method::PUT, &pairs, Some(descriptor)).await.0, StatusCode::CONFLICT);
+    assert_eq!(platform.public("/consumer/did.json").await.1["verificationMethod"].as_array().unwrap().len(), 2);
+    platform.verify("consumer", "provider", &[]).await.unwrap();
+    platform.must(Method::POST, &format!("{pairs}/{old}/revoke"), None).await;
+    assert_eq!(platform.public("/consumer/did.json").await.1["verificationMethod"].as_array().unwrap().len(), 1);
+    platform.verify("consumer", "provider", &[]).await.unwrap();
+    // A revoked issuer key makes its credentials worthless.
+    let pairs = format!("{IDENTITY}/participants/issuer/keypairs");
+    let id = platform.must(Method::GET, &pairs, None).await[0]["id"].as_str().unwrap().to_owned();
+    platform.must(Method::POST, &format!("{pairs}/{id}/revoke"), Some(json!({"keyId": "next"}))).await;
+    let error = platform.verify("consumer", "provider", &[]).await.unwrap_err();
+    assert!(rule(&error).contains("signing key"), "{error}");
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_holder_presents_what_was_granted_to_whom() {
+    let platform = Platform::start().await;
+    for id in ["consumer", "provider", "stranger"] {
+        platform.participant(id).await;
+    }
+    platform.issuer(&[("consumer", &["membership", "manufacturer"])]).await;
+    let services = &platform.node.app.services;
+    // What the consumer's message to the provider carries.
+    let message = self_issued_token(services, &id_of("consumer"), &platform.did("provider"), &[MEMBERSHIP.to_owned()]).await.unwrap();
+    let access = claims(&message)["token"].as_str().unwrap().to_owned();
+    let token = |sender: &'static str, access: Option<String>| {
+        let (services, holder) = (services.clone(), platform.did("consumer"));
+        async move { cellspace_actors::trust::token_with_access(&services, &id_of(sender), &holder, access.as_deref()).await.unwrap() }
+    };
+    let count = |answer: &Value| answer["presentation"].as_array().unwrap_or_else(|| panic!("{answer}")).len();
+    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &[MEMBERSHIP]).await;
+    assert_eq!((status, count(&answer)), (StatusCode::OK, 1), "{answer}");
+    assert_eq!(claims(answer["presentation"][0].as_str().unwrap())["aud"], json!(platform.did("provider")));
+    // Two parts are as good as three, and more than was granted is answered by less.
+    let scopes = ["org.eclipse.dspace.dcp.vc.type:MembershipCredential", MANUFACTURER];
+    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &scopes).await;
+    assert_eq!((status, count(&answer)), (StatusCode::OK, 1), "{answer}");
+    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &[MANUFACTURER]).await;
+    assert_eq!((status, count(&answer)), (StatusCode::OK, 0), "{answer}");
+    // Refused: passed on, missing, forged, used twice.
+    let once = token("provider", Some(access.clone())).await;
+    assert_eq!(platform.query("consumer", &once, &[MEMBERSHIP]).await.0, StatusCode::OK);
+    for bad in [
+        token("stranger", Some(access.clone())).await,
+        token("provider", None).await,
+        token("provider", Some(format!("{access}x"))).await,
+        token("provider", Some(message.clone())).await,
+        once,
+        message,
+        "x".to_owned(),
+    ] {
+        let (status, answer) = platform.query("consumer", &bad, &[MEMBERSHIP]).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
+        assert_eq!(answer[0]["type"], "AuthenticationFailed");
+    }
+    for bad in [json!({"scope": []}), json!({}), json!({"scope": [MEMBERSHIP], "presentationDefinition": {}}), json!({"scope": ["Member"]})]
+    {
+        let mut body = json!({"@context": [], "type": "PresentationQueryMessage"});
+        body.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+        let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
+        let request = platform.http.post(url).bearer_auth(token("provider", Some(access.clone())).await).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST, "{bad}");
+    }
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn deliveries_answer_requests_of_their_issuer() {
+    let platform = Platform::start().await;
+    for id in ["consumer", "thief"] {
+        platform.participant(id).await;
+    }
+    platform.issuer(&[("consumer", &["membership"]), ("thief", &["membership"])]).await;
+    let services = &platform.node.app.services;
+    let raw = |holder: &'static str| {
+        let platform = &platform;
+        async move {
+            let all = platform.must(Method::GET, &format!("{IDENTITY}/participants/{holder}/credentials"), None).await;
+            all[0]["verifiableCredential"]["rawVc"].as_str().unwrap().to_owned()
+        }
+    };
+    let deliver = |sender: &'static str, holder_pid: &'static str, status: &'static str, payload: String, format: &'static str| {
+        let platform = &platform;
+        async move {
+            let token = self_issued_token(services, &id_of(sender), &platform.did("consumer"), &[]).await.unwrap();
+            let body = json!({"@context": [], "type": "CredentialMessage", "issuerPid": "x", "holderPid": holder_pid, "status": status,
+                "credentials": [{"credentialType": "MembershipCredential", "format": format, "payload": payload}]});
+            let url = format!("{}/credentials", platform.node.urls.credential_service(&id_of("consumer")));
+            read(platform.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await
+        }
+    };
+    let (mine, others) = (raw("consumer").await, raw("thief").await);
+    let jose = "vc20-bssl/jwt";
+    let table = [
+        ("thief", "hp-1", "ISSUED", mine.clone(), jose, 404),
+        ("issuer", "hp-2", "ISSUED", mine.clone(), jose, 404),
+        ("issuer", "hp-1", "ISSUED", others, jose, 400),
+        ("issuer", "hp-1", "ISSUED", mine.clone(), "vc11-sl2021/jwt", 400),
+        ("issuer", "hp-1", "ISSUED", format!("{mine}x"), jose, 400),
+        ("issuer", "hp-1", "OTHER", mine.clone(), jose, 400),
+        // The same again is answered again, and a late rejection changes nothing.
+        ("issuer", "hp-1", "ISSUED", mine.clone(), "VC2_0_JOSE", 200),
+        ("issuer", "hp-1", "REJECTED", mine.clone(), jose, 200),
+    ];
+    for (sender, holder_pid, status, payload, format, expected) in table {
+        let (answered, body) = deliver(sender, holder_pid, status, payload, format).await;
+        assert_eq!(answered.as_u16(), expected, "{sender} {holder_pid} {status}: {body}");
+    }
+    let held = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials"), None).await;
+    assert_eq!(held.as_array().unwrap().len(), 1);
+    let request = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials/request/hp-1"), None).await;
+    assert_eq!(request["status"], "ISSUED");
+    // A second request under the same id is refused; one for what the issuer does not have ends in an error.
+    let path = format!("{IDENTITY}/participants/consumer/credentials/request");
+    let body = |pid: &str, id: &str| json!({"issuerDid": platform.did("issuer"), "holderPid": pid, "credentials": [{"format": jose, "type": "T", "id": id}]});
+    assert_eq!(platform.call(Method::POST, &path, Some(body("hp-1", "membership"))).await.0, StatusCode::CONFLICT);
+    platform.must(Method::POST, &path, Some(body("hp-3", "nothing"))).await;
+    let failed = platform.must(Method::GET, &format!("{path}/hp-3?wait=ISSUED&timeout=20s"), None).await;
+    assert_eq!(failed["status"], "ERROR", "{failed}");
+    assert_eq!(platform.call(Method::GET, &format!("{path}/hp-9"), None).await.0, StatusCode::NOT_FOUND);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn clients_get_tokens_from_the_sts() {
+    let platform = Platform::start().await;
+    let mut manifest = platform.manifest("acme", "acme");
+    manifest["provisionStsAccount"] = json!(true);
+    let secrets = platform.must(Method::POST, &format!("{IDENTITY}/participants"), Some(manifest)).await;
+    let secret = secrets["clientSecret"].as_str().unwrap();
+    let audience = platform.did("other");
+    let form = |secret: &str| {
+        let form = [
+            ("grant_type", "client_credentials".to_owned()),
+            ("client_id", "acme".to_owned()),
+            ("client_secret", secret.to_owned()),
+            ("audience", audience.to_string()),
+            ("bearer_access_scope", MEMBERSHIP.to_owned()),
+        ];
+        let platform = &platform;
+        async move {
+            let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            read(platform.form("/api/sts/token", &form).await).await
+        }
+    };
+    let (status, answer) = form(secret).await;
+    assert_eq!((status, &answer["token_type"]), (StatusCode::OK, &json!("Bearer")));
+    let token = claims(answer["access_token"].as_str().unwrap());
+    assert_eq!((&token["iss"], &token["aud"]), (&json!(platform.did("acme")), &json!(audience)));
+    assert_eq!(claims(token["token"].as_str().unwrap())["sub"], json!(audience));
+    let (status, answer) = form("wrong").await;
+    assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_client")));
+    platform.node.drain(DRAIN).await;
+}
+
+/// Claims of a JWT, unverified.
+fn claims(token: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
