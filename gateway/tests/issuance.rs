@@ -1,0 +1,345 @@
+//! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
+
+use cellspace::{Node, NodeConfig, Ports};
+use cellspace_actors::trust::{self, TrustOptions};
+use cellspace_schemas::{
+    Did, ParticipantContextId,
+    bitstring::{Bitstring, Encoding, MIN_BITS},
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+
+const DRAIN: Duration = Duration::from_secs(10);
+const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
+
+struct Platform {
+    node: Node,
+    http: Client,
+    token: String,
+}
+
+impl Platform {
+    async fn start(dir: &Path) -> Self {
+        let trust = TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() };
+        let node = Node::start(NodeConfig { ports: Ports::Free, trust, ..NodeConfig::new(dir) }).await.unwrap();
+        let (http, bootstrap) = (Client::new(), node.bootstrap.as_ref().unwrap());
+        let form = [("grant_type", "client_credentials"), ("client_id", &bootstrap.client_id), ("client_secret", bootstrap.secret())];
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = http.post(node.urls.admin("/token")).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        Self { node, http, token }
+    }
+
+    /// An issuer `issuer` that knows `acme` and issues both formats, and a second participant `stranger` that it does not know.
+    async fn seeded(dir: &Path) -> Self {
+        let platform = Self::start(dir).await;
+        for name in ["issuer", "acme", "stranger"] {
+            platform.participant(name).await;
+        }
+        let acme =
+            json!({"holderId": "acme", "did": platform.did("acme"), "name": "Acme", "properties": {"signed": true, "since": "2026-01-01"}});
+        platform.made("holders", acme).await;
+        platform.made("attestations", json!({"id": "registration", "attestationType": "holder", "configuration": {}})).await;
+        for (id, format) in [("membership", "vc20-bssl/jwt"), ("manufacturer", "VC1_0_JWT")] {
+            platform.made("credentialdefinitions", definition(id, format)).await;
+        }
+        platform
+    }
+
+    fn did(&self, name: &str) -> Did {
+        Did::new(format!("did:web:{}:{name}", self.node.urls.did_host())).unwrap()
+    }
+
+    async fn participant(&self, name: &str) {
+        let (id, urls) = (context(name), &self.node.urls);
+        let body = json!({
+            "participantContextId": name, "did": self.did(name), "active": true,
+            "serviceEndpoints": [
+                {"id": "cs", "type": "CredentialService", "serviceEndpoint": urls.credential_service(&id)},
+                {"id": "is", "type": "IssuerService", "serviceEndpoint": urls.issuer_service(&id)}
+            ],
+            "key": {"keyId": format!("{}#key-1", self.did(name)), "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}}
+        });
+        let answer = self.identity(Method::POST, "/participants").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    }
+
+    fn identity(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.node.urls.admin(&format!("/api/identity/v1beta{path}"))).bearer_auth(&self.token)
+    }
+
+    fn issuer(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = self.node.urls.admin(&format!("/api/admin/v1beta/participants/issuer/{path}"));
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    async fn made(&self, resource: &str, body: Value) {
+        let answer = self.issuer(Method::POST, resource).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED, "{resource}");
+        let location = answer.headers()[header::LOCATION].to_str().unwrap();
+        assert!(location.starts_with(&format!("/api/admin/v1beta/participants/issuer/{resource}/")), "{location}");
+    }
+
+    async fn query(&self, resource: &str, query: Value) -> Vec<Value> {
+        let answer = self.issuer(Method::POST, &format!("{resource}/query")).json(&query).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{resource}");
+        answer.json().await.unwrap()
+    }
+
+    /// A request through the holder's Identity API, waited for.
+    async fn issue(&self, holder: &str, holder_pid: &str) -> Value {
+        let body = json!({"issuerDid": self.did("issuer"), "holderPid": holder_pid, "credentials": [
+            {"format": "vc20-bssl/jwt", "type": "membershipCredential", "id": "membership"},
+            {"format": "vc11-sl2021/jwt", "type": "manufacturerCredential", "id": "manufacturer"}
+        ]});
+        let answer = self.identity(Method::POST, &format!("/participants/{holder}/credentials/request")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let path = format!("/participants/{holder}/credentials/request/{holder_pid}?wait=ISSUED&timeout=30s");
+        self.identity(Method::GET, &path).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// An ID token of `from` for `audience`.
+    async fn id_token(&self, from: &str, audience: &str) -> String {
+        trust::token_with_access(&self.node.app.services, &context(from), &self.did(audience), None).await.unwrap()
+    }
+
+    fn issuance(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.node.urls.issuer_service(&context("issuer")));
+        self.http.request(method, url).bearer_auth(token)
+    }
+
+    async fn ask_as(&self, from: &str, body: &Value) -> Response {
+        let token = self.id_token(from, "issuer").await;
+        self.issuance(Method::POST, "/credentials", &token).json(body).send().await.unwrap()
+    }
+
+    async fn list(&self, list: &str, accept: &str) -> Response {
+        let url = self.node.urls.status_list(&context("issuer"), list);
+        self.http.get(url).header(header::ACCEPT, accept).send().await.unwrap()
+    }
+}
+
+fn context(name: &str) -> ParticipantContextId {
+    ParticipantContextId::new(name).unwrap()
+}
+
+fn definition(id: &str, format: &str) -> Value {
+    json!({
+        "id": id, "credentialType": format!("{id}Credential"), "format": format, "validity": "604800", "attestations": ["registration"],
+        "rules": [{"type": "expression", "configuration": {"claim": "signed", "operator": "eq", "value": true}}],
+        "mappings": [{"input": "since", "output": "credentialSubject.since", "required": "true"}, {"input": "id", "output": "credentialSubject.id"}]
+    })
+}
+
+fn request(holder_pid: &str, ids: &[&str]) -> Value {
+    let credentials: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    json!({"@context": [CONTEXT], "type": "CredentialRequestMessage", "holderPid": holder_pid, "credentials": credentials})
+}
+
+fn location(answer: &Response) -> String {
+    answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
+}
+
+fn tag(answer: &Response) -> String {
+    answer.headers()[header::ETAG].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn credentials_are_issued_revoked_and_still_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    let issued = platform.issue("acme", "hp-1").await;
+    assert_eq!(issued["status"], "ISSUED", "{issued}");
+
+    // Both sides agree on what was issued.
+    let process = platform.query("issuanceprocesses", json!({})).await.remove(0);
+    assert_eq!((&process["state"], &process["holderPid"]), (&json!("DELIVERED"), &json!("hp-1")));
+    assert_eq!(process["id"], issued["issuerPid"]);
+    let held = platform.identity(Method::GET, "/participants/acme/credentials?type=membershipCredential").send().await.unwrap();
+    let held: Vec<Value> = held.json().await.unwrap();
+    assert_eq!(held.len(), 1);
+    let criteria = json!({"filterExpression": [
+        {"operandLeft": "verifiableCredential.credential.type", "operator": "contains", "operandRight": "membershipCredential"},
+        {"operandLeft": "holderId", "operator": "=", "operandRight": "acme"}
+    ]});
+    let credentials = platform.query("credentials", criteria).await;
+    assert_eq!(credentials.len(), 1, "{credentials:?}");
+    let credential = &credentials[0];
+    assert_eq!(credential["credential"]["id"], held[0]["verifiableCredential"]["credential"]["id"]);
+    let subject = json!({"id": platform.did("acme"), "since": "2026-01-01"});
+    assert_eq!(credential["credential"]["credentialSubject"][0], subject);
+
+    // Revocation shows in the list that is served.
+    let id = credential["id"].as_str().unwrap();
+    let entry = &credential["credential"]["credentialStatus"][0];
+    let index: usize = entry["statusListIndex"].as_str().unwrap().parse().unwrap();
+    let name = entry["statusListCredential"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let before = platform.list(&name, "application/json").await;
+    let (tag_before, list) = (tag(&before), before.json::<Value>().await.unwrap());
+    assert!(!bit(&list, index));
+    for _ in 0..2 {
+        let revoked = platform.issuer(Method::POST, &format!("credentials/{id}/revoke")).send().await.unwrap();
+        assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
+    }
+    let after = platform.list(&name, "application/json").await;
+    assert_ne!(tag(&after), tag_before);
+    assert!(bit(&after.json().await.unwrap(), index));
+    let status = platform.issuer(Method::GET, &format!("credentials/{id}/status")).send().await.unwrap();
+    assert_eq!(status.json::<Value>().await.unwrap(), json!({"credentialId": id, "status": "revoked", "reason": null}));
+    let resumed = platform.issuer(Method::POST, &format!("credentials/{id}/resume")).send().await.unwrap();
+    assert_eq!(resumed.status(), StatusCode::CONFLICT);
+
+    platform.node.drain(DRAIN).await;
+    let again = Platform::start(dir.path()).await;
+    assert!(bit(&again.list(&name, "application/json").await.json().await.unwrap(), index));
+    assert_eq!(again.query("issuanceprocesses", json!({})).await.remove(0), process);
+    again.node.drain(DRAIN).await;
+}
+
+fn bit(list: &Value, index: usize) -> bool {
+    let encoded = list["credentialSubject"]["encodedList"].as_str().unwrap();
+    let bits = Bitstring::decode(encoded, Encoding::Bitstring).unwrap();
+    assert_eq!(bits.len(), MIN_BITS);
+    bits.get(index).unwrap()
+}
+
+#[tokio::test]
+async fn requests_are_judged_by_sender_and_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+
+    for (name, body, status) in [
+        ("empty", request("hp", &[]), 400),
+        ("twice", request("hp", &["membership", "membership"]), 400),
+        ("unknown", request("hp", &["gold"]), 400),
+        (
+            "other context",
+            json!({"@context": ["https://example.com"], "type": "CredentialRequestMessage", "holderPid": "hp", "credentials": [{"id": "membership"}]}),
+            400,
+        ),
+        ("no holderPid", json!({"@context": [CONTEXT], "type": "CredentialRequestMessage", "credentials": [{"id": "membership"}]}), 400),
+        (
+            "other type",
+            json!({"@context": [CONTEXT], "type": "CredentialMessage", "holderPid": "hp", "credentials": [{"id": "membership"}]}),
+            400,
+        ),
+    ] {
+        assert_eq!(platform.ask_as("acme", &body).await.status(), status, "{name}");
+    }
+    let good = request("hp-1", &["membership"]);
+    assert_eq!(platform.ask_as("stranger", &good).await.status(), 401);
+    let wrong_audience = platform.id_token("acme", "stranger").await;
+    for token in [wrong_audience.as_str(), "no.jwt.atall"] {
+        assert_eq!(platform.issuance(Method::POST, "/credentials", token).json(&good).send().await.unwrap().status(), 401);
+    }
+    let bare = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&context("issuer"))));
+    assert_eq!(bare.json(&good).send().await.unwrap().status(), 401);
+    let elsewhere = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&context("nobody"))));
+    assert_eq!(elsewhere.bearer_auth("x").json(&good).send().await.unwrap().status(), 404);
+    assert_eq!(platform.query("issuanceprocesses", json!({})).await.len(), 0, "nothing refused is stored");
+
+    // A token is used once, a request has one process.
+    let token = platform.id_token("acme", "issuer").await;
+    let first = platform.issuance(Method::POST, "/credentials", &token).json(&good).send().await.unwrap();
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert_eq!(platform.issuance(Method::POST, "/credentials", &token).json(&good).send().await.unwrap().status(), 401);
+    let repeat = platform.ask_as("acme", &good).await;
+    assert_eq!((repeat.status(), location(&repeat)), (StatusCode::CREATED, location(&first)));
+    assert_eq!(platform.ask_as("acme", &request("hp-1", &["manufacturer"])).await.status(), 409);
+    assert_eq!(platform.query("credentials", json!({})).await.len(), 1);
+
+    // Only the requester sees its request.
+    let path = format!("/requests/{}", location(&first).rsplit('/').next().unwrap());
+    let own = platform.issuance(Method::GET, &path, &platform.id_token("acme", "issuer").await).send().await.unwrap();
+    let own: Value = own.json().await.unwrap();
+    assert_eq!((&own["type"], &own["holderPid"]), (&json!("CredentialStatus"), &json!("hp-1")));
+    let other = platform.issuance(Method::GET, &path, &platform.id_token("stranger", "issuer").await).send().await.unwrap();
+    let none = platform.issuance(Method::GET, "/requests/none", &platform.id_token("acme", "issuer").await).send().await.unwrap();
+    assert_eq!((other.status().as_u16(), none.status().as_u16()), (404, 404));
+    assert_eq!(other.text().await.unwrap(), none.text().await.unwrap());
+
+    let metadata: Value = platform.issuance(Method::GET, "/metadata", "").send().await.unwrap().json().await.unwrap();
+    assert_eq!(metadata["issuer"], json!(platform.did("issuer")));
+    let profiles: Vec<&Value> = metadata["credentialsSupported"].as_array().unwrap().iter().map(|o| &o["profile"]).collect();
+    assert_eq!(profiles, ["vc11-sl2021/jwt", "vc20-bssl/jwt"]);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn operators_get_the_promised_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    let unknown_source = json!({"id": "a-2", "attestationType": "crystal-ball"});
+    let acme = json!({"holderId": "acme", "did": platform.did("acme"), "name": "Acme"});
+    let clash = json!({"holderId": "acme-2", "did": platform.did("acme"), "name": "Acme"});
+    for (method, path, body, status) in [
+        (Method::POST, "holders", acme.clone(), 409),
+        (Method::POST, "holders", clash, 409),
+        (Method::POST, "holders", json!({"holderId": "x", "did": "acme"}), 400),
+        (Method::PUT, "holders", acme, 200),
+        (Method::PUT, "holders", json!({"holderId": "x", "did": "did:web:x"}), 404),
+        (Method::POST, "attestations", unknown_source, 400),
+        (Method::POST, "credentialdefinitions", definition("membership", "VC2_0_JOSE"), 409),
+        (Method::POST, "credentialdefinitions", definition("paper", "paper"), 400),
+        (Method::PUT, "credentialdefinitions", definition("membership", "VC2_0_JOSE"), 200),
+        (Method::DELETE, "attestations/registration", json!(null), 409),
+        (Method::DELETE, "credentialdefinitions/gold", json!(null), 404),
+        (Method::GET, "credentialdefinitions/membership", json!(null), 200),
+        (Method::GET, "holders/nobody", json!(null), 404),
+        (Method::POST, "holders/query", json!({"limit": 0}), 400),
+        (
+            Method::POST,
+            "credentials/query",
+            json!({"filterExpression": [{"operandLeft": "secret", "operator": "=", "operandRight": 1}]}),
+            400,
+        ),
+        (Method::POST, "credentials/none/revoke", json!({}), 404),
+        (Method::POST, "credentials/offer", json!({"holderId": "acme", "credentials": ["membership"]}), 204),
+        (Method::POST, "credentials/offer", json!({"holderId": "acme", "credentials": []}), 400),
+    ] {
+        let answer = platform.issuer(method.clone(), path).json(&body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{method} {path} {body}");
+        if status >= 400 {
+            assert!(answer.json::<Value>().await.unwrap()[0]["message"].is_string(), "{method} {path}");
+        }
+    }
+    // A DID as holder id, put into the path as it is, or encoded.
+    for encode in [false, true] {
+        let did = platform.did("stranger").to_string();
+        platform.made("holders", json!({"holderId": did, "did": did})).await;
+        let path = if encode { did.replace('%', "%25") } else { did };
+        assert_eq!(platform.issuer(Method::GET, &format!("holders/{path}")).send().await.unwrap().status(), 200);
+        assert_eq!(platform.issuer(Method::DELETE, &format!("holders/{path}")).send().await.unwrap().status(), 204);
+    }
+    // No issuer without a participant context.
+    let nobody = platform.node.urls.admin("/api/admin/v1beta/participants/nobody/attestations");
+    let body = json!({"id": "a", "attestationType": "holder"});
+    assert_eq!(platform.http.post(nobody).bearer_auth(&platform.token).json(&body).send().await.unwrap().status(), 404);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn status_lists_are_served_in_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    assert_eq!(platform.list("bssl-revocation-1", "*/*").await.status(), 404, "nothing is on it yet");
+    assert_eq!(platform.issue("acme", "hp-1").await["status"], "ISSUED");
+    for list in ["bssl-revocation-1", "bssl-suspension-1", "sl2021-revocation-1", "sl2021-suspension-1"] {
+        let signed = platform.list(list, "application/vc+jwt").await;
+        assert_eq!((signed.status(), &signed.headers()[header::CONTENT_TYPE]), (StatusCode::OK, &"application/vc+jwt".parse().unwrap()));
+        assert_eq!(signed.headers()[header::CACHE_CONTROL], "public, max-age=2");
+        let known = tag(&signed);
+        assert_eq!(signed.text().await.unwrap().split('.').count(), 3);
+        let url = platform.node.urls.status_list(&context("issuer"), list);
+        let fresh = platform.http.get(&url).header(header::IF_NONE_MATCH, &known).send().await.unwrap();
+        assert_eq!((fresh.status(), tag(&fresh)), (StatusCode::NOT_MODIFIED, known));
+        assert_eq!(platform.list(list, "application/json").await.json::<Value>().await.unwrap()["id"], url);
+        assert_eq!(platform.list(list, "text/html").await.status(), 415);
+    }
+    for unknown in ["bssl-revocation-2", "bssl-revocation-01", "x"] {
+        assert_eq!(platform.list(unknown, "*/*").await.status(), 404, "{unknown}");
+    }
+    platform.node.drain(DRAIN).await;
+}
