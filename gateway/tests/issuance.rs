@@ -1,7 +1,11 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
 use cellspace::{Node, NodeConfig, Ports};
-use cellspace_actors::trust::{self, TrustOptions};
+use cellspace_actors::{
+    issuer::{Issuer, issuance::State},
+    trust,
+};
+use cellspace_cluster::Address;
 use cellspace_schemas::{
     Did, ParticipantContextId,
     bitstring::{Bitstring, Encoding, MIN_BITS},
@@ -21,8 +25,8 @@ struct Platform {
 
 impl Platform {
     async fn start(dir: &Path) -> Self {
-        let trust = TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() };
-        let node = Node::start(NodeConfig { ports: Ports::Free, trust, ..NodeConfig::new(dir) }).await.unwrap();
+        let config = NodeConfig { ports: Ports::Free, status_list_age: Duration::from_secs(2), ..NodeConfig::new(dir) };
+        let node = Node::start(config).await.unwrap();
         let (http, bootstrap) = (Client::new(), node.bootstrap.as_ref().unwrap());
         let form = [("grant_type", "client_credentials"), ("client_id", &bootstrap.client_id), ("client_secret", bootstrap.secret())];
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
@@ -100,6 +104,15 @@ impl Platform {
         self.identity(Method::GET, &path).send().await.unwrap().json().await.unwrap()
     }
 
+    /// Waits until every process of the issuer is DELIVERED.
+    async fn all_delivered(&self) {
+        let address = Address::of::<Issuer>(&context("issuer"));
+        let delivered = self.node.app.services.cluster.wait::<Issuer, _>(&address, DRAIN, |state| {
+            state.processes.values().all(|process| process.state == State::Delivered).then_some(())
+        });
+        assert_eq!(delivered.await.unwrap(), Some(()));
+    }
+
     /// An ID token of `from` for `audience`.
     async fn id_token(&self, from: &str, audience: &str) -> String {
         trust::token_with_access(&self.node.app.services, &context(from), &self.did(audience), None).await.unwrap()
@@ -153,7 +166,8 @@ async fn credentials_are_issued_revoked_and_still_there_after_a_restart() {
     let issued = platform.issue("acme", "hp-1").await;
     assert_eq!(issued["status"], "ISSUED", "{issued}");
 
-    // Both sides agree on what was issued.
+    // Both sides agree on what was issued, the issuer a moment later.
+    platform.all_delivered().await;
     let process = platform.query("issuanceprocesses", json!({})).await.remove(0);
     assert_eq!((&process["state"], &process["holderPid"]), (&json!("DELIVERED"), &json!("hp-1")));
     assert_eq!(process["id"], issued["issuerPid"]);
