@@ -29,6 +29,11 @@ pub enum Command {
     /// The first start makes the data directory and a first client with all rights, and shows its secret once. Ctrl-C or SIGTERM ends it in
     /// order; a second one at once.
     Up(Box<UpArgs>),
+    /// Play the story of a dataspace on a platform of its own, through the public HTTP APIs, and check every result.
+    ///
+    /// An operator prepares a dataspace, three tenants are onboarded, data is shared under a contract, refused, cut off and revoked. Ends
+    /// with an error at the first thing that does not go as it must.
+    Demo(DemoArgs),
     /// Talk to a running platform.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -84,13 +89,25 @@ pub struct UpArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the platform running afterwards, and print URLs, tokens and curl lines.
+    #[arg(long)]
+    pub keep: bool,
+    /// One JSON object a step.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct DataArgs {
     /// Directory that holds everything; made when missing.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
     pub data_dir: PathBuf,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs and traces")]
 pub struct LogArgs {
     /// What is logged, in the syntax of RUST_LOG, for example debug or info,cellspace_cluster=debug [default: info].
@@ -167,6 +184,11 @@ impl UpArgs {
 }
 
 impl LogArgs {
+    /// The same with another filter where none was chosen.
+    pub fn or(&self, filter: &str) -> Self {
+        Self { log: self.log.clone().or_else(|| Some(filter.to_owned())), ..self.clone() }
+    }
+
     /// What logs are set up with.
     pub fn options(&self) -> LogOptions {
         let format = match self.log_format {

@@ -5,9 +5,10 @@ mod args;
 mod signals;
 mod up;
 
-use crate::observe::logs;
+use crate::{demo, observe::logs};
 use args::{Cli, Command};
 use clap::Parser;
+use signals::Signals;
 use std::{future::Future, process::ExitCode};
 
 /// Runs the command that the process was started with.
@@ -32,8 +33,15 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(args) => logged(&args.log, up::run(&args)).await,
+        Command::Demo(args) => logged(&args.log.or("warn"), demo(&args)).await,
         Command::Admin(command) => admin::run(&command).await,
     }
+}
+
+async fn demo(args: &args::DemoArgs) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let options = demo::Options { keep: args.keep, json: args.json };
+    demo::run(options, signals.next()).await
 }
 
 /// Runs something with logs set up, and sends the last spans afterwards.

@@ -49,7 +49,7 @@ pub async fn run(options: Options, stopped: impl Future<Output = ()>) -> Result<
         Err(reason) => client.reporter.broken(reason),
     }
     node.drain(STOP).await;
-    played.map(|_| ())
+    played.map(drop)
 }
 
 async fn play(client: &mut Client, bootstrap: &Bootstrap, did_host: &str) -> Result<(Caller, story::Cast)> {
