@@ -25,3 +25,4 @@ pub use name::Name;
 pub use outbound::OutboundHttp;
 pub use public_urls::PublicUrls;
 pub use services::Services;
+pub use settings::SettingsAgent;

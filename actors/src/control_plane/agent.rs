@@ -66,14 +66,23 @@ machines!(
     Outcome, Outcome: Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 
+/// Answer to a create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// Id of what was made.
+    pub id: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
 /// Answer to a command.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Reply {
     /// Done; nothing to say.
     #[default]
     Done,
-    /// Of the machine `resources`.
-    Resources(resources::Reply),
+    /// It was made.
+    Created(Created),
     /// Of the machine `negotiation`.
     Negotiation(negotiation::Reply),
     /// Of the machine `transfer`.

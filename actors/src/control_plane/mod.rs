@@ -16,6 +16,6 @@ pub mod scopes;
 pub mod state;
 pub mod transfer;
 
-pub use agent::{Command, ControlPlane, Effect, Event, Outcome, Prepared, Refusal, Reply};
+pub use agent::{Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};
 pub use participant::Participant;
 pub use state::ControlPlaneState;

@@ -2,7 +2,7 @@
 
 use super::{
     ControlPlaneState,
-    agent::{Decided, Reply},
+    agent::{Created, Decided, Reply},
 };
 use crate::settings::DEFAULT_PROFILE;
 use cellspace_cluster::{Decision, RowOf};
@@ -160,7 +160,10 @@ pub fn decide(state: &ControlPlaneState, command: &Prepared, now: Timestamp) -> 
         Command::Create(new) => match &state.participant {
             None if state.deleted => Err(R::from(Refusal::Deleted(new.id.clone())).into()),
             Some(there) => Err(R::from(Refusal::Exists(there.id.clone())).into()),
-            None => Ok(set("participant.created", new.clone().made(now))),
+            None => {
+                let reply = Reply::Created(Created { id: new.id.to_string(), created_at: now });
+                Ok(set("participant.created", new.clone().made(now)).replying(reply))
+            }
         },
         Command::Update(new) => {
             let there = known()?;

@@ -1,9 +1,13 @@
 //! Installation-wide settings: CEL expressions, DCP scopes, trusted issuers, dataspace profiles.
 
+pub mod agent;
 mod programs;
+mod state;
 
+pub use agent::SettingsAgent;
 pub use cellspace_schemas::management::{CelExpression, DataspaceProfile, DcpScope, ScopeType, TrustedIssuer};
 pub use programs::Compiled;
+pub use state::SettingsState;
 
 use arc_swap::ArcSwap;
 use cellspace_schemas::ProfileId;

@@ -2,7 +2,8 @@
 
 use super::StartError;
 use cellspace_actors::{
-    ControlPlane, CredentialService, Name, Services, access::Clients, data_plane::DataPlane, fabric::Fabric, issuer::Issuer,
+    ControlPlane, CredentialService, Name, Services, SettingsAgent, access::Clients, data_plane::DataPlane, fabric::Fabric, issuer::Issuer,
+    settings,
 };
 use std::sync::Arc;
 
@@ -18,11 +19,12 @@ pub fn register(services: &Services) -> Result<(), StartError> {
     cluster.register(Arc::new(DataPlane::new(services.clone())));
     cluster.register(Arc::new(Issuer::new(services.clone())));
     cluster.register(Arc::new(Name::new(services.clone())));
+    cluster.register(Arc::new(SettingsAgent::new(services.clone())));
     Ok(Fabric::register(services)?)
 }
 
 /// What must be in memory before requests count on it, and what runs beside the agents. Listeners serve already, agents are not woken yet.
-#[allow(clippy::unused_async)] // every line added here awaits
-pub async fn start(_services: &Arc<Services>) -> Result<(), StartError> {
+pub async fn start(services: &Arc<Services>) -> Result<(), StartError> {
+    settings::agent::refresh(services).await.map_err(|error| StartError::Settings(error.to_string()))?;
     Ok(())
 }

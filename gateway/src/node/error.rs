@@ -53,6 +53,9 @@ pub enum StartError {
         /// As it would be now.
         wanted: String,
     },
+    /// The settings of the installation cannot be read.
+    #[error("the settings of the installation cannot be read: {0}")]
+    Settings(String),
     /// What the store remembers of the installation makes no sense.
     #[error("the stored setting {0} is not readable: restore a backup")]
     Setting(&'static str),

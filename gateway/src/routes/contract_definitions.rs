@@ -1,17 +1,14 @@
 //! Contract definitions of a participant (Management API).
 
-use super::control_plane::{ask, body, found, query, route, snapshot};
+use super::control_plane::{ask, body, created, found, query, route, snapshot};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::{
-    agent,
-    resources::{Command, Created},
-};
+use cellspace_actors::control_plane::resources::Command;
 use cellspace_schemas::{
     ContractDefinitionId,
-    management::{ContractDefinition, ContractDefinitionDraft, envelope::id_response},
+    management::{ContractDefinition, ContractDefinitionDraft},
 };
 
 const READ: Access = Access::Scope("management-api:contractdefinitions:read", Provisioner::Denied);
@@ -31,10 +28,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let draft = body(&request, ContractDefinitionDraft::from_json)?;
-    match ask(&app, &request, Command::CreateDefinition(draft)).await? {
-        agent::Reply::Resources(Created { id, created_at }) => Reply::ok(&id_response(&id, created_at)),
-        other => Err(ApiError::internal(format!("unexpected reply {other:?}"))),
-    }
+    created(ask(&app, &request, Command::CreateDefinition(draft)).await?)
 }
 
 async fn update(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -1,19 +1,23 @@
 //! The route table: one module per API, each with a `routes()` list.
 
 pub mod assets;
+pub mod catalog;
 pub mod contract_definitions;
 mod control_plane;
 pub mod data;
 pub mod dataflows;
 pub mod dcp;
 pub mod did;
+pub mod dsp_catalog;
 pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
 pub mod ops;
+pub mod participants;
 pub mod policy_definitions;
 pub mod prefixes;
 pub mod provision_manager;
+pub mod settings;
 pub mod sources;
 pub mod status_list;
 pub mod sts;
@@ -29,8 +33,12 @@ use crate::http::Route;
 pub fn all() -> Vec<Route> {
     let mut all = Vec::new();
     all.extend(assets::routes());
+    all.extend(catalog::routes());
     all.extend(contract_definitions::routes());
+    all.extend(dsp_catalog::routes());
+    all.extend(participants::routes());
     all.extend(policy_definitions::routes());
+    all.extend(settings::routes());
     all.extend(data::routes());
     all.extend(dataflows::routes());
     all.extend(issuance::routes());

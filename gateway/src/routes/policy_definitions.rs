@@ -1,18 +1,16 @@
 //! Policy definitions of a participant (Management API).
 
-use super::control_plane::{ask, body, found, query, route, snapshot};
+use super::control_plane::{ask, body, created, found, query, route, snapshot};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::{
-    agent,
-    resources::{Command, Created},
-};
+use cellspace_actors::control_plane::{policy::without_meaning, resources::Command};
 use cellspace_schemas::{
     PolicyDefinitionId,
-    management::{PolicyDefinition, PolicyDefinitionDraft, envelope::id_response},
+    management::{PolicyDefinition, PolicyDefinitionDraft},
 };
+use serde_json::json;
 
 const READ: Access = Access::Scope("management-api:policies:read", Provisioner::Denied);
 const WRITE: Access = Access::Scope("management-api:policies:write", Provisioner::Denied);
@@ -26,15 +24,15 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Put, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/policydefinitions/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
+        route(Verb::Post, "/participants/{participant}/policydefinitions/{id}/validate", READ, |app, request| {
+            Box::pin(validate(app, request))
+        }),
     ]
 }
 
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let draft = body(&request, PolicyDefinitionDraft::from_json)?;
-    match ask(&app, &request, Command::CreatePolicy(draft)).await? {
-        agent::Reply::Resources(Created { id, created_at }) => Reply::ok(&id_response(&id, created_at)),
-        other => Err(ApiError::internal(format!("unexpected reply {other:?}"))),
-    }
+    created(ask(&app, &request, Command::CreatePolicy(draft)).await?)
 }
 
 async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -57,4 +55,12 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
     let state = snapshot(&app, &request).await?;
     query(&request, &PolicyDefinition::PATHS, state.resources.policies(), |item| item.to_json())
+}
+
+async fn validate(app: App, request: Request) -> Result<Reply, ApiError> {
+    let id: PolicyDefinitionId = request.id("id")?;
+    let (state, settings) = (snapshot(&app, &request).await?, app.services.settings.load());
+    let errors = state.resources.policy(&id).map(|definition| without_meaning(&definition.policy, &settings));
+    let result = |errors: Vec<String>| json!({"@type": "PolicyValidationResult", "isValid": errors.is_empty(), "errors": errors});
+    found(errors.map(result), "policy definition", id)
 }

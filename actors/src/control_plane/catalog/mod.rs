@@ -12,5 +12,5 @@ mod tests;
 
 pub use consumer::{RequestError, request_catalog, request_dataset};
 pub use page::{Cursor, Page, Viewer};
-pub use provider::{CatalogAnswer, CatalogCall, ServeError, serve_catalog, serve_dataset};
+pub use provider::{CatalogAnswer, CatalogCall, ServeError, serve_catalog, serve_dataset, served_profiles};
 pub use resolve::{VisibleOffer, policies_of, resolve_offer};

@@ -9,7 +9,7 @@ use crate::{
         policy::{Evaluation, ParticipantAgent, PolicyScope},
         scopes::scopes_for_operands,
     },
-    settings::Settings,
+    settings::{DataspaceProfile, Settings},
     trust::PeerError,
 };
 use cellspace_cluster::{Address, AskError};
@@ -67,13 +67,29 @@ impl From<PeerError> for ServeError {
     }
 }
 
-/// The state of an active participant that uses the profile, and the settings.
-async fn open(services: &Services, call: CatalogCall<'_>) -> Result<(ControlPlaneState, Arc<Settings>), ServeError> {
-    let address = Address::of::<ControlPlane>(call.participant);
-    let state = services.cluster.read::<ControlPlane, _>(&address, ControlPlaneState::clone).await.map_err(|error| match error {
+/// The state of a participant.
+async fn state_of(services: &Services, participant: &ParticipantContextId) -> Result<ControlPlaneState, ServeError> {
+    let address = Address::of::<ControlPlane>(participant);
+    services.cluster.read::<ControlPlane, _>(&address, ControlPlaneState::clone).await.map_err(|error| match error {
         AskError::NotRegistered => ServeError::NotFound,
         other => ServeError::Unavailable(other.to_string()),
-    })?;
+    })
+}
+
+/// The profiles that an active participant uses (version discovery).
+///
+/// # Errors
+/// [`ServeError::NotFound`] when it does not exist or is not active.
+pub async fn served_profiles(services: &Services, participant: &ParticipantContextId) -> Result<Vec<DataspaceProfile>, ServeError> {
+    let state = state_of(services, participant).await?;
+    let settings = services.settings.load();
+    let own = state.active().map_err(|_| ServeError::NotFound)?.profiles();
+    Ok(own.iter().filter_map(|name| settings.profiles.get(name)).cloned().collect())
+}
+
+/// The state of an active participant that uses the profile, and the settings.
+async fn open(services: &Services, call: CatalogCall<'_>) -> Result<(ControlPlaneState, Arc<Settings>), ServeError> {
+    let state = state_of(services, call.participant).await?;
     let settings = services.settings.load();
     let known =
         state.active().is_ok_and(|participant| participant.has_profile(call.profile)) && settings.profiles.contains_key(call.profile);

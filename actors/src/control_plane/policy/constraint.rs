@@ -2,8 +2,10 @@
 
 use super::{Evaluation, in_force};
 use crate::expressions::{Budget, Failure, Val, Variables};
-use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Operator};
+use crate::settings::Settings;
+use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Operator, Policy};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Longest right operand told in a reason, in characters.
 const TOLD: usize = 120;
@@ -94,6 +96,17 @@ fn atomic(constraint: &AtomicConstraint, action: &str, evaluation: &Evaluation<'
         }
     }
     Holds::Met
+}
+
+/// What keeps the policy from being evaluated: left operands that have no meaning here, one text each.
+#[must_use]
+pub fn without_meaning(policy: &Policy, settings: &Settings) -> Vec<String> {
+    let operands: BTreeSet<&str> = policy.atomic_constraints().map(|constraint| constraint.left_operand.as_str()).collect();
+    let unknown =
+        operands.into_iter().filter(|operand| !in_force::is_in_force_date(operand) && settings.expressions_for(operand).is_empty());
+    unknown
+        .map(|operand| format!("the left operand {operand} has no meaning here: an administrator can give it one with a CEL expression"))
+        .collect()
 }
 
 /// `this.operator`, as expressions written for other connectors know it.

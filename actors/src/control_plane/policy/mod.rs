@@ -9,6 +9,7 @@ mod rules;
 mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent};
+pub use constraint::without_meaning;
 pub use rules::{Verdict, evaluate};
 
 use crate::settings::Settings;

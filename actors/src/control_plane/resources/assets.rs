@@ -1,7 +1,7 @@
 //! Decisions about assets.
 
-use super::{Created, Event, Kind, MAX_OF_A_KIND, Refusal};
-use crate::control_plane::{ControlPlane, ControlPlaneState, Reply, agent::Event as AgentEvent};
+use super::{Event, Kind, MAX_OF_A_KIND, Refusal};
+use crate::control_plane::{ControlPlane, ControlPlaneState, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     AssetId, Timestamp,
@@ -32,7 +32,7 @@ pub(super) fn create(
     if state.resources.assets().len() >= MAX_OF_A_KIND {
         return Err(Refusal::Limit { what: "assets", limit: MAX_OF_A_KIND });
     }
-    let reply = Reply::Resources(Created { id: id.to_string(), created_at: now });
+    let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
     Ok(Decision::action("asset.created").event(asset(draft, id, now)).replying(reply))
 }
 

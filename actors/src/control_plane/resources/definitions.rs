@@ -1,7 +1,7 @@
 //! Decisions about contract definitions.
 
-use super::{Created, Event, Kind, MAX_GENERAL_SELECTORS, MAX_OF_A_KIND, OfferDefinition, Refusal, State, state::exact_ids};
-use crate::control_plane::{ControlPlane, Reply, agent::Event as AgentEvent};
+use super::{Event, Kind, MAX_GENERAL_SELECTORS, MAX_OF_A_KIND, OfferDefinition, Refusal, State, state::exact_ids};
+use crate::control_plane::{ControlPlane, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     ContractDefinitionId, Timestamp,
@@ -51,7 +51,7 @@ pub(super) fn create(
         return Err(Refusal::Limit { what: "contract definitions", limit: MAX_OF_A_KIND });
     }
     check(state, draft)?;
-    let reply = Reply::Resources(Created { id: id.to_string(), created_at: now });
+    let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
     Ok(Decision::action("contract.definition.created").event(definition(draft, id, now, offer_key)).replying(reply))
 }
 

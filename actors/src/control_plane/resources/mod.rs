@@ -105,18 +105,6 @@ pub enum Event {
     DefinitionDeleted(ContractDefinitionId),
 }
 
-/// Answer to a create.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Created {
-    /// Its id.
-    pub id: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// Answer to a request.
-pub type Reply = Created;
-
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

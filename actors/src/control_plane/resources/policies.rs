@@ -1,7 +1,7 @@
 //! Decisions about policy definitions.
 
-use super::{Created, Event, Kind, MAX_OF_A_KIND, Refusal, State};
-use crate::control_plane::{ControlPlane, Reply, agent::Event as AgentEvent};
+use super::{Event, Kind, MAX_OF_A_KIND, Refusal, State};
+use crate::control_plane::{ControlPlane, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     PolicyDefinitionId, Timestamp,
@@ -27,7 +27,7 @@ pub(super) fn create(state: &State, draft: &PolicyDefinitionDraft, fresh: Uuid, 
     if state.policies().len() >= MAX_OF_A_KIND {
         return Err(Refusal::Limit { what: "policy definitions", limit: MAX_OF_A_KIND });
     }
-    let reply = Reply::Resources(Created { id: id.to_string(), created_at: now });
+    let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
     Ok(Decision::action("policy.definition.created").event(policy(draft, id, now)).replying(reply))
 }
 

@@ -1,7 +1,7 @@
 //! Decisions about what is offered, and the index against a model that searches everything.
 
 use super::*;
-use crate::control_plane::{ControlPlane, Participant, Reply, agent};
+use crate::control_plane::{ControlPlane, Created, Participant, Reply, agent};
 use cellspace_cluster::{Agent, Input, Rejection};
 use cellspace_schemas::{
     Did, ParticipantContextId,
@@ -87,7 +87,7 @@ fn refusals() {
     assert_eq!(go(Command::CreateDefinition(definition("d", "p", "p", exact.clone()))).err(), dangling("accessPolicyId"));
     // Made once.
     let created = Created { id: "a".into(), created_at: NOW };
-    assert!(matches!(go(Command::CreateAsset(asset("a", "red"))), Ok(Reply::Resources(reply)) if reply == created));
+    assert!(matches!(go(Command::CreateAsset(asset("a", "red"))), Ok(Reply::Created(reply)) if reply == created));
     assert_eq!(go(Command::CreateAsset(asset("a", "red"))).err(), Some(Refusal::Exists(Kind::Asset, "a".into())));
     assert!(go(Command::CreatePolicy(policy("p", "M"))).is_ok() && go(Command::CreatePolicy(policy("q", "M"))).is_ok());
     assert_eq!(go(Command::CreatePolicy(policy("p", "M"))).err(), Some(Refusal::Exists(Kind::Policy, "p".into())));
@@ -107,7 +107,7 @@ fn refusals() {
     );
     // An id is made when there is none.
     let unnamed = AssetDraft { id: None, ..asset("x", "red") };
-    assert!(matches!(go(Command::CreateAsset(unnamed)), Ok(Reply::Resources(reply)) if reply.id == Uuid::from_u128(1).to_string()));
+    assert!(matches!(go(Command::CreateAsset(unnamed)), Ok(Reply::Created(reply)) if reply.id == Uuid::from_u128(1).to_string()));
 }
 
 #[test]

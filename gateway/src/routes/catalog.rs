@@ -1,0 +1,43 @@
+//! Other participants' catalogs (Management API).
+
+use super::control_plane::{body, route};
+use crate::{
+    App,
+    http::{Access, ApiError, ErrorKind, Provisioner, Reply, Request, Route, Verb},
+};
+use cellspace_actors::control_plane::catalog::{RequestError, request_catalog, request_dataset};
+use cellspace_schemas::management::{CatalogRequest, DatasetRequest};
+use std::time::Duration;
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    const READ: Access = Access::Scope("management-api:catalog:read", Provisioner::Denied);
+    vec![
+        route(Verb::Post, "/participants/{participant}/catalog/request", READ, |app, request| Box::pin(catalog(app, request))),
+        route(Verb::Post, "/participants/{participant}/catalog/dataset/request", READ, |app, request| Box::pin(dataset(app, request))),
+    ]
+}
+
+async fn catalog(app: App, request: Request) -> Result<Reply, ApiError> {
+    let wanted = body(&request, CatalogRequest::from_json)?;
+    let answer = request_catalog(&app.services, &request.id("participant")?, &wanted, request.trace.clone()).await.map_err(told)?;
+    Reply::ok(&answer)
+}
+
+async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
+    let wanted = body(&request, DatasetRequest::from_json)?;
+    let answer = request_dataset(&app.services, &request.id("participant")?, &wanted, request.trace.clone()).await.map_err(told)?;
+    Reply::ok(&answer)
+}
+
+fn told(error: RequestError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        RequestError::NotFound => ApiError::not_found(message),
+        RequestError::Invalid(_) => ApiError::invalid(message),
+        RequestError::NotActive(_) => ApiError::new(ErrorKind::NotAuthorized, message),
+        RequestError::BadGateway(_) => ApiError::new(ErrorKind::BadGateway, message),
+        RequestError::Unavailable(_) => ApiError::unavailable(message, Duration::from_secs(1)),
+    }
+}

@@ -1,0 +1,88 @@
+//! The catalog protocol and version discovery (DSP 2025-1, HTTPS binding), open to counterparties.
+
+use super::prefixes::DSP;
+use crate::{
+    App,
+    http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
+};
+use cellspace_actors::control_plane::catalog::{CatalogCall, ServeError, serve_catalog, serve_dataset, served_profiles};
+use cellspace_schemas::{AssetId, ParticipantContextId, ProfileId, management::DataspaceProfile};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let route = |api, method, path, handler: Handler| Route {
+        listener: Listener::Public,
+        api,
+        method,
+        path,
+        prefixes: DSP,
+        access: Access::Open,
+        handler,
+    };
+    vec![
+        route(Api::DspCatalog, Verb::Post, "/{participant}/{profile}/catalog/request", |app, request| Box::pin(catalog(app, request))),
+        route(Api::DspCatalog, Verb::Get, "/{participant}/{profile}/catalog/datasets/{id}", |app, request| Box::pin(dataset(app, request))),
+        route(Api::DspVersion, Verb::Get, "/{participant}/.well-known/dspace-version", |app, request| Box::pin(versions(app, request))),
+    ]
+}
+
+/// The same answer to everyone who asks for what is not there, not here, or not for them.
+fn nothing() -> ApiError {
+    ApiError::not_found("not found")
+}
+
+fn target(request: &Request) -> Result<(ParticipantContextId, ProfileId), ApiError> {
+    let parsed = request.param("participant")?.parse().ok().zip(request.param("profile")?.parse().ok());
+    parsed.ok_or_else(nothing)
+}
+
+async fn catalog(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (participant, profile) = target(&request)?;
+    let call = CatalogCall { participant: &participant, profile: &profile, token: request.bearer() };
+    let continuation = request.query.get("continuationToken").map(String::as_str);
+    let answer = serve_catalog(&app.services, call, &request.body, continuation).await.map_err(told)?;
+    let mut reply = Reply::bytes(StatusCode::OK, "application/json", answer.body);
+    // `previous` is the protocol's word, `prev` that of the registry of link relations.
+    let links = [(answer.next.as_ref(), &["next"][..]), (answer.previous.as_ref(), &["previous", "prev"])];
+    let links: Vec<String> = links
+        .iter()
+        .filter_map(|(url, rels)| Some((*url)?).map(|url| rels.iter().map(move |rel| format!("<{url}>; rel=\"{rel}\""))))
+        .flatten()
+        .collect();
+    if !links.is_empty() {
+        reply = reply.header(header::LINK, &links.join(", "));
+    }
+    Ok(reply)
+}
+
+async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (participant, profile) = target(&request)?;
+    let id: AssetId = request.param("id")?.parse().map_err(|_| nothing())?;
+    let call = CatalogCall { participant: &participant, profile: &profile, token: request.bearer() };
+    let body = serve_dataset(&app.services, call, &id).await.map_err(told)?;
+    Ok(Reply::bytes(StatusCode::OK, "application/json", body))
+}
+
+async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
+    let participant: ParticipantContextId = request.param("participant")?.parse().map_err(|_| nothing())?;
+    let served = served_profiles(&app.services, &participant).await.map_err(told)?;
+    let version = |profile: &DataspaceProfile| {
+        json!({"version": profile.version, "path": profile.path, "binding": profile.binding, "profile": profile.name.as_str(),
+            "identifierType": "did:web",
+            "auth": {"protocol": "DCP", "version": "1.0", "profile": ["vc11-sl2021/jwt", "vc20-bssl/jwt"]}})
+    };
+    Reply::ok(&json!({"protocolVersions": served.iter().map(version).collect::<Value>()}))
+}
+
+fn told(error: ServeError) -> ApiError {
+    match error {
+        ServeError::NotFound => nothing(),
+        ServeError::Unauthenticated(why) => ApiError::new(ErrorKind::Unauthenticated, why),
+        ServeError::Invalid(why) => ApiError::invalid(why),
+        ServeError::Unavailable(why) => ApiError::unavailable(why, Duration::from_secs(1)),
+    }
+}

@@ -1,0 +1,121 @@
+//! Participant contexts, their configuration and their profiles (Management API).
+
+use super::control_plane::{ask, ask_of, body, created, found, installation_route, snapshot};
+use crate::{
+    App,
+    http::{Access, ApiError, Provisioner::Listed, Reply, Request, Route, Verb},
+};
+use cellspace_actors::control_plane::{
+    ControlPlane, Participant,
+    participant::{Command, NewParticipant},
+};
+use cellspace_cluster::Address;
+use cellspace_schemas::{
+    ParticipantContextId,
+    management::{AssociateDataspaceProfile, DataspaceProfile, ParticipantContextBody, ParticipantContextConfig, envelope::with_context},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const ADMIN: Access = Access::Scope("management-api:admin", Listed);
+const READ_PROFILES: Access = Access::Scope("management-api:profiles:read", Listed);
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    const ONE: &str = "/participants/{participant}";
+    const CONFIG: &str = "/participants/{participant}/config";
+    const PROFILES: &str = "/participants/{participant}/profiles";
+    vec![
+        installation_route(Verb::Post, "/participants", ADMIN, |app, request| Box::pin(create(app, request))),
+        installation_route(Verb::Get, ONE, ADMIN, |app, request| Box::pin(get(app, request))),
+        installation_route(Verb::Put, ONE, ADMIN, |app, request| Box::pin(update(app, request))),
+        installation_route(Verb::Delete, ONE, ADMIN, |app, request| Box::pin(delete(app, request))),
+        installation_route(Verb::Put, CONFIG, ADMIN, |app, request| Box::pin(replace_config(app, request))),
+        installation_route(Verb::Patch, CONFIG, ADMIN, |app, request| Box::pin(merge_config(app, request))),
+        installation_route(Verb::Get, CONFIG, ADMIN, |app, request| Box::pin(get_config(app, request))),
+        installation_route(Verb::Get, PROFILES, READ_PROFILES, |app, request| Box::pin(get_profiles(app, request))),
+        installation_route(Verb::Put, PROFILES, ADMIN, |app, request| Box::pin(associate_profiles(app, request))),
+    ]
+}
+
+fn new_participant(body: ParticipantContextBody, id: ParticipantContextId) -> NewParticipant {
+    let ParticipantContextBody { id: _, identity, state, properties } = body;
+    NewParticipant { id, identity, state, properties }
+}
+
+fn to_json(participant: &Participant) -> Value {
+    json!({
+        "@type": "ParticipantContext",
+        "@id": participant.id.as_str(),
+        "identity": participant.identity.as_str(),
+        "state": participant.state.as_str(),
+        "properties": participant.properties,
+        "createdAt": participant.created_at.millis(),
+    })
+}
+
+async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
+    let new = body(&request, ParticipantContextBody::from_json)?;
+    let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
+    let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(|| ParticipantContextId::from_uuid(Uuid::new_v4()));
+    principal.may_create(&id)?;
+    let command = Command::Create(new_participant(new, id.clone()));
+    created(ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?)
+}
+
+async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
+    let state = snapshot(&app, &request).await?;
+    found(state.participant.as_deref().map(to_json), "participant context", request.param("participant")?)
+}
+
+async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
+    let new = body(&request, ParticipantContextBody::from_json)?;
+    let id: ParticipantContextId = request.id("participant")?;
+    if new.id.as_ref().is_some_and(|other| *other != id) {
+        return Err(ApiError::invalid("the @id of the body is not that of the path"));
+    }
+    ask(&app, &request, Command::Update(new_participant(new, id))).await?;
+    Ok(Reply::no_content())
+}
+
+async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
+    ask(&app, &request, Command::Delete).await?;
+    Ok(Reply::no_content())
+}
+
+async fn replace_config(app: App, request: Request) -> Result<Reply, ApiError> {
+    let config = body(&request, ParticipantContextConfig::from_json)?;
+    ask(&app, &request, Command::ReplaceConfig(config)).await?;
+    Ok(Reply::no_content())
+}
+
+async fn merge_config(app: App, request: Request) -> Result<Reply, ApiError> {
+    let config = body(&request, ParticipantContextConfig::from_json)?;
+    ask(&app, &request, Command::MergeConfig(config)).await?;
+    Ok(Reply::no_content())
+}
+
+async fn get_config(app: App, request: Request) -> Result<Reply, ApiError> {
+    let state = snapshot(&app, &request).await?;
+    found(state.participant.as_ref().map(|p| p.config.to_json()), "participant context", request.param("participant")?)
+}
+
+async fn get_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
+    let state = snapshot(&app, &request).await?;
+    let settings = app.services.settings.load();
+    let own = state.participant.as_ref().map(|participant| participant.profiles()).unwrap_or_default();
+    let known: Vec<Value> =
+        own.iter().filter_map(|name| settings.profiles.get(name)).map(DataspaceProfile::to_json).map(with_context).collect();
+    Reply::ok(&known)
+}
+
+async fn associate_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
+    let AssociateDataspaceProfile { profiles } = body(&request, AssociateDataspaceProfile::from_json)?;
+    let settings = app.services.settings.load();
+    if let Some(unknown) = profiles.iter().find(|name| !settings.profiles.contains_key(*name)) {
+        return Err(ApiError::invalid(format!("the dataspace profile {unknown} does not exist: create it first")));
+    }
+    ask(&app, &request, Command::AssociateProfiles(profiles)).await?;
+    Ok(Reply::no_content())
+}
