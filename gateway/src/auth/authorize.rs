@@ -146,7 +146,8 @@ mod tests {
         let own = |p: &str| Ok(Some(p.to_owned()));
         let (foreign, bound, denied) = (Err(Denial::ForeignOwner), Err(Denial::NotForBound), Err(Denial::NotForProvisioners));
         // caller, required scope, provisioner, path's participant, creates a participant -> the principal's participant
-        let table: Vec<(&Caller, &str, Provisioner, Option<&str>, bool, Result<Option<String>, Denial>)> = vec![
+        type Row<'a> = (&'a Caller, &'a str, Provisioner, Option<&'a str>, bool, Result<Option<String>, Denial>);
+        let table: Vec<Row<'_>> = vec![
             (&participant, read, Denied, Some("p"), false, own("p")),
             (&participant, read, Denied, Some("q"), false, foreign.clone()),
             (&participant, read, Denied, None, false, own("p")),

@@ -77,8 +77,8 @@ pub struct ApiError {
     pub violations: Vec<Violation>,
     /// For 429 and 503.
     pub retry_after: Option<Duration>,
-    /// `(consumerPid, providerPid)` of DSP errors.
-    pub pids: (Option<String>, Option<String>),
+    /// `(consumerPid, providerPid)` of DSP errors; boxed, since most errors have none and every handler returns one.
+    pub pids: Option<Box<(Option<String>, Option<String>)>>,
     /// OAuth2 error code, where the kind alone does not say it (RFC 6749 5.2), for example `invalid_grant`.
     pub code: Option<&'static str>,
 }
@@ -87,7 +87,7 @@ impl ApiError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: (None, None), code: None }
+        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: None, code: None }
     }
     /// 400
     #[must_use]
@@ -128,7 +128,7 @@ impl ApiError {
     /// Names the process of a DSP error.
     #[must_use]
     pub fn with_pids(mut self, consumer: Option<String>, provider: Option<String>) -> Self {
-        self.pids = (consumer, provider);
+        self.pids = Some(Box::new((consumer, provider)));
         self
     }
 

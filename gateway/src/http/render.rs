@@ -178,7 +178,8 @@ fn dsp(kind: &str, error: &ApiError, message: String) -> Value {
     body.insert("@context".to_owned(), json!([DSP_CONTEXT]));
     body.insert("@type".to_owned(), kind.into());
     if matches!(kind, "ContractNegotiationError" | "TransferError") {
-        let (consumer, provider) = &error.pids;
+        let (consumer, provider) =
+            error.pids.as_deref().map_or((None, None), |(consumer, provider)| (consumer.as_ref(), provider.as_ref()));
         for (name, pid) in [("consumerPid", consumer), ("providerPid", provider)] {
             if let Some(pid) = pid {
                 body.insert(name.to_owned(), pid.as_str().into());

@@ -340,7 +340,9 @@ mod tests {
         .unwrap()
     }
 
-    fn find(method: Method, path: &str) -> Result<(&'static str, Vec<(&'static str, String)>), Miss> {
+    type Found = (&'static str, Vec<(&'static str, String)>);
+
+    fn find(method: Method, path: &str) -> Result<Found, Miss> {
         let found = router().find(Listener::Admin, &method, path)?;
         let mut params: Vec<_> = found.params.into_iter().collect();
         params.sort();
