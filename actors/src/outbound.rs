@@ -1,5 +1,6 @@
 //! HTTP to other parties: bounded in time and size, no redirects, targets filtered.
 
+pub mod form;
 pub mod stream;
 pub mod targets;
 
@@ -124,14 +125,16 @@ impl OutboundHttp {
         if let Some(trace) = request.trace {
             builder = builder.header("traceparent", trace.as_str());
         }
-        let failed = |e: reqwest::Error| {
-            if e.is_timeout() { OutboundError::TimedOut(target.clone()) } else { OutboundError::Unreachable(target.clone(), reason(&e)) }
-        };
-        let mut response = builder.send().await.map_err(failed)?;
+        let response = builder.send().await.map_err(|e| failed(&e, &target))?;
+        self.whole(response, &target).await
+    }
+
+    /// Reads the whole answer, within the bounds.
+    async fn whole(&self, mut response: reqwest::Response, target: &str) -> Result<OutboundResponse, OutboundError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e, target))? {
             if body.len() + chunk.len() > self.options.max_body {
-                return Err(OutboundError::TooLarge(target, self.options.max_body));
+                return Err(OutboundError::TooLarge(target.to_owned(), self.options.max_body));
             }
             body.extend_from_slice(&chunk);
         }
@@ -148,6 +151,15 @@ impl OutboundHttp {
         } else {
             Err(OutboundError::Forbidden(url.origin().ascii_serialization()))
         }
+    }
+}
+
+/// Why an exchange with the target failed.
+fn failed(error: &reqwest::Error, target: &str) -> OutboundError {
+    if error.is_timeout() {
+        OutboundError::TimedOut(target.to_owned())
+    } else {
+        OutboundError::Unreachable(target.to_owned(), reason(error))
     }
 }
 

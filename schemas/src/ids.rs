@@ -201,6 +201,14 @@ impl Owner {
     }
 }
 
+impl TransferType {
+    /// Whether the provider sends to an address of the consumer's (data plane signaling, "Transfer Profile Requirements": the value ends in `-push`).
+    #[must_use]
+    pub fn is_push(&self) -> bool {
+        self.0.len() >= 5 && self.0.get(self.0.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("-push"))
+    }
+}
+
 impl From<&NegotiationId> for Pid {
     fn from(id: &NegotiationId) -> Self {
         Self(id.0.clone())
@@ -321,6 +329,13 @@ mod tests {
         for bad in ["", "did:", "did:web:", "did:WEB:x", "web:x", "did:web:x#key", "did:web:x/y", "did:web:x?y", "did:web:a b"] {
             assert!(Did::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn push_and_pull() {
+        let push = |text: &str| TransferType::new(text).unwrap().is_push();
+        assert!(push("HttpData-PUSH") && push("https://w3id.org/dspace-sig/profile/http-push"));
+        assert!(!push("HttpData-PULL") && !push("push") && !push("\u{e9}push"));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The agent: dispatch of commands, outcomes and deadlines to its machines, and nothing else.
 
-use super::{ControlPlaneState, data_planes, negotiation, participant, resources, transfer};
+use super::{
+    ControlPlaneState, data_planes,
+    dsp::{self, AtOnce, Steering},
+    negotiation, participant, resources, transfer,
+};
 use crate::Services;
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
 use cellspace_schemas::Timestamp;
@@ -15,13 +19,20 @@ pub type Decided = Result<Decision<ControlPlane>, Rejection<Refusal>>;
 /// The control plane of one participant context; the owner of its address is the participant context id.
 pub struct ControlPlane {
     services: Services,
+    steering: Arc<dyn Steering>,
 }
 
 impl ControlPlane {
     /// The agent with the services that its I/O uses.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self { services }
+        Self::steered(services, Arc::new(AtOnce))
+    }
+
+    /// The agent that takes its own steps as `steering` says.
+    #[must_use]
+    pub fn steered(services: Services, steering: Arc<dyn Steering>) -> Self {
+        Self { services, steering }
     }
 }
 
@@ -100,6 +111,9 @@ pub enum Refusal {
     /// Of the machine `resources`.
     #[error(transparent)]
     Resources(#[from] resources::Refusal),
+    /// A counterparty's message is not looked at.
+    #[error(transparent)]
+    Message(#[from] dsp::Refusal),
     /// Of the machine `negotiation`.
     #[error(transparent)]
     Negotiation(#[from] negotiation::Refusal),
@@ -141,8 +155,8 @@ impl Agent for ControlPlane {
             Ok(match command {
                 Command::Participant(c) => participant::prepare(c).into(),
                 Command::Resources(c) => resources::prepare(c).into(),
-                Command::Negotiation(c) => negotiation::prepare(services, address, snapshot, c, call).await?.into(),
-                Command::Transfer(c) => transfer::prepare(services, address, snapshot, c, call).await?.into(),
+                Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &snapshot, c).await?.into(),
+                Command::Transfer(c) => transfer::prepare(services, &self.steering, &snapshot, c).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
             })
         })
@@ -166,12 +180,8 @@ impl Agent for ControlPlane {
                 Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
                 Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
             },
-            // Keys of deadlines are `<table>/<id>`.
-            Input::Due(key) => match key.split_once('/') {
-                Some((negotiation::TABLE, id)) => negotiation::due(state, id, now),
-                Some((transfer::TABLE, id)) => transfer::due(state, id, now),
-                Some(_) | None => Ok(Decision::nothing()),
-            },
+            // None of the machines sets deadlines.
+            Input::Due(_) => Ok(Decision::nothing()),
         }
     }
 
@@ -192,14 +202,6 @@ impl Agent for ControlPlane {
             Event::Negotiation(e) => negotiation::row(e),
             Event::Transfer(e) => transfer::row(e),
             Event::DataPlanes(e) => data_planes::row(e),
-        }
-    }
-
-    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
-        match event {
-            Event::Participant(_) | Event::Resources(_) | Event::DataPlanes(_) => None,
-            Event::Negotiation(e) => negotiation::deadline(e),
-            Event::Transfer(e) => transfer::deadline(e),
         }
     }
 

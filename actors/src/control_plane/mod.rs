@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod catalog;
 pub mod data_planes;
+pub mod dsp;
 pub mod negotiation;
 pub mod participant;
 pub mod peer;

@@ -13,11 +13,11 @@ pub struct ControlPlaneState {
     /// Assets, policy definitions, contract definitions.
     pub resources: resources::State,
     /// Contract negotiations.
-    pub negotiations: negotiation::State,
+    pub negotiations: negotiation::Negotiations,
     /// Transfer processes.
-    pub transfers: transfer::State,
+    pub transfers: transfer::Transfers,
     /// Registered data planes.
-    pub data_planes: data_planes::State,
+    pub data_planes: data_planes::DataPlanes,
 }
 
 impl ControlPlaneState {

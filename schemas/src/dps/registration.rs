@@ -1,8 +1,7 @@
 //! Registration of a data plane (data plane signaling, "Registration").
 
-use crate::{DataPlaneId, TransferType, dsp::BaseUrl};
+use crate::{DataPlaneId, SecretText, TransferType, dsp::BaseUrl};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 use super::dataflow::MAX_LABELS;
 
@@ -34,7 +33,7 @@ pub struct DataPlaneRegistrationMessage {
 }
 
 /// How a control plane and a data plane authenticate to each other. The secret is never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum AuthorizationEntry {
     /// Tokens by the client credentials grant (RFC 6749, 4.4).
@@ -45,20 +44,8 @@ pub enum AuthorizationEntry {
         /// The client.
         client_id: String,
         /// Its secret.
-        client_secret: String,
+        client_secret: SecretText,
     },
-}
-
-impl fmt::Debug for AuthorizationEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientCredentials { token_endpoint, client_id, client_secret: _ } => f
-                .debug_struct("ClientCredentials")
-                .field("token_endpoint", token_endpoint)
-                .field("client_id", client_id)
-                .finish_non_exhaustive(),
-        }
-    }
 }
 
 // Peers spell the id `dataplaneId` or `id`, and the profiles `profiles` or `transferTypes`.
@@ -101,7 +88,7 @@ impl TryFrom<Wire> for DataPlaneRegistrationMessage {
         let labels = wire.labels.unwrap_or_default();
         check_labels(&labels)?;
         if let Some(AuthorizationEntry::ClientCredentials { client_id, client_secret, .. }) = &wire.authorization {
-            for (name, value) in [("clientId", client_id), ("clientSecret", client_secret)] {
+            for (name, value) in [("clientId", client_id.as_str()), ("clientSecret", client_secret.expose())] {
                 if value.is_empty() || value.len() > MAX_AUTHORIZATION_BYTES {
                     return Err(format!("{name} must have 1 to {MAX_AUTHORIZATION_BYTES} bytes"));
                 }

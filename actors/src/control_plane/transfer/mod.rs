@@ -1,123 +1,78 @@
-//! Transfer processes.
+//! Transfer processes (DSP 2025-1, "Transfer Process Protocol") and the flows of our data planes under them (data plane signaling).
+//!
+//! [`table`] is the state machine of one transfer; [`decide`](mod@decide) finds the transfer of a request and evaluates the policy of its agreement;
+//! [`prepare`](mod@prepare) and [`deliver`](mod@deliver) talk to others. Messages to the counterparty and calls of the data plane have lanes of their
+//! own: neither waits for the other.
 
-use super::{
-    ControlPlane, ControlPlaneState,
-    agent::{Decided, Refusal as AgentRefusal},
-};
-use crate::Services;
-use cellspace_cluster::{Address, Call, Delivery, DeliveryError, PrepareError, RetryPolicy, RowOf};
-use cellspace_schemas::Timestamp;
+pub mod command;
+pub mod decide;
+pub mod deliver;
+pub mod entity;
+pub mod prepare;
+pub mod state;
+pub mod table;
+pub mod transfers;
+pub mod view;
+
+pub use command::{Arrived, Command, Incoming, Message, NewTransfer, Prepared, Refusal, Reply};
+pub use decide::{decide, delivered, process, undeliverable};
+pub use deliver::deliver;
+pub use entity::{DataplaneMetadata, StartWith, Transfer};
+pub use prepare::prepare;
+pub use state::State;
+pub use table::{Act, Cause, Moved, Notice, PlaneCall, Received, Signal, Task};
+pub use transfers::{Event, Transfers, row};
+
+use super::ControlPlaneState;
+use cellspace_cluster::RetryPolicy;
+use cellspace_schemas::{AssetId, Pid, TransferId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
-/// Table of its entities, and first segment of their deadlines' keys.
+/// Table of its rows, and first segment of the lanes of its messages.
 pub const TABLE: &str = "transfer";
 
-/// Its part of the state.
-#[derive(Debug, Clone, Default)]
-pub struct State {}
+/// A message to send, or a data plane to call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Whose.
+    pub transfer: TransferId,
+    /// What.
+    pub task: Task,
+}
 
-/// A request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {}
-
-/// A request with what others said about it.
-#[derive(Debug)]
-pub enum Prepared {}
-
-/// A change of one row.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Event {}
-
-/// A message to send.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Effect {}
+impl Effect {
+    /// The step it belongs to.
+    #[must_use]
+    pub const fn step(&self) -> u32 {
+        match &self.task {
+            Task::Tell(step, _) | Task::Call(step, _) => *step,
+        }
+    }
+}
 
 /// What a delivery brought back.
-#[derive(Debug, Clone)]
-pub enum Outcome {}
-
-/// Answer to a request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Reply {}
-
-/// Why a request is refused.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {}
-
-/// Asks others what the decision needs.
-///
-/// # Errors
-/// [`Refusal`], or something needed is out of reach.
-pub async fn prepare(
-    _services: &Services,
-    _address: &Address,
-    _snapshot: Arc<ControlPlaneState>,
-    command: Command,
-    _call: &Call,
-) -> Result<Prepared, PrepareError<AgentRefusal>> {
-    match command {}
-}
-
-/// Decides on a request. Pure.
-///
-/// # Errors
-/// [`Refusal`]
-pub fn decide(_state: &ControlPlaneState, prepared: &Prepared, _now: Timestamp) -> Decided {
-    match *prepared {}
-}
-
-/// What a successful delivery means. Pure.
-///
-/// # Errors
-/// [`Refusal`]
-pub fn delivered(_state: &ControlPlaneState, effect: &Effect, _outcome: &Outcome, _now: Timestamp) -> Decided {
-    match *effect {}
-}
-
-/// What a delivery that was given up means. Pure.
-///
-/// # Errors
-/// [`Refusal`]
-pub fn undeliverable(_state: &ControlPlaneState, effect: &Effect, _reason: &str, _now: Timestamp) -> Decided {
-    match *effect {}
-}
-
-/// The deadline of the entity has passed. Pure.
-///
-/// # Errors
-/// [`Refusal`]
-pub fn due(_state: &ControlPlaneState, _id: &str, _now: Timestamp) -> Decided {
-    Ok(cellspace_cluster::Decision::nothing())
-}
-
-/// The deadline that the event's entity now has.
-#[must_use]
-pub fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
-    match *event {}
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The counterparty took the message, and calls its process so.
+    Taken {
+        /// The counterparty's process, when it told it.
+        pid: Option<Pid>,
+    },
+    /// It is not needed any more, or there is nobody to tell.
+    NothingToTell,
+    /// The data plane's answer.
+    Answered(Signal),
 }
 
 /// Folds an event into the state.
-pub fn apply(_state: &mut ControlPlaneState, event: &Event) {
-    match *event {}
-}
-
-/// Which row the event writes.
-#[must_use]
-pub fn row(event: &Event) -> RowOf {
-    match *event {}
-}
-
-/// Carries out an outbox row; may be repeated.
-///
-/// # Errors
-/// [`DeliveryError`]
-pub async fn deliver(_services: &Services, effect: &Effect, _delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
-    match *effect {}
+pub fn apply(state: &mut ControlPlaneState, event: &Event) {
+    state.transfers.apply(event);
 }
 
 /// How often and how long a delivery is tried.
 #[must_use]
-pub fn retry_policy(effect: &Effect) -> RetryPolicy {
-    match *effect {}
+pub fn retry_policy(_effect: &Effect) -> RetryPolicy {
+    RetryPolicy::default()
 }
+
+pub fn asset_metadata(state: &ControlPlaneState, asset: &AssetId) -> DataplaneMetadata { let _ = (state, asset); DataplaneMetadata::default() }

@@ -1,0 +1,208 @@
+//! Calls of data planes (data plane signaling, "Data Plane Endpoint").
+
+use super::DataPlane;
+use crate::{
+    Services,
+    access::AccessClaims,
+    control_plane::{
+        dsp::client::judge,
+        transfer::{PlaneCall, Signal},
+    },
+    outbound::OutboundRequest,
+};
+use cellspace_cluster::DeliveryError;
+use cellspace_schemas::{
+    MessageId, ParticipantContextId, TraceContext, TransferId,
+    dps::{
+        DataFlowBaseMessage, DataFlowResumeMessage, DataFlowStartMessage, DataFlowStartedNotificationMessage, DataFlowState,
+        DataFlowStatusMessage, DataFlowSuspendMessage, DataFlowTerminateMessage,
+    },
+};
+use cellspace_storage::VaultPath;
+use http::{Method, StatusCode};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// What our own data plane asks a token for.
+const SCOPE: &str = "data-plane-api:write";
+/// How long a token for one call is good.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
+/// Longest access token that is taken from a foreign token endpoint, in bytes.
+const MAX_TOKEN_BYTES: usize = 16 << 10;
+
+/// One call.
+pub struct Call<'a> {
+    /// For whom.
+    pub participant: &'a ParticipantContextId,
+    /// Whom.
+    pub plane: &'a DataPlane,
+    /// About which transfer.
+    pub transfer: &'a TransferId,
+    /// The message's id, the same on every attempt.
+    pub message_id: MessageId,
+    /// What prepare and start say about the flow, with these claims of the counterparty.
+    pub flow: &'a (dyn Fn(&Map<String, Value>) -> DataFlowBaseMessage + Send + Sync),
+    /// What.
+    pub call: &'a PlaneCall,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// Calls the data plane once, and says what its answer means.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn call(services: &Services, call: Call<'_>) -> Result<Signal, DeliveryError> {
+    let (path, body) = request(&call)?;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    let request = OutboundRequest {
+        method: Method::POST,
+        url: call.plane.endpoint.below(&segments),
+        bearer: Some(token(services, call.participant, call.plane).await?),
+        body: Some(body.into()),
+        accept: Some("application/json"),
+        trace: call.trace.clone(),
+    };
+    let answer = judge(services.http.send(request).await.map(|a| (a.status, a.headers, a.body)));
+    let action = path.last().map_or("call", String::as_str);
+    let failure = answer.as_ref().err().map(ToString::to_string);
+    tracing::info!(category = "app", vpa = %call.participant, action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
+    let (status, body) = answer?;
+    signal(call.call, status, &body)
+}
+
+fn request(call: &Call<'_>) -> Result<(Vec<String>, Vec<u8>), DeliveryError> {
+    let id = &call.message_id;
+    let about = |word: &str| vec![call.transfer.to_string(), word.to_owned()];
+    let suspend = |reason: &Option<String>| DataFlowSuspendMessage { message_id: id.clone(), reason: reason.clone() };
+    Ok(match call.call {
+        PlaneCall::Prepare => (vec!["prepare".to_owned()], json(&(call.flow)(&Map::new()))?),
+        PlaneCall::Start { claims, data_address } => {
+            let start = DataFlowStartMessage { flow: (call.flow)(claims), data_address: data_address.clone() };
+            (vec!["start".to_owned()], json(&start)?)
+        }
+        PlaneCall::Started(address) => {
+            (about("started"), json(&DataFlowStartedNotificationMessage { message_id: id.clone(), data_address: address.clone() })?)
+        }
+        PlaneCall::Suspend(reason) => (about("suspend"), json(&suspend(reason))?),
+        PlaneCall::Resume(address) => {
+            (about("resume"), json(&DataFlowResumeMessage { message_id: id.clone(), data_address: address.clone() })?)
+        }
+        PlaneCall::Terminate(reason) => {
+            let terminate: DataFlowTerminateMessage = suspend(reason);
+            (about("terminate"), json(&terminate)?)
+        }
+        PlaneCall::Completed => (about("completed"), b"{}".to_vec()),
+    })
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
+    serde_json::to_vec(body).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))
+}
+
+/// What an answer means. Only prepare, start and resume have a body that counts.
+fn signal(call: &PlaneCall, status: StatusCode, body: &[u8]) -> Result<Signal, DeliveryError> {
+    let message = || {
+        serde_json::from_slice::<DataFlowStatusMessage>(body)
+            .map_err(|e| DeliveryError::Refused(format!("the data plane's answer cannot be read: {e}")))
+    };
+    let unexpected = |state: DataFlowState| Err(DeliveryError::Refused(format!("the data plane answered {}", state.name())));
+    match call {
+        PlaneCall::Prepare | PlaneCall::Start { .. } if status == StatusCode::ACCEPTED => Ok(Signal::Pending),
+        PlaneCall::Prepare => {
+            let message = message()?;
+            match message.state {
+                DataFlowState::Prepared => Ok(Signal::Prepared(message.data_address)),
+                DataFlowState::Preparing => Ok(Signal::Pending),
+                state @ (DataFlowState::Initialized
+                | DataFlowState::Starting
+                | DataFlowState::Started
+                | DataFlowState::Suspended
+                | DataFlowState::Completed
+                | DataFlowState::Terminated) => unexpected(state),
+            }
+        }
+        PlaneCall::Start { .. } => {
+            let message = message()?;
+            match message.state {
+                DataFlowState::Started => Ok(Signal::Started(message.data_address)),
+                DataFlowState::Starting => Ok(Signal::Pending),
+                state @ (DataFlowState::Initialized
+                | DataFlowState::Preparing
+                | DataFlowState::Prepared
+                | DataFlowState::Suspended
+                | DataFlowState::Completed
+                | DataFlowState::Terminated) => unexpected(state),
+            }
+        }
+        // The answer to resume has the same shape; data planes that leave it out have nothing to say.
+        PlaneCall::Resume(_) => Ok(message().map_or(Signal::Done, |message| Signal::Started(message.data_address))),
+        PlaneCall::Started(_) | PlaneCall::Suspend(_) | PlaneCall::Terminate(_) | PlaneCall::Completed => Ok(Signal::Done),
+    }
+}
+
+/// The platform's own data plane gets the platform's tokens, every other one those of its authorization (data plane signaling, "Authorization").
+async fn token(services: &Services, participant: &ParticipantContextId, plane: &DataPlane) -> Result<String, DeliveryError> {
+    let Some(credentials) = &plane.authorization else {
+        // Registration saw to it; but the base URL may have changed since.
+        if !plane.endpoint.is_within(&services.urls.admin) {
+            return Err(DeliveryError::Refused("the data plane is outside this installation and has no authorization".to_owned()));
+        }
+        let claims = AccessClaims {
+            sub: participant.to_string(),
+            scope: SCOPE.to_owned(),
+            role: Some("participant".to_owned()),
+            aud: None,
+        };
+        let minted = services.tokens.mint(claims, services.cluster.now(), TOKEN_LIFETIME).await;
+        return minted.map_err(|e| DeliveryError::Retry(format!("no token: {e}")));
+    };
+    #[derive(Deserialize)]
+    struct TokenAnswer {
+        access_token: String,
+    }
+    let path = VaultPath { owner: participant.into(), alias: credentials.secret.clone() };
+    let secret = services.vault.secret(&path).await.map_err(|e| DeliveryError::Retry(format!("no client secret: {e}")))?;
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", credentials.client_id.as_str()),
+        ("client_secret", secret.expose_secret()),
+    ];
+    let answer = services.http.post_form(credentials.token_endpoint.url().clone(), &form).await;
+    let (_, body) = judge(answer.map(|a| (a.status, a.headers, a.body))).map_err(|e| match e {
+        // Credentials may be put right at the token service meanwhile.
+        DeliveryError::Refused(reason) => DeliveryError::Retry(format!("the token endpoint {reason}")),
+        later => later,
+    })?;
+    let token = serde_json::from_slice::<TokenAnswer>(&body).map(|t| t.access_token).unwrap_or_default();
+    if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
+        return Err(DeliveryError::Retry("the token endpoint gave no usable token".to_owned()));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn answers() {
+        let start = PlaneCall::Start { claims: Map::new(), data_address: None };
+        let said = |call: &PlaneCall, status: u16, body: Value| signal(call, StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes());
+        assert_eq!(said(&PlaneCall::Prepare, 200, json!({"state": "PREPARED"})), Ok(Signal::Prepared(None)));
+        assert_eq!(said(&PlaneCall::Prepare, 202, json!({"state": "PREPARING"})), Ok(Signal::Pending));
+        assert_eq!(said(&PlaneCall::Prepare, 202, json!({})), Ok(Signal::Pending));
+        assert_eq!(said(&start, 200, json!({"state": "STARTED"})), Ok(Signal::Started(None)));
+        assert_eq!(said(&start, 202, json!({"state": "STARTING", "dataFlowId": "x"})), Ok(Signal::Pending));
+        assert_eq!(said(&PlaneCall::Resume(None), 200, json!({"state": "STARTED"})), Ok(Signal::Started(None)));
+        for call in [PlaneCall::Resume(None), PlaneCall::Started(None), PlaneCall::Suspend(None), PlaneCall::Completed] {
+            assert_eq!(said(&call, 200, json!({})), Ok(Signal::Done), "{call:?}");
+        }
+        for (call, body) in [(&PlaneCall::Prepare, json!({"state": "STARTED"})), (&start, json!({"state": "TERMINATED"})), (&start, json!({}))] {
+            assert!(matches!(said(call, 200, body.clone()), Err(DeliveryError::Refused(_))), "{call:?} {body}");
+        }
+    }
+}

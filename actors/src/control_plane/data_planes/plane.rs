@@ -1,0 +1,184 @@
+//! Registered data planes, and which of them serves a transfer.
+
+use cellspace_cluster::RowOf;
+use cellspace_schemas::{
+    DataPlaneId, KeyAlias, Timestamp, TransferType,
+    dps::DataPlaneRegistrationMessage,
+    dsp::BaseUrl,
+};
+use cellspace_storage::RowKey;
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Data planes of one participant at most.
+pub const MAX_DATA_PLANES: usize = 64;
+
+/// A data plane as registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataPlane {
+    /// Its id.
+    pub id: DataPlaneId,
+    /// Base of its data flow endpoints.
+    pub endpoint: BaseUrl,
+    /// How it can transfer.
+    pub transfer_types: Vec<TransferType>,
+    /// What else distinguishes it.
+    pub labels: Vec<String>,
+    /// How we authenticate to it; `None`: by the platform's own tokens, which only planes of this installation get.
+    pub authorization: Option<ClientCredentials>,
+    /// When it was registered last.
+    pub registered_at: Timestamp,
+}
+
+/// Tokens by the client credentials grant; the secret is in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCredentials {
+    /// Where tokens are made.
+    pub token_endpoint: BaseUrl,
+    /// The client.
+    pub client_id: String,
+    /// Where its secret lies in the participant's part of the vault.
+    pub secret: KeyAlias,
+}
+
+impl DataPlane {
+    /// Of a registration whose secret is in the vault.
+    #[must_use]
+    pub fn registered(id: DataPlaneId, message: &DataPlaneRegistrationMessage, auth: Option<ClientCredentials>, now: Timestamp) -> Self {
+        Self {
+            id,
+            endpoint: message.endpoint.clone(),
+            transfer_types: message.profiles.clone(),
+            labels: message.labels.clone(),
+            authorization: auth,
+            registered_at: now,
+        }
+    }
+
+    fn serves(&self, transfer_type: &TransferType, labels: &[String]) -> bool {
+        self.transfer_types.contains(transfer_type) && labels.iter().all(|label| self.labels.contains(label))
+    }
+}
+
+/// A change of one data plane's row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Event {
+    /// The data plane as it now is.
+    Set(Arc<DataPlane>),
+    /// It is gone.
+    Deleted(DataPlaneId),
+}
+
+/// The data planes of a participant.
+#[derive(Debug, Clone, Default)]
+pub struct DataPlanes(RedBlackTreeMapSync<DataPlaneId, Arc<DataPlane>>);
+
+impl DataPlanes {
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, id: &DataPlaneId) -> Option<&Arc<DataPlane>> {
+        self.0.get(id)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One that transfers so and has all the labels. Several share the transfers evenly: `seed`, the transfer's id, always gets the same one.
+    #[must_use]
+    pub fn select(&self, transfer_type: &TransferType, labels: &[String], seed: &str) -> Option<&Arc<DataPlane>> {
+        let weight = |plane: &DataPlane| xxh3_64(format!("{}\n{seed}", plane.id).as_bytes());
+        self.0.values().filter(|plane| plane.serves(transfer_type, labels)).max_by_key(|plane| weight(plane))
+    }
+
+    /// How an asset can be transferred: what the data planes offer, of those the asset names, or all when it names none.
+    #[must_use]
+    pub fn transfer_types(&self, named: &[String], labels: &[String]) -> BTreeSet<TransferType> {
+        let serving = self.0.values().filter(|plane| labels.iter().all(|label| plane.labels.contains(label)));
+        let offered = serving.flat_map(|plane| plane.transfer_types.iter());
+        offered.filter(|offer| named.is_empty() || named.iter().any(|name| name == offer.as_str())).cloned().collect()
+    }
+
+    /// Folds an event into the state.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Set(plane) => self.0.insert_mut(plane.id.clone(), plane.clone()),
+            Event::Deleted(id) => {
+                self.0.remove_mut(id);
+            }
+        }
+    }
+}
+
+/// Which row the event writes.
+#[must_use]
+pub fn row(event: &Event) -> RowOf {
+    match event {
+        Event::Set(plane) => RowOf::Put(RowKey::new(super::TABLE, plane.id.as_str())),
+        Event::Deleted(id) => RowOf::Delete(RowKey::new(super::TABLE, id.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn planes() -> DataPlanes {
+        let mut planes = DataPlanes::default();
+        for (id, types, labels) in [("a", vec!["PULL"], vec!["eu"]), ("b", vec!["PULL", "PUSH"], vec![]), ("c", vec!["PULL"], vec!["eu", "gold"])] {
+            let message = json!({"dataplaneId": id, "endpoint": "http://x/dataflows", "profiles": types, "labels": labels});
+            let message: DataPlaneRegistrationMessage = serde_json::from_value(message).unwrap();
+            let plane = DataPlane::registered(message.dataplane_id.clone().unwrap(), &message, None, Timestamp(1));
+            planes.apply(&Event::Set(Arc::new(plane)));
+        }
+        planes
+    }
+
+    fn chosen(planes: &DataPlanes, transfer_type: &str, labels: &[&str], seed: &str) -> Option<String> {
+        let labels: Vec<String> = labels.iter().map(|l| (*l).to_owned()).collect();
+        planes.select(&TransferType::new(transfer_type).unwrap(), &labels, seed).map(|p| p.id.to_string())
+    }
+
+    #[test]
+    fn type_and_labels_decide() {
+        let planes = planes();
+        assert_eq!(chosen(&planes, "PUSH", &[], "t").as_deref(), Some("b"));
+        assert_eq!(chosen(&planes, "PULL", &["gold"], "t").as_deref(), Some("c"));
+        assert_eq!(chosen(&planes, "PULL", &["red"], "t"), None);
+        assert_eq!(chosen(&planes, "S3", &[], "t"), None);
+    }
+
+    #[test]
+    fn several_share_the_transfers() {
+        let planes = planes();
+        let of = |n: i32| chosen(&planes, "PULL", &[], &format!("t-{n}")).unwrap();
+        assert_eq!(of(1), of(1));
+        let distinct: BTreeSet<String> = (0..100).map(of).collect();
+        assert_eq!(distinct.len(), 3);
+    }
+
+    #[test]
+    fn what_an_asset_can_be_transferred_by() {
+        let planes = planes();
+        let types = |named: &[&str], labels: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+            planes.transfer_types(&own(named), &own(labels)).into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(types(&[], &[]), ["PULL", "PUSH"]);
+        assert_eq!(types(&["PUSH", "S3"], &[]), ["PUSH"]);
+        assert_eq!(types(&[], &["eu"]), ["PULL"]);
+    }
+}

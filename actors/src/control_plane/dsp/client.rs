@@ -1,0 +1,144 @@
+//! Our messages to counterparties (DSP 2025-1, HTTPS bindings).
+
+use crate::{
+    Services,
+    outbound::{OutboundError, OutboundRequest},
+    trust::{TokenError, self_issued_token},
+};
+use bytes::Bytes;
+use cellspace_cluster::DeliveryError;
+use cellspace_schemas::{Did, ParticipantContextId, TraceContext, dsp::negotiation::Reasons};
+use http::{HeaderMap, Method, StatusCode, header};
+use serde::Deserialize;
+use std::time::Duration;
+use url::Url;
+
+/// A message to a counterparty.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// Who sends it.
+    pub participant: &'a ParticipantContextId,
+    /// To whom: the audience of its token.
+    pub counterparty: &'a Did,
+    /// The credentials that the counterparty may ask us for.
+    pub scopes: &'a [String],
+    /// Where to.
+    pub url: Url,
+    /// The message; its `@type` is `kind`.
+    pub body: Vec<u8>,
+    /// What it is, for the log.
+    pub kind: &'static str,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// Sends the message once. Taken: 2xx. Refused for good: 4xx but 408 and 429. Everything else may be taken later.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, DeliveryError> {
+    let Outgoing { participant, counterparty, scopes, url, body, kind, trace } = message;
+    let token = self_issued_token(services, participant, counterparty, scopes).await.map_err(|e| match e {
+        // A participant that is switched off for a while goes on afterwards.
+        TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+    })?;
+    let request = OutboundRequest {
+        method: Method::POST,
+        url,
+        bearer: Some(token),
+        body: Some(body.into()),
+        accept: Some("application/json"),
+        trace,
+    };
+    let answer = services.http.send(request).await;
+    let outcome = judge(answer.map(|a| (a.status, a.headers, a.body))).map(|(_, body)| body);
+    let (status, reason) = match &outcome {
+        Ok(_) => ("taken", None),
+        Err(DeliveryError::Refused(reason)) => ("refused", Some(reason.as_str())),
+        Err(DeliveryError::Retry(reason) | DeliveryError::RetryAfter { reason, .. }) => ("later", Some(reason.as_str())),
+    };
+    tracing::info!(category = "dsp", vpa = %participant, action = kind, counterparty = %counterparty, status, reason, "sent");
+    outcome
+}
+
+/// What an answer means for the delivery.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub fn judge(answer: Result<(StatusCode, HeaderMap, Bytes), OutboundError>) -> Result<(StatusCode, Bytes), DeliveryError> {
+    let (status, headers, body) = match answer {
+        Ok(answer) => answer,
+        Err(error @ OutboundError::Forbidden(_)) => return Err(DeliveryError::Refused(error.to_string())),
+        Err(error) => return Err(DeliveryError::Retry(error.to_string())),
+    };
+    if status.is_success() {
+        return Ok((status, body));
+    }
+    let reason = match reason_of(&body) {
+        Some(told) => format!("answered {}: {told}", status.as_u16()),
+        None => format!("answered {}", status.as_u16()),
+    };
+    let later = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    match (later, retry_after(&headers)) {
+        (true, Some(after)) => Err(DeliveryError::RetryAfter { reason, after }),
+        (true, None) => Err(DeliveryError::Retry(reason)),
+        (false, _) => Err(DeliveryError::Refused(reason)),
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is not worth a clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The reason in an error body of the protocol, bounded.
+fn reason_of(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ErrorBody {
+        #[serde(default)]
+        reason: Reasons,
+    }
+    serde_json::from_slice::<ErrorBody>(body).ok()?.reason.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, retry_after: Option<&'static str>, body: &'static str) -> Result<(StatusCode, Bytes), DeliveryError> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(value));
+        }
+        judge(Ok((StatusCode::from_u16(status).unwrap(), headers, Bytes::from_static(body.as_bytes()))))
+    }
+
+    #[test]
+    fn statuses() {
+        for taken in [200, 201, 202, 204] {
+            assert!(judged(taken, None, "").is_ok(), "{taken}");
+        }
+        for refused in [301, 302, 400, 401, 403, 404, 409, 413, 422] {
+            assert!(matches!(judged(refused, Some("1"), ""), Err(DeliveryError::Refused(_))), "{refused}");
+        }
+        for later in [408, 429, 500, 502, 503, 504] {
+            assert!(matches!(judged(later, None, ""), Err(DeliveryError::Retry(_))), "{later}");
+        }
+        let waits = judged(503, Some("7"), "");
+        assert_eq!(waits, Err(DeliveryError::RetryAfter { reason: "answered 503".into(), after: Duration::from_secs(7) }));
+        assert!(matches!(judged(503, Some("Fri, 31 Dec 1999 23:59:59 GMT"), ""), Err(DeliveryError::Retry(_))));
+    }
+
+    #[test]
+    fn the_reason_is_told_on() {
+        let body = r#"{"@type":"TransferError","code":"400","reason":["use requires Membership"]}"#;
+        assert_eq!(judged(400, None, body), Err(DeliveryError::Refused("answered 400: use requires Membership".into())));
+        assert_eq!(judged(400, None, "<html>"), Err(DeliveryError::Refused("answered 400".into())));
+    }
+
+    #[test]
+    fn targets_that_may_not_be_called_are_refused_for_good() {
+        assert!(matches!(judge(Err(OutboundError::Forbidden("x".into()))), Err(DeliveryError::Refused(_))));
+        assert!(matches!(judge(Err(OutboundError::TimedOut("x".into()))), Err(DeliveryError::Retry(_))));
+    }
+}

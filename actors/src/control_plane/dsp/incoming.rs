@@ -1,0 +1,130 @@
+//! Messages of counterparties on their way to a decision: who sent them, proven how.
+
+use super::Mark;
+use crate::{
+    Services,
+    control_plane::{
+        ControlPlaneState, Participant,
+        agent::Refusal as AgentRefusal,
+        policy::ParticipantAgent,
+        scopes::{Scopes, scopes_for},
+    },
+    settings::{DataspaceProfile, Settings},
+    trust::{PeerError, VerifyRequest, verify_peer},
+};
+use cellspace_cluster::PrepareError;
+use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// What every received message comes with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The profile in its path.
+    pub profile: ProfileId,
+    /// The bearer token it came with; empty when there was none.
+    pub token: SecretText,
+    /// What a repeat of it is known by.
+    pub mark: Mark,
+}
+
+/// Why a message of a counterparty is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such participant, profile or process, or a process of another counterparty: all of them look the same.
+    #[error("not found")]
+    NotFound,
+    /// The token or the presentation is refused.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The policies changed while the sender was verified: it may send again.
+    #[error("the policies have just changed, send the message again")]
+    Changed,
+}
+
+/// A verified sender.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Who, with which credentials.
+    pub agent: ParticipantAgent,
+    /// The credentials as they were presented.
+    pub credentials: Arc<Vec<Value>>,
+    /// The scopes it was asked for.
+    pub asked: Scopes,
+    /// The settings that this was done with.
+    pub settings: Arc<Settings>,
+}
+
+impl Sender {
+    /// Its DID.
+    #[must_use]
+    pub fn did(&self) -> &Did {
+        self.agent.did()
+    }
+
+    /// The sender, when it was asked for every credential that these policies need; a policy may have changed since.
+    ///
+    /// # Errors
+    /// [`Refusal::Changed`]
+    pub fn asked_for<'a>(&self, profile: &ProfileId, policies: impl IntoIterator<Item = &'a Policy>) -> Result<&Self, Refusal> {
+        let needed = scopes_for(&self.settings, profile, policies);
+        let known = |scope: &String| self.asked.required.contains(scope) || self.asked.optional.contains(scope);
+        if needed.required.iter().chain(&needed.optional).all(known) { Ok(self) } else { Err(Refusal::Changed) }
+    }
+
+    /// What a data plane is told about it.
+    #[must_use]
+    pub fn claims(&self) -> Map<String, Value> {
+        Map::from_iter([("vc".to_owned(), Value::Array(self.credentials.as_ref().clone()))])
+    }
+}
+
+/// The participant and the profile that a message is for.
+///
+/// # Errors
+/// [`Refusal::NotFound`] when the participant is not active or not associated with the profile, or the profile is gone.
+pub fn receiver<'a>(
+    state: &'a ControlPlaneState,
+    settings: &'a Settings,
+    profile: &ProfileId,
+) -> Result<(&'a Participant, &'a DataspaceProfile), Refusal> {
+    let participant = state.active().map_err(|_| Refusal::NotFound)?;
+    let known = settings.profiles.get(profile).filter(|_| participant.has_profile(profile));
+    Ok((participant.as_ref(), known.ok_or(Refusal::NotFound)?))
+}
+
+/// Verifies the sender of a message that these policies will judge. Once per message: its token is used up by it.
+///
+/// # Errors
+/// [`Refusal`]; unavailable when its DID document, its credentials or a status list are out of reach.
+pub async fn sender(
+    services: &Services,
+    state: &ControlPlaneState,
+    envelope: &Envelope,
+    policies: &[&Policy],
+) -> Result<Sender, PrepareError<AgentRefusal>> {
+    let settings = services.settings.load();
+    let (participant, profile) = receiver(state, &settings, &envelope.profile).map_err(AgentRefusal::from)?;
+    let asked = scopes_for(&settings, &envelope.profile, policies.iter().copied());
+    let request = VerifyRequest {
+        participant: &participant.id,
+        own_did: &participant.identity,
+        token: envelope.token.expose(),
+        required: &asked.required,
+        optional: &asked.optional,
+        trusted_issuers: &profile.trusted_issuers,
+        believe_absence: false,
+    };
+    match verify_peer(services, request).await {
+        Ok(peer) => {
+            let agent = ParticipantAgent::new(peer.did, &peer.credentials);
+            Ok(Sender { agent, credentials: peer.credentials, asked, settings })
+        }
+        Err(PeerError::Refused(rule)) => {
+            tracing::info!(category = "dcp", vpa = %participant.id, action = "peer.refused", rule);
+            Err(AgentRefusal::from(Refusal::Unauthenticated(rule)).into())
+        }
+        Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(PrepareError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,16 @@
+//! What negotiations and transfers have in common as processes between two parties of the Dataspace Protocol.
+
+pub mod callback;
+pub mod client;
+pub mod correlations;
+pub mod incoming;
+pub mod repeats;
+pub mod role;
+pub mod steering;
+
+pub use callback::CallbackAddress;
+pub use correlations::Correlations;
+pub use incoming::{Envelope, Refusal, Sender};
+pub use repeats::{Mark, Repeats};
+pub use role::Role;
+pub use steering::{AtOnce, Steering};

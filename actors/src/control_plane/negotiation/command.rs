@@ -1,0 +1,198 @@
+//! Requests to the negotiations of a participant, and their answers.
+
+use super::{Act, State, table};
+use crate::control_plane::dsp::{CallbackAddress, Envelope, Sender, Steering};
+use cellspace_schemas::{
+    AgreementId, Did, NegotiationId, Pid, ProfileId, Timestamp,
+    dsp::{
+        BaseUrl,
+        negotiation::{
+            ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
+            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer,
+        },
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// A request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    /// A client asks us, as consumer, to negotiate.
+    Request(Box<NewNegotiation>),
+    /// A client, or whatever steers us, wants this done.
+    Act {
+        /// With which negotiation.
+        id: NegotiationId,
+        /// What.
+        act: Box<Act>,
+    },
+    /// A client removes one that ended without an agreement.
+    Delete(NegotiationId),
+    /// A counterparty's message.
+    Receive(Box<Incoming>),
+}
+
+/// What a client wants to negotiate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewNegotiation {
+    /// Its id, when the client chose one.
+    pub id: Option<NegotiationId>,
+    /// The dataspace profile.
+    pub profile: ProfileId,
+    /// The provider.
+    pub counterparty: Did,
+    /// Where the provider takes messages.
+    pub address: BaseUrl,
+    /// What is asked for.
+    pub offer: MessageOffer,
+    /// Whom the client wants to be told.
+    pub callbacks: Vec<CallbackAddress>,
+}
+
+/// A message of a counterparty.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Incoming {
+    /// What it came with.
+    pub envelope: Envelope,
+    /// Our process in its path; absent in a first message.
+    pub id: Option<NegotiationId>,
+    /// The message.
+    pub message: Message,
+}
+
+/// What counterparties send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Message {
+    /// `ContractRequestMessage`
+    Request(ContractRequestMessage),
+    /// `ContractOfferMessage`
+    Offer(ContractOfferMessage),
+    /// `ContractAgreementMessage`
+    Agreement(ContractAgreementMessage),
+    /// `ContractAgreementVerificationMessage`
+    Verification(ContractAgreementVerificationMessage),
+    /// `ContractNegotiationEventMessage`
+    Event(ContractNegotiationEventMessage),
+    /// `ContractNegotiationTerminationMessage`
+    Termination(ContractNegotiationTerminationMessage),
+}
+
+impl Message {
+    /// `(consumerPid, providerPid)` as it names them.
+    #[must_use]
+    pub fn pids(&self) -> (Option<&Pid>, Option<&Pid>) {
+        match self {
+            Self::Request(m) => (Some(&m.consumer_pid), m.provider_pid.as_ref()),
+            Self::Offer(m) => (m.consumer_pid.as_ref(), Some(&m.provider_pid)),
+            Self::Agreement(m) => (Some(&m.consumer_pid), Some(&m.provider_pid)),
+            Self::Verification(m) => (Some(&m.consumer_pid), Some(&m.provider_pid)),
+            Self::Event(m) => (Some(&m.consumer_pid), Some(&m.provider_pid)),
+            Self::Termination(m) => (Some(&m.consumer_pid), Some(&m.provider_pid)),
+        }
+    }
+}
+
+/// A request with what others said about it, and fresh ids.
+pub enum Prepared {
+    /// A client asks us to negotiate.
+    Request {
+        /// Its id.
+        id: NegotiationId,
+        /// What.
+        new: Box<NewNegotiation>,
+    },
+    /// Something is to be done.
+    Act {
+        /// With which negotiation.
+        id: NegotiationId,
+        /// What.
+        act: Box<Act>,
+    },
+    /// One is to be removed.
+    Delete(NegotiationId),
+    /// A counterparty's message.
+    Receive(Box<Arrived>),
+}
+
+/// A message whose sender is verified.
+pub struct Arrived {
+    /// The message.
+    pub incoming: Incoming,
+    /// Its sender.
+    pub sender: Sender,
+    /// Id of the negotiation it may begin.
+    pub fresh: NegotiationId,
+    /// Id of the agreement it may lead to.
+    pub fresh_agreement: AgreementId,
+    /// What we do by ourselves.
+    pub steering: Arc<dyn Steering>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request { id, .. } => write!(f, "Request({id})"),
+            Self::Act { id, act } => write!(f, "Act({id}, {})", act.name()),
+            Self::Delete(id) => write!(f, "Delete({id})"),
+            Self::Receive(arrived) => write!(f, "Receive(from {}, {:?})", arrived.sender.did(), arrived.incoming.message),
+        }
+    }
+}
+
+/// Answer to a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Reply {
+    /// A negotiation was begun for a client.
+    Begun {
+        /// Its id.
+        id: NegotiationId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The negotiation as the counterparty sees it.
+    Process(ContractNegotiation),
+}
+
+/// Why a request is refused; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The state machine refuses.
+    #[error(transparent)]
+    Table(#[from] table::Refused),
+    /// No such negotiation.
+    #[error("contract negotiation {0} does not exist")]
+    NotFound(NegotiationId),
+    /// The id is taken.
+    #[error("contract negotiation {0} exists")]
+    Exists(NegotiationId),
+    /// The profile is not one of the participant's.
+    #[error("the participant is not associated with profile {0}")]
+    NoProfile(ProfileId),
+    /// An offer that the counterparty cannot have seen: unknown, hidden or someone else's.
+    #[error("the offer is not known")]
+    UnknownOffer,
+    /// The rules are not those of the offer.
+    #[error("the rules differ from those of the offer")]
+    OtherRules,
+    /// The counterparty's process id belongs to another request of its.
+    #[error("the process id is used by another negotiation")]
+    PidUsed,
+    /// The agreement's id belongs to another negotiation.
+    #[error("the agreement id is used by another agreement")]
+    AgreementUsed,
+    /// The message names other processes than its path.
+    #[error("the message names another process than its path")]
+    OtherProcess,
+    /// The message is not for our role, or lacks what a first message needs.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// Only what ended without an agreement can be removed.
+    #[error("a contract negotiation in state {state} {with} cannot be removed", state = .state.name(), with = if *.agreed { "with an agreement" } else { "without an agreement" })]
+    NotRemovable {
+        /// Its state.
+        state: State,
+        /// Whether there is an agreement.
+        agreed: bool,
+    },
+}

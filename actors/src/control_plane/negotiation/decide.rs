@@ -1,0 +1,368 @@
+//! What becomes of a request: finds the negotiation, lets the table judge, and lets what steers us take the next step in the same turn.
+
+use super::{
+    Act, Arrived, Cause, Effect, Event, Message, Negotiation, NewNegotiation, Outcome, Prepared, Received, Refusal, Reply, State, TABLE,
+    appraisal::{self, Appraisal},
+    table::{self, transition},
+};
+use crate::control_plane::{
+    ControlPlane, ControlPlaneState, Reply as AgentReply,
+    agent::{Decided, Refusal as AgentRefusal},
+    dsp::{self, Repeats, Role},
+    participant::Participant,
+};
+use cellspace_cluster::{Decision, Fact, Rejection};
+use cellspace_schemas::{
+    NegotiationId, Pid, Timestamp,
+    dsp::negotiation::{ContractNegotiation, MessageOffer, NegotiationEvent, NegotiationState as Seen},
+};
+use serde_json::json;
+use std::sync::Arc;
+
+type Refused = Rejection<AgentRefusal>;
+
+fn refused(refusal: impl Into<AgentRefusal>) -> Refused {
+    refusal.into().into()
+}
+
+fn not_allowed(refused: table::Refused) -> Refused {
+    AgentRefusal::from(Refusal::from(refused)).into()
+}
+
+/// Decides on a request. Pure.
+///
+/// # Errors
+/// [`Refusal`]
+pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
+    match prepared {
+        Prepared::Request { id, new } => request(state, id, new, now),
+        Prepared::Act { id, act } => act_on(state, id, act, now),
+        Prepared::Delete(id) => delete(state, id),
+        Prepared::Receive(arrived) => receive(state, arrived, now),
+    }
+}
+
+fn active(state: &ControlPlaneState) -> Result<&Participant, Refused> {
+    Ok(state.active().map_err(AgentRefusal::from)?)
+}
+
+fn found<'a>(state: &'a ControlPlaneState, id: &NegotiationId) -> Result<&'a Arc<Negotiation>, Refused> {
+    state.negotiations.get(id).ok_or_else(|| refused(Refusal::NotFound(id.clone())))
+}
+
+fn request(state: &ControlPlaneState, id: &NegotiationId, new: &NewNegotiation, now: Timestamp) -> Decided {
+    let participant = active(state)?;
+    if state.negotiations.get(id).is_some() {
+        return Err(refused(Refusal::Exists(id.clone())));
+    }
+    if !participant.has_profile(&new.profile) {
+        return Err(refused(Refusal::NoProfile(new.profile.clone())));
+    }
+    let negotiation = Negotiation {
+        id: id.clone(),
+        role: Role::Consumer,
+        // --request--> REQUESTING (consumer)
+        state: State::Requesting,
+        seen: Seen::Requested,
+        step: 1,
+        counterparty: new.counterparty.clone(),
+        address: new.address.clone(),
+        counterparty_pid: None,
+        profile: new.profile.clone(),
+        offer: new.offer.clone(),
+        agreement: None,
+        accepted: Repeats::default(),
+        error_detail: None,
+        callbacks: new.callbacks.clone(),
+        created_at: now,
+        state_at: now,
+    };
+    Ok(changed(state, None, negotiation).replying(AgentReply::Negotiation(Reply::Begun { id: id.clone(), at: now })))
+}
+
+fn act_on(state: &ControlPlaneState, id: &NegotiationId, act: &Act, now: Timestamp) -> Decided {
+    let own = &active(state)?.identity;
+    let negotiation = found(state, id)?;
+    match transition(negotiation, Cause::Act(act.clone()), own, now).map_err(not_allowed)? {
+        Some(next) => Ok(changed(state, Some(negotiation), next)),
+        None => Ok(Decision::nothing()),
+    }
+}
+
+fn delete(state: &ControlPlaneState, id: &NegotiationId) -> Decided {
+    active(state)?;
+    let negotiation = found(state, id)?;
+    let agreed = negotiation.agreement.is_some();
+    if agreed || negotiation.state != State::Terminated {
+        return Err(refused(Refusal::NotRemovable { state: negotiation.state, agreed }));
+    }
+    Ok(Decision::action("negotiation.deleted").event(Event::Deleted(id.clone()).into()))
+}
+
+fn receive(state: &ControlPlaneState, arrived: &Arrived, now: Timestamp) -> Decided {
+    let envelope = &arrived.incoming.envelope;
+    let (participant, _) = dsp::incoming::receiver(state, &arrived.sender.settings, &envelope.profile).map_err(refused)?;
+    match (&arrived.incoming.id, &arrived.incoming.message) {
+        (None, Message::Request(message)) => match state.negotiations.of_counterparty(arrived.sender.did(), &message.consumer_pid) {
+            // The first request again, whatever its `@id`: a negotiation has one first request.
+            Some(there) if there.role == Role::Provider && is_first_request_of(there, &message.offer) => Ok(answer(there)),
+            Some(_) => Err(refused(Refusal::PidUsed)),
+            None => first_request(state, arrived, participant, now),
+        },
+        (None, Message::Offer(message)) => match state.negotiations.of_counterparty(arrived.sender.did(), &message.provider_pid) {
+            Some(there) if there.role == Role::Consumer && there.accepted.contains(&envelope.mark) => Ok(answer(there)),
+            Some(_) => Err(refused(Refusal::PidUsed)),
+            None => first_offer(state, arrived, participant, now),
+        },
+        (None, _) => Err(refused(Refusal::Malformed("this message cannot begin a negotiation"))),
+        (Some(id), message) => {
+            let known = state.negotiations.get(id).filter(|n| n.counterparty == *arrived.sender.did() && n.profile == envelope.profile);
+            let negotiation = known.ok_or_else(|| refused(dsp::Refusal::NotFound))?;
+            if negotiation.accepted.contains(&envelope.mark) {
+                return Ok(answer(negotiation));
+            }
+            let (message, pid) = read(negotiation, message).map_err(refused)?;
+            follow(state, arrived, participant, negotiation, message, pid, now)
+        }
+    }
+}
+
+/// Whether a first request that came again is about the same offer.
+fn is_first_request_of(negotiation: &Negotiation, offer: &MessageOffer) -> bool {
+    negotiation.offer.id == offer.id && negotiation.offer.target == offer.target
+}
+
+fn first_request(state: &ControlPlaneState, arrived: &Arrived, participant: &Participant, now: Timestamp) -> Decided {
+    let Message::Request(message) = &arrived.incoming.message else { return Ok(Decision::nothing()) };
+    let Some(address) = &message.callback_address else {
+        return Err(refused(Refusal::Malformed("callbackAddress is required in a first request")));
+    };
+    if message.provider_pid.is_some() {
+        return Err(refused(Refusal::Malformed("a first request has no providerPid")));
+    }
+    let appraisal = appraisal::appraise(state, &arrived.sender, &arrived.incoming.envelope.profile, &message.offer, now).map_err(refused)?;
+    // --request--> REQUESTED (provider)
+    let begun = begin(arrived, Role::Provider, State::Requested, Seen::Requested, &message.offer, address, &message.consumer_pid, now);
+    go_on(state, arrived, participant, None, begun, Some(appraisal), now)
+}
+
+fn first_offer(state: &ControlPlaneState, arrived: &Arrived, participant: &Participant, now: Timestamp) -> Decided {
+    let Message::Offer(message) = &arrived.incoming.message else { return Ok(Decision::nothing()) };
+    let Some(address) = &message.callback_address else {
+        return Err(refused(Refusal::Malformed("callbackAddress is required in a first offer")));
+    };
+    if message.consumer_pid.is_some() {
+        return Err(refused(Refusal::Malformed("a first offer has no consumerPid")));
+    }
+    // --offer--> OFFERED (consumer)
+    let begun = begin(arrived, Role::Consumer, State::Offered, Seen::Offered, &message.offer, address, &message.provider_pid, now);
+    go_on(state, arrived, participant, None, begun, None, now)
+}
+
+#[allow(clippy::too_many_arguments)] // Every part of what begins a negotiation, once.
+fn begin(
+    arrived: &Arrived,
+    role: Role,
+    state: State,
+    seen: Seen,
+    offer: &MessageOffer,
+    address: &cellspace_schemas::dsp::BaseUrl,
+    pid: &Pid,
+    now: Timestamp,
+) -> Negotiation {
+    Negotiation {
+        id: arrived.fresh.clone(),
+        role,
+        state,
+        seen,
+        step: 0,
+        counterparty: arrived.sender.did().clone(),
+        address: address.clone(),
+        counterparty_pid: Some(pid.clone()),
+        profile: arrived.incoming.envelope.profile.clone(),
+        offer: offer.clone(),
+        agreement: None,
+        accepted: Repeats::default(),
+        error_detail: None,
+        callbacks: Vec::new(),
+        created_at: now,
+        state_at: now,
+    }
+}
+
+/// The message as the table takes it, and the sender's process; our own must be the one in the path.
+fn read(negotiation: &Negotiation, message: &Message) -> Result<(Received, Pid), Refusal> {
+    let ours = Pid::from(&negotiation.id);
+    let (consumer, provider) = message.pids();
+    let (own, theirs) = match negotiation.role {
+        Role::Consumer => (consumer, provider),
+        Role::Provider => (provider, consumer),
+    };
+    if own != Some(&ours) {
+        return Err(Refusal::OtherProcess);
+    }
+    let theirs = theirs.cloned().ok_or(Refusal::OtherProcess)?;
+    let received = match message {
+        Message::Request(m) => Received::Request(m.offer.clone()),
+        Message::Offer(m) => Received::Offer(m.offer.clone()),
+        Message::Agreement(m) => Received::Agreement(m.agreement.clone()),
+        Message::Verification(_) => Received::Verification,
+        Message::Event(m) => match m.event_type {
+            NegotiationEvent::Accepted => Received::Accepted,
+            NegotiationEvent::Finalized => Received::Finalized,
+        },
+        Message::Termination(m) => {
+            let reason = m.reason.text();
+            Received::Termination(match (&m.code, reason) {
+                (Some(code), Some(reason)) => Some(format!("{reason} (code {code})")),
+                (Some(code), None) => Some(format!("code {code}")),
+                (None, reason) => reason,
+            })
+        }
+    };
+    Ok((received, theirs))
+}
+
+fn follow(
+    state: &ControlPlaneState,
+    arrived: &Arrived,
+    participant: &Participant,
+    negotiation: &Arc<Negotiation>,
+    message: Received,
+    pid: Pid,
+    now: Timestamp,
+) -> Decided {
+    // The id of an agreement is the provider's choice: it must not take the place of another one that we have.
+    if let Received::Agreement(agreement) = &message
+        && state.negotiations.of_agreement(&agreement.id).is_some_and(|other| other.id != negotiation.id)
+    {
+        return Err(refused(Refusal::AgreementUsed));
+    }
+    let counter_offer = match &message {
+        Received::Request(offer) => Some(offer.clone()),
+        Received::Offer(_)
+        | Received::Accepted
+        | Received::Agreement(_)
+        | Received::Verification
+        | Received::Finalized
+        | Received::Termination(_) => None,
+    };
+    let Some(next) = transition(negotiation, Cause::Received { message, pid }, &participant.identity, now).map_err(not_allowed)? else {
+        return Ok(answer(negotiation));
+    };
+    let profile = &arrived.incoming.envelope.profile;
+    let appraisal = match counter_offer {
+        Some(offer) => Some(appraisal::appraise(state, &arrived.sender, profile, &offer, now).map_err(refused)?),
+        None => None,
+    };
+    go_on(state, arrived, participant, Some(negotiation), next, appraisal, now)
+}
+
+/// Remembers the message, takes the next step if one is to be taken now, and answers.
+fn go_on(
+    state: &ControlPlaneState,
+    arrived: &Arrived,
+    participant: &Participant,
+    before: Option<&Negotiation>,
+    mut next: Negotiation,
+    appraisal: Option<Appraisal>,
+    now: Timestamp,
+) -> Decided {
+    next.accepted.remember(arrived.incoming.envelope.mark.clone());
+    let seen = process(&next);
+    let act = match appraisal {
+        // What was required goes to the counterparty, never what was found.
+        Some(Appraisal::Unmet(required)) => Some(Act::Terminate(required)),
+        Some(Appraisal::Met) | None => arrived.steering.negotiation(&next, &arrived.fresh_agreement),
+    };
+    if let Some(act) = act
+        && let Some(further) = transition(&next, Cause::Act(act), &participant.identity, now).map_err(not_allowed)?
+    {
+        next = further;
+    }
+    Ok(changed(state, before, next).replying(AgentReply::Negotiation(Reply::Process(seen))))
+}
+
+/// What a successful delivery means. Pure.
+///
+/// # Errors
+/// None in practice: outcomes that fit no more change nothing.
+pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: &Outcome, now: Timestamp) -> Decided {
+    let pid = match outcome {
+        Outcome::Taken { pid } => pid.clone(),
+        Outcome::NothingToTell => None,
+    };
+    settle(state, effect, Cause::Delivered { step: effect.step, pid }, now)
+}
+
+/// What a delivery that was given up means. Pure.
+///
+/// # Errors
+/// None in practice: outcomes that fit no more change nothing.
+pub fn undeliverable(state: &ControlPlaneState, effect: &Effect, reason: &str, now: Timestamp) -> Decided {
+    settle(state, effect, Cause::Undeliverable { step: effect.step, reason: reason.to_owned() }, now)
+}
+
+fn settle(state: &ControlPlaneState, effect: &Effect, cause: Cause, now: Timestamp) -> Decided {
+    // A participant that was deleted, and negotiations that were removed, wait for nothing.
+    let (Some(participant), Some(negotiation)) = (&state.participant, state.negotiations.get(&effect.negotiation)) else {
+        return Ok(Decision::nothing());
+    };
+    match transition(negotiation, cause, &participant.identity, now).map_err(not_allowed)? {
+        Some(next) => Ok(changed(state, Some(negotiation), next)),
+        None => Ok(Decision::nothing()),
+    }
+}
+
+/// The change: the negotiation's row, its message if one is to be sent, and facts for others.
+fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, next: Negotiation) -> Decision<ControlPlane> {
+    let mut decision = Decision::action(next.state.action());
+    if before.is_none_or(|b| b.step != next.step)
+        && let Some(message) = next.state.sends()
+    {
+        let effect = Effect { negotiation: next.id.clone(), step: next.step, message };
+        decision = decision.effect(format!("{TABLE}/{}", next.id), effect.into());
+    }
+    if before.is_none_or(|b| b.state != next.state) && next.state.is_final() {
+        for fact in facts(state, &next) {
+            decision = decision.fact(fact);
+        }
+    }
+    decision.event(Event::Set(Arc::new(next)).into())
+}
+
+/// What others learn when a negotiation ends.
+fn facts(state: &ControlPlaneState, negotiation: &Negotiation) -> Vec<Fact> {
+    let Some(participant) = &state.participant else { return Vec::new() };
+    let data = json!({
+        "participantContextId": participant.id.as_str(),
+        "negotiationId": negotiation.id.as_str(),
+        "role": negotiation.role.name(),
+        "state": negotiation.state.name(),
+        "counterPartyId": negotiation.counterparty.as_str(),
+        "profile": negotiation.profile.as_str(),
+        "assetId": negotiation.offer.target.as_str(),
+        "contractAgreementId": negotiation.agreement.as_ref().map(|a| a.id.as_str()),
+        "at": negotiation.state_at.millis(),
+    });
+    let finalized = negotiation.state == State::Finalized;
+    let kind = if finalized { "org.cellspace.negotiation.finalized" } else { "org.cellspace.negotiation.terminated" };
+    let fact = |topic: &'static str| Fact { topic: topic.into(), key: participant.id.to_string(), kind, data: data.clone() };
+    if finalized { vec![fact("runtime.facts"), fact("usage")] } else { vec![fact("runtime.facts")] }
+}
+
+/// The negotiation as its counterparty sees it. As long as the counterparty has not told its process id, ours stands in its place.
+#[must_use]
+pub fn process(negotiation: &Negotiation) -> ContractNegotiation {
+    let ours = Pid::from(&negotiation.id);
+    let theirs = negotiation.counterparty_pid.clone().unwrap_or_else(|| ours.clone());
+    let (consumer_pid, provider_pid) = match negotiation.role {
+        Role::Consumer => (ours, theirs),
+        Role::Provider => (theirs, ours),
+    };
+    ContractNegotiation { provider_pid, consumer_pid, state: negotiation.seen }
+}
+
+fn answer(negotiation: &Negotiation) -> Decision<ControlPlane> {
+    Decision::reply(AgentReply::Negotiation(Reply::Process(process(negotiation))))
+}

@@ -1,0 +1,123 @@
+//! A negotiation and the agreement it may lead to.
+
+use super::State;
+use crate::control_plane::dsp::{CallbackAddress, Repeats, Role};
+use cellspace_schemas::{
+    AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
+    dsp::{
+        BaseUrl,
+        negotiation::{MessageAgreement, MessageOffer, NegotiationState as Seen},
+    },
+    odrl::{Policy, PolicyType},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A contract negotiation as we hold it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Negotiation {
+    /// Our process id.
+    pub id: NegotiationId,
+    /// Our role.
+    pub role: Role,
+    /// Where it stands with us.
+    pub state: State,
+    /// The last state that both parties have acknowledged: what the counterparty is shown.
+    pub seen: Seen,
+    /// Counts our messages: outcomes of older ones change nothing.
+    pub step: u32,
+    /// The counterparty.
+    pub counterparty: Did,
+    /// Where it takes messages.
+    pub address: BaseUrl,
+    /// Its process id, as soon as we know it.
+    pub counterparty_pid: Option<Pid>,
+    /// The dataspace profile.
+    pub profile: ProfileId,
+    /// The offer last requested or made.
+    pub offer: MessageOffer,
+    /// The agreement, from AGREEING or AGREED on.
+    pub agreement: Option<Arc<Agreement>>,
+    /// Messages accepted, to know repeats by.
+    pub accepted: Repeats,
+    /// Why it ended.
+    pub error_detail: Option<String>,
+    /// Whom the client wants to be told.
+    pub callbacks: Vec<CallbackAddress>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it came into its state.
+    pub state_at: Timestamp,
+}
+
+impl Negotiation {
+    /// `(consumerPid, providerPid)`; the counterparty's is absent until it is known.
+    #[must_use]
+    pub fn pids(&self) -> (Option<Pid>, Option<Pid>) {
+        let ours = Some(Pid::from(&self.id));
+        match self.role {
+            Role::Consumer => (ours, self.counterparty_pid.clone()),
+            Role::Provider => (self.counterparty_pid.clone(), ours),
+        }
+    }
+
+    /// The agreement, when transfers may be made under it. In FINALIZING the consumer may know already that it holds, and a transfer that it asks
+    /// for proves so.
+    #[must_use]
+    pub fn agreement_in_force(&self) -> Option<&Arc<Agreement>> {
+        self.agreement.as_ref().filter(|_| matches!(self.state, State::Finalizing | State::Finalized))
+    }
+
+    /// Whether the asset must not be removed: it is being negotiated or was agreed on.
+    #[must_use]
+    pub fn holds_asset(&self) -> bool {
+        !self.state.is_final() || self.agreement_in_force().is_some()
+    }
+}
+
+/// A contract agreement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agreement {
+    /// The id that both parties know it by.
+    pub id: AgreementId,
+    /// The asset.
+    pub asset: AssetId,
+    /// Who grants.
+    pub provider: Did,
+    /// Who is granted.
+    pub consumer: Did,
+    /// When it was made.
+    pub signed_at: Timestamp,
+    /// Its rules.
+    pub policy: Policy,
+}
+
+impl Agreement {
+    /// The agreement on this offer.
+    #[must_use]
+    pub fn on(offer: &MessageOffer, id: AgreementId, provider: Did, consumer: Did, now: Timestamp) -> Self {
+        let policy = Policy { kind: PolicyType::Agreement, assigner: None, assignee: None, ..offer.policy.clone() };
+        Self { id, asset: offer.target.clone(), provider, consumer, signed_at: now, policy }
+    }
+
+    /// As it stands in a message.
+    #[must_use]
+    pub fn to_message(&self) -> MessageAgreement {
+        MessageAgreement {
+            id: self.id.clone(),
+            target: self.asset.clone(),
+            assigner: self.provider.to_string(),
+            assignee: self.consumer.to_string(),
+            timestamp: Some(self.signed_at),
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// Our role in it.
+    #[must_use]
+    pub fn counterparty(&self, own: &Did) -> (Role, &Did) {
+        if *own == self.provider { (Role::Provider, &self.consumer) } else { (Role::Consumer, &self.provider) }
+    }
+}

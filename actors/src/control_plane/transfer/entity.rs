@@ -1,0 +1,112 @@
+//! A transfer process.
+
+use super::State;
+use crate::control_plane::dsp::{CallbackAddress, Repeats, Role};
+use cellspace_schemas::{
+    AgreementId, AssetId, DataPlaneId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
+    dsp::{BaseUrl, DataAddress, transfer::TransferState as Seen},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A transfer process as we hold it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transfer {
+    /// Our process id, and the id of its flow in our data plane.
+    pub id: TransferId,
+    /// Our role.
+    pub role: Role,
+    /// Where it stands with us.
+    pub state: State,
+    /// The last state that both parties have acknowledged: what the counterparty is shown.
+    pub seen: Seen,
+    /// Counts our messages and data plane calls: outcomes of older ones change nothing.
+    pub step: u32,
+    /// The message whose outcome we wait for.
+    pub message: Option<u32>,
+    /// The data plane call whose outcome we wait for.
+    pub call: Option<u32>,
+    /// The counterparty.
+    pub counterparty: Did,
+    /// Where it takes messages.
+    pub address: BaseUrl,
+    /// Its process id, as soon as we know it.
+    pub counterparty_pid: Option<Pid>,
+    /// The dataspace profile.
+    pub profile: ProfileId,
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// Which asset.
+    pub asset: AssetId,
+    /// How.
+    pub transfer_type: TransferType,
+    /// What our data plane is told about it.
+    pub metadata: DataplaneMetadata,
+    /// Our data plane, once one was chosen.
+    pub data_plane: Option<DataPlaneId>,
+    /// What the provider's data plane starts with; gone once it was told.
+    pub start_with: Option<StartWith>,
+    /// Who suspended it: nobody else may resume it.
+    pub suspended_by: Option<Role>,
+    /// Messages accepted, to know repeats by.
+    pub accepted: Repeats,
+    /// Why it ended, or what the data plane reported last.
+    pub error_detail: Option<String>,
+    /// How often the data plane reported an error of the wire protocol.
+    pub errors: u32,
+    /// Whom the client wants to be told.
+    pub callbacks: Vec<CallbackAddress>,
+    /// The client's own properties.
+    pub private_properties: Map<String, Value>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it came into its state.
+    pub state_at: Timestamp,
+}
+
+/// What a data plane is told about a flow (Management API `DataplaneMetadata`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataplaneMetadata {
+    /// Flavours that the data plane must have.
+    pub labels: Vec<String>,
+    /// Transfer types.
+    pub profiles: Vec<String>,
+    /// For the data plane alone.
+    pub properties: Map<String, Value>,
+}
+
+/// What the provider's data plane starts with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StartWith {
+    /// What the consumer has proven.
+    pub claims: Map<String, Value>,
+    /// Where to push to.
+    pub data_address: Option<DataAddress>,
+}
+
+impl Transfer {
+    /// `(consumerPid, providerPid)`; the counterparty's is absent until it is known.
+    #[must_use]
+    pub fn pids(&self) -> (Option<Pid>, Option<Pid>) {
+        let ours = Some(Pid::from(&self.id));
+        match self.role {
+            Role::Consumer => (ours, self.counterparty_pid.clone()),
+            Role::Provider => (self.counterparty_pid.clone(), ours),
+        }
+    }
+
+    /// Whether the data address is made on our side: by the provider in pull transfers, by the consumer in push transfers.
+    #[must_use]
+    pub fn owns_address(&self) -> bool {
+        match self.role {
+            Role::Provider => !self.transfer_type.is_push(),
+            Role::Consumer => self.transfer_type.is_push(),
+        }
+    }
+}
+
+impl DataplaneMetadata {
+    /// JSON.
+    pub fn to_json(&self) -> Value { serde_json::json!({}) }
+}
