@@ -150,12 +150,8 @@ async fn token(services: &Services, participant: &ParticipantContextId, plane: &
         if !plane.endpoint.is_within(&services.urls.admin) {
             return Err(DeliveryError::Refused("the data plane is outside this installation and has no authorization".to_owned()));
         }
-        let claims = AccessClaims {
-            sub: participant.to_string(),
-            scope: SCOPE.to_owned(),
-            role: Some("participant".to_owned()),
-            aud: None,
-        };
+        let claims =
+            AccessClaims { sub: participant.to_string(), scope: SCOPE.to_owned(), role: Some("participant".to_owned()), aud: None };
         let minted = services.tokens.mint(claims, services.cluster.now(), TOKEN_LIFETIME).await;
         return minted.map_err(|e| DeliveryError::Retry(format!("no token: {e}")));
     };
@@ -165,11 +161,8 @@ async fn token(services: &Services, participant: &ParticipantContextId, plane: &
     }
     let path = VaultPath { owner: participant.into(), alias: credentials.secret.clone() };
     let secret = services.vault.secret(&path).await.map_err(|e| DeliveryError::Retry(format!("no client secret: {e}")))?;
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", credentials.client_id.as_str()),
-        ("client_secret", secret.expose_secret()),
-    ];
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", credentials.client_id.as_str()), ("client_secret", secret.expose_secret())];
     let answer = services.http.post_form(credentials.token_endpoint.url().clone(), &form).await;
     let (_, body) = judge(answer.map(|a| (a.status, a.headers, a.body))).map_err(|e| match e {
         // Credentials may be put right at the token service meanwhile.
@@ -191,7 +184,8 @@ mod tests {
     #[test]
     fn answers() {
         let start = PlaneCall::Start { claims: Map::new(), data_address: None };
-        let said = |call: &PlaneCall, status: u16, body: Value| signal(call, StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes());
+        let said =
+            |call: &PlaneCall, status: u16, body: Value| signal(call, StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes());
         assert_eq!(said(&PlaneCall::Prepare, 200, json!({"state": "PREPARED"})), Ok(Signal::Prepared(None)));
         assert_eq!(said(&PlaneCall::Prepare, 202, json!({"state": "PREPARING"})), Ok(Signal::Pending));
         assert_eq!(said(&PlaneCall::Prepare, 202, json!({})), Ok(Signal::Pending));
@@ -201,7 +195,9 @@ mod tests {
         for call in [PlaneCall::Resume(None), PlaneCall::Started(None), PlaneCall::Suspend(None), PlaneCall::Completed] {
             assert_eq!(said(&call, 200, json!({})), Ok(Signal::Done), "{call:?}");
         }
-        for (call, body) in [(&PlaneCall::Prepare, json!({"state": "STARTED"})), (&start, json!({"state": "TERMINATED"})), (&start, json!({}))] {
+        for (call, body) in
+            [(&PlaneCall::Prepare, json!({"state": "STARTED"})), (&start, json!({"state": "TERMINATED"})), (&start, json!({}))]
+        {
             assert!(matches!(said(call, 200, body.clone()), Err(DeliveryError::Refused(_))), "{call:?} {body}");
         }
     }

@@ -120,11 +120,9 @@ pub async fn prepare(
 /// [`Refusal`]
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     let planes = &state.data_planes;
-    let forget = |decision: Decision<ControlPlane>, id: &DataPlaneId| {
-        match planes.get(id).and_then(|old| old.authorization.as_ref()) {
-            Some(old) => decision.effect(format!("{TABLE}/{id}"), Effect::ForgetSecret(old.secret.clone()).into()),
-            None => decision,
-        }
+    let forget = |decision: Decision<ControlPlane>, id: &DataPlaneId| match planes.get(id).and_then(|old| old.authorization.as_ref()) {
+        Some(old) => decision.effect(format!("{TABLE}/{id}"), Effect::ForgetSecret(old.secret.clone()).into()),
+        None => decision,
     };
     match prepared {
         Prepared::Register { id, message, authorization } => {

@@ -1,11 +1,7 @@
 //! Registered data planes, and which of them serves a transfer.
 
 use cellspace_cluster::RowOf;
-use cellspace_schemas::{
-    DataPlaneId, KeyAlias, Timestamp, TransferType,
-    dps::DataPlaneRegistrationMessage,
-    dsp::BaseUrl,
-};
+use cellspace_schemas::{DataPlaneId, KeyAlias, Timestamp, TransferType, dps::DataPlaneRegistrationMessage, dsp::BaseUrl};
 use cellspace_storage::RowKey;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
@@ -138,7 +134,9 @@ mod tests {
 
     fn planes() -> DataPlanes {
         let mut planes = DataPlanes::default();
-        for (id, types, labels) in [("a", vec!["PULL"], vec!["eu"]), ("b", vec!["PULL", "PUSH"], vec![]), ("c", vec!["PULL"], vec!["eu", "gold"])] {
+        for (id, types, labels) in
+            [("a", vec!["PULL"], vec!["eu"]), ("b", vec!["PULL", "PUSH"], vec![]), ("c", vec!["PULL"], vec!["eu", "gold"])]
+        {
             let message = json!({"dataplaneId": id, "endpoint": "http://x/dataflows", "profiles": types, "labels": labels});
             let message: DataPlaneRegistrationMessage = serde_json::from_value(message).unwrap();
             let plane = DataPlane::registered(message.dataplane_id.clone().unwrap(), &message, None, Timestamp(1));

@@ -1,6 +1,5 @@
 //! Whom a client wants to be told about a process.
 
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;

@@ -140,7 +140,8 @@ fn first_request(state: &ControlPlaneState, arrived: &Arrived, participant: &Par
     if message.provider_pid.is_some() {
         return Err(refused(Refusal::Malformed("a first request has no providerPid")));
     }
-    let appraisal = appraisal::appraise(state, &arrived.sender, &arrived.incoming.envelope.profile, &message.offer, now).map_err(refused)?;
+    let appraisal =
+        appraisal::appraise(state, &arrived.sender, &arrived.incoming.envelope.profile, &message.offer, now).map_err(refused)?;
     // --request--> REQUESTED (provider)
     let begun = begin(arrived, Role::Provider, State::Requested, Seen::Requested, &message.offer, address, &message.consumer_pid, now);
     go_on(state, arrived, participant, None, begun, Some(appraisal), now)

@@ -81,7 +81,8 @@ fn wire(
     let n = negotiation;
     let ours = Pid::from(&n.id);
     let base = || ["negotiations".to_owned()].to_vec();
-    let callback = || services.urls.dsp(participant, &n.profile).parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")));
+    let callback =
+        || services.urls.dsp(participant, &n.profile).parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")));
     let Some(theirs) = n.counterparty_pid.clone() else {
         return match message {
             Sent::Request => {
@@ -112,9 +113,11 @@ fn wire(
                 ContractOfferMessage { provider_pid, consumer_pid: Some(consumer_pid), offer: n.offer.clone(), callback_address: None };
             text(&body, id, path(&["offers"]))
         }
-        Sent::Accepted => {
-            text(&ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: NegotiationEvent::Accepted }, id, path(&["events"]))
-        }
+        Sent::Accepted => text(
+            &ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: NegotiationEvent::Accepted },
+            id,
+            path(&["events"]),
+        ),
         Sent::Agreement => {
             let Some(agreement) = &n.agreement else { return Ok(None) };
             text(&ContractAgreementMessage { provider_pid, consumer_pid, agreement: agreement.to_message() }, id, path(&["agreement"]))

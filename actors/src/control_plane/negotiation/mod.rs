@@ -15,6 +15,9 @@ pub mod state;
 pub mod table;
 pub mod view;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use command::{Arrived, Command, Incoming, Message, NewNegotiation, Prepared, Refusal, Reply};
 pub use decide::{decide, delivered, process, undeliverable};
 pub use deliver::deliver;

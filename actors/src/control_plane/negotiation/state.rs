@@ -151,13 +151,7 @@ impl State {
             Self::Verifying => Some(Sent::Verification),
             Self::Finalizing => Some(Sent::Finalized),
             Self::Terminating => Some(Sent::Termination),
-            Self::Requested
-            | Self::Offered
-            | Self::Accepted
-            | Self::Agreed
-            | Self::Verified
-            | Self::Finalized
-            | Self::Terminated => None,
+            Self::Requested | Self::Offered | Self::Accepted | Self::Agreed | Self::Verified | Self::Finalized | Self::Terminated => None,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Arrived, Cause, Effect, Event, Message, Moved, NewTransfer, Outcome, Prepared, Received, Refusal, Reply, StartWith, State, TABLE, Task,
-    Transfer, table::{self, transition},
+    Transfer,
+    table::{self, transition},
 };
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,

@@ -108,5 +108,7 @@ impl Transfer {
 
 impl DataplaneMetadata {
     /// JSON.
-    pub fn to_json(&self) -> Value { serde_json::json!({}) }
+    pub fn to_json(&self) -> Value {
+        serde_json::json!({})
+    }
 }

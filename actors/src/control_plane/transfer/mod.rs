@@ -14,6 +14,9 @@ pub mod table;
 pub mod transfers;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{Arrived, Command, Incoming, Message, NewTransfer, Prepared, Refusal, Reply};
 pub use decide::{decide, delivered, process, undeliverable};
 pub use deliver::deliver;
@@ -75,4 +78,7 @@ pub fn retry_policy(_effect: &Effect) -> RetryPolicy {
     RetryPolicy::default()
 }
 
-pub fn asset_metadata(state: &ControlPlaneState, asset: &AssetId) -> DataplaneMetadata { let _ = (state, asset); DataplaneMetadata::default() }
+pub fn asset_metadata(state: &ControlPlaneState, asset: &AssetId) -> DataplaneMetadata {
+    let _ = (state, asset);
+    DataplaneMetadata::default()
+}

@@ -266,9 +266,7 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         // TERMINATING, TERMINATING_REQUESTED --terminate--> the same: it is on its way
         (Terminating | TerminatingRequested, Consumer | Provider, Cause::Act(Act::Terminate(_))) => Ok(None),
         // any open state --terminate--> TERMINATING (both)
-        (open, Consumer | Provider, Cause::Act(Act::Terminate(reason))) if !open.is_final() => {
-            moved(t.ending(reason.clone(), reason, now))
-        }
+        (open, Consumer | Provider, Cause::Act(Act::Terminate(reason))) if !open.is_final() => moved(t.ending(reason.clone(), reason, now)),
 
         // --- what the counterparty does
 
@@ -288,7 +286,9 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             moved(t.next(ResumingRequested, now).told_by(pid, Seen::Started).call(PlaneCall::Resume(address)))
         }
         // STARTED, and every state that the counterparty takes for it --suspension--> SUSPENDING_REQUESTED (both)
-        (from, Consumer | Provider, Cause::Received { message: Received::Suspension(reason), pid }) if t.is_started_for_counterparty(from) => {
+        (from, Consumer | Provider, Cause::Received { message: Received::Suspension(reason), pid })
+            if t.is_started_for_counterparty(from) =>
+        {
             let next = t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(t.role.other());
             moved(next.call(PlaneCall::Suspend(reason)))
         }
@@ -296,14 +296,22 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         (from, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) if t.is_started_for_counterparty(from) => {
             moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(PlaneCall::Completed))
         }
-        // SUSPENDING --suspension--> SUSPENDING_REQUESTED (consumer), the same (provider): of two at once the provider's counts on both sides
+        // SUSPENDING --suspension--> SUSPENDING_REQUESTED, SUSPENDED --> the same (consumer): of two that cross the provider's counts on both sides
         (Suspending, Consumer, Cause::Received { message: Received::Suspension(_), pid }) => {
             let call = t.call;
             let mut next = t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(Provider);
             next.transfer.call = call;
             moved(next)
         }
-        (Suspending, Provider, Cause::Received { message: Received::Suspension(_), pid }) => moved(t.same().told_by(pid, Seen::Suspended)),
+        (Suspended, Consumer, Cause::Received { message: Received::Suspension(_), pid }) if t.suspended_by == Some(Consumer) => {
+            moved(t.same().told_by(pid, Seen::Suspended).suspended_by(Provider))
+        }
+        // SUSPENDING, SUSPENDED --suspension--> the same (provider)
+        (Suspending | Suspended, Provider, Cause::Received { message: Received::Suspension(_), pid })
+            if t.suspended_by == Some(Provider) =>
+        {
+            moved(t.same().told_by(pid, Seen::Suspended))
+        }
         // SUSPENDING --completion--> COMPLETING_REQUESTED (both): it was done before our message came
         (Suspending, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) => {
             moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(PlaneCall::Completed))
