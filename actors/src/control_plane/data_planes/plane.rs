@@ -99,9 +99,10 @@ impl DataPlanes {
         self.0.values().filter(|plane| plane.serves(transfer_type, labels)).max_by_key(|plane| weight(plane))
     }
 
-    /// How an asset can be transferred: what the data planes offer, of those the asset names, or all when it names none.
+    /// How an asset with this metadata can be transferred: what data planes with its labels offer, of the types it names, or all when it names none.
     #[must_use]
-    pub fn transfer_types(&self, named: &[String], labels: &[String]) -> BTreeSet<TransferType> {
+    pub fn transfer_types(&self, metadata: Option<&DataplaneMetadata>) -> BTreeSet<TransferType> {
+        let (named, labels) = metadata.map_or((&[][..], &[][..]), |m| (&m.profiles[..], &m.labels[..]));
         let serving = self.0.values().filter(|plane| labels.iter().all(|label| plane.labels.contains(label)));
         let offered = serving.flat_map(|plane| plane.transfer_types.iter());
         offered.filter(|offer| named.is_empty() || named.iter().any(|name| name == offer.as_str())).cloned().collect()
@@ -173,7 +174,8 @@ mod tests {
         let planes = planes();
         let types = |named: &[&str], labels: &[&str]| {
             let own = |list: &[&str]| list.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
-            planes.transfer_types(&own(named), &own(labels)).into_iter().map(String::from).collect::<Vec<_>>()
+            let metadata = DataplaneMetadata { labels: own(labels), profiles: own(named), ..DataplaneMetadata::default() };
+            planes.transfer_types(Some(&metadata)).into_iter().map(String::from).collect::<Vec<_>>()
         };
         assert_eq!(types(&[], &[]), ["PULL", "PUSH"]);
         assert_eq!(types(&["PUSH", "S3"], &[]), ["PUSH"]);

@@ -1,6 +1,6 @@
 //! Requests to the transfers of a participant, and their answers.
 
-use super::{Act, DataplaneMetadata, Signal, table};
+use super::{Act, Signal, table};
 use crate::control_plane::dsp::{CallbackAddress, Envelope, Sender, Steering};
 use cellspace_schemas::{
     AgreementId, Pid, ProfileId, Timestamp, TransferId, TransferType,
@@ -11,6 +11,7 @@ use cellspace_schemas::{
             TransferTerminationMessage,
         },
     },
+    management::DataplaneMetadata,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

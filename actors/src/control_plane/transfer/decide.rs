@@ -181,8 +181,8 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
     if message.format.is_push() != message.data_address.is_some() {
         return Err(refused(Refusal::Malformed("a dataAddress belongs to push transfers, and to those alone")));
     }
-    let metadata = super::asset_metadata(state, &agreement.asset);
-    let offered = state.data_planes.transfer_types(&metadata.profiles, &metadata.labels).contains(&message.format);
+    let metadata = state.resources.asset(&agreement.asset).and_then(|asset| asset.dataplane_metadata.clone()).unwrap_or_default();
+    let offered = state.data_planes.transfer_types(Some(&metadata)).contains(&message.format);
     let plane = state.data_planes.select(&message.format, &metadata.labels, arrived.fresh.as_str()).filter(|_| offered);
     let plane = plane.ok_or_else(|| refused(Refusal::Unsupported(message.format.clone())))?;
     fulfilled(arrived, agreement, now).map_err(refused)?;

@@ -5,6 +5,7 @@ use crate::control_plane::dsp::{CallbackAddress, Repeats, Role};
 use cellspace_schemas::{
     AgreementId, AssetId, DataPlaneId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{BaseUrl, DataAddress, transfer::TransferState as Seen},
+    management::DataplaneMetadata,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -65,17 +66,6 @@ pub struct Transfer {
     pub state_at: Timestamp,
 }
 
-/// What a data plane is told about a flow (Management API `DataplaneMetadata`).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct DataplaneMetadata {
-    /// Flavours that the data plane must have.
-    pub labels: Vec<String>,
-    /// Transfer types.
-    pub profiles: Vec<String>,
-    /// For the data plane alone.
-    pub properties: Map<String, Value>,
-}
-
 /// What the provider's data plane starts with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StartWith {
@@ -103,12 +93,5 @@ impl Transfer {
             Role::Provider => !self.transfer_type.is_push(),
             Role::Consumer => self.transfer_type.is_push(),
         }
-    }
-}
-
-impl DataplaneMetadata {
-    /// JSON.
-    pub fn to_json(&self) -> Value {
-        serde_json::json!({})
     }
 }

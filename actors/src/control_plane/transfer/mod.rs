@@ -20,7 +20,7 @@ mod tests;
 pub use command::{Arrived, Command, Incoming, Message, NewTransfer, Prepared, Refusal, Reply};
 pub use decide::{decide, delivered, process, undeliverable};
 pub use deliver::deliver;
-pub use entity::{DataplaneMetadata, StartWith, Transfer};
+pub use entity::{StartWith, Transfer};
 pub use prepare::prepare;
 pub use state::State;
 pub use table::{Act, Cause, Moved, Notice, PlaneCall, Received, Signal, Task};
@@ -28,7 +28,7 @@ pub use transfers::{Event, Transfers, row};
 
 use super::ControlPlaneState;
 use cellspace_cluster::RetryPolicy;
-use cellspace_schemas::{AssetId, Pid, TransferId};
+use cellspace_schemas::{Pid, TransferId};
 use serde::{Deserialize, Serialize};
 
 /// Table of its rows, and first segment of the lanes of its messages.
@@ -76,9 +76,4 @@ pub fn apply(state: &mut ControlPlaneState, event: &Event) {
 #[must_use]
 pub fn retry_policy(_effect: &Effect) -> RetryPolicy {
     RetryPolicy::default()
-}
-
-pub fn asset_metadata(state: &ControlPlaneState, asset: &AssetId) -> DataplaneMetadata {
-    let _ = (state, asset);
-    DataplaneMetadata::default()
 }

@@ -1,13 +1,14 @@
 //! Every state, role and cause against the arrows of the protocol; both parties and their data planes played against each other.
 
 use super::{
-    Act, Cause, DataplaneMetadata, Notice, PlaneCall, Received, Signal, StartWith, State, Task, Transfer,
+    Act, Cause, Notice, PlaneCall, Received, Signal, StartWith, State, Task, Transfer,
     table::{Moved, Refused, transition},
 };
 use crate::control_plane::dsp::{Repeats, Role};
 use cellspace_schemas::{
     Did, Pid, Timestamp,
     dsp::{DataAddress, transfer::TransferState as Seen},
+    management::DataplaneMetadata,
 };
 use proptest::prelude::*;
 use serde_json::json;
