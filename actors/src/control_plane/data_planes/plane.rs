@@ -1,7 +1,9 @@
 //! Registered data planes, and which of them serves a transfer.
 
 use cellspace_cluster::RowOf;
-use cellspace_schemas::{DataPlaneId, KeyAlias, Timestamp, TransferType, dps::DataPlaneRegistrationMessage, dsp::BaseUrl};
+use cellspace_schemas::{
+    DataPlaneId, KeyAlias, Timestamp, TransferType, dps::DataPlaneRegistrationMessage, dsp::BaseUrl, management::DataplaneMetadata,
+};
 use cellspace_storage::RowKey;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};

@@ -6,11 +6,12 @@ use crate::{
     control_plane::{
         ControlPlaneState, Participant,
         agent::Refusal as AgentRefusal,
+        peer::{self, PeerCall},
         policy::ParticipantAgent,
         scopes::{Scopes, scopes_for},
     },
     settings::{DataspaceProfile, Settings},
-    trust::{PeerError, VerifyRequest, verify_peer},
+    trust::PeerError,
 };
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
@@ -48,8 +49,6 @@ pub enum Refusal {
 pub struct Sender {
     /// Who, with which credentials.
     pub agent: ParticipantAgent,
-    /// The credentials as they were presented.
-    pub credentials: Arc<Vec<Value>>,
     /// The scopes it was asked for.
     pub asked: Scopes,
     /// The settings that this was done with.
@@ -76,7 +75,7 @@ impl Sender {
     /// What a data plane is told about it.
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
-        Map::from_iter([("vc".to_owned(), Value::Array(self.credentials.as_ref().clone()))])
+        self.agent.json().get("claims").and_then(Value::as_object).cloned().unwrap_or_default()
     }
 }
 
@@ -105,22 +104,11 @@ pub async fn sender(
     policies: &[&Policy],
 ) -> Result<Sender, PrepareError<AgentRefusal>> {
     let settings = services.settings.load();
-    let (participant, profile) = receiver(state, &settings, &envelope.profile).map_err(AgentRefusal::from)?;
+    let (participant, _) = receiver(state, &settings, &envelope.profile).map_err(AgentRefusal::from)?;
     let asked = scopes_for(&settings, &envelope.profile, policies.iter().copied());
-    let request = VerifyRequest {
-        participant: &participant.id,
-        own_did: &participant.identity,
-        token: envelope.token.expose(),
-        required: &asked.required,
-        optional: &asked.optional,
-        trusted_issuers: &profile.trusted_issuers,
-        believe_absence: false,
-    };
-    match verify_peer(services, request).await {
-        Ok(peer) => {
-            let agent = ParticipantAgent::new(peer.did, &peer.credentials);
-            Ok(Sender { agent, credentials: peer.credentials, asked, settings })
-        }
+    let call = PeerCall { participant, profile: &envelope.profile, token: envelope.token.expose(), scopes: &asked, believe_absence: false };
+    match peer::verify(services, &settings, call).await {
+        Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => {
             tracing::info!(category = "dcp", vpa = %participant.id, action = "peer.refused", rule);
             Err(AgentRefusal::from(Refusal::Unauthenticated(rule)).into())

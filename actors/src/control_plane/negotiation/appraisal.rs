@@ -1,14 +1,52 @@
-//! Temp.
+//! Whether what a consumer asks for is what we offer it, and whether our policies allow it.
+
 use super::Refusal;
-use crate::control_plane::{ControlPlaneState, dsp::Sender};
+use crate::control_plane::{
+    ControlPlaneState,
+    agent::Refusal as AgentRefusal,
+    catalog::{policies_of, resolve_offer},
+    dsp::Sender,
+    policy::{Evaluation, PolicyScope, evaluate},
+};
 use cellspace_schemas::{ProfileId, Timestamp, dsp::negotiation::MessageOffer, odrl::Policy};
+
+/// What becomes of a request for an offer that its sender may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appraisal {
+    /// The contract policy is fulfilled.
     Met,
+    /// It is not: what it requires, never what was found.
     Unmet(String),
 }
-pub fn appraise(_s: &ControlPlaneState, _x: &Sender, _p: &ProfileId, _o: &MessageOffer, _n: Timestamp) -> Result<Appraisal, Refusal> {
-    Ok(Appraisal::Met)
+
+/// Judges a request by the access and the contract policy of the offer. Pure.
+///
+/// # Errors
+/// [`Refusal::UnknownOffer`] for an offer that does not exist, is hidden from the sender, or is one of another dataset; [`Refusal::OtherRules`] when
+/// the sender wants other rules than those offered.
+pub fn appraise(
+    state: &ControlPlaneState,
+    sender: &Sender,
+    profile: &ProfileId,
+    offer: &MessageOffer,
+    now: Timestamp,
+) -> Result<Appraisal, AgentRefusal> {
+    let sender = sender.asked_for(profile, policies(state, offer))?;
+    let visible = resolve_offer(state, &sender.settings, &offer.id, &sender.agent, now).filter(|found| found.asset.id == offer.target);
+    let visible = visible.ok_or(Refusal::UnknownOffer)?;
+    if !offer.policy.same_rules(&visible.policy) {
+        return Err(Refusal::OtherRules.into());
+    }
+    let scope = PolicyScope::ContractNegotiation;
+    let verdict = evaluate(&visible.policy, &Evaluation { scope, settings: &sender.settings, agent: &sender.agent, agreement: None, now });
+    Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet(verdict.reason()) })
 }
-pub fn policies<'a>(_s: &'a ControlPlaneState, _o: &'a MessageOffer) -> Vec<&'a Policy> {
-    vec![]
+
+/// What the sender of a request for the offer is asked for: what the rules in its message name, since it grants that, and what the offer's own
+/// policies name.
+#[must_use]
+pub fn policies<'a>(state: &'a ControlPlaneState, offer: &'a MessageOffer) -> Vec<&'a Policy> {
+    let mut policies = policies_of(state, &offer.id);
+    policies.push(&offer.policy);
+    policies
 }
