@@ -1,6 +1,5 @@
 //! What negotiations and transfers have in common as processes between two parties of the Dataspace Protocol.
 
-pub mod callback;
 pub mod client;
 pub mod correlations;
 pub mod incoming;
@@ -8,7 +7,6 @@ pub mod repeats;
 pub mod role;
 pub mod steering;
 
-pub use callback::CallbackAddress;
 pub use correlations::Correlations;
 pub use incoming::{Envelope, Refusal, Sender};
 pub use repeats::{Mark, Repeats};

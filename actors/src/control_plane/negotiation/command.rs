@@ -1,7 +1,7 @@
 //! Requests to the negotiations of a participant, and their answers.
 
 use super::{Act, State, table};
-use crate::control_plane::dsp::{CallbackAddress, Envelope, Sender, Steering};
+use crate::control_plane::dsp::{Envelope, Sender, Steering};
 use cellspace_schemas::{
     AgreementId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
@@ -11,6 +11,7 @@ use cellspace_schemas::{
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer,
         },
     },
+    management::CallbackAddress,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};

@@ -1,13 +1,14 @@
 //! A negotiation and the agreement it may lead to.
 
 use super::State;
-use crate::control_plane::dsp::{CallbackAddress, Repeats, Role};
+use crate::control_plane::dsp::{Repeats, Role};
 use cellspace_schemas::{
     AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
         BaseUrl,
         negotiation::{MessageAgreement, MessageOffer, NegotiationState as Seen},
     },
+    management::CallbackAddress,
     odrl::{Policy, PolicyType},
 };
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Negotiations and agreements in the form of the Management API.
 
 use super::{Agreement, Negotiation};
-use crate::control_plane::dsp::callback;
 use cellspace_schemas::{
+    management::CallbackAddress,
     odrl::{Policy, PolicyType},
     query_spec::PathRules,
 };
@@ -52,7 +52,7 @@ pub fn negotiation(n: &Negotiation) -> Value {
         "counterPartyId": n.counterparty.as_str(),
         "counterPartyAddress": n.address.as_str(),
         "assetId": n.offer.target.as_str(),
-        "callbackAddresses": callback::to_json(&n.callbacks),
+        "callbackAddresses": n.callbacks.iter().map(CallbackAddress::to_json).collect::<Vec<_>>(),
         "createdAt": n.created_at.millis(),
     });
     if let Some(fields) = json.as_object_mut() {

@@ -1,7 +1,7 @@
 //! Requests to the transfers of a participant, and their answers.
 
 use super::{Act, Signal, table};
-use crate::control_plane::dsp::{CallbackAddress, Envelope, Sender, Steering};
+use crate::control_plane::dsp::{Envelope, Sender, Steering};
 use cellspace_schemas::{
     AgreementId, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{
@@ -11,7 +11,7 @@ use cellspace_schemas::{
             TransferTerminationMessage,
         },
     },
-    management::DataplaneMetadata,
+    management::{CallbackAddress, DataplaneMetadata},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,11 +1,11 @@
 //! A transfer process.
 
 use super::State;
-use crate::control_plane::dsp::{CallbackAddress, Repeats, Role};
+use crate::control_plane::dsp::{Repeats, Role};
 use cellspace_schemas::{
     AgreementId, AssetId, DataPlaneId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{BaseUrl, DataAddress, transfer::TransferState as Seen},
-    management::DataplaneMetadata,
+    management::{CallbackAddress, DataplaneMetadata},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,8 +1,7 @@
 //! Transfers in the form of the Management API.
 
 use super::Transfer;
-use crate::control_plane::dsp::callback;
-use cellspace_schemas::query_spec::PathRules;
+use cellspace_schemas::{management::CallbackAddress, query_spec::PathRules};
 use serde_json::{Value, json};
 
 /// Fields of a transfer that queries may name.
@@ -47,7 +46,7 @@ pub fn transfer(t: &Transfer) -> Value {
         "assetId": t.asset.as_str(),
         "contractId": t.agreement.as_str(),
         "transferType": t.transfer_type.as_str(),
-        "callbackAddresses": callback::to_json(&t.callbacks),
+        "callbackAddresses": t.callbacks.iter().map(CallbackAddress::to_json).collect::<Vec<_>>(),
         "privateProperties": t.private_properties,
         "dataplaneMetadata": t.metadata.to_json(),
         "createdAt": t.created_at.millis(),
