@@ -10,14 +10,14 @@ use cellspace_actors::{
     control_plane::{
         ControlPlaneState,
         agent::{self, Created, Refusal},
-        participant, resources,
+        data_planes, dsp, negotiation, participant, resources, transfer,
     },
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{
-    ParticipantContextId, QuerySpec,
+    ParticipantContextId, Pid, ProfileId, QuerySpec,
     management::envelope::{id_response, parse_json, with_context},
-    query_spec::PathRules,
+    query_spec::{Operator, PathRules},
     violation::Violation,
 };
 use serde_json::Value;
@@ -33,7 +33,8 @@ pub(super) const fn installation_route(method: Verb, path: &'static str, access:
     Route { prefixes: MANAGEMENT, ..route(method, path, access, handler) }
 }
 
-fn address(request: &Request) -> Result<Address, ApiError> {
+/// The control plane that the path names.
+pub(super) fn address(request: &Request) -> Result<Address, ApiError> {
     Ok(Address::of::<ControlPlane>(&request.id::<ParticipantContextId>("participant")?))
 }
 
@@ -100,19 +101,95 @@ pub(super) fn found(value: Option<Value>, what: &str, id: impl std::fmt::Display
     value.map_or_else(|| Err(ApiError::not_found(format!("{what} {id} does not exist"))), |value| Reply::ok(&with_context(value)))
 }
 
-/// What a refusal of the control plane is for the Management API.
+/// The profile that a request means.
+///
+/// # Errors
+/// Invalid request when the participant is not associated with it, or there is more than one to choose from.
+pub(super) async fn profile(app: &App, request: &Request, asked: Option<&ProfileId>) -> Result<ProfileId, ApiError> {
+    let state = snapshot(app, request).await?;
+    let participant = state.active().map_err(|refusal| refused(refusal.into()))?;
+    participant.profile_for(asked).map_err(ApiError::invalid)
+}
+
+/// 404 for something under one's own path.
+pub(super) fn not_found(what: &str, id: &str) -> ApiError {
+    ApiError::not_found(format!("{what} {id} does not exist"))
+}
+
+/// A page of what the query in the body asks for. A query for a `correlationId` looks only at what has it.
+///
+/// # Errors
+/// Every violated rule of the query.
+pub(super) fn page<T, I: Iterator<Item = T>>(
+    request: &Request,
+    rules: &PathRules,
+    all: impl FnOnce() -> I,
+    correlated: impl FnOnce(&Pid) -> Vec<T>,
+    fields: impl Fn(&T) -> Value,
+    view: impl Fn(T) -> Value,
+) -> Result<Reply, ApiError> {
+    let query = QuerySpec::from_body(&request.body, rules)?;
+    let correlation = query.filter.iter().find_map(|criterion| {
+        let named = matches!(criterion.left.to_string().as_str(), "correlationId" | "https://w3id.org/edc/v0.0.1/ns/correlationId");
+        (named && criterion.operator == Operator::Equal).then_some(&criterion.right)
+    });
+    let found = match correlation {
+        // Text that can be no process id is the id of none.
+        Some(pid) => match pid.as_str().and_then(|pid| Pid::new(pid).ok()) {
+            Some(pid) => query.page(correlated(&pid), fields),
+            None => Vec::new(),
+        },
+        None => query.page(all(), fields),
+    };
+    Reply::ok(&found.into_iter().map(|item| with_context(view(item))).collect::<Vec<_>>())
+}
+
+/// What a refusal of the control plane is for its clients.
 pub(super) fn refused(refusal: Refusal) -> ApiError {
     let kind = match &refusal {
-        Refusal::Participant(participant::Refusal::NotFound) => ErrorKind::NotFound,
-        Refusal::Participant(participant::Refusal::NotActive) => ErrorKind::NotAuthorized,
-        Refusal::Participant(participant::Refusal::Exists(_) | participant::Refusal::Deleted(_)) => ErrorKind::Conflict,
-        Refusal::Participant(participant::Refusal::Limit { .. }) => ErrorKind::Invalid,
-        Refusal::Resources(resources::Refusal::NotFound(..)) => ErrorKind::NotFound,
-        Refusal::Resources(resources::Refusal::Exists(..) | resources::Refusal::Referenced { .. }) => ErrorKind::Conflict,
-        Refusal::Resources(resources::Refusal::Limit { .. } | resources::Refusal::Dangling { .. }) => ErrorKind::Invalid,
-        Refusal::Negotiation(never) => match *never {},
-        Refusal::Transfer(never) => match *never {},
-        Refusal::DataPlanes(never) => match *never {},
+        Refusal::Participant(refusal) => match refusal {
+            participant::Refusal::NotFound => ErrorKind::NotFound,
+            participant::Refusal::NotActive => ErrorKind::NotAuthorized,
+            participant::Refusal::Exists(_) | participant::Refusal::Deleted(_) => ErrorKind::Conflict,
+            participant::Refusal::Limit { .. } => ErrorKind::Invalid,
+        },
+        Refusal::Message(refusal) => match refusal {
+            dsp::Refusal::NotFound => ErrorKind::NotFound,
+            dsp::Refusal::Unauthenticated(_) => ErrorKind::Unauthenticated,
+            dsp::Refusal::Changed => ErrorKind::Unavailable,
+        },
+        Refusal::Negotiation(refusal) => match refusal {
+            negotiation::Refusal::NotFound(_) => ErrorKind::NotFound,
+            negotiation::Refusal::Table(_)
+            | negotiation::Refusal::Exists(_)
+            | negotiation::Refusal::PidUsed
+            | negotiation::Refusal::AgreementUsed
+            | negotiation::Refusal::NotRemovable { .. } => ErrorKind::Conflict,
+            negotiation::Refusal::NoProfile(_)
+            | negotiation::Refusal::UnknownOffer
+            | negotiation::Refusal::OtherRules
+            | negotiation::Refusal::OtherProcess
+            | negotiation::Refusal::Malformed(_) => ErrorKind::Invalid,
+        },
+        Refusal::Transfer(refusal) => match refusal {
+            transfer::Refusal::NotFound(_) => ErrorKind::NotFound,
+            transfer::Refusal::Table(_) | transfer::Refusal::Exists(_) | transfer::Refusal::PidUsed => ErrorKind::Conflict,
+            transfer::Refusal::OtherProfile(_)
+            | transfer::Refusal::NoAgreement(_)
+            | transfer::Refusal::Unsupported(_)
+            | transfer::Refusal::Unmet(_)
+            | transfer::Refusal::OtherProcess
+            | transfer::Refusal::Malformed(_) => ErrorKind::Invalid,
+        },
+        Refusal::DataPlanes(refusal) => match refusal {
+            data_planes::Refusal::NotFound(_) => ErrorKind::NotFound,
+            data_planes::Refusal::NoAuthorization(_) | data_planes::Refusal::TooMany => ErrorKind::Invalid,
+        },
+        Refusal::Resources(refusal) => match refusal {
+            resources::Refusal::NotFound(..) => ErrorKind::NotFound,
+            resources::Refusal::Exists(..) | resources::Refusal::Referenced { .. } => ErrorKind::Conflict,
+            resources::Refusal::Dangling { .. } | resources::Refusal::Limit { .. } => ErrorKind::Invalid,
+        },
         Refusal::Mismatch => ErrorKind::Internal,
     };
     ApiError::new(kind, refusal.to_string())

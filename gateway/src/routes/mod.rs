@@ -1,23 +1,30 @@
 //! The route table: one module per API, each with a `routes()` list.
 
+pub mod agreements;
 pub mod assets;
 pub mod catalog;
 pub mod contract_definitions;
 mod control_plane;
 pub mod data;
+pub mod data_planes;
 pub mod dataflows;
 pub mod dcp;
 pub mod did;
+mod dsp;
 pub mod dsp_catalog;
+pub mod dsp_negotiation;
+pub mod dsp_transfer;
 pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
+pub mod negotiations;
 pub mod ops;
 pub mod participants;
 pub mod policy_definitions;
 pub mod prefixes;
 pub mod provision_manager;
 pub mod settings;
+pub mod signaling;
 pub mod sources;
 pub mod status_list;
 pub mod sts;
@@ -25,6 +32,7 @@ pub mod tenant_manager;
 pub mod token;
 pub mod token_admin;
 pub mod tokens;
+pub mod transfers;
 
 use crate::http::Route;
 
@@ -50,6 +58,13 @@ pub fn all() -> Vec<Route> {
     all.extend(identity::routes());
     all.extend(sts::routes());
     all.extend(tokens::routes());
+    all.extend(agreements::routes());
+    all.extend(data_planes::routes());
+    all.extend(dsp_negotiation::routes());
+    all.extend(dsp_transfer::routes());
+    all.extend(negotiations::routes());
+    all.extend(signaling::routes());
+    all.extend(transfers::routes());
     all.extend(ops::routes());
     all.extend(token::routes());
     all.extend(token_admin::routes());

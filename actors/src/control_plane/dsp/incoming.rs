@@ -13,6 +13,7 @@ use crate::{
     settings::{DataspaceProfile, Settings},
     trust::PeerError,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,19 @@ pub fn receiver<'a>(
     Ok((participant.as_ref(), known.ok_or(Refusal::NotFound)?))
 }
 
+/// Who a token says it is from, before anything is verified: enough to know what its sender would have to be asked for, and for the audit row of a
+/// message that was verified afterwards.
+#[must_use]
+pub fn claimed_sender(token: &SecretText) -> Option<Did> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iss: Did,
+    }
+    let payload = token.expose().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.iss)
+}
+
 /// Verifies the sender of a message that these policies will judge. Once per message: its token is used up by it.
 ///
 /// # Errors
@@ -100,13 +114,14 @@ pub fn receiver<'a>(
 pub async fn sender(
     services: &Services,
     state: &ControlPlaneState,
-    envelope: &Envelope,
+    profile: &ProfileId,
+    token: &SecretText,
     policies: &[&Policy],
 ) -> Result<Sender, PrepareError<AgentRefusal>> {
     let settings = services.settings.load();
-    let (participant, _) = receiver(state, &settings, &envelope.profile).map_err(AgentRefusal::from)?;
-    let asked = scopes_for(&settings, &envelope.profile, policies.iter().copied());
-    let call = PeerCall { participant, profile: &envelope.profile, token: envelope.token.expose(), scopes: &asked, believe_absence: false };
+    let (participant, _) = receiver(state, &settings, profile).map_err(AgentRefusal::from)?;
+    let asked = scopes_for(&settings, profile, policies.iter().copied());
+    let call = PeerCall { participant, profile, token: token.expose(), scopes: &asked, believe_absence: false };
     match peer::verify(services, &settings, call).await {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => {

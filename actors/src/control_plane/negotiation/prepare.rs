@@ -33,7 +33,7 @@ pub async fn prepare(
         Command::Delete(id) => Prepared::Delete(id),
         Command::Receive(incoming) => {
             let policies = policies(snapshot, &incoming);
-            let sender = incoming::sender(services, snapshot, &incoming.envelope, &policies).await?;
+            let sender = incoming::sender(services, snapshot, &incoming.envelope.profile, &incoming.envelope.token, &policies).await?;
             Prepared::Receive(Box::new(Arrived {
                 incoming: *incoming,
                 sender,
@@ -46,11 +46,13 @@ pub async fn prepare(
 }
 
 /// The policies that judge the message: those of the offer that is asked for; later on those of the negotiation, so that the sender is asked for the
-/// same credentials every time and one presentation serves all its messages.
+/// same credentials every time and one presentation serves all its messages. Somebody else is not asked for them: that would tell that the negotiation
+/// exists.
 fn policies<'a>(state: &'a ControlPlaneState, incoming: &'a Incoming) -> Vec<&'a Policy> {
     if let Message::Request(message) = &incoming.message {
         return appraisal::policies(state, &message.offer);
     }
     let negotiation = incoming.id.as_ref().and_then(|id| state.negotiations.get(id));
-    negotiation.map(|n| appraisal::policies(state, &n.offer)).unwrap_or_default()
+    let own = negotiation.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
+    own.map(|n| appraisal::policies(state, &n.offer)).unwrap_or_default()
 }

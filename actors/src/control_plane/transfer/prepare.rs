@@ -33,14 +33,15 @@ pub async fn prepare(
         Command::Signal { id, signal } => Prepared::Signal { id, signal },
         Command::Receive(incoming) => {
             let policies = policies(snapshot, &incoming);
-            let sender = incoming::sender(services, snapshot, &incoming.envelope, &policies).await?;
+            let sender = incoming::sender(services, snapshot, &incoming.envelope.profile, &incoming.envelope.token, &policies).await?;
             let fresh = TransferId::from_uuid(Uuid::now_v7());
             Prepared::Receive(Box::new(Arrived { incoming: *incoming, sender, fresh, steering: steering.clone() }))
         }
     })
 }
 
-/// The policy that judges the message: that of the agreement.
+/// The policy that judges the message: that of the agreement. Somebody else than the other party is not asked for what it names: that would tell that
+/// the agreement exists.
 fn policies<'a>(state: &'a ControlPlaneState, incoming: &'a Incoming) -> Vec<&'a Policy> {
     let agreement = match &incoming.message {
         Message::Request(message) => Some(&message.agreement_id),
@@ -48,5 +49,7 @@ fn policies<'a>(state: &'a ControlPlaneState, incoming: &'a Incoming) -> Vec<&'a
             incoming.id.as_ref().and_then(|id| state.transfers.get(id)).map(|t| &t.agreement)
         }
     };
-    agreement.and_then(|id| state.negotiations.agreement(id)).map(|a| &a.policy).into_iter().collect()
+    let negotiation = agreement.and_then(|id| state.negotiations.of_agreement(id));
+    let own = negotiation.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
+    own.and_then(|n| n.agreement.as_ref()).map(|a| &a.policy).into_iter().collect()
 }

@@ -1,0 +1,167 @@
+//! What the routes of protocol messages share (DSP 2025-1, HTTPS bindings).
+//!
+//! What is not there, not here, or not for the sender is answered with bytes that follow from the request's path alone.
+
+use crate::{
+    App,
+    http::{ApiError, ErrorKind, Reply, Request},
+};
+use cellspace_actors::control_plane::{
+    Command, ControlPlane, ControlPlaneState, Refusal,
+    agent::Reply as Answer,
+    dsp::{self, Envelope, Mark, incoming},
+    negotiation, transfer,
+};
+use cellspace_cluster::{Address, AskError, Call, PrepareError};
+use cellspace_schemas::{
+    Did, ParticipantContextId, Pid, ProfileId, SecretText,
+    dsp::message::{Message, Received, read, render},
+};
+use http::StatusCode;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+
+/// Stands for the process of a party that has none.
+const NO_PROCESS: &str = "urn:uuid:00000000-0000-0000-0000-000000000000";
+
+/// A message's receiver, and the token it came with.
+pub(super) struct Target {
+    /// The receiver.
+    pub participant: ParticipantContextId,
+    /// In which profile.
+    pub profile: ProfileId,
+    /// Its state.
+    pub state: Arc<ControlPlaneState>,
+    /// The message's token.
+    pub token: SecretText,
+}
+
+/// The process that the path names, as both parties' ids of an error.
+fn pids_of_path(request: &Request) -> (Option<String>, Option<String>) {
+    let pid = request.params.get("pid").map_or(NO_PROCESS, String::as_str);
+    (Some(pid.to_owned()), Some(pid.to_owned()))
+}
+
+/// 404: no such participant, profile or process here, or not for the sender.
+pub(super) fn nothing(request: &Request) -> ApiError {
+    let (consumer, provider) = pids_of_path(request);
+    ApiError::not_found("not found").with_pids(consumer, provider)
+}
+
+/// Finds the receiver; a message without a token is refused here.
+///
+/// # Errors
+/// Not found, unauthenticated.
+pub(super) async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
+    let parsed = request.param("participant")?.parse().ok().zip(request.param("profile")?.parse().ok());
+    let (participant, profile): (ParticipantContextId, ProfileId) = parsed.ok_or_else(|| nothing(request))?;
+    let state = app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&participant)).await;
+    let state = state.map_err(|error| asked(request, error))?;
+    incoming::receiver(&state, &app.services.settings.load(), &profile).map_err(|_| nothing(request))?;
+    let Some(token) = request.bearer() else {
+        let (consumer, provider) = pids_of_path(request);
+        return Err(ApiError::new(ErrorKind::Unauthenticated, "a bearer token is required").with_pids(consumer, provider));
+    };
+    let token = SecretText::new(token);
+    Ok(Target { participant, profile, state, token })
+}
+
+impl Target {
+    /// The message in the body, and what it comes with.
+    ///
+    /// # Errors
+    /// Invalid message.
+    pub fn read<T: Message + DeserializeOwned>(&self, app: &App, request: &Request) -> Result<(T, Envelope), ApiError> {
+        let settings = app.services.settings.load();
+        let contexts = settings.profiles.get(&self.profile).map_or(&[][..], |profile| &profile.contexts[..]);
+        let (consumer, provider) = pids_of_path(request);
+        let Received { id, body } =
+            read::<T>(&request.body, contexts).map_err(|e| ApiError::invalid(e.to_string()).with_pids(consumer, provider))?;
+        let mark = Mark::of(T::TYPE, id.as_ref(), &request.body);
+        Ok((body, Envelope { profile: self.profile.clone(), token: self.token.clone(), mark }))
+    }
+
+    /// Asks the receiver. The sender is the actor; keys of clients mean nothing here, since messages have ids of their own.
+    ///
+    /// # Errors
+    /// What the refusal is for a counterparty; `pids` are `(consumerPid, providerPid)` as the message names them.
+    pub async fn ask(
+        &self,
+        app: &App,
+        request: &Request,
+        kind: &'static str,
+        pids: (Option<&Pid>, Option<&Pid>),
+        command: Command,
+    ) -> Result<Answer, ApiError> {
+        let sender = incoming::claimed_sender(&self.token);
+        let mut call = Call::by(sender.as_ref().map_or("counterparty", Did::as_str));
+        call.trace.clone_from(&request.trace);
+        let answer = app.services.cluster.ask::<ControlPlane>(&Address::of::<ControlPlane>(&self.participant), command, call).await;
+        let refusal = answer.as_ref().err().map(ToString::to_string);
+        tracing::info!(
+            category = "dsp",
+            vpa = %self.participant,
+            action = kind,
+            counterparty = sender.as_ref().map(Did::as_str),
+            refusal,
+            "received"
+        );
+        answer.map_err(|error| {
+            let error = asked(request, error);
+            match error.kind {
+                // These two must look the same whatever the message said.
+                ErrorKind::NotFound | ErrorKind::Unauthenticated => error,
+                _ => {
+                    let name = |pid: Option<&Pid>| Some(pid.map_or(NO_PROCESS, Pid::as_str).to_owned());
+                    error.with_pids(name(pids.0), name(pids.1))
+                }
+            }
+        })
+    }
+
+    /// The verified sender of a request without a body.
+    ///
+    /// # Errors
+    /// Unauthenticated; unavailable when it cannot be verified now.
+    pub async fn sender(&self, app: &App, request: &Request) -> Result<Did, ApiError> {
+        match incoming::sender(&app.services, &self.state, &self.profile, &self.token, &[]).await {
+            Ok(sender) => Ok(sender.did().clone()),
+            Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal)),
+            Err(PrepareError::Unavailable(reason)) => Err(ApiError::unavailable(reason, Duration::from_secs(1))),
+        }
+    }
+}
+
+/// A runtime error as the protocol tells it.
+fn asked(request: &Request, error: AskError<Refusal>) -> ApiError {
+    match error {
+        AskError::NotRegistered => nothing(request),
+        other => ApiError::from_ask(other, |refusal| refused(request, refusal)),
+    }
+}
+
+/// A refusal as the protocol tells it: 400 for what the state does not allow and for bad messages, never 404 for these.
+fn refused(request: &Request, refusal: Refusal) -> ApiError {
+    let message = refusal.to_string();
+    let (consumer, provider) = pids_of_path(request);
+    let kind = match refusal {
+        // A participant that was switched off meanwhile is as one that is not there.
+        Refusal::Participant(_) | Refusal::Message(dsp::Refusal::NotFound) => return nothing(request),
+        Refusal::Message(dsp::Refusal::Unauthenticated(_)) => ErrorKind::Unauthenticated,
+        Refusal::Message(dsp::Refusal::Changed) => ErrorKind::Unavailable,
+        Refusal::Negotiation(negotiation::Refusal::PidUsed | negotiation::Refusal::AgreementUsed)
+        | Refusal::Transfer(transfer::Refusal::PidUsed) => ErrorKind::Conflict,
+        Refusal::Negotiation(_) | Refusal::Transfer(_) => ErrorKind::Invalid,
+        Refusal::DataPlanes(_) | Refusal::Resources(_) | Refusal::Mismatch => ErrorKind::Internal,
+    };
+    ApiError::new(kind, message).with_pids(consumer, provider)
+}
+
+/// An answer with a message of the protocol.
+///
+/// # Errors
+/// Internal error when it cannot be written.
+pub(super) fn answer<T: Message + Serialize>(status: StatusCode, message: &T) -> Result<Reply, ApiError> {
+    let body = render(message, None).map_err(|e| ApiError::internal(e.to_string()))?;
+    Ok(Reply::bytes(status, "application/json", body))
+}

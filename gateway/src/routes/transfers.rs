@@ -1,0 +1,129 @@
+//! Transfer processes of a participant (Management API v5).
+
+use super::{
+    control_plane::{self, address, ask, not_found, page, profile, snapshot},
+    prefixes::MANAGEMENT_PARTICIPANT,
+};
+use crate::{
+    App,
+    http::{
+        Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb,
+        route::Handler,
+        wait::{Progress, Wait, read_when},
+    },
+};
+use cellspace_actors::control_plane::{
+    ControlPlane,
+    agent::Reply as Answer,
+    transfer::{Act, Command, NewTransfer, Reply as Transferred, Transfer, view},
+};
+use cellspace_schemas::{
+    TransferId,
+    management::{
+        TransferRequest,
+        contract_request::reason,
+        envelope::{id_response, parse_json, with_context},
+    },
+};
+use serde_json::json;
+use std::sync::Arc;
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    const READ: Access = Access::Scope("management-api:transfers:read", Provisioner::Denied);
+    const WRITE: Access = Access::Scope("management-api:transfers:write", Provisioner::Denied);
+    let route = |method, path, access, handler: Handler| Route {
+        listener: Listener::Admin,
+        api: Api::Management,
+        method,
+        path,
+        prefixes: MANAGEMENT_PARTICIPANT,
+        access,
+        handler,
+    };
+    vec![
+        route(Verb::Post, "/participants/{participant}/transferprocesses", WRITE, |a, r| Box::pin(create(a, r))),
+        route(Verb::Post, "/participants/{participant}/transferprocesses/request", READ, |a, r| Box::pin(query(a, r))),
+        route(Verb::Get, "/participants/{participant}/transferprocesses/{transfer}", READ, |a, r| Box::pin(get(a, r))),
+        route(Verb::Get, "/participants/{participant}/transferprocesses/{transfer}/state", READ, |a, r| Box::pin(state(a, r))),
+        route(Verb::Post, "/participants/{participant}/transferprocesses/{transfer}/terminate", WRITE, |a, r| Box::pin(terminate(a, r))),
+        route(Verb::Post, "/participants/{participant}/transferprocesses/{transfer}/suspend", WRITE, |a, r| Box::pin(suspend(a, r))),
+        route(Verb::Post, "/participants/{participant}/transferprocesses/{transfer}/resume", WRITE, |a, r| Box::pin(resume(a, r))),
+    ]
+}
+
+async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
+    let body = TransferRequest::from_json(&parse_json(&request.body)?)?;
+    let new = NewTransfer {
+        id: body.id,
+        profile: profile(&app, &request, body.profile.as_ref()).await?,
+        address: body.counter_party_address,
+        agreement: body.contract_id,
+        transfer_type: body.transfer_type,
+        metadata: body.dataplane_metadata,
+        private_properties: body.private_properties,
+        callbacks: body.callback_addresses,
+    };
+    match ask(&app, &request, Command::Request(Box::new(new))).await? {
+        Answer::Transfer(Transferred::Begun { id, at }) => Reply::ok(&id_response(id.as_str(), at)),
+        _ => Err(ApiError::internal("a transfer was begun without an id")),
+    }
+}
+
+async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
+    let state = snapshot(&app, &request).await?;
+    let participant = request.param("participant")?;
+    let fields = |t: &&Arc<Transfer>| view::transfer_for_query(t, participant);
+    page(
+        &request,
+        &view::TRANSFER_PATHS,
+        || state.transfers.iter(),
+        |pid| state.transfers.correlated(pid).collect(),
+        fields,
+        |t| view::transfer(t),
+    )
+}
+
+async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
+    let id: TransferId = request.id("transfer")?;
+    let state = snapshot(&app, &request).await?;
+    let transfer = state.transfers.get(&id).ok_or_else(|| not_found("transfer process", id.as_str()))?;
+    Reply::ok(&with_context(view::transfer(transfer)))
+}
+
+async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
+    let id: TransferId = request.id("transfer")?;
+    let wait = Wait::of(&request)?;
+    let found = read_when::<ControlPlane, _>(
+        &app.services.cluster,
+        &address(&request)?,
+        wait.as_ref(),
+        |state| state.transfers.get(&id).cloned(),
+        |t: &Arc<Transfer>| Progress { state: t.state.name(), is_final: t.state.is_final() },
+    )
+    .await
+    .map_err(|error| ApiError::from_ask(error, control_plane::refused))?;
+    let transfer = found.ok_or_else(|| not_found("transfer process", id.as_str()))?;
+    Reply::ok(&with_context(json!({"@type": "TransferState", "state": transfer.state.name()})))
+}
+
+async fn act(app: &App, request: &Request, act: Act) -> Result<Reply, ApiError> {
+    let id: TransferId = request.id("transfer")?;
+    ask(app, request, Command::Act { id, act }).await?;
+    Ok(Reply::no_content())
+}
+
+async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
+    let reason = reason(&parse_json(&request.body)?, "TerminateTransfer")?;
+    act(&app, &request, Act::Terminate(reason)).await
+}
+
+async fn suspend(app: App, request: Request) -> Result<Reply, ApiError> {
+    let reason = reason(&parse_json(&request.body)?, "SuspendTransfer")?;
+    act(&app, &request, Act::Suspend(reason)).await
+}
+
+async fn resume(app: App, request: Request) -> Result<Reply, ApiError> {
+    act(&app, &request, Act::Resume).await
+}
