@@ -1,5 +1,7 @@
 //! The data plane on a real node: flows, tokens, streaming from a local HTTP source.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 mod node;
 mod source;
 
