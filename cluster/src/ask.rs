@@ -180,7 +180,18 @@ impl Cluster {
                 }
             };
             match phase {
-                Phase::Ready { registered: false, .. } if !creates => return Err(AskError::NotRegistered),
+                Phase::Ready { registered: false, .. } if !creates => {
+                    if !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {
+                        return Err(AskError::NotRegistered);
+                    }
+                    // Its first commit has landed, and its event may be known already, but the activation has not heard of it yet.
+                    let mut phases = activation.phase.subscribe();
+                    let heard = phases.wait_for(|phase| !matches!(phase, Phase::Ready { registered: false, .. }));
+                    if tokio::time::timeout_at(until, heard).await.is_err() {
+                        return Err(unavailable("the agent did not answer in time"));
+                    }
+                    continue;
+                }
                 Phase::Ready { state, .. } => return Ok((in_use, state)),
                 Phase::Loading => {}
                 Phase::Gone(reason) => last = reason,

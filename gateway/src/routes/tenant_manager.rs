@@ -12,17 +12,19 @@ use crate::{
 use cellspace_actors::{
     directory::{self, Kind},
     fabric::{
-        TenantAgent,
+        FabricRegistry, TenantAgent,
         operations::{self, OperationError},
         registry, tenant,
     },
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::fabric::{
-    CellId, DataspaceProfileId, DeploymentState, NewCell, NewDataspaceDeployment, NewDataspaceProfile, NewParticipantProfileDeployment,
-    NewTenant, Page, ParticipantProfile, ParticipantProfileId, Predicate, Query, TenantId, TenantPropertiesDiff,
+    CellId, DataspaceProfile, DataspaceProfileId, DeploymentState, NewCell, NewDataspaceDeployment, NewDataspaceProfile,
+    NewParticipantProfileDeployment, NewTenant, Page, ParticipantProfile, ParticipantProfileId, Predicate, Query, TenantId,
+    TenantPropertiesDiff,
 };
 use http::{StatusCode, header};
+use std::sync::Arc;
 
 const READ: &str = "tenant-manager-api:read";
 const WRITE: &str = "tenant-manager-api:write";
@@ -171,9 +173,20 @@ async fn create_dataspace(app: App, request: Request) -> Result<Reply, ApiError>
 
 async fn get_dataspace(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: DataspaceProfileId = request.id("dataspace")?;
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
-    let found = state.profiles.get(&id).ok_or_else(|| ApiError::not_found(format!("the dataspace profile {id} does not exist")))?;
-    Reply::ok(found)
+    let address = registry::address().map_err(|e| ApiError::internal(e.to_string()))?;
+    let wait = Wait::of(&request)?;
+    let view = |state: &registry::RegistryState| state.profiles.get(&id).cloned();
+    match read_when::<FabricRegistry, _>(&app.services.cluster, &address, wait.as_ref(), view, deployed).await {
+        Ok(Some(profile)) => Reply::ok(&profile),
+        Ok(None) | Err(AskError::NotRegistered) => Err(ApiError::not_found(format!("the dataspace profile {id} does not exist"))),
+        Err(error) => Err(from_registry(error)),
+    }
+}
+
+/// How far the last deployment is: that is what a client waits for.
+fn deployed(profile: &Arc<DataspaceProfile>) -> Progress<'_> {
+    let state = profile.deployments.last().map_or(DeploymentState::Initial, |deployment| deployment.state);
+    Progress { state: state.as_str(), is_final: is_settled(state) }
 }
 
 async fn delete_dataspace(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -292,15 +305,18 @@ async fn get_profile(app: App, request: Request) -> Result<Reply, ApiError> {
 /// Where a wait ends: the profile stays as it is until somebody asks for something else.
 fn progress(profile: &ParticipantProfile) -> Progress<'_> {
     let state = profile.state();
-    let is_final = match state {
+    Progress { state: state.as_str(), is_final: is_settled(state) }
+}
+
+const fn is_settled(state: DeploymentState) -> bool {
+    match state {
         DeploymentState::Active | DeploymentState::Disposed | DeploymentState::Error => true,
         DeploymentState::Initial
         | DeploymentState::Pending
         | DeploymentState::Disposing
         | DeploymentState::Locked
         | DeploymentState::Offline => false,
-    };
-    Progress { state: state.as_str(), is_final }
+    }
 }
 
 async fn dispose_profile(app: App, request: Request) -> Result<Reply, ApiError> {
