@@ -24,17 +24,17 @@ const OFFERS: [(&str, &str, &str, &str); 3] = [
 pub async fn offer(client: &mut Client, provider: &Participant, source: &str) -> Result<()> {
     client.reporter.chapter("Provider: two assets, three offers");
     let who = &provider.caller;
-    let path = format!("/participants/{}/sources/backend", provider.context);
-    let body = json!({ "baseUrl": source, "methods": ["GET"], "paths": ["/data/"], "query": false });
-    client.step(who, "names its data source", Method::PUT, &path, Some(body), 204).await?;
     for (id, title, path) in
         [(DATA_SET, "product carbon footprints", "/data/footprints.json"), (FILE, "simulation model", "/data/model.bin")]
     {
+        let named = format!("/participants/{}/sources/{id}", provider.context);
+        let body = json!({ "baseUrl": format!("{source}{path}"), "methods": ["GET"] });
+        client.step(who, &format!("names the source of {id}"), Method::PUT, &named, Some(body), 200).await?;
         let asset = Client::typed(
             "Asset",
             json!({
                 "@id": id, "properties": { "description": title },
-                "dataplaneMetadata": { "@type": "DataplaneMetadata", "profiles": ["HttpData-PULL"], "properties": { "source": "backend", "path": path } },
+                "dataplaneMetadata": { "@type": "DataplaneMetadata", "profiles": ["HttpData-PULL"], "properties": { "source": id } },
             }),
         );
         client.step(who, &format!("creates asset {id}"), Method::POST, &provider.path("assets"), Some(asset), 200).await?;
