@@ -28,8 +28,12 @@ pub struct Offer {
 /// # Errors
 /// When the platform does not answer.
 pub async fn catalog_answer(client: &Client, consumer: &Participant, provider: &Participant) -> Result<Answer> {
-    let body =
-        Client::typed("CatalogRequest", json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did }));
+    // Whoever wants to see offers for manufacturers lets the provider ask for that credential too.
+    let scope = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
+    let body = Client::typed(
+        "CatalogRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "additionalScopes": [scope] }),
+    );
     client.exchange(Some(&consumer.caller), Method::POST, &consumer.path("catalog/request"), Some(&body)).await
 }
 
