@@ -214,7 +214,7 @@ mod tests {
         let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
         match cli.command {
             Command::Up(args) => args.config(),
-            Command::Admin(_) => panic!("not up"),
+            Command::Demo(_) | Command::Admin(_) => panic!("not up"),
         }
     }
 
