@@ -10,9 +10,7 @@ use crate::{
     credential_service::CredentialService,
     trust::{self, PeerError, TokenError},
 };
-use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
-};
+use cellspace_cluster::{Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
@@ -20,7 +18,7 @@ use cellspace_schemas::{
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
 /// What a machine decided.
@@ -248,9 +246,5 @@ impl Agent for Issuer {
 
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
         Box::pin(delivery::deliver(&self.services, delivery))
-    }
-
-    fn retry_policy(_effect: &Effect) -> RetryPolicy {
-        RetryPolicy { first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(30), attempts: 20 }
     }
 }

@@ -31,7 +31,7 @@ pub struct Options {
 pub async fn run(options: Options, stopped: impl Future<Output = ()>) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("cellspace-demo-").tempdir().context("no temporary folder")?;
     let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(folder.path().join("data")) };
-    config.trust.status_list_age = STATUS_LIST_AGE;
+    config.status_list_age = STATUS_LIST_AGE;
     let node = Node::start(config).await?;
     let bootstrap = node.bootstrap.clone().context("the platform made no first client")?;
     let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
