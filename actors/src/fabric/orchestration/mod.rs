@@ -13,3 +13,6 @@ mod state;
 pub use agent::{Command, Effect, Event, OrchestrationAgent, Prepared, Refusal, Reply};
 pub use machine::{ACTIVITY_TIMEOUT, ActivityResult, MAX_ATTEMPTS, Plan};
 pub use state::{ActivityRun, ActivityState, Run, RunState, Undo};
+
+#[cfg(test)]
+mod tests;

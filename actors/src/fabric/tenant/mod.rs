@@ -7,3 +7,6 @@ mod state;
 
 pub use agent::{Command, Deployment, Effect, Event, Prepared, Refusal, Reply, TenantAgent};
 pub use state::{ProfileRecord, TenantState};
+
+#[cfg(test)]
+mod tests;
