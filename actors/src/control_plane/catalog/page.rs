@@ -66,13 +66,16 @@ pub struct Page {
 /// Fields that a counterparty's filter may name: what it can see, nothing private.
 pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties"], free_properties: true };
 
+/// Transfer types by the labels and profiles of an asset.
+type TypesByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<BTreeSet<TransferType>>>;
+
 /// A counterparty that looks at the catalog. Each access policy is evaluated at most once per request.
 pub struct Viewer<'a> {
     state: &'a ControlPlaneState,
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
     access: RefCell<HashMap<&'a PolicyDefinitionId, bool>>,
-    types: RefCell<HashMap<(&'a [String], &'a [String]), Arc<BTreeSet<TransferType>>>>,
+    types: RefCell<TypesByHints<'a>>,
 }
 
 impl<'a> Viewer<'a> {
