@@ -50,7 +50,8 @@ fn asset(state: &mut ControlPlaneState, id: &str, properties: Value, dataplane_m
 }
 
 fn policy(state: &mut ControlPlaneState, id: &str, operands: &[&str]) {
-    let rule = |operand: &&str| json!({"action": "use", "constraint": [{"leftOperand": operand, "operator": "eq", "rightOperand": "active"}]});
+    let rule =
+        |operand: &&str| json!({"action": "use", "constraint": [{"leftOperand": operand, "operator": "eq", "rightOperand": "active"}]});
     let rules: Vec<Value> = operands.iter().map(rule).collect();
     let policy: Policy = serde_json::from_value(json!({"@type": "Set", "permission": rules})).unwrap();
     let definition = PolicyDefinition { id: id.parse().unwrap(), policy, private_properties: serde_json::Map::new(), created_at: NOW };
@@ -124,7 +125,8 @@ fn offer(definition: &str, asset: &str) -> String {
 fn everybody_sees_what_its_credentials_allow() {
     let state = provider();
     assert_eq!(summary(&seen(&state, &[])), []);
-    let members = [("open".to_owned(), vec![offer("d-open", "open")]), ("restricted".to_owned(), vec![offer("d-restricted", "restricted")])];
+    let members =
+        [("open".to_owned(), vec![offer("d-open", "open")]), ("restricted".to_owned(), vec![offer("d-restricted", "restricted")])];
     assert_eq!(summary(&seen(&state, &["Membership"])), members);
     let both = [
         ("hidden".to_owned(), vec![offer("d-hidden", "hidden")]),
@@ -132,7 +134,9 @@ fn everybody_sees_what_its_credentials_allow() {
         ("restricted".to_owned(), vec![offer("d-restricted", "restricted")]),
     ];
     assert_eq!(summary(&seen(&state, &["Membership", "Manufacturer"])), both);
-    for (id, credentials, there) in [("hidden", &["Membership"][..], false), ("hidden", &["Manufacturer"], true), ("none", &["Manufacturer"], false)] {
+    for (id, credentials, there) in
+        [("hidden", &["Membership"][..], false), ("hidden", &["Manufacturer"], true), ("none", &["Manufacturer"], false)]
+    {
         let found = looking(&state, &agent(credentials), |viewer| viewer.dataset(&id.parse().unwrap()));
         assert_eq!(found.is_some(), there, "{id} {credentials:?}");
     }
@@ -152,7 +156,10 @@ fn datasets_are_as_the_specification_has_them() {
     );
     let participant = Did::new("did:web:p").unwrap();
     let catalog: Value = serde_json::from_str(&render::catalog(&[dataset.to_string()], &[], &participant, URL)).unwrap();
-    assert_eq!((&catalog["@type"], &catalog["participantId"], catalog["dataset"].as_array().map(Vec::len)), (&json!("Catalog"), &json!("did:web:p"), Some(1)));
+    assert_eq!(
+        (&catalog["@type"], &catalog["participantId"], catalog["dataset"].as_array().map(Vec::len)),
+        (&json!("Catalog"), &json!("did:web:p"), Some(1))
+    );
     assert!(catalog.get("catalog").is_none() && catalog["service"][0]["endpointURL"] == json!(URL));
     let empty: Value = serde_json::from_str(&render::catalog(&[], &[], &participant, URL)).unwrap();
     assert!(empty.get("dataset").is_none());
@@ -165,7 +172,10 @@ fn distributions_follow_the_data_planes() {
     let formats = |state: &ControlPlaneState| {
         let text = |d: &Value| d["format"].as_str().unwrap().to_owned();
         let of = |dataset: &Value| dataset["distribution"].as_array().unwrap().iter().map(text).collect::<Vec<_>>();
-        seen(state, &["Membership"]).iter().map(|dataset| (dataset["@id"].as_str().unwrap().to_owned(), of(dataset))).collect::<BTreeMap<_, _>>()
+        seen(state, &["Membership"])
+            .iter()
+            .map(|dataset| (dataset["@id"].as_str().unwrap().to_owned(), of(dataset)))
+            .collect::<BTreeMap<_, _>>()
     };
     let mut state = provider();
     data_plane(&mut state, "dp-eu", &["HttpData-PUSH"], &["eu"]);
