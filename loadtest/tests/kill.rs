@@ -40,7 +40,10 @@ async fn kill_nine_loses_and_doubles_nothing() {
     match result {
         Ok(report) => {
             println!("{report:?}");
-            assert!(report.kills >= rounds && report.negotiations >= usize::try_from(rounds).unwrap(), "{report:?}");
+            assert_eq!((report.negotiations, report.transfers), (usize::try_from(rounds).unwrap(), usize::try_from(rounds).unwrap()));
+            // Over a full run every kind of crash must have happened, or the test shows nothing.
+            let named = kill::POINTS.len() - 1;
+            assert!(rounds < 30 || report.points.len() == named, "{report:?}");
         }
         Err(error) => panic!("{error:#}\nCELLSPACE_SEED={seed}; data and log are kept in {}", folder.keep().display()),
     }

@@ -15,6 +15,11 @@ use std::{future::Future, process::ExitCode};
 #[must_use]
 pub fn main() -> ExitCode {
     crate::crypto::install();
+    #[cfg(feature = "failpoints")]
+    if let Err(reason) = cellspace_cluster::arm_crash_point() {
+        eprintln!("error: {reason}");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
