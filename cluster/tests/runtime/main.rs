@@ -46,6 +46,29 @@ async fn ids_that_were_never_written_activate_nothing() {
     assert!(matches!(cluster.ask::<Counter>(&a, Refuse, call()).await, Err(AskError::Refused(_))));
 }
 
+/// Its event may reach a consumer that asks back before the agent itself has heard that its first commit landed.
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_known_from_its_first_commit_on() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    let answers = Arc::new(tokio::sync::Semaphore::new(0));
+    store.0.lock().answers = Some(answers.clone());
+    let creating = tokio::spawn({
+        let (cluster, a) = (cluster.clone(), a.clone());
+        async move { cluster.ask::<Counter>(&a, Add(1), call()).await }
+    });
+    while store.0.lock().partitions.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let asking = tokio::spawn(async move { cluster.ask::<Counter>(&a, Refuse, call()).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    answers.add_permits(1);
+    assert!(matches!(asking.await.unwrap(), Err(AskError::Refused(_))));
+    assert_eq!(creating.await.unwrap().unwrap(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repeat_under_the_same_key_gets_the_first_answer_also_after_a_restart() {
     let (store, cluster, _) = fresh().await;

@@ -30,6 +30,8 @@ pub struct Disk {
     pub published: Vec<Publication>,
     pub faults: VecDeque<Fault>,
     pub commits: u32,
+    /// When set, a commit that landed answers only with a permit.
+    pub answers: Option<Arc<tokio::sync::Semaphore>>,
     claims: HashMap<PartitionKey, Epoch>,
     boot: u64,
     activations: u64,
@@ -124,8 +126,12 @@ impl Partitions for MemoryStore {
                 if fault.is_some() { CommitOutcome::Unknown("landed".into()) } else { CommitOutcome::Applied }
             }
         };
+        let answers = disk.answers.clone();
         async move {
-            tokio::task::yield_now().await;
+            match answers {
+                Some(answers) => answers.acquire().await.unwrap().forget(),
+                None => tokio::task::yield_now().await,
+            }
             outcome
         }
         .boxed()
