@@ -13,6 +13,8 @@ pub mod presentations;
 pub mod refusal;
 pub mod state;
 pub mod sts;
+#[cfg(test)]
+mod tests;
 
 pub use agent::{Command, CredentialService, Effect, Event, Reply};
 pub use refusal::Refusal;

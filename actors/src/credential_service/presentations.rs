@@ -168,7 +168,7 @@ async fn present(
 }
 
 /// The presentation itself: with a `vp` claim around the older form, else the claims are the presentation.
-fn presentation(format: CredentialFormat, id: &str, holder: &Did, credentials: &[&str]) -> Value {
+pub(crate) fn presentation(format: CredentialFormat, id: &str, holder: &Did, credentials: &[&str]) -> Value {
     match format {
         CredentialFormat::Vc1Jwt => {
             json!({"vp": {"@context": [VC1_CONTEXT], "id": id, "type": ["VerifiablePresentation"], "holder": holder,

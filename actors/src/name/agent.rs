@@ -72,9 +72,22 @@ pub enum Event {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inquire(ParticipantContextId, Did);
 
+#[cfg(test)]
+impl Inquire {
+    pub(super) const fn of(participant: ParticipantContextId, did: Did) -> Self {
+        Self(participant, did)
+    }
+}
+
 /// Whether it exists with that DID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exists(bool);
+
+impl From<bool> for Exists {
+    fn from(exists: bool) -> Self {
+        Self(exists)
+    }
+}
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,8 +210,8 @@ impl Agent for Name {
             let address = Address::of::<CredentialService>(participant);
             let has = |state: &crate::credential_service::State| state.context.as_ref().is_some_and(|context| context.did == *did);
             match self.services.cluster.read::<CredentialService, _>(&address, has).await {
-                Ok(exists) => Ok(Exists(exists)),
-                Err(AskError::NotRegistered) => Ok(Exists(false)),
+                Ok(exists) => Ok(exists.into()),
+                Err(AskError::NotRegistered) => Ok(false.into()),
                 Err(other) => Err(DeliveryError::Retry(other.to_string())),
             }
         }

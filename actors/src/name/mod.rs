@@ -4,6 +4,8 @@
 //! made, confirmed by the context's outbox, and released with it or when its making failed.
 
 pub mod agent;
+#[cfg(test)]
+mod agent_tests;
 pub mod reservation;
 
 pub use agent::{Command, Name, Refusal};

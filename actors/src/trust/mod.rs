@@ -21,6 +21,10 @@ pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
+#[cfg(test)]
+mod verify_tests;
+#[cfg(test)]
+mod world;
 
 pub use id_token::IdToken;
 pub use peer::{PeerError, VerifiedPeer, VerifyRequest};

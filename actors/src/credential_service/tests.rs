@@ -1,0 +1,525 @@
+//! Every state and command of the machines, and what holds whatever is asked of them.
+
+use super::{
+    CredentialService, Event, Refusal, State,
+    agent::{Effect, Outcome, Prepared},
+    context::{self, Create, DidState},
+    credential::{self, StoredCredential},
+    holder_request::{self, Acknowledged, Delivered, RequestState},
+    key::{self, KeySpec, KeyState, NewKey},
+};
+use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
+use cellspace_schemas::{
+    Did, KeyAlias, Owner, ParticipantContextId, Timestamp,
+    dcp::{CredentialFormat, CredentialScope, Service},
+    identity::{KeyPairId, RequestedCredential},
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
+};
+use cellspace_storage::{KeyAlgorithm, PublicKey};
+use proptest::prelude::*;
+use serde_json::{Map, json};
+use std::{collections::BTreeMap, slice::from_ref, sync::Arc};
+
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+fn did() -> Did {
+    Did::new("did:web:cells.example:acme").unwrap()
+}
+
+fn issuer(name: &str) -> Did {
+    Did::new(format!("did:web:{name}.example")).unwrap()
+}
+
+fn new_key(name: &str, active: bool) -> NewKey {
+    NewKey {
+        id: KeyPairId::new(name).unwrap(),
+        key_id: format!("{}#{name}", did()),
+        alias: KeyAlias::new(name).unwrap(),
+        public: PublicKey { algorithm: KeyAlgorithm::Ed25519, jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": name}) },
+        active,
+        usage: Vec::new(),
+    }
+}
+
+fn create(active: bool) -> Prepared {
+    let create = Create {
+        did: did(),
+        active,
+        services: vec![Service::new("s", "CredentialService", "https://cells.example/cs")],
+        keys: Vec::new(),
+        scopes: Vec::new(),
+        properties: Map::new(),
+        sts_account: false,
+    };
+    Prepared::Context(context::Prepared::Create {
+        id: ParticipantContextId::new("acme").unwrap(),
+        path: Owner::new("acme").unwrap(),
+        create: Box::new(create),
+        keys: vec![new_key("k1", true)],
+    })
+}
+
+fn plain(command: context::Command) -> Prepared {
+    Prepared::Context(context::Prepared::Plain(command))
+}
+
+type Decided = Result<Decision<CredentialService>, Rejection<Refusal>>;
+
+/// Decides and folds; the audit's word for what happened, or the refusal.
+fn step(state: &mut State, input: Input<CredentialService>) -> Result<&'static str, String> {
+    let decided: Decided = CredentialService::decide(state, &input, NOW);
+    match decided {
+        Ok(decision) => {
+            decision.events.iter().for_each(|event| CredentialService::apply(state, event));
+            assert_eq!(decision.action.is_empty(), !decision.changes(), "every change has a name");
+            Ok(decision.action)
+        }
+        Err(Rejection::Refused(refusal)) => Err(refusal.to_string()),
+        Err(Rejection::Stale) => panic!("nothing here goes stale"),
+    }
+}
+
+fn command(state: &mut State, prepared: Prepared) -> Result<&'static str, String> {
+    step(state, Input::Command(prepared))
+}
+
+fn acme(active: bool) -> State {
+    let mut state = State::default();
+    command(&mut state, create(active)).unwrap();
+    state
+}
+
+// === participant context and DID ===
+
+#[test]
+fn every_command_in_every_state_of_a_context() {
+    use context::Command::{AddService, Delete, Publish, RemoveService, ReplaceService, SetActive, SetScopes};
+    let service = |id: &str| Service::new(id, "DataService", "https://cells.example/x");
+    let generated = acme(false);
+    let published = acme(true);
+    let mut unpublished = acme(true);
+    command(&mut unpublished, plain(Publish(did(), false))).unwrap();
+    let mut deactivated = acme(true);
+    command(&mut deactivated, plain(SetActive(false))).unwrap();
+    let mut leaving = acme(true);
+    command(&mut leaving, plain(Delete)).unwrap();
+    let none = State::default();
+    let states = [
+        ("none", &none),
+        ("generated", &generated),
+        ("published", &published),
+        ("unpublished", &unpublished),
+        ("deactivated", &deactivated),
+        ("leaving", &leaving),
+    ];
+    let no = Err("the participant context does not exist");
+    let exists = Err("the participant context exists already");
+    let not_active = Err("the participant context is not active");
+    let leaves = Err("a participant context of this id is being deleted, try again later");
+    #[rustfmt::skip]
+    let table: Vec<(&str, fn() -> Prepared, [Result<&str, &str>; 6])> = vec![
+        ("create", || create(true), [Ok("participant.created"), exists, exists, exists, exists, leaves]),
+        ("activate", || plain(SetActive(true)), [no, Ok("participant.activated"), Ok(""), Ok(""), Ok("participant.activated"), no]),
+        ("deactivate", || plain(SetActive(false)), [no, Ok(""), Ok("participant.deactivated"), Ok("participant.deactivated"), Ok(""), no]),
+        ("publish", || plain(Publish(did(), true)), [no, not_active, Ok(""), Ok("did.published"), not_active, no]),
+        ("unpublish", || plain(Publish(did(), false)), [no, Ok(""), Ok("did.unpublished"), Ok(""), Ok(""), no]),
+        ("scopes", || plain(SetScopes(vec![])), [no, Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), no]),
+        ("delete", || plain(Delete), [no, Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), no]),
+    ];
+    for (name, prepared, expected) in table {
+        for ((state_name, state), expected) in states.iter().zip(expected) {
+            let outcome = command(&mut (*state).clone(), prepared());
+            assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{name} when {state_name}");
+        }
+    }
+    for (prepared, expected) in [
+        (plain(AddService(did(), service("t"))), Ok("did.service.added")),
+        (plain(AddService(did(), service("s"))), Err("the DID document has a service with this id already")),
+        (plain(ReplaceService(did(), service("s"))), Ok("did.service.replaced")),
+        (plain(ReplaceService(did(), service("t"))), Err("the DID document has no service with this id")),
+        (plain(RemoveService(did(), "s".to_owned())), Ok("did.service.removed")),
+        (plain(RemoveService(did(), "t".to_owned())), Err("the DID document has no service with this id")),
+        (plain(AddService(issuer("other"), service("t"))), Err("the DID does not belong to the participant context")),
+        (plain(Publish(issuer("other"), true)), Err("the DID does not belong to the participant context")),
+    ] {
+        assert_eq!(command(&mut acme(true), prepared).as_deref().map_err(String::as_str), expected);
+    }
+}
+
+#[test]
+fn documents_are_published_with_the_context() {
+    assert!(acme(false).published_document().is_none());
+    let mut state = acme(true);
+    let document = state.published_document().unwrap();
+    assert_eq!((document.id, document.verification_method.len()), (did(), 1));
+    command(&mut state, plain(context::Command::SetActive(false))).unwrap();
+    assert!(state.published_document().is_none() && state.active_context().is_none());
+    assert_eq!(state.context.as_ref().unwrap().did_state, DidState::Unpublished);
+}
+
+#[test]
+fn a_deleted_context_leaves_nothing_behind_but_its_clean_up() {
+    let mut state = acme(true);
+    command(&mut state, request("hp", &["a"])).unwrap();
+    command(&mut state, delivered("hp", "issuer", Ok(vec![held("c1", "raw", Some("hp"))]))).unwrap();
+    let decision = CredentialService::decide(&state, &Input::Command(plain(context::Command::Delete)), NOW).unwrap();
+    let effects: Vec<_> = decision.effects.iter().map(|e| format!("{:?}", e.effect)).collect();
+    assert!(effects.first().unwrap().starts_with("DeleteSecret") && effects.last().unwrap().starts_with("ReleaseName"), "{effects:?}");
+    let lanes: Vec<_> = decision.effects.iter().map(|e| e.lane.as_str()).collect();
+    assert!(lanes.iter().all(|lane| lane == lanes.first().unwrap()), "one lane keeps their order: {lanes:?}");
+    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    assert!(state.context.is_none() && state.keys.is_empty() && state.credentials.is_empty() && state.requests.is_empty());
+    assert!(state.leaving);
+    let released = Input::Delivered(Arc::new(Effect::ReleaseName(Owner::new("acme").unwrap())), Outcome::Done);
+    assert_eq!(step(&mut state, released), Ok("participant.gone"));
+    assert_eq!(command(&mut state, create(true)), Ok("participant.created"));
+}
+
+#[test]
+fn a_context_that_lost_its_name_is_not_resolved() {
+    let mut state = acme(true);
+    let lost = Input::Undeliverable(Arc::new(Effect::ConfirmName(Owner::new("acme").unwrap(), did())), "taken".to_owned());
+    assert_eq!(step(&mut state, lost), Ok("participant.deactivated"));
+    assert!(state.published_document().is_none());
+}
+
+// === keys ===
+
+fn key_command(command: key::Command, new: Option<NewKey>) -> Prepared {
+    Prepared::Key(key::Prepared { command, new })
+}
+
+fn spec() -> KeySpec {
+    KeySpec::fresh()
+}
+
+#[test]
+fn every_command_in_every_state_of_a_key() {
+    fn id() -> KeyPairId {
+        KeyPairId::new("k2").unwrap()
+    }
+    let add = |active| {
+        move || key_command(key::Command::Add { spec: KeySpec { active, ..spec() }, make_default: false }, Some(new_key("k2", active)))
+    };
+    let activate = || key_command(key::Command::Activate(id()), None);
+    let rotate = || key_command(key::Command::Rotate { id: id(), successor: spec(), duration: 7 }, Some(new_key("k3", true)));
+    let revoke = || key_command(key::Command::Revoke { id: id(), successor: None }, None);
+    let replace = || key_command(key::Command::Revoke { id: id(), successor: Some(spec()) }, Some(new_key("k3", true)));
+    let state_in = |wanted: Option<KeyState>| {
+        let mut state = acme(true);
+        let steps: Vec<Prepared> = match wanted {
+            None => vec![],
+            Some(KeyState::Created) => vec![add(false)()],
+            Some(KeyState::Activated) => vec![add(true)()],
+            Some(KeyState::Rotated) => {
+                vec![add(true)(), key_command(key::Command::Rotate { id: id(), successor: spec(), duration: 0 }, Some(new_key("k9", true)))]
+            }
+            Some(KeyState::Revoked) => vec![add(true)(), revoke()],
+        };
+        for prepared in steps {
+            command(&mut state, prepared).unwrap();
+        }
+        state
+    };
+    let states = [None, Some(KeyState::Created), Some(KeyState::Activated), Some(KeyState::Rotated), Some(KeyState::Revoked)];
+    let none = Err("the key pair does not exist".to_owned());
+    let exists = Err("a key pair with this resourceId, keyId or privateKeyAlias exists already".to_owned());
+    let cannot = |from: &str, wanted: &str| Err(format!("a key pair in state {from} cannot be {wanted}"));
+    let to = |state: KeyState| Ok(state);
+    use KeyState::{Activated, Created, Revoked, Rotated};
+    type Row<'a> = (&'a str, Box<dyn Fn() -> Prepared>, [Result<KeyState, String>; 5]);
+    let table: Vec<Row<'_>> = vec![
+        ("add", Box::new(add(true)), [to(Activated), exists.clone(), exists.clone(), exists.clone(), exists.clone()]),
+        ("add inactive", Box::new(add(false)), [to(Created), exists.clone(), exists.clone(), exists.clone(), exists]),
+        (
+            "activate",
+            Box::new(activate),
+            [none.clone(), to(Activated), to(Activated), cannot("ROTATED", "activated"), cannot("REVOKED", "activated")],
+        ),
+        (
+            "rotate",
+            Box::new(rotate),
+            [none.clone(), cannot("CREATED", "rotated"), to(Rotated), cannot("ROTATED", "rotated"), cannot("REVOKED", "rotated")],
+        ),
+        ("revoke", Box::new(revoke), [none.clone(), to(Revoked), to(Revoked), to(Revoked), to(Revoked)]),
+        ("replace", Box::new(replace), [none, to(Revoked), to(Revoked), to(Revoked), to(Revoked)]),
+    ];
+    for (name, prepared, expected) in table {
+        for (from, expected) in states.iter().zip(expected) {
+            let mut state = state_in(*from);
+            let outcome = command(&mut state, prepared()).map(|_| state.keys.get(&id()).unwrap().state);
+            assert_eq!(outcome, expected, "{name} when {from:?}");
+        }
+    }
+}
+
+#[test]
+fn signing_and_publishing_follow_the_states() {
+    let mut state = acme(true);
+    assert_eq!(state.signing_key().unwrap().kid, format!("{}#k1", did()));
+    let rotate = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration: 0 };
+    command(&mut state, key_command(rotate, Some(new_key("k2", true)))).unwrap();
+    assert_eq!(state.signing_key().unwrap().kid, format!("{}#k2", did()));
+    assert_eq!(state.did_document().unwrap().verification_method.len(), 2);
+    for id in ["k1", "k2"] {
+        command(&mut state, key_command(key::Command::Revoke { id: KeyPairId::new(id).unwrap(), successor: None }, None)).unwrap();
+    }
+    assert!(state.signing_key().is_none());
+    assert!(state.did_document().unwrap().verification_method.is_empty());
+}
+
+// === requests ===
+
+fn request(holder_pid: &str, ids: &[&str]) -> Prepared {
+    let asked = |id: &&str| RequestedCredential {
+        format: CredentialFormat::Vc2Jose,
+        credential_type: "Member".to_owned(),
+        id: CredentialDefinitionId::new(id).unwrap(),
+    };
+    let pid = HolderPid::new(holder_pid).unwrap();
+    let request =
+        holder_request::Request { holder_pid: Some(pid.clone()), issuer: issuer("issuer"), credentials: ids.iter().map(asked).collect() };
+    Prepared::Request(request, pid)
+}
+
+fn held(id: &str, raw: &str, request: Option<&str>) -> Arc<StoredCredential> {
+    Arc::new(StoredCredential {
+        id: CredentialId::new(id).unwrap(),
+        credential_id: None,
+        format: CredentialFormat::Vc2Jose,
+        types: vec!["VerifiableCredential".to_owned(), "Member".to_owned()],
+        contexts: Vec::new(),
+        issuer: issuer("issuer"),
+        holder: did(),
+        valid_from: None,
+        valid_until: Some(Timestamp(NOW.0 + 1_000)),
+        raw: raw.to_owned(),
+        json: json!({}),
+        request: request.map(|pid| HolderPid::new(pid).unwrap()),
+    })
+}
+
+fn delivered(holder_pid: &str, from: &str, outcome: Result<Vec<Arc<StoredCredential>>, String>) -> Prepared {
+    Prepared::Deliver(Delivered {
+        issuer: issuer(from),
+        issuer_pid: IssuerPid::new("ip").unwrap(),
+        holder_pid: HolderPid::new(holder_pid).unwrap(),
+        outcome,
+    })
+}
+
+fn effect() -> Arc<Effect> {
+    Arc::new(Effect::RequestCredentials { holder_pid: HolderPid::new("hp").unwrap(), issuer: issuer("issuer"), credentials: Vec::new() })
+}
+
+#[test]
+fn every_input_in_every_state_of_a_request() {
+    use RequestState::{Error, Issued, Requested, Requesting};
+    let acknowledge = || Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: IssuerPid::new("ip").ok() }));
+    let give_up = || Input::Undeliverable(effect(), "no".to_owned());
+    let issue = || Input::Command(delivered("hp", "issuer", Ok(vec![held("c1", "raw-1", Some("hp"))])));
+    let reject = || Input::Command(delivered("hp", "issuer", Err("no".to_owned())));
+    let foreign = || Input::Command(delivered("hp", "thief", Ok(vec![held("c9", "raw-9", Some("hp"))])));
+    let again = || Input::Command(request("hp", &["a"]));
+    let state_in = |wanted: Option<RequestState>| {
+        let mut state = acme(true);
+        if wanted.is_some() {
+            command(&mut state, request("hp", &["a"])).unwrap();
+        }
+        match wanted {
+            None | Some(Requesting) => {}
+            Some(Requested) => drop(step(&mut state, acknowledge()).unwrap()),
+            Some(Issued) => drop(step(&mut state, issue()).unwrap()),
+            Some(Error) => drop(step(&mut state, give_up()).unwrap()),
+        }
+        state
+    };
+    let states = [None, Some(Requesting), Some(Requested), Some(Issued), Some(Error)];
+    let unknown = Err("the credential request does not exist");
+    let exists = Err("a credential request with this holderPid exists already");
+    let to = |state: RequestState| Ok(Some(state));
+    type Row<'a> = (&'a str, &'a dyn Fn() -> Input<CredentialService>, [Result<Option<RequestState>, &'a str>; 5]);
+    let table: [Row<'_>; 6] = [
+        ("request", &again, [to(Requesting), exists, exists, exists, exists]),
+        ("acknowledged", &acknowledge, [Ok(None), to(Requested), to(Requested), to(Issued), to(Error)]),
+        ("undeliverable", &give_up, [Ok(None), to(Error), to(Requested), to(Issued), to(Error)]),
+        ("issued", &issue, [unknown, to(Issued), to(Issued), to(Issued), to(Issued)]),
+        ("rejected", &reject, [unknown, to(Error), to(Error), to(Issued), to(Error)]),
+        ("issued by another", &foreign, [unknown, unknown, unknown, unknown, unknown]),
+    ];
+    for (name, input, expected) in table {
+        for (from, expected) in states.iter().zip(expected) {
+            let mut state = state_in(*from);
+            let outcome = step(&mut state, input()).map(|_| state.requests.get(&HolderPid::new("hp").unwrap()).map(|r| r.state));
+            assert_eq!(outcome.as_ref().map(|s| *s).map_err(String::as_str), expected, "{name} when {from:?}");
+        }
+    }
+}
+
+#[test]
+fn deliveries_are_repeatable_and_replace_what_the_request_brought() {
+    let mut state = acme(true);
+    command(&mut state, request("hp", &["a"])).unwrap();
+    let ids = |state: &State| state.credentials.keys().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+    command(&mut state, delivered("hp", "issuer", Ok(vec![held("c1", "one", Some("hp"))]))).unwrap();
+    // The repeat comes with fresh ids of our own, and changes nothing.
+    assert_eq!(command(&mut state, delivered("hp", "issuer", Ok(vec![held("c2", "one", Some("hp"))]))), Ok(""));
+    assert_eq!(ids(&state), ["c1"]);
+    command(&mut state, delivered("hp", "issuer", Ok(vec![held("c3", "one", Some("hp")), held("c4", "two", Some("hp"))]))).unwrap();
+    assert_eq!(ids(&state), ["c1", "c4"]);
+    command(&mut state, delivered("hp", "issuer", Ok(vec![held("c5", "three", Some("hp"))]))).unwrap();
+    assert_eq!(ids(&state), ["c5"]);
+}
+
+#[test]
+fn the_acknowledgement_may_come_after_the_credentials() {
+    let mut state = acme(true);
+    command(&mut state, request("hp", &["a"])).unwrap();
+    step(&mut state, Input::Undeliverable(effect(), "gave up".to_owned())).unwrap();
+    let late = Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: IssuerPid::new("late").ok() }));
+    assert_eq!(step(&mut state, late), Ok("credentials.requested"));
+    let request = state.requests.get(&HolderPid::new("hp").unwrap()).unwrap();
+    assert_eq!((request.state, request.issuer_pid.as_ref().map(IssuerPid::as_str)), (RequestState::Error, Some("late")));
+}
+
+// === presentations ===
+
+#[test]
+fn only_what_is_asked_granted_and_valid_is_presented() {
+    let mut state = acme(true);
+    for (id, valid) in [("c1", true), ("c2", false)] {
+        let mut credential = (*held(id, id, None)).clone();
+        credential.valid_until = Some(if valid { Timestamp(NOW.0 + 1) } else { NOW });
+        credential.credential_id = Some(format!("urn:{id}"));
+        let stored = credential::Prepared::Store { credential: Arc::new(credential), replace: false };
+        command(&mut state, Prepared::Credential(stored)).unwrap();
+    }
+    let scope = |text: &str| CredentialScope::parse(&format!("org.eclipse.dspace.dcp.vc.{text}")).unwrap();
+    let select = |asked: &[CredentialScope], granted: &[CredentialScope]| {
+        super::presentations::select(&state, asked, granted, NOW).iter().map(|c| c.id.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let (member, other) = (scope("type:Member"), scope("type:Other"));
+    let table: [(&[CredentialScope], &[CredentialScope], &[&str]); 6] = [
+        (from_ref(&member), from_ref(&member), &["c1"]),
+        (&[member.clone(), other.clone()], from_ref(&member), &["c1"]),
+        (from_ref(&member), from_ref(&other), &[]),
+        (from_ref(&other), from_ref(&member), &[]),
+        // A credential by its id is granted with its type.
+        (&[scope("id:urn:c1")], from_ref(&member), &["c1"]),
+        (&[scope("id:urn:c2")], from_ref(&member), &[]),
+    ];
+    for (asked, granted, expected) in table {
+        assert_eq!(select(asked, granted), expected, "{asked:?} of {granted:?}");
+    }
+}
+
+// === whatever is asked ===
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create(bool),
+    SetActive(bool),
+    Publish(bool),
+    Delete,
+    Released,
+    AddKey(u8, bool, bool),
+    ActivateKey(u8),
+    RotateKey(u8, u8),
+    RevokeKey(u8),
+    Request(u8),
+    Acknowledge,
+    Issue(u8, u8),
+    Reject,
+    Forget(u8),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let key = 0..4_u8;
+    prop_oneof![
+        any::<bool>().prop_map(Step::Create),
+        any::<bool>().prop_map(Step::SetActive),
+        any::<bool>().prop_map(Step::Publish),
+        Just(Step::Delete),
+        Just(Step::Released),
+        (key.clone(), any::<bool>(), any::<bool>()).prop_map(|(k, active, default)| Step::AddKey(k, active, default)),
+        key.clone().prop_map(Step::ActivateKey),
+        (key.clone(), key.clone()).prop_map(|(old, new)| Step::RotateKey(old, new)),
+        key.clone().prop_map(Step::RevokeKey),
+        (0..2_u8).prop_map(Step::Request),
+        Just(Step::Acknowledge),
+        (key.clone(), key.clone()).prop_map(|(id, raw)| Step::Issue(id, raw)),
+        Just(Step::Reject),
+        key.prop_map(Step::Forget),
+    ]
+}
+
+fn input(step: &Step) -> Input<CredentialService> {
+    let id = |k: &u8| KeyPairId::new(format!("k{k}")).unwrap();
+    let new = |k: &u8, active| Some(new_key(&format!("k{k}"), active));
+    match step {
+        Step::Create(active) => Input::Command(create(*active)),
+        Step::SetActive(active) => Input::Command(plain(context::Command::SetActive(*active))),
+        Step::Publish(wanted) => Input::Command(plain(context::Command::Publish(did(), *wanted))),
+        Step::Delete => Input::Command(plain(context::Command::Delete)),
+        Step::Released => Input::Delivered(Arc::new(Effect::ReleaseName(Owner::new("acme").unwrap())), Outcome::Done),
+        Step::AddKey(k, active, default) => {
+            Input::Command(key_command(key::Command::Add { spec: spec(), make_default: *default }, new(k, *active)))
+        }
+        Step::ActivateKey(k) => Input::Command(key_command(key::Command::Activate(id(k)), None)),
+        Step::RotateKey(old, k) => {
+            Input::Command(key_command(key::Command::Rotate { id: id(old), successor: spec(), duration: 0 }, new(k, true)))
+        }
+        Step::RevokeKey(k) => Input::Command(key_command(key::Command::Revoke { id: id(k), successor: None }, None)),
+        Step::Request(n) => Input::Command(request(if *n == 0 { "hp" } else { "hq" }, &["a"])),
+        Step::Acknowledge => Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: None })),
+        Step::Issue(id, raw) => {
+            Input::Command(delivered("hp", "issuer", Ok(vec![held(&format!("c{id}"), &format!("raw-{raw}"), Some("hp"))])))
+        }
+        Step::Reject => Input::Command(delivered("hp", "issuer", Err("no".to_owned()))),
+        Step::Forget(id) => {
+            Input::Command(Prepared::Credential(credential::Prepared::Delete(CredentialId::new(format!("c{id}")).unwrap())))
+        }
+    }
+}
+
+/// What a state holds, however its trees are balanced.
+fn content(state: &State) -> String {
+    let (keys, credentials): (Vec<_>, Vec<_>) = (state.keys.iter().collect(), state.credentials.iter().collect());
+    let requests: Vec<_> = state.requests.iter().collect();
+    format!("{:?} {} {keys:?} {credentials:?} {requests:?}", state.context, state.leaving)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever is asked: the rows alone rebuild the state, at most one key is the default, documents and signatures only with a context.
+    #[test]
+    fn rows_rebuild_the_state(steps in prop::collection::vec(any_step(), 1..60)) {
+        let mut state = State::default();
+        let mut rows: BTreeMap<Vec<u8>, Event> = BTreeMap::new();
+        for one in &steps {
+            let Ok(decision) = CredentialService::decide(&state, &input(one), NOW) else { continue };
+            for event in decision.events {
+                CredentialService::apply(&mut state, &event);
+                match CredentialService::row(&event) {
+                    RowOf::Put(key) => drop(rows.insert(key.as_bytes().to_vec(), event)),
+                    RowOf::Delete(key) => drop(rows.remove(key.as_bytes())),
+                }
+            }
+            let mut rebuilt = State::default();
+            for event in rows.values() {
+                let stored: Event = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
+                CredentialService::apply(&mut rebuilt, &stored);
+            }
+            prop_assert_eq!(content(&rebuilt), content(&state));
+            prop_assert!(state.keys.values().filter(|key| key.default_pair).count() <= 1);
+            prop_assert!(!(state.leaving && state.context.is_some()));
+            if state.context.is_none() {
+                prop_assert!(state.keys.is_empty() && state.credentials.is_empty() && state.requests.is_empty());
+                prop_assert!(state.signing_key().is_none() && state.published_document().is_none());
+            }
+            let published = state.published_document().is_some();
+            prop_assert_eq!(published, state.context.as_ref().is_some_and(|c| c.active && c.did_state == DidState::Published));
+        }
+    }
+}

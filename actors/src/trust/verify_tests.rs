@@ -1,0 +1,348 @@
+//! What a verifier is promised: rules, caches and their ages, and what happens when others cannot be reached.
+
+use super::{
+    PeerError, SigningKey, Trust, TrustOptions, VerifiedPeer, VerifyRequest,
+    world::{Draft, NOW, Tokens, World},
+};
+use crate::settings::TrustedIssuer;
+use cellspace_schemas::{ParticipantContextId, Timestamp, dcp::CredentialFormat};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+const MEMBER: &str = "org.eclipse.dspace.dcp.vc.type:Member:read";
+const MAKER: &str = "org.eclipse.dspace.dcp.vc.type:Maker:read";
+
+struct Scene {
+    world: Arc<World>,
+    trust: Trust,
+    holder: SigningKey,
+    issuer: SigningKey,
+    verifier: SigningKey,
+}
+
+impl Scene {
+    async fn new(options: TrustOptions) -> Self {
+        let world = Arc::new(World::default());
+        let (holder, issuer, verifier) = (world.party("holder").await, world.party("issuer").await, world.party("verifier").await);
+        world.status_list("issuer", &issuer, &[], json!({})).await;
+        let trust = world.trust(options);
+        Self { world, trust, holder, issuer, verifier }
+    }
+
+    /// Holder with a membership; the maker's credential is of the other format.
+    async fn with_member(options: TrustOptions) -> Self {
+        let scene = Self::new(options).await;
+        scene.hold(&["Member"], json!({})).await;
+        scene
+    }
+
+    async fn draft(&self, name: &'static str, change: Value) -> (CredentialFormat, String) {
+        let format = if name == "Member" { CredentialFormat::Vc2Jose } else { CredentialFormat::Vc1Jwt };
+        // The older list form is not served here.
+        let change = match (format, change) {
+            (CredentialFormat::Vc1Jwt, change) if change == json!({}) => {
+                json!({"vc": {"type": ["VerifiableCredential", name], "credentialSubject": {"id": self.holder.did}}})
+            }
+            (_, change) => change,
+        };
+        self.world.credential(&self.issuer, Draft { format, holder: self.holder.did.clone(), name, change }).await
+    }
+
+    async fn hold(&self, names: &[&'static str], change: Value) {
+        let mut all = Vec::new();
+        for name in names {
+            all.push(self.draft(name, change.clone()).await);
+        }
+        self.world.hold("holder", all);
+    }
+
+    async fn message(&self, now: Timestamp) -> String {
+        self.holder.id_token(&self.world.vault, &self.verifier.did, Some("access"), now).await.unwrap()
+    }
+
+    async fn verify(&self, optional: &[&str], believe_absence: bool, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
+        self.verify_trusting(optional, believe_absence, now, "*").await
+    }
+
+    async fn verify_trusting(
+        &self,
+        optional: &[&str],
+        believe_absence: bool,
+        now: Timestamp,
+        types: &str,
+    ) -> Result<VerifiedPeer, PeerError> {
+        let optional: Vec<String> = optional.iter().map(|scope| (*scope).to_owned()).collect();
+        let request = VerifyRequest {
+            participant: &ParticipantContextId::new("verifier").unwrap(),
+            own_did: &self.verifier.did,
+            token: &self.message(now).await,
+            required: &[MEMBER.to_owned()],
+            optional: &optional,
+            trusted_issuers: &[TrustedIssuer { id: self.issuer.did.clone(), supported_types: vec![types.to_owned()] }],
+            believe_absence,
+        };
+        self.trust.verify(&request, &Tokens { world: &self.world, key: &self.verifier, now }, now).await
+    }
+}
+
+fn types(peer: &VerifiedPeer) -> Vec<&str> {
+    let mut types: Vec<&str> = peer.credentials.iter().map(|c| c["type"][1].as_str().unwrap()).collect();
+    types.sort_unstable();
+    types
+}
+
+fn after(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+fn refused(outcome: Result<VerifiedPeer, PeerError>) -> String {
+    match outcome {
+        Err(PeerError::Refused(rule)) => rule,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn unreachable(outcome: Result<VerifiedPeer, PeerError>) {
+    assert!(matches!(outcome, Err(PeerError::Unreachable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn presentations_are_asked_for_once() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    for seconds in [0, 1, 100, 599] {
+        let peer = scene.verify(&[], true, after(seconds)).await.unwrap();
+        assert_eq!((types(&peer), &peer.did), (vec!["Member"], &scene.holder.did));
+    }
+    assert_eq!(scene.world.queries("holder"), 1);
+    scene.verify(&[], true, after(600)).await.unwrap();
+    assert_eq!(scene.world.queries("holder"), 2);
+    // Other scopes are another question.
+    scene.verify(&[MAKER], true, after(600)).await.unwrap();
+    assert_eq!(scene.world.queries("holder"), 3);
+}
+
+#[tokio::test]
+async fn concurrent_messages_share_a_query() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    let all = futures::future::join_all((0..16).map(|_| scene.verify(&[], true, NOW))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!((scene.world.queries("holder"), scene.world.asked(&World::document_url("holder"))), (1, 1));
+    assert_eq!(scene.world.asked(&World::list_url("issuer")), 1);
+}
+
+#[tokio::test]
+async fn both_formats_in_one_answer() {
+    let scene = Scene::new(TrustOptions::default()).await;
+    scene.hold(&["Member", "Maker"], json!({})).await;
+    let peer = scene.verify(&[MAKER], true, NOW).await.unwrap();
+    assert_eq!(types(&peer), ["Maker", "Member"]);
+    assert!(peer.valid_until <= after(600));
+}
+
+#[tokio::test]
+async fn a_holder_that_grants_less_is_asked_for_what_is_required() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    scene.world.grant("holder", &["Member"]);
+    assert_eq!(types(&scene.verify(&[MAKER], true, NOW).await.unwrap()), ["Member"]);
+    assert_eq!(scene.world.queries("holder"), 2);
+    scene.world.grant("holder", &[]);
+    assert!(refused(scene.verify(&[MAKER], false, after(1)).await).contains("grant"));
+}
+
+#[tokio::test]
+async fn absence_is_believed_briefly_and_only_where_it_may() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    let queries = || scene.world.queries("holder");
+    for (seconds, believe, asked) in [(0, true, 1), (4, true, 1), (4, false, 2), (9, true, 3), (10, true, 3)] {
+        assert_eq!(types(&scene.verify(&[MAKER], believe, after(seconds)).await.unwrap()), ["Member"]);
+        assert_eq!(queries(), asked, "after {seconds} s");
+    }
+    // Once it is there it is found, and kept.
+    scene.hold(&["Member", "Maker"], json!({})).await;
+    assert_eq!(types(&scene.verify(&[MAKER], false, after(11)).await.unwrap()), ["Maker", "Member"]);
+    assert_eq!(types(&scene.verify(&[MAKER], false, after(200)).await.unwrap()), ["Maker", "Member"]);
+    assert_eq!(queries(), 4);
+}
+
+#[tokio::test]
+async fn a_missing_required_credential_refuses_and_is_asked_for_every_time() {
+    let scene = Scene::new(TrustOptions::default()).await;
+    for seconds in 0..3 {
+        assert!(refused(scene.verify(&[], true, after(seconds)).await).contains("Member"));
+    }
+    assert_eq!(scene.world.queries("holder"), 3);
+    scene.hold(&["Member"], json!({})).await;
+    scene.verify(&[], true, after(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_rule_for_credentials() {
+    let table = [
+        (json!({"credentialSubject": {"id": "did:web:thief.example"}}), "holder"),
+        (json!({"exp": NOW.seconds()}), "expired"),
+        (json!({"validFrom": after(3_600).to_rfc3339()}), "valid already"),
+        (json!({"issuer": "did:web:other.example"}), "issuer"),
+        (json!({"type": ["VerifiableCredential", "Member", "Maker"]}), "trusted"),
+        (json!({"credentialStatus": {"type": "Unknown"}}), "valid credential"),
+    ];
+    for (change, expected) in table {
+        let scene = Scene::new(TrustOptions::default()).await;
+        scene.hold(&["Member"], change.clone()).await;
+        let rule = refused(scene.verify_trusting(&[], true, NOW, "Member").await);
+        assert!(rule.contains(expected), "{change}: {rule}");
+    }
+}
+
+#[tokio::test]
+async fn every_rule_for_presentations() {
+    let table = [
+        (json!({"iss": "did:web:thief.example"}), "holder"),
+        (json!({"aud": "did:web:thief.example"}), "aud"),
+        (json!({"exp": NOW.seconds() - 2}), "valid now"),
+        (json!({"type": "Other"}), "VC Data Model"),
+    ];
+    for (change, expected) in table {
+        let scene = Scene::with_member(TrustOptions::default()).await;
+        scene.world.change_presentations("holder", change.clone());
+        let rule = refused(scene.verify(&[], true, NOW).await);
+        assert!(rule.contains(expected), "{change}: {rule}");
+        // A refused presentation is not remembered.
+        scene.world.change_presentations("holder", json!({}));
+        scene.verify(&[], true, NOW).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn trust_is_judged_at_every_use() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    scene.verify(&[], true, NOW).await.unwrap();
+    assert!(refused(scene.verify_trusting(&[], true, after(1), "Maker").await).contains("trusted"));
+    // An expired credential ends its presentation's time in the cache.
+    let scene = Scene::new(TrustOptions::default()).await;
+    scene.hold(&["Member"], json!({"exp": NOW.seconds() + 10})).await;
+    assert_eq!(scene.verify(&[], true, NOW).await.unwrap().valid_until, after(10));
+    assert!(refused(scene.verify(&[], true, after(10)).await).contains("expired"));
+}
+
+#[tokio::test]
+async fn status_is_looked_up_at_every_use() {
+    let scene = Scene::with_member(TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() }).await;
+    let index = scene.holder.did.as_str().len();
+    scene.verify(&[], true, NOW).await.unwrap();
+    scene.world.status_list("issuer", &scene.issuer, &[index], json!({})).await;
+    // Not older than two seconds, and no sooner than it has to be.
+    scene.verify(&[], true, NOW.plus(Duration::from_millis(1_999))).await.unwrap();
+    assert!(refused(scene.verify(&[], true, after(2)).await).contains("revoked"));
+    scene.world.status_list("issuer", &scene.issuer, &[index + 1], json!({})).await;
+    scene.verify(&[], true, after(4)).await.unwrap();
+    // A list that cannot be had past its age refuses, and says that it is not the credential's fault.
+    scene.world.take_down(&World::list_url("issuer"));
+    scene.verify(&[], true, after(5)).await.unwrap();
+    unreachable(scene.verify(&[], true, after(6)).await);
+}
+
+#[tokio::test]
+async fn a_list_may_shorten_its_age() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 0})).await;
+    for seconds in 0..3 {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    assert_eq!(scene.world.asked(&World::list_url("issuer")), 3);
+    scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 3_600_000})).await;
+    for seconds in [3, 7, 8] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    assert_eq!(scene.world.asked(&World::list_url("issuer")), 5);
+}
+
+#[tokio::test]
+async fn every_rule_for_lists() {
+    let scene = Scene::with_member(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
+    let other = scene.world.party("other").await;
+    scene.world.status_list("issuer", &other, &[], json!({})).await;
+    assert!(refused(scene.verify(&[], true, after(0)).await).contains("issued by the issuer"));
+    scene.world.status_list("issuer", &scene.issuer, &[], json!({"statusPurpose": "suspension"})).await;
+    assert!(refused(scene.verify(&[], true, after(1)).await).contains("purpose"));
+    // Unsigned lists prove nothing.
+    scene.world.page(&World::list_url("issuer"), r#"{"type":["VerifiableCredential","BitstringStatusListCredential"]}"#);
+    refused(scene.verify(&[], true, after(2)).await);
+}
+
+#[tokio::test]
+async fn documents_are_checked_and_kept() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    let url = World::document_url("holder");
+    for seconds in [0, 10, 29] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    assert_eq!(scene.world.asked(&url), 1);
+    scene.world.page(&url, r#"{"id":"did:web:other.example"}"#);
+    assert!(refused(scene.verify(&[], true, after(30)).await).contains("id of the DID document"));
+    scene.world.take_down(&url);
+    // The failure is remembered for a second, then it is tried again.
+    refused(scene.verify(&[], true, NOW.plus(Duration::from_millis(30_999))).await);
+    unreachable(scene.verify(&[], true, after(31)).await);
+    assert_eq!(scene.world.asked(&url), 3);
+}
+
+#[tokio::test]
+async fn a_rotation_is_seen_at_once_and_a_revocation_in_time() {
+    let mut scene = Scene::with_member(TrustOptions::default()).await;
+    scene.verify(&[], true, NOW).await.unwrap();
+    let (old, new) = (scene.holder.clone(), scene.world.key("holder", "k2").await);
+    scene.world.publish("holder", &[old.clone(), new.clone()]).await;
+    scene.holder = new.clone();
+    scene.verify(&[], true, after(2)).await.unwrap();
+    // A made-up key makes nobody fetch more than once a second.
+    let asked = scene.world.asked(&World::document_url("holder"));
+    scene.holder = scene.world.key("holder", "k3").await;
+    for _ in 0..5 {
+        assert!(refused(scene.verify(&[], true, after(4)).await).contains("signing key"));
+    }
+    assert_eq!(scene.world.asked(&World::document_url("holder")), asked + 1);
+    scene.world.publish("holder", std::slice::from_ref(&new)).await;
+    scene.holder = old;
+    refused(scene.verify(&[], true, after(60)).await);
+    // The issuer's key is judged at every use, too: what it signed counts no more when it is gone.
+    scene.holder = new;
+    scene.verify(&[], true, after(61)).await.unwrap();
+    let next = scene.world.key("issuer", "k2").await;
+    scene.world.publish("issuer", &[next]).await;
+    assert!(refused(scene.verify(&[], true, after(120)).await).contains("signing key"));
+}
+
+#[tokio::test]
+async fn tokens_are_signed_by_their_issuer_and_used_once() {
+    let mut scene = Scene::with_member(TrustOptions::default()).await;
+    let trusted = [TrustedIssuer { id: scene.issuer.did.clone(), supported_types: vec!["*".to_owned()] }];
+    let participant = ParticipantContextId::new("verifier").unwrap();
+    let token = scene.message(NOW).await;
+    let required = [MEMBER.to_owned()];
+    let request = VerifyRequest {
+        participant: &participant,
+        own_did: &scene.verifier.did,
+        token: &token,
+        required: &required,
+        optional: &[],
+        trusted_issuers: &trusted,
+        believe_absence: true,
+    };
+    let tokens = Tokens { world: &scene.world, key: &scene.verifier, now: NOW };
+    scene.trust.verify(&request, &tokens, NOW).await.unwrap();
+    assert!(refused(scene.trust.verify(&request, &tokens, NOW).await).contains("jti"));
+    // Another's key under the holder's name.
+    let thief = scene.world.party("thiefs").await;
+    scene.holder = SigningKey { did: scene.holder.did.clone(), kid: scene.holder.kid.clone(), ..thief };
+    assert!(refused(scene.verify(&[], true, after(1)).await).contains("signature"));
+}
+
+#[tokio::test]
+async fn tokens_from_before_a_take_over_are_signed_anew() {
+    let scene = Scene::with_member(TrustOptions { opened: Some(NOW), ..TrustOptions::default() }).await;
+    for (seconds, admitted) in [(0, false), (1, false), (2, true)] {
+        let outcome = scene.verify(&[], true, after(seconds)).await;
+        assert_eq!(outcome.is_ok(), admitted, "{outcome:?}");
+        assert!(admitted || matches!(outcome, Err(PeerError::TooEarly)));
+    }
+}
