@@ -8,6 +8,7 @@ pub mod access;
 pub mod control_plane;
 pub mod credential_service;
 pub mod data_plane;
+pub mod derived_id;
 pub mod directory;
 pub mod expressions;
 pub mod fabric;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Services,
+    derived_id::id_of,
     directory::{self, DirectoryError, NewRow, reference},
 };
 use cellspace_cluster::{Address, AskError, Call};
@@ -14,9 +15,7 @@ use cellspace_schemas::fabric::{
     CellId, NewParticipantProfileDeployment, NewTenant, Orchestration, OrchestrationId, OrchestrationManifest, ParticipantProfile,
     ParticipantProfileId, Tenant, TenantId,
 };
-use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
-use uuid::Uuid;
 
 /// When to try again after the directory was out of reach.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -46,19 +45,6 @@ impl From<tenant::Refusal> for OperationError {
 
 fn unavailable<R: std::error::Error>(reason: impl ToString) -> AskError<R> {
     AskError::Unavailable { reason: reason.to_string(), retry_after: RETRY_AFTER }
-}
-
-/// Id of an object that a call makes: a fresh one, or, for a call with an `Idempotency-Key`, the one that every repeat of the call makes. The
-/// key's answer is stored with the object, so a repeat must lead to the same object.
-fn id_of(what: &str, call: &Call) -> Uuid {
-    let Some(key) = &call.idempotency else { return Uuid::new_v4() };
-    let mut hash = Sha256::new();
-    hash.update(what.as_bytes());
-    hash.update([0]);
-    hash.update(key.as_str().as_bytes());
-    let mut bytes = [0u8; 16];
-    bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// The newest state of the registry; empty before anything was registered.

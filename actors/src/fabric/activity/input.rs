@@ -3,12 +3,10 @@
 use super::{ActivityError, Work};
 use cellspace_schemas::{
     Did, ParticipantContextId, ProfileId,
-    fabric::{CredentialSpec, OrchestrationId, Properties, VpaManifest, VpaType, keys},
+    fabric::{CredentialSpec, Properties, VpaManifest, VpaType, keys},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 /// Typed access to the processing data of one attempt.
 #[derive(Debug, Clone, Copy)]
@@ -96,17 +94,4 @@ impl<'a> Input<'a> {
         }
         Ok(issuers)
     }
-}
-
-/// An id that the orchestration determines: the same on every attempt, and nobody else's.
-#[must_use]
-pub fn derived_id(what: &str, orchestration: &OrchestrationId, detail: &str) -> Uuid {
-    let mut hash = Sha256::new();
-    for part in [what, orchestration.as_str(), detail] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut bytes = [0u8; 16];
-    bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

@@ -1,7 +1,10 @@
 //! `onboarding-activity`: requests the participant's credentials and waits until they are issued; revokes them in the end.
 
-use super::{ActivityAgent, ActivityError, Input, Work, input::derived_id, issuer, outputs};
-use crate::fabric::platform::{Caller, Platform, segment};
+use super::{ActivityAgent, ActivityError, Input, Work, issuer, outputs};
+use crate::{
+    derived_id::derived_id,
+    fabric::platform::{Caller, Platform, segment},
+};
 use cellspace_schemas::{
     Did, ParticipantContextId,
     fabric::{CredentialSpec, Properties, keys},
@@ -43,7 +46,7 @@ impl OnboardingActivity {
         work: &Work<'_>,
     ) -> Result<String, ActivityError> {
         let caller = Caller::Participant { participant: id, scope: SCOPE };
-        let holder_pid = derived_id("credential-request", work.orchestration, issuer.as_str()).to_string();
+        let holder_pid = derived_id(&["credential-request", work.orchestration.as_str(), issuer.as_str()]).to_string();
         let wanted = specs.iter().filter(|spec| spec.issuer == *issuer);
         let credentials: Vec<Value> =
             wanted.map(|spec| json!({"format": spec.format, "type": spec.credential_type, "id": spec.id})).collect();

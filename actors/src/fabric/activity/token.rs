@@ -1,6 +1,7 @@
 //! `jwtlet-activity`: makes the participant context id. Tokens need no preparation here: each call of an agent mints its own.
 
-use super::{ActivityAgent, ActivityError, Work, input::derived_id, outputs};
+use super::{ActivityAgent, ActivityError, Work, outputs};
+use crate::derived_id::derived_id;
 use cellspace_schemas::fabric::{Properties, keys};
 use futures::future::BoxFuture;
 
@@ -15,7 +16,7 @@ impl ActivityAgent for TokenActivity {
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
         Box::pin(async move {
             // The orchestration determines it, so that a repeat makes the same.
-            let id = derived_id("participant-context", work.orchestration, "").simple().to_string();
+            let id = derived_id(&["participant-context", work.orchestration.as_str()]).simple().to_string();
             Ok(outputs([(keys::PARTICIPANT_CONTEXT_ID, id)]))
         })
     }
