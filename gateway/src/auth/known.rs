@@ -6,7 +6,6 @@ use cellspace_actors::{ControlPlane, CredentialService};
 use cellspace_cluster::{Address, Agent, AskError, Cluster};
 use cellspace_schemas::{ParticipantContextId, management::ParticipantContextState};
 use cellspace_storage::AgentKind;
-use std::time::Duration;
 
 /// Kinds of agents that make a participant context; either is enough.
 const KINDS: [AgentKind; 2] = [ControlPlane::KIND, CredentialService::KIND];
@@ -37,7 +36,7 @@ impl KnownParticipants {
         for kind in KINDS {
             let address = Address { owner: id.into(), kind, name: String::new() };
             let exists = self.cluster.exists(&address).await;
-            if exists.map_err(|e| ApiError::unavailable(e.to_string(), Duration::from_secs(1)))? {
+            if exists.map_err(ApiError::later)? {
                 self.known.insert(id.clone(), ());
                 return Ok(true);
             }

@@ -11,7 +11,7 @@ use cellspace_cluster::Clock;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Verdicts kept.
 const MAX_VERDICTS: usize = 16_384;
@@ -136,8 +136,7 @@ impl Verifier {
         } else {
             let found = self.remote.iter().enumerate().find(|(_, remote)| remote.issuer() == unverified.iss);
             let (index, remote) = found.ok_or_else(|| refused("the issuer of the access token is not accepted"))?;
-            let unavailable = |e: super::issuer::KeysUnavailable| ApiError::unavailable(e.to_string(), Duration::from_secs(1));
-            let keys = remote.keys(kid, algorithm).await.map_err(unavailable)?;
+            let keys = remote.keys(kid, algorithm).await.map_err(ApiError::later)?;
             verified(&keys.set)?;
             Some((index, keys.generation))
         };

@@ -114,6 +114,11 @@ impl ApiError {
     pub fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(ErrorKind::Unavailable, message) }
     }
+    /// 503 for what passes by itself: the client may try again in a second.
+    #[must_use]
+    pub fn later(reason: impl std::fmt::Display) -> Self {
+        Self::unavailable(reason.to_string(), Duration::from_secs(1))
+    }
     /// 400 with one entry per violation.
     #[must_use]
     pub fn violations(violations: Vec<Violation>) -> Self {
@@ -144,7 +149,7 @@ impl ApiError {
             }
             AskError::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
             AskError::Unknown { reason } => {
-                Self::unavailable(format!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"), Duration::from_secs(1))
+                Self::later(format_args!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"))
             }
         }
     }
@@ -156,7 +161,7 @@ impl From<cellspace_actors::trust::PeerError> for ApiError {
         use cellspace_actors::trust::PeerError;
         match error {
             PeerError::Refused(rule) => Self::new(ErrorKind::Unauthenticated, rule),
-            PeerError::TooEarly | PeerError::Unreachable(_) => Self::unavailable(error.to_string(), Duration::from_secs(1)),
+            PeerError::TooEarly | PeerError::Unreachable(_) => Self::later(error),
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::{
 };
 use cellspace_actors::control_plane::catalog::{RequestError, request_catalog, request_dataset};
 use cellspace_schemas::management::{CatalogRequest, DatasetRequest};
-use std::time::Duration;
 
 /// The routes.
 #[must_use]
@@ -38,6 +37,6 @@ fn told(error: RequestError) -> ApiError {
         RequestError::Invalid(_) => ApiError::invalid(message),
         RequestError::NotActive(_) => ApiError::new(ErrorKind::NotAuthorized, message),
         RequestError::BadGateway(_) => ApiError::new(ErrorKind::BadGateway, message),
-        RequestError::Unavailable(_) => ApiError::unavailable(message, Duration::from_secs(1)),
+        RequestError::Unavailable(_) => ApiError::later(message),
     }
 }

@@ -11,7 +11,7 @@ use cellspace_schemas::{ParticipantContextId, TransferId};
 use futures::{Stream, StreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use std::{io, time::Duration};
+use std::io;
 
 /// The routes.
 #[must_use]
@@ -78,7 +78,7 @@ fn refused(error: &PullError) -> ApiError {
         PullError::NotFound => ErrorKind::NotFound,
         PullError::Source(_) => ErrorKind::BadGateway,
         PullError::TooMany => ErrorKind::TooMany,
-        PullError::Unavailable(reason) => return ApiError::unavailable(reason.as_str(), Duration::from_secs(1)),
+        PullError::Unavailable(reason) => return ApiError::later(reason),
     };
     ApiError::new(kind, error.to_string())
 }

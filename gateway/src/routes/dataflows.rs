@@ -18,7 +18,7 @@ use cellspace_schemas::{
     },
 };
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use uuid::Uuid;
 
 const SCOPE: &str = "data-plane-api:write";
@@ -162,6 +162,6 @@ pub(super) fn no_address(error: AddressError) -> ApiError {
     match error {
         AddressError::NotFound(_) => ApiError::not_found(error.to_string()),
         AddressError::NotStarted { .. } => ApiError::conflict(error.to_string()),
-        AddressError::Unavailable(reason) => ApiError::unavailable(reason, Duration::from_secs(1)),
+        AddressError::Unavailable(reason) => ApiError::later(reason),
     }
 }

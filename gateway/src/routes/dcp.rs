@@ -18,7 +18,6 @@ use cellspace_schemas::{
     dcp::{CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
 };
 use http::StatusCode;
-use std::time::Duration;
 
 /// The routes.
 #[must_use]
@@ -47,10 +46,6 @@ fn bearer(request: &Request) -> Result<&str, ApiError> {
     request.bearer().ok_or_else(|| ApiError::new(ErrorKind::Unauthenticated, "an Authorization header with a Bearer token is required"))
 }
 
-fn later(reason: impl Into<String>) -> ApiError {
-    ApiError::unavailable(reason, Duration::from_secs(1))
-}
-
 async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
     let token = bearer(&request)?;
@@ -60,7 +55,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::Invalid(_) => ApiError::invalid(error.to_string()),
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::Sender(error) => error.into(),
-        QueryError::Unavailable(reason) => later(reason),
+        QueryError::Unavailable(reason) => ApiError::later(reason),
     })?;
     Reply::ok(&answer)
 }
@@ -94,7 +89,7 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let offer: CredentialOfferMessage = request.json()?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => unknown_participant(),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => later(error.to_string()),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
     })?;
     let sender = verify_sender(&app.services, &own_did, token).await?;
     if sender.issuer != offer.issuer {

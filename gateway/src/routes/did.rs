@@ -9,7 +9,6 @@ use cellspace_actors::{CredentialService, name};
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::Owner;
 use http::StatusCode;
-use std::time::Duration;
 
 /// Path parameters in order; as many as [`name::MAX_SEGMENTS`].
 const SEGMENTS: [&str; name::MAX_SEGMENTS] = ["a", "b", "c", "d"];
@@ -43,11 +42,10 @@ pub fn routes() -> Vec<Route> {
 
 async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let missing = || ApiError::not_found("no DID document is published here");
-    let later = |reason: String| ApiError::unavailable(reason, Duration::from_secs(1));
     let segments: Vec<&str> = SEGMENTS.iter().map_while(|name| request.params.get(name).map(String::as_str)).collect();
     let path = if segments.is_empty() { ".well-known".to_owned() } else { segments.join("/") };
     let path = Owner::new(path).ok().filter(name::is_servable).ok_or_else(missing)?;
-    let participant = name::owner_of(&app.services, &path).await.map_err(|e| later(e.to_string()))?.ok_or_else(missing)?;
+    let participant = name::owner_of(&app.services, &path).await.map_err(ApiError::later)?.ok_or_else(missing)?;
     let address = Address::of::<CredentialService>(&participant);
     let published = app.services.cluster.read::<CredentialService, _>(&address, |state| {
         let owns = state.context.as_ref().is_some_and(|context| context.path == path);
@@ -56,7 +54,7 @@ async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let document = match published.await {
         Ok(document) => document.ok_or_else(missing)?,
         Err(AskError::NotRegistered) => return Err(missing()),
-        Err(other) => return Err(later(other.to_string())),
+        Err(other) => return Err(ApiError::later(other)),
     };
     let body = serde_json::to_vec(&document).map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Reply::bytes(StatusCode::OK, "application/did+json", body))

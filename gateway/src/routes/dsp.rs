@@ -19,7 +19,7 @@ use cellspace_schemas::{
 };
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Stands for the process of a party that has none.
 const NO_PROCESS: &str = "urn:uuid:00000000-0000-0000-0000-000000000000";
@@ -127,7 +127,7 @@ impl Target {
         match incoming::sender(&app.services, &self.state, &self.profile, &self.token, &[]).await {
             Ok(sender) => Ok(sender.did().clone()),
             Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal)),
-            Err(PrepareError::Unavailable(reason)) => Err(ApiError::unavailable(reason, Duration::from_secs(1))),
+            Err(PrepareError::Unavailable(reason)) => Err(ApiError::later(reason)),
         }
     }
 }

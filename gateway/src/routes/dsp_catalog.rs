@@ -9,7 +9,6 @@ use cellspace_actors::control_plane::catalog::{CatalogCall, ServeError, serve_ca
 use cellspace_schemas::{AssetId, ParticipantContextId, ProfileId, management::DataspaceProfile};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The routes.
 #[must_use]
@@ -83,6 +82,6 @@ fn told(error: ServeError) -> ApiError {
         ServeError::NotFound => nothing(),
         ServeError::Unauthenticated(why) => ApiError::new(ErrorKind::Unauthenticated, why),
         ServeError::Invalid(why) => ApiError::invalid(why),
-        ServeError::Unavailable(why) => ApiError::unavailable(why, Duration::from_secs(1)),
+        ServeError::Unavailable(why) => ApiError::later(why),
     }
 }

@@ -24,7 +24,7 @@ use cellspace_schemas::{
 };
 use http::{StatusCode, header};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// The routes.
 #[must_use]
@@ -63,7 +63,7 @@ fn bearer(request: &Request) -> Result<&str, ApiError> {
 async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
     trust::own_did(&app.services, issuer).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => no_issuer(),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::unavailable(error.to_string(), Duration::from_secs(1)),
+        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
     })
 }
 
@@ -118,7 +118,7 @@ async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let did = own_did(&app, &issuer).await?;
     let sender = verify_holder(&app.services, &did, token).await.map_err(|error| match error {
         PrepareError::Refused(refusal) => refused(refusal),
-        PrepareError::Unavailable(reason) => ApiError::unavailable(reason, Duration::from_secs(1)),
+        PrepareError::Unavailable(reason) => ApiError::later(reason),
     })?;
     let state = snapshot(&app, &issuer).await?;
     // The request of another holder is the same as none.

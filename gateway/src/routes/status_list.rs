@@ -7,7 +7,6 @@ use crate::{
 };
 use cellspace_actors::issuer::{PublishError, StatusListId};
 use http::{HeaderMap, StatusCode, header};
-use std::time::Duration;
 
 const VC_JWT: &str = "application/vc+jwt";
 const JSON: &str = "application/json";
@@ -42,7 +41,7 @@ async fn status_list(app: App, request: Request) -> Result<Reply, ApiError> {
     let publisher = &app.services.status_lists;
     let list = publisher.list(&app.services, &issuer, id).await.map_err(|error| match error {
         PublishError::Unknown => missing(),
-        PublishError::Unavailable(reason) => ApiError::unavailable(reason, Duration::from_secs(1)),
+        PublishError::Unavailable(reason) => ApiError::later(reason),
     })?;
     let (content_type, body, tag) = match form {
         Form::Signed => (VC_JWT, &list.jwt, format!("\"{}-jwt\"", list.tag)),

@@ -15,7 +15,6 @@ use cellspace_schemas::{
 };
 use http::header;
 use serde_json::json;
-use std::time::Duration;
 
 /// The routes.
 #[must_use]
@@ -54,7 +53,7 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
         StsError::InvalidClient | StsError::Token(TokenError::NoParticipant(_)) => {
             ApiError::new(ErrorKind::Unauthenticated, "the client is unknown or its secret is wrong")
         }
-        StsError::Token(error) => ApiError::unavailable(error.to_string(), Duration::from_secs(1)),
+        StsError::Token(error) => ApiError::later(error),
     })?;
     let body = json!({"access_token": token, "expires_in": EXPIRES_IN, "token_type": "Bearer"});
     Ok(Reply::ok(&body)?.header(header::CACHE_CONTROL, "no-store"))

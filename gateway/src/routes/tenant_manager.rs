@@ -103,7 +103,7 @@ pub(super) fn from_operation(error: OperationError) -> ApiError {
 fn from_directory(error: directory::DirectoryError) -> ApiError {
     match error {
         directory::DirectoryError::Taken(_) => ApiError::conflict(error.to_string()),
-        directory::DirectoryError::Unavailable(_) => ApiError::unavailable(error.to_string(), std::time::Duration::from_secs(1)),
+        directory::DirectoryError::Unavailable(_) => ApiError::later(error),
     }
 }
 

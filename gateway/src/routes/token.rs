@@ -179,7 +179,7 @@ async fn exchange(app: &App, form: &Form) -> Result<Reply, ApiError> {
 async fn answer(app: &App, claims: AccessClaims, client: &ClientId, mut body: serde_json::Value) -> Result<Reply, ApiError> {
     let (now, scope) = (app.services.cluster.now(), claims.scope.clone());
     let token = app.services.tokens.mint_for_client(claims, client.as_str(), now, LIFETIME).await;
-    let token = token.map_err(|e| ApiError::unavailable(e.to_string(), Duration::from_secs(1)))?;
+    let token = token.map_err(ApiError::later)?;
     body["access_token"] = token.into();
     body["token_type"] = "Bearer".into();
     body["expires_in"] = LIFETIME.as_secs().into();

@@ -13,7 +13,6 @@ use cellspace_cluster::PrepareError;
 use cellspace_schemas::{ParticipantContextId, TransferId};
 use http::header;
 use serde_json::json;
-use std::time::Duration;
 
 /// The routes.
 #[must_use]
@@ -54,7 +53,7 @@ async fn keys(app: App, request: Request) -> Result<Reply, ApiError> {
     match participant::find(&app.services, &participant).await {
         Ok(known) if known.active => {}
         Ok(_) | Err(PrepareError::Refused(_)) => return Err(unknown()),
-        Err(PrepareError::Unavailable(reason)) => return Err(ApiError::unavailable(reason, Duration::from_secs(1))),
+        Err(PrepareError::Unavailable(reason)) => return Err(ApiError::later(reason)),
     }
     let keys = address::keys(&app.services, &participant).await.map_err(no_address)?;
     Reply::ok(&json!({ "keys": keys }))

@@ -14,7 +14,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tower::{BoxError, Layer, Service, load_shed::error::Overloaded};
 
@@ -86,13 +85,12 @@ fn of_status(status: StatusCode) -> ApiError {
 }
 
 fn of_layer(error: &(dyn std::error::Error + Send + Sync + 'static), safe: bool) -> ApiError {
-    let second = Duration::from_secs(1);
     if error.is::<Overloaded>() {
-        ApiError::unavailable("this node has too much to do", second)
+        ApiError::later("this node has too much to do")
     } else if error.is::<Elapsed>() && safe {
-        ApiError::unavailable("the request took too long", second)
+        ApiError::later("the request took too long")
     } else if error.is::<Elapsed>() {
-        ApiError::unavailable("the outcome is unknown after the time allowed, repeat with the same Idempotency-Key", second)
+        ApiError::later("the outcome is unknown after the time allowed, repeat with the same Idempotency-Key")
     } else {
         ApiError::internal(error.to_string())
     }

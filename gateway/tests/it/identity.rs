@@ -1,112 +1,45 @@
 //! Identity, issuance and proof over real sockets: participants of one node that deal with each other like strangers.
 
-use cellspace::{Node, NodeConfig, Ports};
+use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, id_of, read};
 use cellspace_actors::{
     settings::TrustedIssuer,
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
 };
-use cellspace_schemas::{Did, ParticipantContextId};
-use reqwest::{Client, Method, Response, StatusCode, header};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const DRAIN: Duration = Duration::from_secs(10);
-const IDENTITY: &str = "/api/identity/v1beta";
 const MEMBERSHIP: &str = "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read";
 const MANUFACTURER: &str = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
 
-struct Platform {
-    node: Node,
-    http: Client,
-    admin: String,
-    _dir: tempfile::TempDir,
+/// Nothing is believed without asking again, so that what was changed is seen at once.
+async fn start() -> Platform {
+    let trust = TrustOptions { did_document_age: Duration::ZERO, ..TrustOptions::default() };
+    Platform::temporary(|config| (config.trust, config.status_list_age) = (trust, Duration::ZERO)).await
 }
 
 impl Platform {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Nothing is believed without asking again, so that what was changed is seen at once.
-        let trust = TrustOptions { did_document_age: Duration::ZERO, ..TrustOptions::default() };
-        let config = NodeConfig { ports: Ports::Free, status_list_age: Duration::ZERO, trust, ..NodeConfig::new(dir.path()) };
-        let mut platform = Self { node: Node::start(config).await.unwrap(), http: Client::new(), admin: String::new(), _dir: dir };
-        let bootstrap = platform.node.bootstrap.clone().unwrap();
-        platform.admin = platform.token(&bootstrap.client_id, bootstrap.secret()).await;
-        platform
-    }
-
-    async fn token(&self, id: &str, secret: &str) -> String {
-        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
-        let answer: Value = self.form("/token", &form).await.json().await.unwrap();
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
-    }
-
-    async fn form(&self, path: &str, form: &[(&str, &str)]) -> Response {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self.http.post(self.node.urls.admin(path)).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        request.body(body).send().await.unwrap()
-    }
-
-    async fn send(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let request = self.http.request(method, self.node.urls.admin(path)).bearer_auth(token);
-        let request = if let Some(body) = body { request.json(&body) } else { request };
-        read(request.send().await.unwrap()).await
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        self.send(&self.admin, method, path, body).await
-    }
-
-    /// A call that must succeed.
-    async fn must(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let (status, answer) = self.call(method.clone(), path, body).await;
-        assert!(status.is_success(), "{method} {path}: {status} {answer}");
-        answer
-    }
-
-    async fn public(&self, path: &str) -> (StatusCode, Value) {
-        read(self.http.get(self.node.urls.public(path)).send().await.unwrap()).await
-    }
-
-    fn did(&self, name: &str) -> Did {
-        Did::new(format!("did:web:{}:{name}", self.node.urls.did_host())).unwrap()
-    }
-
-    fn manifest(&self, id: &str, name: &str) -> Value {
-        let participant = id_of(id);
-        let services = json!([
-            {"id": format!("{id}-cs"), "type": "CredentialService", "serviceEndpoint": self.node.urls.credential_service(&participant)},
-            {"id": format!("{id}-issuer"), "type": "IssuerService", "serviceEndpoint": self.node.urls.issuer_service(&participant)},
-        ]);
-        json!({"participantContextId": id, "did": self.did(name), "active": true, "serviceEndpoints": services,
-            "key": {"keyId": "key1", "privateKeyAlias": "alias1", "keyGeneratorParams": {"algorithm": "EDDSA", "curve": "Ed25519"}}})
-    }
-
-    async fn participant(&self, id: &str) {
-        self.must(Method::POST, &format!("{IDENTITY}/participants"), Some(self.manifest(id, id))).await;
-    }
-
     /// An issuer with two credential definitions, and holders that get what is listed.
-    async fn issuer(&self, holders: &[(&str, &[&str])]) {
+    async fn issuer_with(&self, holders: &[(&str, &[&str])]) {
         self.participant("issuer").await;
-        let base = "/api/admin/v1beta/participants/issuer";
         let attestation = json!({"id": "att", "attestationType": "holder", "configuration": {}});
-        self.must(Method::POST, &format!("{base}/attestations"), Some(attestation)).await;
+        self.must(Method::POST, &format!("{ISSUER_ADMIN}/attestations"), Some(attestation)).await;
         for (id, name, format) in
             [("membership", "MembershipCredential", "vc20-bssl/jwt"), ("manufacturer", "ManufacturerCredential", "vc11-sl2021/jwt")]
         {
             let definition = json!({"id": id, "credentialType": name, "format": format, "validity": "604800", "jsonSchema": "{}",
                 "jsonSchemaUrl": "https://example.com/schema.json", "attestations": ["att"], "rules": [],
                 "mappings": [{"input": "level", "output": "credentialSubject.level", "required": "true"}]});
-            self.must(Method::POST, &format!("{base}/credentialdefinitions"), Some(definition)).await;
+            self.must(Method::POST, &format!("{ISSUER_ADMIN}/credentialdefinitions"), Some(definition)).await;
         }
         for (holder, wanted) in holders {
             let body = json!({"holderId": self.did(holder), "did": self.did(holder), "name": holder, "properties": {"level": "full"}});
-            self.must(Method::POST, &format!("{base}/holders"), Some(body)).await;
-            self.request(holder, "hp-1", wanted).await;
+            self.must(Method::POST, &format!("{ISSUER_ADMIN}/holders"), Some(body)).await;
+            self.request_credentials(holder, "hp-1", wanted).await;
         }
     }
 
-    async fn request(&self, holder: &str, holder_pid: &str, wanted: &[&str]) {
+    async fn request_credentials(&self, holder: &str, holder_pid: &str, wanted: &[&str]) {
         let name = |id: &str| if id == "membership" { "MembershipCredential" } else { "ManufacturerCredential" };
         let credentials: Vec<Value> = wanted.iter().map(|id| json!({"format": "vc20-bssl/jwt", "type": name(id), "id": id})).collect();
         let path = format!("{IDENTITY}/participants/{holder}/credentials/request");
@@ -139,22 +72,12 @@ impl Platform {
     }
 
     /// Queries the credential service of `holder` with a token of `sender`.
-    async fn query(&self, holder: &str, token: &str, scopes: &[&str]) -> (StatusCode, Value) {
+    async fn query_presentations(&self, holder: &str, token: &str, scopes: &[&str]) -> (StatusCode, Value) {
         let body =
             json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationQueryMessage", "scope": scopes});
         let url = format!("{}/presentations/query", self.node.urls.credential_service(&id_of(holder)));
         read(self.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await
     }
-}
-
-async fn read(response: Response) -> (StatusCode, Value) {
-    let status = response.status();
-    let text = response.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
-}
-
-fn id_of(id: &str) -> ParticipantContextId {
-    ParticipantContextId::new(id).unwrap()
 }
 
 fn types(peer: &VerifiedPeer) -> Vec<String> {
@@ -170,7 +93,7 @@ fn rule(error: &PeerError) -> String {
 
 #[tokio::test]
 async fn names_belong_to_one_participant() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     let create = format!("{IDENTITY}/participants");
     platform.participant("acme").await;
     for path in ["/acme/did.json", "/acme/.well-known/did.json"] {
@@ -213,7 +136,7 @@ async fn names_belong_to_one_participant() {
 
 #[tokio::test]
 async fn only_published_documents_are_found() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     let mut manifest = platform.manifest("acme", "acme");
     manifest["active"] = json!(false);
     platform.must(Method::POST, &format!("{IDENTITY}/participants"), Some(manifest)).await;
@@ -241,18 +164,18 @@ async fn only_published_documents_are_found() {
     assert_eq!(platform.call(Method::DELETE, &format!("{endpoints}?serviceId=x"), None).await.0, StatusCode::NOT_FOUND);
     platform.must(Method::POST, &format!("{base}/state?isActive=false"), None).await;
     assert_eq!(found().await, StatusCode::NOT_FOUND);
-    let (status, _) = platform.query("acme", "x", &[MEMBERSHIP]).await;
+    let (status, _) = platform.query_presentations("acme", "x", &[MEMBERSHIP]).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     platform.node.drain(DRAIN).await;
 }
 
 #[tokio::test]
 async fn credentials_are_issued_presented_and_revoked() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     for id in ["consumer", "provider", "stranger"] {
         platform.participant(id).await;
     }
-    platform.issuer(&[("consumer", &["membership", "manufacturer"]), ("provider", &["membership"])]).await;
+    platform.issuer_with(&[("consumer", &["membership", "manufacturer"]), ("provider", &["membership"])]).await;
 
     // As the holder sees them.
     let held = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials?type=MembershipCredential"), None).await;
@@ -288,8 +211,7 @@ async fn credentials_are_issued_presented_and_revoked() {
     assert!(rule(&error).contains("token claim"), "{error}");
 
     // Revoked: refused as soon as the status list is read again, by what the list says alone.
-    let base = "/api/admin/v1beta/participants/issuer";
-    let issued = platform.must(Method::POST, &format!("{base}/credentials/query"), Some(json!({"limit": 100}))).await;
+    let issued = platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/query"), Some(json!({"limit": 100}))).await;
     let consumer = platform.did("consumer");
     let of = |name: &str| {
         let found = issued.as_array().unwrap().iter().find(|c| {
@@ -300,7 +222,7 @@ async fn credentials_are_issued_presented_and_revoked() {
     };
     let revoke = |id: String| {
         let platform = &platform;
-        async move { platform.must(Method::POST, &format!("{base}/credentials/{id}/revoke"), None).await }
+        async move { platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/{id}/revoke"), None).await }
     };
     revoke(of("ManufacturerCredential")).await;
     let peer = platform.verify("consumer", "provider", &[MANUFACTURER]).await.unwrap();
@@ -313,11 +235,11 @@ async fn credentials_are_issued_presented_and_revoked() {
 
 #[tokio::test]
 async fn keys_are_rotated_and_revoked() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     for id in ["consumer", "provider"] {
         platform.participant(id).await;
     }
-    platform.issuer(&[("consumer", &["membership"])]).await;
+    platform.issuer_with(&[("consumer", &["membership"])]).await;
     platform.verify("consumer", "provider", &[]).await.unwrap();
     let pairs = format!("{IDENTITY}/participants/consumer/keypairs");
     let listed = || async { platform.must(Method::GET, &pairs, None).await.as_array().unwrap().clone() };
@@ -347,11 +269,11 @@ async fn keys_are_rotated_and_revoked() {
 
 #[tokio::test]
 async fn a_holder_presents_what_was_granted_to_whom() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     for id in ["consumer", "provider", "stranger"] {
         platform.participant(id).await;
     }
-    platform.issuer(&[("consumer", &["membership", "manufacturer"])]).await;
+    platform.issuer_with(&[("consumer", &["membership", "manufacturer"])]).await;
     let services = &platform.node.app.services;
     // What the consumer's message to the provider carries.
     let message = self_issued_token(services, &id_of("consumer"), &platform.did("provider"), &[MEMBERSHIP.to_owned()]).await.unwrap();
@@ -361,18 +283,18 @@ async fn a_holder_presents_what_was_granted_to_whom() {
         async move { cellspace_actors::trust::token_with_access(&services, &id_of(sender), &holder, access.as_deref()).await.unwrap() }
     };
     let count = |answer: &Value| answer["presentation"].as_array().unwrap_or_else(|| panic!("{answer}")).len();
-    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &[MEMBERSHIP]).await;
+    let (status, answer) = platform.query_presentations("consumer", &token("provider", Some(access.clone())).await, &[MEMBERSHIP]).await;
     assert_eq!((status, count(&answer)), (StatusCode::OK, 1), "{answer}");
     assert_eq!(claims(answer["presentation"][0].as_str().unwrap())["aud"], json!(platform.did("provider")));
     // Two parts are as good as three, and more than was granted is answered by less.
     let scopes = ["org.eclipse.dspace.dcp.vc.type:MembershipCredential", MANUFACTURER];
-    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &scopes).await;
+    let (status, answer) = platform.query_presentations("consumer", &token("provider", Some(access.clone())).await, &scopes).await;
     assert_eq!((status, count(&answer)), (StatusCode::OK, 1), "{answer}");
-    let (status, answer) = platform.query("consumer", &token("provider", Some(access.clone())).await, &[MANUFACTURER]).await;
+    let (status, answer) = platform.query_presentations("consumer", &token("provider", Some(access.clone())).await, &[MANUFACTURER]).await;
     assert_eq!((status, count(&answer)), (StatusCode::OK, 0), "{answer}");
     // Refused: passed on, missing, forged, used twice.
     let once = token("provider", Some(access.clone())).await;
-    assert_eq!(platform.query("consumer", &once, &[MEMBERSHIP]).await.0, StatusCode::OK);
+    assert_eq!(platform.query_presentations("consumer", &once, &[MEMBERSHIP]).await.0, StatusCode::OK);
     for bad in [
         token("stranger", Some(access.clone())).await,
         token("provider", None).await,
@@ -382,7 +304,7 @@ async fn a_holder_presents_what_was_granted_to_whom() {
         message,
         "x".to_owned(),
     ] {
-        let (status, answer) = platform.query("consumer", &bad, &[MEMBERSHIP]).await;
+        let (status, answer) = platform.query_presentations("consumer", &bad, &[MEMBERSHIP]).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
         assert_eq!(answer[0]["type"], "AuthenticationFailed");
     }
@@ -399,11 +321,11 @@ async fn a_holder_presents_what_was_granted_to_whom() {
 
 #[tokio::test]
 async fn deliveries_answer_requests_of_their_issuer() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     for id in ["consumer", "thief"] {
         platform.participant(id).await;
     }
-    platform.issuer(&[("consumer", &["membership"]), ("thief", &["membership"])]).await;
+    platform.issuer_with(&[("consumer", &["membership"]), ("thief", &["membership"])]).await;
     let services = &platform.node.app.services;
     let raw = |holder: &'static str| {
         let platform = &platform;
@@ -456,7 +378,7 @@ async fn deliveries_answer_requests_of_their_issuer() {
 
 #[tokio::test]
 async fn clients_get_tokens_from_the_sts() {
-    let platform = Platform::start().await;
+    let platform = start().await;
     let mut manifest = platform.manifest("acme", "acme");
     manifest["provisionStsAccount"] = json!(true);
     let secrets = platform.must(Method::POST, &format!("{IDENTITY}/participants"), Some(manifest)).await;

@@ -1,44 +1,27 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
-use cellspace::{Node, NodeConfig, Ports};
+use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of};
+use cellspace::NodeConfig;
 use cellspace_actors::{
     issuer::{Issuer, issuance::State},
     trust,
 };
 use cellspace_cluster::Address;
-use cellspace_schemas::{
-    Did, ParticipantContextId,
-    bitstring::{Bitstring, Encoding, MIN_BITS},
-};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use cellspace_schemas::bitstring::{Bitstring, Encoding, MIN_BITS};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 
-const DRAIN: Duration = Duration::from_secs(10);
 const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
 
-struct Platform {
-    node: Node,
-    http: Client,
-    token: String,
+async fn start(dir: &Path) -> Platform {
+    Platform::start(NodeConfig { status_list_age: Duration::from_secs(2), ..config(dir) }).await
 }
 
 impl Platform {
-    async fn start(dir: &Path) -> Self {
-        let config = NodeConfig { ports: Ports::Free, status_list_age: Duration::from_secs(2), ..NodeConfig::new(dir) };
-        let node = Node::start(config).await.unwrap();
-        let (http, bootstrap) = (Client::new(), node.bootstrap.as_ref().unwrap());
-        let form = [("grant_type", "client_credentials"), ("client_id", &bootstrap.client_id), ("client_secret", bootstrap.secret())];
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = http.post(node.urls.admin("/token")).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
-        Self { node, http, token }
-    }
-
     /// An issuer `issuer` that knows `acme` and issues both formats, and a second participant `stranger` that it does not know.
     async fn seeded(dir: &Path) -> Self {
-        let platform = Self::start(dir).await;
+        let platform = start(dir).await;
         for name in ["issuer", "acme", "stranger"] {
             platform.participant(name).await;
         }
@@ -52,38 +35,19 @@ impl Platform {
         platform
     }
 
-    fn did(&self, name: &str) -> Did {
-        Did::new(format!("did:web:{}:{name}", self.node.urls.did_host())).unwrap()
-    }
-
-    async fn participant(&self, name: &str) {
-        let (id, urls) = (context(name), &self.node.urls);
-        let body = json!({
-            "participantContextId": name, "did": self.did(name), "active": true,
-            "serviceEndpoints": [
-                {"id": "cs", "type": "CredentialService", "serviceEndpoint": urls.credential_service(&id)},
-                {"id": "is", "type": "IssuerService", "serviceEndpoint": urls.issuer_service(&id)}
-            ],
-            "key": {"keyId": format!("{}#key-1", self.did(name)), "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}}
-        });
-        let answer = self.identity(Method::POST, "/participants").json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
-    }
-
     fn identity(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.node.urls.admin(&format!("/api/identity/v1beta{path}"))).bearer_auth(&self.token)
+        self.admin(method, &format!("{IDENTITY}{path}"))
     }
 
     fn issuer(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = self.node.urls.admin(&format!("/api/admin/v1beta/participants/issuer/{path}"));
-        self.http.request(method, url).bearer_auth(&self.token)
+        self.admin(method, &format!("{ISSUER_ADMIN}/{path}"))
     }
 
     async fn made(&self, resource: &str, body: Value) {
         let answer = self.issuer(Method::POST, resource).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED, "{resource}");
         let location = answer.headers()[header::LOCATION].to_str().unwrap();
-        assert!(location.starts_with(&format!("/api/admin/v1beta/participants/issuer/{resource}/")), "{location}");
+        assert!(location.starts_with(&format!("{ISSUER_ADMIN}/{resource}/")), "{location}");
     }
 
     async fn query(&self, resource: &str, query: Value) -> Vec<Value> {
@@ -106,7 +70,7 @@ impl Platform {
 
     /// Waits until every process of the issuer is DELIVERED.
     async fn all_delivered(&self) {
-        let address = Address::of::<Issuer>(&context("issuer"));
+        let address = Address::of::<Issuer>(&id_of("issuer"));
         let delivered = self.node.app.services.cluster.wait::<Issuer, _>(&address, DRAIN, |state| {
             state.processes.values().all(|process| process.state == State::Delivered).then_some(())
         });
@@ -115,11 +79,11 @@ impl Platform {
 
     /// An ID token of `from` for `audience`.
     async fn id_token(&self, from: &str, audience: &str) -> String {
-        trust::token_with_access(&self.node.app.services, &context(from), &self.did(audience), None).await.unwrap()
+        trust::token_with_access(&self.node.app.services, &id_of(from), &self.did(audience), None).await.unwrap()
     }
 
     fn issuance(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
-        let url = format!("{}{path}", self.node.urls.issuer_service(&context("issuer")));
+        let url = format!("{}{path}", self.node.urls.issuer_service(&id_of("issuer")));
         self.http.request(method, url).bearer_auth(token)
     }
 
@@ -129,13 +93,9 @@ impl Platform {
     }
 
     async fn list(&self, list: &str, accept: &str) -> Response {
-        let url = self.node.urls.status_list(&context("issuer"), list);
+        let url = self.node.urls.status_list(&id_of("issuer"), list);
         self.http.get(url).header(header::ACCEPT, accept).send().await.unwrap()
     }
-}
-
-fn context(name: &str) -> ParticipantContextId {
-    ParticipantContextId::new(name).unwrap()
 }
 
 fn definition(id: &str, format: &str) -> Value {
@@ -206,7 +166,7 @@ async fn credentials_are_issued_revoked_and_still_there_after_a_restart() {
     assert_eq!(resumed.status(), StatusCode::CONFLICT);
 
     platform.node.drain(DRAIN).await;
-    let again = Platform::start(dir.path()).await;
+    let again = start(dir.path()).await;
     assert!(bit(&again.list(&name, "application/json").await.json().await.unwrap(), index));
     assert_eq!(again.query("issuanceprocesses", json!({})).await.remove(0), process);
     again.node.drain(DRAIN).await;
@@ -248,9 +208,9 @@ async fn requests_are_judged_by_sender_and_content() {
     for token in [wrong_audience.as_str(), "no.jwt.atall"] {
         assert_eq!(platform.issuance(Method::POST, "/credentials", token).json(&good).send().await.unwrap().status(), 401);
     }
-    let bare = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&context("issuer"))));
+    let bare = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&id_of("issuer"))));
     assert_eq!(bare.json(&good).send().await.unwrap().status(), 401);
-    let elsewhere = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&context("nobody"))));
+    let elsewhere = platform.http.post(format!("{}/credentials", platform.node.urls.issuer_service(&id_of("nobody"))));
     assert_eq!(elsewhere.bearer_auth("x").json(&good).send().await.unwrap().status(), 404);
     assert_eq!(platform.query("issuanceprocesses", json!({})).await.len(), 0, "nothing refused is stored");
 
@@ -346,7 +306,7 @@ async fn status_lists_are_served_in_both_forms() {
         assert_eq!(signed.headers()[header::CACHE_CONTROL], "public, max-age=2");
         let known = tag(&signed);
         assert_eq!(signed.text().await.unwrap().split('.').count(), 3);
-        let url = platform.node.urls.status_list(&context("issuer"), list);
+        let url = platform.node.urls.status_list(&id_of("issuer"), list);
         let fresh = platform.http.get(&url).header(header::IF_NONE_MATCH, &known).send().await.unwrap();
         assert_eq!((fresh.status(), tag(&fresh)), (StatusCode::NOT_MODIFIED, known));
         assert_eq!(platform.list(list, "application/json").await.json::<Value>().await.unwrap()["id"], url);

@@ -6,3 +6,4 @@ mod architecture;
 mod identity;
 mod issuance;
 mod node;
+mod support;

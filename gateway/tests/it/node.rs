@@ -1,111 +1,46 @@
 //! A whole node over real sockets: what clients and operators are promised of it.
 
-use cellspace::{
-    Node, NodeConfig, Ports,
-    node::{Bootstrap, StartError},
-};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use crate::support::{DRAIN, Platform, config, form_of, ok, read, text};
+use cellspace::{Node, NodeConfig, node::StartError};
+use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
-
-const DRAIN: Duration = Duration::from_secs(10);
-
-fn config(dir: &Path) -> NodeConfig {
-    NodeConfig { ports: Ports::Free, ..NodeConfig::new(dir) }
-}
-
-struct Platform {
-    node: Node,
-    http: Client,
-}
-
-impl Platform {
-    async fn start(dir: &Path) -> Self {
-        Self { node: Node::start(config(dir)).await.unwrap(), http: Client::new() }
-    }
-
-    fn admin(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.node.urls.admin(path))
-    }
-
-    fn bootstrap(&self) -> &Bootstrap {
-        self.node.bootstrap.as_ref().unwrap()
-    }
-
-    async fn token_form(&self, form: &[(&str, &str)]) -> Response {
-        form_of(self.admin(Method::POST, "/token"), form).send().await.unwrap()
-    }
-
-    async fn token(&self, id: &str, secret: &str) -> String {
-        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
-        text(&ok(self.token_form(&form).await).await, "access_token")
-    }
-
-    async fn admin_token(&self) -> String {
-        let bootstrap = self.bootstrap();
-        self.token(&bootstrap.client_id, bootstrap.secret()).await
-    }
-
-    async fn client(&self, admin: &str, body: Value) -> String {
-        let made = self.admin(Method::POST, "/api/v1/clients").bearer_auth(admin).json(&body).send().await.unwrap();
-        assert_eq!(made.status(), StatusCode::CREATED);
-        let made = made.json().await.unwrap();
-        text(&made, "clientSecret")
-    }
-}
-
-fn form_of(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
-}
-
-fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
-}
-
-async fn ok(response: Response) -> Value {
-    let status = response.status();
-    let body: Value = response.json().await.unwrap();
-    assert!(status.is_success(), "{status}: {body}");
-    body
-}
+use std::os::unix::fs::PermissionsExt;
 
 async fn refused(response: Response) -> (u16, Value) {
-    let status = response.status().as_u16();
-    (status, response.json().await.unwrap())
+    let (status, body) = read(response).await;
+    (status.as_u16(), body)
 }
 
 #[tokio::test]
 async fn the_first_client_survives_restarts_and_so_does_the_address() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Platform::start(dir.path()).await;
+    let first = Platform::start(config(dir.path())).await;
     let (urls, bootstrap) = (first.node.urls.clone(), first.bootstrap().clone());
     assert!(bootstrap.is_new);
     let mode = std::fs::metadata(&bootstrap.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(std::fs::metadata(dir.path().join("master.key")).unwrap().permissions().mode() & 0o777, 0o600);
-    let admin = first.admin_token().await;
-    let secret = first.client(&admin, json!({"id": "ops", "role": "provisioner", "scopes": ["tenant-manager-api:read"]})).await;
+    let secret = first.client(json!({"id": "ops", "role": "provisioner", "scopes": ["tenant-manager-api:read"]})).await;
     first.node.drain(DRAIN).await;
 
-    let again = Platform::start(dir.path()).await;
+    let again = Platform::start(config(dir.path())).await;
     assert_eq!((again.node.urls.public("/"), again.node.urls.admin("/")), (urls.public("/"), urls.admin("/")));
     assert!(!again.bootstrap().is_new);
     assert_eq!(again.bootstrap().secret(), bootstrap.secret());
-    again.admin_token().await;
-    again.token("ops", &secret).await;
+    assert!(!again.token.is_empty());
+    again.token_of("ops", &secret).await;
     // Yesterday's token is still good: the signing key is the same.
-    let listed = again.admin(Method::GET, "/api/v1/clients").bearer_auth(&admin).send().await.unwrap();
+    let listed = again.bare(Method::GET, "/api/v1/clients").bearer_auth(&first.token).send().await.unwrap();
     let listed = ok(listed).await;
     assert_eq!(listed.as_array().unwrap().iter().map(|c| text(c, "id")).collect::<Vec<_>>(), ["bootstrap", "ops"]);
     assert!(!listed.to_string().contains(&secret) && !listed.to_string().contains("hash"));
     // A deleted first client stays deleted.
-    let deleted = again.admin(Method::DELETE, "/api/v1/clients/bootstrap").bearer_auth(&admin).send().await.unwrap();
+    let deleted = again.admin(Method::DELETE, "/api/v1/clients/bootstrap").send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
     again.node.drain(DRAIN).await;
-    let last = Platform::start(dir.path()).await;
+    let last = Platform::start(config(dir.path())).await;
     let form = [("grant_type", "client_credentials"), ("client_id", "bootstrap"), ("client_secret", bootstrap.secret())];
-    assert_eq!(last.token_form(&form).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(last.form("/token", &form).await.status(), StatusCode::UNAUTHORIZED);
     last.node.drain(DRAIN).await;
 }
 
@@ -127,17 +62,16 @@ async fn another_url_is_refused_with_the_way_out() {
 #[tokio::test]
 async fn tokens_of_clients() {
     let dir = tempfile::tempdir().unwrap();
-    let p = Platform::start(dir.path()).await;
-    let admin = p.admin_token().await;
+    let p = Platform::start(config(dir.path())).await;
     let create =
         json!({"id": "app", "role": "participant", "participantContext": "p1", "scopes": ["management-api:write", "identity-api:read"]});
-    let made = || p.admin(Method::POST, "/api/v1/clients").bearer_auth(&admin).header("Idempotency-Key", "k1");
+    let made = || p.admin(Method::POST, "/api/v1/clients").header("Idempotency-Key", "k1");
     let secret = text(&ok(made().json(&create).send().await.unwrap()).await, "clientSecret");
     // A repeat under the same key names the same secret; another body under it is refused, and so is a second client of the name.
     assert_eq!(text(&ok(made().json(&create).send().await.unwrap()).await, "clientSecret"), secret);
     let reused = refused(made().json(&json!({"id": "other", "role": "admin"})).send().await.unwrap()).await;
     assert_eq!((reused.0, &reused.1["status"]), (422, &json!(422)));
-    let twice = refused(p.admin(Method::POST, "/api/v1/clients").bearer_auth(&admin).json(&create).send().await.unwrap()).await;
+    let twice = refused(p.admin(Method::POST, "/api/v1/clients").json(&create).send().await.unwrap()).await;
     assert_eq!(twice.0, 409);
 
     let form = |extra: &[(&'static str, &'static str)]| {
@@ -146,7 +80,7 @@ async fn tokens_of_clients() {
         form
     };
     let basic = |form: Vec<(&'static str, &'static str)>, secret: &str| {
-        form_of(p.admin(Method::POST, "/api/auth/token"), &form).basic_auth("app", Some(secret)).send()
+        form_of(p.bare(Method::POST, "/api/auth/token"), &form).basic_auth("app", Some(secret)).send()
     };
     let granted = basic(form(&[("scope", "management-api:assets:read identity-api:read")]), &secret).await.unwrap();
     assert_eq!(granted.headers()[header::CACHE_CONTROL], "no-store");
@@ -166,26 +100,25 @@ async fn tokens_of_clients() {
         assert_eq!((got, text(&body, "error").as_str()), (status, code), "{form:?}");
     }
     // A participant does not administer the token service.
-    let own = p.token("app", &secret).await;
-    assert_eq!(p.admin(Method::GET, "/api/v1/clients").bearer_auth(&own).send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let own = p.token_of("app", &secret).await;
+    assert_eq!(p.bare(Method::GET, "/api/v1/clients").bearer_auth(&own).send().await.unwrap().status(), StatusCode::FORBIDDEN);
     p.node.drain(DRAIN).await;
 }
 
 #[tokio::test]
 async fn token_exchange() {
     let dir = tempfile::tempdir().unwrap();
-    let p = Platform::start(dir.path()).await;
-    let admin = p.admin_token().await;
-    let secret = p.client(&admin, json!({"id": "agents", "role": "provisioner", "mayExchange": true})).await;
-    let plain = p.client(&admin, json!({"id": "plain", "role": "provisioner"})).await;
-    let post = |path: &str, body: Value| p.admin(Method::POST, path).bearer_auth(&admin).json(&body).send();
+    let p = Platform::start(config(dir.path())).await;
+    let secret = p.client(json!({"id": "agents", "role": "provisioner", "mayExchange": true})).await;
+    let plain = p.client(json!({"id": "plain", "role": "provisioner"})).await;
+    let post = |path: &str, body: Value| p.admin(Method::POST, path).json(&body).send();
     let scope = json!({"scope": "read", "claims": {"scope": "identity-api:read management-api:read"}});
     assert_eq!(post("/api/v1/scopes", scope.clone()).await.unwrap().status(), StatusCode::CREATED);
     assert_eq!(refused(post("/api/v1/scopes", scope).await.unwrap()).await.0, 409);
     let mapping = json!({"clientIdentifier": "agents", "participantContext": "p1", "scopes": ["read"], "audiences": ["edcv"]});
     assert_eq!(post("/api/v1/mappings", mapping.clone()).await.unwrap().status(), StatusCode::CREATED);
-    let subject = p.token("agents", &secret).await;
-    let other = p.token("plain", &plain).await;
+    let subject = p.token_of("agents", &secret).await;
+    let other = p.token_of("plain", &plain).await;
     let exchange = |subject: &str, resource: &str, scope: &str| {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
@@ -194,7 +127,7 @@ async fn token_exchange() {
             ("scope", scope),
             ("audience", "edcv"),
         ];
-        form_of(p.admin(Method::POST, "/token"), &form).send()
+        form_of(p.bare(Method::POST, "/token"), &form).send()
     };
     let granted = ok(exchange(&subject, "p1", "read").await.unwrap()).await;
     assert_eq!(text(&granted, "scope"), "identity-api:read management-api:read");
@@ -211,7 +144,7 @@ async fn token_exchange() {
         let (got, body) = refused(exchange(subject, resource, scope).await.unwrap()).await;
         assert_eq!((got, text(&body, "error").as_str()), (status, code), "{resource} {scope}");
     }
-    let change = |method, path: &str, body: Value| p.admin(method, path).bearer_auth(&admin).json(&body).send();
+    let change = |method, path: &str, body: Value| p.admin(method, path).json(&body).send();
     let narrower = json!({"claims": {"scope": "identity-api:read"}});
     assert_eq!(change(Method::PUT, "/api/v1/scopes/read", narrower).await.unwrap().status(), StatusCode::NO_CONTENT);
     assert_eq!(text(&ok(exchange(&subject, "p1", "read").await.unwrap()).await, "scope"), "identity-api:read");
@@ -224,37 +157,35 @@ async fn token_exchange() {
 #[tokio::test]
 async fn wrong_requests_get_the_errors_of_the_api() {
     let dir = tempfile::tempdir().unwrap();
-    let p = Platform::start(dir.path()).await;
+    let p = Platform::start(config(dir.path())).await;
     let clients = "/api/v1/clients";
-    let no_token = p.admin(Method::GET, clients).send().await.unwrap();
+    let no_token = p.bare(Method::GET, clients).send().await.unwrap();
     assert_eq!(no_token.headers()[header::WWW_AUTHENTICATE], "Bearer");
     assert_eq!(no_token.headers()[header::CONTENT_TYPE], "application/problem+json");
     assert_eq!(no_token.status(), StatusCode::UNAUTHORIZED);
-    let admin = p.admin_token().await;
-    let mut forged = admin.clone();
+    let mut forged = p.token.clone();
     forged.pop();
-    assert_eq!(p.admin(Method::GET, clients).bearer_auth(&forged).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-    let other_method = p.admin(Method::PATCH, clients).send().await.unwrap();
+    assert_eq!(p.bare(Method::GET, clients).bearer_auth(&forged).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let other_method = p.bare(Method::PATCH, clients).send().await.unwrap();
     assert_eq!(
         (other_method.status(), other_method.headers()[header::ALLOW].to_str().unwrap()),
         (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, POST")
     );
-    assert_eq!(p.admin(Method::GET, "/nothing/here").send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(p.bare(Method::GET, "/nothing/here").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     // Listeners do not serve each other's routes.
     let public = p.http.get(p.node.urls.public("/api/check/readiness")).send().await.unwrap();
     assert_eq!(public.status(), StatusCode::NOT_FOUND);
-    let malformed = p.admin(Method::POST, clients).bearer_auth(&admin).body("{").send().await.unwrap();
+    let malformed = p.admin(Method::POST, clients).body("{").send().await.unwrap();
     assert_eq!(malformed.status(), StatusCode::BAD_REQUEST);
-    let bad_key =
-        p.admin(Method::POST, clients).bearer_auth(&admin).header("Idempotency-Key", "a b").json(&json!({"id": "x"})).send().await.unwrap();
+    let bad_key = p.admin(Method::POST, clients).header("Idempotency-Key", "a b").json(&json!({"id": "x"})).send().await.unwrap();
     assert_eq!(bad_key.status(), StatusCode::BAD_REQUEST);
 
     let large = vec![b' '; (1 << 20) + 1];
-    let with_length = p.admin(Method::POST, clients).bearer_auth(&admin).body(large.clone()).send().await.unwrap();
+    let with_length = p.admin(Method::POST, clients).body(large.clone()).send().await.unwrap();
     let (status, body) = refused(with_length).await;
     assert_eq!((status, &body["status"]), (413, &json!(413)));
     let chunks = futures::stream::iter(large.chunks(1 << 16).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>());
-    let chunked = p.admin(Method::POST, clients).bearer_auth(&admin).body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
+    let chunked = p.admin(Method::POST, clients).body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
     assert_eq!(refused(chunked).await.0, 413);
     p.node.drain(DRAIN).await;
 }
@@ -262,8 +193,7 @@ async fn wrong_requests_get_the_errors_of_the_api() {
 #[tokio::test]
 async fn operators_see_health_metrics_and_versions() {
     let dir = tempfile::tempdir().unwrap();
-    let p = Platform::start(dir.path()).await;
-    p.admin_token().await;
+    let p = Platform::start(config(dir.path())).await;
     let ops = |path: &str| p.http.get(format!("{}{path}", p.node.ops_url())).send();
     for check in ["health", "liveness", "readiness", "startup"] {
         let report = ok(ops(&format!("/api/check/{check}")).await.unwrap()).await;

@@ -8,7 +8,6 @@ use crate::{
 use cellspace_actors::credential_service::{Command, CredentialService, context, key::KeySpec, sts};
 use cellspace_cluster::Address;
 use cellspace_schemas::identity::{ParticipantManifest, ParticipantSecrets, participant::MAX_ENTRIES};
-use std::time::Duration;
 
 pub(super) fn routes() -> Vec<Route> {
     const ADMIN: Access = Access::Scope("identity-api:admin", Provisioner::Listed);
@@ -38,7 +37,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let mut secrets = ParticipantSecrets::default();
     if sts_account {
         let secret = sts::secret(&app.services, &id).await;
-        secrets.client_secret = Some(secret.map_err(|e| ApiError::unavailable(e.to_string(), Duration::from_secs(1)))?);
+        secrets.client_secret = Some(secret.map_err(ApiError::later)?);
         secrets.client_id = Some(id.to_string());
     }
     Reply::ok(&secrets)
