@@ -52,7 +52,8 @@ pub enum VaultError {
     /// No record under that path.
     #[error("the vault has no record {owner}/{alias}", owner = .0.owner, alias = .0.alias)]
     NotFound(VaultPath),
-    /// The record is there but is a secret where a key was asked for, or the other way round.
+    /// The record is there but is a secret where a key was asked for, or the other way round. The caller's conflict and no failure of the
+    /// vault: asking again does not help, another alias does.
     #[error("the vault record {owner}/{alias} is of another type", owner = .0.owner, alias = .0.alias)]
     WrongType(VaultPath),
     /// The master key does not open this vault.
@@ -85,4 +86,9 @@ pub trait Vault: Send + Sync + 'static {
 
     /// Removes a key or secret; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>>;
+
+    /// Removes every key and secret of the owner, those included that cannot be opened any more; an empty folder is fine. What is removed is
+    /// removed durably, a bounded number of records at a time: after an error some may be left, and a repeat goes on with them. The caller
+    /// sees to it that nothing is put into the folder meanwhile.
+    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>>;
 }

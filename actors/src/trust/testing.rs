@@ -96,4 +96,10 @@ impl Vault for TestVault {
         self.secrets.lock().remove(path);
         async { Ok(()) }.boxed()
     }
+
+    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>> {
+        self.keys.lock().retain(|path, _| path.owner != *owner);
+        self.secrets.lock().retain(|path, _| path.owner != *owner);
+        async { Ok(()) }.boxed()
+    }
 }

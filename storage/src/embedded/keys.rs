@@ -3,8 +3,8 @@
 //! A text part is its bytes with NUL written as `00 02`, closed by `00 01`. Parts therefore sort as their texts do, and no part is a prefix
 //! of another one.
 
-use crate::{Group, Offset, PartitionKey, Seq, Topic};
-use cellspace_schemas::{Owner, Timestamp};
+use crate::{Group, Offset, PartitionKey, Seq, Topic, VaultPath};
+use cellspace_schemas::{KeyAlias, Owner, Timestamp};
 
 const NUL: u8 = 0;
 const END: u8 = 1;
@@ -133,11 +133,25 @@ pub(super) fn fit<'a>(texts: impl IntoIterator<Item = &'a str>, rest: usize) -> 
 }
 
 /// Key of a record of the vault: the owner's folder, then the alias.
-pub(super) fn vault(path: &crate::VaultPath) -> Vec<u8> {
-    let mut key = Vec::with_capacity(path.owner.as_str().len() + path.alias.as_str().len() + 4);
-    push_part(&mut key, path.owner.as_str());
+pub(super) fn vault(path: &VaultPath) -> Vec<u8> {
+    let mut key = vault_folder(&path.owner);
     push_part(&mut key, path.alias.as_str());
     key
+}
+
+/// Prefix of the keys of all records in the owner's folder of the vault.
+pub(super) fn vault_folder(owner: &Owner) -> Vec<u8> {
+    let mut key = Vec::with_capacity(owner.as_str().len() + 2);
+    push_part(&mut key, owner.as_str());
+    key
+}
+
+/// The path that a key of [`vault`] names.
+pub(super) fn read_vault(key: &[u8]) -> Option<VaultPath> {
+    let (owner, rest) = pop_part(key)?;
+    let (alias, rest) = pop_part(rest)?;
+    let (owner, alias) = (Owner::new(owner).ok()?, KeyAlias::new(alias).ok()?);
+    rest.is_empty().then_some(VaultPath { owner, alias })
 }
 
 /// `prefix` followed by `rest`.

@@ -10,6 +10,7 @@ use super::{
     signing_key::SigningKey,
 };
 use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
+use cellspace_schemas::Owner;
 use fjall::{Keyspace, OwnedWriteBatch, Readable, Snapshot};
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
@@ -32,6 +33,8 @@ const OPENED_KEYS: usize = 10_000;
 /// Writes under way or waiting for the disk; more callers wait without a thread.
 const WRITERS: usize = 16;
 const CACHE_BYTES: u64 = 8 << 20;
+/// Records of a folder removed by one write.
+const DELETE_AT_ONCE: usize = 1_024;
 /// Longest secret, in bytes.
 const MAX_SECRET_BYTES: usize = 1 << 20;
 
@@ -140,19 +143,37 @@ impl EmbeddedVault {
         let mut durable = self.0.durable.lock();
         let mut batch = durable.database.batch();
         batch.insert(&self.0.records, keys::vault(to), record);
-        self.0.write(&mut durable, to, batch).unwrap();
+        self.0.write(&mut durable, std::slice::from_ref(to), batch).unwrap();
+    }
+
+    /// Puts `count` records that do not open into the owner's folder, by one write.
+    #[cfg(test)]
+    pub(super) fn fill(&self, owner: &Owner, count: u64) {
+        let mut durable = self.0.durable.lock();
+        let mut batch = durable.database.batch();
+        for n in 0..count {
+            let alias = cellspace_schemas::KeyAlias::new(n.to_string()).unwrap();
+            batch.insert(&self.0.records, keys::vault(&VaultPath { owner: owner.clone(), alias }), "rubbish");
+        }
+        self.0.write(&mut durable, &[], batch).unwrap();
+    }
+
+    /// Records in all folders.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.synced.read().iter(&self.0.records).count()
     }
 
     /// Runs a change off the executor's threads, few at a time.
-    async fn change<T: Send + 'static>(
+    async fn change<P: Clone + Send + 'static, T: Send + 'static>(
         &self,
-        path: &VaultPath,
-        change: impl FnOnce(&Opened, &VaultPath) -> Result<T, VaultError> + Send + 'static,
+        place: &P,
+        change: impl FnOnce(&Opened, &P) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
         let stopped = |error: &dyn fmt::Display| VaultError::Store(StoreError::Unavailable(error.to_string()));
         let _permit = self.0.writers.acquire().await.map_err(|error| stopped(&error))?;
-        let (opened, path) = (self.0.clone(), path.clone());
-        tokio::task::spawn_blocking(move || change(&opened, &path)).await.map_err(|error| stopped(&error))?
+        let (opened, place) = (self.0.clone(), place.clone());
+        tokio::task::spawn_blocking(move || change(&opened, &place)).await.map_err(|error| stopped(&error))?
     }
 }
 
@@ -188,13 +209,16 @@ impl Opened {
         let record = self.sealer.seal(Place::Record(path), version, &content.encode())?;
         let mut batch = durable.database.batch();
         batch.insert(&self.records, keys::vault(path), record);
-        self.write(durable, path, batch)
+        self.write(durable, std::slice::from_ref(path), batch)
     }
 
-    fn write(&self, durable: &mut Durable, path: &VaultPath, batch: OwnedWriteBatch) -> Result<(), VaultError> {
+    /// Writes a change of these records, synced.
+    fn write(&self, durable: &mut Durable, paths: &[VaultPath], batch: OwnedWriteBatch) -> Result<(), VaultError> {
         let written = durable.write(batch);
         let keys = self.keys.write();
-        keys.remove(path);
+        for path in paths {
+            keys.remove(path);
+        }
         match written {
             Ok(_) => {
                 *self.synced.write() = durable.database.snapshot();
@@ -208,6 +232,27 @@ impl Opened {
                 Err(failure.into())
             }
         }
+    }
+
+    /// Removes some records of the owner's folder, synced; whether any is left.
+    fn delete_some(&self, owner: &Owner) -> Result<bool, VaultError> {
+        let mut durable = self.durable.lock();
+        self.usable()?;
+        let synced = self.synced.read().clone();
+        let mut records = synced.prefix(&self.records, keys::vault_folder(owner));
+        let mut batch = durable.database.batch();
+        let mut paths = Vec::new();
+        for record in records.by_ref().take(DELETE_AT_ONCE) {
+            let key = record.key().map_err(read_error)?;
+            // A key that names no path cannot be in the cache either.
+            paths.extend(keys::read_vault(&key));
+            batch.remove(&self.records, key);
+        }
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        self.write(&mut durable, &paths, batch)?;
+        Ok(records.next().is_some())
     }
 
     /// The key, from memory or from its record.
@@ -288,7 +333,15 @@ impl Vault for EmbeddedVault {
             }
             let mut batch = durable.database.batch();
             batch.remove(&vault.records, keys::vault(path));
-            vault.write(&mut durable, path, batch)
+            vault.write(&mut durable, std::slice::from_ref(path), batch)
         }))
+    }
+
+    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>> {
+        // Others get their turn between the parts.
+        Box::pin(async move {
+            while self.change(owner, Opened::delete_some).await? {}
+            Ok(())
+        })
     }
 }

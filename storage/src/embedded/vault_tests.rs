@@ -95,3 +95,19 @@ async fn lost_keys_show_at_opening() {
     let lost = EmbeddedVault::open(dir.path(), &master(1)).unwrap_err();
     assert!(matches!(lost, OpenError::Lost { .. }), "{lost:?}");
 }
+
+#[tokio::test]
+async fn a_large_folder_goes_in_parts_also_when_a_record_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    let (owner, stays) = (path("o", "x").owner, path("p", "s"));
+    vault.put_secret(&stays, Secret::from("s".to_owned())).await.unwrap();
+    vault.fill(&owner, 3_000);
+    vault.copy_record(&stays, &path("o", "damaged"));
+    vault.delete_folder(&owner).await.unwrap();
+    assert_eq!(vault.count(), 1);
+    drop(vault);
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    assert_eq!(vault.count(), 1, "durably");
+    assert_eq!(vault.secret(&stays).await.unwrap().expose_secret(), "s");
+}

@@ -13,6 +13,7 @@ pub async fn all(vault: &dyn Vault) {
     secrets_are_kept_and_replaced(vault).await;
     owners_and_types_do_not_mix(vault).await;
     what_is_deleted_is_gone(vault).await;
+    a_folder_goes_as_a_whole_and_alone(vault).await;
 }
 
 /// The record `owner/alias`.
@@ -107,4 +108,31 @@ async fn what_is_deleted_is_gone(vault: &dyn Vault) {
     vault.delete(&path).await.unwrap();
     vault.put_secret(&path, Secret::from("now a secret".to_owned())).await.unwrap();
     assert_eq!(vault.secret(&path).await.unwrap().expose_secret(), "now a secret");
+}
+
+async fn a_folder_goes_as_a_whole_and_alone(vault: &dyn Vault) {
+    let folder = Owner::new("tk-folder").unwrap();
+    vault.delete_folder(&folder).await.unwrap();
+    let key = path("tk-folder", "key");
+    let first = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    vault.sign(&key, b"m").await.unwrap();
+    let put = async |path: &VaultPath| vault.put_secret(path, Secret::from("s".to_owned())).await.unwrap();
+    let secrets: Vec<_> = ["a", "key/1", "z"].map(|alias| path("tk-folder", alias)).into();
+    // Owners whose texts stand right beside it.
+    let others: Vec<_> = ["tk-folde", "tk-folder0", "tk-folder-", "tk-foldes"].map(|owner| path(owner, "key")).into();
+    for path in secrets.iter().chain(&others) {
+        put(path).await;
+    }
+    for _ in 0..2 {
+        vault.delete_folder(&folder).await.unwrap();
+        assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
+        assert!(matches!(vault.public_key(&key).await, Err(VaultError::NotFound(_))));
+        for path in &secrets {
+            assert!(matches!(vault.secret(path).await, Err(VaultError::NotFound(_))), "{path:?}");
+        }
+    }
+    for path in &others {
+        assert_eq!(vault.secret(path).await.unwrap().expose_secret(), "s", "{path:?}");
+    }
+    assert_ne!(vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap(), first, "the folder can be used again");
 }
