@@ -1,14 +1,13 @@
 //! Asking, reading and waiting: the caller's half of a command's life.
 
 use crate::{
-    Address, Agent, AskError, Call, Cluster, PrepareError,
+    Address, Agent, AskError, Call, CallId, Cluster, PrepareError,
     activation::{Activation, InUse, Phase},
     inbox::{Answer, Item, PushError, Waiting},
     turn::replay,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
-use uuid::Uuid;
 
 /// Rounds of activation and preparation before a command is given back as not executed.
 const ROUNDS: usize = 4;
@@ -28,6 +27,7 @@ impl Cluster {
     /// [`AskError`]: refused, not executed, or unknown.
     pub async fn ask<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
         let until = Instant::now() + call.timeout;
+        let call = Call { id: CallId::fresh(), ..call };
         let Ok(_permit) = self.admission().try_acquire() else { return Err(unavailable("the node has too many requests")) };
         let request_hash = match &call.idempotency {
             None => None,
@@ -59,7 +59,7 @@ impl Cluster {
                 Err(_) => return Err(unavailable("others did not answer in time")),
             };
             let (reply, answer) = oneshot::channel();
-            let waiting = Waiting { id: Uuid::now_v7(), prepared, call: call.clone(), request_hash, reply };
+            let waiting = Waiting { prepared, call: call.clone(), request_hash, reply };
             match activation.push(Item::Command(Box::new(waiting))) {
                 Ok(()) => {}
                 Err((PushError::Full, _)) => return Err(AskError::TooMany { retry_after: RETRY_AFTER }),

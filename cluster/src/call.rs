@@ -1,7 +1,26 @@
 //! What travels with a command.
 
 use cellspace_schemas::TraceContext;
-use std::time::Duration;
+use std::{fmt, time::Duration};
+use uuid::Uuid;
+
+/// Identity of one [`crate::Cluster::ask`], the same in every round of preparation that it takes; also the command's id in the audit row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallId(pub Uuid);
+
+impl CallId {
+    /// One that nobody had before.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A client's `Idempotency-Key`: 1 to 128 visible ASCII characters, bound to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +47,8 @@ impl IdempotencyKey {
 /// Circumstances of one command.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// Which call it is. Whatever is set here, [`crate::Cluster::ask`] makes a fresh one.
+    pub id: CallId,
     /// How long the caller waits at most; afterwards the outcome is unknown to it.
     pub timeout: Duration,
     /// The trace it belongs to.
@@ -42,6 +63,6 @@ impl Call {
     /// A call by `actor` with 30 seconds, no key and no trace.
     #[must_use]
     pub fn by(actor: impl Into<String>) -> Self {
-        Self { timeout: Duration::from_secs(30), trace: None, idempotency: None, actor: actor.into() }
+        Self { id: CallId::fresh(), timeout: Duration::from_secs(30), trace: None, idempotency: None, actor: actor.into() }
     }
 }

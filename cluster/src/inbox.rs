@@ -4,7 +4,6 @@ use crate::{Agent, Call, OutboxId};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// What a command's caller hears.
 pub(crate) enum Answer<A: Agent> {
@@ -21,7 +20,6 @@ pub(crate) enum Answer<A: Agent> {
 
 /// A prepared command on its way to a turn.
 pub(crate) struct Waiting<A: Agent> {
-    pub(crate) id: Uuid,
     pub(crate) prepared: A::Prepared,
     pub(crate) call: Call,
     /// Hash of the command as received, when the call has an idempotency key.

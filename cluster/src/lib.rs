@@ -33,7 +33,7 @@ mod turn;
 
 pub use address::Address;
 pub use agent::{Agent, Input, RowOf};
-pub use call::{Call, IdempotencyKey};
+pub use call::{Call, CallId, IdempotencyKey};
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
 pub use crash::CRASH_POINTS;

@@ -208,7 +208,7 @@ impl<A: Agent> TurnActor<A> {
     }
 
     fn command(&self, core: &mut Core<A>, waiting: Waiting<A>, now: Timestamp, plan: &mut Plan) -> Result<Reply<A>, CodecError> {
-        let Waiting { id, prepared, call, request_hash, reply: sender } = waiting;
+        let Waiting { prepared, call, request_hash, reply: sender } = waiting;
         if let (Some(key), Some(hash)) = (&call.idempotency, request_hash) {
             let earlier = plan.replies.iter().find(|r| r.key == key.as_str()).cloned();
             let earlier = earlier.or_else(|| self.activation.replies.lock().get(key.as_str(), now).cloned());
@@ -219,7 +219,7 @@ impl<A: Agent> TurnActor<A> {
         match core.decide(&Input::Command(prepared), now) {
             Ok(decision) => {
                 let changes = decision.changes();
-                let origin = Origin { actor: &call.actor, command: Some(id.to_string()), trace: call.trace.as_ref() };
+                let origin = Origin { actor: &call.actor, command: Some(call.id.to_string()), trace: call.trace.as_ref() };
                 let reply = core.accept(decision, origin, now, plan)?;
                 if let (true, Some(hash)) = (changes, request_hash) {
                     core.keep_reply(&call, hash, &reply, now, plan)?;

@@ -155,8 +155,8 @@ impl Agent for ControlPlane {
             Ok(match command {
                 Command::Participant(c) => participant::prepare(c).into(),
                 Command::Resources(c) => resources::prepare(c).into(),
-                Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &snapshot, c).await?.into(),
-                Command::Transfer(c) => transfer::prepare(services, &self.steering, &snapshot, c).await?.into(),
+                Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
+                Command::Transfer(c) => transfer::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
             })
         })

@@ -6,6 +6,7 @@ use crate::{
     settings::Settings,
     trust::{PeerError, VerifyRequest, verify_peer},
 };
+use cellspace_cluster::CallId;
 use cellspace_schemas::ProfileId;
 
 /// A message's token, and what its sender is asked for.
@@ -17,6 +18,8 @@ pub struct PeerCall<'a> {
     pub profile: &'a ProfileId,
     /// The bearer token.
     pub token: &'a str,
+    /// The call that is prepared, when it is one.
+    pub call: Option<CallId>,
     /// The credentials asked for.
     pub scopes: &'a Scopes,
     /// Whether an absent optional credential may be believed for a while: for catalogs only.
@@ -33,6 +36,7 @@ pub async fn verify(services: &Services, settings: &Settings, call: PeerCall<'_>
         participant: &call.participant.id,
         own_did: &call.participant.identity,
         token: call.token,
+        call: call.call,
         required: &call.scopes.required,
         optional: &call.scopes.optional,
         trusted_issuers: trusted,

@@ -136,7 +136,7 @@ impl Agent for CredentialService {
         address: &'a Address,
         snapshot: Arc<State>,
         command: Command,
-        _call: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
         Box::pin(async move {
             Ok(match command {
@@ -164,7 +164,7 @@ impl Agent for CredentialService {
                     Prepared::Request(request, holder_pid)
                 }
                 Command::Deliver(token, message) => {
-                    Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, token.expose(), *message).await?)
+                    Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, token.expose(), call.id, *message).await?)
                 }
             })
         })

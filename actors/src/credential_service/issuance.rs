@@ -10,7 +10,7 @@ use crate::{
     outbound::OutboundRequest,
     trust::{PeerError, TokenError, credential::VerifiedCredential, token_with_access},
 };
-use cellspace_cluster::{DeliveryError, PrepareError};
+use cellspace_cluster::{CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
     Did, ParticipantContextId, TraceContext,
     dcp::{
@@ -106,11 +106,12 @@ pub async fn verify_delivery(
     services: &Services,
     state: &State,
     token: &str,
+    call: CallId,
     message: CredentialMessage,
 ) -> Result<Delivered, PrepareError<Refusal>> {
     let context = state.active_context().ok_or(Refusal::NoContext)?;
     let now = services.cluster.now();
-    let sender = services.trust.verify_id_token(&context.did, token, now).await.map_err(Refusal::Sender)?;
+    let sender = services.trust.verify_id_token(&context.did, token, Some(call), now).await.map_err(Refusal::Sender)?;
     let known = HolderPid::new(&message.holder_pid).ok().and_then(|pid| state.requests.get(&pid)).filter(|r| r.issuer == sender.issuer);
     let holder_pid = known.ok_or(Refusal::NoRequest)?.holder_pid.clone();
     let issuer_pid = IssuerPid::new(&message.issuer_pid).map_err(|e| Refusal::BadCredential(format!("issuerPid: {e}")))?;

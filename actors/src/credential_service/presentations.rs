@@ -123,7 +123,7 @@ pub async fn answer(
     })?;
     let own_did = state.active_context().ok_or(QueryError::NoContext)?.did.clone();
     let now = services.cluster.now();
-    let sender = services.trust.verify_id_token(&own_did, bearer, now).await?;
+    let sender = services.trust.verify_id_token(&own_did, bearer, None, now).await?;
     let asked = scopes(query)?;
     let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
     let granted = granted(&state, &own_did, &sender.issuer, &token, now)?;

@@ -10,7 +10,7 @@ use crate::{
     credential_service::CredentialService,
     trust::{self, PeerError, TokenError},
 };
-use cellspace_cluster::{Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{Address, Agent, AskError, Call, CallId, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
@@ -138,8 +138,13 @@ fn no_token(error: TokenError) -> PrepareError<Refusal> {
 ///
 /// # Errors
 /// [`Refusal::Unauthorized`] with the rule that was broken; unavailable when its DID document cannot be fetched.
-pub async fn verify_holder(services: &Services, issuer: &Did, token: &str) -> Result<trust::IdToken, PrepareError<Refusal>> {
-    trust::verify_sender(services, issuer, token).await.map_err(|error| match error {
+pub async fn verify_holder(
+    services: &Services,
+    issuer: &Did,
+    token: &str,
+    call: Option<CallId>,
+) -> Result<trust::IdToken, PrepareError<Refusal>> {
+    trust::verify_sender(services, issuer, token, call).await.map_err(|error| match error {
         PeerError::Refused(rule) => Refusal::Unauthorized(rule).into(),
         PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
     })
@@ -149,11 +154,12 @@ async fn prepare_request(
     services: &Services,
     issuer: &ParticipantContextId,
     request: requests::Request,
+    call: CallId,
 ) -> Result<requests::Prepared, PrepareError<Refusal>> {
     // Before the token, which is used up by its verification.
     request.check()?;
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
-    let id_token = verify_holder(services, &issuer_did, &request.bearer.0).await?;
+    let id_token = verify_holder(services, &issuer_did, &request.bearer.0, Some(call)).await?;
     let fresh =
         request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
     Ok(requests::Prepared {
@@ -208,12 +214,14 @@ impl Agent for Issuer {
         address: &'a Address,
         _snapshot: Arc<IssuerState>,
         command: Command,
-        _call: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
         Box::pin(async move {
             match command {
                 Command::Admin(command) => prepare_admin(&self.services, address, command).await.map(Prepared::Admin),
-                Command::Request(request) => prepare_request(&self.services, &issuer_of(address)?, request).await.map(Prepared::Request),
+                Command::Request(request) => {
+                    prepare_request(&self.services, &issuer_of(address)?, request, call.id).await.map(Prepared::Request)
+                }
             }
         })
     }

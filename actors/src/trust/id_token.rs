@@ -6,6 +6,7 @@ use super::{
     jws::{Jws, KeyId, MAX_TOKEN_BYTES},
     replay::{SKEW, TokenHash},
 };
+use cellspace_cluster::CallId;
 use cellspace_schemas::{Did, Timestamp, dcp::Relationship};
 use serde::Deserialize;
 use std::time::Duration;
@@ -89,17 +90,17 @@ impl IdTokenClaims {
 
 impl Trust {
     /// Verifies the ID token of a message to `own_did`: claims first, then the key, then that it is used for the first time. Admitting a token uses
-    /// it up, so each is verified once.
+    /// it up, so each is verified once, or, when `call` is given, by that call alone.
     ///
     /// # Errors
     /// [`PeerError`] names the rule.
-    pub async fn verify_id_token(&self, own_did: &Did, token: &str, now: Timestamp) -> Result<IdToken, PeerError> {
+    pub async fn verify_id_token(&self, own_did: &Did, token: &str, call: Option<CallId>, now: Timestamp) -> Result<IdToken, PeerError> {
         let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
         let claims: IdTokenClaims = jws.unverified()?;
         let until = claims.check(own_did, jws.kid(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
         let key = self.resolver.key(&claims.iss, jws.kid(), Relationship::CapabilityInvocation, now).await?;
         let claims: IdTokenClaims = jws.verify(&key.key)?;
-        self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), claims.iat.0, until, now)?;
+        self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), call, claims.iat.0, until, now)?;
         Ok(IdToken { issuer: claims.iss, token: claims.token, valid_until: until })
     }
 }

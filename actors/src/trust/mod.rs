@@ -37,7 +37,7 @@ use crate::{
     credential_service::{self, CredentialService},
 };
 use aged_cache::{AgedCache, FAILURE_AGE};
-use cellspace_cluster::{Address, AskError};
+use cellspace_cluster::{Address, AskError, CallId};
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
 use fetch::Fetch;
 use futures::{FutureExt, future::BoxFuture};
@@ -178,14 +178,14 @@ pub async fn token_with_access(
 ///
 /// # Errors
 /// [`PeerError`] names the rule that failed.
-pub async fn verify_sender(services: &Services, own_did: &Did, token: &str) -> Result<IdToken, PeerError> {
-    services.trust.verify_id_token(own_did, token, services.cluster.now()).await
+pub async fn verify_sender(services: &Services, own_did: &Did, token: &str, call: Option<CallId>) -> Result<IdToken, PeerError> {
+    services.trust.verify_id_token(own_did, token, call, services.cluster.now()).await
 }
 
 /// Verifies the bearer token of a protocol message and, when `scopes` are asked for, the sender's presentation: signature, audience, replay,
 /// holder binding, issuer trust, validity, status (DCP 1.0, 4 and 5; caching as the architecture's "Trust on the hot path").
 ///
-/// A token is used up by the first verification: call this once per message.
+/// A token is used up by the first verification: call this once per message, or with the id of its call.
 ///
 /// # Errors
 /// [`PeerError`] names the rule that failed.

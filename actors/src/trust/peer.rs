@@ -1,6 +1,7 @@
 //! The counterparty of a protocol message, as verified.
 
 use crate::settings::TrustedIssuer;
+use cellspace_cluster::CallId;
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct VerifyRequest<'a> {
     pub own_did: &'a Did,
     /// The bearer token (without `Bearer `).
     pub token: &'a str,
+    /// The call it came with, which may have to be prepared more than once.
+    pub call: Option<CallId>,
     /// Scopes whose credentials must be there: without one of them the message is refused.
     pub required: &'a [String],
     /// Scopes whose credentials are asked for too; missing ones only leave constraints unmet.

@@ -80,7 +80,7 @@ impl Trust {
     /// # Errors
     /// [`PeerError`] names the rule.
     pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
-        let id = self.verify_id_token(request.own_did, request.token, now).await?;
+        let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
         let asked = Asked::read(request)?;
         if asked.all.is_empty() {
             return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::default(), valid_until: id.valid_until });

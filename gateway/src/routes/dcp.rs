@@ -91,7 +91,7 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
         TokenError::NoParticipant(_) => unknown_participant(),
         TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
     })?;
-    let sender = verify_sender(&app.services, &own_did, token).await?;
+    let sender = verify_sender(&app.services, &own_did, token, None).await?;
     if sender.issuer != offer.issuer {
         return Err(ApiError::new(ErrorKind::Unauthenticated, "issuer of the offer must be its sender"));
     }

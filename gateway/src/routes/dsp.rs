@@ -124,7 +124,7 @@ impl Target {
     /// # Errors
     /// Unauthenticated; unavailable when it cannot be verified now.
     pub async fn sender(&self, app: &App, request: &Request) -> Result<Did, ApiError> {
-        match incoming::sender(&app.services, &self.state, &self.profile, &self.token, &[]).await {
+        match incoming::sender(&app.services, &self.state, &self.profile, &self.token, None, &[]).await {
             Ok(sender) => Ok(sender.did().clone()),
             Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal)),
             Err(PrepareError::Unavailable(reason)) => Err(ApiError::later(reason)),

@@ -116,7 +116,7 @@ async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let issuer = issuer(&request)?;
     let token = bearer(&request)?;
     let did = own_did(&app, &issuer).await?;
-    let sender = verify_holder(&app.services, &did, token).await.map_err(|error| match error {
+    let sender = verify_holder(&app.services, &did, token, None).await.map_err(|error| match error {
         PrepareError::Refused(refusal) => refused(refusal),
         PrepareError::Unavailable(reason) => ApiError::later(reason),
     })?;

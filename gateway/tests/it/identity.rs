@@ -63,6 +63,7 @@ impl Platform {
             participant: &id_of(to),
             own_did: &self.did(to),
             token,
+            call: None,
             required: &[MEMBERSHIP.to_owned()],
             optional: &optional,
             trusted_issuers: &[TrustedIssuer { id: self.did("issuer"), supported_types: vec!["*".to_owned()] }],

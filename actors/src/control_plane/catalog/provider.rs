@@ -106,7 +106,7 @@ async fn verified(
     let token = call.token.ok_or_else(|| ServeError::Unauthenticated("a bearer token is required".to_owned()))?;
     let scopes = scopes_for_operands(settings, call.profile, state.resources.access_operands());
     let participant = state.active().map_err(|_| ServeError::NotFound)?;
-    let peer = PeerCall { participant, profile: call.profile, token, scopes: &scopes, believe_absence: true };
+    let peer = PeerCall { participant, profile: call.profile, token, call: None, scopes: &scopes, believe_absence: true };
     Ok(peer::verify(services, settings, peer).await?)
 }
 

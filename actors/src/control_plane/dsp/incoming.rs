@@ -14,7 +14,7 @@ use crate::{
     trust::PeerError,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_cluster::PrepareError;
+use cellspace_cluster::{CallId, PrepareError};
 use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ pub fn claimed_sender(token: &SecretText) -> Option<Did> {
     serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.iss)
 }
 
-/// Verifies the sender of a message that these policies will judge. Once per message: its token is used up by it.
+/// Verifies the sender of a message that these policies will judge. Its token is used up by `call`.
 ///
 /// # Errors
 /// [`Refusal`]; unavailable when its DID document, its credentials or a status list are out of reach.
@@ -116,13 +116,14 @@ pub async fn sender(
     state: &ControlPlaneState,
     profile: &ProfileId,
     token: &SecretText,
+    call: Option<CallId>,
     policies: &[&Policy],
 ) -> Result<Sender, PrepareError<AgentRefusal>> {
     let settings = services.settings.load();
     let (participant, _) = receiver(state, &settings, profile).map_err(AgentRefusal::from)?;
     let asked = scopes_for(&settings, profile, policies.iter().copied());
-    let call = PeerCall { participant, profile, token: token.expose(), scopes: &asked, believe_absence: false };
-    match peer::verify(services, &settings, call).await {
+    let peer = PeerCall { participant, profile, token: token.expose(), call, scopes: &asked, believe_absence: false };
+    match peer::verify(services, &settings, peer).await {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => {
             tracing::info!(category = "dcp", vpa = %participant.id, action = "peer.refused", rule);

@@ -9,7 +9,7 @@ use crate::{
         dsp::{Steering, incoming},
     },
 };
-use cellspace_cluster::PrepareError;
+use cellspace_cluster::{CallId, PrepareError};
 use cellspace_schemas::{AgreementId, NegotiationId, odrl::Policy};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ pub async fn prepare(
     steering: &Arc<dyn Steering>,
     snapshot: &ControlPlaneState,
     command: Command,
+    call: CallId,
 ) -> Result<Prepared, PrepareError<AgentRefusal>> {
     Ok(match command {
         Command::Request(new) => {
@@ -33,7 +34,8 @@ pub async fn prepare(
         Command::Delete(id) => Prepared::Delete(id),
         Command::Receive(incoming) => {
             let policies = policies(snapshot, &incoming);
-            let sender = incoming::sender(services, snapshot, &incoming.envelope.profile, &incoming.envelope.token, &policies).await?;
+            let envelope = &incoming.envelope;
+            let sender = incoming::sender(services, snapshot, &envelope.profile, &envelope.token, Some(call), &policies).await?;
             Prepared::Receive(Box::new(Arrived {
                 incoming: *incoming,
                 sender,
