@@ -42,6 +42,8 @@ pub struct Client {
     pub reporter: Box<dyn Reporter>,
     /// How long the platform may be away; `None`: not at all.
     pub patience: Option<Patience>,
+    /// What the next step causes between the parties.
+    hop: Option<&'static str>,
 }
 
 /// For a platform that may be killed and comes back: unanswered calls are repeated with the same `Idempotency-Key`.
@@ -67,7 +69,7 @@ impl Client {
     /// A client of a platform at these base URLs.
     #[must_use]
     pub fn new(http: reqwest::Client, admin: String, public: String, reporter: Box<dyn Reporter>) -> Self {
-        Self { http, admin, public, reporter, patience: None }
+        Self { http, admin, public, reporter, patience: None, hop: None }
     }
 
     /// One exchange, told to nobody. With [`Patience`], repeated until there is an answer other than 429 and 503.
@@ -110,6 +112,12 @@ impl Client {
         Ok(Answer { status, body, location })
     }
 
+    /// Names the messages between the parties that the next step causes or waits for, for the timeline.
+    pub const fn over(&mut self, hop: &'static str) -> &mut Self {
+        self.hop = Some(hop);
+        self
+    }
+
     /// One step of the story: an exchange whose status must be `expected`.
     ///
     /// # Errors
@@ -124,12 +132,13 @@ impl Client {
         expected: u16,
     ) -> Result<Answer> {
         let started = Instant::now();
+        let hop = self.hop.take().map(|hop| format!(" | {hop}")).unwrap_or_default();
         let answer = self.exchange(Some(caller), method.clone(), url, body.as_ref()).await.with_context(|| what.to_owned())?;
         if answer.status != expected {
             bail!("{}: {what}: {method} {url} answered {} instead of {expected}: {}", caller.name, answer.status, answer.body);
         }
         let path = url.split('?').next().unwrap_or(url);
-        self.reporter.step(caller.name, what, &format!("{method} {path} -> {}", answer.status), started.elapsed());
+        self.reporter.step(caller.name, what, &format!("{method} {path} -> {}{hop}", answer.status), started.elapsed());
         Ok(answer)
     }
 

@@ -27,6 +27,8 @@ pub struct Platform {
     pub portal: Caller,
     /// The issuer's own token.
     pub issuer: Caller,
+    /// The issuer's DID.
+    pub issuer_did: String,
     /// Cell id.
     pub cell: String,
     /// Dataspace profile id.
@@ -111,7 +113,7 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
     let state = &deployed.body["deployments"][0]["state"];
     check(state == "active", || format!("the profile's deployment is {state}, not active: {}", deployed.body))?;
     orchestration(client, &provisioner).await?;
-    Ok(Platform { admin, provisioner, portal, issuer, cell, dataspace })
+    Ok(Platform { admin, provisioner, portal, issuer, issuer_did: did, cell, dataspace })
 }
 
 async fn new_client(client: &mut Client, admin: &Caller, name: &'static str, id: &str, body: Value) -> Result<Caller> {

@@ -66,7 +66,8 @@ pub async fn catalog(client: &mut Client, consumer: &Participant, provider: &Par
     let offers = offers(&answer.body);
     check(offers.len() == expected, || format!("{} offers are visible, expected {expected}: {}", offers.len(), answer.body))?;
     let what = format!("sees {expected} offers in the provider's catalog");
-    client.reporter.step(consumer.caller.name, &what, "DSP /catalog/request, DCP presentation -> 200", started.elapsed());
+    let hop = "POST catalog/request -> 200 | DSP POST /catalog/request, DCP POST holder /presentations/query";
+    client.reporter.step(consumer.caller.name, &what, hop, started.elapsed());
     Ok(offers)
 }
 
@@ -93,10 +94,16 @@ pub async fn negotiate(
         json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }),
     );
     let who = &consumer.caller;
+    client.over("DSP POST provider /negotiations/request");
     let started = client.step(who, "asks for a contract", Method::POST, &consumer.path("contractnegotiations"), Some(body), 200).await?;
     let id = text(&started.body, "@id")?.to_owned();
     let path = consumer.path(&format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"));
     let what = format!("negotiation is {wanted} at the consumer");
+    client.over(if wanted == "FINALIZED" {
+        "DCP POST holder /presentations/query, DSP POST consumer .../agreement, POST provider .../agreement/verification, POST consumer .../events"
+    } else {
+        "DCP POST holder /presentations/query, DSP POST consumer .../termination, or the answer of /negotiations/request"
+    });
     let state = client.step(who, &what, Method::GET, &path, None, 200).await?.body;
     check(state["state"] == wanted, || format!("the negotiation is {} at the consumer, expected {wanted}", state["state"]))?;
     let path = consumer.path(&format!("contractnegotiations/{id}"));
@@ -137,14 +144,44 @@ pub async fn start_pull(client: &mut Client, consumer: &Participant, provider: &
         "TransferRequest",
         json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "contractId": agreement, "transferType": "HttpData-PULL" }),
     );
+    client.over("DPS prepare, DSP POST provider /transfers/request");
     let started = client.step(who, "asks for the data", Method::POST, &consumer.path("transferprocesses"), Some(body), 200).await?;
     let transfer = text(&started.body, "@id")?.to_owned();
     let path = consumer.path(&format!("transferprocesses/{transfer}/state?wait=STARTED&timeout=20s"));
-    let state = client.step(who, "transfer is STARTED (HttpData-PULL)", Method::GET, &path, None, 200).await?.body;
+    client.over("DPS start, DSP POST consumer .../start, DPS started");
+    let state = client.step(who, "transfer is STARTED at the consumer (HttpData-PULL)", Method::GET, &path, None, 200).await?.body;
     check(state["state"] == "STARTED", || format!("the transfer is {}", state["state"]))?;
+    transfer_at_provider(client, provider, &transfer, "STARTED").await?;
     let path = format!("/tokens/{}/{transfer}", consumer.context);
     let token = client.step(who, "gets the transfer's access token", Method::GET, &path, None, 200).await?.body;
     Ok(Pull { endpoint: text(&token, "endpoint")?.to_owned(), token: text(&token, "token")?.to_owned(), transfer })
+}
+
+/// Waits for the state of a consumer's transfer at the provider.
+///
+/// # Errors
+/// When it is another one.
+pub async fn transfer_at_provider(client: &mut Client, provider: &Participant, transfer: &str, wanted: &str) -> Result<()> {
+    let query = Client::typed(
+        "QuerySpec",
+        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": transfer }] }),
+    );
+    let path = provider.path("transferprocesses/request");
+    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&query)).await?.body;
+    let path = provider.path(&format!("transferprocesses/{}/state?wait={wanted}&timeout=20s", text(&found[0], "@id")?));
+    let what = format!("transfer is {wanted} at the provider");
+    let state = client.step(&provider.caller, &what, Method::GET, &path, None, 200).await?.body;
+    check(state["state"] == wanted, || format!("the transfer is {} at the provider, expected {wanted}", state["state"]))
+}
+
+/// All rows of a participant's resource.
+///
+/// # Errors
+/// When the platform answers none.
+pub async fn all(client: &Client, who: &Participant, resource: &str) -> Result<Vec<Value>> {
+    let query = Client::typed("QuerySpec", json!({ "limit": 1000 }));
+    let answer = client.exchange(Some(&who.caller), Method::POST, &who.path(resource), Some(&query)).await?;
+    answer.body.as_array().cloned().with_context(|| format!("{resource} answered {}: {}", answer.status, answer.body))
 }
 
 /// Opens the data stream of a pull.

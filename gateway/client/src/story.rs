@@ -13,7 +13,13 @@ use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+/// How often a wait says how far it is.
+const PROGRESS: Duration = Duration::from_millis(500);
 
 /// The participants.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ async fn fetch(client: &mut Client, who: &Participant, pull: &Pull, expected: &s
     check(found == expected, || format!("SHA-256 of {what} is {found}, expected {expected}"))?;
     let digest = found.get(..12).unwrap_or_default();
     let line = format!("pulls {what}: {bytes} bytes, SHA-256 {digest}... as at the source");
-    client.reporter.step(who.caller.name, &line, "GET data endpoint -> 200", started.elapsed());
+    client.reporter.step(who.caller.name, &line, "GET provider's data plane, token of the transfer -> 200", started.elapsed());
     Ok(())
 }
 
@@ -102,33 +108,51 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
     client.reporter.chapter("Third participant: no Manufacturer credential");
     let Cast { provider, third, .. } = cast;
     let offers = sharing::catalog(client, third, provider, 2).await?;
+    let hidden = pick(&shared.offers, DATA_SET, "ManufacturerCredential")?;
+    check(offers.iter().all(|offer| offer.id != hidden.id) && pick(&offers, DATA_SET, "ManufacturerCredential").is_err(), || {
+        format!("the hidden offer is visible: {offers:?}")
+    })?;
+    pick(&offers, DATA_SET, "MembershipCredential")?;
     let restricted = pick(&offers, FILE, "ManufacturerCredential")?.clone();
     let (ours, theirs) = sharing::negotiate(client, third, provider, &restricted, "TERMINATED").await?;
     let theirs = theirs.context("the provider does not know the refused negotiation")?;
     for side in [&ours, &theirs] {
         let detail = text(side, "errorDetail")?;
         check(detail.contains("ManufacturerCredential"), || format!("the reason does not name the constraint: {detail}"))?;
+        // What it holds, who issued it, and the tokens in which it was shown are nobody's business.
+        let found = ["MembershipCredential", "did:web:", "eyJ"].into_iter().find(|found| detail.contains(found));
+        check(found.is_none(), || format!("the reason tells what was found: {detail}"))?;
     }
-    client.reporter.step(third.caller.name, "is told which constraint was required", text(&ours, "errorDetail")?, Duration::ZERO);
+    client.reporter.step(
+        third.caller.name,
+        "is told which constraint was required",
+        &format!("DSP POST consumer .../termination: {}", text(&ours, "errorDetail")?),
+        Duration::ZERO,
+    );
 
-    let hidden = pick(&shared.offers, DATA_SET, "ManufacturerCredential")?;
     let made_up = Offer { id: format!("{}x", hidden.id), ..hidden.clone() };
     let mut details = Vec::new();
+    let before = ids(&sharing::all(client, provider, "contractnegotiations/request").await?);
     for (offer, what) in [(hidden, "the hidden offer"), (&made_up, "a made-up offer")] {
         let started = Instant::now();
         let (ours, theirs) = sharing::negotiate(client, third, provider, offer, "TERMINATED").await?;
-        check(theirs.is_none(), || format!("the provider stored something of {what}"))?;
+        let after = ids(&sharing::all(client, provider, "contractnegotiations/request").await?);
+        check(theirs.is_none() && after == before, || format!("the provider stored something of {what}: {before:?}, then {after:?}"))?;
         let id = text(&ours, "@id")?.to_owned();
         // What differs by nature are the ids that the consumer itself sent.
         details.push(text(&ours, "errorDetail")?.replace(&offer.id, "<offer>").replace(&id, "<negotiation>"));
         client.reporter.step(
             third.caller.name,
             &format!("asks for {what}: refused, nothing stored"),
-            details.last().map_or("", String::as_str),
+            &format!("DSP POST provider /negotiations/request: {}", details.last().map_or("", String::as_str)),
             started.elapsed(),
         );
     }
     check(details.first() == details.last(), || format!("the two answers differ: {details:?}"))
+}
+
+fn ids(rows: &[Value]) -> BTreeSet<String> {
+    rows.iter().map(|row| row["@id"].to_string()).collect()
 }
 
 /// A terminated transfer ends at once, also for a response that is still streaming.
@@ -143,19 +167,12 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
     let mut read = stream.chunk().await.context("the stream broke early")?.map_or(0, |chunk| chunk.len());
     let path = cast.consumer.path(&format!("transferprocesses/{}/terminate", shared.file.transfer));
     let body = Client::typed("TerminateTransfer", json!({ "reason": "no longer needed" }));
+    client.over("DSP POST provider .../termination");
     client.step(who, "terminates the transfer while data streams", Method::POST, &path, Some(body), 204).await?;
     let path = cast.consumer.path(&format!("transferprocesses/{}/state?wait=TERMINATED&timeout=20s", shared.file.transfer));
-    client.step(who, "transfer is TERMINATED", Method::GET, &path, None, 200).await?;
-    let query = Client::typed(
-        "QuerySpec",
-        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": shared.file.transfer }] }),
-    );
-    let provider = &cast.provider;
-    let found =
-        client.exchange(Some(&provider.caller), Method::POST, &provider.path("transferprocesses/request"), Some(&query)).await?.body;
-    let path = provider.path(&format!("transferprocesses/{}/state?wait=TERMINATED&timeout=20s", text(&found[0], "@id")?));
-    let state = client.step(&provider.caller, "transfer is TERMINATED at the provider", Method::GET, &path, None, 200).await?.body;
-    check(state["state"] == "TERMINATED", || format!("the transfer is {} at the provider", state["state"]))?;
+    let state = client.step(who, "transfer is TERMINATED at the consumer", Method::GET, &path, None, 200).await?.body;
+    check(state["state"] == "TERMINATED", || format!("the transfer is {} at the consumer", state["state"]))?;
+    sharing::transfer_at_provider(client, &cast.provider, &shared.file.transfer, "TERMINATED").await?;
     let started = Instant::now();
     let cut = loop {
         match stream.chunk().await {
@@ -182,15 +199,23 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
 ///
 /// # Errors
 /// When they do not.
-pub async fn revoke(client: &mut Client, platform: &Platform, cast: &Cast, status_age: Duration) -> Result<()> {
+pub async fn revoke(client: &mut Client, platform: &Platform, cast: &Cast, shared: &Shared, status_age: Duration) -> Result<()> {
     client.reporter.chapter(&format!("Revoke (status lists are at most {} s old)", status_age.as_secs()));
     let Cast { provider, consumer, .. } = cast;
+    let mut left = offer_ids(&sharing::catalog(client, consumer, provider, 3).await?);
+    left.remove(&pick(&shared.offers, DATA_SET, "ManufacturerCredential")?.id);
+    check(left.len() == 2, || format!("the hidden offer is none of those in the catalog, {left:?}"))?;
     revoke_credential(client, platform, consumer, "ManufacturerCredential").await?;
-    let hidden_gone = |status: u16, body: &Value| status == 200 && sharing::offers(body).len() == 2;
-    effect(client, consumer, provider, status_age, "the hidden offer has left the catalog", hidden_gone).await?;
+    let hidden_gone = |status: u16, body: &Value| status == 200 && offer_ids(&sharing::offers(body)) == left;
+    effect(client, consumer, provider, status_age, "the hidden offer alone has left the catalog", hidden_gone).await?;
     revoke_credential(client, platform, consumer, "MembershipCredential").await?;
-    let refused = |status: u16, _: &Value| status == 502;
-    effect(client, consumer, provider, status_age, "the provider refuses the former member", refused).await
+    // The consumer's connector tells what it was answered.
+    let refused = |status: u16, body: &Value| status == 502 && body.to_string().contains("the counterparty answered 401");
+    effect(client, consumer, provider, status_age, "the provider refuses the former member with 401", refused).await
+}
+
+fn offer_ids(offers: &[Offer]) -> BTreeSet<String> {
+    offers.iter().map(|offer| offer.id.clone()).collect()
 }
 
 async fn revoke_credential(client: &mut Client, platform: &Platform, holder: &Participant, kind: &str) -> Result<()> {
@@ -205,6 +230,7 @@ async fn revoke_credential(client: &mut Client, platform: &Platform, holder: &Pa
     let row =
         issued.as_array().and_then(|rows| rows.iter().find(same)).with_context(|| format!("the issuer does not know {id}: {issued}"))?;
     let path = format!("{base}/{}/revoke", text(row, "id")?);
+    client.over("bit in the status list");
     client.step(&platform.issuer, &format!("revokes the consumer's {kind}"), Method::POST, &path, None, 204).await?;
     Ok(())
 }
@@ -220,11 +246,18 @@ async fn effect(
 ) -> Result<()> {
     let started = Instant::now();
     client.reporter.waiting(what);
+    let mut told = Duration::ZERO;
     loop {
         let answer = sharing::catalog_answer(client, consumer, provider).await?;
         if shows(answer.status, &answer.body) {
-            client.reporter.step(consumer.caller.name, what, &format!("POST catalog/request -> {}", answer.status), started.elapsed());
+            let hop = format!("POST catalog/request -> {} | DSP POST /catalog/request, GET issuer's status list", answer.status);
+            let what = format!("{what}, after {:.1} s of at most {} s", started.elapsed().as_secs_f64(), status_age.as_secs());
+            client.reporter.step(consumer.caller.name, &what, &hop, started.elapsed());
             return Ok(());
+        }
+        if started.elapsed() - told >= PROGRESS {
+            told = started.elapsed();
+            client.reporter.waiting(&format!("not yet after {:.1} s", told.as_secs_f64()));
         }
         check(started.elapsed() < status_age + Duration::from_secs(1), || {
             format!("{what}: not after {:?}: {}", started.elapsed(), answer.body)

@@ -46,7 +46,7 @@ pub struct UpArgs {
     /// Address to listen on. Another one than loopback needs --allow-plain-http.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "CELLSPACE_HOST")]
     pub host: IpAddr,
-    /// Port of the public listener; admin and operations take the next two. 0 takes free ones at the first start. Without it the ports of the
+    /// Port of the public listener, at most 65533; admin and operations take the next two. 0 takes free ones at the first start. Without it the ports of the
     /// last start are taken, at the first start 7070 to 7072.
     #[arg(long, value_name = "N", env = "CELLSPACE_PORT")]
     pub port: Option<u16>,
@@ -81,7 +81,7 @@ pub struct UpArgs {
     /// An agent unused for so long leaves memory.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub idle_after: Duration,
-    /// Print one line of JSON when ready, at every start: URLs and the first client with its secret.
+    /// Print one line of JSON when ready: URLs, and the first client; its secret at the first start alone.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -93,9 +93,12 @@ pub struct DemoArgs {
     /// Leave the platform running afterwards, and print URLs, tokens and curl lines.
     #[arg(long)]
     pub keep: bool,
-    /// One JSON object a step.
+    /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
+    /// Keep data and log in this directory, which must be empty [default: a temporary one, removed when the story passed].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -113,7 +116,7 @@ pub struct LogArgs {
     /// What is logged, in the syntax of RUST_LOG, for example debug or info,cellspace_cluster=debug [default: info].
     #[arg(long, value_name = "FILTER", env = "CELLSPACE_LOG")]
     pub log: Option<String>,
-    /// How log lines look. They go to standard error.
+    /// How log lines look. They go to standard error, those of a demo to the file that it names.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "auto", env = "CELLSPACE_LOG_FORMAT")]
     pub log_format: Format,
     /// Base URL of an OTLP collector (HTTP, protobuf) that traces are sent to, for example http://localhost:4318.
@@ -184,11 +187,6 @@ impl UpArgs {
 }
 
 impl LogArgs {
-    /// The same with another filter where none was chosen.
-    pub fn or(&self, filter: &str) -> Self {
-        Self { log: self.log.clone().or_else(|| Some(filter.to_owned())), ..self.clone() }
-    }
-
     /// What logs are set up with.
     pub fn options(&self) -> LogOptions {
         let format = match self.log_format {
@@ -196,7 +194,7 @@ impl LogArgs {
             Format::Json => LogFormat::Json,
             Format::Human => LogFormat::Human,
         };
-        LogOptions { format, filter: self.log.clone(), otlp: self.otlp.clone() }
+        LogOptions { format, filter: self.log.clone(), otlp: self.otlp.clone(), file: None }
     }
 }
 

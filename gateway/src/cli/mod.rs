@@ -5,11 +5,16 @@ mod args;
 mod signals;
 mod up;
 
-use crate::{demo, observe::logs};
+use crate::{
+    demo,
+    observe::{LogOptions, logs},
+};
+use anyhow::bail;
 use args::{Cli, Command};
 use clap::Parser;
 use signals::Signals;
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, pin::pin, process::ExitCode};
+use tokio_util::sync::CancellationToken;
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -29,7 +34,9 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<demo::Told>() {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -37,21 +44,33 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Up(args) => logged(&args.log, up::run(&args)).await,
-        Command::Demo(args) => logged(&args.log.or("warn"), demo(&args)).await,
+        Command::Up(args) => logged(args.log.options(), up::run(&args)).await,
+        Command::Demo(args) => {
+            let place = demo::Place::new(args.data_dir.as_deref())?;
+            let log = LogOptions { file: Some(place.log()), ..args.log.options() };
+            logged(log, demo(&args, place)).await
+        }
         Command::Admin(command) => admin::run(&command).await,
     }
 }
 
-async fn demo(args: &args::DemoArgs) -> anyhow::Result<()> {
+async fn demo(args: &args::DemoArgs, place: demo::Place) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let options = demo::Options { keep: args.keep, json: args.json };
-    demo::run(options, signals.next()).await
+    let (options, stop) = (demo::Options { keep: args.keep, json: args.json }, CancellationToken::new());
+    let mut played = pin!(demo::run(options, place, stop.clone()));
+    tokio::select! {
+        outcome = &mut played => return outcome,
+        () = signals.next() => stop.cancel(),
+    }
+    tokio::select! {
+        outcome = played => outcome,
+        () = signals.next() => bail!("ended at once"),
+    }
 }
 
 /// Runs something with logs set up, and sends the last spans afterwards.
-async fn logged(args: &args::LogArgs, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let guard = logs::init(&args.options())?;
+async fn logged(options: LogOptions, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let guard = logs::init(&options)?;
     let outcome = work.await;
     guard.flush().await;
     outcome

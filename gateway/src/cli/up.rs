@@ -5,7 +5,7 @@ use crate::node::{Bootstrap, Node};
 use serde_json::json;
 use std::time::Duration;
 
-/// How long a drain waits for what is under way, in each of its steps.
+/// How long a drain waits for what is under way, in all.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// Runs until a signal comes.
@@ -41,7 +41,10 @@ fn print_json(node: &Node, args: &UpArgs) {
     });
     if let Some(client) = &node.bootstrap {
         line["clientId"] = client.client_id.as_str().into();
-        line["clientSecret"] = client.secret().into();
+        line["clientFile"] = client.path.display().to_string().into();
+        if client.is_new {
+            line["clientSecret"] = client.secret().into();
+        }
         line["tokenUrl"] = client.token_url.as_str().into();
     }
     println!("{line}");

@@ -1,12 +1,17 @@
 //! `cellspace demo`: a platform of its own, and the story played on it through the public HTTP APIs only.
 
+mod place;
 mod timeline;
 
+pub use place::Place;
+
 use crate::node::{Bootstrap, Node, NodeConfig, Ports};
-use anyhow::{Context, Result};
-use cellspace_client::{Caller, Client, operator, provider, source, story, tenants};
+use anyhow::{Context, Error, Result, anyhow};
+use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
+use serde_json::{Value, json};
 use std::time::Duration;
 use timeline::Timeline;
+use tokio_util::sync::CancellationToken;
 
 /// Age of status lists in the demo: how soon a revocation takes effect at the latest.
 pub const STATUS_LIST_AGE: Duration = Duration::from_secs(2);
@@ -20,39 +25,67 @@ const STOP: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Leave the platform running and print how to reach it.
     pub keep: bool,
-    /// One JSON object a step.
+    /// One JSON object a line.
     pub json: bool,
 }
 
-/// Plays the story on a fresh platform; `stopped` ends a kept one.
+/// The demo failed and has said why.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the demo failed")]
+pub struct Told;
+
+/// Plays the story on a fresh platform; `stop` ends it early, and a kept platform.
 ///
 /// # Errors
-/// At the first step that does not go as it must.
-pub async fn run(options: Options, stopped: impl Future<Output = ()>) -> Result<()> {
-    let folder = tempfile::Builder::new().prefix("cellspace-demo-").tempdir().context("no temporary folder")?;
-    let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(folder.path().join("data")) };
+/// [`Told`], at the first step that does not go as it must.
+pub async fn run(options: Options, mut place: Place, stop: CancellationToken) -> Result<()> {
+    let mut timeline = Timeline::new(options.json, place.log());
+    let unheard = timeline.unheard();
+    let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(place.data()) };
     config.status_list_age = STATUS_LIST_AGE;
-    let node = Node::start(config).await?;
-    let bootstrap = node.bootstrap.clone().context("the platform made no first client")?;
+    let node = match Node::start(config).await {
+        Ok(node) => node,
+        Err(reason) => {
+            place.keep();
+            timeline.broken(&reason.into());
+            return Err(Told.into());
+        }
+    };
+    timeline.begun(&node.urls.public(""));
     let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
     let http = reqwest::Client::builder().timeout(ANSWER).build()?;
-    let mut client = Client::new(http, base(&node.urls.admin), base(&node.urls.public), Box::new(Timeline::new(options.json)));
-    let played = play(&mut client, &bootstrap, &node.urls.did_host()).await;
-    match &played {
-        Ok((admin, cast)) => {
+    let mut client = Client::new(http, base(&node.urls.admin), base(&node.urls.public), Box::new(timeline));
+    let played = tokio::select! {
+        played = play(&mut client, &node) => played,
+        () = stop.cancelled() => Err(anyhow!("ended by a signal before the story was over")),
+        // There is nobody to tell.
+        () = unheard.cancelled() => Err(Told.into()),
+    };
+    let outcome = match played {
+        Ok(ways) => {
             client.reporter.finished();
             if options.keep {
-                print_ways_in(&node, &bootstrap, admin, cast);
-                stopped.await;
+                Timeline::new(options.json, place.log()).kept(&ways);
+                stop.cancelled().await;
             }
+            Ok(())
         }
-        Err(reason) => client.reporter.broken(reason),
-    }
+        Err(reason) => {
+            if !reason.is::<Told>() {
+                place.keep();
+                client.reporter.broken(&reason);
+            }
+            Err(Error::from(Told))
+        }
+    };
     node.drain(STOP).await;
-    played.map(drop)
+    outcome
 }
 
-async fn play(client: &mut Client, bootstrap: &Bootstrap, did_host: &str) -> Result<(Caller, story::Cast)> {
+/// Answers the ways into the platform that it was played on.
+async fn play(client: &mut Client, node: &Node) -> Result<Value> {
+    let did_host = &node.urls.did_host();
+    let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
     let admin = client.client_token("admin", &bootstrap.client_id, bootstrap.secret()).await?;
     let platform = operator::prepare(client, admin.clone(), did_host).await?;
     let cast = story::Cast {
@@ -66,26 +99,25 @@ async fn play(client: &mut Client, bootstrap: &Bootstrap, did_host: &str) -> Res
     let shared = story::consumer(client, &cast).await?;
     story::third(client, &cast, &shared).await?;
     story::terminate(client, &cast, &shared).await?;
-    story::revoke(client, &platform, &cast, STATUS_LIST_AGE).await?;
-    Ok((admin, cast))
+    story::revoke(client, &platform, &cast, &shared, STATUS_LIST_AGE).await?;
+    Ok(ways_in(node, bootstrap, &admin, &cast))
 }
 
-fn print_ways_in(node: &Node, bootstrap: &Bootstrap, admin: &Caller, cast: &story::Cast) {
+fn ways_in(node: &Node, bootstrap: &Bootstrap, admin: &Caller, cast: &story::Cast) -> Value {
     let admin_url = node.urls.admin("");
-    println!("\nthe platform keeps running; Ctrl-C ends it");
-    println!("  public  {}\n  admin   {admin_url}\n  ops     {}", node.urls.public(""), node.ops_url());
-    println!("  client  {} with secret {}", bootstrap.client_id, bootstrap.secret());
-    println!("  tokens, valid for an hour:");
-    println!("    admin     {}", admin.token);
-    for participant in [&cast.provider, &cast.consumer, &cast.third] {
-        println!("    {:<9} {}  (context {})", participant.caller.name, participant.caller.token, participant.context);
-    }
-    println!("  for example:");
-    println!("    curl -H 'authorization: Bearer {}' {admin_url}/api/tm/tenants", admin.token);
     let provider = &cast.provider;
-    println!(
-        "    curl -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{{\"@context\":[\"https://w3id.org/edc/connector/management/v2\"],\"@type\":\"QuerySpec\"}}' {admin_url}{}",
-        provider.caller.token,
-        provider.path("assets/request")
-    );
+    let query = json!({ "@context": [cellspace_client::client::MANAGEMENT_CONTEXT], "@type": "QuerySpec" });
+    let mut tokens = vec![json!({ "name": "admin", "token": admin.token })];
+    tokens.extend([&cast.provider, &cast.consumer, &cast.third].map(|participant| {
+        json!({ "name": participant.caller.name, "context": participant.context, "did": participant.did, "token": participant.caller.token })
+    }));
+    json!({
+        "public": node.urls.public(""), "admin": admin_url, "ops": node.ops_url(),
+        "client": { "id": bootstrap.client_id, "secret": bootstrap.secret(), "tokenUrl": bootstrap.token_url },
+        "tokens": tokens,
+        "curl": [
+            format!("curl -H 'authorization: Bearer {}' {admin_url}/api/tm/tenants", admin.token),
+            format!("curl -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{query}' {admin_url}{}", provider.caller.token, provider.path("assets/request")),
+        ],
+    })
 }

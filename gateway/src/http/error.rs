@@ -22,6 +22,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// 400
     Invalid,
+    /// 408: the body did not arrive in time.
+    BodyTimeout,
     /// 409
     Conflict,
     /// 413

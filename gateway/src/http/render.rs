@@ -16,7 +16,7 @@ const PROBLEM: &str = "application/problem+json";
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadToken,
         Self::UnknownCaller,
         Self::MissingScope,
@@ -25,6 +25,7 @@ impl ErrorKind {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Invalid,
+        Self::BodyTimeout,
         Self::Conflict,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -45,6 +46,7 @@ impl ErrorKind {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -65,6 +67,7 @@ impl ErrorKind {
             Self::NotFound => "ObjectNotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::Invalid => "InvalidRequest",
+            Self::BodyTimeout => "RequestTimeout",
             Self::Conflict => "ObjectConflict",
             Self::TooLarge => "PayloadTooLarge",
             Self::UnsupportedMediaType => "UnsupportedMediaType",
@@ -86,7 +89,9 @@ impl ErrorKind {
             Self::NotAuthorized => "unauthorized_client",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
-            Self::MethodNotAllowed | Self::Invalid | Self::TooLarge | Self::UnsupportedMediaType | Self::KeyReused => "invalid_request",
+            Self::MethodNotAllowed | Self::Invalid | Self::BodyTimeout | Self::TooLarge | Self::UnsupportedMediaType | Self::KeyReused => {
+                "invalid_request"
+            }
             Self::TooMany | Self::Unavailable => "temporarily_unavailable",
             Self::Internal | Self::NotImplemented | Self::BadGateway => "server_error",
         }
@@ -231,6 +236,7 @@ mod tests {
             (ErrorKind::NotFound, 404, "ObjectNotFound", "not_found", "Not Found"),
             (ErrorKind::MethodNotAllowed, 405, "MethodNotAllowed", "invalid_request", "Method Not Allowed"),
             (ErrorKind::Invalid, 400, "InvalidRequest", "invalid_request", "Bad Request"),
+            (ErrorKind::BodyTimeout, 408, "RequestTimeout", "invalid_request", "Request Timeout"),
             (ErrorKind::Conflict, 409, "ObjectConflict", "conflict", "Conflict"),
             (ErrorKind::TooLarge, 413, "PayloadTooLarge", "invalid_request", "Payload Too Large"),
             (ErrorKind::UnsupportedMediaType, 415, "UnsupportedMediaType", "invalid_request", "Unsupported Media Type"),

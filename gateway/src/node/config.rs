@@ -27,6 +27,12 @@ pub enum Ports {
 impl Ports {
     /// The public listener's port, when nothing else was chosen.
     pub const DEFAULT_BASE: u16 = 7070;
+    /// The highest port for the public listener, since two more follow.
+    pub const LAST_BASE: u16 = u16::MAX - 2;
+
+    pub(super) const fn consecutive(base: u16) -> [u16; 3] {
+        [base, base.saturating_add(1), base.saturating_add(2)]
+    }
 }
 
 /// Configuration of a node with embedded storage.
@@ -94,6 +100,10 @@ impl NodeConfig {
         if !self.host.is_loopback() && !self.allow_plain_http {
             return Err(StartError::NotLoopback(self.host));
         }
+        match self.ports {
+            Ports::Base(base) if base > Ports::LAST_BASE => return Err(StartError::Port(base)),
+            _ => {}
+        }
         for url in [&self.public_url, &self.admin_url].into_iter().flatten() {
             let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/" && url.username().is_empty();
             if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !bare {
@@ -126,6 +136,12 @@ mod tests {
         let open = NodeConfig { host: [0, 0, 0, 0].into(), ..NodeConfig::new("x") };
         assert!(matches!(open.check(), Err(StartError::NotLoopback(_))));
         assert!(NodeConfig { allow_plain_http: true, ..open }.check().is_ok());
+    }
+
+    #[test]
+    fn three_ports_must_fit() {
+        let on = |base| NodeConfig { ports: Ports::Base(base), ..NodeConfig::new("x") }.check();
+        assert!(on(65_533).is_ok() && matches!(on(65_534), Err(StartError::Port(65_534))));
     }
 
     #[test]

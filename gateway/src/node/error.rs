@@ -21,7 +21,7 @@ pub enum StartError {
     #[error(transparent)]
     Fabric(#[from] cellspace_actors::fabric::StartError),
     /// A port is taken, or may not be bound.
-    #[error("cannot listen on {host}:{port} for the {listener} listener ({source}): stop what uses it, or choose others with --port")]
+    #[error("cannot listen on {host}:{port} for the {listener} listener ({source}): {way_out}")]
     Bind {
         /// Address.
         host: IpAddr,
@@ -31,7 +31,12 @@ pub enum StartError {
         listener: &'static str,
         /// Why.
         source: io::Error,
+        /// What to do.
+        way_out: &'static str,
     },
+    /// Three ports in a row do not fit above it.
+    #[error("port {0} leaves no room for the admin and operations listeners on the next two: choose one up to {max}", max = super::Ports::LAST_BASE)]
+    Port(u16),
     /// No encryption, and not loopback.
     #[error("{0} is no loopback address and requests are not encrypted here: put a TLS proxy in front and say --allow-plain-http")]
     NotLoopback(IpAddr),

@@ -31,6 +31,7 @@ use cellspace_cluster::{Clock, Cluster, SystemClock};
 use cellspace_storage::{EmbeddedStore, EmbeddedVault, Vault};
 use identity::Sockets;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often histograms are folded, so that unread ones do not grow.
@@ -73,8 +74,8 @@ impl Node {
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
 
         let tasks = TaskTracker::new();
-        let gateway = Gateway { app: app.clone(), tasks: tasks.clone() };
         let limits = &config.limits;
+        let gateway = Gateway::new(app.clone(), tasks.clone(), limits);
         let listen = |socket, listener| serve(socket, stack(gateway.clone(), router.clone(), listener, limits), limits.connections);
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
@@ -114,26 +115,32 @@ impl Node {
         format!("http://{}", self.ops)
     }
 
-    /// Ends in order: no new requests, requests under way, turns, the store. Work that is left goes on after the next start.
+    /// Ends in order: no new requests, requests under way, turns, the store. Takes at most `limit`, half of it for requests, and then as long
+    /// as the store takes to close. Work that is left goes on after the next start.
     pub async fn drain(self, limit: Duration) {
+        let now = Instant::now();
+        let (requests, end) = (now + limit / 2, now + limit);
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
         // First, since activities are requests to this node.
-        if let Some(fabric) = self.fabric {
-            fabric.stop().await;
+        if let Some(fabric) = self.fabric
+            && tokio::time::timeout_at(requests, fabric.stop()).await.is_err()
+        {
+            tracing::warn!(category = "app", "drain gave up on activities that did not end in time");
         }
-        tokio::join!(self.public.drain(limit), self.admin.drain(limit));
+        tokio::join!(self.public.drain(left(requests)), self.admin.drain(left(requests)));
         self.tasks.close();
-        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout_at(requests, self.tasks.wait()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on handlers that did not end in time");
         }
         // What went through flows is told while its agents still take commands.
-        if tokio::time::timeout(limit, self.app.services.workers.meter.flush()).await.is_err() {
+        if tokio::time::timeout_at(end, self.app.services.workers.meter.flush()).await.is_err() {
             tracing::error!(category = "app", action = "usage.lost", "drain gave up on usage that could not be told in time");
         }
-        self.app.services.cluster.drain(limit).await;
+        self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
-        self.operations.drain(limit).await;
+        self.operations.drain(left(end)).await;
         let store = self.store.clone();
         // Blocks for as long as the last commits take.
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {

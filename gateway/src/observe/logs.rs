@@ -8,9 +8,19 @@ use opentelemetry_sdk::{
     runtime::Tokio,
     trace::{SdkTracer, SdkTracerProvider, span_processor_with_async_runtime::BatchSpanProcessor},
 };
-use std::io::{self, IsTerminal};
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    sync::Arc,
+};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry,
+    filter::Targets,
+    fmt::{self, writer::BoxMakeWriter},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 use url::Url;
 
@@ -39,6 +49,8 @@ pub struct LogOptions {
     pub filter: Option<String>,
     /// Base URL of an OTLP collector over HTTP, for example `http://localhost:4318`; nothing is exported without one.
     pub otlp: Option<Url>,
+    /// File that lines are appended to instead of standard error.
+    pub file: Option<PathBuf>,
 }
 
 /// Why logs cannot be set up.
@@ -50,6 +62,14 @@ pub enum LogError {
     /// The exporter cannot be made.
     #[error("the OTLP exporter cannot be set up: {0}")]
     Exporter(String),
+    /// The file cannot be written.
+    #[error("the log file {}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Another subscriber was there first.
     #[error("logs are already set up in this process")]
     Again,
@@ -72,21 +92,28 @@ impl LogGuard {
     }
 }
 
-/// Logs go to standard error. Must be called within a tokio runtime, since the exporter runs there.
+/// Logs go to standard error, or to a file. Must be called within a tokio runtime, since the exporter runs there.
 ///
 /// # Errors
 /// [`LogError`].
 pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter.as_deref().unwrap_or("info")))?;
     let human = match options.format {
-        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Auto => options.file.is_none() && io::stderr().is_terminal(),
         LogFormat::Json => false,
         LogFormat::Human => true,
     };
+    let writer = match &options.file {
+        None => BoxMakeWriter::new(io::stderr),
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            BoxMakeWriter::new(Arc::new(file.map_err(|source| LogError::File { path: path.clone(), source })?))
+        }
+    };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if human {
-        fmt::layer().with_writer(io::stderr).with_target(false).with_filter(filter).boxed()
+        fmt::layer().with_writer(writer).with_target(false).with_filter(filter).boxed()
     } else {
-        JsonLayer::new(io::stderr).with_filter(filter).boxed()
+        JsonLayer::new(writer).with_filter(filter).boxed()
     };
     let provider = options.otlp.as_ref().map(exporter).transpose()?;
     let spans = provider.as_ref().map(|provider| export_layer(provider.tracer("cellspace")));
@@ -117,12 +144,14 @@ fn exporter(base: &Url) -> Result<SdkTracerProvider, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{observe::trace::server_span, server::serve};
+    use crate::{
+        observe::trace::server_span,
+        server::{activity::SocketRequest, serve},
+    };
     use bytes::Bytes;
     use cellspace_schemas::TraceContext;
-    use http::{Request, Response};
+    use http::Response;
     use http_body_util::{BodyExt, Full};
-    use hyper::body::Incoming;
     use std::{convert::Infallible, time::Duration};
     use tokio::{net::TcpListener, sync::mpsc};
 
@@ -130,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn spans_reach_the_collector() {
         let (sent, mut received) = mpsc::unbounded_channel();
-        let collect = tower::service_fn(move |request: Request<Incoming>| {
+        let collect = tower::service_fn(move |request: SocketRequest| {
             let sent = sent.clone();
             async move {
                 let path = request.uri().path().to_owned();

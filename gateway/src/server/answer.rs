@@ -2,7 +2,7 @@
 //!
 //! Errors of the layers below (shed, deadline) and their bare answers (too large, panic) carry no mark of a handler; they are written anew.
 
-use super::{deadline::Elapsed, resolve::Resolved};
+use super::{admit::Overloaded, deadline::Elapsed, resolve::Resolved};
 use crate::http::{ApiError, ErrorKind, render};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -12,10 +12,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
-use tower::{BoxError, Layer, Service, load_shed::error::Overloaded};
+use tower::{BoxError, Layer, Service};
 
 /// Body of what goes to the socket.
 pub type SocketBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -53,7 +53,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<SocketBody>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // The load shedder below is always ready; an error of its own is none that a later call would not have.
+        // What is below is always ready.
         self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 
@@ -67,7 +67,10 @@ where
                     return Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync()));
                 }
                 Ok(answer) => of_status(answer.status()),
-                Err(error) => of_layer(error.as_ref(), safe),
+                Err(error) => {
+                    let started = resolved.as_ref().is_some_and(|resolved| resolved.started.load(Ordering::Relaxed));
+                    of_layer(error.as_ref(), !safe && started)
+                }
             };
             let api = resolved.map_or(crate::http::Api::Native, |resolved| resolved.api);
             let reply = render::render(api, &error);
@@ -84,10 +87,11 @@ fn of_status(status: StatusCode) -> ApiError {
     }
 }
 
-fn of_layer(error: &(dyn std::error::Error + Send + Sync + 'static), safe: bool) -> ApiError {
+/// `changes`: whether a handler that may change something has begun.
+fn of_layer(error: &(dyn std::error::Error + Send + Sync + 'static), changes: bool) -> ApiError {
     if error.is::<Overloaded>() {
         ApiError::later("this node has too much to do")
-    } else if error.is::<Elapsed>() && safe {
+    } else if error.is::<Elapsed>() && !changes {
         ApiError::later("the request took too long")
     } else if error.is::<Elapsed>() {
         ApiError::later("the outcome is unknown after the time allowed, repeat with the same Idempotency-Key")

@@ -1,8 +1,10 @@
-//! The accept loop of one listener: bounded connections, slow headers cut, graceful end.
+//! The accept loop of one listener: bounded connections, clients that stand still cut off, graceful end.
 
-use super::answer::SocketBody;
-use http::{Request, Response};
-use hyper::body::Incoming;
+use super::{
+    activity::{Activity, Attended, Socket, SocketRequest},
+    answer::SocketBody,
+};
+use http::Response;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -18,6 +20,10 @@ use tower::Service;
 
 /// Time for a client to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time for a client that neither asks for anything nor takes its answer.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two pings of an HTTP/2 client that waits for us. Longer than [`STALL_TIMEOUT`], so that pings are no progress.
+const PING_INTERVAL: Duration = Duration::from_secs(45);
 /// Largest head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 /// Streams of one HTTP/2 connection.
@@ -57,7 +63,7 @@ impl Connections {
 /// When the socket has no address.
 pub fn serve<S>(listener: TcpListener, service: S, max_connections: usize) -> std::io::Result<Connections>
 where
-    S: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let connections = Connections {
@@ -79,7 +85,7 @@ async fn accept<S>(
     cut: CancellationToken,
     tasks: TaskTracker,
 ) where
-    S: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -87,7 +93,7 @@ async fn accept<S>(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_interval(PING_INTERVAL)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
     let places = Arc::new(Semaphore::new(max_connections));
@@ -110,12 +116,15 @@ async fn accept<S>(
             }
         };
         prepare(&stream);
-        let service = TowerToHyperService::new(service.clone());
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let activity = Activity::new();
+        let service = TowerToHyperService::new(Attended::new(service.clone(), activity.clone()));
+        let socket = TokioIo::new(Socket::new(stream, activity.clone()));
+        let connection = graceful.watch(builder.serve_connection(socket, service).into_owned());
         let cut = cut.clone();
         tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => {}
+                () = activity.stalled(STALL_TIMEOUT) => tracing::debug!(category = "app", "a client stood still"),
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(category = "app", %error, "connection ended");
                 }

@@ -4,7 +4,12 @@
 //! the work half-way. What such a client missed it learns by repeating with the same `Idempotency-Key`. Safe methods run in place and end with
 //! their client, long waits included.
 
-use super::{answer::Rendered, resolve::Resolved};
+use super::{
+    Limits,
+    admit::{Waiters, Waiting},
+    answer::Rendered,
+    resolve::Resolved,
+};
 use crate::{
     App,
     auth::{Need, authorize},
@@ -15,7 +20,12 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
 use http_body_util::{BodyDataStream, LengthLimitError};
-use std::{collections::HashMap, pin::pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use url::form_urlencoded;
@@ -27,10 +37,18 @@ pub struct Gateway {
     /// For handlers.
     pub app: App,
     /// Handlers that run on when their client has left; a drain waits for them.
-    pub tasks: TaskTracker,
+    tasks: TaskTracker,
+    waiters: Arc<Waiters>,
+    body_time: Duration,
 }
 
 impl Gateway {
+    /// `tasks` hears of handlers that run on when their client has left.
+    #[must_use]
+    pub fn new(app: App, tasks: TaskTracker, limits: &Limits) -> Self {
+        Self { app, tasks, waiters: Arc::new(Waiters::new(limits.waits_each)), body_time: limits.body_time }
+    }
+
     /// The one filter: every path, every method.
     pub fn filter(self) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
         let gateway = Arc::new(self);
@@ -67,7 +85,9 @@ impl Gateway {
             }
         };
         let principal = self.admit(found, &headers).await?;
-        let body = collect(body).await?;
+        let _waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
+        let body = tokio::time::timeout(self.body_time, collect(body)).await;
+        let body = body.map_err(|_| ApiError::new(ErrorKind::BodyTimeout, "the request body did not arrive in time"))??;
         let request = Request {
             method: method.clone(),
             path: path.to_owned(),
@@ -83,8 +103,15 @@ impl Gateway {
         if method.is_safe() {
             return work.await;
         }
+        resolved.started.store(true, Ordering::Relaxed);
         let task = self.tasks.spawn(work.instrument(resolved.span.clone()));
         task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))))
+    }
+
+    fn wait_for(&self, found: &Match, principal: Option<&Principal>) -> Result<Waiting, ApiError> {
+        let owner = found.params.get("participant").or_else(|| found.params.get("tenant")).map(String::as_str);
+        let owner = owner.or_else(|| principal.map(|principal| principal.subject.as_str())).unwrap_or_default();
+        self.waiters.enter(owner).ok_or_else(|| ApiError::new(ErrorKind::TooMany, "too many requests wait for this participant"))
     }
 
     /// Who calls, when the route asks.

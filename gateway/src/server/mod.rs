@@ -2,6 +2,8 @@
 //!
 //! Read [`stack::stack`] from top to bottom: it is a request's life.
 
+pub mod activity;
+pub mod admit;
 pub mod answer;
 pub mod connections;
 pub mod deadline;

@@ -7,11 +7,11 @@ use crate::{
     observe::trace,
 };
 use cellspace_schemas::TraceContext;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,8 +32,10 @@ pub struct Resolved {
     pub span: Span,
     /// The query, without the question mark.
     pub raw_query: Option<String>,
-    /// The longest time that the client may ask to wait for a state.
+    /// The longest time that the client may ask to wait for a state; zero when it does not ask.
     pub wait: Duration,
+    /// Whether a handler has begun: from then on the outcome of a request without an answer is unknown.
+    pub started: AtomicBool,
 }
 
 impl Listener {
@@ -84,9 +86,10 @@ impl ResolveLayer {
             span.record("vpa", vpa.as_str());
         }
         let raw_query = request.uri().query().map(str::to_owned);
-        let waits = raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
+        let waits =
+            request.method().is_safe() && raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
         let wait = if waits { wait::MAX_WAIT } else { Duration::ZERO };
-        (Resolved { found, api, trace, span, raw_query, wait }, route)
+        (Resolved { found, api, trace, span, raw_query, wait, started: AtomicBool::new(false) }, route)
     }
 }
 
@@ -109,6 +112,10 @@ where
         let (listener, api, method) = (self.layer.listener.name(), resolved.api, method_label(request.method()));
         let span = resolved.span.clone();
         request.extensions_mut().insert(Arc::new(resolved));
+        // A target like `a:1` (RFC 9112, 3.2.3) has no path, so there is no route; the filter below takes for granted that there is one.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::default();
+        }
         let entered = span.enter();
         let answer = self.inner.call(request);
         drop(entered);

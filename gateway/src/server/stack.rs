@@ -1,6 +1,7 @@
 //! The stack, from the socket to the handler.
 
 use super::{
+    admit::AdmitLayer,
     answer::{AnswerLayer, SocketBody},
     deadline::DeadlineLayer,
     dispatch::Gateway,
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
-use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
 
 /// Bounds of one listener.
@@ -19,8 +20,14 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
 pub struct Limits {
     /// Largest request body, in bytes.
     pub body: usize,
-    /// Requests under way at once; more are answered 503 at once.
+    /// Time for a request's body to arrive.
+    pub body_time: Duration,
+    /// Requests under way at once, long polls not counted; more are answered 503 at once.
     pub requests: usize,
+    /// Long polls under way at once; more are answered 503 at once.
+    pub waits: usize,
+    /// Of these, for the things of one participant or tenant; more are answered 429.
+    pub waits_each: usize,
     /// Time until an answer begins. Longer than the runtime's own, whose error says more.
     pub deadline: Duration,
     /// Connections at once; more wait to be accepted.
@@ -29,7 +36,15 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 1 << 20, requests: 4_096, deadline: Duration::from_secs(35), connections: 8_192 }
+        Self {
+            body: 1 << 20,
+            body_time: Duration::from_secs(15),
+            requests: 4_096,
+            waits: 2_048,
+            waits_each: 128,
+            deadline: Duration::from_secs(35),
+            connections: 8_192,
+        }
     }
 }
 
@@ -50,8 +65,7 @@ where
         // errors and bare answers from below, in the API's words
         .layer(AnswerLayer)
         // too much at once: 503 now rather than late
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(limits.requests))
+        .layer(AdmitLayer::new(limits.requests, limits.waits))
         // too slow: 503, the work goes on
         .layer(DeadlineLayer { limit: limits.deadline })
         // a bug: 500 with an id, neighbours unaffected

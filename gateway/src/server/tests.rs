@@ -1,6 +1,6 @@
 //! The stack around handlers that misbehave, and clients that do.
 
-use super::{Gateway, Limits, answer::SocketBody, stack};
+use super::{Connections, Gateway, Limits, activity::SocketRequest, answer::SocketBody, serve, stack};
 use crate::{
     App, Node, NodeConfig, Ports,
     http::{Access, Api, ApiError, Body, Listener, Reply, Request as Matched, Route, Router, Verb, route::Handler},
@@ -12,9 +12,13 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use serde_json::Value;
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, mpsc},
+};
 use tokio_util::task::TaskTracker;
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 static STARTED: Notify = Notify::const_new();
 static GO_ON: Semaphore = Semaphore::const_new(0);
@@ -70,6 +74,7 @@ fn table() -> Vec<Route> {
         route(Api::Management, Verb::Get, "/panic", panics),
         route(Api::Management, Verb::Post, "/panic", panics),
         route(Api::Management, Verb::Get, "/never", never),
+        route(Api::Management, Verb::Get, "/participants/{participant}/never", never),
         route(Api::Management, Verb::Post, "/never", never),
         route(Api::Management, Verb::Post, "/change", slow_change),
         route(Api::Management, Verb::Get, "/stream", streams),
@@ -95,10 +100,15 @@ impl Setup {
         limits: &Limits,
     ) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + use<B>
     where
-        B: http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
     {
-        let gateway = Gateway { app: self.node.app.clone(), tasks: self.tasks.clone() };
+        let gateway = Gateway::new(self.node.app.clone(), self.tasks.clone(), limits);
         stack(gateway, Arc::new(Router::new(table()).unwrap()), Listener::Admin, limits)
+    }
+
+    /// The same on a socket.
+    async fn listen(&self, limits: &Limits) -> Connections {
+        serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), self.service(limits), limits.connections).unwrap()
     }
 
     async fn end(self) {
@@ -155,6 +165,140 @@ async fn too_much_at_once_is_refused_at_once() {
     drop(first);
     assert_eq!(service.oneshot(request(Method::GET, "/hello")).await.unwrap().status(), StatusCode::OK);
     setup.end().await;
+}
+
+#[tokio::test]
+async fn waiting_clients_leave_room() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits { requests: 1, waits: 2, waits_each: 1, ..Limits::default() });
+    let call = |path| service.clone().oneshot(request(Method::GET, path)).boxed();
+    let mut first = call("/participants/a/never?wait=X");
+    assert!(futures::poll!(&mut first).is_pending());
+    // One participant has its share, another one its own, and then the listener has enough.
+    let (status, headers, body) = shown(call("/participants/a/never?wait=X").await.unwrap()).await;
+    assert_eq!((status, error_type(&body).as_str(), headers.contains_key(header::RETRY_AFTER)), (429, "TooManyRequests", true));
+    let mut second = call("/participants/b/never?wait=X");
+    assert!(futures::poll!(&mut second).is_pending());
+    assert_eq!(call("/participants/c/never?wait=X").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Whoever does not wait is served all the same; a wait on something that changes is none.
+    assert_eq!(call("/hello").await.unwrap().status(), StatusCode::OK);
+    let echo = service.clone().oneshot(request(Method::POST, "/echo?wait=X"));
+    assert_eq!(echo.await.unwrap().status(), StatusCode::OK);
+    drop(first);
+    let mut again = call("/participants/a/never?wait=X");
+    assert!(futures::poll!(&mut again).is_pending());
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_arrive_are_408() {
+    let setup = Setup::new().await;
+    let service = setup.service(&Limits { body_time: Duration::from_millis(20), ..Limits::default() });
+    let body: http_body_util::combinators::BoxBody<Bytes, Infallible> = BodyExt::boxed(StreamBody::new(futures::stream::pending()));
+    let late = Request::builder().method(Method::POST).uri("/api/x/echo").body(body).unwrap();
+    let (status, _, body) = shown(service.oneshot(late).await.unwrap()).await;
+    assert_eq!((status, error_type(&body).as_str()), (408, "RequestTimeout"));
+    // Nothing has begun, so that nothing is unknown.
+    let service = setup.service(&Limits { deadline: Duration::from_millis(20), ..Limits::default() });
+    let body: http_body_util::combinators::BoxBody<Bytes, Infallible> = BodyExt::boxed(StreamBody::new(futures::stream::pending()));
+    let late = Request::builder().method(Method::POST).uri("/api/x/echo").body(body).unwrap();
+    let (status, _, body) = shown(service.oneshot(late).await.unwrap()).await;
+    assert_eq!((status, String::from_utf8_lossy(&body).contains("unknown")), (503, false));
+    setup.end().await;
+}
+
+/// Sends bytes and reads until the other side closes.
+async fn exchange(connections: &Connections, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(connections.address()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn targets_without_a_path_are_400() {
+    let setup = Setup::new().await;
+    let connections = setup.listen(&Limits::default()).await;
+    for target in ["GET a:1", "CONNECT a:1", "OPTIONS *"] {
+        let answer = exchange(&connections, format!("{target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target}: {answer}");
+    }
+    connections.drain(Duration::from_secs(5)).await;
+    setup.end().await;
+}
+
+/// The answer to a request that is not read whole reaches a client that sends first and reads then.
+#[tokio::test]
+async fn refusals_of_large_bodies_are_read() {
+    let setup = Setup::new().await;
+    let connections = setup.listen(&Limits { body: 8, ..Limits::default() }).await;
+    let length = 4 << 20;
+    let mut bytes = format!("POST /api/x/echo HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+    bytes.resize(bytes.len() + length, b'x');
+    let answer = exchange(&connections, &bytes).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PayloadTooLarge"), "{answer}");
+    connections.drain(Duration::from_secs(5)).await;
+    setup.end().await;
+}
+
+/// Tells when it is dropped.
+struct Dropped(mpsc::UnboundedSender<()>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_stand_still_are_cut_and_those_that_wait_are_not() {
+    let (sent, mut dropped) = mpsc::unbounded_channel();
+    let service = tower::service_fn(move |request: SocketRequest| {
+        let guard = Dropped(sent.clone());
+        async move {
+            let body: SocketBody = match request.uri().path() {
+                "/endless" => {
+                    let chunks = futures::stream::repeat_with(move || {
+                        let _held = &guard;
+                        Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 16 << 10])))
+                    });
+                    StreamBody::new(chunks).boxed_unsync()
+                }
+                "/slow-stream" => {
+                    let later = futures::stream::once(async {
+                        tokio::time::sleep(Duration::from_secs(600)).await;
+                        Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"at last")))
+                    });
+                    StreamBody::new(later.boxed()).boxed_unsync()
+                }
+                _ => {
+                    tokio::time::sleep(Duration::from_secs(600)).await;
+                    Full::new(Bytes::from_static(b"at last")).map_err(|never| match never {}).boxed_unsync()
+                }
+            };
+            Ok::<_, Infallible>(Response::new(body))
+        }
+    });
+    let connections = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), service, 16).unwrap();
+    let minute = |started: tokio::time::Instant| started.elapsed() < Duration::from_secs(70);
+    for silent in ["", "PRI * HT", "GET / HT"] {
+        let started = tokio::time::Instant::now();
+        assert_eq!(exchange(&connections, silent.as_bytes()).await, "", "{silent}");
+        assert!(minute(started), "{silent}: {:?}", started.elapsed());
+    }
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    // A stream that nobody reads.
+    let started = tokio::time::Instant::now();
+    let mut stream = TcpStream::connect(connections.address()).await.unwrap();
+    stream.write_all(get("/endless").as_bytes()).await.unwrap();
+    dropped.recv().await.unwrap();
+    assert!(minute(started), "{:?}", started.elapsed());
+    for waits in ["/slow-answer", "/slow-stream"] {
+        let answer = exchange(&connections, get(waits).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("at last"), "{waits}: {answer}");
+    }
+    connections.drain(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A whole node over real sockets: what clients and operators are promised of it.
 
 use crate::support::{DRAIN, Platform, config, form_of, ok, read, text};
-use cellspace::{Node, NodeConfig, node::StartError};
+use cellspace::{Node, NodeConfig, Ports, node::StartError};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -57,6 +57,23 @@ async fn another_url_is_refused_with_the_way_out() {
     let second = Node::start(config(dir.path())).await.err().unwrap();
     assert!(matches!(second, StartError::Open(_)), "{second}");
     node.drain(DRAIN).await;
+}
+
+/// A refused first start leaves nothing behind that a later one would have to agree with.
+#[tokio::test]
+async fn ports_that_are_taken_are_told_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().min(Ports::LAST_BASE);
+    let on = |ports| NodeConfig { ports, ..config(dir.path()) };
+    let error = Node::start(on(Ports::Base(port))).await.err().unwrap();
+    assert!(matches!(error, StartError::Bind { .. }) && error.to_string().contains("--port"), "{error}");
+    let first = Platform::start(config(dir.path())).await;
+    let port = first.node.urls.public.port().unwrap();
+    first.node.drain(DRAIN).await;
+    let _taken = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let error = Node::start(config(dir.path())).await.err().unwrap();
+    assert!(error.to_string().contains("keeps its ports") && !error.to_string().contains("--port"), "{error}");
 }
 
 #[tokio::test]

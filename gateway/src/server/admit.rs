@@ -1,0 +1,119 @@
+//! What is under way at once. Long polls have a bound of their own, so that waiting clients leave room for those that do something.
+
+use super::resolve::Resolved;
+use http::Request;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::Semaphore;
+use tower::{BoxError, Layer, Service};
+
+/// Too much is under way.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("too many requests are under way")]
+pub struct Overloaded;
+
+/// Makes [`Admit`].
+#[derive(Debug, Clone)]
+pub struct AdmitLayer {
+    requests: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
+}
+
+impl AdmitLayer {
+    /// So many requests at once, and so many long polls beside them.
+    #[must_use]
+    pub fn new(requests: usize, waits: usize) -> Self {
+        Self { requests: Arc::new(Semaphore::new(requests)), waits: Arc::new(Semaphore::new(waits)) }
+    }
+}
+
+impl<S> Layer<S> for AdmitLayer {
+    type Service = Admit<S>;
+    fn layer(&self, inner: S) -> Admit<S> {
+        Admit { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Admit<S> {
+    inner: S,
+    layer: AdmitLayer,
+}
+
+impl<S, B> Service<Request<B>> for Admit<S>
+where
+    S: Service<Request<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let waits = request.extensions().get::<Arc<Resolved>>().is_some_and(|resolved| !resolved.wait.is_zero());
+        let bound = if waits { &self.layer.waits } else { &self.layer.requests };
+        let Ok(permit) = bound.clone().try_acquire_owned() else { return Box::pin(async { Err(Overloaded.into()) }) };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(permit);
+            answer
+        })
+    }
+}
+
+/// Long polls by whose things they wait for: one participant's clients leave room for others'.
+#[derive(Debug)]
+pub struct Waiters {
+    each: usize,
+    counts: Mutex<HashMap<String, usize>>,
+}
+
+impl Waiters {
+    /// At most so many for each.
+    #[must_use]
+    pub fn new(each: usize) -> Self {
+        Self { each, counts: Mutex::default() }
+    }
+
+    /// Counts one until what is answered is dropped; `None` when there are too many.
+    pub fn enter(self: &Arc<Self>, owner: &str) -> Option<Waiting> {
+        let mut counts = self.counts.lock();
+        let count = counts.entry(owner.to_owned()).or_default();
+        if *count >= self.each {
+            return None;
+        }
+        *count += 1;
+        Some(Waiting { waiters: self.clone(), owner: owner.to_owned() })
+    }
+}
+
+/// One long poll under way.
+#[derive(Debug)]
+pub struct Waiting {
+    waiters: Arc<Waiters>,
+    owner: String,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut counts = self.waiters.counts.lock();
+        if let Some(count) = counts.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.owner);
+            }
+        }
+    }
+}
