@@ -92,7 +92,7 @@ impl Launch {
             admin: field("admin")?,
             public: field("public")?,
             client_id: field("clientId")?,
-            client_secret: field("clientSecret")?,
+            client_secret: secret(Path::new(&field("clientFile")?))?,
         };
         Ok(Platform { child, endpoints })
     }
@@ -116,6 +116,13 @@ impl Platform {
     pub async fn ended(&mut self) -> Result<std::process::ExitStatus> {
         Ok(self.child.wait().await?)
     }
+}
+
+/// The secret in the first client's file: standard output shows it at the first start alone, which a crash may have cut short.
+fn secret(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let client: Value = serde_json::from_str(&text)?;
+    client["clientSecret"].as_str().map(str::to_owned).with_context(|| format!("no secret in {}", file.display()))
 }
 
 /// The executable to test: `CELLSPACE_BINARY`, or `cellspace` beside our own.

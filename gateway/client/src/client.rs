@@ -137,7 +137,7 @@ impl Client {
         if answer.status != expected {
             bail!("{}: {what}: {method} {url} answered {} instead of {expected}: {}", caller.name, answer.status, answer.body);
         }
-        let path = url.split('?').next().unwrap_or(url);
+        let path = shortened(url.split('?').next().unwrap_or(url));
         self.reporter.step(caller.name, what, &format!("{method} {path} -> {}{hop}", answer.status), started.elapsed());
         Ok(answer)
     }
@@ -196,6 +196,15 @@ impl Client {
     async fn rest(&self) {
         tokio::time::sleep(self.patience.map_or(Duration::ZERO, |patience| patience.pause)).await;
     }
+}
+
+/// A path for people: made ids are cut to their beginning.
+fn shortened(path: &str) -> String {
+    let cut = |segment: &str| match segment.get(..8) {
+        Some(first) if segment.len() >= 32 && !segment.contains(':') => format!("{first}..."),
+        _ => segment.to_owned(),
+    };
+    path.split('/').map(cut).collect::<Vec<_>>().join("/")
 }
 
 /// A text field of an answer.
