@@ -91,8 +91,8 @@ async fn one_attempt<A: Agent>(
     };
     let address = &activation.address;
     let delivery = Delivery { address, id, effect, snapshot, attempt, trace, message_id: message_id(address, id) };
-    // A panic in one delivery must not take the lane with it.
-    match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(agent.deliver(delivery)).catch_unwind()).await {
+    // A panic in one delivery, also before its future exists, must not take the lane with it.
+    match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(async { agent.deliver(delivery).await }).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(DeliveryError::Retry("the delivery panicked".into())),
         Err(_) => Err(DeliveryError::Retry("no outcome in time".into())),
