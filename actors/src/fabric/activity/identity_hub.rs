@@ -58,7 +58,8 @@ impl IdentityHubActivity {
                 {"id": format!("{id}-dsp"), "type": "ProtocolEndpoint", "serviceEndpoint": urls.dsp(id, profile)},
                 {"id": format!("{id}-dataservice"), "type": "DataService", "serviceEndpoint": urls.dsp_versions(id)},
             ],
-            "key": {"keyId": format!("{did}#key-1"), "privateKeyAlias": "key-1",
+            // A key id of its own: a verifier that remembers the document of whoever had the DID before looks again for a key it does not know.
+            "key": {"keyId": format!("{did}#{id}"), "privateKeyAlias": "key-1",
                 "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}},
         })
     }
