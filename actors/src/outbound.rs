@@ -7,6 +7,7 @@ pub mod targets;
 pub use stream::{StreamRequest, StreamResponse};
 
 use bytes::Bytes;
+use cellspace_cluster::DeliveryError;
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
@@ -55,6 +56,18 @@ pub enum OutboundError {
     /// Longer than allowed.
     #[error("{0} answered with more than {1} bytes")]
     TooLarge(String, usize),
+}
+
+/// What it means for a delivery.
+impl From<OutboundError> for DeliveryError {
+    fn from(error: OutboundError) -> Self {
+        let reason = error.to_string();
+        match error {
+            OutboundError::Forbidden(_) => Self::Refused(reason),
+            OutboundError::Unreachable(..) | OutboundError::TimedOut(_) => Self::Unreachable(reason),
+            OutboundError::TooLarge(..) => Self::Retry(reason),
+        }
+    }
 }
 
 /// Bounds of the client.

@@ -3,16 +3,21 @@
 use crate::{
     Address, Agent,
     idempotency::Replies,
-    inbox::{Answer, Inbox, Item, PushError},
+    inbox::{Inbox, Item, PushError},
 };
+use cellspace_storage::Epoch;
+use metrics::gauge;
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicI64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+
+/// Deliveries of one agent under way at once; those that pause or wait for their host do not count.
+const LANES: usize = 64;
 
 /// The actor's only message: something waits in the inbox.
 pub(crate) struct Wakeup;
@@ -39,15 +44,20 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) inbox: Inbox<A>,
     pub(crate) phase: watch::Sender<Phase<A>>,
     pub(crate) actor: OnceLock<ActorRef<Wakeup>>,
+    /// The epoch of its claim, once it has one.
+    pub(crate) epoch: OnceLock<Epoch>,
     pub(crate) replies: Mutex<Replies>,
     /// Ends with the activation: deliveries and pauses of it stop.
     pub(crate) ended: CancellationToken,
     /// Callers that prepare, wait or watch; while there are any it is not passivated.
     pub(crate) users: AtomicUsize,
-    /// Undelivered outbox rows; while there are any it is not passivated.
-    pub(crate) undelivered: AtomicUsize,
+    /// Room for its deliveries.
+    pub(crate) lanes: Arc<Semaphore>,
+    /// Whether it may have outbox rows or deadlines: it must come back after a failure. Not so only while the last commit is known to have left none.
+    pub(crate) may_have_work: AtomicBool,
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
+    undelivered: AtomicUsize,
 }
 
 /// Keeps an activation from being passivated.
@@ -66,12 +76,15 @@ impl<A: Agent> Activation<A> {
             inbox: Inbox::new(inbox),
             phase: watch::Sender::new(Phase::Loading),
             actor: OnceLock::new(),
+            epoch: OnceLock::new(),
             replies: Mutex::new(Replies::default()),
             ended: CancellationToken::new(),
             users: AtomicUsize::new(0),
-            undelivered: AtomicUsize::new(0),
+            lanes: Arc::new(Semaphore::new(LANES)),
+            may_have_work: AtomicBool::new(true),
             last_used: AtomicI64::new(now),
             bytes: AtomicUsize::new(0),
+            undelivered: AtomicUsize::new(0),
         }
     }
 
@@ -79,6 +92,24 @@ impl<A: Agent> Activation<A> {
         self.users.fetch_add(1, Ordering::AcqRel);
         self.last_used.store(now, Ordering::Relaxed);
         InUse(self.clone())
+    }
+
+    pub(crate) fn is_loading(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Loading)
+    }
+
+    /// Nobody uses it, and it has nothing to deliver.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0 && self.undelivered.load(Ordering::Acquire) == 0
+    }
+
+    /// So many outbox rows are undelivered now.
+    pub(crate) fn set_undelivered(&self, rows: usize) {
+        let before = self.undelivered.swap(rows, Ordering::AcqRel);
+        if before != rows {
+            #[allow(clippy::cast_precision_loss, reason = "a metric")]
+            gauge!("cellspace_outbox_rows", "kind" => A::KIND.0).increment(rows as f64 - before as f64);
+        }
     }
 
     pub(crate) fn push(&self, item: Item<A>) -> Result<(), (PushError, Item<A>)> {
@@ -90,20 +121,20 @@ impl<A: Agent> Activation<A> {
 
     pub(crate) fn wake_actor(&self) {
         // Before the actor runs there is no one to wake: it looks into the inbox when it starts. A send to one that has stopped is
-        // answered by `end`, which empties the inbox.
+        // answered by `end`, which gets what was in the inbox.
         if let Some(actor) = self.actor.get() {
             let _ = actor.cast(Wakeup);
         }
     }
 
-    /// The last words: nobody is left waiting. `executed_maybe` says what the callers are told.
-    pub(crate) fn end(&self, reason: &str, executed_maybe: bool) {
-        self.ended.cancel();
+    /// The last words: nobody is left waiting. `leftovers` were in the inbox, which is shut: none of them was executed.
+    pub(crate) fn end(&self, reason: &str, leftovers: Vec<Item<A>>) {
+        self.set_undelivered(0);
         self.phase.send_replace(Phase::Gone(reason.to_owned()));
-        for item in self.inbox.shut() {
+        self.ended.cancel();
+        for item in leftovers {
             if let Item::Command(waiting) = item {
-                let answer = if executed_maybe { Answer::Unknown(reason.to_owned()) } else { Answer::NotExecuted(reason.to_owned()) };
-                let _ = waiting.reply.send(answer);
+                waiting.reply.give_up(reason);
             }
         }
     }

@@ -56,7 +56,14 @@ pub trait Agent: Send + Sync + Sized + 'static {
     /// Whether the command may address an agent that was never written. All others answer [`crate::AskError::NotRegistered`].
     fn creates(command: &Self::Command) -> bool;
 
+    /// Whose message the command is, as it says itself: commands of one counterparty are limited, so that its slowness does not take the places of
+    /// all others. `None`: nobody's.
+    fn counterparty(_command: &Self::Command) -> Option<String> {
+        None
+    }
+
     /// Asks others what the decision needs, concurrently and before the turn; reads the snapshot only to know what to ask.
+    /// It may run more than once for one command, each time with the same [`Call::id`].
     fn prepare<'a>(
         &'a self,
         address: &'a Address,
@@ -93,6 +100,18 @@ pub trait Agent: Send + Sync + Sized + 'static {
     /// # Errors
     /// [`DeliveryError::Retry`] is tried again by the effect's [`RetryPolicy`]; [`DeliveryError::Refused`] is given up at once.
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Self::Outcome, DeliveryError>>;
+
+    /// The host that a delivery goes to, as the authority of its target (`host:port`): deliveries to one host are limited, and one that does not
+    /// answer is probed by one row at a time. `None`: nothing outside is called, or nothing is known of it yet.
+    fn destination(_effect: &Self::Effect, _state: &Self::State) -> Option<String> {
+        None
+    }
+
+    /// What a dead letter keeps of an effect with something secret in it, such as a token or a data address; such a letter is never sent again.
+    /// `None`: nothing in it is secret.
+    fn redact(_effect: &Self::Effect) -> Option<Self::Effect> {
+        None
+    }
 
     /// How often and how long a delivery is tried.
     fn retry_policy(_effect: &Self::Effect) -> RetryPolicy {

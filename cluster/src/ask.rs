@@ -3,19 +3,37 @@
 use crate::{
     Address, Agent, AskError, Call, CallId, Cluster, PrepareError,
     activation::{Activation, InUse, Phase},
-    inbox::{Answer, Item, PushError, Waiting},
+    admission::{Admitted, Spent},
+    inbox::{Item, PushError, Waiting},
+    reply::{Answer, ReplyTo},
     turn::replay,
+    witness::Verdict,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::{Instant, timeout_at};
 
 /// Rounds of activation and preparation before a command is given back as not executed.
 const ROUNDS: usize = 4;
 /// What callers are told when this node cannot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a reader waits for an agent to load.
+const READ: Duration = Duration::from_secs(30);
 
 fn unavailable<R: std::error::Error>(reason: impl Into<String>) -> AskError<R> {
     AskError::Unavailable { reason: reason.into(), retry_after: RETRY_AFTER }
+}
+
+/// What an answer means for the caller: the end, or another round for this reason.
+fn outcome<A: Agent>(answer: Answer<A>) -> Result<Result<A::Reply, AskError<A::Refusal>>, String> {
+    match answer {
+        Answer::Done(reply) => Ok(Ok(reply)),
+        Answer::Refused(refusal) => Ok(Err(AskError::Refused(refusal))),
+        Answer::KeyReused => Ok(Err(AskError::KeyReused)),
+        Answer::Failed(reason) => Ok(Err(unavailable(reason))),
+        Answer::InDoubt(_, reason) => Ok(Err(AskError::Unknown { reason })),
+        Answer::NotExecuted(reason) => Err(reason),
+        Answer::Stale => Err("what was asked of others is out of date again".to_owned()),
+    }
 }
 
 impl Cluster {
@@ -28,7 +46,7 @@ impl Cluster {
     pub async fn ask<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
         let until = Instant::now() + call.timeout;
         let call = Call { id: CallId::fresh(), ..call };
-        let Ok(_permit) = self.admission().try_acquire() else { return Err(unavailable("the node has too many requests")) };
+        let _admitted = self.admit(address, A::counterparty(&command))?;
         let request_hash = match &call.idempotency {
             None => None,
             Some(_) => {
@@ -38,45 +56,49 @@ impl Cluster {
         };
         let mut reason = String::from("the agent is being moved");
         for _ in 0..ROUNDS {
-            let (in_use, state) = self.ready::<A>(address, A::creates(&command), until).await?;
+            let (in_use, state) = self.ready::<A>(address, A::creates(&command), true, until).await?;
             let activation = &in_use.0;
             if let (Some(key), Some(hash)) = (&call.idempotency, request_hash) {
                 let stored = activation.replies.lock().get(key.as_str(), self.now()).cloned();
                 if let Some(stored) = stored {
-                    return match replay::<A>(&stored, hash) {
-                        Answer::Done(reply) => Ok(reply),
-                        Answer::NotExecuted(reason) => Err(unavailable(reason)),
-                        _ => Err(AskError::KeyReused),
-                    };
+                    return outcome::<A>(replay(&stored, hash)).unwrap_or_else(|reason| Err(unavailable(reason)));
                 }
             }
             let Some(host) = self.host::<A>() else { return Err(unavailable(format!("no agents of kind {} here", A::KIND))) };
             let prepare = host.agent.prepare(address, state, command.clone(), &call);
-            let prepared = match tokio::time::timeout_at(until, prepare).await {
+            let prepared = match timeout_at(until, prepare).await {
                 Ok(Ok(prepared)) => prepared,
                 Ok(Err(PrepareError::Refused(refusal))) => return Err(AskError::Refused(refusal)),
                 Ok(Err(PrepareError::Unavailable(reason))) => return Err(unavailable(reason)),
                 Err(_) => return Err(unavailable("others did not answer in time")),
             };
-            let (reply, answer) = oneshot::channel();
+            let (reply, answer) = ReplyTo::new();
             let waiting = Waiting { prepared, call: call.clone(), request_hash, reply };
             match activation.push(Item::Command(Box::new(waiting))) {
                 Ok(()) => {}
                 Err((PushError::Full, _)) => return Err(AskError::TooMany { retry_after: RETRY_AFTER }),
                 Err((PushError::Closing, _)) => {
-                    activation.ended.cancelled().await;
+                    self.until_ended::<A>(activation, until).await?;
                     continue;
                 }
             }
-            match tokio::time::timeout_at(until, answer).await {
-                Ok(Ok(Answer::Done(reply))) => return Ok(reply),
-                Ok(Ok(Answer::Refused(refusal))) => return Err(AskError::Refused(refusal)),
-                Ok(Ok(Answer::KeyReused)) => return Err(AskError::KeyReused),
-                Ok(Ok(Answer::Stale)) => "what was asked of others is out of date again".clone_into(&mut reason),
-                Ok(Ok(Answer::NotExecuted(why))) => reason = why,
-                Ok(Ok(Answer::Unknown(reason))) => return Err(AskError::Unknown { reason }),
+            let answer = match timeout_at(until, answer).await {
+                Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => return Err(AskError::Unknown { reason: "the agent failed".into() }),
                 Err(_) => return Err(AskError::Unknown { reason: "no answer in time".into() }),
+            };
+            let answer = match answer {
+                Answer::InDoubt(seq, doubt) => match self.settle::<A>(address, &call, request_hash, seq, until).await {
+                    Verdict::Answer(answer) => answer,
+                    Verdict::NotExecuted => Answer::NotExecuted(doubt),
+                    Verdict::Executed => Answer::InDoubt(seq, format!("it was executed, but its answer is lost: {doubt}")),
+                    Verdict::Unknown => Answer::InDoubt(seq, doubt),
+                },
+                clear => clear,
+            };
+            match outcome::<A>(answer) {
+                Ok(end) => return end,
+                Err(again) => reason = again,
             }
         }
         Err(unavailable(reason))
@@ -87,7 +109,7 @@ impl Cluster {
     /// # Errors
     /// [`AskError::NotRegistered`] or not executed.
     pub async fn read<A: Agent, T>(&self, address: &Address, query: impl FnOnce(&A::State) -> T) -> Result<T, AskError<A::Refusal>> {
-        let (_in_use, state) = self.ready::<A>(address, false, Instant::now() + Duration::from_secs(30)).await?;
+        let (_in_use, state) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
         Ok(query(&state))
     }
 
@@ -96,10 +118,10 @@ impl Cluster {
     /// # Errors
     /// [`AskError::NotRegistered`] or not executed.
     pub async fn snapshot<A: Agent>(&self, address: &Address) -> Result<Arc<A::State>, AskError<A::Refusal>> {
-        Ok(self.ready::<A>(address, false, Instant::now() + Duration::from_secs(30)).await?.1)
+        Ok(self.ready::<A>(address, false, false, Instant::now() + READ).await?.1)
     }
 
-    /// Waits until `query` is `Some` on a published snapshot; `None` at the time-out.
+    /// Waits until `query` is `Some` on a published snapshot; `None` at the time-out, and as soon as the node is told to [`Cluster::stop_waiting`].
     ///
     /// # Errors
     /// [`AskError::NotRegistered`] or not executed.
@@ -109,9 +131,31 @@ impl Cluster {
         timeout: Duration,
         mut query: impl FnMut(&A::State) -> Option<T>,
     ) -> Result<Option<T>, AskError<A::Refusal>> {
-        let until = Instant::now() + timeout;
+        let over = async {
+            tokio::select! {
+                () = tokio::time::sleep(timeout) => {}
+                () = self.inner.stop_waiting.cancelled() => {}
+            }
+        };
+        tokio::select! {
+            // First the query: a state that is there is found also when there is no time to wait.
+            biased;
+            found = self.watch::<A, T>(address, &mut query) => found.map(Some),
+            () = over => Ok(None),
+        }
+    }
+
+    /// Waits until `query` is `Some` on a published snapshot, for as long as the node runs.
+    ///
+    /// # Errors
+    /// [`AskError::NotRegistered`] or not executed.
+    pub async fn watch<A: Agent, T>(
+        &self,
+        address: &Address,
+        mut query: impl FnMut(&A::State) -> Option<T>,
+    ) -> Result<T, AskError<A::Refusal>> {
         loop {
-            let (in_use, _) = self.ready::<A>(address, false, until.max(Instant::now() + Duration::from_secs(5))).await?;
+            let (in_use, _) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
             let mut phases = in_use.0.phase.subscribe();
             loop {
                 // Cloned out of the lock: a query may take its time.
@@ -119,16 +163,14 @@ impl Cluster {
                 match phase {
                     Phase::Ready { state, .. } => {
                         if let Some(found) = query(&state) {
-                            return Ok(Some(found));
+                            return Ok(found);
                         }
                     }
                     Phase::Loading => {}
                     Phase::Gone(_) => break,
                 }
-                match tokio::time::timeout_at(until, phases.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => break,
-                    Err(_) => return Ok(None),
+                if phases.changed().await.is_err() {
+                    break;
                 }
             }
             if self.is_draining() {
@@ -137,11 +179,24 @@ impl Cluster {
         }
     }
 
-    /// The agent's activation and newest snapshot, loaded if need be. Ids that were never written activate nothing.
-    async fn ready<A: Agent>(
+    fn admit<R: std::error::Error>(&self, address: &Address, counterparty: Option<String>) -> Result<Admitted, AskError<R>> {
+        self.admission().admit(&address.owner, counterparty).map_err(|spent| match spent {
+            Spent::Node => unavailable("the node has too many requests"),
+            Spent::Owner => AskError::TooMany { retry_after: RETRY_AFTER },
+        })
+    }
+
+    async fn until_ended<A: Agent>(&self, activation: &Activation<A>, until: Instant) -> Result<(), AskError<A::Refusal>> {
+        timeout_at(until, activation.ended.cancelled()).await.map_err(|_| unavailable("the agent did not stop in time"))
+    }
+
+    /// The agent's activation and newest snapshot, loaded if need be. Ids that were never written activate nothing. Who is not `admitted` yet needs a
+    /// place while the store is read for it.
+    pub(crate) async fn ready<A: Agent>(
         &self,
         address: &Address,
         creates: bool,
+        admitted: bool,
         until: Instant,
     ) -> Result<(InUse<A>, Arc<A::State>), AskError<A::Refusal>> {
         let Some(host) = self.host::<A>() else { return Err(unavailable(format!("no agents of kind {} here", A::KIND))) };
@@ -156,7 +211,10 @@ impl Cluster {
             if let Some(reason) = host.why_parked(address) {
                 return Err(unavailable(format!("the agent is parked: {reason}")));
             }
-            let activation: Arc<Activation<A>> = match host.resident(address) {
+            let resident = host.resident(address);
+            let cold = resident.as_ref().is_none_or(|activation| activation.is_loading());
+            let _place = if cold && !admitted { Some(self.admit(address, None)?) } else { None };
+            let activation: Arc<Activation<A>> = match resident {
                 Some(activation) => activation,
                 None => {
                     if !creates && !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {
@@ -166,18 +224,11 @@ impl Cluster {
                 }
             };
             let in_use = activation.in_use(self.now().millis());
-            let phase = {
-                let current = activation.phase.borrow().clone();
-                if matches!(current, Phase::Loading) {
-                    let mut phases = activation.phase.subscribe();
-                    match tokio::time::timeout_at(until, phases.wait_for(|phase| !matches!(phase, Phase::Loading))).await {
-                        Ok(Ok(phase)) => phase.clone(),
-                        Ok(Err(_)) => Phase::Gone("the activation ended".into()),
-                        Err(_) => return Err(unavailable("the agent did not load in time")),
-                    }
-                } else {
-                    current
-                }
+            let mut phases = activation.phase.subscribe();
+            let phase = match timeout_at(until, phases.wait_for(|phase| !matches!(phase, Phase::Loading))).await {
+                Ok(Ok(phase)) => phase.clone(),
+                Ok(Err(_)) => Phase::Gone("the activation ended".into()),
+                Err(_) => return Err(unavailable("the agent did not load in time")),
             };
             match phase {
                 Phase::Ready { registered: false, .. } if !creates => {
@@ -185,9 +236,8 @@ impl Cluster {
                         return Err(AskError::NotRegistered);
                     }
                     // Its first commit has landed, and its event may be known already, but the activation has not heard of it yet.
-                    let mut phases = activation.phase.subscribe();
                     let heard = phases.wait_for(|phase| !matches!(phase, Phase::Ready { registered: false, .. }));
-                    if tokio::time::timeout_at(until, heard).await.is_err() {
+                    if timeout_at(until, heard).await.is_err() {
                         return Err(unavailable("the agent did not answer in time"));
                     }
                     continue;
@@ -197,7 +247,7 @@ impl Cluster {
                 Phase::Gone(reason) => last = reason,
             }
             drop(in_use);
-            activation.ended.cancelled().await;
+            self.until_ended::<A>(&activation, until).await?;
         }
         Err(unavailable(last))
     }

@@ -2,15 +2,18 @@
 
 use crate::{
     Address, Agent, Clock, NodeName, Placement,
-    host::{AnyHost, Host, address_of},
-    supervisor::{OnEnd, Supervised, Supervisor},
+    absent::Absent,
+    admission::Admission,
+    destinations::Destinations,
+    host::{AnyHost, Host},
+    supervisor::{OnPanic, Supervised, Supervisor},
     timers::Timers,
-    turn::{Failure, TurnActor},
+    turn::TurnActor,
 };
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{DueRow, Epoch, PartitionKey, Partitions, StoreError, WakeIndex};
+use cellspace_storage::{Epoch, Partitions, StoreError, WakeIndex};
 use parking_lot::RwLock;
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorId, ActorRef, SpawnErr};
 use std::{
     collections::HashMap,
     sync::{
@@ -22,12 +25,6 @@ use std::{
 use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
-const HORIZON: Duration = Duration::from_secs(3600);
-/// How often the wake index is read for deadlines within the horizon.
-const LOOK_AHEAD: Duration = Duration::from_secs(1800);
-/// Entries of the wake index read at once.
-const WAKE_PAGE: usize = 1024;
 /// Agents activated at once by themselves: a cold start must not crowd out callers.
 const WAKING: usize = 64;
 
@@ -40,6 +37,10 @@ pub struct Options {
     pub resident_bytes: usize,
     /// Commands waiting per agent.
     pub inbox: usize,
+    /// Commands waiting or being prepared per owner.
+    pub owner_inbox: usize,
+    /// Commands waiting or being prepared per owner and counterparty that sent them.
+    pub counterparty_inbox: usize,
     /// Commands waiting or being prepared on the node.
     pub node_inbox: usize,
     /// Outbox deliveries under way at once on the node.
@@ -48,32 +49,44 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle_after: Duration::from_secs(300), resident_bytes: 512 << 20, inbox: 256, node_inbox: 16_384, deliveries: 1_024 }
+        Self {
+            idle_after: Duration::from_secs(300),
+            resident_bytes: 512 << 20,
+            inbox: 256,
+            owner_inbox: 1_024,
+            counterparty_inbox: 128,
+            node_inbox: 16_384,
+            deliveries: 1_024,
+        }
     }
 }
 
-struct Inner {
-    partitions: Arc<dyn Partitions>,
-    wake: Arc<dyn WakeIndex>,
+pub(crate) struct Inner {
+    pub(crate) partitions: Arc<dyn Partitions>,
+    pub(crate) wake: Arc<dyn WakeIndex>,
+    pub(crate) options: Options,
+    pub(crate) hosts: RwLock<HashMap<&'static str, Arc<dyn AnyHost>>>,
+    pub(crate) timers: Timers,
+    pub(crate) waking: Arc<Semaphore>,
+    pub(crate) resident_bytes: AtomicUsize,
+    pub(crate) pressure: Notify,
+    pub(crate) draining: CancellationToken,
+    /// Nobody is to wait for a state any longer.
+    pub(crate) stop_waiting: CancellationToken,
     clock: Arc<dyn Clock>,
-    options: Options,
     placement: Placement,
-    hosts: RwLock<HashMap<&'static str, Arc<dyn AnyHost>>>,
     supervised: Supervised,
     supervisor: OnceCell<ActorRef<()>>,
-    timers: Timers,
-    admission: Semaphore,
+    admission: Admission,
+    absent: Absent,
     deliveries: Semaphore,
-    waking: Arc<Semaphore>,
-    resident_bytes: AtomicUsize,
-    pressure: Notify,
-    draining: CancellationToken,
+    destinations: Destinations,
 }
 
 /// Handle of the node's runtime; cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Cluster {
@@ -82,8 +95,10 @@ impl Cluster {
     pub fn new(partitions: Arc<dyn Partitions>, wake: Arc<dyn WakeIndex>, clock: Arc<dyn Clock>, options: Options) -> Self {
         let inner = Inner {
             timers: Timers::new(clock.clone()),
-            admission: Semaphore::new(options.node_inbox),
+            admission: Admission::new(options.node_inbox, options.owner_inbox, options.counterparty_inbox),
+            absent: Absent::new(),
             deliveries: Semaphore::new(options.deliveries),
+            destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
             partitions,
             wake,
@@ -96,6 +111,7 @@ impl Cluster {
             resident_bytes: AtomicUsize::new(0),
             pressure: Notify::new(),
             draining: CancellationToken::new(),
+            stop_waiting: CancellationToken::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -118,8 +134,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ends every [`Cluster::wait`], now and from now on, with the state as it is. To be called before requests are waited for, some of which wait for
+    /// a state; turns and reads go on.
+    pub fn stop_waiting(&self) {
+        self.inner.stop_waiting.cancel();
+    }
+
     /// Stops admitting, finishes running turns, releases every activation; gives up after `limit`.
     pub async fn drain(&self, limit: Duration) {
+        self.stop_waiting();
         self.inner.draining.cancel();
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         let all = futures::future::join_all(hosts.into_iter().map(AnyHost::close_all));
@@ -141,7 +164,17 @@ impl Cluster {
     /// # Errors
     /// When the store cannot say.
     pub async fn exists(&self, address: &Address) -> Result<bool, StoreError> {
-        self.inner.partitions.exists(&address.partition()).await
+        // An agent in memory may be about to be written for the first time.
+        let resident = || self.host_of(address.kind.0).is_some_and(|host| host.is_resident(address));
+        if !resident() && self.absent().contains(address) {
+            return Ok(false);
+        }
+        let ticket = self.absent().ticket();
+        let exists = self.inner.partitions.exists(&address.partition()).await?;
+        if !exists && !resident() {
+            self.absent().note(address, ticket);
+        }
+        Ok(exists)
     }
 
     /// `Ok` while turns can be expected to commit.
@@ -161,10 +194,14 @@ impl Cluster {
         self.inner.hosts.read().values().flat_map(|host| host.parked()).collect()
     }
 
-    /// Lets a parked agent be activated again; `false` when it was not parked.
+    /// Activates a parked agent again, and goes on with its work; `false` when it was not parked.
     #[must_use]
     pub fn unpark(&self, address: &Address) -> bool {
-        self.inner.hosts.read().get(address.kind.0).is_some_and(|host| host.unpark(address))
+        let parked = self.host_of(address.kind.0).is_some_and(|host| host.unpark(address));
+        if parked {
+            self.wake_at(address, self.now());
+        }
+        parked
     }
 
     /// Agents of this kind in memory now.
@@ -176,8 +213,11 @@ impl Cluster {
     // === for the other modules of the runtime ===
 
     pub(crate) fn host<A: Agent>(&self) -> Option<Arc<Host<A>>> {
-        let host = self.inner.hosts.read().get(A::KIND.0).cloned()?;
-        host.any().downcast().ok()
+        self.host_of(A::KIND.0)?.any().downcast().ok()
+    }
+
+    pub(crate) fn host_of(&self, kind: &str) -> Option<Arc<dyn AnyHost>> {
+        self.inner.hosts.read().get(kind).cloned()
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -196,21 +236,24 @@ impl Cluster {
         &self.inner.timers
     }
 
-    pub(crate) fn admission(&self) -> &Semaphore {
+    pub(crate) fn admission(&self) -> &Admission {
         &self.inner.admission
+    }
+
+    pub(crate) fn absent(&self) -> &Absent {
+        &self.inner.absent
     }
 
     pub(crate) fn deliveries(&self) -> &Semaphore {
         &self.inner.deliveries
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.inner.draining.is_cancelled()
+    pub(crate) fn destinations(&self) -> &Destinations {
+        &self.inner.destinations
     }
 
-    /// The deadline, when it is near enough to be held in memory.
-    pub(crate) fn near(&self, due: Option<Timestamp>) -> Option<Timestamp> {
-        due.filter(|due| *due <= self.now().plus(HORIZON))
+    pub(crate) fn is_draining(&self) -> bool {
+        self.inner.draining.is_cancelled()
     }
 
     pub(crate) fn release(&self, address: &Address, epoch: Epoch) {
@@ -227,101 +270,15 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn supervise(&self, actor: ActorId, on_end: OnEnd) {
-        self.inner.supervised.insert(actor, on_end);
+    pub(crate) fn supervise(&self, actor: ActorId, on_panic: OnPanic) {
+        self.inner.supervised.insert(actor, on_panic);
     }
 
-    pub(crate) async fn spawn<A: Agent>(&self, actor: TurnActor<A>) -> Result<(), Failure> {
+    pub(crate) async fn spawn<A: Agent>(&self, actor: TurnActor<A>) -> Result<(), SpawnErr> {
         let supervised = self.inner.supervised.clone();
         let start = || async move { Actor::spawn(None, Supervisor(supervised), ()).await.map(|(supervisor, _)| supervisor) };
-        let supervisor = self.inner.supervisor.get_or_try_init(start).await.map_err(|e| Failure::of_spawn(&e))?;
-        Actor::spawn_linked(None, actor, (), supervisor.get_cell()).await.map_err(|e| Failure::of_spawn(&e))?;
+        let supervisor = self.inner.supervisor.get_or_try_init(start).await?;
+        Actor::spawn_linked(None, actor, (), supervisor.get_cell()).await?;
         Ok(())
-    }
-
-    async fn wake_all(&self) -> Result<(), StoreError> {
-        let mut after = None;
-        loop {
-            let page = self.inner.wake.awake(after.clone(), WAKE_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for partition in &page {
-                self.wake_soon(partition).await;
-            }
-        }
-    }
-
-    async fn wake_soon(&self, partition: &PartitionKey) {
-        let Some(host) = self.inner.hosts.read().values().find(|host| host.kind().0 == partition.kind).cloned() else {
-            tracing::warn!(category = "app", vpa = %partition, "the wake index names an unknown kind of agent");
-            return;
-        };
-        let address = address_of(&*host, partition);
-        // The permit is taken here, so that whoever walks a long list goes no faster than agents load.
-        let Ok(permit) = self.inner.waking.clone().acquire_owned().await else { return };
-        let cluster = self.clone();
-        tokio::spawn(async move {
-            host.wake(cluster, address).await;
-            drop(permit);
-        });
-    }
-
-    async fn load_deadlines(&self) -> Result<(), StoreError> {
-        let until = self.now().plus(HORIZON);
-        let mut after: Option<DueRow> = None;
-        loop {
-            let page = self.inner.wake.due(until, after.clone(), WAKE_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for row in &page {
-                let host = self.inner.hosts.read().values().find(|host| host.kind().0 == row.partition.kind).cloned();
-                if let Some(host) = host {
-                    self.inner.timers.set(&address_of(&*host, &row.partition), Some(row.due));
-                }
-            }
-        }
-    }
-
-    async fn run_timers(self) {
-        while let Some(due) = self.inner.draining.run_until_cancelled(self.inner.timers.next()).await {
-            for address in due {
-                self.wake_soon(&address.partition()).await;
-            }
-        }
-    }
-
-    async fn look_ahead(self) {
-        while self.inner.draining.run_until_cancelled(tokio::time::sleep(LOOK_AHEAD)).await.is_some() {
-            if let Err(error) = self.load_deadlines().await {
-                tracing::error!(category = "app", %error, "the wake index cannot be read");
-            }
-        }
-    }
-
-    /// Passivates what is idle, and under memory pressure what was least recently used. One task per node.
-    async fn sweep(self) {
-        let pause = (self.inner.options.idle_after / 4).clamp(Duration::from_millis(50), Duration::from_secs(30));
-        while !self.is_draining() {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.inner.pressure.notified() => {}
-                () = self.inner.draining.cancelled() => {}
-            }
-            let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
-            let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();
-            unused.sort_by_key(|(_, resident)| resident.last_used);
-            let idle_before =
-                self.now().millis().saturating_sub(i64::try_from(self.inner.options.idle_after.as_millis()).unwrap_or(i64::MAX));
-            // A tenth of room, so that the next activation does not start the sweep again.
-            let cap = self.inner.options.resident_bytes;
-            let resident = self.inner.resident_bytes.load(Ordering::Acquire);
-            let mut over = if resident > cap { resident - (cap - cap / 10) } else { 0 };
-            for (host, resident) in unused {
-                if resident.last_used <= idle_before || over > 0 {
-                    over = over.saturating_sub(resident.bytes);
-                    host.passivate(&resident.address);
-                }
-            }
-        }
     }
 }

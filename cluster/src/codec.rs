@@ -20,6 +20,7 @@ struct Sealed<'a, T> {
 /// A row as read.
 #[derive(Deserialize)]
 pub(crate) struct Opened<T> {
+    v: u16,
     #[serde(default)]
     pub(crate) trace: Option<TraceContext>,
     pub(crate) body: T,
@@ -45,22 +46,15 @@ pub(crate) fn seal<T: Serialize>(body: &T, tenant: Option<&str>, trace: Option<&
 }
 
 pub(crate) fn open<T: DeserializeOwned>(value: &[u8]) -> Result<Opened<T>, CodecError> {
-    match serde_json::from_slice(value) {
-        Ok(opened) => match level(value) {
-            Ok(v) if v > FORMAT => Err(CodecError::Newer(v)),
-            Ok(_) => Ok(opened),
-            Err(e) => Err(e),
-        },
+    match serde_json::from_slice::<Opened<T>>(value) {
+        Ok(opened) if opened.v > FORMAT => Err(CodecError::Newer(opened.v)),
+        Ok(opened) => Ok(opened),
         // A newer level may well have another body: say so rather than "unreadable".
-        Err(e) => match level(value) {
-            Ok(v) if v > FORMAT => Err(CodecError::Newer(v)),
+        Err(e) => match serde_json::from_slice::<Level>(value) {
+            Ok(Level { v }) if v > FORMAT => Err(CodecError::Newer(v)),
             _ => Err(CodecError::Unreadable(e.to_string())),
         },
     }
-}
-
-fn level(value: &[u8]) -> Result<u16, CodecError> {
-    serde_json::from_slice::<Level>(value).map(|l| l.v).map_err(|e| CodecError::Unreadable(e.to_string()))
 }
 
 #[cfg(test)]
@@ -74,5 +68,6 @@ mod tests {
         assert!(matches!(open::<String>(br#"{"v":2,"body":{"new":1}}"#), Err(CodecError::Newer(2))));
         assert!(matches!(open::<String>(br#"{"v":2,"body":"x"}"#), Err(CodecError::Newer(2))));
         assert!(matches!(open::<String>(b"{"), Err(CodecError::Unreadable(_))));
+        assert!(matches!(open::<String>(br#"{"body":"x"}"#), Err(CodecError::Unreadable(_))), "a row must say its level");
     }
 }

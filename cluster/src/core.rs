@@ -3,19 +3,21 @@
 use crate::{
     Address, Agent, Call, Decision, Input, OutboxId, Rejection, RowOf,
     codec::{self, CodecError},
+    dead_letters::{self, KEPT_LETTERS, LETTER_LIST, Letter, LetterList},
     deadlines::Deadlines,
     idempotency::{IDEMPOTENCY, Replies, StoredReply},
-    outbox::{self, DEAD, DeadLetter, OUTBOX, Outbox, OutboxRow, Pending},
+    outbox::{self, OUTBOX, Outbox, OutboxRow, Pending},
+    plan::{AuditEntry, Plan, key_of},
 };
 use bytes::Bytes;
 use cellspace_schemas::{
     Timestamp, TraceContext,
     cloud_event::{CloudEvent, EventPosition},
 };
-use cellspace_storage::{AuditRow, Batch, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
-use serde::Serialize;
-use serde_json::json;
-use std::{collections::HashMap, sync::Arc};
+use cellspace_storage::{APART, AuditRow, Batch, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use uuid::Uuid;
 
 /// State of one activation between turns.
 pub(crate) struct Core<A: Agent> {
@@ -26,57 +28,16 @@ pub(crate) struct Core<A: Agent> {
     pub(crate) state: A::State,
     pub(crate) outbox: Outbox<A>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) letters: LetterList,
     /// Rows to delete with the next commit; alone they are worth a commit only after a while.
     pub(crate) riders: Vec<RowKey>,
-    /// Bytes of rows loaded and written by this activation: an upper estimate of its memory.
-    pub(crate) bytes: usize,
-}
-
-/// One line of the audit row.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditEntry {
-    pub(crate) action: &'static str,
-    pub(crate) actor: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) trace: Option<TraceContext>,
-}
-
-/// What the turn under way will write.
-#[derive(Default)]
-pub(crate) struct Plan {
-    rows: Vec<RowChange>,
-    /// Where each row stands in `rows`, so that a row changed twice is written once.
-    places: HashMap<RowKey, usize>,
-    facts: Vec<Publication>,
-    pub(crate) audit: Vec<AuditEntry>,
-    pub(crate) replies: Vec<StoredReply>,
-    pub(crate) bytes: usize,
-    n: u32,
-}
-
-impl Plan {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.facts.is_empty()
-    }
-
-    fn write(&mut self, change: RowChange) {
-        let key = match &change {
-            RowChange::Put(key, value) => {
-                self.bytes += key.as_bytes().len() + value.len();
-                key.clone()
-            }
-            RowChange::Delete(key) => key.clone(),
-        };
-        match self.places.get(&key).and_then(|place| self.rows.get_mut(*place)) {
-            Some(earlier) => *earlier = change,
-            None => {
-                self.places.insert(key, self.rows.len());
-                self.rows.push(change);
-            }
-        }
-    }
+    /// What the last commit left in the wake index.
+    committed: Wake,
+    /// Distinguishes this activation from every other one, of whatever data directory: message ids are made from it.
+    nonce: Uuid,
+    /// Bytes of each row in memory, by the hash of its key.
+    sizes: HashMap<u64, usize>,
+    bytes: usize,
 }
 
 /// Who and what an accepted decision comes from.
@@ -86,8 +47,39 @@ pub(crate) struct Origin<'a> {
     pub(crate) trace: Option<&'a TraceContext>,
 }
 
+/// Content of an audit row.
+#[derive(Serialize)]
+struct Audit<'a> {
+    epoch: Epoch,
+    at: Timestamp,
+    commands: &'a [AuditEntry],
+}
+
+/// What is read of an audit row.
+#[derive(Deserialize)]
+pub(crate) struct Witness {
+    pub(crate) epoch: Epoch,
+    commands: Vec<Witnessed>,
+}
+
+#[derive(Deserialize)]
+struct Witnessed {
+    command: Option<String>,
+}
+
+impl Witness {
+    pub(crate) fn read(row: &AuditRow) -> Result<Self, CodecError> {
+        serde_json::from_slice(&row.0).map_err(|e| CodecError::Unreadable(e.to_string()))
+    }
+
+    /// Whether the commit holds this command.
+    pub(crate) fn names(&self, command: &str) -> bool {
+        self.commands.iter().any(|entry| entry.command.as_deref() == Some(command))
+    }
+}
+
 impl<A: Agent> Core<A> {
-    pub(crate) fn new(address: Address, epoch: Epoch, seq: Seq, registered: bool) -> Self {
+    pub(crate) fn new(address: Address, epoch: Epoch, seq: Seq, registered: bool, nonce: Uuid) -> Self {
         Self {
             address,
             epoch,
@@ -96,30 +88,60 @@ impl<A: Agent> Core<A> {
             state: A::State::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
+            letters: LetterList::default(),
             riders: Vec::new(),
+            committed: Wake::default(),
+            nonce,
+            sizes: HashMap::new(),
             bytes: 0,
         }
     }
 
     /// Takes in one stored row. Rows come in key order, so outbox rows come in order of their ids.
     pub(crate) fn load(&mut self, row: &Row, replies: &mut Replies) -> Result<(), CodecError> {
-        self.bytes += row.key.as_bytes().len() + row.value.len();
+        self.measure(&row.key, row.value.len());
         match row.key.table() {
             OUTBOX => {
                 let opened = codec::open::<OutboxRow<A::Effect>>(&row.value)?;
-                let id =
-                    outbox::parse_row_id(row.key.id()).ok_or_else(|| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
-                let OutboxRow { lane, effect } = opened.body;
-                self.outbox.add(id, Pending { lane, effect: Arc::new(effect), trace: opened.trace });
+                let id = row.key.id().parse().map_err(|_| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
+                self.outbox.add(id, Pending::new(opened.body, opened.trace));
             }
             IDEMPOTENCY => replies.insert(codec::open::<StoredReply>(&row.value)?.body),
-            DEAD => {}
+            LETTER_LIST => self.letters = codec::open::<LetterList>(&row.value)?.body,
             _ => {
                 let opened = codec::open::<A::Event>(&row.value)?;
                 self.fold(&opened.body, opened.trace);
             }
         }
+        self.committed = self.wake();
         Ok(())
+    }
+
+    /// What the wake index must say.
+    pub(crate) fn wake(&self) -> Wake {
+        Wake { awake: !self.outbox.is_empty(), due: self.deadlines.next() }
+    }
+
+    /// Whether something waits for a commit to ride on: deletions, or a wake index that says too much.
+    pub(crate) fn has_riders(&self) -> bool {
+        !self.riders.is_empty() || self.wake() != self.committed
+    }
+
+    /// Bytes of the rows in memory.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn measure(&mut self, key: &RowKey, value: usize) {
+        let hash = xxhash_rust::xxh3::xxh3_64(key.as_bytes());
+        let size = key.as_bytes().len() + value;
+        self.bytes += size;
+        self.bytes -= self.sizes.insert(hash, size).unwrap_or(0);
+    }
+
+    fn forget(&mut self, key: &RowKey) {
+        let hash = xxhash_rust::xxh3::xxh3_64(key.as_bytes());
+        self.bytes -= self.sizes.remove(&hash).unwrap_or(0);
     }
 
     fn fold(&mut self, event: &A::Event, trace: Option<TraceContext>) {
@@ -153,31 +175,42 @@ impl<A: Agent> Core<A> {
         }
         for event in &decision.events {
             self.fold(event, trace.cloned());
-            let tenant = A::tenant(&self.state);
-            plan.write(match A::row(event) {
-                RowOf::Put(key) => RowChange::Put(key, codec::seal(event, tenant.as_deref(), trace)?),
-                RowOf::Delete(key) => RowChange::Delete(key),
-            });
+            match A::row(event) {
+                RowOf::Put(key) => plan.put(key, codec::seal(event, A::tenant(&self.state).as_deref(), trace))?,
+                RowOf::Delete(key) => plan.delete(key),
+            }
         }
         let tenant = A::tenant(&self.state);
         for outgoing in decision.effects {
-            let id = OutboxId { seq: self.seq.next(), n: plan.n };
-            plan.n += 1;
-            let row = OutboxRow { lane: outgoing.lane, effect: outgoing.effect };
-            plan.write(RowChange::Put(outbox::row_key(OUTBOX, id), codec::seal(&row, tenant.as_deref(), trace)?));
-            self.outbox.add(id, Pending { lane: row.lane, effect: Arc::new(row.effect), trace: trace.cloned() });
+            let id = self.number(plan);
+            let row = OutboxRow { lane: outgoing.lane, message: self.message(id), effect: outgoing.effect };
+            self.enqueue(id, row, trace.cloned(), plan)?;
         }
         for fact in decision.facts {
-            let position = EventPosition { seq: self.seq.next().0, n: plan.n };
-            plan.n += 1;
+            let position = EventPosition { seq: self.seq.next().0, n: plan.number() };
             let mut event = CloudEvent::new(self.address.to_string(), position, fact.kind, now, fact.data).subject(fact.key.clone());
             event.traceparent = trace.cloned();
             event.tenant.clone_from(&tenant);
             let payload = serde_json::to_vec(&event).map_err(|e| CodecError::Unreadable(e.to_string()))?;
-            plan.bytes += payload.len();
-            plan.facts.push(Publication { topic: Topic(fact.topic.into_owned()), key: fact.key, payload: payload.into() });
+            plan.publish(Publication { topic: Topic(fact.topic.into_owned()), key: fact.key, payload: payload.into() });
         }
         Ok(decision.reply)
+    }
+
+    fn number(&self, plan: &mut Plan) -> OutboxId {
+        OutboxId { seq: self.seq.next(), n: plan.number() }
+    }
+
+    /// A UUID (version 8) that no other row has.
+    fn message(&self, id: OutboxId) -> Uuid {
+        let name = format!("{}/{}.{}/{id}", self.nonce, self.epoch.view, self.epoch.count);
+        uuid::Builder::from_custom_bytes(xxhash_rust::xxh3::xxh3_128(name.as_bytes()).to_be_bytes()).into_uuid()
+    }
+
+    fn enqueue(&mut self, id: OutboxId, row: OutboxRow<A::Effect>, trace: Option<TraceContext>, plan: &mut Plan) -> Result<(), CodecError> {
+        plan.put(outbox::row_key(id), codec::seal(&row, A::tenant(&self.state).as_deref(), trace.as_ref()))?;
+        self.outbox.add(id, Pending::new(row, trace));
+        Ok(())
     }
 
     /// Keeps a reply under its key.
@@ -192,8 +225,8 @@ impl<A: Agent> Core<A> {
         let Some(key) = &call.idempotency else { return Ok(()) };
         let reply = serde_json::value::to_raw_value(reply).map_err(|e| CodecError::Unreadable(e.to_string()))?;
         let stored = StoredReply { key: key.as_str().to_owned(), request: format!("{request_hash:032x}"), reply, at: now };
-        let row = codec::seal(&stored, None, call.trace.as_ref())?;
-        plan.write(RowChange::Put(RowKey::new(IDEMPOTENCY, key.as_str()), row));
+        let row = codec::seal(&stored, A::tenant(&self.state).as_deref(), call.trace.as_ref());
+        plan.put(RowKey::new(IDEMPOTENCY, key.as_str()), row)?;
         plan.replies.push(stored);
         Ok(())
     }
@@ -201,32 +234,98 @@ impl<A: Agent> Core<A> {
     /// The outbox row is done with: its deletion rides on this commit, or waits for the next.
     pub(crate) fn finish_row(&mut self, id: OutboxId) -> Option<Pending<A>> {
         let pending = self.outbox.remove(id)?;
-        self.riders.push(outbox::row_key(OUTBOX, id));
+        self.riders.push(outbox::row_key(id));
         Some(pending)
     }
 
-    /// Keeps a row that was given up as a dead letter.
-    pub(crate) fn bury(&self, id: OutboxId, pending: &Pending<A>, reason: &str, plan: &mut Plan) -> Result<(), CodecError> {
-        let letter = DeadLetter { lane: &pending.lane, effect: pending.effect.as_ref(), reason };
-        let row = codec::seal(&letter, A::tenant(&self.state).as_deref(), pending.trace.as_ref())?;
-        plan.write(RowChange::Put(outbox::row_key(DEAD, id), row));
-        Ok(())
+    /// Keeps a row that was given up as a dead letter, without what is secret in it; the number of letters that had to go for it.
+    pub(crate) fn bury(
+        &mut self,
+        id: OutboxId,
+        pending: &Pending<A>,
+        reason: &str,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) -> Result<usize, CodecError> {
+        let redacted = A::redact(&pending.effect);
+        let letter = Letter {
+            lane: pending.lane.clone(),
+            message: pending.message,
+            at: now,
+            attempts: pending.progress.lock().attempts,
+            reason: dead_letters::shortened(reason),
+            redacted: redacted.is_some(),
+            effect: redacted.as_ref().unwrap_or_else(|| &*pending.effect),
+        };
+        plan.put(dead_letters::letter_key(id), codec::seal(&letter, A::tenant(&self.state).as_deref(), pending.trace.as_ref()))?;
+        self.letters.push_back(id);
+        let mut dropped = 0;
+        while self.letters.len() > KEPT_LETTERS {
+            if let Some(oldest) = self.letters.pop_front() {
+                plan.delete(dead_letters::letter_key(oldest));
+                dropped += 1;
+            }
+        }
+        self.write_letter_list(plan)?;
+        Ok(dropped)
+    }
+
+    /// Takes a dead letter away, and puts it back into its lane when it is given; `false` when there is no such letter.
+    pub(crate) fn redress(
+        &mut self,
+        id: OutboxId,
+        again: Option<(Letter<A::Effect>, Option<TraceContext>)>,
+        actor: &str,
+        plan: &mut Plan,
+    ) -> Result<bool, CodecError> {
+        let Some(place) = self.letters.iter().position(|kept| *kept == id) else { return Ok(false) };
+        self.letters.remove(place);
+        plan.delete(dead_letters::letter_key(id));
+        self.write_letter_list(plan)?;
+        let action = if again.is_some() { "outbox.redriven" } else { "outbox.discarded" };
+        plan.audit.push(AuditEntry { action, actor: actor.to_owned(), command: None, trace: None });
+        if let Some((letter, trace)) = again {
+            let row = OutboxRow { lane: letter.lane, message: letter.message, effect: letter.effect };
+            self.enqueue(self.number(plan), row, trace, plan)?;
+        }
+        Ok(true)
+    }
+
+    fn write_letter_list(&self, plan: &mut Plan) -> Result<(), CodecError> {
+        plan.put(dead_letters::list_key(), codec::seal(&self.letters, A::tenant(&self.state).as_deref(), None))
     }
 
     /// The batch that makes the plan durable.
-    pub(crate) fn batch(&mut self, plan: &mut Plan, now: Timestamp) -> Batch {
-        for key in self.riders.drain(..) {
-            plan.write(RowChange::Delete(key));
+    pub(crate) fn batch(&mut self, plan: &mut Plan, now: Timestamp) -> Result<Batch, CodecError> {
+        for key in std::mem::take(&mut self.riders) {
+            plan.delete_unless_written(key);
         }
-        let audit = json!({ "epoch": self.epoch, "at": now, "commands": plan.audit });
-        Batch {
+        let (rows, publish) = plan.take();
+        for change in &rows {
+            match change {
+                // Dead letters are not kept in memory.
+                _ if key_of(change).table().starts_with(APART) => {}
+                RowChange::Put(key, value) => self.measure(key, value.len()),
+                RowChange::Delete(key) => self.forget(key),
+            }
+        }
+        let audit = serde_json::to_vec(&Audit { epoch: self.epoch, at: now, commands: &plan.audit });
+        let audit = audit.map_err(|e| CodecError::Unreadable(e.to_string()))?;
+        Ok(Batch {
             partition: self.address.partition(),
             epoch: self.epoch,
             seq: self.seq.next(),
-            rows: std::mem::take(&mut plan.rows),
-            audit: AuditRow(Bytes::from(audit.to_string())),
-            wake: Wake { awake: !self.outbox.is_empty(), due: self.deadlines.next() },
-            publish: std::mem::take(&mut plan.facts),
-        }
+            rows,
+            audit: AuditRow(Bytes::from(audit)),
+            wake: self.wake(),
+            publish,
+        })
+    }
+
+    /// The batch of this number has landed, with what it told the wake index.
+    pub(crate) fn landed(&mut self, seq: Seq, wake: Wake) {
+        self.seq = seq;
+        self.committed = wake;
+        self.registered = true;
     }
 }

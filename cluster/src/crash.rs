@@ -8,16 +8,6 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Names of the crash points in this crate, in the order of a command's life. Agents may have more of their own.
-pub const CRASH_POINTS: [&str; 6] = [
-    "in-activation",
-    "before-commit",
-    "after-commit-before-reply",
-    "after-reply-before-send",
-    "after-send-before-outcome",
-    "in-passivation",
-];
-
 /// Arms the point that the environment variable `CELLSPACE_CRASH` names, as in `before-commit:3`: the third time it is passed the process
 /// aborts, with nothing flushed, closed or said. Without the variable nothing is armed.
 ///

@@ -1,76 +1,146 @@
 //! Delivers one outbox row: attempts with pauses until the other side takes or refuses it, or the row's bounds are reached.
+//!
+//! Only an attempt takes room: a row that pauses, or waits for a host that does not answer, keeps nobody else from being delivered.
 
 use crate::{
     Agent, Cluster, Delivery, DeliveryError, OutboxId,
     activation::{Activation, Phase},
     crash::crash_point,
+    destinations::AtHost,
     inbox::Item,
-    outbox::message_id,
+    outbox::{Pending, Progress},
 };
 use cellspace_schemas::TraceContext;
 use futures::FutureExt;
 use metrics::counter;
+use parking_lot::Mutex;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, SemaphorePermit},
+    time::Instant,
+};
+use uuid::Uuid;
 
 /// Longest single attempt; agents' own clients give up earlier.
 const ATTEMPT: Duration = Duration::from_secs(90);
 
-pub(crate) async fn deliver<A: Agent>(
-    cluster: Cluster,
-    agent: Arc<A>,
-    activation: Arc<Activation<A>>,
+/// The row, as its delivery needs it.
+pub(crate) struct Row<A: Agent> {
     id: OutboxId,
+    message: Uuid,
     effect: Arc<A::Effect>,
     trace: Option<TraceContext>,
-) {
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl<A: Agent> Row<A> {
+    pub(crate) fn of(id: OutboxId, pending: &Pending<A>) -> Self {
+        Self {
+            id,
+            message: pending.message,
+            effect: pending.effect.clone(),
+            trace: pending.trace.clone(),
+            progress: pending.progress.clone(),
+        }
+    }
+}
+
+/// What an attempt holds while it runs.
+struct Room<'a> {
+    host: Option<AtHost>,
+    _lane: OwnedSemaphorePermit,
+    _node: SemaphorePermit<'a>,
+}
+
+pub(crate) async fn deliver<A: Agent>(cluster: Cluster, agent: Arc<A>, activation: Arc<Activation<A>>, row: Row<A>) {
     let ended = activation.ended.clone();
     tokio::select! {
         biased;
         // An activation that has ended sends nothing more; whoever claims the partition next finds the row.
         () = ended.cancelled() => {}
-        item = attempts(&cluster, &*agent, &activation, id, effect, trace) => {
+        item = attempts(&cluster, &*agent, &activation, row) => {
             crash_point!("after-send-before-outcome");
             let _ = activation.push(item);
         }
     }
 }
 
-async fn attempts<A: Agent>(
-    cluster: &Cluster,
-    agent: &A,
-    activation: &Activation<A>,
-    id: OutboxId,
-    effect: Arc<A::Effect>,
-    trace: Option<TraceContext>,
-) -> Item<A> {
-    let policy = A::retry_policy(&effect);
+async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activation<A>, row: Row<A>) -> Item<A> {
+    let policy = A::retry_policy(&row.effect);
+    let outcome = |outcome: &'static str| counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => outcome).increment(1);
+    // A host that does not answer is not called by every row; but none waits for it longer than its own attempts would have taken.
+    let patience = Instant::now() + policy.patience();
     let mut pause = policy.first_pause;
     let mut attempt = 1;
     loop {
-        let (reason, after) = match one_attempt(cluster, agent, activation, id, effect.clone(), trace.clone(), attempt).await {
-            Ok(outcome) => {
-                counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "delivered").increment(1);
-                return Item::Delivered(id, outcome);
+        let (reason, after) = match one_attempt(cluster, agent, activation, &row, attempt, patience).await {
+            Ok(result) => {
+                outcome("delivered");
+                return Item::Delivered(row.id, result);
             }
-            Err(DeliveryError::Refused(reason)) => {
-                counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "refused").increment(1);
-                return Item::GivenUp(id, reason);
+            Err(Failed::Impatient(reason)) => {
+                outcome("exhausted");
+                return Item::GivenUp(row.id, format!("{reason} (after {} attempts)", attempt - 1));
             }
-            Err(DeliveryError::Retry(reason)) => (reason, Duration::ZERO),
-            Err(DeliveryError::RetryAfter { reason, after }) => (reason, after.min(policy.longest_pause)),
+            Err(Failed::Attempt(DeliveryError::Refused(reason))) => {
+                outcome("refused");
+                return Item::GivenUp(row.id, reason);
+            }
+            Err(Failed::Attempt(DeliveryError::Retry(reason) | DeliveryError::Unreachable(reason))) => (reason, Duration::ZERO),
+            Err(Failed::Attempt(DeliveryError::RetryAfter { reason, after })) => (reason, after.min(policy.longest_pause)),
         };
         if attempt >= policy.attempts {
-            counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "exhausted").increment(1);
-            return Item::GivenUp(id, format!("{reason} (after {attempt} attempts)"));
+            outcome("exhausted");
+            return Item::GivenUp(row.id, format!("{reason} (after {attempt} attempts)"));
         }
-        counter!("cellspace_deliveries_total", "kind" => A::KIND.0, "outcome" => "retry").increment(1);
+        outcome("retry");
         tracing::debug!(category = "app", vpa = %activation.address, attempt, reason, "delivery will be tried again");
         // Jitter of up to a quarter keeps rows that failed together from coming back together.
         let next = pause.max(after);
-        let jitter = next.mul_f64(rand::random::<f64>() / 4.0);
-        tokio::time::sleep(next + jitter).await;
+        let next = next + next.mul_f64(rand::random::<f64>() / 4.0);
+        {
+            let mut progress = row.progress.lock();
+            progress.next = Some(cluster.now().plus(next));
+            progress.reason = Some(reason);
+        }
+        tokio::time::sleep(next).await;
         pause = (pause * 2).min(policy.longest_pause);
         attempt += 1;
+    }
+}
+
+/// Why an attempt brought nothing.
+enum Failed {
+    Attempt(DeliveryError),
+    /// The host was not called any more: it has not answered for too long.
+    Impatient(String),
+}
+
+/// Waits for room. Nothing is held while waiting for the host or the lane, so that neither a slow host nor a busy agent stops others.
+async fn room<'a, A: Agent>(
+    cluster: &'a Cluster,
+    activation: &Activation<A>,
+    destination: Option<String>,
+    patience: Instant,
+) -> Result<Room<'a>, Failed> {
+    let stopping = || Failed::Attempt(DeliveryError::Retry("the node is stopping".into()));
+    loop {
+        let host = match &destination {
+            Some(name) => Some(cluster.destinations().enter(name.clone(), patience).await.map_err(Failed::Impatient)?),
+            None => None,
+        };
+        let lane = match activation.lanes.clone().try_acquire_owned() {
+            Ok(lane) => lane,
+            Err(_) if host.is_some() => {
+                drop(host);
+                // Not kept: by then the host may be taken.
+                drop(activation.lanes.acquire().await.map_err(|_| stopping())?);
+                continue;
+            }
+            Err(_) => activation.lanes.clone().acquire_owned().await.map_err(|_| stopping())?,
+        };
+        let node = cluster.deliveries().acquire().await.map_err(|_| stopping())?;
+        return Ok(Room { host, _lane: lane, _node: node });
     }
 }
 
@@ -78,23 +148,46 @@ async fn one_attempt<A: Agent>(
     cluster: &Cluster,
     agent: &A,
     activation: &Activation<A>,
-    id: OutboxId,
-    effect: Arc<A::Effect>,
-    trace: Option<TraceContext>,
+    row: &Row<A>,
     attempt: u32,
-) -> Result<A::Outcome, DeliveryError> {
-    let Ok(_permit) = cluster.deliveries().acquire().await else {
-        return Err(DeliveryError::Retry("the node is stopping".into()));
+    patience: Instant,
+) -> Result<A::Outcome, Failed> {
+    let retry = |reason: &str| Failed::Attempt(DeliveryError::Retry(reason.to_owned()));
+    let snapshot = || match activation.phase.borrow().clone() {
+        Phase::Ready { state, .. } => Ok(state),
+        Phase::Loading | Phase::Gone(_) => Err(retry("the agent is not ready")),
     };
-    let Phase::Ready { state: snapshot, .. } = activation.phase.borrow().clone() else {
-        return Err(DeliveryError::Retry("the agent is not ready".into()));
-    };
-    let address = &activation.address;
-    let delivery = Delivery { address, id, effect, snapshot, attempt, trace, message_id: message_id(address, id) };
-    // A panic in one delivery, also before its future exists, must not take the lane with it.
-    match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(async { agent.deliver(delivery).await }).catch_unwind()).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(DeliveryError::Retry("the delivery panicked".into())),
-        Err(_) => Err(DeliveryError::Retry("no outcome in time".into())),
+    let destination = A::destination(&row.effect, &*snapshot()?);
+    let room = room(cluster, activation, destination, patience).await?;
+    if !cluster.placement().lease_held() {
+        return Err(retry("this node does not hold its lease"));
     }
+    {
+        let mut progress = row.progress.lock();
+        progress.attempts = attempt;
+        progress.next = None;
+    }
+    let delivery = Delivery {
+        address: &activation.address,
+        id: row.id,
+        effect: row.effect.clone(),
+        snapshot: snapshot()?,
+        attempt,
+        trace: row.trace.clone(),
+        message_id: row.message,
+    };
+    // A panic in one delivery must not take the lane with it.
+    let outcome = match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(agent.deliver(delivery)).catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(DeliveryError::Retry("the delivery panicked".into())),
+        Err(_) => Err(DeliveryError::Unreachable("no outcome in time".into())),
+    };
+    if let Some(host) = &room.host {
+        match &outcome {
+            Err(DeliveryError::Unreachable(reason)) => host.unreached(reason),
+            Err(DeliveryError::Retry(_)) => host.unclear(),
+            Ok(_) | Err(DeliveryError::RetryAfter { .. } | DeliveryError::Refused(_)) => host.reached(),
+        }
+    }
+    outcome.map_err(Failed::Attempt)
 }

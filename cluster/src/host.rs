@@ -1,28 +1,38 @@
 //! All activations of one kind on this node, and what happens when one fails.
 
-use crate::{Address, Agent, Cluster, activation::Activation, inbox::Item, turn::TurnActor};
+use crate::{
+    Address, AdminError, Agent, Cluster, OutboxId,
+    activation::{Activation, Phase},
+    admin::Inspection,
+    codec,
+    dead_letters::{Letter, Redress, letter_key},
+    ended::Ended,
+    failures::Failures,
+    inbox::Item,
+    turn::TurnActor,
+};
 use cellspace_storage::{AgentKind, PartitionKey};
 use dashmap::{DashMap, Entry};
 use futures::future::BoxFuture;
 use metrics::{counter, gauge};
+use ractor::SpawnErr;
 use std::{
     any::Any,
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-/// Failures within [`PARK_WINDOW`] after which an agent is parked.
-const PARK_AFTER: usize = 3;
-const PARK_WINDOW: Duration = Duration::from_secs(60);
-/// Pause before a failed agent with work of its own is activated again.
-const COME_BACK: Duration = Duration::from_millis(500);
+/// How long an operator's wish is tried.
+const REDRESS: Duration = Duration::from_secs(30);
 
 pub(crate) struct Host<A: Agent> {
     pub(crate) agent: Arc<A>,
     activations: DashMap<Address, Arc<Activation<A>>>,
-    failures: DashMap<Address, VecDeque<Instant>>,
+    failures: Failures,
     parked: DashMap<Address, String>,
 }
 
@@ -39,19 +49,31 @@ pub(crate) trait AnyHost: Send + Sync {
     fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// Activates the agent, or tells the resident one that a deadline may have passed.
     fn wake(self: Arc<Self>, cluster: Cluster, address: Address) -> BoxFuture<'static, ()>;
+    fn is_resident(&self, address: &Address) -> bool;
     /// Agents that nobody uses and that have nothing to deliver.
     fn unused(&self) -> Vec<Resident>;
-    /// Passivates one of them, unless it came into use again.
-    fn passivate(&self, address: &Address);
+    /// Passivates one of them, unless it was used since it was found unused.
+    fn passivate(&self, found: &Resident);
     /// Tells every agent to finish its turn and stop, and waits for it.
     fn close_all(self: Arc<Self>) -> BoxFuture<'static, ()>;
     fn parked(&self) -> Vec<(Address, String)>;
     fn unpark(&self, address: &Address) -> bool;
+    /// What a resident agent says of itself.
+    fn inspect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Option<Inspection>>;
+    /// Sends a dead letter again, or throws it away.
+    fn redress(
+        self: Arc<Self>,
+        cluster: Cluster,
+        address: Address,
+        id: OutboxId,
+        again: bool,
+        actor: String,
+    ) -> BoxFuture<'static, Result<(), AdminError>>;
 }
 
 impl<A: Agent> Host<A> {
     pub(crate) fn new(agent: Arc<A>) -> Self {
-        Self { agent, activations: DashMap::new(), failures: DashMap::new(), parked: DashMap::new() }
+        Self { agent, activations: DashMap::new(), failures: Failures::default(), parked: DashMap::new() }
     }
 
     pub(crate) fn resident(&self, address: &Address) -> Option<Arc<Activation<A>>> {
@@ -84,46 +106,82 @@ impl<A: Agent> Host<A> {
     async fn start(self: Arc<Self>, cluster: Cluster, activation: Arc<Activation<A>>) {
         let actor = TurnActor { host: self.clone(), activation: activation.clone(), cluster: cluster.clone() };
         if let Err(error) = cluster.spawn(actor).await {
-            self.failed(&cluster, &activation, &error.reason, error.own_fault);
+            // What went wrong in loading has been reported; what is left is a panic there, or an actor that could not be started at all.
+            let ended = match error {
+                SpawnErr::StartupFailed(panic) => Ended::Panicked(panic.to_string()),
+                other => Ended::Store(other.to_string()),
+            };
+            self.failed(&cluster, &activation, &ended);
         }
     }
 
-    pub(crate) fn forget(&self, activation: &Arc<Activation<A>>) {
+    /// The activation is no longer the agent's, and its claim is given back.
+    pub(crate) fn leave(&self, cluster: &Cluster, activation: &Arc<Activation<A>>) {
+        cluster.account(activation.bytes.swap(0, Ordering::AcqRel), 0);
+        if let Some(epoch) = activation.epoch.get() {
+            cluster.release(&activation.address, *epoch);
+        }
         if self.activations.remove_if(&activation.address, |_, held| Arc::ptr_eq(held, activation)).is_some() {
             gauge!("cellspace_activations", "kind" => A::KIND.0).decrement(1.0);
         }
     }
 
-    /// Drops a failed activation. `own_fault`: a panic or an unreadable row, not the store or a fence.
-    pub(crate) fn failed(self: &Arc<Self>, cluster: &Cluster, activation: &Arc<Activation<A>>, reason: &str, own_fault: bool) {
-        let address = &activation.address;
+    /// Drops a failed activation, once.
+    pub(crate) fn failed(&self, cluster: &Cluster, activation: &Arc<Activation<A>>, ended: &Ended) {
+        if activation.ended.is_cancelled() {
+            return;
+        }
+        let (address, reason) = (&activation.address, ended.to_string());
         tracing::error!(category = "app", vpa = %address, reason, "activation dropped");
         counter!("cellspace_activation_failures_total", "kind" => A::KIND.0).increment(1);
-        let work_left = activation.undelivered.load(Ordering::Acquire) > 0 || activation.actor.get().is_none();
-        cluster.account(activation.bytes.swap(0, Ordering::AcqRel), 0);
-        self.forget(activation);
-        activation.end(reason, true);
-        if own_fault && self.count_failure(address) {
+        let leftovers = activation.inbox.shut();
+        self.leave(cluster, activation);
+        activation.end(&reason, leftovers);
+        let failure = self.failures.count(address, ended.own_fault());
+        if failure.park {
             tracing::error!(category = "app", vpa = %address, reason, "agent parked after repeated failures");
-            self.parked.insert(address.clone(), reason.to_owned());
-        } else if work_left && !cluster.is_draining() {
-            let (host, cluster, address) = (self.clone(), cluster.clone(), address.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(COME_BACK).await;
-                host.wake(cluster, address).await;
-            });
+            if self.parked.insert(address.clone(), reason).is_none() {
+                gauge!("cellspace_agents_parked", "kind" => A::KIND.0).increment(1.0);
+            }
+        } else if activation.may_have_work.load(Ordering::Acquire) && !cluster.is_draining() {
+            cluster.wake_at(address, cluster.now().plus(failure.pause));
         }
     }
 
-    fn count_failure(&self, address: &Address) -> bool {
-        let now = Instant::now();
-        self.failures.retain(|_, times| times.back().is_some_and(|last| now.duration_since(*last) < PARK_WINDOW));
-        let mut times = self.failures.entry(address.clone()).or_default();
-        times.push_back(now);
-        while times.front().is_some_and(|first| now.duration_since(*first) >= PARK_WINDOW) {
-            times.pop_front();
+    async fn redress_one(
+        self: Arc<Self>,
+        cluster: Cluster,
+        address: Address,
+        id: OutboxId,
+        again: bool,
+        actor: String,
+    ) -> Result<(), AdminError> {
+        let unavailable = |reason: &str| AdminError::Unavailable(reason.to_owned());
+        let stored = cluster.partitions().get(&address.partition(), &letter_key(id)).await?.ok_or(AdminError::NotFound)?;
+        let letter = codec::open::<Letter<A::Effect>>(&stored.value)?;
+        if again && letter.body.redacted {
+            return Err(AdminError::Redacted);
         }
-        times.len() >= PARK_AFTER
+        if let Some(reason) = self.why_parked(&address) {
+            return Err(AdminError::Unavailable(format!("the agent is parked: {reason}")));
+        }
+        let until = Instant::now() + REDRESS;
+        let (done, outcome) = oneshot::channel();
+        let mut item = Item::Redress(Box::new(Redress { id, again: again.then_some((letter.body, letter.trace)), actor, done }));
+        loop {
+            if cluster.is_draining() {
+                return Err(unavailable("the node is draining"));
+            }
+            let activation = self.activate(&cluster, &address);
+            let Err((_, refused)) = activation.push(item) else { break };
+            item = refused;
+            timeout_at(until, activation.ended.cancelled()).await.map_err(|_| unavailable("the agent did not stop in time"))?;
+        }
+        match timeout_at(until, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(unavailable("the agent failed")),
+            Err(_) => Err(unavailable("no answer in time")),
+        }
     }
 }
 
@@ -138,21 +196,28 @@ impl<A: Agent> AnyHost for Host<A> {
 
     fn wake(self: Arc<Self>, cluster: Cluster, address: Address) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            if cluster.is_draining() || self.parked.contains_key(&address) {
-                return;
+            while !cluster.is_draining() && !self.parked.contains_key(&address) && cluster.placement().owns(&address) {
+                let activation = self.activate(&cluster, &address);
+                let mut phase = activation.phase.subscribe();
+                // A fresh activation looks at its deadlines and outbox by itself.
+                if activation.push(Item::Tick).is_ok() {
+                    let _ = phase.wait_for(|phase| !matches!(phase, Phase::Loading)).await;
+                    return;
+                }
+                // One that closes fires nothing any more.
+                activation.ended.cancelled().await;
             }
-            let activation = self.activate(&cluster, &address);
-            // A fresh activation looks at its deadlines and outbox by itself; a closing one has none that are near.
-            let _ = activation.push(Item::Tick);
-            let mut phase = activation.phase.subscribe();
-            let _ = phase.wait_for(|phase| !matches!(phase, crate::activation::Phase::Loading)).await;
         })
+    }
+
+    fn is_resident(&self, address: &Address) -> bool {
+        self.activations.contains_key(address)
     }
 
     fn unused(&self) -> Vec<Resident> {
         self.activations
             .iter()
-            .filter(|a| a.users.load(Ordering::Acquire) == 0 && a.undelivered.load(Ordering::Acquire) == 0 && a.actor.get().is_some())
+            .filter(|a| a.is_unused() && !a.is_loading())
             .map(|a| Resident {
                 address: a.address.clone(),
                 last_used: a.last_used.load(Ordering::Relaxed),
@@ -161,12 +226,12 @@ impl<A: Agent> AnyHost for Host<A> {
             .collect()
     }
 
-    fn passivate(&self, address: &Address) {
-        if let Some(activation) = self.resident(address)
-            && activation.users.load(Ordering::Acquire) == 0
-            && activation.inbox.close_if_idle()
-        {
-            activation.wake_actor();
+    fn passivate(&self, found: &Resident) {
+        if let Some(activation) = self.resident(&found.address) {
+            let unused = || activation.is_unused() && activation.last_used.load(Ordering::Acquire) == found.last_used;
+            if activation.inbox.close_if_idle(unused) {
+                activation.wake_actor();
+            }
         }
     }
 
@@ -187,8 +252,31 @@ impl<A: Agent> AnyHost for Host<A> {
     }
 
     fn unpark(&self, address: &Address) -> bool {
-        self.failures.remove(address);
-        self.parked.remove(address).is_some()
+        self.failures.forget(address);
+        let parked = self.parked.remove(address).is_some();
+        if parked {
+            gauge!("cellspace_agents_parked", "kind" => A::KIND.0).decrement(1.0);
+        }
+        parked
+    }
+
+    fn inspect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Option<Inspection>> {
+        Box::pin(async move {
+            let (asked, answer) = oneshot::channel();
+            self.resident(address)?.push(Item::Inspect(asked)).ok()?;
+            answer.await.ok()
+        })
+    }
+
+    fn redress(
+        self: Arc<Self>,
+        cluster: Cluster,
+        address: Address,
+        id: OutboxId,
+        again: bool,
+        actor: String,
+    ) -> BoxFuture<'static, Result<(), AdminError>> {
+        Box::pin(self.redress_one(cluster, address, id, again, actor))
     }
 }
 

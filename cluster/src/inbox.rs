@@ -1,22 +1,9 @@
 //! The bounded inbox in front of an activation. The actor's own mailbox carries only wake-ups, so that a turn can take all that waits.
 
-use crate::{Agent, Call, OutboxId};
+use crate::{Agent, Call, OutboxId, admin::Inspection, dead_letters::Redress, reply::ReplyTo};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
-
-/// What a command's caller hears.
-pub(crate) enum Answer<A: Agent> {
-    Done(A::Reply),
-    Refused(A::Refusal),
-    KeyReused,
-    /// `prepare` must run once more.
-    Stale,
-    /// Nothing was executed; it may be tried again.
-    NotExecuted(String),
-    /// It may have been executed.
-    Unknown(String),
-}
 
 /// A prepared command on its way to a turn.
 pub(crate) struct Waiting<A: Agent> {
@@ -24,7 +11,7 @@ pub(crate) struct Waiting<A: Agent> {
     pub(crate) call: Call,
     /// Hash of the command as received, when the call has an idempotency key.
     pub(crate) request_hash: Option<u128>,
-    pub(crate) reply: oneshot::Sender<Answer<A>>,
+    pub(crate) reply: ReplyTo<A>,
 }
 
 /// One thing for a turn to do.
@@ -36,6 +23,10 @@ pub(crate) enum Item<A: Agent> {
     Tick,
     /// Write what waits to ride on a commit.
     Flush,
+    /// Say how the activation stands.
+    Inspect(oneshot::Sender<Inspection>),
+    /// Do something about a dead letter.
+    Redress(Box<Redress<A>>),
     /// Release the partition and stop.
     Close,
 }
@@ -85,10 +76,10 @@ impl<A: Agent> Inbox<A> {
         Ok(!std::mem::replace(&mut state.scheduled, true))
     }
 
-    /// Closes the inbox if nothing waits and nothing runs; `true` when it did.
-    pub(crate) fn close_if_idle(&self) -> bool {
+    /// Closes the inbox if nothing waits, nothing runs and `unused` says so; `true` when it did. No turn ends between the question and the closing.
+    pub(crate) fn close_if_idle(&self, unused: impl FnOnce() -> bool) -> bool {
         let mut state = self.state.lock();
-        if state.closing || state.scheduled || !state.items.is_empty() {
+        if state.closing || state.scheduled || !state.items.is_empty() || !unused() {
             return false;
         }
         state.closing = true;
@@ -111,6 +102,11 @@ impl<A: Agent> Inbox<A> {
         let mut state = self.state.lock();
         state.scheduled = !state.items.is_empty();
         !state.scheduled
+    }
+
+    /// From now on nothing is taken in.
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
     }
 
     /// Closes the inbox and gives back what still waits, so that it can be answered.

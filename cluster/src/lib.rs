@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod absent;
 mod activation;
 pub mod address;
+pub mod admin;
+mod admission;
 pub mod agent;
 mod ask;
 pub mod call;
@@ -15,32 +18,42 @@ pub mod cluster;
 mod codec;
 mod core;
 mod crash;
+mod dead_letters;
 mod deadlines;
 pub mod decision;
 pub mod delivery;
+mod destinations;
 mod dispatcher;
+mod ended;
 pub mod error;
+mod failures;
 mod host;
 mod idempotency;
 mod inbox;
+mod load;
 mod outbox;
 pub mod placement;
+mod plan;
+mod reply;
 pub mod ring;
 pub mod slot;
 mod supervisor;
+mod sweep;
 mod timers;
 mod turn;
+mod wakeups;
+mod witness;
 
 pub use address::Address;
+pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
 pub use agent::{Agent, Input, RowOf};
 pub use call::{Call, CallId, IdempotencyKey};
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
-pub use crash::CRASH_POINTS;
 #[cfg(feature = "failpoints")]
 pub use crash::arm_crash_point;
 pub use decision::{Decision, Fact, Outgoing};
-pub use delivery::{Delivery, DeliveryError, OutboxId, RetryPolicy};
+pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy};
 pub use error::{AskError, PrepareError, Rejection};
 pub use placement::Placement;
 pub use ring::{NodeName, Ring, View};

@@ -1,73 +1,79 @@
 //! Undelivered outbox rows of one activation, by lane.
 
-use crate::{Address, Agent, OutboxId};
-use cellspace_schemas::TraceContext;
-use cellspace_storage::{RowKey, Seq};
+use crate::{Agent, OutboxId};
+use cellspace_schemas::{Timestamp, TraceContext};
+use cellspace_storage::RowKey;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 use uuid::Uuid;
 
 /// Table of outbox rows; the tilde keeps it apart from the tables of agents.
 pub(crate) const OUTBOX: &str = "~outbox";
-/// Table of rows that were given up, with the reason.
-pub(crate) const DEAD: &str = "~dead";
 
-pub(crate) fn row_key(table: &str, id: OutboxId) -> RowKey {
-    RowKey::new(table, &format!("{:016x}-{:08x}", id.seq.0, id.n))
-}
-
-pub(crate) fn parse_row_id(id: &str) -> Option<OutboxId> {
-    let (seq, n) = id.split_once('-')?;
-    Some(OutboxId { seq: Seq(u64::from_str_radix(seq, 16).ok()?), n: u32::from_str_radix(n, 16).ok()? })
-}
-
-/// A UUID (version 8) that is the same on every attempt at a row.
-pub(crate) fn message_id(address: &Address, id: OutboxId) -> Uuid {
-    let name = format!("{address}#{}#{}", id.seq.0, id.n);
-    uuid::Builder::from_custom_bytes(xxhash_rust::xxh3::xxh3_128(name.as_bytes()).to_be_bytes()).into_uuid()
+pub(crate) fn row_key(id: OutboxId) -> RowKey {
+    RowKey::new(OUTBOX, &id.to_string())
 }
 
 /// Body of a stored outbox row.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OutboxRow<E> {
     pub(crate) lane: String,
+    /// The same on every attempt, also after a restart; never that of another row, also after a backup was restored.
+    pub(crate) message: Uuid,
     pub(crate) effect: E,
 }
 
-/// Body of a dead letter.
-#[derive(Serialize)]
-pub(crate) struct DeadLetter<'a, E> {
-    pub(crate) lane: &'a str,
-    pub(crate) effect: &'a E,
-    pub(crate) reason: &'a str,
+/// How far the attempts at a row have come since it was loaded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    pub(crate) attempts: u32,
+    /// When it is tried again, while it pauses.
+    pub(crate) next: Option<Timestamp>,
+    /// Why the last attempt did not succeed.
+    pub(crate) reason: Option<String>,
 }
 
 pub(crate) struct Pending<A: Agent> {
     pub(crate) lane: String,
+    pub(crate) message: Uuid,
     pub(crate) effect: Arc<A::Effect>,
     pub(crate) trace: Option<TraceContext>,
+    pub(crate) progress: Arc<Mutex<Progress>>,
+}
+
+impl<A: Agent> Pending<A> {
+    pub(crate) fn new(row: OutboxRow<A::Effect>, trace: Option<TraceContext>) -> Self {
+        let OutboxRow { lane, message, effect } = row;
+        Self { lane, message, effect: Arc::new(effect), trace, progress: Arc::default() }
+    }
 }
 
 /// One row at a time in each lane, in order of its id; lanes in parallel (invariant OUTBOX).
 pub(crate) struct Outbox<A: Agent> {
     rows: BTreeMap<OutboxId, Pending<A>>,
     lanes: HashMap<String, VecDeque<OutboxId>>,
-    under_way: HashSet<OutboxId>,
+    /// First rows of their lanes that nobody delivers yet.
+    ready: BTreeSet<OutboxId>,
 }
 
 impl<A: Agent> Default for Outbox<A> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), lanes: HashMap::new(), under_way: HashSet::new() }
+        Self { rows: BTreeMap::new(), lanes: HashMap::new(), ready: BTreeSet::new() }
     }
 }
 
 impl<A: Agent> Outbox<A> {
     /// Rows must come in order of their ids.
     pub(crate) fn add(&mut self, id: OutboxId, pending: Pending<A>) {
-        self.lanes.entry(pending.lane.clone()).or_default().push_back(id);
+        let lane = self.lanes.entry(pending.lane.clone()).or_default();
+        if lane.is_empty() {
+            self.ready.insert(id);
+        }
+        lane.push_back(id);
         self.rows.insert(id, pending);
     }
 
@@ -75,13 +81,18 @@ impl<A: Agent> Outbox<A> {
         self.rows.get(&id)
     }
 
+    /// Takes out a row that is the first of its lane: only those are delivered.
     pub(crate) fn remove(&mut self, id: OutboxId) -> Option<Pending<A>> {
-        self.under_way.remove(&id);
         let pending = self.rows.remove(&id)?;
         if let Some(lane) = self.lanes.get_mut(&pending.lane) {
-            lane.retain(|other| *other != id);
-            if lane.is_empty() {
-                self.lanes.remove(&pending.lane);
+            lane.pop_front();
+            match lane.front() {
+                Some(next) => {
+                    self.ready.insert(*next);
+                }
+                None => {
+                    self.lanes.remove(&pending.lane);
+                }
             }
         }
         Some(pending)
@@ -95,14 +106,16 @@ impl<A: Agent> Outbox<A> {
         self.rows.len()
     }
 
-    /// Rows at the head of a lane that is at rest, at most `room`; they are under way from now on.
-    pub(crate) fn startable(&mut self, room: usize) -> Vec<OutboxId> {
-        let room = room.saturating_sub(self.under_way.len());
-        let mut heads: Vec<OutboxId> =
-            self.lanes.values().filter_map(|lane| lane.front().copied()).filter(|id| !self.under_way.contains(id)).collect();
-        heads.sort_unstable();
-        heads.truncate(room);
-        self.under_way.extend(heads.iter().copied());
-        heads
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (OutboxId, &Pending<A>)> {
+        self.rows.iter().map(|(id, pending)| (*id, pending))
+    }
+
+    pub(crate) fn has_startable(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Rows at the head of a lane that is at rest; they are under way from now on.
+    pub(crate) fn start(&mut self) -> BTreeSet<OutboxId> {
+        std::mem::take(&mut self.ready)
     }
 }

@@ -25,7 +25,13 @@ impl Placement {
     /// Whether this node owns the agent's slot.
     #[must_use]
     pub fn owns(&self, address: &Address) -> bool {
-        self.ring.owner(Slot::of(&address.owner)) == Some(&self.node)
+        self.owner(Slot::of(&address.owner)) == Some(&self.node)
+    }
+
+    /// The node that owns the slot.
+    #[must_use]
+    pub fn owner(&self, slot: Slot) -> Option<&NodeName> {
+        self.ring.owner(slot)
     }
 
     /// Whether the node still holds its lease: checked before a commit is sent and before an answer leaves.

@@ -31,7 +31,7 @@ impl View {
 /// xxh3 over a fixed encoding, so that two nodes of different builds agree (the ring's default hash promises no such thing).
 struct Xxh3;
 
-/// Feeds what `Hash` writes into xxh3, integers as little endian.
+/// Feeds what `Hash` writes into xxh3, numbers as little endian.
 struct Bytes(xxhash_rust::xxh3::Xxh3);
 
 impl Hasher for Bytes {
@@ -41,27 +41,16 @@ impl Hasher for Bytes {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
-    fn write_u16(&mut self, n: u16) {
-        self.0.update(&n.to_le_bytes());
-    }
     fn write_usize(&mut self, n: usize) {
         self.0.update(&(n as u64).to_le_bytes());
     }
 }
 
-/// A key of the ring, written byte by byte: the derived `Hash` of a text has no promised encoding.
-struct Key<'a>(&'a [u8]);
-
-impl Hash for Key<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
-    }
-}
-
+/// A node or a slot on the ring, written byte by byte: the derived `Hash` of a text has no promised encoding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Member(Vec<u8>);
+struct Key(Vec<u8>);
 
-impl Hash for Member {
+impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.0);
     }
@@ -95,14 +84,14 @@ impl Ring {
         let mut members = view.members.clone();
         members.sort();
         members.dedup();
-        let nodes = members.iter().enumerate().map(|(n, name)| Node::new(Member(name.0.as_bytes().to_vec())).value(n).quantity(POINTS));
+        let nodes = members.iter().enumerate().map(|(n, name)| Node::new(Key(name.0.as_bytes().to_vec())).value(n).quantity(POINTS));
         let ring: StaticHashRing<_, _, Xxh3> = StaticHashRing::new(Xxh3, nodes);
         let cap = cap(members.len());
         let mut held = vec![0_usize; members.len()];
         let owners = Slot::all()
             .map(|slot| {
-                let number = slot.number().to_le_bytes();
-                let owner = ring.calc_candidates(&Key(&number)).map(|node| node.value).find(|n| held.get(*n).is_some_and(|h| *h < cap));
+                let key = Key(slot.number().to_le_bytes().to_vec());
+                let owner = ring.calc_candidates(&key).map(|node| node.value).find(|n| held.get(*n).is_some_and(|h| *h < cap));
                 if let Some(held) = owner.and_then(|n| held.get_mut(n)) {
                     *held += 1;
                 }

@@ -1,13 +1,13 @@
-//! Supervision of activations: a failed one is dropped and reported to its host, its neighbours go on.
+//! Supervision of activations: one that panics is reported to its host and dropped, its neighbours go on.
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::sync::Arc;
 
-/// Told when an actor has ended: `Some(error)` when it failed.
-pub(crate) type OnEnd = Box<dyn Fn(Option<&ActorProcessingErr>) + Send + Sync>;
+/// Told what an actor said when it panicked.
+pub(crate) type OnPanic = Box<dyn Fn(String) + Send + Sync>;
 
-/// Actors under supervision.
-pub(crate) type Supervised = Arc<dashmap::DashMap<ActorId, OnEnd>>;
+/// Running actors.
+pub(crate) type Supervised = Arc<dashmap::DashMap<ActorId, OnPanic>>;
 
 pub(crate) struct Supervisor(pub(crate) Supervised);
 
@@ -23,13 +23,11 @@ impl Actor for Supervisor {
     async fn handle_supervisor_evt(&self, _: ActorRef<()>, event: SupervisionEvent, (): &mut ()) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(cell, _, _) => {
-                if let Some((_, on_end)) = self.0.remove(&cell.get_id()) {
-                    on_end(None);
-                }
+                self.0.remove(&cell.get_id());
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                if let Some((_, on_end)) = self.0.remove(&cell.get_id()) {
-                    on_end(Some(&error));
+                if let Some((_, on_panic)) = self.0.remove(&cell.get_id()) {
+                    on_panic(error.to_string());
                 }
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}

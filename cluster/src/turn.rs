@@ -1,18 +1,26 @@
 //! The actor that runs the turns of one activation.
 
 use crate::{
-    Agent, Cluster, Input, OutboxId, Rejection,
+    AdminError, Agent, Cluster, Input, OutboxId, Rejection,
     activation::{Activation, Phase, Wakeup},
+    admin::Inspection,
     codec::CodecError,
-    core::{Core, Origin, Plan},
+    core::{Core, Origin},
     crash::crash_point,
+    dead_letters::Redress,
+    dispatcher::{self, Row},
+    ended::Ended,
     host::Host,
-    inbox::{Answer, Item, Waiting},
+    idempotency::StoredReply,
+    inbox::{Inbox, Item, Waiting},
+    load::load,
+    plan::Plan,
+    reply::{Answer, Otherwise, ReplyTo},
 };
 use cellspace_schemas::{Timestamp, TraceContext};
-use cellspace_storage::{ClaimError, CommitOutcome, RowKey};
+use cellspace_storage::CommitOutcome;
 use metrics::{counter, histogram};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -23,10 +31,6 @@ use tokio::sync::oneshot;
 const COMMANDS_PER_TURN: usize = 64;
 /// Bytes of rows after which a turn takes no more.
 const BYTES_PER_TURN: usize = 256 * 1024;
-/// Rows read at once while loading.
-const LOAD_PAGE: usize = 512;
-/// Deliveries of one agent under way at once.
-const LANES: usize = 64;
 /// How long deletions of delivered rows wait for a commit to ride on.
 const RIDE: Duration = Duration::from_millis(100);
 /// Expired idempotency rows deleted by one turn at most.
@@ -43,73 +47,112 @@ pub(crate) struct Turns<A: Agent> {
     flush_planned: bool,
 }
 
-/// Why an activation ends other than by passivation.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the partition was claimed by a newer activation")]
-    Fenced,
-    #[error("the outcome of a commit is unknown: {0}")]
-    Unknown(String),
-    #[error("the store failed: {0}")]
-    Store(String),
-    #[error("row {0}: {1}")]
-    Row(String, CodecError),
+/// Those who wait for the turn under way. All are told at its end, whatever that is.
+struct Callers<A: Agent> {
+    commands: Vec<(ReplyTo<A>, Answer<A>)>,
+    redresses: Vec<(oneshot::Sender<Result<(), AdminError>>, Result<(), AdminError>)>,
+    inspections: Vec<oneshot::Sender<Inspection>>,
 }
 
-/// Why an actor did not start or ended, and whether the agent itself is to blame (and may be parked for it).
-pub(crate) struct Failure {
-    pub(crate) reason: String,
-    pub(crate) own_fault: bool,
+impl<A: Agent> Default for Callers<A> {
+    fn default() -> Self {
+        Self { commands: Vec::new(), redresses: Vec::new(), inspections: Vec::new() }
+    }
 }
 
-impl Failure {
-    pub(crate) fn of(error: &ActorProcessingErr) -> Self {
-        let own_fault = !matches!(error.downcast_ref(), Some(Ended::Fenced | Ended::Unknown(_) | Ended::Store(_)));
-        Self { reason: error.to_string(), own_fault }
+impl<A: Agent> Callers<A> {
+    /// What the callers are told should the commit not answer.
+    fn otherwise(&mut self, otherwise: Otherwise) {
+        for (reply, _) in &mut self.commands {
+            reply.otherwise(otherwise);
+        }
     }
 
-    pub(crate) fn of_spawn(error: &SpawnErr) -> Self {
-        match error {
-            SpawnErr::StartupFailed(error) => Self::of(error),
-            other => Self { reason: other.to_string(), own_fault: false },
+    fn answer(self, core: &Core<A>) {
+        for (reply, answer) in self.commands {
+            reply.send(answer);
+        }
+        for (done, outcome) in self.redresses {
+            let _ = done.send(outcome);
+        }
+        for asked in self.inspections {
+            let _ = asked.send(Inspection::of(core));
+        }
+    }
+
+    fn give_up(self, reason: &str) {
+        for (reply, _) in self.commands {
+            reply.give_up(reason);
         }
     }
 }
 
-type Reply<A> = (oneshot::Sender<Answer<A>>, Answer<A>);
+/// Whoever hears of a panic in a turn and asks again must not find the inbox open.
+struct CloseOnPanic<'a, A: Agent>(&'a Inbox<A>);
+
+impl<A: Agent> Drop for CloseOnPanic<'_, A> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
 
 impl<A: Agent> Actor for TurnActor<A> {
     type Msg = Wakeup;
     type State = Turns<A>;
     type Arguments = ();
 
-    /// Claims the partition and loads it. Nothing is served before.
     async fn pre_start(&self, myself: ActorRef<Wakeup>, (): ()) -> Result<Turns<A>, ActorProcessingErr> {
         let started = std::time::Instant::now();
-        let _ = self.activation.actor.set(myself.clone());
-        self.supervise(&myself);
-        let core = self.load().await?;
+        let core = match load(&self.cluster, &self.activation).await {
+            Ok(core) => core,
+            Err(ended) => {
+                self.host.failed(&self.cluster, &self.activation, &ended);
+                return Err(ended.into());
+            }
+        };
         crash_point!("in-activation");
+        self.supervise(&myself);
+        let _ = self.activation.actor.set(myself.clone());
         self.publish(&core);
-        let turns = Turns { core, flush_planned: false };
         histogram!("cellspace_activation_seconds", "kind" => A::KIND.0).record(started.elapsed().as_secs_f64());
         // The inbox starts as scheduled: this is the wake-up for what came in meanwhile, stored deadlines and undelivered rows.
         myself.cast(Wakeup)?;
-        Ok(turns)
+        Ok(Turns { core, flush_planned: false })
     }
 
     async fn handle(&self, myself: ActorRef<Wakeup>, _: Wakeup, turns: &mut Turns<A>) -> Result<(), ActorProcessingErr> {
         loop {
-            let closed = self.turn(turns).await?;
-            if closed {
-                self.cluster.release(&self.activation.address, turns.core.epoch);
-                self.cluster.account(self.activation.bytes.swap(0, Ordering::AcqRel), 0);
-                self.host.forget(&self.activation);
-                self.activation.end("passivated", false);
-                myself.stop(None);
-                return Ok(());
+            let mut callers = Callers::default();
+            let closes = CloseOnPanic(&self.activation.inbox);
+            let outcome = self.turn(turns, &mut callers).await;
+            drop(closes);
+            match outcome {
+                Ok(close) => {
+                    callers.answer(&turns.core);
+                    if close {
+                        self.passivate(&turns.core);
+                        myself.stop(None);
+                        return Ok(());
+                    }
+                }
+                Err(ended) => {
+                    // Before anybody is answered: who asks again must find a new activation.
+                    self.host.failed(&self.cluster, &self.activation, &ended);
+                    callers.give_up(&ended.to_string());
+                    myself.stop(None);
+                    return Ok(());
+                }
             }
-            self.dispatch(turns);
+            if turns.core.outbox.has_startable() {
+                crash_point!("after-reply-before-send");
+                self.dispatch(turns);
+            }
+            if turns.core.has_riders() && !turns.flush_planned {
+                turns.flush_planned = true;
+                self.plan_flush();
+            }
             if self.activation.inbox.rest() {
                 return Ok(());
             }
@@ -118,59 +161,50 @@ impl<A: Agent> Actor for TurnActor<A> {
 }
 
 impl<A: Agent> TurnActor<A> {
+    /// Errors are reported where they happen; a panic is reported by the supervisor.
     fn supervise(&self, myself: &ActorRef<Wakeup>) {
         let (host, activation, cluster) = (self.host.clone(), self.activation.clone(), self.cluster.clone());
-        let on_end = move |error: Option<&ActorProcessingErr>| {
-            // One that closed by itself has said its last words.
-            if !activation.ended.is_cancelled() {
-                let failure = error.map_or(Failure { reason: "the actor stopped".into(), own_fault: true }, Failure::of);
-                host.failed(&cluster, &activation, &failure.reason, failure.own_fault);
-            }
-        };
-        self.cluster.supervise(myself.get_id(), Box::new(on_end));
+        let on_panic = move |panic: String| host.failed(&cluster, &activation, &Ended::Panicked(panic));
+        self.cluster.supervise(myself.get_id(), Box::new(on_panic));
     }
 
-    async fn load(&self) -> Result<Core<A>, Ended> {
-        let address = &self.activation.address;
-        let store = self.cluster.partitions();
-        let partition = address.partition();
-        let claim = store.claim(&partition).await.map_err(|e: ClaimError| Ended::Store(e.to_string()))?;
-        let head = claim.head.unwrap_or_default();
-        let mut core = Core::<A>::new(address.clone(), claim.epoch, head.seq, claim.head.is_some());
-        let mut after: Option<RowKey> = None;
-        while core.registered {
-            let page = store.scan(&partition, None, after.as_ref(), LOAD_PAGE).await.map_err(|e| Ended::Store(e.to_string()))?;
-            let mut replies = self.activation.replies.lock();
-            for row in &page.rows {
-                core.load(row, &mut replies).map_err(|e| Ended::Row(format!("{}/{}", row.key.table(), row.key.id()), e))?;
-            }
-            after = page.rows.last().map(|row| row.key.clone());
-            if !page.more {
-                break;
-            }
+    /// The last turn has ended.
+    fn passivate(&self, core: &Core<A>) {
+        crash_point!("in-passivation");
+        let leftovers = self.activation.inbox.shut();
+        self.host.leave(&self.cluster, &self.activation);
+        self.activation.end("passivated", leftovers);
+        if !core.outbox.is_empty() {
+            // Nothing of it would be delivered before the next start of the node.
+            self.cluster.wake_at(&self.activation.address, self.cluster.now());
         }
-        Ok(core)
     }
 
     fn publish(&self, core: &Core<A>) {
-        self.cluster.account(self.activation.bytes.swap(core.bytes, Ordering::AcqRel), core.bytes);
-        self.activation.undelivered.store(core.outbox.len(), Ordering::Relaxed);
+        self.cluster.account(self.activation.bytes.swap(core.bytes(), Ordering::AcqRel), core.bytes());
         self.activation.phase.send_replace(Phase::Ready { state: Arc::new(core.state.clone()), registered: core.registered });
-        self.cluster.timers().set(&self.activation.address, self.cluster.near(core.deadlines.next()));
+        self.announce(core);
     }
 
-    /// One turn: takes what waits, commits once, answers all. `true` when the activation is to close.
-    async fn turn(&self, turns: &mut Turns<A>) -> Result<bool, ActorProcessingErr> {
+    /// Tells the node what is left to do.
+    fn announce(&self, core: &Core<A>) {
+        let wake = core.wake();
+        self.activation.set_undelivered(core.outbox.len());
+        self.activation.may_have_work.store(wake.awake || wake.due.is_some(), Ordering::Release);
+        self.cluster.timers().set(&self.activation.address, self.cluster.near(wake.due));
+    }
+
+    /// One turn: takes what waits, decides, commits once. `true` when the activation is to close.
+    async fn turn(&self, turns: &mut Turns<A>, callers: &mut Callers<A>) -> Result<bool, Ended> {
         let core = &mut turns.core;
         let now = self.cluster.now();
         let mut plan = Plan::default();
-        let mut replies: Vec<Reply<A>> = Vec::new();
         let (mut flush, mut close, mut taken) = (false, false, 0_usize);
         while taken < COMMANDS_PER_TURN && plan.bytes < BYTES_PER_TURN {
             let Some(item) = self.activation.inbox.take() else { break };
             taken += 1;
             match item {
-                Item::Command(waiting) => replies.push(self.command(core, *waiting, now, &mut plan)?),
+                Item::Command(waiting) => self.command(core, *waiting, now, &mut plan, callers)?,
                 Item::Delivered(id, outcome) => Self::delivered(core, id, outcome, now, &mut plan)?,
                 Item::GivenUp(id, reason) => Self::given_up(core, id, reason, now, &mut plan)?,
                 Item::Tick => {}
@@ -178,57 +212,64 @@ impl<A: Agent> TurnActor<A> {
                     turns.flush_planned = false;
                     flush = true;
                 }
+                Item::Inspect(asked) => callers.inspections.push(asked),
+                Item::Redress(redress) => Self::redress(core, *redress, &mut plan, callers)?,
                 Item::Close => {
                     close = true;
                     flush = true;
                 }
             }
         }
-        self.deadlines(core, now, &mut plan)?;
+        // A closing activation starts no deliveries: what is due is left to the next one, which its timer brings.
+        if !close {
+            self.deadlines(core, now, &mut plan)?;
+        }
         if !plan.is_empty() {
             core.riders.extend(self.activation.replies.lock().expire(now, EXPIRED_PER_TURN));
         }
-        if !plan.is_empty() || (flush && !core.riders.is_empty()) {
-            self.commit(core, plan, now, &mut replies, taken).await?;
+        if !plan.is_empty() || (flush && core.has_riders()) {
+            self.commit(core, plan, now, callers, taken).await?;
         } else {
-            self.activation.undelivered.store(core.outbox.len(), Ordering::Relaxed);
-            self.cluster.timers().set(&self.activation.address, self.cluster.near(core.deadlines.next()));
-        }
-        for (sender, answer) in replies {
-            let _ = sender.send(answer);
-        }
-        crash_point!("after-reply-before-send");
-        if close {
-            crash_point!("in-passivation");
-        } else if !core.riders.is_empty() && !turns.flush_planned {
-            turns.flush_planned = true;
-            self.plan_flush();
+            self.announce(core);
         }
         Ok(close)
     }
 
-    fn command(&self, core: &mut Core<A>, waiting: Waiting<A>, now: Timestamp, plan: &mut Plan) -> Result<Reply<A>, CodecError> {
-        let Waiting { prepared, call, request_hash, reply: sender } = waiting;
+    fn command(
+        &self,
+        core: &mut Core<A>,
+        waiting: Waiting<A>,
+        now: Timestamp,
+        plan: &mut Plan,
+        callers: &mut Callers<A>,
+    ) -> Result<(), CodecError> {
+        let Waiting { prepared, call, request_hash, mut reply } = waiting;
         if let (Some(key), Some(hash)) = (&call.idempotency, request_hash) {
             let earlier = plan.replies.iter().find(|r| r.key == key.as_str()).cloned();
             let earlier = earlier.or_else(|| self.activation.replies.lock().get(key.as_str(), now).cloned());
             if let Some(stored) = earlier {
-                return Ok((sender, replay(&stored, hash)));
+                callers.commands.push((reply, replay(&stored, hash)));
+                return Ok(());
             }
         }
-        match core.decide(&Input::Command(prepared), now) {
+        // Should it panic, this command is the one not to try again.
+        reply.otherwise(Otherwise::Failed);
+        let answer = match core.decide(&Input::Command(prepared), now) {
             Ok(decision) => {
                 let changes = decision.changes();
                 let origin = Origin { actor: &call.actor, command: Some(call.id.to_string()), trace: call.trace.as_ref() };
-                let reply = core.accept(decision, origin, now, plan)?;
+                let done = core.accept(decision, origin, now, plan)?;
                 if let (true, Some(hash)) = (changes, request_hash) {
-                    core.keep_reply(&call, hash, &reply, now, plan)?;
+                    core.keep_reply(&call, hash, &done, now, plan)?;
                 }
-                Ok((sender, Answer::Done(reply)))
+                Answer::Done(done)
             }
-            Err(Rejection::Refused(refusal)) => Ok((sender, Answer::Refused(refusal))),
-            Err(Rejection::Stale) => Ok((sender, Answer::Stale)),
-        }
+            Err(Rejection::Refused(refusal)) => Answer::Refused(refusal),
+            Err(Rejection::Stale) => Answer::Stale,
+        };
+        reply.otherwise(Otherwise::NotExecuted);
+        callers.commands.push((reply, answer));
+        Ok(())
     }
 
     fn delivered(core: &mut Core<A>, id: OutboxId, outcome: A::Outcome, now: Timestamp, plan: &mut Plan) -> Result<(), CodecError> {
@@ -239,8 +280,17 @@ impl<A: Agent> TurnActor<A> {
     fn given_up(core: &mut Core<A>, id: OutboxId, reason: String, now: Timestamp, plan: &mut Plan) -> Result<(), CodecError> {
         let Some(pending) = core.finish_row(id) else { return Ok(()) };
         tracing::warn!(category = "app", vpa = %core.address, lane = pending.lane, reason, "outbox row given up");
-        core.bury(id, &pending, &reason, plan)?;
+        let dropped = core.bury(id, &pending, &reason, now, plan)?;
+        counter!("cellspace_dead_letters_total", "kind" => A::KIND.0).increment(1);
+        counter!("cellspace_dead_letters_dropped_total", "kind" => A::KIND.0).increment(dropped as u64);
         Self::follow(core, Input::Undeliverable(pending.effect, reason), pending.trace, "outbox", now, plan)
+    }
+
+    fn redress(core: &mut Core<A>, redress: Redress<A>, plan: &mut Plan, callers: &mut Callers<A>) -> Result<(), CodecError> {
+        let Redress { id, again, actor, done } = redress;
+        let found = core.redress(id, again, &actor, plan)?;
+        callers.redresses.push((done, if found { Ok(()) } else { Err(AdminError::NotFound) }));
+        Ok(())
     }
 
     /// Decides an input that nobody waits for; a refusal is logged.
@@ -287,34 +337,34 @@ impl<A: Agent> TurnActor<A> {
         core: &mut Core<A>,
         mut plan: Plan,
         now: Timestamp,
-        replies: &mut Vec<Reply<A>>,
+        callers: &mut Callers<A>,
         taken: usize,
-    ) -> Result<(), ActorProcessingErr> {
+    ) -> Result<(), Ended> {
         crash_point!("before-commit");
-        let written = plan.bytes;
-        let batch = core.batch(&mut plan, now);
-        let seq = batch.seq;
-        let outcome =
-            if self.cluster.placement().lease_held() { self.cluster.partitions().commit(batch).await } else { CommitOutcome::Fenced };
-        let ended = match outcome {
-            CommitOutcome::Applied => None,
-            CommitOutcome::Fenced => Some(Ended::Fenced),
-            CommitOutcome::Unknown(reason) => Some(Ended::Unknown(reason)),
-        };
-        if let Some(ended) = ended {
-            let answer = |reason: String| match ended {
-                Ended::Unknown(_) => Answer::Unknown(reason),
-                _ => Answer::NotExecuted(reason),
-            };
-            for (sender, _) in replies.drain(..) {
-                let _ = sender.send(answer(ended.to_string()));
+        let batch = core.batch(&mut plan, now)?;
+        let (seq, wake) = (batch.seq, batch.wake);
+        if !self.cluster.placement().lease_held() {
+            return Err(Ended::NoLease);
+        }
+        if !core.registered {
+            self.cluster.absent().born(&core.address);
+        }
+        self.activation.may_have_work.store(true, Ordering::Release);
+        callers.otherwise(Otherwise::InDoubt(seq));
+        match self.cluster.partitions().commit(batch).await {
+            CommitOutcome::Applied => {}
+            CommitOutcome::Fenced => {
+                callers.otherwise(Otherwise::NotExecuted);
+                return Err(Ended::Fenced);
             }
-            return Err(ended.into());
+            CommitOutcome::Refused(reason) => {
+                callers.otherwise(Otherwise::Failed);
+                return Err(Ended::Refused(reason));
+            }
+            CommitOutcome::Unknown(reason) => return Err(Ended::InDoubt(reason)),
         }
         crash_point!("after-commit-before-reply");
-        core.seq = seq;
-        core.registered = true;
-        core.bytes += written;
+        core.landed(seq, wake);
         counter!("cellspace_turns_total", "kind" => A::KIND.0).increment(1);
         histogram!("cellspace_turn_inputs", "kind" => A::KIND.0).record(u32::try_from(taken).unwrap_or(u32::MAX));
         {
@@ -346,29 +396,22 @@ impl<A: Agent> TurnActor<A> {
 
     /// Starts the deliveries that may start.
     fn dispatch(&self, turns: &mut Turns<A>) {
-        for id in turns.core.outbox.startable(LANES) {
+        for id in turns.core.outbox.start() {
             if let Some(pending) = turns.core.outbox.get(id) {
-                let (effect, trace) = (pending.effect.clone(), pending.trace.clone());
-                tokio::spawn(crate::dispatcher::deliver(
-                    self.cluster.clone(),
-                    self.host.agent.clone(),
-                    self.activation.clone(),
-                    id,
-                    effect,
-                    trace,
-                ));
+                let row = Row::of(id, pending);
+                tokio::spawn(dispatcher::deliver(self.cluster.clone(), self.host.agent.clone(), self.activation.clone(), row));
             }
         }
     }
 }
 
 /// The stored reply again, or the refusal of a key used for something else.
-pub(crate) fn replay<A: Agent>(stored: &crate::idempotency::StoredReply, request_hash: u128) -> Answer<A> {
+pub(crate) fn replay<A: Agent>(stored: &StoredReply, request_hash: u128) -> Answer<A> {
     if stored.request != format!("{request_hash:032x}") {
         return Answer::KeyReused;
     }
     match serde_json::from_str(stored.reply.get()) {
         Ok(reply) => Answer::Done(reply),
-        Err(e) => Answer::NotExecuted(format!("the stored reply cannot be read: {e}")),
+        Err(e) => Answer::Failed(format!("the stored reply cannot be read: {e}")),
     }
 }

@@ -22,7 +22,7 @@ pub use counters::Counters;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError};
 pub use event_log::{EventLog, EventRecord, Group, Offset, Topic};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
-pub use partitions::{Claim, ClaimError, CommitOutcome, Partitions, StoreError};
+pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
 pub use row::{Row, RowKey, RowPage};
 pub use vault::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
 pub use wake::{DueRow, Wake, WakeIndex};

@@ -47,9 +47,14 @@ pub enum CommitOutcome {
     Applied,
     /// A newer claim exists or the seq is taken; nothing was written.
     Fenced,
+    /// It cannot be written at all, now or later: nothing was, and sending it again is of no use.
+    Refused(String),
     /// Not known whether it landed; the activation must be dropped.
     Unknown(String),
 }
+
+/// First character of tables that are set apart: a scan of all tables leaves them out, so that what an activation does not need costs it nothing.
+pub const APART: char = '\u{7f}';
 
 /// Partitions of one cell.
 pub trait Partitions: Send + Sync + 'static {
@@ -59,7 +64,7 @@ pub trait Partitions: Send + Sync + 'static {
     /// Takes the partition for a new activation: raises the epoch above every earlier one.
     fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>>;
 
-    /// Rows in key order whose table is `table` (all tables when `None`; audit rows are in none), after `after`, at most `limit`.
+    /// Rows in key order whose table is `table`, after `after`, at most `limit`. `None`: all tables but those that are [`APART`]; audit rows are in none.
     fn scan<'a>(
         &'a self,
         partition: &'a PartitionKey,
@@ -77,6 +82,9 @@ pub trait Partitions: Send + Sync + 'static {
         partition: &'a PartitionKey,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(crate::Seq, crate::AuditRow)>, StoreError>>;
+
+    /// The audit row of one commit: the witness that it landed. `None` when it did not; a claim before the question makes that final.
+    fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: crate::Seq) -> BoxFuture<'a, Result<Option<crate::AuditRow>, StoreError>>;
 
     /// Writes one turn: all of it or nothing, synced before it answers [`CommitOutcome::Applied`].
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome>;

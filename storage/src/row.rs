@@ -7,7 +7,7 @@ use bytes::Bytes;
 pub struct RowKey(Bytes);
 
 impl RowKey {
-    /// `table` is a short word without a NUL byte, `id` any text.
+    /// `table` is a short ASCII word without a NUL byte, `id` any text.
     #[must_use]
     pub fn new(table: &str, id: &str) -> Self {
         let mut key = Vec::with_capacity(table.len() + 1 + id.len());

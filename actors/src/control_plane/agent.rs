@@ -143,6 +143,17 @@ impl Agent for ControlPlane {
         matches!(command, Command::Participant(participant::Command::Create(_)))
     }
 
+    fn counterparty(command: &Command) -> Option<String> {
+        let envelope = match command {
+            Command::Negotiation(negotiation::Command::Receive(incoming)) => &incoming.envelope,
+            Command::Transfer(transfer::Command::Receive(incoming)) => &incoming.envelope,
+            Command::Negotiation(_) | Command::Transfer(_) | Command::Participant(_) | Command::Resources(_) | Command::DataPlanes(_) => {
+                return None;
+            }
+        };
+        dsp::incoming::claimed_sender(&envelope.token).map(|did| did.to_string())
+    }
+
     fn prepare<'a>(
         &'a self,
         address: &'a Address,
@@ -215,6 +226,22 @@ impl Agent for ControlPlane {
                 Effect::DataPlanes(e) => data_planes::deliver(services, e, &delivery).await?.into(),
             })
         })
+    }
+
+    fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String> {
+        match effect {
+            Effect::Negotiation(e) => negotiation::destination(e, state),
+            Effect::Transfer(e) => transfer::destination(e, state),
+            // The vault.
+            Effect::DataPlanes(_) => None,
+        }
+    }
+
+    fn redact(effect: &Effect) -> Option<Effect> {
+        match effect {
+            Effect::Transfer(e) => transfer::redact(e).map(Into::into),
+            Effect::Negotiation(_) | Effect::DataPlanes(_) => None,
+        }
     }
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {

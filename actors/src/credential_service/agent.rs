@@ -1,7 +1,7 @@
 //! The agent: dispatch of commands, outcomes and effects to its machines, and nothing else.
 
 use super::{Refusal, State, context, credential, holder_request, issuance, key, sts};
-use crate::{Services, name};
+use crate::{Services, name, trust};
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
@@ -212,6 +212,14 @@ impl Agent for CredentialService {
             Event::Key(e) => key::row(e),
             Event::Credential(e) => credential::row(e),
             Event::Request(e) => holder_request::row(e),
+        }
+    }
+
+    /// The host of the issuer's DID.
+    fn destination(effect: &Effect, _state: &State) -> Option<String> {
+        match effect {
+            Effect::RequestCredentials { issuer, .. } => trust::did::authority(issuer),
+            Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecret(_) => None,
         }
     }
 

@@ -55,7 +55,8 @@ pub async fn send(
     let now = services.cluster.now();
     let base = services.trust.resolver.service(request.issuer, "IssuerService", now).await.map_err(|e| match e {
         PeerError::Refused(reason) => not_yet(reason),
-        PeerError::TooEarly | PeerError::Unreachable(_) => DeliveryError::Retry(e.to_string()),
+        PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
+        PeerError::TooEarly => DeliveryError::Retry(e.to_string()),
     })?;
     let url = format!("{}/credentials", base.as_str().trim_end_matches('/'));
     let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
@@ -78,7 +79,7 @@ pub async fn send(
         accept: Some("application/json"),
         trace,
     };
-    let response = services.http.send(outbound).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    let response = services.http.send(outbound).await?;
     tracing::info!(category = "dcp", action = "credentials.request", counterparty = %request.issuer, vpa = %request.participant,
         status = response.status.as_u16());
     let said = || {

@@ -23,8 +23,6 @@ use uuid::Uuid;
 const CHUNKS: usize = 4;
 /// A client that takes nothing for so long is cut.
 const STALL: Duration = Duration::from_secs(60);
-/// A watch is renewed after so long; nothing hangs on it.
-const WATCH: Duration = Duration::from_secs(3600);
 
 /// Under which flow and token a response runs.
 #[derive(Debug, Clone)]
@@ -42,7 +40,8 @@ impl Watched {
     /// by waiting on its published state.
     async fn until_ended(&self, cluster: &Cluster) {
         let ended = |state: &super::DataPlaneState| (!state.flows.get(&self.flow).is_some_and(|f| f.serves(self.token))).then_some(());
-        while let Ok(None) = cluster.wait::<DataPlane, _>(&self.agent, WATCH, ended).await {}
+        // What cannot be known any more ends it too.
+        let _ = cluster.watch::<DataPlane, _>(&self.agent, ended).await;
     }
 }
 

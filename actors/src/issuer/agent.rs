@@ -252,6 +252,22 @@ impl Agent for Issuer {
         state::row(event)
     }
 
+    /// The host of the holder's DID.
+    fn destination(effect: &Effect, state: &IssuerState) -> Option<String> {
+        match effect {
+            Effect::Deliver { process, .. } => trust::did::authority(&state.processes.get(process)?.holder_did),
+            Effect::Offer { holder, .. } => trust::did::authority(holder),
+        }
+    }
+
+    /// The holder's access token.
+    fn redact(effect: &Effect) -> Option<Effect> {
+        match effect {
+            Effect::Deliver { process, token: Some(_) } => Some(Effect::Deliver { process: process.clone(), token: None }),
+            Effect::Deliver { token: None, .. } | Effect::Offer { .. } => None,
+        }
+    }
+
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
         Box::pin(delivery::deliver(&self.services, delivery))
     }

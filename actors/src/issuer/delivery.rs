@@ -122,7 +122,8 @@ impl Recipient<'_> {
         let mut url = service.map_err(|error| match error {
             // Its document may not be published yet.
             PeerError::Refused(rule) => self.soft_refusal(rule),
-            PeerError::TooEarly | PeerError::Unreachable(_) => DeliveryError::Retry(error.to_string()),
+            PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
+            PeerError::TooEarly => DeliveryError::Retry(error.to_string()),
         })?;
         let full = format!("{}{path}", url.path().trim_end_matches('/'));
         url.set_path(&full);
@@ -137,7 +138,7 @@ impl Recipient<'_> {
             accept: Some("application/json"),
             trace: self.trace.cloned(),
         };
-        let response = services.http.send(request).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+        let response = services.http.send(request).await?;
         tracing::info!(category = "dcp", vpa = %self.issuer, action, counterparty = %self.holder, status = response.status.as_u16(), attempt = self.attempt);
         self.outcome(response.status)
     }

@@ -28,11 +28,17 @@ pub fn locate(did: &Did, plain_http: bool) -> Option<Location> {
     }
 }
 
+/// The host (and port) that serves a did:web document; `None` for other methods.
+#[must_use]
+pub fn authority(did: &Did) -> Option<String> {
+    let host = did.as_str().strip_prefix("did:web:")?.split(':').next()?;
+    Some(host.replace("%3A", ":").replace("%3a", ":"))
+}
+
 fn web(did: &Did, plain_http: bool) -> Option<Vec<Url>> {
     let id = did.as_str().strip_prefix("did:web:")?;
-    let mut segments = id.split(':');
-    let host = segments.next()?.replace("%3A", ":").replace("%3a", ":");
-    let path: Vec<&str> = segments.collect();
+    let host = authority(did)?;
+    let path: Vec<&str> = id.split(':').skip(1).collect();
     let segment_ok = |s: &&str| !matches!(*s, "" | "." | "..") && !s.to_ascii_lowercase().contains("%2f");
     if host.is_empty() || host.contains('%') || !path.iter().all(segment_ok) {
         return None;

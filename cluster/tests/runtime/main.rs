@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
+mod answers;
+mod outbox;
+mod simulation;
+mod store;
 mod support;
+mod wakeups;
 
 use cellspace_cluster::*;
 use std::{sync::Arc, time::Duration};
@@ -87,18 +92,6 @@ async fn a_repeat_under_the_same_key_gets_the_first_answer_also_after_a_restart(
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_outcomes_drop_the_activation_and_the_next_one_sees_the_truth() {
-    for (fault, after) in [(Fault::LandedUnknown, 8), (Fault::LostUnknown, 3)] {
-        let (store, cluster, _) = fresh().await;
-        let a = counter("a");
-        cluster.ask::<Counter>(&a, Add(3), call()).await.unwrap();
-        store.0.lock().faults.push_back(fault);
-        assert!(matches!(cluster.ask::<Counter>(&a, Add(5), call()).await, Err(AskError::Unknown { .. })));
-        assert_eq!(cluster.read::<Counter, _>(&a, |s| s.value).await.unwrap(), after, "{fault:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_fenced_turn_is_executed_again_by_the_next_activation() {
     let (store, cluster, _) = fresh().await;
     let a = counter("a");
@@ -144,32 +137,10 @@ async fn deliveries_are_tried_again_and_given_up_with_a_reason() {
     let disk = store.0.lock();
     let rows = &disk.partitions.values().next().unwrap().rows;
     let dead: Vec<String> =
-        rows.iter().filter(|(k, _)| k.starts_with(b"~dead")).map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
+        rows.iter().filter(|(k, _)| k.starts_with(b"\x7fdead")).map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
     assert_eq!(dead.len(), 2);
     assert!(dead[0].contains("not yet (after 3 attempts)") && dead[1].contains("\"bad\""), "{dead:?}");
     assert!(!rows.keys().any(|k| k.starts_with(b"~outbox")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn undelivered_rows_and_deadlines_come_back_after_a_kill() {
-    let store = MemoryStore::default();
-    let stuck = Counter { gate: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..Counter::default() };
-    let (cluster, agent) = node(&store, stuck, Options::default()).await;
-    let at = cluster.now().plus(Duration::from_secs(5 * 3600));
-    cluster.ask::<Counter>(&counter("a"), Send { lane: "x".into(), effect: "x1".into() }, call()).await.unwrap();
-    cluster.ask::<Counter>(&counter("b"), Alarm { at }, call()).await.unwrap();
-    agent.started.notified().await;
-    store.restart();
-    let (cluster, agent) = node(&store, Counter::default(), Options::default()).await;
-    until(&cluster, "a", |s| s.delivered == 1).await;
-    assert_eq!(agent.sent.lock().len(), 1);
-    // Nobody touches b: the wake index alone must bring it back.
-    let rung = || store.0.lock().partitions.iter().any(|(k, s)| k.owner.as_str() == "b" && s.wake.due.is_none());
-    tokio::time::sleep(Duration::from_secs(4 * 3600)).await;
-    assert!(!rung());
-    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
-    assert!(rung());
-    assert_eq!(cluster.read::<Counter, _>(&counter("b"), |s| s.alarms).await.unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +167,7 @@ async fn a_failing_agent_is_parked_and_its_neighbours_go_on() {
         cluster.ask::<Counter>(a, Add(1), call()).await.unwrap();
     }
     for _ in 0..3 {
-        assert!(matches!(cluster.ask::<Counter>(&bad, Panic, call()).await, Err(AskError::Unknown { .. })));
+        assert!(matches!(cluster.ask::<Counter>(&bad, Panic, call()).await, Err(AskError::Unavailable { .. })));
     }
     assert!(matches!(cluster.ask::<Counter>(&bad, Add(1), call()).await, Err(AskError::Unavailable { .. })));
     assert_eq!(cluster.ask::<Counter>(&good, Add(1), call()).await.unwrap(), 2);
@@ -227,7 +198,7 @@ async fn memory_pressure_passivates_the_least_recently_used() {
     let (cluster, _) = node(&store, Counter::default(), options).await;
     for n in 0..100 {
         cluster.ask::<Counter>(&counter(&format!("p{n}")), Add(1), call()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(cluster.resident::<Counter>() < 50, "{} agents in memory", cluster.resident::<Counter>());
     assert_eq!(cluster.ask::<Counter>(&counter("p0"), Add(1), call()).await.unwrap(), 2);
@@ -258,12 +229,6 @@ async fn a_drained_node_refuses_and_another_goes_on() {
     store.restart();
     let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
     assert_eq!(cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn stale_preparations_are_repeated_only_so_often() {
-    let (_, cluster, _) = fresh().await;
-    assert!(matches!(cluster.ask::<Counter>(&counter("a"), Stale, call()).await, Err(AskError::Unavailable { .. })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,10 @@ pub struct Disk {
     pub published: Vec<Publication>,
     pub faults: VecDeque<Fault>,
     pub commits: u32,
+    /// How often the store was asked whether a partition exists.
+    pub lookups: u32,
+    /// Scans that fail from now on.
+    pub broken_scans: u32,
     /// When set, a commit that landed answers only with a permit.
     pub answers: Option<Arc<tokio::sync::Semaphore>>,
     claims: HashMap<PartitionKey, Epoch>,
@@ -45,6 +49,8 @@ pub enum Fault {
     /// Does not land, and says it does not know.
     LostUnknown,
     Fenced,
+    /// Cannot be written.
+    Refused,
 }
 
 #[derive(Clone, Default)]
@@ -61,7 +67,9 @@ impl MemoryStore {
 
 impl Partitions for MemoryStore {
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let found = self.0.lock().partitions.contains_key(partition);
+        let mut disk = self.0.lock();
+        disk.lookups += 1;
+        let found = disk.partitions.contains_key(partition);
         async move { Ok(found) }.boxed()
     }
     fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
@@ -79,12 +87,19 @@ impl Partitions for MemoryStore {
         after: Option<&'a RowKey>,
         limit: usize,
     ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
-        let disk = self.0.lock();
+        let mut disk = self.0.lock();
+        if disk.broken_scans > 0 {
+            disk.broken_scans -= 1;
+            return async { Err(StoreError::Unavailable("as told".into())) }.boxed();
+        }
         let all = disk.partitions.get(partition).map(|s| s.rows.clone()).unwrap_or_default();
         let mut rows: Vec<Row> = all
             .into_iter()
             .map(|(key, value)| Row { key: RowKey::from_bytes(key.into()), value })
-            .filter(|row| after.is_none_or(|after| row.key > *after) && table.is_none_or(|table| row.key.table() == table))
+            .filter(|row| {
+                after.is_none_or(|after| row.key > *after)
+                    && table.map_or(!row.key.table().starts_with(APART), |table| row.key.table() == table)
+            })
             .collect();
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -101,6 +116,12 @@ impl Partitions for MemoryStore {
         let rows = disk.partitions.get(partition).map(|s| s.audit.iter().rev().take(limit).cloned().collect()).unwrap_or_default();
         async move { Ok(rows) }.boxed()
     }
+    fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: Seq) -> BoxFuture<'a, Result<Option<AuditRow>, StoreError>> {
+        let disk = self.0.lock();
+        let stored = disk.partitions.get(partition);
+        let row = stored.and_then(|s| s.audit.iter().find_map(|(at, row)| (*at == seq).then(|| row.clone())));
+        async move { Ok(row) }.boxed()
+    }
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         let mut disk = self.0.lock();
         let fault = disk.faults.pop_front();
@@ -109,6 +130,7 @@ impl Partitions for MemoryStore {
         let outcome = match fault {
             Some(Fault::LostUnknown) => CommitOutcome::Unknown("lost".into()),
             Some(Fault::Fenced) => CommitOutcome::Fenced,
+            Some(Fault::Refused) => CommitOutcome::Refused("as told".into()),
             _ if fenced => CommitOutcome::Fenced,
             fault => {
                 disk.commits += 1;
@@ -198,6 +220,14 @@ pub struct Counter {
     /// Deliveries wait for a permit when set.
     pub gate: Option<Arc<tokio::sync::Semaphore>>,
     pub started: tokio::sync::Notify,
+    /// Message ids of all attempts.
+    pub messages: Mutex<Vec<uuid::Uuid>>,
+    /// Attempts at effects of each host that does not answer.
+    pub silent: AtomicU32,
+    /// Preparations of `Slow` wait for a permit when set.
+    pub prepares: Option<Arc<tokio::sync::Semaphore>>,
+    /// Which call each preparation of a stale command was for.
+    pub prepared: Mutex<Vec<CallId>>,
 }
 
 #[derive(Clone, Default)]
@@ -211,8 +241,19 @@ pub struct CounterState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum CounterCommand {
     Add(i64),
-    Send { lane: String, effect: String },
-    Alarm { at: Timestamp },
+    Send {
+        lane: String,
+        effect: String,
+    },
+    Alarm {
+        at: Timestamp,
+    },
+    /// A deadline that nothing is done about.
+    Ignore {
+        at: Timestamp,
+    },
+    /// Adds 1, after a preparation that waits; of this counterparty.
+    Slow(String),
     Fact(String),
     Panic,
     Stale,
@@ -225,6 +266,7 @@ pub enum CounterEvent {
     Delivered(i64),
     GivenUp(i64),
     Alarm { at: Option<Timestamp>, rung: i64 },
+    Ignored { at: Timestamp },
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -246,14 +288,29 @@ impl Agent for Counter {
         !matches!(command, CounterCommand::Refuse)
     }
 
+    fn counterparty(command: &CounterCommand) -> Option<String> {
+        match command {
+            CounterCommand::Slow(who) => Some(who.clone()),
+            _ => None,
+        }
+    }
+
     fn prepare<'a>(
         &'a self,
         _: &'a Address,
         _: Arc<CounterState>,
         command: CounterCommand,
-        _: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<CounterCommand, PrepareError<Refused>>> {
-        async move { Ok(command) }.boxed()
+        async move {
+            match (&command, &self.prepares) {
+                (CounterCommand::Slow(_), Some(gate)) => gate.acquire().await.unwrap().forget(),
+                (CounterCommand::Stale, _) => self.prepared.lock().push(call.id),
+                _ => {}
+            }
+            Ok(command)
+        }
+        .boxed()
     }
 
     fn decide(state: &CounterState, input: &Input<Self>, _: Timestamp) -> Result<Decision<Self>, Rejection<Refused>> {
@@ -261,6 +318,13 @@ impl Agent for Counter {
             Input::Command(CounterCommand::Add(n)) => {
                 Ok(Decision::action("counter.added").event(CounterEvent::Value(state.value + n)).replying(state.value + n))
             }
+            Input::Command(CounterCommand::Slow(_)) => {
+                Ok(Decision::action("counter.added").event(CounterEvent::Value(state.value + 1)).replying(state.value + 1))
+            }
+            Input::Command(CounterCommand::Ignore { at }) => {
+                Ok(Decision::action("counter.ignore").event(CounterEvent::Ignored { at: *at }))
+            }
+            Input::Due(key) if key == "ignored" => Ok(Decision::nothing()),
             Input::Command(CounterCommand::Send { lane, effect }) => {
                 Ok(Decision::action("counter.sent").effect(lane.clone(), effect.clone()))
             }
@@ -289,6 +353,7 @@ impl Agent for Counter {
             CounterEvent::Delivered(n) => state.delivered = *n,
             CounterEvent::GivenUp(n) => state.given_up = *n,
             CounterEvent::Alarm { rung, .. } => state.alarms = *rung,
+            CounterEvent::Ignored { .. } => {}
         }
     }
 
@@ -300,6 +365,7 @@ impl Agent for Counter {
                 CounterEvent::Delivered(_) => "delivered",
                 CounterEvent::GivenUp(_) => "given-up",
                 CounterEvent::Alarm { .. } => "alarm",
+                CounterEvent::Ignored { .. } => "ignored",
             },
         ))
     }
@@ -307,6 +373,7 @@ impl Agent for Counter {
     fn deadline(event: &CounterEvent) -> Option<(String, Option<Timestamp>)> {
         match event {
             CounterEvent::Alarm { at, .. } => Some(("alarm".into(), *at)),
+            CounterEvent::Ignored { at } => Some(("ignored".into(), Some(*at))),
             _ => None,
         }
     }
@@ -314,6 +381,12 @@ impl Agent for Counter {
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<u32, DeliveryError>> {
         async move {
             self.started.notify_one();
+            self.messages.lock().push(delivery.message_id);
+            if delivery.effect.starts_with("silent/") {
+                self.silent.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                return Err(DeliveryError::Unreachable("silent".into()));
+            }
             if let Some(gate) = &self.gate {
                 gate.acquire().await.map_err(|e| DeliveryError::Retry(e.to_string()))?.forget();
             }
@@ -327,6 +400,15 @@ impl Agent for Counter {
             Ok(delivery.attempt)
         }
         .boxed()
+    }
+
+    /// What is before the slash.
+    fn destination(effect: &String, _: &CounterState) -> Option<String> {
+        effect.split_once('/').map(|(host, _)| host.to_owned())
+    }
+
+    fn redact(effect: &String) -> Option<String> {
+        effect.contains("secret").then(|| effect.replace("secret", "-"))
     }
 
     fn retry_policy(_: &String) -> RetryPolicy {

@@ -47,7 +47,7 @@ pub struct Node {
     pub bootstrap: Option<Bootstrap>,
     /// What handlers see.
     pub app: App,
-    fabric: Fabric,
+    fabric: Option<Fabric>,
     store: EmbeddedStore,
     public: Connections,
     admin: Connections,
@@ -70,9 +70,7 @@ impl Node {
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
         let router = Arc::new(Router::new(routes::all())?);
-        let fabric = agents::register(&app.services)?;
-        let consumers = fabric.health();
-        app.health.watch("fabric", move || consumers.check());
+        agents::register(&app.services)?;
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
 
         let tasks = TaskTracker::new();
@@ -82,7 +80,7 @@ impl Node {
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
         let mut node = Self {
-            fabric,
+            fabric: None,
             public: listen(sockets.public, Listener::Public)?,
             admin: listen(sockets.admin, Listener::Admin)?,
             operations: listen(sockets.ops, Listener::Ops)?,
@@ -106,7 +104,7 @@ impl Node {
     async fn wake(&mut self) -> Result<(), StartError> {
         agents::start(&self.app.services).await?;
         self.app.services.cluster.start().await?;
-        self.fabric.start();
+        self.fabric = Some(Fabric::start(&self.app.services)?);
         self.app.health.set_started();
         Ok(())
     }
@@ -125,8 +123,12 @@ impl Node {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
+        // Requests that wait for a state are answered with the state as it is.
+        self.app.services.cluster.stop_waiting();
         // First, since activities are requests to this node.
-        if tokio::time::timeout_at(requests, self.fabric.stop()).await.is_err() {
+        if let Some(fabric) = self.fabric
+            && tokio::time::timeout_at(requests, fabric.stop()).await.is_err()
+        {
             tracing::warn!(category = "app", "drain gave up on activities that did not end in time");
         }
         tokio::join!(self.public.drain(left(requests)), self.admin.drain(left(requests)));

@@ -2,19 +2,15 @@
 
 use super::{
     prefixes::PROVISION_MANAGER,
-    tenant_manager::{from_agent, from_operation, mismatch, query},
+    tenant_manager::{from_operation, from_registry, mismatch, query},
 };
 use crate::{
     App,
-    http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Role, Route, Verb, route::Handler},
+    http::{Access, Api, ApiError, ErrorKind, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
 };
 use cellspace_actors::{
     directory::Kind,
-    fabric::{
-        OrchestrationAgent,
-        operations::{self, Asker},
-        registry,
-    },
+    fabric::{OrchestrationAgent, operations, registry},
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::fabric::{
@@ -53,11 +49,11 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn ask(app: &App, request: &Request, command: registry::Command) -> Result<registry::Reply, ApiError> {
-    registry::ask(&app.services, command, request.call()?).await.map_err(from_agent)
+    operations::ask_registry(&app.services, command, request.call()?).await.map_err(from_registry)
 }
 
 async fn list_activities(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
+    let state = operations::registry(&app.services).await.map_err(from_registry)?;
     Reply::ok(&state.activities.values().collect::<Vec<_>>())
 }
 
@@ -74,13 +70,13 @@ async fn remove_activity(app: App, request: Request) -> Result<Reply, ApiError> 
 }
 
 async fn list_definitions(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
+    let state = operations::registry(&app.services).await.map_err(from_registry)?;
     Reply::ok(&state.definitions(None))
 }
 
 async fn get_definitions(app: App, request: Request) -> Result<Reply, ApiError> {
     let template: TemplateRef = request.id("template")?;
-    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
+    let state = operations::registry(&app.services).await.map_err(from_registry)?;
     if !state.templates.contains_key(&template) {
         return Err(ApiError::not_found(format!("the orchestration template {template} does not exist")));
     }
@@ -110,11 +106,7 @@ async fn start(app: App, request: Request) -> Result<Reply, ApiError> {
     }
     let manifest: OrchestrationManifest =
         serde_json::from_value(Value::Object(body)).map_err(|e| ApiError::invalid(format!("malformed body: {e}")))?;
-    let asker = match request.principal.as_ref().map(|principal| principal.role) {
-        Some(Role::Admin) => Asker::Admin,
-        Some(Role::Provisioner | Role::Participant) | None => Asker::Provisioner,
-    };
-    let started = operations::start_orchestration(&app.services, manifest, asker, call).await.map_err(from_operation)?;
+    let started = operations::start_orchestration(&app.services, manifest, call).await.map_err(from_operation)?;
     Reply::json(StatusCode::ACCEPTED, &started)
 }
 
@@ -128,6 +120,6 @@ async fn get_orchestration(app: App, request: Request) -> Result<Reply, ApiError
     match app.services.cluster.read::<OrchestrationAgent, _>(&Address::of::<OrchestrationAgent>(&id), |state| state.view()).await {
         Ok(found) => Reply::ok(&found.ok_or_else(missing)?),
         Err(AskError::NotRegistered) => Err(missing()),
-        Err(error) => Err(from_agent(error)),
+        Err(error) => Err(ApiError::from_ask(error, |refusal| ApiError::new(ErrorKind::Invalid, refusal.to_string()))),
     }
 }

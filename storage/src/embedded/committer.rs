@@ -168,7 +168,7 @@ impl Committer {
     /// Adds one write to the group; the outcome holds once the group is synced.
     fn stage(&mut self, staged: &mut Staged, write: Write) -> CommitOutcome {
         if !write.fits() {
-            return CommitOutcome::Unknown("a key is too long for the store; nothing was written".to_owned());
+            return CommitOutcome::Refused("a key is too long for the store".to_owned());
         }
         match write {
             Write::Commit(batch) => self.stage_commit(staged, *batch),
@@ -283,6 +283,7 @@ pub(super) fn plain_answer(outcome: CommitOutcome) -> Result<(), StoreError> {
     match outcome {
         CommitOutcome::Applied => Ok(()),
         CommitOutcome::Fenced => Err(StoreError::Unavailable("fenced".to_owned())),
+        CommitOutcome::Refused(reason) => Err(StoreError::Unavailable(reason)),
         CommitOutcome::Unknown(reason) => Err(StoreError::Poisoned(reason)),
     }
 }

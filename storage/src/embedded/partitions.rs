@@ -1,7 +1,9 @@
 //! Partitions of the embedded store. Reads see synced state alone.
 
 use super::{EmbeddedStore, committer::Write, durable::read_error, keys, store::Shared, values, values::StoredHead};
-use crate::{AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError};
+use crate::{
+    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError,
+};
 use bytes::Bytes;
 use fjall::Readable;
 use futures::future::BoxFuture;
@@ -35,8 +37,15 @@ impl Partitions for EmbeddedStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
         let prefix = keys::partition(partition);
-        let wanted = table.map_or_else(|| prefix.clone(), |table| keys::joined(&prefix, RowKey::new(table, "").as_bytes()));
-        let end = keys::after_prefix(&wanted);
+        let (wanted, end) = match table {
+            Some(table) => {
+                let wanted = keys::joined(&prefix, RowKey::new(table, "").as_bytes());
+                let end = keys::after_prefix(&wanted);
+                (wanted, end)
+            }
+            // Tables that are apart sort last.
+            None => (prefix.clone(), keys::joined(&prefix, APART.to_string().as_bytes())),
+        };
         let start = match after.map(|after| keys::joined(&prefix, after.as_bytes())) {
             Some(after) if after >= wanted => Bound::Excluded(after),
             Some(_) | None => Bound::Included(wanted),
@@ -64,6 +73,15 @@ impl Partitions for EmbeddedStore {
                 Ok((seq, AuditRow(Bytes::copy_from_slice(&value))))
             })
             .collect()
+        })
+    }
+
+    fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: Seq) -> BoxFuture<'a, Result<Option<AuditRow>, StoreError>> {
+        Box::pin(async move {
+            let shared = self.shared();
+            let key = keys::audit(&keys::partition(partition), seq);
+            let value = shared.snapshot()?.get(&shared.tables.audit, key).map_err(read_error)?;
+            Ok(value.map(|value| AuditRow(Bytes::copy_from_slice(&value))))
         })
     }
 

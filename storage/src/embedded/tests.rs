@@ -103,7 +103,10 @@ async fn closing_answers_all_that_waits_and_refuses_the_rest() {
     assert!(store.health().is_err());
     assert!(store.put_meta("a", "b").await.is_err());
     let applied = outcomes.iter().take_while(|outcome| **outcome == CommitOutcome::Applied).count();
-    assert!(outcomes.iter().skip(applied).all(|outcome| matches!(outcome, CommitOutcome::Unknown(_))), "{outcomes:?}");
+    assert!(
+        outcomes.iter().skip(applied).all(|outcome| matches!(outcome, CommitOutcome::Refused(_) | CommitOutcome::Unknown(_))),
+        "{outcomes:?}"
+    );
     assert!(applied > 0);
     drop(store);
     let head = open(&dir).claim(&key).await.unwrap().head.unwrap();
@@ -150,8 +153,8 @@ async fn a_key_too_long_is_refused_and_hurts_nobody() {
     let key = partition("o", "k", "");
     let claim = store.claim(&key).await.unwrap();
     let long = "x".repeat(70_000);
-    assert!(matches!(Turn::after(&key, claim).put("t", &long, "v").commit(&store).await, CommitOutcome::Unknown(_)));
-    assert!(matches!(Turn::after(&key, claim).publish(&long, "k", "v").commit(&store).await, CommitOutcome::Unknown(_)));
+    assert!(matches!(Turn::after(&key, claim).put("t", &long, "v").commit(&store).await, CommitOutcome::Refused(_)));
+    assert!(matches!(Turn::after(&key, claim).publish(&long, "k", "v").commit(&store).await, CommitOutcome::Refused(_)));
     assert!(store.put_meta(&long, "v").await.is_err());
     store.health().unwrap();
     Turn::after(&key, claim).put("t", "x", "v").applied(&store).await;

@@ -1,7 +1,7 @@
 //! Promises of [`Partitions`].
 
 use super::turn::{Turn, partition, rows};
-use crate::{AuditRow, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Seq};
+use crate::{APART, AuditRow, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Seq};
 use bytes::Bytes;
 
 /// Runs all checks.
@@ -13,6 +13,7 @@ pub async fn all(store: &dyn Partitions) {
     scans_are_ordered_and_paged(store).await;
     partitions_do_not_mix(store).await;
     audit_rows_are_apart(store).await;
+    tables_that_are_apart_are_found_by_name(store).await;
     a_fenced_batch_leaves_nothing(store).await;
     health_is_good(store);
 }
@@ -64,7 +65,7 @@ async fn a_claim_fences_what_is_in_flight(store: &dyn Partitions) {
     let landed = match outcome {
         CommitOutcome::Applied => 2,
         CommitOutcome::Fenced => 1,
-        CommitOutcome::Unknown(reason) => panic!("unknown: {reason}"),
+        CommitOutcome::Refused(reason) | CommitOutcome::Unknown(reason) => panic!("{reason}"),
     };
     assert_eq!(second.head.unwrap().seq, Seq(landed));
     assert_eq!(rows(store, &key, None).await.len() as u64, landed);
@@ -158,6 +159,23 @@ async fn audit_rows_are_apart(store: &dyn Partitions) {
     let audit = store.audit(&key, 3).await.unwrap();
     let expect = [300, 299, 298].map(|seq| (Seq(seq), AuditRow(format!("audit {seq}").into())));
     assert_eq!(audit, expect);
+    assert_eq!(store.witness(&key, Seq(299)).await.unwrap(), Some(AuditRow("audit 299".into())));
+    for never in [0, 301] {
+        assert_eq!(store.witness(&key, Seq(never)).await.unwrap(), None);
+    }
+}
+
+async fn tables_that_are_apart_are_found_by_name(store: &dyn Partitions) {
+    let key = partition("tk-apart", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    let apart = format!("{APART}x");
+    Turn::after(&key, claim).put(&apart, "1", "a").put("~last", "1", "b").put(&apart, "2", "c").applied(store).await;
+    assert_eq!(rows(store, &key, None).await, [("~last".into(), "1".into(), "b".into())]);
+    let page = store.scan(&key, None, None, 1).await.unwrap();
+    assert!(page.rows.len() == 1 && !page.more, "{page:?}");
+    let found = [("1", "a"), ("2", "c")].map(|(id, value)| (apart.clone(), id.to_owned(), value.to_owned()));
+    assert_eq!(rows(store, &key, Some(&apart)).await, found);
+    assert!(store.get(&key, &RowKey::new(&apart, "2")).await.unwrap().is_some());
 }
 
 /// All or nothing: nothing of a refused batch is to be seen, in no part of the store.

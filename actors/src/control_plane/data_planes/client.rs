@@ -166,7 +166,8 @@ async fn token(services: &Services, participant: &ParticipantContextId, plane: &
     let answer = services.http.post_form(credentials.token_endpoint.url().clone(), &form).await;
     let (_, body) = judge(answer.map(|a| (a.status, a.headers, a.body))).map_err(|e| match e {
         // Credentials may be put right at the token service meanwhile.
-        DeliveryError::Refused(reason) => DeliveryError::Retry(format!("the token endpoint {reason}")),
+        // Nor does it say anything about the data plane's host that the token service cannot be reached.
+        DeliveryError::Refused(reason) | DeliveryError::Unreachable(reason) => DeliveryError::Retry(format!("the token endpoint {reason}")),
         later => later,
     })?;
     let token = serde_json::from_slice::<TokenAnswer>(&body).map(|t| t.access_token).unwrap_or_default();

@@ -55,7 +55,9 @@ pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, D
     let (status, reason) = match &outcome {
         Ok(_) => ("taken", None),
         Err(DeliveryError::Refused(reason)) => ("refused", Some(reason.as_str())),
-        Err(DeliveryError::Retry(reason) | DeliveryError::RetryAfter { reason, .. }) => ("later", Some(reason.as_str())),
+        Err(DeliveryError::Retry(reason) | DeliveryError::Unreachable(reason) | DeliveryError::RetryAfter { reason, .. }) => {
+            ("later", Some(reason.as_str()))
+        }
     };
     tracing::info!(category = "dsp", vpa = %participant, action = kind, counterparty = %counterparty, status, reason, "sent");
     outcome
@@ -66,11 +68,7 @@ pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, D
 /// # Errors
 /// [`DeliveryError`]
 pub fn judge(answer: Result<(StatusCode, HeaderMap, Bytes), OutboundError>) -> Result<(StatusCode, Bytes), DeliveryError> {
-    let (status, headers, body) = match answer {
-        Ok(answer) => answer,
-        Err(error @ OutboundError::Forbidden(_)) => return Err(DeliveryError::Refused(error.to_string())),
-        Err(error) => return Err(DeliveryError::Retry(error.to_string())),
-    };
+    let (status, headers, body) = answer?;
     if status.is_success() {
         return Ok((status, body));
     }
@@ -139,6 +137,8 @@ mod tests {
     #[test]
     fn targets_that_may_not_be_called_are_refused_for_good() {
         assert!(matches!(judge(Err(OutboundError::Forbidden("x".into()))), Err(DeliveryError::Refused(_))));
-        assert!(matches!(judge(Err(OutboundError::TimedOut("x".into()))), Err(DeliveryError::Retry(_))));
+        for silent in [OutboundError::TimedOut("x".into()), OutboundError::Unreachable("x".into(), "no route".into())] {
+            assert!(matches!(judge(Err(silent)), Err(DeliveryError::Unreachable(_))));
+        }
     }
 }

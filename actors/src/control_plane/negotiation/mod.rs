@@ -63,6 +63,12 @@ pub fn apply(state: &mut ControlPlaneState, event: &Event) {
     state.negotiations.apply(event);
 }
 
+/// The counterparty's host.
+#[must_use]
+pub fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String> {
+    state.negotiations.get(&effect.negotiation).map(|negotiation| negotiation.address.url().authority().to_owned())
+}
+
 /// How often and how long a delivery is tried.
 #[must_use]
 pub fn retry_policy(_effect: &Effect) -> RetryPolicy {

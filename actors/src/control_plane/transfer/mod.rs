@@ -72,6 +72,46 @@ pub fn apply(state: &mut ControlPlaneState, event: &Event) {
     state.transfers.apply(event);
 }
 
+/// The host of the counterparty, or of the data plane.
+#[must_use]
+pub fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String> {
+    let transfer = state.transfers.get(&effect.transfer)?;
+    let target = match &effect.task {
+        Task::Tell(..) => &transfer.address,
+        Task::Call(..) => &state.data_planes.get(transfer.data_plane.as_ref()?)?.endpoint,
+    };
+    Some(target.url().authority().to_owned())
+}
+
+/// The effect without its data address, which gives access to data; `None` when it has none.
+#[must_use]
+pub fn redact(effect: &Effect) -> Option<Effect> {
+    let task = match &effect.task {
+        Task::Tell(step, Notice::Request(Some(_))) => Task::Tell(*step, Notice::Request(None)),
+        Task::Tell(step, Notice::Start(Some(_))) => Task::Tell(*step, Notice::Start(None)),
+        Task::Call(step, PlaneCall::Start { claims, data_address: Some(_) }) => {
+            Task::Call(*step, PlaneCall::Start { claims: claims.clone(), data_address: None })
+        }
+        Task::Call(step, PlaneCall::Started(Some(_))) => Task::Call(*step, PlaneCall::Started(None)),
+        Task::Call(step, PlaneCall::Resume(Some(_))) => Task::Call(*step, PlaneCall::Resume(None)),
+        Task::Tell(
+            _,
+            Notice::Request(None) | Notice::Start(None) | Notice::Suspension(_) | Notice::Completion | Notice::Termination(_),
+        )
+        | Task::Call(
+            _,
+            PlaneCall::Prepare
+            | PlaneCall::Start { data_address: None, .. }
+            | PlaneCall::Started(None)
+            | PlaneCall::Suspend(_)
+            | PlaneCall::Resume(None)
+            | PlaneCall::Terminate(_)
+            | PlaneCall::Completed,
+        ) => return None,
+    };
+    Some(Effect { transfer: effect.transfer.clone(), task })
+}
+
 /// How often and how long a delivery is tried.
 #[must_use]
 pub fn retry_policy(_effect: &Effect) -> RetryPolicy {

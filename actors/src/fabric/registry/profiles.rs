@@ -2,10 +2,10 @@
 
 use super::{
     RegistryState,
-    agent::{Decided, Effect, Event, Reply},
+    agent::{Decided, Effect, Event, Refusal, Reply},
     settings,
 };
-use crate::fabric::{Refusal, limits};
+use crate::fabric::limits;
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     Timestamp,

@@ -1,0 +1,273 @@
+//! What an operator sees of the runtime, and may do about it.
+
+use crate::{
+    Address, Agent, Cluster, NodeName, OutboxId,
+    codec::{self, CodecError, Opened},
+    core::{Core, Witness},
+    dead_letters::{Letter, letters_table},
+    host::AnyHost,
+    outbox::{OUTBOX, OutboxRow},
+    slot::Slot,
+};
+use cellspace_schemas::{Owner, Timestamp};
+use cellspace_storage::{Epoch, Row, RowKey, Seq, StoreError};
+use serde::{Serialize, de::IgnoredAny};
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Rows read at once.
+const PAGE: usize = 512;
+
+/// Why nothing is shown or done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// No agents of this kind run here.
+    #[error("there are no agents of kind {0} here")]
+    UnknownKind(String),
+    /// No such dead letter.
+    #[error("no such dead letter")]
+    NotFound,
+    /// Something secret was left out of the letter: what caused it must cause it anew.
+    #[error("the dead letter cannot be sent again: a secret was left out of it")]
+    Redacted,
+    /// Not now; it may have been done all the same.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<CodecError> for AdminError {
+    fn from(error: CodecError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// An undelivered outbox row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxEntry {
+    /// Which row.
+    #[serde(serialize_with = "as_text")]
+    pub id: OutboxId,
+    /// Its lane: rows of one lane are delivered in order.
+    pub lane: String,
+    /// The `@id` of its message.
+    pub message_id: Uuid,
+    /// Attempts since it was loaded.
+    pub attempts: u32,
+    /// When it is tried again, while it pauses between attempts.
+    pub next_attempt: Option<Timestamp>,
+    /// Why the last attempt did not succeed.
+    pub reason: Option<String>,
+}
+
+/// An outbox row that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Which one.
+    #[serde(serialize_with = "as_text")]
+    pub id: OutboxId,
+    /// The lane it was in.
+    pub lane: String,
+    /// The `@id` of its message.
+    pub message_id: Uuid,
+    /// When it was given up.
+    pub at: Timestamp,
+    /// Attempts before that, since it was loaded.
+    pub attempts: u32,
+    /// Why.
+    pub reason: String,
+    /// Whether something secret was left out of it: it cannot be sent again.
+    pub redacted: bool,
+    /// What was to be done, without secrets.
+    pub effect: Value,
+}
+
+/// How an agent stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Number of the slot that its owner falls into.
+    pub slot: u16,
+    /// The node that runs it.
+    pub node: Option<String>,
+    /// Whether it was ever written.
+    pub registered: bool,
+    /// Whether it is in memory.
+    pub resident: bool,
+    /// Epoch of its activation, or of its last commit when it is not in memory.
+    pub epoch: Option<Epoch>,
+    /// Number of its last commit.
+    pub seq: Option<Seq>,
+    /// Bytes of its rows in memory.
+    pub bytes: usize,
+    /// Undelivered outbox rows.
+    pub outbox: usize,
+    /// Dead letters kept.
+    pub dead_letters: usize,
+    /// Its next deadline, as far as the node has it in memory.
+    pub next_deadline: Option<Timestamp>,
+    /// Why it is parked, when it is.
+    pub parked: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(id: &OutboxId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// What an activation says of itself.
+pub(crate) struct Inspection {
+    epoch: Epoch,
+    seq: Seq,
+    bytes: usize,
+    outbox: Vec<OutboxEntry>,
+    letters: usize,
+    due: Option<Timestamp>,
+}
+
+impl Inspection {
+    pub(crate) fn of<A: Agent>(core: &Core<A>) -> Self {
+        let entry = |(id, pending): (OutboxId, &crate::outbox::Pending<A>)| {
+            let progress = pending.progress.lock().clone();
+            OutboxEntry {
+                id,
+                lane: pending.lane.clone(),
+                message_id: pending.message,
+                attempts: progress.attempts,
+                next_attempt: progress.next,
+                reason: progress.reason,
+            }
+        };
+        Self {
+            epoch: core.epoch,
+            seq: core.seq,
+            bytes: core.bytes(),
+            outbox: core.outbox.iter().map(entry).collect(),
+            letters: core.letters.len(),
+            due: core.deadlines.next(),
+        }
+    }
+}
+
+impl Cluster {
+    /// The address of an agent of a kind that runs here, for example `control-plane`.
+    #[must_use]
+    pub fn address(&self, kind: &str, owner: Owner, name: &str) -> Option<Address> {
+        let kind = self.host_of(kind)?.kind();
+        Some(Address { owner, kind, name: name.to_owned() })
+    }
+
+    /// The agent's undelivered outbox rows, in the order of their commits. An agent that is not in memory is not activated for it; attempts are
+    /// counted only in memory.
+    ///
+    /// # Errors
+    /// [`AdminError`] when the kind is not known or the store cannot be read.
+    pub async fn outbox(&self, address: &Address) -> Result<Vec<OutboxEntry>, AdminError> {
+        match self.known(address)?.inspect(address).await {
+            Some(inspection) => Ok(inspection.outbox),
+            None => self.rows(address, OUTBOX).await?.iter().map(stored_entry).collect(),
+        }
+    }
+
+    /// The agent's dead letters, oldest first. Nothing secret is in them.
+    ///
+    /// # Errors
+    /// [`AdminError`] when the kind is not known or the store cannot be read.
+    pub async fn dead_letters(&self, address: &Address) -> Result<Vec<DeadLetter>, AdminError> {
+        self.known(address)?;
+        self.rows(address, &letters_table()).await?.iter().map(stored_letter).collect()
+    }
+
+    /// Puts a dead letter back into its lane, as the same message, and forgets the letter. What the agent has decided since stays decided. `actor` is
+    /// named in the audit row.
+    ///
+    /// # Errors
+    /// [`AdminError`]
+    pub async fn redrive(&self, address: &Address, id: OutboxId, actor: &str) -> Result<(), AdminError> {
+        self.known(address)?.redress(self.clone(), address.clone(), id, true, actor.to_owned()).await
+    }
+
+    /// Throws a dead letter away. `actor` is named in the audit row.
+    ///
+    /// # Errors
+    /// [`AdminError`]
+    pub async fn discard(&self, address: &Address, id: OutboxId, actor: &str) -> Result<(), AdminError> {
+        self.known(address)?.redress(self.clone(), address.clone(), id, false, actor.to_owned()).await
+    }
+
+    /// How the agent stands; activates nothing.
+    ///
+    /// # Errors
+    /// [`AdminError`] when the kind is not known or the store cannot be read.
+    pub async fn explain(&self, address: &Address) -> Result<Explanation, AdminError> {
+        let host = self.known(address)?;
+        let slot = Slot::of(&address.owner);
+        let mut explanation = Explanation {
+            slot: slot.number(),
+            node: self.placement().owner(slot).map(|NodeName(name)| name.clone()),
+            registered: self.partitions().exists(&address.partition()).await?,
+            resident: false,
+            epoch: None,
+            seq: None,
+            bytes: 0,
+            outbox: 0,
+            dead_letters: 0,
+            next_deadline: self.timers().get(address),
+            parked: host.parked().into_iter().find_map(|(parked, reason)| (parked == *address).then_some(reason)),
+        };
+        if let Some(inspection) = host.inspect(address).await {
+            explanation.resident = true;
+            explanation.epoch = Some(inspection.epoch);
+            explanation.seq = Some(inspection.seq);
+            explanation.bytes = inspection.bytes;
+            explanation.outbox = inspection.outbox.len();
+            explanation.dead_letters = inspection.letters;
+            explanation.next_deadline = inspection.due;
+        } else {
+            let last = self.partitions().audit(&address.partition(), 1).await?;
+            explanation.seq = last.first().map(|(seq, _)| *seq);
+            explanation.epoch = last.first().and_then(|(_, row)| Witness::read(row).ok()).map(|witness| witness.epoch);
+            explanation.outbox = self.rows(address, OUTBOX).await?.len();
+            explanation.dead_letters = self.rows(address, &letters_table()).await?.len();
+        }
+        Ok(explanation)
+    }
+
+    fn known(&self, address: &Address) -> Result<Arc<dyn AnyHost>, AdminError> {
+        self.host_of(address.kind.0).ok_or_else(|| AdminError::UnknownKind(address.kind.0.to_owned()))
+    }
+
+    async fn rows(&self, address: &Address, table: &str) -> Result<Vec<Row>, StoreError> {
+        let partition = address.partition();
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let after: Option<RowKey> = rows.last().map(|row| row.key.clone());
+            let page = self.partitions().scan(&partition, Some(table), after.as_ref(), PAGE).await?;
+            rows.extend(page.rows);
+            if !page.more {
+                return Ok(rows);
+            }
+        }
+    }
+}
+
+fn id_of(row: &Row) -> Result<OutboxId, AdminError> {
+    row.key.id().parse().map_err(|e: crate::delivery::OutboxIdError| AdminError::Unavailable(e.to_string()))
+}
+
+fn stored_entry(row: &Row) -> Result<OutboxEntry, AdminError> {
+    let OutboxRow { lane, message, effect: IgnoredAny } = codec::open::<OutboxRow<IgnoredAny>>(&row.value)?.body;
+    Ok(OutboxEntry { id: id_of(row)?, lane, message_id: message, attempts: 0, next_attempt: None, reason: None })
+}
+
+fn stored_letter(row: &Row) -> Result<DeadLetter, AdminError> {
+    let Opened { body: Letter { lane, message, at, attempts, reason, redacted, effect }, .. } = codec::open::<Letter<Value>>(&row.value)?;
+    Ok(DeadLetter { id: id_of(row)?, lane, message_id: message, at, attempts, reason, redacted, effect })
+}

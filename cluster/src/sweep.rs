@@ -1,0 +1,42 @@
+//! Passivation: of what is idle, and under memory pressure of what was least recently used. One task per node.
+
+use crate::Cluster;
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::sleep;
+
+/// Pause between two sweeps at least: each walks over all that is in memory.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    pub(crate) async fn sweep(self) {
+        let pause = (self.inner.options.idle_after / 4).clamp(AT_MOST_EVERY, Duration::from_secs(30));
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.inner.pressure.notified() => {}
+                () = self.inner.draining.cancelled() => return,
+            }
+            self.sweep_once();
+            if self.inner.draining.run_until_cancelled(sleep(AT_MOST_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn sweep_once(&self) {
+        let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
+        let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();
+        unused.sort_by_key(|(_, resident)| resident.last_used);
+        let idle_before = self.now().millis().saturating_sub(i64::try_from(self.inner.options.idle_after.as_millis()).unwrap_or(i64::MAX));
+        // A tenth of room, so that the next activation does not start the sweep again.
+        let cap = self.inner.options.resident_bytes;
+        let resident = self.inner.resident_bytes.load(Ordering::Acquire);
+        let mut over = if resident > cap { resident - (cap - cap / 10) } else { 0 };
+        for (host, resident) in unused {
+            if resident.last_used <= idle_before || over > 0 {
+                over = over.saturating_sub(resident.bytes);
+                host.passivate(&resident);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Agents that come back by themselves: for undelivered outbox rows (invariant OUTBOX), for deadlines (invariant TIMER), after failures.
+
+use crate::{Address, Cluster, host::address_of};
+use cellspace_schemas::Timestamp;
+use cellspace_storage::{DueRow, PartitionKey, StoreError};
+use std::time::Duration;
+
+/// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
+const HORIZON: Duration = Duration::from_secs(3600);
+/// How often the wake index is read for deadlines within the horizon.
+const LOOK_AHEAD: Duration = Duration::from_secs(1800);
+/// Pause before a reading that failed is repeated; doubled each time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Entries of the wake index read at once.
+const PAGE: usize = 1024;
+
+impl Cluster {
+    /// The deadline, when it is near enough to be held in memory.
+    pub(crate) fn near(&self, due: Option<Timestamp>) -> Option<Timestamp> {
+        due.filter(|due| *due <= self.now().plus(HORIZON))
+    }
+
+    /// Activates the agent at this time, or earlier.
+    pub(crate) fn wake_at(&self, address: &Address, at: Timestamp) {
+        self.timers().set_if_earlier(address, at);
+    }
+
+    pub(crate) async fn wake_all(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.inner.wake.awake(after.clone(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for partition in &page {
+                self.wake_soon(partition).await;
+            }
+        }
+    }
+
+    async fn wake_soon(&self, partition: &PartitionKey) {
+        let Some(host) = self.host_of(&partition.kind) else {
+            tracing::warn!(category = "app", vpa = %partition, "the wake index names an unknown kind of agent");
+            return;
+        };
+        let address = address_of(&*host, partition);
+        // The permit is taken here, so that whoever walks a long list goes no faster than agents load.
+        let Ok(permit) = self.inner.waking.clone().acquire_owned().await else { return };
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            host.wake(cluster, address).await;
+            drop(permit);
+        });
+    }
+
+    pub(crate) async fn load_deadlines(&self) -> Result<(), StoreError> {
+        let until = self.now().plus(HORIZON);
+        let mut after: Option<DueRow> = None;
+        loop {
+            let page = self.inner.wake.due(until, after.clone(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for row in &page {
+                if let Some(host) = self.host_of(&row.partition.kind) {
+                    // A resident agent may have an earlier deadline by now, or be about to come back.
+                    self.wake_at(&address_of(&*host, &row.partition), row.due);
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn run_timers(self) {
+        while let Some(due) = self.inner.draining.run_until_cancelled(self.timers().next()).await {
+            for address in due {
+                self.wake_soon(&address.partition()).await;
+            }
+        }
+    }
+
+    pub(crate) async fn look_ahead(self) {
+        let mut pause = LOOK_AHEAD;
+        while self.inner.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            pause = match self.load_deadlines().await {
+                Ok(()) => LOOK_AHEAD,
+                Err(error) => {
+                    tracing::error!(category = "app", %error, "the wake index cannot be read");
+                    if pause == LOOK_AHEAD { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) }
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What callers are told is true: not executed is not, unknown is settled where it can be.
+
+use crate::{
+    Runtime, fresh,
+    support::{CounterCommand::*, *},
+};
+use cellspace_cluster::*;
+use std::{sync::Arc, time::Duration};
+
+async fn added(cluster: &Cluster, a: &Address) -> i64 {
+    cluster.read::<Counter, _>(a, |s| s.value).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_lost_is_executed_again() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(3), call()).await.unwrap();
+    store.0.lock().faults.push_back(Fault::LostUnknown);
+    assert_eq!(cluster.ask::<Counter>(&a, Add(5), call()).await.unwrap(), 8);
+    assert_eq!(added(&cluster, &a).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_landed_unheard_is_not_executed_twice() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(3), call()).await.unwrap();
+    store.0.lock().faults.push_back(Fault::LandedUnknown);
+    assert_eq!(cluster.ask::<Counter>(&a, Add(5), keyed("k")).await.unwrap(), 8, "the kept reply");
+    store.0.lock().faults.push_back(Fault::LandedUnknown);
+    match cluster.ask::<Counter>(&a, Add(7), call()).await {
+        Err(AskError::Unknown { reason }) => assert!(reason.contains("it was executed"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(added(&cluster, &a).await, 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_its_neighbours_nothing() {
+    let (_, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    let command = |n: usize| if n == 5 { Panic } else { Add(1) };
+    let answers = futures::future::join_all((0..10).map(|n| cluster.ask::<Counter>(&a, command(n), call()))).await;
+    for (n, answer) in answers.iter().enumerate() {
+        match answer {
+            Err(AskError::Unavailable { .. }) => assert_eq!(n, 5, "the one that panicked, once"),
+            Ok(_) => assert_ne!(n, 5),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(added(&cluster, &a).await, 10);
+    assert!(cluster.parked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_not_sent_for_ever() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    for n in 0..3 {
+        store.0.lock().faults.push_back(Fault::Refused);
+        assert!(matches!(cluster.ask::<Counter>(&a, Add(1), call()).await, Err(AskError::Unavailable { .. })), "{n}");
+    }
+    assert!(store.0.lock().faults.is_empty(), "each was sent once");
+    assert_eq!(cluster.parked().len(), 1);
+    assert!(cluster.unpark(&a));
+    assert_eq!(added(&cluster, &a).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_preparations_of_a_call_know_its_id() {
+    let (_, cluster, agent) = fresh().await;
+    for _ in 0..2 {
+        assert!(matches!(cluster.ask::<Counter>(&counter("a"), Stale, call()).await, Err(AskError::Unavailable { .. })));
+    }
+    let calls = agent.prepared.lock();
+    assert_eq!(calls.len(), 8);
+    assert!(calls.iter().take(4).all(|id| id == &calls[0]) && calls.iter().skip(4).all(|id| id == &calls[4]));
+    assert_ne!(calls[0], calls[4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_expired_keeps_its_new_reply() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    assert_eq!(cluster.ask::<Counter>(&a, Add(2), keyed("k")).await.unwrap(), 2);
+    tokio::time::sleep(Duration::from_secs(25 * 3600)).await;
+    assert_eq!(cluster.ask::<Counter>(&a, Add(2), keyed("k")).await.unwrap(), 4);
+    assert_eq!(cluster.ask::<Counter>(&a, Add(2), keyed("k")).await.unwrap(), 4);
+    let rows = |table: &[u8]| store.0.lock().partitions.values().next().unwrap().rows.keys().filter(|k| k.starts_with(table)).count();
+    assert_eq!(rows(b"~idempotency"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_state_any_longer_when_the_node_is_to_stop() {
+    let (_, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let never = |s: &CounterState| (s.value > 9).then_some(());
+    let (waited, ()) = tokio::join!(cluster.wait::<Counter, ()>(&a, Duration::from_secs(60), never), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.stop_waiting();
+    });
+    assert_eq!((waited.unwrap(), began.elapsed()), (None, Duration::from_secs(1)));
+    assert_eq!(cluster.wait::<Counter, ()>(&a, Duration::from_secs(60), never).await.unwrap(), None);
+    assert_eq!(cluster.wait::<Counter, i64>(&a, Duration::from_secs(60), |s| Some(s.value)).await.unwrap(), Some(1));
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    assert_eq!(cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap(), 2, "turns go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_ids_are_looked_up_once_in_a_while() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    for _ in 0..100 {
+        assert!(matches!(cluster.read::<Counter, _>(&a, |s| s.value).await, Err(AskError::NotRegistered)));
+    }
+    assert_eq!(store.0.lock().lookups, 1);
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    assert!(cluster.exists(&a).await.unwrap(), "known from its first commit on");
+    assert_eq!(added(&cluster, &a).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_participant_cannot_take_all_places() {
+    let store = MemoryStore::default();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let options = Options { owner_inbox: 10, counterparty_inbox: 4, node_inbox: 15, ..Options::default() };
+    let (cluster, _): (Cluster, _) = node(&store, Counter { prepares: Some(gate.clone()), ..Counter::default() }, options).await;
+    let slow = |owner: &str, of: String| {
+        let (cluster, a) = (cluster.clone(), counter(owner));
+        tokio::spawn(async move { cluster.ask::<Counter>(&a, Slow(of), call()).await })
+    };
+    // Of six messages of one counterparty four are taken, and of eight of others the six that are left to the participant.
+    let of_one: Vec<_> = (0..6).map(|_| slow("a", "x".into())).collect();
+    let of_others: Vec<_> = (0..8).map(|n| slow("a", format!("y{n}"))).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(matches!(cluster.ask::<Counter>(&counter("a"), Add(1), call()).await, Err(AskError::TooMany { .. })));
+    assert_eq!(cluster.ask::<Counter>(&counter("b"), Add(1), call()).await.unwrap(), 1);
+    // The node's places: ten of a, and five of b.
+    let more: Vec<_> = (0..6).map(|n| slow("b", format!("z{n}"))).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let cold = cluster.read::<Counter, _>(&counter("c"), |s| s.value).await;
+    assert!(matches!(cold, Err(AskError::Unavailable { .. })), "reads that must load need a place too");
+    assert_eq!(added(&cluster, &counter("b")).await, 1, "those that need not do not");
+    gate.add_permits(100);
+    let mut taken = Vec::new();
+    for asks in [of_one, of_others, more] {
+        let answers = futures::future::join_all(asks).await;
+        taken.push(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count());
+    }
+    assert_eq!(taken, [4, 6, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_caller_holds_whatever_the_store_does() {
+    let (store, cluster, _): Runtime = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    store.0.lock().answers = Some(Arc::new(tokio::sync::Semaphore::new(0)));
+    let began = tokio::time::Instant::now();
+    let short = Call { timeout: Duration::from_secs(2), ..call() };
+    assert!(matches!(cluster.ask::<Counter>(&a, Add(1), short).await, Err(AskError::Unknown { .. })));
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+}

@@ -1,0 +1,133 @@
+//! Outbox rows: order, hosts that do not answer, dead letters, message ids.
+
+use crate::{
+    fresh,
+    support::{CounterCommand::*, *},
+    until,
+};
+use cellspace_cluster::*;
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
+
+async fn send(cluster: &Cluster, to: &str, lane: &str, effect: &str) {
+    cluster.ask::<Counter>(&counter(to), Send { lane: lane.into(), effect: effect.into() }, call()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_silent_stops_nobody_else() {
+    let store = MemoryStore::default();
+    let (cluster, agent) = node(&store, Counter::default(), Options { deliveries: 40, ..Options::default() }).await;
+    for n in 0..200 {
+        send(&cluster, "a", &format!("s{n}"), &format!("silent/{n}")).await;
+    }
+    let began = tokio::time::Instant::now();
+    // Before the breaker opens the silent host has all the room that a host can have.
+    for (owner, effect) in [("a", "good/1"), ("b", "good/2"), ("a", "inside")] {
+        send(&cluster, owner, "x", effect).await;
+        until(&cluster, owner, |s| s.delivered > 0).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // Afterwards it is probed by one row at a time, and no row waits longer than its attempts would have taken.
+    until(&cluster, "a", |s| s.given_up == 200).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let attempts = agent.silent.load(Ordering::SeqCst);
+    assert!(attempts < 50, "{attempts} attempts at a host that never answers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_ids_are_the_same_on_every_attempt_and_never_used_again() {
+    let mut all = HashSet::new();
+    for _ in 0..2 {
+        // Two data directories: commits and rows are numbered alike.
+        let (store, cluster, agent) = fresh().await;
+        agent.failures.store(1, Ordering::SeqCst);
+        send(&cluster, "a", "x", "1").await;
+        until(&cluster, "a", |s| s.delivered == 1).await;
+        agent.failures.store(u32::MAX, Ordering::SeqCst);
+        send(&cluster, "a", "x", "2").await;
+        agent.started.notified().await;
+        agent.started.notified().await;
+        cluster.drain(Duration::from_secs(1)).await;
+        store.restart();
+        let (cluster, next) = node(&store, Counter::default(), Options::default()).await;
+        until(&cluster, "a", |s| s.delivered == 2).await;
+        let ids: Vec<_> = agent.messages.lock().iter().chain(next.messages.lock().iter()).copied().collect();
+        assert_eq!(ids[0], ids[1], "two attempts");
+        assert!(ids.len() >= 4 && ids[2..].iter().all(|id| *id == ids[2]), "also after a restart: {ids:?}");
+        all.extend(ids);
+    }
+    assert_eq!(all.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_sees_what_waits() {
+    let (store, cluster, agent) = fresh().await;
+    let a = counter("a");
+    agent.failures.store(1, Ordering::SeqCst);
+    send(&cluster, "a", "x", "1").await;
+    send(&cluster, "a", "x", "2").await;
+    agent.started.notified().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let rows = cluster.outbox(&a).await.unwrap();
+    let seen: Vec<_> = rows.iter().map(|r| (r.lane.as_str(), r.attempts, r.reason.as_deref(), r.next_attempt.is_some())).collect();
+    assert_eq!(seen, [("x", 1, Some("not yet"), true), ("x", 0, None, false)]);
+    let stand = cluster.explain(&a).await.unwrap();
+    assert_eq!((stand.registered, stand.resident, stand.outbox, stand.seq.map(|s| s.0)), (true, true, 2, Some(2)));
+    cluster.drain(Duration::from_secs(1)).await;
+    store.restart();
+    let (cluster, _) =
+        (Cluster::new(std::sync::Arc::new(store.clone()), std::sync::Arc::new(store.clone()), TestClock::new(), Options::default()), ());
+    cluster.register(agent);
+    let stored = cluster.outbox(&a).await.unwrap();
+    assert_eq!(stored.iter().map(|r| r.message_id).collect::<Vec<_>>(), rows.iter().map(|r| r.message_id).collect::<Vec<_>>());
+    let stand = cluster.explain(&a).await.unwrap();
+    assert_eq!((stand.registered, stand.resident, stand.outbox, stand.seq.map(|s| s.0)), (true, false, 2, Some(2)));
+    assert!(stand.epoch.is_some() && stand.parked.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_are_bounded_and_hold_no_secrets() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    for n in 0..105 {
+        send(&cluster, "a", "x", &format!("bad secret {n}")).await;
+    }
+    until(&cluster, "a", |s| s.given_up == 105).await;
+    let letters = cluster.dead_letters(&a).await.unwrap();
+    assert_eq!(letters.len(), 100);
+    assert_eq!((letters[0].effect.as_str(), letters[99].effect.as_str()), (Some("bad - 5"), Some("bad - 104")));
+    let letter = &letters[0];
+    assert_eq!((letter.lane.as_str(), letter.attempts, letter.reason.as_str(), letter.redacted), ("x", 1, "bad", true));
+    let disk = format!("{:?}", store.0.lock().partitions.values().next().unwrap().rows);
+    assert!(!disk.contains("secret"));
+    assert_eq!(cluster.redrive(&a, letter.id, "admin").await, Err(AdminError::Redacted));
+    // Also after a restart no more than so many are kept.
+    store.restart();
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    send(&cluster, "a", "x", "bad one more").await;
+    until(&cluster, "a", |s| s.given_up == 106).await;
+    assert_eq!(cluster.dead_letters(&a).await.unwrap().len(), 100);
+    assert_eq!(cluster.explain(&a).await.unwrap().dead_letters, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_sent_again_or_thrown_away() {
+    let (store, cluster, agent) = fresh().await;
+    let a = counter("a");
+    agent.failures.store(6, Ordering::SeqCst);
+    send(&cluster, "a", "x", "1").await;
+    send(&cluster, "a", "x", "2").await;
+    until(&cluster, "a", |s| s.given_up == 2).await;
+    let letters = cluster.dead_letters(&a).await.unwrap();
+    assert_eq!(letters.iter().map(|l| l.reason.as_str()).collect::<Vec<_>>(), ["not yet (after 3 attempts)"; 2]);
+    cluster.redrive(&a, letters[0].id, "admin").await.unwrap();
+    until(&cluster, "a", |s| s.delivered == 1).await;
+    assert_eq!(agent.messages.lock().last(), Some(&letters[0].message_id), "the same message");
+    cluster.discard(&a, letters[1].id, "admin").await.unwrap();
+    assert!(cluster.dead_letters(&a).await.unwrap().is_empty());
+    for letter in &letters {
+        assert_eq!(cluster.redrive(&a, letter.id, "admin").await, Err(AdminError::NotFound));
+        assert_eq!(cluster.discard(&a, letter.id, "admin").await, Err(AdminError::NotFound));
+    }
+    let audit = format!("{:?}", store.0.lock().partitions.values().next().unwrap().audit);
+    assert!(audit.contains("outbox.redriven") && audit.contains("outbox.discarded") && audit.contains("admin"));
+}
