@@ -176,8 +176,8 @@ async fn one_attempt<A: Agent>(
         trace: row.trace.clone(),
         message_id: row.message,
     };
-    // A panic in one delivery must not take the lane with it.
-    let outcome = match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(agent.deliver(delivery)).catch_unwind()).await {
+    // A panic in one delivery, also before its future exists, must not take the lane with it.
+    let outcome = match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(async { agent.deliver(delivery).await }).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(DeliveryError::Retry("the delivery panicked".into())),
         Err(_) => Err(DeliveryError::Unreachable("no outcome in time".into())),

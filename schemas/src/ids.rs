@@ -122,6 +122,12 @@ impl Owner {
     pub fn installation() -> Self {
         Self(Arc::from("installation"))
     }
+
+    /// Owner of one of the shards of an installation-wide kind of agents.
+    #[must_use]
+    pub fn shard(kind: &'static str, number: u64) -> Self {
+        Self(Arc::from(format!("{kind}-{number:02}").as_str()))
+    }
 }
 
 id!(

@@ -166,6 +166,14 @@ fn checked(state: &DirectoryState, key: &NewRow, outcome: &Outcome) -> Decided {
     })
 }
 
+/// The object could not be asked for minutes: the reservation stays, is resolved whenever it is read, and is checked again.
+fn unchecked(state: &DirectoryState, key: &NewRow, now: Timestamp) -> Decision<Directory> {
+    let row = state.row(key.kind, &key.id).filter(|row| row.body.is_none() && row.check_at.is_none() && row.held_by(key.holder.as_ref()));
+    row.map_or_else(Decision::nothing, |row| {
+        set("directory.unchecked", Row { check_at: Some(now.plus(RESERVATION)), ..row.as_ref().clone() })
+    })
+}
+
 fn due(state: &DirectoryState, key: &str) -> Decided {
     let kinds = [Kind::Tenant, Kind::ParticipantProfile, Kind::Identifier, Kind::Orchestration];
     let named = key.split_once('/').and_then(|(table, id)| Some((kinds.into_iter().find(|kind| kind.table() == table)?, id)));
@@ -211,8 +219,9 @@ impl Agent for Directory {
             Input::Delivered(effect, outcome) => match effect.as_ref() {
                 Effect::Check(key) => checked(state, key, outcome),
             },
-            // The object could not be asked for minutes: the reservation stays, and is resolved whenever it is read.
-            Input::Undeliverable(..) => Ok(Decision::nothing()),
+            Input::Undeliverable(effect, _) => match effect.as_ref() {
+                Effect::Check(key) => Ok(unchecked(state, key, now)),
+            },
             Input::Due(key) => due(state, key),
         }
     }

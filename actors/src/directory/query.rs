@@ -59,7 +59,7 @@ pub struct Found {
 
 async fn tell(services: &Services, command: Command, mut call: Call) -> Result<(), DirectoryError> {
     let (Command::Reserve(key) | Command::Release(key) | Command::Put(key, ..) | Command::Remove(key)) = &command;
-    let shard = address(shard_of(&key.id)).map_err(|e| DirectoryError::Unavailable(e.to_string()))?;
+    let shard = address(shard_of(&key.id));
     // The key of a client's request belongs to the object's own agent; here a repeat is harmless.
     call.idempotency = None;
     match services.cluster.ask::<Directory>(&shard, command, call).await {
@@ -107,8 +107,7 @@ async fn shards<T: Default + Send>(
 ) -> Result<Vec<T>, DirectoryError> {
     let view = &view;
     let reads = (0..SHARDS).map(|shard| async move {
-        let shard = address(shard).map_err(|e| DirectoryError::Unavailable(e.to_string()))?;
-        match services.cluster.read::<Directory, T>(&shard, view).await {
+        match services.cluster.read::<Directory, T>(&address(shard), view).await {
             Ok(found) => Ok(found),
             Err(AskError::NotRegistered) => Ok(T::default()),
             Err(e) => Err(DirectoryError::from(e)),
@@ -117,10 +116,11 @@ async fn shards<T: Default + Send>(
     stream::iter(reads).buffer_unordered(PARALLEL).try_collect().await
 }
 
-/// Objects of a kind that satisfy the predicate, oldest first.
+/// Objects of a kind that satisfy the predicate, oldest first. A reserved row whose object cannot be asked is left out, as one without an object
+/// is: nobody was told of it yet.
 ///
 /// # Errors
-/// [`DirectoryError::Unavailable`] when a shard, or the object of a reserved row, cannot be read.
+/// [`DirectoryError::Unavailable`] when a shard cannot be read.
 pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page: Page) -> Result<Found, DirectoryError> {
     let matching = |row: &Row| row.body.as_ref().is_none_or(|body| predicate.matches(body));
     let rows: Vec<Vec<Arc<Row>>> =
@@ -129,7 +129,7 @@ pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page:
     for row in rows.into_iter().flatten() {
         let body = match &row.body {
             Some(body) => Some(body.clone()),
-            None => resolve(services, &row).await?.filter(|body| predicate.matches(body)),
+            None => resolve(services, &row).await.filter(|body| predicate.matches(body)),
         };
         found.extend(body.map(|body| (row.created, row.key.id.clone(), body)));
     }
@@ -139,9 +139,15 @@ pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page:
     Ok(Found { bodies: found.into_iter().skip(offset).take(limit).map(|(_, _, body)| body).collect(), total })
 }
 
-async fn resolve(services: &Services, row: &Row) -> Result<Option<Arc<Value>>, DirectoryError> {
-    let found = lookup::object(services, row.key.kind, &row.key.id, row.key.holder.as_ref()).await;
-    Ok(found.map_err(DirectoryError::Unavailable)?.map(|(_, body)| body))
+async fn resolve(services: &Services, row: &Row) -> Option<Arc<Value>> {
+    match lookup::object(services, row.key.kind, &row.key.id, row.key.holder.as_ref()).await {
+        Ok(found) => found.map(|(_, body)| body),
+        Err(reason) => {
+            let (kind, id) = (row.key.kind.table(), &row.key.id);
+            tracing::warn!(category = "app", action = "directory.unreadable", kind, %id, reason, "a reserved row is left out of a list");
+            None
+        }
+    }
 }
 
 /// Whether any row, reserved ones included, refers to `reference`.

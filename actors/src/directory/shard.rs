@@ -1,7 +1,7 @@
 //! Which shard an id belongs to.
 
 use cellspace_cluster::{Address, Agent};
-use cellspace_schemas::{Owner, ids::IdError};
+use cellspace_schemas::Owner;
 
 /// Shards of the directory; part of the stored addresses, so never changed.
 pub const SHARDS: u64 = 64;
@@ -13,11 +13,8 @@ pub fn shard_of(id: &str) -> u64 {
 }
 
 /// Address of a shard.
-///
-/// # Errors
-/// Never for a shard below [`SHARDS`].
-pub(super) fn address(shard: u64) -> Result<Address, IdError> {
-    Ok(Address::of::<super::Directory>(Owner::new(format!("{}-{shard:02}", super::Directory::KIND))?))
+pub(super) fn address(shard: u64) -> Address {
+    Address::of::<super::Directory>(Owner::shard(super::Directory::KIND.0, shard))
 }
 
 #[cfg(test)]
@@ -28,7 +25,7 @@ mod tests {
     #[test]
     fn golden() {
         assert_eq!(shard_of(""), 2);
-        assert_eq!(address(7).unwrap().to_string(), "directory/directory-07");
+        assert_eq!(address(7).to_string(), "directory/directory-07");
     }
 
     #[test]

@@ -2,23 +2,27 @@
 //!
 //! Up to [`Settings::window`] events are at work at once, those of one key one after the other. The group's position moves over the longest
 //! prefix of events that have had their effect, so that a crash repeats events and never loses one; handlers must bear repeats. An event that
-//! cannot be handled after a bounded number of tries goes to the topic's dead letters, with the reason.
+//! cannot be handled after a bounded number of tries goes to the topic's dead letters, with the reason. One that waits for an agent of this
+//! installation is never given up, and holds up nothing but the events of its key.
+
+mod window;
 
 use cellspace_cluster::AskError;
 use cellspace_schemas::CloudEvent;
 use cellspace_storage::{EventLog, EventRecord, Group, Offset, StoreError, Topic};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use metrics::counter;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
+use tracing::Instrument;
+use window::Window;
 
 /// Why an event had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
+    /// An agent of this installation is out of reach. It comes back, so the event is tried until it does.
+    #[error("{0}")]
+    Unavailable(String),
     /// It may have one later.
     #[error("{0}")]
     Retry(String),
@@ -31,7 +35,8 @@ impl<R: std::error::Error> From<AskError<R>> for Failure {
     fn from(error: AskError<R>) -> Self {
         match error {
             AskError::Refused(_) | AskError::NotRegistered | AskError::KeyReused => Self::Poison(error.to_string()),
-            AskError::TooMany { .. } | AskError::Unavailable { .. } | AskError::Unknown { .. } => Self::Retry(error.to_string()),
+            AskError::TooMany { .. } | AskError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            AskError::Unknown { .. } => Self::Retry(error.to_string()),
         }
     }
 }
@@ -47,6 +52,8 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Settings {
     /// Events at work at once.
     pub window: usize,
+    /// Events known at once: those at work, and finished ones behind an unfinished one.
+    pub span: usize,
     /// Tries before an event goes to the dead letters.
     pub tries: u32,
     /// Pause before the second try; doubled each time.
@@ -56,9 +63,28 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// 256 events at once; 20 tries, over about seven minutes.
+    /// 256 events at once, 16,384 known; 20 tries, over about seven minutes.
     fn default() -> Self {
-        Self { window: 256, tries: 20, first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(30) }
+        Self { window: 256, span: 16_384, tries: 20, first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(30) }
+    }
+}
+
+/// Pauses that grow.
+pub(super) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    /// From the settings' first pause to their longest.
+    pub(super) const fn of(settings: &Settings) -> Self {
+        Self { next: settings.first_pause, longest: settings.longest_pause }
+    }
+
+    /// Waits; the next time twice as long.
+    pub(super) async fn rest(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(self.longest);
     }
 }
 
@@ -76,55 +102,10 @@ pub struct Consumer {
     pub settings: Settings,
 }
 
-/// Events fetched and not yet covered by the group's position.
-#[derive(Default)]
-struct Window {
-    /// By offset: whether the event has had its effect.
-    open: BTreeMap<Offset, bool>,
-    /// Events that wait for an earlier one of their key.
-    queues: HashMap<String, VecDeque<EventRecord>>,
-}
-
-impl Window {
-    /// Takes an event in; it comes back when it can start at once.
-    fn admit(&mut self, record: EventRecord) -> Option<EventRecord> {
-        self.open.insert(record.offset, false);
-        match self.queues.get_mut(&record.key) {
-            Some(queue) => {
-                queue.push_back(record);
-                None
-            }
-            None => {
-                self.queues.insert(record.key.clone(), VecDeque::new());
-                Some(record)
-            }
-        }
-    }
-
-    /// An event has had its effect: the next one of its key can start.
-    fn finish(&mut self, offset: Offset, key: &str) -> Option<EventRecord> {
-        self.open.insert(offset, true);
-        let next = self.queues.get_mut(key).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            self.queues.remove(key);
-        }
-        next
-    }
-
-    /// Takes out the finished prefix; its last offset is the new position.
-    fn settled(&mut self) -> Option<Offset> {
-        let mut last = None;
-        while let Some(entry) = self.open.first_entry().filter(|entry| *entry.get()) {
-            last = Some(*entry.key());
-            entry.remove();
-        }
-        last
-    }
-}
-
 impl Consumer {
-    /// Runs until `stop` changes to `true`. What is at work then is dropped, and handled again after the next start.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Runs until `stop` changes to `true`, or nobody can change it any more. What is at work then is dropped, and handled again after the
+    /// next start.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => {}
@@ -133,12 +114,13 @@ impl Consumer {
     }
 
     async fn consume(&self) {
-        let mut position = self.position().await;
+        let Settings { window: at_once, span, .. } = self.settings;
+        let mut position = self.until("the position cannot be read", || self.log.committed(&self.topic, &self.group)).await;
         let (mut fetched, mut committed) = (position, position);
         let mut window = Window::default();
         let mut at_work: FuturesUnordered<BoxFuture<'_, (Offset, String)>> = FuturesUnordered::new();
         loop {
-            let room = self.settings.window.saturating_sub(window.open.len());
+            let room = window.room(at_once, span);
             tokio::select! {
                 Some((offset, key)) = at_work.next(), if !at_work.is_empty() => {
                     at_work.extend(window.finish(offset, &key).map(|record| self.effect(record).boxed()));
@@ -165,34 +147,32 @@ impl Consumer {
         tracing::warn!(category = "app", topic = %self.topic, group = %self.group.0, %error, "{what}");
     }
 
-    /// Where the group stands; asked until the log answers.
-    async fn position(&self) -> Offset {
-        let mut pause = self.settings.first_pause;
+    /// Asks the log until it answers.
+    async fn until<'a, T>(&'a self, complaint: &str, ask: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>) -> T {
+        let mut pauses = Pauses::of(&self.settings);
         loop {
-            match self.log.committed(&self.topic, &self.group).await {
-                Ok(position) => return position,
-                Err(e) => self.warn("the position cannot be read", &e),
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(e) => self.warn(complaint, &e),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.settings.longest_pause);
+            pauses.rest().await;
         }
     }
 
     /// The next events, as soon as there are any. Dropping the future loses nothing.
     async fn next(&self, after: Offset, limit: usize) -> Vec<EventRecord> {
-        let mut pause = self.settings.first_pause;
-        loop {
-            let found = match self.log.wait(&self.topic, after).await {
-                Ok(()) => self.log.fetch(&self.topic, after, limit).await,
-                Err(e) => Err(e),
+        let read = move || {
+            let read = async move {
+                self.log.wait(&self.topic, after).await?;
+                self.log.fetch(&self.topic, after, limit).await
             };
-            match found {
-                Ok(records) if !records.is_empty() => return records,
-                Ok(_) => continue,
-                Err(e) => self.warn("events cannot be read", &e),
+            read.boxed()
+        };
+        loop {
+            let records = self.until("events cannot be read", read).await;
+            if !records.is_empty() {
+                return records;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.settings.longest_pause);
         }
     }
 
@@ -200,35 +180,56 @@ impl Consumer {
     async fn effect(&self, record: EventRecord) -> (Offset, String) {
         let (offset, key) = (record.offset, record.key.clone());
         if let Err(reason) = self.handle(&record).await {
-            tracing::error!(category = "app", topic = %self.topic, group = %self.group.0, offset = offset.0, reason, "event given up");
-            let mut pause = self.settings.first_pause;
-            while let Err(e) = self.log.dead_letter(&self.topic, record.clone(), reason.clone()).await {
-                self.warn("the dead letter cannot be stored", &e);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(self.settings.longest_pause);
-            }
+            tracing::error!(
+                category = "app", action = "event.given-up", topic = %self.topic, group = %self.group.0, offset = offset.0, reason,
+                "event given up: it is among the dead letters"
+            );
+            let store = || self.log.dead_letter(&self.topic, record.clone(), reason.clone());
+            self.until("the dead letter cannot be stored", store).await;
+            counter!("cellspace_dead_letters_total", "topic" => self.topic.0.clone(), "group" => self.group.0.clone()).increment(1);
         }
         (offset, key)
     }
 
     async fn handle(&self, record: &EventRecord) -> Result<(), String> {
         let event = CloudEvent::parse(&record.payload).map_err(|e| e.to_string())?;
-        let mut pause = self.settings.first_pause;
-        let mut tries = 1;
+        // What is logged on the way belongs to the trace that the event came from.
+        let span = tracing::info_span!(
+            "event",
+            otel.name = %format_args!("consume {}", self.topic),
+            otel.kind = "consumer",
+            topic = %self.topic,
+            event = event.id,
+            trace_id = event.traceparent.as_ref().map(|trace| trace.trace_id()),
+            tenant = event.tenant,
+        );
+        self.attempts(&event).instrument(span).await
+    }
+
+    async fn attempts(&self, event: &CloudEvent) -> Result<(), String> {
+        let mut pauses = Pauses::of(&self.settings);
+        let mut tries = 0;
         loop {
-            let outcome = AssertUnwindSafe(self.handler.handle(&event)).catch_unwind().await;
+            // The handler's call is inside: a panic before its future exists must not take the group with it either.
+            let outcome = AssertUnwindSafe(async { self.handler.handle(event).await }).catch_unwind().await;
             let reason = match outcome.unwrap_or_else(|_| Err(Failure::Retry("the handler failed".to_owned()))) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Poison(reason)) => return Err(reason),
-                Err(Failure::Retry(reason)) => reason,
+                Err(Failure::Unavailable(reason)) => reason,
+                Err(Failure::Retry(reason)) => {
+                    tries += 1;
+                    if tries >= self.settings.tries {
+                        return Err(format!("gave up after {tries} tries: {reason}"));
+                    }
+                    reason
+                }
             };
-            if tries >= self.settings.tries {
-                return Err(format!("gave up after {tries} tries: {reason}"));
-            }
-            tracing::debug!(category = "app", topic = %self.topic, event = event.id, reason, tries, "event is tried again");
-            tokio::time::sleep(pause).await;
-            tries += 1;
-            pause = (pause * 2).min(self.settings.longest_pause);
+            counter!("cellspace_event_retries_total", "topic" => self.topic.0.clone(), "group" => self.group.0.clone()).increment(1);
+            tracing::debug!(category = "app", reason, tries, "event is tried again");
+            pauses.rest().await;
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -39,7 +39,7 @@ pub fn tenant(state: &TenantState) -> Option<Entry> {
 /// A participant profile, when it is there.
 #[must_use]
 pub fn profile(state: &TenantState, id: &ParticipantProfileId) -> Option<Entry> {
-    state.profile(id).map(|record| entry(record.profile.version, &record.profile))
+    state.profile(id).map(|record| entry(record.profile.version, record.view()))
 }
 
 /// The claim of a participant profile on its DID, until it has been disposed of.
@@ -105,17 +105,18 @@ pub async fn show_profile(
     services: &Services,
     owner: &TenantId,
     id: &ParticipantProfileId,
+    did: &Did,
     state: &TenantState,
     call: &Call,
 ) -> Result<(), DirectoryError> {
     let Some(record) = state.profile(id) else {
-        // Only profiles that have been disposed of are removed; their DID was given back then.
-        return show(services, profile_row(owner, id, None, &[]), None, call).await;
+        show(services, profile_row(owner, id, None, &[]), None, call).await?;
+        return show(services, identifier_row(owner, id, did), None, call).await;
     };
     let cell = record.profile.vpas.first().map(|vpa| &vpa.cell_id).filter(|_| record.is_live());
     let dataspaces = if record.is_live() { record.dataspace_profile_ids.as_slice() } else { &[] };
     show(services, profile_row(owner, id, cell, dataspaces), profile(state, id), call).await?;
-    show(services, identifier_row(owner, id, &record.profile.identifier), identifier(state, id), call).await
+    show(services, identifier_row(owner, id, did), identifier(state, id), call).await
 }
 
 /// Brings an orchestration's row up to date.

@@ -9,18 +9,23 @@
 
 pub mod activity;
 pub mod consumer;
+mod handlers;
 pub mod index;
 pub mod limits;
 pub mod operations;
 pub mod orchestration;
 pub mod platform;
+mod refusal;
 pub mod registry;
 pub mod start;
+mod supervisor;
 pub mod tenant;
 pub mod topics;
 
 pub use orchestration::OrchestrationAgent;
 pub use platform::Platform;
+pub use refusal::Refusal;
 pub use registry::FabricRegistry;
 pub use start::{Fabric, StartError};
+pub use supervisor::ConsumerHealth;
 pub use tenant::TenantAgent;

@@ -1,73 +1,44 @@
 //! Operations of the fabric's APIs that take more than one agent: a row in the directory is reserved before its object is made.
 
 use super::{
-    FabricRegistry, OrchestrationAgent, TenantAgent, index, limits, orchestration,
+    FabricRegistry, OrchestrationAgent, Refusal, TenantAgent, index, limits, orchestration,
     registry::{self, RegistryState},
     tenant,
 };
 use crate::{
     Services,
     derived_id::id_of,
-    directory::{self, DirectoryError, NewRow, reference},
+    directory::{self, DirectoryError, NewRow},
 };
 use cellspace_cluster::{Address, AskError, Call};
 use cellspace_schemas::fabric::{
     CellId, NewParticipantProfileDeployment, NewTenant, Orchestration, OrchestrationId, OrchestrationManifest, ParticipantProfile,
-    ParticipantProfileId, Tenant, TenantId,
+    ParticipantProfileId, Tenant, TenantId, keys,
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-/// When to try again after the directory was out of reach.
+/// When to try again after something was out of reach.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why an operation was not done.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OperationError {
-    /// The registry refused, or could not answer.
+    /// An agent of the fabric refused, or could not answer.
     #[error(transparent)]
-    Registry(#[from] AskError<registry::Refusal>),
-    /// The tenant refused, or could not answer.
-    #[error(transparent)]
-    Tenant(#[from] AskError<tenant::Refusal>),
-    /// The orchestration refused, or could not answer.
-    #[error(transparent)]
-    Orchestration(#[from] AskError<orchestration::Refusal>),
+    Agent(#[from] AskError<Refusal>),
     /// The directory has the id for something else, or could not answer.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
 
-impl From<tenant::Refusal> for OperationError {
-    fn from(refusal: tenant::Refusal) -> Self {
-        Self::Tenant(AskError::Refused(refusal))
+impl From<Refusal> for OperationError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Agent(AskError::Refused(refusal))
     }
 }
 
-fn unavailable<R: std::error::Error>(reason: impl ToString) -> AskError<R> {
-    AskError::Unavailable { reason: reason.to_string(), retry_after: RETRY_AFTER }
-}
-
-/// The newest state of the registry; empty before anything was registered.
-///
-/// # Errors
-/// [`AskError`] when the registry cannot answer.
-pub async fn registry(services: &Services) -> Result<Arc<RegistryState>, AskError<registry::Refusal>> {
-    match services.cluster.snapshot::<FabricRegistry>(&registry::address().map_err(unavailable)?).await {
-        Err(AskError::NotRegistered) => Ok(Arc::default()),
-        answer => answer,
-    }
-}
-
-/// Asks the registry.
-///
-/// # Errors
-/// [`AskError`] of the registry; removing from a registry that was never written is refused as not found.
-pub async fn ask_registry(
-    services: &Services,
-    command: registry::Command,
-    call: Call,
-) -> Result<registry::Reply, AskError<registry::Refusal>> {
-    services.cluster.ask::<FabricRegistry>(&registry::address().map_err(unavailable)?, command, call).await
+fn mismatch() -> OperationError {
+    OperationError::Agent(AskError::Unknown { reason: "the stored answer is of another operation".to_owned() })
 }
 
 /// Makes a tenant.
@@ -84,10 +55,6 @@ pub async fn create_tenant(services: &Services, new: NewTenant, call: Call) -> R
     }
 }
 
-fn mismatch() -> OperationError {
-    OperationError::Tenant(AskError::Unknown { reason: "the stored answer is of another operation".to_owned() })
-}
-
 /// Makes a participant profile and asks for its deployment. The DID and the place in the cell are reserved first, so that of two profiles
 /// with one DID only one is made, and no cell goes away under a profile.
 ///
@@ -100,9 +67,11 @@ pub async fn deploy_profile(
     call: Call,
 ) -> Result<ParticipantProfile, OperationError> {
     let address = Address::of::<TenantAgent>(tenant);
-    let there = services.cluster.read::<TenantAgent, _>(&address, |state| state.tenant.is_some()).await?;
-    if !there {
-        return Err(tenant::Refusal::NotFound(format!("the tenant {tenant} does not exist")).into());
+    let missing = || Refusal::NotFound(format!("the tenant {tenant} does not exist"));
+    match services.cluster.read::<TenantAgent, _>(&address, |state| state.tenant.is_some()).await {
+        Ok(true) => {}
+        Ok(false) | Err(AskError::NotRegistered) => return Err(missing().into()),
+        Err(error) => return Err(error.into()),
     }
     let id = ParticipantProfileId::from_uuid(id_of(&format!("participant-profile/{tenant}"), &call));
     let cell_of = |state: &tenant::TenantState| state.profile(&id)?.profile.vpas.first().map(|vpa| vpa.cell_id.clone());
@@ -111,12 +80,12 @@ pub async fn deploy_profile(
         new.cell_id.get_or_insert(cell);
         Vec::new()
     } else {
-        let cell = registry(services).await?.cell_for(new.cell_id.as_ref()).map_err(tenant::Refusal::from)?;
+        let registry = registry::snapshot(services).await?;
+        let cell = registry.cell_for(new.cell_id.as_ref())?;
+        // Refused before anything is reserved; the tenant looks again afterwards.
+        let dataspaces: Vec<_> = registry.profiles_for(cell, &new.dataspace_profile_ids)?.iter().map(|p| p.id.clone()).collect();
         new.cell_id = Some(cell.id.clone());
-        let rows = vec![
-            index::identifier_row(tenant, &id, &new.identifier),
-            index::profile_row(tenant, &id, Some(&cell.id), &new.dataspace_profile_ids),
-        ];
+        let rows = vec![index::identifier_row(tenant, &id, &new.identifier), index::profile_row(tenant, &id, Some(&cell.id), &dataspaces)];
         for row in &rows {
             directory::reserve(services, row.clone(), &call).await?;
         }
@@ -144,45 +113,66 @@ async fn release(services: &Services, rows: Vec<NewRow>, call: &Call) {
     }
 }
 
-/// Deletes a cell without participant profiles in it. Repeatable: what an earlier call left half-done is finished.
+/// Deletes a cell without participant profiles in it: waits until the registry has come to the end of the deletion.
 ///
 /// # Errors
 /// [`OperationError`]; a conflict when participant profiles are in the cell.
 pub async fn delete_cell(services: &Services, id: CellId, call: Call) -> Result<(), OperationError> {
-    // The three steps are one operation, so the key of the call cannot stand for one of them; each step bears repeats.
-    let step = Call { idempotency: None, ..call };
-    ask_registry(services, registry::Command::RetireCell(id.clone()), step.clone()).await?;
-    if directory::references(services, &reference::cell(&id)).await? {
-        ask_registry(services, registry::Command::RestoreCell(id.clone()), step).await?;
-        let refusal = registry::Refusal::Conflict(format!("participant profiles are in the cell {id}"));
-        return Err(AskError::Refused(refusal).into());
+    let timeout = call.timeout;
+    registry::ask(services, registry::Command::DeleteCell(id.clone()), call).await?;
+    let gone = |state: &RegistryState| match state.cells.get(&id) {
+        None => Some(true),
+        Some(record) => record.before.is_none().then_some(false),
+    };
+    match services.cluster.wait::<FabricRegistry, _>(&registry::address(), timeout, gone).await? {
+        Some(true) => Ok(()),
+        Some(false) => Err(Refusal::Conflict(format!("participant profiles are in the cell {id}")).into()),
+        None => Err(unavailable("the cell is still being deleted").into()),
     }
-    ask_registry(services, registry::Command::RemoveCell(id), step).await?;
-    Ok(())
 }
+
+fn unavailable(reason: impl ToString) -> AskError<Refusal> {
+    AskError::Unavailable { reason: reason.to_string(), retry_after: RETRY_AFTER }
+}
+
+/// Who asks for an orchestration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// May say what earlier orchestrations brought about: activity agents act for the participant context that is named there.
+    Admin,
+    /// May not.
+    Provisioner,
+}
+
+/// Keys of a payload that say which participant context activity agents act for.
+const RESERVED: [&str; 2] = [keys::PARTICIPANT_CONTEXT_ID, keys::VPA_STATE];
 
 /// Starts an orchestration that a client asks for directly.
 ///
 /// # Errors
-/// [`OperationError`] of the registry or the orchestration; invalid when there is no definition for it.
+/// [`OperationError`] of the registry or the orchestration; invalid when there is no definition for it, or the payload has a key that is not
+/// the asker's to set.
 pub async fn start_orchestration(
     services: &Services,
     manifest: OrchestrationManifest,
+    asker: Asker,
     call: Call,
 ) -> Result<Orchestration, OperationError> {
-    let invalid = |text: String| OperationError::from(AskError::Refused(registry::Refusal::Invalid(text)));
-    limits::properties("the payload", &manifest.payload).map_err(invalid)?;
-    limits::words("correlationId", [&manifest.correlation_id]).map_err(invalid)?;
+    limits::properties("the payload", &manifest.payload).map_err(Refusal::Invalid)?;
+    limits::words("correlationId", [&manifest.correlation_id]).map_err(Refusal::Invalid)?;
+    if let Some(key) = RESERVED.into_iter().find(|key| asker != Asker::Admin && manifest.payload.contains_key(*key)) {
+        return Err(Refusal::Invalid(format!("the payload may not have the key {key:?}: only an admin may set it")).into());
+    }
     let id = manifest.id.clone();
     let address = Address::of::<OrchestrationAgent>(&id);
-    if registry(services).await?.definition(&manifest.orchestration_type).is_none() && !exists(services, &id).await? {
-        return Err(invalid(format!("no orchestration definition for {}", manifest.orchestration_type)));
+    if registry::snapshot(services).await?.definition(&manifest.orchestration_type).is_none() && !exists(services, &id).await? {
+        return Err(Refusal::Invalid(format!("no orchestration definition for {}", manifest.orchestration_type)).into());
     }
     // Results concern whoever reads the orchestration, and no tenant.
     let start = orchestration::Command::Start(Box::new(OrchestrationManifest { tenant_id: None, ..manifest }));
     match services.cluster.ask::<OrchestrationAgent>(&address, start, call).await? {
         orchestration::Reply::Orchestration(orchestration) => Ok(*orchestration),
-        orchestration::Reply::Done => Err(mismatch()),
+        orchestration::Reply::Done | orchestration::Reply::Attempt(_) => Err(mismatch()),
     }
 }
 
@@ -192,6 +182,6 @@ pub fn orchestration_id(call: &Call) -> OrchestrationId {
     OrchestrationId::from_uuid(id_of("orchestration", call))
 }
 
-async fn exists(services: &Services, id: &OrchestrationId) -> Result<bool, AskError<orchestration::Refusal>> {
+async fn exists(services: &Services, id: &OrchestrationId) -> Result<bool, AskError<Refusal>> {
     services.cluster.exists(&Address::of::<OrchestrationAgent>(id)).await.map_err(unavailable)
 }

@@ -101,6 +101,20 @@ impl Answer {
     pub fn gone(self) -> Result<(), CallError> {
         if self.status == StatusCode::NOT_FOUND { Ok(()) } else { self.done().map(|_| ()) }
     }
+
+    /// As [`Self::gone`], for a call in the name of the participant whose thing it was: 401 and 403 count as done too, since they say that the
+    /// participant context is gone or deactivated, and with it what was to be taken away. The reason is logged.
+    ///
+    /// # Errors
+    /// As [`Self::done`].
+    pub fn gone_with_owner(self) -> Result<(), CallError> {
+        if matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let (call, status, reason) = (&self.what, self.status.as_u16(), reason(&self.body));
+            tracing::warn!(category = "app", action = "disposal.nothing-left", call, status, reason, "nothing is left to be taken away");
+            return Ok(());
+        }
+        self.gone()
+    }
 }
 
 /// The error text in any of the APIs' error bodies.
@@ -175,6 +189,35 @@ impl Platform {
         self.send(method, self.urls.admin(path), Some(token), body, trace).await
     }
 
+    /// Makes a thing under an id of its own: a POST of `body` to `collection`. `None` when this call made it; what is there under `own`
+    /// otherwise (409), `null` when it is not to be seen there.
+    ///
+    /// # Errors
+    /// [`CallError`] as of [`Answer::done`].
+    pub async fn ensure(
+        &self,
+        caller: &Caller<'_>,
+        collection: &str,
+        own: &str,
+        body: Value,
+        trace: Option<&TraceContext>,
+    ) -> Result<Option<Value>, CallError> {
+        let answer = self.call(caller, Method::POST, collection, Some(body), trace).await?;
+        if answer.status != StatusCode::CONFLICT {
+            return answer.done().map(|_| None);
+        }
+        self.find(caller, own, trace).await.map(|found| Some(found.unwrap_or(Value::Null)))
+    }
+
+    /// Reads a thing; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`CallError`] as of [`Answer::done`].
+    pub async fn find(&self, caller: &Caller<'_>, path: &str, trace: Option<&TraceContext>) -> Result<Option<Value>, CallError> {
+        let answer = self.call(caller, Method::GET, path, None, trace).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { Ok(Some(answer.done()?.body)) }
+    }
+
     /// A document on the public listener.
     ///
     /// # Errors
@@ -203,8 +246,8 @@ impl Platform {
 
 /// A path segment, percent-encoded.
 #[must_use]
-pub fn segment(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+pub fn segment(text: impl AsRef<str>) -> String {
+    percent_encoding::utf8_percent_encode(text.as_ref(), percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

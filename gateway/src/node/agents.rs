@@ -11,7 +11,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the fabric has no HTTP client.
-pub fn register(services: &Services) -> Result<(), StartError> {
+pub fn register(services: &Services) -> Result<Fabric, StartError> {
     let cluster = &services.cluster;
     cluster.register(Arc::new(Clients::new(services.clone())));
     cluster.register(Arc::new(ControlPlane::new(services.clone())));

@@ -47,7 +47,7 @@ pub struct Node {
     pub bootstrap: Option<Bootstrap>,
     /// What handlers see.
     pub app: App,
-    fabric: Option<Fabric>,
+    fabric: Fabric,
     store: EmbeddedStore,
     public: Connections,
     admin: Connections,
@@ -70,7 +70,9 @@ impl Node {
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
         let router = Arc::new(Router::new(routes::all())?);
-        agents::register(&app.services)?;
+        let fabric = agents::register(&app.services)?;
+        let consumers = fabric.health();
+        app.health.watch("fabric", move || consumers.check());
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
 
         let tasks = TaskTracker::new();
@@ -80,7 +82,7 @@ impl Node {
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
         let mut node = Self {
-            fabric: None,
+            fabric,
             public: listen(sockets.public, Listener::Public)?,
             admin: listen(sockets.admin, Listener::Admin)?,
             operations: listen(sockets.ops, Listener::Ops)?,
@@ -104,7 +106,7 @@ impl Node {
     async fn wake(&mut self) -> Result<(), StartError> {
         agents::start(&self.app.services).await?;
         self.app.services.cluster.start().await?;
-        self.fabric = Some(Fabric::start(&self.app.services)?);
+        self.fabric.start();
         self.app.health.set_started();
         Ok(())
     }
@@ -126,9 +128,7 @@ impl Node {
         // Requests that wait for a state are answered with the state as it is.
         self.app.services.cluster.stop_waiting();
         // First, since activities are requests to this node.
-        if let Some(fabric) = self.fabric
-            && tokio::time::timeout_at(requests, fabric.stop()).await.is_err()
-        {
+        if tokio::time::timeout_at(requests, self.fabric.stop()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on activities that did not end in time");
         }
         tokio::join!(self.public.drain(left(requests)), self.admin.drain(left(requests)));

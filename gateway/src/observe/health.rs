@@ -2,6 +2,7 @@
 
 use cellspace_cluster::Cluster;
 use cellspace_storage::{Counters, StoreError};
+use parking_lot::RwLock;
 use serde::Serialize;
 use std::sync::{
     Arc,
@@ -14,7 +15,7 @@ type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
-    checks: Vec<(&'static str, Check)>,
+    checks: RwLock<Vec<(&'static str, Check)>>,
     counters: Arc<Counters>,
 }
 
@@ -49,7 +50,12 @@ impl Health {
         let said = |outcome: Result<(), StoreError>| outcome.map_err(|e| e.to_string());
         let checks: Vec<(&'static str, Check)> =
             vec![("store", Box::new(move || said(cluster.health()))), ("vault", Box::new(move || said(vault())))];
-        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), checks, counters }
+        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), checks: RwLock::new(checks), counters }
+    }
+
+    /// Watches another component too.
+    pub fn watch(&self, component: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.checks.write().push((component, Box::new(check)));
     }
 
     /// Every agent was woken, every listener serves.
@@ -84,7 +90,7 @@ impl Health {
             (true, false) => Ok(()),
         };
         let mut all = vec![("node", node)];
-        all.extend(self.checks.iter().map(|(name, check)| (*name, check())));
+        all.extend(self.checks.read().iter().map(|(name, check)| (*name, check())));
         Report::of(all)
     }
 

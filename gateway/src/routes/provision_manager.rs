@@ -2,15 +2,19 @@
 
 use super::{
     prefixes::PROVISION_MANAGER,
-    tenant_manager::{from_operation, from_registry, mismatch, query},
+    tenant_manager::{from_agent, from_operation, mismatch, query},
 };
 use crate::{
     App,
-    http::{Access, Api, ApiError, ErrorKind, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
+    http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Role, Route, Verb, route::Handler},
 };
 use cellspace_actors::{
     directory::Kind,
-    fabric::{OrchestrationAgent, operations, registry},
+    fabric::{
+        OrchestrationAgent,
+        operations::{self, Asker},
+        registry,
+    },
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::fabric::{
@@ -49,11 +53,11 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn ask(app: &App, request: &Request, command: registry::Command) -> Result<registry::Reply, ApiError> {
-    operations::ask_registry(&app.services, command, request.call()?).await.map_err(from_registry)
+    registry::ask(&app.services, command, request.call()?).await.map_err(from_agent)
 }
 
 async fn list_activities(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
+    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
     Reply::ok(&state.activities.values().collect::<Vec<_>>())
 }
 
@@ -70,13 +74,13 @@ async fn remove_activity(app: App, request: Request) -> Result<Reply, ApiError> 
 }
 
 async fn list_definitions(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
+    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
     Reply::ok(&state.definitions(None))
 }
 
 async fn get_definitions(app: App, request: Request) -> Result<Reply, ApiError> {
     let template: TemplateRef = request.id("template")?;
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
+    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
     if !state.templates.contains_key(&template) {
         return Err(ApiError::not_found(format!("the orchestration template {template} does not exist")));
     }
@@ -106,7 +110,11 @@ async fn start(app: App, request: Request) -> Result<Reply, ApiError> {
     }
     let manifest: OrchestrationManifest =
         serde_json::from_value(Value::Object(body)).map_err(|e| ApiError::invalid(format!("malformed body: {e}")))?;
-    let started = operations::start_orchestration(&app.services, manifest, call).await.map_err(from_operation)?;
+    let asker = match request.principal.as_ref().map(|principal| principal.role) {
+        Some(Role::Admin) => Asker::Admin,
+        Some(Role::Provisioner | Role::Participant) | None => Asker::Provisioner,
+    };
+    let started = operations::start_orchestration(&app.services, manifest, asker, call).await.map_err(from_operation)?;
     Reply::json(StatusCode::ACCEPTED, &started)
 }
 
@@ -120,6 +128,6 @@ async fn get_orchestration(app: App, request: Request) -> Result<Reply, ApiError
     match app.services.cluster.read::<OrchestrationAgent, _>(&Address::of::<OrchestrationAgent>(&id), |state| state.view()).await {
         Ok(found) => Reply::ok(&found.ok_or_else(missing)?),
         Err(AskError::NotRegistered) => Err(missing()),
-        Err(error) => Err(ApiError::from_ask(error, |refusal| ApiError::new(ErrorKind::Invalid, refusal.to_string()))),
+        Err(error) => Err(from_agent(error)),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 use cellspace_actors::{
     directory::{self, Kind},
     fabric::{
-        FabricRegistry, TenantAgent,
+        FabricRegistry, Refusal, TenantAgent,
         operations::{self, OperationError},
         registry, tenant,
     },
@@ -65,37 +65,24 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn registry_refused(refusal: registry::Refusal) -> ApiError {
+/// What a refusal of the fabric's agents is for its APIs.
+fn refused(refusal: Refusal) -> ApiError {
     match refusal {
-        registry::Refusal::NotFound(text) => ApiError::not_found(text),
-        registry::Refusal::Invalid(text) => ApiError::invalid(text),
-        registry::Refusal::Conflict(text) => ApiError::conflict(text),
+        Refusal::NotFound(text) => ApiError::not_found(text),
+        Refusal::Invalid(text) => ApiError::invalid(text),
+        Refusal::Conflict(text) => ApiError::conflict(text),
     }
 }
 
-fn tenant_refused(refusal: tenant::Refusal) -> ApiError {
-    match refusal {
-        tenant::Refusal::NotFound(text) => ApiError::not_found(text),
-        tenant::Refusal::Invalid(text) => ApiError::invalid(text),
-        tenant::Refusal::Conflict(text) => ApiError::conflict(text),
-    }
-}
-
-/// An error of the registry.
-pub(super) fn from_registry(error: AskError<registry::Refusal>) -> ApiError {
-    ApiError::from_ask(error, registry_refused)
-}
-
-fn from_tenant(error: AskError<tenant::Refusal>) -> ApiError {
-    ApiError::from_ask(error, tenant_refused)
+/// An error of an agent of the fabric.
+pub(super) fn from_agent(error: AskError<Refusal>) -> ApiError {
+    ApiError::from_ask(error, refused)
 }
 
 /// An error of an operation over several agents.
 pub(super) fn from_operation(error: OperationError) -> ApiError {
     match error {
-        OperationError::Registry(error) => from_registry(error),
-        OperationError::Tenant(error) => from_tenant(error),
-        OperationError::Orchestration(error) => ApiError::from_ask(error, |refusal| ApiError::invalid(refusal.to_string())),
+        OperationError::Agent(error) => from_agent(error),
         OperationError::Directory(error) => from_directory(error),
     }
 }
@@ -131,14 +118,14 @@ fn page_of(request: &Request) -> Result<Page, ApiError> {
 // === cells ===
 
 async fn list_cells(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
-    Reply::ok(&state.cells.values().collect::<Vec<_>>())
+    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
+    Reply::ok(&state.cells.values().map(|record| &record.cell).collect::<Vec<_>>())
 }
 
 async fn create_cell(app: App, request: Request) -> Result<Reply, ApiError> {
     let new: NewCell = request.json()?;
-    let asked = operations::ask_registry(&app.services, registry::Command::CreateCell(new), request.call()?).await;
-    match asked.map_err(from_registry)? {
+    let asked = registry::ask(&app.services, registry::Command::CreateCell(new), request.call()?).await;
+    match asked.map_err(from_agent)? {
         registry::Reply::Cell(cell) => Reply::json(StatusCode::CREATED, &cell),
         registry::Reply::Done | registry::Reply::Profile(_) | registry::Reply::Template(_) => Err(mismatch()),
     }
@@ -158,14 +145,14 @@ pub(super) fn mismatch() -> ApiError {
 // === dataspace profiles ===
 
 async fn list_dataspaces(app: App, _request: Request) -> Result<Reply, ApiError> {
-    let state = operations::registry(&app.services).await.map_err(from_registry)?;
+    let state = registry::snapshot(&app.services).await.map_err(from_agent)?;
     Reply::ok(&state.profiles.values().collect::<Vec<_>>())
 }
 
 async fn create_dataspace(app: App, request: Request) -> Result<Reply, ApiError> {
     let new: NewDataspaceProfile = request.json()?;
-    let asked = operations::ask_registry(&app.services, registry::Command::CreateProfile(new), request.call()?).await;
-    match asked.map_err(from_registry)? {
+    let asked = registry::ask(&app.services, registry::Command::CreateProfile(new), request.call()?).await;
+    match asked.map_err(from_agent)? {
         registry::Reply::Profile(profile) => Reply::json(StatusCode::CREATED, &profile),
         registry::Reply::Done | registry::Reply::Cell(_) | registry::Reply::Template(_) => Err(mismatch()),
     }
@@ -173,13 +160,13 @@ async fn create_dataspace(app: App, request: Request) -> Result<Reply, ApiError>
 
 async fn get_dataspace(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: DataspaceProfileId = request.id("dataspace")?;
-    let address = registry::address().map_err(|e| ApiError::internal(e.to_string()))?;
+    let address = registry::address();
     let wait = Wait::of(&request)?;
     let view = |state: &registry::RegistryState| state.profiles.get(&id).cloned();
     match read_when::<FabricRegistry, _>(&app.services.cluster, &address, wait.as_ref(), view, deployed).await {
         Ok(Some(profile)) => Reply::ok(&profile),
         Ok(None) | Err(AskError::NotRegistered) => Err(ApiError::not_found(format!("the dataspace profile {id} does not exist"))),
-        Err(error) => Err(from_registry(error)),
+        Err(error) => Err(from_agent(error)),
     }
 }
 
@@ -191,8 +178,8 @@ fn deployed(profile: &Arc<DataspaceProfile>) -> Progress<'_> {
 
 async fn delete_dataspace(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: DataspaceProfileId = request.id("dataspace")?;
-    let asked = operations::ask_registry(&app.services, registry::Command::RemoveProfile(id), request.call()?).await;
-    asked.map_err(from_registry)?;
+    let asked = registry::ask(&app.services, registry::Command::RemoveProfile(id), request.call()?).await;
+    asked.map_err(from_agent)?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
@@ -203,8 +190,8 @@ async fn deploy_dataspace(app: App, request: Request) -> Result<Reply, ApiError>
         Some(id) => id,
         None => request.id("dataspace")?,
     };
-    let asked = operations::ask_registry(&app.services, registry::Command::Deploy(profile, body.cell_id), request.call()?).await;
-    asked.map_err(from_registry)?;
+    let asked = registry::ask(&app.services, registry::Command::Deploy(profile, body.cell_id), request.call()?).await;
+    asked.map_err(from_agent)?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 
@@ -239,7 +226,7 @@ async fn get_tenant(app: App, request: Request) -> Result<Reply, ApiError> {
     match app.services.cluster.read::<TenantAgent, _>(&address, |state| state.tenant.clone()).await {
         Ok(Some(tenant)) => Reply::ok(&tenant),
         Ok(None) | Err(AskError::NotRegistered) => Err(no_tenant(&id)),
-        Err(error) => Err(from_tenant(error)),
+        Err(error) => Err(from_agent(error)),
     }
 }
 
@@ -247,7 +234,7 @@ async fn ask_tenant(app: &App, request: &Request, command: tenant::Command) -> R
     let (id, address) = tenant_of(request)?;
     match app.services.cluster.ask::<TenantAgent>(&address, command, request.call()?).await {
         Err(AskError::NotRegistered) => Err(no_tenant(&id)),
-        answer => answer.map_err(from_tenant),
+        answer => answer.map_err(from_agent),
     }
 }
 
@@ -272,7 +259,7 @@ async fn list_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
     match app.services.cluster.read::<TenantAgent, _>(&address, list).await {
         Ok(Some(profiles)) => Reply::ok(&profiles),
         Ok(None) | Err(AskError::NotRegistered) => Err(no_tenant(&id)),
-        Err(error) => Err(from_tenant(error)),
+        Err(error) => Err(from_agent(error)),
     }
 }
 
@@ -283,22 +270,19 @@ async fn query_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn deploy_profile(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: TenantId = request.id("tenant")?;
     let new: NewParticipantProfileDeployment = request.json()?;
-    match operations::deploy_profile(&app.services, &id, new, request.call()?).await {
-        Ok(profile) => Reply::json(StatusCode::ACCEPTED, &profile),
-        Err(OperationError::Tenant(AskError::NotRegistered)) => Err(no_tenant(&id)),
-        Err(error) => Err(from_operation(error)),
-    }
+    let profile = operations::deploy_profile(&app.services, &id, new, request.call()?).await.map_err(from_operation)?;
+    Reply::json(StatusCode::ACCEPTED, &profile)
 }
 
 async fn get_profile(app: App, request: Request) -> Result<Reply, ApiError> {
     let (_, address) = tenant_of(&request)?;
     let id: ParticipantProfileId = request.id("profile")?;
     let wait = Wait::of(&request)?;
-    let view = |state: &tenant::TenantState| state.profile(&id).map(|record| record.profile.clone());
+    let view = |state: &tenant::TenantState| state.profile(&id).map(|record| record.view());
     match read_when::<TenantAgent, _>(&app.services.cluster, &address, wait.as_ref(), view, progress).await {
         Ok(Some(profile)) => Reply::ok(&profile),
         Ok(None) | Err(AskError::NotRegistered) => Err(ApiError::not_found(format!("the participant profile {id} does not exist"))),
-        Err(error) => Err(from_tenant(error)),
+        Err(error) => Err(from_agent(error)),
     }
 }
 

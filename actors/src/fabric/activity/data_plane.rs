@@ -7,7 +7,7 @@ use cellspace_schemas::{
     fabric::{Properties, VpaType},
 };
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct DataPlaneActivity {
 }
 
 fn path(id: &ParticipantContextId) -> String {
-    format!("/api/mgmt/v5beta/participants/{id}/dataplanes")
+    format!("/api/mgmt/v5beta/participants/{}/dataplanes", segment(id))
 }
 
 fn data_plane(id: &ParticipantContextId) -> String {
@@ -59,12 +59,9 @@ impl ActivityAgent for DataPlaneActivity {
         Box::pin(async move {
             let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
             let caller = Caller::Participant { participant: &id, scope: SCOPE };
-            let own = format!("{}/{}", path(&id), segment(&data_plane(&id)));
-            let answer = self.platform.call(&caller, Method::DELETE, &own, None, work.trace).await?;
-            // The participant context may be gone already: its fresh token is then nobody's.
-            if answer.status != StatusCode::UNAUTHORIZED {
-                answer.gone()?;
-            }
+            let own = format!("{}/{}", path(&id), segment(data_plane(&id)));
+            // A data plane goes with its participant context, which may be gone already, and goes in the end.
+            self.platform.call(&caller, Method::DELETE, &own, None, work.trace).await?.gone_with_owner()?;
             Ok(Properties::new())
         })
     }

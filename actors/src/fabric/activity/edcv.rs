@@ -1,10 +1,10 @@
 //! `edcv-activity`: the participant context at the control plane, its configuration, and the dataspaces it takes part in.
 
 use super::{ActivityAgent, ActivityError, Input, Work};
-use crate::fabric::platform::{Caller, Platform};
-use cellspace_schemas::{fabric::Properties, management::MANAGEMENT_CONTEXT};
+use crate::fabric::platform::{Caller, Platform, segment};
+use cellspace_schemas::{ParticipantContextId, fabric::Properties, management::MANAGEMENT_CONTEXT};
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ const SCOPE: &str = "management-api:admin";
 /// The agent.
 pub struct EdcvActivity {
     platform: Arc<Platform>,
+}
+
+fn path(id: &ParticipantContextId) -> String {
+    format!("{PARTICIPANTS}/{}", segment(id))
 }
 
 impl EdcvActivity {
@@ -26,19 +30,13 @@ impl EdcvActivity {
     async fn create(&self, work: Work<'_>) -> Result<Properties, ActivityError> {
         let input = Input::of(&work);
         let (id, did, profiles) = (input.participant()?, input.did()?, input.profiles()?);
-        let caller = Caller::Agent { participant: &id, scope: SCOPE };
-        let own = format!("{PARTICIPANTS}/{id}");
+        let (caller, own) = (Caller::Agent { participant: &id, scope: SCOPE }, path(&id));
         let context = [MANAGEMENT_CONTEXT];
-        let body =
-            json!({"@context": context, "@type": "ParticipantContext", "@id": id, "identity": did, "state": "ACTIVATED", "properties": {}});
-        let answer = self.platform.call(&caller, Method::POST, PARTICIPANTS, Some(body), work.trace).await?;
-        if answer.status == StatusCode::CONFLICT {
-            let found = self.platform.call(&caller, Method::GET, &own, None, work.trace).await?.done()?;
-            if found.body.get("identity").and_then(Value::as_str) != Some(did.as_str()) {
-                return Err(ActivityError::Fatal(format!("the participant context {id} belongs to another participant")));
-            }
-        } else {
-            answer.done()?;
+        let body = json!({"@context": context, "@type": "ParticipantContext", "@id": id, "identity": did, "state": "ACTIVATED",
+            "properties": work.tenant_properties()});
+        let there = self.platform.ensure(&caller, PARTICIPANTS, &own, body, work.trace).await?;
+        if there.is_some_and(|there| there.get("identity").and_then(Value::as_str) != Some(did.as_str())) {
+            return Err(ActivityError::Fatal(format!("the participant context {id} belongs to another participant")));
         }
         let entries = json!({"edc.participant.id": did, "edc.iam.issuer.id": did});
         let config = json!({"@context": context, "@type": "ParticipantContextConfig", "entries": entries, "privateEntries": {}});
@@ -64,7 +62,7 @@ impl ActivityAgent for EdcvActivity {
         Box::pin(async move {
             let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
             let caller = Caller::Agent { participant: &id, scope: SCOPE };
-            self.platform.call(&caller, Method::DELETE, &format!("{PARTICIPANTS}/{id}"), None, work.trace).await?.gone()?;
+            self.platform.call(&caller, Method::DELETE, &path(&id), None, work.trace).await?.gone()?;
             Ok(Properties::new())
         })
     }

@@ -2,12 +2,12 @@
 
 use super::{ActivityAgent, ActivityError, Input, Work};
 use crate::{
-    fabric::platform::{Caller, Platform},
+    fabric::platform::{CallError, Caller, Platform, segment},
     settings::DEFAULT_PROFILE,
 };
-use cellspace_schemas::{Did, ParticipantContextId, ProfileId, fabric::Properties};
+use cellspace_schemas::{Did, ParticipantContextId, ProfileId, TraceContext, fabric::Properties};
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -19,6 +19,28 @@ pub struct IdentityHubActivity {
     platform: Arc<Platform>,
 }
 
+fn path(id: &ParticipantContextId) -> String {
+    format!("{PARTICIPANTS}/{}", segment(id))
+}
+
+fn is_of(context: &Value, did: &Did) -> bool {
+    context.get("did").and_then(Value::as_str) == Some(did.as_str())
+}
+
+/// Whether the participant context is there, switched off or not, and the DID is its own.
+///
+/// # Errors
+/// [`CallError`] when the credential service does not say.
+pub(super) async fn owns(
+    platform: &Platform,
+    id: &ParticipantContextId,
+    did: &Did,
+    trace: Option<&TraceContext>,
+) -> Result<bool, CallError> {
+    let caller = Caller::Agent { participant: id, scope: SCOPE };
+    Ok(platform.find(&caller, &path(id), trace).await?.is_some_and(|context| is_of(&context, did)))
+}
+
 impl IdentityHubActivity {
     /// The agent with its way to the APIs.
     #[must_use]
@@ -26,17 +48,18 @@ impl IdentityHubActivity {
         Self { platform }
     }
 
-    fn manifest(&self, id: &ParticipantContextId, did: &Did, profile: &ProfileId) -> Value {
+    fn manifest(&self, id: &ParticipantContextId, did: &Did, profile: &ProfileId, work: &Work<'_>) -> Value {
         let urls = self.platform.urls();
         json!({
             "participantContextId": id, "did": did, "active": true, "provisionStsAccount": false, "provisionApiKey": false,
-            "roles": ["participant"], "scopes": [], "additionalProperties": {},
+            "roles": ["participant"], "scopes": [], "additionalProperties": work.tenant_properties(),
             "serviceEndpoints": [
                 {"id": format!("{id}-credentialservice"), "type": "CredentialService", "serviceEndpoint": urls.credential_service(id)},
                 {"id": format!("{id}-dsp"), "type": "ProtocolEndpoint", "serviceEndpoint": urls.dsp(id, profile)},
                 {"id": format!("{id}-dataservice"), "type": "DataService", "serviceEndpoint": urls.dsp_versions(id)},
             ],
-            "key": {"keyId": format!("{did}#key-1"), "privateKeyAlias": "key-1",
+            // A key id of its own: a verifier that remembers the document of whoever had the DID before looks again for a key it does not know.
+            "key": {"keyId": format!("{did}#{id}"), "privateKeyAlias": "key-1",
                 "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}},
         })
     }
@@ -47,18 +70,12 @@ impl IdentityHubActivity {
         let default = ProfileId::new(DEFAULT_PROFILE).map_err(|e| ActivityError::Fatal(e.to_string()))?;
         let profile = if profiles.is_empty() || profiles.contains(&default) { &default } else { profiles.first().unwrap_or(&default) };
         let caller = Caller::Agent { participant: &id, scope: SCOPE };
-        let manifest = self.manifest(&id, &did, profile);
-        let answer = self.platform.call(&caller, Method::POST, PARTICIPANTS, Some(manifest), work.trace).await?;
-        if answer.status != StatusCode::CONFLICT {
-            answer.done()?;
-            return Ok(Properties::new());
+        let manifest = self.manifest(&id, &did, profile, &work);
+        // What is there is either ours from an earlier attempt, or another participant has the DID.
+        match self.platform.ensure(&caller, PARTICIPANTS, &path(&id), manifest, work.trace).await? {
+            Some(there) if !is_of(&there, &did) => Err(ActivityError::Fatal(format!("{did} is already in use"))),
+            Some(_) | None => Ok(Properties::new()),
         }
-        // Either ours from an earlier attempt, or another participant has the DID.
-        let found = self.platform.call(&caller, Method::GET, &format!("{PARTICIPANTS}/{id}"), None, work.trace).await?;
-        if found.status != StatusCode::NOT_FOUND && found.done()?.body.get("did").and_then(Value::as_str) == Some(did.as_str()) {
-            return Ok(Properties::new());
-        }
-        Err(ActivityError::Fatal(format!("{did} is already in use")))
     }
 }
 
@@ -75,7 +92,7 @@ impl ActivityAgent for IdentityHubActivity {
         Box::pin(async move {
             let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
             let caller = Caller::Agent { participant: &id, scope: SCOPE };
-            self.platform.call(&caller, Method::DELETE, &format!("{PARTICIPANTS}/{id}"), None, work.trace).await?.gone()?;
+            self.platform.call(&caller, Method::DELETE, &path(&id), None, work.trace).await?.gone()?;
             Ok(Properties::new())
         })
     }

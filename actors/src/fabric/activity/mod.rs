@@ -19,7 +19,7 @@ pub use input::Input;
 use super::platform::{CallError, Platform};
 use cellspace_schemas::{
     TraceContext,
-    fabric::{Activity, OrchestrationId, Properties},
+    fabric::{Activity, OrchestrationId, Properties, TenantId},
 };
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -44,6 +44,9 @@ impl From<CallError> for ActivityError {
     }
 }
 
+/// Property of participant contexts that names their tenant.
+const TENANT: &str = "tenant";
+
 /// One attempt at an activity.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
@@ -53,6 +56,8 @@ pub struct Work<'a> {
     pub activity: &'a Activity,
     /// Payload and outputs so far.
     pub data: &'a Properties,
+    /// Whose participant it is about; nobody's when a client asked for the orchestration directly.
+    pub tenant: Option<&'a TenantId>,
     /// The trace of the deployment.
     pub trace: Option<&'a TraceContext>,
 }
@@ -62,6 +67,11 @@ impl Work<'_> {
     #[must_use]
     pub fn disposes(&self) -> bool {
         self.activity.discriminator.as_ref().is_some_and(|d| d.disposes())
+    }
+
+    /// Properties of what is made: the tenant, for rows and logs.
+    fn tenant_properties(&self) -> Properties {
+        self.tenant.map(|tenant| (TENANT.to_owned(), tenant.to_string().into())).into_iter().collect()
     }
 }
 

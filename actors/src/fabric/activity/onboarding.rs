@@ -1,6 +1,10 @@
 //! `onboarding-activity`: requests the participant's credentials and waits until they are issued; revokes them in the end.
 
-use super::{ActivityAgent, ActivityError, Input, Work, issuer, outputs};
+use super::{
+    ActivityAgent, ActivityError, Input, Work, identity_hub,
+    issuer::{self, Holders},
+    outputs,
+};
 use crate::{
     derived_id::derived_id,
     fabric::platform::{Caller, Platform, segment},
@@ -9,7 +13,7 @@ use cellspace_schemas::{
     Did, ParticipantContextId,
     fabric::{CredentialSpec, Properties, keys},
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,8 +22,8 @@ const SCOPE: &str = "identity-api:credentials:read identity-api:credentials:writ
 const REVOKE_SCOPE: &str = "issuer-admin-api:credentials:read issuer-admin-api:credentials:write";
 /// How long one attempt waits for a credential, in the words of the API; longer waits are further attempts.
 const WAIT: &str = "wait=ISSUED&timeout=60s";
-/// Credentials of one holder that are looked at when they are revoked.
-const MAX_CREDENTIALS: u32 = 1000;
+/// Credentials of one holder that are looked at at once when they are revoked.
+const PAGE: u32 = 1000;
 
 /// The agent.
 pub struct OnboardingActivity {
@@ -27,7 +31,7 @@ pub struct OnboardingActivity {
 }
 
 fn requests(id: &ParticipantContextId) -> String {
-    format!("/api/identity/v1beta/participants/{id}/credentials/request")
+    format!("/api/identity/v1beta/participants/{}/credentials/request", segment(id))
 }
 
 impl OnboardingActivity {
@@ -61,7 +65,7 @@ impl OnboardingActivity {
     /// Waits at the credential service, which answers as soon as the request is issued or has failed.
     async fn issued(&self, id: &ParticipantContextId, holder_pid: &str, work: &Work<'_>) -> Result<(), ActivityError> {
         let caller = Caller::Participant { participant: id, scope: SCOPE };
-        let path = format!("{}/{holder_pid}?{WAIT}", requests(id));
+        let path = format!("{}/{}?{WAIT}", requests(id), segment(holder_pid));
         let answer = self.platform.call(&caller, Method::GET, &path, None, work.trace).await?.done()?;
         match answer.body.get("status").and_then(Value::as_str) {
             Some("ISSUED") => Ok(()),
@@ -77,39 +81,60 @@ impl OnboardingActivity {
     async fn onboard(&self, work: Work<'_>) -> Result<Properties, ActivityError> {
         let input = Input::of(&work);
         let (id, specs, issuers) = (input.participant()?, input.credentials()?, input.issuers()?);
-        // All requests first, so that issuers work at the same time.
-        let mut pids = Vec::new();
-        for issuer in &issuers {
-            pids.push(self.request(&id, issuer, &specs, &work).await?);
-        }
-        for pid in &pids {
-            self.issued(&id, pid, &work).await?;
-        }
+        let pids = try_join_all(issuers.iter().map(|issuer| self.request(&id, issuer, &specs, &work))).await?;
+        try_join_all(pids.iter().map(|pid| self.issued(&id, pid, &work))).await?;
         let mut result = outputs([(keys::PARTICIPANT_CONTEXT_ID, id.to_string())]);
         if let Some(first) = pids.first() {
-            let url = self.platform.urls().admin(&format!("{}/{first}", requests(&id)));
+            let url = self.platform.urls().admin(&format!("{}/{}", requests(&id), segment(first)));
             result.extend(outputs([(keys::HOLDER_PID, first.clone()), (keys::CREDENTIAL_REQUEST, url)]));
         }
         Ok(result)
     }
 
-    /// Revokes what one issuer has issued to the holder.
+    /// Revokes what one issuer has issued to the holder. An issuer that is switched off revokes nothing, and nobody believes its credentials.
     async fn revoke(&self, issuer: &ParticipantContextId, holder: &Did, work: &Work<'_>) -> Result<(), ActivityError> {
         let caller = Caller::Participant { participant: issuer, scope: REVOKE_SCOPE };
-        let base = format!("/api/admin/v1beta/participants/{issuer}/credentials");
-        let criterion = json!({"operandLeft": "holderId", "operator": "=", "operandRight": holder});
-        let query = json!({"offset": 0, "limit": MAX_CREDENTIALS, "filterExpression": [criterion]});
-        let found = self.platform.call(&caller, Method::POST, &format!("{base}/query"), Some(query), work.trace).await?.done()?;
-        for credential in found.body.as_array().into_iter().flatten() {
-            let Some(id) = credential.get("id").and_then(Value::as_str) else { continue };
-            let path = format!("{base}/{}/revoke", segment(id));
-            let answer = self.platform.call(&caller, Method::POST, &path, None, work.trace).await?;
-            // Revoked before, by an earlier attempt or by the issuer itself.
-            if answer.status != StatusCode::CONFLICT {
-                answer.gone()?;
+        let base = format!("/api/admin/v1beta/participants/{}/credentials", segment(issuer));
+        let criteria = json!([
+            {"operandLeft": "holderId", "operator": "=", "operandRight": holder},
+            {"operandLeft": "status", "operator": "!=", "operandRight": "revoked"},
+        ]);
+        // What has been revoked is on no further page; what cannot be revoked is passed over.
+        let mut kept = 0;
+        loop {
+            let query = json!({"offset": kept, "limit": PAGE, "filterExpression": criteria});
+            let found = self.platform.call(&caller, Method::POST, &format!("{base}/query"), Some(query), work.trace).await?;
+            if matches!(found.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+                return Ok(found.gone_with_owner()?);
+            }
+            let page = found.done()?.body;
+            let ids: Vec<&str> = page.as_array().into_iter().flatten().filter_map(|c| c.get("id")?.as_str()).collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            for id in ids {
+                let answer = self.platform.call(&caller, Method::POST, &format!("{base}/{}/revoke", segment(id)), None, work.trace).await?;
+                if matches!(answer.status, StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
+                    kept += 1;
+                } else {
+                    answer.done()?;
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Revokes the participant's credentials, but not those of another one that has the DID by now.
+    async fn offboard(&self, work: Work<'_>) -> Result<Properties, ActivityError> {
+        let input = Input::of(&work);
+        let (did, Some(id)) = (input.did()?, input.made_participant()?) else { return Ok(Properties::new()) };
+        let owns = identity_hub::owns(&self.platform, &id, &did, work.trace).await?;
+        for issuer in input.issuers()? {
+            let Some(context) = issuer::context_of(&self.platform, &issuer, &work).await? else { continue };
+            if owns || Holders::of(&self.platform, &context, &work).has(&did, &id).await? {
+                self.revoke(&context, &did, &work).await?;
+            }
+        }
+        Ok(Properties::new())
     }
 }
 
@@ -123,15 +148,6 @@ impl ActivityAgent for OnboardingActivity {
     }
 
     fn dispose<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
-        Box::pin(async move {
-            let input = Input::of(&work);
-            let did = input.did()?;
-            for issuer in input.issuers()? {
-                if let Some(context) = issuer::context_of(&self.platform, &issuer, &work).await? {
-                    self.revoke(&context, &did, &work).await?;
-                }
-            }
-            Ok(Properties::new())
-        })
+        Box::pin(self.offboard(work))
     }
 }

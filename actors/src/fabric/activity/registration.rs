@@ -1,26 +1,18 @@
 //! `registration-activity`: the participant as a holder at the issuers of its credentials, with what the client said about it
-//! (`vpaProperties["cfm.issuer"]`) as properties to attest.
+//! (`vpaProperties["cfm.issuer"]`) as properties to attest, and its participant context.
 
-use super::{ActivityAgent, ActivityError, Input, Work, issuer};
-use crate::fabric::platform::{Caller, Platform, segment};
-use cellspace_schemas::{
-    Did, ParticipantContextId,
-    fabric::{Properties, VpaType},
+use super::{
+    ActivityAgent, ActivityError, Input, Work,
+    issuer::{self, Holders},
 };
+use crate::fabric::platform::Platform;
+use cellspace_schemas::fabric::{Properties, VpaType};
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
-use serde_json::{Value, json};
 use std::sync::Arc;
-
-const SCOPE: &str = "issuer-admin-api:holders:write";
 
 /// The agent.
 pub struct RegistrationActivity {
     platform: Arc<Platform>,
-}
-
-fn holders(issuer: &ParticipantContextId) -> String {
-    format!("/api/admin/v1beta/participants/{issuer}/holders")
 }
 
 impl RegistrationActivity {
@@ -28,31 +20,6 @@ impl RegistrationActivity {
     #[must_use]
     pub fn new(platform: Arc<Platform>) -> Self {
         Self { platform }
-    }
-
-    async fn register(
-        &self,
-        issuer: &ParticipantContextId,
-        did: &Did,
-        properties: &Properties,
-        work: &Work<'_>,
-    ) -> Result<(), ActivityError> {
-        let caller = Caller::Agent { participant: issuer, scope: SCOPE };
-        let name = did.as_str().rsplit(':').next().unwrap_or_default();
-        let body = json!({"holderId": did, "did": did, "name": name, "properties": properties});
-        let answer = self.platform.call(&caller, Method::POST, &holders(issuer), Some(body.clone()), work.trace).await?;
-        if answer.status != StatusCode::CONFLICT {
-            answer.done()?;
-            return Ok(());
-        }
-        // There already: ours from an earlier attempt, when id and DID go together.
-        let path = format!("{}/{}", holders(issuer), segment(did.as_str()));
-        let found = self.platform.call(&caller, Method::GET, &path, None, work.trace).await?;
-        if found.status == StatusCode::NOT_FOUND || found.body.get("did").and_then(Value::as_str) != Some(did.as_str()) {
-            return Err(ActivityError::Fatal(format!("the issuer {issuer} has another holder under {did}")));
-        }
-        self.platform.call(&caller, Method::PUT, &holders(issuer), Some(body), work.trace).await?.done()?;
-        Ok(())
     }
 }
 
@@ -64,10 +31,10 @@ impl ActivityAgent for RegistrationActivity {
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
         Box::pin(async move {
             let input = Input::of(&work);
-            let (did, properties) = (input.did()?, input.vpa_properties(VpaType::Issuer)?);
+            let (id, did, properties) = (input.participant()?, input.did()?, input.vpa_properties(VpaType::Issuer)?);
             for issuer in input.issuers()? {
                 match issuer::context_of(&self.platform, &issuer, &work).await? {
-                    Some(context) => self.register(&context, &did, &properties, &work).await?,
+                    Some(context) => Holders::of(&self.platform, &context, &work).register(&did, &id, properties.clone()).await?,
                     None => tracing::info!(category = "app", action = "registration.skipped", %issuer, "the issuer is hosted elsewhere"),
                 }
             }
@@ -78,12 +45,10 @@ impl ActivityAgent for RegistrationActivity {
     fn dispose<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
         Box::pin(async move {
             let input = Input::of(&work);
-            let did = input.did()?;
+            let (did, Some(id)) = (input.did()?, input.made_participant()?) else { return Ok(Properties::new()) };
             for issuer in input.issuers()? {
                 if let Some(context) = issuer::context_of(&self.platform, &issuer, &work).await? {
-                    let caller = Caller::Agent { participant: &context, scope: SCOPE };
-                    let path = format!("{}/{}", holders(&context), segment(did.as_str()));
-                    self.platform.call(&caller, Method::DELETE, &path, None, work.trace).await?.gone()?;
+                    Holders::of(&self.platform, &context, &work).remove(&did, &id).await?;
                 }
             }
             Ok(Properties::new())

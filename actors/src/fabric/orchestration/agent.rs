@@ -1,19 +1,17 @@
 //! The orchestration's agent: dispatch, and what it asks of the registry.
 
 use super::{
-    ActivityResult, ActivityRun, Run, RunState,
+    ActivityResult, ActivityRun, Attempt, Run, RunState,
     machine::{self, Plan},
 };
 use crate::{
     Services,
     fabric::{
-        FabricRegistry, index,
+        Refusal, index,
         registry::{self, dag},
     },
 };
-use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
-};
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
 use cellspace_schemas::{
     Timestamp,
     fabric::{ActivityId, Orchestration, OrchestrationId, OrchestrationManifest},
@@ -41,6 +39,8 @@ impl OrchestrationAgent {
 pub enum Command {
     /// Starts it.
     Start(Box<OrchestrationManifest>),
+    /// An agent is about to work on an attempt at an activity: is it under way?
+    Begin(ActivityId, u32),
     /// An agent answers an attempt at an activity.
     Report(ActivityId, u32, ActivityResult),
 }
@@ -50,6 +50,8 @@ pub enum Command {
 pub enum Prepared {
     /// Starts the run by this plan.
     Start(Box<OrchestrationManifest>, Result<Plan, String>),
+    /// An agent asks about an attempt.
+    Begin(ActivityId, u32),
     /// An agent answers an attempt.
     Report(ActivityId, u32, ActivityResult),
 }
@@ -62,14 +64,8 @@ pub enum Reply {
     Done,
     /// The orchestration as it now is.
     Orchestration(Box<Orchestration>),
-}
-
-/// Why a command is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The request is wrong.
-    #[error("{0}")]
-    Invalid(String),
+    /// The attempt that is under way.
+    Attempt(Attempt),
 }
 
 /// A change of the orchestration.
@@ -101,13 +97,7 @@ pub fn apply(state: &mut RunState, event: &Event) {
 
 impl OrchestrationAgent {
     async fn plan(&self, manifest: &OrchestrationManifest) -> Result<Result<Plan, String>, PrepareError<Refusal>> {
-        let unavailable = |e: String| PrepareError::Unavailable(format!("the registry: {e}"));
-        let address = registry::address().map_err(|e| unavailable(e.to_string()))?;
-        let registry = match self.services.cluster.snapshot::<FabricRegistry>(&address).await {
-            Ok(snapshot) => snapshot,
-            Err(AskError::NotRegistered) => Arc::default(),
-            Err(e) => return Err(unavailable(e.to_string())),
-        };
+        let registry = registry::snapshot(&self.services).await.map_err(|e| PrepareError::Unavailable(format!("the registry: {e}")))?;
         let kind = &manifest.orchestration_type;
         let Some(definition) = registry.definition(kind) else { return Ok(Err(format!("no orchestration definition for {kind}"))) };
         let undo = kind.disposal().filter(|undo| registry.definition(undo).is_some());
@@ -149,6 +139,7 @@ impl Agent for OrchestrationAgent {
                     let plan = self.plan(&manifest).await?;
                     Ok(Prepared::Start(manifest, plan))
                 }
+                Command::Begin(activity, attempt) => Ok(Prepared::Begin(activity, attempt)),
                 Command::Report(activity, attempt, result) => Ok(Prepared::Report(activity, attempt, result)),
             }
         })
@@ -158,6 +149,9 @@ impl Agent for OrchestrationAgent {
         match input {
             Input::Command(Prepared::Start(manifest, plan)) => {
                 machine::start(state, manifest, plan, now).map(|decision| machine::replying(state, decision))
+            }
+            Input::Command(Prepared::Begin(activity, attempt)) => {
+                Ok(Decision::reply(state.attempt(activity, *attempt).map_or(Reply::Done, Reply::Attempt)))
             }
             Input::Command(Prepared::Report(activity, attempt, result)) => machine::report(state, activity, *attempt, result, now),
             // A row of the directory shows what it last showed; the next change brings it up to date.

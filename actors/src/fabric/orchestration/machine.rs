@@ -9,8 +9,8 @@ use cellspace_cluster::{Decision, Fact};
 use cellspace_schemas::{
     Timestamp,
     fabric::{
-        Activity, ActivityId, ActivityMessage, OrchestrationManifest, OrchestrationResponse, OrchestrationState, OrchestrationStep,
-        OrchestrationType, Properties, TemplateRef, keys,
+        Activity, ActivityId, ActivityMessage, OrchestrationManifest, OrchestrationState, OrchestrationStep, OrchestrationType, Properties,
+        TemplateRef, keys,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Attempts at one activity.
 pub const MAX_ATTEMPTS: u32 = 12;
-/// An attempt without an answer has failed after this time. Longer than any agent waits within one attempt.
+/// An attempt without an answer has failed after this time; agents end their work before.
 pub const ACTIVITY_TIMEOUT: Duration = Duration::from_secs(300);
 /// Pause before the second attempt; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -139,19 +139,9 @@ impl Turn {
 
     /// Tells whoever asked how the run ended.
     fn respond(&mut self, success: bool) {
-        let OrchestrationManifest { id, correlation_id, orchestration_type, tenant_id, .. } = self.run.manifest.clone();
-        let response = OrchestrationResponse {
-            manifest_id: id.clone(),
-            id,
-            correlation_id: correlation_id.clone(),
-            orchestration_type,
-            success,
-            error_detail: self.run.error_detail.clone(),
-            properties: self.run.output_data.clone(),
-            tenant_id,
-        };
+        let response = self.run.response(success);
         let (topic, kind) = (topics::RESULTS.into(), topics::ORCHESTRATION_ENDED);
-        self.facts.push(Fact { topic, key: correlation_id, kind, data: json!(response) });
+        self.facts.push(Fact { topic, key: response.correlation_id.clone(), kind, data: json!(response) });
     }
 
     /// Asks for the orchestration that undoes an errored run, once no activity is under way.
@@ -222,8 +212,7 @@ pub fn start(state: &RunState, manifest: &OrchestrationManifest, plan: &Result<P
 
 /// An agent answers an attempt. Answers to anything but the attempt under way change nothing.
 pub fn report(state: &RunState, id: &ActivityId, attempt: u32, result: &ActivityResult, now: Timestamp) -> Decided {
-    let activity = state.activities.get(id).filter(|a| a.state == ActivityState::Started && a.attempt == attempt);
-    let (Some(run), Some(activity)) = (&state.run, activity) else { return Ok(Decision::nothing()) };
+    let (Some(run), Some(activity)) = (&state.run, state.under_way(id, attempt)) else { return Ok(Decision::nothing()) };
     let mut turn = Turn::of(run.as_ref().clone(), state, now);
     let too_large = match result {
         ActivityResult::Complete(outputs) => limits::properties("outputs", outputs).err().map(ActivityResult::Fatal),

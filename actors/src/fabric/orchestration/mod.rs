@@ -10,9 +10,9 @@ mod agent;
 mod machine;
 mod state;
 
-pub use agent::{Command, Effect, Event, OrchestrationAgent, Prepared, Refusal, Reply};
+pub use agent::{Command, Effect, Event, OrchestrationAgent, Prepared, Reply};
 pub use machine::{ACTIVITY_TIMEOUT, ActivityResult, MAX_ATTEMPTS, Plan};
-pub use state::{ActivityRun, ActivityState, Run, RunState, Undo};
+pub use state::{ActivityRun, ActivityState, Attempt, Run, RunState, Undo};
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use cellspace_schemas::{
     Timestamp,
     fabric::{
-        Activity, ActivityId, Orchestration, OrchestrationManifest, OrchestrationState, OrchestrationStep, OrchestrationType, Properties,
-        TemplateRef,
+        Activity, ActivityId, Orchestration, OrchestrationManifest, OrchestrationResponse, OrchestrationState, OrchestrationStep,
+        OrchestrationType, Properties, TemplateRef, TenantId,
     },
 };
 use rpds::RedBlackTreeMapSync;
@@ -51,6 +51,24 @@ pub struct Run {
     pub undo: Undo,
 }
 
+impl Run {
+    /// The response that says how it ended.
+    #[must_use]
+    pub fn response(&self, success: bool) -> OrchestrationResponse {
+        let OrchestrationManifest { id, correlation_id, orchestration_type, tenant_id, .. } = self.manifest.clone();
+        OrchestrationResponse {
+            manifest_id: id.clone(),
+            id,
+            correlation_id,
+            orchestration_type,
+            success,
+            error_detail: self.error_detail.clone(),
+            properties: self.output_data.clone(),
+            tenant_id,
+        }
+    }
+}
+
 /// How far an activity is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActivityState {
@@ -90,7 +108,41 @@ pub struct RunState {
     pub activities: RedBlackTreeMapSync<ActivityId, Arc<ActivityRun>>,
 }
 
+/// An attempt at an activity that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it is given up.
+    pub due: Timestamp,
+    /// Whose participant profile it is about.
+    pub tenant: Option<TenantId>,
+}
+
 impl RunState {
+    /// The activity, when this attempt at it is under way: no other one counts.
+    #[must_use]
+    pub fn under_way(&self, id: &ActivityId, attempt: u32) -> Option<&Arc<ActivityRun>> {
+        self.activities.get(id).filter(|a| a.state == ActivityState::Started && a.attempt == attempt)
+    }
+
+    /// The attempt, when it is under way.
+    #[must_use]
+    pub fn attempt(&self, id: &ActivityId, attempt: u32) -> Option<Attempt> {
+        let (run, activity) = (self.run.as_ref()?, self.under_way(id, attempt)?);
+        Some(Attempt { due: activity.due?, tenant: run.manifest.tenant_id.clone() })
+    }
+
+    /// How the run ended, as whoever asked for it is told; `None` before it has.
+    #[must_use]
+    pub fn response(&self) -> Option<OrchestrationResponse> {
+        let run = self.run.as_ref()?;
+        let success = match run.state {
+            OrchestrationState::Completed => true,
+            OrchestrationState::Errored => false,
+            OrchestrationState::Initialized | OrchestrationState::Running => return None,
+        };
+        Some(run.response(success))
+    }
+
     /// The orchestration as the API shows it.
     #[must_use]
     pub fn view(&self) -> Option<Orchestration> {

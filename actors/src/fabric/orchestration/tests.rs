@@ -174,6 +174,25 @@ fn failed_attempts_are_repeated_with_growing_pauses_and_then_given_up() {
 }
 
 #[test]
+fn agents_are_told_whether_an_attempt_is_under_way() {
+    let begin = |activity: &str, attempt| Input::Command(Prepared::Begin(id(activity), attempt));
+    let (mut m, _) = Machine::started(deployment());
+    let due = m.now.plus(super::ACTIVITY_TIMEOUT);
+    let told = m.step(begin("token", 1));
+    assert!(!told.changes());
+    let Reply::Attempt(attempt) = told.reply else { panic!("not under way") };
+    assert_eq!((attempt.due, attempt.tenant.unwrap().as_str()), (due, "t-1"));
+    m.report("token", 1, ActivityResult::Retry("later".to_owned()));
+    assert_eq!(m.step(begin("token", 1)).reply, Reply::Done, "it has failed");
+    m.due("token");
+    assert_eq!(m.step(begin("token", 1)).reply, Reply::Done, "it was an earlier attempt");
+    assert!(matches!(m.step(begin("token", 2)).reply, Reply::Attempt(_)));
+    m.report("token", 2, ActivityResult::Complete(Properties::new()));
+    assert_eq!(m.step(begin("token", 2)).reply, Reply::Done, "it is done");
+    assert_eq!(m.step(begin("creds", 1)).reply, Reply::Done, "it was never started");
+}
+
+#[test]
 fn silence_is_a_failed_attempt() {
     let (mut m, _) = Machine::started(deployment());
     let started = m.now;

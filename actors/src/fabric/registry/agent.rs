@@ -1,27 +1,28 @@
 //! The registry's agent: dispatch of commands and outcomes, and the I/O of deployments.
 
-use super::{RegistryState, cells, definitions, profiles, settings};
+use super::{CellRecord, RegistryState, cells, definitions, profiles, settings};
 use crate::{
     Services, directory,
-    fabric::platform::{CallError, Platform},
+    fabric::{
+        Refusal, index,
+        platform::{CallError, Platform},
+    },
 };
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+};
 use cellspace_schemas::{
     Owner, Timestamp,
     fabric::{
         ActivityDefinition, ActivityType, Cell, CellId, DataspaceProfile, DataspaceProfileId, DeploymentId, NewCell, NewDataspaceProfile,
         OrchestrationTemplate, TemplateRef,
     },
-    ids::IdError,
 };
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Owner of what belongs to the whole installation.
-const OWNER: &str = "installation";
 
 /// The registry of the installation.
 pub struct FabricRegistry {
@@ -38,11 +39,28 @@ impl FabricRegistry {
 }
 
 /// Where the registry is.
+#[must_use]
+pub fn address() -> Address {
+    Address::of::<FabricRegistry>(Owner::installation())
+}
+
+/// The newest state of the registry; empty before anything was registered.
 ///
 /// # Errors
-/// Never.
-pub fn address() -> Result<Address, IdError> {
-    Ok(Address::of::<FabricRegistry>(Owner::new(OWNER)?))
+/// [`AskError`] when the registry cannot answer.
+pub async fn snapshot(services: &Services) -> Result<Arc<RegistryState>, AskError<Refusal>> {
+    match services.cluster.snapshot::<FabricRegistry>(&address()).await {
+        Err(AskError::NotRegistered) => Ok(Arc::default()),
+        answer => answer,
+    }
+}
+
+/// Asks the registry.
+///
+/// # Errors
+/// [`AskError`] of the registry; removing from a registry that was never written answers that there is no such agent.
+pub async fn ask(services: &Services, command: Command, call: Call) -> Result<Reply, AskError<Refusal>> {
+    services.cluster.ask::<FabricRegistry>(&address(), command, call).await
 }
 
 /// A request to the registry.
@@ -50,12 +68,8 @@ pub fn address() -> Result<Address, IdError> {
 pub enum Command {
     /// Registers a cell.
     CreateCell(NewCell),
-    /// Stops a cell from taking participants.
-    RetireCell(CellId),
-    /// Lets it take them again.
-    RestoreCell(CellId),
-    /// Removes a retired cell.
-    RemoveCell(CellId),
+    /// Stops a cell from taking participants, and removes it when it has none.
+    DeleteCell(CellId),
     /// Makes a dataspace profile known.
     CreateProfile(NewDataspaceProfile),
     /// Forgets one.
@@ -98,25 +112,11 @@ pub enum Reply {
     Template(TemplateRef),
 }
 
-/// Why a command is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// What the path names is not there.
-    #[error("{0}")]
-    NotFound(String),
-    /// The request is wrong.
-    #[error("{0}")]
-    Invalid(String),
-    /// It does not go with what is there.
-    #[error("{0}")]
-    Conflict(String),
-}
-
 /// A change of the registry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// A cell as it now is.
-    Cell(Arc<Cell>),
+    Cell(Arc<CellRecord>),
     /// A cell is gone.
     CellRemoved(CellId),
     /// A dataspace profile as it now is.
@@ -145,6 +145,19 @@ pub enum Effect {
         /// Its version: a deployment started anew has another one.
         version: i64,
     },
+    /// Look whether participant profiles are in a cell that is to be removed.
+    Vacate(CellId),
+}
+
+/// What a delivery brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The settings are in the cell.
+    Deployed,
+    /// No participant profile is in the cell.
+    Vacant,
+    /// Participant profiles are in the cell.
+    InUse,
 }
 
 /// What one of the machines decided.
@@ -157,9 +170,7 @@ impl FabricRegistry {
             Command::RemoveProfile(id) => directory::reference::dataspace_profile(id),
             Command::RemoveTemplate(id) => directory::reference::template(id),
             Command::CreateCell(_)
-            | Command::RetireCell(_)
-            | Command::RestoreCell(_)
-            | Command::RemoveCell(_)
+            | Command::DeleteCell(_)
             | Command::CreateProfile(_)
             | Command::Deploy(..)
             | Command::DefineActivity(_)
@@ -167,6 +178,24 @@ impl FabricRegistry {
             | Command::Define(_) => return Ok(false),
         };
         directory::references(&self.services, &reference).await.map_err(|e| PrepareError::Unavailable(e.to_string()))
+    }
+
+    /// Writes the settings of the profile's name into the cell. A deployment that is gone by now has nothing to write.
+    async fn deploy(
+        &self,
+        delivery: &Delivery<'_, Self>,
+        profile: &DataspaceProfileId,
+        deployment: &DeploymentId,
+    ) -> Result<(), DeliveryError> {
+        let snapshot = &delivery.snapshot;
+        let Some(profile) = snapshot.profiles.get(profile) else { return Ok(()) };
+        let Some(deployment) = profile.deployments.iter().find(|d| d.id == *deployment) else { return Ok(()) };
+        let name = settings::profile_name(&profile.properties).map_err(|e| DeliveryError::Refused(e.to_string()))?;
+        let settings = settings::gather(snapshot, &name, &deployment.external_cell_id);
+        settings::write(&self.platform, &settings, delivery.trace.as_ref()).await.map_err(|e| match e {
+            CallError::Retry(reason) => DeliveryError::Retry(reason),
+            CallError::Refused(reason) => DeliveryError::Refused(reason),
+        })
     }
 }
 
@@ -177,7 +206,7 @@ impl Agent for FabricRegistry {
     type Prepared = Prepared;
     type Event = Event;
     type Effect = Effect;
-    type Outcome = ();
+    type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
 
@@ -202,9 +231,7 @@ impl Agent for FabricRegistry {
         match input {
             Input::Command(Prepared { command, fresh, running, in_use }) => match command {
                 Command::CreateCell(new) => cells::create(state, new, running, *fresh, now),
-                Command::RetireCell(id) => cells::retire(state, id, now),
-                Command::RestoreCell(id) => cells::restore(state, id, now),
-                Command::RemoveCell(id) => cells::remove(state, id),
+                Command::DeleteCell(id) => cells::delete(state, id, now),
                 Command::CreateProfile(new) => profiles::create(state, new, *fresh),
                 Command::RemoveProfile(id) => profiles::remove(state, id, *in_use),
                 Command::Deploy(profile, cell) => profiles::deploy(state, profile, cell, *fresh, now),
@@ -213,14 +240,17 @@ impl Agent for FabricRegistry {
                 Command::Define(template) => definitions::define(state, template, *fresh),
                 Command::RemoveTemplate(id) => definitions::remove(state, id, *in_use),
             },
-            Input::Delivered(effect, ()) => {
-                let Effect::Deploy { profile, deployment, version } = effect.as_ref();
-                profiles::deployed(state, profile, deployment, *version, Ok(()), now)
-            }
-            Input::Undeliverable(effect, reason) => {
-                let Effect::Deploy { profile, deployment, version } = effect.as_ref();
-                profiles::deployed(state, profile, deployment, *version, Err(reason), now)
-            }
+            Input::Delivered(effect, outcome) => match effect.as_ref() {
+                Effect::Deploy { profile, deployment, version } => profiles::deployed(state, profile, deployment, *version, Ok(()), now),
+                Effect::Vacate(cell) => cells::looked(state, cell, *outcome == Outcome::InUse, now),
+            },
+            Input::Undeliverable(effect, reason) => match effect.as_ref() {
+                Effect::Deploy { profile, deployment, version } => {
+                    profiles::deployed(state, profile, deployment, *version, Err(reason), now)
+                }
+                // Nobody knows whether participants are in the cell, so it stays.
+                Effect::Vacate(cell) => cells::looked(state, cell, true, now),
+            },
             // The registry has no deadlines.
             Input::Due(_) => Ok(Decision::nothing()),
         }
@@ -228,7 +258,7 @@ impl Agent for FabricRegistry {
 
     fn apply(state: &mut RegistryState, event: &Event) {
         match event {
-            Event::Cell(cell) => state.cells.insert_mut(cell.id.clone(), cell.clone()),
+            Event::Cell(record) => state.cells.insert_mut(record.cell.id.clone(), record.clone()),
             Event::CellRemoved(id) => {
                 state.cells.remove_mut(id);
             }
@@ -253,7 +283,7 @@ impl Agent for FabricRegistry {
 
     fn row(event: &Event) -> RowOf {
         match event {
-            Event::Cell(cell) => RowOf::Put(RowKey::new("cell", cell.id.as_str())),
+            Event::Cell(record) => RowOf::Put(RowKey::new("cell", record.cell.id.as_str())),
             Event::CellRemoved(id) => RowOf::Delete(RowKey::new("cell", id.as_str())),
             Event::Profile(profile) => RowOf::Put(RowKey::new("dataspace-profile", profile.id.as_str())),
             Event::ProfileRemoved(id) => RowOf::Delete(RowKey::new("dataspace-profile", id.as_str())),
@@ -264,18 +294,25 @@ impl Agent for FabricRegistry {
         }
     }
 
-    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {
         Box::pin(async move {
-            let Effect::Deploy { profile, deployment, .. } = delivery.effect.as_ref();
-            let snapshot = &delivery.snapshot;
-            let Some(profile) = snapshot.profiles.get(profile) else { return Ok(()) };
-            let Some(deployment) = profile.deployments.iter().find(|d| d.id == *deployment) else { return Ok(()) };
-            let name = settings::profile_name(&profile.properties).map_err(|e| DeliveryError::Refused(e.to_string()))?;
-            let settings = settings::gather(snapshot, &name, &deployment.external_cell_id);
-            settings::write(&self.platform, &settings, delivery.trace.as_ref()).await.map_err(|e| match e {
-                CallError::Retry(reason) => DeliveryError::Retry(reason),
-                CallError::Refused(reason) => DeliveryError::Refused(reason),
-            })
+            match delivery.effect.as_ref() {
+                Effect::Deploy { profile, deployment, .. } => {
+                    self.deploy(&delivery, profile, deployment).await?;
+                    Ok(Outcome::Deployed)
+                }
+                Effect::Vacate(cell) => {
+                    let in_use = directory::references(&self.services, &directory::reference::cell(cell)).await;
+                    Ok(if in_use.map_err(DeliveryError::from)? { Outcome::InUse } else { Outcome::Vacant })
+                }
+            }
         })
+    }
+
+    fn retry_policy(effect: &Effect) -> RetryPolicy {
+        match effect {
+            Effect::Deploy { .. } => RetryPolicy::default(),
+            Effect::Vacate(_) => index::RETRY,
+        }
     }
 }

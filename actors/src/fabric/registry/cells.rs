@@ -2,13 +2,15 @@
 //!
 //! Deleting takes two steps, so that no participant profile slips into a cell that goes away: first the cell stops taking profiles
 //! (`disposing`), then the directory is asked for profiles in it, reserved ones included. A profile reserves its row *before* it reads the
-//! cell's state; so either the profile sees the cell disposing, or the deletion sees the profile.
+//! cell's state; so either the profile sees the cell disposing, or the deletion sees the profile. The second step is an outbox row, so that a
+//! deletion comes to its end whatever happens in between.
 
 use super::{
     RegistryState,
-    agent::{Decided, Event, Refusal, Reply},
+    agent::{Decided, Effect, Event, Reply},
+    state::CellRecord,
 };
-use crate::fabric::limits;
+use crate::fabric::{Refusal, limits};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     Timestamp,
@@ -17,12 +19,9 @@ use cellspace_schemas::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-fn cell<'a>(state: &'a RegistryState, id: &CellId) -> Result<&'a Arc<Cell>, Refusal> {
-    state.cells.get(id).ok_or_else(|| Refusal::NotFound(format!("the cell {id} does not exist")))
-}
-
-fn moved(cell: &Cell, to: DeploymentState, now: Timestamp) -> Event {
-    Event::Cell(Arc::new(Cell { state: to, state_timestamp: now, version: cell.version + 1, ..cell.clone() }))
+fn moved(cell: &Cell, to: DeploymentState, before: Option<DeploymentState>, now: Timestamp) -> Event {
+    let cell = Cell { state: to, state_timestamp: now, version: cell.version + 1, ..cell.clone() };
+    Event::Cell(Arc::new(CellRecord { cell, before }))
 }
 
 /// Registers a cell; `running` is the name of the cell that runs.
@@ -42,42 +41,29 @@ pub fn create(state: &RegistryState, new: &NewCell, running: &str, fresh: Uuid, 
         state_timestamp: now,
         properties: new.properties.clone(),
     };
-    Ok(Decision::action("cell.created").event(Event::Cell(Arc::new(cell.clone()))).replying(Reply::Cell(cell)))
+    let event = Event::Cell(Arc::new(CellRecord { cell: cell.clone(), before: None }));
+    Ok(Decision::action("cell.created").event(event).replying(Reply::Cell(cell)))
 }
 
-/// Stops taking participant profiles, before the cell is removed. Repeatable.
-pub fn retire(state: &RegistryState, id: &CellId, now: Timestamp) -> Decided {
-    let cell = cell(state, id)?;
-    Ok(match cell.state {
-        DeploymentState::Disposing => Decision::nothing(),
-        // any other state -> disposing
-        DeploymentState::Initial
-        | DeploymentState::Pending
-        | DeploymentState::Active
-        | DeploymentState::Disposed
-        | DeploymentState::Locked
-        | DeploymentState::Offline
-        | DeploymentState::Error => Decision::action("cell.retired").event(moved(cell, DeploymentState::Disposing, now)),
-    })
-}
-
-/// Takes participant profiles again, since there are some in it.
-pub fn restore(state: &RegistryState, id: &CellId, now: Timestamp) -> Decided {
-    let cell = cell(state, id)?;
-    Ok(if cell.state == DeploymentState::Disposing {
-        // disposing -> active
-        Decision::action("cell.restored").event(moved(cell, DeploymentState::Active, now))
-    } else {
-        Decision::nothing()
-    })
-}
-
-/// Removes a retired cell.
-pub fn remove(state: &RegistryState, id: &CellId) -> Decided {
-    if cell(state, id)?.state == DeploymentState::Disposing {
-        // disposing -> (none)
-        Ok(Decision::action("cell.deleted").event(Event::CellRemoved(id.clone())))
-    } else {
-        Err(Refusal::Conflict(format!("the cell {id} takes participants again")).into())
+/// Stops taking participant profiles, and looks whether any are there. Repeatable.
+pub fn delete(state: &RegistryState, id: &CellId, now: Timestamp) -> Decided {
+    let record = state.cells.get(id).ok_or_else(|| Refusal::NotFound(format!("the cell {id} does not exist")))?;
+    if record.before.is_some() {
+        return Ok(Decision::nothing());
     }
+    // any state -> disposing
+    let event = moved(&record.cell, DeploymentState::Disposing, Some(record.cell.state), now);
+    Ok(Decision::action("cell.retired").event(event).effect(format!("cell-deletion/{id}"), Effect::Vacate(id.clone())))
+}
+
+/// What the directory said about participant profiles in the cell.
+pub fn looked(state: &RegistryState, id: &CellId, in_use: bool, now: Timestamp) -> Decided {
+    let retired = state.cells.get(id).and_then(|record| Some((record, record.before?)));
+    Ok(match (retired, in_use) {
+        (None, _) => Decision::nothing(),
+        // disposing -> the state before
+        (Some((record, before)), true) => Decision::action("cell.restored").event(moved(&record.cell, before, None, now)),
+        // disposing -> (none)
+        (Some(_), false) => Decision::action("cell.deleted").event(Event::CellRemoved(id.clone())),
+    })
 }

@@ -2,10 +2,10 @@
 
 use super::{
     RegistryState,
-    agent::{Decided, Event, Refusal, Reply},
+    agent::{Decided, Event, Reply},
     dag,
 };
-use crate::fabric::limits;
+use crate::fabric::{Refusal, limits};
 use cellspace_cluster::Decision;
 use cellspace_schemas::fabric::{ActivityDefinition, ActivityType, OrchestrationTemplate, TemplateRef};
 use std::sync::Arc;

@@ -8,5 +8,5 @@ mod profiles;
 mod settings;
 mod state;
 
-pub use agent::{Command, FabricRegistry, Refusal, Reply, address};
-pub use state::{Definition, RegistryState, credentials, profile_names};
+pub use agent::{Command, FabricRegistry, Reply, address, ask, snapshot};
+pub use state::{CellRecord, Definition, RegistryState, credentials, profile_names};

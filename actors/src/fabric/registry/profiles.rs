@@ -2,10 +2,10 @@
 
 use super::{
     RegistryState,
-    agent::{Decided, Effect, Event, Refusal, Reply},
+    agent::{Decided, Effect, Event, Reply},
     settings,
 };
-use crate::fabric::limits;
+use crate::fabric::{Refusal, limits};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
     Timestamp,

@@ -4,9 +4,12 @@
 //! `POLICY` scopes under the credential type as prefix: they are asked for where a policy names them. A type that is both is `DEFAULT`.
 //! Several dataspace profiles may share a name in the cell; their settings are written as one.
 
-use super::{Refusal, RegistryState};
+use super::RegistryState;
 use crate::{
-    fabric::platform::{CallError, Caller, Platform},
+    fabric::{
+        Refusal,
+        platform::{CallError, Caller, Platform, segment},
+    },
     settings::{DEFAULT_PROFILE, ScopeType},
 };
 use cellspace_schemas::{
@@ -102,9 +105,13 @@ fn new_profile(name: &ProfileId) -> Map<String, Value> {
     profile.as_object().cloned().unwrap_or_default()
 }
 
+fn scope_id(settings: &CellSettings, credential_type: &str) -> String {
+    format!("{}.{credential_type}", settings.name)
+}
+
 fn scope(settings: &CellSettings, credential_type: &str, scope_type: ScopeType) -> Value {
     let mut scope = json!({
-        "@context": [MANAGEMENT_CONTEXT], "@type": "DcpScope", "@id": format!("{}.{credential_type}", settings.name), "type": scope_type,
+        "@context": [MANAGEMENT_CONTEXT], "@type": "DcpScope", "@id": scope_id(settings, credential_type), "type": scope_type,
         "value": format!("org.eclipse.dspace.dcp.vc.type:{credential_type}:read"), "profile": settings.name,
     });
     if let (ScopeType::Policy, Some(scope)) = (scope_type, scope.as_object_mut()) {
@@ -119,7 +126,7 @@ fn scope(settings: &CellSettings, credential_type: &str, scope_type: ScopeType) 
 /// [`CallError`] of the first call that failed.
 pub async fn write(platform: &Platform, settings: &CellSettings, trace: Option<&TraceContext>) -> Result<(), CallError> {
     let caller = Caller::Admin { scope: "management-api:admin" };
-    let found = platform.call(&caller, Method::GET, &format!("{PROFILES}/{}", settings.name), None, trace).await?;
+    let found = platform.call(&caller, Method::GET, &format!("{PROFILES}/{}", segment(&settings.name)), None, trace).await?;
     let (method, profile) = if found.status == StatusCode::NOT_FOUND {
         (Method::POST, new_profile(&settings.name))
     } else {
@@ -130,7 +137,8 @@ pub async fn write(platform: &Platform, settings: &CellSettings, trace: Option<&
         let body = scope(settings, credential_type, *scope_type);
         let answer = platform.call(&caller, Method::POST, SCOPES, Some(body.clone()), trace).await?;
         if answer.status == StatusCode::CONFLICT {
-            platform.call(&caller, Method::PUT, SCOPES, Some(body), trace).await?.done()?;
+            let own = format!("{SCOPES}/{}", segment(scope_id(settings, credential_type)));
+            platform.call(&caller, Method::PUT, &own, Some(body), trace).await?.done()?;
         } else {
             answer.done()?;
         }

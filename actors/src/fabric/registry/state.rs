@@ -1,6 +1,6 @@
 //! State of the registry.
 
-use super::Refusal;
+use crate::fabric::Refusal;
 use cellspace_schemas::{
     ProfileId,
     fabric::{
@@ -9,13 +9,25 @@ use cellspace_schemas::{
     },
 };
 use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// A registered cell and what the API does not show of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellRecord {
+    /// What the API shows.
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// While it is being deleted: the state to go back to when participant profiles turn out to be in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<DeploymentState>,
+}
 
 /// All that is registered.
 #[derive(Debug, Clone, Default)]
 pub struct RegistryState {
     /// Cells by id.
-    pub cells: RedBlackTreeMapSync<CellId, Arc<Cell>>,
+    pub cells: RedBlackTreeMapSync<CellId, Arc<CellRecord>>,
     /// Dataspace profiles by id.
     pub profiles: RedBlackTreeMapSync<DataspaceProfileId, Arc<DataspaceProfile>>,
     /// Activity definitions by type.
@@ -38,33 +50,43 @@ impl RegistryState {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] says why no cell is meant.
-    pub fn cell_for(&self, wanted: Option<&CellId>) -> Result<Arc<Cell>, Refusal> {
+    pub fn cell_for(&self, wanted: Option<&CellId>) -> Result<&Cell, Refusal> {
         let invalid = |message: String| Err(Refusal::Invalid(message));
-        let mut active = self.cells.values().filter(|cell| cell.state == DeploymentState::Active);
+        let mut active = self.cells.values().map(|record| &record.cell).filter(|cell| cell.state == DeploymentState::Active);
         match wanted {
-            Some(id) => match self.cells.get(id) {
-                Some(cell) if cell.state == DeploymentState::Active => Ok(cell.clone()),
+            Some(id) => match self.cells.get(id).map(|record| &record.cell) {
+                Some(cell) if cell.state == DeploymentState::Active => Ok(cell),
                 Some(cell) => invalid(format!("the cell {id} is {}, not active", cell.state)),
                 None => invalid(format!("the cell {id} does not exist")),
             },
             None => match (active.next(), active.next()) {
-                (Some(only), None) => Ok(only.clone()),
+                (Some(only), None) => Ok(only),
                 (None, _) => invalid("no active cell is registered".to_owned()),
                 (Some(_), Some(_)) => invalid("there are several cells: name one as cellId".to_owned()),
             },
         }
     }
 
-    /// The named dataspace profiles, or all when none is named.
+    /// The named dataspace profiles, or all that are active in the cell when none is named.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] when one does not exist, or there is none at all.
-    pub fn profiles_for(&self, wanted: &[DataspaceProfileId]) -> Result<Vec<Arc<DataspaceProfile>>, Refusal> {
-        if let Some(missing) = wanted.iter().find(|id| !self.profiles.contains_key(*id)) {
-            return Err(Refusal::Invalid(format!("the dataspace profile {missing} does not exist")));
+    /// [`Refusal::Invalid`] when one does not exist or is not active in the cell, or none is.
+    pub fn profiles_for(&self, cell: &Cell, wanted: &[DataspaceProfileId]) -> Result<Vec<Arc<DataspaceProfile>>, Refusal> {
+        let invalid = |message: String| Err(Refusal::Invalid(message));
+        let active =
+            |profile: &DataspaceProfile| profile.deployments.iter().any(|d| d.cell_id == cell.id && d.state == DeploymentState::Active);
+        for id in wanted {
+            match self.profiles.get(id) {
+                None => return invalid(format!("the dataspace profile {id} does not exist")),
+                Some(profile) if !active(profile) => {
+                    return invalid(format!("the dataspace profile {id} is not active in the cell {}: deploy it first", cell.id));
+                }
+                Some(_) => {}
+            }
         }
-        let found: Vec<_> = self.profiles.values().filter(|p| wanted.is_empty() || wanted.contains(&p.id)).cloned().collect();
-        if found.is_empty() { Err(Refusal::Invalid("no dataspace profile is registered".to_owned())) } else { Ok(found) }
+        let meant = |p: &&Arc<DataspaceProfile>| if wanted.is_empty() { active(p) } else { wanted.contains(&p.id) };
+        let found: Vec<_> = self.profiles.values().filter(meant).cloned().collect();
+        if found.is_empty() { invalid(format!("no dataspace profile is active in the cell {}", cell.id)) } else { Ok(found) }
     }
 
     /// The one definition of an orchestration type.

@@ -1,13 +1,10 @@
 //! The tenant's agent: dispatch, and the I/O of deployments and directory rows.
 
-use super::{ProfileRecord, TenantState, profile, properties};
+use super::{ProfileRecord, TenantState, awaited, profile, properties};
 use crate::{
     Services,
     directory::DirectoryError,
-    fabric::{
-        FabricRegistry, index, limits,
-        registry::{self, RegistryState},
-    },
+    fabric::{OrchestrationAgent, Refusal, index, limits, registry},
     name::{self, Name},
 };
 use cellspace_cluster::{
@@ -64,7 +61,7 @@ pub struct Deployment {
     /// What was asked for.
     pub new: NewParticipantProfileDeployment,
     /// The cell.
-    pub cell: Arc<Cell>,
+    pub cell: Cell,
     /// The dataspaces.
     pub profiles: Vec<DataspaceProfileId>,
     /// Their names in the cell.
@@ -106,29 +103,6 @@ pub enum Reply {
     Profile(ParticipantProfile),
 }
 
-/// Why a command is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// What the path names is not there.
-    #[error("{0}")]
-    NotFound(String),
-    /// The request is wrong.
-    #[error("{0}")]
-    Invalid(String),
-    /// It does not go with what is there.
-    #[error("{0}")]
-    Conflict(String),
-}
-
-impl From<registry::Refusal> for Refusal {
-    fn from(refusal: registry::Refusal) -> Self {
-        match refusal {
-            registry::Refusal::NotFound(text) | registry::Refusal::Invalid(text) => Self::Invalid(text),
-            registry::Refusal::Conflict(text) => Self::Conflict(text),
-        }
-    }
-}
-
 /// A change of the tenant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
@@ -147,24 +121,29 @@ pub enum Event {
 pub enum Effect {
     /// Show the tenant in the directory as it now is.
     IndexTenant,
-    /// Show a participant profile in the directory as it now is.
-    IndexProfile(ParticipantProfileId),
+    /// Show a participant profile in the directory as it now is, and whose its DID is.
+    IndexProfile(ParticipantProfileId, Did),
+    /// Look how far the orchestrations are that a participant profile awaits.
+    Check(ParticipantProfileId),
+}
+
+/// What a delivery brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The directory is up to date.
+    Shown,
+    /// These orchestrations ended, in the order in which they were awaited.
+    Ended(Vec<OrchestrationResponse>),
+    /// An orchestration is there, and none has ended.
+    Running,
+    /// No orchestration is there: the request for it had no effect, so far.
+    Missing,
 }
 
 /// What one of the machines decided.
 pub type Decided = Result<Decision<TenantAgent>, Rejection<Refusal>>;
 
 impl TenantAgent {
-    async fn registry(&self) -> Result<Arc<RegistryState>, PrepareError<Refusal>> {
-        let unavailable = |e: String| PrepareError::Unavailable(format!("the registry: {e}"));
-        let address = registry::address().map_err(|e| unavailable(e.to_string()))?;
-        match self.services.cluster.snapshot::<FabricRegistry>(&address).await {
-            Ok(snapshot) => Ok(snapshot),
-            Err(AskError::NotRegistered) => Ok(Arc::default()),
-            Err(e) => Err(unavailable(e.to_string())),
-        }
-    }
-
     /// The DID must be one that is served here, and free. Whether it stays free shows when the participant context is made.
     async fn check_identifier(&self, did: &Did) -> Result<(), PrepareError<Refusal>> {
         let services = &self.services;
@@ -179,6 +158,25 @@ impl TenantAgent {
         }
     }
 
+    /// Looks at the orchestrations that a profile awaits.
+    async fn look(&self, record: Option<&Arc<ProfileRecord>>) -> Result<Outcome, DeliveryError> {
+        let (mut ended, mut running) = (Vec::new(), false);
+        for id in record.into_iter().flat_map(|record| &record.awaits) {
+            let address = Address::of::<OrchestrationAgent>(id);
+            match self.services.cluster.read::<OrchestrationAgent, _>(&address, |state| (state.run.is_some(), state.response())).await {
+                Ok((_, Some(response))) => ended.push(response),
+                Ok((there, None)) => running |= there,
+                Err(AskError::NotRegistered) => {}
+                Err(e) => return Err(DeliveryError::Retry(e.to_string())),
+            }
+        }
+        Ok(match (ended.is_empty(), running) {
+            (false, _) => Outcome::Ended(ended),
+            (true, true) => Outcome::Running,
+            (true, false) => Outcome::Missing,
+        })
+    }
+
     async fn deployment(
         &self,
         id: ParticipantProfileId,
@@ -186,14 +184,14 @@ impl TenantAgent {
     ) -> Result<Deployment, PrepareError<Refusal>> {
         check(&new).map_err(Refusal::Invalid)?;
         self.check_identifier(&new.identifier).await?;
-        let registry = self.registry().await?;
-        let cell = registry.cell_for(new.cell_id.as_ref()).map_err(Refusal::from)?;
-        let profiles = registry.profiles_for(&new.dataspace_profile_ids).map_err(Refusal::from)?;
+        let registry = registry::snapshot(&self.services).await.map_err(|e| PrepareError::Unavailable(format!("the registry: {e}")))?;
+        let cell = registry.cell_for(new.cell_id.as_ref())?;
+        let profiles = registry.profiles_for(cell, &new.dataspace_profile_ids)?;
         Ok(Deployment {
             id,
-            cell,
+            cell: cell.clone(),
             credentials: registry::credentials(&profiles, &new.participant_roles),
-            profile_names: registry::profile_names(&profiles).map_err(Refusal::from)?,
+            profile_names: registry::profile_names(&profiles)?,
             profiles: profiles.iter().map(|p| p.id.clone()).collect(),
             vpa_ids: VpaType::ALL.map(|_| VpaId::from_uuid(Uuid::new_v4())).into(),
             orchestration: OrchestrationId::from_uuid(Uuid::new_v4()),
@@ -202,6 +200,7 @@ impl TenantAgent {
     }
 }
 
+/// Checks the size of what a client says.
 fn check(new: &NewParticipantProfileDeployment) -> Result<(), String> {
     limits::properties("properties of a participant profile", &new.properties)?;
     limits::words("participantRoles", new.participant_roles.keys())?;
@@ -219,7 +218,7 @@ impl Agent for TenantAgent {
     type Prepared = Prepared;
     type Event = Event;
     type Effect = Effect;
-    type Outcome = ();
+    type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
 
@@ -256,9 +255,18 @@ impl Agent for TenantAgent {
             Input::Command(Prepared::Delete) => properties::delete(state),
             Input::Command(Prepared::Deploy(deployment)) => profile::deploy(state, deployment, now),
             Input::Command(Prepared::Dispose(id, orchestration)) => profile::dispose(state, id, orchestration, now),
-            Input::Command(Prepared::Ended(response, source, position)) => profile::ended(state, response, source, *position, now),
-            // A row of the directory shows what it last showed; the next change brings it up to date.
-            Input::Delivered(_, ()) | Input::Undeliverable(..) | Input::Due(_) => Ok(Decision::nothing()),
+            Input::Command(Prepared::Ended(response, source, position)) => awaited::ended(state, response, source, *position, now),
+            Input::Delivered(effect, outcome) => Ok(match effect.as_ref() {
+                Effect::Check(id) => awaited::looked(state, id, outcome, now),
+                Effect::IndexTenant | Effect::IndexProfile(..) => Decision::nothing(),
+            }),
+            Input::Undeliverable(effect, _) => Ok(match effect.as_ref() {
+                // As good as an orchestration that runs: it is looked at again.
+                Effect::Check(id) => awaited::looked(state, id, &Outcome::Running, now),
+                // A row of the directory shows what it last showed; the next change brings it up to date.
+                Effect::IndexTenant | Effect::IndexProfile(..) => Decision::nothing(),
+            }),
+            Input::Due(key) => Ok(awaited::due(state, key)),
         }
     }
 
@@ -282,24 +290,36 @@ impl Agent for TenantAgent {
         }
     }
 
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Profile(record) => Some((record.profile.id.to_string(), record.check_at)),
+            Event::ProfileRemoved(id) => Some((id.to_string(), None)),
+            Event::Tenant(_) | Event::TenantRemoved => None,
+        }
+    }
+
     fn tenant(state: &TenantState) -> Option<String> {
         state.tenant.as_ref().map(|tenant| tenant.id.to_string())
     }
 
-    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
+    fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {
         Box::pin(async move {
             let mut call = Call::by(delivery.address.to_string());
             call.trace.clone_from(&delivery.trace);
             let owner = TenantId::new(delivery.address.owner.as_str()).map_err(|e| DeliveryError::Refused(e.to_string()))?;
             let shown = match delivery.effect.as_ref() {
                 Effect::IndexTenant => index::show_tenant(&self.services, &owner, &delivery.snapshot, &call).await,
-                Effect::IndexProfile(id) => index::show_profile(&self.services, &owner, id, &delivery.snapshot, &call).await,
+                Effect::IndexProfile(id, did) => index::show_profile(&self.services, &owner, id, did, &delivery.snapshot, &call).await,
+                Effect::Check(id) => return self.look(delivery.snapshot.profile(id)).await,
             };
-            shown.map_err(DirectoryError::into)
+            shown.map(|()| Outcome::Shown).map_err(DirectoryError::into)
         })
     }
 
-    fn retry_policy(_effect: &Effect) -> RetryPolicy {
-        index::RETRY
+    fn retry_policy(effect: &Effect) -> RetryPolicy {
+        match effect {
+            Effect::IndexTenant | Effect::IndexProfile(..) => index::RETRY,
+            Effect::Check(_) => RetryPolicy::default(),
+        }
     }
 }

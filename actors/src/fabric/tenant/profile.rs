@@ -2,19 +2,20 @@
 
 use super::{
     ProfileRecord, TenantAgent, TenantState,
-    agent::{Decided, Deployment, Effect, Event, Refusal, Reply},
+    agent::{Decided, Deployment, Effect, Event, Reply},
+    awaited,
     properties::tenant,
 };
-use crate::fabric::{limits, topics};
+use crate::fabric::{Refusal, limits, topics};
 use cellspace_cluster::{Decision, Fact};
 use cellspace_schemas::{
-    EventPosition, Timestamp,
+    Timestamp,
     fabric::{
-        DeploymentState, OrchestrationId, OrchestrationManifest, OrchestrationResponse, OrchestrationType, ParticipantProfile,
-        ParticipantProfileId, Properties, VirtualParticipantAgent, VpaType, keys,
+        DeploymentState, OrchestrationId, OrchestrationManifest, OrchestrationType, ParticipantProfile, ParticipantProfileId, Properties,
+        VirtualParticipantAgent, VpaType, keys,
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Lane of the directory rows of a profile.
@@ -23,9 +24,10 @@ pub fn lane(id: &ParticipantProfileId) -> String {
 }
 
 /// The profile with all agents in `to`.
-fn moved(record: &ProfileRecord, to: DeploymentState, now: Timestamp) -> ProfileRecord {
+pub(super) fn moved(record: &ProfileRecord, to: DeploymentState, now: Timestamp) -> ProfileRecord {
     let mut record = record.clone();
     record.profile.version += 1;
+    (record.check_at, record.missed) = (awaited::check_at(to, now), 0);
     for vpa in &mut record.profile.vpas {
         (vpa.state, vpa.state_timestamp, vpa.version) = (to, now, vpa.version + 1);
     }
@@ -33,20 +35,20 @@ fn moved(record: &ProfileRecord, to: DeploymentState, now: Timestamp) -> Profile
 }
 
 /// The profile in `error`, for this reason.
-fn failed(record: &ProfileRecord, reason: String, now: Timestamp) -> ProfileRecord {
+pub(super) fn failed(record: &ProfileRecord, reason: String, now: Timestamp) -> ProfileRecord {
     let mut record = moved(record, DeploymentState::Error, now);
     (record.profile.error, record.profile.error_detail) = (true, reason);
     record
 }
 
 /// Stores the profile, shows it in the directory, and tells whoever is interested.
-fn set(action: &'static str, record: ProfileRecord) -> Decision<TenantAgent> {
+pub(super) fn set(action: &'static str, record: ProfileRecord) -> Decision<TenantAgent> {
     let profile = &record.profile;
     let state = profile.state();
     let data = json!({
         "tenantId": profile.tenant_id, "participantProfileId": profile.id, "identifier": profile.identifier, "state": state,
         "vpas": profile.vpas.iter().map(|vpa| json!({"id": vpa.id, "type": vpa.vpa_type, "cellId": vpa.cell_id})).collect::<Vec<_>>(),
-        keys::PARTICIPANT_CONTEXT_ID: profile.properties.get(keys::VPA_STATE).and_then(|s| s.get(keys::PARTICIPANT_CONTEXT_ID)),
+        keys::PARTICIPANT_CONTEXT_ID: record.outputs.get(keys::PARTICIPANT_CONTEXT_ID),
     });
     let fact = |topic: &'static str, kind| Fact { topic: topic.into(), key: profile.id.to_string(), kind, data: data.clone() };
     let usage = match state {
@@ -63,20 +65,20 @@ fn set(action: &'static str, record: ProfileRecord) -> Decision<TenantAgent> {
     if let Some(usage) = usage {
         decision = decision.fact(usage);
     }
-    let (lane, index) = (lane(&profile.id), Effect::IndexProfile(profile.id.clone()));
+    let (lane, index) = (lane(&profile.id), Effect::IndexProfile(profile.id.clone(), profile.identifier.clone()));
     decision.effect(lane, index).event(Event::Profile(Arc::new(record)))
 }
 
 /// The request for an orchestration about the profile.
-fn request(record: &ProfileRecord, id: &OrchestrationId, orchestration: &str) -> Result<Fact, Refusal> {
+pub(super) fn request(record: &ProfileRecord, id: &OrchestrationId, orchestration: &str) -> Result<Fact, Refusal> {
     let profile = &record.profile;
     let mut payload = Properties::new();
     payload.insert(keys::PARTICIPANT_ID.to_owned(), profile.identifier.to_string().into());
     payload.insert(keys::VPA_DATA.to_owned(), json!(record.manifests()));
     payload.insert(keys::VPA_CREDENTIALS.to_owned(), json!(record.credentials));
     payload.insert(keys::PROFILES.to_owned(), json!(record.profile_names));
-    if let (keys::DISPOSE, Some(state)) = (orchestration, profile.properties.get(keys::VPA_STATE)) {
-        payload.insert(keys::VPA_STATE.to_owned(), state.clone());
+    if orchestration == keys::DISPOSE && !record.outputs.is_empty() {
+        payload.insert(keys::VPA_STATE.to_owned(), record.outputs.clone().into());
     }
     let manifest = OrchestrationManifest {
         id: id.clone(),
@@ -108,6 +110,9 @@ pub fn deploy(state: &TenantState, deployment: &Deployment, now: Timestamp) -> D
         state_timestamp: now,
         properties: new.vpa_properties.get(vpa_type.as_str()).cloned().unwrap_or_default(),
     });
+    let mut properties = new.properties.clone();
+    // What a deployment brought about is the platform's word alone: disposals act on it.
+    properties.remove(keys::VPA_STATE);
     let profile = ParticipantProfile {
         id: id.clone(),
         version: 0,
@@ -115,7 +120,7 @@ pub fn deploy(state: &TenantState, deployment: &Deployment, now: Timestamp) -> D
         tenant_id: tenant.id.clone(),
         participant_roles: new.participant_roles.clone(),
         vpas: vpas.collect(),
-        properties: new.properties.clone(),
+        properties,
         error: false,
         error_detail: String::new(),
     };
@@ -128,6 +133,9 @@ pub fn deploy(state: &TenantState, deployment: &Deployment, now: Timestamp) -> D
         created: now,
         awaits: [Some(orchestration.clone()), orchestration.compensation()].into_iter().flatten().collect(),
         marks: BTreeMap::new(),
+        outputs: Properties::new(),
+        check_at: awaited::check_at(DeploymentState::Pending, now),
+        missed: 0,
     };
     let fact = request(&record, orchestration, keys::DEPLOY)?;
     Ok(set("participant-profile.deploying", record).fact(fact).replying(Reply::Profile(profile)))
@@ -144,60 +152,14 @@ pub fn dispose(state: &TenantState, id: &ParticipantProfileId, orchestration: &O
             (record.profile.error, record.profile.error_detail) = (false, String::new());
             (record.awaits, record.marks) = (vec![orchestration.clone()], BTreeMap::new());
             let fact = request(&record, orchestration, keys::DISPOSE)?;
-            let profile = record.profile.clone();
+            let profile = record.view();
             Ok(set("participant-profile.disposing", record).fact(fact).replying(Reply::Profile(profile)))
         }
         // disposing -> disposing, disposed -> disposed: asked for before
-        DeploymentState::Disposing | DeploymentState::Disposed => Ok(Decision::reply(Reply::Profile(record.profile.clone()))),
+        DeploymentState::Disposing | DeploymentState::Disposed => Ok(Decision::reply(Reply::Profile(record.view()))),
         DeploymentState::Initial | DeploymentState::Pending => {
             Err(Refusal::Conflict(format!("the participant profile {id} is still being deployed: wait until it is active or in error"))
                 .into())
         }
     }
-}
-
-/// An orchestration about the profile ended. Counts once: an event at or before the source's mark changes nothing.
-pub fn ended(state: &TenantState, response: &OrchestrationResponse, source: &str, position: EventPosition, now: Timestamp) -> Decided {
-    let record = ParticipantProfileId::new(&response.correlation_id).ok().and_then(|id| state.profile(&id));
-    let Some(record) = record.filter(|r| r.awaits.contains(&response.manifest_id)) else { return Ok(Decision::nothing()) };
-    if record.marks.get(source).is_some_and(|mark| position <= *mark) {
-        return Ok(Decision::nothing());
-    }
-    let mut record = record.as_ref().clone();
-    record.marks.insert(source.to_owned(), position);
-    let disposes = response.orchestration_type.disposes();
-    if !disposes && !response.properties.is_empty() {
-        record.profile.properties.insert(keys::VPA_STATE.to_owned(), Value::Object(response.properties.clone()));
-    }
-    let detail = response.error_detail.clone().unwrap_or_else(|| "no reason given".to_owned());
-    let current = record.profile.state();
-    Ok(match (disposes, response.success, current) {
-        // pending -> active
-        (false, true, DeploymentState::Pending) => set("participant-profile.active", moved(&record, DeploymentState::Active, now)),
-        // pending -> error: the orchestration undoes what it did, and says so in a second result
-        (false, false, DeploymentState::Pending) => set("participant-profile.failed", failed(&record, detail, now)),
-        // disposing -> disposed, error -> disposed (after a failed deployment; the error stays readable)
-        (true, true, DeploymentState::Disposing | DeploymentState::Error) => {
-            set("participant-profile.disposed", moved(&record, DeploymentState::Disposed, now))
-        }
-        // disposing -> error
-        (true, false, DeploymentState::Disposing) => set("participant-profile.disposal-failed", failed(&record, detail, now)),
-        // error -> error: undoing failed as well; both reasons stay
-        (true, false, DeploymentState::Error) => {
-            let both = format!("{}; undoing it failed: {detail}", record.profile.error_detail);
-            set("participant-profile.disposal-failed", failed(&record, both, now))
-        }
-        (
-            true | false,
-            true | false,
-            DeploymentState::Initial
-            | DeploymentState::Pending
-            | DeploymentState::Active
-            | DeploymentState::Disposing
-            | DeploymentState::Disposed
-            | DeploymentState::Locked
-            | DeploymentState::Offline
-            | DeploymentState::Error,
-        ) => Decision::nothing(),
-    })
 }

@@ -2,9 +2,9 @@
 
 use super::{
     TenantState,
-    agent::{Decided, Effect, Event, Refusal, Reply},
+    agent::{Decided, Effect, Event, Reply},
 };
-use crate::fabric::limits;
+use crate::fabric::{Refusal, limits};
 use cellspace_cluster::Decision;
 use cellspace_schemas::fabric::{NewTenant, Tenant, TenantId, TenantPropertiesDiff};
 use std::sync::Arc;
@@ -49,8 +49,10 @@ pub fn delete(state: &TenantState) -> Decided {
         return Err(Refusal::Invalid("the tenant has participants: dispose of them first".to_owned()).into());
     }
     let mut decision = Decision::action("tenant.deleted").event(Event::TenantRemoved).effect(LANE, Effect::IndexTenant);
-    for id in state.profiles.keys() {
-        decision = decision.event(Event::ProfileRemoved(id.clone())).effect(super::profile::lane(id), Effect::IndexProfile(id.clone()));
+    for (id, record) in &state.profiles {
+        // The row of its DID goes too: its removal at the disposal may not have been delivered yet, and this one takes its place.
+        let index = Effect::IndexProfile(id.clone(), record.profile.identifier.clone());
+        decision = decision.event(Event::ProfileRemoved(id.clone())).effect(super::profile::lane(id), index);
     }
     Ok(decision)
 }

@@ -3,7 +3,8 @@
 use cellspace_schemas::{
     EventPosition, ProfileId, Timestamp,
     fabric::{
-        CredentialSpec, DataspaceProfileId, DeploymentState, OrchestrationId, ParticipantProfile, ParticipantProfileId, Tenant, VpaManifest,
+        CredentialSpec, DataspaceProfileId, DeploymentState, OrchestrationId, ParticipantProfile, ParticipantProfileId, Properties, Tenant,
+        VpaManifest, keys,
     },
 };
 use rpds::RedBlackTreeMapSync;
@@ -13,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// A participant profile and what the API does not show of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProfileRecord {
-    /// What the API shows.
+    /// What the API shows, without what the deployment brought about.
     pub profile: ParticipantProfile,
     /// Dataspaces it takes part in.
     pub dataspace_profile_ids: Vec<DataspaceProfileId>,
@@ -29,6 +30,15 @@ pub struct ProfileRecord {
     pub awaits: Vec<OrchestrationId>,
     /// The last event taken from each source: an event up to it has had its effect.
     pub marks: BTreeMap<String, EventPosition>,
+    /// What the deployment brought about, as its orchestration said; never a client's word.
+    #[serde(default)]
+    pub outputs: Properties,
+    /// While it is `pending` or `disposing`: when its orchestration is looked at, in case its result does not come.
+    #[serde(default)]
+    pub check_at: Option<Timestamp>,
+    /// How often no orchestration was found.
+    #[serde(default)]
+    pub missed: u32,
 }
 
 impl ProfileRecord {
@@ -36,6 +46,16 @@ impl ProfileRecord {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.profile.state() != DeploymentState::Disposed
+    }
+
+    /// The profile as the API shows it: with the outputs under `cfm.vpa.state`.
+    #[must_use]
+    pub fn view(&self) -> ParticipantProfile {
+        let mut profile = self.profile.clone();
+        if !self.outputs.is_empty() {
+            profile.properties.insert(keys::VPA_STATE.to_owned(), self.outputs.clone().into());
+        }
+        profile
     }
 
     /// Its agents as a manifest names them.
@@ -73,6 +93,6 @@ impl TenantState {
     pub fn list(&self) -> Vec<ParticipantProfile> {
         let mut records: Vec<_> = self.profiles.values().collect();
         records.sort_by(|a, b| (a.created, &a.profile.id).cmp(&(b.created, &b.profile.id)));
-        records.into_iter().map(|record| record.profile.clone()).collect()
+        records.into_iter().map(|record| record.view()).collect()
     }
 }

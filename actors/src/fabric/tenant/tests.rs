@@ -1,22 +1,25 @@
 //! The tenant and its participant profiles: table of every (state, input), and counting once.
 
-use super::{Deployment, Effect, Event, Prepared, Refusal, Reply, TenantAgent, TenantState};
-use crate::fabric::topics;
+use super::{Deployment, Effect, Event, Outcome, Prepared, Reply, TenantAgent, TenantState};
+use crate::fabric::{Refusal, topics};
 use cellspace_cluster::{Agent, Decision, Input, Rejection};
 use cellspace_schemas::{
-    EventPosition, Timestamp,
+    Did, EventPosition, Timestamp,
     fabric::{
         DeploymentState, NewTenant, OrchestrationId, OrchestrationManifest, OrchestrationResponse, ParticipantProfile,
         ParticipantProfileId, TenantId, TenantPropertiesDiff, VpaId, VpaType, keys,
     },
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp(1_000);
 
 fn profile_id() -> ParticipantProfileId {
     ParticipantProfileId::new("pp-1").unwrap()
+}
+
+fn did() -> Did {
+    Did::new("did:web:localhost%3A1:acme").unwrap()
 }
 
 fn orchestration(text: &str) -> OrchestrationId {
@@ -40,13 +43,13 @@ fn tenant() -> TenantState {
 
 fn deployment() -> Prepared {
     let json = json!({"identifier": "did:web:localhost%3A1:acme", "cellId": "c-1", "participantRoles": {"dp-1": ["manufacturer"]},
-        "vpaProperties": {"cfm.issuer": {"membershipType": "full-member"}}, "properties": {"x": 1}});
+        "vpaProperties": {"cfm.issuer": {"membershipType": "full-member"}}, "properties": {"x": 1, keys::VPA_STATE: {"participantContextId": "somebody-elses"}}});
     let cell = json!({"id": "c-1", "version": 0, "externalId": "cell-1", "state": "active", "stateTimestamp": "2026-11-22T10:00:00Z"});
     let spec = json!({"id": "m", "type": "MembershipCredential", "issuer": "did:web:issuer", "format": "vc20-bssl/jwt"});
     Prepared::Deploy(Box::new(Deployment {
         id: profile_id(),
         new: serde_json::from_value(json).unwrap(),
-        cell: Arc::new(serde_json::from_value(cell).unwrap()),
+        cell: serde_json::from_value(cell).unwrap(),
         profiles: Vec::new(),
         profile_names: vec!["http-dsp-profile-2025-1".parse().unwrap()],
         credentials: vec![serde_json::from_value(spec).unwrap()],
@@ -72,8 +75,8 @@ fn ended(id: &str, kind: &str, success: bool, position: u64) -> Prepared {
     Prepared::Ended(Box::new(response), format!("orchestration/{id}"), EventPosition { seq: position, n: 0 })
 }
 
-fn profile(state: &TenantState) -> &ParticipantProfile {
-    &state.profiles.get(&profile_id()).unwrap().profile
+fn profile(state: &TenantState) -> ParticipantProfile {
+    state.profiles.get(&profile_id()).unwrap().view()
 }
 
 fn manifest(decision: &Decision<TenantAgent>) -> Option<OrchestrationManifest> {
@@ -124,9 +127,10 @@ fn a_deployment_asks_for_its_orchestration_in_the_same_turn() {
     assert!(manifest.payload.get(keys::VPA_STATE).is_none());
 
     let Reply::Profile(profile) = &decision.reply else { panic!("no profile in the reply") };
+    assert!(!profile.properties.contains_key(keys::VPA_STATE), "no client's word");
     assert_eq!(profile.vpas.iter().map(|v| v.vpa_type).collect::<Vec<_>>(), VpaType::ALL);
     assert!(profile.vpas.iter().all(|v| v.state == DeploymentState::Pending && v.cell_id.as_str() == "c-1"));
-    assert!(decision.effects.iter().any(|e| e.effect == Effect::IndexProfile(profile_id())));
+    assert!(decision.effects.iter().any(|e| e.effect == Effect::IndexProfile(profile_id(), did())));
     assert!(matches!(decide(&mut state, deployment()), Err(Rejection::Refused(Refusal::Conflict(_)))));
 }
 
@@ -176,11 +180,11 @@ fn results_count_once_and_only_from_awaited_orchestrations() {
     let stranger = decide(&mut state, ended("o-9", keys::DEPLOY, true, 1)).unwrap();
     assert!(!stranger.changes());
     assert!(decide(&mut state, ended("o-1", keys::DEPLOY, true, 5)).unwrap().changes());
-    let before = profile(&state).clone();
+    let before = profile(&state);
     for position in [5, 4] {
         assert!(!decide(&mut state, ended("o-1", keys::DEPLOY, false, position)).unwrap().changes());
     }
-    assert_eq!(profile(&state), &before);
+    assert_eq!(profile(&state), before);
     // Nor does an earlier orchestration speak up once a disposal is awaited.
     decide(&mut state, Prepared::Dispose(profile_id(), orchestration("o-2"))).unwrap();
     assert!(!decide(&mut state, ended("o-1", keys::DEPLOY, true, 6)).unwrap().changes());
@@ -244,9 +248,106 @@ fn a_tenant_goes_when_its_participants_are_gone() {
     let mut state = profile_in(DeploymentState::Disposed);
     let decision = decide(&mut state, Prepared::Delete).unwrap();
     assert!(state.tenant.is_none() && state.profiles.is_empty());
-    assert_eq!(decision.effects.len(), 2);
+    // The rows of profile and DID go with the tenant, also when the removal of the DID's row at the disposal was not delivered yet.
+    let effects: Vec<&Effect> = decision.effects.iter().map(|e| &e.effect).collect();
+    assert_eq!(effects, [&Effect::IndexTenant, &Effect::IndexProfile(profile_id(), did())]);
     for input in [Prepared::Delete, deployment(), Prepared::Patch(TenantPropertiesDiff::default())] {
         assert!(matches!(decide(&mut state, input), Err(Rejection::Refused(Refusal::NotFound(_)))));
+    }
+}
+
+fn input(state: &mut TenantState, input: Input<TenantAgent>, now: Timestamp) -> Decision<TenantAgent> {
+    let decision = TenantAgent::decide(state, &input, now).unwrap();
+    for event in &decision.events {
+        TenantAgent::apply(state, event);
+    }
+    decision
+}
+
+fn due_at(state: &TenantState) -> Option<Timestamp> {
+    state.profiles.get(&profile_id()).unwrap().check_at
+}
+
+/// The deadline passes, and the look at the orchestrations brings `outcome`.
+fn overdue(state: &mut TenantState, outcome: Outcome) -> Decision<TenantAgent> {
+    let now = due_at(state).unwrap();
+    let asked = input(state, Input::Due("pp-1".to_owned()), now);
+    assert_eq!(asked.effects.iter().map(|e| &e.effect).collect::<Vec<_>>(), [&Effect::Check(profile_id())]);
+    assert!(asked.facts.is_empty() && due_at(state).is_none());
+    input(state, Input::Delivered(Effect::Check(profile_id()).into(), outcome), now)
+}
+
+fn response(id: &str, kind: &str, success: bool) -> OrchestrationResponse {
+    let Prepared::Ended(response, ..) = ended(id, kind, success, 1) else { panic!("no response") };
+    *response
+}
+
+#[test]
+fn a_result_that_does_not_come_is_looked_for() {
+    for (from, responses, to) in [
+        (DeploymentState::Pending, vec![response("o-1", keys::DEPLOY, true)], DeploymentState::Active),
+        (DeploymentState::Pending, vec![response("o-1", keys::DEPLOY, false)], DeploymentState::Error),
+        (
+            DeploymentState::Pending,
+            vec![response("o-1", keys::DEPLOY, false), response("o-1.compensation", keys::DISPOSE, true)],
+            DeploymentState::Disposed,
+        ),
+        (DeploymentState::Disposing, vec![response("o-2", keys::DISPOSE, true)], DeploymentState::Disposed),
+        (DeploymentState::Disposing, vec![response("o-2", keys::DISPOSE, false)], DeploymentState::Error),
+    ] {
+        let mut state = profile_in(from);
+        let decision = overdue(&mut state, Outcome::Ended(responses));
+        assert_eq!((profile(&state).state(), due_at(&state)), (to, None), "{from:?}");
+        assert!(decision.facts.iter().any(|fact| fact.topic == topics::LIFECYCLE), "{from:?}");
+    }
+    // The event that comes late after all has nothing new to say.
+    let mut state = profile_in(DeploymentState::Pending);
+    overdue(&mut state, Outcome::Ended(vec![response("o-1", keys::DEPLOY, true)]));
+    assert!(!decide(&mut state, ended("o-1", keys::DEPLOY, true, 9)).unwrap().changes());
+}
+
+#[test]
+fn while_an_orchestration_runs_or_cannot_be_asked_it_is_looked_at_again() {
+    let mut state = profile_in(DeploymentState::Pending);
+    let first = due_at(&state);
+    overdue(&mut state, Outcome::Running);
+    assert!(due_at(&state) > first);
+    let now = due_at(&state).unwrap();
+    input(&mut state, Input::Due("pp-1".to_owned()), now);
+    input(&mut state, Input::Undeliverable(Effect::Check(profile_id()).into(), "unreachable".to_owned()), now);
+    assert!(due_at(&state) > Some(now));
+    // What others than those awaited say does not end the wait.
+    overdue(&mut state, Outcome::Ended(vec![response("o-9", keys::DEPLOY, true)]));
+    assert_eq!(profile(&state).state(), DeploymentState::Pending);
+    assert!(due_at(&state).is_some());
+}
+
+#[test]
+fn a_request_without_effect_is_made_again_and_given_up_in_the_end() {
+    for (from, id, kind) in [(DeploymentState::Pending, "o-1", keys::DEPLOY), (DeploymentState::Disposing, "o-2", keys::DISPOSE)] {
+        let mut state = profile_in(from);
+        for _ in 0..super::awaited::MAX_MISSED {
+            let again = manifest(&overdue(&mut state, Outcome::Missing)).unwrap();
+            assert_eq!((again.id.as_str(), again.orchestration_type.as_str()), (id, kind));
+        }
+        let last = overdue(&mut state, Outcome::Missing);
+        assert!(manifest(&last).is_none());
+        assert_eq!((profile(&state).state(), due_at(&state)), (DeploymentState::Error, None));
+        assert!(profile(&state).error_detail.contains("dead letters"));
+        // Not stuck: it can be disposed of.
+        decide(&mut state, Prepared::Dispose(profile_id(), orchestration("o-3"))).unwrap();
+        assert_eq!(profile(&state).state(), DeploymentState::Disposing);
+    }
+}
+
+#[test]
+fn a_settled_profile_is_not_looked_at() {
+    for settled in [DeploymentState::Active, DeploymentState::Error, DeploymentState::Disposed] {
+        let mut state = profile_in(settled);
+        assert_eq!(due_at(&state), None);
+        assert!(!input(&mut state, Input::Due("pp-1".to_owned()), NOW).changes());
+        let late = Input::Delivered(Effect::Check(profile_id()).into(), Outcome::Missing);
+        assert!(!input(&mut state, late, NOW).changes(), "{settled:?}");
     }
 }
 

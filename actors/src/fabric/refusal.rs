@@ -1,0 +1,15 @@
+//! Why an agent of the fabric refuses a command.
+
+/// The three kinds of refusals; each says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What the path names is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The request is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// It does not go with what is there.
+    #[error("{0}")]
+    Conflict(String),
+}
