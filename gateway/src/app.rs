@@ -1,7 +1,7 @@
 //! What every handler gets.
 
 use crate::{
-    auth::{KnownParticipants, Verifier},
+    auth::{KnownParticipants, PlaneCallers, Verifier},
     observe::Health,
 };
 use cellspace_actors::Services;
@@ -16,6 +16,8 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Which participant contexts exist.
     pub known: Arc<KnownParticipants>,
+    /// Checks tokens of foreign data planes.
+    pub planes: Arc<PlaneCallers>,
     /// Whether this node is fit.
     pub health: Arc<Health>,
 }

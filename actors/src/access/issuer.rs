@@ -148,7 +148,7 @@ async fn client_secrets(vault: &dyn Vault, path: &VaultPath) -> Result<hmac::Key
 }
 
 /// Thumbprint of an Ed25519 key (RFC 7638, RFC 8037 appendix A.3): the required members in lexical order, without white space.
-fn thumbprint(jwk: &Value) -> String {
+pub(crate) fn thumbprint(jwk: &Value) -> String {
     let member = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
     let canonical = json!({ "crv": member("crv"), "kty": member("kty"), "x": member("x") }).to_string();
     URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))

@@ -4,4 +4,5 @@ pub mod clients;
 pub mod issuer;
 
 pub use clients::Clients;
+pub(crate) use issuer::thumbprint;
 pub use issuer::{AccessClaims, TokenIssuer};

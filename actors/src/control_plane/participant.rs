@@ -3,6 +3,7 @@
 use super::{
     ControlPlaneState,
     agent::{Created, Decided, Reply},
+    data_planes,
 };
 use crate::settings::DEFAULT_PROFILE;
 use cellspace_cluster::{Decision, RowOf};
@@ -172,7 +173,7 @@ pub fn decide(state: &ControlPlaneState, command: &Prepared, now: Timestamp) -> 
         }
         Command::Delete => {
             known()?;
-            Ok(Decision::action("participant.deleted").event(Event::Deleted.into()))
+            Ok(data_planes::disposed(state, Decision::action("participant.deleted").event(Event::Deleted.into())))
         }
         Command::ReplaceConfig(config) => {
             bounded(config)?;

@@ -1,6 +1,6 @@
 //! Addresses of data: the one that a provider hands out, and the token of the one that a consumer received.
 
-use super::{DataPlane, Flow, Role, signing_key::SigningKey};
+use super::{DataPlane, Flow, Role};
 use crate::Services;
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{
@@ -39,9 +39,7 @@ pub enum AddressError {
 /// [`AddressError::Unavailable`]
 pub async fn offered(services: &Services, participant: &ParticipantContextId, flow: &Flow) -> Result<Option<DataAddress>, AddressError> {
     let Some(grant) = flow.grant.filter(|grant| flow.serves(grant.id)) else { return Ok(None) };
-    let agent = Address::of::<DataPlane>(participant);
-    let key = services.cluster.read::<DataPlane, _>(&agent, |state| state.key.clone()).await.map_err(unavailable)?;
-    let key = key.ok_or_else(|| unavailable("the data plane has no signing key"))?;
+    let key = services.workers.signing_key(&*services.vault).await.map_err(unavailable)?;
     let token = key.issue(&*services.vault, &services.urls, participant, flow, grant).await.map_err(unavailable)?;
     let endpoint = services.urls.data(participant, flow.id.as_str());
     let address = DataAddress { endpoint_type: ENDPOINT_TYPE.to_owned(), endpoint: Some(endpoint), endpoint_properties: Vec::new() };
@@ -91,17 +89,13 @@ pub async fn received(services: &Services, participant: &ParticipantContextId, f
     })
 }
 
-/// The public keys of a participant's access tokens; empty before its first flow as a provider.
+/// The public keys of all access tokens that this installation hands out, as entries of a JWK Set.
 ///
 /// # Errors
 /// [`AddressError::Unavailable`]
-pub async fn keys(services: &Services, participant: &ParticipantContextId) -> Result<Vec<serde_json::Value>, AddressError> {
-    let agent = Address::of::<DataPlane>(participant);
-    match services.cluster.read::<DataPlane, _>(&agent, |state| state.key.clone()).await {
-        Ok(key) => Ok(key.as_deref().map(SigningKey::jwk).into_iter().collect()),
-        Err(AskError::NotRegistered) => Ok(Vec::new()),
-        Err(error) => Err(unavailable(error)),
-    }
+pub async fn keys(services: &Services) -> Result<Vec<serde_json::Value>, AddressError> {
+    let key = services.workers.signing_key(&*services.vault).await.map_err(unavailable)?;
+    Ok(vec![key.jwk()])
 }
 
 fn unavailable(error: impl std::fmt::Display) -> AddressError {

@@ -42,7 +42,7 @@ impl Agent for DataPlane {
     fn creates(command: &Command) -> bool {
         match command {
             Command::PutSource { .. } | Command::Prepare(_) | Command::Start(_) => true,
-            Command::DeleteSource(_) | Command::Signal { .. } | Command::RecordUsage(_) => false,
+            Command::DeleteSource(_) | Command::Signal { .. } | Command::RecordUsage(_) | Command::Dispose => false,
         }
     }
 
@@ -70,6 +70,10 @@ impl Agent for DataPlane {
 
     fn row(event: &Event) -> RowOf {
         event.row()
+    }
+
+    fn tenant(state: &DataPlaneState) -> Option<String> {
+        state.tenant.as_deref().map(str::to_owned)
     }
 
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {

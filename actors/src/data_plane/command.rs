@@ -2,7 +2,6 @@
 
 use super::{
     flow::{Flow, NotAllowed, ReceivedAddress, Signal, Terms},
-    signing_key::SigningKey,
     source::{Source, SourceError},
     usage::Batch,
 };
@@ -42,6 +41,9 @@ pub enum Command {
     },
     /// Counts what went through flows.
     RecordUsage(Batch),
+    /// The participant is gone for good: ends its flows and forgets what they were for. To be asked again as long as the answer is
+    /// [`Reply::More`].
+    Dispose,
 }
 
 /// A signal to a flow that is there.
@@ -70,6 +72,8 @@ pub enum Prepared {
         source: Arc<Source>,
         /// The vault's new record of its secret, when one was sent.
         record: Option<KeyAlias>,
+        /// The participant's tenant.
+        tenant: Option<Arc<str>>,
     },
     /// Removes a source.
     DeleteSource(SourceName),
@@ -84,6 +88,8 @@ pub enum Prepared {
         /// What.
         batch: Batch,
     },
+    /// Ends everything.
+    Dispose,
 }
 
 /// A flow to begin.
@@ -97,6 +103,8 @@ pub struct Opening {
     pub message: MessageId,
     /// What it is about.
     pub terms: Terms,
+    /// The participant's tenant.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// How a flow begins.
@@ -108,8 +116,6 @@ pub enum Beginning {
     Start {
         /// Where the data comes from.
         source: SourceName,
-        /// What tokens are signed with.
-        key: Arc<SigningKey>,
         /// Fresh id of the access token.
         grant: Uuid,
     },
@@ -147,6 +153,8 @@ pub enum Reply {
     /// Done.
     #[default]
     Done,
+    /// Part of it is done.
+    More,
     /// The flow as it now is.
     Flow(Arc<Flow>),
 }

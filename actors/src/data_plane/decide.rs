@@ -20,6 +20,8 @@ pub const MAX_SOURCES: usize = 1_000;
 pub const MAX_OPEN_FLOWS: usize = 50_000;
 /// Flows in a final state that are remembered; the oldest is forgotten for a newer one.
 pub const MAX_FINISHED_FLOWS: usize = 1_000;
+/// Flows that one turn ends when the participant is gone.
+const DISPOSED_AT_ONCE: usize = 256;
 /// Lane of what is removed from the vault.
 const VAULT_LANE: &str = "vault";
 
@@ -29,15 +31,22 @@ const VAULT_LANE: &str = "vault";
 /// [`Refusal`], or stale preparation.
 pub fn decide(state: &DataPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
-        Prepared::PutSource { name, source, record } => put_source(state, name, source, record.as_ref()),
+        Prepared::PutSource { name, source, record, tenant } => {
+            let decision = put_source(state, name, source, record.as_ref())?;
+            Ok(belongs(state, tenant.as_ref(), decision))
+        }
         Prepared::DeleteSource(name) => delete_source(state, name),
         Prepared::Open(opening) => open(state, opening, now),
         Prepared::Signal(signalled) => signal(state, signalled, now),
-        Prepared::RecordUsage { participant, batch } => Ok(record_usage(state, participant, batch)),
+        Prepared::RecordUsage { participant, batch } => Ok(record_usage(state, participant, batch, now)),
+        Prepared::Dispose => Ok(dispose(state, now)),
     }
 }
 
 fn put_source(state: &DataPlaneState, name: &SourceName, source: &Arc<Source>, record: Option<&KeyAlias>) -> Decided {
+    if state.disposed {
+        return Err(Refusal::UnknownParticipant.into());
+    }
     let before = state.sources.get(name);
     if before.is_none() && state.sources.size() >= MAX_SOURCES {
         return Err(Refusal::Limit { what: "sources", limit: MAX_SOURCES }.into());
@@ -84,6 +93,9 @@ fn open(state: &DataPlaneState, opening: &Opening, now: Timestamp) -> Decided {
         Beginning::Prepare => (Signal::Prepare, Role::Consumer),
         Beginning::Start { .. } => (Signal::Start, Role::Provider),
     };
+    if state.disposed {
+        return Err(Refusal::UnknownParticipant.into());
+    }
     if let Some(flow) = state.flows.get(&opening.flow) {
         // Preparing what is prepared in the same way changes nothing; a second start must be refused (signaling, "Start").
         let same = signal == Signal::Prepare && flow.state == DataFlowState::Prepared && flow.terms == opening.terms;
@@ -96,14 +108,10 @@ fn open(state: &DataPlaneState, opening: &Opening, now: Timestamp) -> Decided {
         return Err(Refusal::Limit { what: "open data flows", limit: MAX_OPEN_FLOWS }.into());
     }
     let to = next(DataFlowState::Initialized, role, signal).map_err(Refusal::from)?;
-    let mut decision = Decision::action(action(signal));
     let (mut source, mut grant) = (None, None);
-    if let Beginning::Start { source: name, key, grant: id } = &opening.beginning {
+    if let Beginning::Start { source: name, grant: id } = &opening.beginning {
         if !state.sources.contains_key(name) {
             return Err(Refusal::UnknownSource(name.clone()).into());
-        }
-        if state.key.as_ref() != Some(key) {
-            decision = decision.event(Event::KeyMade(key.clone()));
         }
         source = Some(name.clone());
         grant = Some(granted(*id, now));
@@ -121,7 +129,13 @@ fn open(state: &DataPlaneState, opening: &Opening, now: Timestamp) -> Decided {
         created_at: now,
         updated_at: now,
     });
-    Ok(decision.event(Event::FlowSet(flow.clone())).replying(Reply::Flow(flow)))
+    let decision = Decision::action(action(signal)).event(Event::FlowSet(flow.clone())).replying(Reply::Flow(flow));
+    Ok(belongs(state, opening.tenant.as_ref(), decision))
+}
+
+/// Keeps whose tenant's it is.
+fn belongs(state: &DataPlaneState, tenant: Option<&Arc<str>>, decision: Decision<DataPlane>) -> Decision<DataPlane> {
+    if state.tenant.as_ref() == tenant { decision } else { decision.event(Event::TenantSet(tenant.cloned())) }
 }
 
 fn signal(state: &DataPlaneState, input: &Signalled, now: Timestamp) -> Decided {
@@ -149,12 +163,7 @@ fn signal(state: &DataPlaneState, input: &Signalled, now: Timestamp) -> Decided 
     }
     if to.is_final() {
         (flow.received, flow.grant) = (None, None);
-        if let Some((_, oldest)) = state.finished.first().filter(|_| state.finished.size() >= MAX_FINISHED_FLOWS) {
-            decision = decision.event(Event::FlowForgotten(oldest.clone()));
-            if state.usage.contains_key(oldest) {
-                decision = decision.event(Event::UsageForgotten(oldest.clone()));
-            }
-        }
+        decision = make_room(state, 1, decision);
     } else if before.state == DataFlowState::Suspended && flow.role == Role::Provider {
         // What was handed out before the suspension stays worthless.
         flow.grant = Some(granted(input.grant, now));
@@ -166,18 +175,68 @@ fn signal(state: &DataPlaneState, input: &Signalled, now: Timestamp) -> Decided 
     Ok(decision.event(Event::FlowSet(flow.clone())).replying(Reply::Flow(flow)))
 }
 
+/// Forgets the flows that ended longest ago, so that `more` can be remembered.
+fn make_room(state: &DataPlaneState, more: usize, mut decision: Decision<DataPlane>) -> Decision<DataPlane> {
+    let excess = (state.finished.size() + more).saturating_sub(MAX_FINISHED_FLOWS);
+    for (_, oldest) in state.finished.iter().take(excess) {
+        decision = decision.event(Event::FlowForgotten(oldest.clone()));
+        if state.usage.contains_key(oldest) {
+            decision = decision.event(Event::UsageForgotten(oldest.clone()));
+        }
+    }
+    decision
+}
+
+/// Ends some flows; with the last of them go sources and secrets. What ended is remembered, since usage of cut responses is still to come.
+fn dispose(state: &DataPlaneState, now: Timestamp) -> Decision<DataPlane> {
+    let mut decision = Decision::action("data_plane.disposed");
+    if !state.disposed {
+        decision = decision.event(Event::Disposed);
+    }
+    let open = || state.flows.values().filter(|flow| !flow.state.is_final());
+    let ending: Vec<_> = open().take(DISPOSED_AT_ONCE).collect();
+    decision = make_room(state, ending.len(), decision);
+    for before in &ending {
+        let mut flow = Flow::clone(before);
+        (flow.state, flow.updated_at) = (DataFlowState::Terminated, now);
+        flow.reason = Some("the participant context is gone".to_owned());
+        (flow.received, flow.grant) = (None, None);
+        if let Some(address) = &before.received {
+            decision = decision.effect(VAULT_LANE, Effect::Forget(address.record.clone()));
+        }
+        decision = decision.event(Event::FlowSet(Arc::new(flow)));
+    }
+    if state.open_flows() > ending.len() {
+        return decision.replying(Reply::More);
+    }
+    for name in state.sources.keys() {
+        decision = decision.event(Event::SourceRemoved(name.clone()));
+    }
+    for (alias, record) in &state.secrets {
+        decision = decision.event(Event::SecretRemoved(alias.clone())).effect(VAULT_LANE, Effect::Forget(record.clone()));
+    }
+    decision
+}
+
 fn granted(id: Uuid, now: Timestamp) -> Grant {
     Grant { id, issued_at: now, expires_at: now.plus(LIFETIME) }
 }
 
-fn record_usage(state: &DataPlaneState, participant: &ParticipantContextId, batch: &usage::Batch) -> Decision<DataPlane> {
+fn record_usage(state: &DataPlaneState, participant: &ParticipantContextId, batch: &usage::Batch, now: Timestamp) -> Decision<DataPlane> {
+    if usage::is_counted(state, batch) {
+        return Decision::nothing();
+    }
     let mut decision = Decision::action("usage.recorded");
+    if let Some(silent) = usage::displaced(state, batch.sender) {
+        decision = decision.event(Event::MarkForgotten(silent));
+    }
+    decision = decision.event(Event::MarkSet(batch.sender, usage::Mark { counter: batch.counter, at: now }));
     for (flow, amount) in &batch.amounts {
-        let Some(total) = usage::counted(state, flow, batch.id, *amount) else { continue };
         decision = decision.fact(usage::fact(participant, state, flow, *amount));
         // A flow that is forgotten is billed all the same.
         if state.flows.contains_key(flow) {
-            decision = decision.event(Event::UsageSet(flow.clone(), total));
+            let before = state.usage.get(flow).copied().unwrap_or_default();
+            decision = decision.event(Event::UsageSet(flow.clone(), before.plus(*amount)));
         }
     }
     decision

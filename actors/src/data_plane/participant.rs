@@ -1,9 +1,14 @@
-//! What a data plane asks about its participant: whether it is there, active, and under which DID.
+//! What a data plane asks about its participant: whether it is there, active, under which DID, and whose tenant's it is.
 
 use super::command::Refusal;
 use crate::{Services, control_plane::ControlPlane};
 use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{Did, ParticipantContextId};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Property of a participant context that names its tenant.
+const TENANT: &str = "tenant";
 
 /// A participant context that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub struct Known {
     pub identity: Did,
     /// Whether it may act and be addressed.
     pub active: bool,
+    /// Its tenant, when its context names one.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// Finds the participant in its control plane.
@@ -21,7 +28,11 @@ pub struct Known {
 pub async fn find(services: &Services, participant: &ParticipantContextId) -> Result<Known, PrepareError<Refusal>> {
     let address = Address::of::<ControlPlane>(participant);
     let known = services.cluster.read::<ControlPlane, _>(&address, |state| {
-        state.participant.as_ref().map(|p| Known { identity: p.identity.clone(), active: p.is_active() })
+        state.participant.as_ref().map(|p| Known {
+            identity: p.identity.clone(),
+            active: p.is_active(),
+            tenant: p.properties.get(TENANT).and_then(Value::as_str).map(Arc::from),
+        })
     });
     match known.await {
         Ok(Some(known)) => Ok(known),

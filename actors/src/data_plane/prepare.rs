@@ -2,9 +2,9 @@
 
 use super::{
     command::{Beginning, Command, FlowSignal, OfferedAddress, Opening, Prepared, Refusal, Signalled},
+    decide::MAX_SOURCES,
     flow::{ReceivedAddress, Role, Signal, Terms, next},
     participant,
-    signing_key::SigningKey,
     source::Source,
     state::DataPlaneState,
 };
@@ -34,40 +34,37 @@ type Prepares = Result<Prepared, PrepareError<Refusal>>;
 pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataPlaneState>, command: Command) -> Prepares {
     let participant = ParticipantContextId::new(address.owner.as_str()).map_err(|_| Refusal::UnknownParticipant)?;
     match command {
-        Command::PutSource { name, document } => put_source(services, &participant, name, &document).await,
+        Command::PutSource { name, document } => put_source(services, &participant, &snapshot, name, &document).await,
         Command::DeleteSource(name) => Ok(Prepared::DeleteSource(name)),
         Command::Prepare(message) => {
-            let terms = begin(services, &participant, &message).await?.0;
-            Ok(opening(*message, terms, Beginning::Prepare))
+            let (terms, tenant) = begin(services, &participant, &message).await?;
+            Ok(opening(*message, terms, tenant, Beginning::Prepare))
         }
         Command::Start(message) => {
             if message.data_address.is_some() {
                 return Err(Refusal::AddressInPull.into());
             }
-            let (terms, identity) = begin(services, &participant, &message.flow).await?;
+            let (terms, tenant) = begin(services, &participant, &message.flow).await?;
             let source = message.flow.metadata.get(SOURCE).and_then(|name| name.as_str()).ok_or(Refusal::NoSource)?;
             let source = SourceName::new(source).map_err(|_| Refusal::NoSource)?;
-            let key = match &snapshot.key {
-                Some(key) if key.issuer == identity => key.clone(),
-                Some(_) | None => Arc::new(SigningKey::make(&*services.vault, &participant, identity).await.map_err(unavailable)?),
-            };
-            Ok(opening(message.flow, terms, Beginning::Start { source, key, grant: Uuid::new_v4() }))
+            Ok(opening(message.flow, terms, tenant, Beginning::Start { source, grant: Uuid::new_v4() }))
         }
         Command::Signal { flow, message, signal } => signalled(services, &address.owner, &snapshot, flow, message, signal).await,
         Command::RecordUsage(batch) => Ok(Prepared::RecordUsage { participant, batch }),
+        Command::Dispose => Ok(Prepared::Dispose),
     }
 }
 
-fn opening(message: DataFlowBaseMessage, terms: Terms, beginning: Beginning) -> Prepared {
-    Prepared::Open(Box::new(Opening { beginning, flow: message.process_id, message: message.message_id, terms }))
+fn opening(message: DataFlowBaseMessage, terms: Terms, tenant: Option<Arc<str>>, beginning: Beginning) -> Prepared {
+    Prepared::Open(Box::new(Opening { beginning, flow: message.process_id, message: message.message_id, terms, tenant }))
 }
 
-/// What a flow is about, and the DID it is made under; both ends begin alike.
+/// What a flow is about, and the participant's tenant; both ends begin alike.
 async fn begin(
     services: &Services,
     participant: &ParticipantContextId,
     message: &DataFlowBaseMessage,
-) -> Result<(Terms, cellspace_schemas::Did), PrepareError<Refusal>> {
+) -> Result<(Terms, Option<Arc<str>>), PrepareError<Refusal>> {
     let known = participant::find(services, participant).await?;
     if !known.active {
         return Err(Refusal::NotActive.into());
@@ -85,25 +82,35 @@ async fn begin(
         dataset: message.dataset_id.clone(),
         transfer_type: message.profile.clone(),
     };
-    Ok((terms, known.identity))
+    Ok((terms, known.tenant))
 }
 
 fn is_http_pull(transfer_type: &TransferType) -> bool {
     HTTP_PULL.contains(&transfer_type.as_str())
 }
 
-async fn put_source(services: &Services, participant: &ParticipantContextId, name: SourceName, document: &SourceDocument) -> Prepares {
-    participant::find(services, participant).await?;
+async fn put_source(
+    services: &Services,
+    participant: &ParticipantContextId,
+    snapshot: &DataPlaneState,
+    name: SourceName,
+    document: &SourceDocument,
+) -> Prepares {
+    let tenant = participant::find(services, participant).await?.tenant;
     if document.name.as_ref().is_some_and(|other| *other != name) {
         return Err(Refusal::OtherName.into());
     }
     let source = Source::of(document).map_err(Refusal::from)?;
     services.http.check_target(&source.base_url).map_err(|_| Refusal::Target)?;
+    // Decided once more later; a secret of what cannot become a source is not even stored.
+    if !snapshot.sources.contains_key(&name) && snapshot.sources.size() >= MAX_SOURCES {
+        return Err(Refusal::Limit { what: "sources", limit: MAX_SOURCES }.into());
+    }
     let record = match document.authorization.as_ref().and_then(|a| a.secret.as_ref()) {
         Some(secret) => Some(seal(services, &participant.into(), "source-secret", secret).await?),
         None => None,
     };
-    Ok(Prepared::PutSource { name, source: Arc::new(source), record })
+    Ok(Prepared::PutSource { name, source: Arc::new(source), record, tenant })
 }
 
 async fn signalled(

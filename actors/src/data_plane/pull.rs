@@ -4,16 +4,13 @@ use super::{
     DataPlane, Full, TargetError,
     meter::Measured,
     participant, pump,
-    signing_key::{Claims, SigningKey},
+    signing_key::Claims,
     source::{Authorization, Source},
     state::DataPlaneState,
 };
-use crate::{
-    Services,
-    outbound::{StreamRequest, StreamResponse},
-};
+use crate::{ControlPlane, Services, outbound::StreamRequest};
 use cellspace_cluster::{Address, AskError, PrepareError};
-use cellspace_schemas::{ParticipantContextId, Timestamp, TraceContext, TransferId};
+use cellspace_schemas::{ParticipantContextId, TraceContext, TransferId};
 use cellspace_storage::VaultPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
@@ -125,12 +122,15 @@ pub async fn pull(services: &Services, request: Pull<'_>) -> Result<Pulled, Pull
         error => PullError::Unavailable(error.to_string()),
     })?;
     let aud = services.urls.data(request.participant, request.flow.as_str());
-    let claims = verified(state.key.as_deref(), request.token, services.cluster.now())?;
+    let claims = verified(services, request.token).await?;
     let source = admitted(&state, &claims, request.flow, &aud)?;
     if !source.allows(&request.method) {
         return Err(PullError::Method);
     }
     let url = source.target(request.path, request.query)?;
+    if services.workers.meter.is_full() {
+        return Err(PullError::Unavailable("too much usage waits to be recorded".into()));
+    }
     let permit = services.workers.admission.admit(request.participant, request.flow).map_err(|full| match full {
         Full::Participant => PullError::TooMany,
         Full::Node => PullError::Unavailable("this node streams as much as it can".into()),
@@ -152,18 +152,16 @@ pub async fn pull(services: &Services, request: Pull<'_>) -> Result<Pulled, Pull
     }
     let measured =
         Measured::new(services.workers.meter.clone(), services.cluster.clone(), request.participant.clone(), request.flow.clone());
-    let watched = pump::Watched { agent, flow: request.flow.clone(), token: claims.jti };
-    let body = stream(services, watched, response, permit, measured);
+    let participant = Address::of::<ControlPlane>(request.participant);
+    let watched = pump::Watched { participant, agent, flow: request.flow.clone(), token: claims.jti };
+    let body = pump::start(services, watched, response, permit, measured);
     Ok(Pulled { status, headers, body: Some(body) })
 }
 
-fn stream(services: &Services, watched: pump::Watched, response: StreamResponse, permit: super::Permit, measured: Measured) -> pump::Body {
-    pump::start(services.cluster.clone(), watched, response, permit, measured)
-}
-
-fn verified(key: Option<&SigningKey>, token: Option<&str>, now: Timestamp) -> Result<Claims, PullError> {
-    let (Some(key), Some(token)) = (key, token) else { return Err(PullError::Token) };
-    key.verify(token, now).map_err(|_| PullError::Token)
+async fn verified(services: &Services, token: Option<&str>) -> Result<Claims, PullError> {
+    let token = token.ok_or(PullError::Token)?;
+    let key = services.workers.signing_key(&*services.vault).await.map_err(|error| PullError::Unavailable(error.to_string()))?;
+    key.verify(token, services.cluster.now()).map_err(|_| PullError::Token)
 }
 
 /// The source that the flow reads from, when the flow runs and the token is the one that was handed out for it.

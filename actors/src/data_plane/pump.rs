@@ -1,7 +1,8 @@
-//! Carries one response from its source to its client: never more than a few chunks at a time, and no further once its flow has ended.
+//! Carries one response from its source to its client: never more than a few chunks at a time, and no further once its flow has ended or its
+//! participant is switched off. Its end is held back until what went through is stored: a whole response is always counted.
 
 use super::{DataPlane, Permit, meter::Measured};
-use crate::outbound::StreamResponse;
+use crate::{ControlPlane, Services, control_plane::ControlPlaneState, outbound::StreamResponse};
 use bytes::Bytes;
 use cellspace_cluster::{Address, Cluster};
 use cellspace_schemas::TransferId;
@@ -27,6 +28,8 @@ const STALL: Duration = Duration::from_secs(60);
 /// Under which flow and token a response runs.
 #[derive(Debug, Clone)]
 pub struct Watched {
+    /// The control plane agent: knows whether the participant is active.
+    pub participant: Address,
     /// The data plane agent.
     pub agent: Address,
     /// The flow.
@@ -36,12 +39,15 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Returns when the flow does not serve the token any more, or when that cannot be known any more: the flow's owner is asked all the time,
-    /// by waiting on its published state.
+    /// Returns when the flow does not serve the token any more, when its participant is not active any more, or when that cannot be known any
+    /// more: the owners are asked all the time, by waiting on their published state.
     async fn until_ended(&self, cluster: &Cluster) {
         let ended = |state: &super::DataPlaneState| (!state.flows.get(&self.flow).is_some_and(|f| f.serves(self.token))).then_some(());
-        // What cannot be known any more ends it too.
-        let _ = cluster.watch::<DataPlane, _>(&self.agent, ended).await;
+        let inactive = |state: &ControlPlaneState| state.active().err();
+        tokio::select! {
+            _ = cluster.watch::<DataPlane, _>(&self.agent, ended) => {}
+            _ = cluster.watch::<ControlPlane, _>(&self.participant, inactive) => {}
+        }
     }
 }
 
@@ -69,25 +75,28 @@ impl Stream for Body {
 }
 
 /// Starts to carry the response; `permit` and `measured` live as long as it streams.
-pub fn start(cluster: Cluster, watched: Watched, source: StreamResponse, permit: Permit, measured: Measured) -> Body {
+pub fn start(services: &Services, watched: Watched, source: StreamResponse, permit: Permit, measured: Measured) -> Body {
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let cut = Arc::new(AtomicBool::new(false));
     let body = Body { chunks, cut: cut.clone() };
-    tokio::spawn(async move {
+    let cluster = services.cluster.clone();
+    services.workers.streams.spawn(async move {
         tokio::select! {
             biased;
             () = watched.until_ended(&cluster) => {
                 cut.store(true, Ordering::Release);
                 tracing::info!(category = "app", vpa = %watched.agent, action = "data.cut", flow = %watched.flow);
             }
-            () = carry(source, &sender, &cut, measured) => {}
+            () = measured.checkpoints() => {}
+            () = carry(source, &sender, &cut, &measured) => {}
         }
-        drop((sender, permit));
+        drop((sender, measured, permit));
     });
     body
 }
 
-async fn carry(mut source: StreamResponse, sender: &mpsc::Sender<Result<Bytes, io::Error>>, cut: &AtomicBool, mut measured: Measured) {
+async fn carry(mut source: StreamResponse, sender: &mpsc::Sender<Result<Bytes, io::Error>>, cut: &AtomicBool, measured: &Measured) {
+    let mut left = source.length();
     loop {
         // A place first: nothing is read from the source that the client has no room for.
         let place = match tokio::time::timeout(STALL, sender.reserve()).await {
@@ -103,17 +112,28 @@ async fn carry(mut source: StreamResponse, sender: &mpsc::Sender<Result<Bytes, i
             () = sender.closed() => return,
             chunk = source.chunk() => chunk,
         };
-        match chunk {
-            Ok(Some(chunk)) => {
-                measured.add(chunk.len());
-                place.send(Ok(chunk));
-            }
-            Ok(None) => return,
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
             Err(error) => {
                 tracing::warn!(category = "app", action = "data.source_failed", %error);
                 place.send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the source broke off")));
                 return;
             }
+        };
+        let length = chunk.as_ref().map_or(0, Bytes::len);
+        measured.add(length);
+        left = left.map(|left| left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX)));
+        // The client knows that it has all by the last byte where the length was told, by the end of the body where it was not.
+        let is_last = chunk.is_none() || left == Some(0);
+        if is_last && tokio::time::timeout(STALL, measured.completed()).await != Ok(true) {
+            place.send(Err(io::Error::other("the response cannot be recorded")));
+            return;
+        }
+        if let Some(chunk) = chunk {
+            place.send(Ok(chunk));
+        }
+        if is_last {
+            return;
         }
     }
 }

@@ -1,18 +1,25 @@
 //! State of a data plane in memory; a clone is the published snapshot and costs O(1).
 
-use super::{flow::Flow, signing_key::SigningKey, source::Source, usage::Usage};
+use super::{
+    flow::Flow,
+    source::Source,
+    usage::{Amount, Mark},
+};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{KeyAlias, SourceName, Timestamp, TransferId};
 use cellspace_storage::RowKey;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Everything one data plane knows.
 #[derive(Debug, Clone, Default)]
 pub struct DataPlaneState {
-    /// The key that its access tokens are signed with, once there was a flow.
-    pub key: Option<Arc<SigningKey>>,
+    /// The tenant of the participant, as its context said when something was last begun.
+    pub tenant: Option<Arc<str>>,
+    /// Whether its participant is gone for good: nothing begins any more.
+    pub disposed: bool,
     /// Where data comes from.
     pub sources: HashTrieMapSync<SourceName, Arc<Source>>,
     /// Secrets of the sources: from their alias to the vault's present record.
@@ -22,14 +29,18 @@ pub struct DataPlaneState {
     /// Flows in a final state, by the time of their end.
     pub finished: RedBlackTreeSetSync<(Timestamp, TransferId)>,
     /// What went through each flow.
-    pub usage: HashTrieMapSync<TransferId, Usage>,
+    pub usage: HashTrieMapSync<TransferId, Amount>,
+    /// The last batch of usage of each sender.
+    pub marks: HashTrieMapSync<Uuid, Mark>,
 }
 
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// The signing key was made, or got another issuer's name.
-    KeyMade(Arc<SigningKey>),
+    /// The participant's tenant as it now is.
+    TenantSet(Option<Arc<str>>),
+    /// The participant is gone for good.
+    Disposed,
     /// A source as it now is.
     SourceSet(SourceName, Arc<Source>),
     /// A source is gone.
@@ -48,9 +59,13 @@ pub enum Event {
     /// A flow that ended long ago is forgotten.
     FlowForgotten(TransferId),
     /// What went through a flow so far.
-    UsageSet(TransferId, Usage),
+    UsageSet(TransferId, Amount),
     /// What went through a forgotten flow is forgotten.
     UsageForgotten(TransferId),
+    /// The last batch of a sender that is counted in.
+    MarkSet(Uuid, Mark),
+    /// A sender that was silent long is forgotten.
+    MarkForgotten(Uuid),
 }
 
 impl DataPlaneState {
@@ -63,7 +78,8 @@ impl DataPlaneState {
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::KeyMade(key) => self.key = Some(key.clone()),
+            Event::TenantSet(tenant) => self.tenant.clone_from(tenant),
+            Event::Disposed => self.disposed = true,
             Event::SourceSet(name, source) => self.sources.insert_mut(name.clone(), source.clone()),
             Event::SourceRemoved(name) => {
                 self.sources.remove_mut(name);
@@ -84,9 +100,13 @@ impl DataPlaneState {
                     self.flows.remove_mut(id);
                 }
             }
-            Event::UsageSet(flow, usage) => self.usage.insert_mut(flow.clone(), usage.clone()),
+            Event::UsageSet(flow, usage) => self.usage.insert_mut(flow.clone(), *usage),
             Event::UsageForgotten(flow) => {
                 self.usage.remove_mut(flow);
+            }
+            Event::MarkSet(sender, mark) => self.marks.insert_mut(*sender, *mark),
+            Event::MarkForgotten(sender) => {
+                self.marks.remove_mut(sender);
             }
         }
     }
@@ -99,7 +119,8 @@ impl Event {
         let put = |table, id: &str| RowOf::Put(RowKey::new(table, id));
         let delete = |table, id: &str| RowOf::Delete(RowKey::new(table, id));
         match self {
-            Self::KeyMade(_) => put("key", ""),
+            Self::TenantSet(_) => put("tenant", ""),
+            Self::Disposed => put("disposed", ""),
             Self::SourceSet(name, _) => put("source", name.as_str()),
             Self::SourceRemoved(name) => delete("source", name.as_str()),
             Self::SecretSet { alias, .. } => put("secret", alias.as_str()),
@@ -108,6 +129,8 @@ impl Event {
             Self::FlowForgotten(id) => delete("flow", id.as_str()),
             Self::UsageSet(flow, _) => put("usage", flow.as_str()),
             Self::UsageForgotten(flow) => delete("usage", flow.as_str()),
+            Self::MarkSet(sender, _) => put("mark", &sender.to_string()),
+            Self::MarkForgotten(sender) => delete("mark", &sender.to_string()),
         }
     }
 }

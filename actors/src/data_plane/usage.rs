@@ -2,7 +2,7 @@
 
 use super::state::DataPlaneState;
 use cellspace_cluster::Fact;
-use cellspace_schemas::{ParticipantContextId, TransferId};
+use cellspace_schemas::{ParticipantContextId, Timestamp, TransferId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -14,13 +14,15 @@ pub const TOPIC: &str = "usage";
 pub const KIND: &str = "org.cellspace.usage.data";
 /// Flows of one batch at most.
 pub const MAX_BATCH: usize = 256;
+/// Senders whose last batch is remembered; who was silent longest is forgotten for a newer one.
+pub const MAX_SENDERS: usize = 64;
 
 /// Responses and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Responses that ended, whole or cut.
     pub responses: u64,
-    /// Bytes of their bodies that were handed on.
+    /// Bytes of bodies that were handed on, also of responses that still go on.
     pub bytes: u64,
 }
 
@@ -32,32 +34,40 @@ impl Amount {
     }
 }
 
-/// What went through one flow so far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// All of it.
-    pub total: Amount,
-    /// The last batch that is counted in.
-    pub batch: Uuid,
-}
-
-/// What ended on one node since its last batch.
+/// What a node tells at once. A sender tells a participant's batches one after the other, so that one mark per sender knows repeats, whatever
+/// flows they name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Its id: a repeat is not counted twice.
-    pub id: Uuid,
+    /// Who tells: a run of a node.
+    pub sender: Uuid,
+    /// Grows with every batch of the sender; that of a repeat is the same.
+    pub counter: u64,
     /// By flow, at most [`MAX_BATCH`].
     pub amounts: BTreeMap<TransferId, Amount>,
 }
 
-/// The flow's new total, unless the batch is counted in already.
+/// The last batch of a sender that is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its counter.
+    pub counter: u64,
+    /// When it was counted in.
+    pub at: Timestamp,
+}
+
+/// Whether the batch is counted in already.
 #[must_use]
-pub fn counted(state: &DataPlaneState, flow: &TransferId, batch: Uuid, amount: Amount) -> Option<Usage> {
-    let before = state.usage.get(flow);
-    if before.is_some_and(|usage| usage.batch == batch) {
+pub fn is_counted(state: &DataPlaneState, batch: &Batch) -> bool {
+    state.marks.get(&batch.sender).is_some_and(|mark| mark.counter >= batch.counter)
+}
+
+/// The sender whose mark makes room for that of `sender`, when there is none left.
+#[must_use]
+pub fn displaced(state: &DataPlaneState, sender: Uuid) -> Option<Uuid> {
+    if state.marks.size() < MAX_SENDERS || state.marks.contains_key(&sender) {
         return None;
     }
-    Some(Usage { total: before.map(|usage| usage.total).unwrap_or_default().plus(amount), batch })
+    state.marks.iter().min_by_key(|(sender, mark)| (mark.at, **sender)).map(|(sender, _)| *sender)
 }
 
 /// The fact that this amount went through the flow.

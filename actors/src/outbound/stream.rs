@@ -44,6 +44,12 @@ impl StreamResponse {
         self.response.headers()
     }
 
+    /// Bytes of the body still to come, when the other side said how many there are.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
     /// The next piece of the body, `None` at its end. Nothing is read ahead beyond the transport's own window.
     ///
     /// # Errors

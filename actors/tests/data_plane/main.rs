@@ -6,19 +6,21 @@ mod node;
 mod source;
 
 use bytes::Bytes;
-use cellspace_actors::data_plane::{Command, DataPlane, FlowSignal, PullError, Refusal, Reply, TargetError, address, pump::Body};
+use cellspace_actors::data_plane::{
+    Command, DataPlane, DataPlaneState, FlowSignal, PullError, Refusal, Reply, TargetError, address, pump::Body,
+};
 use cellspace_cluster::Address;
 use cellspace_schemas::{
     dps::{DataAddress, DataFlowState, EndpointProperty},
     management::ParticipantContextState,
 };
-use cellspace_storage::{EventLog, Offset, Partitions, Topic};
+use cellspace_storage::{EventLog, Offset, Partitions, Topic, VaultPath};
 use futures::StreamExt;
 use http::{Method, StatusCode, header};
 use node::{Asked, CONSUMER, Node, PROVIDER, did, flow_id, participant};
 use serde_json::{Value, json};
 use source::{FILE_BYTES, LARGE_BYTES, Source, file_bytes};
-use std::{io, sync::atomic::Ordering};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 async fn all(body: Option<Body>) -> Result<Vec<u8>, io::Error> {
     let mut bytes = Vec::new();
@@ -160,18 +162,12 @@ async fn a_token_ends_with_its_time() {
     node.source("file", json!({"baseUrl": source.url("/file.bin")})).await.unwrap();
     let Reply::Flow(flow) = node.begin("t-1", "m-1", "file").await.unwrap() else { panic!() };
     let token = node.token(&flow).await;
-    let agent = Address::of::<DataPlane>(&participant(PROVIDER));
-    let key = node.services.cluster.read::<DataPlane, _>(&agent, |s| s.key.clone()).await.unwrap().unwrap();
+    let key = node.services.workers.signing_key(&*node.services.vault).await.unwrap();
     let end = flow.grant.unwrap().expires_at;
     let claims = key.verify(&token, cellspace_schemas::Timestamp(end.millis() - 1_000)).unwrap();
-    assert_eq!((claims.iss.as_str(), claims.sub.as_str()), (did(PROVIDER).as_str(), did(CONSUMER).as_str()));
+    assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("siglet-issuer", did(CONSUMER).as_str()));
     assert_eq!((claims.flow, claims.aud.as_str()), (flow_id("t-1"), "http://localhost:8080/api/data/acme/t-1"));
     assert!(key.verify(&token, end).is_err());
-    let published = address::keys(&node.services, &participant(PROVIDER)).await.unwrap();
-    assert_eq!(published.len(), 1);
-    assert_eq!(published[0]["kid"], json!(format!("{}#data-plane", did(PROVIDER))));
-    assert!(published[0].get("d").is_none());
-    assert!(address::keys(&node.services, &participant(CONSUMER)).await.unwrap().is_empty());
     node.stop().await;
 }
 
@@ -362,20 +358,113 @@ fn flows_and_tokens_outlive_the_process_and_usage_is_told_once() {
         }
         let asked = Asked { headers: &[("range", "bytes=0-99")], ..Asked::default() };
         all(node.pull("t-1", Some(&token), asked).await.unwrap().body).await.unwrap();
-        // The end of a body is seen before its worker is done: the last response may still be being counted.
-        let agent = Address::of::<DataPlane>(&participant(PROVIDER));
-        let counted = |state: &cellspace_actors::data_plane::DataPlaneState| {
-            state.usage.get(&flow_id("t-1")).filter(|usage| usage.total.responses == 4).cloned()
-        };
-        let usage = node.services.cluster.wait::<DataPlane, _>(&agent, std::time::Duration::from_secs(30), counted).await.unwrap().unwrap();
-        assert_eq!(usage.total.bytes, 3 * FILE_BYTES as u64 + 100);
-        node.services.workers.meter.flush().await;
+        // The end of a response is not seen before it is counted.
+        let usage = node.usage("t-1").await;
+        assert_eq!((usage.responses, usage.bytes), (4, 3 * FILE_BYTES as u64 + 100));
+        node.services.workers.drain(Duration::from_secs(30)).await;
 
         let events = node.store.fetch(&Topic("usage".into()), Offset(0), 100).await.unwrap();
         let told: Vec<Value> = events.iter().map(|event| serde_json::from_slice::<Value>(&event.payload).unwrap()).collect();
         let bytes: u64 = told.iter().map(|event| event["data"]["bytes"].as_u64().unwrap()).sum();
-        assert_eq!(bytes, usage.total.bytes, "the facts are the whole of it");
+        assert_eq!(bytes, usage.bytes, "the facts are the whole of it");
         assert_eq!((&told[0]["data"]["agreementId"], &told[0]["data"]["counterPartyId"]), (&json!("ag-1"), &json!(did(CONSUMER))));
         node.stop().await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_is_counted_on_its_way() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Source::start().await);
+    let node = Node::start(dir.path()).await;
+    node.source("large", json!({"baseUrl": source.url("/large.bin")})).await.unwrap();
+    node.source("drop", json!({"baseUrl": source.url("/broken")})).await.unwrap();
+    let (large, drop) = (node.running("t-1", "large").await, node.running("t-2", "drop").await);
+
+    // Much has come: it is stored before the response ends, whatever becomes of the process.
+    let mut body = node.pull("t-1", Some(&large), Asked::default()).await.unwrap().body.unwrap();
+    let mut taken = 0;
+    while taken < 8 << 20 {
+        taken += next(&mut body).await.unwrap().unwrap().len() as u64;
+    }
+    let counted = node.counted("t-1", |usage| usage.bytes >= 4 << 20).await;
+    assert_eq!(counted.responses, 0, "it still goes on");
+    while let Some(chunk) = next(&mut body).await {
+        chunk.unwrap();
+    }
+    assert_eq!((node.usage("t-1").await.responses, node.usage("t-1").await.bytes), (1, LARGE_BYTES as u64));
+
+    // Little has come, and nothing more for a while.
+    let mut body = node.pull("t-2", Some(&drop), Asked::default()).await.unwrap().body.unwrap();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "half");
+    assert_eq!(node.counted("t-2", |usage| usage.bytes == 4).await.responses, 0);
+    // Who leaves is counted, too, before the node ends.
+    std::mem::drop(body);
+    node.services.workers.drain(Duration::from_secs(30)).await;
+    assert_eq!((node.usage("t-2").await.responses, node.usage("t-2").await.bytes), (1, 4));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_that_is_switched_off_or_gone_is_cut() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Source::start().await);
+    let node = Node::start(dir.path()).await;
+    let document = json!({"baseUrl": source.url("/endless"), "authorization": {"vaultAlias": "store", "secret": "s3cret"}});
+    node.source("endless", document).await.unwrap();
+    let token = node.running("t-1", "endless").await;
+    let stream = async || node.pull("t-1", Some(&token), Asked::default()).await.unwrap().body.unwrap();
+
+    let mut body = stream().await;
+    assert!(next(&mut body).await.unwrap().is_ok());
+    node.participant(PROVIDER, ParticipantContextState::Deactivated).await;
+    assert!(is_cut(&mut body).await);
+    node.participant(PROVIDER, ParticipantContextState::Activated).await;
+
+    let mut body = stream().await;
+    assert!(next(&mut body).await.unwrap().is_ok());
+    let secret = node.state(PROVIDER, |state| state.secrets.values().next().cloned()).await.unwrap();
+    let path = VaultPath { owner: (&participant(PROVIDER)).into(), alias: secret };
+    assert!(node.services.vault.secret(&path).await.is_ok());
+    node.delete(PROVIDER).await;
+    assert!(is_cut(&mut body).await);
+    let ended = |state: &DataPlaneState| (state.open_flows() == 0 && state.sources.is_empty()).then_some(());
+    let agent = Address::of::<DataPlane>(&participant(PROVIDER));
+    node.services.cluster.wait::<DataPlane, _>(&agent, Duration::from_secs(30), ended).await.unwrap().unwrap();
+    let state = node.state(PROVIDER, |state| state.flows[&flow_id("t-1")].state).await;
+    assert_eq!(state, DataFlowState::Terminated);
+    // The vault's record goes with an outbox row.
+    let forgotten = async {
+        while node.services.vault.secret(&path).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), forgotten).await.unwrap();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_within_the_own_networks_are_refused_where_they_are_set_and_where_they_are_read() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Source::start().await);
+    // Set while it was allowed.
+    let node = Node::start(dir.path()).await;
+    node.source("inside", json!({"baseUrl": source.url("/file.bin")})).await.unwrap();
+    node.source("name", json!({"baseUrl": format!("https://localhost.:{}/file.bin", source.address.port())})).await.unwrap();
+    let (inside, name) = (node.running("t-1", "inside").await, node.running("t-2", "name").await);
+    node.stop().await;
+
+    let node = Node::start_with(dir.path(), false).await;
+    for url in [
+        source.url("/file.bin"),
+        "https://localhost/".to_owned(),
+        "https://10.0.0.1/".to_owned(),
+        "https://[::1]/".to_owned(),
+        "https://169.254.169.254/latest".to_owned(),
+        "http://example.com/".to_owned(),
+    ] {
+        assert_eq!(node.source("other", json!({"baseUrl": url})).await, Err(Refusal::Target), "{url}");
+    }
+    for (flow, token) in [("t-1", inside), ("t-2", name)] {
+        assert!(matches!(node.pull(flow, Some(&token), Asked::default()).await.unwrap_err(), PullError::Source(_)), "{flow}");
+    }
+    assert_eq!(source.requests.load(Ordering::SeqCst), 0, "nothing was asked of the source");
+    node.stop().await;
 }

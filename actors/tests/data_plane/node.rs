@@ -4,7 +4,9 @@ use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
     control_plane::{self, ControlPlane, participant::NewParticipant},
-    data_plane::{self, Command, DataPlane, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address},
+    data_plane::{
+        self, Command, DataPlane, DataPlaneState, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address, usage::Amount,
+    },
     outbound::OutboundOptions,
     settings::SettingsCache,
     trust::{Trust, TrustOptions},
@@ -43,10 +45,15 @@ pub fn flow_id(id: &str) -> TransferId {
 impl Node {
     /// A node in the directory, with two participants.
     pub async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, true).await
+    }
+
+    /// As [`Node::start`]; `allow_private`: whether sources may be within the own networks.
+    pub async fn start_with(dir: &Path, allow_private: bool) -> Self {
         let store = EmbeddedStore::open(dir, EmbeddedOptions::default()).unwrap();
         let vault: Arc<dyn Vault> = Arc::new(EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key"))).unwrap());
         let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(SystemClock), Options::default());
-        let http = OutboundHttp::new(OutboundOptions { allow_private: true, ..OutboundOptions::default() }).unwrap();
+        let http = OutboundHttp::new(OutboundOptions { allow_private, ..OutboundOptions::default() }).unwrap();
         let urls = PublicUrls { public: "http://localhost:8080".parse().unwrap(), admin: "http://localhost:8081".parse().unwrap() };
         let services = Services {
             cluster: cluster.clone(),
@@ -79,6 +86,30 @@ impl Node {
         let command =
             if known { control_plane::participant::Command::Update(new) } else { control_plane::participant::Command::Create(new) };
         self.services.cluster.ask::<ControlPlane>(&address, command.into(), Call::by("test")).await.unwrap();
+    }
+
+    /// Removes the participant for good.
+    pub async fn delete(&self, id: &str) {
+        let address = Address::of::<ControlPlane>(&participant(id));
+        let delete = control_plane::participant::Command::Delete;
+        self.services.cluster.ask::<ControlPlane>(&address, delete.into(), Call::by("test")).await.unwrap();
+    }
+
+    /// Something of the data plane's state.
+    pub async fn state<T>(&self, owner: &str, read: impl FnOnce(&DataPlaneState) -> T) -> T {
+        self.services.cluster.read::<DataPlane, _>(&Address::of::<DataPlane>(&participant(owner)), read).await.unwrap()
+    }
+
+    /// What went through a flow of the provider so far.
+    pub async fn usage(&self, flow: &str) -> Amount {
+        self.state(PROVIDER, |state| state.usage.get(&flow_id(flow)).copied().unwrap_or_default()).await
+    }
+
+    /// Waits until what went through the flow is as asked for.
+    pub async fn counted(&self, flow: &str, asked: impl Fn(&Amount) -> bool) -> Amount {
+        let agent = Address::of::<DataPlane>(&participant(PROVIDER));
+        let found = |state: &DataPlaneState| state.usage.get(&flow_id(flow)).copied().filter(|usage| asked(usage));
+        self.services.cluster.wait::<DataPlane, _>(&agent, Duration::from_secs(30), found).await.unwrap().unwrap()
     }
 
     pub async fn stop(self) {
@@ -133,7 +164,7 @@ impl Node {
         let command = Command::Signal { flow: flow_id(flow), message: Some(message.parse().unwrap()), signal };
         match self.ask(owner, command).await? {
             Reply::Flow(flow) => Ok(flow),
-            Reply::Done => panic!("no flow"),
+            Reply::Done | Reply::More => panic!("no flow"),
         }
     }
 

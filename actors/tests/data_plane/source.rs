@@ -35,6 +35,8 @@ pub struct Source {
     pub left: Arc<Semaphore>,
     /// A permit lets a response of `/broken` break.
     pub breaks: Arc<Semaphore>,
+    /// Requests that came.
+    pub requests: Arc<AtomicUsize>,
     /// Bytes of `/large.bin` that were taken from here.
     pub produced: Arc<AtomicUsize>,
 }
@@ -46,7 +48,8 @@ impl Source {
             address: listener.local_addr().unwrap(),
             left: Arc::new(Semaphore::new(0)),
             breaks: Arc::new(Semaphore::new(0)),
-            produced: Arc::new(AtomicUsize::new(0)),
+            requests: Arc::default(),
+            produced: Arc::default(),
         };
         let serving = source.clone();
         tokio::spawn(async move {
@@ -70,6 +73,7 @@ impl Source {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         let seen = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        self.requests.fetch_add(1, Ordering::SeqCst);
         match request.uri().path() {
             "/file.bin" => file(request),
             "/large.bin" => self.large(),

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod issuer;
 pub mod keys;
 pub mod known;
+pub mod planes;
 pub mod scope;
 pub mod verify;
 
@@ -15,5 +16,6 @@ pub use claims::{Claims, MAX_TOKEN_BYTES};
 pub use issuer::{IssuerConfig, RemoteIssuer};
 pub use keys::KeySet;
 pub use known::KnownParticipants;
+pub use planes::PlaneCallers;
 pub use scope::{Action, Scope};
 pub use verify::Verifier;

@@ -12,7 +12,7 @@ pub use error::StartError;
 
 use crate::{
     App,
-    auth::{KnownParticipants, RemoteIssuer, Verifier},
+    auth::{KnownParticipants, PlaneCallers, RemoteIssuer, Verifier},
     http::{Listener, Router},
     observe::{Health, metrics},
     routes,
@@ -36,6 +36,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often histograms are folded, so that unread ones do not grow.
 const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Bounds of fetching the keys of token issuers.
+const KEYS: OutboundOptions = OutboundOptions { timeout: Duration::from_secs(5), max_body: 256 << 10, allow_private: false };
 
 /// A node that serves.
 pub struct Node {
@@ -137,9 +140,7 @@ impl Node {
             tracing::warn!(category = "app", "drain gave up on handlers that did not end in time");
         }
         // What went through flows is told while its agents still take commands.
-        if tokio::time::timeout_at(end, self.app.services.workers.meter.flush()).await.is_err() {
-            tracing::error!(category = "app", action = "usage.lost", "drain gave up on usage that could not be told in time");
-        }
+        self.app.services.workers.drain(left(end)).await;
         self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
         self.operations.drain(left(end)).await;
@@ -170,6 +171,8 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
     // A store that was opened before may have served tokens that this process does not remember.
     let opened = (store.boot() > 1).then(|| clock.now());
+    let planes =
+        PlaneCallers::new(OutboundHttp::new(OutboundOptions { allow_private: config.allows_private_targets(&urls), ..KEYS })?, opened);
     let trust = TrustOptions { opened, status_list_age: config.status_list_age, ..config.trust.clone() };
     let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
     let http = OutboundHttp::new(private)?;
@@ -187,12 +190,12 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
         tokens: Arc::new(tokens),
     };
     // The operator names these addresses, nobody from outside does.
-    let keys = OutboundHttp::new(OutboundOptions { allow_private: true, timeout: Duration::from_secs(5), max_body: 256 << 10 })?;
+    let keys = OutboundHttp::new(OutboundOptions { allow_private: true, ..KEYS })?;
     let remote = config.issuers.iter().map(|issuer| RemoteIssuer::new(issuer.clone(), keys.clone())).collect();
     let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
     let watched = vault.clone();
     let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.counters()));
-    Ok(App { services: Arc::new(services), verifier, known: Arc::new(KnownParticipants::new(cluster)), health })
+    Ok(App { services: Arc::new(services), verifier, known: Arc::new(KnownParticipants::new(cluster)), planes: Arc::new(planes), health })
 }
 
 async fn upkeep(metrics: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {

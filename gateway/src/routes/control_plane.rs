@@ -183,6 +183,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
         },
         Refusal::DataPlanes(refusal) => match refusal {
             data_planes::Refusal::NotFound(_) => ErrorKind::NotFound,
+            data_planes::Refusal::InUse(_) | data_planes::Refusal::TooManyInUse => ErrorKind::Conflict,
             data_planes::Refusal::NoAuthorization(_) | data_planes::Refusal::TooMany => ErrorKind::Invalid,
         },
         Refusal::Resources(refusal) => match refusal {

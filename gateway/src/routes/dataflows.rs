@@ -110,7 +110,7 @@ async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, Ap
     let participant: ParticipantContextId = request.id("participant")?;
     let flow = match app.services.cluster.ask::<DataPlane>(&Address::of::<DataPlane>(&participant), command, request.call()?).await {
         Ok(Answer::Flow(flow)) => flow,
-        Ok(Answer::Done) => return Err(ApiError::internal("a signal was answered without a flow")),
+        Ok(Answer::Done | Answer::More) => return Err(ApiError::internal("a signal was answered without a flow")),
         Err(error) => return Err(ApiError::from_ask(error, refused)),
     };
     tracing::info!(

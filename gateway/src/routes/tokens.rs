@@ -8,8 +8,7 @@ use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::data_plane::{address, participant};
-use cellspace_cluster::PrepareError;
+use cellspace_actors::data_plane::address;
 use cellspace_schemas::{ParticipantContextId, TransferId};
 use http::header;
 use serde_json::json;
@@ -31,10 +30,10 @@ pub fn routes() -> Vec<Route> {
             listener: Listener::Public,
             api: Api::Native,
             method: Verb::Get,
-            path: "/keys/{participant}",
+            path: "/keys",
             prefixes: ROOT,
             access: Access::Open,
-            handler: |app, request| Box::pin(keys(app, request)),
+            handler: |app, _| Box::pin(keys(app)),
         },
     ]
 }
@@ -47,14 +46,7 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&token)?.header(header::CACHE_CONTROL, "no-store"))
 }
 
-async fn keys(app: App, request: Request) -> Result<Reply, ApiError> {
-    let participant: ParticipantContextId = request.id("participant")?;
-    let unknown = || ApiError::not_found("participant does not exist");
-    match participant::find(&app.services, &participant).await {
-        Ok(known) if known.active => {}
-        Ok(_) | Err(PrepareError::Refused(_)) => return Err(unknown()),
-        Err(PrepareError::Unavailable(reason)) => return Err(ApiError::later(reason)),
-    }
-    let keys = address::keys(&app.services, &participant).await.map_err(no_address)?;
+async fn keys(app: App) -> Result<Reply, ApiError> {
+    let keys = address::keys(&app.services).await.map_err(no_address)?;
     Reply::ok(&json!({ "keys": keys }))
 }

@@ -2,6 +2,7 @@
 
 use crate::{DataPlaneId, SecretText, TransferType, dsp::BaseUrl};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::dataflow::MAX_LABELS;
 
@@ -9,8 +10,13 @@ use super::dataflow::MAX_LABELS;
 pub const MAX_PROFILES: usize = 64;
 /// Longest label, in bytes.
 pub const MAX_LABEL_BYTES: usize = 256;
+/// Keys of one inline key set at most.
+pub const MAX_KEYS: usize = 16;
 /// Longest value of an authorization entry, in bytes.
 pub const MAX_AUTHORIZATION_BYTES: usize = 4 << 10;
+
+/// Longest inline key set, in bytes.
+pub const MAX_JWKS_BYTES: usize = 16 << 10;
 
 /// A data plane and what it can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +51,48 @@ pub enum AuthorizationEntry {
         client_id: String,
         /// Its secret.
         client_secret: SecretText,
+        /// Key set (RFC 7517) that tokens of the data plane verify with; instead of `jwks_uri`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jwks: Option<Value>,
+        /// Where that key set is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jwks_uri: Option<BaseUrl>,
     },
+    /// Tokens by exchange at a broker (RFC 8693).
+    #[serde(rename = "oauth2_token_exchange", rename_all = "camelCase")]
+    TokenExchange {
+        /// Where tokens are exchanged.
+        token_exchange_endpoint: BaseUrl,
+        /// The `iss` of its tokens.
+        issuer: String,
+        /// Where its key set is.
+        jwks_uri: BaseUrl,
+    },
+}
+
+impl AuthorizationEntry {
+    fn check(&self) -> Result<(), String> {
+        let bounded = |name: &str, value: &str| match value.len() {
+            1..=MAX_AUTHORIZATION_BYTES => Ok(()),
+            _ => Err(format!("{name} must have 1 to {MAX_AUTHORIZATION_BYTES} bytes")),
+        };
+        match self {
+            Self::TokenExchange { issuer, .. } => bounded("issuer", issuer),
+            Self::ClientCredentials { client_id, client_secret, jwks, jwks_uri, .. } => {
+                bounded("clientId", client_id)?;
+                bounded("clientSecret", client_secret.expose())?;
+                let Some(jwks) = jwks else { return Ok(()) };
+                if jwks_uri.is_some() {
+                    return Err("jwks and jwksUri exclude each other".to_owned());
+                }
+                let keys = jwks.get("keys").and_then(Value::as_array).map_or(0, Vec::len);
+                if !(1..=MAX_KEYS).contains(&keys) || jwks.to_string().len() > MAX_JWKS_BYTES {
+                    return Err(format!("jwks must be a key set of 1 to {MAX_KEYS} keys and at most {MAX_JWKS_BYTES} bytes"));
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 // Peers spell the id `dataplaneId` or `id`, and the profiles `profiles` or `transferTypes`.
@@ -87,12 +134,8 @@ impl TryFrom<Wire> for DataPlaneRegistrationMessage {
         }
         let labels = wire.labels.unwrap_or_default();
         check_labels(&labels)?;
-        if let Some(AuthorizationEntry::ClientCredentials { client_id, client_secret, .. }) = &wire.authorization {
-            for (name, value) in [("clientId", client_id.as_str()), ("clientSecret", client_secret.expose())] {
-                if value.is_empty() || value.len() > MAX_AUTHORIZATION_BYTES {
-                    return Err(format!("{name} must have 1 to {MAX_AUTHORIZATION_BYTES} bytes"));
-                }
-            }
+        if let Some(authorization) = &wire.authorization {
+            authorization.check()?;
         }
         Ok(Self { dataplane_id, endpoint: wire.endpoint, profiles, authorization: wire.authorization, labels })
     }
@@ -101,7 +144,7 @@ impl TryFrom<Wire> for DataPlaneRegistrationMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read(value: Value) -> Result<DataPlaneRegistrationMessage, serde_json::Error> {
         serde_json::from_value(value)
@@ -139,6 +182,46 @@ mod tests {
             json!({"endpoint": "http://x", "profiles": ["a"], "authorization": {"type": "oauth2_client_credentials", "clientId": "c"}}),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn authorization_profiles() {
+        let credentials = |more: Value| {
+            let mut entry =
+                json!({"type": "oauth2_client_credentials", "tokenEndpoint": "https://x/token", "clientId": "c", "clientSecret": "s"});
+            entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            entry
+        };
+        let exchange = |more: Value| {
+            let mut entry = json!({"type": "oauth2_token_exchange", "tokenExchangeEndpoint": "https://x/token", "issuer": "https://x",
+                "jwksUri": "https://x/jwks"});
+            entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            entry
+        };
+        let plane = |entry: &Value| read(json!({"endpoint": "http://x", "profiles": ["a"], "authorization": entry}));
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        for good in [
+            credentials(json!({})),
+            credentials(json!({"jwks": {"keys": [key]}})),
+            credentials(json!({"jwksUri": "https://x/jwks"})),
+            exchange(json!({})),
+        ] {
+            let read = plane(&good).unwrap();
+            assert_eq!(serde_json::to_value(read.authorization).unwrap(), good);
+        }
+        for bad in [
+            credentials(json!({"jwks": {"keys": []}})),
+            credentials(json!({"jwks": {"keys": vec![&key; MAX_KEYS + 1]}})),
+            credentials(json!({"jwks": {"keys": [{"n": "x".repeat(MAX_JWKS_BYTES)}]}})),
+            credentials(json!({"jwks": "https://x/jwks"})),
+            credentials(json!({"jwks": {"keys": [key]}, "jwksUri": "https://x/jwks"})),
+            credentials(json!({"clientSecret": ""})),
+            credentials(json!({"clientId": "x".repeat(MAX_AUTHORIZATION_BYTES + 1)})),
+            exchange(json!({"issuer": ""})),
+            exchange(json!({"jwksUri": null})),
+        ] {
+            assert!(plane(&bad).is_err(), "{bad}");
         }
     }
 }

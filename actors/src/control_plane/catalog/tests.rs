@@ -74,6 +74,7 @@ fn definition(state: &mut ControlPlaneState, id: &str, access: &str, contract: &
 fn data_plane(state: &mut ControlPlaneState, id: &str, types: &[&str], labels: &[&str]) {
     let plane = DataPlane {
         id: id.parse().unwrap(),
+        revision: 0,
         endpoint: "https://dp.example/flows".parse().unwrap(),
         transfer_types: types.iter().map(|t| t.parse().unwrap()).collect(),
         labels: labels.iter().map(|l| (*l).to_owned()).collect(),

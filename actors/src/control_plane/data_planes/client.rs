@@ -1,6 +1,6 @@
 //! Calls of data planes (data plane signaling, "Data Plane Endpoint").
 
-use super::DataPlane;
+use super::{Authorization, DataPlane};
 use crate::{
     Services,
     access::AccessClaims,
@@ -17,6 +17,7 @@ use cellspace_schemas::{
         DataFlowBaseMessage, DataFlowResumeMessage, DataFlowStartMessage, DataFlowStartedNotificationMessage, DataFlowState,
         DataFlowStatusMessage, DataFlowSuspendMessage, DataFlowTerminateMessage,
     },
+    dsp::BaseUrl,
 };
 use cellspace_storage::VaultPath;
 use http::{Method, StatusCode};
@@ -31,6 +32,8 @@ const SCOPE: &str = "data-plane-api:write";
 const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 /// Longest access token that is taken from a foreign token endpoint, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
+/// Type of the tokens that are exchanged (RFC 8693, 3).
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// One call.
 pub struct Call<'a> {
@@ -145,25 +148,55 @@ fn signal(call: &PlaneCall, status: StatusCode, body: &[u8]) -> Result<Signal, D
 
 /// The platform's own data plane gets the platform's tokens, every other one those of its authorization (data plane signaling, "Authorization").
 async fn token(services: &Services, participant: &ParticipantContextId, plane: &DataPlane) -> Result<String, DeliveryError> {
-    let Some(credentials) = &plane.authorization else {
+    match &plane.authorization {
         // Registration saw to it; but the base URL may have changed since.
-        if !plane.endpoint.is_within(&services.urls.admin) {
-            return Err(DeliveryError::Refused("the data plane is outside this installation and has no authorization".to_owned()));
+        None if !plane.endpoint.is_within(&services.urls.admin) => {
+            Err(DeliveryError::Refused("the data plane is outside this installation and has no authorization".to_owned()))
         }
-        let claims =
-            AccessClaims { sub: participant.to_string(), scope: SCOPE.to_owned(), role: Some("participant".to_owned()), aud: None };
-        let minted = services.tokens.mint(claims, services.cluster.now(), TOKEN_LIFETIME).await;
-        return minted.map_err(|e| DeliveryError::Retry(format!("no token: {e}")));
-    };
+        None => minted(services, participant, SCOPE, None).await,
+        Some(Authorization::ClientCredentials { token_endpoint, client_id, secret, .. }) => {
+            let path = VaultPath { owner: participant.into(), alias: secret.clone() };
+            let secret = services.vault.secret(&path).await.map_err(|e| DeliveryError::Retry(format!("no client secret: {e}")))?;
+            let form = [("grant_type", "client_credentials"), ("client_id", client_id.as_str()), ("client_secret", secret.expose_secret())];
+            granted(services, token_endpoint, &form).await
+        }
+        // What we exchange is a token of the embedded token service, good at the broker alone; it speaks for our signaling endpoint.
+        Some(Authorization::TokenExchange { endpoint, .. }) => {
+            let subject = minted(services, participant, "", Some(endpoint.url().to_string())).await?;
+            let own = services.urls.signaling(participant);
+            let form = [
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("subject_token", subject.as_str()),
+                ("subject_token_type", JWT),
+                ("requested_token_type", JWT),
+                ("resource", own.as_str()),
+                ("audience", plane.id.as_str()),
+                ("scope", SCOPE),
+            ];
+            granted(services, endpoint, &form).await
+        }
+    }
+}
+
+/// A token of the embedded token service for the participant.
+async fn minted(
+    services: &Services,
+    participant: &ParticipantContextId,
+    scope: &str,
+    aud: Option<String>,
+) -> Result<String, DeliveryError> {
+    let claims = AccessClaims { sub: participant.to_string(), scope: scope.to_owned(), role: Some("participant".to_owned()), aud };
+    let minted = services.tokens.mint(claims, services.cluster.now(), TOKEN_LIFETIME).await;
+    minted.map_err(|e| DeliveryError::Retry(format!("no token: {e}")))
+}
+
+/// What a token endpoint grants.
+async fn granted(services: &Services, endpoint: &BaseUrl, form: &[(&str, &str)]) -> Result<String, DeliveryError> {
     #[derive(Deserialize)]
     struct TokenAnswer {
         access_token: String,
     }
-    let path = VaultPath { owner: participant.into(), alias: credentials.secret.clone() };
-    let secret = services.vault.secret(&path).await.map_err(|e| DeliveryError::Retry(format!("no client secret: {e}")))?;
-    let form =
-        [("grant_type", "client_credentials"), ("client_id", credentials.client_id.as_str()), ("client_secret", secret.expose_secret())];
-    let answer = services.http.post_form(credentials.token_endpoint.url().clone(), &form).await;
+    let answer = services.http.post_form(endpoint.url().clone(), form).await;
     let (_, body) = judge(answer.map(|a| (a.status, a.headers, a.body))).map_err(|e| match e {
         // Credentials may be put right at the token service meanwhile.
         // Nor does it say anything about the data plane's host that the token service cannot be reached.

@@ -2,15 +2,21 @@
 
 pub mod client;
 mod plane;
+#[cfg(test)]
+mod tests;
 
-pub use plane::{ClientCredentials, DataPlane, DataPlanes, Event, MAX_DATA_PLANES, row};
+pub use plane::{Authorization, CallbackKeys, DataPlane, DataPlanes, Event, MAX_DATA_PLANES, PlaneRef, row};
 
 use super::{
     ControlPlane, ControlPlaneState,
     agent::{Decided, Refusal as AgentRefusal},
+    transfer::Transfer,
 };
-use crate::Services;
-use cellspace_cluster::{Address, Call, Decision, Delivery, DeliveryError, PrepareError, RetryPolicy};
+use crate::{
+    Services,
+    data_plane::{self, DataPlane as PlatformPlane},
+};
+use cellspace_cluster::{Address, AskError, Call, Decision, Delivery, DeliveryError, PrepareError, RetryPolicy};
 use cellspace_schemas::{
     DataPlaneId, KeyAlias, Timestamp,
     dps::{AuthorizationEntry, DataPlaneRegistrationMessage},
@@ -41,18 +47,20 @@ pub enum Prepared {
         id: DataPlaneId,
         /// What it said.
         message: DataPlaneRegistrationMessage,
-        /// Where its secret is.
-        authorization: Option<ClientCredentials>,
+        /// The same of its authorization, with the secret in the vault.
+        authorization: Option<Authorization>,
     },
     /// Removes it.
     Unregister(DataPlaneId),
 }
 
 /// Something to do after the commit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Removes a secret that nothing names any longer.
     ForgetSecret(KeyAlias),
+    /// Ends what the platform's own data plane does for a participant that is gone.
+    Dispose,
 }
 
 /// It was done.
@@ -60,14 +68,14 @@ pub enum Effect {
 pub struct Outcome;
 
 /// Answer to a request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// It is registered under this id.
-    Registered(DataPlaneId),
+    /// It was refused, and the secret that came along is taken out of the vault again.
+    Refused(Refusal),
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// No authorization, and not ours.
     #[error("a data plane outside {0} needs an authorization entry")]
@@ -78,6 +86,12 @@ pub enum Refusal {
     /// Too many.
     #[error("a participant has at most {MAX_DATA_PLANES} data planes")]
     TooMany,
+    /// Transfers run on it.
+    #[error("transfers that are not over run on data plane {0}")]
+    InUse(DataPlaneId),
+    /// It moved so often that too many of its places are still in use.
+    #[error("transfers that are not over run on too many earlier endpoints of data planes")]
+    TooManyInUse,
 }
 
 /// Puts the secret of a registration into the vault: a secret first, then the commit that names it.
@@ -103,12 +117,18 @@ pub async fn prepare(
             return Err(AgentRefusal::from(Refusal::NoAuthorization(services.urls.admin.to_string())).into());
         }
         None => None,
-        Some(AuthorizationEntry::ClientCredentials { token_endpoint, client_id, client_secret }) => {
+        Some(AuthorizationEntry::ClientCredentials { token_endpoint, client_id, client_secret, jwks, jwks_uri }) => {
             let unavailable = |e: &dyn std::fmt::Display| PrepareError::Unavailable(format!("the secret cannot be stored: {e}"));
             let alias = KeyAlias::new(format!("data-plane-{}", Uuid::now_v7())).map_err(|e| unavailable(&e))?;
             let path = VaultPath { owner: address.owner.clone(), alias: alias.clone() };
             services.vault.put_secret(&path, Secret::from(client_secret.expose().to_owned())).await.map_err(|e| unavailable(&e))?;
-            Some(ClientCredentials { token_endpoint: token_endpoint.clone(), client_id: client_id.clone(), secret: alias })
+            let keys = jwks.clone().map(CallbackKeys::Inline).or_else(|| jwks_uri.clone().map(CallbackKeys::At));
+            let (token_endpoint, client_id) = (token_endpoint.clone(), client_id.clone());
+            Some(Authorization::ClientCredentials { token_endpoint, client_id, secret: alias, keys })
+        }
+        Some(AuthorizationEntry::TokenExchange { token_exchange_endpoint, issuer, jwks_uri }) => {
+            let (endpoint, issuer, jwks_uri) = (token_exchange_endpoint.clone(), issuer.clone(), jwks_uri.clone());
+            Some(Authorization::TokenExchange { endpoint, issuer, jwks_uri })
         }
     };
     Ok(Prepared::Register { id, message, authorization })
@@ -119,28 +139,101 @@ pub async fn prepare(
 /// # Errors
 /// [`Refusal`]
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
-    let planes = &state.data_planes;
-    let forget = |decision: Decision<ControlPlane>, id: &DataPlaneId| match planes.get(id).and_then(|old| old.authorization.as_ref()) {
-        Some(old) => decision.effect(format!("{TABLE}/{id}"), Effect::ForgetSecret(old.secret.clone()).into()),
-        None => decision,
-    };
     match prepared {
-        Prepared::Register { id, message, authorization } => {
-            if planes.get(id).is_none() && planes.len() >= MAX_DATA_PLANES {
-                return Err(AgentRefusal::from(Refusal::TooMany).into());
-            }
-            let plane = DataPlane::registered(id.clone(), message, authorization.clone(), now);
-            let decision = Decision::action("data_plane.registered").event(Event::Set(Arc::new(plane)).into());
-            Ok(forget(decision, id).replying(super::Reply::DataPlanes(Reply::Registered(id.clone()))))
-        }
+        Prepared::Register { id, message, authorization } => match register(state, id, message, authorization.as_ref(), now) {
+            Ok(decision) => Ok(decision),
+            // The secret is in the vault already: taking it out again is a decision, too.
+            Err(refusal) => match authorization.as_ref().and_then(Authorization::secret) {
+                Some(secret) => {
+                    let refused = Decision::action("data_plane.refused").replying(super::Reply::DataPlanes(Reply::Refused(refusal)));
+                    Ok(forget(refused, id, secret))
+                }
+                None => Err(AgentRefusal::from(refusal).into()),
+            },
+        },
         Prepared::Unregister(id) => {
-            planes.get(id).ok_or_else(|| AgentRefusal::from(Refusal::NotFound(id.clone())))?;
-            Ok(forget(Decision::action("data_plane.unregistered").event(Event::Deleted(id.clone()).into()), id))
+            let old = state.data_planes.get(id).ok_or_else(|| AgentRefusal::from(Refusal::NotFound(id.clone())))?;
+            if running(state).any(|bound| bound.id == *id) {
+                return Err(AgentRefusal::from(Refusal::InUse(id.clone())).into());
+            }
+            let decision = Decision::action("data_plane.unregistered").event(Event::Deleted(id.clone()).into());
+            Ok(old.secret().into_iter().fold(decision, |decision, secret| forget(decision, id, secret)))
         }
     }
 }
 
-/// A secret was removed: nothing follows.
+fn register(
+    state: &ControlPlaneState,
+    id: &DataPlaneId,
+    message: &DataPlaneRegistrationMessage,
+    authorization: Option<&Authorization>,
+    now: Timestamp,
+) -> Result<Decision<ControlPlane>, Refusal> {
+    let planes = &state.data_planes;
+    let old = planes.get(id);
+    if old.is_none() && planes.len() >= MAX_DATA_PLANES {
+        return Err(Refusal::TooMany);
+    }
+    let moved = old.filter(|old| old.endpoint != message.endpoint);
+    let revision = old.map_or(0, |old| old.revision).saturating_add(u32::from(moved.is_some()));
+    let reference = PlaneRef { id: id.clone(), revision };
+    let plane = DataPlane::registered(reference, message, authorization.cloned(), now);
+    let decision = Decision::action("data_plane.registered").event(Event::Set(Arc::new(plane)).into());
+    // What runs at the earlier endpoint is ended there.
+    let kept = moved.filter(|old| running(state).any(|bound| *bound == old.reference()));
+    if kept.is_some() && planes.superseded_len() >= MAX_DATA_PLANES {
+        return Err(Refusal::TooManyInUse);
+    }
+    Ok(match (old, kept) {
+        (_, Some(kept)) => decision.event(Event::Superseded(kept.clone()).into()),
+        (Some(old), None) => old.secret().into_iter().fold(decision, |decision, secret| forget(decision, id, secret)),
+        (None, None) => decision,
+    })
+}
+
+/// What transfers that are not over run on.
+fn running(state: &ControlPlaneState) -> impl Iterator<Item = &PlaneRef> {
+    state.transfers.iter().filter(|transfer| !transfer.state.is_final()).filter_map(|transfer| transfer.data_plane.as_ref())
+}
+
+fn forget(decision: Decision<ControlPlane>, id: &DataPlaneId, secret: &KeyAlias) -> Decision<ControlPlane> {
+    decision.effect(format!("{TABLE}/{id}"), Effect::ForgetSecret(secret.clone()).into())
+}
+
+/// A transfer is over: the earlier registration that it was the last to run on is forgotten.
+#[must_use]
+pub fn released(state: &ControlPlaneState, transfer: &Transfer, decision: Decision<ControlPlane>) -> Decision<ControlPlane> {
+    let earlier = transfer.data_plane.as_ref().and_then(|bound| state.data_planes.superseded(bound));
+    let Some(plane) = earlier else { return decision };
+    let bound = plane.reference();
+    let others = state.transfers.iter().filter(|other| other.id != transfer.id && !other.state.is_final());
+    if others.filter_map(|other| other.data_plane.as_ref()).any(|other| *other == bound) {
+        return decision;
+    }
+    let id = bound.id.clone();
+    let decision = decision.event(Event::Released(bound).into());
+    plane.secret().into_iter().fold(decision, |decision, secret| forget(decision, &id, secret))
+}
+
+/// The participant is gone: so are its registrations, their secrets, and what the platform's own data plane does for it.
+#[must_use]
+pub fn disposed(state: &ControlPlaneState, decision: Decision<ControlPlane>) -> Decision<ControlPlane> {
+    let mut decision = decision.effect(TABLE, Effect::Dispose.into());
+    for plane in state.data_planes.all() {
+        let reference = plane.reference();
+        let event = match state.data_planes.superseded(&reference) {
+            Some(_) => Event::Released(reference),
+            None => Event::Deleted(reference.id),
+        };
+        decision = decision.event(event.into());
+        if let Some(secret) = plane.secret() {
+            decision = forget(decision, &plane.id, secret);
+        }
+    }
+    decision
+}
+
+/// It was done: nothing follows.
 ///
 /// # Errors
 /// None.
@@ -148,7 +241,7 @@ pub fn delivered(_state: &ControlPlaneState, _effect: &Effect, _outcome: &Outcom
     Ok(Decision::nothing())
 }
 
-/// A secret could not be removed: the runtime keeps that as a dead letter.
+/// It could not be done: the runtime keeps that as a dead letter.
 ///
 /// # Errors
 /// None.
@@ -164,11 +257,26 @@ pub fn apply(state: &mut ControlPlaneState, event: &Event) {
 /// Carries out an outbox row; may be repeated.
 ///
 /// # Errors
-/// [`DeliveryError::Retry`] when the vault is out of reach.
+/// [`DeliveryError::Retry`] when the vault or the data plane is out of reach.
 pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
-    let Effect::ForgetSecret(alias) = effect;
-    let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
-    services.vault.delete(&path).await.map(|()| Outcome).map_err(|e| DeliveryError::Retry(e.to_string()))
+    let owner = delivery.address.owner.clone();
+    match effect {
+        Effect::ForgetSecret(alias) => {
+            let path = VaultPath { owner, alias: alias.clone() };
+            services.vault.delete(&path).await.map(|()| Outcome).map_err(|e| DeliveryError::Retry(e.to_string()))
+        }
+        Effect::Dispose => {
+            let plane = Address::of::<PlatformPlane>(owner);
+            loop {
+                let call = Call { trace: delivery.trace.clone(), ..Call::by(delivery.address.to_string()) };
+                match services.cluster.ask::<PlatformPlane>(&plane, data_plane::Command::Dispose, call).await {
+                    Ok(data_plane::Reply::More) => {}
+                    Ok(data_plane::Reply::Done | data_plane::Reply::Flow(_)) | Err(AskError::NotRegistered) => return Ok(Outcome),
+                    Err(error) => return Err(DeliveryError::Retry(error.to_string())),
+                }
+            }
+        }
+    }
 }
 
 /// How often and how long a delivery is tried.

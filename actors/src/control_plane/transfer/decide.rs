@@ -8,6 +8,7 @@ use super::{
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
     agent::{Decided, Refusal as AgentRefusal},
+    data_planes,
     dsp::{self, Repeats, Role},
     negotiation::{Agreement, Negotiation},
     policy::{AgreementFacts, Evaluation, PolicyScope, evaluate},
@@ -79,7 +80,7 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
     if negotiation.profile != new.profile || !participant.has_profile(&new.profile) {
         return Err(refused(Refusal::OtherProfile(new.profile.clone())));
     }
-    let data_plane = state.data_planes.select(&new.transfer_type, &new.metadata.labels, id.as_str()).map(|plane| plane.id.clone());
+    let data_plane = state.data_planes.select(&new.transfer_type, &new.metadata.labels, id.as_str()).map(|plane| plane.reference());
     let transfer = Transfer {
         id: id.clone(),
         role: Role::Consumer,
@@ -202,7 +203,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         asset: agreement.asset.clone(),
         transfer_type: message.format.clone(),
         metadata,
-        data_plane: Some(plane.id.clone()),
+        data_plane: Some(plane.reference()),
         start_with: Some(StartWith { claims: sender.claims(), data_address: message.data_address.clone() }),
         suspended_by: None,
         accepted: {
@@ -295,6 +296,9 @@ fn changed(state: &ControlPlaneState, before: Option<&Transfer>, moved: Moved) -
         for fact in facts(state, &transfer, errored) {
             decision = decision.fact(fact);
         }
+    }
+    if transfer.state.is_final() {
+        decision = data_planes::released(state, &transfer, decision);
     }
     decision.event(Event::Set(Arc::new(transfer)).into())
 }

@@ -129,7 +129,7 @@ async fn call(
 ) -> Result<Outcome, DeliveryError> {
     let Task::Call(_, call) = &effect.task else { return Ok(Outcome::NothingToTell) };
     let participant = delivery.snapshot.participant.as_ref().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
-    let registered = transfer.data_plane.as_ref().and_then(|id| delivery.snapshot.data_planes.get(id));
+    let registered = transfer.data_plane.as_ref().and_then(|bound| delivery.snapshot.data_planes.of(bound));
     let registered = registered.ok_or_else(|| DeliveryError::Refused("the data plane is no longer registered".to_owned()))?;
     let flow = |claims: &Map<String, Value>| DataFlowBaseMessage {
         message_id: MessageId::from_uuid(delivery.message_id),

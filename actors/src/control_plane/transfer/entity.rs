@@ -1,9 +1,12 @@
 //! A transfer process.
 
 use super::State;
-use crate::control_plane::dsp::{Repeats, Role};
+use crate::control_plane::{
+    data_planes::PlaneRef,
+    dsp::{Repeats, Role},
+};
 use cellspace_schemas::{
-    AgreementId, AssetId, DataPlaneId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
+    AgreementId, AssetId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{BaseUrl, DataAddress, transfer::TransferState as Seen},
     management::{CallbackAddress, DataplaneMetadata},
 };
@@ -45,7 +48,7 @@ pub struct Transfer {
     /// What our data plane is told about it.
     pub metadata: DataplaneMetadata,
     /// Our data plane, once one was chosen.
-    pub data_plane: Option<DataPlaneId>,
+    pub data_plane: Option<PlaneRef>,
     /// What the provider's data plane starts with; gone once it was told.
     pub start_with: Option<StartWith>,
     /// Who suspended it: nobody else may resume it.

@@ -78,7 +78,7 @@ pub fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String>
     let transfer = state.transfers.get(&effect.transfer)?;
     let target = match &effect.task {
         Task::Tell(..) => &transfer.address,
-        Task::Call(..) => &state.data_planes.get(transfer.data_plane.as_ref()?)?.endpoint,
+        Task::Call(..) => &state.data_planes.of(transfer.data_plane.as_ref()?)?.endpoint,
     };
     Some(target.url().authority().to_owned())
 }

@@ -4,7 +4,10 @@ use super::{
     Act, Cause, Notice, PlaneCall, Received, Signal, StartWith, State, Task, Transfer,
     table::{Moved, Refused, transition},
 };
-use crate::control_plane::dsp::{Repeats, Role};
+use crate::control_plane::{
+    data_planes::PlaneRef,
+    dsp::{Repeats, Role},
+};
 use cellspace_schemas::{
     Did, Pid, Timestamp,
     dsp::{DataAddress, transfer::TransferState as Seen},
@@ -38,7 +41,7 @@ fn transfer(state: State, role: Role) -> Transfer {
         asset: "asset".parse().unwrap(),
         transfer_type: "HttpData-PULL".parse().unwrap(),
         metadata: DataplaneMetadata::default(),
-        data_plane: Some("plane".parse().unwrap()),
+        data_plane: Some(PlaneRef { id: "plane".parse().unwrap(), revision: 0 }),
         start_with: None,
         suspended_by: None,
         accepted: Repeats::default(),

@@ -55,7 +55,7 @@ pub fn transfer(t: &Transfer) -> Value {
         let optional = [
             ("correlationId", t.counterparty_pid.as_ref().map(|pid| pid.as_str())),
             ("errorDetail", t.error_detail.as_deref()),
-            ("dataPlaneId", t.data_plane.as_ref().map(|id| id.as_str())),
+            ("dataPlaneId", t.data_plane.as_ref().map(|plane| plane.id.as_str())),
         ];
         for (name, value) in optional {
             if let Some(value) = value {

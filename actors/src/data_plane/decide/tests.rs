@@ -3,15 +3,12 @@
 use super::*;
 use crate::data_plane::{
     flow::{ReceivedAddress, Terms},
-    signing_key::SigningKey,
     source::Authorization,
     usage::Amount,
 };
 use cellspace_cluster::{Agent, Input, RowOf};
-use cellspace_schemas::{Did, MessageId, TransferId, source::SourceMethod};
-use cellspace_storage::{KeyAlgorithm, PublicKey};
+use cellspace_schemas::{MessageId, TransferId, source::SourceMethod};
 use proptest::prelude::*;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn terms(agreement: u8) -> Terms {
@@ -22,10 +19,6 @@ fn terms(agreement: u8) -> Terms {
         dataset: "set".parse().unwrap(),
         transfer_type: "HttpData-PULL".parse().unwrap(),
     }
-}
-
-fn key() -> Arc<SigningKey> {
-    Arc::new(SigningKey { issuer: Did::new("did:web:me").unwrap(), public: PublicKey { algorithm: KeyAlgorithm::Ed25519, jwk: json!({}) } })
 }
 
 fn source(alias: Option<u8>) -> Arc<Source> {
@@ -63,7 +56,7 @@ enum Asked {
     Prepare { flow: u8, message: u8, agreement: u8 },
     Start { flow: u8, message: u8, source: u8 },
     Signal { flow: u8, message: Option<u8>, signal: Signal, address: bool },
-    Usage { flow: u8, batch: u8, bytes: u32 },
+    Usage { flow: u8, sender: u8, counter: u8, bytes: u32 },
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -76,7 +69,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => (0..4_u8, 0..3_u8, 0..3_u8).prop_map(|(flow, message, source)| Asked::Start { flow, message, source }),
         3 => (0..4_u8, proptest::option::of(0..4_u8), signals, any::<bool>())
             .prop_map(|(flow, message, signal, address)| Asked::Signal { flow, message, signal, address }),
-        1 => (0..4_u8, 0..3_u8, any::<u32>()).prop_map(|(flow, batch, bytes)| Asked::Usage { flow, batch, bytes }),
+        1 => (0..4_u8, 0..2_u8, 0..4_u8, any::<u32>())
+            .prop_map(|(flow, sender, counter, bytes)| Asked::Usage { flow, sender, counter, bytes }),
     ]
 }
 
@@ -84,18 +78,16 @@ fn prepared(asked: &Asked, step: usize) -> Prepared {
     let name = |n: u8| -> SourceName { format!("s-{n}").parse().unwrap() };
     let fresh = Uuid::from_u128(step as u128);
     let opening = |n: u8, m: u8, agreement, beginning| {
-        Prepared::Open(Box::new(Opening { beginning, flow: flow(n), message: message(m), terms: terms(agreement) }))
+        Prepared::Open(Box::new(Opening { beginning, flow: flow(n), message: message(m), terms: terms(agreement), tenant: None }))
     };
     match asked {
         Asked::Put { name: n, alias, with_secret } => {
             let record = (*with_secret && alias.is_some()).then(|| record(step));
-            Prepared::PutSource { name: name(*n), source: source(*alias), record }
+            Prepared::PutSource { name: name(*n), source: source(*alias), record, tenant: Some("tenant".into()) }
         }
         Asked::Delete(n) => Prepared::DeleteSource(name(*n)),
         Asked::Prepare { flow, message, agreement } => opening(*flow, *message, *agreement, Beginning::Prepare),
-        Asked::Start { flow, message, source } => {
-            opening(*flow, *message, 0, Beginning::Start { source: name(*source), key: key(), grant: fresh })
-        }
+        Asked::Start { flow, message, source } => opening(*flow, *message, 0, Beginning::Start { source: name(*source), grant: fresh }),
         Asked::Signal { flow: n, message: m, signal, address } => Prepared::Signal(Box::new(Signalled {
             flow: flow(*n),
             message: m.map(message),
@@ -107,10 +99,11 @@ fn prepared(asked: &Asked, step: usize) -> Prepared {
             }),
             grant: fresh,
         })),
-        Asked::Usage { flow: n, batch, bytes } => Prepared::RecordUsage {
+        Asked::Usage { flow: n, sender, counter, bytes } => Prepared::RecordUsage {
             participant: "me".parse().unwrap(),
             batch: usage::Batch {
-                id: Uuid::from_u128(u128::from(*batch)),
+                sender: Uuid::from_u128(u128::from(*sender)),
+                counter: u64::from(*counter),
                 amounts: BTreeMap::from([(flow(*n), Amount { responses: 1, bytes: u64::from(*bytes) })]),
             },
         },
@@ -156,18 +149,19 @@ impl Stored {
 /// The same command once more; preparation is not repeated here.
 fn repeatable(command: &Prepared) -> Prepared {
     match command {
-        Prepared::PutSource { name, source, record } => {
-            Prepared::PutSource { name: name.clone(), source: source.clone(), record: record.clone() }
+        Prepared::PutSource { name, source, record, tenant } => {
+            Prepared::PutSource { name: name.clone(), source: source.clone(), record: record.clone(), tenant: tenant.clone() }
         }
         Prepared::DeleteSource(name) => Prepared::DeleteSource(name.clone()),
         Prepared::Open(o) => Prepared::Open(Box::new(Opening {
             beginning: match &o.beginning {
                 Beginning::Prepare => Beginning::Prepare,
-                Beginning::Start { source, key, grant } => Beginning::Start { source: source.clone(), key: key.clone(), grant: *grant },
+                Beginning::Start { source, grant } => Beginning::Start { source: source.clone(), grant: *grant },
             },
             flow: o.flow.clone(),
             message: o.message.clone(),
             terms: o.terms.clone(),
+            tenant: o.tenant.clone(),
         })),
         Prepared::Signal(s) => Prepared::Signal(Box::new(Signalled {
             flow: s.flow.clone(),
@@ -178,6 +172,7 @@ fn repeatable(command: &Prepared) -> Prepared {
             grant: s.grant,
         })),
         Prepared::RecordUsage { participant, batch } => Prepared::RecordUsage { participant: participant.clone(), batch: batch.clone() },
+        Prepared::Dispose => Prepared::Dispose,
     }
 }
 
@@ -204,11 +199,9 @@ proptest! {
                 prop_assert!(allowed && (is.state == was.state || next(was.state, was.role, signalled.signal) == Ok(is.state)));
             }
             // The same message once more is answered alike and changes nothing.
-            let unknown = |n: &u8| !stored.state.flows.contains_key(&flow(*n));
             let repeats = match asked {
                 Asked::Put { .. } | Asked::Delete(_) | Asked::Signal { message: None, address: true, .. } => false,
-                Asked::Usage { flow, .. } => !unknown(flow),
-                Asked::Prepare { .. } | Asked::Start { .. } | Asked::Signal { .. } => true,
+                Asked::Usage { .. } | Asked::Prepare { .. } | Asked::Start { .. } | Asked::Signal { .. } => true,
             };
             if repeats {
                 let first = decision.map(|d| d.reply);
@@ -241,12 +234,13 @@ proptest! {
 /// The state in an order that does not depend on how it came about.
 fn sorted(state: &DataPlaneState) -> impl std::fmt::Debug + use<> {
     (
-        state.key.clone(),
+        (state.tenant.clone(), state.disposed),
         state.sources.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<BTreeMap<_, _>>(),
         state.secrets.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<BTreeMap<_, _>>(),
         state.flows.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<BTreeMap<_, _>>(),
         state.finished.iter().cloned().collect::<Vec<_>>(),
-        state.usage.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<BTreeMap<_, _>>(),
+        state.usage.iter().map(|(k, v)| (k.clone(), *v)).collect::<BTreeMap<_, _>>(),
+        state.marks.iter().map(|(k, v)| (*k, *v)).collect::<BTreeMap<_, _>>(),
         state.open_flows(),
     )
 }
@@ -256,7 +250,7 @@ fn what_ended_long_ago_is_forgotten() {
     let mut stored = Stored::default();
     let open = |n: usize| {
         let id: TransferId = format!("t-{n}").parse().unwrap();
-        let opening = Opening { beginning: Beginning::Prepare, flow: id, message: message(1), terms: terms(0) };
+        let opening = Opening { beginning: Beginning::Prepare, flow: id, message: message(1), terms: terms(0), tenant: None };
         Prepared::Open(Box::new(opening))
     };
     let end = |n: usize| {
@@ -289,4 +283,56 @@ fn an_address_that_was_not_put_away_is_asked_for_again() {
     };
     let decided = DataPlane::decide(&stored.state, &Input::Command(Prepared::Signal(Box::new(started))), Timestamp(1));
     assert!(matches!(decided, Err(Rejection::Stale)));
+}
+
+fn usage_of(flow: &str, sender: u128, counter: u64) -> Prepared {
+    let amounts = BTreeMap::from([(flow.parse().unwrap(), Amount { responses: 1, bytes: 10 })]);
+    Prepared::RecordUsage { participant: "me".parse().unwrap(), batch: usage::Batch { sender: Uuid::from_u128(sender), counter, amounts } }
+}
+
+#[test]
+fn a_batch_counts_once_whatever_came_between_and_whatever_flow_it_names() {
+    let mut stored = Stored::default();
+    stored.take(&prepared(&Asked::Prepare { flow: 0, message: 0, agreement: 0 }, 0), Timestamp(0)).unwrap();
+    let mut facts = |flow, sender, counter| stored.take(&usage_of(flow, sender, counter), Timestamp(1)).unwrap().facts.len();
+    // Two senders tell in turn; the answer to each first batch was lost.
+    assert_eq!([facts("t-0", 1, 0), facts("t-0", 2, 0), facts("t-0", 1, 0), facts("t-0", 2, 0), facts("t-0", 1, 1)], [1, 1, 0, 0, 1]);
+    // A flow that nothing is known of any more is billed, once.
+    assert_eq!([facts("t-404", 1, 2), facts("t-404", 1, 2)], [1, 0]);
+    assert_eq!(stored.state.usage[&flow(0)], Amount { responses: 3, bytes: 30 });
+    // Marks are bounded: the sender that was silent longest goes.
+    for sender in 0..usage::MAX_SENDERS {
+        stored.take(&usage_of("t-0", 100 + sender as u128, 0), Timestamp(2)).unwrap();
+    }
+    assert_eq!(stored.state.marks.size(), usage::MAX_SENDERS);
+    assert!(!stored.state.marks.contains_key(&Uuid::from_u128(1)) && stored.rows.len() == usage::MAX_SENDERS + 2);
+}
+
+#[test]
+fn a_participant_that_is_gone_leaves_nothing_running() {
+    let mut stored = Stored::default();
+    stored.take(&prepared(&Asked::Put { name: 0, alias: Some(0), with_secret: true }, 0), Timestamp(0)).unwrap();
+    for n in 0..=DISPOSED_AT_ONCE {
+        let beginning =
+            if n % 2 == 0 { Beginning::Prepare } else { Beginning::Start { source: "s-0".parse().unwrap(), grant: Uuid::max() } };
+        let flow = format!("t-{n}").parse().unwrap();
+        let opening = Opening { beginning, flow, message: message(1), terms: terms(0), tenant: Some("tenant".into()) };
+        stored.take(&Prepared::Open(Box::new(opening)), Timestamp(1)).unwrap();
+    }
+    stored.take(&prepared(&Asked::Signal { flow: 0, message: None, signal: Signal::Started, address: true }, 7), Timestamp(2)).unwrap();
+    assert_eq!(DataPlane::tenant(&stored.state).as_deref(), Some("tenant"));
+    let named = stored.named();
+    assert_eq!(named.len(), 2, "a source's secret and a received address");
+
+    assert_eq!(stored.take(&Prepared::Dispose, Timestamp(3)).unwrap().reply, Reply::More);
+    assert_eq!(stored.take(&Prepared::Dispose, Timestamp(3)).unwrap().reply, Reply::Done);
+    assert!(!stored.take(&Prepared::Dispose, Timestamp(4)).unwrap().changes(), "a repeat changes nothing");
+    assert_eq!((stored.state.open_flows(), stored.state.sources.size(), stored.state.secrets.size()), (0, 0, 0));
+    assert_eq!(stored.forgotten, named);
+    // What was on its way when it ended begins nothing; what went through is counted still.
+    for late in [Asked::Put { name: 1, alias: None, with_secret: false }, Asked::Prepare { flow: 9, message: 1, agreement: 0 }] {
+        let decided = DataPlane::decide(&stored.state, &Input::Command(prepared(&late, 9)), Timestamp(5));
+        assert!(matches!(decided, Err(Rejection::Refused(Refusal::UnknownParticipant))), "{late:?}");
+    }
+    assert_eq!(stored.take(&usage_of("t-1", 1, 0), Timestamp(6)).unwrap().facts[0].data["agreementId"], "ag-0");
 }

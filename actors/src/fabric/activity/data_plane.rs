@@ -7,7 +7,7 @@ use cellspace_schemas::{
     fabric::{Properties, VpaType},
 };
 use futures::future::BoxFuture;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -60,8 +60,11 @@ impl ActivityAgent for DataPlaneActivity {
             let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
             let caller = Caller::Participant { participant: &id, scope: SCOPE };
             let own = format!("{}/{}", path(&id), segment(data_plane(&id)));
-            // A data plane goes with its participant context, which may be gone already, and goes in the end.
-            self.platform.call(&caller, Method::DELETE, &own, None, work.trace).await?.gone_with_owner()?;
+            let answer = self.platform.call(&caller, Method::DELETE, &own, None, work.trace).await?;
+            // A data plane goes with its participant context, which may be gone already, and goes in the end: also one that transfers still run on.
+            if answer.status != StatusCode::CONFLICT {
+                answer.gone_with_owner()?;
+            }
             Ok(Properties::new())
         })
     }
