@@ -9,15 +9,22 @@ use cellspace_storage::Epoch;
 use metrics::gauge;
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Deliveries of one agent under way at once; those that pause or wait for their host do not count.
 const LANES: usize = 64;
+/// Of these to one host: one that is silent takes not all of them.
+const LANES_TO_HOST: usize = 32;
+/// Hosts remembered without a delivery on its way to them.
+const KEPT_HOSTS: usize = 64;
 
 /// The actor's only message: something waits in the inbox.
 pub(crate) struct Wakeup;
@@ -58,6 +65,8 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
     undelivered: AtomicUsize,
+    /// Room for its deliveries to each host.
+    to_hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 /// Keeps an activation from being passivated.
@@ -85,6 +94,7 @@ impl<A: Agent> Activation<A> {
             last_used: AtomicI64::new(now),
             bytes: AtomicUsize::new(0),
             undelivered: AtomicUsize::new(0),
+            to_hosts: Mutex::default(),
         }
     }
 
@@ -101,6 +111,15 @@ impl<A: Agent> Activation<A> {
     /// Nobody uses it, and it has nothing to deliver.
     pub(crate) fn is_unused(&self) -> bool {
         self.users.load(Ordering::Acquire) == 0 && self.undelivered.load(Ordering::Acquire) == 0
+    }
+
+    /// Room for its deliveries to this host.
+    pub(crate) fn lanes_to(&self, host: &str) -> Arc<Semaphore> {
+        let mut hosts = self.to_hosts.lock();
+        if hosts.len() >= KEPT_HOSTS {
+            hosts.retain(|_, room| Arc::strong_count(room) > 1);
+        }
+        hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(LANES_TO_HOST))).clone()
     }
 
     /// So many outbox rows are undelivered now.
@@ -137,5 +156,31 @@ impl<A: Agent> Activation<A> {
                 waiting.reply.give_up(reason);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Idle, address};
+
+    /// Between the look for agents to passivate and the closing a turn may have left a row, or somebody may have come.
+    #[test]
+    fn what_came_into_use_is_not_closed() {
+        let activation = Arc::new(Activation::<Idle>::new(address(), 8, 5));
+        let close = || activation.inbox.close_if_idle(|| activation.is_unused());
+        assert!(!close(), "a turn is still to run");
+        assert!(activation.inbox.rest());
+        activation.set_undelivered(1);
+        assert!(!close(), "a row is undelivered");
+        activation.set_undelivered(0);
+        let user = activation.in_use(6);
+        assert!(!close(), "somebody uses it");
+        drop(user);
+        assert!(activation.push(Item::Tick).is_ok());
+        assert!(!close(), "something waits");
+        assert!(activation.inbox.take().is_some() && activation.inbox.rest());
+        assert!(close());
+        assert!(matches!(activation.push(Item::Tick), Err((PushError::Closing, _))));
     }
 }

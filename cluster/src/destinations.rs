@@ -9,8 +9,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// Deliveries to one host under way at once: fewer than one agent may have, so that a host that is silent does not take all its lanes.
-const PER_HOST: usize = 32;
+/// Deliveries to one host under way at once.
+const PER_HOST: usize = 256;
 /// Attempts in a row without an answer that open the breaker.
 const FAILURES: u32 = 5;
 /// Pause before the first probe; doubled after each that fails.

@@ -48,6 +48,7 @@ impl<A: Agent> Row<A> {
 /// What an attempt holds while it runs.
 struct Room<'a> {
     host: Option<AtHost>,
+    _share: Option<OwnedSemaphorePermit>,
     _lane: OwnedSemaphorePermit,
     _node: SemaphorePermit<'a>,
 }
@@ -116,7 +117,8 @@ enum Failed {
     Impatient(String),
 }
 
-/// Waits for room. Nothing is held while waiting for the host or the lane, so that neither a slow host nor a busy agent stops others.
+/// Waits for room. While it waits for the host or the lane it holds nothing but the agent's share of that host, so that neither a slow host nor a busy
+/// agent stops others.
 async fn room<'a, A: Agent>(
     cluster: &'a Cluster,
     activation: &Activation<A>,
@@ -124,6 +126,10 @@ async fn room<'a, A: Agent>(
     patience: Instant,
 ) -> Result<Room<'a>, Failed> {
     let stopping = || Failed::Attempt(DeliveryError::Retry("the node is stopping".into()));
+    let share = match &destination {
+        Some(name) => Some(activation.lanes_to(name).acquire_owned().await.map_err(|_| stopping())?),
+        None => None,
+    };
     loop {
         let host = match &destination {
             Some(name) => Some(cluster.destinations().enter(name.clone(), patience).await.map_err(Failed::Impatient)?),
@@ -140,7 +146,7 @@ async fn room<'a, A: Agent>(
             Err(_) => activation.lanes.clone().acquire_owned().await.map_err(|_| stopping())?,
         };
         let node = cluster.deliveries().acquire().await.map_err(|_| stopping())?;
-        return Ok(Room { host, _lane: lane, _node: node });
+        return Ok(Room { host, _share: share, _lane: lane, _node: node });
     }
 }
 

@@ -39,6 +39,8 @@ pub mod ring;
 pub mod slot;
 mod supervisor;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod turn;
 mod wakeups;

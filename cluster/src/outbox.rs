@@ -119,3 +119,38 @@ impl<A: Agent> Outbox<A> {
         std::mem::take(&mut self.ready)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Idle;
+    use cellspace_storage::Seq;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    /// Invariant OUTBOX: of each lane one row is under way, in order, and every row comes to its turn.
+    #[test]
+    fn lanes_are_walked_in_order_whatever_ends_first() {
+        let seed = cellspace_storage::testkit::random::seed();
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut outbox = Outbox::<Idle>::default();
+        let (mut under_way, mut last) = (Vec::new(), HashMap::<String, OutboxId>::new());
+        let (mut added, mut ended) = (0, 0);
+        while ended < 500 {
+            if added < 500 && random.random_bool(0.5) {
+                let id = OutboxId { seq: Seq(added), n: 0 };
+                let row = OutboxRow { lane: format!("lane-{}", random.random_range(0..9)), message: Uuid::nil(), effect: () };
+                outbox.add(id, Pending::new(row, None));
+                added += 1;
+            }
+            under_way.extend(outbox.start());
+            assert!(!outbox.has_startable() && under_way.len() <= 9);
+            if !under_way.is_empty() && random.random_bool(0.5) {
+                let id = under_way.swap_remove(random.random_range(0..under_way.len()));
+                let row = outbox.remove(id).unwrap();
+                assert!(last.insert(row.lane, id).is_none_or(|before| before < id));
+                ended += 1;
+            }
+        }
+        assert!(outbox.is_empty() && under_way.is_empty());
+    }
+}

@@ -76,3 +76,22 @@ impl<A: Agent> Drop for ReplyTo<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Idle;
+
+    #[test]
+    fn whoever_drops_it_answers() {
+        let dropped = |otherwise: Otherwise| {
+            let (mut reply, mut answer) = ReplyTo::<Idle>::new();
+            reply.otherwise(otherwise);
+            drop(reply);
+            answer.try_recv().unwrap()
+        };
+        assert!(matches!(dropped(Otherwise::NotExecuted), Answer::NotExecuted(_)));
+        assert!(matches!(dropped(Otherwise::Failed), Answer::Failed(_)));
+        assert!(matches!(dropped(Otherwise::InDoubt(Seq(7))), Answer::InDoubt(Seq(7), _)));
+    }
+}

@@ -104,6 +104,14 @@ mod tests {
     }
 
     #[test]
+    fn the_host_of_a_did() {
+        let host = |did: &str| authority(&Did::new(did).unwrap());
+        assert_eq!(host("did:web:example.com").as_deref(), Some("example.com"));
+        assert_eq!(host("did:web:localhost%3A8443:a:b").as_deref(), Some("localhost:8443"));
+        assert_eq!(host("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"), None);
+    }
+
+    #[test]
     fn did_key_contains_its_document() {
         let did = Did::new("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK").unwrap();
         let Some(Location::Contained(document)) = locate(&did, false) else { panic!("no document") };

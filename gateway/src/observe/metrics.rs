@@ -27,6 +27,11 @@ fn describe() {
     metrics::describe_counter!("cellspace_http_requests_total", "Requests answered, by listener, route, method and status");
     metrics::describe_histogram!("cellspace_http_request_seconds", metrics::Unit::Seconds, "Time until an answer began");
     metrics::describe_gauge!("cellspace_http_requests_in_flight", "Requests under way");
+    metrics::describe_gauge!("cellspace_agents_parked", "Agents parked after repeated failures, by kind");
+    metrics::describe_gauge!("cellspace_outbox_rows", "Undelivered outbox rows of agents in memory, by kind");
+    metrics::describe_counter!("cellspace_dead_letters_total", "Outbox rows given up, by kind");
+    metrics::describe_counter!("cellspace_dead_letters_dropped_total", "Dead letters that newer ones took the place of, by kind");
+    metrics::describe_counter!("cellspace_breakers_opened_total", "Hosts that stopped answering deliveries");
     metrics::describe_counter!("cellspace_store_commits_total", "Batches applied by the store");
     metrics::describe_counter!("cellspace_store_syncs_total", "Completed syncs to disk; one covers many commits");
     metrics::describe_counter!("cellspace_store_bytes_total", metrics::Unit::Bytes, "Keys and values handed to the store");

@@ -468,3 +468,19 @@ proptest! {
         prop_assert!(over, "{:?}", world.planes);
     }
 }
+
+/// What a dead letter keeps of an effect gives nobody access to data.
+#[test]
+fn no_data_address_is_left_in_a_redacted_effect() {
+    let start = |data_address| PlaneCall::Start { claims: serde_json::Map::new(), data_address };
+    let tasks = |address: Option<DataAddress>| {
+        let notices = [Notice::Request(address.clone()), Notice::Start(address.clone())].map(|notice| Task::Tell(1, notice));
+        let calls =
+            [start(address.clone()), PlaneCall::Started(address.clone()), PlaneCall::Resume(address)].map(|call| Task::Call(1, call));
+        notices.into_iter().chain(calls).map(|task| super::Effect { transfer: "t".parse().unwrap(), task })
+    };
+    for (with, without) in tasks(address()).zip(tasks(None)) {
+        assert_eq!(super::redact(&with).as_ref(), Some(&without));
+        assert_eq!(super::redact(&without), None);
+    }
+}
