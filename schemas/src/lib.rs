@@ -13,6 +13,7 @@ pub mod fabric;
 pub mod identity;
 pub mod ids;
 pub mod issuer;
+pub mod json;
 pub mod management;
 pub mod odrl;
 pub mod query_spec;

@@ -49,11 +49,12 @@ impl Timestamp {
             .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
     }
 
-    /// Reads an RFC 3339 text; `None` when it is none.
+    /// Reads an RFC 3339 text; `None` when it is none, or names a moment that in UTC lies outside the years that such texts have.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+        use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
         let t = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        t.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()))?;
         i64::try_from(t.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace_cluster::IdempotencyKey;
-use cellspace_schemas::TraceContext;
+use cellspace_schemas::{TraceContext, json};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,12 +55,12 @@ impl Request {
         text.parse().map_err(|_| ApiError::not_found(format!("{name} {text:?} does not exist")))
     }
 
-    /// The body as JSON.
+    /// The body as JSON, nested at most [`json::MAX_DEPTH`] levels.
     ///
     /// # Errors
     /// Invalid request with the position of the mistake.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|e| ApiError::invalid(format!("malformed body: {e}")))
+        json::from_slice(&self.body).map_err(|e| ApiError::invalid(format!("malformed body: {e}")))
     }
 
     /// The token of `Authorization: Bearer <token>`, when there is one.

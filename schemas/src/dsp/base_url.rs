@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use url::Url;
 
-/// Longest address, in bytes.
+/// Longest address in its normal form, in bytes.
 pub const MAX_URL_BYTES: usize = 2 << 10;
 
 /// Why a text is not a base URL.
@@ -66,6 +66,10 @@ impl FromStr for BaseUrl {
             return Err(BaseUrlError::TooLong);
         }
         let url = Url::parse(text).map_err(|_| BaseUrlError::Syntax)?;
+        // The normal form is what is kept and read again: percent encoding may have made it longer than the text.
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(BaseUrlError::TooLong);
+        }
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err(BaseUrlError::Syntax);
         }
@@ -122,7 +126,9 @@ mod tests {
         {
             assert!(bad.parse::<BaseUrl>().is_err(), "{bad}");
         }
-        assert_eq!(format!("https://x.example/{}", "a".repeat(MAX_URL_BYTES)).parse::<BaseUrl>(), Err(BaseUrlError::TooLong));
+        for long in ["a".repeat(MAX_URL_BYTES), "\u{e9}".repeat(700)] {
+            assert_eq!(format!("https://x.example/{long}").parse::<BaseUrl>(), Err(BaseUrlError::TooLong));
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Reading and writing of protocol messages (DSP 2025-1, schemas of `common`, `negotiation`, `transfer`, `catalog`).
 
-use crate::MessageId;
+use crate::{
+    MessageId,
+    json::{MAX_DEPTH, is_too_deep},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The context of DSP 2025-1: every message names it.
@@ -14,8 +17,6 @@ pub const EDC_CONTEXT: &str = "https://w3id.org/edc/dspace/v0.0.1";
 pub const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// Contexts of one message at most.
 pub const MAX_CONTEXTS: usize = 8;
-/// Deepest nesting of objects and arrays.
-pub const MAX_DEPTH: usize = 32;
 
 /// The body of a message type.
 pub trait Message {
@@ -83,7 +84,7 @@ pub fn read<T: Message + DeserializeOwned>(bytes: &[u8], profile_contexts: &[Str
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(MessageError::TooLarge);
     }
-    if deeper_than(bytes, MAX_DEPTH) {
+    if is_too_deep(bytes) {
         return Err(MessageError::TooDeep);
     }
     let malformed = |e: serde_json::Error| MessageError::Malformed { expected: T::TYPE, reason: e.to_string() };
@@ -114,29 +115,6 @@ fn check_context(context: Option<&serde_json::Value>, profile_contexts: &[String
         }
     }
     if ours { Ok(()) } else { Err(MessageError::NoContext) }
-}
-
-/// Whether brackets nest deeper than `limit`, found before anything is built of the text.
-fn deeper_than(bytes: &[u8], limit: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for b in bytes {
-        match (in_string, escaped, b) {
-            (true, true, _) => escaped = false,
-            (true, false, b'\\') => escaped = true,
-            (true, false, b'"') => in_string = false,
-            (true, false, _) => {}
-            (false, _, b'"') => in_string = true,
-            (false, _, b'{' | b'[') => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            (false, _, b'}' | b']') => depth = depth.saturating_sub(1),
-            (false, _, _) => {}
-        }
-    }
-    false
 }
 
 #[derive(Serialize)]
@@ -212,7 +190,6 @@ mod tests {
         assert_eq!(read::<Ping>(long.as_bytes(), &[]), Err(MessageError::TooLarge));
         let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
         assert_eq!(read::<Ping>(deep.as_bytes(), &[]), Err(MessageError::TooDeep));
-        assert!(!deeper_than(br#"{"a":"[[[[\"[["}"#, 1));
         for bad in [&b""[..], b"{", b"[]", b"{\"word\":1}", b"\xff"] {
             assert!(read::<Ping>(bad, &[]).is_err());
         }

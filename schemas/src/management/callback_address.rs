@@ -48,9 +48,9 @@ impl CallbackAddress {
             r.expect_type(&["CallbackAddress"]);
         }
         let uri = r.required_text("uri", MAX_URI_BYTES).and_then(|text| match Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MAX_URI_BYTES => Some(url),
             Ok(_) | Err(_) => {
-                r.note("uri", "must be an absolute http or https URL");
+                r.note("uri", format!("must be an absolute http or https URL of at most {MAX_URI_BYTES} bytes"));
                 None
             }
         });

@@ -22,8 +22,11 @@ pub const MAX_DEPTH: usize = 8;
 /// Longest operand, action or identifier, in bytes; a structured right operand in its JSON form.
 pub const MAX_OPERAND_BYTES: usize = 4096;
 
-/// The term that a text names: without the prefix or namespace of ODRL, everything else as it is.
+/// The term that a text names: without the prefix or namespace of ODRL, everything else as it is. A term's term is the term itself.
 #[must_use]
-pub fn term(text: &str) -> &str {
-    text.strip_prefix("odrl:").or_else(|| text.strip_prefix(ODRL_NAMESPACE)).unwrap_or(text)
+pub fn term(mut text: &str) -> &str {
+    while let Some(rest) = text.strip_prefix("odrl:").or_else(|| text.strip_prefix(ODRL_NAMESPACE)) {
+        text = rest;
+    }
+    text
 }

@@ -55,12 +55,12 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// A right operand without its JSON-LD wrapping.
+/// A right operand without its JSON-LD wrapping, however often it is wrapped: the literal of a literal is itself.
 fn literal(value: &Value) -> Value {
     match value {
         Value::Object(object) => match (object.get("@value"), object.get("@id"), object.get("@list")) {
-            (Some(inner), _, _) => inner.clone(),
-            (None, Some(id), _) if object.len() == 1 => id.clone(),
+            (Some(inner), _, _) => literal(inner),
+            (None, Some(id), _) if object.len() == 1 => literal(id),
             (None, None, Some(items)) => literal(items),
             _ => value.clone(),
         },
@@ -102,7 +102,7 @@ impl Parser {
         policy.target = self.optional(object, "target", path);
         policy.assigner = self.optional(object, "assigner", path);
         policy.assignee = self.optional(object, "assignee", path);
-        policy.timestamp = object.get("timestamp").and_then(text).map(str::to_owned);
+        policy.timestamp = self.optional(object, "timestamp", path);
         policy.profile = self.profiles(object, path);
         policy.permission = self.rules(object, "permission", path, true);
         policy.prohibition = self.rules(object, "prohibition", path, false);
@@ -123,6 +123,14 @@ impl Parser {
             Some(text) if !text.is_empty() && text.len() <= MAX_OPERAND_BYTES => Some(text),
             Some(_) => self.fail(path, format!("must have 1 to {MAX_OPERAND_BYTES} bytes"), None),
             None => self.fail(path, "must be a string", Some(value)),
+        }
+    }
+
+    /// What a term names; a prefix alone names nothing.
+    fn named(&mut self, value: &Value, path: &str) -> Option<String> {
+        match term(self.short(value, path)?) {
+            "" => self.fail(path, "must name a term", Some(value)),
+            named => Some(named.to_owned()),
         }
     }
 
@@ -176,10 +184,10 @@ impl Parser {
         if let Value::Object(object) = value {
             self.refuse_not_evaluated(object, path);
             if let Some(inner) = get(object, "type") {
-                return self.short(inner, path).map(|text| term(text).to_owned());
+                return self.named(inner, path);
             }
         }
-        self.short(value, path).map(|text| term(text).to_owned())
+        self.named(value, path)
     }
 
     fn constraints(&mut self, object: &Map<String, Value>, key: &str, path: &str, depth: usize) -> Vec<Constraint> {
@@ -222,13 +230,16 @@ impl Parser {
             None => self.fail(&format!("{path}.{key}"), "is required", None),
         };
         let (left, operator, right) = (required("leftOperand"), required("operator"), required("rightOperand"));
-        let left_operand = left.and_then(|left| self.short(left, &format!("{path}.leftOperand"))).map(|left| term(left).to_owned());
+        let left_operand = left.and_then(|left| self.named(left, &format!("{path}.leftOperand")));
         let operator = operator.and_then(|operator| match text(operator).and_then(Operator::parse) {
             Some(known) => Some(known),
             None => self.fail(&format!("{path}.operator"), "is not an operator", Some(operator)),
         });
         let right_operand = right.and_then(|right| {
             let right = literal(right);
+            if right.is_null() {
+                return self.fail(&format!("{path}.rightOperand"), "is required", None);
+            }
             let bytes = match &right {
                 Value::String(text) => text.len(),
                 other => serde_json::to_vec(other).map_or(usize::MAX, |json| json.len()),
@@ -292,6 +303,17 @@ mod tests {
             ("duty of a prohibition", json!({"@type": "Set", "prohibition": [{"action": "use", "duty": []}]}), "$.prohibition[0].duty"),
             ("operator", rule(json!({"leftOperand": "a", "operator": "~", "rightOperand": 1})), "$.permission[0].constraint[0].operator"),
             ("no right", rule(json!({"leftOperand": "a", "operator": "eq"})), "$.permission[0].constraint[0].rightOperand"),
+            (
+                "null right",
+                rule(json!({"leftOperand": "a", "operator": "eq", "rightOperand": {"@value": null}})),
+                "$.permission[0].constraint[0].rightOperand",
+            ),
+            (
+                "no term left",
+                rule(json!({"leftOperand": "odrl:", "operator": "eq", "rightOperand": 1})),
+                "$.permission[0].constraint[0].leftOperand",
+            ),
+            ("no term of an action", json!({"@type": "Set", "permission": [{"action": {"@id": "odrl:odrl:"}}]}), "$.permission[0].action"),
             ("two joints", rule(json!({"and": [deep], "or": [deep]})), "$.permission[0].constraint[0]"),
             ("empty joint", rule(json!({"and": []})), "$.permission[0].constraint[0]"),
             ("too many", rule(Value::Array(many)), "$.permission[0].constraint"),
