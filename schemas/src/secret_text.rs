@@ -1,18 +1,18 @@
 //! A secret on its way from a request to the vault.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use zeroize::Zeroizing;
 
-/// A secret that arrives in a body. It is written only where it is sealed; it never shows in logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SecretText(String);
+/// A secret that arrives in a body or header. It is written only where it is sealed; it never shows in logs; its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
     /// Takes the text as a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself, for the vault.
@@ -28,6 +28,18 @@ impl fmt::Debug for SecretText {
     }
 }
 
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +47,18 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", SecretText::new("s3cret")), "SecretText(..)");
+    }
+
+    #[test]
+    fn memory_is_wiped_on_drop() {
+        const fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        wiped(&SecretText::new("s3cret").0);
+    }
+
+    #[test]
+    fn it_is_written_and_read_as_a_text() {
+        let secret: SecretText = serde_json::from_str("\"s3cret\"").unwrap();
+        assert_eq!((secret.expose(), serde_json::to_string(&secret).unwrap().as_str()), ("s3cret", "\"s3cret\""));
+        assert!(serde_json::from_str::<SecretText>("7").is_err());
     }
 }
