@@ -1,17 +1,20 @@
-//! HTTP to other parties: bounded in time and size, no redirects, targets filtered.
+//! HTTP to other parties: bounded in time and size, no redirects, no proxies, targets filtered. A span per exchange.
 
 pub mod form;
 pub mod stream;
 pub mod targets;
+#[cfg(test)]
+mod tests;
 
 pub use stream::{StreamRequest, StreamResponse};
 
 use bytes::Bytes;
-use cellspace_cluster::DeliveryError;
+use cellspace_cluster::{DeliveryError, trace};
 use cellspace_schemas::TraceContext;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use std::time::Duration;
-use url::Url;
+use tracing::{Span, field::Empty, info_span};
+use url::{Origin, Url};
 
 /// A request to another party.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ pub struct OutboundRequest {
     pub body: Option<Bytes>,
     /// `Accept` header.
     pub accept: Option<&'static str>,
-    /// Trace to continue.
+    /// Trace to continue where no span is at work.
     pub trace: Option<TraceContext>,
 }
 
@@ -92,6 +95,7 @@ impl Default for OutboundOptions {
 pub struct OutboundHttp {
     client: reqwest::Client,
     options: OutboundOptions,
+    only: Option<Origin>,
 }
 
 impl OutboundHttp {
@@ -100,8 +104,22 @@ impl OutboundHttp {
     /// # Errors
     /// When the TLS stack cannot be set up.
     pub fn new(options: OutboundOptions) -> Result<Self, reqwest::Error> {
+        Self::build(options, None)
+    }
+
+    /// Makes a client that may call this origin, whatever its address is, and no other.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn towards(origin: Origin, options: OutboundOptions) -> Result<Self, reqwest::Error> {
+        Self::build(OutboundOptions { allow_private: true, ..options }, Some(origin))
+    }
+
+    fn build(options: OutboundOptions, only: Option<Origin>) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            // A proxy, which the environment might name, would resolve names by itself: the filter of addresses would see none of them.
+            .no_proxy()
             .timeout(options.timeout)
             .tcp_nodelay(true)
             .pool_max_idle_per_host(64);
@@ -109,7 +127,7 @@ impl OutboundHttp {
             builder = builder.dns_resolver(targets::PublicAddresses);
         }
         let client = builder.build()?;
-        Ok(Self { client, options })
+        Ok(Self { client, options, only })
     }
 
     /// Whether plain http and private addresses may be called.
@@ -123,23 +141,37 @@ impl OutboundHttp {
     /// # Errors
     /// [`OutboundError`] when no whole answer came; an error status is an answer.
     pub async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+        self.send_unless(request, None).await
+    }
+
+    /// As [`Self::send`]; what still has the entity tag `known` is answered by 304 without a body (RFC 9110, 13.1.2).
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_unless(&self, request: OutboundRequest, known: Option<&str>) -> Result<OutboundResponse, OutboundError> {
         let target = request.url.origin().ascii_serialization();
         self.check_target(&request.url)?;
-        let mut builder = self.client.request(request.method, request.url);
+        let mut builder = self.client.request(request.method.clone(), request.url);
         if let Some(token) = request.bearer {
             builder = builder.bearer_auth(token);
         }
         if let Some(body) = request.body {
-            builder = builder.header(http::header::CONTENT_TYPE, "application/json").body(body);
+            builder = builder.header(header::CONTENT_TYPE, "application/json").body(body);
         }
         if let Some(accept) = request.accept {
-            builder = builder.header(http::header::ACCEPT, accept);
+            builder = builder.header(header::ACCEPT, accept);
         }
-        if let Some(trace) = request.trace {
-            builder = builder.header("traceparent", trace.as_str());
+        if let Some(tag) = known {
+            builder = builder.header(header::IF_NONE_MATCH, tag);
         }
-        let response = builder.send().await.map_err(|e| failed(&e, &target))?;
-        self.whole(response, &target).await
+        let span = client_span(&request.method, &target);
+        let exchange = async {
+            let response = traced(builder).send().await.map_err(|e| failed(&e, &target))?;
+            self.whole(response, &target).await
+        };
+        let outcome = trace::within(span.clone(), request.trace.as_ref(), exchange).await;
+        record(&span, outcome.as_ref().map(|answer| answer.status));
+        outcome
     }
 
     /// Reads the whole answer, within the bounds.
@@ -159,11 +191,43 @@ impl OutboundHttp {
     /// # Errors
     /// [`OutboundError::Forbidden`] names the target.
     pub fn check_target(&self, url: &Url) -> Result<(), OutboundError> {
-        if targets::is_allowed(url, self.options.allow_private) {
-            Ok(())
-        } else {
-            Err(OutboundError::Forbidden(url.origin().ascii_serialization()))
-        }
+        let origin = url.origin();
+        let allowed = match &self.only {
+            Some(only) => origin == *only,
+            None => targets::is_allowed(url, self.options.allow_private),
+        };
+        if allowed { Ok(()) } else { Err(OutboundError::Forbidden(origin.ascii_serialization())) }
+    }
+}
+
+/// The span of an exchange. Neither path nor query: they may hold what belongs in no trace.
+fn client_span(method: &Method, target: &str) -> Span {
+    info_span!(
+        "http.client",
+        otel.name = %format_args!("{method} {target}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        server.address = target,
+        http.response.status_code = Empty,
+    )
+}
+
+/// The request, as one of the span that is at work.
+fn traced(builder: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match trace::current() {
+        Some(context) => builder.header("traceparent", context.as_str()),
+        None => builder,
+    }
+}
+
+/// How the exchange ended.
+fn record(span: &Span, status: Result<StatusCode, &OutboundError>) {
+    if let Ok(status) = status {
+        span.record("http.response.status_code", status.as_u16());
+    }
+    if status.is_err() || status.is_ok_and(|status| status.is_client_error() || status.is_server_error()) {
+        span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Services {
     pub events: Arc<dyn EventLog>,
     /// Bounded HTTP client for counterparties.
     pub http: OutboundHttp,
+    /// The same for this installation's own admin listener, and for nothing else.
+    pub own: OutboundHttp,
     /// Where this installation is reached.
     pub urls: Arc<PublicUrls>,
     /// Installation-wide settings, newest version in memory.

@@ -6,11 +6,13 @@ use crate::{
     admission::{Admitted, Spent},
     inbox::{Item, PushError, Waiting},
     reply::{Answer, ReplyTo},
+    trace,
     turn::replay,
     witness::Verdict,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
+use tracing::{field::Empty, info_span};
 
 /// Rounds of activation and preparation before a command is given back as not executed.
 const ROUNDS: usize = 4;
@@ -44,8 +46,14 @@ impl Cluster {
     /// # Errors
     /// [`AskError`]: refused, not executed, or unknown.
     pub async fn ask<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
+        let span = info_span!("command", trace_id = Empty, vpa = %address, kind = A::KIND.0);
+        let parent = call.trace.clone();
+        let asking = async { self.ask_within::<A>(address, command, Call { id: CallId::fresh(), trace: trace::current(), ..call }).await };
+        trace::within(span, parent.as_ref(), asking).await
+    }
+
+    async fn ask_within<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
         let until = Instant::now() + call.timeout;
-        let call = Call { id: CallId::fresh(), ..call };
         let _admitted = self.admit(address, A::counterparty(&command))?;
         let request_hash = match &call.idempotency {
             None => None,

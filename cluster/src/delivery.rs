@@ -49,7 +49,7 @@ pub struct Delivery<'a, A: Agent> {
     pub snapshot: Arc<A::State>,
     /// 1 for the first attempt since the row was loaded.
     pub attempt: u32,
-    /// The trace of the turn that made the row.
+    /// The span of this attempt, in the trace of the turn that made the row.
     pub trace: Option<TraceContext>,
     /// A UUID that is the same on every attempt at this row, also after a restart, and that no other row has: the `@id` of the message sent.
     pub message_id: uuid::Uuid,

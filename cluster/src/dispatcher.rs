@@ -9,6 +9,7 @@ use crate::{
     destinations::AtHost,
     inbox::Item,
     outbox::{Pending, Progress},
+    trace,
 };
 use cellspace_schemas::TraceContext;
 use futures::FutureExt;
@@ -19,6 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, SemaphorePermit},
     time::Instant,
 };
+use tracing::{field::Empty, info_span};
 use uuid::Uuid;
 
 /// Longest single attempt; agents' own clients give up earlier.
@@ -173,17 +175,16 @@ async fn one_attempt<A: Agent>(
         progress.attempts = attempt;
         progress.next = None;
     }
-    let delivery = Delivery {
-        address: &activation.address,
-        id: row.id,
-        effect: row.effect.clone(),
-        snapshot: snapshot()?,
-        attempt,
-        trace: row.trace.clone(),
-        message_id: row.message,
+    let (address, snapshot) = (&activation.address, snapshot()?);
+    let delivering = async {
+        let effect = row.effect.clone();
+        let delivery = Delivery { address, id: row.id, effect, snapshot, attempt, trace: trace::current(), message_id: row.message };
+        agent.deliver(delivery).await
     };
+    let span = info_span!("outbox.delivery", trace_id = Empty, vpa = %address, kind = A::KIND.0, attempt);
     // A panic in one delivery, also before its future exists, must not take the lane with it.
-    let outcome = match tokio::time::timeout(ATTEMPT, AssertUnwindSafe(async { agent.deliver(delivery).await }).catch_unwind()).await {
+    let attempted = tokio::time::timeout(ATTEMPT, AssertUnwindSafe(delivering).catch_unwind());
+    let outcome = match trace::within(span, row.trace.as_ref(), attempted).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(DeliveryError::Retry("the delivery panicked".into())),
         Err(_) => Err(DeliveryError::Unreachable("no outcome in time".into())),

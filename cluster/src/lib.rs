@@ -42,6 +42,7 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod timers;
+pub mod trace;
 mod turn;
 mod wakeups;
 mod witness;

@@ -16,6 +16,7 @@ use crate::{
     load::load,
     plan::Plan,
     reply::{Answer, Otherwise, ReplyTo},
+    trace,
 };
 use cellspace_schemas::{Timestamp, TraceContext};
 use cellspace_storage::CommitOutcome;
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use tracing::{field::Empty, info_span};
 
 /// Commands that one commit takes at most.
 const COMMANDS_PER_TURN: usize = 64;
@@ -317,7 +319,9 @@ impl<A: Agent> TurnActor<A> {
     fn deadlines(&self, core: &mut Core<A>, now: Timestamp, plan: &mut Plan) -> Result<(), CodecError> {
         let mut fired = 0;
         while let Some((key, trace)) = core.deadlines.passed(now) {
-            Self::follow(core, Input::Due(key.clone()), trace, "deadline", now, plan)?;
+            let span = info_span!("deadline", trace_id = Empty, vpa = %core.address, key);
+            let due = trace::open(&span, trace.as_ref());
+            span.in_scope(|| Self::follow(core, Input::Due(key.clone()), Some(due), "deadline", now, plan))?;
             if core.deadlines.still_passed(&key, now) {
                 // Nobody moved it: done with, or it would fire for ever.
                 core.deadlines.clear(&key);

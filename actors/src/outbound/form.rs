@@ -1,7 +1,8 @@
 //! Form posts, as OAuth 2.0 token endpoints take them (RFC 6749, appendix B).
 
-use super::{OutboundError, OutboundHttp, OutboundResponse, failed};
-use http::header;
+use super::{OutboundError, OutboundHttp, OutboundResponse, client_span, failed, record, traced};
+use cellspace_cluster::trace;
+use http::{Method, header};
 use url::{Url, form_urlencoded};
 
 impl OutboundHttp {
@@ -14,7 +15,14 @@ impl OutboundHttp {
         let target = url.origin().ascii_serialization();
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.client.post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let response = request.header(header::ACCEPT, "application/json").send().await.map_err(|e| failed(&e, &target))?;
-        self.whole(response, &target).await
+        let request = request.header(header::ACCEPT, "application/json");
+        let span = client_span(&Method::POST, &target);
+        let exchange = async {
+            let response = traced(request).send().await.map_err(|e| failed(&e, &target))?;
+            self.whole(response, &target).await
+        };
+        let outcome = trace::within(span.clone(), None, exchange).await;
+        record(&span, outcome.as_ref().map(|answer| answer.status));
+        outcome
     }
 }

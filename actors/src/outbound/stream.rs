@@ -1,7 +1,8 @@
 //! Answers that are passed on while they arrive: the head is bounded in time, the body chunk by chunk.
 
-use super::{OutboundError, OutboundHttp, reason};
+use super::{OutboundError, OutboundHttp, client_span, reason, record, traced};
 use bytes::Bytes;
+use cellspace_cluster::trace;
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub struct StreamRequest {
     pub url: Url,
     /// Headers to send; sensitive values must be marked so.
     pub headers: HeaderMap,
-    /// Trace to continue.
+    /// Trace to continue where no span is at work.
     pub trace: Option<TraceContext>,
 }
 
@@ -71,15 +72,16 @@ impl OutboundHttp {
     pub async fn open(&self, request: StreamRequest) -> Result<StreamResponse, OutboundError> {
         self.check_target(&request.url)?;
         let target = request.url.origin().ascii_serialization();
-        let mut builder = self.client.request(request.method, request.url).headers(request.headers).timeout(LONGEST_EXCHANGE);
-        if let Some(trace) = request.trace {
-            builder = builder.header("traceparent", trace.as_str());
-        }
+        let span = client_span(&request.method, &target);
+        let builder = self.client.request(request.method, request.url).headers(request.headers).timeout(LONGEST_EXCHANGE);
         let pause = self.options.timeout;
-        match tokio::time::timeout(pause, builder.send()).await {
+        let opening = async { tokio::time::timeout(pause, traced(builder).send()).await };
+        let outcome = match trace::within(span.clone(), request.trace.as_ref(), opening).await {
             Ok(Ok(response)) => Ok(StreamResponse { response, target, pause }),
             Ok(Err(e)) => Err(OutboundError::Unreachable(target, reason(&e))),
             Err(_) => Err(OutboundError::TimedOut(target)),
-        }
+        };
+        record(&span, outcome.as_ref().map(StreamResponse::status));
+        outcome
     }
 }

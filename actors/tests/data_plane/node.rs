@@ -56,6 +56,7 @@ impl Node {
         let http = OutboundHttp::new(OutboundOptions { allow_private, ..OutboundOptions::default() }).unwrap();
         let urls = PublicUrls { public: "http://localhost:8080".parse().unwrap(), admin: "http://localhost:8081".parse().unwrap() };
         let services = Services {
+            own: http.clone(),
             cluster: cluster.clone(),
             cell: "cell-1".into(),
             tokens: Arc::new(TokenIssuer::open(vault.clone(), "http://localhost:8081".into()).await.unwrap()),

@@ -176,6 +176,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let trust = TrustOptions { opened, status_list_age: config.status_list_age, ..config.trust.clone() };
     let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
     let http = OutboundHttp::new(private)?;
+    let own = OutboundHttp::towards(urls.admin.origin(), config.outbound.clone())?;
     let services = Services {
         cluster: cluster.clone(),
         cell: config.cell.as_str().into(),
@@ -183,6 +184,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
         events: Arc::new(store.clone()),
         trust: Arc::new(Trust::new(Arc::new(http.clone()), trust)),
         http,
+        own,
         urls,
         settings: SettingsCache::default(),
         workers: Arc::default(),

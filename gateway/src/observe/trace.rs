@@ -3,12 +3,10 @@
 //! What a request causes (rows, calls to others) continues *its* span, so that a chain of messages over several parties is one trace. The ids
 //! exist and travel also when no exporter is configured.
 
+use cellspace_cluster::trace;
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method};
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::{Span, field::Empty};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
-use uuid::Uuid;
 
 /// The `traceparent` that came with a request; `None` when there is none or it is not valid, which starts a new trace (W3C Trace Context 4.2).
 #[must_use]
@@ -33,48 +31,29 @@ pub fn server_span(parent: Option<&TraceContext>, method: &Method, route: &str, 
         trace_id = Empty,
         vpa = Empty,
     );
-    if let Some(parent) = parent.and_then(remote) {
-        // Without an exporter there is no such layer, and the ids below are made here.
-        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
-    }
-    let context = of(&span).unwrap_or_else(|| fresh(parent));
-    span.record("trace_id", context.trace_id());
+    let context = trace::open(&span, parent);
     (span, context)
-}
-
-/// The context of a span that the exporter's layer knows.
-fn of(span: &Span) -> Option<TraceContext> {
-    let context = span.context();
-    let context = context.span().span_context().clone();
-    let flags = context.trace_flags().to_u8();
-    TraceContext::parse(&format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
-}
-
-/// A new span id in the parent's trace, or in a new one. New traces are marked sampled, so that parties which do export keep them.
-fn fresh(parent: Option<&TraceContext>) -> TraceContext {
-    // The first half of a UUID holds its version, so that it is never zero.
-    let (span, _) = Uuid::new_v4().as_u64_pair();
-    let text = match parent {
-        Some(parent) => format!("00-{}-{span:016x}-{}", parent.trace_id(), parent.as_str().get(53..).unwrap_or("01")),
-        None => format!("00-{}-{span:016x}-01", Uuid::new_v4().simple()),
-    };
-    TraceContext::parse(&text).unwrap_or_else(|| fresh(None))
-}
-
-fn remote(context: &TraceContext) -> Option<SpanContext> {
-    let mut parts = context.as_str().split('-').skip(1);
-    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
-    let flags = u8::from_str_radix(flags, 16).ok()?;
-    let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
-    Some(SpanContext::new(trace, span, TraceFlags::new(flags), true, TraceState::default()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_sdk::trace::SdkTracerProvider;
-    use tracing_subscriber::layer::SubscriberExt;
+    use crate::server::{activity::SocketRequest, serve};
+    use bytes::Bytes;
+    use cellspace_actors::outbound::{OutboundHttp, OutboundOptions, OutboundRequest};
+    use http::Response;
+    use http_body_util::{BodyExt, Full};
+    use opentelemetry::trace::{TraceContextExt, TracerProvider as _};
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SdkTracerProvider, SpanData, SpanExporter},
+    };
+    use parking_lot::Mutex;
+    use std::{convert::Infallible, sync::Arc, time::Duration};
+    use tokio::net::TcpListener;
+    use tracing::Instrument;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+    use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -105,9 +84,61 @@ mod tests {
             let parent = TraceContext::parse(PARENT).unwrap();
             let (span, context) = server_span(Some(&parent), &Method::GET, "/a", "admin");
             assert_eq!(context.trace_id(), parent.trace_id());
-            assert_eq!(of(&span), Some(context));
+            assert_eq!(span.context().span().span_context().span_id().to_string(), &context.as_str()[36..52]);
             check(None);
         });
+    }
+
+    /// What a request causes is below it, span by span, and the other side is told of the innermost one.
+    #[tokio::test]
+    async fn spans_are_exported_below_each_other() {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
+        let ours = Targets::new().with_target("cellspace", tracing::Level::INFO);
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(ours);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let _here = tracing::subscriber::set_default(subscriber);
+        let (sent, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let other_side = tower::service_fn(move |request: SocketRequest| {
+            sent.send(incoming(request.headers())).unwrap();
+            async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync())) }
+        });
+        let listening = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), other_side, 8).unwrap();
+        let url = format!("http://{}", listening.address()).parse().unwrap();
+        let http = OutboundHttp::new(OutboundOptions { allow_private: true, ..OutboundOptions::default() }).unwrap();
+
+        let parent = TraceContext::parse(PARENT).unwrap();
+        let (span, context) = server_span(Some(&parent), &Method::POST, "/a", "public");
+        let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: None, trace: None };
+        let delivery = trace::within(tracing::info_span!("delivery"), None, http.send(request));
+        trace::scope(context.clone(), delivery).instrument(span).await.unwrap();
+        let told = told.recv().await.unwrap().unwrap();
+        listening.drain(Duration::from_secs(1)).await;
+
+        let spans = kept.0.lock();
+        // Innermost first, in the order in which they ended.
+        let names: Vec<&str> = spans.iter().map(|span| span.name.split(' ').next().unwrap()).collect();
+        assert_eq!(names, ["GET", "delivery", "POST"]);
+        let id = |context: &TraceContext| context.as_str()[36..52].to_owned();
+        assert_eq!(spans[0].span_context.span_id().to_string(), id(&told));
+        assert_eq!(spans[2].span_context.span_id().to_string(), id(&context));
+        assert_eq!(spans[2].parent_span_id.to_string(), id(&parent));
+        for pair in spans.windows(2) {
+            assert_eq!(pair[0].parent_span_id, pair[1].span_context.span_id(), "{} below {}", pair[0].name, pair[1].name);
+            assert!(pair[0].start_time >= pair[1].start_time && pair[0].end_time <= pair[1].end_time);
+        }
+        assert!(spans.iter().all(|span| span.span_context.trace_id().to_string() == parent.trace_id()));
+    }
+
+    /// Keeps what is exported.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().extend(batch);
+            Ok(())
+        }
     }
 
     #[test]

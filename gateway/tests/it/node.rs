@@ -1,7 +1,15 @@
 //! A whole node over real sockets: what clients and operators are promised of it.
 
-use crate::support::{DRAIN, Platform, config, form_of, ok, read, text};
+use crate::support::{DRAIN, Platform, config, form_of, id_of, ok, read, text};
 use cellspace::{Node, NodeConfig, Ports, node::StartError};
+use cellspace_actors::control_plane::{
+    data_planes::{
+        ClientCredentials, DataPlane,
+        client::{self, Call},
+    },
+    transfer::PlaneCall,
+};
+use cellspace_schemas::{DataPlaneId, MessageId, Timestamp, TransferId, TransferType};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -228,4 +236,41 @@ async fn operators_see_health_metrics_and_versions() {
     assert!(metrics.contains("cellspace_store_commits_total") && metrics.contains("cellspace_http_request_seconds_bucket"));
     assert_eq!(ok(ops("/api/v1/version").await.unwrap()).await["management"][0]["urlPath"], json!("/v5beta"));
     p.node.drain(DRAIN).await;
+}
+
+/// Counterparties must have public addresses then; the installation's own data plane is below its admin URL all the same.
+#[tokio::test]
+async fn a_public_installation_reaches_its_own_data_plane() {
+    let platform = Platform::temporary(|config| config.public_url = Some("https://cells.example".parse().unwrap())).await;
+    let (services, participant) = (&platform.node.app.services, id_of("p1"));
+    let mut plane = DataPlane {
+        id: DataPlaneId::new("own").unwrap(),
+        endpoint: platform.node.urls.dataflows(&participant).parse().unwrap(),
+        transfer_types: vec![TransferType::new("HttpData-PULL").unwrap()],
+        labels: Vec::new(),
+        authorization: None,
+        registered_at: Timestamp(0),
+    };
+    let call = async |plane: &DataPlane| {
+        let (transfer, message_id) = (TransferId::new("t1").unwrap(), MessageId::new("m1").unwrap());
+        let flow = |_: &_| panic!("not part of the message");
+        let call = PlaneCall::Terminate(None);
+        let call = Call { participant: &participant, plane, transfer: &transfer, message_id, flow: &flow, call: &call, trace: None };
+        client::call(services, call).await.unwrap_err().to_string()
+    };
+    // The plane's own answer: it has no such flow.
+    assert!(call(&plane).await.starts_with("answered 4"), "{}", call(&plane).await);
+    // With credentials it counts as anybody's, and may not lead into here.
+    plane.authorization = Some(ClientCredentials {
+        token_endpoint: platform.node.urls.admin("/token").parse().unwrap(),
+        client_id: "c".to_owned(),
+        secret: "s".parse().unwrap(),
+    });
+    services
+        .vault
+        .put_secret(&cellspace_storage::VaultPath { owner: (&participant).into(), alias: "s".parse().unwrap() }, "x".to_owned().into())
+        .await
+        .unwrap();
+    assert!(call(&plane).await.contains("not an allowed target"), "{}", call(&plane).await);
+    platform.node.drain(DRAIN).await;
 }

@@ -68,7 +68,9 @@ pub async fn call(services: &Services, call: Call<'_>) -> Result<Signal, Deliver
         accept: Some("application/json"),
         trace: call.trace.clone(),
     };
-    let answer = judge(services.http.send(request).await.map(|a| (a.status, a.headers, a.body)));
+    // A plane without authorization is this installation's own, wherever that is; every other one is a party like a counterparty.
+    let http = if call.plane.authorization.is_none() { &services.own } else { &services.http };
+    let answer = judge(http.send(request).await.map(|a| (a.status, a.headers, a.body)));
     let action = path.last().map_or("call", String::as_str);
     let failure = answer.as_ref().err().map(ToString::to_string);
     tracing::info!(category = "app", vpa = %call.participant, action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
