@@ -16,14 +16,13 @@ use cellspace_actors::{
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
     Did, ParticipantContextId,
-    dcp::{CredentialRequestMessage, DCP_CONTEXT},
+    dcp::CredentialRequestMessage,
     issuer::{
         CredentialDefinitionId, HolderPid, IssuerPid,
         metadata::{CredentialStatus, IssuerMetadata},
     },
 };
 use http::{StatusCode, header};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// The routes.
@@ -99,13 +98,6 @@ async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiErr
 /// What a request asks for, in types.
 fn read(request: &Request) -> Result<(HolderPid, Vec<CredentialDefinitionId>), ApiError> {
     let message: CredentialRequestMessage = request.json()?;
-    let known = match &message.context {
-        Value::Array(contexts) => contexts.iter().any(|context| context == DCP_CONTEXT),
-        one => one == DCP_CONTEXT,
-    };
-    if !known {
-        return Err(ApiError::invalid(format!("@context must contain {DCP_CONTEXT}")));
-    }
     let holder_pid = HolderPid::new(&message.holder_pid).map_err(|e| ApiError::invalid(format!("holderPid: {e}")))?;
     let ids = message.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
     let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;

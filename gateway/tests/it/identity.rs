@@ -1,10 +1,11 @@
 //! Identity, issuance and proof over real sockets: participants of one node that deal with each other like strangers.
 
-use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, id_of, read};
+use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
 use cellspace_actors::{
     settings::TrustedIssuer,
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
 };
+use cellspace_schemas::dcp::DCP_CONTEXT;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -74,8 +75,7 @@ impl Platform {
 
     /// Queries the credential service of `holder` with a token of `sender`.
     async fn query_presentations(&self, holder: &str, token: &str, scopes: &[&str]) -> (StatusCode, Value) {
-        let body =
-            json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationQueryMessage", "scope": scopes});
+        let body = json!({"@context": [DCP_CONTEXT], "type": "PresentationQueryMessage", "scope": scopes});
         let url = format!("{}/presentations/query", self.node.urls.credential_service(&id_of(holder)));
         read(self.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await
     }
@@ -311,13 +311,36 @@ async fn a_holder_presents_what_was_granted_to_whom() {
     }
     for bad in [json!({"scope": []}), json!({}), json!({"scope": [MEMBERSHIP], "presentationDefinition": {}}), json!({"scope": ["Member"]})]
     {
-        let mut body = json!({"@context": [], "type": "PresentationQueryMessage"});
+        let mut body = json!({"@context": [DCP_CONTEXT], "type": "PresentationQueryMessage"});
         body.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
         let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
         let request = platform.http.post(url).bearer_auth(token("provider", Some(access.clone())).await).json(&body);
         assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST, "{bad}");
     }
     platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_token_from_before_a_restart_is_to_be_signed_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::start(config(dir.path())).await;
+    for id in ["consumer", "provider"] {
+        platform.participant(id).await;
+    }
+    let token = self_issued_token(&platform.node.app.services, &id_of("provider"), &platform.did("consumer"), &[]).await.unwrap();
+    let ask = async |platform: &Platform| {
+        let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
+        let body = json!({"@context": [DCP_CONTEXT], "type": "PresentationQueryMessage", "scope": [MEMBERSHIP]});
+        platform.http.post(url).bearer_auth(&token).json(&body).send().await.unwrap()
+    };
+    // It is used up, although it grants nothing.
+    assert_eq!(ask(&platform).await.status(), StatusCode::UNAUTHORIZED);
+    platform.node.drain(DRAIN).await;
+    // Whether it was used is not known any more: neither accepted nor refused for good.
+    let again = Platform::start(config(dir.path())).await;
+    let answer = ask(&again).await;
+    assert_eq!((answer.status(), answer.headers()["retry-after"].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    again.node.drain(DRAIN).await;
 }
 
 #[tokio::test]
@@ -339,7 +362,7 @@ async fn deliveries_answer_requests_of_their_issuer() {
         let platform = &platform;
         async move {
             let token = self_issued_token(services, &id_of(sender), &platform.did("consumer"), &[]).await.unwrap();
-            let body = json!({"@context": [], "type": "CredentialMessage", "issuerPid": "x", "holderPid": holder_pid, "status": status,
+            let body = json!({"@context": [DCP_CONTEXT], "type": "CredentialMessage", "issuerPid": "x", "holderPid": holder_pid, "status": status,
                 "credentials": [{"credentialType": "MembershipCredential", "format": format, "payload": payload}]});
             let url = format!("{}/credentials", platform.node.urls.credential_service(&id_of("consumer")));
             read(platform.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await

@@ -1,6 +1,6 @@
 //! Messages of the presentation and issuance protocols (DCP 1.0, sections 5 and 6), read in their compact form.
 //!
-//! The `type` is checked, the context is not: unknown members are ignored, as the compact form is what the protocol's schemas describe.
+//! `type` and `@context` are checked; unknown members are ignored, as the compact form is what the protocol's schemas describe.
 
 use super::DCP_CONTEXT;
 use crate::Did;
@@ -59,10 +59,36 @@ pub mod types {
     );
 }
 
+/// Terms of presentation submissions (DIF Presentation Exchange 2.0), which peers add to their messages.
+const SUBMISSION_CONTEXT: &str = "https://identity.foundation/presentation-exchange/submission/v1";
+/// Contexts of one message at most.
+const MAX_CONTEXTS: usize = 8;
+
+/// `@context` of a message: an array with the protocol's own in it (DCP 1.0, `context-schema.json`). One that is not known here could give the terms
+/// another meaning, and is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Context;
+
+impl Serialize for Context {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [DCP_CONTEXT].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Context {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rule = || de::Error::custom(format_args!("@context must be an array of known contexts that contains {DCP_CONTEXT}"));
+        let Value::Array(contexts) = Value::deserialize(deserializer)? else { return Err(rule()) };
+        let known = |context: &Value| context == DCP_CONTEXT || context == SUBMISSION_CONTEXT;
+        let good = contexts.len() <= MAX_CONTEXTS && contexts.iter().all(known) && contexts.iter().any(|context| context == DCP_CONTEXT);
+        if good { Ok(Self) } else { Err(rule()) }
+    }
+}
+
 /// The `@context` of every message we send.
 #[must_use]
-pub fn context() -> Value {
-    serde_json::json!([DCP_CONTEXT])
+pub const fn context() -> Context {
+    Context
 }
 
 /// A verifier asks a credential service for presentations (5.4.1).
@@ -71,7 +97,7 @@ pub fn context() -> Value {
 pub struct PresentationQueryMessage {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `PresentationQueryMessage`.
     #[serde(rename = "type")]
     pub message_type: types::PresentationQueryMessage,
@@ -92,8 +118,8 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
 #[serde(rename_all = "camelCase")]
 pub struct PresentationResponseMessage {
     /// JSON-LD contexts.
-    #[serde(rename = "@context", default)]
-    pub context: Value,
+    #[serde(rename = "@context")]
+    pub context: Context,
     /// Always `PresentationResponseMessage`.
     #[serde(rename = "type")]
     pub message_type: types::PresentationResponseMessage,
@@ -114,7 +140,7 @@ pub struct CredentialReference {
 pub struct CredentialRequestMessage {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `CredentialRequestMessage`.
     #[serde(rename = "type")]
     pub message_type: types::CredentialRequestMessage,
@@ -152,7 +178,7 @@ pub struct CredentialContainer {
 pub struct CredentialMessage {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `CredentialMessage`.
     #[serde(rename = "type")]
     pub message_type: types::CredentialMessage,
@@ -176,7 +202,7 @@ pub struct CredentialMessage {
 pub struct CredentialOfferMessage {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `CredentialOfferMessage`.
     #[serde(rename = "type")]
     pub message_type: types::CredentialOfferMessage,
@@ -190,6 +216,49 @@ pub struct CredentialOfferMessage {
 mod tests {
     use super::*;
     use serde_json::{from_value, json};
+
+    #[test]
+    fn contexts_are_known_and_hold_the_protocols_own() {
+        let read = |context: Value| from_value::<Context>(context);
+        for good in [json!([DCP_CONTEXT]), json!([SUBMISSION_CONTEXT, DCP_CONTEXT])] {
+            assert!(read(good.clone()).is_ok(), "{good}");
+        }
+        let other = "https://example.com/context.jsonld";
+        for bad in [
+            json!(null),
+            json!([]),
+            json!(DCP_CONTEXT),
+            json!([SUBMISSION_CONTEXT]),
+            json!([other]),
+            json!([DCP_CONTEXT, other]),
+            json!([DCP_CONTEXT, {"scope": "https://example.com"}]),
+            json!(vec![DCP_CONTEXT; MAX_CONTEXTS + 1]),
+        ] {
+            assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+        let messages = [
+            "PresentationQueryMessage",
+            "PresentationResponseMessage",
+            "CredentialRequestMessage",
+            "CredentialMessage",
+            "CredentialOfferMessage",
+        ];
+        for kind in messages {
+            let accepted = |context: Value| {
+                let message = json!({"@context": context, "type": kind, "scope": [], "presentation": [], "holderPid": "h", "issuerPid": "i",
+                    "status": "ISSUED", "issuer": "did:web:i", "credentials": []});
+                match kind {
+                    "PresentationQueryMessage" => from_value::<PresentationQueryMessage>(message).is_ok(),
+                    "PresentationResponseMessage" => from_value::<PresentationResponseMessage>(message).is_ok(),
+                    "CredentialRequestMessage" => from_value::<CredentialRequestMessage>(message).is_ok(),
+                    "CredentialMessage" => from_value::<CredentialMessage>(message).is_ok(),
+                    _ => from_value::<CredentialOfferMessage>(message).is_ok(),
+                }
+            };
+            assert!(accepted(json!([DCP_CONTEXT])) && !accepted(json!([])) && !accepted(json!([DCP_CONTEXT, other])), "{kind}");
+        }
+        assert_eq!(serde_json::to_value(context()).unwrap(), json!([DCP_CONTEXT]));
+    }
 
     #[test]
     fn a_null_definition_counts_as_given() {

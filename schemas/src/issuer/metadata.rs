@@ -1,7 +1,10 @@
 //! What an issuer says of itself and of requests (DCP 1.0, sections 6.6 to 6.8).
 
 use super::{CredentialDefinitionId, HolderPid, IssuerPid};
-use crate::Did;
+use crate::{
+    Did,
+    dcp::messages::{Context, context},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +26,7 @@ pub enum RequestStatus {
 pub struct CredentialStatus {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `CredentialStatus`.
     #[serde(rename = "type")]
     pub message_type: &'static str,
@@ -39,7 +42,7 @@ impl CredentialStatus {
     /// The state of this request.
     #[must_use]
     pub fn new(issuer_pid: IssuerPid, holder_pid: HolderPid, status: RequestStatus) -> Self {
-        Self { context: crate::dcp::messages::context(), message_type: "CredentialStatus", issuer_pid, holder_pid, status }
+        Self { context: context(), message_type: "CredentialStatus", issuer_pid, holder_pid, status }
     }
 }
 
@@ -73,7 +76,7 @@ pub struct CredentialObject {
 pub struct IssuerMetadata {
     /// JSON-LD contexts.
     #[serde(rename = "@context")]
-    pub context: Value,
+    pub context: Context,
     /// Always `IssuerMetadata`.
     #[serde(rename = "type")]
     pub message_type: &'static str,
@@ -87,6 +90,6 @@ impl IssuerMetadata {
     /// What this issuer issues.
     #[must_use]
     pub fn new(issuer: Did, credentials_supported: Vec<CredentialObject>) -> Self {
-        Self { context: crate::dcp::messages::context(), message_type: "IssuerMetadata", issuer, credentials_supported }
+        Self { context: context(), message_type: "IssuerMetadata", issuer, credentials_supported }
     }
 }
