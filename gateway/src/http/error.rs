@@ -139,6 +139,15 @@ impl ApiError {
         self
     }
 
+    /// Names the process of a DSP error by the one in its request's path, unless it is named already.
+    #[must_use]
+    pub fn in_process(self, pid: Option<&str>) -> Self {
+        match pid {
+            Some(pid) if self.pids.is_none() => self.with_pids(Some(pid.to_owned()), Some(pid.to_owned())),
+            _ => self,
+        }
+    }
+
     /// Maps a runtime error; `refused` says what the agent's refusal is for this API.
     pub fn from_ask<R: std::error::Error>(error: cellspace_cluster::AskError<R>, refused: impl FnOnce(R) -> Self) -> Self {
         use cellspace_cluster::AskError;

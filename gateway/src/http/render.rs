@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 /// JSON-LD context of DSP 2025-1 messages.
 const DSP_CONTEXT: &str = "https://w3id.org/dspace/2025/1/context.jsonld";
+/// Stands for the process of a party that has none: errors of processes must name both (DSP 2025-1, `contract-negotiation-error-schema.json`,
+/// `transfer-error-schema.json`).
+pub const NO_PROCESS: &str = "urn:uuid:00000000-0000-0000-0000-000000000000";
 
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -186,9 +189,7 @@ fn dsp(kind: &str, error: &ApiError, message: String) -> Value {
         let (consumer, provider) =
             error.pids.as_deref().map_or((None, None), |(consumer, provider)| (consumer.as_ref(), provider.as_ref()));
         for (name, pid) in [("consumerPid", consumer), ("providerPid", provider)] {
-            if let Some(pid) = pid {
-                body.insert(name.to_owned(), pid.as_str().into());
-            }
+            body.insert(name.to_owned(), pid.map_or(NO_PROCESS, String::as_str).into());
         }
     }
     body.insert("code".to_owned(), error.kind.status().as_str().into());
@@ -286,6 +287,22 @@ mod tests {
                 };
                 assert_eq!(content_type, if api == Api::Native { PROBLEM } else { JSON }, "{case}");
                 assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected, "{case}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_of_processes_name_both() {
+        for api in [Api::DspNegotiation, Api::DspTransfer] {
+            for (error, expected) in [
+                (ApiError::later("busy"), NO_PROCESS),
+                (ApiError::later("busy").in_process(None), NO_PROCESS),
+                (ApiError::later("busy").in_process(Some("p-1")), "p-1"),
+                (ApiError::invalid("bad").with_pids(Some("p-2".to_owned()), Some("p-2".to_owned())).in_process(Some("p-1")), "p-2"),
+            ] {
+                let (_, _, _, body) = shown(render(api, &error)).await;
+                let body: Value = serde_json::from_str(&body).unwrap();
+                assert_eq!((&body["consumerPid"], &body["providerPid"]), (&json!(expected), &json!(expected)), "{api:?}");
             }
         }
     }

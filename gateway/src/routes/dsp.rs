@@ -4,7 +4,7 @@
 
 use crate::{
     App,
-    http::{ApiError, ErrorKind, Reply, Request},
+    http::{ApiError, ErrorKind, Reply, Request, render::NO_PROCESS},
 };
 use cellspace_actors::control_plane::{
     Command, ControlPlane, ControlPlaneState, Refusal,
@@ -15,14 +15,11 @@ use cellspace_actors::control_plane::{
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
     Did, ParticipantContextId, Pid, ProfileId, SecretText,
-    dsp::message::{Message, Received, read, render},
+    dsp::message::{Message, MessageError, Received, read, render},
 };
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
-
-/// Stands for the process of a party that has none.
-const NO_PROCESS: &str = "urn:uuid:00000000-0000-0000-0000-000000000000";
 
 /// A message's receiver, and the token it came with.
 pub(super) struct Target {
@@ -66,6 +63,18 @@ pub(super) async fn target(app: &App, request: &Request) -> Result<Target, ApiEr
     Ok(Target { participant, profile, state, token })
 }
 
+/// 413 for a message that is too long, 400 for one that is wrong.
+const fn kind(error: &MessageError) -> ErrorKind {
+    match error {
+        MessageError::TooLarge => ErrorKind::TooLarge,
+        MessageError::TooDeep
+        | MessageError::Malformed { .. }
+        | MessageError::NoContext
+        | MessageError::UnknownContext(_)
+        | MessageError::WrongType { .. } => ErrorKind::Invalid,
+    }
+}
+
 impl Target {
     /// The message in the body, and what it comes with.
     ///
@@ -76,7 +85,7 @@ impl Target {
         let contexts = settings.profiles.get(&self.profile).map_or(&[][..], |profile| &profile.contexts[..]);
         let (consumer, provider) = pids_of_path(request);
         let Received { id, body } =
-            read::<T>(&request.body, contexts).map_err(|e| ApiError::invalid(e.to_string()).with_pids(consumer, provider))?;
+            read::<T>(&request.body, contexts).map_err(|e| ApiError::new(kind(&e), e.to_string()).with_pids(consumer, provider))?;
         let mark = Mark::of(T::TYPE, id.as_ref(), &request.body);
         Ok((body, Envelope { profile: self.profile.clone(), token: self.token.clone(), mark }))
     }

@@ -72,8 +72,8 @@ where
                     of_layer(error.as_ref(), !safe && started)
                 }
             };
-            let api = resolved.map_or(crate::http::Api::Native, |resolved| resolved.api);
-            let reply = render::render(api, &error);
+            let (api, pid) = resolved.as_ref().map_or((crate::http::Api::Native, None), |resolved| (resolved.api, resolved.pid()));
+            let reply = render::render(api, &error.in_process(pid));
             Ok(reply.0.map(|body| body.boxed_unsync()))
         })
     }

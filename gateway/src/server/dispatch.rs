@@ -16,6 +16,7 @@ use crate::{
     http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, Role, render},
 };
 use bytes::{Buf, Bytes, BytesMut};
+use cellspace_cluster::trace;
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
@@ -62,7 +63,7 @@ impl Gateway {
                 async move {
                     let head = method == Method::HEAD;
                     let answer = gateway.answer(path.as_str(), method, headers, &resolved, body).await;
-                    into_warp(answer.unwrap_or_else(|error| refuse(resolved.api, &error)), head)
+                    into_warp(answer.unwrap_or_else(|error| refuse(resolved.api, &error.in_process(resolved.pid()))), head)
                 }
             })
     }
@@ -99,7 +100,7 @@ impl Gateway {
             principal,
             trace: Some(resolved.trace.clone()),
         };
-        let work = (found.route.handler)(self.app.clone(), request);
+        let work = trace::scope(resolved.trace.clone(), (found.route.handler)(self.app.clone(), request));
         if method.is_safe() {
             return work.await;
         }

@@ -38,6 +38,14 @@ pub struct Resolved {
     pub started: AtomicBool,
 }
 
+impl Resolved {
+    /// The process that the path names (DSP).
+    #[must_use]
+    pub fn pid(&self) -> Option<&str> {
+        self.found.as_ref().ok()?.params.get("pid").map(String::as_str)
+    }
+}
+
 impl Listener {
     /// Its name in metrics, logs and spans.
     #[must_use]
