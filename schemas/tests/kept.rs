@@ -142,7 +142,14 @@ fn types() -> Vec<(&'static str, fn(&Value) -> bool, Value)> {
             "DataPlaneRegistrationMessage",
             document::<DataPlaneRegistrationMessage>,
             json!({"id": "d", "endpoint": "https://x", "profiles": ["p"], "transferTypes": ["q"], "labels": ["l"], "authorization":
-                {"type": "oauth2_client_credentials", "tokenEndpoint": "https://x/token", "clientId": "c", "clientSecret": "s"}}),
+                {"type": "oauth2_client_credentials", "tokenEndpoint": "https://x/token", "clientId": "c", "clientSecret": "s",
+                "jwks": {"keys": [{"kty": "OKP", "n": 0.1}]}}}),
+        ),
+        (
+            "DataPlaneRegistrationMessage of a broker",
+            document::<DataPlaneRegistrationMessage>,
+            json!({"dataplaneId": "d", "endpoint": "https://x", "profiles": ["p"], "authorization": {"type": "oauth2_token_exchange",
+                "tokenExchangeEndpoint": "https://x/token", "issuer": "i", "jwksUri": "https://x/keys"}}),
         ),
         (
             "DidDocument",

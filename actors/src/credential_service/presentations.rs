@@ -92,7 +92,7 @@ pub fn select<'a>(
 pub fn granted(state: &State, own_did: &Did, verifier: &Did, token: &str, now: Timestamp) -> Result<Vec<CredentialScope>, PeerError> {
     let refused = || PeerError::Refused("the token claim must be an access token of this participant for the sender".to_owned());
     let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
-    let kid = jws.kid().ok_or_else(refused)?;
+    let kid = jws.key_id()?.ok_or_else(refused)?;
     let key = state.keys.values().find(|key| key.is_published() && key.key_id == kid.url).ok_or_else(refused)?;
     let key = VerifyingKey::from_jwk(&key.public.jwk).ok_or_else(refused)?;
     let claims: AccessClaims = jws.verify(&key)?;

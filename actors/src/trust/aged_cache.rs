@@ -45,19 +45,19 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
         Self { cache: Cache::with_weighter(items, bytes, ByWeight), failure_age }
     }
 
-    /// The value, from the cache while it lasts. `load` brings it with the time until which it may be used; of many callers for one key only one
-    /// loads, the others wait for it. A failure is shared with those
-    /// who waited for it, and remembered for the failure age.
+    /// The value, from the cache while it lasts. `load` gets the value that has just ended, if one has, and brings one with the time until which it
+    /// may be used; of many callers for one key only one loads, the others wait for it. A failure is shared with those who waited for it, and
+    /// remembered for the failure age.
     ///
     /// # Errors
     /// Those of `load`.
-    pub async fn get<F>(&self, key: &K, now: Timestamp, load: impl FnOnce() -> F) -> Result<V, PeerError>
+    pub async fn get<F>(&self, key: &K, now: Timestamp, load: impl FnOnce(Option<V>) -> F) -> Result<V, PeerError>
     where
         F: Future<Output = Result<(V, Timestamp), PeerError>>,
     {
-        self.cache.remove_if(key, |aged| aged.until <= now);
+        let ended = self.cache.remove_if(key, |aged| aged.until <= now).and_then(|(_, aged)| aged.value.ok());
         let loading = async {
-            let (value, until) = match load().await {
+            let (value, until) = match load(ended).await {
                 Ok((value, until)) => (Ok(value), until),
                 Err(error) => (Err(error), now.plus(self.failure_age)),
             };
@@ -99,7 +99,7 @@ mod tests {
         let loads = AtomicU32::new(0);
         let load = |value: &'static str, until| {
             let loads = &loads;
-            move || async move {
+            move |_| async move {
                 loads.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 text(value, until)
@@ -114,28 +114,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_ended_helps_to_load_anew() {
+        let cache = AgedCache::new(10, 10_000, FAILURE_AGE);
+        let ended = |ended: Option<Text>| async move { text(&ended.map_or("none".to_owned(), |text| format!("after {}", text.0)), 100) };
+        assert_eq!(cache.get(&"k", Timestamp(0), ended).await.unwrap().0, "none");
+        assert_eq!(cache.get(&"k", Timestamp(100), ended).await.unwrap().0, "after none");
+    }
+
+    #[tokio::test]
     async fn failures_are_remembered_briefly() {
         let cache = AgedCache::<_, Text>::new(10, 10_000, FAILURE_AGE);
-        let fails = || async { Err(PeerError::Unreachable("down".to_owned())) };
+        let fails = |_| async { Err(PeerError::Unreachable("down".to_owned())) };
         assert!(cache.get(&"k", Timestamp(0), fails).await.is_err());
-        assert!(cache.get(&"k", Timestamp(999), || async { text("a", 5_000) }).await.is_err());
-        assert_eq!(cache.get(&"k", Timestamp(1_000), || async { text("a", 5_000) }).await.unwrap().0, "a");
+        assert!(cache.get(&"k", Timestamp(999), |_| async { text("a", 5_000) }).await.is_err());
+        assert_eq!(cache.get(&"k", Timestamp(1_000), |_| async { text("a", 5_000) }).await.unwrap().0, "a");
     }
 
     #[tokio::test]
     async fn forgetting_is_bounded_by_age() {
         let cache = AgedCache::new(10, 10_000, FAILURE_AGE);
-        cache.get(&"k", Timestamp(0), || async { text("a", 60_000) }).await.unwrap();
+        cache.get(&"k", Timestamp(0), |_| async { text("a", 60_000) }).await.unwrap();
         assert!(!cache.forget_older(&"k", Duration::from_secs(1), Timestamp(999)));
         assert!(cache.forget_older(&"k", Duration::from_secs(1), Timestamp(1_000)));
-        assert_eq!(cache.get(&"k", Timestamp(1_000), || async { text("b", 60_000) }).await.unwrap().0, "b");
+        assert_eq!(cache.get(&"k", Timestamp(1_000), |_| async { text("b", 60_000) }).await.unwrap().0, "b");
     }
 
     #[tokio::test]
     async fn bytes_are_bounded() {
         let cache = AgedCache::new(100, 20_000, FAILURE_AGE);
         for i in 0..1_000 {
-            cache.get(&i, Timestamp(0), || async { text(&"x".repeat(1_000), 60_000) }).await.unwrap();
+            cache.get(&i, Timestamp(0), |_| async { text(&"x".repeat(1_000), 60_000) }).await.unwrap();
         }
         assert!(cache.cache.weight() <= 20_000);
     }

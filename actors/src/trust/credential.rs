@@ -14,6 +14,7 @@ use cellspace_schemas::{
     Did, Timestamp,
     dcp::{CredentialFormat, Relationship},
 };
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -135,7 +136,11 @@ impl Credential {
         if let ([Value::Object(subject)], Some(sub)) = (subjects.as_mut_slice(), jwt.sub) {
             subject.entry("id").or_insert(Value::String(sub));
         }
-        let status = objects(vc.remove("credentialStatus")).unwrap_or_default();
+        // A status that cannot be read must not pass for none.
+        let status = match vc.remove("credentialStatus") {
+            None | Some(Value::Null) => Vec::new(),
+            given => objects(given).ok_or(CredentialError::StatusForm)?,
+        };
         let (from, until) = match format {
             CredentialFormat::Vc1Jwt => ("issuanceDate", "expirationDate"),
             CredentialFormat::Vc2Jose => ("validFrom", "validUntil"),
@@ -286,13 +291,14 @@ impl Trust {
         accept: impl FnOnce(&Credential) -> Result<(), PeerError>,
     ) -> Result<VerifiedCredential, PeerError> {
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
+        let kid = jws.key_id()?;
         let credential = Credential::read(jws.unverified()?)?;
         accept(&credential)?;
-        if jws.kid().is_some_and(|kid| kid.did != credential.issuer) {
+        if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(CredentialError::KeyOwner.into());
         }
-        let key = self.resolver.key(&credential.issuer, jws.kid(), Relationship::AssertionMethod, now).await?;
-        let _: Map<String, Value> = jws.verify(&key.key)?;
+        let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
+        let _: IgnoredAny = jws.verify(&key.key)?;
         Ok(VerifiedCredential { credential: Arc::new(credential), key_url: key.url, key: key.key, bytes: jwt.len() })
     }
 }
@@ -366,6 +372,9 @@ mod tests {
             (change(vc11, "/exp", json!("soon")), Dates),
             (change(vc20, "/credentialStatus/type", json!("OtherStatus")), StatusForm),
             (change(vc20, "/credentialStatus/statusListIndex", json!("-1")), StatusForm),
+            (change(vc20, "/credentialStatus", json!("https://issuer/list#7")), StatusForm),
+            (change(vc20, "/credentialStatus", json!([vc20()["credentialStatus"], "https://issuer/list#7"])), StatusForm),
+            (change(vc20, "/credentialStatus", json!(true)), StatusForm),
         ];
         for (claims, error) in table {
             assert_eq!(read(claims.clone()).err(), Some(error), "{claims}");

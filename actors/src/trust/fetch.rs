@@ -7,15 +7,15 @@ use url::Url;
 
 /// Sends a request to another party.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends once.
-    fn fetch(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>>;
+    /// Sends once; what still has the entity tag `known` is answered by 304.
+    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>>;
     /// Whether plain http and private addresses may be called.
     fn allows_private(&self) -> bool;
 }
 
 impl Fetch for OutboundHttp {
-    fn fetch(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
-        self.send(request).boxed()
+    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
+        self.send_unless(request, known).boxed()
     }
 
     fn allows_private(&self) -> bool {

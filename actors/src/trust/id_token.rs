@@ -21,8 +21,6 @@ pub struct IdToken {
     pub issuer: Did,
     /// Access token for the sender's credential service, opaque to us.
     pub token: Option<String>,
-    /// When it ends.
-    pub valid_until: Timestamp,
 }
 
 /// Claims as received.
@@ -96,12 +94,13 @@ impl Trust {
     /// [`PeerError`] names the rule.
     pub async fn verify_id_token(&self, own_did: &Did, token: &str, call: Option<CallId>, now: Timestamp) -> Result<IdToken, PeerError> {
         let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
+        let kid = jws.key_id()?;
         let claims: IdTokenClaims = jws.unverified()?;
-        let until = claims.check(own_did, jws.kid(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
-        let key = self.resolver.key(&claims.iss, jws.kid(), Relationship::CapabilityInvocation, now).await?;
+        let until = claims.check(own_did, kid.as_ref(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
+        let key = self.resolver.key(&claims.iss, kid.as_ref(), Relationship::CapabilityInvocation, now).await?;
         let claims: IdTokenClaims = jws.verify(&key.key)?;
         self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), call, claims.iat.0, until, now)?;
-        Ok(IdToken { issuer: claims.iss, token: claims.token, valid_until: until })
+        Ok(IdToken { issuer: claims.iss, token: claims.token })
     }
 }
 

@@ -1,11 +1,11 @@
-//! Compact JWS (RFC 7515) with the two algorithms of this platform: `EdDSA` over Ed25519 and `ES256`.
+//! Compact JWS (RFC 7515): the one way in which signed texts are read and verified, and that in which the vault's keys sign.
 
 use super::jwk::VerifyingKey;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_schemas::Did;
+use cellspace_schemas::{Did, json};
 use cellspace_storage::{KeyAlgorithm, Vault, VaultError, VaultPath};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 /// Longest self-issued token or access token accepted, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -59,20 +59,23 @@ fn signing_input(header: &JwsHeader, claims: &impl Serialize) -> Result<String, 
     Ok(text)
 }
 
+/// Algorithms of what participants sign, those of their keys in DID documents.
+const PARTICIPANTS: [Algorithm; 2] = [Algorithm::EdDSA, Algorithm::ES256];
+
 /// Why a text is not a JWS that may be relied on. Names the rule, never what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     /// Longer than allowed here.
     #[error("the token must not be longer than {0} bytes")]
     TooLong(usize),
-    /// Not three base64url parts with a JSON object as header.
-    #[error("the token must be a compact JWS")]
+    /// Not three base64url parts with a JSON object as header, or without a known `alg` (`none` is unknown).
+    #[error("the token must be a compact JWS with a known alg")]
     Malformed,
     /// The claims are not JSON of the expected form.
     #[error("the claims of the token are not of the expected form")]
     Claims,
-    /// `none`, symmetric or unknown.
-    #[error("the token must be signed with EdDSA (Ed25519) or ES256")]
+    /// An algorithm that is not accepted here, symmetric ones among them.
+    #[error("the alg of the token must be one that is accepted here")]
     Algorithm,
     /// A `crit` header: no extension is understood here (RFC 7515 4.1.11).
     #[error("the token has critical header extensions, none is supported")]
@@ -91,12 +94,11 @@ pub enum JwsError {
 /// A parsed, not yet verified JWS. Its claims can be read by [`Jws::unverified`] to find out whose key to ask for, nothing else.
 #[derive(Debug, Clone)]
 pub struct Jws<'a> {
-    algorithm: KeyAlgorithm,
-    kid: Option<KeyId>,
+    text: &'a str,
+    algorithm: Algorithm,
+    kid: Option<String>,
     typ: Option<String>,
-    signed: &'a str,
     payload: Vec<u8>,
-    signature: Vec<u8>,
 }
 
 /// A `kid` of the form `did#fragment`.
@@ -124,34 +126,56 @@ impl KeyId {
 }
 
 impl<'a> Jws<'a> {
-    /// Splits and checks everything that needs no key.
+    /// Splits what a participant signed, and checks everything that needs no key.
     ///
     /// # Errors
     /// [`JwsError`] names the rule.
     pub fn parse(text: &'a str, max_bytes: usize) -> Result<Self, JwsError> {
+        Self::parse_signed_by(&PARTICIPANTS, text, max_bytes)
+    }
+
+    /// As [`Self::parse`], for signatures with these algorithms.
+    ///
+    /// # Errors
+    /// [`JwsError`] names the rule.
+    pub fn parse_signed_by(algorithms: &[Algorithm], text: &'a str, max_bytes: usize) -> Result<Self, JwsError> {
         if text.len() > max_bytes {
             return Err(JwsError::TooLong(max_bytes));
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(JwsError::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(JwsError::Malformed)?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| JwsError::Malformed)?;
-        if header.crit.is_some() {
+        let Header { alg: algorithm, kid, typ, crit, .. } = jsonwebtoken::decode_header(text).map_err(|_| JwsError::Malformed)?;
+        // The library tells of extensions and does not refuse them.
+        if crit.is_some() {
             return Err(JwsError::Critical);
         }
-        let algorithm = match header.alg.as_str() {
-            "EdDSA" => KeyAlgorithm::Ed25519,
-            "ES256" => KeyAlgorithm::P256,
-            _ => return Err(JwsError::Algorithm),
-        };
-        let kid = header.kid.as_deref().map(KeyId::parse).transpose()?;
-        Ok(Self { algorithm, kid, typ: header.typ, signed, payload: decode(payload)?, signature: decode(signature)? })
+        if !algorithms.contains(&algorithm) {
+            return Err(JwsError::Algorithm);
+        }
+        let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok()).ok_or(JwsError::Malformed)?;
+        // What is read of the claims is stored in part.
+        if json::is_too_deep(&payload) {
+            return Err(JwsError::Claims);
+        }
+        Ok(Self { text, algorithm, kid, typ, payload })
     }
 
-    /// The key it names.
+    /// The algorithm it names.
     #[must_use]
-    pub const fn kid(&self) -> Option<&KeyId> {
-        self.kid.as_ref()
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The key it names, as the signer calls it.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The key it names, as one of a DID document.
+    ///
+    /// # Errors
+    /// [`JwsError::KeyId`] when it names one that is none.
+    pub fn key_id(&self) -> Result<Option<KeyId>, JwsError> {
+        self.kid().map(KeyId::parse).transpose()
     }
 
     /// The media type it names.
@@ -173,29 +197,38 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// [`JwsError::KeyType`], [`JwsError::Signature`] or [`JwsError::Claims`].
     pub fn verify<T: DeserializeOwned>(&self, key: &VerifyingKey) -> Result<T, JwsError> {
-        if key.algorithm() != self.algorithm {
-            return Err(JwsError::KeyType);
-        }
-        if !key.verifies(self.signed.as_bytes(), &self.signature) {
-            return Err(JwsError::Signature);
-        }
-        self.unverified()
+        self.verify_with(&key.decoding_key())
+    }
+
+    /// As [`Self::verify`], with a key of the library's.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with<T: DeserializeOwned>(&self, key: &DecodingKey) -> Result<T, JwsError> {
+        let verified = jsonwebtoken::decode(self.text, key, &signature_by(self.algorithm));
+        verified.map(|token| token.claims).map_err(|error| match error.kind() {
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => JwsError::KeyType,
+            ErrorKind::Json(_) => JwsError::Claims,
+            _ => JwsError::Signature,
+        })
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<Value>,
+/// The library verifies the signature, by this algorithm alone. Rules for claims are not left to it: it reads the clock of the system instead of the
+/// one it is given, rounds dates to seconds, and takes an audience among others for the only one.
+fn signature_by(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trust::testing::TestVault;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     async fn signed(algorithm: KeyAlgorithm) -> (String, VerifyingKey) {
         let vault = TestVault::default();
@@ -207,8 +240,32 @@ mod tests {
     }
 
     fn with_header(header: &Value) -> String {
-        let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
-        format!("{}.{}.{}", part(header), part(&json!({})), URL_SAFE_NO_PAD.encode([0; 64]))
+        with(header, "{}")
+    }
+
+    fn with(header: &Value, claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{}", part(&header.to_string()), part(claims), URL_SAFE_NO_PAD.encode([0; 64]))
+    }
+
+    #[test]
+    fn claims_are_bounded_in_depth() {
+        let claims = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        for (levels, good) in [(json::MAX_DEPTH, true), (json::MAX_DEPTH + 1, false)] {
+            let token = with(&json!({"alg": "EdDSA"}), &claims(levels));
+            assert_eq!(Jws::parse(&token, MAX_TOKEN_BYTES).is_ok(), good, "{levels}");
+        }
+    }
+
+    /// RFC 7515, appendix A.3: ES256.
+    #[test]
+    fn verifies_the_example_of_rfc_7515() {
+        let key = VerifyingKey::from_jwk(&json!({"kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}));
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
+            DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        let claims: Value = Jws::parse(token, MAX_TOKEN_BYTES).unwrap().verify(&key.unwrap()).unwrap();
+        assert_eq!(claims["iss"], "joe");
     }
 
     #[tokio::test]
@@ -216,7 +273,7 @@ mod tests {
         for algorithm in [KeyAlgorithm::Ed25519, KeyAlgorithm::P256] {
             let (token, key) = signed(algorithm).await;
             let jws = Jws::parse(&token, MAX_TOKEN_BYTES).unwrap();
-            assert_eq!(jws.kid().map(|k| k.url.as_str()), Some("did:web:example.com#k1"));
+            assert_eq!(jws.key_id().unwrap().map(|k| k.url).as_deref(), Some("did:web:example.com#k1"));
             assert_eq!(jws.typ(), Some("JWT"));
             assert_eq!(jws.verify::<Value>(&key).unwrap(), json!({"iss": "did:web:example.com"}));
         }
@@ -248,9 +305,11 @@ mod tests {
     fn headers_are_checked() {
         let kid = "did:web:example.com#k1";
         let table = [
-            (json!({"alg": "none", "kid": kid}), JwsError::Algorithm),
+            (json!({"alg": "none", "kid": kid}), JwsError::Malformed),
+            (json!({"alg": "eddsa", "kid": kid}), JwsError::Malformed),
             (json!({"alg": "HS256", "kid": kid}), JwsError::Algorithm),
-            (json!({"alg": "eddsa", "kid": kid}), JwsError::Algorithm),
+            (json!({"alg": "RS256", "kid": kid}), JwsError::Algorithm),
+            (json!({"alg": "ES384", "kid": kid}), JwsError::Algorithm),
             (json!({"alg": "EdDSA", "kid": kid, "crit": ["exp"]}), JwsError::Critical),
             (json!({"alg": "EdDSA", "kid": kid, "crit": []}), JwsError::Critical),
             (json!({"alg": "EdDSA", "kid": "k1"}), JwsError::KeyId),
@@ -261,7 +320,8 @@ mod tests {
             (json!(["EdDSA"]), JwsError::Malformed),
         ];
         for (header, error) in table {
-            assert_eq!(Jws::parse(&with_header(&header), MAX_TOKEN_BYTES).err(), Some(error), "{header}");
+            let token = with_header(&header);
+            assert_eq!(Jws::parse(&token, MAX_TOKEN_BYTES).and_then(|jws| jws.key_id()).err(), Some(error), "{header}");
         }
         for text in ["", "a", "a.b", "a.b.c", "....", "é.é.é"] {
             assert_eq!(Jws::parse(text, MAX_TOKEN_BYTES).err(), Some(JwsError::Malformed), "{text}");

@@ -90,7 +90,7 @@ pub struct Trust {
     pub resolver: Resolver,
     fetch: Arc<dyn Fetch>,
     replay: ReplayGuard,
-    status_lists: AgedCache<Url, Arc<status::StatusList>>,
+    status_lists: AgedCache<Url, Arc<status::HeldList>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
     options: TrustOptions,
 }

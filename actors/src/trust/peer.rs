@@ -2,7 +2,7 @@
 
 use crate::settings::TrustedIssuer;
 use cellspace_cluster::CallId;
-use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use cellspace_schemas::{Did, ParticipantContextId};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -34,8 +34,6 @@ pub struct VerifiedPeer {
     pub did: Did,
     /// Verified credentials in the JSON form of the VC data model, the `vc` claim of policies.
     pub credentials: Arc<Vec<Value>>,
-    /// Until when this verdict may be relied on.
-    pub valid_until: Timestamp,
 }
 
 /// The rule that failed.

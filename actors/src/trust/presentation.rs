@@ -196,10 +196,11 @@ impl Trust {
         now: Timestamp,
     ) -> Result<(Option<Timestamp>, Content), PeerError> {
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
-        if jws.kid().is_some_and(|kid| kid.did != *holder) {
+        let kid = jws.key_id()?;
+        if kid.as_ref().is_some_and(|kid| kid.did != *holder) {
             return Err(PresentationError::Holder.into());
         }
-        let key = self.resolver.key(holder, jws.kid(), Relationship::Authentication, now).await?;
+        let key = self.resolver.key(holder, kid.as_ref(), Relationship::Authentication, now).await?;
         let claims: PresentationClaims = jws.verify(&key.key)?;
         let content = claims.check(holder, verifier, now)?;
         Ok((claims.exp.map(|exp| exp.0), content))

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,8 +15,11 @@ use std::{
 pub const SKEW: Duration = Duration::from_secs(1);
 
 /// Hash of who used which `jti` for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenHash([u8; 16]);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenHash {
+    audience: Arc<str>,
+    hash: [u8; 16],
+}
 
 impl TokenHash {
     /// Of a token of `issuer` for `audience`. The parts are length-prefixed, so that no two triples hash the same text.
@@ -31,22 +35,39 @@ impl TokenHash {
         for (to, from) in short.iter_mut().zip(full.iter()) {
             *to = *from;
         }
-        Self(short)
+        Self { audience: audience.as_ref().into(), hash: short }
     }
 }
 
-/// The set of used tokens of this node.
+/// The set of used tokens of this node. Whoever makes up DIDs can make up tokens, so no audience can fill all of it: one half is open to whoever
+/// needs it, of the other half each audience has a share of one in [`SHARES`].
 pub struct ReplayGuard {
     used: Mutex<Used>,
     capacity: usize,
     opened: Option<Timestamp>,
 }
 
+/// An audience's share of the set is the capacity divided by this.
+const SHARES: usize = 64;
+
 #[derive(Default)]
 struct Used {
-    /// Used tokens, with the call that used them.
-    by_minute: BTreeMap<i64, HashMap<TokenHash, Option<CallId>>>,
+    /// Used tokens of each audience, with the call that used them.
+    by_minute: BTreeMap<i64, HashMap<Arc<str>, HashMap<[u8; 16], Option<CallId>>>>,
     count: usize,
+}
+
+impl Used {
+    fn forget_before(&mut self, minute: i64) {
+        let live = self.by_minute.split_off(&minute);
+        self.count -= self.by_minute.values().flat_map(HashMap::values).map(HashMap::len).sum::<usize>();
+        self.by_minute = live;
+    }
+
+    /// How many tokens for this audience are known.
+    fn of(&self, audience: &str) -> usize {
+        self.by_minute.values().filter_map(|audiences| audiences.get(audience)).map(HashMap::len).sum()
+    }
 }
 
 impl ReplayGuard {
@@ -61,7 +82,7 @@ impl ReplayGuard {
     ///
     /// # Errors
     /// [`PeerError::Refused`] for a second use; [`PeerError::TooEarly`] when it may have been used before this node took over;
-    /// [`PeerError::Unreachable`] when the set is full.
+    /// [`PeerError::Unreachable`] when too many tokens for its audience are in use.
     pub fn admit(
         &self,
         token: TokenHash,
@@ -75,20 +96,20 @@ impl ReplayGuard {
         }
         let minute = |t: Timestamp| t.seconds().div_euclid(60);
         let mut used = self.used.lock();
-        let live = used.by_minute.split_off(&minute(now));
-        let gone: usize = used.by_minute.values().map(HashMap::len).sum();
-        used.by_minute = live;
-        used.count -= gone;
-        if let Some(earlier) = used.by_minute.get(&minute(until)).and_then(|bucket| bucket.get(&token)) {
+        used.forget_before(minute(now));
+        let bucket = used.by_minute.get(&minute(until)).and_then(|audiences| audiences.get(&token.audience));
+        if let Some(earlier) = bucket.and_then(|bucket| bucket.get(&token.hash)) {
             if call.is_some() && *earlier == call {
                 return Ok(());
             }
             return Err(PeerError::Refused("the jti of the token must not have been used before".to_owned()));
         }
-        if used.count >= self.capacity {
+        let open = used.count < self.capacity / 2;
+        let own = used.count < self.capacity && used.of(&token.audience) < self.capacity / SHARES;
+        if !open && !own {
             return Err(PeerError::Unreachable("too many tokens are in use, try again later".to_owned()));
         }
-        used.by_minute.entry(minute(until)).or_default().insert(token, call);
+        used.by_minute.entry(minute(until)).or_default().entry(token.audience).or_default().insert(token.hash, call);
         used.count += 1;
         Ok(())
     }
@@ -139,12 +160,27 @@ mod tests {
 
     #[test]
     fn the_set_is_bounded_and_forgets_the_expired() {
-        let guard = ReplayGuard::new(2, None);
+        let guard = ReplayGuard::new(4, None);
         assert!(guard.admit(token("1"), None, at(0), at(30), at(0)).is_ok());
         assert!(guard.admit(token("2"), None, at(0), at(90), at(0)).is_ok());
         assert!(matches!(guard.admit(token("3"), None, at(0), at(90), at(59)), Err(PeerError::Unreachable(_))));
         assert!(guard.admit(token("3"), None, at(60), at(90), at(60)).is_ok());
         assert!(matches!(guard.admit(token("4"), None, at(60), at(90), at(60)), Err(PeerError::Unreachable(_))));
+    }
+
+    #[test]
+    fn one_audience_cannot_shut_out_another() {
+        let of = |audience: usize, jti: usize| TokenHash::of("did:key:z6Mk", format!("did:web:audience-{audience}"), &jti.to_string());
+        let capacity = SHARES * 8;
+        let guard = ReplayGuard::new(capacity, None);
+        let admit = |audience, jti| guard.admit(of(audience, jti), None, at(0), at(200), at(0)).is_ok();
+        // One that is flooded takes the open half and no more.
+        assert_eq!((0..capacity).filter(|jti| admit(0, *jti)).count(), capacity / 2);
+        // Every other one still has its share, in whichever minutes its tokens end.
+        for audience in 1..=SHARES / 2 {
+            assert_eq!((0..100).filter(|jti| admit(audience, *jti)).count(), 8, "{audience}");
+        }
+        assert!(!admit(SHARES, 0), "the set is full");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
 use cellspace_schemas::{
     Did, Timestamp,
     dcp::{DidDocument, Relationship, did_document::MAX_BYTES},
+    json,
 };
 use http::StatusCode;
 use std::{sync::Arc, time::Duration};
@@ -47,7 +48,7 @@ impl Resolver {
     /// # Errors
     /// [`PeerError::Refused`] when there is none or its id is another; [`PeerError::Unreachable`] when it cannot be fetched now.
     pub async fn document(&self, did: &Did, now: Timestamp) -> Result<Arc<DidDocument>, PeerError> {
-        let load = || async {
+        let load = |_| async {
             let resolved = self.load(did).await?;
             Ok((resolved, now.plus(self.age)))
         };
@@ -101,7 +102,7 @@ impl Resolver {
     async fn download(&self, did: &Did, url: Url) -> Result<Resolved, PeerError> {
         let unreachable = |reason: String| PeerError::Unreachable(format!("the DID document of {did} cannot be fetched: {reason}"));
         let response =
-            self.fetch.fetch(get(url, "application/did+json, application/json")).await.map_err(|e| unreachable(e.to_string()))?;
+            self.fetch.fetch(get(url, "application/did+json, application/json"), None).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
             StatusCode::OK => {}
             // Some peers answer 204 for a DID they do not have.
@@ -113,8 +114,8 @@ impl Resolver {
         if response.body.len() > MAX_BYTES {
             return Err(PeerError::Refused(format!("a DID document has at most {MAX_BYTES} bytes")));
         }
-        let document: DidDocument = serde_json::from_slice(&response.body)
-            .map_err(|_| PeerError::Refused(format!("the document of {did} must be a DID document")))?;
+        let document: DidDocument =
+            json::from_slice(&response.body).map_err(|_| PeerError::Refused(format!("the document of {did} must be a DID document")))?;
         if document.id != *did {
             return Err(PeerError::Refused(format!("the id of the DID document of {did} must be that DID")));
         }

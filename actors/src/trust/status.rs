@@ -6,17 +6,23 @@ use super::{
     aged_cache::Weigh,
     credential::{Credential, texts},
     fetch::get,
-    jws::{Jws, MAX_STATUS_LIST_BYTES},
+    jws::{Jws, KeyId, MAX_STATUS_LIST_BYTES},
+    keys::SelectedKey,
 };
+use crate::outbound::OutboundResponse;
 use cellspace_schemas::{
     Did, Timestamp,
     bitstring::{Bitstring, Encoding},
     dcp::Relationship,
 };
-use http::StatusCode;
+use http::{StatusCode, header};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
 use url::Url;
+
+/// Longest entity tag that is kept, in bytes.
+const MAX_TAG_BYTES: usize = 256;
 
 /// A `credentialStatus` entry that can refuse a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +77,17 @@ pub struct StatusList {
     valid_until: Option<Timestamp>,
 }
 
-impl Weigh for Arc<StatusList> {
+/// A verified list with what is needed to ask for it again.
+#[derive(Debug)]
+pub struct HeldList {
+    list: StatusList,
+    signer: SelectedKey,
+    tag: Option<String>,
+}
+
+impl Weigh for Arc<HeldList> {
     fn weight(&self) -> u64 {
-        u64::try_from(self.bits.as_bytes().len()).unwrap_or(u64::MAX)
+        u64::try_from(self.list.bits.as_bytes().len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -150,40 +164,60 @@ impl Trust {
     /// [`PeerError::Refused`] when it is revoked or suspended, or a list breaks a rule; [`PeerError::Unreachable`] when a list cannot be had.
     pub async fn check_status(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
         let checks = credential.status.iter().map(|entry| async {
-            let list = self.status_list(&entry.list, now).await?;
-            list.check(entry, &credential.issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
+            let held = self.status_list(&entry.list, now).await?;
+            held.list.check(entry, &credential.issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
         });
         futures::future::try_join_all(checks).await.map(drop)
     }
 
-    async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<StatusList>, PeerError> {
-        let load = || async {
-            let list = self.fetch_status_list(url, now).await?;
-            let age = list.ttl.map_or(self.options.status_list_age, |ttl| ttl.min(self.options.status_list_age));
-            let until = list.valid_until.map_or(now.plus(age), |end| end.min(now.plus(age)));
-            Ok((Arc::new(list), until))
+    async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
+        let load = |ended| async move {
+            let held = self.fetch_status_list(url, ended, now).await?;
+            let age = held.list.ttl.map_or(self.options.status_list_age, |ttl| ttl.min(self.options.status_list_age));
+            let until = held.list.valid_until.map_or(now.plus(age), |end| end.min(now.plus(age)));
+            Ok((held, until))
         };
         self.status_lists.get(url, now, load).await
     }
 
-    async fn fetch_status_list(&self, url: &Url, now: Timestamp) -> Result<StatusList, PeerError> {
+    /// Fetches a list; one that was held before and has not changed is used on as it is.
+    async fn fetch_status_list(&self, url: &Url, held: Option<Arc<HeldList>>, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
         let unreachable = |reason: String| PeerError::Unreachable(format!("the status list {url} cannot be fetched: {reason}"));
+        let held = match held {
+            Some(held) if self.stands(&held, now).await => Some(held),
+            _ => None,
+        };
+        let known = held.as_ref().and_then(|held| held.tag.as_deref());
         let accept = "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1";
-        let response = self.fetch.fetch(get(url.clone(), accept)).await.map_err(|e| unreachable(e.to_string()))?;
-        if response.status != StatusCode::OK {
-            return Err(unreachable(format!("status {}", response.status)));
+        let response = self.fetch.fetch(get(url.clone(), accept), known).await.map_err(|e| unreachable(e.to_string()))?;
+        match (response.status, &held) {
+            (StatusCode::OK, _) => self.read_status_list(&response, now).await.map(Arc::new),
+            (StatusCode::NOT_MODIFIED, Some(held)) if known.is_some() => Ok(held.clone()),
+            (status, _) => Err(unreachable(format!("status {status}"))),
         }
+    }
+
+    /// Whether a list that was verified once would be verified now, if its bytes are still the same.
+    async fn stands(&self, held: &HeldList, now: Timestamp) -> bool {
+        let Ok(kid) = KeyId::parse(&held.signer.url) else { return false };
+        let signer = self.resolver.key(&held.list.issuer, Some(&kid), Relationship::AssertionMethod, now).await;
+        signer.is_ok_and(|signer| signer.key == held.signer.key) && held.list.valid_until.is_none_or(|until| until > now)
+    }
+
+    async fn read_status_list(&self, response: &OutboundResponse, now: Timestamp) -> Result<HeldList, PeerError> {
         let form = || PeerError::Refused(StatusError::Form.to_string());
         let text = std::str::from_utf8(&response.body).map_err(|_| form())?.trim();
         let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES)?;
+        let kid = jws.key_id()?;
         let credential = Credential::read(jws.unverified::<Map<String, Value>>()?)?;
-        if jws.kid().is_some_and(|kid| kid.did != credential.issuer) {
+        if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
         }
-        let key = self.resolver.key(&credential.issuer, jws.kid(), Relationship::AssertionMethod, now).await?;
-        let _: Map<String, Value> = jws.verify(&key.key)?;
+        let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
+        let _: IgnoredAny = jws.verify(&signer.key)?;
         credential.check_dates(now)?;
-        StatusList::read(&credential).map_err(|_| form())
+        let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
+        Ok(HeldList { list: StatusList::read(&credential).map_err(|_| form())?, signer, tag: tag.map(str::to_owned) })
     }
 }
 

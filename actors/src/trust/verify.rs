@@ -7,14 +7,22 @@ use super::{
     jws::{JwsError, KeyId},
     presentation::{MAX_PRESENTATIONS, Presentation},
 };
-use crate::outbound::OutboundRequest;
+use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
+use cellspace_cluster::trace;
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     dcp::{CredentialScope, PresentationQueryMessage, PresentationResponseMessage, Relationship, messages},
+    json,
 };
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+use tracing::info_span;
 
 /// How long an absent optional credential is believed, where it may be believed at all.
 const ABSENCE_AGE: Duration = Duration::from_secs(5);
@@ -31,6 +39,16 @@ pub struct PresentationKey {
     participant: ParticipantContextId,
     counterparty: Did,
     scopes: BTreeSet<CredentialScope>,
+    /// Hash of the issuers that counted: credentials of others were not looked at.
+    trusted: u64,
+}
+
+fn hash_of(trusted: &[TrustedIssuer]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for issuer in trusted {
+        (&issuer.id, &issuer.supported_types).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Credentials that a counterparty presented for a set of scopes, signatures verified. Trust, dates, keys and status are checked at every use.
@@ -83,14 +101,19 @@ impl Trust {
         let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
         let asked = Asked::read(request)?;
         if asked.all.is_empty() {
-            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::default(), valid_until: id.valid_until });
+            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::default() });
         }
         let access = id.token.as_deref().ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
-        let key = PresentationKey { participant: request.participant.clone(), counterparty: id.issuer.clone(), scopes: asked.all.clone() };
+        let key = PresentationKey {
+            participant: request.participant.clone(),
+            counterparty: id.issuer.clone(),
+            scopes: asked.all.clone(),
+            trusted: hash_of(request.trusted_issuers),
+        };
         let mut again = true;
         loop {
-            let load = || async {
-                let presented = self.query(&id, access, &asked, request.own_did, tokens, now).await?;
+            let load = |_| async {
+                let presented = self.query(&id, access, &asked, request, tokens, now).await?;
                 let until = presented.valid_until;
                 Ok((Arc::new(presented), until))
             };
@@ -106,9 +129,8 @@ impl Trust {
             if let Some(reason) = verdict.missing_required {
                 return Err(reason);
             }
-            let until = verdict.used.iter().filter_map(|c| c.credential.valid_until).chain([presented.valid_until]).min();
             let credentials = verdict.used.iter().map(|c| c.credential.json.clone()).collect();
-            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::new(credentials), valid_until: until.unwrap_or(id.valid_until) });
+            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::new(credentials) });
         }
     }
 
@@ -158,7 +180,7 @@ impl Trust {
         id: &IdToken,
         access: &str,
         asked: &Asked,
-        own_did: &Did,
+        request: &VerifyRequest<'_>,
         tokens: &dyn IssueToken,
         now: Timestamp,
     ) -> Result<Presented, PeerError> {
@@ -175,20 +197,22 @@ impl Trust {
         let mut presented =
             Presented { credentials: Vec::new(), failures: Vec::new(), asked: now, valid_until: now.plus(self.options.presentation_age) };
         for entry in entries.iter().take(MAX_PRESENTATIONS) {
-            let presentation = self.verify_presentation(entry, holder, own_did, now).await?;
+            let presentation = self.verify_presentation(entry, holder, request.own_did, now).await?;
             presented.valid_until = presentation.valid_until.map_or(presented.valid_until, |until| until.min(presented.valid_until));
-            self.take(&mut presented, &presentation, holder, asked, now).await?;
+            self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, now).await?;
         }
         Ok(presented)
     }
 
-    /// Adds the credentials of a presentation that were asked for.
+    /// Adds the credentials of a presentation that were asked for. Nobody but an issuer that is trusted is asked for a key: the holder chose who
+    /// stands in there.
     async fn take(
         &self,
         presented: &mut Presented,
         presentation: &Presentation,
         holder: &Did,
         asked: &Asked,
+        trusted: &[TrustedIssuer],
         now: Timestamp,
     ) -> Result<(), PeerError> {
         for jwt in &presentation.credentials {
@@ -198,6 +222,7 @@ impl Trust {
                 if !meant || credential.format != presentation.format {
                     return Err(PeerError::Refused("a presentation must hold credentials of its own format".to_owned()));
                 }
+                credential.check_trust(trusted)?;
                 Ok(credential.check_holder(holder)?)
             };
             match self.verify_credential(jwt, now, accept).await {
@@ -243,10 +268,11 @@ impl Trust {
             trace: None,
         };
         let unreachable = |reason: String| PeerError::Unreachable(format!("the credential service of {holder} cannot be asked: {reason}"));
-        let response = self.fetch.fetch(request).await.map_err(|e| unreachable(e.to_string()))?;
+        let span = info_span!("dcp.presentation_query", counterparty = %holder);
+        let response = trace::within(span, None, self.fetch.fetch(request, None)).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
             status if status.is_success() => {
-                let message: PresentationResponseMessage = serde_json::from_slice(&response.body)
+                let message: PresentationResponseMessage = json::from_slice(&response.body)
                     .map_err(|_| PeerError::Refused("the credential service must answer with a PresentationResponseMessage".to_owned()))?;
                 Ok(Some(message.presentation))
             }

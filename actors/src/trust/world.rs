@@ -14,11 +14,11 @@ use bytes::Bytes;
 use cellspace_schemas::{
     Did, Timestamp,
     bitstring::{Bitstring, Encoding},
-    dcp::{CredentialFormat, CredentialScope, DidDocument, Service, VerificationMethod},
+    dcp::{CredentialFormat, CredentialScope, DCP_CONTEXT, DidDocument, Service, VerificationMethod},
 };
 use cellspace_storage::{KeyAlgorithm, Vault};
 use futures::{FutureExt, future::BoxFuture};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
@@ -37,6 +37,7 @@ pub struct World {
     down: Mutex<HashSet<String>>,
     wallets: Mutex<HashMap<String, Wallet>>,
     asked: Mutex<Vec<String>>,
+    sent: Mutex<Vec<String>>,
 }
 
 /// What a credential service does.
@@ -119,6 +120,22 @@ impl World {
     /// How often a URL was asked.
     pub fn asked(&self, url: &str) -> usize {
         self.asked.lock().iter().filter(|asked| *asked == url).count()
+    }
+
+    /// How often the page behind a URL was sent, not counting answers that it has not changed.
+    pub fn sent(&self, url: &str) -> usize {
+        self.sent.lock().iter().filter(|sent| *sent == url).count()
+    }
+
+    /// A page with its entity tag.
+    fn answer_page(&self, url: &str, body: &Bytes, known: Option<&str>) -> OutboundResponse {
+        let tag = format!("\"{:x}\"", xxhash_rust::xxh3::xxh3_64(body));
+        let headers = HeaderMap::from_iter([(header::ETAG, tag.parse().unwrap())]);
+        if known == Some(&tag) {
+            return OutboundResponse { status: StatusCode::NOT_MODIFIED, headers, body: Bytes::new() };
+        }
+        self.sent.lock().push(url.to_owned());
+        OutboundResponse { status: StatusCode::OK, headers, body: body.clone() }
     }
 
     pub fn queries(&self, holder: &str) -> usize {
@@ -212,13 +229,13 @@ impl World {
             return (StatusCode::FORBIDDEN, Bytes::new());
         }
         let presentation = self.present(&wallet, &audience, &scopes).await;
-        let answer = json!({"@context": [], "type": "PresentationResponseMessage", "presentation": presentation});
+        let answer = json!({"@context": [DCP_CONTEXT], "type": "PresentationResponseMessage", "presentation": presentation});
         (StatusCode::OK, answer.to_string().into())
     }
 }
 
 impl Fetch for World {
-    fn fetch(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
+    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
         async move {
             let url = request.url.to_string();
             self.asked.lock().push(url.clone());
@@ -231,7 +248,7 @@ impl Fetch for World {
             let (status, body) = match wallet {
                 Some(wallet) => self.answer_query(wallet, request).await,
                 None => match self.pages.lock().get(&url) {
-                    Some(body) => (StatusCode::OK, body.clone()),
+                    Some(body) => return Ok(self.answer_page(&url, body, known)),
                     None => (StatusCode::NOT_FOUND, Bytes::new()),
                 },
             };

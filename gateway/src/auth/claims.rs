@@ -1,5 +1,6 @@
 //! Claims of an access token, as different issuers spell them.
 
+use cellspace_actors::trust::claims::{NumericDate, OneOrMany};
 use serde::{Deserialize, Deserializer};
 
 /// Longest accepted access token, in bytes.
@@ -13,15 +14,14 @@ pub struct Claims {
     /// Whom it is about: a participant context id, or the caller's own name.
     #[serde(default)]
     pub sub: Option<String>,
-    /// First second at which it is not valid any more.
-    #[serde(deserialize_with = "seconds")]
-    pub exp: i64,
-    /// First second at which it is valid.
-    #[serde(default, deserialize_with = "optional_seconds")]
-    pub nbf: Option<i64>,
+    /// When it is not valid any more.
+    pub exp: NumericDate,
+    /// Before which it is not valid.
+    #[serde(default)]
+    pub nbf: Option<NumericDate>,
     /// When it was issued.
-    #[serde(default, deserialize_with = "optional_seconds")]
-    pub iat: Option<i64>,
+    #[serde(default)]
+    pub iat: Option<NumericDate>,
     /// Granted scopes: space separated text, or a list.
     #[serde(default)]
     pub scope: Scopes,
@@ -42,43 +42,27 @@ pub struct Scopes(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Scopes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            List(Vec<String>),
-        }
-        Ok(Self(match Form::deserialize(deserializer)? {
-            Form::Text(text) => text.split_ascii_whitespace().map(str::to_owned).collect(),
-            Form::List(list) => list,
+        let OneOrMany(texts) = OneOrMany::deserialize(deserializer)?;
+        Ok(Self(match texts.as_slice() {
+            [text] => text.split_ascii_whitespace().map(str::to_owned).collect(),
+            _ => texts,
         }))
     }
-}
-
-/// A `NumericDate` (RFC 7519, 2): seconds, maybe with a fraction.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let number = serde_json::Number::deserialize(deserializer)?;
-    #[allow(clippy::cast_possible_truncation)] // saturates, and a date so far away is as good as any other
-    let whole = || number.as_f64().map(|f| f.floor() as i64);
-    number.as_i64().or_else(whole).ok_or_else(|| serde::de::Error::custom("not a date"))
-}
-
-fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    seconds(deserializer).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cellspace_schemas::Timestamp;
     use serde_json::json;
 
     #[test]
     fn spellings() {
         let claims: Claims = serde_json::from_value(json!({"iss": "i", "exp": 12.9, "scope": "a:read  b:write", "aud": ["x"]})).unwrap();
-        assert_eq!((claims.exp, claims.scope.0.len(), claims.nbf), (12, 2, None));
+        assert_eq!((claims.exp.0, claims.scope.0.len(), claims.nbf), (Timestamp(12_900), 2, None));
         let claims: Claims = serde_json::from_value(json!({"iss": "i", "exp": 12, "nbf": 3, "scope": ["a:read"]})).unwrap();
-        assert_eq!((claims.nbf, claims.scope.0), (Some(3), vec!["a:read".to_owned()]));
-        for bad in [json!({"iss": "i"}), json!({"exp": 1}), json!({"iss": "i", "exp": "1"}), json!({"iss": "i", "exp": 1, "nbf": null})] {
+        assert_eq!((claims.nbf, claims.scope.0), (Some(NumericDate(Timestamp(3_000))), vec!["a:read".to_owned()]));
+        for bad in [json!({"iss": "i"}), json!({"exp": 1}), json!({"iss": "i", "exp": "1"}), json!({"iss": "i", "exp": 1, "nbf": "2"})] {
             assert!(serde_json::from_value::<Claims>(bad.clone()).is_err(), "{bad}");
         }
     }

@@ -5,19 +5,20 @@
 use super::{Caller, Claims, KeySet, MAX_TOKEN_BYTES, Origin, issuer::RemoteIssuer};
 use crate::http::{ApiError, ErrorKind};
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_actors::access::TokenIssuer;
+use cellspace_actors::{
+    access::TokenIssuer,
+    trust::jws::{Jws, JwsError},
+};
 use cellspace_cluster::Clock;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Verdicts kept.
 const MAX_VERDICTS: usize = 16_384;
 
 /// Algorithms of tokens; the embedded token service signs with the first alone.
-const ALGORITHMS: [(&str, Algorithm); 3] = [("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256)];
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
 
 /// Verifies access tokens.
 pub struct Verifier {
@@ -33,13 +34,6 @@ struct Verdict {
     claims: Arc<Claims>,
     /// Index and generation of a remote issuer; `None` for the embedded token service.
     by: Option<(usize, u64)>,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -68,9 +62,6 @@ impl Verifier {
     /// # Errors
     /// 401 with the rule that failed; 503 when the issuer's keys cannot be had.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(refused("the access token is too long"));
-        }
         let verdict = self.signature(token).await?;
         self.dates(&verdict.claims)?;
         Ok(Caller::new(&verdict.claims, if verdict.by.is_some() { Origin::Foreign } else { Origin::Embedded }))
@@ -81,9 +72,6 @@ impl Verifier {
     /// # Errors
     /// 401 with the rule that failed.
     pub async fn verify_own(&self, token: &str) -> Result<Arc<Claims>, ApiError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(refused("the access token is too long"));
-        }
         let verdict = self.signature(token).await?;
         if verdict.by.is_some() {
             return Err(refused("the token must be one of this token service"));
@@ -93,6 +81,9 @@ impl Verifier {
     }
 
     async fn signature(&self, token: &str) -> Result<Verdict, ApiError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused("the access token is too long"));
+        }
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(verdict) = self.verdicts.get(&key).filter(|verdict| self.stands(verdict)) {
@@ -110,51 +101,38 @@ impl Verifier {
     }
 
     async fn check_signature(&self, token: &str) -> Result<Verdict, ApiError> {
-        let malformed = || refused("the access token must be a signed JWT");
-        let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or_else(malformed)?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed());
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| malformed())?;
-        let payload = decode(payload)?;
-        let unverified: Issuer = serde_json::from_slice(&payload).map_err(|_| malformed())?;
-        let algorithm = ALGORITHMS.iter().find(|(name, _)| *name == header.alg).map(|(_, algorithm)| *algorithm);
-        let algorithm = algorithm.ok_or_else(|| refused("the access token must be signed with EdDSA, ES256 or RS256"))?;
-        if header.crit.is_some() {
-            return Err(refused("the access token has critical header extensions, none is supported"));
-        }
-        let kid = header.kid.as_deref();
+        let jws = Jws::parse_signed_by(&ALGORITHMS, token, MAX_TOKEN_BYTES)?;
+        let Issuer { iss } = jws.unverified()?;
         let verified = |keys: &KeySet| {
-            let key = keys.find(kid, algorithm).ok_or_else(|| refused("the access token names a key that its issuer does not have"))?;
-            match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm) {
-                Ok(true) => Ok(()),
-                Ok(false) | Err(_) => Err(refused("the signature of the access token is wrong")),
-            }
+            let key = keys.find(jws.kid(), jws.algorithm());
+            let key = key.ok_or_else(|| refused("the access token names a key that its issuer does not have"))?;
+            Ok::<_, ApiError>(Arc::new(jws.verify_with(key)?))
         };
-        let by = if unverified.iss == self.embedded.0 {
-            verified(&self.embedded.1)?;
-            None
-        } else {
-            let found = self.remote.iter().enumerate().find(|(_, remote)| remote.issuer() == unverified.iss);
-            let (index, remote) = found.ok_or_else(|| refused("the issuer of the access token is not accepted"))?;
-            let keys = remote.keys(kid, algorithm).await.map_err(ApiError::later)?;
-            verified(&keys.set)?;
-            Some((index, keys.generation))
-        };
-        let claims =
-            serde_json::from_slice(&payload).map_err(|_| refused("the claims of the access token are not of the expected form"))?;
-        Ok(Verdict { claims: Arc::new(claims), by })
+        if iss == self.embedded.0 {
+            return Ok(Verdict { claims: verified(&self.embedded.1)?, by: None });
+        }
+        let found = self.remote.iter().enumerate().find(|(_, remote)| remote.issuer() == iss);
+        let (index, remote) = found.ok_or_else(|| refused("the issuer of the access token is not accepted"))?;
+        let keys = remote.keys(jws.kid(), jws.algorithm()).await.map_err(ApiError::later)?;
+        Ok(Verdict { claims: verified(&keys.set)?, by: Some((index, keys.generation)) })
     }
 
     /// `exp`, `nbf` and `iat` without leeway.
     fn dates(&self, claims: &Claims) -> Result<(), ApiError> {
-        let now = self.clock.now().seconds();
-        if now >= claims.exp {
+        let now = self.clock.now();
+        if now >= claims.exp.0 {
             return Err(refused("the access token has expired"));
         }
-        if claims.nbf.is_some_and(|nbf| now < nbf) || claims.iat.is_some_and(|iat| now < iat) {
+        if [claims.nbf, claims.iat].into_iter().flatten().any(|begins| now < begins.0) {
             return Err(refused("the access token is not valid yet"));
         }
         Ok(())
+    }
+}
+
+impl From<JwsError> for ApiError {
+    fn from(rule: JwsError) -> Self {
+        refused(rule.to_string())
     }
 }
 
@@ -167,9 +145,10 @@ mod tests {
         rsa::KeySize,
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
     };
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use cellspace_schemas::Timestamp;
     use parking_lot::Mutex;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
     enum Signer {

@@ -4,7 +4,7 @@ use crate::support::{DRAIN, Platform, config, form_of, id_of, ok, read, text};
 use cellspace::{Node, NodeConfig, Ports, node::StartError};
 use cellspace_actors::control_plane::{
     data_planes::{
-        ClientCredentials, DataPlane,
+        Authorization, DataPlane,
         client::{self, Call},
     },
     transfer::PlaneCall,
@@ -245,6 +245,7 @@ async fn a_public_installation_reaches_its_own_data_plane() {
     let (services, participant) = (&platform.node.app.services, id_of("p1"));
     let mut plane = DataPlane {
         id: DataPlaneId::new("own").unwrap(),
+        revision: 1,
         endpoint: platform.node.urls.dataflows(&participant).parse().unwrap(),
         transfer_types: vec![TransferType::new("HttpData-PULL").unwrap()],
         labels: Vec::new(),
@@ -261,10 +262,11 @@ async fn a_public_installation_reaches_its_own_data_plane() {
     // The plane's own answer: it has no such flow.
     assert!(call(&plane).await.starts_with("answered 4"), "{}", call(&plane).await);
     // With credentials it counts as anybody's, and may not lead into here.
-    plane.authorization = Some(ClientCredentials {
+    plane.authorization = Some(Authorization::ClientCredentials {
         token_endpoint: platform.node.urls.admin("/token").parse().unwrap(),
         client_id: "c".to_owned(),
         secret: "s".parse().unwrap(),
+        keys: None,
     });
     services
         .vault

@@ -1,6 +1,5 @@
 //! States of a negotiation, by their words and numbers in the Management API.
 
-use crate::control_plane::dsp::Role;
 use cellspace_schemas::dsp::negotiation::NegotiationState as Seen;
 use serde::{Deserialize, Serialize};
 
@@ -187,16 +186,6 @@ impl Sent {
             Self::Verification => (State::Verified, Seen::Verified),
             Self::Finalized => (State::Finalized, Seen::Finalized),
             Self::Termination => (State::Terminated, Seen::Terminated),
-        }
-    }
-
-    /// Who sends it; `None` for both.
-    #[must_use]
-    pub const fn sender(self) -> Option<Role> {
-        match self {
-            Self::Request | Self::Accepted | Self::Verification => Some(Role::Consumer),
-            Self::Offer | Self::Agreement | Self::Finalized => Some(Role::Provider),
-            Self::Termination => None,
         }
     }
 }
