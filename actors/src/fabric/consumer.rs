@@ -7,14 +7,14 @@
 
 mod window;
 
-use cellspace_cluster::AskError;
+use cellspace_cluster::{AskError, trace};
 use cellspace_schemas::CloudEvent;
 use cellspace_storage::{EventLog, EventRecord, Group, Offset, StoreError, Topic};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::counter;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
-use tracing::Instrument;
+use tracing::field::Empty;
 use window::Window;
 
 /// Why an event had no effect.
@@ -200,10 +200,10 @@ impl Consumer {
             otel.kind = "consumer",
             topic = %self.topic,
             event = event.id,
-            trace_id = event.traceparent.as_ref().map(|trace| trace.trace_id()),
+            trace_id = Empty,
             tenant = event.tenant,
         );
-        self.attempts(&event).instrument(span).await
+        trace::within(span, event.traceparent.as_ref(), self.attempts(&event)).await
     }
 
     async fn attempts(&self, event: &CloudEvent) -> Result<(), String> {
