@@ -17,6 +17,23 @@ impl fmt::Display for Topic {
     }
 }
 
+/// End of the name of a topic of dead letters.
+const DEAD: &str = ".dead";
+
+impl Topic {
+    /// Where events of this topic that cannot be handled are put aside: `<topic>.dead`.
+    #[must_use]
+    pub fn dead(&self) -> Self {
+        Self(format!("{self}{DEAD}"))
+    }
+
+    /// The topic whose dead letters are here; `None` when this is no topic of dead letters.
+    #[must_use]
+    pub fn of_dead(&self) -> Option<Self> {
+        self.0.strip_suffix(DEAD).map(|topic| Self(topic.to_owned()))
+    }
+}
+
 /// A consumer group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -38,6 +55,36 @@ pub struct EventRecord {
     pub payload: Bytes,
 }
 
+/// An event that was put aside, as its topic's dead letters have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Where it stands among the dead letters; read pages after it.
+    #[serde(skip)]
+    pub position: Offset,
+    /// Its ordering key.
+    #[serde(skip)]
+    pub key: String,
+    /// The topic it came from.
+    pub topic: Topic,
+    /// Where it stood there.
+    pub offset: Offset,
+    /// Why it was given up.
+    pub reason: String,
+    /// The event; as text when it is no JSON.
+    pub event: serde_json::Value,
+}
+
+impl DeadLetter {
+    /// Reads a record of a topic of dead letters.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is none.
+    fn read(record: &EventRecord) -> Result<Self, StoreError> {
+        let letter: Self = serde_json::from_slice(&record.payload).map_err(|e| StoreError::Corrupt(format!("dead letter: {e}")))?;
+        Ok(Self { position: record.offset, key: record.key.clone(), ..letter })
+    }
+}
+
 /// An ordered, durable log. Events arrive by [`crate::Batch::publish`], in the commit that caused them.
 pub trait EventLog: Send + Sync + 'static {
     /// Events after `after` in order, at most `limit`.
@@ -55,4 +102,12 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Puts a poison event aside with the reason, on the topic `<topic>.dead`.
     fn dead_letter<'a>(&'a self, topic: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Topics with dead letters, by name. Dead letters are kept until somebody takes them away.
+    fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>>;
+
+    /// Dead letters of a topic after `after` in order, at most `limit`.
+    fn dead_letters<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<DeadLetter>, StoreError>> {
+        Box::pin(async move { self.fetch(&topic.dead(), after, limit).await?.iter().map(DeadLetter::read).collect() })
+    }
 }

@@ -20,7 +20,7 @@ pub mod wake;
 pub use batch::{AuditRow, Batch, Publication, RowChange};
 pub use counters::Counters;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError};
-pub use event_log::{EventLog, EventRecord, Group, Offset, Topic};
+pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
 pub use row::{Row, RowKey, RowPage};

@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
 /// A reservation whose object has not come into being after this time is checked, and removed unless the object is there.
-const RESERVATION: Duration = Duration::from_secs(600);
+pub(super) const RESERVATION: Duration = Duration::from_secs(600);
 
 /// One shard of the directory.
 pub struct Directory {

@@ -10,6 +10,8 @@ mod lookup;
 mod query;
 mod row;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use agent::{Command, Directory, DirectoryState, Event, Refusal};
 pub use query::{DirectoryError, Found, put, query, references, release, remove, reserve};

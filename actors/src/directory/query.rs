@@ -12,7 +12,7 @@ use cellspace_schemas::{
     Timestamp,
     fabric::{Page, Predicate},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -125,29 +125,40 @@ pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page:
     let matching = |row: &Row| row.body.as_ref().is_none_or(|body| predicate.matches(body));
     let rows: Vec<Vec<Arc<Row>>> =
         shards(services, |state| state.of_kind(kind).filter(|row| matching(row)).cloned().collect::<Vec<_>>()).await?;
+    let look = |row: &Row| {
+        let (services, key) = (services.clone(), row.key.clone());
+        async move { lookup::object(&services, key.kind, &key.id, key.holder.as_ref()).await }.boxed()
+    };
+    Ok(merged(rows.into_iter().flatten(), predicate, page, look).await)
+}
+
+/// One page of the rows of all shards; `look` asks the object of a reserved row.
+pub(super) async fn merged(
+    rows: impl Iterator<Item = Arc<Row>> + Send,
+    predicate: &Predicate,
+    page: Page,
+    look: impl Fn(&Row) -> BoxFuture<'static, Result<Option<(i64, Arc<Value>)>, String>> + Send + Sync,
+) -> Found {
     let mut found: Vec<(Timestamp, Arc<str>, Arc<Value>)> = Vec::new();
-    for row in rows.into_iter().flatten() {
+    for row in rows {
         let body = match &row.body {
             Some(body) => Some(body.clone()),
-            None => resolve(services, &row).await.filter(|body| predicate.matches(body)),
+            None => match look(&row).await {
+                Ok(object) => object.map(|(_, body)| body),
+                Err(reason) => {
+                    let (kind, id) = (row.key.kind.table(), &row.key.id);
+                    tracing::warn!(category = "app", action = "directory.unreadable", kind, %id, reason, "a reserved row is left out of a list");
+                    None
+                }
+            },
         };
+        let body = body.filter(|body| predicate.matches(body));
         found.extend(body.map(|body| (row.created, row.key.id.clone(), body)));
     }
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     let total = found.len();
     let (offset, limit) = (page.offset as usize, page.limit as usize);
-    Ok(Found { bodies: found.into_iter().skip(offset).take(limit).map(|(_, _, body)| body).collect(), total })
-}
-
-async fn resolve(services: &Services, row: &Row) -> Option<Arc<Value>> {
-    match lookup::object(services, row.key.kind, &row.key.id, row.key.holder.as_ref()).await {
-        Ok(found) => found.map(|(_, body)| body),
-        Err(reason) => {
-            let (kind, id) = (row.key.kind.table(), &row.key.id);
-            tracing::warn!(category = "app", action = "directory.unreadable", kind, %id, reason, "a reserved row is left out of a list");
-            None
-        }
-    }
+    Found { bodies: found.into_iter().skip(offset).take(limit).map(|(_, _, body)| body).collect(), total }
 }
 
 /// Whether any row, reserved ones included, refers to `reference`.

@@ -20,6 +20,8 @@ pub mod registry;
 pub mod start;
 mod supervisor;
 pub mod tenant;
+#[cfg(test)]
+mod testing;
 pub mod topics;
 
 pub use orchestration::OrchestrationAgent;

@@ -191,7 +191,7 @@ impl Committer {
                 let payload = serde_json::from_slice(&event.payload)
                     .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(&event.payload).into_owned()));
                 let letter = json!({ "topic": topic.0, "offset": event.offset, "reason": reason, "event": payload });
-                self.publish(staged, Topic(format!("{topic}.dead")), &event.key, letter.to_string().as_bytes());
+                self.publish(staged, topic.dead(), &event.key, letter.to_string().as_bytes());
                 CommitOutcome::Applied
             }
             Write::Setting(key, value) => {

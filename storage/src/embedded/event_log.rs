@@ -60,4 +60,18 @@ impl EventLog for EmbeddedStore {
     fn dead_letter<'a>(&'a self, topic: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.write(Write::DeadLetter(topic.clone(), event, reason)))
     }
+
+    fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
+        blocking(self, |shared| {
+            let snapshot = shared.snapshot()?;
+            let mut topics = Vec::new();
+            for entry in snapshot.iter(&shared.tables.topics) {
+                let (key, _) = entry.into_inner().map_err(read_error)?;
+                let topic = keys::read_topic(&key).ok_or_else(|| values::unreadable("topic"))?;
+                topics.extend(topic.of_dead());
+            }
+            topics.sort();
+            Ok(topics)
+        })
+    }
 }

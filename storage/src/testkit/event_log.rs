@@ -1,7 +1,7 @@
 //! Promises of [`EventLog`].
 
 use super::turn::{Turn, partition};
-use crate::{EventLog, EventRecord, Group, Offset, Partitions, Topic};
+use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Topic};
 
 /// Runs all checks.
 pub async fn all(partitions: &dyn Partitions, log: &dyn EventLog) {
@@ -98,11 +98,24 @@ async fn dead_letters_say_why(partitions: &dyn Partitions, log: &dyn EventLog) {
     for event in log.fetch(&t, Offset(0), 10).await.unwrap() {
         log.dead_letter(&t, event, "cannot read it".to_owned()).await.unwrap();
     }
-    let letters = log.fetch(&dead, Offset(0), 10).await.unwrap();
-    assert_eq!(letters.len(), 2);
-    for (letter, (offset, event)) in letters.iter().zip([(1, serde_json::json!({ "a": 1 })), (2, "not json".into())]) {
-        assert_eq!(letter.key, "poison");
-        let letter: serde_json::Value = serde_json::from_slice(&letter.payload).unwrap();
-        assert_eq!(letter, serde_json::json!({ "topic": "tk.poison", "offset": offset, "reason": "cannot read it", "event": event }));
-    }
+    let before = log.topics_with_dead_letters().await.unwrap();
+    assert!(before.contains(&t) && !before.contains(&dead), "{before:?}");
+    let letters = log.dead_letters(&t, Offset(0), 10).await.unwrap();
+    let expected = [(1, serde_json::json!({ "a": 1 })), (2, "not json".into())];
+    let expected: Vec<DeadLetter> = expected
+        .into_iter()
+        .map(|(offset, event)| DeadLetter {
+            position: Offset(offset),
+            key: "poison".to_owned(),
+            topic: t.clone(),
+            offset: Offset(offset),
+            reason: "cannot read it".to_owned(),
+            event,
+        })
+        .collect();
+    assert_eq!(letters, expected);
+    assert_eq!(log.dead_letters(&t, Offset(1), 10).await.unwrap(), expected[1..]);
+    assert_eq!(log.dead_letters(&t, Offset(0), 1).await.unwrap(), expected[..1]);
+    assert_eq!(log.dead_letters(&dead, Offset(0), 10).await.unwrap(), [], "a letter has none itself");
+    assert_eq!(log.fetch(&dead, Offset(0), 10).await.unwrap().len(), 2);
 }

@@ -104,3 +104,6 @@ pub fn agents(platform: &Arc<Platform>) -> Vec<Arc<dyn ActivityAgent>> {
 fn outputs<const N: usize>(entries: [(&str, String); N]) -> Properties {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,6 +82,9 @@ impl EventLog for MemoryLog {
         self.dead.lock().push((event.offset, reason));
         Box::pin(async { Ok(()) })
     }
+    fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 /// What is done with an event's data; the number counts its tries from 1.

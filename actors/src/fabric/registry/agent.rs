@@ -98,6 +98,14 @@ pub struct Prepared {
     in_use: bool,
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// A command as if it had been prepared.
+    pub(super) const fn new(command: Command, fresh: Uuid, running: Arc<str>, in_use: bool) -> Self {
+        Self { command, fresh, running, in_use }
+    }
+}
+
 /// Answer to a command.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub enum Reply {

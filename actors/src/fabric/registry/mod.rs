@@ -8,5 +8,8 @@ mod profiles;
 mod settings;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use agent::{Command, FabricRegistry, Reply, address, ask, snapshot};
 pub use state::{CellRecord, Definition, RegistryState, credentials, profile_names};
