@@ -138,7 +138,7 @@ async fn tokens_and_tenants() {
 
 #[tokio::test]
 async fn what_is_there_is_ours_or_somebody_elses() {
-    let conflict = |asked: &Asked| asked.call.starts_with("POST ").then(|| (409, Value::Null));
+    let conflict = |asked: &Asked| asked.call.starts_with("POST ").then_some((409, Value::Null));
     // (activity, what is found there, whether it is taken for done)
     type Found = fn(&Asked) -> (u16, Value);
     let table: [(&str, Found, bool); 9] = [
@@ -288,6 +288,6 @@ async fn what_a_credential_request_says() {
         }
     }
     // What an earlier attempt requested is there already.
-    let double = double(|asked| asked.call.starts_with("POST ").then(|| (409, Value::Null))).await;
+    let double = double(|asked| asked.call.starts_with("POST ").then_some((409, Value::Null))).await;
     assert!(deploy(&double, "onboarding-activity").await.is_ok());
 }
