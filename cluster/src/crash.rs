@@ -8,18 +8,16 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Arms the point that the environment variable `CELLSPACE_CRASH` names, as in `before-commit:3`: the third time it is passed the process
-/// aborts, with nothing flushed, closed or said. Without the variable nothing is armed.
+/// Arms a point, as in `before-commit:3`: the third time it is passed from now on the process aborts, with nothing flushed, closed or said.
 ///
 /// # Errors
-/// A text that says what is wrong with the variable.
+/// A text that says what is wrong with `spec`.
 #[cfg(feature = "failpoints")]
-pub fn arm_crash_point() -> Result<(), String> {
+pub fn arm_crash_point(spec: &str) -> Result<(), String> {
     use std::sync::atomic::{AtomicU32, Ordering};
-    let Ok(spec) = std::env::var("CELLSPACE_CRASH") else { return Ok(()) };
     let parsed = spec.split_once(':').and_then(|(name, times)| Some((name.to_owned(), times.parse::<u32>().ok()?)));
     let Some((name, times)) = parsed.filter(|(_, times)| *times > 0) else {
-        return Err(format!("CELLSPACE_CRASH is {spec:?}, expected <point>:<times>"));
+        return Err(format!("{spec:?} is no crash point, expected <point>:<times>"));
     };
     let left = AtomicU32::new(times);
     fail::cfg_callback(name, move || {

@@ -1,4 +1,4 @@
-//! Load and faults from outside: starts the platform as a child process, uses it as a client, checks what it promised.
+//! Faults from outside: starts the platform as a child process, uses it as a client, checks what it promised.
 
 #![forbid(unsafe_code)]
 

@@ -1,16 +1,15 @@
-//! Load generator and kill driver of the platform; see `--help`.
+//! Plays scenarios against the platform; see `--help`.
 
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loadtest::{
-    kill,
-    platform::{self, Launch},
+    kill::{self, Plan},
+    platform,
 };
-use std::time::Duration;
 
-/// Load and faults from outside.
+/// Plays scenarios on a platform of its own and checks what was promised. The one scenario so far kills it; load is not generated yet.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -24,7 +23,7 @@ enum Scenario {
     ///
     /// Needs a `cellspace` built with the feature `failpoints` for the named crash points: CELLSPACE_BINARY names it.
     Kill {
-        /// Rounds, one kill each.
+        /// Rounds, one or two deaths each.
         #[arg(long, default_value_t = 30)]
         rounds: u32,
         /// Seed of the random moments; a fresh one is taken and printed without it.
@@ -39,14 +38,8 @@ async fn main() -> Result<()> {
     let seed = seed.unwrap_or_else(rand::random);
     eprintln!("seed {seed}");
     let folder = platform::workspace(None)?;
-    let launch = Launch {
-        binary: platform::binary()?,
-        data: folder.path().join("data"),
-        log: folder.path().join("log"),
-        crash: None,
-        idle: Duration::from_millis(300),
-    };
-    let result = kill::run(&launch, rounds, seed, |line| eprintln!("{line}")).await;
+    let plan = Plan { binary: platform::binary()?, folder: folder.path().to_owned(), rounds, seed };
+    let result = kill::run(&plan, |line| eprintln!("{line}")).await;
     if result.is_err() {
         eprintln!("data and log are kept in {}", folder.keep().display());
     }

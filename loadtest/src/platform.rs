@@ -3,17 +3,24 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::{
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
 };
 
 /// Longest start.
 const START: Duration = Duration::from_secs(60);
+/// Longest time until a crash point is armed.
+const ARM: Duration = Duration::from_secs(10);
+/// Signals, as their numbers are on every Unix.
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 
 /// Where the platform is and who may use it, as `cellspace up --json` says.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ pub struct Endpoints {
 #[derive(Debug)]
 pub struct Platform {
     child: Child,
+    orders: ChildStdin,
+    said: mpsc::UnboundedReceiver<Value>,
     /// Where it is.
     pub endpoints: Endpoints,
 }
@@ -45,18 +54,40 @@ pub struct Launch {
     pub data: PathBuf,
     /// Where its log goes; appended to.
     pub log: PathBuf,
-    /// Crash point to arm, as `name:times`.
+    /// Crash point to arm from the start on, as `name:times`.
     pub crash: Option<String>,
     /// Idle time after which agents leave memory.
     pub idle: Duration,
 }
 
-impl Launch {
-    /// Starts the platform and waits until it says that it is ready.
+/// How a start went.
+#[derive(Debug)]
+pub enum Start {
+    /// It is ready.
+    Ready(Platform),
+    /// It ended first.
+    Died(ExitStatus),
+}
+
+impl Start {
+    /// The platform.
     ///
     /// # Errors
-    /// When it ends first or takes too long.
-    pub async fn start(&self) -> Result<Platform> {
+    /// When it died.
+    pub fn ready(self) -> Result<Platform> {
+        match self {
+            Self::Ready(platform) => Ok(platform),
+            Self::Died(status) => bail!("the platform ended with {status} before it was ready"),
+        }
+    }
+}
+
+impl Launch {
+    /// Starts the platform and waits until it says that it is ready, or ends.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn start(&self) -> Result<Start> {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.binary);
         command
@@ -64,7 +95,7 @@ impl Launch {
             .arg(format!("{}ms", self.idle.as_millis()))
             .arg("--data-dir")
             .arg(&self.data)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true);
@@ -73,20 +104,20 @@ impl Launch {
         }
         let mut child = command.spawn().with_context(|| format!("{} cannot be started", self.binary.display()))?;
         let stdout = child.stdout.take().context("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let ready = tokio::time::timeout(START, async {
-            while let Some(line) = lines.next_line().await? {
-                if let Ok(value) = serde_json::from_str::<Value>(&line)
-                    && value["admin"].is_string()
-                {
-                    return Ok(value);
+        let orders = child.stdin.take().context("no standard input")?;
+        let (hears, mut said) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            // Also when nobody listens any more: whoever stops reading would end a child that goes on to print.
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ok(value) = serde_json::from_str::<Value>(&line) {
+                    let _ = hears.send(value);
                 }
             }
-            bail!("the platform ended before it was ready; see {}", self.log.display())
         });
-        let ready = ready.await.context("the platform was not ready in time")??;
-        // Whoever stops reading would end a child that goes on to print.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let ready = tokio::time::timeout(START, said.recv()).await;
+        let ready = ready.with_context(|| format!("the platform was not ready in time; see {}", self.log.display()))?;
+        let Some(ready) = ready else { return Ok(Start::Died(child.wait().await?)) };
         let field = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {ready}"));
         let endpoints = Endpoints {
             admin: field("admin")?,
@@ -94,28 +125,52 @@ impl Launch {
             client_id: field("clientId")?,
             client_secret: secret(Path::new(&field("clientFile")?))?,
         };
-        Ok(Platform { child, endpoints })
+        Ok(Start::Ready(Platform { child, orders, said, endpoints }))
     }
 }
 
 impl Platform {
+    /// Arms a crash point, as `name:times`.
+    ///
+    /// # Errors
+    /// When the platform does not say that it is armed.
+    pub async fn arm(&mut self, point: &str) -> Result<()> {
+        self.orders.write_all(format!("{point}\n").as_bytes()).await.context("the platform takes no orders")?;
+        let armed = tokio::time::timeout(ARM, self.said.recv()).await.ok().flatten();
+        if armed.as_ref().is_none_or(|said| said["armed"] != point) {
+            bail!("the platform has no crash points ({armed:?}): build it with `cargo build -p cellspace --features failpoints`");
+        }
+        Ok(())
+    }
+
     /// Kills the process at once (SIGKILL) and waits for its end.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn kill(&mut self) -> Result<()> {
+    pub async fn kill(&mut self) -> Result<ExitStatus> {
         self.child.start_kill().ok();
-        self.child.wait().await?;
-        Ok(())
+        Ok(self.child.wait().await?)
     }
 
     /// Waits until the process has ended by itself.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn ended(&mut self) -> Result<std::process::ExitStatus> {
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait().await?)
     }
+}
+
+/// Whether a process ended at a crash point.
+#[must_use]
+pub fn aborted(status: ExitStatus) -> bool {
+    status.signal() == Some(SIGABRT)
+}
+
+/// Whether a process was killed.
+#[must_use]
+pub fn killed(status: ExitStatus) -> bool {
+    status.signal() == Some(SIGKILL)
 }
 
 /// The secret in the first client's file: standard output shows it at the first start alone, which a crash may have cut short.

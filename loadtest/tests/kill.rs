@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
-use loadtest::{kill, platform, platform::Launch};
-use std::{path::PathBuf, process::Command, time::Duration};
+use loadtest::{
+    kill::{self, Plan},
+    platform,
+};
+use std::{path::PathBuf, process::Command};
 
 /// Builds the platform with its crash points and sets the executable aside, so that later builds do not replace it.
 fn build(folder: &std::path::Path) -> PathBuf {
@@ -29,21 +32,16 @@ async fn kill_nine_loses_and_doubles_nothing() {
     let rounds = std::env::var("CELLSPACE_KILL_ROUNDS").map_or(30, |text| text.parse().unwrap());
     println!("CELLSPACE_SEED={seed}");
     let folder = platform::workspace(None).unwrap();
-    let launch = Launch {
-        binary: build(folder.path()),
-        data: folder.path().join("data"),
-        log: folder.path().join("log"),
-        crash: None,
-        idle: Duration::from_millis(300),
-    };
-    let result = kill::run(&launch, rounds, seed, |line| println!("{line}")).await;
+    let plan = Plan { binary: build(folder.path()), folder: folder.path().to_owned(), rounds, seed };
+    let result = kill::run(&plan, |line| println!("{line}")).await;
     match result {
         Ok(report) => {
             println!("{report:?}");
-            assert_eq!((report.negotiations, report.transfers), (usize::try_from(rounds).unwrap(), usize::try_from(rounds).unwrap()));
-            // Over a full run every kind of crash must have happened, or the test shows nothing.
-            let named = kill::POINTS.len() - 1;
-            assert!(rounds < 30 || report.points.len() == named, "{report:?}");
+            let each = usize::try_from(rounds).unwrap();
+            assert_eq!([report.negotiations, report.transfers, report.pulls, report.assets], [each; 4]);
+            // Over a full run every kind of end and of work must have happened, or the test shows nothing.
+            let all = report.points.len() == kill::POINTS.len() && report.relapses > 0 && report.disposed > 0;
+            assert!(rounds < 30 || (all && report.kills == rounds / 2), "{report:?}");
         }
         Err(error) => panic!("{error:#}\nCELLSPACE_SEED={seed}; data and log are kept in {}", folder.keep().display()),
     }

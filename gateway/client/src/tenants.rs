@@ -28,6 +28,8 @@ pub struct Participant {
     pub did: String,
     /// DSP base URL, from its DID document.
     pub dsp: String,
+    /// Path of its participant profile.
+    pub profile: String,
 }
 
 impl Participant {
@@ -61,16 +63,31 @@ pub async fn onboard(
         "vpaProperties": { "cfm.issuer": { "since": "2024-05-01T00:00:00Z" } }, "properties": {},
     });
     let profile = client.step(operator, "asks for its participant", Method::POST, &profiles, Some(body), 202).await?;
-    let one = format!("{profiles}/{}", text(&profile.body, "id")?);
-    let profile = agents_active(client, operator, &one).await?;
+    let path = format!("{profiles}/{}", text(&profile.body, "id")?);
+    let profile = agents_active(client, operator, &path).await?;
     let vpa_state = &profile["properties"]["cfm.vpa.state"];
     let (context, holder_pid) = (text(vpa_state, "participantContextId")?.to_owned(), text(vpa_state, "holderPid")?.to_owned());
     let caller = operator::act_for(client, &platform.admin, &platform.portal, name, &context).await?;
     let dsp = identity(client, &caller, &context, &did).await?;
-    let participant = Participant { caller, context, did, dsp };
+    let participant = Participant { caller, context, did, dsp, profile: path };
     in_place(client, platform, &participant).await?;
     credentials(client, platform, &participant, &holder_pid, manufacturer).await?;
     Ok(participant)
+}
+
+/// Takes a participant out of the dataspace.
+///
+/// # Errors
+/// At the first step that does not go as it must.
+pub async fn dispose(client: &mut Client, platform: &Platform, participant: &Participant) -> Result<()> {
+    let operator = &platform.provisioner;
+    client.step(operator, "disposes of the participant", Method::DELETE, &participant.profile, None, 202).await?;
+    let path = format!("{}?wait=disposed&timeout=30s", participant.profile);
+    let profile = client.step(operator, "waits until all agents are disposed", Method::GET, &path, None, 200).await?.body;
+    let agents = profile["vpas"].as_array().cloned().unwrap_or_default();
+    check(agents.len() == AGENTS.len() && agents.iter().all(|agent| agent["state"] == "disposed"), || {
+        format!("the agents are not disposed: {profile}")
+    })
 }
 
 /// Waits until the orchestration has made every agent active, and tells how far it is.

@@ -2,6 +2,8 @@
 
 mod admin;
 mod args;
+#[cfg(feature = "failpoints")]
+mod crash;
 mod signals;
 mod up;
 
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub fn main() -> ExitCode {
     crate::crypto::install();
     #[cfg(feature = "failpoints")]
-    if let Err(reason) = cellspace_cluster::arm_crash_point() {
+    if let Err(reason) = crash::listen() {
         eprintln!("error: {reason}");
         return ExitCode::FAILURE;
     }
