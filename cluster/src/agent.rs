@@ -1,6 +1,6 @@
 //! What an agent is: a pure core (`decide`, `apply`) between two shells of I/O (`prepare`, `deliver`).
 
-use crate::{Address, Call, Decision, Delivery, DeliveryError, PrepareError, Rejection, RetryPolicy};
+use crate::{About, Address, Call, Decision, Delivery, DeliveryError, PrepareError, Rejection, RetryPolicy};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
@@ -88,6 +88,11 @@ pub trait Agent: Send + Sync + Sized + 'static {
     /// The deadline that the event's entity now has: `Some((key, None))` clears it. `None`: the entity has no deadlines at all.
     fn deadline(_event: &Self::Event) -> Option<(String, Option<Timestamp>)> {
         None
+    }
+
+    /// With whom and under what an event came about, for the audit.
+    fn about(_event: &Self::Event) -> About {
+        About::default()
     }
 
     /// The tenant that this agent's rows belong to, when it knows one.

@@ -1,7 +1,7 @@
 //! The pure half of a turn: absorbs inputs into the state and gathers what one commit must write.
 
 use crate::{
-    Address, Agent, Call, Decision, Input, OutboxId, Rejection, RowOf,
+    About, Address, Agent, Call, Decision, Input, OutboxId, Rejection, RowOf,
     codec::{self, CodecError},
     dead_letters::{self, KEPT_LETTERS, LETTER_LIST, Letter, LetterList},
     deadlines::Deadlines,
@@ -169,6 +169,7 @@ impl<A: Agent> Core<A> {
             plan.audit.push(AuditEntry {
                 action: decision.action,
                 actor: origin.actor.to_owned(),
+                about: decision.events.iter().map(A::about).find(|about| *about != About::default()).unwrap_or_default(),
                 command: origin.command,
                 trace: trace.cloned(),
             });
@@ -283,7 +284,7 @@ impl<A: Agent> Core<A> {
         plan.delete(dead_letters::letter_key(id));
         self.write_letter_list(plan)?;
         let action = if again.is_some() { "outbox.redriven" } else { "outbox.discarded" };
-        plan.audit.push(AuditEntry { action, actor: actor.to_owned(), command: None, trace: None });
+        plan.audit.push(AuditEntry { action, actor: actor.to_owned(), about: About::default(), command: None, trace: None });
         if let Some((letter, trace)) = again {
             let row = OutboxRow { lane: letter.lane, message: letter.message, effect: letter.effect };
             self.enqueue(self.number(plan), row, trace, plan)?;

@@ -1,6 +1,7 @@
 //! A decision is data: events, effects, facts and a reply.
 
 use crate::Agent;
+use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -39,6 +40,17 @@ pub struct Decision<A: Agent> {
     pub reply: A::Reply,
     /// What happened, for the audit row, for example `negotiation.agreed`. Empty when nothing changes.
     pub action: &'static str,
+}
+
+/// With whom and under what something came about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// The other party.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counterparty: Option<String>,
+    /// The agreement between the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
 }
 
 impl<A: Agent> Decision<A> {

@@ -55,7 +55,7 @@ pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
 #[cfg(feature = "failpoints")]
 pub use crash::arm_crash_point;
-pub use decision::{Decision, Fact, Outgoing};
+pub use decision::{About, Decision, Fact, Outgoing};
 pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy};
 pub use error::{AskError, PrepareError, Rejection};
 pub use placement::Placement;

@@ -1,6 +1,6 @@
 //! What the turn under way will write.
 
-use crate::{codec::CodecError, idempotency::StoredReply};
+use crate::{About, codec::CodecError, idempotency::StoredReply};
 use cellspace_schemas::TraceContext;
 use cellspace_storage::{Publication, RowChange, RowKey};
 use serde::Serialize;
@@ -11,6 +11,8 @@ use std::collections::HashMap;
 pub(crate) struct AuditEntry {
     pub(crate) action: &'static str,
     pub(crate) actor: String,
+    #[serde(flatten)]
+    pub(crate) about: About,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

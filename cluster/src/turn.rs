@@ -381,7 +381,8 @@ impl<A: Agent> TurnActor<A> {
         for entry in &plan.audit {
             tracing::info!(
                 category = "audit", vpa = %core.address, tenant = tenant.as_deref(), action = entry.action, actor = entry.actor,
-                trace = entry.trace.as_ref().map(TraceContext::trace_id), seq = seq.0, "committed"
+                counterparty = entry.about.counterparty, contract = entry.about.contract,
+                trace_id = entry.trace.as_ref().map(TraceContext::trace_id), seq = seq.0, "committed"
             );
         }
         self.publish(core);

@@ -6,7 +6,9 @@ use super::{
     negotiation, participant, resources, transfer,
 };
 use crate::Services;
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
+use cellspace_cluster::{
+    About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
@@ -214,6 +216,25 @@ impl Agent for ControlPlane {
             Event::Transfer(e) => transfer::row(e),
             Event::DataPlanes(e) => data_planes::row(e),
         }
+    }
+
+    fn about(event: &Event) -> About {
+        match event {
+            Event::Negotiation(negotiation::Event::Set(negotiation)) => About {
+                counterparty: Some(negotiation.counterparty.to_string()),
+                contract: negotiation.agreement.as_ref().map(|agreement| agreement.id.to_string()),
+            },
+            Event::Transfer(transfer::Event::Set(transfer)) => {
+                About { counterparty: Some(transfer.counterparty.to_string()), contract: Some(transfer.agreement.to_string()) }
+            }
+            Event::Negotiation(negotiation::Event::Deleted(_)) | Event::Participant(_) | Event::Resources(_) | Event::DataPlanes(_) => {
+                About::default()
+            }
+        }
+    }
+
+    fn tenant(state: &ControlPlaneState) -> Option<String> {
+        state.participant.as_ref()?.properties.get(participant::TENANT)?.as_str().map(str::to_owned)
     }
 
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Table of the participant's only row.
 pub const TABLE: &str = "participant";
+/// Property of participant contexts that names their tenant.
+pub const TENANT: &str = "tenant";
 /// Configuration entry with the associated profiles, comma-separated (Management API `AssociateDataspaceProfile`).
 pub const PROFILES_ENTRY: &str = "edc.dataspace.profiles";
 /// A participant context.

@@ -206,6 +206,10 @@ impl Agent for CredentialService {
         }
     }
 
+    fn tenant(state: &State) -> Option<String> {
+        state.context.as_ref()?.properties.get(crate::control_plane::participant::TENANT)?.as_str().map(str::to_owned)
+    }
+
     fn row(event: &Event) -> RowOf {
         match event {
             Event::Context(e) => context::row(e),

@@ -10,7 +10,7 @@ use crate::{
     outbound::OutboundRequest,
     trust::{PeerError, TokenError, credential::VerifiedCredential, token_with_access},
 };
-use cellspace_cluster::{CallId, DeliveryError, PrepareError};
+use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
     Did, ParticipantContextId, TraceContext,
     dcp::{
@@ -80,7 +80,7 @@ pub async fn send(
         trace,
     };
     let response = services.http.send(outbound).await?;
-    tracing::info!(category = "dcp", action = "credentials.request", counterparty = %request.issuer, vpa = %request.participant,
+    tracing::info!(category = "dcp", action = "credentials.request", counterparty = %request.issuer, vpa = %Address::of::<super::CredentialService>(request.participant),
         status = response.status.as_u16());
     let said = || {
         let text: String = String::from_utf8_lossy(&response.body).chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();

@@ -137,7 +137,7 @@ pub async fn answer(
             presentation.push(Value::String(jwt.map_err(|e| QueryError::Unavailable(e.to_string()))?));
         }
     }
-    tracing::info!(category = "dcp", action = "presentation.query", vpa = %participant, counterparty = %sender.issuer, credentials = credentials.len());
+    tracing::info!(category = "dcp", action = "presentation.query", vpa = %Address::of::<super::CredentialService>(participant), counterparty = %sender.issuer, credentials = credentials.len());
     Ok(PresentationResponseMessage {
         context: messages::context(),
         message_type: messages::types::PresentationResponseMessage,

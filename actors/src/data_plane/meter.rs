@@ -192,7 +192,7 @@ impl Meter {
                 Err(reason) => {
                     let Amount { responses, bytes } = batch.amounts.values().fold(Amount::default(), |sum, amount| sum.plus(*amount));
                     tracing::error!(
-                        category = "app", vpa = %participant, action = "usage.lost", flows = count, responses, bytes, reason
+                        category = "app", vpa = %Address::of::<DataPlane>(participant), action = "usage.lost", flows = count, responses, bytes, reason
                     );
                 }
             }

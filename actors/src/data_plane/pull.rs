@@ -142,7 +142,7 @@ pub async fn pull(services: &Services, request: Pull<'_>) -> Result<Pulled, Pull
     }
     let opening = StreamRequest { method: request.method.clone(), url, headers, trace: request.trace };
     let response = services.http.open(opening).await.map_err(|error| {
-        tracing::warn!(category = "app", vpa = %request.participant, action = "data.source_failed", flow = %request.flow, %error);
+        tracing::warn!(category = "app", vpa = %Address::of::<DataPlane>(request.participant), action = "data.source_failed", flow = %request.flow, %error);
         PullError::Source("the source cannot be reached")
     })?;
     let status = passed(response.status())?;

@@ -11,7 +11,7 @@ use crate::{
     outbound::OutboundRequest,
     trust::{self, PeerError},
 };
-use cellspace_cluster::{Delivery, DeliveryError};
+use cellspace_cluster::{Address, Delivery, DeliveryError};
 use cellspace_schemas::{
     Did, ParticipantContextId, TraceContext,
     dcp::{
@@ -139,7 +139,7 @@ impl Recipient<'_> {
             trace: self.trace.cloned(),
         };
         let response = services.http.send(request).await?;
-        tracing::info!(category = "dcp", vpa = %self.issuer, action, counterparty = %self.holder, status = response.status.as_u16(), attempt = self.attempt);
+        tracing::info!(category = "dcp", vpa = %Address::of::<super::Issuer>(self.issuer), action, counterparty = %self.holder, status = response.status.as_u16(), attempt = self.attempt);
         self.outcome(response.status)
     }
 

@@ -113,7 +113,7 @@ impl StatusListPublisher {
         let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
         let jwt = signing::sign(services.vault.as_ref(), key, id.format, &list.jwt_claims()).await.map_err(|e| unavailable(&e))?;
         let json = serde_json::to_vec(&list.credential()).map_err(|e| unavailable(&e))?;
-        tracing::debug!(category = "dcp", vpa = %issuer, action = "statuslist.signed", list = %id, version = content.version);
+        tracing::debug!(category = "dcp", vpa = %Address::of::<Issuer>(issuer), action = "statuslist.signed", list = %id, version = content.version);
         let tag = format!("{}-{}", content.version, now.millis());
         Ok(PublishedList { jwt: jwt.into(), json: json.into(), tag, version: content.version, kid: key.kid.clone(), signed_at: now })
     }

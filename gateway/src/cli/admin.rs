@@ -1,32 +1,96 @@
-//! `cellspace admin`: what an operator does with a running platform.
+//! `cellspace admin`: what an operator does with a running platform, as a client of its admin listener.
 
-use super::args::{AdminCommand, TokenArgs};
+use super::args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs};
 use crate::node::Bootstrap;
-use anyhow::{Context, bail};
-use http::header;
+use anyhow::{Context, Result, bail};
+use http::{Method, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-pub async fn run(command: &AdminCommand) -> anyhow::Result<()> {
+pub async fn run(command: &AdminCommand) -> Result<()> {
     match command {
-        AdminCommand::Token(args) => token(args).await,
+        AdminCommand::Token(args) => {
+            let (_, token) = sign_in(&args.data, args.scope.as_deref()).await?;
+            println!("{token}");
+        }
+        AdminCommand::Parked(data) => print(&call(data, Method::GET, "/parked").await?),
+        AdminCommand::Unpark(AgentArgs { data, address }) => {
+            call(data, Method::POST, &agent(address, "/unpark")?).await?;
+        }
+        AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
+        AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {
+            (Some(letter), _) => {
+                call(data, Method::POST, &agent(address, &format!("/dead-letters/{}/redrive", segment(letter)))?).await?;
+            }
+            (None, Some(letter)) => {
+                call(data, Method::DELETE, &agent(address, &format!("/dead-letters/{}", segment(letter)))?).await?;
+            }
+            (None, None) => print(&call(data, Method::GET, &agent(address, "/outbox")?).await?),
+        },
     }
+    Ok(())
 }
 
-async fn token(args: &TokenArgs) -> anyhow::Result<()> {
-    let client = Bootstrap::read(&args.data.data_dir)?.context("the data directory holds no client; was the platform ever up there?")?;
+fn print(answer: &Value) {
+    println!("{answer:#}");
+}
+
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Path of an agent, or of something below it. Addresses are written as in logs: `kind/owner`, or `kind/owner/name`.
+fn agent(address: &str, below: &str) -> Result<String> {
+    let (kind, rest) = address.split_once('/').context("an address is kind/owner or kind/owner/name")?;
+    let (owner, name) = rest.split_once('/').map_or((rest, ""), |(owner, name)| (owner, name));
+    let query = if name.is_empty() { String::new() } else { format!("?name={}", segment(name)) };
+    Ok(format!("/agents/{}/{}{below}{query}", segment(kind), segment(owner)))
+}
+
+/// Calls an operation of the runtime; answers its body, null without one.
+async fn call(data: &DataArgs, method: Method, path: &str) -> Result<Value> {
+    let (base, token) = sign_in(data, None).await?;
+    let request = reqwest::Client::new().request(method, format!("{base}/api/runtime{path}")).bearer_auth(token);
+    let answer = request.send().await.context("the platform cannot be reached; is it up?")?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    if !status.is_success() {
+        bail!("{}", body["detail"].as_str().unwrap_or(status.as_str()));
+    }
+    Ok(body)
+}
+
+/// Base URL of the admin listener, and an access token of the first client.
+async fn sign_in(data: &DataArgs, scope: Option<&str>) -> Result<(String, String)> {
+    let client = Bootstrap::read(&data.data_dir)?.context("the data directory holds no client; was the platform ever up there?")?;
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", &client.client_id).append_pair("client_secret", client.secret());
-    if let Some(scope) = &args.scope {
+    if let Some(scope) = scope {
         form.append_pair("scope", scope);
     }
     let request = reqwest::Client::new().post(&client.token_url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let answer = request.body(form.finish()).send().await.context("the platform cannot be reached; is it up?")?;
     let body: Value = answer.json().await.context("the platform did not answer with JSON")?;
     match body.get("access_token").and_then(Value::as_str) {
-        Some(token) => println!("{token}"),
+        Some(token) => Ok((client.token_url.trim_end_matches("/token").to_owned(), token.to_owned())),
         None => bail!("{}", body.get("error_description").and_then(Value::as_str).unwrap_or("no token")),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_logs() {
+        for (address, path) in
+            [("control-plane/p1", "/agents/control%2Dplane/p1/outbox"), ("directory/a b/7", "/agents/directory/a%20b/outbox?name=7")]
+        {
+            assert_eq!(agent(address, "/outbox").ok().as_deref(), Some(path));
+        }
+        assert!(agent("p1", "").is_err());
+    }
 }

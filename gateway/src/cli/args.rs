@@ -138,6 +138,34 @@ pub enum Format {
 pub enum AdminCommand {
     /// Print an access token of the first client, for example for curl.
     Token(TokenArgs),
+    /// List agents that were taken out of service after repeated failures.
+    Parked(DataArgs),
+    /// Put an agent back into service.
+    Unpark(AgentArgs),
+    /// Show what an agent has still to tell others, and what was given up; send such a dead letter again or throw it away.
+    Outbox(OutboxArgs),
+    /// Show how an agent stands.
+    Explain(AgentArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The agent, as logs name it: kind/owner, for example control-plane/4be1c0, or kind/owner/name.
+    pub address: String,
+}
+
+#[derive(Debug, Args)]
+pub struct OutboxArgs {
+    #[command(flatten)]
+    pub agent: AgentArgs,
+    /// Send this dead letter again.
+    #[arg(long, value_name = "ID", conflicts_with = "discard")]
+    pub redrive: Option<String>,
+    /// Throw this dead letter away.
+    #[arg(long, value_name = "ID")]
+    pub discard: Option<String>,
 }
 
 #[derive(Debug, Args)]

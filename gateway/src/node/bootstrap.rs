@@ -27,7 +27,7 @@ const FILE: &str = "bootstrap-client.json";
 const MADE: &str = "bootstrap-client";
 
 /// Everything that an admin may do.
-const SCOPES: [&str; 12] = [
+const SCOPES: [&str; 13] = [
     "management-api:admin",
     "identity-api:admin",
     "issuer-admin-api:admin",
@@ -36,6 +36,7 @@ const SCOPES: [&str; 12] = [
     "data-plane-api:admin",
     "signaling-api:admin",
     "token-service-api:admin",
+    "runtime-api:admin",
     "tenant-manager-api:read",
     "tenant-manager-api:write",
     "provision-manager-api:read",

@@ -128,8 +128,6 @@ impl Node {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
-        // Long polls are requests under way that end by nothing else.
-        self.app.services.cluster.stop_waiting();
         // Requests that wait for a state are answered with the state as it is.
         self.app.services.cluster.stop_waiting();
         // First, since activities are requests to this node.

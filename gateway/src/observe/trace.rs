@@ -29,7 +29,7 @@ pub fn server_span(parent: Option<&TraceContext>, method: &Method, route: &str, 
         http.response.status_code = Empty,
         listener,
         trace_id = Empty,
-        vpa = Empty,
+        participant = Empty,
     );
     let context = trace::open(&span, parent);
     (span, context)

@@ -50,11 +50,7 @@ pub(super) async fn ask_of(
     address: &Address,
     command: impl Into<agent::Command>,
 ) -> Result<agent::Reply, ApiError> {
-    let call = request.call()?;
-    let actor = call.actor.clone();
-    let reply = app.services.cluster.ask::<ControlPlane>(address, command.into(), call).await.map_err(told)?;
-    tracing::info!(category = "audit", vpa = %address.owner, action = "management.changed", method = %request.method, path = %request.path, actor);
-    Ok(reply)
+    app.services.cluster.ask::<ControlPlane>(address, command.into(), request.call()?).await.map_err(told)
 }
 
 /// The participant's state as last committed; not found when there is no such participant.

@@ -6,7 +6,8 @@ use crate::{
     http::{Access, Api, ApiError, Body, ErrorKind, Listener, Reply, Request, Route, Verb},
 };
 use bytes::Bytes;
-use cellspace_actors::data_plane::{Pull, PullError, TargetError, pull};
+use cellspace_actors::data_plane::{DataPlane, Pull, PullError, TargetError, pull};
+use cellspace_cluster::Address;
 use cellspace_schemas::{ParticipantContextId, TransferId};
 use futures::{Stream, StreamExt};
 use http_body::Frame;
@@ -48,10 +49,10 @@ async fn data(app: App, request: Request) -> Result<Reply, ApiError> {
         },
     );
     let pulled = pulled.await.map_err(|error| {
-        tracing::info!(category = "app", vpa = %participant, action = "data.refused", flow = %flow, reason = %error);
+        tracing::info!(category = "app", vpa = %Address::of::<DataPlane>(&participant), action = "data.refused", flow = %flow, reason = %error);
         refused(&error)
     })?;
-    tracing::info!(category = "app", vpa = %participant, action = "data.opened", flow = %flow, status = pulled.status.as_u16());
+    tracing::info!(category = "app", vpa = %Address::of::<DataPlane>(&participant), action = "data.opened", flow = %flow, status = pulled.status.as_u16());
     let body = match pulled.body {
         Some(chunks) => body(chunks),
         // Of unknown length: the answer's own header says how long the data would be.

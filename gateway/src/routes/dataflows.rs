@@ -115,7 +115,7 @@ async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, Ap
     };
     tracing::info!(
         category = "app",
-        vpa = %participant,
+        vpa = %Address::of::<DataPlane>(&participant),
         action = "dataflow.signal",
         counterparty = %flow.terms.counter_party,
         contract = %flow.terms.agreement,

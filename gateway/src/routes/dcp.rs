@@ -98,6 +98,6 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     if offer.credentials.is_empty() || offer.credentials.len() > MAX_CREDENTIALS {
         return Err(ApiError::invalid(format!("an offer holds 1 to {MAX_CREDENTIALS} credentials")));
     }
-    tracing::info!(category = "dcp", action = "credential.offer", vpa = %participant, counterparty = %sender.issuer, credentials = offer.credentials.len());
+    tracing::info!(category = "dcp", action = "credential.offer", vpa = %Address::of::<CredentialService>(&participant), counterparty = %sender.issuer, credentials = offer.credentials.len());
     Ok(Reply::empty(StatusCode::OK))
 }

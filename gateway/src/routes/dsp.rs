@@ -109,7 +109,7 @@ impl Target {
         let refusal = answer.as_ref().err().map(ToString::to_string);
         tracing::info!(
             category = "dsp",
-            vpa = %self.participant,
+            vpa = %Address::of::<ControlPlane>(&self.participant),
             action = kind,
             counterparty = sender.as_ref().map(Did::as_str),
             refusal,

@@ -23,6 +23,7 @@ pub mod participants;
 pub mod policy_definitions;
 pub mod prefixes;
 pub mod provision_manager;
+pub mod runtime;
 pub mod settings;
 pub mod signaling;
 pub mod sources;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Route> {
     all.extend(signaling::routes());
     all.extend(transfers::routes());
     all.extend(ops::routes());
+    all.extend(runtime::routes());
     all.extend(token::routes());
     all.extend(token_admin::routes());
     all.extend(tenant_manager::routes());

@@ -37,5 +37,7 @@ pub const ISSUANCE: &[&str] = &["/api/issuance/v1beta"];
 pub const STATUS_LISTS: &[&str] = &["/statuslist"];
 /// Data of running flows (`/{participant}/{flow}`, `/{participant}/{flow}/{*path}`).
 pub const DATA: &[&str] = &["/api/data"];
+/// The runtime as operators see it (`/parked`, `/agents/{kind}/{owner}`).
+pub const RUNTIME: &[&str] = &["/api/runtime"];
 /// No prefix: the path is the whole path.
 pub const ROOT: &[&str] = &[""];

@@ -44,12 +44,8 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn apply(app: &App, request: &Request, action: &'static str, command: Command) -> Result<Done, ApiError> {
-    let call = request.call()?;
-    let actor = call.actor.clone();
-    let done = change(&app.services, command, call).await.map_err(told)?;
-    tracing::info!(category = "audit", vpa = "settings/installation", action, actor);
-    Ok(done)
+async fn apply(app: &App, request: &Request, command: Command) -> Result<Done, ApiError> {
+    change(&app.services, command, request.call()?).await.map_err(told)
 }
 
 fn told(error: AskError<Refusal>) -> ApiError {
@@ -81,19 +77,19 @@ async fn create_expression(app: App, request: Request) -> Result<Reply, ApiError
     let fresh = Uuid::new_v4().to_string();
     let expression = body(&request, |body| CelExpression::from_json(body, &fresh))?;
     let id = expression.id.clone();
-    let done = apply(&app, &request, "cel.expression.created", Command::CreateExpression(expression)).await?;
+    let done = apply(&app, &request, Command::CreateExpression(expression)).await?;
     Reply::ok(&id_response(&id, done.at))
 }
 
 async fn update_expression(app: App, request: Request) -> Result<Reply, ApiError> {
     let expression = of_path(&request, CelExpression::from_json, |e| &e.id)?;
-    apply(&app, &request, "cel.expression.updated", Command::UpdateExpression(expression)).await?;
+    apply(&app, &request, Command::UpdateExpression(expression)).await?;
     Ok(Reply::no_content())
 }
 
 async fn delete_expression(app: App, request: Request) -> Result<Reply, ApiError> {
     let id = request.param("id")?.to_owned();
-    apply(&app, &request, "cel.expression.deleted", Command::DeleteExpression(id)).await?;
+    apply(&app, &request, Command::DeleteExpression(id)).await?;
     Ok(Reply::no_content())
 }
 
@@ -130,19 +126,19 @@ async fn create_scope(app: App, request: Request) -> Result<Reply, ApiError> {
     let fresh = Uuid::new_v4().to_string();
     let scope = body(&request, |body| DcpScope::from_json(body, &fresh))?;
     let id = scope.id.clone();
-    let done = apply(&app, &request, "dcp.scope.created", Command::CreateScope(scope)).await?;
+    let done = apply(&app, &request, Command::CreateScope(scope)).await?;
     Reply::ok(&id_response(&id, done.at))
 }
 
 async fn update_scope(app: App, request: Request) -> Result<Reply, ApiError> {
     let scope = of_path(&request, DcpScope::from_json, |s| &s.id)?;
-    apply(&app, &request, "dcp.scope.updated", Command::UpdateScope(scope)).await?;
+    apply(&app, &request, Command::UpdateScope(scope)).await?;
     Ok(Reply::no_content())
 }
 
 async fn delete_scope(app: App, request: Request) -> Result<Reply, ApiError> {
     let id = request.param("id")?.to_owned();
-    apply(&app, &request, "dcp.scope.deleted", Command::DeleteScope(id)).await?;
+    apply(&app, &request, Command::DeleteScope(id)).await?;
     Ok(Reply::no_content())
 }
 
@@ -154,19 +150,19 @@ async fn list_scopes(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn create_profile(app: App, request: Request) -> Result<Reply, ApiError> {
     let profile = body(&request, DataspaceProfile::from_json)?;
     let name = profile.name.clone();
-    let done = apply(&app, &request, "dataspace.profile.created", Command::CreateProfile(profile)).await?;
+    let done = apply(&app, &request, Command::CreateProfile(profile)).await?;
     Reply::ok(&id_response(name.as_str(), done.at))
 }
 
 async fn update_profile(app: App, request: Request) -> Result<Reply, ApiError> {
     let profile = body(&request, DataspaceProfile::from_json)?;
-    apply(&app, &request, "dataspace.profile.updated", Command::UpdateProfile(profile)).await?;
+    apply(&app, &request, Command::UpdateProfile(profile)).await?;
     Ok(Reply::no_content())
 }
 
 async fn delete_profile(app: App, request: Request) -> Result<Reply, ApiError> {
     let name: ProfileId = request.id("name")?;
-    apply(&app, &request, "dataspace.profile.deleted", Command::DeleteProfile(name)).await?;
+    apply(&app, &request, Command::DeleteProfile(name)).await?;
     Ok(Reply::no_content())
 }
 

@@ -1,7 +1,7 @@
 //! What data planes tell their control plane (data plane signaling 1.0, "Control Plane Endpoint").
 
 use super::{
-    control_plane::{ask, not_found, snapshot},
+    control_plane::{address, ask, not_found, snapshot},
     prefixes::SIGNALING,
 };
 use crate::{
@@ -75,7 +75,7 @@ async fn errored(app: App, request: Request) -> Result<Reply, ApiError> {
     let called = Called::by(&app, request).await?;
     let message = called.status(None)?;
     tracing::warn!(
-        category = "app", vpa = called.request.param("participant")?, action = "dataflow.errored",
+        category = "app", vpa = %address(&called.request)?, action = "dataflow.errored",
         transfer = %called.transfer.id, error = message.error
     );
     called.signal(&app, Signal::Errored(message.error)).await

@@ -36,7 +36,6 @@ async fn put(app: App, request: Request) -> Result<Reply, ApiError> {
     let document: SourceDocument = request.json()?;
     let command = Command::PutSource { name: name.clone(), document: Box::new(document) };
     app.services.cluster.ask::<DataPlane>(&address, command, request.call()?).await.map_err(|e| ApiError::from_ask(e, refused))?;
-    tracing::info!(category = "audit", vpa = %address.owner, action = "source.set", source = %name);
     let source = find(&app, &address, &name).await?;
     Reply::ok(&source.document(name))
 }
@@ -51,10 +50,7 @@ async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
     let (address, name) = target(&request)?;
     let deleted = app.services.cluster.ask::<DataPlane>(&address, Command::DeleteSource(name.clone()), request.call()?).await;
     match deleted {
-        Ok(_) => {
-            tracing::info!(category = "audit", vpa = %address.owner, action = "source.removed", source = %name);
-            Ok(Reply::no_content())
-        }
+        Ok(_) => Ok(Reply::no_content()),
         Err(AskError::NotRegistered | AskError::Refused(Refusal::UnknownSource(_))) => Err(missing(&name)),
         Err(error) => Err(ApiError::from_ask(error, refused)),
     }

@@ -8,7 +8,8 @@ use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::data_plane::address;
+use cellspace_actors::data_plane::{DataPlane, address};
+use cellspace_cluster::Address;
 use cellspace_schemas::{ParticipantContextId, TransferId};
 use http::header;
 use serde_json::json;
@@ -42,7 +43,7 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant")?;
     let transfer: TransferId = request.id("transfer")?;
     let token = address::received(&app.services, &participant, &transfer).await.map_err(no_address)?;
-    tracing::info!(category = "audit", vpa = %participant, action = "token.read", flow = %transfer);
+    tracing::info!(category = "audit", vpa = %Address::of::<DataPlane>(&participant), action = "token.read", flow = %transfer);
     Ok(Reply::ok(&token)?.header(header::CACHE_CONTROL, "no-store"))
 }
 

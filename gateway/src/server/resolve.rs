@@ -90,8 +90,8 @@ impl ResolveLayer {
             .map_or_else(|_| (self.router.api_near(self.listener, path), "unmatched"), |found| (found.route.api, found.route.path));
         let parent = trace::incoming(request.headers());
         let (span, trace) = trace::server_span(parent.as_ref(), request.method(), route, self.listener.name());
-        if let Some(vpa) = found.as_ref().ok().and_then(|found| found.params.get("participant")) {
-            span.record("vpa", vpa.as_str());
+        if let Some(participant) = found.as_ref().ok().and_then(|found| found.params.get("participant")) {
+            span.record("participant", participant.as_str());
         }
         let raw_query = request.uri().query().map(str::to_owned);
         let waits =

@@ -8,4 +8,7 @@ mod fabric;
 mod identity;
 mod issuance;
 mod node;
+mod process;
+mod program;
 mod support;
+mod trace;

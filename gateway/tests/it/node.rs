@@ -1,6 +1,6 @@
 //! A whole node over real sockets: what clients and operators are promised of it.
 
-use crate::support::{DRAIN, Platform, config, form_of, id_of, ok, read, text};
+use crate::support::{DRAIN, IDENTITY, Platform, config, form_of, id_of, ok, read, text};
 use cellspace::{Node, NodeConfig, Ports, node::StartError};
 use cellspace_actors::control_plane::{
     data_planes::{
@@ -275,4 +275,45 @@ async fn a_public_installation_reaches_its_own_data_plane() {
         .unwrap();
     assert!(call(&plane).await.contains("not an allowed target"), "{}", call(&plane).await);
     platform.node.drain(DRAIN).await;
+}
+
+/// What could not be told to others is kept for operators, who send it again or throw it away.
+#[tokio::test]
+async fn operators_look_into_agents() {
+    let p = Platform::temporary(|_| {}).await;
+    for id in ["issuer", "acme"] {
+        p.participant(id).await;
+    }
+    // The issuer does not have it and refuses: the request is given up.
+    let path = format!("{IDENTITY}/participants/acme/credentials/request");
+    let body =
+        json!({"issuerDid": p.did("issuer"), "holderPid": "hp-1", "credentials": [{"format": "vc20-bssl/jwt", "type": "T", "id": "t"}]});
+    p.must(Method::POST, &path, Some(body)).await;
+    let request = p.must(Method::GET, &format!("{path}/hp-1?wait=ISSUED&timeout=20s"), None).await;
+    assert_eq!(request["status"], "ERROR");
+    let agent = "/api/runtime/agents/credential-service/acme";
+    let outbox = || async { p.must(Method::GET, &format!("{agent}/outbox"), None).await };
+    let letters = outbox().await["deadLetters"].as_array().unwrap().clone();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = format!("{agent}/dead-letters/{}", text(&letters[0], "id"));
+    let explained = p.must(Method::GET, agent, None).await;
+    assert_eq!((&explained["registered"], &explained["deadLetters"]), (&json!(true), &json!(1)), "{explained}");
+    assert_eq!(p.call(Method::DELETE, &letter, None).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(outbox().await["deadLetters"], json!([]));
+    for (method, path) in [
+        (Method::DELETE, letter.as_str()),
+        (Method::POST, &format!("{letter}/redrive")),
+        (Method::POST, &format!("{agent}/unpark")),
+        (Method::GET, "/api/runtime/agents/nonsense/acme"),
+        (Method::DELETE, &format!("{agent}/dead-letters/nonsense")),
+    ] {
+        let (status, body) = refused(p.admin(method.clone(), path).send().await.unwrap()).await;
+        assert_eq!((status, &body["status"]), (404, &json!(404)), "{method} {path}");
+    }
+    assert_eq!(p.must(Method::GET, "/api/runtime/parked", None).await, json!([]));
+    // Nobody but an admin.
+    let secret = p.client(json!({"id": "other", "role": "provisioner", "scopes": ["tenant-manager-api:write", "runtime-api:admin"]})).await;
+    let other = p.token_of("other", &secret).await;
+    assert_eq!(p.bare(Method::GET, "/api/runtime/parked").bearer_auth(&other).send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    p.node.drain(DRAIN).await;
 }

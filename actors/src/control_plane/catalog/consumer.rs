@@ -80,7 +80,7 @@ async fn send(
     if !response.status.is_success() {
         let reasons = answer.as_ref().map(error_reasons).unwrap_or_default();
         let why = format!("the counterparty answered {}{reasons}", response.status.as_u16());
-        tracing::info!(category = "dsp", vpa = %participant, action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
+        tracing::info!(category = "dsp", vpa = %Address::of::<ControlPlane>(participant), action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
         return Err(RequestError::BadGateway(why));
     }
     answer.map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))

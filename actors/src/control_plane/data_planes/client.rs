@@ -10,7 +10,7 @@ use crate::{
     },
     outbound::OutboundRequest,
 };
-use cellspace_cluster::DeliveryError;
+use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{
     MessageId, ParticipantContextId, TraceContext, TransferId,
     dps::{
@@ -73,7 +73,7 @@ pub async fn call(services: &Services, call: Call<'_>) -> Result<Signal, Deliver
     let answer = judge(http.send(request).await.map(|a| (a.status, a.headers, a.body)));
     let action = path.last().map_or("call", String::as_str);
     let failure = answer.as_ref().err().map(ToString::to_string);
-    tracing::info!(category = "app", vpa = %call.participant, action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
+    tracing::info!(category = "app", vpa = %Address::of::<crate::ControlPlane>(call.participant), action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
     let (status, body) = answer?;
     signal(call.call, status, &body)
 }

@@ -6,7 +6,7 @@ use crate::{
     trust::{TokenError, self_issued_token},
 };
 use bytes::Bytes;
-use cellspace_cluster::DeliveryError;
+use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{Did, ParticipantContextId, TraceContext, dsp::negotiation::Reasons};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
@@ -59,7 +59,7 @@ pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, D
             ("later", Some(reason.as_str()))
         }
     };
-    tracing::info!(category = "dsp", vpa = %participant, action = kind, counterparty = %counterparty, status, reason, "sent");
+    tracing::info!(category = "dsp", vpa = %Address::of::<crate::ControlPlane>(participant), action = kind, counterparty = %counterparty, status, reason, "sent");
     outcome
 }
 

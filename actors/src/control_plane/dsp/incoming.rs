@@ -14,7 +14,7 @@ use crate::{
     trust::PeerError,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_cluster::{CallId, PrepareError};
+use cellspace_cluster::{Address, CallId, PrepareError};
 use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -126,7 +126,7 @@ pub async fn sender(
     match peer::verify(services, &settings, peer).await {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => {
-            tracing::info!(category = "dcp", vpa = %participant.id, action = "peer.refused", rule);
+            tracing::info!(category = "dcp", vpa = %Address::of::<crate::ControlPlane>(&participant.id), action = "peer.refused", rule);
             Err(AgentRefusal::from(Refusal::Unauthenticated(rule)).into())
         }
         Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(PrepareError::Unavailable(error.to_string())),

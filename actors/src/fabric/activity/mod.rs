@@ -44,9 +44,6 @@ impl From<CallError> for ActivityError {
     }
 }
 
-/// Property of participant contexts that names their tenant.
-const TENANT: &str = "tenant";
-
 /// One attempt at an activity.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
@@ -71,7 +68,7 @@ impl Work<'_> {
 
     /// Properties of what is made: the tenant, for rows and logs.
     fn tenant_properties(&self) -> Properties {
-        self.tenant.map(|tenant| (TENANT.to_owned(), tenant.to_string().into())).into_iter().collect()
+        self.tenant.map(|tenant| (crate::control_plane::participant::TENANT.to_owned(), tenant.to_string().into())).into_iter().collect()
     }
 }
 

@@ -1,0 +1,194 @@
+//! Promises of the command line: how it ends, what it prints, what it must never log.
+
+use crate::{
+    process::Process,
+    support::{DRAIN, form_of, id_of, ok},
+};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{path::Path, time::Instant};
+
+/// What could be a key or a secret: long, and neither a hash in hexadecimal digits nor a word.
+fn looks_secret(word: &str) -> bool {
+    word.len() >= 40 && !word.bytes().all(|b| b.is_ascii_hexdigit()) && word.bytes().any(|b| b.is_ascii_digit())
+}
+
+#[test]
+fn secrets_would_be_noticed() {
+    for (word, secret) in [
+        ("hf3KQ0m1u5n5mX7tqZ3Jx2o1vJ7m8c0b9a6d5e4f3g2", true),
+        ("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9", false),
+        ("a-name-of-words-that-is-quite-long-but-a-name", false),
+        ("01a21373-2e35-766c-ae64-3cfce81f2c30", false),
+    ] {
+        assert_eq!(looks_secret(word), secret, "{word}");
+    }
+}
+
+/// The whole story: every line of output is JSON, its platform's metrics name nobody, its log holds no token and no key.
+#[tokio::test]
+async fn the_demo_passes_and_keeps_its_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("demo");
+    let arguments = ["demo", "--json", "--keep", "--log", "debug", "--data-dir", data.to_str().unwrap()];
+    let mut demo = Process::start(dir.path(), &arguments);
+    let mut lines = Vec::new();
+    let kept = loop {
+        let line = demo.json().await.unwrap_or_else(|| panic!("{lines:?}, {}", demo.errors()));
+        if !line["kept"].is_null() {
+            break line["kept"].clone();
+        }
+        lines.push(line);
+    };
+    let last = lines.last().unwrap();
+    assert_eq!(last["result"], "passed", "{last}");
+    assert!(lines.iter().filter(|line| line["step"].is_number()).count() > 100);
+    let log = lines[0]["begun"]["log"].as_str().unwrap().to_owned();
+
+    let metrics = Client::new().get(format!("{}/metrics", kept["ops"].as_str().unwrap())).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("cellspace_turns_total"), "{metrics}");
+    let mut secrets = vec![kept["client"]["secret"].as_str().unwrap().to_owned()];
+    for token in kept["tokens"].as_array().unwrap() {
+        secrets.push(token["token"].as_str().unwrap().to_owned());
+        for name in ["context", "did"].iter().filter_map(|name| token[*name].as_str()) {
+            assert!(!metrics.contains(name), "a metric names {name}");
+        }
+    }
+    demo.signal("TERM");
+    assert!(demo.end().await.success(), "{}", demo.errors());
+    assert_eq!(demo.errors(), "");
+
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("negotiation.finalized") && log.contains("\"severity\":\"DEBUG\""));
+    secrets.push(std::fs::read_to_string(data.join("data/master.key")).unwrap().trim().to_owned());
+    for line in log.lines() {
+        assert!(!secrets.iter().any(|secret| line.contains(secret.as_str())), "a secret is logged: {line}");
+        // Tokens and credentials are JWTs; the rest of what is secret are random numbers in base64.
+        assert!(!line.contains("eyJ") && !line.contains("PRIVATE KEY"), "a token or key is logged: {line}");
+        let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').find(|word| looks_secret(word));
+        assert!(word.is_none(), "{word:?} is logged: {line}");
+    }
+    audited(&log);
+}
+
+/// What is said of a turn: one line, with the same fields everywhere.
+fn audited(log: &str) {
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let audit: Vec<&Value> = lines.iter().filter(|line| line["category"] == "audit" && !line["seq"].is_null()).collect();
+    for line in &audit {
+        for field in ["severity", "component", "vpa", "action", "actor"] {
+            assert!(line[field].is_string(), "{field} is missing: {line}");
+        }
+    }
+    for line in lines.iter().filter(|line| !line["vpa"].is_null()) {
+        assert!(line["vpa"].as_str().unwrap().contains('/'), "an agent is named kind/owner: {line}");
+    }
+    let of = |action: &'static str| audit.iter().copied().filter(move |line| line["action"] == action);
+    let finalized: Vec<_> = of("negotiation.finalized").collect();
+    // Two negotiations, two sides.
+    assert_eq!(finalized.len(), 4, "{finalized:?}");
+    for line in finalized {
+        for field in ["counterparty", "contract", "tenant", "trace_id"] {
+            assert!(line[field].is_string(), "{field} is missing: {line}");
+        }
+    }
+    assert_eq!(of("asset.created").count(), 2);
+    assert!(lines.iter().all(|line| line["action"] != "management.changed"));
+}
+
+/// A signal ends the story early, in order, and says so.
+#[tokio::test]
+async fn a_demo_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Process::start(dir.path(), &["demo", "--json", "--data-dir", dir.path().join("demo").to_str().unwrap()]);
+    while demo.json().await.unwrap()["step"].is_null() {}
+    demo.signal("INT");
+    let mut last = Value::Null;
+    while let Some(line) = demo.json().await {
+        last = line;
+    }
+    assert_eq!(last["result"], "failed", "{last}");
+    assert!(last["reason"].as_str().unwrap().contains("signal"), "{last}");
+    assert_eq!(demo.end().await.code(), Some(1));
+    assert_eq!(demo.errors(), "");
+}
+
+/// Nobody reads any more, as with `demo | head`.
+#[tokio::test]
+async fn a_demo_without_readers_ends_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Process::start(dir.path(), &["demo", "--data-dir", dir.path().join("demo").to_str().unwrap()]);
+    demo.line().await.unwrap();
+    demo.hang_up();
+    assert_eq!(demo.end().await.code(), Some(1));
+    assert_eq!(demo.errors(), "");
+}
+
+#[tokio::test]
+async fn a_demo_that_cannot_start_says_so_in_json() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("data"), "in the way").unwrap();
+    let mut demo = Process::start(dir.path(), &["demo", "--json", "--data-dir", dir.path().to_str().unwrap()]);
+    assert_eq!(demo.end().await.code(), Some(1));
+    assert!(demo.errors().contains("is not empty"), "{}", demo.errors());
+}
+
+pub async fn up(dir: &Path, more: &[&str]) -> (Process, Value) {
+    let data = dir.join("data");
+    let mut arguments = vec!["up", "--json", "--port", "0", "--data-dir", data.to_str().unwrap()];
+    arguments.extend(more);
+    let mut process = Process::start(dir, &arguments);
+    let ready = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
+    (process, ready)
+}
+
+/// SIGTERM answers a long poll with the state as it is, ends at once, and the secret is shown at the first start alone.
+#[tokio::test]
+async fn up_ends_in_order_while_a_client_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut process, ready) = up(dir.path(), &[]).await;
+    let (admin, http) = (ready["admin"].as_str().unwrap(), Client::new());
+    let (id, secret) = (ready["clientId"].as_str().unwrap(), ready["clientSecret"].as_str().unwrap());
+    let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+    let token = ok(form_of(http.post(format!("{admin}/token")), &form).send().await.unwrap()).await;
+    let token = token["access_token"].as_str().unwrap();
+    let call = |method, path: &str, body: Option<Value>| {
+        let request = http.request(method, format!("{admin}{path}")).bearer_auth(token);
+        if let Some(body) = body { request.json(&body) } else { request }
+    };
+    let host = ready["public"].as_str().unwrap().trim_start_matches("http://").replace(':', "%3A");
+    let did = |name: &str| format!("did:web:{host}:{name}");
+    let manifest = json!({"participantContextId": id_of("acme"), "did": did("acme"), "active": true, "serviceEndpoints": [],
+        "key": {"keyId": "key1", "privateKeyAlias": "alias1", "keyGeneratorParams": {"algorithm": "EDDSA", "curve": "Ed25519"}}});
+    ok(call(Method::POST, "/api/identity/v1beta/participants", Some(manifest)).send().await.unwrap()).await;
+    // Nobody is there to issue it, so that it stays as it is.
+    let path = "/api/identity/v1beta/participants/acme/credentials/request";
+    let request =
+        json!({"issuerDid": did("nobody"), "holderPid": "hp-1", "credentials": [{"format": "vc20-bssl/jwt", "type": "T", "id": "t"}]});
+    assert_eq!(call(Method::POST, path, Some(request)).send().await.unwrap().status(), StatusCode::CREATED);
+    let waiting = tokio::spawn(call(Method::GET, &format!("{path}/hp-1?wait=ISSUED&timeout=60s"), None).send());
+    let metrics = format!("{}/metrics", ready["ops"].as_str().unwrap());
+    while !http
+        .get(&metrics)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+        .contains("cellspace_http_requests_in_flight{listener=\"admin\"} 1")
+    {}
+    let started = Instant::now();
+    process.signal("TERM");
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_ne!(ok(answer).await["status"], "ISSUED");
+    assert!(process.end().await.success(), "{}", process.errors());
+    assert!(started.elapsed() < DRAIN, "{:?}", started.elapsed());
+
+    let (mut again, ready) = up(dir.path(), &[]).await;
+    assert_eq!(ready["clientId"], id);
+    assert!(ready["clientSecret"].is_null() && Path::new(ready["clientFile"].as_str().unwrap()).exists(), "{ready}");
+    again.signal("INT");
+    assert!(again.end().await.success(), "{}", again.errors());
+}
