@@ -35,7 +35,8 @@ pub async fn all(client: &Client, cast: &Cast, ledger: &Ledger) -> Result<()> {
         flows(client, cast, participant, rows).await?;
     }
     issuer(client, cast, ledger).await?;
-    fabric(client, cast, ledger).await
+    fabric(client, cast, ledger).await?;
+    given_up(client, cast, ledger).await
 }
 
 fn texts(rows: &[Value], field: &str) -> BTreeSet<String> {
@@ -144,4 +145,19 @@ async fn fabric(client: &Client, cast: &Cast, ledger: &Ledger) -> Result<()> {
         check(held.len() == 1, || format!("{} holds {held:?}", holder.did))?;
     }
     Ok(())
+}
+
+/// Whatever was under way when the process died was told in the end: no dead letters.
+async fn given_up(client: &Client, cast: &Cast, ledger: &Ledger) -> Result<()> {
+    let participants = [&cast.provider, &cast.consumer].into_iter().chain(&ledger.holders).map(|participant| participant.context.as_str());
+    let agents = participants.flat_map(|owner| ["control-plane", "credential-service", "data-plane"].map(|kind| (kind, owner)));
+    for (kind, owner) in agents.chain([("issuer", ISSUER), ("credential-service", ISSUER)]) {
+        let path = format!("/api/runtime/agents/{kind}/{owner}/outbox");
+        let found = client.exchange(Some(&cast.admin), Method::GET, &path, None).await?;
+        check(found.status == 200 && found.body["deadLetters"] == json!([]), || {
+            format!("{kind}/{owner} gave up: {} {}", found.status, found.body)
+        })?;
+    }
+    let parked = client.exchange(Some(&cast.admin), Method::GET, "/api/runtime/parked", None).await?;
+    check(parked.body == json!([]), || format!("agents are parked: {}", parked.body))
 }
