@@ -69,14 +69,14 @@ machines!(
     Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
-    /// A message to a counterparty or a data plane.
+    /// A message to a counterparty or a data plane, or what becomes of the participant's name.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Effect, Effect: Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Effect, Effect: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
     /// What a delivery brought back.
     #[derive(Debug, Clone)]
-    Outcome, Outcome: Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Outcome, Outcome: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 
 /// Answer to a create.
@@ -166,7 +166,7 @@ impl Agent for ControlPlane {
         let services = &self.services;
         Box::pin(async move {
             Ok(match command {
-                Command::Participant(c) => participant::prepare(c).into(),
+                Command::Participant(c) => participant::prepare(services, &snapshot, c).await?.into(),
                 Command::Resources(c) => resources::prepare(c).into(),
                 Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
                 Command::Transfer(c) => transfer::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
@@ -183,18 +183,29 @@ impl Agent for ControlPlane {
             Input::Command(Prepared::Transfer(p)) => transfer::decide(state, p, now),
             Input::Command(Prepared::DataPlanes(p)) => data_planes::decide(state, p, now),
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
+                (Effect::Participant(_), Outcome::Participant(_)) => Ok(Decision::nothing()),
                 (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
                 (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
                 (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),
-                (Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => Err(Refusal::Mismatch.into()),
+                (Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => {
+                    Err(Refusal::Mismatch.into())
+                }
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
+                Effect::Participant(e) => participant::undeliverable(state, e),
                 Effect::Negotiation(e) => negotiation::undeliverable(state, e, reason, now),
                 Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
                 Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
             },
-            // None of the machines sets deadlines.
-            Input::Due(_) => Ok(Decision::nothing()),
+            Input::Due(key) => match key.split_once('/') {
+                Some((participant::TABLE, _)) => participant::due(state, now),
+                Some((negotiation::TABLE, id)) => {
+                    id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| negotiation::due(state, &id, now))
+                }
+                Some((transfer::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| transfer::due(state, &id, now)),
+                // What an older version set.
+                Some(_) | None => Ok(Decision::nothing()),
+            },
         }
     }
 
@@ -233,8 +244,23 @@ impl Agent for ControlPlane {
         }
     }
 
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Participant(e) => Some((format!("{}/", participant::TABLE), participant::deadline(e))),
+            Event::Negotiation(e) => {
+                let (id, due) = negotiation::deadline(e);
+                Some((format!("{}/{id}", negotiation::TABLE), due))
+            }
+            Event::Transfer(e) => {
+                let (id, due) = transfer::deadline(e);
+                Some((format!("{}/{id}", transfer::TABLE), due))
+            }
+            Event::Resources(_) | Event::DataPlanes(_) => None,
+        }
+    }
+
     fn tenant(state: &ControlPlaneState) -> Option<String> {
-        state.participant.as_ref()?.properties.get(participant::TENANT)?.as_str().map(str::to_owned)
+        state.known().and_then(|participant| participant.tenant()).map(str::to_owned)
     }
 
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {
@@ -242,6 +268,7 @@ impl Agent for ControlPlane {
         Box::pin(async move {
             let effect = delivery.effect.clone();
             Ok(match effect.as_ref() {
+                Effect::Participant(e) => participant::deliver(services, e, &delivery).await?.into(),
                 Effect::Negotiation(e) => negotiation::deliver(services, e, &delivery).await?.into(),
                 Effect::Transfer(e) => transfer::deliver(services, e, &delivery).await?.into(),
                 Effect::DataPlanes(e) => data_planes::deliver(services, e, &delivery).await?.into(),
@@ -253,20 +280,21 @@ impl Agent for ControlPlane {
         match effect {
             Effect::Negotiation(e) => negotiation::destination(e, state),
             Effect::Transfer(e) => transfer::destination(e, state),
-            // The vault.
-            Effect::DataPlanes(_) => None,
+            // Names and the vault are our own.
+            Effect::Participant(_) | Effect::DataPlanes(_) => None,
         }
     }
 
     fn redact(effect: &Effect) -> Option<Effect> {
         match effect {
             Effect::Transfer(e) => transfer::redact(e).map(Into::into),
-            Effect::Negotiation(_) | Effect::DataPlanes(_) => None,
+            Effect::Participant(_) | Effect::Negotiation(_) | Effect::DataPlanes(_) => None,
         }
     }
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
+            Effect::Participant(_) => RetryPolicy::default(),
             Effect::Negotiation(e) => negotiation::retry_policy(e),
             Effect::Transfer(e) => transfer::retry_policy(e),
             Effect::DataPlanes(e) => data_planes::retry_policy(e),

@@ -10,11 +10,15 @@ pub mod data_planes;
 pub mod dsp;
 pub mod negotiation;
 pub mod participant;
+#[cfg(test)]
+mod participant_tests;
 pub mod peer;
 pub mod policy;
 pub mod resources;
 pub mod scopes;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod transfer;
 
 pub use agent::{Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};

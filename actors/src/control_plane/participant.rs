@@ -1,14 +1,18 @@
 //! The participant context: identity, state, properties, configuration and profile association.
 
 use super::{
-    ControlPlaneState,
+    ControlPlane, ControlPlaneState,
     agent::{Created, Decided, Reply},
-    data_planes,
+    data_planes, negotiation, transfer,
 };
-use crate::settings::DEFAULT_PROFILE;
-use cellspace_cluster::{Decision, RowOf};
+use crate::{
+    Services,
+    name::{self, ReserveError},
+    settings::DEFAULT_PROFILE,
+};
+use cellspace_cluster::{Decision, Delivery, DeliveryError, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
-    Did, ParticipantContextId, ProfileId, Timestamp,
+    Did, Owner, ParticipantContextId, ProfileId, Timestamp,
     management::{
         ParticipantContextConfig, ParticipantContextState,
         participant_context::{MAX_CONFIG_ENTRIES, MAX_PROFILES},
@@ -17,7 +21,7 @@ use cellspace_schemas::{
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Table of the participant's only row.
 pub const TABLE: &str = "participant";
@@ -25,6 +29,13 @@ pub const TABLE: &str = "participant";
 pub const TENANT: &str = "tenant";
 /// Configuration entry with the associated profiles, comma-separated (Management API `AssociateDataspaceProfile`).
 pub const PROFILES_ENTRY: &str = "edc.dataspace.profiles";
+/// Open processes that one turn ends when the participant is deleted.
+const ENDED_AT_ONCE: usize = 256;
+/// What counterparties are told then.
+const LEFT: &str = "the participant has left";
+/// Lane of what becomes of its name.
+const LANE: &str = "participant";
+
 /// A participant context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +55,19 @@ pub struct Participant {
 }
 
 impl Participant {
+    /// The tenant it belongs to, when whoever made it said so.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.properties.get(TENANT).and_then(Value::as_str)
+    }
+
+    /// What remains of it after its deletion.
+    fn departed(&self) -> Self {
+        let mut properties = self.properties.clone();
+        properties.retain(|name, _| name == TENANT);
+        Self { state: ParticipantContextState::Deactivated, properties, config: ParticipantContextConfig::default(), ..self.clone() }
+    }
+
     /// Whether it may act and be addressed.
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -95,7 +119,7 @@ pub struct NewParticipant {
 pub enum Command {
     /// Makes it.
     Create(NewParticipant),
-    /// Replaces identity, state and properties.
+    /// Replaces state and properties. The identity stays: agreements and credentials are bound to it.
     Update(NewParticipant),
     /// Removes it for good: its id is not used again, so that nobody inherits its agreements.
     Delete,
@@ -107,8 +131,27 @@ pub enum Command {
     AssociateProfiles(Vec<ProfileId>),
 }
 
-/// Nothing needs to be asked of others.
-pub type Prepared = Command;
+/// A request; of a new participant, the name of its DID is reserved.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request.
+    pub command: Command,
+    /// The name's owner, where the name is made or given back.
+    pub name: Option<Owner>,
+}
+
+/// Something to do after the commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Keeps the reserved name.
+    ConfirmName(Owner, Did),
+    /// Gives the name back, unless the participant's credential service has it too.
+    ReleaseName(Owner),
+}
+
+/// It was done.
+#[derive(Debug, Clone)]
+pub struct Outcome;
 
 /// A change of the participant's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,7 +159,12 @@ pub enum Event {
     /// The participant as it now is.
     Set(Arc<Participant>),
     /// It is gone for good; the row stays as the reason why the id is not used again.
-    Deleted,
+    Deleted {
+        /// What its open processes need to end.
+        departed: Arc<Participant>,
+        /// When the next of them are ended; `None` once all are.
+        next: Option<Timestamp>,
+    },
 }
 
 /// Why a request about the participant context is refused.
@@ -134,6 +182,18 @@ pub enum Refusal {
     /// It is not there or not `ACTIVATED`.
     #[error("the participant context is not active")]
     NotActive,
+    /// The DID is not one of this installation.
+    #[error("identity must be a did:web of this installation: did:web:{host}:<name>")]
+    NotServed {
+        /// Its host.
+        host: String,
+    },
+    /// The DID belongs to another participant context.
+    #[error("identity is in use by another participant context")]
+    InUse,
+    /// The DID was to be changed.
+    #[error("identity cannot be changed")]
+    OtherIdentity,
     /// Too many entries.
     #[error("a participant has at most {limit} {what}")]
     Limit {
@@ -144,38 +204,78 @@ pub enum Refusal {
     },
 }
 
-/// Nothing to ask.
-#[must_use]
-pub fn prepare(command: Command) -> Prepared {
-    command
+/// Sees to it that the DID of a new participant is served here and belongs to nobody else, as the credential service does.
+///
+/// # Errors
+/// [`Refusal::NotServed`], [`Refusal::InUse`]; unavailable when the name's agent cannot be asked.
+pub async fn prepare(
+    services: &Services,
+    snapshot: &ControlPlaneState,
+    command: Command,
+) -> Result<Prepared, PrepareError<super::agent::Refusal>> {
+    let name = match &command {
+        Command::Create(new) if snapshot.known().is_none() => Some(reserve(services, new).await?),
+        // One that is there or was deleted is refused without its name.
+        Command::Create(_) => None,
+        // The name of what is deleted.
+        Command::Delete => snapshot.participant.as_ref().and_then(|participant| services.urls.did_path(&participant.identity)),
+        Command::Update(_) | Command::ReplaceConfig(_) | Command::MergeConfig(_) | Command::AssociateProfiles(_) => None,
+    };
+    Ok(Prepared { command, name })
+}
+
+async fn reserve(services: &Services, new: &NewParticipant) -> Result<Owner, PrepareError<super::agent::Refusal>> {
+    let refused = |refusal: Refusal| super::agent::Refusal::from(refusal);
+    let path = services.urls.did_path(&new.identity).filter(name::is_servable);
+    let path = path.ok_or_else(|| refused(Refusal::NotServed { host: services.urls.did_host() }))?;
+    match name::reserve(services, &path, &new.id, &new.identity).await {
+        Ok(()) => Ok(path),
+        Err(ReserveError::Taken) => Err(refused(Refusal::InUse).into()),
+        Err(ReserveError::Unavailable(reason)) => Err(PrepareError::Unavailable(reason)),
+    }
 }
 
 /// Decides about the participant context. Pure.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn decide(state: &ControlPlaneState, command: &Prepared, now: Timestamp) -> Decided {
+pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     use super::agent::Refusal as R;
     let known = || state.participant.as_ref().map(|p| Participant::clone(p)).ok_or(R::from(Refusal::NotFound));
     let set =
         |action, participant: Participant| Decision::action(action).event(Event::Set(Arc::new(participant)).into()).replying(Reply::Done);
-    match command {
-        Command::Create(new) => match &state.participant {
-            None if state.deleted => Err(R::from(Refusal::Deleted(new.id.clone())).into()),
-            Some(there) => Err(R::from(Refusal::Exists(there.id.clone())).into()),
-            None => {
+    match &prepared.command {
+        Command::Create(new) => match (&state.participant, &prepared.name) {
+            (Some(there), _) => Err(R::from(Refusal::Exists(there.id.clone())).into()),
+            (None, _) if state.deleted.is_some() => Err(R::from(Refusal::Deleted(new.id.clone())).into()),
+            (None, Some(name)) => {
                 let reply = Reply::Created(Created { id: new.id.to_string(), created_at: now });
-                Ok(set("participant.created", new.clone().made(now)).replying(reply))
+                let confirm = Effect::ConfirmName(name.clone(), new.identity.clone());
+                Ok(set("participant.created", new.clone().made(now)).effect(LANE, confirm.into()).replying(reply))
             }
+            // It was there when the command was prepared.
+            (None, None) => Err(Rejection::Stale),
         },
         Command::Update(new) => {
             let there = known()?;
+            if new.identity != there.identity {
+                return Err(R::from(Refusal::OtherIdentity).into());
+            }
             let updated = Participant { created_at: there.created_at, config: there.config, ..new.clone().made(now) };
             Ok(set("participant.updated", updated))
         }
         Command::Delete => {
-            known()?;
-            Ok(data_planes::disposed(state, Decision::action("participant.deleted").event(Event::Deleted.into())))
+            let departed = Arc::new(known()?.departed());
+            let mut left = state.clone();
+            apply(&mut left, &Event::Deleted { departed: departed.clone(), next: None });
+            let decision = ended(&left, departed, Decision::action("participant.deleted"), now)?;
+            // The platform's own data plane stops at once; what is registered is needed until the last transfer has ended.
+            let mut decision =
+                if state.transfers.open().all() == 0 { data_planes::disposed(state, decision) } else { data_planes::disposing(decision) };
+            if let Some(name) = &prepared.name {
+                decision = decision.effect(LANE, Effect::ReleaseName(name.clone()).into());
+            }
+            Ok(decision)
         }
         Command::ReplaceConfig(config) => {
             bounded(config)?;
@@ -200,6 +300,67 @@ pub fn decide(state: &ControlPlaneState, command: &Prepared, now: Timestamp) -> 
     }
 }
 
+/// Adds the end of open processes to the decision, as many as one turn takes.
+fn ended(state: &ControlPlaneState, departed: Arc<Participant>, mut decision: Decision<ControlPlane>, now: Timestamp) -> Decided {
+    let negotiations = state.negotiations.iter().filter(|n| !matches!(n.state, negotiation::State::Terminating) && !n.state.is_final());
+    let transfers = state.transfers.iter().filter(|t| !t.state.is_terminating() && !t.state.is_final());
+    let ends = negotiations.map(|n| negotiation::end(state, &n.id, LEFT, now)).chain(transfers.map(|t| transfer::end(state, t, LEFT, now)));
+    let (mut count, mut more) = (0, false);
+    for end in ends {
+        if count >= ENDED_AT_ONCE {
+            more = true;
+            break;
+        }
+        count += 1;
+        let end = end?;
+        decision.events.extend(end.events);
+        decision.effects.extend(end.effects);
+        decision.facts.extend(end.facts);
+    }
+    // The rest in a turn of its own.
+    let next = more.then(|| now.plus(Duration::from_millis(1)));
+    Ok(decision.event(Event::Deleted { departed, next }.into()))
+}
+
+/// Ends further open processes of a deleted participant. Pure.
+///
+/// # Errors
+/// None in practice.
+pub fn due(state: &ControlPlaneState, now: Timestamp) -> Decided {
+    match &state.deleted {
+        Some(departed) => ended(state, departed.clone(), Decision::action("participant.leaving"), now),
+        None => Ok(Decision::nothing()),
+    }
+}
+
+/// What follows when a name could not be settled: a participant whose name belongs to another by now must not act. Pure.
+///
+/// # Errors
+/// None.
+pub fn undeliverable(state: &ControlPlaneState, effect: &Effect) -> Decided {
+    match (effect, &state.participant) {
+        (Effect::ConfirmName(..), Some(participant)) if participant.is_active() => {
+            let stopped = Participant { state: ParticipantContextState::Deactivated, ..Participant::clone(participant) };
+            Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
+        }
+        (Effect::ConfirmName(..) | Effect::ReleaseName(_), _) => Ok(Decision::nothing()),
+    }
+}
+
+/// Settles the name; may be repeated.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
+    let gone = || DeliveryError::Refused("the participant is gone".to_owned());
+    let participant = &delivery.snapshot.known().ok_or_else(gone)?.id;
+    match effect {
+        Effect::ConfirmName(path, did) => name::confirm(services, path, participant, did).await,
+        Effect::ReleaseName(path) => name::release(services, path, participant).await,
+    }
+    .map(|()| Outcome)
+}
+
 impl NewParticipant {
     fn made(self, now: Timestamp) -> Participant {
         let Self { id, identity, state, properties } = self;
@@ -216,17 +377,23 @@ fn bounded(config: &ParticipantContextConfig) -> Result<(), super::agent::Refusa
 
 /// Folds an event into the state.
 pub fn apply(state: &mut ControlPlaneState, event: &Event) {
-    match event {
-        Event::Set(participant) => state.participant = Some(participant.clone()),
-        Event::Deleted => {
-            state.participant = None;
-            state.deleted = true;
-        }
-    }
+    (state.participant, state.deleted) = match event {
+        Event::Set(participant) => (Some(participant.clone()), None),
+        Event::Deleted { departed, .. } => (None, Some(departed.clone())),
+    };
 }
 
 /// The participant's only row.
 #[must_use]
 pub fn row(_event: &Event) -> RowOf {
     RowOf::Put(RowKey::new(TABLE, ""))
+}
+
+/// When further processes of a deleted participant are to be ended.
+#[must_use]
+pub const fn deadline(event: &Event) -> Option<Timestamp> {
+    match event {
+        Event::Set(_) => None,
+        Event::Deleted { next, .. } => *next,
+    }
 }

@@ -39,6 +39,7 @@ pub async fn verify(services: &Services, settings: &Settings, call: PeerCall<'_>
         call: call.call,
         required: &call.scopes.required,
         optional: &call.scopes.optional,
+        named: &call.scopes.named,
         trusted_issuers: trusted,
         believe_absence: call.believe_absence,
     };

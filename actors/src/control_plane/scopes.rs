@@ -11,6 +11,8 @@ pub struct Scopes {
     pub required: Vec<String>,
     /// `POLICY` scopes that the policies name: a missing credential only leaves its constraint unmet.
     pub optional: Vec<String>,
+    /// Those of the optional ones that the message itself names. A sender that does not grant all of them is asked for these.
+    pub named: Vec<String>,
 }
 
 impl Scopes {
@@ -18,6 +20,13 @@ impl Scopes {
     #[must_use]
     pub fn all(&self) -> Vec<String> {
         self.required.iter().chain(&self.optional).cloned().collect()
+    }
+
+    /// Whether everything in `other` is in these.
+    #[must_use]
+    pub fn cover(&self, other: &Self) -> bool {
+        let known = |scope: &String| self.required.contains(scope) || self.optional.contains(scope);
+        other.required.iter().chain(&other.optional).all(known)
     }
 }
 
@@ -45,7 +54,20 @@ pub fn scopes_for_operands<'a>(settings: &Settings, profile: &ProfileId, operand
         }
     }
     optional.retain(|scope| !required.contains(scope));
-    Scopes { required: required.into_iter().collect(), optional: optional.into_iter().collect() }
+    Scopes { required: required.into_iter().collect(), optional: optional.into_iter().collect(), named: Vec::new() }
+}
+
+/// The scopes of a message that names these rules by itself, and is judged by policies with these operands too.
+#[must_use]
+pub fn scopes_for_rules<'a>(
+    settings: &Settings,
+    profile: &ProfileId,
+    operands: impl IntoIterator<Item = &'a str>,
+    rules: &'a Policy,
+) -> Scopes {
+    let own: Vec<&str> = rules.atomic_constraints().map(|constraint| constraint.left_operand.as_str()).collect();
+    let named = scopes_for_operands(settings, profile, own.iter().copied()).optional;
+    Scopes { named, ..scopes_for_operands(settings, profile, operands.into_iter().chain(own)) }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 pub struct ControlPlaneState {
     /// The participant itself; `None` before it was created and after it was deleted.
     pub participant: Option<Arc<Participant>>,
-    /// Whether it was deleted.
-    pub deleted: bool,
+    /// The participant as it was when it was deleted, as far as its open processes need it to end.
+    pub deleted: Option<Arc<Participant>>,
     /// Assets, policy definitions, contract definitions.
     pub resources: resources::State,
     /// Contract negotiations.
@@ -27,5 +27,17 @@ impl ControlPlaneState {
     /// [`participant::Refusal::NotActive`] when it is not there or not `ACTIVATED`.
     pub fn active(&self) -> Result<&Arc<Participant>, participant::Refusal> {
         self.participant.as_ref().filter(|p| p.is_active()).ok_or(participant::Refusal::NotActive)
+    }
+
+    /// The participant, whether it is still there or was deleted: in whose name what it began is ended.
+    #[must_use]
+    pub fn known(&self) -> Option<&Arc<Participant>> {
+        self.participant.as_ref().or(self.deleted.as_ref())
+    }
+
+    /// Whether no negotiation and no transfer is open.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.negotiations.open().all() == 0 && self.transfers.open().all() == 0
     }
 }

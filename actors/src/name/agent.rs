@@ -1,8 +1,8 @@
 //! The agent of one name.
 
 use super::reservation::Reservation;
-use crate::{Services, credential_service::CredentialService};
-use cellspace_cluster::{Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use crate::Services;
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
 use cellspace_storage::{AgentKind, RowKey};
 use futures::{FutureExt, future::BoxFuture};
@@ -206,14 +206,8 @@ impl Agent for Name {
 
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Exists, DeliveryError>> {
         async move {
-            let Inquire(participant, did) = delivery.effect.as_ref();
-            let address = Address::of::<CredentialService>(participant);
-            let has = |state: &crate::credential_service::State| state.context.as_ref().is_some_and(|context| context.did == *did);
-            match self.services.cluster.read::<CredentialService, _>(&address, has).await {
-                Ok(exists) => Ok(exists.into()),
-                Err(AskError::NotRegistered) => Ok(false.into()),
-                Err(other) => Err(DeliveryError::Retry(other.to_string())),
-            }
+            let Inquire(participant, _) = delivery.effect.as_ref();
+            super::is_used(&self.services, &delivery.address.owner, participant).await.map(Exists)
         }
         .boxed()
     }

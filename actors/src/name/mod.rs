@@ -1,7 +1,8 @@
 //! Which participant context a DID of this installation belongs to.
 //!
 //! The owner of the agent's address is the path of the DID (see [`crate::PublicUrls::did_path`]). A name is reserved before the participant context is
-//! made, confirmed by the context's outbox, and released with it or when its making failed.
+//! made, confirmed by the context's outbox, and released with it or when its making failed. The participant context of a credential service and that of
+//! a control plane share a name when they have the same id; it is free again when both are gone.
 
 pub mod agent;
 #[cfg(test)]
@@ -11,7 +12,7 @@ pub mod reservation;
 pub use agent::{Command, Name, Refusal};
 pub use reservation::Reservation;
 
-use crate::Services;
+use crate::{Services, control_plane::ControlPlane, credential_service::CredentialService};
 use cellspace_cluster::{Address, AskError, Call, DeliveryError};
 use cellspace_schemas::{Did, Owner, ParticipantContextId};
 
@@ -57,12 +58,39 @@ pub async fn confirm(services: &Services, path: &Owner, participant: &Participan
     settle(services, path, participant, Command::Confirm { participant: participant.clone(), did: did.clone() }).await
 }
 
-/// Gives a name back.
+/// Gives a name back, unless the participant still has it in its credential service or its control plane. Whoever leaves last, after the commit that
+/// made it leave, frees the name.
 ///
 /// # Errors
 /// When it has to be tried again.
 pub async fn release(services: &Services, path: &Owner, participant: &ParticipantContextId) -> Result<(), DeliveryError> {
+    if is_used(services, path, participant).await? {
+        return Ok(());
+    }
     settle(services, path, participant, Command::Release(participant.clone())).await
+}
+
+/// Whether the participant has the name, in its credential service or its control plane.
+async fn is_used(services: &Services, path: &Owner, participant: &ParticipantContextId) -> Result<bool, DeliveryError> {
+    let (credentials, control) = (Address::of::<CredentialService>(participant), Address::of::<ControlPlane>(participant));
+    let of_credentials = services
+        .cluster
+        .read::<CredentialService, _>(&credentials, |state| state.context.as_ref().is_some_and(|context| context.path == *path));
+    if found(of_credentials.await)? {
+        return Ok(true);
+    }
+    let of_control = services.cluster.read::<ControlPlane, _>(&control, |state| {
+        state.participant.as_ref().is_some_and(|own| services.urls.did_path(&own.identity).as_ref() == Some(path))
+    });
+    found(of_control.await)
+}
+
+fn found<R: std::error::Error>(read: Result<bool, AskError<R>>) -> Result<bool, DeliveryError> {
+    match read {
+        Ok(found) => Ok(found),
+        Err(AskError::NotRegistered) => Ok(false),
+        Err(other) => Err(DeliveryError::Retry(other.to_string())),
+    }
 }
 
 /// The participant context that the name belongs to.

@@ -21,6 +21,8 @@ pub struct VerifyRequest<'a> {
     pub required: &'a [String],
     /// Scopes whose credentials are asked for too; missing ones only leave constraints unmet.
     pub optional: &'a [String],
+    /// Those of the optional ones that are asked for when the holder does not grant all of them.
+    pub named: &'a [String],
     /// Issuers that count.
     pub trusted_issuers: &'a [TrustedIssuer],
     /// Whether an absent optional credential may be believed for up to 5 s (catalogs) or must be asked for again (negotiations, transfers).

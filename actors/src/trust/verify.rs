@@ -72,6 +72,8 @@ impl Weigh for Arc<Presented> {
 /// What a message needs.
 struct Asked {
     required: BTreeSet<CredentialScope>,
+    /// The required ones, and those that the message itself names.
+    named: BTreeSet<CredentialScope>,
     all: BTreeSet<CredentialScope>,
 }
 
@@ -80,8 +82,11 @@ impl Asked {
         let parse = |texts: &[String]| texts.iter().map(|text| CredentialScope::parse(text)).collect::<Result<BTreeSet<_>, _>>();
         let ours = |e: cellspace_schemas::dcp::ScopeError| PeerError::Unreachable(format!("a configured scope cannot be asked for: {e}"));
         let required = parse(request.required).map_err(ours)?;
-        let all = required.iter().cloned().chain(parse(request.optional).map_err(ours)?).collect();
-        Ok(Self { required, all })
+        let with = |more: &[String]| -> Result<BTreeSet<_>, PeerError> {
+            Ok(required.iter().cloned().chain(parse(more).map_err(ours)?).collect())
+        };
+        let (named, all) = (with(request.named)?, with(request.optional)?);
+        Ok(Self { required, named, all })
     }
 }
 
@@ -185,12 +190,19 @@ impl Trust {
         now: Timestamp,
     ) -> Result<Presented, PeerError> {
         let holder = &id.issuer;
-        let entries = match self.ask(holder, access, &asked.all, tokens, now).await? {
-            Some(entries) => entries,
-            // The holder grants less than everything: what it must grant is asked for alone.
-            None if asked.required.len() < asked.all.len() && !asked.required.is_empty() => {
-                self.ask(holder, access, &asked.required, tokens, now).await?.ok_or_else(not_granted)?
+        // A holder that grants less than everything is asked for what its message names, then for what it must grant alone.
+        let mut questions = vec![&asked.all];
+        questions.extend([&asked.named, &asked.required].into_iter().filter(|less| !less.is_empty()));
+        questions.dedup();
+        let mut granted = None;
+        for scopes in questions {
+            granted = self.ask(holder, access, scopes, tokens, now).await?;
+            if granted.is_some() {
+                break;
             }
+        }
+        let entries = match granted {
+            Some(entries) => entries,
             None if asked.required.is_empty() => Vec::new(),
             None => return Err(not_granted()),
         };

@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 const MEMBER: &str = "org.eclipse.dspace.dcp.vc.type:Member:read";
 const MAKER: &str = "org.eclipse.dspace.dcp.vc.type:Maker:read";
+const OTHER: &str = "org.eclipse.dspace.dcp.vc.type:Other:read";
 
 struct Scene {
     world: Arc<World>,
@@ -79,6 +80,7 @@ impl Scene {
             call: None,
             required: &[MEMBER.to_owned()],
             optional: &optional,
+            named: &[],
             trusted_issuers: &[TrustedIssuer { id: self.issuer.did.clone(), supported_types: vec![types.to_owned()] }],
             believe_absence,
         };
@@ -144,9 +146,36 @@ async fn a_holder_that_grants_less_is_asked_for_what_is_required() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.world.grant("holder", &["Member"]);
     assert_eq!(types(&scene.verify(&[MAKER], true, NOW).await.unwrap()), ["Member"]);
-    assert_eq!(scene.world.queries("holder"), 2);
+    assert_eq!(scene.world.asked_scopes(), [vec![MAKER, MEMBER], vec![MEMBER]]);
     scene.world.grant("holder", &[]);
     assert!(refused(scene.verify(&[MAKER], false, after(1)).await).contains("grant"));
+}
+
+#[tokio::test]
+async fn what_a_message_names_is_asked_for_before_less() {
+    let scene = Scene::new(TrustOptions::default()).await;
+    scene.hold(&["Member", "Maker"], json!({})).await;
+    scene.world.grant("holder", &["Member", "Maker"]);
+    let (maker, other) = ([MAKER.to_owned()], [MAKER.to_owned(), OTHER.to_owned()]);
+    let verify = async |now| {
+        let request = VerifyRequest {
+            participant: &ParticipantContextId::new("verifier").unwrap(),
+            own_did: &scene.verifier.did,
+            token: &scene.message(now).await,
+            call: None,
+            required: &[MEMBER.to_owned()],
+            optional: &other,
+            named: &maker,
+            trusted_issuers: &[TrustedIssuer { id: scene.issuer.did.clone(), supported_types: vec!["*".to_owned()] }],
+            believe_absence: false,
+        };
+        scene.trust.verify(&request, &Tokens { world: &scene.world, key: &scene.verifier, now }, now).await
+    };
+    assert_eq!(types(&verify(NOW).await.unwrap()), ["Maker", "Member"]);
+    assert_eq!(scene.world.asked_scopes(), [vec![MAKER, MEMBER, OTHER], vec![MAKER, MEMBER]]);
+    scene.world.grant("holder", &["Member"]);
+    assert_eq!(types(&verify(after(1)).await.unwrap()), ["Member"]);
+    assert_eq!(scene.world.asked_scopes()[2..], [vec![MAKER, MEMBER, OTHER], vec![MAKER, MEMBER], vec![MEMBER]]);
 }
 
 #[tokio::test]
@@ -367,6 +396,7 @@ async fn tokens_are_signed_by_their_issuer_and_used_once() {
         call: None,
         required: &required,
         optional: &[],
+        named: &[],
         trusted_issuers: &trusted,
         believe_absence: true,
     };

@@ -38,6 +38,7 @@ pub struct World {
     wallets: Mutex<HashMap<String, Wallet>>,
     asked: Mutex<Vec<String>>,
     sent: Mutex<Vec<String>>,
+    scopes: Mutex<Vec<Vec<String>>>,
 }
 
 /// What a credential service does.
@@ -142,6 +143,11 @@ impl World {
         self.asked(&format!("https://{holder}.example/cs/presentations/query"))
     }
 
+    /// The types that presentation queries asked for, one list a query.
+    pub fn asked_scopes(&self) -> Vec<Vec<String>> {
+        self.scopes.lock().clone()
+    }
+
     fn with_wallet(&self, holder: &str, change: impl FnOnce(&mut Wallet)) {
         change(self.wallets.lock().get_mut(&format!("https://{holder}.example/cs/presentations/query")).unwrap());
     }
@@ -222,6 +228,7 @@ impl World {
         let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
         let scopes = body["scope"].as_array().unwrap().iter().map(|s| CredentialScope::parse(s.as_str().unwrap()).unwrap());
         let scopes: Vec<CredentialScope> = scopes.collect();
+        self.scopes.lock().push(scopes.iter().map(ToString::to_string).collect());
         let granted = |scope: &CredentialScope| {
             wallet.grants.as_ref().is_none_or(|types| types.iter().any(|t| scope.matches(None, std::slice::from_ref(t), &[])))
         };

@@ -7,6 +7,7 @@ use cellspace_actors::{
     data_plane::{
         self, Command, DataPlane, DataPlaneState, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address, usage::Amount,
     },
+    name::Name,
     outbound::OutboundOptions,
     settings::SettingsCache,
     trust::{Trust, TrustOptions},
@@ -31,7 +32,7 @@ pub struct Node {
 }
 
 pub fn did(participant: &str) -> String {
-    format!("did:web:cells.example:{participant}")
+    format!("did:web:localhost%3A8080:{participant}")
 }
 
 pub fn participant(id: &str) -> ParticipantContextId {
@@ -71,6 +72,7 @@ impl Node {
         };
         cluster.register(Arc::new(ControlPlane::new(services.clone())));
         cluster.register(Arc::new(DataPlane::new(services.clone())));
+        cluster.register(Arc::new(Name::new(services.clone())));
         cluster.start().await.unwrap();
         let node = Self { services, store };
         for id in [PROVIDER, CONSUMER] {

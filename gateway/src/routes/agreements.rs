@@ -1,12 +1,9 @@
 //! Contract agreements of a participant (Management API v5).
 
-use super::{
-    control_plane::{not_found, page, snapshot},
-    prefixes::MANAGEMENT_PARTICIPANT,
-};
+use super::control_plane::{not_found, page, route, snapshot};
 use crate::{
     App,
-    http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
+    http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::control_plane::negotiation::{Agreement, Negotiation, view};
 use cellspace_schemas::{AgreementId, management::envelope::with_context};
@@ -16,19 +13,12 @@ use std::sync::Arc;
 #[must_use]
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:agreements:read", Provisioner::Denied);
-    let route = |method, path, handler: Handler| Route {
-        listener: Listener::Admin,
-        api: Api::Management,
-        method,
-        path,
-        prefixes: MANAGEMENT_PARTICIPANT,
-        access: READ,
-        handler,
-    };
     vec![
-        route(Verb::Post, "/participants/{participant}/contractagreements/request", |a, r| Box::pin(query(a, r))),
-        route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}", |a, r| Box::pin(get(a, r))),
-        route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}/negotiation", |a, r| Box::pin(negotiation(a, r))),
+        route(Verb::Post, "/participants/{participant}/contractagreements/request", READ, |a, r| Box::pin(query(a, r))),
+        route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}", READ, |a, r| Box::pin(get(a, r))),
+        route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}/negotiation", READ, |a, r| {
+            Box::pin(negotiation(a, r))
+        }),
     ]
 }
 

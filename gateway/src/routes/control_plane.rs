@@ -80,16 +80,18 @@ pub(super) fn body<T>(request: &Request, read: impl FnOnce(&Value) -> Result<T, 
     parse_json(&request.body).and_then(|value| read(&value)).map_err(ApiError::from)
 }
 
-/// Answers a query over `items`.
-pub(super) fn query<'a, T: 'a>(
+/// Answers a query over `items`, compared and shown in the same form.
+pub(super) fn query<T>(
     request: &Request,
     rules: &PathRules,
-    items: impl IntoIterator<Item = &'a T>,
+    items: impl IntoIterator<Item = T>,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    let spec = QuerySpec::from_body(&request.body, rules).map_err(ApiError::from)?;
-    let page = spec.page(items, |item| view(item));
-    Reply::ok(&page.into_iter().map(|item| with_context(view(item))).collect::<Vec<_>>())
+    shown(QuerySpec::from_body(&request.body, rules)?.page(items, &view), |item| view(&item))
+}
+
+fn shown<T>(items: Vec<T>, view: impl Fn(T) -> Value) -> Result<Reply, ApiError> {
+    Reply::ok(&items.into_iter().map(|item| with_context(view(item))).collect::<Vec<_>>())
 }
 
 /// One found thing, or 404.
@@ -137,7 +139,7 @@ pub(super) fn page<T, I: Iterator<Item = T>>(
         },
         None => query.page(all(), fields),
     };
-    Reply::ok(&found.into_iter().map(|item| with_context(view(item))).collect::<Vec<_>>())
+    shown(found, view)
 }
 
 /// What a refusal of the control plane is for its clients.
@@ -147,12 +149,17 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             participant::Refusal::NotFound => ErrorKind::NotFound,
             participant::Refusal::NotActive => ErrorKind::NotAuthorized,
             participant::Refusal::Exists(_) | participant::Refusal::Deleted(_) => ErrorKind::Conflict,
-            participant::Refusal::Limit { .. } => ErrorKind::Invalid,
+            participant::Refusal::InUse => ErrorKind::Conflict,
+            participant::Refusal::Limit { .. } | participant::Refusal::NotServed { .. } | participant::Refusal::OtherIdentity => {
+                ErrorKind::Invalid
+            }
         },
         Refusal::Message(refusal) => match refusal {
             dsp::Refusal::NotFound => ErrorKind::NotFound,
             dsp::Refusal::Unauthenticated(_) => ErrorKind::Unauthenticated,
+            dsp::Refusal::Invalid(_) => ErrorKind::Invalid,
             dsp::Refusal::Changed => ErrorKind::Unavailable,
+            dsp::Refusal::TooMany => ErrorKind::TooMany,
         },
         Refusal::Negotiation(refusal) => match refusal {
             negotiation::Refusal::NotFound(_) => ErrorKind::NotFound,
@@ -164,7 +171,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             negotiation::Refusal::NoProfile(_)
             | negotiation::Refusal::UnknownOffer
             | negotiation::Refusal::OtherRules
-            | negotiation::Refusal::OtherProcess
+            | negotiation::Refusal::OtherProcess(_)
             | negotiation::Refusal::Malformed(_) => ErrorKind::Invalid,
         },
         Refusal::Transfer(refusal) => match refusal {
@@ -174,7 +181,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             | transfer::Refusal::NoAgreement(_)
             | transfer::Refusal::Unsupported(_)
             | transfer::Refusal::Unmet(_)
-            | transfer::Refusal::OtherProcess
+            | transfer::Refusal::OtherProcess(_)
             | transfer::Refusal::Malformed(_) => ErrorKind::Invalid,
         },
         Refusal::DataPlanes(refusal) => match refusal {

@@ -9,8 +9,13 @@ use crate::{
 use cellspace_actors::control_plane::{
     Command, ControlPlane, ControlPlaneState, Refusal,
     agent::Reply as Answer,
-    dsp::{self, Envelope, Mark, incoming},
-    negotiation, transfer,
+    dsp::{
+        self, Envelope, Mark,
+        incoming::{self, Proof},
+    },
+    negotiation,
+    scopes::scopes_for,
+    transfer,
 };
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
@@ -19,18 +24,18 @@ use cellspace_schemas::{
 };
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 /// A message's receiver, and the token it came with.
-pub(super) struct Target {
+struct Target {
     /// The receiver.
-    pub participant: ParticipantContextId,
+    participant: ParticipantContextId,
     /// In which profile.
-    pub profile: ProfileId,
+    profile: ProfileId,
     /// Its state.
-    pub state: Arc<ControlPlaneState>,
+    state: Arc<ControlPlaneState>,
     /// The message's token.
-    pub token: SecretText,
+    token: SecretText,
 }
 
 /// The process that the path names, as both parties' ids of an error.
@@ -40,7 +45,7 @@ fn pids_of_path(request: &Request) -> (Option<String>, Option<String>) {
 }
 
 /// 404: no such participant, profile or process here, or not for the sender.
-pub(super) fn nothing(request: &Request) -> ApiError {
+fn nothing(request: &Request) -> ApiError {
     let (consumer, provider) = pids_of_path(request);
     ApiError::not_found("not found").with_pids(consumer, provider)
 }
@@ -49,7 +54,7 @@ pub(super) fn nothing(request: &Request) -> ApiError {
 ///
 /// # Errors
 /// Not found, unauthenticated.
-pub(super) async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
+async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
     let parsed = request.param("participant")?.parse().ok().zip(request.param("profile")?.parse().ok());
     let (participant, profile): (ParticipantContextId, ProfileId) = parsed.ok_or_else(|| nothing(request))?;
     let state = app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&participant)).await;
@@ -80,7 +85,7 @@ impl Target {
     ///
     /// # Errors
     /// Invalid message.
-    pub fn read<T: Message + DeserializeOwned>(&self, app: &App, request: &Request) -> Result<(T, Envelope), ApiError> {
+    fn read<T: Message + DeserializeOwned>(&self, app: &App, request: &Request) -> Result<(T, Envelope), ApiError> {
         let settings = app.services.settings.load();
         let contexts = settings.profiles.get(&self.profile).map_or(&[][..], |profile| &profile.contexts[..]);
         let (consumer, provider) = pids_of_path(request);
@@ -94,7 +99,7 @@ impl Target {
     ///
     /// # Errors
     /// What the refusal is for a counterparty; `pids` are `(consumerPid, providerPid)` as the message names them.
-    pub async fn ask(
+    async fn ask(
         &self,
         app: &App,
         request: &Request,
@@ -132,13 +137,93 @@ impl Target {
     ///
     /// # Errors
     /// Unauthenticated; unavailable when it cannot be verified now.
-    pub async fn sender(&self, app: &App, request: &Request) -> Result<Did, ApiError> {
-        match incoming::sender(&app.services, &self.state, &self.profile, &self.token, None, &[]).await {
+    async fn sender(&self, app: &App, request: &Request) -> Result<Did, ApiError> {
+        let proof = Proof { profile: &self.profile, token: self.token.expose(), call: None, believe_absence: false };
+        match incoming::sender(&app.services, &self.state, proof, |settings| scopes_for(settings, &self.profile, [])).await {
             Ok(sender) => Ok(sender.did().clone()),
-            Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal)),
+            Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal.into())),
             Err(PrepareError::Unavailable(reason)) => Err(ApiError::later(reason)),
         }
     }
+}
+
+/// What a protocol's messages become of.
+pub(super) trait Protocol {
+    /// Ids of its processes.
+    type Id: FromStr + Send;
+    /// Its messages.
+    type Received;
+    /// Its processes as counterparties see them.
+    type Process: Message + Serialize;
+
+    /// `(consumerPid, providerPid)` as the message names them.
+    fn pids(message: &Self::Received) -> (Option<&Pid>, Option<&Pid>);
+
+    /// The command of a message for the process in its path, if there is one.
+    fn command(envelope: Envelope, id: Option<Self::Id>, message: Self::Received) -> Command;
+
+    /// The process in the answer to such a command.
+    fn process(answer: Answer) -> Option<Self::Process>;
+
+    /// A process of ours with its counterparty and its profile.
+    fn find<'a>(state: &'a ControlPlaneState, id: &Self::Id) -> Option<(&'a Did, &'a ProfileId, Self::Process)>;
+}
+
+/// A message that begins a process: answered with what it began.
+///
+/// # Errors
+/// As the protocol tells them.
+pub(super) async fn first<P: Protocol, T: Message + DeserializeOwned>(
+    app: App,
+    request: Request,
+    wrap: fn(T) -> P::Received,
+) -> Result<Reply, ApiError> {
+    receive::<P, T>(&app, &request, None, wrap, StatusCode::CREATED).await
+}
+
+/// A message in a process.
+///
+/// # Errors
+/// As the protocol tells them.
+pub(super) async fn next<P: Protocol, T: Message + DeserializeOwned>(
+    app: App,
+    request: Request,
+    wrap: fn(T) -> P::Received,
+) -> Result<Reply, ApiError> {
+    // Text that can be no process of ours is the id of none.
+    let id: P::Id = request.param("pid")?.parse().map_err(|_| nothing(&request))?;
+    receive::<P, T>(&app, &request, Some(id), wrap, StatusCode::OK).await
+}
+
+async fn receive<P: Protocol, T: Message + DeserializeOwned>(
+    app: &App,
+    request: &Request,
+    id: Option<P::Id>,
+    wrap: fn(T) -> P::Received,
+    status: StatusCode,
+) -> Result<Reply, ApiError> {
+    let target = target(app, request).await?;
+    let (message, envelope) = target.read::<T>(app, request)?;
+    let message = wrap(message);
+    let (consumer, provider) = P::pids(&message);
+    let (consumer, provider) = (consumer.cloned(), provider.cloned());
+    let command = P::command(envelope, id, message);
+    let reply = target.ask(app, request, T::TYPE, (consumer.as_ref(), provider.as_ref()), command).await?;
+    answer(status, &P::process(reply).ok_or_else(|| ApiError::internal("a message was answered without a process"))?)
+}
+
+/// A process as its counterparty, and nobody else, may see it.
+///
+/// # Errors
+/// As the protocol tells them.
+pub(super) async fn get<P: Protocol>(app: App, request: Request) -> Result<Reply, ApiError> {
+    let target = target(&app, &request).await?;
+    let sender = target.sender(&app, &request).await?;
+    let id = request.param("pid")?.parse::<P::Id>().ok();
+    let found = id.and_then(|id| P::find(&target.state, &id));
+    let own = found.filter(|(counterparty, profile, _)| **counterparty == sender && **profile == target.profile);
+    let (.., process) = own.ok_or_else(|| nothing(&request))?;
+    answer(StatusCode::OK, &process)
 }
 
 /// A runtime error as the protocol tells it.
@@ -158,6 +243,8 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
         Refusal::Participant(_) | Refusal::Message(dsp::Refusal::NotFound) => return nothing(request),
         Refusal::Message(dsp::Refusal::Unauthenticated(_)) => ErrorKind::Unauthenticated,
         Refusal::Message(dsp::Refusal::Changed) => ErrorKind::Unavailable,
+        Refusal::Message(dsp::Refusal::TooMany) => ErrorKind::TooMany,
+        Refusal::Message(dsp::Refusal::Invalid(_)) => ErrorKind::Invalid,
         Refusal::Negotiation(negotiation::Refusal::PidUsed | negotiation::Refusal::AgreementUsed)
         | Refusal::Transfer(transfer::Refusal::PidUsed) => ErrorKind::Conflict,
         Refusal::Negotiation(_) | Refusal::Transfer(_) => ErrorKind::Invalid,
@@ -170,7 +257,7 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
 ///
 /// # Errors
 /// Internal error when it cannot be written.
-pub(super) fn answer<T: Message + Serialize>(status: StatusCode, message: &T) -> Result<Reply, ApiError> {
+fn answer<T: Message + Serialize>(status: StatusCode, message: &T) -> Result<Reply, ApiError> {
     let body = render(message, None).map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Reply::bytes(status, "application/json", body))
 }

@@ -5,7 +5,11 @@ use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
 };
-use cellspace_actors::control_plane::catalog::{CatalogCall, ServeError, serve_catalog, serve_dataset, served_profiles};
+use cellspace_actors::control_plane::{
+    catalog::{CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles},
+    dsp::Refusal,
+};
+use cellspace_cluster::PrepareError;
 use cellspace_schemas::{AssetId, ParticipantContextId, ProfileId, management::DataspaceProfile};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -77,11 +81,13 @@ async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&json!({"protocolVersions": served.iter().map(version).collect::<Value>()}))
 }
 
-fn told(error: ServeError) -> ApiError {
+fn told(error: NotServed) -> ApiError {
     match error {
-        ServeError::NotFound => nothing(),
-        ServeError::Unauthenticated(why) => ApiError::new(ErrorKind::Unauthenticated, why),
-        ServeError::Invalid(why) => ApiError::invalid(why),
-        ServeError::Unavailable(why) => ApiError::later(why),
+        PrepareError::Refused(Refusal::NotFound) => nothing(),
+        PrepareError::Refused(Refusal::Unauthenticated(why)) => ApiError::new(ErrorKind::Unauthenticated, why),
+        PrepareError::Refused(Refusal::Invalid(why)) => ApiError::invalid(why),
+        PrepareError::Refused(refusal @ Refusal::TooMany) => ApiError::new(ErrorKind::TooMany, refusal.to_string()),
+        PrepareError::Refused(refusal @ Refusal::Changed) => ApiError::later(refusal.to_string()),
+        PrepareError::Unavailable(why) => ApiError::later(why),
     }
 }

@@ -1,32 +1,28 @@
 //! Transfer process protocol, both roles (DSP 2025-1, "Transfer Process HTTPS Binding").
 
 use super::{
-    dsp::{self, answer, nothing},
+    dsp::{Protocol, first, get, next},
     prefixes::DSP,
 };
-use crate::{
-    App,
-    http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
-};
+use crate::http::{Access, Api, Listener, Route, Verb, route::Handler};
 use cellspace_actors::control_plane::{
+    Command, ControlPlaneState,
     agent::Reply as Answer,
-    transfer::{Command, Incoming, Message, Reply as Transferred, process},
+    dsp::Envelope,
+    transfer::{self, Incoming, Message, process},
 };
 use cellspace_schemas::{
-    TransferId,
-    dsp::{
-        message::Message as Typed,
-        transfer::{
-            TransferCompletionMessage, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage,
-        },
+    Did, Pid, ProfileId, TransferId,
+    dsp::transfer::{
+        TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
+        TransferTerminationMessage,
     },
 };
-use http::StatusCode;
-use serde::de::DeserializeOwned;
 
 /// The routes.
 #[must_use]
 pub fn routes() -> Vec<Route> {
+    type P = Transfers;
     let route = |method, path, handler: Handler| Route {
         listener: Listener::Public,
         api: Api::DspTransfer,
@@ -37,59 +33,50 @@ pub fn routes() -> Vec<Route> {
         handler,
     };
     vec![
-        route(Verb::Post, "/{participant}/{profile}/transfers/request", |a, r| Box::pin(request(a, r))),
-        route(Verb::Get, "/{participant}/{profile}/transfers/{pid}", |a, r| Box::pin(get(a, r))),
+        route(Verb::Post, "/{participant}/{profile}/transfers/request", |a, r| {
+            Box::pin(first::<P, TransferRequestMessage>(a, r, Message::Request))
+        }),
+        route(Verb::Get, "/{participant}/{profile}/transfers/{pid}", |a, r| Box::pin(get::<P>(a, r))),
         route(Verb::Post, "/{participant}/{profile}/transfers/{pid}/start", |a, r| {
-            Box::pin(next::<TransferStartMessage>(a, r, Message::Start))
+            Box::pin(next::<P, TransferStartMessage>(a, r, Message::Start))
         }),
         route(Verb::Post, "/{participant}/{profile}/transfers/{pid}/suspension", |a, r| {
-            Box::pin(next::<TransferSuspensionMessage>(a, r, Message::Suspension))
+            Box::pin(next::<P, TransferSuspensionMessage>(a, r, Message::Suspension))
         }),
         route(Verb::Post, "/{participant}/{profile}/transfers/{pid}/completion", |a, r| {
-            Box::pin(next::<TransferCompletionMessage>(a, r, Message::Completion))
+            Box::pin(next::<P, TransferCompletionMessage>(a, r, Message::Completion))
         }),
         route(Verb::Post, "/{participant}/{profile}/transfers/{pid}/termination", |a, r| {
-            Box::pin(next::<TransferTerminationMessage>(a, r, Message::Termination))
+            Box::pin(next::<P, TransferTerminationMessage>(a, r, Message::Termination))
         }),
     ]
 }
 
-/// The message that begins a transfer: answered with what it began.
-async fn request(app: App, request: Request) -> Result<Reply, ApiError> {
-    receive::<TransferRequestMessage>(&app, &request, None, Message::Request, StatusCode::CREATED).await
-}
+/// The transfer process protocol.
+struct Transfers;
 
-/// A message in a transfer.
-async fn next<T: Typed + DeserializeOwned>(app: App, request: Request, wrap: fn(T) -> Message) -> Result<Reply, ApiError> {
-    // Text that can be no process of ours is the id of none.
-    let id: TransferId = request.param("pid")?.parse().map_err(|_| nothing(&request))?;
-    receive(&app, &request, Some(id), wrap, StatusCode::OK).await
-}
+impl Protocol for Transfers {
+    type Id = TransferId;
+    type Received = Message;
+    type Process = TransferProcess;
 
-async fn receive<T: Typed + DeserializeOwned>(
-    app: &App,
-    request: &Request,
-    id: Option<TransferId>,
-    wrap: fn(T) -> Message,
-    status: StatusCode,
-) -> Result<Reply, ApiError> {
-    let target = dsp::target(app, request).await?;
-    let (message, envelope) = target.read::<T>(app, request)?;
-    let message = wrap(message);
-    let (consumer, provider) = message.pids();
-    let (consumer, provider) = (consumer.clone(), provider.cloned());
-    let command = Command::Receive(Box::new(Incoming { envelope, id, message }));
-    match target.ask(app, request, T::TYPE, (Some(&consumer), provider.as_ref()), command.into()).await? {
-        Answer::Transfer(Transferred::Process(process)) => answer(status, &process),
-        _ => Err(ApiError::internal("a message was answered without a transfer")),
+    fn pids(message: &Message) -> (Option<&Pid>, Option<&Pid>) {
+        let (consumer, provider) = message.pids();
+        (Some(consumer), provider)
     }
-}
 
-async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
-    let target = dsp::target(&app, &request).await?;
-    let sender = target.sender(&app, &request).await?;
-    let id = request.param("pid")?.parse::<TransferId>().ok();
-    let found = id.and_then(|id| target.state.transfers.get(&id));
-    let own = found.filter(|t| t.counterparty == sender && t.profile == target.profile).ok_or_else(|| nothing(&request))?;
-    answer(StatusCode::OK, &process(own))
+    fn command(envelope: Envelope, id: Option<TransferId>, message: Message) -> Command {
+        transfer::Command::Receive(Box::new(Incoming { envelope, id, message })).into()
+    }
+
+    fn process(answer: Answer) -> Option<TransferProcess> {
+        match answer {
+            Answer::Transfer(transfer::Reply::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
+    fn find<'a>(state: &'a ControlPlaneState, id: &TransferId) -> Option<(&'a Did, &'a ProfileId, TransferProcess)> {
+        state.transfers.get(id).map(|t| (&t.counterparty, &t.profile, process(t)))
+    }
 }

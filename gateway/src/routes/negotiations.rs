@@ -1,14 +1,10 @@
 //! Contract negotiations of a participant (Management API v5).
 
-use super::{
-    control_plane::{self, address, ask, not_found, page, profile, snapshot},
-    prefixes::MANAGEMENT_PARTICIPANT,
-};
+use super::control_plane::{self, address, ask, body, not_found, page, profile, route, snapshot};
 use crate::{
     App,
     http::{
-        Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb,
-        route::Handler,
+        Access, ApiError, Provisioner, Reply, Request, Route, Verb,
         wait::{Progress, Wait, read_when},
     },
 };
@@ -22,7 +18,7 @@ use cellspace_schemas::{
     management::{
         ContractRequest,
         contract_request::reason,
-        envelope::{id_response, parse_json, with_context},
+        envelope::{id_response, with_context},
     },
 };
 use serde_json::json;
@@ -33,15 +29,6 @@ use std::sync::Arc;
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:negotiations:read", Provisioner::Denied);
     const WRITE: Access = Access::Scope("management-api:negotiations:write", Provisioner::Denied);
-    let route = |method, path, access, handler: Handler| Route {
-        listener: Listener::Admin,
-        api: Api::Management,
-        method,
-        path,
-        prefixes: MANAGEMENT_PARTICIPANT,
-        access,
-        handler,
-    };
     vec![
         route(Verb::Post, "/participants/{participant}/contractnegotiations", WRITE, |a, r| Box::pin(create(a, r))),
         route(Verb::Post, "/participants/{participant}/contractnegotiations/request", READ, |a, r| Box::pin(query(a, r))),
@@ -58,7 +45,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
-    let body = ContractRequest::from_json(&parse_json(&request.body)?)?;
+    let body = body(&request, ContractRequest::from_json)?;
     let new = NewNegotiation {
         id: body.id,
         profile: profile(&app, &request, body.profile.as_ref()).await?,
@@ -104,7 +91,7 @@ async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
         &app.services.cluster,
         &address(&request)?,
         wait.as_ref(),
-        |state| state.negotiations.get(&id).cloned(),
+        |state| state.participant.as_ref().and_then(|_| state.negotiations.get(&id).cloned()),
         |n: &Arc<Negotiation>| Progress { state: n.state.name(), is_final: n.state.is_final() },
     )
     .await
@@ -122,7 +109,7 @@ async fn agreement(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: NegotiationId = request.id("negotiation")?;
-    let reason = reason(&parse_json(&request.body)?, "TerminateNegotiation")?;
+    let reason = body(&request, |body| reason(body, "TerminateNegotiation"))?;
     let act = Act::Terminate(reason.unwrap_or_else(|| "terminated by the participant".to_owned()));
     ask(&app, &request, Command::Act { id, act: Box::new(act) }).await?;
     Ok(Reply::no_content())

@@ -1,13 +1,16 @@
 //! Participant contexts, their configuration and their profiles (Management API).
 
-use super::control_plane::{ask, ask_of, body, created, found, installation_route, snapshot};
+use super::control_plane::{address, ask, ask_of, body, created, found, installation_route, snapshot};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner::Listed, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::{
-    ControlPlane, Participant,
-    participant::{Command, NewParticipant},
+use cellspace_actors::{
+    control_plane::{
+        ControlPlane, ControlPlaneState, Participant,
+        participant::{Command, NewParticipant},
+    },
+    derived_id::id_of,
 };
 use cellspace_cluster::Address;
 use cellspace_schemas::{
@@ -15,9 +18,11 @@ use cellspace_schemas::{
     management::{AssociateDataspaceProfile, DataspaceProfile, ParticipantContextBody, ParticipantContextConfig, envelope::with_context},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
+use std::time::Duration;
 
 const ADMIN: Access = Access::Scope("management-api:admin", Listed);
+/// How long a deletion waits for open processes to end; they do so without it too.
+const LEAVE: Duration = Duration::from_secs(10);
 const READ_PROFILES: Access = Access::Scope("management-api:profiles:read", Listed);
 
 /// The routes.
@@ -58,7 +63,10 @@ fn to_json(participant: &Participant) -> Value {
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let new = body(&request, ParticipantContextBody::from_json)?;
     let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
-    let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(|| ParticipantContextId::from_uuid(Uuid::new_v4()));
+    // A repeat under the same key must reach the participant context that the first call made.
+    let call = request.call()?;
+    let fresh = || ParticipantContextId::from_uuid(id_of("participant-context", &call));
+    let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(fresh);
     principal.may_create(&id)?;
     let command = Command::Create(new_participant(new, id.clone()));
     created(ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?)
@@ -81,6 +89,16 @@ async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
     ask(&app, &request, Command::Delete).await?;
+    // Whoever removes its keys next takes the means to tell its counterparties.
+    let at_rest = |state: &ControlPlaneState| state.is_at_rest().then_some(());
+    if let Ok(None) | Err(_) = app.services.cluster.wait::<ControlPlane, _>(&address(&request)?, LEAVE, at_rest).await {
+        tracing::warn!(
+            category = "app",
+            vpa = request.param("participant")?,
+            action = "participant.leaving",
+            "processes are still being ended"
+        );
+    }
     Ok(Reply::no_content())
 }
 

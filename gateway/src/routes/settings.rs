@@ -6,6 +6,7 @@ use crate::{
     http::{Access, ApiError, ErrorKind, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::{
+    derived_id::id_of,
     expressions::{Budget, Program, Val, Variables},
     settings::agent::{Command, Refusal, Reply as Done, change},
 };
@@ -18,7 +19,6 @@ use cellspace_schemas::{
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// The routes. What changes the settings needs the admin scope: they are everybody's, and decide whose credentials count.
 #[must_use]
@@ -74,7 +74,7 @@ fn of_path<T>(
 }
 
 async fn create_expression(app: App, request: Request) -> Result<Reply, ApiError> {
-    let fresh = Uuid::new_v4().to_string();
+    let fresh = id_of("cel-expression", &request.call()?).to_string();
     let expression = body(&request, |body| CelExpression::from_json(body, &fresh))?;
     let id = expression.id.clone();
     let done = apply(&app, &request, Command::CreateExpression(expression)).await?;
@@ -123,7 +123,7 @@ async fn test_expression(app: App, request: Request) -> Result<Reply, ApiError> 
 }
 
 async fn create_scope(app: App, request: Request) -> Result<Reply, ApiError> {
-    let fresh = Uuid::new_v4().to_string();
+    let fresh = id_of("dcp-scope", &request.call()?).to_string();
     let scope = body(&request, |body| DcpScope::from_json(body, &fresh))?;
     let id = scope.id.clone();
     let done = apply(&app, &request, Command::CreateScope(scope)).await?;

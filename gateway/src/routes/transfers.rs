@@ -1,14 +1,10 @@
 //! Transfer processes of a participant (Management API v5).
 
-use super::{
-    control_plane::{self, address, ask, not_found, page, profile, snapshot},
-    prefixes::MANAGEMENT_PARTICIPANT,
-};
+use super::control_plane::{self, address, ask, body, not_found, page, profile, route, snapshot};
 use crate::{
     App,
     http::{
-        Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb,
-        route::Handler,
+        Access, ApiError, Provisioner, Reply, Request, Route, Verb,
         wait::{Progress, Wait, read_when},
     },
 };
@@ -22,7 +18,7 @@ use cellspace_schemas::{
     management::{
         TransferRequest,
         contract_request::reason,
-        envelope::{id_response, parse_json, with_context},
+        envelope::{id_response, with_context},
     },
 };
 use serde_json::json;
@@ -33,15 +29,6 @@ use std::sync::Arc;
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:transfers:read", Provisioner::Denied);
     const WRITE: Access = Access::Scope("management-api:transfers:write", Provisioner::Denied);
-    let route = |method, path, access, handler: Handler| Route {
-        listener: Listener::Admin,
-        api: Api::Management,
-        method,
-        path,
-        prefixes: MANAGEMENT_PARTICIPANT,
-        access,
-        handler,
-    };
     vec![
         route(Verb::Post, "/participants/{participant}/transferprocesses", WRITE, |a, r| Box::pin(create(a, r))),
         route(Verb::Post, "/participants/{participant}/transferprocesses/request", READ, |a, r| Box::pin(query(a, r))),
@@ -54,7 +41,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
-    let body = TransferRequest::from_json(&parse_json(&request.body)?)?;
+    let body = body(&request, TransferRequest::from_json)?;
     let new = NewTransfer {
         id: body.id,
         profile: profile(&app, &request, body.profile.as_ref()).await?,
@@ -99,7 +86,7 @@ async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
         &app.services.cluster,
         &address(&request)?,
         wait.as_ref(),
-        |state| state.transfers.get(&id).cloned(),
+        |state| state.participant.as_ref().and_then(|_| state.transfers.get(&id).cloned()),
         |t: &Arc<Transfer>| Progress { state: t.state.name(), is_final: t.state.is_final() },
     )
     .await
@@ -115,12 +102,12 @@ async fn act(app: &App, request: &Request, act: Act) -> Result<Reply, ApiError> 
 }
 
 async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
-    let reason = reason(&parse_json(&request.body)?, "TerminateTransfer")?;
+    let reason = body(&request, |body| reason(body, "TerminateTransfer"))?;
     act(&app, &request, Act::Terminate(reason)).await
 }
 
 async fn suspend(app: App, request: Request) -> Result<Reply, ApiError> {
-    let reason = reason(&parse_json(&request.body)?, "SuspendTransfer")?;
+    let reason = body(&request, |body| reason(body, "SuspendTransfer"))?;
     act(&app, &request, Act::Suspend(reason)).await
 }
 

@@ -66,6 +66,7 @@ impl Platform {
             token,
             call: None,
             required: &[MEMBERSHIP.to_owned()],
+            named: &[],
             optional: &optional,
             trusted_issuers: &[TrustedIssuer { id: self.did("issuer"), supported_types: vec!["*".to_owned()] }],
             believe_absence: true,

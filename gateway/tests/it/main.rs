@@ -7,6 +7,7 @@ mod data_plane;
 mod fabric;
 mod identity;
 mod issuance;
+mod management;
 mod node;
 mod process;
 mod program;

@@ -15,7 +15,7 @@ const MAX_URI_BYTES: usize = 2 << 10;
 /// Longest event name, header name or alias, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// A client's callback address; kept and shown with the process.
+/// A client's callback address; kept and shown with the process, and not called yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackAddress {
@@ -23,7 +23,7 @@ pub struct CallbackAddress {
     pub uri: Url,
     /// Prefixes of event names.
     pub events: Vec<String>,
-    /// Whether the change waits for the callback.
+    /// Whether the change waits for the callback; never, so far.
     pub transactional: bool,
     /// Header for the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +59,9 @@ impl CallbackAddress {
             r.note("events", format!("each must have 1 to {MAX_TEXT_BYTES} bytes"));
         }
         let transactional = r.boolean("transactional").unwrap_or(false);
+        if transactional {
+            r.note("transactional", "must be false: no change waits for a callback, callbacks are not called yet");
+        }
         let (auth_key, auth_code_id) = (r.text("authKey", MAX_TEXT_BYTES), r.text("authCodeId", MAX_TEXT_BYTES));
         r.finish(|| Some(Self { uri: uri?, events, transactional, auth_key, auth_code_id }))
     }

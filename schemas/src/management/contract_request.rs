@@ -110,6 +110,7 @@ mod tests {
             ("/policy/assigner", json!(null), "$.policy.assigner"),
             ("/policy/assigner", json!("acme"), "$.policy.assigner"),
             ("/policy/permission", json!([{"constraint": []}]), "$.policy.permission[0].action"),
+            ("/callbackAddresses/0/transactional", json!(true), "$.callbackAddresses[0].transactional"),
             ("/callbackAddresses/0/uri", json!("ftp://x"), "$.callbackAddresses[0].uri"),
         ];
         for (at, value, path) in cases {

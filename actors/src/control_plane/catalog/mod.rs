@@ -10,7 +10,13 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+/// The id of a definition's offer of an asset.
+#[cfg(test)]
+pub(super) fn testing_offer_id(definition: &str, asset: &str, key: u128) -> String {
+    offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), uuid::Uuid::from_u128(key))
+}
+
 pub use consumer::{RequestError, request_catalog, request_dataset};
 pub use page::{Cursor, Page, Viewer};
-pub use provider::{CatalogAnswer, CatalogCall, ServeError, serve_catalog, serve_dataset, served_profiles};
-pub use resolve::{VisibleOffer, policies_of, resolve_offer};
+pub use provider::{CatalogAnswer, CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles};
+pub use resolve::{VisibleOffer, resolve_offer};

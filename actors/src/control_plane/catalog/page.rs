@@ -4,7 +4,7 @@ use super::render::{self, Endpoint};
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, evaluate},
-    resources::OfferDefinition,
+    resources::{OfferDefinition, Rendered},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{AssetId, PolicyDefinitionId, QuerySpec, TransferType, management::Asset, query_spec::PathRules};
@@ -116,34 +116,42 @@ impl<'a> Viewer<'a> {
         types
     }
 
-    /// The dataset, or catalog, as this counterparty sees it. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn shown(&self, id: &AssetId) -> Option<Shown> {
+    /// What this counterparty sees of the asset. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
+    fn seen(&self, id: &AssetId) -> Option<Seen<'a>> {
         let asset = self.state.resources.rendered_asset(id)?;
         let offers = self.visible(id);
         if offers.is_empty() {
             return None;
         }
         if asset.value().is_catalog {
-            return Some(Shown::Catalog(render::catalog_asset(asset)));
+            return Some(Seen::Catalog(asset));
         }
         let types = self.transfer_types(self.state.resources.asset(id)?);
-        if types.is_empty() {
-            return None;
+        (!types.is_empty()).then_some(Seen::Dataset { asset, offers, types })
+    }
+
+    fn render(&self, seen: Seen<'a>) -> Shown {
+        match seen {
+            Seen::Catalog(asset) => Shown::Catalog(render::catalog_asset(asset)),
+            Seen::Dataset { asset, offers, types } => {
+                let terms = |d: &OfferDefinition| self.state.resources.rendered_policy(&d.definition.contract_policy_id);
+                let offers = offers.into_iter().filter_map(|definition| Some((definition, terms(definition)?)));
+                Shown::Dataset(render::dataset(asset, offers, &types, &self.endpoint))
+            }
         }
-        let offers = offers.into_iter().filter_map(|d| Some((d, self.state.resources.rendered_policy(&d.definition.contract_policy_id)?)));
-        Some(Shown::Dataset(render::dataset(asset, offers, &types, &self.endpoint)))
     }
 
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
     #[must_use]
     pub fn dataset(&self, id: &AssetId) -> Option<String> {
-        match self.shown(id)? {
+        match self.render(self.seen(id)?) {
             Shown::Dataset(text) => Some(text),
             Shown::Catalog(_) => None,
         }
     }
 
-    /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort.
+    /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort. Only what
+    /// is on the page is rendered.
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
         let resources = &self.state.resources;
@@ -151,15 +159,15 @@ impl<'a> Viewer<'a> {
             query.filter.is_empty()
                 || resources.asset(id).is_some_and(|a| query.matches(&json!({"@id": a.id.as_str(), "properties": a.properties})))
         };
-        let visible = |(id, _): (&'a AssetId, _)| matches(id).then(|| self.shown(id)).flatten().map(|shown| (id, shown));
+        let visible = |(id, _): (&'a AssetId, _)| self.seen(id).filter(|_| matches(id)).map(|seen| (id, seen));
         let (mut found, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut found, more) = fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
+                let (mut found, more) = self.fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
                 found.reverse();
                 (found, more)
             }
-            Some(Cursor::After(id)) => fill(resources.offered(Some(id)).filter_map(visible), query.limit),
-            None => fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
+            Some(Cursor::After(id)) => self.fill(resources.offered(Some(id)).filter_map(visible), query.limit),
+            None => self.fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
         };
         let backwards = matches!(cursor, Some(Cursor::Before(_)));
         let (first, last) = (found.first().map(|(id, _)| *id), found.last().map(|(id, _)| *id));
@@ -180,6 +188,29 @@ impl<'a> Viewer<'a> {
         }
         page
     }
+
+    /// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
+    fn fill<'i>(&self, items: impl Iterator<Item = (&'i AssetId, Seen<'a>)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (id, seen) in items {
+            if found.len() >= limit {
+                return (found, true);
+            }
+            let shown = self.render(seen);
+            if bytes + shown.len() > MAX_PAGE_BYTES && !found.is_empty() {
+                return (found, true);
+            }
+            bytes += shown.len();
+            found.push((id, shown));
+        }
+        (found, false)
+    }
+}
+
+/// An asset that is visible.
+enum Seen<'a> {
+    Dataset { asset: &'a Rendered<Asset>, offers: Vec<&'a OfferDefinition>, types: Arc<BTreeSet<TransferType>> },
+    Catalog(&'a Rendered<Asset>),
 }
 
 enum Shown {
@@ -193,17 +224,4 @@ impl Shown {
             Self::Dataset(text) | Self::Catalog(text) => text.len(),
         }
     }
-}
-
-/// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
-fn fill<'i>(items: impl Iterator<Item = (&'i AssetId, Shown)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    for item in items {
-        if found.len() >= limit || (bytes + item.1.len() > MAX_PAGE_BYTES && !found.is_empty()) {
-            return (found, true);
-        }
-        bytes += item.1.len();
-        found.push(item);
-    }
-    (found, false)
 }

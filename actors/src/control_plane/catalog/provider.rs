@@ -5,14 +5,16 @@ use crate::{
     Services,
     control_plane::{
         ControlPlane, ControlPlaneState,
-        peer::{self, PeerCall},
-        policy::{Evaluation, ParticipantAgent, PolicyScope},
+        dsp::{
+            Refusal, Sender,
+            incoming::{self, Proof},
+        },
+        policy::{Evaluation, PolicyScope},
         scopes::scopes_for_operands,
     },
-    settings::{DataspaceProfile, Settings},
-    trust::PeerError,
+    settings::DataspaceProfile,
 };
-use cellspace_cluster::{Address, AskError};
+use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{
     AssetId, ParticipantContextId, ProfileId, QuerySpec,
     dsp::{self, catalog::CatalogRequestMessage},
@@ -42,101 +44,69 @@ pub struct CatalogAnswer {
 }
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ServeError {
-    /// No such participant, profile or dataset here, or not for this counterparty.
-    #[error("not found")]
-    NotFound,
-    /// The token is missing or refused.
-    #[error("{0}")]
-    Unauthenticated(String),
-    /// The message is wrong.
-    #[error("{0}")]
-    Invalid(String),
-    /// Something needed is out of reach; the counterparty may try again.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl From<PeerError> for ServeError {
-    fn from(error: PeerError) -> Self {
-        match error {
-            PeerError::Refused(why) => Self::Unauthenticated(why),
-            PeerError::TooEarly | PeerError::Unreachable(_) => Self::Unavailable(error.to_string()),
-        }
-    }
-}
+pub type NotServed = PrepareError<Refusal>;
 
 /// The state of a participant.
-async fn state_of(services: &Services, participant: &ParticipantContextId) -> Result<ControlPlaneState, ServeError> {
-    let address = Address::of::<ControlPlane>(participant);
-    services.cluster.read::<ControlPlane, _>(&address, ControlPlaneState::clone).await.map_err(|error| match error {
-        AskError::NotRegistered => ServeError::NotFound,
-        other => ServeError::Unavailable(other.to_string()),
+async fn state_of(services: &Services, participant: &ParticipantContextId) -> Result<Arc<ControlPlaneState>, NotServed> {
+    services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(participant)).await.map_err(|error| match error {
+        AskError::NotRegistered => Refusal::NotFound.into(),
+        other => PrepareError::Unavailable(other.to_string()),
     })
 }
 
 /// The profiles that an active participant uses (version discovery).
 ///
 /// # Errors
-/// [`ServeError::NotFound`] when it does not exist or is not active.
-pub async fn served_profiles(services: &Services, participant: &ParticipantContextId) -> Result<Vec<DataspaceProfile>, ServeError> {
+/// [`Refusal::NotFound`] when it does not exist or is not active.
+pub async fn served_profiles(services: &Services, participant: &ParticipantContextId) -> Result<Vec<DataspaceProfile>, NotServed> {
     let state = state_of(services, participant).await?;
     let settings = services.settings.load();
-    let own = state.active().map_err(|_| ServeError::NotFound)?.profiles();
+    let own = state.active().map_err(|_| Refusal::NotFound)?.profiles();
     Ok(own.iter().filter_map(|name| settings.profiles.get(name)).cloned().collect())
 }
 
-/// The state of an active participant that uses the profile, and the settings.
-async fn open(services: &Services, call: CatalogCall<'_>) -> Result<(ControlPlaneState, Arc<Settings>), ServeError> {
-    let state = state_of(services, call.participant).await?;
-    let settings = services.settings.load();
-    let known =
-        state.active().is_ok_and(|participant| participant.has_profile(call.profile)) && settings.profiles.contains_key(call.profile);
-    if known { Ok((state, settings)) } else { Err(ServeError::NotFound) }
+/// The token of a call.
+fn token<'a>(call: CatalogCall<'a>) -> Result<&'a str, Refusal> {
+    call.token.ok_or_else(|| Refusal::Unauthenticated("a bearer token is required".to_owned()))
 }
 
 /// Verifies the counterparty, asking for what the access policies name.
-async fn verified(
-    services: &Services,
-    call: CatalogCall<'_>,
-    state: &ControlPlaneState,
-    settings: &Settings,
-) -> Result<ParticipantAgent, ServeError> {
-    let token = call.token.ok_or_else(|| ServeError::Unauthenticated("a bearer token is required".to_owned()))?;
-    let scopes = scopes_for_operands(settings, call.profile, state.resources.access_operands());
-    let participant = state.active().map_err(|_| ServeError::NotFound)?;
-    let peer = PeerCall { participant, profile: call.profile, token, call: None, scopes: &scopes, believe_absence: true };
-    Ok(peer::verify(services, settings, peer).await?)
+async fn verified(services: &Services, call: CatalogCall<'_>, state: &ControlPlaneState) -> Result<Sender, NotServed> {
+    let proof = Proof { profile: call.profile, token: token(call)?, call: None, believe_absence: true };
+    incoming::sender(services, state, proof, |settings| scopes_for_operands(settings, call.profile, state.resources.access_operands()))
+        .await
+}
+
+/// What a verified counterparty looks at.
+fn viewer<'a>(services: &Services, call: CatalogCall<'_>, state: &'a ControlPlaneState, sender: &'a Sender) -> Viewer<'a> {
+    let (settings, now) = (&*sender.settings, services.cluster.now());
+    let evaluation = Evaluation { scope: PolicyScope::Catalog, settings, agent: &sender.agent, agreement: None, now };
+    Viewer::new(state, evaluation, &services.urls.dsp(call.participant, call.profile))
 }
 
 /// Answers `POST /catalog/request`.
 ///
 /// # Errors
-/// [`ServeError`]
+/// [`NotServed`]
 pub async fn serve_catalog(
     services: &Services,
     call: CatalogCall<'_>,
     body: &[u8],
     continuation: Option<&str>,
-) -> Result<CatalogAnswer, ServeError> {
-    let (state, settings) = open(services, call).await?;
-    if call.token.is_none() {
-        return Err(ServeError::Unauthenticated("a bearer token is required".to_owned()));
-    }
-    let contexts = settings.profiles.get(call.profile).map_or(&[][..], |profile| &profile.contexts);
-    let message = dsp::message::read::<CatalogRequestMessage>(body, contexts).map_err(|e| ServeError::Invalid(e.to_string()))?;
+) -> Result<CatalogAnswer, NotServed> {
+    let state = state_of(services, call.participant).await?;
+    let settings = services.settings.load();
+    let (participant, profile) = incoming::receiver(&state, &settings, call.profile)?;
+    token(call)?;
+    let message = dsp::message::read::<CatalogRequestMessage>(body, &profile.contexts).map_err(|e| Refusal::Invalid(e.to_string()))?;
     let query = filter(&message.body)?;
     let cursor = match continuation {
         None => None,
-        Some(token) => Some(Cursor::parse(token).ok_or_else(|| ServeError::Invalid("unknown continuationToken".to_owned()))?),
+        Some(token) => Some(Cursor::parse(token).ok_or_else(|| Refusal::Invalid("unknown continuationToken".to_owned()))?),
     };
-    let agent = verified(services, call, &state, &settings).await?;
-    let participant = state.active().map_err(|_| ServeError::NotFound)?;
+    let sender = verified(services, call, &state).await?;
+    let page = viewer(services, call, &state, &sender).page(&query, cursor.as_ref());
     let url = services.urls.dsp(call.participant, call.profile);
-    let evaluation =
-        Evaluation { scope: PolicyScope::Catalog, settings: &settings, agent: &agent, agreement: None, now: services.cluster.now() };
-    let page = Viewer::new(&state, evaluation, &url).page(&query, cursor.as_ref());
     let link = |cursor: Cursor| format!("{url}/catalog/request?continuationToken={}", cursor.token());
     Ok(CatalogAnswer {
         body: render::catalog(&page.datasets, &page.catalogs, &participant.identity, &url),
@@ -148,25 +118,23 @@ pub async fn serve_catalog(
 /// Answers `GET /catalog/datasets/{id}`.
 ///
 /// # Errors
-/// [`ServeError`]; a hidden dataset is not found, like one that does not exist.
-pub async fn serve_dataset(services: &Services, call: CatalogCall<'_>, id: &AssetId) -> Result<String, ServeError> {
-    let (state, settings) = open(services, call).await?;
-    let agent = verified(services, call, &state, &settings).await?;
-    let url = services.urls.dsp(call.participant, call.profile);
-    let evaluation =
-        Evaluation { scope: PolicyScope::Catalog, settings: &settings, agent: &agent, agreement: None, now: services.cluster.now() };
-    let dataset = Viewer::new(&state, evaluation, &url).dataset(id).ok_or(ServeError::NotFound)?;
+/// [`NotServed`]; a hidden dataset is not found, like one that does not exist.
+pub async fn serve_dataset(services: &Services, call: CatalogCall<'_>, id: &AssetId) -> Result<String, NotServed> {
+    let state = state_of(services, call.participant).await?;
+    incoming::receiver(&state, &services.settings.load(), call.profile)?;
+    let sender = verified(services, call, &state).await?;
+    let dataset = viewer(services, call, &state, &sender).dataset(id).ok_or(Refusal::NotFound)?;
     Ok(render::root_dataset(&dataset))
 }
 
 /// The query in a message's filter: none, or one `QuerySpec` that does not sort.
-fn filter(message: &CatalogRequestMessage) -> Result<QuerySpec, ServeError> {
-    let unsupported = || ServeError::Invalid("a filter is one QuerySpec without a sort".to_owned());
+fn filter(message: &CatalogRequestMessage) -> Result<QuerySpec, Refusal> {
+    let unsupported = || Refusal::Invalid("a filter is one QuerySpec without a sort".to_owned());
     match message.filter.as_slice() {
         [] => Ok(QuerySpec::default()),
         [one] if one.is_object() => {
             let query = QuerySpec::from_json(one, "$.filter[0]", &DATASET_PATHS).map_err(|found| {
-                ServeError::Invalid(found.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))
+                Refusal::Invalid(found.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))
             })?;
             if query.sort.is_some() { Err(unsupported()) } else { Ok(query) }
         }

@@ -10,7 +10,7 @@ use crate::{
     settings::Settings,
 };
 use cellspace_schemas::{
-    ContractDefinitionId, OfferId, PolicyDefinitionId, Timestamp,
+    OfferId, Timestamp,
     management::Asset,
     odrl::{Policy, PolicyType, Rule},
 };
@@ -19,14 +19,8 @@ use std::sync::Arc;
 /// An offer that the counterparty may see.
 #[derive(Debug, Clone)]
 pub struct VisibleOffer {
-    /// Its id.
-    pub id: OfferId,
     /// What is offered.
     pub asset: Arc<Asset>,
-    /// By which contract definition.
-    pub definition: ContractDefinitionId,
-    /// Whose contract policy it is.
-    pub contract_policy: PolicyDefinitionId,
     /// The terms, as they stand in the catalog: a `Set` without parties and target.
     pub policy: Policy,
 }
@@ -52,19 +46,6 @@ fn existing<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Option<(&'s Arc<O
     Some((definition, resources.asset(&asset)?))
 }
 
-/// Access and contract policy of an offer: what the counterparty is to be asked for. Empty when there is no such offer.
-#[must_use]
-pub fn policies_of<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Vec<&'s Policy> {
-    let Some((definition, _)) = existing(state, id) else {
-        return Vec::new();
-    };
-    let definition = &definition.definition;
-    [&definition.access_policy_id, &definition.contract_policy_id]
-        .into_iter()
-        .filter_map(|policy| state.resources.policy(policy).map(|policy| &policy.policy))
-        .collect()
-}
-
 /// The offer, when the counterparty fulfils its access policy. An offer that is hidden from it and one that does not exist are the same `None`.
 /// Whether it fulfils the contract policy is another question, asked with [`PolicyScope::ContractNegotiation`].
 #[must_use]
@@ -83,11 +64,5 @@ pub fn resolve_offer(
         return None;
     }
     let contract = state.resources.policy(&definition.contract_policy_id)?;
-    Some(VisibleOffer {
-        id: id.clone(),
-        asset: asset.clone(),
-        definition: definition.id.clone(),
-        contract_policy: contract.id.clone(),
-        policy: offered_terms(&contract.policy),
-    })
+    Some(VisibleOffer { asset: asset.clone(), policy: offered_terms(&contract.policy) })
 }

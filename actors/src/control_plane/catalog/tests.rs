@@ -217,7 +217,7 @@ fn offer_ids_lead_back() {
     let (state, settings) = (provider(), settings());
     let resolve = |id: &str, credentials: &[&str]| resolve_offer(&state, &settings, &OfferId::new(id).unwrap(), &agent(credentials), NOW);
     let open = resolve(&offer("d-open", "open"), &["Membership"]).unwrap();
-    assert_eq!((open.asset.id.as_str(), open.definition.as_str(), open.policy.permission.len()), ("open", "d-open", 1));
+    assert_eq!((open.asset.id.as_str(), open.policy.permission.len()), ("open", 1));
     assert!(resolve(&offer("d-restricted", "restricted"), &["Membership"]).is_some(), "the contract policy is another question");
     assert!(resolve(&offer("d-hidden", "hidden"), &["Manufacturer"]).is_some());
     let foreign_key = offer_id::offer_id(&"d-open".parse().unwrap(), &"open".parse().unwrap(), Uuid::from_u128(8));
@@ -231,8 +231,6 @@ fn offer_ids_lead_back() {
     ] {
         assert!(resolve(&id, credentials).is_none(), "{what}");
     }
-    let named = |id: &str| policies_of(&state, &OfferId::new(id).unwrap()).len();
-    assert_eq!((named(&offer("d-open", "open")), named("made-up")), (2, 0));
 }
 
 proptest! {

@@ -8,19 +8,20 @@ use crate::{
         dsp::client::judge,
         transfer::{PlaneCall, Signal},
     },
-    outbound::OutboundRequest,
+    outbound::{OutboundError, OutboundRequest},
 };
+use bytes::Bytes;
 use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{
     MessageId, ParticipantContextId, TraceContext, TransferId,
     dps::{
         DataFlowBaseMessage, DataFlowResumeMessage, DataFlowStartMessage, DataFlowStartedNotificationMessage, DataFlowState,
-        DataFlowStatusMessage, DataFlowSuspendMessage, DataFlowTerminateMessage,
+        DataFlowStatusMessage, DataFlowStatusResponseMessage, DataFlowSuspendMessage, DataFlowTerminateMessage,
     },
     dsp::BaseUrl,
 };
 use cellspace_storage::VaultPath;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -34,6 +35,9 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 /// Type of the tokens that are exchanged (RFC 8693, 3).
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What came back.
+type Answer = Result<(StatusCode, HeaderMap, Bytes), OutboundError>;
 
 /// One call.
 pub struct Call<'a> {
@@ -59,23 +63,55 @@ pub struct Call<'a> {
 /// [`DeliveryError`]
 pub async fn call(services: &Services, call: Call<'_>) -> Result<Signal, DeliveryError> {
     let (path, body) = request(&call)?;
+    let answer = judge(send(services, &call, Method::POST, &path, Some(body)).await?);
+    let action = path.last().map_or("call", String::as_str);
+    let failure = answer.as_ref().err().map(ToString::to_string);
+    tracing::info!(category = "app", vpa = %Address::of::<crate::ControlPlane>(call.participant), action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
+    match answer {
+        Ok((status, body)) => signal(call.call, status, &body),
+        // A flow that is over, or was never there, refuses to be ended.
+        Err(DeliveryError::Refused(_)) if matches!(call.call, PlaneCall::Terminate(_)) && is_over(services, &call).await? => {
+            Ok(Signal::Done)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn send(
+    services: &Services,
+    call: &Call<'_>,
+    method: Method,
+    path: &[String],
+    body: Option<Vec<u8>>,
+) -> Result<Answer, DeliveryError> {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let request = OutboundRequest {
-        method: Method::POST,
+        method,
         url: call.plane.endpoint.below(&segments),
         bearer: Some(token(services, call.participant, call.plane).await?),
-        body: Some(body.into()),
+        body: body.map(Into::into),
         accept: Some("application/json"),
         trace: call.trace.clone(),
     };
     // A plane without authorization is this installation's own, wherever that is; every other one is a party like a counterparty.
     let http = if call.plane.authorization.is_none() { &services.own } else { &services.http };
-    let answer = judge(http.send(request).await.map(|a| (a.status, a.headers, a.body)));
-    let action = path.last().map_or("call", String::as_str);
-    let failure = answer.as_ref().err().map(ToString::to_string);
-    tracing::info!(category = "app", vpa = %Address::of::<crate::ControlPlane>(call.participant), action, plane = %call.plane.id, transfer = %call.transfer, failure, "called");
-    let (status, body) = answer?;
-    signal(call.call, status, &body)
+    Ok(http.send(request).await.map(|a| (a.status, a.headers, a.body)))
+}
+
+/// Whether the data plane has no such flow, or one in a final state.
+async fn is_over(services: &Services, call: &Call<'_>) -> Result<bool, DeliveryError> {
+    let path = [call.transfer.to_string(), "status".to_owned()];
+    Ok(says_over(&send(services, call, Method::GET, &path, None).await?))
+}
+
+fn says_over(answer: &Answer) -> bool {
+    match answer {
+        Ok((StatusCode::NOT_FOUND, ..)) => true,
+        Ok((status, _, body)) if status.is_success() => {
+            serde_json::from_slice::<DataFlowStatusResponseMessage>(body).is_ok_and(|status| status.state.is_final())
+        }
+        Ok(_) | Err(_) => false,
+    }
 }
 
 fn request(call: &Call<'_>) -> Result<(Vec<String>, Vec<u8>), DeliveryError> {
@@ -216,6 +252,25 @@ async fn granted(services: &Services, endpoint: &BaseUrl, form: &[(&str, &str)])
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn flows_that_are_over() {
+        let said = |status: u16, body: &'static str| -> Answer {
+            Ok((StatusCode::from_u16(status).unwrap(), HeaderMap::new(), Bytes::from_static(body.as_bytes())))
+        };
+        for (status, body, over) in [
+            (404, "", true),
+            (200, r#"{"dataFlowId": "t", "state": "COMPLETED"}"#, true),
+            (200, r#"{"dataFlowId": "t", "state": "TERMINATED"}"#, true),
+            (200, r#"{"dataFlowId": "t", "state": "STARTED"}"#, false),
+            (200, "{}", false),
+            (400, r#"{"dataFlowId": "t", "state": "COMPLETED"}"#, false),
+            (503, "", false),
+        ] {
+            assert_eq!(says_over(&said(status, body)), over, "{status} {body}");
+        }
+        assert!(!says_over(&Err(OutboundError::TimedOut("x".into()))));
+    }
 
     #[test]
     fn answers() {

@@ -215,10 +215,16 @@ pub fn released(state: &ControlPlaneState, transfer: &Transfer, decision: Decisi
     plane.secret().into_iter().fold(decision, |decision, secret| forget(decision, &id, secret))
 }
 
+/// The participant is leaving: the platform's own data plane stops what it does for it.
+#[must_use]
+pub fn disposing(decision: Decision<ControlPlane>) -> Decision<ControlPlane> {
+    decision.effect(TABLE, Effect::Dispose.into())
+}
+
 /// The participant is gone: so are its registrations, their secrets, and what the platform's own data plane does for it.
 #[must_use]
 pub fn disposed(state: &ControlPlaneState, decision: Decision<ControlPlane>) -> Decision<ControlPlane> {
-    let mut decision = decision.effect(TABLE, Effect::Dispose.into());
+    let mut decision = disposing(decision);
     for plane in state.data_planes.all() {
         let reference = plane.reference();
         let event = match state.data_planes.superseded(&reference) {

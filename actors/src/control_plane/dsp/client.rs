@@ -7,27 +7,53 @@ use crate::{
 };
 use bytes::Bytes;
 use cellspace_cluster::{Address, DeliveryError};
-use cellspace_schemas::{Did, ParticipantContextId, TraceContext, dsp::negotiation::Reasons};
+use cellspace_schemas::{
+    AgreementId, Did, MessageId, ParticipantContextId, TraceContext,
+    dsp::{
+        BaseUrl,
+        message::{Message, render},
+        negotiation::Reasons,
+    },
+};
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use url::Url;
 
-/// A message to a counterparty.
+/// A message as it is sent: what it is, its text, and its path below the counterparty's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wire {
+    /// Its `@type`.
+    pub kind: &'static str,
+    /// Its text.
+    pub body: Vec<u8>,
+    /// Segments of its path.
+    pub path: Vec<String>,
+}
+
+impl Wire {
+    /// Writes a message with this `@id`.
+    ///
+    /// # Errors
+    /// Refused when it cannot be written.
+    pub fn new<T: Message + Serialize>(message: &T, id: &MessageId, path: &[&str]) -> Result<Self, DeliveryError> {
+        let body = render(message, Some(id)).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
+        Ok(Self { kind: T::TYPE, body, path: path.iter().map(|segment| (*segment).to_owned()).collect() })
+    }
+}
+
+/// From whom to whom a message goes.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     /// Who sends it.
     pub participant: &'a ParticipantContextId,
     /// To whom: the audience of its token.
     pub counterparty: &'a Did,
+    /// Where it takes messages.
+    pub address: &'a BaseUrl,
+    /// Under which agreement, as soon as there is one; for the log.
+    pub contract: Option<&'a AgreementId>,
     /// The credentials that the counterparty may ask us for.
     pub scopes: &'a [String],
-    /// Where to.
-    pub url: Url,
-    /// The message; its `@type` is `kind`.
-    pub body: Vec<u8>,
-    /// What it is, for the log.
-    pub kind: &'static str,
     /// The trace it belongs to.
     pub trace: Option<TraceContext>,
 }
@@ -36,8 +62,10 @@ pub struct Outgoing<'a> {
 ///
 /// # Errors
 /// [`DeliveryError`]
-pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, DeliveryError> {
-    let Outgoing { participant, counterparty, scopes, url, body, kind, trace } = message;
+pub async fn send(services: &Services, to: Outgoing<'_>, message: Wire) -> Result<Bytes, DeliveryError> {
+    let Outgoing { participant, counterparty, address, contract, scopes, trace } = to;
+    let Wire { kind, body, path } = message;
+    let url = address.below(&path.iter().map(String::as_str).collect::<Vec<_>>());
     let token = self_issued_token(services, participant, counterparty, scopes).await.map_err(|e| match e {
         // A participant that is switched off for a while goes on afterwards.
         TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
@@ -59,7 +87,8 @@ pub async fn send(services: &Services, message: Outgoing<'_>) -> Result<Bytes, D
             ("later", Some(reason.as_str()))
         }
     };
-    tracing::info!(category = "dsp", vpa = %Address::of::<crate::ControlPlane>(participant), action = kind, counterparty = %counterparty, status, reason, "sent");
+    tracing::info!(category = "dsp", vpa = %Address::of::<crate::ControlPlane>(participant), action = kind, counterparty = %counterparty,
+        contract = contract.map(AgreementId::as_str), status, reason, "sent");
     outcome
 }
 

@@ -8,14 +8,14 @@ use crate::{
         agent::Refusal as AgentRefusal,
         peer::{self, PeerCall},
         policy::ParticipantAgent,
-        scopes::{Scopes, scopes_for},
+        scopes::Scopes,
     },
     settings::{DataspaceProfile, Settings},
     trust::PeerError,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::{Address, CallId, PrepareError};
-use cellspace_schemas::{Did, ProfileId, SecretText, odrl::Policy};
+use cellspace_schemas::{Did, ProfileId, SecretText};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -40,9 +40,15 @@ pub enum Refusal {
     /// The token or the presentation is refused.
     #[error("{0}")]
     Unauthenticated(String),
+    /// The message is wrong.
+    #[error("{0}")]
+    Invalid(String),
     /// The policies changed while the sender was verified: it may send again.
     #[error("the policies have just changed, send the message again")]
     Changed,
+    /// Others must end before one more begins.
+    #[error("too many open processes")]
+    TooMany,
 }
 
 /// A verified sender.
@@ -63,14 +69,12 @@ impl Sender {
         self.agent.did()
     }
 
-    /// The sender, when it was asked for every credential that these policies need; a policy may have changed since.
+    /// The sender, when it was asked for all these credentials; policies may have changed since.
     ///
     /// # Errors
     /// [`Refusal::Changed`]
-    pub fn asked_for<'a>(&self, profile: &ProfileId, policies: impl IntoIterator<Item = &'a Policy>) -> Result<&Self, Refusal> {
-        let needed = scopes_for(&self.settings, profile, policies);
-        let known = |scope: &String| self.asked.required.contains(scope) || self.asked.optional.contains(scope);
-        if needed.required.iter().chain(&needed.optional).all(known) { Ok(self) } else { Err(Refusal::Changed) }
+    pub fn asked_for(&self, needed: &Scopes) -> Result<&Self, Refusal> {
+        if self.asked.cover(needed) { Ok(self) } else { Err(Refusal::Changed) }
     }
 
     /// What a data plane is told about it.
@@ -107,28 +111,64 @@ pub fn claimed_sender(token: &SecretText) -> Option<Did> {
     serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.iss)
 }
 
-/// Verifies the sender of a message that these policies will judge. Its token is used up by `call`.
+/// A message as far as its sender is to be proven.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof<'a> {
+    /// The profile in its path.
+    pub profile: &'a ProfileId,
+    /// Its bearer token, which is used up by the verification.
+    pub token: &'a str,
+    /// The call that is prepared, when it is one.
+    pub call: Option<CallId>,
+    /// Whether an absent optional credential may be believed for a while.
+    pub believe_absence: bool,
+}
+
+/// Verifies the sender of a message, who is asked for these scopes.
 ///
 /// # Errors
 /// [`Refusal`]; unavailable when its DID document, its credentials or a status list are out of reach.
 pub async fn sender(
     services: &Services,
     state: &ControlPlaneState,
-    profile: &ProfileId,
-    token: &SecretText,
-    call: Option<CallId>,
-    policies: &[&Policy],
-) -> Result<Sender, PrepareError<AgentRefusal>> {
+    proof: Proof<'_>,
+    asks: impl FnOnce(&Settings) -> Scopes + Send,
+) -> Result<Sender, PrepareError<Refusal>> {
     let settings = services.settings.load();
-    let (participant, _) = receiver(state, &settings, profile).map_err(AgentRefusal::from)?;
-    let asked = scopes_for(&settings, profile, policies.iter().copied());
-    let peer = PeerCall { participant, profile, token: token.expose(), call, scopes: &asked, believe_absence: false };
-    match peer::verify(services, &settings, peer).await {
+    let (participant, _) = receiver(state, &settings, proof.profile)?;
+    let asked = asks(&settings);
+    let call = PeerCall {
+        participant,
+        profile: proof.profile,
+        token: proof.token,
+        call: proof.call,
+        scopes: &asked,
+        believe_absence: proof.believe_absence,
+    };
+    match peer::verify(services, &settings, call).await {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => {
             tracing::info!(category = "dcp", vpa = %Address::of::<crate::ControlPlane>(&participant.id), action = "peer.refused", rule);
-            Err(AgentRefusal::from(Refusal::Unauthenticated(rule)).into())
+            Err(Refusal::Unauthenticated(rule).into())
         }
         Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(PrepareError::Unavailable(error.to_string())),
     }
+}
+
+/// As [`sender`], for a message that is a command.
+///
+/// # Errors
+/// As [`sender`].
+pub(in crate::control_plane) async fn sender_of(
+    services: &Services,
+    state: &ControlPlaneState,
+    envelope: &Envelope,
+    call: CallId,
+    asks: impl FnOnce(&Settings) -> Scopes + Send,
+) -> Result<Sender, PrepareError<AgentRefusal>> {
+    let proof = Proof { profile: &envelope.profile, token: envelope.token.expose(), call: Some(call), believe_absence: false };
+    sender(services, state, proof, asks).await.map_err(|error| match error {
+        PrepareError::Refused(refusal) => AgentRefusal::from(refusal).into(),
+        PrepareError::Unavailable(reason) => PrepareError::Unavailable(reason),
+    })
 }

@@ -3,12 +3,16 @@
 pub mod client;
 pub mod correlations;
 pub mod incoming;
+pub mod limits;
+pub mod process;
 pub mod repeats;
 pub mod role;
 pub mod steering;
 
 pub use correlations::Correlations;
 pub use incoming::{Envelope, Refusal, Sender};
+pub use limits::Open;
+pub use process::{OtherProcess, Pids};
 pub use repeats::{Mark, Repeats};
 pub use role::Role;
 pub use steering::{AtOnce, Steering};

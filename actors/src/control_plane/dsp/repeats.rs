@@ -44,6 +44,12 @@ impl Mark {
 pub struct Repeats(VecDeque<Mark>);
 
 impl Repeats {
+    /// With the message that the process began with.
+    #[must_use]
+    pub fn of(first: Mark) -> Self {
+        Self(VecDeque::from([first]))
+    }
+
     /// Whether the message was accepted before.
     #[must_use]
     pub fn contains(&self, mark: &Mark) -> bool {

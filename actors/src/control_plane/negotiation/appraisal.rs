@@ -4,11 +4,13 @@ use super::Refusal;
 use crate::control_plane::{
     ControlPlaneState,
     agent::Refusal as AgentRefusal,
-    catalog::{policies_of, resolve_offer},
+    catalog::resolve_offer,
     dsp::Sender,
     policy::{Evaluation, PolicyScope, evaluate},
+    scopes::{Scopes, scopes_for_rules},
 };
-use cellspace_schemas::{ProfileId, Timestamp, dsp::negotiation::MessageOffer, odrl::Policy};
+use crate::settings::Settings;
+use cellspace_schemas::{ProfileId, Timestamp, dsp::negotiation::MessageOffer};
 
 /// What becomes of a request for an offer that its sender may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Appraisal {
 
 /// Judges a request by the access and the contract policy of the offer. Pure.
 ///
+/// What is not there and what is hidden take the same way: nothing on it depends on whether the offer exists.
+///
 /// # Errors
 /// [`Refusal::UnknownOffer`] for an offer that does not exist, is hidden from the sender, or is one of another dataset; [`Refusal::OtherRules`] when
 /// the sender wants other rules than those offered.
@@ -31,7 +35,7 @@ pub fn appraise(
     offer: &MessageOffer,
     now: Timestamp,
 ) -> Result<Appraisal, AgentRefusal> {
-    let sender = sender.asked_for(profile, policies(state, offer))?;
+    let sender = sender.asked_for(&asks(&sender.settings, state, profile, offer))?;
     let visible = resolve_offer(state, &sender.settings, &offer.id, &sender.agent, now).filter(|found| found.asset.id == offer.target);
     let visible = visible.ok_or(Refusal::UnknownOffer)?;
     if !offer.policy.same_rules(&visible.policy) {
@@ -42,11 +46,9 @@ pub fn appraise(
     Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet(verdict.reason()) })
 }
 
-/// What the sender of a request for the offer is asked for: what the rules in its message name, since it grants that, and what the offer's own
-/// policies name.
+/// What the sender of a request for an offer is asked for: what it is asked for with the catalog, and what the rules in its message name; these must be
+/// those of the contract policy. It does not depend on the offer's id, or what is asked for would tell whether a hidden offer exists.
 #[must_use]
-pub fn policies<'a>(state: &'a ControlPlaneState, offer: &'a MessageOffer) -> Vec<&'a Policy> {
-    let mut policies = policies_of(state, &offer.id);
-    policies.push(&offer.policy);
-    policies
+pub fn asks(settings: &Settings, state: &ControlPlaneState, profile: &ProfileId, offer: &MessageOffer) -> Scopes {
+    scopes_for_rules(settings, profile, state.resources.access_operands(), &offer.policy)
 }

@@ -1,7 +1,7 @@
 //! Requests to the negotiations of a participant, and their answers.
 
 use super::{Act, State, table};
-use crate::control_plane::dsp::{Envelope, Sender, Steering};
+use crate::control_plane::dsp::{Envelope, OtherProcess, Sender, Steering};
 use cellspace_schemas::{
     AgreementId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
@@ -182,9 +182,9 @@ pub enum Refusal {
     /// The agreement's id belongs to another negotiation.
     #[error("the agreement id is used by another agreement")]
     AgreementUsed,
-    /// The message names other processes than its path.
-    #[error("the message names another process than its path")]
-    OtherProcess,
+    /// The message names other processes than its own.
+    #[error(transparent)]
+    OtherProcess(#[from] OtherProcess),
     /// The message is not for our role, or lacks what a first message needs.
     #[error("{0}")]
     Malformed(&'static str),

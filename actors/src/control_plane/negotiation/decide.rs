@@ -8,13 +8,16 @@ use super::{
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
     agent::{Decided, Refusal as AgentRefusal},
-    dsp::{self, Repeats, Role},
+    dsp::{self, Repeats, Role, process::told},
     participant::Participant,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     NegotiationId, Pid, Timestamp,
-    dsp::negotiation::{ContractNegotiation, MessageOffer, NegotiationEvent, NegotiationState as Seen},
+    dsp::{
+        BaseUrl,
+        negotiation::{ContractNegotiation, MessageOffer, NegotiationEvent, NegotiationState as Seen},
+    },
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -42,6 +45,30 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
     }
 }
 
+/// Decides what follows when the deadline of a negotiation has passed. Pure.
+///
+/// # Errors
+/// None in practice: what was answered before is not due any more.
+pub fn due(state: &ControlPlaneState, id: &NegotiationId, now: Timestamp) -> Decided {
+    settle(state, id, Cause::Due, now)
+}
+
+/// Ends a negotiation of a participant that is leaving.
+pub(in crate::control_plane) fn end(state: &ControlPlaneState, id: &NegotiationId, reason: &str, now: Timestamp) -> Decided {
+    settle(state, id, Cause::Act(Act::Terminate(reason.to_owned())), now)
+}
+
+/// What it means for a negotiation that the counterparty relies on its agreement: the finalization has arrived. `None` when that is known.
+pub(in crate::control_plane) fn finalized(
+    state: &ControlPlaneState,
+    negotiation: &Negotiation,
+    now: Timestamp,
+) -> Result<Option<Decision<ControlPlane>>, Refusal> {
+    let Some(participant) = state.known().filter(|_| negotiation.state == State::Finalizing) else { return Ok(None) };
+    let arrived = Cause::Delivered { step: negotiation.step, pid: None };
+    Ok(transition(negotiation, arrived, &participant.identity, now)?.map(|next| changed(state, Some(negotiation), next)))
+}
+
 fn active(state: &ControlPlaneState) -> Result<&Participant, Refused> {
     Ok(state.active().map_err(AgentRefusal::from)?)
 }
@@ -58,6 +85,7 @@ fn request(state: &ControlPlaneState, id: &NegotiationId, new: &NewNegotiation, 
     if !participant.has_profile(&new.profile) {
         return Err(refused(Refusal::NoProfile(new.profile.clone())));
     }
+    state.negotiations.open().room(&new.counterparty).map_err(refused)?;
     let negotiation = Negotiation {
         id: id.clone(),
         role: Role::Consumer,
@@ -140,10 +168,11 @@ fn first_request(state: &ControlPlaneState, arrived: &Arrived, participant: &Par
     if message.provider_pid.is_some() {
         return Err(refused(Refusal::Malformed("a first request has no providerPid")));
     }
+    state.negotiations.open().room(arrived.sender.did()).map_err(refused)?;
     let appraisal =
         appraisal::appraise(state, &arrived.sender, &arrived.incoming.envelope.profile, &message.offer, now).map_err(refused)?;
     // --request--> REQUESTED (provider)
-    let begun = begin(arrived, Role::Provider, State::Requested, Seen::Requested, &message.offer, address, &message.consumer_pid, now);
+    let begun = begin(arrived, Role::Provider, &message.offer, address, &message.consumer_pid, now);
     go_on(state, arrived, participant, None, begun, Some(appraisal), now)
 }
 
@@ -155,22 +184,17 @@ fn first_offer(state: &ControlPlaneState, arrived: &Arrived, participant: &Parti
     if message.consumer_pid.is_some() {
         return Err(refused(Refusal::Malformed("a first offer has no consumerPid")));
     }
+    state.negotiations.open().room(arrived.sender.did()).map_err(refused)?;
     // --offer--> OFFERED (consumer)
-    let begun = begin(arrived, Role::Consumer, State::Offered, Seen::Offered, &message.offer, address, &message.provider_pid, now);
+    let begun = begin(arrived, Role::Consumer, &message.offer, address, &message.provider_pid, now);
     go_on(state, arrived, participant, None, begun, None, now)
 }
 
-#[allow(clippy::too_many_arguments)] // Every part of what begins a negotiation, once.
-fn begin(
-    arrived: &Arrived,
-    role: Role,
-    state: State,
-    seen: Seen,
-    offer: &MessageOffer,
-    address: &cellspace_schemas::dsp::BaseUrl,
-    pid: &Pid,
-    now: Timestamp,
-) -> Negotiation {
+fn begin(arrived: &Arrived, role: Role, offer: &MessageOffer, address: &BaseUrl, pid: &Pid, now: Timestamp) -> Negotiation {
+    let (state, seen) = match role {
+        Role::Provider => (State::Requested, Seen::Requested),
+        Role::Consumer => (State::Offered, Seen::Offered),
+    };
     Negotiation {
         id: arrived.fresh.clone(),
         role,
@@ -191,18 +215,10 @@ fn begin(
     }
 }
 
-/// The message as the table takes it, and the sender's process; our own must be the one in the path.
+/// The message as the table takes it, and the sender's process.
 fn read(negotiation: &Negotiation, message: &Message) -> Result<(Received, Pid), Refusal> {
-    let ours = Pid::from(&negotiation.id);
     let (consumer, provider) = message.pids();
-    let (own, theirs) = match negotiation.role {
-        Role::Consumer => (consumer, provider),
-        Role::Provider => (provider, consumer),
-    };
-    if own != Some(&ours) {
-        return Err(Refusal::OtherProcess);
-    }
-    let theirs = theirs.cloned().ok_or(Refusal::OtherProcess)?;
+    let theirs = negotiation.pids().of_sender(consumer, provider)?;
     let received = match message {
         Message::Request(m) => Received::Request(m.offer.clone()),
         Message::Offer(m) => Received::Offer(m.offer.clone()),
@@ -212,14 +228,7 @@ fn read(negotiation: &Negotiation, message: &Message) -> Result<(Received, Pid),
             NegotiationEvent::Accepted => Received::Accepted,
             NegotiationEvent::Finalized => Received::Finalized,
         },
-        Message::Termination(m) => {
-            let reason = m.reason.text();
-            Received::Termination(match (&m.code, reason) {
-                (Some(code), Some(reason)) => Some(format!("{reason} (code {code})")),
-                (Some(code), None) => Some(format!("code {code}")),
-                (None, reason) => reason,
-            })
-        }
+        Message::Termination(m) => Received::Termination(told(m.code.as_deref(), &m.reason)),
     };
     Ok((received, theirs))
 }
@@ -293,7 +302,7 @@ pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: &Outcome, 
         Outcome::Taken { pid } => pid.clone(),
         Outcome::NothingToTell => None,
     };
-    settle(state, effect, Cause::Delivered { step: effect.step, pid }, now)
+    settle(state, &effect.negotiation, Cause::Delivered { step: effect.step, pid }, now)
 }
 
 /// What a delivery that was given up means. Pure.
@@ -301,12 +310,12 @@ pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: &Outcome, 
 /// # Errors
 /// None in practice: outcomes that fit no more change nothing.
 pub fn undeliverable(state: &ControlPlaneState, effect: &Effect, reason: &str, now: Timestamp) -> Decided {
-    settle(state, effect, Cause::Undeliverable { step: effect.step, reason: reason.to_owned() }, now)
+    settle(state, &effect.negotiation, Cause::Undeliverable { step: effect.step, reason: reason.to_owned() }, now)
 }
 
-fn settle(state: &ControlPlaneState, effect: &Effect, cause: Cause, now: Timestamp) -> Decided {
-    // A participant that was deleted, and negotiations that were removed, wait for nothing.
-    let (Some(participant), Some(negotiation)) = (&state.participant, state.negotiations.get(&effect.negotiation)) else {
+fn settle(state: &ControlPlaneState, id: &NegotiationId, cause: Cause, now: Timestamp) -> Decided {
+    // Negotiations that were removed wait for nothing.
+    let (Some(participant), Some(negotiation)) = (state.known(), state.negotiations.get(id)) else {
         return Ok(Decision::nothing());
     };
     match transition(negotiation, cause, &participant.identity, now).map_err(not_allowed)? {
@@ -334,7 +343,7 @@ fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, next: Negoti
 
 /// What others learn when a negotiation ends.
 fn facts(state: &ControlPlaneState, negotiation: &Negotiation) -> Vec<Fact> {
-    let Some(participant) = &state.participant else { return Vec::new() };
+    let Some(participant) = state.known() else { return Vec::new() };
     let data = json!({
         "participantContextId": participant.id.as_str(),
         "negotiationId": negotiation.id.as_str(),
@@ -355,12 +364,7 @@ fn facts(state: &ControlPlaneState, negotiation: &Negotiation) -> Vec<Fact> {
 /// The negotiation as its counterparty sees it. As long as the counterparty has not told its process id, ours stands in its place.
 #[must_use]
 pub fn process(negotiation: &Negotiation) -> ContractNegotiation {
-    let ours = Pid::from(&negotiation.id);
-    let theirs = negotiation.counterparty_pid.clone().unwrap_or_else(|| ours.clone());
-    let (consumer_pid, provider_pid) = match negotiation.role {
-        Role::Consumer => (ours, theirs),
-        Role::Provider => (theirs, ours),
-    };
+    let (consumer_pid, provider_pid) = negotiation.pids().shown();
     ContractNegotiation { provider_pid, consumer_pid, state: negotiation.seen }
 }
 

@@ -1,7 +1,7 @@
 //! A negotiation and the agreement it may lead to.
 
 use super::State;
-use crate::control_plane::dsp::{Repeats, Role};
+use crate::control_plane::dsp::{Pids, Repeats, Role, limits};
 use cellspace_schemas::{
     AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
@@ -53,14 +53,22 @@ pub struct Negotiation {
 }
 
 impl Negotiation {
-    /// `(consumerPid, providerPid)`; the counterparty's is absent until it is known.
+    /// Both parties' ids of it.
     #[must_use]
-    pub fn pids(&self) -> (Option<Pid>, Option<Pid>) {
-        let ours = Some(Pid::from(&self.id));
-        match self.role {
-            Role::Consumer => (ours, self.counterparty_pid.clone()),
-            Role::Provider => (self.counterparty_pid.clone(), ours),
-        }
+    pub fn pids(&self) -> Pids {
+        Pids::new(self.role, &self.id, self.counterparty_pid.as_ref())
+    }
+
+    /// Whether the counterparty began it and we have sent nothing yet.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.step == 0 && !self.state.is_final()
+    }
+
+    /// When something is to be done about it, should nothing happen before.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED))
     }
 
     /// The agreement, when transfers may be made under it. In FINALIZING the consumer may know already that it holds, and a transfer that it asks
@@ -70,10 +78,10 @@ impl Negotiation {
         self.agreement.as_ref().filter(|_| matches!(self.state, State::Finalizing | State::Finalized))
     }
 
-    /// Whether the asset must not be removed: it is being negotiated or was agreed on.
+    /// Whether the asset is ours and must not be removed: it is being negotiated or was agreed on.
     #[must_use]
     pub fn holds_asset(&self) -> bool {
-        !self.state.is_final() || self.agreement_in_force().is_some()
+        self.role == Role::Provider && (!self.state.is_final() || self.agreement_in_force().is_some())
     }
 }
 
@@ -114,11 +122,5 @@ impl Agreement {
             timestamp: Some(self.signed_at),
             policy: self.policy.clone(),
         }
-    }
-
-    /// Our role in it.
-    #[must_use]
-    pub fn counterparty(&self, own: &Did) -> (Role, &Did) {
-        if *own == self.provider { (Role::Provider, &self.consumer) } else { (Role::Consumer, &self.provider) }
     }
 }

@@ -16,13 +16,16 @@ pub mod table;
 pub mod view;
 
 #[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use command::{Arrived, Command, Incoming, Message, NewNegotiation, Prepared, Refusal, Reply};
-pub use decide::{decide, delivered, process, undeliverable};
+pub use decide::{decide, delivered, due, process, undeliverable};
+pub(super) use decide::{end, finalized};
 pub use deliver::deliver;
 pub use entity::{Agreement, Negotiation};
-pub use negotiations::{Event, Negotiations, row};
+pub use negotiations::{Event, Negotiations, deadline, row};
 pub use prepare::prepare;
 pub use state::{Sent, State};
 pub use table::{Act, Cause, Received};

@@ -1,9 +1,9 @@
 //! All negotiations of one participant, found by every id they are asked for with.
 
 use super::{Agreement, Negotiation};
-use crate::control_plane::dsp::Correlations;
+use crate::control_plane::dsp::{Correlations, Open};
 use cellspace_cluster::RowOf;
-use cellspace_schemas::{AgreementId, AssetId, Did, NegotiationId, Pid};
+use cellspace_schemas::{AgreementId, AssetId, Did, NegotiationId, Pid, Timestamp};
 use cellspace_storage::RowKey;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ pub struct Negotiations {
     by_agreement: HashTrieMapSync<AgreementId, NegotiationId>,
     /// How many negotiations hold the asset.
     holding: HashTrieMapSync<AssetId, usize>,
+    open: Open,
 }
 
 impl Negotiations {
@@ -69,6 +70,12 @@ impl Negotiations {
         self.holding.contains_key(asset)
     }
 
+    /// How many have not ended.
+    #[must_use]
+    pub const fn open(&self) -> &Open {
+        &self.open
+    }
+
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
@@ -82,6 +89,9 @@ impl Negotiations {
 
     fn remember(&mut self, negotiation: Arc<Negotiation>) {
         let id = &negotiation.id;
+        if !negotiation.state.is_final() {
+            self.open.add(&negotiation.counterparty);
+        }
         if let Some(pid) = &negotiation.counterparty_pid {
             self.by_counterparty.insert(&negotiation.counterparty, pid, id.clone());
         }
@@ -97,6 +107,9 @@ impl Negotiations {
 
     fn forget(&mut self, id: &NegotiationId) {
         let Some(old) = self.by_id.get(id).cloned() else { return };
+        if !old.state.is_final() {
+            self.open.remove(&old.counterparty);
+        }
         if let Some(pid) = &old.counterparty_pid {
             self.by_counterparty.remove(&old.counterparty, pid);
         }
@@ -122,5 +135,14 @@ pub fn row(event: &Event) -> RowOf {
     match event {
         Event::Set(negotiation) => RowOf::Put(RowKey::new(super::TABLE, negotiation.id.as_str())),
         Event::Deleted(id) => RowOf::Delete(RowKey::new(super::TABLE, id.as_str())),
+    }
+}
+
+/// The deadline that the event's negotiation now has.
+#[must_use]
+pub fn deadline(event: &Event) -> (&NegotiationId, Option<Timestamp>) {
+    match event {
+        Event::Set(negotiation) => (&negotiation.id, negotiation.due()),
+        Event::Deleted(id) => (id, None),
     }
 }

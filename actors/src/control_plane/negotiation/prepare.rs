@@ -7,10 +7,12 @@ use crate::{
         ControlPlaneState,
         agent::Refusal as AgentRefusal,
         dsp::{Steering, incoming},
+        scopes::{Scopes, scopes_for},
     },
+    settings::Settings,
 };
 use cellspace_cluster::{CallId, PrepareError};
-use cellspace_schemas::{AgreementId, NegotiationId, odrl::Policy};
+use cellspace_schemas::{AgreementId, NegotiationId};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -33,9 +35,8 @@ pub async fn prepare(
         Command::Act { id, act } => Prepared::Act { id, act },
         Command::Delete(id) => Prepared::Delete(id),
         Command::Receive(incoming) => {
-            let policies = policies(snapshot, &incoming);
-            let envelope = &incoming.envelope;
-            let sender = incoming::sender(services, snapshot, &envelope.profile, &envelope.token, Some(call), &policies).await?;
+            let sender =
+                incoming::sender_of(services, snapshot, &incoming.envelope, call, |settings| asks(settings, snapshot, &incoming)).await?;
             Prepared::Receive(Box::new(Arrived {
                 incoming: *incoming,
                 sender,
@@ -47,14 +48,13 @@ pub async fn prepare(
     })
 }
 
-/// The policies that judge the message: those of the offer that is asked for; later on those of the negotiation, so that the sender is asked for the
-/// same credentials every time and one presentation serves all its messages. Somebody else is not asked for them: that would tell that the negotiation
-/// exists.
-fn policies<'a>(state: &'a ControlPlaneState, incoming: &'a Incoming) -> Vec<&'a Policy> {
-    if let Message::Request(message) = &incoming.message {
-        return appraisal::policies(state, &message.offer);
+/// What the sender is asked for: policies judge requests alone.
+pub(super) fn asks(settings: &Settings, state: &ControlPlaneState, incoming: &Incoming) -> Scopes {
+    let profile = &incoming.envelope.profile;
+    match &incoming.message {
+        Message::Request(message) => appraisal::asks(settings, state, profile, &message.offer),
+        Message::Offer(_) | Message::Agreement(_) | Message::Verification(_) | Message::Event(_) | Message::Termination(_) => {
+            scopes_for(settings, profile, [])
+        }
     }
-    let negotiation = incoming.id.as_ref().and_then(|id| state.negotiations.get(id));
-    let own = negotiation.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
-    own.map(|n| appraisal::policies(state, &n.offer)).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //! Pure. A message from the counterparty that presupposes the delivery of ours *is* its outcome: hence the arrows out of the states in `-ING`.
 
 use super::{Agreement, Negotiation, State};
-use crate::control_plane::dsp::Role;
+use crate::control_plane::dsp::{Role, limits};
 use cellspace_schemas::{
     AgreementId, Did, Pid, Timestamp,
     dsp::negotiation::{MessageAgreement, MessageOffer, NegotiationState as Seen},
@@ -108,6 +108,8 @@ pub enum Cause {
         /// Why.
         reason: String,
     },
+    /// Its deadline has passed.
+    Due,
 }
 
 /// Why a negotiation does not move.
@@ -227,6 +229,15 @@ pub fn transition(negotiation: &Negotiation, cause: Cause, own: &Did, now: Times
         }
         // any state --outcome of an older message--> the same
         (_, Consumer | Provider, Cause::Undeliverable { .. }) => Ok(None),
+
+        // --- what is left undone
+
+        // any open state without a message of ours so far --due--> TERMINATING (both): nobody has answered
+        (_, Consumer | Provider, Cause::Due) if n.due().is_some_and(|at| at <= now) => {
+            Ok(Some(Negotiation { error_detail: Some(limits::NOT_ANSWERED.to_owned()), ..n.sending(Terminating, now) }))
+        }
+        // any state --due--> the same: we have answered before
+        (_, Consumer | Provider, Cause::Due) => Ok(None),
 
         // everything else is not in the protocol
         (state, role, Cause::Act(act)) => Err(Refused::NotAllowed { state, role, what: act.name() }),

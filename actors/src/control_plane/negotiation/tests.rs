@@ -1,7 +1,7 @@
 //! Every state, role and cause against the arrows of the protocol; runs of any causes against what always holds.
 
 use super::{Act, Agreement, Cause, Negotiation, Received, Sent, State, table::Refused, table::transition};
-use crate::control_plane::dsp::{Repeats, Role};
+use crate::control_plane::dsp::{Repeats, Role, limits};
 use cellspace_schemas::{
     AgreementId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::negotiation::{MessageAgreement, MessageOffer, NegotiationState as Seen},
@@ -68,6 +68,7 @@ fn causes() -> Vec<(&'static str, Cause)> {
         ("termination", received(Received::Termination(None))),
         ("delivered", Cause::Delivered { step: 3, pid: None }),
         ("undeliverable", Cause::Undeliverable { step: 3, reason: "why".into() }),
+        ("due", Cause::Due),
         ("old delivered", Cause::Delivered { step: 2, pid: Some(pid()) }),
         ("old undeliverable", Cause::Undeliverable { step: 2, reason: "why".into() }),
     ]
@@ -135,7 +136,7 @@ fn every_state_role_and_cause() {
                     (None, Cause::Act(_) | Cause::Received { .. }) => {
                         assert!(matches!(found, Err(Refused::NotAllowed { .. })), "{context}: {found:?}");
                     }
-                    (None, Cause::Delivered { .. } | Cause::Undeliverable { .. }) => assert_eq!(found, Ok(None), "{context}"),
+                    (None, Cause::Delivered { .. } | Cause::Undeliverable { .. } | Cause::Due) => assert_eq!(found, Ok(None), "{context}"),
                 }
             }
         }
@@ -187,6 +188,39 @@ fn an_agreement_must_be_the_one_asked_for() {
     ];
     for case in cases {
         assert!(matches!(judge(case.clone()), Err(Refused::OtherAgreement(_))), "{case:?}");
+    }
+}
+
+#[test]
+fn what_a_counterparty_began_and_nobody_answers_ends() {
+    for (state, role) in [(State::Requested, Role::Provider), (State::Offered, Role::Consumer)] {
+        let n = Negotiation { step: 0, ..negotiation(state, role) };
+        let due = n.due().unwrap();
+        assert_eq!(due, n.created_at.plus(limits::UNANSWERED));
+        assert_eq!(transition(&n, Cause::Due, &own(role), Timestamp(due.0 - 1)), Ok(None));
+        let ended = transition(&n, Cause::Due, &own(role), due).unwrap().unwrap();
+        assert_eq!((ended.state, ended.step, ended.error_detail.as_deref()), (State::Terminating, 1, Some(limits::NOT_ANSWERED)));
+        assert_eq!((ended.due(), negotiation(state, role).due()), (None, None));
+    }
+}
+
+#[test]
+fn only_providers_hold_assets() {
+    use super::{Event, Negotiations};
+    let asset = "asset".parse().unwrap();
+    for (role, state, agreed, holds) in [
+        (Role::Provider, State::Requested, false, true),
+        (Role::Provider, State::Finalized, true, true),
+        (Role::Provider, State::Terminated, true, false),
+        (Role::Consumer, State::Offered, false, false),
+        (Role::Consumer, State::Finalized, true, false),
+    ] {
+        let mut n = negotiation(state, role);
+        n.agreement = agreed
+            .then(|| Arc::new(Agreement::on(&n.offer, "ag".parse().unwrap(), own(Role::Provider), own(Role::Consumer), Timestamp(5))));
+        let mut all = Negotiations::default();
+        all.apply(&Event::Set(Arc::new(n)));
+        assert_eq!(all.holds_asset(&asset), holds, "{role:?} {state:?}");
     }
 }
 
@@ -274,6 +308,8 @@ proptest! {
         }
         let mut loaded = Negotiations::default();
         rows.values().for_each(|event| loaded.apply(event));
+        let open = rows.values().filter(|event| matches!(event, Event::Set(n) if !n.state.is_final())).count();
+        prop_assert_eq!((lived.open().all(), loaded.open().all(), lived.open().with(&own(Role::Consumer))), (open, open, open));
         for asset in 0..3 {
             let asset = format!("asset{asset}").parse().unwrap();
             prop_assert_eq!(lived.holds_asset(&asset), loaded.holds_asset(&asset));

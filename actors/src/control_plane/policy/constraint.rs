@@ -23,6 +23,11 @@ pub(super) enum Holds {
     OutOfScope,
 }
 
+/// Judges all constraints of a rule with this action together: they are joined by "and" (ODRL Information Model, 2.5).
+pub(super) fn all_hold(constraints: &[Constraint], action: &str, evaluation: &Evaluation<'_>) -> Holds {
+    joined(LogicalOperator::And, constraints.iter().map(|constraint| holds(constraint, action, evaluation)))
+}
+
 /// Judges a constraint of a rule with this action.
 pub(super) fn holds(constraint: &Constraint, action: &str, evaluation: &Evaluation<'_>) -> Holds {
     match constraint {

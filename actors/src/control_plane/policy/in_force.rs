@@ -19,7 +19,7 @@ pub(super) fn is_in_force_date(left_operand: &str) -> bool {
 pub(super) fn holds(constraint: &AtomicConstraint, evaluation: &Evaluation<'_>) -> Holds {
     match evaluation.scope {
         PolicyScope::Catalog | PolicyScope::ContractNegotiation => return Holds::OutOfScope,
-        PolicyScope::TransferProcess | PolicyScope::PolicyMonitor => {}
+        PolicyScope::TransferProcess => {}
     }
     let signed = evaluation.agreement.map(|agreement| agreement.signed);
     let Some(date) = constraint.right_operand.as_str().and_then(|text| date(text, signed)) else {

@@ -24,8 +24,6 @@ pub enum PolicyScope {
     ContractNegotiation,
     /// Whether a transfer is started.
     TransferProcess,
-    /// Whether a running transfer may go on.
-    PolicyMonitor,
 }
 
 impl PolicyScope {
@@ -36,7 +34,6 @@ impl PolicyScope {
             Self::Catalog => "catalog",
             Self::ContractNegotiation => "contract.negotiation",
             Self::TransferProcess => "transfer.process",
-            Self::PolicyMonitor => "policy.monitor",
         }
     }
 }

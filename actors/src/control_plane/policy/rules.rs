@@ -2,7 +2,7 @@
 
 use super::{
     Evaluation,
-    constraint::{Holds, holds, told},
+    constraint::{Holds, all_hold, holds, told},
 };
 use cellspace_schemas::odrl::{Policy, Rule};
 
@@ -41,8 +41,8 @@ impl Verdict {
     }
 }
 
-/// Evaluates the policy. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when one
-/// of its constraints is met, or when it forbids `use` without any. A policy without rules is fulfilled.
+/// Evaluates the policy. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when all
+/// of its constraints are met, or when it forbids `use` without any. A policy without rules is fulfilled.
 #[must_use]
 pub fn evaluate(policy: &Policy, evaluation: &Evaluation<'_>) -> Verdict {
     let mut verdict = Verdict::default();
@@ -70,14 +70,16 @@ fn require(rule: &Rule, evaluation: &Evaluation<'_>, verdict: &mut Verdict) {
 }
 
 fn forbid(rule: &Rule, evaluation: &Evaluation<'_>, verdict: &mut Verdict) {
-    if rule.constraint.is_empty() && rule.action == "use" {
-        verdict.add("use is prohibited".to_owned());
-    }
-    for constraint in &rule.constraint {
-        match holds(constraint, &rule.action, evaluation) {
-            Holds::Unmet | Holds::OutOfScope => {}
-            Holds::Met => verdict.add(format!("{} is prohibited when {}", rule.action, told(constraint))),
-            Holds::Undecidable(why) => verdict.add(format!("{} is prohibited when {}, but {why}", rule.action, told(constraint))),
+    if rule.constraint.is_empty() {
+        if rule.action == "use" {
+            verdict.add("use is prohibited".to_owned());
         }
+        return;
+    }
+    let when = || rule.constraint.iter().map(told).collect::<Vec<_>>().join(" and ");
+    match all_hold(&rule.constraint, &rule.action, evaluation) {
+        Holds::Unmet | Holds::OutOfScope => {}
+        Holds::Met => verdict.add(format!("{} is prohibited when {}", rule.action, when())),
+        Holds::Undecidable(why) => verdict.add(format!("{} is prohibited when {}, but {why}", rule.action, when())),
     }
 }

@@ -64,7 +64,7 @@ fn verdict(policy: &Value, scope: PolicyScope, credentials: &[&str]) -> Verdict 
         consumer: Did::new("did:web:c").unwrap(),
         signed: Timestamp::from_seconds(1000),
     };
-    let later = matches!(scope, PolicyScope::TransferProcess | PolicyScope::PolicyMonitor);
+    let later = scope == PolicyScope::TransferProcess;
     let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
     evaluate(&policy, &Evaluation { scope, settings: &settings, agent: &agent, agreement: later.then_some(&agreement), now })
 }
@@ -134,7 +134,28 @@ fn policies_and_claims() {
             json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [m, f]}]}),
             Catalog,
             MEMBER,
+            true,
+        ),
+        (
+            "prohibition, both match",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [m, f]}]}),
+            Catalog,
+            MAKER,
             false,
+        ),
+        (
+            "prohibition, one matches and one cannot be judged",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [m, atom("Unknown", "x")]}]}),
+            Catalog,
+            MEMBER,
+            false,
+        ),
+        (
+            "prohibition, one does not match and one cannot be judged",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [f, atom("Unknown", "x")]}]}),
+            Catalog,
+            MEMBER,
+            true,
         ),
         (
             "prohibition that cannot be judged",
@@ -172,14 +193,14 @@ fn reasons_name_what_was_required_only() {
 
 #[test]
 fn in_force_date() {
-    use PolicyScope::{Catalog, ContractNegotiation, PolicyMonitor, TransferProcess};
+    use PolicyScope::{Catalog, ContractNegotiation, TransferProcess};
     let at = |operator: &str, right: &str| {
         permission(json!([{"leftOperand": "https://w3id.org/edc/v0.0.1/ns/inForceDate", "operator": operator, "rightOperand": right}]))
     };
     let table = [
         (at("lteq", "2026-12-01T00:00:00Z"), TransferProcess, true),
         (at("lteq", "2026-11-01T00:00:00Z"), TransferProcess, false),
-        (at("gteq", "2026-11-01T00:00:00Z"), PolicyMonitor, true),
+        (at("gteq", "2026-11-01T00:00:00Z"), TransferProcess, true),
         (at("lteq", "2026-11-01T00:00:00Z"), Catalog, true),
         (at("lteq", "2026-11-01T00:00:00Z"), ContractNegotiation, true),
         // Signed in 1970.

@@ -1,7 +1,7 @@
 //! Requests to the transfers of a participant, and their answers.
 
 use super::{Act, Signal, table};
-use crate::control_plane::dsp::{Envelope, Sender, Steering};
+use crate::control_plane::dsp::{Envelope, OtherProcess, Sender, Steering};
 use cellspace_schemas::{
     AgreementId, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{
@@ -192,9 +192,9 @@ pub enum Refusal {
     /// The counterparty's process id belongs to another request of its.
     #[error("the process id is used by another transfer")]
     PidUsed,
-    /// The message names other processes than its path.
-    #[error("the message names another process than its path")]
-    OtherProcess,
+    /// The message names other processes than its own.
+    #[error(transparent)]
+    OtherProcess(#[from] OtherProcess),
     /// The message cannot be meant so.
     #[error("{0}")]
     Malformed(&'static str),

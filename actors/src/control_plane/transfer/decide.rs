@@ -1,25 +1,23 @@
 //! What becomes of a request: finds the transfer, lets the table judge, and lets what steers us take the next step in the same turn.
 
 use super::{
-    Arrived, Cause, Effect, Event, Message, Moved, NewTransfer, Outcome, Prepared, Received, Refusal, Reply, StartWith, State, TABLE, Task,
-    Transfer,
+    Act, Arrived, Cause, Effect, Event, Message, Moved, NewTransfer, Outcome, Prepared, Received, Refusal, Reply, StartWith, State, TABLE,
+    Task, Transfer,
     table::{self, transition},
 };
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
     agent::{Decided, Refusal as AgentRefusal},
     data_planes,
-    dsp::{self, Repeats, Role},
-    negotiation::{Agreement, Negotiation},
+    dsp::{self, Repeats, Role, process::told},
+    negotiation::{self, Agreement, Negotiation},
     policy::{AgreementFacts, Evaluation, PolicyScope, evaluate},
+    scopes::scopes_for,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     AgreementId, Pid, Timestamp, TransferId,
-    dsp::{
-        negotiation::Reasons,
-        transfer::{TransferProcess, TransferRequestMessage, TransferState as Seen},
-    },
+    dsp::transfer::{TransferProcess, TransferRequestMessage, TransferState as Seen},
 };
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -53,6 +51,19 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
     }
 }
 
+/// Decides what follows when the deadline of a transfer has passed. Pure.
+///
+/// # Errors
+/// None in practice: what was done before is not due any more.
+pub fn due(state: &ControlPlaneState, id: &TransferId, now: Timestamp) -> Decided {
+    state.transfers.get(id).map_or_else(|| Ok(Decision::nothing()), |transfer| move_on(state, transfer, Cause::Due, now))
+}
+
+/// Ends a transfer of a participant that is leaving.
+pub(in crate::control_plane) fn end(state: &ControlPlaneState, transfer: &Transfer, reason: &str, now: Timestamp) -> Decided {
+    move_on(state, transfer, Cause::Act(Act::Terminate(Some(reason.to_owned()))), now)
+}
+
 fn found<'a>(state: &'a ControlPlaneState, id: &TransferId) -> Result<&'a Arc<Transfer>, Refused> {
     state.transfers.get(id).ok_or_else(|| refused(Refusal::NotFound(id.clone())))
 }
@@ -80,6 +91,7 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
     if negotiation.profile != new.profile || !participant.has_profile(&new.profile) {
         return Err(refused(Refusal::OtherProfile(new.profile.clone())));
     }
+    state.transfers.open().room(&agreement.provider).map_err(refused)?;
     let data_plane = state.data_planes.select(&new.transfer_type, &new.metadata.labels, id.as_str()).map(|plane| plane.reference());
     let transfer = Transfer {
         id: id.clone(),
@@ -100,6 +112,9 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
         data_plane,
         start_with: None,
         suspended_by: None,
+        data_done: false,
+        end_again_at: None,
+        end_failures: 0,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -146,39 +161,32 @@ fn receive(state: &ControlPlaneState, arrived: &Arrived, now: Timestamp) -> Deci
     }
 }
 
-/// The message as the table takes it, and the sender's process. Ours must be the one in the path; the sender's own is its own business.
+/// The message as the table takes it, and the sender's process.
 fn read(transfer: &Transfer, message: &Message) -> Result<(Received, Pid), Refusal> {
-    let ours = Pid::from(&transfer.id);
     let (consumer, provider) = message.pids();
-    let (own, theirs) = match transfer.role {
-        Role::Consumer => (Some(consumer), provider),
-        Role::Provider => (provider, Some(consumer)),
-    };
-    if own != Some(&ours) {
-        return Err(Refusal::OtherProcess);
-    }
-    let told = |code: &Option<String>, reason: &Reasons| match (code, reason.text()) {
-        (Some(code), Some(reason)) => Some(format!("{reason} (code {code})")),
-        (Some(code), None) => Some(format!("code {code}")),
-        (None, reason) => reason,
-    };
+    let theirs = transfer.pids().of_sender(Some(consumer), provider)?;
     let received = match message {
         Message::Request(_) => return Err(Refusal::Malformed("a transfer is requested once")),
+        // Where the data is to be pulled from must be told (DSP 2025-1, "Transfer Start Message").
+        Message::Start(m) if m.data_address.is_none() && !transfer.owns_address() && !transfer.transfer_type.is_push() => {
+            return Err(Refusal::Malformed("the start of a pull transfer has a dataAddress"));
+        }
         Message::Start(m) => Received::Start(m.data_address.clone()),
-        Message::Suspension(m) => Received::Suspension(told(&m.code, &m.reason)),
+        Message::Suspension(m) => Received::Suspension(told(m.code.as_deref(), &m.reason)),
         Message::Completion(_) => Received::Completion,
-        Message::Termination(m) => Received::Termination(told(&m.code, &m.reason)),
+        Message::Termination(m) => Received::Termination(told(m.code.as_deref(), &m.reason)),
     };
-    Ok((received, theirs.cloned().ok_or(Refusal::OtherProcess)?))
+    Ok((received, theirs))
 }
 
 /// --request--> REQUESTED (provider), when the agreement is the sender's and its policy is fulfilled.
 fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferRequestMessage, now: Timestamp) -> Decided {
     let (sender, envelope) = (&arrived.sender, &arrived.incoming.envelope);
     let party = |n: &Negotiation, a: &Agreement| a.consumer == *sender.did() && n.profile == envelope.profile;
-    let (_, agreement) = agreement(state, &message.agreement_id, Role::Provider)
+    let (negotiation, agreement) = agreement(state, &message.agreement_id, Role::Provider)
         .filter(|(n, a)| party(n, a))
         .ok_or_else(|| refused(dsp::Refusal::NotFound))?;
+    state.transfers.open().room(sender.did()).map_err(refused)?;
     if message.format.is_push() != message.data_address.is_some() {
         return Err(refused(Refusal::Malformed("a dataAddress belongs to push transfers, and to those alone")));
     }
@@ -206,11 +214,10 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         data_plane: Some(plane.reference()),
         start_with: Some(StartWith { claims: sender.claims(), data_address: message.data_address.clone() }),
         suspended_by: None,
-        accepted: {
-            let mut accepted = Repeats::default();
-            accepted.remember(envelope.mark.clone());
-            accepted
-        },
+        data_done: false,
+        end_again_at: None,
+        end_failures: 0,
+        accepted: Repeats::of(envelope.mark.clone()),
         error_detail: None,
         errors: 0,
         callbacks: Vec::new(),
@@ -225,12 +232,19 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         None => None,
     };
     let moved = moved.unwrap_or_else(|| Moved { transfer, tasks: Vec::new() });
-    Ok(changed(state, None, moved).replying(reply))
+    let mut decision = changed(state, None, moved).replying(reply);
+    // Who transfers under an agreement has seen that it is final.
+    if let Some(finalized) = negotiation::finalized(state, negotiation, now).map_err(refused)? {
+        decision.events.extend(finalized.events);
+        decision.facts.extend(finalized.facts);
+    }
+    Ok(decision)
 }
 
 /// Evaluates the agreement's policy for a transfer by the sender.
 fn fulfilled(arrived: &Arrived, agreement: &Agreement, now: Timestamp) -> Result<(), AgentRefusal> {
-    let sender = arrived.sender.asked_for(&arrived.incoming.envelope.profile, [&agreement.policy])?;
+    let needed = scopes_for(&arrived.sender.settings, &arrived.incoming.envelope.profile, [&agreement.policy]);
+    let sender = arrived.sender.asked_for(&needed)?;
     let facts = AgreementFacts {
         id: agreement.id.clone(),
         asset: agreement.asset.clone(),
@@ -298,14 +312,19 @@ fn changed(state: &ControlPlaneState, before: Option<&Transfer>, moved: Moved) -
         }
     }
     if transfer.state.is_final() {
-        decision = data_planes::released(state, &transfer, decision);
+        let last = before.is_some_and(|b| !b.state.is_final()) && state.transfers.open().all() == 1;
+        decision = if last && state.deleted.is_some() {
+            data_planes::disposed(state, decision)
+        } else {
+            data_planes::released(state, &transfer, decision)
+        };
     }
     decision.event(Event::Set(Arc::new(transfer)).into())
 }
 
 /// What others learn of a transfer: when data may flow, pauses, or flows no more.
 fn facts(state: &ControlPlaneState, transfer: &Transfer, errored: bool) -> Vec<Fact> {
-    let Some(participant) = &state.participant else { return Vec::new() };
+    let Some(participant) = state.known() else { return Vec::new() };
     let kind = match transfer.state {
         _ if errored => "org.cellspace.transfer.errored",
         State::Started => "org.cellspace.transfer.started",
@@ -347,12 +366,7 @@ fn facts(state: &ControlPlaneState, transfer: &Transfer, errored: bool) -> Vec<F
 /// The transfer as its counterparty sees it. As long as the counterparty has not told its process id, ours stands in its place.
 #[must_use]
 pub fn process(transfer: &Transfer) -> TransferProcess {
-    let ours = Pid::from(&transfer.id);
-    let theirs = transfer.counterparty_pid.clone().unwrap_or_else(|| ours.clone());
-    let (consumer_pid, provider_pid) = match transfer.role {
-        Role::Consumer => (ours, theirs),
-        Role::Provider => (theirs, ours),
-    };
+    let (consumer_pid, provider_pid) = transfer.pids().shown();
     TransferProcess { provider_pid, consumer_pid, state: transfer.seen }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     control_plane::{
         ControlPlane,
         data_planes::client as plane,
-        dsp::{Role, client},
+        dsp::client::{self, Wire},
         scopes::scopes_for,
     },
 };
@@ -15,7 +15,7 @@ use cellspace_schemas::{
     MessageId, Pid,
     dps::DataFlowBaseMessage,
     dsp::{
-        message::{Message as Typed, read, render},
+        message::read,
         negotiation::Reasons,
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
@@ -23,7 +23,6 @@ use cellspace_schemas::{
         },
     },
 };
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Sends the message, or calls the data plane. What the transfer has left behind is not sent any more.
@@ -48,77 +47,62 @@ async fn tell(
     message: &Notice,
     delivery: &Delivery<'_, ControlPlane>,
 ) -> Result<Outcome, DeliveryError> {
-    let participant = delivery.snapshot.participant.as_ref().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
+    let participant = delivery.snapshot.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
     let settings = services.settings.load();
     let policy = delivery.snapshot.negotiations.agreement(&transfer.agreement).map(|a| &a.policy);
     let scopes = scopes_for(&settings, &transfer.profile, policy).all();
-    let id = MessageId::from_uuid(delivery.message_id);
     let callback = services.urls.dsp(&participant.id, &transfer.profile);
-    let Some((kind, body, path)) = wire(transfer, message, &callback, &id)? else { return Ok(Outcome::NothingToTell) };
-    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-    let answer = client::send(
-        services,
-        client::Outgoing {
-            participant: &participant.id,
-            counterparty: &transfer.counterparty,
-            scopes: &scopes,
-            url: transfer.address.below(&segments),
-            body,
-            kind,
-            trace: delivery.trace.clone(),
-        },
-    )
-    .await?;
-    // An answer that cannot be read is no reason to send again: the counterparty names its process in its next message.
-    let pid = read::<TransferProcess>(&answer, &[]).ok().map(|process| match transfer.role {
-        Role::Consumer => process.body.provider_pid,
-        Role::Provider => process.body.consumer_pid,
-    });
-    Ok(Outcome::Taken { pid })
-}
-
-/// What a message is, its text, and the path below the counterparty's address.
-type Wire = (&'static str, Vec<u8>, Vec<String>);
-
-fn text<T: Typed + Serialize>(body: &T, id: &MessageId, path: Vec<String>) -> Result<Option<Wire>, DeliveryError> {
-    let text = render(body, Some(id)).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
-    Ok(Some((T::TYPE, text, path)))
+    let Some(wire) = wire(transfer, message, &callback, &MessageId::from_uuid(delivery.message_id))? else {
+        return Ok(Outcome::NothingToTell);
+    };
+    let to = client::Outgoing {
+        participant: &participant.id,
+        counterparty: &transfer.counterparty,
+        address: &transfer.address,
+        contract: Some(&transfer.agreement),
+        scopes: &scopes,
+        trace: delivery.trace.clone(),
+    };
+    let answer = client::send(services, to, wire).await?;
+    // An answer that cannot be read, or is about another process, is no reason to send again: the counterparty names its process in its next
+    // message.
+    let process = read::<TransferProcess>(&answer, &[]).ok().map(|answer| answer.body);
+    Ok(Outcome::Taken { pid: process.and_then(|p| transfer.pids().of_sender(Some(&p.consumer_pid), Some(&p.provider_pid)).ok()) })
 }
 
 /// `None` when there is nobody to tell: the counterparty never said what it calls the process, so it has none.
-fn wire(t: &Transfer, message: &Notice, callback: &str, id: &MessageId) -> Result<Option<Wire>, DeliveryError> {
-    let ours = Pid::from(&t.id);
+pub(super) fn wire(t: &Transfer, message: &Notice, callback: &str, id: &MessageId) -> Result<Option<Wire>, DeliveryError> {
     if let Notice::Request(data_address) = message {
         let callback_address = callback.parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")))?;
         let request = TransferRequestMessage {
-            consumer_pid: ours,
+            consumer_pid: Pid::from(&t.id),
             agreement_id: t.agreement.clone(),
             format: t.transfer_type.clone(),
             data_address: data_address.clone(),
             callback_address,
         };
-        return text(&request, id, vec!["transfers".to_owned(), "request".to_owned()]);
+        return Wire::new(&request, id, &["transfers", "request"]).map(Some);
     }
-    let Some(theirs) = t.counterparty_pid.clone() else { return Ok(None) };
-    let path = |last: &str| vec!["transfers".to_owned(), theirs.to_string(), last.to_owned()];
-    let (consumer_pid, provider_pid) = match t.role {
-        Role::Consumer => (ours, theirs.clone()),
-        Role::Provider => (theirs.clone(), ours),
-    };
+    let Some(theirs) = &t.counterparty_pid else { return Ok(None) };
+    let path = |last| ["transfers", theirs.as_str(), last];
+    let (consumer_pid, provider_pid) = t.pids().shown();
     let reasons = |reason: &Option<String>| reason.as_ref().map_or_else(Reasons::default, Reasons::of);
     match message {
-        Notice::Request(_) => Ok(None),
+        Notice::Request(_) => return Ok(None),
         Notice::Start(data_address) => {
-            text(&TransferStartMessage { provider_pid, consumer_pid, data_address: data_address.clone() }, id, path("start"))
+            Wire::new(&TransferStartMessage { provider_pid, consumer_pid, data_address: data_address.clone() }, id, &path("start"))
         }
         Notice::Suspension(reason) => {
-            text(&TransferSuspensionMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) }, id, path("suspension"))
+            let body = TransferSuspensionMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) };
+            Wire::new(&body, id, &path("suspension"))
         }
-        Notice::Completion => text(&TransferCompletionMessage { provider_pid, consumer_pid }, id, path("completion")),
+        Notice::Completion => Wire::new(&TransferCompletionMessage { provider_pid, consumer_pid }, id, &path("completion")),
         Notice::Termination(reason) => {
-            text(&TransferTerminationMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) }, id, path("termination"))
+            let body = TransferTerminationMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) };
+            Wire::new(&body, id, &path("termination"))
         }
     }
+    .map(Some)
 }
 
 async fn call(
@@ -128,7 +112,7 @@ async fn call(
     delivery: &Delivery<'_, ControlPlane>,
 ) -> Result<Outcome, DeliveryError> {
     let Task::Call(_, call) = &effect.task else { return Ok(Outcome::NothingToTell) };
-    let participant = delivery.snapshot.participant.as_ref().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
+    let participant = delivery.snapshot.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
     let registered = transfer.data_plane.as_ref().and_then(|bound| delivery.snapshot.data_planes.of(bound));
     let registered = registered.ok_or_else(|| DeliveryError::Refused("the data plane is no longer registered".to_owned()))?;
     let flow = |claims: &Map<String, Value>| DataFlowBaseMessage {

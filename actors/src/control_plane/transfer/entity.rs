@@ -3,7 +3,7 @@
 use super::State;
 use crate::control_plane::{
     data_planes::PlaneRef,
-    dsp::{Repeats, Role},
+    dsp::{Pids, Repeats, Role, limits},
 };
 use cellspace_schemas::{
     AgreementId, AssetId, Did, Pid, ProfileId, Timestamp, TransferId, TransferType,
@@ -53,6 +53,15 @@ pub struct Transfer {
     pub start_with: Option<StartWith>,
     /// Who suspended it: nobody else may resume it.
     pub suspended_by: Option<Role>,
+    /// Our data plane is done; the counterparty is told as soon as both know that it has started.
+    #[serde(default)]
+    pub data_done: bool,
+    /// When our data plane is told once more to end the flow, after it could not be told.
+    #[serde(default)]
+    pub end_again_at: Option<Timestamp>,
+    /// How often it could not be told.
+    #[serde(default)]
+    pub end_failures: u32,
     /// Messages accepted, to know repeats by.
     pub accepted: Repeats,
     /// Why it ended, or what the data plane reported last.
@@ -79,14 +88,22 @@ pub struct StartWith {
 }
 
 impl Transfer {
-    /// `(consumerPid, providerPid)`; the counterparty's is absent until it is known.
+    /// Both parties' ids of it.
     #[must_use]
-    pub fn pids(&self) -> (Option<Pid>, Option<Pid>) {
-        let ours = Some(Pid::from(&self.id));
-        match self.role {
-            Role::Consumer => (ours, self.counterparty_pid.clone()),
-            Role::Provider => (self.counterparty_pid.clone(), ours),
-        }
+    pub fn pids(&self) -> Pids {
+        Pids::new(self.role, &self.id, self.counterparty_pid.as_ref())
+    }
+
+    /// Whether it is a request that we have not acted on.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.role == Role::Provider && self.step == 0 && !self.state.is_final()
+    }
+
+    /// When something is to be done about it, should nothing happen before.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.end_again_at.or_else(|| self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED)))
     }
 
     /// Whether the data address is made on our side: by the provider in pull transfers, by the consumer in push transfers.

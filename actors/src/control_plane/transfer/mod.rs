@@ -15,16 +15,19 @@ pub mod transfers;
 pub mod view;
 
 #[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
 mod tests;
 
 pub use command::{Arrived, Command, Incoming, Message, NewTransfer, Prepared, Refusal, Reply};
-pub use decide::{decide, delivered, process, undeliverable};
+pub(super) use decide::end;
+pub use decide::{decide, delivered, due, process, undeliverable};
 pub use deliver::deliver;
 pub use entity::{StartWith, Transfer};
 pub use prepare::prepare;
 pub use state::State;
 pub use table::{Act, Cause, Moved, Notice, PlaneCall, Received, Signal, Task};
-pub use transfers::{Event, Transfers, row};
+pub use transfers::{Event, Transfers, deadline, row};
 
 use super::ControlPlaneState;
 use cellspace_cluster::RetryPolicy;

@@ -7,10 +7,12 @@ use crate::{
         ControlPlaneState,
         agent::Refusal as AgentRefusal,
         dsp::{Steering, incoming},
+        scopes::{Scopes, scopes_for},
     },
+    settings::Settings,
 };
 use cellspace_cluster::{CallId, PrepareError};
-use cellspace_schemas::{TransferId, odrl::Policy};
+use cellspace_schemas::TransferId;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -33,25 +35,21 @@ pub async fn prepare(
         Command::Act { id, act } => Prepared::Act { id, act },
         Command::Signal { id, signal } => Prepared::Signal { id, signal },
         Command::Receive(incoming) => {
-            let policies = policies(snapshot, &incoming);
-            let envelope = &incoming.envelope;
-            let sender = incoming::sender(services, snapshot, &envelope.profile, &envelope.token, Some(call), &policies).await?;
+            let sender =
+                incoming::sender_of(services, snapshot, &incoming.envelope, call, |settings| asks(settings, snapshot, &incoming)).await?;
             let fresh = TransferId::from_uuid(Uuid::now_v7());
             Prepared::Receive(Box::new(Arrived { incoming: *incoming, sender, fresh, steering: steering.clone() }))
         }
     })
 }
 
-/// The policy that judges the message: that of the agreement. Somebody else than the other party is not asked for what it names: that would tell that
-/// the agreement exists.
-fn policies<'a>(state: &'a ControlPlaneState, incoming: &'a Incoming) -> Vec<&'a Policy> {
+/// What the sender is asked for: what the agreement's policy names, when it asks for a transfer; no policy judges any other message. Somebody else than
+/// the other party is not asked for it: that would tell that the agreement exists.
+pub(super) fn asks(settings: &Settings, state: &ControlPlaneState, incoming: &Incoming) -> Scopes {
     let agreement = match &incoming.message {
-        Message::Request(message) => Some(&message.agreement_id),
-        Message::Start(_) | Message::Suspension(_) | Message::Completion(_) | Message::Termination(_) => {
-            incoming.id.as_ref().and_then(|id| state.transfers.get(id)).map(|t| &t.agreement)
-        }
+        Message::Request(message) => state.negotiations.of_agreement(&message.agreement_id),
+        Message::Start(_) | Message::Suspension(_) | Message::Completion(_) | Message::Termination(_) => None,
     };
-    let negotiation = agreement.and_then(|id| state.negotiations.of_agreement(id));
-    let own = negotiation.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
-    own.and_then(|n| n.agreement.as_ref()).map(|a| &a.policy).into_iter().collect()
+    let own = agreement.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
+    scopes_for(settings, &incoming.envelope.profile, own.and_then(|n| n.agreement.as_ref()).map(|a| &a.policy))
 }

@@ -5,13 +5,14 @@
 //! data plane at the same time, so that neither waits for the other.
 
 use super::{State, Transfer};
-use crate::control_plane::dsp::Role;
+use crate::control_plane::dsp::{Role, limits};
 use cellspace_schemas::{
     Pid, Timestamp,
     dsp::{DataAddress, transfer::TransferState as Seen},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// What we do, of our own accord or because a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +143,8 @@ pub enum Cause {
     },
     /// Our data plane says something by itself.
     Signalled(Signal),
+    /// Its deadline has passed.
+    Due,
 }
 
 /// A message to the counterparty, without what every message has.
@@ -274,34 +277,54 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         (Requested | Requesting, Consumer, Cause::Received { message: Received::Start(address), pid }) => {
             moved(t.next(StartupRequested, now).told_by(pid, Seen::Started).call(PlaneCall::Started(address)))
         }
-        // SUSPENDED --start--> RESUMING_REQUESTED (both), when the counterparty suspended
-        (Suspended, Consumer | Provider, Cause::Received { message: Received::Start(address), pid }) => {
+        // SUSPENDED, SUSPENDING_REQUESTED --start--> RESUMING_REQUESTED (both), when the counterparty suspended; our data plane resumes after
+        // it has suspended
+        (Suspended | SuspendingRequested, Consumer | Provider, Cause::Received { message: Received::Start(address), pid }) => {
             if t.suspended_by != Some(t.role.other()) {
                 return Err(Refused::NotTheSuspender);
             }
             moved(t.next(ResumingRequested, now).told_by(pid, Seen::Started).call(PlaneCall::Resume(address)))
+        }
+        // SUSPENDING --start--> the same (provider): of two suspensions that crossed the consumer has taken back its own before it saw ours
+        (Suspending, Provider, Cause::Received { message: Received::Start(_), pid })
+            if t.message.is_some() && t.seen == Seen::Suspended =>
+        {
+            moved(t.same().told_by(pid, Seen::Started))
         }
         // RESUMING, RESUMED --start with the data address--> RESUMING_REQUESTED (who does not make the address)
         (Resuming | Resumed, Consumer | Provider, Cause::Received { message: Received::Start(address), pid }) if !t.owns_address() => {
             moved(t.next(ResumingRequested, now).told_by(pid, Seen::Started).call(PlaneCall::Resume(address)))
         }
         // STARTED, and every state that the counterparty takes for it --suspension--> SUSPENDING_REQUESTED (both)
-        (from, Consumer | Provider, Cause::Received { message: Received::Suspension(reason), pid })
-            if t.is_started_for_counterparty(from) =>
-        {
+        (_, Consumer | Provider, Cause::Received { message: Received::Suspension(reason), pid }) if t.is_started_for_counterparty() => {
+            // What is done already is not suspended: --suspension--> COMPLETING
+            if t.data_done {
+                return moved(t.next(Completing, now).told_by(pid, Seen::Suspended).tell(Notice::Completion));
+            }
             let next = t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(t.role.other());
             moved(next.call(PlaneCall::Suspend(reason)))
         }
         // STARTED, and every state that the counterparty takes for it --completion--> COMPLETING_REQUESTED (both)
-        (from, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) if t.is_started_for_counterparty(from) => {
-            moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(PlaneCall::Completed))
+        (_, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) if t.is_started_for_counterparty() => {
+            moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(t.last_call()))
+        }
+        // COMPLETING --suspension, start after it--> the same (both): the completion, which is under way, ends the suspension
+        (Completing, Consumer | Provider, Cause::Received { message: Received::Suspension(_), pid }) => {
+            moved(t.same().told_by(pid, Seen::Suspended))
+        }
+        (Completing, Consumer | Provider, Cause::Received { message: Received::Start(_), pid }) if t.seen == Seen::Suspended => {
+            moved(t.same().told_by(pid, Seen::Started))
         }
         // SUSPENDING --suspension--> SUSPENDING_REQUESTED, SUSPENDED --> the same (consumer): of two that cross the provider's counts on both sides
         (Suspending, Consumer, Cause::Received { message: Received::Suspension(_), pid }) => {
-            let call = t.call;
-            let mut next = t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(Provider);
-            next.transfer.call = call;
-            moved(next)
+            moved(t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(Provider).still_calling(t))
+        }
+        // RESUMING_REQUESTED --suspension--> SUSPENDING_REQUESTED (consumer), when it is the consumer that resumes: the same, a step later
+        (ResumingRequested, Consumer, Cause::Received { message: Received::Suspension(reason), pid })
+            if t.suspended_by == Some(Consumer) =>
+        {
+            let next = t.next(SuspendingRequested, now).told_by(pid, Seen::Suspended).suspended_by(Provider);
+            moved(next.call(PlaneCall::Suspend(reason)))
         }
         (Suspended, Consumer, Cause::Received { message: Received::Suspension(_), pid }) if t.suspended_by == Some(Consumer) => {
             moved(t.same().told_by(pid, Seen::Suspended).suspended_by(Provider))
@@ -312,23 +335,19 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         {
             moved(t.same().told_by(pid, Seen::Suspended))
         }
-        // SUSPENDING --completion--> COMPLETING_REQUESTED (both): it was done before our message came
-        (Suspending, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) => {
-            moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(PlaneCall::Completed))
+        // SUSPENDING, SUSPENDED, RESUMING_REQUESTED --completion--> COMPLETING_REQUESTED (both), when we suspended: it was done before our message came
+        (Suspending | Suspended | ResumingRequested, Consumer | Provider, Cause::Received { message: Received::Completion, pid })
+            if t.suspended_by == Some(t.role) =>
+        {
+            moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).call(t.last_call()))
         }
         // COMPLETING --completion--> COMPLETING_REQUESTED (both): both say so
         (Completing, Consumer | Provider, Cause::Received { message: Received::Completion, pid }) => {
-            let call = t.call;
-            let mut next = t.next(CompletingRequested, now).told_by(pid, Seen::Completed);
-            next.transfer.call = call;
-            moved(next)
+            moved(t.next(CompletingRequested, now).told_by(pid, Seen::Completed).still_calling(t))
         }
         // TERMINATING --termination--> TERMINATING_REQUESTED (both): our message is pointless, our data plane has been told
         (Terminating, Consumer | Provider, Cause::Received { message: Received::Termination(_), pid }) => {
-            let call = t.call;
-            let mut next = t.next(TerminatingRequested, now).told_by(pid, Seen::Terminated);
-            next.transfer.call = call;
-            moved(next)
+            moved(t.next(TerminatingRequested, now).told_by(pid, Seen::Terminated).still_calling(t))
         }
         // any open state --termination--> TERMINATING_REQUESTED (both)
         (open, Consumer | Provider, Cause::Received { message: Received::Termination(reason), pid })
@@ -406,10 +425,12 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             moved(t.next(Requesting, now).tell(Notice::Request(address)))
         }
         // STARTUP_REQUESTED --started--> STARTING (provider)
-        (StartupRequested, Provider, Cause::Answered { step, signal: Signal::Started(address) }) if waits_for_call(step) => {
+        (StartupRequested, Provider, Cause::Answered { step, signal: Signal::Started(address) })
+            if waits_for_call(step) && t.may_tell(address.as_ref()) =>
+        {
             moved(t.next(Starting, now).tell(Notice::Start(address)))
         }
-        (StartupRequested, Provider, Cause::Signalled(Signal::Started(address))) => {
+        (StartupRequested, Provider, Cause::Signalled(Signal::Started(address))) if t.may_tell(address.as_ref()) => {
             moved(t.next(Starting, now).tell(Notice::Start(address)))
         }
         // STARTUP_REQUESTED --done, started--> STARTED (consumer)
@@ -418,11 +439,20 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         }
         (StartupRequested, Consumer, Cause::Signalled(Signal::Started(_))) => moved(t.next(Started, now)),
         // RESUMING_REQUESTED --done, started--> RESUMING with the data address (who makes it), or STARTED (the other)
-        (ResumingRequested, Consumer | Provider, Cause::Answered { step, signal: Signal::Started(address) }) if waits_for_call(step) => {
-            if t.owns_address() { moved(t.next(Resuming, now).tell(Notice::Start(address))) } else { moved(t.next(Started, now)) }
+        (ResumingRequested, Consumer | Provider, Cause::Answered { step, signal: Signal::Done | Signal::Started(_) })
+            if waits_for_call(step) && !t.owns_address() =>
+        {
+            moved(t.next(Started, now))
         }
-        (ResumingRequested, Consumer | Provider, Cause::Answered { step, signal: Signal::Done }) if waits_for_call(step) => {
-            if t.owns_address() { moved(t.next(Resuming, now).tell(Notice::Start(None))) } else { moved(t.next(Started, now)) }
+        (ResumingRequested, Consumer | Provider, Cause::Answered { step, signal: Signal::Started(address) })
+            if waits_for_call(step) && t.may_tell(address.as_ref()) =>
+        {
+            moved(t.next(Resuming, now).tell(Notice::Start(address)))
+        }
+        (ResumingRequested, Consumer | Provider, Cause::Answered { step, signal: Signal::Done })
+            if waits_for_call(step) && t.may_tell(None) =>
+        {
+            moved(t.next(Resuming, now).tell(Notice::Start(None)))
         }
         // SUSPENDING, SUSPENDING_REQUESTED --done--> SUSPENDED, COMPLETING, COMPLETING_REQUESTED --> COMPLETED, TERMINATING,
         // TERMINATING_REQUESTED --> TERMINATED (both), as soon as the counterparty has answered too
@@ -441,6 +471,14 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
         // STARTED --completed--> COMPLETING (both); STARTUP_REQUESTED too (consumer), since it proves that the call came through
         (Started, Consumer | Provider, Cause::Signalled(Signal::Completed))
         | (StartupRequested, Consumer, Cause::Signalled(Signal::Completed)) => moved(t.next(Completing, now).tell(Notice::Completion)),
+        // STARTUP_REQUESTED, STARTING (provider), RESUMING_REQUESTED, RESUMING (both) --completed--> the same, and on reaching STARTED COMPLETING: the
+        // counterparty must learn first that it has started
+        (StartupRequested | Starting, Provider, Cause::Signalled(Signal::Completed))
+        | (ResumingRequested | Resuming, Consumer | Provider, Cause::Signalled(Signal::Completed)) => {
+            let mut next = t.same();
+            next.transfer.data_done = true;
+            moved(next)
+        }
         // any open state --errored--> the same: recovery is decided here, the counterparty is not told
         (open, Consumer | Provider, Cause::Signalled(Signal::Errored(error))) if !open.is_final() => {
             let mut next = t.same();
@@ -461,18 +499,27 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             Consumer | Provider,
             Cause::Signalled(Signal::Completed | Signal::Errored(_)),
         ) => Ok(None),
-        // COMPLETING, COMPLETING_REQUESTED --call failed--> COMPLETED (both): the data has been transferred all the same
-        (Completing | CompletingRequested, Consumer | Provider, Cause::CallFailed { step, reason }) if waits_for_call(step) => {
-            let mut next = t.same().call_done();
-            next.transfer.error_detail = Some(reason);
-            moved(next)
+        // COMPLETING, COMPLETING_REQUESTED, TERMINATING, TERMINATING_REQUESTED --call failed--> the same (both): its flow may still be open
+        (
+            Completing | CompletingRequested | Terminating | TerminatingRequested,
+            Consumer | Provider,
+            Cause::CallFailed { step, reason },
+        ) if waits_for_call(step) => moved(t.same().end_again(reason, now)),
+        // COMPLETING, COMPLETING_REQUESTED, TERMINATING, TERMINATING_REQUESTED --due--> the same (both): the flow is to end, in whatever way
+        (Completing | CompletingRequested | Terminating | TerminatingRequested, Consumer | Provider, Cause::Due)
+            if t.end_again_at.is_some_and(|at| at <= now) =>
+        {
+            let mut next = t.same();
+            next.transfer.end_again_at = None;
+            moved(next.call(PlaneCall::Terminate(t.error_detail.clone())))
         }
-        // TERMINATING, TERMINATING_REQUESTED --call failed--> TERMINATED (both), as soon as the counterparty has answered too
-        (Terminating | TerminatingRequested, Consumer | Provider, Cause::CallFailed { step, reason }) if waits_for_call(step) => {
-            let mut next = t.same().call_done();
-            next.transfer.error_detail = t.error_detail.clone().or(Some(reason));
-            moved(next)
+        // REQUESTED --due--> TERMINATING (provider): nobody has answered
+        (Requested, Provider, Cause::Due) if t.is_unanswered() && t.due().is_some_and(|at| at <= now) => {
+            let why = Some(limits::NOT_ANSWERED.to_owned());
+            moved(t.ending(why.clone(), why, now))
         }
+        // any state --due--> the same: what was due was done before
+        (_, Consumer | Provider, Cause::Due) => Ok(None),
         // any other state with a call under way --call failed--> TERMINATING (both)
         (_, Consumer | Provider, Cause::CallFailed { step, reason }) if waits_for_call(step) => {
             moved(t.ending(Some(PLANE_FAILED.to_owned()), Some(reason), now))
@@ -489,6 +536,10 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
 
 /// What the counterparty is told when our data plane fails: nothing of its inside.
 const PLANE_FAILED: &str = "the data plane failed";
+/// Pause before a data plane that could not be told to end a flow is told again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// A transfer on its way into a state.
 struct Next {
@@ -508,38 +559,59 @@ impl Transfer {
         self.next(State::PreparationRequested, now).call(PlaneCall::Prepare).settled(now)
     }
 
-    /// Whether the counterparty may take the state for STARTED: it is, or the message that leads there has been received or sent.
-    fn is_started_for_counterparty(&self, state: State) -> bool {
-        match (state, self.role) {
-            (State::Started, Role::Consumer | Role::Provider) | (State::StartupRequested, Role::Consumer) => true,
-            (State::Starting, Role::Provider) => true,
-            (State::Resuming | State::ResumingRequested | State::Resumed, Role::Consumer | Role::Provider) => {
-                // Who makes the data address has told it in RESUMING, who does not has received it in RESUMING_REQUESTED.
-                (state == State::Resuming) == self.owns_address() && state != State::Resumed
-            }
-            (
-                State::PreparationRequested
-                | State::Requesting
-                | State::Requested
-                | State::Starting
-                | State::StartupRequested
-                | State::Suspending
-                | State::SuspendingRequested
-                | State::Suspended
-                | State::Completing
-                | State::CompletingRequested
-                | State::Completed
-                | State::Terminating
-                | State::TerminatingRequested
-                | State::Terminated,
-                Role::Consumer | Role::Provider,
-            ) => false,
+    /// Whether the counterparty may take it for STARTED: both know that it is, or our start is under way and may have arrived.
+    fn is_started_for_counterparty(&self) -> bool {
+        match self.state {
+            State::Starting => self.role == Role::Provider && self.message.is_some(),
+            State::Resuming => self.message.is_some(),
+            State::Started | State::StartupRequested | State::ResumingRequested | State::Resumed => self.seen == Seen::Started,
+            State::PreparationRequested
+            | State::Requesting
+            | State::Requested
+            | State::Suspending
+            | State::SuspendingRequested
+            | State::Suspended
+            | State::Completing
+            | State::CompletingRequested
+            | State::Completed
+            | State::Terminating
+            | State::TerminatingRequested
+            | State::Terminated => false,
         }
+    }
+
+    /// What our data plane is told when the counterparty says that it is done: only a flow that is started can be completed (data plane signaling,
+    /// "Data Flow State Machine"), every other one is ended.
+    fn last_call(&self) -> PlaneCall {
+        match self.state {
+            State::Suspending | State::Suspended | State::Resumed => PlaneCall::Terminate(None),
+            State::Resuming if !self.owns_address() => PlaneCall::Terminate(None),
+            State::PreparationRequested
+            | State::Requesting
+            | State::Requested
+            | State::Starting
+            | State::StartupRequested
+            | State::Started
+            | State::SuspendingRequested
+            | State::Resuming
+            | State::ResumingRequested
+            | State::Completing
+            | State::CompletingRequested
+            | State::Completed
+            | State::Terminating
+            | State::TerminatingRequested
+            | State::Terminated => PlaneCall::Completed,
+        }
+    }
+
+    /// Whether a start with this data address may be sent: that of a pull transfer has one (DSP 2025-1, "Transfer Start Message").
+    fn may_tell(&self, address: Option<&DataAddress>) -> bool {
+        address.is_some() || self.transfer_type.is_push()
     }
 
     /// Entering a state: nothing that was under way before is waited for any longer.
     fn next(&self, state: State, now: Timestamp) -> Next {
-        let transfer = Self { state, state_at: now, message: None, call: None, ..self.clone() };
+        let transfer = Self { state, state_at: now, message: None, call: None, end_again_at: None, ..self.clone() };
         Next { transfer, tasks: Vec::new() }
     }
 
@@ -578,6 +650,23 @@ impl Next {
         if self.transfer.data_plane.is_some() && self.transfer.start_with.is_none() { self.call(call) } else { self }
     }
 
+    /// The call that was under way before still is, or is still to be made again.
+    fn still_calling(mut self, before: &Transfer) -> Self {
+        self.transfer.call = before.call;
+        self.transfer.end_again_at = before.end_again_at;
+        self
+    }
+
+    /// The call that ends the flow failed: it is made again later, with a pause that grows.
+    fn end_again(mut self, reason: String, now: Timestamp) -> Self {
+        let t = &mut self.transfer;
+        t.call = None;
+        t.end_again_at = Some(now.plus(FIRST_PAUSE.saturating_mul(1 << t.end_failures.min(20)).min(LONGEST_PAUSE)));
+        t.end_failures = t.end_failures.saturating_add(1);
+        t.error_detail.get_or_insert(reason);
+        self
+    }
+
     fn suspended_by(mut self, role: Role) -> Self {
         self.transfer.suspended_by = Some(role);
         self
@@ -608,7 +697,7 @@ impl Next {
     /// States that wait for nothing any more end in the one they lead to.
     fn settled(mut self, now: Timestamp) -> Moved {
         let t = &mut self.transfer;
-        if t.message.is_none() && t.call.is_none() {
+        if t.message.is_none() && t.call.is_none() && t.end_again_at.is_none() {
             let end = match t.state {
                 State::Suspending | State::SuspendingRequested => Some(State::Suspended),
                 State::Completing | State::CompletingRequested => Some(State::Completed),
@@ -636,6 +725,12 @@ impl Next {
         }
         if t.state == State::Started {
             t.suspended_by = None;
+            // STARTED --data plane is done already--> COMPLETING
+            if t.data_done {
+                let Next { transfer, tasks } = t.next(State::Completing, now).tell(Notice::Completion);
+                self.transfer = transfer;
+                self.tasks.extend(tasks);
+            }
         }
         Moved { transfer: self.transfer, tasks: self.tasks }
     }

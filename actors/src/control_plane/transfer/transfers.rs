@@ -1,9 +1,9 @@
 //! All transfers of one participant, found by every id they are asked for with.
 
 use super::Transfer;
-use crate::control_plane::dsp::Correlations;
+use crate::control_plane::dsp::{Correlations, Open};
 use cellspace_cluster::RowOf;
-use cellspace_schemas::{Did, Pid, TransferId};
+use cellspace_schemas::{Did, Pid, Timestamp, TransferId};
 use cellspace_storage::RowKey;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ pub enum Event {
 pub struct Transfers {
     by_id: RedBlackTreeMapSync<TransferId, Arc<Transfer>>,
     by_counterparty: Correlations<TransferId>,
+    open: Open,
 }
 
 impl Transfers {
@@ -46,9 +47,21 @@ impl Transfers {
         self.by_counterparty.of_any(pid).filter_map(|id| self.by_id.get(id))
     }
 
+    /// How many have not ended.
+    #[must_use]
+    pub const fn open(&self) -> &Open {
+        &self.open
+    }
+
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         let Event::Set(transfer) = event;
+        if let Some(old) = self.by_id.get(&transfer.id).filter(|old| !old.state.is_final()) {
+            self.open.remove(&old.counterparty);
+        }
+        if !transfer.state.is_final() {
+            self.open.add(&transfer.counterparty);
+        }
         if let Some(pid) = &transfer.counterparty_pid {
             self.by_counterparty.insert(&transfer.counterparty, pid, transfer.id.clone());
         }
@@ -61,4 +74,11 @@ impl Transfers {
 pub fn row(event: &Event) -> RowOf {
     let Event::Set(transfer) = event;
     RowOf::Put(RowKey::new(super::TABLE, transfer.id.as_str()))
+}
+
+/// The deadline that the event's transfer now has.
+#[must_use]
+pub fn deadline(event: &Event) -> (&TransferId, Option<Timestamp>) {
+    let Event::Set(transfer) = event;
+    (&transfer.id, transfer.due())
 }
