@@ -11,6 +11,7 @@ pub mod address;
 pub mod admin;
 mod admission;
 pub mod agent;
+mod apart;
 mod ask;
 pub mod call;
 pub mod clock;

@@ -1,7 +1,7 @@
 //! The agent: dispatch of commands, outcomes and deadlines to its machines, and nothing else.
 
 use super::{
-    ControlPlaneState, data_planes,
+    ControlPlaneState, archive, data_planes,
     dsp::{self, AtOnce, Steering},
     negotiation, participant, resources, transfer,
 };
@@ -13,7 +13,7 @@ use cellspace_schemas::Timestamp;
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// What one of the machines decided.
 pub type Decided = Result<Decision<ControlPlane>, Rejection<Refusal>>;
@@ -59,14 +59,14 @@ machines!(
     Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
-    /// A request with what others said about it.
+    /// What is asked of one machine, with what others said about it.
     #[derive(Debug)]
-    Prepared, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Asked, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
 machines!(
     /// A change of state: the new value of one row, or its removal.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Archive(archive)
 );
 machines!(
     /// A message to a counterparty or a data plane, or what becomes of the participant's name.
@@ -78,6 +78,15 @@ machines!(
     #[derive(Debug, Clone)]
     Outcome, Outcome: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
+
+/// A prepared request, and what it may be about that has left the state.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What is asked.
+    pub asked: Asked,
+    /// Of ended processes.
+    pub recalled: archive::Recalled,
+}
 
 /// Answer to a create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,48 +174,29 @@ impl Agent for ControlPlane {
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
         let services = &self.services;
         Box::pin(async move {
-            Ok(match command {
-                Command::Participant(c) => participant::prepare(services, &snapshot, c).await?.into(),
+            let keys = archive::recall::keys_of(&command);
+            let recalled = archive::recall(&services.cluster, address, &snapshot, keys).await;
+            let recalled = recalled.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
+            let shown = recalled.shown(&snapshot).map_or_else(|_| snapshot.clone(), |shown| Arc::new(shown.into_owned()));
+            let asked = match command {
+                Command::Participant(c) => participant::prepare(services, &shown, c).await?.into(),
                 Command::Resources(c) => resources::prepare(c).into(),
-                Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
-                Command::Transfer(c) => transfer::prepare(services, &self.steering, &snapshot, c, call.id).await?.into(),
+                Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
+                Command::Transfer(c) => transfer::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
-            })
+            };
+            Ok(Prepared { asked, recalled })
         })
     }
 
     fn decide(state: &ControlPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
-        match input {
-            Input::Command(Prepared::Participant(p)) => participant::decide(state, p, now),
-            Input::Command(Prepared::Resources(p)) => resources::decide(state, p, now),
-            Input::Command(Prepared::Negotiation(p)) => negotiation::decide(state, p, now),
-            Input::Command(Prepared::Transfer(p)) => transfer::decide(state, p, now),
-            Input::Command(Prepared::DataPlanes(p)) => data_planes::decide(state, p, now),
-            Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
-                (Effect::Participant(_), Outcome::Participant(_)) => Ok(Decision::nothing()),
-                (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
-                (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
-                (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),
-                (Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => {
-                    Err(Refusal::Mismatch.into())
-                }
-            },
-            Input::Undeliverable(effect, reason) => match effect.as_ref() {
-                Effect::Participant(e) => participant::undeliverable(state, e),
-                Effect::Negotiation(e) => negotiation::undeliverable(state, e, reason, now),
-                Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
-                Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
-            },
-            Input::Due(key) => match key.split_once('/') {
-                Some((participant::TABLE, _)) => participant::due(state, now),
-                Some((negotiation::TABLE, id)) => {
-                    id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| negotiation::due(state, &id, now))
-                }
-                Some((transfer::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| transfer::due(state, &id, now)),
-                // What an older version set.
-                Some(_) | None => Ok(Decision::nothing()),
-            },
-        }
+        let shown = match input {
+            Input::Command(prepared) => prepared.recalled.shown(state)?,
+            Input::Delivered(..) | Input::Undeliverable(..) | Input::Due(_) => Cow::Borrowed(state),
+        };
+        let mut decision = decide(&shown, input, now)?;
+        archive::settle(state, &shown, &mut decision);
+        Ok(decision)
     }
 
     fn apply(state: &mut ControlPlaneState, event: &Event) {
@@ -216,6 +206,7 @@ impl Agent for ControlPlane {
             Event::Negotiation(e) => negotiation::apply(state, e),
             Event::Transfer(e) => transfer::apply(state, e),
             Event::DataPlanes(e) => data_planes::apply(state, e),
+            Event::Archive(e) => archive::apply(&mut state.archive, e),
         }
     }
 
@@ -226,6 +217,7 @@ impl Agent for ControlPlane {
             Event::Negotiation(e) => negotiation::row(e),
             Event::Transfer(e) => transfer::row(e),
             Event::DataPlanes(e) => data_planes::row(e),
+            Event::Archive(e) => archive::row(e),
         }
     }
 
@@ -238,9 +230,12 @@ impl Agent for ControlPlane {
             Event::Transfer(transfer::Event::Set(transfer)) => {
                 About { counterparty: Some(transfer.counterparty.to_string()), contract: Some(transfer.agreement.to_string()) }
             }
-            Event::Negotiation(negotiation::Event::Deleted(_)) | Event::Participant(_) | Event::Resources(_) | Event::DataPlanes(_) => {
-                About::default()
-            }
+            Event::Negotiation(negotiation::Event::Deleted(_))
+            | Event::Transfer(transfer::Event::Removed(_))
+            | Event::Participant(_)
+            | Event::Resources(_)
+            | Event::DataPlanes(_)
+            | Event::Archive(_) => About::default(),
         }
     }
 
@@ -255,7 +250,7 @@ impl Agent for ControlPlane {
                 let (id, due) = transfer::deadline(e);
                 Some((format!("{}/{id}", transfer::TABLE), due))
             }
-            Event::Resources(_) | Event::DataPlanes(_) => None,
+            Event::Resources(_) | Event::DataPlanes(_) | Event::Archive(_) => None,
         }
     }
 
@@ -299,5 +294,40 @@ impl Agent for ControlPlane {
             Effect::Transfer(e) => transfer::retry_policy(e),
             Effect::DataPlanes(e) => data_planes::retry_policy(e),
         }
+    }
+}
+
+/// What the machine that the input is for decides.
+fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp) -> Decided {
+    match input {
+        Input::Command(prepared) => match &prepared.asked {
+            Asked::Participant(p) => participant::decide(state, p, now),
+            Asked::Resources(p) => resources::decide(state, p, now),
+            Asked::Negotiation(p) => negotiation::decide(state, p, now),
+            Asked::Transfer(p) => transfer::decide(state, p, now),
+            Asked::DataPlanes(p) => data_planes::decide(state, p, now),
+        },
+        Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
+            (Effect::Participant(_), Outcome::Participant(_)) => Ok(Decision::nothing()),
+            (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
+            (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
+            (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),
+            (Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => {
+                Err(Refusal::Mismatch.into())
+            }
+        },
+        Input::Undeliverable(effect, reason) => match effect.as_ref() {
+            Effect::Participant(e) => participant::undeliverable(state, e),
+            Effect::Negotiation(e) => negotiation::undeliverable(state, e, reason, now),
+            Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
+            Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
+        },
+        Input::Due(key) => match key.split_once('/') {
+            Some((participant::TABLE, _)) => participant::due(state, now),
+            Some((negotiation::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| negotiation::due(state, &id, now)),
+            Some((transfer::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| transfer::due(state, &id, now)),
+            // What an older version set.
+            Some(_) | None => Ok(Decision::nothing()),
+        },
     }
 }

@@ -5,6 +5,7 @@
 //! [`agent`] only dispatches.
 
 pub mod agent;
+pub mod archive;
 pub mod catalog;
 pub mod data_planes;
 pub mod dsp;
@@ -21,6 +22,6 @@ pub mod state;
 mod testing;
 pub mod transfer;
 
-pub use agent::{Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};
+pub use agent::{Asked, Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};
 pub use participant::Participant;
 pub use state::ControlPlaneState;

@@ -1,6 +1,7 @@
 //! State of a control plane in memory; a clone is the published snapshot and costs O(1).
 
-use super::{Participant, data_planes, negotiation, participant, resources, transfer};
+use super::{Participant, archive, data_planes, negotiation, participant, resources, transfer};
+use cellspace_schemas::AssetId;
 use std::sync::Arc;
 
 /// Everything one control plane knows.
@@ -18,6 +19,8 @@ pub struct ControlPlaneState {
     pub transfers: transfer::Transfers,
     /// Registered data planes.
     pub data_planes: data_planes::DataPlanes,
+    /// What is known of the processes that have left the state.
+    pub archive: archive::State,
 }
 
 impl ControlPlaneState {
@@ -33,6 +36,12 @@ impl ControlPlaneState {
     #[must_use]
     pub fn known(&self) -> Option<&Arc<Participant>> {
         self.participant.as_ref().or(self.deleted.as_ref())
+    }
+
+    /// Whether the asset is being negotiated or was agreed on: it must not be removed then.
+    #[must_use]
+    pub fn holds_asset(&self, asset: &AssetId) -> bool {
+        self.negotiations.holds_asset(asset) || self.archive.holds_asset(asset)
     }
 
     /// Whether no negotiation and no transfer is open.

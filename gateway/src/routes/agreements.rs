@@ -1,12 +1,16 @@
 //! Contract agreements of a participant (Management API v5).
 
-use super::control_plane::{not_found, page, route, snapshot};
+use super::control_plane::{not_found, page, processes, route, snapshot_with};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::negotiation::{Agreement, Negotiation, view};
-use cellspace_schemas::{AgreementId, management::envelope::with_context};
+use cellspace_actors::control_plane::{
+    archive::Key,
+    negotiation::{Agreement, Negotiation, view},
+};
+use cellspace_schemas::{AgreementId, QuerySpec, management::envelope::with_context};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The routes.
@@ -23,16 +27,18 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
+    let query = QuerySpec::from_body(&request.body, &view::AGREEMENT_PATHS)?;
     let participant = request.param("participant")?;
-    let fields = |a: &&Arc<Agreement>| view::agreement_for_query(a, participant);
-    let all = || state.negotiations.iter().filter_map(|n| n.agreement.as_ref());
-    page(&request, &view::AGREEMENT_PATHS, all, |_| Vec::new(), fields, |a| view::agreement(a))
+    let fields = |a: &Agreement| view::agreement_for_query(a, participant);
+    // What led to no agreement meets no criterion.
+    let of_negotiation = |n: &Negotiation| n.agreement.as_deref().map_or(Value::Null, fields);
+    let found = processes(&app, &request, &query, of_negotiation).await?;
+    page(&query, found.iter().filter_map(|n| n.agreement.as_deref()), |a| fields(a), |a| view::agreement(a))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {
     let id: AgreementId = request.id("agreement")?;
-    let state = snapshot(app, request).await?;
+    let state = snapshot_with(app, request, Key::Agreement(id.clone())).await?;
     state.negotiations.of_agreement(&id).cloned().ok_or_else(|| not_found("contract agreement", id.as_str()))
 }
 

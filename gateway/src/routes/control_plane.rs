@@ -10,6 +10,10 @@ use cellspace_actors::{
     control_plane::{
         ControlPlaneState,
         agent::{self, Created, Refusal},
+        archive::{
+            self, Filed, Key,
+            list::{self, ListError},
+        },
         data_planes, dsp, negotiation, participant, resources, transfer,
     },
 };
@@ -114,32 +118,52 @@ pub(super) fn not_found(what: &str, id: &str) -> ApiError {
     ApiError::not_found(format!("{what} {id} does not exist"))
 }
 
-/// A page of what the query in the body asks for. A query for a `correlationId` looks only at what has it.
+/// The participant's state with the process that `key` leads to, wherever it is kept.
 ///
 /// # Errors
-/// Every violated rule of the query.
-pub(super) fn page<T, I: Iterator<Item = T>>(
+/// Not found when there is no such participant; unavailable when the archive cannot be read.
+pub(super) async fn snapshot_with(app: &App, request: &Request, key: Key) -> Result<Arc<ControlPlaneState>, ApiError> {
+    let state = snapshot(app, request).await?;
+    archive::with(&app.services.cluster, &address(request)?, state, key).await.map_err(|e| ApiError::later(e.to_string()))
+}
+
+/// The processes among which the query in the body looks, wherever they are kept. One for a `correlationId` looks only at what has it.
+///
+/// # Errors
+/// Unavailable when the archive cannot be read; invalid when more would have to be sorted than can be.
+pub(super) async fn processes<T: Filed>(
+    app: &App,
     request: &Request,
-    rules: &PathRules,
-    all: impl FnOnce() -> I,
-    correlated: impl FnOnce(&Pid) -> Vec<T>,
+    query: &QuerySpec,
     fields: impl Fn(&T) -> Value,
-    view: impl Fn(T) -> Value,
-) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, rules)?;
+) -> Result<Vec<Arc<T>>, ApiError> {
+    let (cluster, address, state) = (&app.services.cluster, address(request)?, snapshot(app, request).await?);
     let correlation = query.filter.iter().find_map(|criterion| {
         let named = matches!(criterion.left.to_string().as_str(), "correlationId" | "https://w3id.org/edc/v0.0.1/ns/correlationId");
         (named && criterion.operator == Operator::Equal).then_some(&criterion.right)
     });
-    let found = match correlation {
-        // Text that can be no process id is the id of none.
-        Some(pid) => match pid.as_str().and_then(|pid| Pid::new(pid).ok()) {
-            Some(pid) => query.page(correlated(&pid), fields),
-            None => Vec::new(),
-        },
-        None => query.page(all(), fields),
+    let Some(correlation) = correlation else {
+        return list::all(cluster, &address, &state, query, fields).await.map_err(|error| match error {
+            ListError::Store(error) => ApiError::later(error.to_string()),
+            ListError::TooMany => ApiError::invalid(error.to_string()),
+        });
     };
-    shown(found, view)
+    // Text that can be no process id is the id of none.
+    let Some(pid) = correlation.as_str().and_then(|pid| Pid::new(pid).ok()) else { return Ok(Vec::new()) };
+    list::correlated(cluster, &address, &state, &pid).await.map_err(|error| ApiError::later(error.to_string()))
+}
+
+/// The page of `items` that the query asks for.
+///
+/// # Errors
+/// Internal error when it cannot be written.
+pub(super) fn page<T>(
+    query: &QuerySpec,
+    items: impl IntoIterator<Item = T>,
+    fields: impl Fn(&T) -> Value,
+    view: impl Fn(&T) -> Value,
+) -> Result<Reply, ApiError> {
+    shown(query.page(items, fields), |item| view(&item))
 }
 
 /// What a refusal of the control plane is for its clients.

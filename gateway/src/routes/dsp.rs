@@ -9,6 +9,7 @@ use crate::{
 use cellspace_actors::control_plane::{
     Command, ControlPlane, ControlPlaneState, Refusal,
     agent::Reply as Answer,
+    archive::{self, Key},
     dsp::{
         self, Envelope, Mark,
         incoming::{self, Proof},
@@ -165,6 +166,9 @@ pub(super) trait Protocol {
     /// The process in the answer to such a command.
     fn process(answer: Answer) -> Option<Self::Process>;
 
+    /// What its id leads to, wherever it is kept.
+    fn key(id: &Self::Id) -> Key;
+
     /// A process of ours with its counterparty and its profile.
     fn find<'a>(state: &'a ControlPlaneState, id: &Self::Id) -> Option<(&'a Did, &'a ProfileId, Self::Process)>;
 }
@@ -220,7 +224,15 @@ pub(super) async fn get<P: Protocol>(app: App, request: Request) -> Result<Reply
     let target = target(&app, &request).await?;
     let sender = target.sender(&app, &request).await?;
     let id = request.param("pid")?.parse::<P::Id>().ok();
-    let found = id.and_then(|id| P::find(&target.state, &id));
+    let state = match &id {
+        Some(id) => {
+            let address = Address::of::<ControlPlane>(&target.participant);
+            let found = archive::with(&app.services.cluster, &address, target.state.clone(), P::key(id)).await;
+            found.map_err(|e| ApiError::later(e.to_string()))?
+        }
+        None => target.state.clone(),
+    };
+    let found = id.and_then(|id| P::find(&state, &id));
     let own = found.filter(|(counterparty, profile, _)| **counterparty == sender && **profile == target.profile);
     let (.., process) = own.ok_or_else(|| nothing(&request))?;
     answer(StatusCode::OK, &process)

@@ -8,6 +8,7 @@ use crate::http::{Access, Api, Listener, Route, Verb, route::Handler};
 use cellspace_actors::control_plane::{
     Command, ControlPlaneState,
     agent::Reply as Answer,
+    archive::Key,
     dsp::Envelope,
     negotiation::{self, Incoming, Message, process},
 };
@@ -82,6 +83,10 @@ impl Protocol for Negotiations {
             Answer::Negotiation(negotiation::Reply::Process(process)) => Some(process),
             _ => None,
         }
+    }
+
+    fn key(id: &NegotiationId) -> Key {
+        Key::Negotiation(id.clone())
     }
 
     fn find<'a>(state: &'a ControlPlaneState, id: &NegotiationId) -> Option<(&'a Did, &'a ProfileId, ContractNegotiation)> {

@@ -8,6 +8,7 @@ use crate::http::{Access, Api, Listener, Route, Verb, route::Handler};
 use cellspace_actors::control_plane::{
     Command, ControlPlaneState,
     agent::Reply as Answer,
+    archive::Key,
     dsp::Envelope,
     transfer::{self, Incoming, Message, process},
 };
@@ -74,6 +75,10 @@ impl Protocol for Transfers {
             Answer::Transfer(transfer::Reply::Process(process)) => Some(process),
             _ => None,
         }
+    }
+
+    fn key(id: &TransferId) -> Key {
+        Key::Transfer(id.clone())
     }
 
     fn find<'a>(state: &'a ControlPlaneState, id: &TransferId) -> Option<(&'a Did, &'a ProfileId, TransferProcess)> {

@@ -1,6 +1,6 @@
 //! Contract negotiations of a participant (Management API v5).
 
-use super::control_plane::{self, address, ask, body, not_found, page, profile, route, snapshot};
+use super::control_plane::{self, address, ask, body, not_found, page, processes, profile, route, snapshot_with};
 use crate::{
     App,
     http::{
@@ -11,10 +11,11 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
+    archive::Key,
     negotiation::{Act, Command, Negotiation, NewNegotiation, Reply as Negotiated, view},
 };
 use cellspace_schemas::{
-    NegotiationId,
+    NegotiationId, QuerySpec,
     management::{
         ContractRequest,
         contract_request::reason,
@@ -61,22 +62,17 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
+    let query = QuerySpec::from_body(&request.body, &view::NEGOTIATION_PATHS)?;
     let participant = request.param("participant")?;
-    let fields = |n: &&Arc<Negotiation>| view::negotiation_for_query(n, participant);
-    page(
-        &request,
-        &view::NEGOTIATION_PATHS,
-        || state.negotiations.iter(),
-        |pid| state.negotiations.correlated(pid).collect(),
-        fields,
-        |n| view::negotiation(n),
-    )
+    let fields = |n: &Negotiation| view::negotiation_for_query(n, participant);
+    let found = processes(&app, &request, &query, fields).await?;
+    page(&query, found, |n| fields(n), |n| view::negotiation(n))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {
     let id: NegotiationId = request.id("negotiation")?;
-    snapshot(app, request).await?.negotiations.get(&id).cloned().ok_or_else(|| not_found("contract negotiation", id.as_str()))
+    let state = snapshot_with(app, request, Key::Negotiation(id.clone())).await?;
+    state.negotiations.get(&id).cloned().ok_or_else(|| not_found("contract negotiation", id.as_str()))
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -96,7 +92,10 @@ async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
     )
     .await
     .map_err(|error| ApiError::from_ask(error, control_plane::refused))?;
-    let negotiation = found.ok_or_else(|| not_found("contract negotiation", id.as_str()))?;
+    let negotiation = match found {
+        Some(negotiation) => negotiation,
+        None => find(&app, &request).await?,
+    };
     Reply::ok(&with_context(json!({"@type": "NegotiationState", "state": negotiation.state.name()})))
 }
 

@@ -1,7 +1,7 @@
 //! What data planes tell their control plane (data plane signaling 1.0, "Control Plane Endpoint").
 
 use super::{
-    control_plane::{address, ask, not_found, snapshot},
+    control_plane::{address, ask, not_found, snapshot, snapshot_with},
     prefixes::SIGNALING,
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 };
 use cellspace_actors::control_plane::{
     ControlPlaneState,
+    archive::Key,
     data_planes::DataPlane,
     transfer::{Command, Signal, Transfer},
 };
@@ -85,7 +86,9 @@ async fn errored(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn agreement(app: App, request: Request) -> Result<Reply, ApiError> {
     let called = Called::by(&app, request).await?;
     let id = &called.transfer.agreement;
-    let agreement = called.state.negotiations.agreement(id).ok_or_else(|| not_found("contract agreement", id.as_str()))?;
+    // A transfer that has ended may outlast its negotiation in the state.
+    let state = snapshot_with(&app, &called.request, Key::Agreement(id.clone())).await?;
+    let agreement = state.negotiations.agreement(id).ok_or_else(|| not_found("contract agreement", id.as_str()))?;
     let mut body = Policy::from(agreement.to_message()).to_json();
     if let Some(fields) = body.as_object_mut() {
         fields.insert("@context".to_owned(), json!([CONTEXT]));

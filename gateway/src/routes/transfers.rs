@@ -1,6 +1,6 @@
 //! Transfer processes of a participant (Management API v5).
 
-use super::control_plane::{self, address, ask, body, not_found, page, profile, route, snapshot};
+use super::control_plane::{self, address, ask, body, not_found, page, processes, profile, route, snapshot_with};
 use crate::{
     App,
     http::{
@@ -11,10 +11,11 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
+    archive::Key,
     transfer::{Act, Command, NewTransfer, Reply as Transferred, Transfer, view},
 };
 use cellspace_schemas::{
-    TransferId,
+    QuerySpec, TransferId,
     management::{
         TransferRequest,
         contract_request::reason,
@@ -59,24 +60,22 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
+    let query = QuerySpec::from_body(&request.body, &view::TRANSFER_PATHS)?;
     let participant = request.param("participant")?;
-    let fields = |t: &&Arc<Transfer>| view::transfer_for_query(t, participant);
-    page(
-        &request,
-        &view::TRANSFER_PATHS,
-        || state.transfers.iter(),
-        |pid| state.transfers.correlated(pid).collect(),
-        fields,
-        |t| view::transfer(t),
-    )
+    let fields = |t: &Transfer| view::transfer_for_query(t, participant);
+    let found = processes(&app, &request, &query, fields).await?;
+    page(&query, found, |t| fields(t), |t| view::transfer(t))
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: TransferId = request.id("transfer")?;
-    let state = snapshot(&app, &request).await?;
-    let transfer = state.transfers.get(&id).ok_or_else(|| not_found("transfer process", id.as_str()))?;
-    Reply::ok(&with_context(view::transfer(transfer)))
+    let transfer = find(&app, &request, id).await?;
+    Reply::ok(&with_context(view::transfer(&transfer)))
+}
+
+async fn find(app: &App, request: &Request, id: TransferId) -> Result<Arc<Transfer>, ApiError> {
+    let state = snapshot_with(app, request, Key::Transfer(id.clone())).await?;
+    state.transfers.get(&id).cloned().ok_or_else(|| not_found("transfer process", id.as_str()))
 }
 
 async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -91,7 +90,10 @@ async fn state(app: App, request: Request) -> Result<Reply, ApiError> {
     )
     .await
     .map_err(|error| ApiError::from_ask(error, control_plane::refused))?;
-    let transfer = found.ok_or_else(|| not_found("transfer process", id.as_str()))?;
+    let transfer = match found {
+        Some(transfer) => transfer,
+        None => find(&app, &request, id).await?,
+    };
     Reply::ok(&with_context(json!({"@type": "TransferState", "state": transfer.state.name()})))
 }
 

@@ -5,7 +5,7 @@ use crate::control_plane::dsp::{Correlations, Open};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{AgreementId, AssetId, Did, NegotiationId, Pid, Timestamp};
 use cellspace_storage::RowKey;
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -27,6 +27,10 @@ pub struct Negotiations {
     /// How many negotiations hold the asset.
     holding: HashTrieMapSync<AssetId, usize>,
     open: Open,
+    /// Transfers under way per agreement.
+    in_use: HashTrieMapSync<AgreementId, usize>,
+    /// Those that ended and whose agreement nobody uses, by the time of their end.
+    finished: RedBlackTreeSetSync<(Timestamp, NegotiationId)>,
 }
 
 impl Negotiations {
@@ -64,7 +68,34 @@ impl Negotiations {
         self.of_agreement(id).and_then(|n| n.agreement.as_ref())
     }
 
-    /// Whether the asset is being negotiated or was agreed on: it must not be removed then.
+    /// All but the `kept` that ended last of those that ended and whose agreement nobody uses; what ended first comes first.
+    pub fn finished(&self, kept: usize) -> impl Iterator<Item = &Arc<Negotiation>> {
+        self.finished.iter().take(self.finished.size().saturating_sub(kept)).filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// A transfer under the agreement has begun.
+    pub fn begin_use(&mut self, agreement: &AgreementId) {
+        let uses = self.in_use.get(agreement).copied().unwrap_or_default();
+        self.in_use.insert_mut(agreement.clone(), uses + 1);
+        if let Some(negotiation) = self.of_agreement(agreement).cloned() {
+            self.finished.remove_mut(&(negotiation.state_at, negotiation.id.clone()));
+        }
+    }
+
+    /// A transfer under the agreement has ended.
+    pub fn end_use(&mut self, agreement: &AgreementId) {
+        match self.in_use.get(agreement).copied() {
+            Some(uses) if uses > 1 => self.in_use.insert_mut(agreement.clone(), uses - 1),
+            Some(_) | None => {
+                self.in_use.remove_mut(agreement);
+                if let Some(negotiation) = self.of_agreement(agreement).cloned().filter(|n| n.state.is_final()) {
+                    self.finished.insert_mut((negotiation.state_at, negotiation.id.clone()));
+                }
+            }
+        }
+    }
+
+    /// Whether the asset is being negotiated or was agreed on, as far as that is in the state.
     #[must_use]
     pub fn holds_asset(&self, asset: &AssetId) -> bool {
         self.holding.contains_key(asset)
@@ -91,6 +122,8 @@ impl Negotiations {
         let id = &negotiation.id;
         if !negotiation.state.is_final() {
             self.open.add(&negotiation.counterparty);
+        } else if negotiation.agreement.as_ref().is_none_or(|agreement| !self.in_use.contains_key(&agreement.id)) {
+            self.finished.insert_mut((negotiation.state_at, id.clone()));
         }
         if let Some(pid) = &negotiation.counterparty_pid {
             self.by_counterparty.insert(&negotiation.counterparty, pid, id.clone());
@@ -110,6 +143,7 @@ impl Negotiations {
         if !old.state.is_final() {
             self.open.remove(&old.counterparty);
         }
+        self.finished.remove_mut(&(old.state_at, id.clone()));
         if let Some(pid) = &old.counterparty_pid {
             self.by_counterparty.remove(&old.counterparty, pid);
         }

@@ -26,7 +26,7 @@ fn pid() -> Pid {
     Pid::new("theirs").unwrap()
 }
 
-fn negotiation(state: State, role: Role) -> Negotiation {
+pub fn negotiation(state: State, role: Role) -> Negotiation {
     Negotiation {
         id: NegotiationId::new("n").unwrap(),
         role,

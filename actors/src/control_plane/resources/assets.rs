@@ -43,7 +43,7 @@ pub(super) fn update(state: &ControlPlaneState, id: &AssetId, draft: &AssetDraft
 
 pub(super) fn delete(state: &ControlPlaneState, id: &AssetId) -> Result<Decision<ControlPlane>, Refusal> {
     state.resources.asset(id).ok_or_else(|| missing(id))?;
-    if state.negotiations.holds_asset(id) {
+    if state.holds_asset(id) {
         return Err(Refusal::Referenced { kind: Kind::Asset, id: id.to_string(), by: "an agreement or a running negotiation".to_owned() });
     }
     Ok(Decision::action("asset.deleted").event(Event::AssetDeleted(id.clone()).into()))

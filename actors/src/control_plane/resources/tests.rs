@@ -55,7 +55,7 @@ fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 /// Decides and applies; the events are also kept as rows.
 fn run(state: &mut ControlPlaneState, rows: &mut BTreeMap<Vec<u8>, agent::Event>, command: Command) -> Result<Reply, Refusal> {
     let prepared = Prepared { command, fresh_id: Uuid::from_u128(1), offer_key: Uuid::from_u128(2) };
-    let input = Input::Command(agent::Prepared::Resources(prepared));
+    let input = Input::Command(agent::Prepared { asked: agent::Asked::Resources(prepared), recalled: Default::default() });
     match ControlPlane::decide(state, &input, NOW) {
         Ok(decision) => {
             for event in decision.events {

@@ -100,6 +100,12 @@ impl Transfer {
         self.role == Role::Provider && self.step == 0 && !self.state.is_final()
     }
 
+    /// Whether it has ended and nothing is left to be told or heard about it.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.state.is_final() && self.message.is_none() && self.call.is_none() && self.due().is_none()
+    }
+
     /// When something is to be done about it, should nothing happen before.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {

@@ -17,7 +17,7 @@ pub mod view;
 #[cfg(test)]
 mod decide_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use command::{Arrived, Command, Incoming, Message, NewTransfer, Prepared, Refusal, Reply};
 pub(super) use decide::end;
@@ -72,7 +72,15 @@ pub enum Outcome {
 
 /// Folds an event into the state.
 pub fn apply(state: &mut ControlPlaneState, event: &Event) {
+    let (id, _) = deadline(event);
+    let uses = |state: &ControlPlaneState| state.transfers.get(id).filter(|t| !t.is_at_rest()).map(|t| t.agreement.clone());
+    let before = uses(state);
     state.transfers.apply(event);
+    match (before, uses(state)) {
+        (None, Some(agreement)) => state.negotiations.begin_use(&agreement),
+        (Some(agreement), None) => state.negotiations.end_use(&agreement),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
 }
 
 /// The host of the counterparty, or of the data plane.

@@ -28,7 +28,7 @@ fn address() -> Option<DataAddress> {
     Some(DataAddress { endpoint_type: "t".into(), endpoint: Some("http://data".into()), endpoint_properties: vec![] })
 }
 
-fn transfer(state: State, role: Role) -> Transfer {
+pub fn transfer(state: State, role: Role) -> Transfer {
     Transfer {
         id: "t".parse().unwrap(),
         role,

@@ -5,7 +5,7 @@ use crate::control_plane::dsp::{Correlations, Open};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{Did, Pid, Timestamp, TransferId};
 use cellspace_storage::RowKey;
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub enum Event {
     /// The transfer as it now is.
     Set(Arc<Transfer>),
+    /// It is in the archive now.
+    Removed(TransferId),
 }
 
 /// The transfers; ids made here grow with time, so that their order is that of their beginning.
@@ -22,6 +24,8 @@ pub struct Transfers {
     by_id: RedBlackTreeMapSync<TransferId, Arc<Transfer>>,
     by_counterparty: Correlations<TransferId>,
     open: Open,
+    /// Those at rest, by the time of their end.
+    finished: RedBlackTreeSetSync<(Timestamp, TransferId)>,
 }
 
 impl Transfers {
@@ -53,32 +57,62 @@ impl Transfers {
         &self.open
     }
 
+    /// All but the `kept` that ended last of those at rest; what ended first comes first.
+    pub fn finished(&self, kept: usize) -> impl Iterator<Item = &Arc<Transfer>> {
+        self.finished.iter().take(self.finished.size().saturating_sub(kept)).filter_map(|(_, id)| self.by_id.get(id))
+    }
+
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
-        let Event::Set(transfer) = event;
-        if let Some(old) = self.by_id.get(&transfer.id).filter(|old| !old.state.is_final()) {
-            self.open.remove(&old.counterparty);
+        match event {
+            Event::Set(transfer) => {
+                self.forget(&transfer.id);
+                self.remember(transfer.clone());
+            }
+            Event::Removed(id) => self.forget(id),
         }
+    }
+
+    fn remember(&mut self, transfer: Arc<Transfer>) {
         if !transfer.state.is_final() {
             self.open.add(&transfer.counterparty);
+        }
+        if transfer.is_at_rest() {
+            self.finished.insert_mut((transfer.state_at, transfer.id.clone()));
         }
         if let Some(pid) = &transfer.counterparty_pid {
             self.by_counterparty.insert(&transfer.counterparty, pid, transfer.id.clone());
         }
-        self.by_id.insert_mut(transfer.id.clone(), transfer.clone());
+        self.by_id.insert_mut(transfer.id.clone(), transfer);
+    }
+
+    fn forget(&mut self, id: &TransferId) {
+        let Some(old) = self.by_id.get(id).cloned() else { return };
+        if !old.state.is_final() {
+            self.open.remove(&old.counterparty);
+        }
+        self.finished.remove_mut(&(old.state_at, id.clone()));
+        if let Some(pid) = &old.counterparty_pid {
+            self.by_counterparty.remove(&old.counterparty, pid);
+        }
+        self.by_id.remove_mut(id);
     }
 }
 
 /// Which row the event writes.
 #[must_use]
 pub fn row(event: &Event) -> RowOf {
-    let Event::Set(transfer) = event;
-    RowOf::Put(RowKey::new(super::TABLE, transfer.id.as_str()))
+    match event {
+        Event::Set(transfer) => RowOf::Put(RowKey::new(super::TABLE, transfer.id.as_str())),
+        Event::Removed(id) => RowOf::Delete(RowKey::new(super::TABLE, id.as_str())),
+    }
 }
 
 /// The deadline that the event's transfer now has.
 #[must_use]
 pub fn deadline(event: &Event) -> (&TransferId, Option<Timestamp>) {
-    let Event::Set(transfer) = event;
-    (&transfer.id, transfer.due())
+    match event {
+        Event::Set(transfer) => (&transfer.id, transfer.due()),
+        Event::Removed(id) => (id, None),
+    }
 }

@@ -1,0 +1,106 @@
+//! What the archive must know of a kind of process.
+
+use super::{
+    super::{ControlPlaneState, negotiation::Negotiation, transfer::Transfer},
+    Event, Key,
+};
+use crate::control_plane;
+use cellspace_schemas::Pid;
+use std::sync::Arc;
+
+/// A kind of process that is archived when it has ended.
+pub trait Filed: Send + Sync + Sized + 'static {
+    /// Table of its rows, without the mark of tables apart.
+    const TABLE: &'static str;
+    /// Table that finds it by the counterparty's process id.
+    const OF: &'static str;
+
+    /// Our id of it.
+    fn id(&self) -> &str;
+    /// The key that leads to it directly.
+    fn key(id: &str) -> Option<Key>;
+    /// Its other ids.
+    fn names(&self) -> Vec<Key>;
+    /// The process in a row, if it is of this kind.
+    fn read(event: control_plane::Event) -> Option<Arc<Self>>;
+    /// Puts it into a state.
+    fn show(state: &mut ControlPlaneState, process: Arc<Self>);
+    /// Those in the state, in order of their ids.
+    fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>>;
+    /// Those in the state that any counterparty calls `pid`.
+    fn correlated<'a>(state: &'a ControlPlaneState, pid: &Pid) -> impl Iterator<Item = &'a Arc<Self>>;
+}
+
+impl Filed for Negotiation {
+    const TABLE: &'static str = Key::NEGOTIATION;
+    const OF: &'static str = Key::NEGOTIATION_OF;
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn key(id: &str) -> Option<Key> {
+        id.parse().ok().map(Key::Negotiation)
+    }
+
+    fn names(&self) -> Vec<Key> {
+        let agreement = self.agreement.as_ref().map(|agreement| Key::Agreement(agreement.id.clone()));
+        let theirs = self.counterparty_pid.as_ref().map(|pid| Key::NegotiationOf(self.counterparty.clone(), pid.clone()));
+        agreement.into_iter().chain(theirs).collect()
+    }
+
+    fn read(event: control_plane::Event) -> Option<Arc<Self>> {
+        match event {
+            control_plane::Event::Archive(Event::Negotiation(negotiation)) => Some(negotiation),
+            _ => None,
+        }
+    }
+
+    fn show(state: &mut ControlPlaneState, process: Arc<Self>) {
+        state.negotiations.apply(&control_plane::negotiation::Event::Set(process));
+    }
+
+    fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>> {
+        state.negotiations.iter()
+    }
+
+    fn correlated<'a>(state: &'a ControlPlaneState, pid: &Pid) -> impl Iterator<Item = &'a Arc<Self>> {
+        state.negotiations.correlated(pid)
+    }
+}
+
+impl Filed for Transfer {
+    const TABLE: &'static str = Key::TRANSFER;
+    const OF: &'static str = Key::TRANSFER_OF;
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn key(id: &str) -> Option<Key> {
+        id.parse().ok().map(Key::Transfer)
+    }
+
+    fn names(&self) -> Vec<Key> {
+        self.counterparty_pid.as_ref().map(|pid| Key::TransferOf(self.counterparty.clone(), pid.clone())).into_iter().collect()
+    }
+
+    fn read(event: control_plane::Event) -> Option<Arc<Self>> {
+        match event {
+            control_plane::Event::Archive(Event::Transfer(transfer)) => Some(transfer),
+            _ => None,
+        }
+    }
+
+    fn show(state: &mut ControlPlaneState, process: Arc<Self>) {
+        state.transfers.apply(&control_plane::transfer::Event::Set(process));
+    }
+
+    fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>> {
+        state.transfers.iter()
+    }
+
+    fn correlated<'a>(state: &'a ControlPlaneState, pid: &Pid) -> impl Iterator<Item = &'a Arc<Self>> {
+        state.transfers.correlated(pid)
+    }
+}

@@ -1,0 +1,24 @@
+//! Finished work leaves the state, so that waking a participant costs the same after a hundred thousand negotiations as after ten.
+//!
+//! What ended longest ago moves, in the commit of whatever is decided next, into tables apart that no activation reads. It is found again there by
+//! every id that it may be asked for with: [`recall`](mod@recall) brings it back for one decision or one answer, [`list`] reads it page by page. A
+//! finished process does not change, so what was recalled is true whenever it is used; what is in the state wins over it.
+
+mod event;
+mod filed;
+mod key;
+pub mod list;
+pub mod recall;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::{Event, State, apply, row};
+pub use filed::Filed;
+pub use key::Key;
+pub use recall::{Recalled, recall, with};
+pub(super) use settle::settle;
+
+/// Finished processes of each kind that stay in the state: those that ended last, since they are asked for most.
+pub const KEPT: usize = 128;
