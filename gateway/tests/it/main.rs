@@ -4,6 +4,7 @@
 
 mod architecture;
 mod data_plane;
+mod bad_input;
 mod fabric;
 mod identity;
 mod issuance;
@@ -11,5 +12,7 @@ mod management;
 mod node;
 mod process;
 mod program;
+mod sharing;
+mod stage;
 mod support;
 mod trace;
