@@ -13,7 +13,6 @@ use crate::{
     http::{Access, Api, ApiError, ErrorKind, Listener, Principal, Provisioner, Reply, Request, Role, Route, Verb, route::Handler},
 };
 use cellspace_actors::control_plane::{
-    ControlPlaneState,
     archive::Key,
     data_planes::DataPlane,
     transfer::{Command, Signal, Transfer},
@@ -99,7 +98,6 @@ async fn agreement(app: App, request: Request) -> Result<Reply, ApiError> {
 /// A call of the data plane that a transfer runs on, or of the participant itself.
 struct Called {
     request: Request,
-    state: Arc<ControlPlaneState>,
     transfer: Arc<Transfer>,
 }
 
@@ -135,7 +133,7 @@ impl Called {
         request.principal = Some(principal);
         let missing = |request: &Request| Err(not_found("transfer process", request.param("transfer")?));
         match (state?, found) {
-            (state, Some(transfer)) if reaches => Ok(Self { request, state, transfer }),
+            (_, Some(transfer)) if reaches => Ok(Self { request, transfer }),
             _ => missing(&request),
         }
     }

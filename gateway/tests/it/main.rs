@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
 mod architecture;
-mod data_plane;
 mod bad_input;
+mod data_plane;
 mod fabric;
 mod identity;
 mod issuance;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::control_plane::{
     Effect as AgentEffect, Reply as AgentReply,
-    agent::Event as AgentEvent,
+    agent::{self, Event as AgentEvent},
+    archive::Recalled,
     dsp::{Repeats, Role},
     transfer::{self, State},
 };
@@ -77,7 +78,7 @@ impl World {
     }
 
     fn ask(&mut self, prepared: Prepared) -> Result<AgentReply, Refusal> {
-        match ControlPlane::decide(&self.state, &Input::Command(prepared.into()), NOW) {
+        match ControlPlane::decide(&self.state, &Input::Command(agent::Prepared { asked: prepared.into(), recalled: Recalled::default() }), NOW) {
             Ok(decision) => Ok(self.take(decision)),
             Err(Rejection::Refused(AgentRefusal::DataPlanes(refusal))) => Err(refusal),
             Err(other) => panic!("{other:?}"),
