@@ -1,19 +1,19 @@
 //! The signing half of the embedded token service.
 
+use super::fresh_secret;
 use crate::trust::jws::{self, JwsHeader};
 use aws_lc_rs::{
     digest::{SHA256, digest},
     hmac,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_schemas::{ClientId, KeyAlias, Owner, Timestamp};
+use cellspace_schemas::{ClientId, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp};
 use cellspace_storage::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// Alias of the signing key.
 const KEY: &str = "token-service";
@@ -21,7 +21,7 @@ const KEY: &str = "token-service";
 const CLIENT_SECRETS: &str = "token-service-clients";
 
 /// What a token of the embedded token service says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AccessClaims {
     /// Subject: participant context id that the caller acts for, or a client's name.
     pub sub: String,
@@ -33,6 +33,9 @@ pub struct AccessClaims {
     /// Audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aud: Option<String>,
+    /// The participant context of an exchanged token, which it is bound to whatever the client's own name is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant_context_id: Option<ParticipantContextId>,
 }
 
 /// The claims as signed.
@@ -80,6 +83,14 @@ impl TokenIssuer {
     pub fn client_secret(&self, client: &ClientId, nonce: Uuid) -> Secret {
         let tag = hmac::sign(&self.client_secrets, format!("{nonce}/{client}").as_bytes());
         URL_SAFE_NO_PAD.encode(tag).into()
+    }
+
+    /// The secret of a participant context at the secure token service: computed, so that it is the same for whoever asks, and never stored. Its
+    /// end is the end of the participant context, whose id is not used again.
+    #[must_use]
+    pub fn sts_secret(&self, participant: &ParticipantContextId) -> SecretText {
+        let tag = hmac::sign(&self.client_secrets, format!("sts/{participant}").as_bytes());
+        SecretText::new(URL_SAFE_NO_PAD.encode(tag))
     }
 
     /// Signs a token; adds `iss`, `iat`, `exp`, `jti`. A `provisioner` token made here is bound to its `sub`.
@@ -136,9 +147,7 @@ async fn client_secrets(vault: &dyn Vault, path: &VaultPath) -> Result<hmac::Key
     let seed = match vault.secret(path).await {
         Ok(seed) => seed,
         Err(VaultError::NotFound(_)) => {
-            let mut bytes = Zeroizing::new([0_u8; 32]);
-            aws_lc_rs::rand::fill(bytes.as_mut()).map_err(|_| VaultError::Crypto("no random numbers".to_owned()))?;
-            let seed = Secret::from(URL_SAFE_NO_PAD.encode(bytes.as_ref()));
+            let seed = fresh_secret().map_err(|e| VaultError::Crypto(e.to_string()))?;
             vault.put_secret(path, seed.clone()).await?;
             seed
         }
@@ -174,7 +183,12 @@ mod tests {
     async fn tokens_verify_with_the_published_key() {
         let vault = Arc::new(TestVault::default());
         let issuer = TokenIssuer::open(vault.clone(), "http://localhost:1".to_owned()).await.unwrap();
-        let claims = AccessClaims { sub: "p1".to_owned(), scope: "a:read".to_owned(), role: Some("participant".to_owned()), aud: None };
+        let claims = AccessClaims {
+            sub: "p1".to_owned(),
+            scope: "a:read".to_owned(),
+            role: Some("participant".to_owned()),
+            ..AccessClaims::default()
+        };
         let token = issuer.mint_for_client(claims, "c1", Timestamp(10_500), Duration::from_secs(60)).await.unwrap();
         let jwks = issuer.jwks();
         let key = VerifyingKey::from_jwk(&jwks["keys"][0]).unwrap();

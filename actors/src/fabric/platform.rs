@@ -53,7 +53,7 @@ impl Caller<'_> {
             Self::Agent { participant, scope } => (participant.as_str(), scope, "provisioner"),
             Self::Participant { participant, scope } => (participant.as_str(), scope, "participant"),
         };
-        AccessClaims { sub: sub.to_owned(), scope: (*scope).to_owned(), role: Some(role.to_owned()), aud: None }
+        AccessClaims { sub: sub.to_owned(), scope: (*scope).to_owned(), role: Some(role.to_owned()), ..AccessClaims::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! May this caller do this? Pure: a caller, what the route asks, and the participant context of the path.
 
-use super::{Caller, Scope};
+use super::{Action, Caller, Scope};
 use crate::http::{Access, Api, ApiError, ErrorKind, Match, Principal, Provisioner, Role, Verb};
 use cellspace_schemas::ParticipantContextId;
 
@@ -32,10 +32,17 @@ impl<'a> Need<'a> {
         Some(Self { api: matched.route.api, scope, provisioner, owner, creates_participant })
     }
 
-    /// Whether the caller must be a participant context that exists: asked before its scopes, as the peers do.
+    /// Whether the caller must be a participant context that exists: asked before its scopes, as the peers do. In the APIs that are about
+    /// participants always, elsewhere on what belongs to one.
     #[must_use]
     pub fn known_participant<'c>(&self, caller: &'c Caller) -> Option<Result<&'c ParticipantContextId, Denial>> {
-        let asks = matches!(self.api, Api::Management | Api::Identity | Api::IssuerAdmin);
+        let asks = match self.api {
+            Api::Management | Api::Identity | Api::IssuerAdmin => true,
+            // The platform's own signaling goes on: a participant that was switched off still ends its flows.
+            Api::Dps => self.owner.is_some() && !caller.by_platform,
+            Api::Fabric | Api::OAuth => false,
+            Api::Native | Api::Dcp | Api::DspCatalog | Api::DspNegotiation | Api::DspTransfer | Api::DspVersion => self.owner.is_some(),
+        };
         if !asks || caller.role_for(&self.scope.prefix) != Role::Participant {
             return None;
         }
@@ -56,6 +63,10 @@ pub enum Denial {
     ForeignOwner,
     /// A token bound to one participant on a route that is about all of them.
     NotForBound,
+    /// A participant on a route that is the installation's.
+    NotForParticipants,
+    /// The caller's own participant context is switched off.
+    Deactivated,
 }
 
 impl From<Denial> for ApiError {
@@ -65,6 +76,8 @@ impl From<Denial> for ApiError {
             Denial::Scope(scope) => Self::new(ErrorKind::MissingScope, format!("the token lacks the scope {scope}")),
             Denial::NotForProvisioners => Self::new(ErrorKind::NotAuthorized, "this operation is not open to provisioners"),
             Denial::ForeignOwner => Self::new(ErrorKind::NotAuthorized, "the token is bound to another participant context"),
+            Denial::NotForParticipants => Self::new(ErrorKind::NotAuthorized, "this operation is not open to participants"),
+            Denial::Deactivated => Self::new(ErrorKind::NotAuthorized, "the participant context is deactivated"),
             Denial::NotForBound => Self::new(ErrorKind::NotAuthorized, "the token is bound to one participant context"),
         }
     }
@@ -89,6 +102,10 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
         Role::Participant => {
             scope()?;
             own_path()?;
+            // A participant that was granted the `:admin` scope of an API is still no admin of it.
+            if need.scope.action == Action::Admin {
+                return Err(Denial::NotForParticipants);
+            }
             caller.participant.clone()
         }
         Role::Provisioner if need.provisioner == Provisioner::Denied => return Err(Denial::NotForProvisioners),
@@ -122,6 +139,7 @@ mod tests {
             role,
             participant: participant.map(|p| p.parse().unwrap()),
             unbound,
+            by_platform: false,
             scopes: scopes.iter().map(|s| Scope::parse(s).unwrap()).collect(),
         }
     }
@@ -145,6 +163,7 @@ mod tests {
         let lacks = |s: &str| Err(Denial::Scope(Scope::parse(s).unwrap()));
         let own = |p: &str| Ok(Some(p.to_owned()));
         let (foreign, bound, denied) = (Err(Denial::ForeignOwner), Err(Denial::NotForBound), Err(Denial::NotForProvisioners));
+        let participants = Err(Denial::NotForParticipants);
         // caller, required scope, provisioner, path's participant, creates a participant -> the principal's participant
         type Row<'a> = (&'a Caller, &'a str, Provisioner, Option<&'a str>, bool, Result<Option<String>, Denial>);
         let table: Vec<Row<'_>> = vec![
@@ -161,6 +180,11 @@ mod tests {
             (&derived_admin, "m:admin", Denied, None, true, Ok(None)),
             (&named_participant, read, Denied, Some("q"), false, foreign.clone()),
             (&named_participant, read, Denied, Some("p"), false, own("p")),
+            // What is the installation's is not a participant's, and its own context is not its own to change.
+            (&named_participant, "m:admin", Denied, None, false, participants.clone()),
+            (&named_participant, "m:admin", Listed, None, true, participants.clone()),
+            (&named_participant, "m:admin", Listed, Some("p"), false, participants),
+            (&named_participant, "m:admin", Listed, Some("q"), false, foreign.clone()),
             (&admin, "m:admin", Denied, Some("q"), false, Ok(None)),
             (&admin, "i:read", Denied, Some("q"), false, lacks("i:read")),
             (&narrow_admin, read, Denied, Some("q"), false, Ok(None)),
@@ -190,9 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn only_participants_of_the_participant_apis_must_be_known() {
+    fn participants_must_be_known() {
         let scope = Scope::parse("m:assets:read").unwrap();
         let need = |api| Need { api, scope: &scope, provisioner: Provisioner::Denied, owner: None, creates_participant: false };
+        let of_one = |api| Need { owner: Some("p"), ..need(api) };
         let participant = caller(None, Some("p"), true, &["m:read"]);
         let no_subject = caller(None, None, true, &["m:read"]);
         for api in [Api::Management, Api::Identity, Api::IssuerAdmin] {
@@ -203,6 +228,17 @@ mod tests {
         }
         for api in [Api::Fabric, Api::Dps, Api::OAuth, Api::Native] {
             assert_eq!(need(api).known_participant(&no_subject), None);
+        }
+        let platform = Caller { by_platform: true, ..participant.clone() };
+        for (api, caller, asks) in [
+            (Api::Native, &participant, true),
+            (Api::Native, &platform, true),
+            (Api::Dps, &participant, true),
+            (Api::Dps, &platform, false),
+            (Api::Management, &platform, true),
+            (Api::Fabric, &participant, false),
+        ] {
+            assert_eq!(of_one(api).known_participant(caller).is_some(), asks, "{api:?} {caller:?}");
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Caller {
     pub participant: Option<ParticipantContextId>,
     /// Whether a provisioner acts for all participants; otherwise it is bound to `participant`.
     pub unbound: bool,
+    /// Whether the platform itself calls: its own token service signed the token, and no client asked for it.
+    pub by_platform: bool,
     /// What it was granted; what is no scope is left out.
     pub scopes: Vec<Scope>,
 }
@@ -78,7 +80,8 @@ impl Caller {
             scopes.extend(seed.iter().filter_map(|scope| Scope::parse(scope)));
         }
         let subject = claims.sub.clone().or_else(|| claims.client_id.clone()).unwrap_or_else(|| "unknown".to_owned());
-        Self { subject, role, participant, unbound, scopes }
+        let by_platform = origin == Origin::Embedded && claims.client_id.is_none();
+        Self { subject, role, participant, unbound, by_platform, scopes }
     }
 
     /// The role for an API: the named one, or `admin` where it holds `<prefix>:admin`, else `participant`.
@@ -111,6 +114,8 @@ mod tests {
             (json!({"role": "provisioner", "sub": "c", "client_id": "c"}), Origin::Embedded, "c", true),
             (json!({"role": "provisioner", "sub": "p", "client_id": "c"}), Origin::Embedded, "p", false),
             (json!({"role": "provisioner", "sub": "p"}), Origin::Embedded, "p", false),
+            // Exchanged for a participant context that bears the client's own name.
+            (json!({"role": "provisioner", "sub": "c", "client_id": "c", "participant_context_id": "c"}), Origin::Embedded, "c", false),
             (json!({"role": "provisioner", "sub": "u"}), Origin::Foreign, "u", true),
             (json!({"role": "provisioner", "sub": "u", "participant_context_id": "p"}), Origin::Foreign, "p", false),
         ] {

@@ -34,6 +34,12 @@ pub struct Claims {
     /// The client that asked for it (RFC 9068, 2.2).
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Whom it is for.
+    #[serde(default)]
+    pub aud: Scopes,
+    /// The client that it was issued to (OpenID Connect Core, 2).
+    #[serde(default)]
+    pub azp: Option<String>,
 }
 
 /// Scopes as text or as list.

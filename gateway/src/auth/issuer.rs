@@ -3,7 +3,7 @@
 //! Fetches of one issuer are one at a time and at least [`RETRY_AFTER`] apart, however many tokens name unknown keys. Keys that could not be
 //! renewed serve up to [`EXPIRE_AFTER`]: then tokens of the issuer are answered 503, not 401, since nothing is wrong with them.
 
-use super::KeySet;
+use super::{Claims, KeySet};
 use arc_swap::ArcSwap;
 use cellspace_actors::outbound::{OutboundHttp, OutboundRequest};
 use futures::{
@@ -31,6 +31,9 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Where its keys are.
     pub jwks: Url,
+    /// What its tokens must be for (`aud`, or `azp` of issuers that write the client there). Without one, a token for any other application of
+    /// a shared issuer is taken.
+    pub audience: Option<String>,
 }
 
 /// Keys with the number of their set: verdicts made with an older one are void.
@@ -70,6 +73,7 @@ pub struct RemoteIssuer(Arc<Inner>);
 
 struct Inner {
     issuer: String,
+    audience: Option<String>,
     fetch: Fetch,
     state: ArcSwap<State>,
     flight: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
@@ -80,17 +84,24 @@ impl RemoteIssuer {
     #[must_use]
     pub fn new(config: IssuerConfig, http: OutboundHttp) -> Self {
         let fetch = move || fetch(http.clone(), config.jwks.clone()).boxed();
-        Self::with_fetch(config.issuer, Box::new(fetch))
+        Self::with_fetch(config.issuer, config.audience, Box::new(fetch))
     }
 
-    fn with_fetch(issuer: String, fetch: Fetch) -> Self {
-        Self(Arc::new(Inner { issuer, fetch, state: ArcSwap::default(), flight: Mutex::default() }))
+    fn with_fetch(issuer: String, audience: Option<String>, fetch: Fetch) -> Self {
+        Self(Arc::new(Inner { issuer, audience, fetch, state: ArcSwap::default(), flight: Mutex::default() }))
     }
 
     /// Its `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.0.issuer
+    }
+
+    /// Whether its token is for this installation.
+    #[must_use]
+    pub fn is_for_us(&self, claims: &Claims) -> bool {
+        let named = |wanted: &String| claims.aud.0.contains(wanted) || claims.azp.as_ref() == Some(wanted);
+        self.0.audience.as_ref().is_none_or(named)
     }
 
     /// The keys as they are in memory; `None` when there are none or they are too old.
@@ -183,6 +194,10 @@ pub(super) mod tests {
 
     impl Source {
         pub fn issuer(self: &Arc<Self>, issuer: &str) -> RemoteIssuer {
+            self.issuer_for(issuer, None)
+        }
+
+        pub fn issuer_for(self: &Arc<Self>, issuer: &str, audience: Option<&str>) -> RemoteIssuer {
             let source = self.clone();
             let fetch = move || {
                 let source = source.clone();
@@ -193,7 +208,7 @@ pub(super) mod tests {
                 }
                 .boxed()
             };
-            RemoteIssuer::with_fetch(issuer.to_owned(), Box::new(fetch))
+            RemoteIssuer::with_fetch(issuer.to_owned(), audience.map(str::to_owned), Box::new(fetch))
         }
 
         fn set(&self, kids: &[&str]) {

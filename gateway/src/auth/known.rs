@@ -1,84 +1,79 @@
-//! Which participant contexts exist: asked of the store, remembered when they do.
+//! Whether a caller's participant context is there and switched on: read from its agents at every request, so that a token ends with its
+//! participant and not only with itself.
 
-use super::Denial;
-use crate::http::{Api, ApiError, ErrorKind};
+use super::{Caller, Denial, Need, authorize};
+use crate::http::{ApiError, Principal};
 use cellspace_actors::{ControlPlane, CredentialService};
-use cellspace_cluster::{Address, Agent, AskError, Cluster};
+use cellspace_cluster::{Address, AskError, Cluster};
 use cellspace_schemas::{ParticipantContextId, management::ParticipantContextState};
-use cellspace_storage::AgentKind;
 
-/// Kinds of agents that make a participant context; either is enough.
-const KINDS: [AgentKind; 2] = [ControlPlane::KIND, CredentialService::KIND];
-/// Contexts remembered.
-const MAX_KNOWN: usize = 65_536;
-
-/// Knows participant contexts. One that exists is never forgotten by the store, so only the good answer is kept.
+/// Knows participant contexts.
 pub struct KnownParticipants {
     cluster: Cluster,
-    known: quick_cache::sync::Cache<ParticipantContextId, ()>,
+}
+
+/// How a participant context stands in one of the two APIs that make them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is not there, or was deleted.
+    Absent,
+    /// It is there.
+    Present,
+    /// It is there and switched off.
+    Off,
 }
 
 impl KnownParticipants {
     /// Asks this cluster.
     #[must_use]
-    pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, known: quick_cache::sync::Cache::new(MAX_KNOWN) }
+    pub const fn new(cluster: Cluster) -> Self {
+        Self { cluster }
     }
 
-    /// Whether a participant context was ever created under this id.
+    /// Decides as [`authorize`], and refuses the own tokens of participants that are not there, or are switched off in either API: admins and
+    /// provisioners still reach those.
     ///
     /// # Errors
-    /// Unavailable when the store is.
-    pub async fn exists(&self, id: &ParticipantContextId) -> Result<bool, ApiError> {
-        if self.known.get(id).is_some() {
-            return Ok(true);
-        }
-        for kind in KINDS {
-            let address = Address { owner: id.into(), kind, name: String::new() };
-            let exists = self.cluster.exists(&address).await;
-            if exists.map_err(ApiError::later)? {
-                self.known.insert(id.clone(), ());
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Refuses the own tokens of a participant context that is switched off in the API asked: admins and provisioners still reach it.
-    ///
-    /// # Errors
-    /// 403 when it is; unavailable when its agent is.
-    pub async fn refuse_deactivated(&self, api: Api, id: &ParticipantContextId) -> Result<(), ApiError> {
-        let active = match api {
-            Api::Identity | Api::IssuerAdmin => {
-                let address = Address::of::<CredentialService>(id);
-                let active = |state: &<CredentialService as Agent>::State| state.context.as_ref().is_none_or(|context| context.active);
-                answer(self.cluster.read::<CredentialService, _>(&address, active).await)?
-            }
-            _ => {
-                let address = Address::of::<ControlPlane>(id);
-                let active = |state: &<ControlPlane as Agent>::State| {
-                    state.participant.as_ref().is_none_or(|participant| participant.state != ParticipantContextState::Deactivated)
-                };
-                answer(self.cluster.read::<ControlPlane, _>(&address, active).await)?
-            }
+    /// 401 for a subject that is no participant context, 403 for everything that is denied; unavailable when an agent is.
+    pub async fn authorize(&self, caller: &Caller, need: &Need<'_>) -> Result<Principal, ApiError> {
+        let standing = match need.known_participant(caller) {
+            Some(participant) => self.standing(participant?).await?,
+            None => Standing::Present,
         };
-        if active { Ok(()) } else { Err(ApiError::new(ErrorKind::NotAuthorized, "the participant context is deactivated")) }
+        if standing == Standing::Absent {
+            return Err(Denial::UnknownCaller.into());
+        }
+        let principal = authorize(caller, need)?;
+        if standing == Standing::Off {
+            return Err(Denial::Deactivated.into());
+        }
+        Ok(principal)
     }
 
-    /// Refuses an id that no participant context has.
-    ///
-    /// # Errors
-    /// 401 when there is none; unavailable when the store is.
-    pub async fn require(&self, id: &ParticipantContextId) -> Result<(), ApiError> {
-        if self.exists(id).await? { Ok(()) } else { Err(Denial::UnknownCaller.into()) }
+    async fn standing(&self, id: &ParticipantContextId) -> Result<Standing, ApiError> {
+        let (identity, management) = (Address::of::<CredentialService>(id), Address::of::<ControlPlane>(id));
+        let identity = self.cluster.read::<CredentialService, _>(&identity, |state| match &state.context {
+            None => Standing::Absent,
+            Some(context) if context.active => Standing::Present,
+            Some(_) => Standing::Off,
+        });
+        let management = self.cluster.read::<ControlPlane, _>(&management, |state| match &state.participant {
+            None => Standing::Absent,
+            Some(participant) if participant.state == ParticipantContextState::Deactivated => Standing::Off,
+            Some(_) => Standing::Present,
+        });
+        let (identity, management) = tokio::join!(identity, management);
+        Ok(match (found(identity)?, found(management)?) {
+            (Standing::Absent, other) | (other, Standing::Absent) => other,
+            (Standing::Off, _) | (_, Standing::Off) => Standing::Off,
+            (Standing::Present, Standing::Present) => Standing::Present,
+        })
     }
 }
 
-/// What does not exist is not switched off: its handler says that it is not there.
-fn answer<R: std::error::Error>(active: Result<bool, AskError<R>>) -> Result<bool, ApiError> {
-    match active {
-        Err(AskError::NotRegistered) => Ok(true),
+fn found<R: std::error::Error>(standing: Result<Standing, AskError<R>>) -> Result<Standing, ApiError> {
+    match standing {
+        Err(AskError::NotRegistered) => Ok(Standing::Absent),
         other => other.map_err(|error| ApiError::from_ask(error, |refusal| ApiError::internal(refusal.to_string()))),
     }
 }

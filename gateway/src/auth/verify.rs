@@ -62,22 +62,28 @@ impl Verifier {
     /// # Errors
     /// 401 with the rule that failed; 503 when the issuer's keys cannot be had.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        let verdict = self.signature(token).await?;
-        self.dates(&verdict.claims)?;
-        Ok(Caller::new(&verdict.claims, if verdict.by.is_some() { Origin::Foreign } else { Origin::Embedded }))
+        self.claims(token).await.map(|(claims, origin)| Caller::new(&claims, origin))
     }
 
-    /// As [`Verifier::verify`], for tokens of the embedded token service alone; its claims.
+    /// As [`Verifier::verify`]; what the token says as it stands, and whose it is.
     ///
     /// # Errors
-    /// 401 with the rule that failed.
-    pub async fn verify_own(&self, token: &str) -> Result<Arc<Claims>, ApiError> {
+    /// As [`Verifier::verify`].
+    pub async fn claims(&self, token: &str) -> Result<(Arc<Claims>, Origin), ApiError> {
         let verdict = self.signature(token).await?;
-        if verdict.by.is_some() {
-            return Err(refused("the token must be one of this token service"));
-        }
         self.dates(&verdict.claims)?;
-        Ok(verdict.claims)
+        self.audience(&verdict)?;
+        Ok((verdict.claims, if verdict.by.is_some() { Origin::Foreign } else { Origin::Embedded }))
+    }
+
+    /// A token of a configured issuer is for this installation, when the configuration says what that is called.
+    fn audience(&self, verdict: &Verdict) -> Result<(), ApiError> {
+        let issuer = verdict.by.and_then(|(index, _)| self.remote.get(index));
+        if issuer.is_none_or(|issuer| issuer.is_for_us(&verdict.claims)) {
+            Ok(())
+        } else {
+            Err(refused("the access token is for another audience"))
+        }
     }
 
     async fn signature(&self, token: &str) -> Result<Verdict, ApiError> {
@@ -234,8 +240,31 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(s.verifier.verify(&token).await.unwrap().participant.unwrap().as_str(), "p1");
             }
-            assert_eq!(s.verifier.verify_own(&token).await.is_ok(), iss == "own");
+            let origin = if iss == "own" { Origin::Embedded } else { Origin::Foreign };
+            assert_eq!(s.verifier.claims(&token).await.unwrap().1, origin);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_for_other_applications_are_refused() {
+        let mut s = setup();
+        s.verifier.remote = vec![s.source.issuer_for("foreign", Some("cellspace"))];
+        for (extra, good) in [
+            (json!({}), false),
+            (json!({"aud": "other"}), false),
+            (json!({"aud": ["other", "cellspace"]}), true),
+            (json!({"aud": "cellspace"}), true),
+            // Where issuers write the client.
+            (json!({"aud": "account", "azp": "cellspace"}), true),
+            (json!({"aud": "account", "azp": "other", "role": "admin"}), false),
+        ] {
+            let mut claims = claims("foreign");
+            claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            let verified = s.verifier.verify(&s.foreign.token(&json!({"alg": "ES256", "kid": "f"}), &claims)).await;
+            assert_eq!(verified.map(|_| ()).map_err(|e| e.kind), if good { Ok(()) } else { Err(ErrorKind::BadToken) }, "{extra}");
+        }
+        // Our own token service's tokens are ours.
+        assert!(s.verifier.verify(&s.own.token(&json!({"alg": "EdDSA"}), &claims("own"))).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

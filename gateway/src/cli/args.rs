@@ -66,8 +66,11 @@ pub struct UpArgs {
     /// Name of the cell that this node runs.
     #[arg(long, value_name = "NAME", default_value = "cell-1", env = "CELLSPACE_CELL")]
     pub cell: String,
-    /// Accept access tokens of this issuer too: its `iss` claim and the URL of its JWKS. May be repeated.
-    #[arg(long = "issuer", value_name = "ISS=JWKS_URL", value_parser = issuer)]
+    /// Accept access tokens of this issuer too: its `iss` claim, the URL of its JWKS, and the audience that its tokens must name in `aud` or
+    /// `azp`. Without an audience every token of the issuer is taken, also one for another application: leave it out only for an issuer that
+    /// serves this installation alone. Its tokens may say `role` (admin, provisioner, participant) and `participant_context_id` in place of
+    /// scopes, and may be exchanged by a client named as their `sub`. May be repeated.
+    #[arg(long = "issuer", value_name = "ISS=JWKS_URL[,AUDIENCE]", value_parser = issuer)]
     pub issuers: Vec<IssuerConfig>,
     /// File with the vault's master key (32 bytes in base64 or hexadecimal) [default: master.key in the data directory, made at the first start].
     #[arg(long, value_name = "FILE", conflicts_with = "master_key_env")]
@@ -183,9 +186,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn issuer(text: &str) -> Result<IssuerConfig, String> {
     // The issuer may hold an equals sign of its own, a JWKS URL hardly.
-    let (issuer, jwks) = text.rsplit_once('=').ok_or("expected ISS=JWKS_URL")?;
+    let (issuer, rest) = text.rsplit_once('=').ok_or("expected ISS=JWKS_URL[,AUDIENCE]")?;
+    let (jwks, audience) = rest.split_once(',').map_or((rest, None), |(jwks, audience)| (jwks, Some(audience)));
+    if audience == Some("") {
+        return Err("the audience is empty".to_owned());
+    }
     let jwks = jwks.parse().map_err(|e| format!("{jwks}: {e}"))?;
-    Ok(IssuerConfig { issuer: issuer.to_owned(), jwks })
+    Ok(IssuerConfig { issuer: issuer.to_owned(), jwks, audience: audience.map(str::to_owned) })
 }
 
 impl UpArgs {
@@ -251,9 +258,14 @@ mod tests {
         assert_eq!(config.ports, Ports::Free);
         assert_eq!((config.status_list_age, config.cluster.idle_after), (Duration::from_secs(2), Duration::from_millis(100)));
         assert_eq!((config.issuers[0].issuer.as_str(), config.issuers[0].jwks.as_str()), ("https://idp/a=b", "https://idp/jwks"));
+        assert_eq!(config.issuers[0].audience, None);
+        let config = up(&["--issuer", "i=https://idp/jwks,cells"]);
+        assert_eq!((config.issuers[0].jwks.as_str(), config.issuers[0].audience.as_deref()), ("https://idp/jwks", Some("cells")));
         assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
         assert_eq!(up(&[]).ports, Ports::Remembered);
-        for bad in [["--port", "x"], ["--issuer", "x"], ["--idle-after", "soon"], ["--host", "example.com"]] {
+        for bad in
+            [["--port", "x"], ["--issuer", "x"], ["--issuer", "i=https://idp/jwks,"], ["--idle-after", "soon"], ["--host", "example.com"]]
+        {
             assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! A request as a handler sees it, and what a handler answers.
 
-use super::{ApiError, Principal};
+use super::{ApiError, ErrorKind, Principal};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -66,9 +66,16 @@ impl Request {
     /// The token of `Authorization: Bearer <token>`, when there is one.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
-        let value = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        bearer(&self.headers)
+    }
+
+    /// As [`Request::bearer`], where nothing is answered without one.
+    ///
+    /// # Errors
+    /// 401
+    pub fn require_bearer(&self) -> Result<&str, ApiError> {
+        let missing = || ApiError::new(ErrorKind::Unauthenticated, "an Authorization header with a Bearer token is required");
+        self.bearer().ok_or_else(missing)
     }
 
     /// Circumstances of the command that this request becomes: actor, trace, `Idempotency-Key`.
@@ -86,6 +93,14 @@ impl Request {
         }
         Ok(call)
     }
+}
+
+/// The token of `Authorization: Bearer <token>`, when there is one.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// The client's key, bound to the client: a hash of both, since names of clients may be long.

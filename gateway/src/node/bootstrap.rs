@@ -5,9 +5,12 @@
 
 use super::StartError;
 use crate::App;
-use cellspace_actors::access::clients::{self, ClientRole, Clients, Command, NewClient, Refusal, SecretHash};
+use cellspace_actors::access::{
+    clients::{self, ClientRole, Clients, Command, NewClient, Refusal, SecretHash},
+    fresh_secret,
+};
 use cellspace_cluster::{AskError, Call};
-use cellspace_schemas::ClientId;
+use cellspace_schemas::{ClientId, SecretText};
 use cellspace_storage::{EmbeddedStore, Secret};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -63,7 +66,7 @@ pub struct Bootstrap {
 #[serde(rename_all = "camelCase")]
 struct Stored {
     client_id: String,
-    client_secret: String,
+    client_secret: SecretText,
     token_url: String,
 }
 
@@ -76,7 +79,8 @@ pub async fn ensure(dir: &Path, store: &EmbeddedStore, app: &App) -> Result<Opti
         None => {
             let path = dir.join(FILE);
             let (client_id, token_url) = (CLIENT.to_owned(), app.services.urls.admin("/token"));
-            let stored = Stored { client_id, client_secret: fresh_secret()?, token_url };
+            let secret = fresh_secret().map_err(|e| StartError::Bootstrap(e.to_string()))?;
+            let stored = Stored { client_id, client_secret: SecretText::new(secret.expose_secret()), token_url };
             write(dir, &path, &stored).map_err(|source| StartError::ClientFile { path: path.clone(), source })?;
             Bootstrap::of(stored, path)
         }
@@ -100,13 +104,6 @@ async fn adopt(app: &App, bootstrap: &Bootstrap) -> Result<(), StartError> {
         Ok(_) | Err(AskError::Refused(Refusal::Exists(_))) => Ok(()),
         Err(error) => Err(failed(&error)),
     }
-}
-
-fn fresh_secret() -> Result<String, StartError> {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| StartError::Bootstrap("no random numbers".to_owned()))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Writes the file whole or not at all, for its owner alone.
@@ -145,7 +142,7 @@ impl Bootstrap {
 
     fn of(stored: Stored, path: PathBuf) -> Self {
         let Stored { client_id, client_secret, token_url } = stored;
-        Self { client_id, client_secret: client_secret.into(), token_url, path, is_new: false }
+        Self { client_id, client_secret: client_secret.expose().into(), token_url, path, is_new: false }
     }
 
     /// The secret, for those who print or use it.

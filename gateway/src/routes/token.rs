@@ -3,7 +3,7 @@
 use super::prefixes::TOKEN_SERVICE;
 use crate::{
     App,
-    auth::Scope,
+    auth::{Claims, Origin, Scope},
     http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +15,7 @@ use cellspace_cluster::AskError;
 use cellspace_schemas::{ClientId, ParticipantContextId};
 use http::{StatusCode, header};
 use serde_json::json;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 use url::form_urlencoded;
 
 /// How long tokens live.
@@ -100,6 +100,7 @@ async fn client_credentials(app: &App, request: &Request, form: &Form) -> Result
         scope: scope.join(" "),
         role: client.role.map(|role| role.claim().to_owned()),
         aud: form.get("audience").cloned(),
+        participant_context_id: None,
     };
     answer(app, claims, &client.id, json!({})).await
 }
@@ -146,21 +147,24 @@ fn narrowed(client: &Client, requested: &[&str]) -> Result<Vec<String>, ApiError
 async fn exchange(app: &App, form: &Form) -> Result<Reply, ApiError> {
     let required = |name: &str| form.get(name).filter(|v| !v.is_empty()).ok_or_else(|| ApiError::invalid(format!("{name} is required")));
     let refused = || bad("invalid_grant", "the subject token must be a valid token of a client that may exchange it");
-    let subject = match app.verifier.verify_own(required("subject_token")?).await {
-        Ok(claims) => claims,
+    let (subject, origin) = match app.verifier.claims(required("subject_token")?).await {
+        Ok(verified) => verified,
         Err(error) if error.kind == ErrorKind::BadToken => return Err(refused()),
         Err(error) => return Err(error),
     };
-    // Only a client's own token is exchanged: one that acts for a participant is not a way to another.
-    let id = subject.client_id.as_ref().filter(|client| Some(*client) == subject.sub.as_ref()).ok_or_else(refused)?;
-    let id: ClientId = id.parse().map_err(|_| refused())?;
+    let id: ClientId = client_of(&subject, origin).and_then(|id| id.parse().ok()).ok_or_else(refused)?;
     let participant: ParticipantContextId = required("resource")?.parse().map_err(|e| ApiError::invalid(format!("resource: {e}")))?;
     let (requested, audience) = (scopes(form), form.get("audience").map(String::as_str));
     let found = read(app, |state| {
-        let client = state.client(&id).cloned()?;
-        Some((client, state.exchange(&id, &participant, &requested, audience)))
+        let exchanged = |role: Option<ClientRole>| Some((role, state.exchange(&id, &participant, &requested, audience)));
+        match (origin, state.client(&id)) {
+            (Origin::Embedded, Some(client)) if client.may_exchange => exchanged(client.role),
+            // Nobody proves to be a client of ours but by its secret, whatever other issuers call their subjects.
+            (Origin::Embedded, _) | (Origin::Foreign, Some(_)) => None,
+            (Origin::Foreign, None) => exchanged(None),
+        }
     });
-    let (client, granted): (Arc<Client>, _) = found.await?.filter(|(client, _)| client.may_exchange).ok_or_else(refused)?;
+    let (role, granted) = found.await?.ok_or_else(refused)?;
     let granted = granted.map_err(|error| match error {
         ExchangeError::NoMapping => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         ExchangeError::Scope(_) => bad("invalid_scope", error.to_string()),
@@ -170,10 +174,21 @@ async fn exchange(app: &App, form: &Form) -> Result<Reply, ApiError> {
         sub: participant.to_string(),
         scope: granted.join(" "),
         // An agent's token stays a provisioner's, bound to the participant; for the others the scopes alone say what they may.
-        role: client.role.filter(|role| *role == ClientRole::Provisioner).map(|role| role.claim().to_owned()),
+        role: role.filter(|role| *role == ClientRole::Provisioner).map(|role| role.claim().to_owned()),
         aud: form.get("audience").cloned(),
+        participant_context_id: Some(participant),
     };
-    answer(app, claims, &client.id, json!({ "issued_token_type": JWT })).await
+    answer(app, claims, &id, json!({ "issued_token_type": JWT })).await
+}
+
+/// The client that a subject token is of: the one that asked our own token service for it; at another issuer its subject, which names a workload.
+/// A token that acts for a participant is not a way to another.
+fn client_of(subject: &Claims, origin: Origin) -> Option<&str> {
+    let sub = subject.sub.as_deref().filter(|_| subject.participant_context_id.is_none())?;
+    match origin {
+        Origin::Embedded => subject.client_id.as_deref().filter(|client| *client == sub),
+        Origin::Foreign => Some(sub),
+    }
 }
 
 async fn answer(app: &App, claims: AccessClaims, client: &ClientId, mut body: serde_json::Value) -> Result<Reply, ApiError> {

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-/// Largest page of clients.
+/// Largest page of clients and mappings.
 const MAX_PAGE: usize = 1_000;
 
 /// The routes.
@@ -35,7 +35,7 @@ pub fn routes() -> Vec<Route> {
         route(Api::Native, Verb::Post, "/clients", ADMIN, |app, request| Box::pin(create_client(app, request))),
         route(Api::Native, Verb::Get, "/clients", ADMIN, |app, request| Box::pin(list_clients(app, request))),
         route(Api::Native, Verb::Delete, "/clients/{client}", ADMIN, |app, request| Box::pin(delete_client(app, request))),
-        oauth(Verb::Get, "/mappings", READ, |app, _| Box::pin(list_mappings(app))),
+        oauth(Verb::Get, "/mappings", READ, |app, request| Box::pin(list_mappings(app, request))),
         oauth(Verb::Post, "/mappings", ADMIN, |app, request| Box::pin(create_mapping(app, request))),
         oauth(Verb::Put, "/mappings/{client}/{context}", ADMIN, |app, request| Box::pin(update_mapping(app, request))),
         oauth(Verb::Delete, "/mappings/{client}/{context}", WRITE, |app, request| Box::pin(delete_mapping(app, request))),
@@ -101,12 +101,17 @@ async fn create_client(app: App, request: Request) -> Result<Reply, ApiError> {
     Ok(Reply::json(StatusCode::CREATED, &view)?.header(header::CACHE_CONTROL, "no-store"))
 }
 
-async fn list_clients(app: App, request: Request) -> Result<Reply, ApiError> {
+/// `offset` and `limit` of a list.
+fn page(request: &Request, default: usize) -> Result<(usize, usize), ApiError> {
     let number = |name: &str, default: usize| match request.query.get(name) {
         Some(text) => text.parse().map_err(|_| ApiError::invalid(format!("{name} must be a number"))),
         None => Ok(default),
     };
-    let (offset, limit) = (number("offset", 0)?, number("limit", 50)?.min(MAX_PAGE));
+    Ok((number("offset", 0)?, number("limit", default)?.min(MAX_PAGE)))
+}
+
+async fn list_clients(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (offset, limit) = page(&request, 50)?;
     let page = read(&app, |state| {
         let mut all: Vec<_> = state.clients().collect();
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
@@ -131,8 +136,9 @@ async fn delete_client(app: App, request: Request) -> Result<Reply, ApiError> {
 
 // === mappings ===
 
-async fn list_mappings(app: App) -> Result<Reply, ApiError> {
-    Reply::ok(&read(&app, |state| state.mappings().cloned().collect::<Vec<_>>()).await?)
+async fn list_mappings(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (offset, limit) = page(&request, MAX_PAGE)?;
+    Reply::ok(&read(&app, |state| state.mappings().skip(offset).take(limit).cloned().collect::<Vec<_>>()).await?)
 }
 
 async fn create_mapping(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     App,
-    auth::{Need, authorize},
-    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, Role, render},
+    auth::Need,
+    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, render, request::bearer},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use cellspace_cluster::trace;
@@ -120,20 +120,8 @@ impl Gateway {
         let (Access::Scope(..), Some(need)) = (found.route.access, Need::of(found)) else { return Ok(None) };
         let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorKind::BadToken, "an access token is required"))?;
         let caller = self.app.verifier.verify(token).await?;
-        if let Some(participant) = need.known_participant(&caller) {
-            self.app.known.require(participant?).await?;
-        }
-        let principal = authorize(&caller, &need)?;
-        if let (Role::Participant, Some(participant)) = (principal.role, &principal.participant) {
-            self.app.known.refuse_deactivated(need.api, participant).await?;
-        }
-        Ok(Some(principal))
+        self.app.known.authorize(&caller, &need).await.map(Some)
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Query parameters, percent-decoded; the last of a name wins.

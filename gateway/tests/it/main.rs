@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod data_plane;
+mod authorization;
 mod fabric;
 mod identity;
 mod issuance;

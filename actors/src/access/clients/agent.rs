@@ -423,6 +423,7 @@ mod tests {
             let sorted = |s: &ClientsState| { let mut c: Vec<_> = s.clients().cloned().collect(); c.sort_by(|a, b| a.id.cmp(&b.id)); c };
             prop_assert_eq!(sorted(&state), sorted(&loaded));
             prop_assert!(state.mappings().eq(loaded.mappings()));
+            prop_assert_eq!((state.mapping_count(), loaded.mapping_count()), (state.mappings().count(), state.mappings().count()));
             prop_assert!(state.scopes().eq(loaded.scopes()));
         }
     }

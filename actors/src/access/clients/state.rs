@@ -19,9 +19,13 @@ pub const MAX_SCOPE_MAPPINGS: usize = 1_000;
 #[derive(Debug, Clone, Default)]
 pub struct ClientsState {
     clients: HashTrieMapSync<ClientId, Arc<Client>>,
-    mappings: RedBlackTreeMapSync<(ClientId, ParticipantContextId), Arc<Mapping>>,
+    mappings: RedBlackTreeMapSync<ClientId, MappingsOfClient>,
+    mapping_count: usize,
     scopes: RedBlackTreeMapSync<String, Arc<ScopeMapping>>,
 }
+
+/// By participant context.
+type MappingsOfClient = RedBlackTreeMapSync<ParticipantContextId, Arc<Mapping>>;
 
 /// A change: the new value of one row, or its removal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,11 +72,20 @@ impl ClientsState {
                 self.clients.remove_mut(id);
             }
             Event::Mapping(mapping) => {
-                let key = (mapping.client_identifier.clone(), mapping.participant_context.clone());
-                self.mappings.insert_mut(key, mapping.clone());
+                let mut own = self.mappings.get(&mapping.client_identifier).cloned().unwrap_or_default();
+                let before = own.size();
+                own.insert_mut(mapping.participant_context.clone(), mapping.clone());
+                self.mapping_count += own.size() - before;
+                self.mappings.insert_mut(mapping.client_identifier.clone(), own);
             }
             Event::MappingDeleted(client, participant) => {
-                self.mappings.remove_mut(&(client.clone(), participant.clone()));
+                let Some(mut own) = self.mappings.get(client).cloned() else { return };
+                self.mapping_count -= usize::from(own.remove_mut(participant));
+                if own.is_empty() {
+                    self.mappings.remove_mut(client);
+                } else {
+                    self.mappings.insert_mut(client.clone(), own);
+                }
             }
             Event::Scope(scope) => self.scopes.insert_mut(scope.scope.clone(), scope.clone()),
             Event::ScopeDeleted(name) => {
@@ -101,23 +114,23 @@ impl ClientsState {
     /// A mapping.
     #[must_use]
     pub fn mapping(&self, client: &ClientId, participant: &ParticipantContextId) -> Option<&Arc<Mapping>> {
-        self.mappings.get(&(client.clone(), participant.clone()))
+        self.mappings.get(client)?.get(participant)
     }
 
     /// All mappings, by client and participant context.
     pub fn mappings(&self) -> impl Iterator<Item = &Arc<Mapping>> {
-        self.mappings.values()
+        self.mappings.values().flat_map(|own| own.values())
     }
 
     /// The mappings of one client.
-    pub fn mappings_of<'a>(&'a self, client: &'a ClientId) -> impl Iterator<Item = &'a Arc<Mapping>> {
-        self.mappings.values().filter(move |mapping| mapping.client_identifier == *client)
+    pub fn mappings_of(&self, client: &ClientId) -> impl Iterator<Item = &Arc<Mapping>> {
+        self.mappings.get(client).into_iter().flat_map(|own| own.values())
     }
 
     /// How many mappings there are.
     #[must_use]
-    pub fn mapping_count(&self) -> usize {
-        self.mappings.size()
+    pub const fn mapping_count(&self) -> usize {
+        self.mapping_count
     }
 
     /// A scope mapping.

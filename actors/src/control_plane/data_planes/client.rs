@@ -223,7 +223,8 @@ async fn minted(
     scope: &str,
     aud: Option<String>,
 ) -> Result<String, DeliveryError> {
-    let claims = AccessClaims { sub: participant.to_string(), scope: scope.to_owned(), role: Some("participant".to_owned()), aud };
+    let (sub, role) = (participant.to_string(), Some("participant".to_owned()));
+    let claims = AccessClaims { sub, scope: scope.to_owned(), role, aud, ..AccessClaims::default() };
     let minted = services.tokens.mint(claims, services.cluster.now(), TOKEN_LIFETIME).await;
     minted.map_err(|e| DeliveryError::Retry(format!("no token: {e}")))
 }
