@@ -5,7 +5,7 @@ use super::{
     dsp::{self, AtOnce, Steering},
     negotiation, participant, resources, transfer,
 };
-use crate::Services;
+use crate::{Services, credential_service::secrets};
 use cellspace_cluster::{
     About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
 };
@@ -69,7 +69,7 @@ machines!(
     Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Archive(archive)
 );
 machines!(
-    /// A message to a counterparty or a data plane, or what becomes of the participant's name.
+    /// A message to a counterparty or a data plane, or what becomes of the participant's name and secrets.
     #[derive(Debug, Clone, Serialize, Deserialize)]
     Effect, Effect: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
 );
@@ -289,7 +289,7 @@ impl Agent for ControlPlane {
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
-            Effect::Participant(_) => RetryPolicy::default(),
+            Effect::Participant(_) => secrets::RETRY,
             Effect::Negotiation(e) => negotiation::retry_policy(e),
             Effect::Transfer(e) => transfer::retry_policy(e),
             Effect::DataPlanes(e) => data_planes::retry_policy(e),
@@ -308,7 +308,7 @@ fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp
             Asked::DataPlanes(p) => data_planes::decide(state, p, now),
         },
         Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
-            (Effect::Participant(_), Outcome::Participant(_)) => Ok(Decision::nothing()),
+            (Effect::Participant(e), Outcome::Participant(o)) => participant::delivered(state, e, *o),
             (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
             (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
             (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Services,
+    credential_service::secrets,
     name::{self, ReserveError},
     settings::DEFAULT_PROFILE,
 };
@@ -35,6 +36,8 @@ const ENDED_AT_ONCE: usize = 256;
 const LEFT: &str = "the participant has left";
 /// Lane of what becomes of its name.
 const LANE: &str = "participant";
+/// Lane of what becomes of its secrets, which may take longer.
+const SECRETS: &str = "participant/secrets";
 
 /// A participant context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,11 +150,18 @@ pub enum Effect {
     ConfirmName(Owner, Did),
     /// Gives the name back, unless the participant's credential service has it too.
     ReleaseName(Owner),
+    /// Removes its secrets, unless the participant's credential service is still there, once its open processes have ended.
+    DeleteSecrets,
 }
 
-/// It was done.
-#[derive(Debug, Clone)]
-pub struct Outcome;
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// The name belongs to another participant context.
+    NameTaken,
+}
 
 /// A change of the participant's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -275,7 +285,7 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
             if let Some(name) = &prepared.name {
                 decision = decision.effect(LANE, Effect::ReleaseName(name.clone()).into());
             }
-            Ok(decision)
+            Ok(decision.effect(SECRETS, Effect::DeleteSecrets.into()))
         }
         Command::ReplaceConfig(config) => {
             bounded(config)?;
@@ -333,21 +343,38 @@ pub fn due(state: &ControlPlaneState, now: Timestamp) -> Decided {
     }
 }
 
-/// What follows when a name could not be settled: a participant whose name belongs to another by now must not act. Pure.
+/// What follows from an outcome: a participant whose name belongs to another by now must not act. Pure.
+///
+/// # Errors
+/// None.
+pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: Outcome) -> Decided {
+    match (effect, outcome, &state.participant) {
+        (Effect::ConfirmName(..), Outcome::NameTaken, Some(participant)) if participant.is_active() => {
+            let stopped = Participant { state: ParticipantContextState::Deactivated, ..Participant::clone(participant) };
+            Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
+        }
+        (Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecrets, Outcome::Done | Outcome::NameTaken, _) => {
+            Ok(Decision::nothing())
+        }
+    }
+}
+
+/// What follows when a name could not be settled: its agent could not be asked for long, which is no answer, so that it is asked again. Pure.
 ///
 /// # Errors
 /// None.
 pub fn undeliverable(state: &ControlPlaneState, effect: &Effect) -> Decided {
-    match (effect, &state.participant) {
-        (Effect::ConfirmName(..), Some(participant)) if participant.is_active() => {
-            let stopped = Participant { state: ParticipantContextState::Deactivated, ..Participant::clone(participant) };
-            Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
+    Ok(match effect {
+        Effect::ConfirmName(_, did) if state.participant.as_ref().is_some_and(|participant| participant.identity == *did) => {
+            Decision::action("name.confirm.again").effect(LANE, effect.clone().into())
         }
-        (Effect::ConfirmName(..) | Effect::ReleaseName(_), _) => Ok(Decision::nothing()),
-    }
+        Effect::ReleaseName(_) if state.deleted.is_some() => Decision::action("name.release.again").effect(LANE, effect.clone().into()),
+        // The dead letter says which secrets are left.
+        Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecrets => Decision::nothing(),
+    })
 }
 
-/// Settles the name; may be repeated.
+/// Settles the name, removes secrets; may be repeated.
 ///
 /// # Errors
 /// [`DeliveryError`]
@@ -355,10 +382,12 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     let gone = || DeliveryError::Refused("the participant is gone".to_owned());
     let participant = &delivery.snapshot.known().ok_or_else(gone)?.id;
     match effect {
-        Effect::ConfirmName(path, did) => name::confirm(services, path, participant, did).await,
-        Effect::ReleaseName(path) => name::release(services, path, participant).await,
+        Effect::ConfirmName(path, did) if !name::confirm(services, path, participant, did).await? => return Ok(Outcome::NameTaken),
+        Effect::ConfirmName(..) => {}
+        Effect::ReleaseName(path) => name::release(services, path, participant).await?,
+        Effect::DeleteSecrets => secrets::delete_unless_used(services, &delivery.address.owner).await?,
     }
-    .map(|()| Outcome)
+    Ok(Outcome::Done)
 }
 
 impl NewParticipant {

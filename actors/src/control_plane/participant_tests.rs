@@ -5,7 +5,7 @@ use super::{
     agent::Decided,
     dsp::Role,
     negotiation,
-    participant::{Command, Effect, Event, NewParticipant, Prepared, Refusal, TABLE, decide, due, undeliverable},
+    participant::{Command, Effect, Event, NewParticipant, Outcome, Prepared, Refusal, TABLE, decide, delivered, due, undeliverable},
     testing::{NOW, after, offer, own, participant, peer, profile, refusal, state},
 };
 use cellspace_cluster::{Agent, Input, Rejection};
@@ -44,15 +44,20 @@ fn a_name_is_confirmed_and_given_back() {
     let there = after(&empty, &made);
     assert_eq!(told(&there, Command::Create(new("did:web:own"))), Refusal::Exists("p".parse().unwrap()));
     let left = go(&there, Command::Delete, true).unwrap();
-    assert!(left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(Effect::ReleaseName(_)))));
+    let own = |wanted: Effect| left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(effect) if *effect == wanted));
+    assert!(own(Effect::ReleaseName(Owner::new("own").unwrap())) && own(Effect::DeleteSecrets));
     let gone = after(&there, &left);
     assert_eq!(told(&gone, Command::Create(new("did:web:own"))), Refusal::Deleted("p".parse().unwrap()));
     assert_eq!((told(&gone, Command::Delete), told(&gone, Command::Update(new("did:web:own")))), (Refusal::NotFound, Refusal::NotFound));
     // Another has the name by now: it must not act.
     let lost = Effect::ConfirmName(Owner::new("own").unwrap(), own());
-    let stopped = after(&there, &undeliverable(&there, &lost).unwrap());
+    let stopped = after(&there, &delivered(&there, &lost, Outcome::NameTaken).unwrap());
     assert_eq!(stopped.participant.unwrap().state, ParticipantContextState::Deactivated);
-    assert!(!undeliverable(&gone, &lost).unwrap().changes());
+    assert!(!delivered(&gone, &lost, Outcome::NameTaken).unwrap().changes());
+    // Nobody could be asked for long: that is no answer.
+    let release = Effect::ReleaseName(Owner::new("own").unwrap());
+    let actions = |state: &ControlPlaneState| [&lost, &release].map(|effect| undeliverable(state, effect).unwrap().action);
+    assert_eq!((actions(&there), actions(&gone)), (["name.confirm.again", ""], ["", "name.release.again"]));
 }
 
 #[test]

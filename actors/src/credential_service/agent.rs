@@ -1,22 +1,25 @@
 //! The agent: dispatch of commands, outcomes and effects to its machines, and nothing else.
 
-use super::{Refusal, State, context, credential, holder_request, issuance, key, sts};
-use crate::{Services, name, trust};
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use super::{Refusal, State, context, credential, holder_request, issuance, key, listing, offer, secrets};
+use crate::{Services, control_plane::ControlPlane, name, trust};
+use cellspace_cluster::{
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
     dcp::CredentialMessage,
+    fabric::TenantId,
     identity::KeyPairId,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid},
 };
-use cellspace_storage::{AgentKind, VaultPath};
+use cellspace_storage::{AgentKind, VaultError, VaultPath};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use uuid::Uuid;
 
-/// How long the making of a participant context waits for an earlier one of the same id to be gone.
-const LEAVING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Property of a participant context that names its tenant.
+const TENANT: &str = "tenant";
 
 /// What one of the machines decided.
 pub type Decided = Result<Decision<CredentialService>, Rejection<Refusal>>;
@@ -47,6 +50,8 @@ pub enum Command {
     Request(holder_request::Request),
     /// An issuer delivers: its bearer token and message.
     Deliver(SecretText, Box<CredentialMessage>),
+    /// A verified issuer offers.
+    Offer(offer::Offer),
 }
 
 /// A request with what others said about it.
@@ -62,6 +67,8 @@ pub enum Prepared {
     Request(holder_request::Request, HolderPid),
     /// See [`Command::Deliver`]; sender and credentials are verified.
     Deliver(holder_request::Delivered),
+    /// See [`Command::Offer`].
+    Offer(offer::Offer),
 }
 
 /// A change of state.
@@ -75,6 +82,8 @@ pub enum Event {
     Credential(credential::CredentialEvent),
     /// Requests for credentials.
     Request(holder_request::RequestEvent),
+    /// Offers.
+    Offer(offer::OfferEvent),
 }
 
 /// Something to do outside.
@@ -84,8 +93,14 @@ pub enum Effect {
     ConfirmName(Owner, Did),
     /// Gives the name back.
     ReleaseName(Owner),
-    /// Removes a private key or secret.
-    DeleteSecret(KeyAlias),
+    /// Puts the participant context into the directory.
+    Enlist(Did),
+    /// Takes it out of the directory.
+    Delist,
+    /// Removes the private key of a key pair, named by its alias.
+    DeleteKey(KeyAlias),
+    /// Removes whatever else the vault keeps, when the Management API has no participant context of this id either.
+    DeleteSecrets,
     /// Sends a `CredentialRequestMessage`.
     RequestCredentials {
         /// Our id of the request.
@@ -102,6 +117,8 @@ pub enum Effect {
 pub enum Outcome {
     /// Done; nothing to say.
     Done,
+    /// The name belongs to another participant context.
+    NameTaken,
     /// The issuer took the request.
     Acknowledged(holder_request::Acknowledged),
 }
@@ -144,14 +161,7 @@ impl Agent for CredentialService {
                     Prepared::Context(self.prepare_create(address, &snapshot, create).await?)
                 }
                 Command::Context(other) => Prepared::Context(context::Prepared::Plain(other)),
-                Command::Key(command) => {
-                    let context = snapshot.context.as_ref().ok_or(Refusal::NoContext)?;
-                    let new = match command.spec() {
-                        Some(spec) => Some(self.make_key(address, &snapshot, &context.did, spec).await?),
-                        None => None,
-                    };
-                    Prepared::Key(key::Prepared { command, new })
-                }
+                Command::Key(command) => Prepared::Key(self.prepare_key(address, &snapshot, command).await?),
                 Command::Credential(credential::Command::Store { id, raw, replace }) => {
                     let context = snapshot.context.as_ref().ok_or(Refusal::NoContext)?;
                     let id = id.unwrap_or_else(|| CredentialId::from_uuid(Uuid::new_v4()));
@@ -166,6 +176,7 @@ impl Agent for CredentialService {
                 Command::Deliver(token, message) => {
                     Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, token.expose(), call.id, *message).await?)
                 }
+                Command::Offer(offer) => Prepared::Offer(offer),
             })
         })
     }
@@ -177,23 +188,32 @@ impl Agent for CredentialService {
             Input::Command(Prepared::Credential(prepared)) => credential::decide(state, prepared),
             Input::Command(Prepared::Request(request, holder_pid)) => holder_request::request(state, request, holder_pid, now),
             Input::Command(Prepared::Deliver(delivered)) => holder_request::deliver(state, delivered, now),
+            Input::Command(Prepared::Offer(offer)) => offer::decide(state, offer, now),
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {
                     holder_request::acknowledged(state, holder_pid, answer, now)
                 }
                 (Effect::ReleaseName(_), _) => context::released(state),
-                (Effect::RequestCredentials { .. }, Outcome::Done) | (Effect::ConfirmName(..) | Effect::DeleteSecret(_), _) => {
-                    Ok(Decision::nothing())
-                }
+                (Effect::ConfirmName(..), Outcome::NameTaken) => context::name_lost(state, now),
+                (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken)
+                | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_))
+                | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
                 Effect::RequestCredentials { holder_pid, .. } => holder_request::undeliverable(state, holder_pid, reason, now),
-                Effect::ConfirmName(..) => context::name_lost(state, now),
-                Effect::ReleaseName(_) => context::released(state),
-                Effect::DeleteSecret(_) => Ok(Decision::nothing()),
+                // Out of attempts is no answer: only the name's agent says whose it is.
+                Effect::ConfirmName(path, did) => context::confirm_again(state, path, did),
+                Effect::ReleaseName(path) => context::release_again(state, path),
+                // The dead letter says what is left.
+                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets => Ok(Decision::nothing()),
             },
-            // No entity has a deadline.
-            Input::Due(_) => Ok(Decision::nothing()),
+            Input::Due(key) => match key.split_once('/') {
+                Some((holder_request::TABLE, id)) => {
+                    HolderPid::new(id).map_or(Ok(Decision::nothing()), |id| holder_request::due(state, &id, now))
+                }
+                Some((key::TABLE, id)) => KeyPairId::new(id).map_or(Ok(Decision::nothing()), |id| key::due(state, &id, now)),
+                Some(_) | None => Ok(Decision::nothing()),
+            },
         }
     }
 
@@ -203,6 +223,7 @@ impl Agent for CredentialService {
             Event::Key(e) => key::apply(state, e),
             Event::Credential(e) => credential::apply(state, e),
             Event::Request(e) => holder_request::apply(state, e),
+            Event::Offer(e) => offer::apply(state, e),
         }
     }
 
@@ -216,6 +237,32 @@ impl Agent for CredentialService {
             Event::Key(e) => key::row(e),
             Event::Credential(e) => credential::row(e),
             Event::Request(e) => holder_request::row(e),
+            Event::Offer(e) => offer::row(e),
+        }
+    }
+
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Key(e) => Some(key::deadline(e)),
+            Event::Request(e) => Some(holder_request::deadline(e)),
+            Event::Context(_) | Event::Credential(_) | Event::Offer(_) => None,
+        }
+    }
+
+    fn tenant(state: &State) -> Option<String> {
+        let named = state.context.as_ref()?.properties.get(TENANT)?.as_str()?;
+        TenantId::new(named).ok().map(String::from)
+    }
+
+    fn retry_policy(effect: &Effect) -> RetryPolicy {
+        match effect {
+            Effect::RequestCredentials { .. } => RetryPolicy::default(),
+            Effect::ConfirmName(..)
+            | Effect::ReleaseName(_)
+            | Effect::Enlist(_)
+            | Effect::Delist
+            | Effect::DeleteKey(_)
+            | Effect::DeleteSecrets => secrets::RETRY,
         }
     }
 
@@ -223,7 +270,12 @@ impl Agent for CredentialService {
     fn destination(effect: &Effect, _state: &State) -> Option<String> {
         match effect {
             Effect::RequestCredentials { issuer, .. } => trust::did::authority(issuer),
-            Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecret(_) => None,
+            Effect::ConfirmName(..)
+            | Effect::ReleaseName(_)
+            | Effect::Enlist(_)
+            | Effect::Delist
+            | Effect::DeleteKey(_)
+            | Effect::DeleteSecrets => None,
         }
     }
 
@@ -232,15 +284,28 @@ impl Agent for CredentialService {
             let participant = participant(delivery.address);
             match delivery.effect.as_ref() {
                 Effect::ConfirmName(path, did) => {
-                    name::confirm(&self.services, path, &participant, did).await?;
-                    Ok(Outcome::Done)
+                    let ours = name::confirm(&self.services, path, &participant, did).await?;
+                    Ok(if ours { Outcome::Done } else { Outcome::NameTaken })
                 }
                 Effect::ReleaseName(path) => {
                     name::release(&self.services, path, &participant).await?;
                     Ok(Outcome::Done)
                 }
-                Effect::DeleteSecret(alias) => {
-                    let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
+                Effect::Enlist(did) => {
+                    listing::enlist(&self.services, &participant, did).await?;
+                    Ok(Outcome::Done)
+                }
+                Effect::Delist => {
+                    listing::delist(&self.services, &participant).await?;
+                    Ok(Outcome::Done)
+                }
+                Effect::DeleteSecrets => {
+                    secrets::delete_unless_used(&self.services, &delivery.address.owner).await?;
+                    Ok(Outcome::Done)
+                }
+                Effect::DeleteKey(alias) => {
+                    let alias = key::vault_alias(alias).map_err(|e| DeliveryError::Refused(e.to_string()))?;
+                    let path = VaultPath { owner: delivery.address.owner.clone(), alias };
                     self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
                     Ok(Outcome::Done)
                 }
@@ -260,7 +325,7 @@ fn participant(address: &Address) -> ParticipantContextId {
 }
 
 impl CredentialService {
-    /// Reserves the name and makes the keys; the vault comes before the commit that names them.
+    /// Reserves the name and makes the keys; the vault comes before the commit that names them. What can be refused without either is refused first.
     async fn prepare_create(
         &self,
         address: &Address,
@@ -270,46 +335,72 @@ impl CredentialService {
         if snapshot.context.is_some() {
             return Err(Refusal::ContextExists.into());
         }
-        if snapshot.leaving {
-            // What the earlier one leaves behind must not be taken for what this one makes.
-            let gone = |state: &State| (!state.leaving).then_some(());
-            let waited = self.services.cluster.wait::<Self, _>(address, LEAVING_TIMEOUT, gone).await;
-            waited.map_err(|e| PrepareError::Unavailable(e.to_string()))?.ok_or(Refusal::Leaving)?;
+        if snapshot.deleted || self.was_deleted_elsewhere(address).await? {
+            return Err(Refusal::Deleted.into());
+        }
+        let specs = if create.keys.is_empty() { vec![key::KeySpec::fresh()] } else { create.keys.clone() };
+        let mut planned: Vec<(key::KeySpec, key::KeyNames)> = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let names = key::KeyNames::new(&create.did, &spec, Uuid::new_v4());
+            key::check_new(snapshot, &create.did, &names)?;
+            if planned.iter().any(|(_, other)| other.clash(&names)) {
+                return Err(Refusal::KeyExists.into());
+            }
+            planned.push((spec, names));
         }
         let id = participant(address);
         let path = context::reserve_name(&self.services, &id, &create.did).await?;
-        let specs = if create.keys.is_empty() { vec![key::KeySpec::fresh()] } else { create.keys.clone() };
-        let mut keys = Vec::with_capacity(specs.len());
-        for spec in &specs {
-            keys.push(self.make_key(address, snapshot, &create.did, spec).await?);
+        listing::reserve(&self.services, &id).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
+        let making = planned.into_iter().map(|(spec, names)| self.make_key(address, spec, names));
+        match futures::future::try_join_all(making).await {
+            Ok(keys) => Ok(context::Prepared::Create { id, path, create, keys }),
+            Err(error) => {
+                // Free at once for others; otherwise its deadline would see to it.
+                if let Err(reason) = name::cancel(&self.services, &path, &id).await {
+                    tracing::debug!(category = "app", vpa = %address, %reason, "a reservation is left to its deadline");
+                }
+                Err(error)
+            }
         }
-        if create.sts_account {
-            sts::make_secret(&self.services, &id).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
-        }
-        Ok(context::Prepared::Create { id, path, create, keys })
     }
 
-    async fn make_key(
+    /// An id that the Management API has used up is not used here either.
+    async fn was_deleted_elsewhere(&self, address: &Address) -> Result<bool, PrepareError<Refusal>> {
+        let management = Address::of::<ControlPlane>(address.owner.clone());
+        match self.services.cluster.read::<ControlPlane, _>(&management, |state| state.deleted.is_some()).await {
+            Ok(deleted) => Ok(deleted),
+            Err(AskError::NotRegistered) => Ok(false),
+            Err(error) => Err(PrepareError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Makes the key that the command asks for, once it is known to be taken.
+    async fn prepare_key(
         &self,
         address: &Address,
         snapshot: &State,
-        did: &Did,
-        spec: &key::KeySpec,
-    ) -> Result<key::NewKey, PrepareError<Refusal>> {
-        let fresh = Uuid::new_v4();
-        let key_id = match spec.key_id.as_deref() {
-            None => format!("{did}#{fresh}"),
-            Some(url) if url.starts_with("did:") => url.to_owned(),
-            Some(fragment) => format!("{did}#{}", fragment.trim_start_matches('#')),
+        command: key::Command,
+    ) -> Result<key::Prepared, PrepareError<Refusal>> {
+        let context = snapshot.context.as_ref().ok_or(Refusal::NoContext)?;
+        let before = key::before_new(snapshot, &command, self.services.cluster.now())?;
+        let new = match (before, command.spec()) {
+            (Some(before), Some(spec)) => {
+                let names = key::KeyNames::new(&context.did, spec, Uuid::new_v4());
+                key::check_new(&before, &context.did, &names)?;
+                Some(self.make_key(address, spec.clone(), names).await?)
+            }
+            (None, _) | (_, None) => None,
         };
-        let alias = spec.alias.clone().unwrap_or_else(|| KeyAlias::from_uuid(fresh));
-        let id = spec.resource_id.clone().unwrap_or_else(|| KeyPairId::from_uuid(fresh));
-        // Before anything is made: a key of another pair must not be taken for this one.
-        key::check_new(snapshot, did, Some(&id), Some(&key_id), Some(&alias))?;
-        let path = VaultPath { owner: address.owner.clone(), alias: alias.clone() };
-        let unavailable = |e: cellspace_storage::VaultError| PrepareError::Unavailable(e.to_string());
+        Ok(key::Prepared { command, new })
+    }
+
+    async fn make_key(&self, address: &Address, spec: key::KeySpec, names: key::KeyNames) -> Result<key::NewKey, PrepareError<Refusal>> {
+        let path = VaultPath { owner: address.owner.clone(), alias: key::vault_alias(&names.alias)? };
         let public = match &spec.existing {
-            None => self.services.vault.generate_key(&path, spec.algorithm()).await.map_err(unavailable)?,
+            None => self.services.vault.generate_key(&path, spec.algorithm()).await.map_err(|error| match error {
+                VaultError::WrongType(_) => Refusal::KeyExists.into(),
+                other => PrepareError::Unavailable(other.to_string()),
+            })?,
             Some(jwk) => {
                 let held = self.services.vault.public_key(&path).await;
                 held.ok()
@@ -317,7 +408,7 @@ impl CredentialService {
                     .ok_or(Refusal::BadKey("the vault must hold the private key of publicKeyJwk"))?
             }
         };
-        Ok(key::NewKey { id, key_id, alias, public, active: spec.active, usage: spec.usage.clone() })
+        Ok(key::NewKey { names, public, active: spec.active, usage: spec.usage })
     }
 }
 

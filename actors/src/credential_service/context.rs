@@ -3,7 +3,7 @@
 use super::{
     Effect, Event, Refusal, State,
     agent::{Decided, Reply},
-    key,
+    credential, holder_request, key, offer,
 };
 use crate::name;
 use cellspace_cluster::{Decision, RowOf};
@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 /// Table of its only row.
 pub const TABLE: &str = "context";
-/// Lane of name and vault work.
-const LANE: &str = "context";
+/// Lane of everything that concerns the vault, the name and the directory: one, so that what was made first is taken away last.
+pub(super) const LANE: &str = "context";
 
 /// Whether the DID document can be resolved (Identity API).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,9 +165,9 @@ pub enum Prepared {
 pub enum ContextEvent {
     /// The participant context is now this.
     Changed(Arc<ParticipantContext>),
-    /// It was deleted; its secrets and its name are on their way out, and no other is made before they are gone.
+    /// It was deleted; its secrets and its name are on their way out.
     Leaving,
-    /// Nothing of it is left.
+    /// Nothing of it is left but this row: the reason why its id is not used again.
     Gone,
 }
 
@@ -178,7 +178,7 @@ pub enum ContextEvent {
 pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
     match (prepared, state.context.as_ref()) {
         (Prepared::Create { .. } | Prepared::Plain(Command::Create(_)), Some(_)) => Err(Refusal::ContextExists.into()),
-        (Prepared::Create { .. }, None) if state.leaving => Err(Refusal::Leaving.into()),
+        (Prepared::Create { .. }, None) if state.deleted => Err(Refusal::Deleted.into()),
         // Only `Prepared::Create` makes one: its keys and name are there.
         (Prepared::Plain(_), None) => Err(Refusal::NoContext.into()),
         (Prepared::Create { id, path, create, keys }, None) => create_context(state, id, path, create, keys, now),
@@ -217,7 +217,8 @@ fn create_context(
         }
         decision.events.extend(events.into_iter().map(Event::Key));
     }
-    Ok(decision.effect(LANE, Effect::ConfirmName(path.clone(), create.did.clone())).replying(Reply::Done))
+    let (name, row) = (Effect::ConfirmName(path.clone(), create.did.clone()), Effect::Enlist(create.did.clone()));
+    Ok(decision.effect(LANE, name).effect(LANE, row).replying(Reply::Done))
 }
 
 fn change(state: &State, context: &Arc<ParticipantContext>, command: &Command, now: Timestamp) -> Decided {
@@ -286,17 +287,35 @@ fn change(state: &State, context: &Arc<ParticipantContext>, command: &Command, n
 fn delete(state: &State, context: &ParticipantContext) -> Decision<super::CredentialService> {
     let mut decision = Decision::action("participant.deleted");
     decision.events.extend(state.keys.keys().map(|id| Event::Key(key::KeyEvent::Removed(id.clone()))));
-    decision.events.extend(state.credentials.keys().map(|id| Event::Credential(super::credential::CredentialEvent::Removed(id.clone()))));
-    decision.events.extend(state.requests.keys().map(|id| Event::Request(super::holder_request::RequestEvent::Removed(id.clone()))));
+    decision.events.extend(state.credentials.keys().map(|id| Event::Credential(credential::CredentialEvent::Removed(id.clone()))));
+    decision.events.extend(state.requests.keys().map(|id| Event::Request(holder_request::RequestEvent::Removed(id.clone()))));
+    decision.events.extend(state.offers.keys().map(|issuer| Event::Offer(offer::OfferEvent::Removed(issuer.clone()))));
     decision.events.push(Event::Context(ContextEvent::Leaving));
-    for key in state.keys.values() {
-        decision = decision.effect(LANE, Effect::DeleteSecret(key.alias.clone()));
+    for key in state.keys.values().filter(|key| key.state != key::KeyState::Revoked) {
+        decision = decision.effect(LANE, Effect::DeleteKey(key.alias.clone()));
     }
-    if context.sts_account {
-        decision = decision.effect(LANE, Effect::DeleteSecret(super::sts::secret_alias()));
-    }
-    // Last in its lane: when the name is free, everything is.
+    // The name last: when it is free, everything is gone.
+    let decision = decision.effect(LANE, Effect::DeleteSecrets).effect(LANE, Effect::Delist);
     decision.effect(LANE, Effect::ReleaseName(context.path.clone()))
+}
+
+/// The name is not confirmed yet: its agent could not be asked for long, which is no answer.
+pub fn confirm_again(state: &State, path: &Owner, did: &Did) -> Decided {
+    Ok(match &state.context {
+        Some(context) if context.did == *did => {
+            Decision::action("name.confirm.again").effect(LANE, Effect::ConfirmName(path.clone(), did.clone()))
+        }
+        Some(_) | None => Decision::nothing(),
+    })
+}
+
+/// The name is not free yet: its agent could not be asked for long.
+pub fn release_again(state: &State, path: &Owner) -> Decided {
+    Ok(if state.leaving {
+        Decision::action("name.release.again").effect(LANE, Effect::ReleaseName(path.clone()))
+    } else {
+        Decision::nothing()
+    })
 }
 
 /// The name is free.
@@ -321,21 +340,17 @@ fn changed(context: ParticipantContext) -> Event {
 
 /// Folds.
 pub fn apply(state: &mut State, event: &ContextEvent) {
-    (state.context, state.leaving) = match event {
-        ContextEvent::Changed(context) => (Some(context.clone()), false),
-        ContextEvent::Leaving => (None, true),
-        ContextEvent::Gone => (None, false),
+    (state.context, state.deleted, state.leaving) = match event {
+        ContextEvent::Changed(context) => (Some(context.clone()), false, false),
+        ContextEvent::Leaving => (None, true, true),
+        ContextEvent::Gone => (None, true, false),
     };
 }
 
 /// Its row.
 #[must_use]
-pub fn row(event: &ContextEvent) -> RowOf {
-    let key = RowKey::new(TABLE, "");
-    match event {
-        ContextEvent::Changed(_) | ContextEvent::Leaving => RowOf::Put(key),
-        ContextEvent::Gone => RowOf::Delete(key),
-    }
+pub fn row(_event: &ContextEvent) -> RowOf {
+    RowOf::Put(RowKey::new(TABLE, ""))
 }
 
 /// Checks the DID and reserves its name; answers the name's owner.

@@ -74,6 +74,13 @@ impl StoredCredential {
         self.valid_from.is_none_or(|from| from <= now) && self.valid_until.is_none_or(|until| until > now)
     }
 
+    /// Whether the other is this credential again: what its issuer calls it decides, or that it is the same to the byte.
+    #[must_use]
+    pub fn is_also(&self, other: &Self) -> bool {
+        let same_id = self.credential_id.is_some() && self.credential_id == other.credential_id;
+        self.issuer == other.issuer && (same_id || self.raw == other.raw)
+    }
+
     /// Whether a scope means it.
     #[must_use]
     pub fn is_meant_by(&self, scope: &CredentialScope) -> bool {

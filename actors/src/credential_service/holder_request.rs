@@ -13,12 +13,16 @@ use cellspace_schemas::{
 };
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Table of its rows.
 pub const TABLE: &str = "request";
 /// Most requests of a participant.
 pub const MAX_REQUESTS: usize = 10_000;
+/// How long an accepted request waits for its credentials before it is sent again; doubled each time.
+pub const RESEND_AFTER: Duration = Duration::from_secs(60);
+/// How often an accepted request is sent again: half an hour in all.
+pub const MAX_RESENDS: u32 = 4;
 
 /// State of a request (Identity API). CREATED is never seen: making a request and starting to send it are one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,9 +76,33 @@ pub struct HolderRequest {
     pub error: Option<String>,
     /// Since when it is in its state.
     pub since: Timestamp,
+    /// How often it was sent again, since nothing came.
+    #[serde(default)]
+    pub resends: u32,
 }
 
 impl HolderRequest {
+    /// When it is looked after: an issuer that took it may have given up, and nothing that it says would come here.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let waits = self.state == RequestState::Requested;
+        waits.then(|| self.since.plus(RESEND_AFTER.saturating_mul(1 << self.resends.min(MAX_RESENDS))))
+    }
+
+    fn sending(&self) -> Effect {
+        let credentials = self.asked.iter().map(|c| c.id.clone()).collect();
+        Effect::RequestCredentials { holder_pid: self.holder_pid.clone(), issuer: self.issuer.clone(), credentials }
+    }
+
+    fn asks_for(&self, types: &[String]) -> bool {
+        self.asked.iter().any(|asked| types.contains(&asked.credential_type))
+    }
+
+    /// Whether both are what one entry of the request asked for.
+    fn same_entry(&self, a: &StoredCredential, b: &StoredCredential) -> bool {
+        self.asked.iter().any(|asked| a.types.contains(&asked.credential_type) && b.types.contains(&asked.credential_type))
+    }
+
     /// As the Identity API shows it.
     #[must_use]
     pub fn resource(&self) -> HolderRequestResource {
@@ -160,15 +188,16 @@ pub fn request(state: &State, request: &Request, holder_pid: &HolderPid, now: Ti
         brought: Vec::new(),
         error: None,
         since: now,
+        resends: 0,
     };
-    let ids = request.credentials.iter().map(|c| c.id.clone()).collect();
-    let effect = Effect::RequestCredentials { holder_pid: holder_pid.clone(), issuer: request.issuer.clone(), credentials: ids };
+    let effect = made.sending();
     Ok(Decision::action("credentials.requesting")
         .event(changed(made))
         .effect(lane(holder_pid), effect)
         .replying(Reply::Requested(holder_pid.clone())))
 }
 
+/// Its lane, and the key of its deadline.
 fn lane(holder_pid: &HolderPid) -> String {
     format!("{TABLE}/{holder_pid}")
 }
@@ -176,7 +205,7 @@ fn lane(holder_pid: &HolderPid) -> String {
 /// The issuer took the request.
 pub fn acknowledged(state: &State, holder_pid: &HolderPid, answer: &Acknowledged, now: Timestamp) -> Decided {
     let Some(request) = state.requests.get(holder_pid) else { return Ok(Decision::nothing()) };
-    let issuer_pid = request.issuer_pid.clone().or_else(|| answer.issuer_pid.clone());
+    let issuer_pid = answer.issuer_pid.clone().or_else(|| request.issuer_pid.clone());
     let next = match request.state {
         // REQUESTING --acknowledged--> REQUESTED
         RequestState::Requesting => HolderRequest { state: RequestState::Requested, since: now, issuer_pid, ..(**request).clone() },
@@ -187,6 +216,25 @@ pub fn acknowledged(state: &State, holder_pid: &HolderPid, answer: &Acknowledged
         RequestState::Requested | RequestState::Issued | RequestState::Error => return Ok(Decision::nothing()),
     };
     Ok(Decision::action("credentials.requested").event(changed(next)))
+}
+
+/// Nothing came for a request that the issuer took.
+pub fn due(state: &State, holder_pid: &HolderPid, now: Timestamp) -> Decided {
+    let Some(request) = state.requests.get(holder_pid).filter(|r| r.due_at().is_some_and(|at| at <= now)) else {
+        return Ok(Decision::nothing());
+    };
+    if request.resends >= MAX_RESENDS {
+        // REQUESTED --due--> ERROR
+        return Ok(Decision::action("credentials.error").event(changed(failed(
+            request,
+            "the issuer took the request and sent nothing",
+            now,
+        ))));
+    }
+    // REQUESTED --due--> REQUESTING: the same request, which an issuer answers by what became of it
+    let again = HolderRequest { state: RequestState::Requesting, since: now, resends: request.resends + 1, ..(**request).clone() };
+    let effect = again.sending();
+    Ok(Decision::action("credentials.requesting.again").event(changed(again)).effect(lane(holder_pid), effect))
 }
 
 /// The request could not be handed over.
@@ -204,42 +252,89 @@ fn failed(request: &HolderRequest, reason: &str, now: Timestamp) -> HolderReques
     HolderRequest { state: RequestState::Error, error: Some(reason.to_owned()), since: now, ..request.clone() }
 }
 
-/// The issuer delivers or rejects. Repeats are answered again; new credentials for a finished request replace what it brought before.
+/// The issuer delivers or rejects. Repeats are answered again; what comes anew takes the place of what the request brought for the same entry
+/// before. A request is ISSUED when there is something for each of its entries.
 ///
 /// # Errors
-/// [`Refusal::NoRequest`] for unknown requests and for those to another issuer alike.
+/// [`Refusal::NoRequest`] for unknown requests and for those to another issuer alike; [`Refusal::BadCredential`] for what was not asked for.
 pub fn deliver(state: &State, delivered: &Delivered, now: Timestamp) -> Decided {
     if state.active_context().is_none() {
         return Err(Refusal::NoContext.into());
     }
     let request = state.requests.get(&delivered.holder_pid).filter(|r| r.issuer == delivered.issuer).ok_or(Refusal::NoRequest)?;
     let issuer_pid = Some(delivered.issuer_pid.clone());
-    let credentials = match (&delivered.outcome, request.state) {
+    match (&delivered.outcome, request.state) {
         // REQUESTING, REQUESTED --rejected--> ERROR
         (Err(reason), RequestState::Requesting | RequestState::Requested) => {
             let next = HolderRequest { issuer_pid, ..failed(request, reason, now) };
-            return Ok(Decision::action("credentials.rejected").event(changed(next)));
+            Ok(Decision::action("credentials.rejected").event(changed(next)))
         }
         // A rejection after the credentials, or a repeated one, changes nothing.
-        (Err(_), RequestState::Issued | RequestState::Error) => return Ok(Decision::nothing()),
-        // REQUESTING, REQUESTED, ERROR --issued--> ISSUED; ISSUED --issued--> ISSUED (re-issued)
-        (Ok(credentials), RequestState::Requesting | RequestState::Requested | RequestState::Error | RequestState::Issued) => credentials,
-    };
-    let held = |raw: &str| request.brought.iter().filter_map(|id| state.credentials.get(id)).find(|held| held.raw == raw);
-    if request.state == RequestState::Issued && credentials.iter().all(|c| held(&c.raw).is_some()) {
-        return Ok(Decision::nothing());
+        (Err(_), RequestState::Issued | RequestState::Error) => Ok(Decision::nothing()),
+        (Ok(credentials), _) => take(state, request, credentials, issuer_pid, now),
     }
-    let (known, news): (Vec<_>, Vec<_>) = credentials.iter().partition(|c| held(&c.raw).is_some());
-    let kept: Vec<CredentialId> = known.iter().filter_map(|c| held(&c.raw)).map(|held| held.id.clone()).collect();
-    let gone: Vec<_> = request.brought.iter().filter(|id| !kept.contains(id) && state.credentials.contains_key(id)).collect();
-    if state.credentials.size() + news.len() > MAX_CREDENTIALS + gone.len() {
+}
+
+fn take(
+    state: &State,
+    request: &HolderRequest,
+    credentials: &[Arc<StoredCredential>],
+    issuer_pid: Option<IssuerPid>,
+    now: Timestamp,
+) -> Decided {
+    if let Some(other) = credentials.iter().find(|c| !request.asks_for(&c.types)) {
+        return Err(Refusal::BadCredential(format!("a credential of the types {} was not asked for", other.types.join(", "))).into());
+    }
+    let brought: Vec<&Arc<StoredCredential>> = request.brought.iter().filter_map(|id| state.credentials.get(id)).collect();
+    // A credential that is held already keeps the id of its resource, however it is signed this time.
+    let same: Vec<Option<&Arc<StoredCredential>>> =
+        credentials.iter().map(|c| brought.iter().copied().find(|held| held.is_also(c))).collect();
+    let mut stored = Vec::new();
+    let mut now_held: Vec<Arc<StoredCredential>> = Vec::new();
+    for (credential, same) in credentials.iter().zip(&same) {
+        let credential = match same {
+            Some(held) if held.raw == credential.raw => (*held).clone(),
+            Some(held) => Arc::new(StoredCredential { id: held.id.clone(), ..(**credential).clone() }),
+            None => credential.clone(),
+        };
+        if same.is_none_or(|held| held.raw != credential.raw) {
+            stored.push(credential.clone());
+        }
+        now_held.push(credential);
+    }
+    let is_kept = |held: &StoredCredential| same.iter().flatten().any(|kept| kept.id == held.id);
+    let (gone, others): (Vec<_>, Vec<_>) = brought
+        .into_iter()
+        .filter(|held| !is_kept(held))
+        .partition(|held| credentials.iter().any(|credential| request.same_entry(held, credential)));
+    let fresh = same.iter().filter(|same| same.is_none()).count();
+    if state.credentials.size() + fresh > MAX_CREDENTIALS + gone.len() {
         return Err(Refusal::Full("credentials").into());
     }
-    let brought = kept.into_iter().chain(news.iter().map(|c| c.id.clone())).collect();
-    let next = HolderRequest { state: RequestState::Issued, issuer_pid, brought, error: None, since: now, ..(**request).clone() };
+    let now_held: Vec<Arc<StoredCredential>> = others.into_iter().cloned().chain(now_held).collect();
+    let complete = request.asked.iter().all(|asked| now_held.iter().any(|held| held.types.contains(&asked.credential_type)));
+    let next_state = match request.state {
+        // REQUESTING, REQUESTED, ERROR --all is here--> ISSUED; ISSUED --issued--> ISSUED (re-issued)
+        _ if complete => RequestState::Issued,
+        // REQUESTING --a part is here--> REQUESTED: a delivery presupposes the request
+        RequestState::Requesting | RequestState::Requested => RequestState::Requested,
+        // ERROR, ISSUED --a part is here--> the same
+        other @ (RequestState::Error | RequestState::Issued) => other,
+    };
+    if stored.is_empty() && gone.is_empty() && next_state == request.state {
+        return Ok(Decision::nothing());
+    }
+    let next = HolderRequest {
+        state: next_state,
+        issuer_pid,
+        brought: now_held.iter().map(|held| held.id.clone()).collect(),
+        error: request.error.clone().filter(|_| next_state == RequestState::Error),
+        since: if next_state == request.state { request.since } else { now },
+        ..request.clone()
+    };
     let mut decision = Decision::action("credentials.issued");
-    decision.events.extend(gone.into_iter().map(|id| Event::Credential(CredentialEvent::Removed(id.clone()))));
-    decision.events.extend(news.into_iter().map(|c| Event::Credential(CredentialEvent::Stored(c.clone()))));
+    decision.events.extend(gone.into_iter().map(|held| Event::Credential(CredentialEvent::Removed(held.id.clone()))));
+    decision.events.extend(stored.into_iter().map(|credential| Event::Credential(CredentialEvent::Stored(credential))));
     Ok(decision.event(changed(next)))
 }
 
@@ -254,6 +349,15 @@ pub fn apply(state: &mut State, event: &RequestEvent) {
         RequestEvent::Removed(id) => {
             state.requests.remove_mut(id);
         }
+    }
+}
+
+/// The deadline that the request now has.
+#[must_use]
+pub fn deadline(event: &RequestEvent) -> (String, Option<Timestamp>) {
+    match event {
+        RequestEvent::Changed(request) => (lane(&request.holder_pid), request.due_at()),
+        RequestEvent::Removed(id) => (lane(id), None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Key pairs: CREATED, ACTIVATED, ROTATED, REVOKED.
 
-use super::{Effect, Event, Refusal, State, agent::Decided};
+use super::{Effect, Event, Refusal, State, agent::Decided, context::LANE};
 use cellspace_cluster::{Decision, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, ParticipantContextId, Timestamp,
@@ -14,12 +14,15 @@ use cellspace_schemas::{
 use cellspace_storage::{KeyAlgorithm, PublicKey, RowKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 /// Table of its rows.
 pub const TABLE: &str = "key";
-/// Lane of vault work.
-const LANE: &str = "key";
+/// Most revoked key pairs that are kept and shown; the oldest goes first.
+const MAX_REVOKED: usize = 64;
+/// Folder of private keys within the participant's part of the vault: a key pair's alias is a name among key pairs, whatever else lies there.
+const FOLDER: &str = "keypair";
 const KEY_CONTEXT: &str = "https://w3id.org/security/suites/jws-2020/v1";
 
 /// State of a key pair (Identity API).
@@ -94,6 +97,13 @@ impl KeyPair {
     #[must_use]
     pub const fn is_published(&self) -> bool {
         matches!(self.state, KeyState::Activated | KeyState::Rotated)
+    }
+
+    /// When its public half leaves the DID document: for a rotated key the duration that was asked for.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let limited = self.state == KeyState::Rotated && self.rotation_duration > 0;
+        limited.then(|| self.since.plus(Duration::from_millis(self.rotation_duration)))
     }
 
     /// As the DID document shows it.
@@ -193,15 +203,51 @@ impl KeySpec {
     }
 }
 
-/// A key that is in the vault, not yet in the state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewKey {
+/// The names of a key that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyNames {
     /// Id of the resource.
     pub id: KeyPairId,
     /// Absolute DID URL.
     pub key_id: String,
     /// Name in the vault.
     pub alias: KeyAlias,
+}
+
+impl KeyNames {
+    /// The names that the spec gives, filled up from `fresh`.
+    #[must_use]
+    pub fn new(did: &Did, spec: &KeySpec, fresh: Uuid) -> Self {
+        let key_id = match spec.key_id.as_deref() {
+            None => format!("{did}#{fresh}"),
+            Some(url) if url.starts_with("did:") => url.to_owned(),
+            Some(fragment) => format!("{did}#{}", fragment.trim_start_matches('#')),
+        };
+        let alias = spec.alias.clone().unwrap_or_else(|| KeyAlias::from_uuid(fresh));
+        let id = spec.resource_id.clone().unwrap_or_else(|| KeyPairId::from_uuid(fresh));
+        Self { id, key_id, alias }
+    }
+
+    /// Whether they and the names of another key could not be told apart.
+    #[must_use]
+    pub fn clash(&self, other: &Self) -> bool {
+        self.id == other.id || self.key_id == other.key_id || self.alias == other.alias
+    }
+}
+
+/// Where the vault keeps the private half of a key pair with this alias, in the participant's part.
+///
+/// # Errors
+/// [`Refusal::BadKey`] for an alias that is too long.
+pub fn vault_alias(alias: &KeyAlias) -> Result<KeyAlias, Refusal> {
+    KeyAlias::new(format!("{FOLDER}/{alias}")).map_err(|_| Refusal::BadKey("privateKeyAlias is too long"))
+}
+
+/// A key that is in the vault, not yet in the state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewKey {
+    /// Its names.
+    pub names: KeyNames,
     /// Its public half.
     pub public: PublicKey,
     /// Whether it is used at once.
@@ -273,14 +319,15 @@ pub enum KeyEvent {
 ///
 /// # Errors
 /// [`Refusal::KeyExists`], [`Refusal::BadKey`] or [`Refusal::Full`].
-pub fn check_new(state: &State, did: &Did, id: Option<&KeyPairId>, key_id: Option<&str>, alias: Option<&KeyAlias>) -> Result<(), Refusal> {
-    if state.keys.size() >= MAX_ENTRIES {
+pub fn check_new(state: &State, did: &Did, names: &KeyNames) -> Result<(), Refusal> {
+    if state.keys.values().filter(|key| key.state != KeyState::Revoked).count() >= MAX_ENTRIES {
         return Err(Refusal::Full("key pairs"));
     }
-    if key_id.is_some_and(|key_id| key_id.split_once('#').is_none_or(|(of, _)| of != did.as_str())) {
+    if names.key_id.split_once('#').is_none_or(|(of, _)| of != did.as_str()) {
         return Err(Refusal::BadKey("keyId must be a DID URL of the participant's own DID"));
     }
-    let taken = |key: &Arc<KeyPair>| Some(&key.id) == id || Some(key.key_id.as_str()) == key_id || Some(&key.alias) == alias;
+    vault_alias(&names.alias)?;
+    let taken = |key: &Arc<KeyPair>| key.id == names.id || key.key_id == names.key_id || key.alias == names.alias;
     if state.keys.values().any(taken) { Err(Refusal::KeyExists) } else { Ok(()) }
 }
 
@@ -289,15 +336,16 @@ pub fn check_new(state: &State, did: &Did, id: Option<&KeyPairId>, key_id: Optio
 /// # Errors
 /// As [`check_new`].
 pub fn add(state: &State, new: &NewKey, make_default: bool, now: Timestamp) -> Result<Vec<KeyEvent>, Refusal> {
-    let did = new.key_id.split_once('#').and_then(|(did, _)| Did::new(did).ok());
+    let did = new.names.key_id.split_once('#').and_then(|(did, _)| Did::new(did).ok());
     let did = state.context.as_ref().map(|context| context.did.clone()).or(did).ok_or(Refusal::NoContext)?;
-    check_new(state, &did, Some(&new.id), Some(&new.key_id), Some(&new.alias))?;
+    check_new(state, &did, &new.names)?;
+    let KeyNames { id, key_id, alias } = new.names.clone();
     let default_pair = make_default || !state.keys.values().any(|key| key.default_pair);
     let mut events = if default_pair { clear_default(state) } else { Vec::new() };
     events.push(changed(KeyPair {
-        id: new.id.clone(),
-        key_id: new.key_id.clone(),
-        alias: new.alias.clone(),
+        id,
+        key_id,
+        alias,
         public: new.public.clone(),
         // (none) --add--> ACTIVATED | CREATED
         state: if new.active { KeyState::Activated } else { KeyState::Created },
@@ -318,6 +366,89 @@ fn changed(key: KeyPair) -> KeyEvent {
     KeyEvent::Changed(Arc::new(key))
 }
 
+/// What a command does to the key pair that it names, before another one comes in its place.
+struct Change {
+    action: &'static str,
+    events: Vec<KeyEvent>,
+    /// Private key that goes.
+    gone: Option<KeyAlias>,
+    /// Whether the new key becomes the default.
+    make_default: bool,
+}
+
+/// `None` when it is so already.
+fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Change>, Refusal> {
+    use KeyState::{Activated, Created, Revoked, Rotated};
+    let find = |id: &KeyPairId| state.keys.get(id).cloned().ok_or(Refusal::NoKey);
+    Ok(match command {
+        Command::Add { make_default, .. } => {
+            Some(Change { action: "key.added", events: Vec::new(), gone: None, make_default: *make_default })
+        }
+        Command::Activate(id) => {
+            let key = find(id)?;
+            match key.state {
+                // CREATED --activate--> ACTIVATED
+                Created => Some(Change {
+                    action: "key.activated",
+                    events: vec![changed(moved(&key, Activated, now))],
+                    gone: None,
+                    make_default: false,
+                }),
+                Activated => None,
+                Rotated | Revoked => return Err(not_allowed(&key, "activated")),
+            }
+        }
+        Command::Rotate { id, duration, .. } => {
+            let key = find(id)?;
+            match key.state {
+                // ACTIVATED --rotate--> ROTATED
+                Activated => {
+                    let rotated = KeyPair { default_pair: false, rotation_duration: *duration, ..moved(&key, Rotated, now) };
+                    Some(Change { action: "key.rotated", events: vec![changed(rotated)], gone: None, make_default: key.default_pair })
+                }
+                Created | Rotated | Revoked => return Err(not_allowed(&key, "rotated")),
+            }
+        }
+        Command::Revoke { id, .. } => {
+            let key = find(id)?;
+            match key.state {
+                // CREATED, ACTIVATED, ROTATED --revoke--> REVOKED
+                Created | Activated | Rotated => Some(revoke(state, &key, now)),
+                Revoked => None,
+            }
+        }
+    })
+}
+
+/// Its names stay taken for as long as it is kept.
+fn revoke(state: &State, key: &KeyPair, now: Timestamp) -> Change {
+    let mut events = vec![changed(KeyPair { default_pair: false, ..moved(key, KeyState::Revoked, now) })];
+    let revoked = || state.keys.values().filter(|key| key.state == KeyState::Revoked);
+    if revoked().count() >= MAX_REVOKED
+        && let Some(oldest) = revoked().min_by_key(|key| key.since)
+    {
+        events.push(KeyEvent::Removed(oldest.id.clone()));
+    }
+    Change { action: "key.revoked", events, gone: Some(key.alias.clone()), make_default: key.default_pair }
+}
+
+/// The state that a key pair which the command asks for is added to; `None` when there is none to be made.
+///
+/// # Errors
+/// [`Refusal`], before anything was made.
+pub fn before_new(state: &State, command: &Command, now: Timestamp) -> Result<Option<State>, Refusal> {
+    Ok(match (change(state, command, now)?, command.spec()) {
+        (Some(change), Some(_)) => Some(after(state, &change.events)),
+        (Some(_) | None, _) => None,
+    })
+}
+
+fn after(state: &State, events: &[KeyEvent]) -> State {
+    let mut after = state.clone();
+    events.iter().for_each(|event| apply(&mut after, event));
+    after
+}
+
 /// Decides.
 ///
 /// # Errors
@@ -326,66 +457,53 @@ pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
     if state.context.is_none() {
         return Err(Refusal::NoContext.into());
     }
-    let find = |id: &KeyPairId| state.keys.get(id).cloned().ok_or(Refusal::NoKey);
-    let (action, events, effect) = match (&prepared.command, &prepared.new) {
-        (Command::Add { make_default, .. }, Some(new)) => ("key.added", add(state, new, *make_default, now)?, None),
-        (Command::Activate(id), _) => {
-            let key = find(id)?;
-            match key.state {
-                // CREATED --activate--> ACTIVATED
-                KeyState::Created => ("key.activated", vec![changed(moved(&key, KeyState::Activated, now))], None),
-                KeyState::Activated => return Ok(Decision::nothing()),
-                KeyState::Rotated | KeyState::Revoked => return Err(not_allowed(&key, "activated")),
-            }
-        }
-        (Command::Rotate { id, duration, .. }, Some(new)) => {
-            let key = find(id)?;
-            match key.state {
-                // ACTIVATED --rotate--> ROTATED
-                KeyState::Activated => {
-                    let mut events =
-                        vec![changed(KeyPair { default_pair: false, rotation_duration: *duration, ..moved(&key, KeyState::Rotated, now) })];
-                    let mut after = state.clone();
-                    events.iter().for_each(|event| apply(&mut after, event));
-                    events.extend(add(&after, new, key.default_pair, now)?);
-                    ("key.rotated", events, None)
-                }
-                KeyState::Created | KeyState::Rotated | KeyState::Revoked => return Err(not_allowed(&key, "rotated")),
-            }
-        }
-        (Command::Revoke { id, successor }, new) => {
-            let key = find(id)?;
-            match key.state {
-                // CREATED, ACTIVATED, ROTATED --revoke--> REVOKED
-                KeyState::Created | KeyState::Activated | KeyState::Rotated => {
-                    let mut events = vec![changed(KeyPair { default_pair: false, ..moved(&key, KeyState::Revoked, now) })];
-                    if let (Some(_), Some(new)) = (successor, new) {
-                        let mut after = state.clone();
-                        events.iter().for_each(|event| apply(&mut after, event));
-                        events.extend(add(&after, new, key.default_pair, now)?);
-                    }
-                    ("key.revoked", events, Some(Effect::DeleteSecret(key.alias.clone())))
-                }
-                KeyState::Revoked => return Ok(Decision::nothing()),
-            }
-        }
-        // `prepare` makes the key of every command that has one.
-        (Command::Add { .. } | Command::Rotate { .. }, None) => return Err(Refusal::BadKey("the key was not made").into()),
-    };
-    let mut decision = Decision::action(action);
-    decision.events.extend(events.into_iter().map(Event::Key));
-    Ok(match effect {
-        Some(effect) => decision.effect(LANE, effect),
-        None => decision,
+    let Some(mut change) = change(state, &prepared.command, now)? else { return Ok(Decision::nothing()) };
+    if prepared.command.spec().is_some() {
+        // No key was made, since the command had nothing to do then.
+        let new = prepared.new.as_ref().ok_or(Rejection::Stale)?;
+        change.events.extend(add(&after(state, &change.events), new, change.make_default, now)?);
+    }
+    Ok(decided(change))
+}
+
+/// The time of a rotated key has come.
+pub fn due(state: &State, id: &KeyPairId, now: Timestamp) -> Decided {
+    Ok(match state.keys.get(id) {
+        // ROTATED --due--> REVOKED
+        Some(key) if key.ends_at().is_some_and(|at| at <= now) => decided(revoke(state, key, now)),
+        Some(_) | None => Decision::nothing(),
     })
+}
+
+fn decided(change: Change) -> Decision<super::CredentialService> {
+    let mut decision = Decision::action(change.action);
+    decision.events.extend(change.events.into_iter().map(Event::Key));
+    match change.gone {
+        Some(alias) => decision.effect(LANE, Effect::DeleteKey(alias)),
+        None => decision,
+    }
 }
 
 fn moved(key: &KeyPair, state: KeyState, now: Timestamp) -> KeyPair {
     KeyPair { state, since: now, ..key.clone() }
 }
 
-fn not_allowed(key: &KeyPair, wanted: &'static str) -> Rejection<Refusal> {
-    Refusal::KeyState { from: key.state.name(), wanted }.into()
+fn not_allowed(key: &KeyPair, wanted: &'static str) -> Refusal {
+    Refusal::KeyState { from: key.state.name(), wanted }
+}
+
+/// Key of its deadline.
+fn deadline_key(id: &KeyPairId) -> String {
+    format!("{TABLE}/{id}")
+}
+
+/// The deadline that the key pair now has.
+#[must_use]
+pub fn deadline(event: &KeyEvent) -> (String, Option<Timestamp>) {
+    match event {
+        KeyEvent::Changed(key) => (deadline_key(&key.id), key.ends_at()),
+        KeyEvent::Removed(id) => (deadline_key(id), None),
+    }
 }
 
 /// Folds.

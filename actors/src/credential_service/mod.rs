@@ -1,7 +1,8 @@
 //! The credential service of one participant context: DID document, key pairs, credentials, requests for credentials, presentations.
 //!
-//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`holder_request`]. Around them: [`agent`], the
-//! shell; [`issuance`], the holder's I/O of DCP issuance; [`presentations`], answers to presentation queries; [`sts`], the secure token service.
+//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`holder_request`], [`offer`]. Around them:
+//! [`agent`], the shell; [`issuance`], the holder's I/O of DCP issuance; [`presentations`], answers to presentation queries; [`sts`], the secure token
+//! service; [`listing`], the lists over all participant contexts; [`secrets`], their end.
 
 pub mod agent;
 pub mod context;
@@ -9,8 +10,11 @@ pub mod credential;
 pub mod holder_request;
 pub mod issuance;
 pub mod key;
+pub mod listing;
+pub mod offer;
 pub mod presentations;
 pub mod refusal;
+pub mod secrets;
 pub mod state;
 pub mod sts;
 #[cfg(test)]

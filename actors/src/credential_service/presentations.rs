@@ -18,8 +18,11 @@ use cellspace_schemas::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// Credentials in one answer at most; the newest count.
+const MAX_PRESENTED: usize = 32;
 
 /// How long a presentation counts: verifiers may keep it so long.
 pub const PRESENTATION_LIFETIME: Duration = Duration::from_secs(600);
@@ -73,7 +76,8 @@ pub fn scopes(query: &PresentationQueryMessage) -> Result<Vec<CredentialScope>, 
     }
 }
 
-/// Credentials that are asked for, granted and valid. A scope beyond the grant is answered by fewer credentials (DCP 1.0, "Scopes").
+/// Credentials that are asked for, granted and valid, newest first: of each issuer and type the newest, unless one is asked for by its id, and
+/// not more than a presentation can carry. A scope beyond the grant is answered by fewer credentials (DCP 1.0, "Scopes").
 #[must_use]
 pub fn select<'a>(
     state: &'a State,
@@ -82,7 +86,13 @@ pub fn select<'a>(
     now: Timestamp,
 ) -> Vec<&'a Arc<StoredCredential>> {
     let meant = |credential: &StoredCredential, scopes: &[CredentialScope]| scopes.iter().any(|scope| credential.is_meant_by(scope));
-    state.credentials.values().filter(|c| c.is_valid(now) && meant(c, asked) && meant(c, granted)).collect()
+    let mut found: Vec<_> = state.credentials.values().filter(|c| c.is_valid(now) && meant(c, asked) && meant(c, granted)).collect();
+    found.sort_by(|a, b| b.valid_from.cmp(&a.valid_from).then_with(|| a.id.cmp(&b.id)));
+    let by_id: Vec<_> = asked.iter().filter(|scope| matches!(scope, CredentialScope::Id(_))).cloned().collect();
+    let mut seen = HashSet::new();
+    found.retain(|c| seen.insert((&c.issuer, &c.types)) || meant(c, &by_id));
+    found.truncate(MAX_PRESENTED);
+    found
 }
 
 /// Which scopes an access token of our own grants to `verifier`.

@@ -11,9 +11,9 @@ pub enum Refusal {
     /// The participant context exists already.
     #[error("the participant context exists already")]
     ContextExists,
-    /// One of the same id is being deleted.
-    #[error("a participant context of this id is being deleted, try again later")]
-    Leaving,
+    /// There was one of this id.
+    #[error("the participant context was deleted, its id is not used again")]
+    Deleted,
     /// The participant context is deactivated.
     #[error("the participant context is not active")]
     Inactive,
@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("the DID is in use by another participant context")]
     DidInUse,
     /// The DID is not of this installation.
-    #[error("the DID must be a did:web of this installation: did:web:{host} and at most {max} path segments", max = crate::name::MAX_SEGMENTS)]
+    #[error("the DID must be a did:web of this installation: did:web:{host} and at most {max} path segments, the first none of the platform's own paths", max = crate::name::MAX_SEGMENTS)]
     DidNotServed {
         /// The host part of DIDs that are served here.
         host: String,

@@ -1,8 +1,15 @@
 //! What the agent holds in memory.
 
-use super::{context::ParticipantContext, credential::StoredCredential, holder_request::HolderRequest, key::KeyPair};
+use super::{
+    context::ParticipantContext,
+    credential::StoredCredential,
+    holder_request::HolderRequest,
+    key::{self, KeyPair},
+    offer::Offer,
+};
 use crate::trust::SigningKey;
 use cellspace_schemas::{
+    Did,
     dcp::DidDocument,
     identity::KeyPairId,
     issuer::{CredentialId, HolderPid},
@@ -16,7 +23,9 @@ use std::sync::Arc;
 pub struct State {
     /// The participant context; `None` before it is made and after it was deleted.
     pub context: Option<Arc<ParticipantContext>>,
-    /// Whether one was deleted whose secrets and name are not gone yet.
+    /// Whether it was deleted: its id is not used again, so that nobody inherits what others keep under it (invariant ISOLATION).
+    pub deleted: bool,
+    /// Whether the secrets and the name of the deleted one are not gone yet.
     pub leaving: bool,
     /// Key pairs.
     pub keys: RedBlackTreeMapSync<KeyPairId, Arc<KeyPair>>,
@@ -24,6 +33,8 @@ pub struct State {
     pub credentials: RedBlackTreeMapSync<CredentialId, Arc<StoredCredential>>,
     /// Requests for credentials.
     pub requests: RedBlackTreeMapSync<HolderPid, Arc<HolderRequest>>,
+    /// The newest offer of each issuer.
+    pub offers: RedBlackTreeMapSync<Did, Arc<Offer>>,
 }
 
 impl State {
@@ -42,7 +53,7 @@ impl State {
         Some(SigningKey {
             did: context.did.clone(),
             kid: key.key_id.clone(),
-            path: VaultPath { owner: (&context.id).into(), alias: key.alias.clone() },
+            path: VaultPath { owner: (&context.id).into(), alias: key::vault_alias(&key.alias).ok()? },
             algorithm: key.public.algorithm,
         })
     }

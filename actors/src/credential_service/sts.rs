@@ -6,48 +6,12 @@ use crate::{
     trust::{ID_TOKEN_SECONDS, TokenError, self_issued_token, token_with_access},
 };
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::Address;
-use cellspace_schemas::{Did, KeyAlias, ParticipantContextId, SecretText};
-use cellspace_storage::{Secret, VaultError, VaultPath};
-use secrecy::ExposeSecret;
+use cellspace_schemas::{Did, ParticipantContextId};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 /// Lifetime of the tokens, in seconds.
 pub const EXPIRES_IN: u64 = ID_TOKEN_SECONDS;
-
-/// Name of the client secret in the participant's part of the vault.
-#[must_use]
-pub fn secret_alias() -> KeyAlias {
-    KeyAlias::from_uuid(Uuid::from_u128(0x5354_535f_434c_4945_4e54_5f53_4543_5245))
-}
-
-fn path(participant: &ParticipantContextId) -> VaultPath {
-    VaultPath { owner: participant.into(), alias: secret_alias() }
-}
-
-/// Makes the client secret unless there is one (so that a repeat is harmless).
-///
-/// # Errors
-/// [`VaultError`] of the vault.
-pub async fn make_secret(services: &Services, participant: &ParticipantContextId) -> Result<(), VaultError> {
-    match services.vault.secret(&path(participant)).await {
-        Err(VaultError::NotFound(_)) => {
-            let random: [u8; 32] = rand::random();
-            services.vault.put_secret(&path(participant), Secret::from(URL_SAFE_NO_PAD.encode(random))).await
-        }
-        other => other.map(drop),
-    }
-}
-
-/// The client secret, for the answer to the create.
-///
-/// # Errors
-/// [`VaultError`] of the vault.
-pub async fn secret(services: &Services, participant: &ParticipantContextId) -> Result<SecretText, VaultError> {
-    Ok(SecretText::new(services.vault.secret(&path(participant)).await?.expose_secret()))
-}
 
 /// A token request.
 #[derive(Debug)]
@@ -87,9 +51,9 @@ pub async fn token(services: &Services, request: &TokenRequest<'_>) -> Result<St
     if !account.unwrap_or(false) {
         return Err(StsError::InvalidClient);
     }
-    let held = services.vault.secret(&path(&participant)).await.map_err(|e| TokenError::Unavailable(e.to_string()))?;
+    let held = services.tokens.sts_secret(&participant);
     // Hashes have the same length whatever was given.
-    let (held, given) = (Sha256::digest(held.expose_secret()), Sha256::digest(request.secret));
+    let (held, given) = (Sha256::digest(held.expose()), Sha256::digest(request.secret));
     verify_slices_are_equal(&held, &given).map_err(|_| StsError::InvalidClient)?;
     Ok(match request.token {
         Some(token) => token_with_access(services, &participant, request.audience, Some(token)).await?,

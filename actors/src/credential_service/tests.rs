@@ -6,7 +6,8 @@ use super::{
     context::{self, Create, DidState},
     credential::{self, StoredCredential},
     holder_request::{self, Acknowledged, Delivered, RequestState},
-    key::{self, KeySpec, KeyState, NewKey},
+    key::{self, KeyNames, KeySpec, KeyState, NewKey},
+    offer::{MAX_OFFERS, Offer},
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
@@ -31,10 +32,9 @@ fn issuer(name: &str) -> Did {
 }
 
 fn new_key(name: &str, active: bool) -> NewKey {
+    let (id, alias) = (KeyPairId::new(name).unwrap(), KeyAlias::new(name).unwrap());
     NewKey {
-        id: KeyPairId::new(name).unwrap(),
-        key_id: format!("{}#{name}", did()),
-        alias: KeyAlias::new(name).unwrap(),
+        names: KeyNames { id, key_id: format!("{}#{name}", did()), alias },
         public: PublicKey { algorithm: KeyAlgorithm::Ed25519, jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": name}) },
         active,
         usage: Vec::new(),
@@ -103,6 +103,8 @@ fn every_command_in_every_state_of_a_context() {
     command(&mut deactivated, plain(SetActive(false))).unwrap();
     let mut leaving = acme(true);
     command(&mut leaving, plain(Delete)).unwrap();
+    let mut gone = leaving.clone();
+    step(&mut gone, released()).unwrap();
     let none = State::default();
     let states = [
         ("none", &none),
@@ -111,20 +113,21 @@ fn every_command_in_every_state_of_a_context() {
         ("unpublished", &unpublished),
         ("deactivated", &deactivated),
         ("leaving", &leaving),
+        ("gone", &gone),
     ];
     let no = Err("the participant context does not exist");
     let exists = Err("the participant context exists already");
     let not_active = Err("the participant context is not active");
-    let leaves = Err("a participant context of this id is being deleted, try again later");
+    let deleted = Err("the participant context was deleted, its id is not used again");
     #[rustfmt::skip]
-    let table: Vec<(&str, fn() -> Prepared, [Result<&str, &str>; 6])> = vec![
-        ("create", || create(true), [Ok("participant.created"), exists, exists, exists, exists, leaves]),
-        ("activate", || plain(SetActive(true)), [no, Ok("participant.activated"), Ok(""), Ok(""), Ok("participant.activated"), no]),
-        ("deactivate", || plain(SetActive(false)), [no, Ok(""), Ok("participant.deactivated"), Ok("participant.deactivated"), Ok(""), no]),
-        ("publish", || plain(Publish(did(), true)), [no, not_active, Ok(""), Ok("did.published"), not_active, no]),
-        ("unpublish", || plain(Publish(did(), false)), [no, Ok(""), Ok("did.unpublished"), Ok(""), Ok(""), no]),
-        ("scopes", || plain(SetScopes(vec![])), [no, Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), no]),
-        ("delete", || plain(Delete), [no, Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), no]),
+    let table: Vec<(&str, fn() -> Prepared, [Result<&str, &str>; 7])> = vec![
+        ("create", || create(true), [Ok("participant.created"), exists, exists, exists, exists, deleted, deleted]),
+        ("activate", || plain(SetActive(true)), [no, Ok("participant.activated"), Ok(""), Ok(""), Ok("participant.activated"), no, no]),
+        ("deactivate", || plain(SetActive(false)), [no, Ok(""), Ok("participant.deactivated"), Ok("participant.deactivated"), Ok(""), no, no]),
+        ("publish", || plain(Publish(did(), true)), [no, not_active, Ok(""), Ok("did.published"), not_active, no, no]),
+        ("unpublish", || plain(Publish(did(), false)), [no, Ok(""), Ok("did.unpublished"), Ok(""), Ok(""), no, no]),
+        ("scopes", || plain(SetScopes(vec![])), [no, Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), no, no]),
+        ("delete", || plain(Delete), [no, Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), no, no]),
     ];
     for (name, prepared, expected) in table {
         for ((state_name, state), expected) in states.iter().zip(expected) {
@@ -164,23 +167,60 @@ fn a_deleted_context_leaves_nothing_behind_but_its_clean_up() {
     command(&mut state, delivered("hp", "issuer", Ok(vec![held("c1", "raw", Some("hp"))]))).unwrap();
     let decision = CredentialService::decide(&state, &Input::Command(plain(context::Command::Delete)), NOW).unwrap();
     let effects: Vec<_> = decision.effects.iter().map(|e| format!("{:?}", e.effect)).collect();
-    assert!(effects.first().unwrap().starts_with("DeleteSecret") && effects.last().unwrap().starts_with("ReleaseName"), "{effects:?}");
+    assert_eq!(effects, ["DeleteKey(KeyAlias(k1))", "DeleteSecrets", "Delist", "ReleaseName(Owner(acme))"]);
     let lanes: Vec<_> = decision.effects.iter().map(|e| e.lane.as_str()).collect();
     assert!(lanes.iter().all(|lane| lane == lanes.first().unwrap()), "one lane keeps their order: {lanes:?}");
     decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
-    assert!(state.context.is_none() && state.keys.is_empty() && state.credentials.is_empty() && state.requests.is_empty());
-    assert!(state.leaving);
-    let released = Input::Delivered(Arc::new(Effect::ReleaseName(Owner::new("acme").unwrap())), Outcome::Done);
-    assert_eq!(step(&mut state, released), Ok("participant.gone"));
-    assert_eq!(command(&mut state, create(true)), Ok("participant.created"));
+    assert!(
+        state.context.is_none()
+            && state.keys.is_empty()
+            && state.credentials.is_empty()
+            && state.requests.is_empty()
+            && state.offers.is_empty()
+    );
+    assert!(state.leaving && state.deleted);
+    assert_eq!(step(&mut state, released()), Ok("participant.gone"));
+    assert!(!state.leaving && state.deleted, "the id is used up");
+}
+
+fn release() -> Arc<Effect> {
+    Arc::new(Effect::ReleaseName(Owner::new("acme").unwrap()))
+}
+
+fn released() -> Input<CredentialService> {
+    Input::Delivered(release(), Outcome::Done)
 }
 
 #[test]
-fn a_context_that_lost_its_name_is_not_resolved() {
+fn only_the_name_itself_says_whose_it_is() {
+    let confirm = || Arc::new(Effect::ConfirmName(Owner::new("acme").unwrap(), did()));
     let mut state = acme(true);
-    let lost = Input::Undeliverable(Arc::new(Effect::ConfirmName(Owner::new("acme").unwrap(), did())), "taken".to_owned());
-    assert_eq!(step(&mut state, lost), Ok("participant.deactivated"));
+    // Nobody could be asked: asked again, and resolved meanwhile.
+    assert_eq!(step(&mut state, Input::Undeliverable(confirm(), "no answer".to_owned())), Ok("name.confirm.again"));
+    assert!(state.published_document().is_some());
+    assert_eq!(step(&mut state, Input::Delivered(confirm(), Outcome::Done)), Ok(""));
+    assert_eq!(step(&mut state, Input::Delivered(confirm(), Outcome::NameTaken)), Ok("participant.deactivated"));
     assert!(state.published_document().is_none());
+    command(&mut state, plain(context::Command::Delete)).unwrap();
+    assert_eq!(step(&mut state, Input::Undeliverable(confirm(), "no answer".to_owned())), Ok(""));
+    // A name that could not be given back is not free.
+    assert_eq!(step(&mut state, Input::Undeliverable(release(), "no answer".to_owned())), Ok("name.release.again"));
+    assert!(state.leaving);
+    step(&mut state, released()).unwrap();
+    assert_eq!(step(&mut state, Input::Undeliverable(release(), "no answer".to_owned())), Ok(""));
+}
+
+#[test]
+fn the_tenant_is_a_property() {
+    let with = |tenant: serde_json::Value| {
+        let Prepared::Context(context::Prepared::Create { id, path, mut create, keys }) = create(true) else { panic!("not a create") };
+        create.properties.insert("tenant".to_owned(), tenant);
+        let mut state = State::default();
+        command(&mut state, Prepared::Context(context::Prepared::Create { id, path, create, keys })).unwrap();
+        CredentialService::tenant(&state)
+    };
+    assert_eq!(with(json!("t-1")), Some("t-1".to_owned()));
+    assert_eq!((with(json!("a b")), with(json!(1)), CredentialService::tenant(&acme(true))), (None, None, None));
 }
 
 // === keys ===
@@ -268,6 +308,65 @@ fn signing_and_publishing_follow_the_states() {
     assert!(state.did_document().unwrap().verification_method.is_empty());
 }
 
+#[test]
+fn what_a_command_refuses_is_known_before_a_key_is_made() {
+    let state = acme(true);
+    let id = |id: &str| KeyPairId::new(id).unwrap();
+    let rotate = |key: &str| key::Command::Rotate { id: id(key), successor: spec(), duration: 0 };
+    let before = |state: &State, command: &key::Command| {
+        key::before_new(state, command, NOW).map(|after| after.is_some()).map_err(|e| e.to_string())
+    };
+    assert_eq!(before(&state, &rotate("nope")), Err("the key pair does not exist".to_owned()));
+    assert_eq!(before(&state, &rotate("k1")), Ok(true));
+    let mut revoked = state.clone();
+    let revoke = || key::Command::Revoke { id: id("k1"), successor: Some(spec()) };
+    assert_eq!(before(&state, &revoke()), Ok(true));
+    command(&mut revoked, key_command(key::Command::Revoke { id: id("k1"), successor: None }, None)).unwrap();
+    assert_eq!(before(&revoked, &revoke()), Ok(false), "it is so already");
+    assert_eq!(before(&revoked, &rotate("k1")), Err("a key pair in state REVOKED cannot be rotated".to_owned()));
+}
+
+#[test]
+fn a_rotated_key_leaves_the_document_when_its_time_has_come() {
+    let mut state = acme(true);
+    let rotate = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration: 1_000 };
+    let decision = CredentialService::decide(&state, &Input::Command(key_command(rotate, Some(new_key("k2", true)))), NOW).unwrap();
+    let deadlines: Vec<_> = decision.events.iter().filter_map(CredentialService::deadline).collect();
+    assert_eq!(deadlines, [("key/k1".to_owned(), Some(Timestamp(NOW.0 + 1_000))), ("key/k2".to_owned(), None)]);
+    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    let mut due = |at: i64| {
+        let decision = CredentialService::decide(&state, &Input::Due("key/k1".to_owned()), Timestamp(NOW.0 + at)).unwrap();
+        decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+        (decision.action, state.did_document().unwrap().verification_method.len())
+    };
+    assert_eq!((due(999), due(1_000), due(1_001)), (("", 2), ("key.revoked", 1), ("", 1)));
+}
+
+#[test]
+fn key_pairs_are_replaced_for_ever() {
+    let mut state = acme(true);
+    for n in 1..300 {
+        let (old, new) = (KeyPairId::new(format!("k{n}")).unwrap(), new_key(&format!("k{}", n + 1), true));
+        command(&mut state, key_command(key::Command::Revoke { id: old, successor: Some(spec()) }, Some(new))).unwrap();
+    }
+    assert_eq!(state.keys.values().filter(|key| key.state == KeyState::Activated).count(), 1);
+    assert_eq!(state.keys.size(), 65, "the oldest revoked ones are forgotten");
+    let add = |n: i32| key_command(key::Command::Add { spec: spec(), make_default: false }, Some(new_key(&format!("live{n}"), true)));
+    for n in 0..63 {
+        command(&mut state, add(n)).unwrap();
+    }
+    assert_eq!(command(&mut state, add(63)), Err("the participant context has as many key pairs as it may have".to_owned()));
+}
+
+#[test]
+fn private_keys_have_a_folder_of_their_own() {
+    let alias =
+        |text: &str| key::vault_alias(&KeyAlias::new(text).unwrap()).map(|alias| alias.as_str().to_owned()).map_err(|e| e.to_string());
+    assert_eq!(alias("data-plane"), Ok("keypair/data-plane".to_owned()));
+    assert_eq!(alias(&"x".repeat(250)), Err("privateKeyAlias is too long".to_owned()));
+    assert_eq!(acme(true).signing_key().unwrap().path.alias.as_str(), "keypair/k1");
+}
+
 // === requests ===
 
 fn request(holder_pid: &str, ids: &[&str]) -> Prepared {
@@ -321,6 +420,7 @@ fn every_input_in_every_state_of_a_request() {
     let reject = || Input::Command(delivered("hp", "issuer", Err("no".to_owned())));
     let foreign = || Input::Command(delivered("hp", "thief", Ok(vec![held("c9", "raw-9", Some("hp"))])));
     let again = || Input::Command(request("hp", &["a"]));
+    let due = || Input::Due("request/hp".to_owned());
     let state_in = |wanted: Option<RequestState>| {
         let mut state = acme(true);
         if wanted.is_some() {
@@ -339,12 +439,14 @@ fn every_input_in_every_state_of_a_request() {
     let exists = Err("a credential request with this holderPid exists already");
     let to = |state: RequestState| Ok(Some(state));
     type Row<'a> = (&'a str, &'a dyn Fn() -> Input<CredentialService>, [Result<Option<RequestState>, &'a str>; 5]);
-    let table: [Row<'_>; 6] = [
+    let table: [Row<'_>; 7] = [
         ("request", &again, [to(Requesting), exists, exists, exists, exists]),
         ("acknowledged", &acknowledge, [Ok(None), to(Requested), to(Requested), to(Issued), to(Error)]),
         ("undeliverable", &give_up, [Ok(None), to(Error), to(Requested), to(Issued), to(Error)]),
         ("issued", &issue, [unknown, to(Issued), to(Issued), to(Issued), to(Issued)]),
         ("rejected", &reject, [unknown, to(Error), to(Error), to(Issued), to(Error)]),
+        // Too early for all of them: what comes when the time has come is another test.
+        ("due", &due, [Ok(None), to(Requesting), to(Requested), to(Issued), to(Error)]),
         ("issued by another", &foreign, [unknown, unknown, unknown, unknown, unknown]),
     ];
     for (name, input, expected) in table {
@@ -369,6 +471,88 @@ fn deliveries_are_repeatable_and_replace_what_the_request_brought() {
     assert_eq!(ids(&state), ["c1", "c4"]);
     command(&mut state, delivered("hp", "issuer", Ok(vec![held("c5", "three", Some("hp"))]))).unwrap();
     assert_eq!(ids(&state), ["c5"]);
+}
+
+/// A credential with these types, known to its issuer by `id`.
+fn typed(resource: &str, id: &str, kind: &str, raw: &str) -> Arc<StoredCredential> {
+    let types = vec!["VerifiableCredential".to_owned(), kind.to_owned()];
+    Arc::new(StoredCredential { credential_id: Some(id.to_owned()), types, ..(*held(resource, raw, Some("hp"))).clone() })
+}
+
+#[test]
+fn a_credential_that_is_signed_anew_keeps_its_place() {
+    let mut state = acme(true);
+    command(&mut state, request("hp", &["a"])).unwrap();
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c1", "urn:1", "Member", "one")]))).unwrap();
+    assert_eq!(command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c2", "urn:1", "Member", "again")]))), Ok("credentials.issued"));
+    let all: Vec<_> = state.credentials.values().map(|c| (c.id.as_str(), c.raw.as_str())).collect();
+    assert_eq!(all, [("c1", "again")]);
+}
+
+#[test]
+fn a_request_is_issued_when_all_that_was_asked_for_is_here() {
+    let mut state = acme(true);
+    let Prepared::Request(mut asking, pid) = request("hp", &["a", "b"]) else { panic!("not a request") };
+    asking.credentials[1].credential_type = "Maker".to_owned();
+    command(&mut state, Prepared::Request(asking, pid.clone())).unwrap();
+    let now = |state: &State| (state.requests.get(&pid).unwrap().state, state.credentials.size());
+    let other = command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c0", "urn:0", "Gold", "zero")])));
+    assert_eq!(other, Err("a credential of the types VerifiableCredential, Gold was not asked for".to_owned()));
+    assert_eq!(now(&state), (RequestState::Requesting, 0));
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c1", "urn:1", "Member", "one")]))).unwrap();
+    assert_eq!(now(&state), (RequestState::Requested, 1));
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c2", "urn:2", "Maker", "two")]))).unwrap();
+    assert_eq!(now(&state), (RequestState::Issued, 2));
+    // Issued anew, one of them alone: the other stays.
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c3", "urn:3", "Maker", "three")]))).unwrap();
+    assert_eq!(now(&state), (RequestState::Issued, 2));
+    assert_eq!(state.credentials.keys().map(CredentialId::as_str).collect::<Vec<_>>(), ["c1", "c3"]);
+}
+
+#[test]
+fn a_request_that_brings_nothing_is_sent_again_and_ends() {
+    let pid = HolderPid::new("hp").unwrap();
+    let mut state = acme(true);
+    let mut now = NOW;
+    let turn = |state: &mut State, input: Input<CredentialService>, now: Timestamp| {
+        let decision = CredentialService::decide(state, &input, now).unwrap();
+        decision.events.iter().for_each(|event| CredentialService::apply(state, event));
+        let due = decision.events.iter().filter_map(CredentialService::deadline).find_map(|(key, at)| at.map(|at| (key, at)));
+        (decision.action, decision.effects.len(), due)
+    };
+    let acknowledge = || Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: IssuerPid::new("ip").ok() }));
+    turn(&mut state, Input::Command(request("hp", &["a"])), now);
+    let mut waits = Vec::new();
+    for resends in 0..=holder_request::MAX_RESENDS {
+        let (_, _, due) = turn(&mut state, acknowledge(), now);
+        let (key, at) = due.unwrap();
+        waits.push(at.since(now).as_secs());
+        assert_eq!(turn(&mut state, Input::Due(key.clone()), now).0, "", "too early");
+        now = at;
+        let (action, sent, _) = turn(&mut state, Input::Due(key), now);
+        let last = resends == holder_request::MAX_RESENDS;
+        assert_eq!((action, sent), if last { ("credentials.error", 0) } else { ("credentials.requesting.again", 1) });
+    }
+    assert_eq!(waits, [60, 120, 240, 480, 960]);
+    let ended = state.requests.get(&pid).unwrap();
+    assert_eq!((ended.state, ended.due_at()), (RequestState::Error, None));
+    // What comes late is taken all the same.
+    turn(&mut state, Input::Command(delivered("hp", "issuer", Ok(vec![held("c1", "one", Some("hp"))]))), now);
+    assert_eq!(state.requests.get(&pid).unwrap().state, RequestState::Issued);
+}
+
+#[test]
+fn the_newest_offers_are_kept() {
+    let mut state = acme(true);
+    for n in 0..=MAX_OFFERS {
+        let credentials = vec![CredentialDefinitionId::new("a").unwrap()];
+        let offer = Offer { issuer: issuer(&format!("i{n}")), credentials, received_at: NOW };
+        let input = Input::Command(Prepared::Offer(offer));
+        let decision = CredentialService::decide(&state, &input, Timestamp(NOW.0 + i64::try_from(n).unwrap())).unwrap();
+        decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    }
+    assert_eq!(state.offers.size(), MAX_OFFERS);
+    assert!(!state.offers.contains_key(&issuer("i0")) && state.offers.contains_key(&issuer("i1")));
 }
 
 #[test]
@@ -413,6 +597,31 @@ fn only_what_is_asked_granted_and_valid_is_presented() {
     }
 }
 
+#[test]
+fn a_presentation_is_bounded() {
+    let mut state = acme(true);
+    let mut store = |id: &str, kind: &str, from: i64| {
+        let credential =
+            StoredCredential { valid_from: Some(Timestamp(NOW.0 - from)), ..(*typed(id, &format!("urn:{id}"), kind, id)).clone() };
+        let stored = credential::Prepared::Store { credential: Arc::new(credential), replace: false };
+        command(&mut state, Prepared::Credential(stored)).unwrap();
+    };
+    store("old", "Member", 20);
+    store("new", "Member", 10);
+    for n in 0..40 {
+        store(&format!("k{n}"), &format!("Kind{n}"), 100 + n);
+    }
+    let scope = |text: &str| CredentialScope::parse(&format!("org.eclipse.dspace.dcp.vc.{text}")).unwrap();
+    let select = |asked: &[CredentialScope]| {
+        super::presentations::select(&state, asked, asked, NOW).iter().map(|c| c.id.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    // Of one issuer and type the newest; the one that is asked for by its id as well.
+    assert_eq!(select(&[scope("type:Member")]), ["new"]);
+    assert_eq!(select(&[scope("type:Member"), scope("id:urn:old")]), ["new", "old"]);
+    let all = select(&[scope("type:VerifiableCredential")]);
+    assert_eq!((all.len(), all[0].as_str(), all[31].as_str()), (32, "new", "k30"));
+}
+
 // === whatever is asked ===
 
 #[derive(Debug, Clone)]
@@ -431,6 +640,7 @@ enum Step {
     Issue(u8, u8),
     Reject,
     Forget(u8),
+    Offer(u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -449,7 +659,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         Just(Step::Acknowledge),
         (key.clone(), key.clone()).prop_map(|(id, raw)| Step::Issue(id, raw)),
         Just(Step::Reject),
-        key.prop_map(Step::Forget),
+        key.clone().prop_map(Step::Forget),
+        key.prop_map(Step::Offer),
     ]
 }
 
@@ -461,7 +672,7 @@ fn input(step: &Step) -> Input<CredentialService> {
         Step::SetActive(active) => Input::Command(plain(context::Command::SetActive(*active))),
         Step::Publish(wanted) => Input::Command(plain(context::Command::Publish(did(), *wanted))),
         Step::Delete => Input::Command(plain(context::Command::Delete)),
-        Step::Released => Input::Delivered(Arc::new(Effect::ReleaseName(Owner::new("acme").unwrap())), Outcome::Done),
+        Step::Released => released(),
         Step::AddKey(k, active, default) => {
             Input::Command(key_command(key::Command::Add { spec: spec(), make_default: *default }, new(k, *active)))
         }
@@ -476,6 +687,9 @@ fn input(step: &Step) -> Input<CredentialService> {
             Input::Command(delivered("hp", "issuer", Ok(vec![held(&format!("c{id}"), &format!("raw-{raw}"), Some("hp"))])))
         }
         Step::Reject => Input::Command(delivered("hp", "issuer", Err("no".to_owned()))),
+        Step::Offer(n) => {
+            Input::Command(Prepared::Offer(Offer { issuer: issuer(&format!("i{n}")), credentials: Vec::new(), received_at: NOW }))
+        }
         Step::Forget(id) => {
             Input::Command(Prepared::Credential(credential::Prepared::Delete(CredentialId::new(format!("c{id}")).unwrap())))
         }
@@ -486,7 +700,8 @@ fn input(step: &Step) -> Input<CredentialService> {
 fn content(state: &State) -> String {
     let (keys, credentials): (Vec<_>, Vec<_>) = (state.keys.iter().collect(), state.credentials.iter().collect());
     let requests: Vec<_> = state.requests.iter().collect();
-    format!("{:?} {} {keys:?} {credentials:?} {requests:?}", state.context, state.leaving)
+    let offers: Vec<_> = state.offers.iter().collect();
+    format!("{:?} {} {} {keys:?} {credentials:?} {requests:?} {offers:?}", state.context, state.deleted, state.leaving)
 }
 
 proptest! {
@@ -513,7 +728,7 @@ proptest! {
             }
             prop_assert_eq!(content(&rebuilt), content(&state));
             prop_assert!(state.keys.values().filter(|key| key.default_pair).count() <= 1);
-            prop_assert!(!(state.leaving && state.context.is_some()));
+            prop_assert!(!(state.deleted && state.context.is_some()) && (state.deleted || !state.leaving));
             if state.context.is_none() {
                 prop_assert!(state.keys.is_empty() && state.credentials.is_empty() && state.requests.is_empty());
                 prop_assert!(state.signing_key().is_none() && state.published_document().is_none());

@@ -3,10 +3,14 @@
 use super::row::{Holder, Kind};
 use crate::{
     Services,
+    credential_service::{self, CredentialService, listing},
     fabric::{OrchestrationAgent, TenantAgent, index},
 };
 use cellspace_cluster::{Address, AskError};
-use cellspace_schemas::fabric::{OrchestrationId, ParticipantProfileId, TenantId};
+use cellspace_schemas::{
+    ParticipantContextId,
+    fabric::{OrchestrationId, ParticipantProfileId, TenantId},
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -28,7 +32,7 @@ pub(super) async fn object(
         Kind::ParticipantProfile | Kind::Identifier => {
             let profile = match kind {
                 Kind::ParticipantProfile => ParticipantProfileId::new(id).ok(),
-                Kind::Tenant | Kind::Identifier | Kind::Orchestration => holder.and_then(|h| h.profile.clone()),
+                Kind::Tenant | Kind::Identifier | Kind::Orchestration | Kind::ParticipantContext => holder.and_then(|h| h.profile.clone()),
             };
             let (Some(holder), Some(profile)) = (holder, profile) else { return Ok(None) };
             let address = Address::of::<TenantAgent>(&holder.tenant);
@@ -40,6 +44,16 @@ pub(super) async fn object(
             Ok(id) => {
                 let address = Address::of::<OrchestrationAgent>(&id);
                 read(services.cluster.read::<OrchestrationAgent, _>(&address, index::orchestration).await)?
+            }
+            Err(_) => None,
+        },
+        Kind::ParticipantContext => match ParticipantContextId::new(id) {
+            Ok(id) => {
+                let view = |state: &credential_service::State| {
+                    let context = state.context.as_ref()?;
+                    Some(index::Entry { version: 1, body: Arc::new(listing::body(&context.id, &context.did)) })
+                };
+                read(services.cluster.read::<CredentialService, _>(&Address::of::<CredentialService>(&id), view).await)?
             }
             Err(_) => None,
         },

@@ -20,6 +20,8 @@ pub enum Kind {
     Identifier,
     /// An orchestration; the id is an `OrchestrationId`.
     Orchestration,
+    /// A participant context of the Identity API; the id is a `ParticipantContextId`.
+    ParticipantContext,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::ParticipantProfile => "participant-profile",
             Self::Identifier => "identifier",
             Self::Orchestration => "orchestration",
+            Self::ParticipantContext => "participant-context",
         }
     }
 }

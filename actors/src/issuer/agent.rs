@@ -1,8 +1,7 @@
 //! The agent: dispatch of commands and outcomes, and the I/O around them.
 
 use super::{
-    IssuerState, admin, delivery,
-    requests::{self, Bearer},
+    IssuerState, admin, delivery, requests,
     state::{self, Event},
 };
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
 };
 use cellspace_cluster::{Address, Agent, AskError, Call, CallId, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
-    Did, ParticipantContextId, Timestamp,
+    Did, Owner, ParticipantContextId, SecretText, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
 };
 use cellspace_storage::AgentKind;
@@ -63,7 +62,7 @@ pub enum Effect {
         /// Which process.
         process: IssuerPid,
         /// Access token for the holder's credential service, passed on when the holder gave one.
-        token: Option<Bearer>,
+        token: Option<SecretText>,
     },
     /// An offer.
     Offer {
@@ -159,13 +158,13 @@ async fn prepare_request(
     // Before the token, which is used up by its verification.
     request.check()?;
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
-    let id_token = verify_holder(services, &issuer_did, &request.bearer.0, Some(call)).await?;
+    let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
     let fresh =
         request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
     Ok(requests::Prepared {
         holder: id_token.issuer,
         issuer: issuer_did,
-        token: id_token.token.map(Bearer),
+        token: id_token.token.map(SecretText::new),
         holder_pid: request.holder_pid,
         process: IssuerPid::from_uuid(Uuid::now_v7()),
         fresh: fresh.collect(),
@@ -173,17 +172,17 @@ async fn prepare_request(
     })
 }
 
-/// An issuer comes into being for a participant context only.
-async fn prepare_admin(services: &Services, address: &Address, command: admin::Command) -> Result<admin::Command, PrepareError<Refusal>> {
-    if command.creates() {
-        let context = Address::of::<CredentialService>(address.owner.clone());
-        match services.cluster.read::<CredentialService, _>(&context, |state| state.context.is_some()).await {
-            Ok(true) => {}
-            Ok(false) | Err(AskError::NotRegistered) => return Err(Refusal::NoIssuer.into()),
-            Err(error) => return Err(PrepareError::Unavailable(error.to_string())),
-        }
+/// An issuer is there for as long as its participant context is, active or not.
+///
+/// # Errors
+/// [`Refusal::NoIssuer`] without one; unavailable when it cannot be asked.
+pub async fn require_context(services: &Services, owner: impl Into<Owner>) -> Result<(), PrepareError<Refusal>> {
+    let context = Address::of::<CredentialService>(owner);
+    match services.cluster.read::<CredentialService, _>(&context, |state| state.context.is_some()).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(AskError::NotRegistered) => Err(Refusal::NoIssuer.into()),
+        Err(error) => Err(PrepareError::Unavailable(error.to_string())),
     }
-    Ok(command)
 }
 
 /// The participant context that an issuer's address names.
@@ -218,7 +217,10 @@ impl Agent for Issuer {
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
         Box::pin(async move {
             match command {
-                Command::Admin(command) => prepare_admin(&self.services, address, command).await.map(Prepared::Admin),
+                Command::Admin(command) => {
+                    require_context(&self.services, address.owner.clone()).await?;
+                    Ok(Prepared::Admin(command))
+                }
                 Command::Request(request) => {
                     prepare_request(&self.services, &issuer_of(address)?, request, call.id).await.map(Prepared::Request)
                 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use cellspace_cluster::{Address, Delivery, DeliveryError};
 use cellspace_schemas::{
-    Did, ParticipantContextId, TraceContext,
+    Did, ParticipantContextId, SecretText, TraceContext,
     dcp::{
         CredentialContainer, CredentialMessage, CredentialOfferMessage, DeliveryStatus,
         messages::{CredentialReference, context, types},
@@ -40,7 +40,7 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
         Effect::Deliver { process, token } => {
             let process = ready(&delivery.snapshot, process)?;
             let message = credential_message(services, &issuer, &delivery.snapshot, process).await?;
-            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(|token| token.0.as_str()), "issuance.deliver").await
+            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.deliver").await
         }
         Effect::Offer { holder, credentials } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;

@@ -13,32 +13,21 @@ use super::{
 };
 use cellspace_cluster::{Decision, Fact};
 use cellspace_schemas::{
-    Did, Timestamp,
+    Did, SecretText, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 /// Processes of one holder at most whose credentials are on their way.
 pub const MAX_UNDER_WAY: usize = 32;
-
-/// A bearer token; never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Bearer(pub String);
-
-impl fmt::Debug for Bearer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bearer(..)")
-    }
-}
 
 /// A request as received.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
     /// The holder's ID token.
-    pub bearer: Bearer,
+    pub bearer: SecretText,
     /// The request on the holder's side.
     pub holder_pid: HolderPid,
     /// What is asked for.
@@ -79,7 +68,7 @@ pub struct Prepared {
     /// Who is asked.
     pub issuer: Did,
     /// Access token for the holder's credential service, when it gave one.
-    pub token: Option<Bearer>,
+    pub token: Option<SecretText>,
     /// The request on the holder's side.
     pub holder_pid: HolderPid,
     /// What is asked for.
@@ -311,7 +300,7 @@ mod tests {
     #[test]
     fn requests_name_some_credentials_each_once() {
         let request = |ids: &[&str]| Request {
-            bearer: Bearer("secret".to_owned()),
+            bearer: SecretText::new("secret"),
             holder_pid: HolderPid::new("h").unwrap(),
             credentials: ids.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
         };

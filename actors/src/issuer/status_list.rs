@@ -256,14 +256,16 @@ impl StatusLists {
         loop {
             let taken = self.lists.get(&(format, number)).map(|list| list.taken.clone());
             let mut taken = taken.unwrap_or_default();
-            for slot in reserved.iter().filter(|slot| slot.number == number) {
-                taken.set(slot.index, true);
+            // A full list is passed by without a look at its bits; one that holds fewer credentials than it has bits has a free position.
+            if taken.count() < self.size as usize {
+                for slot in reserved.iter().filter(|slot| slot.number == number) {
+                    taken.set(slot.index, true);
+                }
+                if let Some(index) = taken.first_unset(start, self.size) {
+                    return Slot { number, index };
+                }
             }
-            // A list that holds fewer credentials than it has bits has a free position.
-            match taken.first_unset(start, self.size) {
-                Some(index) => return Slot { number, index },
-                None => number += 1,
-            }
+            number += 1;
         }
     }
 
@@ -394,6 +396,13 @@ mod tests {
             assert!(seen.insert(slot));
             lists.note(FORMAT, slot, StatusChanges::default(), StatusChanges::default());
         }
+    }
+
+    #[test]
+    fn slots_of_a_full_list_that_are_reserved_count_as_taken() {
+        let mut lists = StatusLists::with_size(2);
+        lists.note(FORMAT, Slot { number: 1, index: 0 }, StatusChanges::default(), StatusChanges::default());
+        assert_eq!(lists.free_slot(FORMAT, 0, &[Slot { number: 1, index: 1 }]), Slot { number: 2, index: 0 });
     }
 
     #[test]

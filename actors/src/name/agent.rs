@@ -57,6 +57,8 @@ pub enum Command {
     },
     /// Gives it back.
     Release(ParticipantContextId),
+    /// Gives it back, unless it is confirmed.
+    Cancel(ParticipantContextId),
 }
 
 /// Changes.
@@ -155,6 +157,13 @@ impl Agent for Name {
             Input::Command(Command::Release(participant)) => match held {
                 // reserved, confirmed --release--> free
                 Some(held) if held.participant == *participant => Ok(Decision::action("name.released").event(Event::Released)),
+                Some(_) | None => Ok(Decision::nothing()),
+            },
+            Input::Command(Command::Cancel(participant)) => match held {
+                // reserved --cancel--> free
+                Some(held) if held.participant == *participant && held.until.is_some() => {
+                    Ok(Decision::action("name.released").event(Event::Released))
+                }
                 Some(_) | None => Ok(Decision::nothing()),
             },
             Input::Due(_) => match held {

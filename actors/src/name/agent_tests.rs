@@ -27,6 +27,10 @@ fn release(name: &str) -> Input<Name> {
     Input::Command(Command::Release(id(name)))
 }
 
+fn cancel(name: &str) -> Input<Name> {
+    Input::Command(Command::Cancel(id(name)))
+}
+
 fn found(exists: bool) -> Input<Name> {
     Input::Delivered(Arc::new(Inquire::of(id("a"), did())), Exists::from(exists))
 }
@@ -61,6 +65,8 @@ fn every_input_in_every_state() {
         ("confirm for another", confirm("b"), [Ok("name.confirmed"), taken.clone(), taken], [Some("b"), Some("a"), Some("a")]),
         ("release", release("a"), [Ok(""), Ok("name.released"), Ok("name.released")], [None, None, None]),
         ("release of another", release("b"), [Ok(""), Ok(""), Ok("")], [None, Some("a"), Some("a")]),
+        ("cancel", cancel("a"), [Ok(""), Ok("name.released"), Ok("")], [None, None, Some("a")]),
+        ("cancel of another", cancel("b"), [Ok(""), Ok(""), Ok("")], [None, Some("a"), Some("a")]),
         ("due", Input::Due("reservation".to_owned()), [Ok(""), Ok("name.inquiry"), Ok("")], [None, Some("a"), Some("a")]),
         ("it exists", found(true), [Ok(""), Ok("name.confirmed"), Ok("")], [None, Some("a"), Some("a")]),
         ("it does not exist", found(false), [Ok(""), Ok("name.released"), Ok("")], [None, None, Some("a")]),

@@ -19,12 +19,17 @@ use cellspace_schemas::{Did, Owner, ParticipantContextId};
 /// Most path segments of a DID served here: each has a route of its own.
 pub const MAX_SEGMENTS: usize = 4;
 
-/// Whether a document can be served under this path: not too deep, and not where another DID's document is found.
+/// First path segments of the public listener that are the platform's own.
+const RESERVED: [&str; 3] = ["api", "keys", "statuslist"];
+
+/// Whether a document can be served under this path: not too deep, not below a path of the platform's own, and not where another DID's document
+/// is found.
 #[must_use]
 pub fn is_servable(path: &Owner) -> bool {
     let segments: Vec<&str> = path.as_str().split('/').collect();
     let plain = |segment: &&str| !matches!(*segment, "" | "." | ".." | ".well-known" | "did.json") && !segment.contains('%');
-    path.as_str() == ".well-known" || (segments.len() <= MAX_SEGMENTS && segments.iter().all(plain))
+    let reserved = segments.first().is_some_and(|first| RESERVED.contains(first));
+    path.as_str() == ".well-known" || (segments.len() <= MAX_SEGMENTS && !reserved && segments.iter().all(plain))
 }
 
 /// Why a name cannot be reserved.
@@ -50,12 +55,24 @@ pub async fn reserve(services: &Services, path: &Owner, participant: &Participan
     })
 }
 
-/// Keeps a reserved name.
+/// Keeps a reserved name; whether it does not belong to another participant context by now.
 ///
 /// # Errors
-/// Refused when it belongs to another participant context by now.
-pub async fn confirm(services: &Services, path: &Owner, participant: &ParticipantContextId, did: &Did) -> Result<(), DeliveryError> {
-    settle(services, path, participant, Command::Confirm { participant: participant.clone(), did: did.clone() }).await
+/// When it has to be tried again.
+pub async fn confirm(services: &Services, path: &Owner, participant: &ParticipantContextId, did: &Did) -> Result<bool, DeliveryError> {
+    match ask(services, path, participant, Command::Confirm { participant: participant.clone(), did: did.clone() }).await {
+        Ok(()) => Ok(true),
+        Err(AskError::Refused(Refusal::Taken)) => Ok(false),
+        Err(other) => Err(DeliveryError::Retry(other.to_string())),
+    }
+}
+
+/// Gives a name back that was reserved for a participant context that is not made after all; a confirmed one stays.
+///
+/// # Errors
+/// When it has to be tried again.
+pub async fn cancel(services: &Services, path: &Owner, participant: &ParticipantContextId) -> Result<(), DeliveryError> {
+    settle(services, path, participant, Command::Cancel(participant.clone())).await
 }
 
 /// Gives a name back, unless the participant still has it in its credential service or its control plane. Whoever leaves last, after the commit that
@@ -109,7 +126,6 @@ pub async fn owner_of(services: &Services, path: &Owner) -> Result<Option<Partic
 async fn settle(services: &Services, path: &Owner, participant: &ParticipantContextId, command: Command) -> Result<(), DeliveryError> {
     match ask(services, path, participant, command).await {
         Ok(()) | Err(AskError::NotRegistered) => Ok(()),
-        Err(AskError::Refused(refusal)) => Err(DeliveryError::Refused(refusal.to_string())),
         Err(other) => Err(DeliveryError::Retry(other.to_string())),
     }
 }
@@ -126,10 +142,11 @@ mod tests {
     #[test]
     fn only_paths_with_a_route_are_served() {
         let servable = |path: &str| is_servable(&Owner::new(path).unwrap());
-        for good in [".well-known", "acme", "a/b/c/d", "issuer"] {
+        for good in [".well-known", "acme", "a/b/c/d", "issuer", "a/api"] {
             assert!(servable(good), "{good}");
         }
-        for bad in ["a/b/c/d/e", "a/.well-known", "a//b", "a/did.json", "a/..", "a%2Fb", ".well-known/a"] {
+        for bad in ["api", "keys/a", "statuslist/a/b", "a/b/c/d/e", "a/.well-known", "a//b", "a/did.json", "a/..", "a%2Fb", ".well-known/a"]
+        {
             assert!(!servable(bad), "{bad}");
         }
     }

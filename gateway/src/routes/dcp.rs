@@ -8,6 +8,7 @@ use crate::{
 use cellspace_actors::{
     credential_service::{
         Command, CredentialService, Refusal,
+        offer::Offer,
         presentations::{self, QueryError},
     },
     trust::{TokenError, own_did, verify_sender},
@@ -16,6 +17,7 @@ use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{
     ParticipantContextId, SecretText,
     dcp::{CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
+    issuer::CredentialDefinitionId,
 };
 use http::StatusCode;
 
@@ -42,13 +44,9 @@ fn unknown_participant() -> ApiError {
     ApiError::not_found("the participant context does not exist")
 }
 
-fn bearer(request: &Request) -> Result<&str, ApiError> {
-    request.bearer().ok_or_else(|| ApiError::new(ErrorKind::Unauthenticated, "an Authorization header with a Bearer token is required"))
-}
-
 async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
-    let token = bearer(&request)?;
+    let token = request.require_bearer()?;
     let query: PresentationQueryMessage = request.json()?;
     let answer = presentations::answer(&app.services, &participant, token, &query).await.map_err(|error| match error {
         QueryError::NoContext => unknown_participant(),
@@ -62,10 +60,9 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
-    let token = SecretText::new(bearer(&request)?);
+    let token = SecretText::new(request.require_bearer()?);
     let message: CredentialMessage = request.json()?;
-    let mut call = Call::by("dcp");
-    call.trace.clone_from(&request.trace);
+    let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let command = Command::Deliver(token, Box::new(message));
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
     asked.map_err(|error| ApiError::from_ask(error, refused))?;
@@ -82,10 +79,10 @@ fn refused(refusal: Refusal) -> ApiError {
     }
 }
 
-/// Offers are taken note of: which credentials a participant asks for is decided by its own side.
+/// Offers are kept for the participant: which credentials it asks for is decided by its own side.
 async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
-    let token = bearer(&request)?;
+    let token = request.require_bearer()?;
     let offer: CredentialOfferMessage = request.json()?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => unknown_participant(),
@@ -98,6 +95,11 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     if offer.credentials.is_empty() || offer.credentials.len() > MAX_CREDENTIALS {
         return Err(ApiError::invalid(format!("an offer holds 1 to {MAX_CREDENTIALS} credentials")));
     }
-    tracing::info!(category = "dcp", action = "credential.offer", vpa = %Address::of::<CredentialService>(&participant), counterparty = %sender.issuer, credentials = offer.credentials.len());
+    let ids = offer.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
+    let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;
+    let command = Command::Offer(Offer { issuer: sender.issuer, credentials, received_at: app.services.cluster.now() });
+    let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
+    let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
+    asked.map_err(|error| ApiError::from_ask(error, refused))?;
     Ok(Reply::empty(StatusCode::OK))
 }

@@ -3,19 +3,15 @@
 use super::{issuer_admin::refused, prefixes::ISSUANCE};
 use crate::{
     App,
-    http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
+    http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
 };
 use cellspace_actors::{
-    issuer::{
-        self, Command, Issuer, IssuerState, Refusal,
-        agent::verify_holder,
-        requests::{self, Bearer},
-    },
+    issuer::{self, Command, Issuer, IssuerState, Refusal, agent::verify_holder, requests},
     trust::{self, TokenError},
 };
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
-    Did, ParticipantContextId,
+    Did, ParticipantContextId, SecretText,
     dcp::CredentialRequestMessage,
     issuer::{
         CredentialDefinitionId, HolderPid, IssuerPid,
@@ -54,11 +50,6 @@ fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
     request.id("participant").map_err(|_| no_issuer())
 }
 
-fn bearer(request: &Request) -> Result<&str, ApiError> {
-    let missing = || ApiError::new(ErrorKind::Unauthenticated, "a self-issued ID token is required: Authorization: Bearer <token>");
-    request.bearer().filter(|token| !token.is_empty()).ok_or_else(missing)
-}
-
 async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
     trust::own_did(&app.services, issuer).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => no_issuer(),
@@ -76,9 +67,9 @@ async fn snapshot(app: &App, issuer: &ParticipantContextId) -> Result<Arc<Issuer
 
 async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiError> {
     let issuer = issuer(&request)?;
-    let token = bearer(&request)?;
+    let token = request.require_bearer()?;
     let (holder_pid, credentials) = read(&request)?;
-    let command = Command::Request(requests::Request { bearer: Bearer(token.to_owned()), holder_pid, credentials });
+    let command = Command::Request(requests::Request { bearer: SecretText::new(token), holder_pid, credentials });
     // A repeat is known by its holderPid; an idempotency key of a sender that is not yet known would be anybody's.
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let answer = app.services.cluster.ask::<Issuer>(&Address::of::<Issuer>(&issuer), command, call).await;
@@ -106,7 +97,7 @@ fn read(request: &Request) -> Result<(HolderPid, Vec<CredentialDefinitionId>), A
 
 async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let issuer = issuer(&request)?;
-    let token = bearer(&request)?;
+    let token = request.require_bearer()?;
     let did = own_did(&app, &issuer).await?;
     let sender = verify_holder(&app.services, &did, token, None).await.map_err(|error| match error {
         PrepareError::Refused(refusal) => refused(refusal),

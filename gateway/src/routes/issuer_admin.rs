@@ -5,8 +5,10 @@ use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
 };
-use cellspace_actors::issuer::{Command, Issuer, IssuerState, Refusal, admin::Command as Admin, status_list::StatusCommand};
-use cellspace_cluster::{Address, AskError};
+use cellspace_actors::issuer::{
+    Command, Issuer, IssuerState, Refusal, admin::Command as Admin, agent::require_context, status_list::StatusCommand,
+};
+use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{
     ParticipantContextId, QuerySpec,
     issuer::{
@@ -107,8 +109,12 @@ async fn ask(app: &App, request: &Request, command: Admin) -> Result<(), ApiErro
     answer.map(drop).map_err(|error| ApiError::from_ask(error, refused))
 }
 
-/// The issuer's state; one that was told nothing yet is empty.
+/// The issuer's state, for as long as its participant context is there; one that was told nothing yet is empty.
 async fn snapshot(app: &App, request: &Request) -> Result<Arc<IssuerState>, ApiError> {
+    require_context(&app.services, &issuer(request)?).await.map_err(|error| match error {
+        PrepareError::Refused(refusal) => refused(refusal),
+        PrepareError::Unavailable(reason) => ApiError::later(reason),
+    })?;
     match app.services.cluster.snapshot::<Issuer>(&Address::of::<Issuer>(&issuer(request)?)).await {
         Ok(state) => Ok(state),
         Err(AskError::NotRegistered) => Ok(Arc::default()),

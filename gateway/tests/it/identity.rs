@@ -2,10 +2,13 @@
 
 use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
 use cellspace_actors::{
+    CredentialService, credential_service,
     settings::TrustedIssuer,
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
 };
+use cellspace_cluster::Address;
 use cellspace_schemas::dcp::DCP_CONTEXT;
+use cellspace_storage::VaultPath;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -127,12 +130,153 @@ async fn names_belong_to_one_participant() {
     let statuses = futures::future::join_all(racers).await;
     assert_eq!(statuses.iter().filter(|s| **s == StatusCode::OK).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|s| *s == StatusCode::OK || *s == StatusCode::CONFLICT), "{statuses:?}");
-    // Deleted: gone for everybody, and free again.
+    // Where no document could be served, and ids that do not stand in URLs.
+    for (id, name) in
+        [("other", "api"), ("other", "keys:a"), ("other", "a:did.json"), ("a/b", "other"), ("..", "other"), ("a%2Fb", "other")]
+    {
+        let answer = platform.call(Method::POST, &create, Some(platform.manifest(id, name))).await;
+        assert_eq!(answer.0, StatusCode::BAD_REQUEST, "{id} {name}: {}", answer.1);
+    }
+    // Deleted: gone for everybody. The DID is free at once, the id never again.
     platform.must(Method::DELETE, &format!("{create}/acme"), None).await;
     assert_eq!(platform.public("/acme/did.json").await.0, StatusCode::NOT_FOUND);
     assert_eq!(platform.call(Method::GET, &format!("{create}/acme"), None).await.0, StatusCode::NOT_FOUND);
-    platform.participant("acme").await;
+    assert_eq!(platform.call(Method::POST, &create, Some(platform.manifest("acme", "acme"))).await.0, StatusCode::CONFLICT);
+    platform.must(Method::POST, &create, Some(platform.manifest("acme-2", "acme"))).await;
     assert_eq!(platform.public("/acme/did.json").await.0, StatusCode::OK);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_refused_create_leaves_its_name_to_others() {
+    let platform = start().await;
+    let create = format!("{IDENTITY}/participants");
+    let mut manifest = platform.manifest("first", "acme");
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    manifest["key"] = json!({"keyId": "k", "privateKeyAlias": "not-there", "publicKeyJwk": jwk});
+    assert_eq!(platform.call(Method::POST, &create, Some(manifest.clone())).await.0, StatusCode::BAD_REQUEST);
+    manifest["key"] = json!([{"keyId": "k", "privateKeyAlias": "one"}, {"keyId": "l", "privateKeyAlias": "one"}]);
+    assert_eq!(platform.call(Method::POST, &create, Some(manifest)).await.0, StatusCode::CONFLICT);
+    platform.must(Method::POST, &create, Some(platform.manifest("second", "acme"))).await;
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_deleted_issuer_is_inherited_by_nobody() {
+    let platform = start().await;
+    platform.participant("holder").await;
+    platform.issuer_with(&[("holder", &["membership"])]).await;
+    let holders = format!("{ISSUER_ADMIN}/holders");
+    let query = format!("{holders}/query");
+    assert_eq!(platform.must(Method::POST, &query, Some(json!({}))).await.as_array().unwrap().len(), 1);
+    platform.must(Method::DELETE, &format!("{IDENTITY}/participants/issuer"), None).await;
+    let body = json!({"holderId": "h", "did": "did:web:h.example", "name": "h", "properties": {}});
+    for (method, path, body) in [
+        (Method::POST, query.clone(), Some(json!({}))),
+        (Method::POST, format!("{ISSUER_ADMIN}/credentials/query"), Some(json!({}))),
+        (Method::GET, format!("{ISSUER_ADMIN}/credentialdefinitions/membership"), None),
+        (Method::DELETE, format!("{ISSUER_ADMIN}/credentialdefinitions/membership"), None),
+        (Method::PUT, holders.clone(), Some(body.clone())),
+        (Method::POST, holders.clone(), Some(body)),
+    ] {
+        assert_eq!(platform.call(method.clone(), &path, body).await.0, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    let again = platform.manifest("issuer", "another");
+    assert_eq!(platform.call(Method::POST, &format!("{IDENTITY}/participants"), Some(again)).await.0, StatusCode::CONFLICT);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn secrets_end_with_the_last_context_of_their_owner() {
+    let platform = start().await;
+    let vault = platform.node.app.services.vault.clone();
+    let at = |owner: &str, alias: &str| VaultPath { owner: (&id_of(owner)).into(), alias: alias.parse().unwrap() };
+    let management = "/api/mgmt/v5beta/participants";
+    for id in ["first", "second"] {
+        platform.participant(id).await;
+        let body = json!({"@context": ["https://w3id.org/edc/connector/management/v2"], "@type": "ParticipantContext", "@id": id,
+            "identity": platform.did(id), "state": "ACTIVATED", "properties": {}});
+        platform.must(Method::POST, management, Some(body)).await;
+        vault.put_secret(&at(id, "backend"), "s3cret".to_owned().into()).await.unwrap();
+        // A key pair is a name of its own, whatever else lies there.
+        let pairs = format!("{IDENTITY}/participants/{id}/keypairs");
+        platform.must(Method::PUT, &pairs, Some(json!({"keyId": "b", "privateKeyAlias": "backend"}))).await;
+        assert!(vault.public_key(&at(id, "keypair/backend")).await.is_ok());
+    }
+    platform.must(Method::DELETE, &format!("{IDENTITY}/participants/first"), None).await;
+    assert!(vault.public_key(&at("first", "keypair/alias1")).await.is_err());
+    assert!(vault.secret(&at("first", "backend")).await.is_ok(), "the other context of that id still has it");
+    platform.must(Method::DELETE, &format!("{management}/second"), None).await;
+    platform.must(Method::DELETE, &format!("{IDENTITY}/participants/second"), None).await;
+    assert!(vault.secret(&at("second", "backend")).await.is_err());
+    platform.must(Method::DELETE, &format!("{management}/first"), None).await;
+    // The end is a row of the outbox, which nobody waits for.
+    let gone = async {
+        while vault.secret(&at("first", "backend")).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DRAIN, gone).await.unwrap();
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn keys_are_made_for_commands_that_are_taken() {
+    let platform = start().await;
+    platform.participant("acme").await;
+    let vault = platform.node.app.services.vault.clone();
+    let pairs = format!("{IDENTITY}/participants/acme/keypairs");
+    let next = json!({"keyId": "next", "privateKeyAlias": "next"});
+    assert_eq!(platform.call(Method::POST, &format!("{pairs}/nope/rotate"), Some(next.clone())).await.0, StatusCode::NOT_FOUND);
+    let path = VaultPath { owner: (&id_of("acme")).into(), alias: "keypair/next".parse().unwrap() };
+    assert!(vault.public_key(&path).await.is_err(), "nothing was made");
+    // What lies there is of another type.
+    vault.put_secret(&path, "s3cret".to_owned().into()).await.unwrap();
+    assert_eq!(platform.call(Method::PUT, &pairs, Some(next)).await.0, StatusCode::CONFLICT);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn lists_over_all_participants() {
+    let platform = start().await;
+    for id in ["consumer", "provider", "gone"] {
+        platform.participant(id).await;
+    }
+    platform.issuer_with(&[("consumer", &["membership", "manufacturer"]), ("provider", &["membership"])]).await;
+    platform.must(Method::DELETE, &format!("{IDENTITY}/participants/gone"), None).await;
+    let list = |path: &'static str| {
+        let platform = &platform;
+        async move { platform.must(Method::GET, &format!("{IDENTITY}{path}"), None).await.as_array().unwrap().clone() }
+    };
+    let ids = |all: &[Value]| all.iter().map(|one| one["participantContextId"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&list("/participants").await), ["consumer", "provider", "issuer"]);
+    assert_eq!(ids(&list("/participants?offset=1&limit=1").await), ["provider"]);
+    assert_eq!(list("/dids?offset=2").await[0]["id"], json!(platform.did("issuer")));
+    assert_eq!(ids(&list("/keypairs").await), ["consumer", "provider", "issuer"]);
+    assert_eq!(ids(&list("/credentials").await), ["consumer", "consumer", "provider"]);
+    assert_eq!(ids(&list("/credentials?offset=1&limit=2").await), ["consumer", "provider"]);
+    assert_eq!(ids(&list("/credentials?offset=3").await), Vec::<String>::new());
+    for bad in ["/participants?limit=0", "/keypairs?offset=x", "/credentials?limit=1001"] {
+        assert_eq!(platform.call(Method::GET, &format!("{IDENTITY}{bad}"), None).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn offers_are_kept() {
+    let platform = start().await;
+    platform.participant("acme").await;
+    platform.issuer_with(&[]).await;
+    let body = json!({"holderId": "acme", "did": platform.did("acme"), "name": "acme", "properties": {}});
+    platform.must(Method::POST, &format!("{ISSUER_ADMIN}/holders"), Some(body)).await;
+    let offer = json!({"holderId": "acme", "credentials": ["membership"]});
+    platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/offer"), Some(offer)).await;
+    let address = Address::of::<CredentialService>(&id_of("acme"));
+    let offered = |state: &credential_service::State| (!state.offers.is_empty()).then_some(());
+    let waited = platform.node.app.services.cluster.wait::<CredentialService, _>(&address, DRAIN, offered).await.unwrap();
+    assert!(waited.is_some());
+    let offers = platform.must(Method::GET, &format!("{IDENTITY}/participants/acme/credentials/offers"), None).await;
+    assert_eq!((&offers[0]["issuer"], &offers[0]["credentials"]), (&json!(platform.did("issuer")), &json!(["membership"])));
     platform.node.drain(DRAIN).await;
 }
 
@@ -394,6 +538,9 @@ async fn deliveries_answer_requests_of_their_issuer() {
     let path = format!("{IDENTITY}/participants/consumer/credentials/request");
     let body = |pid: &str, id: &str| json!({"issuerDid": platform.did("issuer"), "holderPid": pid, "credentials": [{"format": jose, "type": "T", "id": id}]});
     assert_eq!(platform.call(Method::POST, &path, Some(body("hp-1", "membership"))).await.0, StatusCode::CONFLICT);
+    let mut twice = body("hp-4", "membership");
+    twice["credentials"] = json!([twice["credentials"][0], twice["credentials"][0]]);
+    assert_eq!(platform.call(Method::POST, &path, Some(twice)).await.0, StatusCode::BAD_REQUEST);
     platform.must(Method::POST, &path, Some(body("hp-3", "nothing"))).await;
     let failed = platform.must(Method::GET, &format!("{path}/hp-3?wait=ISSUED&timeout=20s"), None).await;
     assert_eq!(failed["status"], "ERROR", "{failed}");

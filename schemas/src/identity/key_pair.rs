@@ -58,7 +58,7 @@ pub struct KeyDescriptor {
     /// Whether it is used at once; `true` when absent.
     pub active: Option<bool>,
     /// What it is used for; kept and shown.
-    #[serde(deserialize_with = "super::participant::null_is_default")]
+    #[serde(deserialize_with = "crate::issuer::coerce::null_is_default")]
     pub usage: Vec<String>,
 }
 

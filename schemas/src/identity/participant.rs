@@ -1,7 +1,7 @@
 //! Participant contexts of the Identity API.
 
 use super::KeyDescriptor;
-use crate::{Did, ParticipantContextId, SecretText, Timestamp, dcp::Service};
+use crate::{Did, ParticipantContextId, SecretText, Timestamp, dcp::Service, issuer::coerce::null_is_default};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,11 +19,6 @@ fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
         Some(OneOrMany::One(one)) => vec![one],
         Some(OneOrMany::Many(many)) => many,
     })
-}
-
-/// A missing value for `null`, as some clients send it.
-pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Largest number of keys, services, scopes in a manifest.

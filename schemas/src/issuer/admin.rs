@@ -1,15 +1,13 @@
 //! Bodies of the Issuer admin API (plain JSON; unknown members are ignored).
 
-use super::{AttestationId, CredentialDefinitionId, CredentialId, HolderId, HolderPid, IssuerPid, coerce};
+use super::{
+    AttestationId, CredentialDefinitionId, CredentialId, HolderId, HolderPid, IssuerPid,
+    coerce::{self, null_is_default},
+};
 use crate::{Did, ParticipantContextId, Timestamp, dcp::CredentialFormat};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-
-/// A missing value for `null`, as some clients send it.
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
 
 /// A holder to be created or updated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,14 @@ fn loose<'de, D: Deserializer<'de>, T: Deserialize<'de> + std::str::FromStr>(des
     }
 }
 
+/// A missing value for `null`, as some clients send it.
+///
+/// # Errors
+/// As the type itself.
+pub fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A whole number that is not negative, or its text.
 ///
 /// # Errors

@@ -1,14 +1,15 @@
 //! Credentials and requests for credentials.
 
-use super::{address, ask, read, refused, route};
+use super::{address, ask, read, refused, route, things};
 use crate::{
     App,
     http::{Access, ApiError, Progress, Provisioner, Reply, Request, Route, Verb, Wait, read_when},
 };
-use cellspace_actors::credential_service::{self, Command, CredentialService, credential, holder_request};
+use cellspace_actors::credential_service::{self, Command, CredentialService, State, credential, holder_request};
 use cellspace_schemas::{
+    Timestamp,
     dcp::messages::MAX_CREDENTIALS,
-    identity::{CredentialManifest, CredentialRequestDto, CredentialResource},
+    identity::{CredentialManifest, CredentialRequestDto, CredentialResource, RequestedCredential},
     issuer::{CredentialId, HolderPid},
 };
 use http::{StatusCode, header};
@@ -17,7 +18,10 @@ use std::sync::Arc;
 pub(super) fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("identity-api:credentials:read", Provisioner::Denied);
     const WRITE: Access = Access::Scope("identity-api:credentials:write", Provisioner::Denied);
+    const ALL: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
     vec![
+        route(Verb::Get, "/credentials", ALL, |app, request| Box::pin(list_all(app, request))),
+        route(Verb::Get, "/participants/{participant}/credentials/offers", READ, |app, request| Box::pin(offers(app, request))),
         route(Verb::Get, "/participants/{participant}/credentials", READ, |app, request| Box::pin(list(app, request))),
         route(Verb::Post, "/participants/{participant}/credentials", WRITE, |app, request| Box::pin(store(app, request, false))),
         route(Verb::Put, "/participants/{participant}/credentials", WRITE, |app, request| Box::pin(store(app, request, true))),
@@ -33,11 +37,23 @@ pub(super) fn routes() -> Vec<Route> {
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
     let wanted = request.query.get("type");
     let now = app.services.cluster.now();
-    let all = read(&app, &request, |state| {
-        let context = state.context.as_ref()?;
-        let meant = state.credentials.values().filter(|c| wanted.is_none_or(|wanted| c.types.contains(wanted)));
-        Some(meant.map(|c| c.resource(&context.id, now)).collect::<Vec<CredentialResource>>())
-    });
+    Reply::ok(&read(&app, &request, |state| all_of(state, wanted, now)).await?)
+}
+
+async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
+    let now = app.services.cluster.now();
+    things(&app, &request, |state| all_of(state, None, now).unwrap_or_default()).await
+}
+
+fn all_of(state: &State, wanted: Option<&String>, now: Timestamp) -> Option<Vec<CredentialResource>> {
+    let context = state.context.as_ref()?;
+    let meant = state.credentials.values().filter(|c| wanted.is_none_or(|wanted| c.types.contains(wanted)));
+    Some(meant.map(|c| c.resource(&context.id, now)).collect())
+}
+
+/// What issuers have offered, by issuer; no peer has such a route.
+async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
+    let all = read(&app, &request, |state| state.context.as_ref().map(|_| state.offers.values().cloned().collect::<Vec<_>>()));
     Reply::ok(&all.await?)
 }
 
@@ -67,6 +83,10 @@ async fn ask_issuer(app: App, request: Request) -> Result<Reply, ApiError> {
     let dto: CredentialRequestDto = request.json()?;
     if dto.credentials.is_empty() || dto.credentials.len() > MAX_CREDENTIALS {
         return Err(ApiError::invalid(format!("credentials must have 1 to {MAX_CREDENTIALS} entries")));
+    }
+    let twice = |(n, asked): (usize, &RequestedCredential)| dto.credentials.iter().take(n).any(|other| other.id == asked.id);
+    if dto.credentials.iter().enumerate().any(twice) {
+        return Err(ApiError::invalid("credentials must not name a credential object twice"));
     }
     let asked = holder_request::Request { holder_pid: dto.holder_pid, issuer: dto.issuer_did, credentials: dto.credentials };
     match ask(&app, &request, Command::Request(asked)).await? {

@@ -1,6 +1,6 @@
 //! DID documents.
 
-use super::{ask, read, route};
+use super::{ask, contexts, read, route};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -18,7 +18,9 @@ pub(super) fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("identity-api:dids:read", Provisioner::Denied);
     const WRITE: Access = Access::Scope("identity-api:dids:write", Provisioner::Denied);
     const ENDPOINTS: &str = "/participants/{participant}/dids/{did}/endpoints";
+    const ALL: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
     vec![
+        route(Verb::Get, "/dids", ALL, |app, request| Box::pin(list_all(app, request))),
         route(Verb::Post, "/participants/{participant}/dids/query", READ, |app, request| Box::pin(query(app, request))),
         route(Verb::Post, "/participants/{participant}/dids/state", READ, |app, request| Box::pin(state(app, request))),
         route(Verb::Post, "/participants/{participant}/dids/publish", WRITE, |app, request| Box::pin(publish(app, request, true))),
@@ -37,6 +39,10 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     let document = read(&app, &request, |state| state.context.as_ref().map(|_| state.did_document())).await?;
     let view = |document: &DidDocument| serde_json::to_value(document).unwrap_or_default();
     Reply::ok(&query.page(document, view))
+}
+
+async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
+    contexts(&app, &request, |state| state.did_document()).await
 }
 
 async fn state(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -1,12 +1,12 @@
 //! Key pairs.
 
-use super::{ask, read, refused, route};
+use super::{ask, read, refused, route, things};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::credential_service::{
-    Command,
+    Command, State,
     key::{self, KeySpec},
 };
 use cellspace_schemas::identity::{KeyDescriptor, KeyPairId, KeyPairResource};
@@ -14,7 +14,9 @@ use cellspace_schemas::identity::{KeyDescriptor, KeyPairId, KeyPairResource};
 pub(super) fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("identity-api:keypairs:read", Provisioner::Denied);
     const WRITE: Access = Access::Scope("identity-api:keypairs:write", Provisioner::Denied);
+    const ALL: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
     vec![
+        route(Verb::Get, "/keypairs", ALL, |app, request| Box::pin(list_all(app, request))),
         route(Verb::Get, "/participants/{participant}/keypairs", READ, |app, request| Box::pin(list(app, request))),
         route(Verb::Get, "/participants/{participant}/keypairs/{key}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Put, "/participants/{participant}/keypairs", WRITE, |app, request| Box::pin(add(app, request))),
@@ -24,12 +26,17 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+fn all_of(state: &State) -> Option<Vec<KeyPairResource>> {
+    let context = state.context.as_ref()?;
+    Some(state.keys.values().map(|key| key.resource(&context.id)).collect())
+}
+
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
-    let all = read(&app, &request, |state| {
-        let context = state.context.as_ref()?;
-        Some(state.keys.values().map(|key| key.resource(&context.id)).collect::<Vec<KeyPairResource>>())
-    });
-    Reply::ok(&all.await?)
+    Reply::ok(&read(&app, &request, all_of).await?)
+}
+
+async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
+    things(&app, &request, |state| all_of(state).unwrap_or_default()).await
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

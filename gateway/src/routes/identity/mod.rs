@@ -8,11 +8,17 @@ mod participants;
 use super::prefixes::IDENTITY;
 use crate::{
     App,
-    http::{Access, Api, ApiError, Listener, Request, Route, Verb, route::Handler},
+    http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
 };
-use cellspace_actors::credential_service::{Command, CredentialService, Refusal, Reply, State};
+use cellspace_actors::credential_service::{self, Command, CredentialService, Refusal, State, listing};
 use cellspace_cluster::Address;
-use cellspace_schemas::ParticipantContextId;
+use cellspace_schemas::{ParticipantContextId, fabric::Page};
+use serde::Serialize;
+
+/// Entries of a list over all participant contexts, when the request does not say.
+const DEFAULT_LIMIT: u32 = 50;
+/// Entries of such a list at most.
+const MAX_LISTED: u32 = 1_000;
 
 /// The routes.
 #[must_use]
@@ -30,7 +36,7 @@ fn address(request: &Request) -> Result<Address, ApiError> {
 }
 
 /// Asks the credential service of the path's participant context.
-async fn ask(app: &App, request: &Request, command: Command) -> Result<Reply, ApiError> {
+async fn ask(app: &App, request: &Request, command: Command) -> Result<credential_service::Reply, ApiError> {
     let address = address(request)?;
     let asked = app.services.cluster.ask::<CredentialService>(&address, command, request.call()?).await;
     asked.map_err(|error| ApiError::from_ask(error, refused))
@@ -43,6 +49,29 @@ async fn read<T>(app: &App, request: &Request, query: impl FnOnce(&State) -> Opt
     found.map_err(|error| ApiError::from_ask(error, refused))?.ok_or_else(|| ApiError::not_found("not found"))
 }
 
+/// The page that `offset` and `limit` ask for.
+fn page(request: &Request) -> Result<Page, ApiError> {
+    let number = |name: &str, default: u32| match request.query.get(name) {
+        Some(text) => text.parse().map_err(|_| ApiError::invalid(format!("{name} must be a number"))),
+        None => Ok(default),
+    };
+    let (offset, limit) = (number("offset", 0)?, number("limit", DEFAULT_LIMIT)?);
+    if limit == 0 || limit > MAX_LISTED {
+        return Err(ApiError::invalid(format!("limit must be 1 to {MAX_LISTED}")));
+    }
+    Ok(Page { offset, limit })
+}
+
+/// Answers a page of all participant contexts, each as `of` shows it.
+async fn contexts<T: Serialize>(app: &App, request: &Request, of: impl Fn(&State) -> Option<T>) -> Result<Reply, ApiError> {
+    Reply::ok(&listing::contexts(&app.services, page(request)?, of).await.map_err(ApiError::later)?)
+}
+
+/// Answers a page of what all participant contexts have.
+async fn things<T: Serialize>(app: &App, request: &Request, of: impl Fn(&State) -> Vec<T>) -> Result<Reply, ApiError> {
+    Reply::ok(&listing::things(&app.services, page(request)?, of).await.map_err(ApiError::later)?)
+}
+
 fn refused(refusal: Refusal) -> ApiError {
     let message = refusal.to_string();
     match refusal {
@@ -50,7 +79,7 @@ fn refused(refusal: Refusal) -> ApiError {
             ApiError::not_found(message)
         }
         Refusal::ContextExists
-        | Refusal::Leaving
+        | Refusal::Deleted
         | Refusal::Inactive
         | Refusal::DidInUse
         | Refusal::KeyExists

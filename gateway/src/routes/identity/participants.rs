@@ -1,13 +1,18 @@
 //! Participant contexts.
 
-use super::{ask, read, refused, route};
+use super::{address, ask, contexts, read, refused, route};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::credential_service::{Command, CredentialService, context, key::KeySpec, sts};
+use cellspace_actors::credential_service::{Command, CredentialService, State, context, key::KeySpec};
 use cellspace_cluster::Address;
 use cellspace_schemas::identity::{ParticipantManifest, ParticipantSecrets, participant::MAX_ENTRIES};
+use http::header;
+use std::time::Duration;
+
+/// How long a delete waits for the end of what it began.
+const LEAVING: Duration = Duration::from_secs(10);
 
 pub(super) fn routes() -> Vec<Route> {
     const ADMIN: Access = Access::Scope("identity-api:admin", Provisioner::Listed);
@@ -15,6 +20,7 @@ pub(super) fn routes() -> Vec<Route> {
     const WRITE: Access = Access::Scope("identity-api:participants:write", Provisioner::Listed);
     const SCOPES: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
     vec![
+        route(Verb::Get, "/participants", ADMIN, |app, request| Box::pin(list(app, request))),
         route(Verb::Post, "/participants", ADMIN, |app, request| Box::pin(create(app, request))),
         route(Verb::Get, "/participants/{participant}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}", WRITE, |app, request| Box::pin(delete(app, request))),
@@ -36,11 +42,10 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     asked.map_err(|error| ApiError::from_ask(error, refused))?;
     let mut secrets = ParticipantSecrets::default();
     if sts_account {
-        let secret = sts::secret(&app.services, &id).await;
-        secrets.client_secret = Some(secret.map_err(ApiError::later)?);
+        secrets.client_secret = Some(app.services.tokens.sts_secret(&id));
         secrets.client_id = Some(id.to_string());
     }
-    Reply::ok(&secrets)
+    Ok(Reply::ok(&secrets)?.header(header::CACHE_CONTROL, "no-store"))
 }
 
 fn checked(manifest: ParticipantManifest) -> Result<context::Create, ApiError> {
@@ -72,12 +77,23 @@ fn checked(manifest: ParticipantManifest) -> Result<context::Create, ApiError> {
     })
 }
 
+async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
+    contexts(&app, &request, |state| state.context.as_ref().map(|context| context.resource())).await
+}
+
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&read(&app, &request, |state| state.context.as_ref().map(|context| context.resource())).await?)
 }
 
+/// Answers when the DID is free for others, unless that takes too long: it is on its way then.
 async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {
     ask(&app, &request, Command::Context(context::Command::Delete)).await?;
+    let gone = |state: &State| (!state.leaving).then_some(());
+    let address = address(&request)?;
+    let waited = app.services.cluster.wait::<CredentialService, _>(&address, LEAVING, gone).await;
+    if !matches!(waited, Ok(Some(()))) {
+        tracing::info!(category = "app", vpa = %address, "a deleted participant context still holds its DID");
+    }
     Ok(Reply::no_content())
 }
 
