@@ -1,7 +1,11 @@
 //! The agent: dispatch of commands, outcomes and effects to its machines, and nothing else.
 
 use super::{Refusal, State, context, credential, holder_request, issuance, key, listing, offer, secrets};
-use crate::{Services, control_plane::ControlPlane, name, trust};
+use crate::{
+    Services,
+    control_plane::{ControlPlane, participant::TENANT},
+    name, trust,
+};
 use cellspace_cluster::{
     Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
 };
@@ -17,9 +21,6 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Property of a participant context that names its tenant.
-const TENANT: &str = "tenant";
 
 /// What one of the machines decided.
 pub type Decided = Result<Decision<CredentialService>, Rejection<Refusal>>;
@@ -225,10 +226,6 @@ impl Agent for CredentialService {
             Event::Request(e) => holder_request::apply(state, e),
             Event::Offer(e) => offer::apply(state, e),
         }
-    }
-
-    fn tenant(state: &State) -> Option<String> {
-        state.context.as_ref()?.properties.get(crate::control_plane::participant::TENANT)?.as_str().map(str::to_owned)
     }
 
     fn row(event: &Event) -> RowOf {

@@ -165,9 +165,9 @@ pub enum Prepared {
 pub enum ContextEvent {
     /// The participant context is now this.
     Changed(Arc<ParticipantContext>),
-    /// It was deleted; its secrets and its name are on their way out.
+    /// It was deleted; its keys and its name are on their way out.
     Leaving,
-    /// Nothing of it is left but this row: the reason why its id is not used again.
+    /// Its keys and its name are gone. This row stays: the reason why its id is not used again.
     Gone,
 }
 
@@ -294,9 +294,7 @@ fn delete(state: &State, context: &ParticipantContext) -> Decision<super::Creden
     for key in state.keys.values().filter(|key| key.state != key::KeyState::Revoked) {
         decision = decision.effect(LANE, Effect::DeleteKey(key.alias.clone()));
     }
-    // The name last: when it is free, everything is gone.
-    let decision = decision.effect(LANE, Effect::DeleteSecrets).effect(LANE, Effect::Delist);
-    decision.effect(LANE, Effect::ReleaseName(context.path.clone()))
+    decision.effect(LANE, Effect::Delist).effect(LANE, Effect::ReleaseName(context.path.clone())).effect(LANE, Effect::DeleteSecrets)
 }
 
 /// The name is not confirmed yet: its agent could not be asked for long, which is no answer.

@@ -1,6 +1,7 @@
 //! The end of a participant's secrets: they go when neither the Identity nor the Management API has a participant context of its id.
 //!
-//! Each of the two asks after the commit that removed its own, so that the later one finds both gone.
+//! Each of the two asks after the commit that removed its own, so that the later one finds both gone. What the deleted participant still ends with
+//! its counterparties and data planes needs its secrets, so that they go after that.
 
 use super::CredentialService;
 use crate::{

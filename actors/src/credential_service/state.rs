@@ -25,7 +25,7 @@ pub struct State {
     pub context: Option<Arc<ParticipantContext>>,
     /// Whether it was deleted: its id is not used again, so that nobody inherits what others keep under it (invariant ISOLATION).
     pub deleted: bool,
-    /// Whether the secrets and the name of the deleted one are not gone yet.
+    /// Whether the keys and the name of the deleted one are not gone yet.
     pub leaving: bool,
     /// Key pairs.
     pub keys: RedBlackTreeMapSync<KeyPairId, Arc<KeyPair>>,

@@ -167,7 +167,7 @@ fn a_deleted_context_leaves_nothing_behind_but_its_clean_up() {
     command(&mut state, delivered("hp", "issuer", Ok(vec![held("c1", "raw", Some("hp"))]))).unwrap();
     let decision = CredentialService::decide(&state, &Input::Command(plain(context::Command::Delete)), NOW).unwrap();
     let effects: Vec<_> = decision.effects.iter().map(|e| format!("{:?}", e.effect)).collect();
-    assert_eq!(effects, ["DeleteKey(KeyAlias(k1))", "DeleteSecrets", "Delist", "ReleaseName(Owner(acme))"]);
+    assert_eq!(effects, ["DeleteKey(KeyAlias(k1))", "Delist", "ReleaseName(Owner(acme))", "DeleteSecrets"]);
     let lanes: Vec<_> = decision.effects.iter().map(|e| e.lane.as_str()).collect();
     assert!(lanes.iter().all(|lane| lane == lanes.first().unwrap()), "one lane keeps their order: {lanes:?}");
     decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));

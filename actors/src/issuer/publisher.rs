@@ -29,6 +29,13 @@ pub struct PublishedList {
     signed_at: Timestamp,
 }
 
+impl PublishedList {
+    /// Whether it says what the list says now, by the key that the issuer signs with now, for long enough.
+    fn is_current(&self, version: u64, kid: &str, now: Timestamp) -> bool {
+        self.version == version && self.kid == kid && now.since(self.signed_at) < VALIDITY / 2
+    }
+}
+
 /// Why a list is not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -88,8 +95,7 @@ impl StatusListPublisher {
         })?;
         let now = services.cluster.now();
         let cached = self.kept.get(&(issuer.clone(), id));
-        if let Some(list) = cached.filter(|list| list.version == version && list.kid == key.kid && now.since(list.signed_at) < VALIDITY / 2)
-        {
+        if let Some(list) = cached.filter(|list| list.is_current(version, &key.kid, now)) {
             return Ok(list);
         }
         let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;
@@ -116,5 +122,27 @@ impl StatusListPublisher {
         tracing::debug!(category = "dcp", vpa = %Address::of::<Issuer>(issuer), action = "statuslist.signed", list = %id, version = content.version);
         let tag = format!("{}-{}", content.version, now.millis());
         Ok(PublishedList { jwt: jwt.into(), json: json.into(), tag, version: content.version, kid: key.kid.clone(), signed_at: now })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_signed_anew_by_content_key_and_age() {
+        let signed_at = Timestamp(1_790_000_000_000);
+        let empty = Bytes::new;
+        let list = PublishedList { jwt: empty(), json: empty(), tag: String::new(), version: 3, kid: "k1".to_owned(), signed_at };
+        let half = VALIDITY / 2;
+        for (version, kid, age, current) in [
+            (3, "k1", Duration::ZERO, true),
+            (3, "k1", half - Duration::from_millis(1), true),
+            (3, "k1", half, false),
+            (4, "k1", Duration::ZERO, false),
+            (3, "k2", Duration::ZERO, false),
+        ] {
+            assert_eq!(list.is_current(version, kid, signed_at.plus(age)), current, "{version} {kid} {age:?}");
+        }
     }
 }

@@ -154,7 +154,7 @@ impl PlaneCallers {
         let unavailable = |error: &dyn std::fmt::Display| ApiError::unavailable(error.to_string(), Duration::from_secs(1));
         let make = || {
             Ok::<_, std::convert::Infallible>(RemoteIssuer::new(
-                IssuerConfig { issuer: issuer.to_owned(), jwks: url.clone() },
+                IssuerConfig { issuer: issuer.to_owned(), jwks: url.clone(), audience: None },
                 self.http.clone(),
             ))
         };

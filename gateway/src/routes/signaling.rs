@@ -7,7 +7,7 @@ use super::{
 use crate::{
     App,
     auth::{
-        Need, Scope, authorize,
+        Need, Scope,
         planes::{Audience, Named},
     },
     http::{Access, Api, ApiError, ErrorKind, Listener, Principal, Provisioner, Reply, Request, Role, Route, Verb, route::Handler},
@@ -162,9 +162,5 @@ async fn participant_itself(app: &App, token: &str, participant: &ParticipantCon
     let scope = Scope::parse(SCOPE).ok_or_else(|| ApiError::internal("no scope"))?;
     let owner = Some(participant.as_str());
     let need = Need { api: Api::Dps, scope: &scope, provisioner: Provisioner::Denied, owner, creates_participant: false };
-    let principal = authorize(&caller, &need)?;
-    if let (Role::Participant, Some(participant)) = (principal.role, &principal.participant) {
-        app.known.refuse_deactivated(need.api, participant).await?;
-    }
-    Ok(principal)
+    app.known.authorize(&caller, &need).await
 }

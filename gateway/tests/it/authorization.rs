@@ -42,7 +42,7 @@ impl Platform {
         self.must(Method::POST, "/api/v1/mappings", Some(mapping)).await;
     }
 
-    fn context(&self, id: &str, state: &str) -> Value {
+    fn management_body(&self, id: &str, state: &str) -> Value {
         json!({"@context": ["https://w3id.org/edc/connector/management/v2"], "@type": "ParticipantContext", "@id": id,
             "identity": self.did(id), "state": state, "properties": {}})
     }
@@ -112,7 +112,7 @@ async fn a_token_is_as_good_as_its_participant() {
     assert_eq!(all("acme").await, [401, 401, 401], "there is no such participant");
     for id in ["acme", "other"] {
         p.participant(id).await;
-        p.must(Method::POST, &format!("{MANAGEMENT}/participants"), Some(p.context(id, "ACTIVATED"))).await;
+        p.must(Method::POST, &format!("{MANAGEMENT}/participants"), Some(p.management_body(id, "ACTIVATED"))).await;
     }
     assert_eq!(all("acme").await, [200, 200, 200]);
     // Another participant's things, whether it is there or not.
@@ -126,9 +126,9 @@ async fn a_token_is_as_good_as_its_participant() {
     p.must(Method::POST, &state(true), None).await;
     assert_eq!(all("acme").await, [200, 200, 200]);
     let management = format!("{MANAGEMENT}/participants/acme");
-    p.must(Method::PUT, &management, Some(p.context("acme", "DEACTIVATED"))).await;
+    p.must(Method::PUT, &management, Some(p.management_body("acme", "DEACTIVATED"))).await;
     assert_eq!(all("acme").await, [403, 403, 403]);
-    p.must(Method::PUT, &management, Some(p.context("acme", "ACTIVATED"))).await;
+    p.must(Method::PUT, &management, Some(p.management_body("acme", "ACTIVATED"))).await;
     // Half gone is still there, gone is gone.
     p.must(Method::DELETE, &format!("{IDENTITY}/participants/acme"), None).await;
     assert_eq!(all("acme").await, [404, 404, 200]);

@@ -312,6 +312,18 @@ async fn status_lists_are_served_in_both_forms() {
         assert_eq!(platform.list(list, "application/json").await.json::<Value>().await.unwrap()["id"], url);
         assert_eq!(platform.list(list, "text/html").await.status(), 415);
     }
+    // A new key signs anew what the old one signed.
+    let kid = |jwt: String| {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jwt.split('.').next().unwrap()).unwrap()).unwrap();
+        header["kid"].as_str().unwrap().to_owned()
+    };
+    let signed = || async { kid(platform.list("bssl-revocation-1", "*/*").await.text().await.unwrap()) };
+    let old = signed().await;
+    let pairs = platform.must(Method::GET, "/api/identity/v1beta/participants/issuer/keypairs", None).await;
+    let pair = pairs[0]["id"].as_str().unwrap();
+    platform.must(Method::POST, &format!("/api/identity/v1beta/participants/issuer/keypairs/{pair}/rotate"), None).await;
+    assert_ne!(signed().await, old);
     for unknown in ["bssl-revocation-2", "bssl-revocation-01", "x"] {
         assert_eq!(platform.list(unknown, "*/*").await.status(), 404, "{unknown}");
     }

@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod data_plane;
 mod authorization;
+mod data_plane;
 mod fabric;
 mod identity;
 mod issuance;
