@@ -28,9 +28,8 @@ fn build(folder: &std::path::Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_nine_loses_and_doubles_nothing() {
-    let seed = std::env::var("CELLSPACE_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
+    let seed = cellspace_schemas::testkit::seed();
     let rounds = std::env::var("CELLSPACE_KILL_ROUNDS").map_or(30, |text| text.parse().unwrap());
-    println!("CELLSPACE_SEED={seed}");
     let folder = platform::workspace(None).unwrap();
     let plan = Plan { binary: build(folder.path()), folder: folder.path().to_owned(), rounds, seed };
     let result = kill::run(&plan, |line| println!("{line}")).await;

@@ -19,6 +19,8 @@ pub mod odrl;
 pub mod query_spec;
 pub mod secret_text;
 pub mod source;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod timestamp;
 pub mod trace_context;
 pub mod violation;

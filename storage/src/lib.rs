@@ -19,7 +19,7 @@ pub mod wake;
 
 pub use batch::{AuditRow, Batch, Publication, RowChange};
 pub use counters::Counters;
-pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, TopicReport};
 pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};

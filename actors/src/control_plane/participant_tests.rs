@@ -44,8 +44,8 @@ fn a_name_is_confirmed_and_given_back() {
     let there = after(&empty, &made);
     assert_eq!(told(&there, Command::Create(new("did:web:own"))), Refusal::Exists("p".parse().unwrap()));
     let left = go(&there, Command::Delete, true).unwrap();
-    let own = |wanted: Effect| left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(effect) if *effect == wanted));
-    assert!(own(Effect::ReleaseName(Owner::new("own").unwrap())) && own(Effect::DeleteSecrets));
+    let follows = |wanted: Effect| left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(effect) if *effect == wanted));
+    assert!(follows(Effect::ReleaseName(Owner::new("own").unwrap())) && follows(Effect::DeleteSecrets));
     let gone = after(&there, &left);
     assert_eq!(told(&gone, Command::Create(new("did:web:own"))), Refusal::Deleted("p".parse().unwrap()));
     assert_eq!((told(&gone, Command::Delete), told(&gone, Command::Update(new("did:web:own")))), (Refusal::NotFound, Refusal::NotFound));

@@ -705,7 +705,7 @@ fn content(state: &State) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, ..cellspace_schemas::testkit::proptest_config() })]
 
     /// Whatever is asked: the rows alone rebuild the state, at most one key is the default, documents and signatures only with a context.
     #[test]

@@ -245,6 +245,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Whatever is signalled in whatever order: a final state stays, and terminate reaches TERMINATED from everywhere but COMPLETED.
         #[test]
         fn final_stays_final(role in prop_oneof![Just(Consumer), Just(Provider)], signals in prop::collection::vec(0_usize..7, 0..24)) {

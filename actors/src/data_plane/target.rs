@@ -163,6 +163,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Whatever is asked for: the answer stays on the source's host, below its base path and an opened prefix.
         #[test]
         fn nothing_leaves_the_source(path in "(/[a-z.%0-9;\\\\:@?#]{0,6}){0,5}", query in proptest::option::of("[ -~]{0,12}")) {

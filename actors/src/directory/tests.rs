@@ -216,6 +216,7 @@ async fn lists_over_shards() {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     /// Whatever is asked, by whomever: the lists hold every row once, oldest first, and the rows bring all of it back.
     #[test]
     fn lists_and_rows_agree(steps in proptest::collection::vec((0usize..4, 0usize..3, 0usize..2, 0i64..4), 0..60)) {

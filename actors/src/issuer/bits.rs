@@ -83,6 +83,7 @@ mod tests {
     const SIZE: u32 = 4096;
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         #[test]
         fn like_a_set(steps in proptest::collection::vec((0..SIZE, any::<bool>()), 0..200), start in any::<u32>()) {
             let (mut bits, mut model) = (Bits::default(), BTreeSet::new());

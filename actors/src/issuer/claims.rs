@@ -123,6 +123,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         #[test]
         fn what_is_put_is_got(paths in proptest::collection::vec("[ab](\\.[ab]){0,3}", 1..6)) {
             let mut claims = Claims::new();

@@ -227,6 +227,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Whatever happens: what was delivered stays delivered, and nothing is sent before approval.
         #[test]
         fn delivered_is_for_good(commands in proptest::collection::vec(0_usize..5, 0..20)) {

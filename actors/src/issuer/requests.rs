@@ -390,7 +390,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { cases: 64, ..cellspace_schemas::testkit::proptest_config() })]
         /// Whatever happens: no two credentials share a place, no request has two deliveries under way, a credential once delivered stays as it was,
         /// and the state loaded from the rows is the state in memory.
         #[test]

@@ -417,6 +417,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Bits follow the statuses, and versions tell contents apart: equal versions of one history mean equal bits.
         #[test]
         fn versions_follow_the_bits(steps in proptest::collection::vec((0_u32..4, 0_usize..3), 1..40)) {

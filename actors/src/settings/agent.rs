@@ -331,6 +331,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         #[test]
         fn loading_gives_the_same_settings_and_versions_only_rise(commands in prop::collection::vec(commands(), 1..40)) {
             let (mut state, mut rows) = (SettingsState::default(), BTreeMap::new());

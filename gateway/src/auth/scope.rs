@@ -125,6 +125,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         #[test]
         fn text_round_trip(prefix in "[a-z-]{1,8}", resource in "[a-z]{1,8}|\\*", action in "read|write|admin") {
             let scope = Scope::parse(&format!("{prefix}:{resource}:{action}")).unwrap();

@@ -45,6 +45,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    signals::survive_file_size_limit()?;
     match cli.command {
         Command::Up(args) => logged(args.log.options(), up::run(&args)).await,
         Command::Demo(args) => {

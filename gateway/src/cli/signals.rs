@@ -23,3 +23,13 @@ impl Signals {
         }
     }
 }
+
+/// Makes a write beyond the limit on file sizes fail with an error (`EFBIG`), which the store answers by refusing everything, readiness
+/// included. By default the system ends the process with SIGXFSZ before anyone can say why.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // The handler stays when the receiver is gone.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
+/// The signal's number, the same on every Unix that this builds for but those on MIPS (POSIX names it without a number).
+const SIGXFSZ: i32 = 25;

@@ -8,6 +8,7 @@ pub use place::Place;
 use crate::node::{Bootstrap, Node, NodeConfig, Ports};
 use anyhow::{Context, Error, Result, anyhow};
 use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
+use cellspace_storage::MasterKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 use timeline::Timeline;
@@ -42,6 +43,8 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
     let mut timeline = Timeline::new(options.json, place.log());
     let unheard = timeline.unheard();
     let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(place.data()) };
+    // It goes with the platform.
+    config.master_key = Some(MasterKey::File(place.data().join("master.key")));
     config.status_list_age = STATUS_LIST_AGE;
     let node = match Node::start(config).await {
         Ok(node) => node,

@@ -2,9 +2,9 @@
 
 use super::StartError;
 use crate::{auth::IssuerConfig, server::Limits};
-use cellspace_actors::{PublicUrls, outbound::OutboundOptions, trust::TrustOptions};
+use cellspace_actors::{PublicUrls, fabric::topics::USAGE, outbound::OutboundOptions, trust::TrustOptions};
 use cellspace_cluster::Options;
-use cellspace_storage::{EmbeddedOptions, embedded::MasterKey};
+use cellspace_storage::{EmbeddedOptions, Topic, embedded::MasterKey};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -23,6 +23,11 @@ pub enum Ports {
     /// This one for the public listener, the next two for the admin and the operations listener.
     Base(u16),
 }
+
+/// Name of the master key's file in the data directory, unless it is kept elsewhere.
+const MASTER_KEY: &str = "master.key";
+/// Usage facts kept while nobody reads them: some 4 GB.
+const UNREAD_USAGE: u64 = 10_000_000;
 
 impl Ports {
     /// The public listener's port, when nothing else was chosen.
@@ -92,7 +97,7 @@ impl NodeConfig {
             trust: TrustOptions::default(),
             limits: Limits::default(),
             cluster: Options::default(),
-            store: EmbeddedOptions::default(),
+            store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },
         }
     }
 
@@ -113,8 +118,14 @@ impl NodeConfig {
         Ok(())
     }
 
+    /// Where the master key comes from. The default is told of: who can copy the data directory then holds the key to its vault too.
     pub(super) fn master_key(&self) -> MasterKey {
-        self.master_key.clone().unwrap_or_else(|| MasterKey::File(self.data_dir.join("master.key")))
+        self.master_key.clone().unwrap_or_else(|| {
+            let path = self.data_dir.join(MASTER_KEY);
+            tracing::warn!(category = "app", action = "vault.master_key", path = %path.display(),
+                "the vault's master key lies beside the vault; --master-key-file or --master-key-env keep it apart");
+            MasterKey::File(path)
+        })
     }
 
     pub(super) fn allows_private_targets(&self, urls: &PublicUrls) -> bool {

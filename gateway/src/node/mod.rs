@@ -196,7 +196,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let remote = config.issuers.iter().map(|issuer| RemoteIssuer::new(issuer.clone(), keys.clone())).collect();
     let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
     let watched = vault.clone();
-    let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.counters()));
+    let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.clone()));
     Ok(App { services: Arc::new(services), verifier, known: Arc::new(KnownParticipants::new(cluster)), planes: Arc::new(planes), health })
 }
 

@@ -1,13 +1,11 @@
 //! Is this node fit? Four questions, each answered by named components.
 
+use cellspace_actors::fabric::topics::USAGE;
 use cellspace_cluster::Cluster;
-use cellspace_storage::{Counters, StoreError};
+use cellspace_storage::{EmbeddedStore, StoreError, TopicReport};
 use parking_lot::RwLock;
 use serde::Serialize;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -16,7 +14,7 @@ pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     checks: RwLock<Vec<(&'static str, Check)>>,
-    counters: Arc<Counters>,
+    store: EmbeddedStore,
 }
 
 /// Answer of a health route.
@@ -44,13 +42,13 @@ struct Failure {
 }
 
 impl Health {
-    /// Watches the runtime (with the store below) and the vault. `counters` are the store's.
+    /// Watches the runtime (with the store below), the vault, and the store's events.
     #[must_use]
-    pub fn new(cluster: Cluster, vault: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static, counters: Arc<Counters>) -> Self {
+    pub fn new(cluster: Cluster, vault: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static, store: EmbeddedStore) -> Self {
         let said = |outcome: Result<(), StoreError>| outcome.map_err(|e| e.to_string());
         let checks: Vec<(&'static str, Check)> =
             vec![("store", Box::new(move || said(cluster.health()))), ("vault", Box::new(move || said(vault())))];
-        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), checks: RwLock::new(checks), counters }
+        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), checks: RwLock::new(checks), store }
     }
 
     /// Watches another component too.
@@ -74,32 +72,53 @@ impl Health {
         Report::of(vec![("process", Ok(()))])
     }
 
+    /// What an operator should look after: beside the start, whether facts to bill by were lost since nobody reads them. No reason to take
+    /// the node out, which is what readiness is for.
+    #[must_use]
+    pub fn health(&self) -> Report {
+        let mut all = vec![("node", self.start_outcome())];
+        all.extend(self.checks.read().iter().map(|(name, check)| (*name, check())));
+        all.push(("usage", usage_outcome(&self.store.topics())));
+        Report::of(all)
+    }
+
     /// Whether the node came up.
     #[must_use]
     pub fn startup(&self) -> Report {
-        let started = if self.started.load(Ordering::Acquire) { Ok(()) } else { Err("the node is starting".to_owned()) };
-        Report::of(vec![("node", started)])
+        Report::of(vec![("node", self.start_outcome())])
+    }
+
+    fn start_outcome(&self) -> Result<(), String> {
+        if self.started.load(Ordering::Acquire) { Ok(()) } else { Err("the node is starting".to_owned()) }
     }
 
     /// Whether the node takes requests now.
     #[must_use]
     pub fn readiness(&self) -> Report {
-        let node = match (self.started.load(Ordering::Acquire), self.draining.load(Ordering::Acquire)) {
-            (_, true) => Err("the node is draining".to_owned()),
-            (false, _) => Err("the node is starting".to_owned()),
-            (true, false) => Ok(()),
-        };
+        let node = if self.draining.load(Ordering::Acquire) { Err("the node is draining".to_owned()) } else { self.start_outcome() };
         let mut all = vec![("node", node)];
         all.extend(self.checks.read().iter().map(|(name, check)| (*name, check())));
         Report::of(all)
     }
 
-    /// Brings the store's counters to the metrics.
+    /// Brings what the store counts to the metrics.
     pub fn publish_counters(&self) {
-        let (commits, syncs, bytes) = self.counters.read();
+        let (commits, syncs, bytes) = self.store.counters().read();
         metrics::counter!("cellspace_store_commits_total").absolute(commits);
         metrics::counter!("cellspace_store_syncs_total").absolute(syncs);
         metrics::counter!("cellspace_store_bytes_total").absolute(bytes);
+        for TopicReport { topic, kept, lost } in self.store.topics() {
+            #[allow(clippy::cast_precision_loss)]
+            metrics::gauge!("cellspace_store_topic_events", "topic" => topic.0.clone()).set(kept as f64);
+            metrics::counter!("cellspace_store_topic_events_lost_total", "topic" => topic.0).absolute(lost);
+        }
+    }
+}
+
+fn usage_outcome(topics: &[TopicReport]) -> Result<(), String> {
+    match topics.iter().find(|report| report.topic.0 == USAGE && report.lost > 0) {
+        Some(report) => Err(format!("the oldest {} events of topic {USAGE} went unread: nobody reads it", report.lost)),
+        None => Ok(()),
     }
 }
 
@@ -113,5 +132,19 @@ impl Report {
             })
             .collect();
         Self { is_system_healthy: component_results.iter().all(|c| c.is_healthy) && !component_results.is_empty(), component_results }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cellspace_storage::Topic;
+
+    #[test]
+    fn lost_usage_is_a_failure_and_lost_facts_are_none() {
+        let report = |topic: &str, lost| TopicReport { topic: Topic(topic.to_owned()), kept: 5, lost };
+        assert_eq!(usage_outcome(&[report("runtime.facts", 3), report(USAGE, 0)]), Ok(()));
+        let failure = usage_outcome(&[report("runtime.facts", 3), report(USAGE, 7)]).unwrap_err();
+        assert!(failure.contains("7 events of topic usage"), "{failure}");
     }
 }

@@ -25,7 +25,7 @@ pub fn routes() -> Vec<Route> {
         handler,
     };
     vec![
-        route("/api/check/health", |app, _| Box::pin(async move { report(&app, |h| h.startup()) })),
+        route("/api/check/health", |app, _| Box::pin(async move { report(&app, |h| h.health()) })),
         route("/api/check/startup", |app, _| Box::pin(async move { report(&app, |h| h.startup()) })),
         route("/api/check/liveness", |app, _| Box::pin(async move { report(&app, |h| h.liveness()) })),
         route("/api/check/readiness", |app, _| Box::pin(async move { report(&app, |h| h.readiness()) })),

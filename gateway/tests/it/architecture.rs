@@ -18,15 +18,20 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("loadtest", &["cellspace-schemas", "cellspace-client"]),
 ];
 
-#[test]
-fn packages_depend_downward_only() {
+/// The workspace's packages, as cargo knows them.
+fn packages() -> Vec<Value> {
     let out =
         Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(root()).output();
     let metadata: Value = serde_json::from_slice(&out.unwrap().stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+#[test]
+fn packages_depend_downward_only() {
     let arrows: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = packages();
     assert_eq!(packages.len(), arrows.len(), "a package is missing in the table");
-    for package in packages {
+    for package in &packages {
         let name = package["name"].as_str().unwrap();
         let allowed = arrows.get(name).unwrap_or_else(|| panic!("unknown package {name}"));
         for dependency in package["dependencies"].as_array().unwrap() {
@@ -49,35 +54,138 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Only `storage` knows a database, only `gateway` (and `loadtest`) status codes of answers, only `cluster` the actor library.
+/// Name and text of every source file below the workspace's `folder`.
+fn sources_of(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let folder = root().join(folder);
+    if folder.exists() {
+        sources(&folder, &mut files);
+    }
+    files
+}
+
+/// What a file compiles into the product: its text without comments, and without its tests, which stand at the end.
+fn product(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the code names something in `path`, as `path::...`, the word beginning there.
+fn names(code: &str, path: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(&format!("{path}::")).any(|(at, _)| !code[..at].ends_with(word))
+}
+
+/// Only `storage` knows a database, only `gateway` the HTTP server, only `cluster` the actor library.
 #[test]
 fn libraries_stay_in_their_layer() {
-    let mut files = Vec::new();
-    sources(root(), &mut files);
+    let files = sources_of("");
     assert!(files.len() > 50, "the sources were not found");
-    for (library, layers) in
-        [("fjall::", &["storage"][..]), ("ractor::", &["cluster"]), ("warp::", &["gateway"]), ("clap::", &["gateway", "loadtest"])]
-    {
+    for (library, layers) in [
+        ("fjall", &["storage"][..]),
+        ("ractor", &["cluster"]),
+        ("warp", &["gateway"]),
+        ("tower", &["gateway"]),
+        ("clap", &["gateway", "loadtest"]),
+    ] {
+        let mut users = 0;
         for (name, text) in &files {
             let layer = name.split('/').next().unwrap();
-            let here = name.ends_with("architecture.rs");
-            assert!(here || layers.contains(&layer) || !text.contains(library), "{name} must not use {library}");
+            if names(text, library) {
+                assert!(layers.contains(&layer), "{name} must not use {library}");
+                users += 1;
+            }
+        }
+        assert!(users > 0, "nobody uses {library}: the table is out of date");
+    }
+}
+
+/// The gateway alone answers, so it alone chooses status codes: the runtime below the agents knows none, agents read those of others and make
+/// no HTTP answer, and within the gateway errors get theirs in `render.rs`.
+#[test]
+fn status_codes_of_answers_are_the_gateways() {
+    for (name, text) in ["schemas/src", "storage/src", "cluster/src"].into_iter().flat_map(sources_of) {
+        assert!(!product(&text).contains("StatusCode"), "{name} names status codes");
+    }
+    for (name, text) in sources_of("actors/src") {
+        let code = product(&text);
+        assert!(!code.contains("Response::builder") && !code.contains("Response::new") && !code.contains("status_mut"), "{name} answers");
+    }
+    // `answer.rs` and `stack.rs` recognise those that library layers put; `ops.rs` answers probes.
+    let errors = ["gateway/src/http/render.rs", "gateway/src/server/answer.rs", "gateway/src/server/stack.rs", "gateway/src/routes/ops.rs"];
+    let mut found = Vec::new();
+    for (name, text) in sources_of("gateway/src").into_iter().filter(|(name, _)| !name.ends_with("tests.rs")) {
+        let code = product(&text);
+        for part in code.split("StatusCode::").skip(1) {
+            let status: String = part.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+            let is_error =
+                !matches!(status.as_str(), "" | "OK" | "CREATED" | "ACCEPTED" | "NO_CONTENT" | "PARTIAL_CONTENT" | "NOT_MODIFIED");
+            assert!(!is_error || errors.contains(&name.as_str()), "{name} names {status}: that is for render.rs");
+            if is_error {
+                found.push(name.clone());
+            }
+        }
+    }
+    assert!(errors.iter().all(|name| found.iter().any(|found| found == name)), "the list of exceptions is out of date");
+}
+
+#[test]
+fn the_data_plane_knows_no_policy() {
+    let files = sources_of("actors/src/data_plane");
+    assert!(files.len() > 5, "the sources were not found");
+    for (name, text) in files {
+        let code = product(&text);
+        for module in ["policy", "expressions", "odrl", "cel"] {
+            assert!(!names(&code, module), "{name} must not use {module}");
         }
     }
 }
 
+/// What a manifest names is used: a dependency by the package's own code, one for tests by that or its tests.
+#[test]
+fn every_dependency_is_used() {
+    for package in packages() {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().strip_prefix(root()).unwrap().to_owned();
+        let of = |part: &str| sources_of(&folder.join(part).to_string_lossy());
+        let (own, tests) = (of("src"), of("tests"));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let word = dependency["rename"].as_str().or(dependency["name"].as_str()).unwrap().replace('-', "_");
+            let used = if dependency["kind"] == "dev" {
+                own.iter().chain(&tests).any(|(_, text)| names(text, &word))
+            } else {
+                own.iter().any(|(_, text)| names(&product(text), &word))
+            };
+            assert!(used, "{} does not use its dependency {word}", package["name"]);
+        }
+    }
+}
+
+/// A failure of a property can be repeated: every block of properties takes the seed that tests print and take back.
+#[test]
+fn properties_take_their_seed_back() {
+    let mut blocks = 0;
+    for (name, text) in sources_of("").into_iter().filter(|(name, _)| !name.ends_with("architecture.rs")) {
+        for block in text.split("proptest! {\n").skip(1) {
+            assert!(block.lines().next().unwrap().contains("testkit::proptest_config()"), "a block of {name} has a seed of its own");
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 20, "{blocks}");
+}
+
 #[test]
 fn every_crate_forbids_unsafe_code() {
-    for root_file in [
-        "schemas/src/lib.rs",
-        "storage/src/lib.rs",
-        "cluster/src/lib.rs",
-        "actors/src/lib.rs",
-        "gateway/src/lib.rs",
-        "gateway/src/main.rs",
-        "loadtest/src/main.rs",
-    ] {
-        let text = std::fs::read_to_string(root().join(root_file)).unwrap();
-        assert!(text.contains("#![forbid(unsafe_code)]"), "{root_file}");
+    let mut roots = 0;
+    for package in packages() {
+        for target in package["targets"].as_array().unwrap() {
+            let kind = target["kind"][0].as_str().unwrap();
+            if matches!(kind, "lib" | "bin") {
+                let path = target["src_path"].as_str().unwrap();
+                let text = std::fs::read_to_string(path).unwrap();
+                assert!(text.contains("#![forbid(unsafe_code)]"), "{path}");
+                roots += 1;
+            }
+        }
     }
+    assert!(roots >= ARROWS.len(), "{roots}");
 }

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
 mod architecture;
+mod authorization;
 mod bad_input;
 mod data_plane;
-mod authorization;
-mod data_plane;
+mod disk_full;
 mod fabric;
 mod identity;
 mod issuance;

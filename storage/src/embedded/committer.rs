@@ -95,7 +95,7 @@ impl Committer {
     /// Runs until every sender is gone and all that waited is answered.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(first) = requests.blocking_recv() {
-            if let Err(failed) = self.shared.usable() {
+            if let Err(failed) = self.shared.view.usable() {
                 let _ = first.answer.send(CommitOutcome::Unknown(failed.to_string()));
                 continue;
             }
@@ -127,7 +127,7 @@ impl Committer {
             Err(panic) => Some(panic_text(panic.as_ref())),
         };
         if let Some(failure) = &failure {
-            self.shared.poison(failure);
+            self.shared.view.poison(failure);
         }
         self.shared.claims.settle();
         for (answer, outcome) in answers {
@@ -145,19 +145,17 @@ impl Committer {
         if staged.batch.is_empty() {
             return Ok(());
         }
-        let group = self.durable.write(staged.batch)?;
-        let (commits, bytes) = (staged.commits, staged.bytes as u64);
-        self.shared.counters.commits.fetch_add(commits, Ordering::Relaxed);
-        self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.shared.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        metrics::counter!("cellspace_storage_commits_total").increment(commits);
-        metrics::counter!("cellspace_storage_syncs_total").increment(1);
-        metrics::counter!("cellspace_storage_bytes_total").increment(bytes);
-        if let Some(on_sync) = &self.options.on_sync {
-            on_sync(group);
-        }
-        self.shared.show_synced();
-        for topic in &staged.topics {
+        let Staged { batch, bytes, commits, topics } = staged;
+        let (counters, on_sync) = (&self.shared.counters, &self.options.on_sync);
+        self.shared.view.write(&mut self.durable, batch, |group| {
+            counters.commits.fetch_add(commits, Ordering::Relaxed);
+            counters.syncs.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            if let Some(on_sync) = on_sync {
+                on_sync(group);
+            }
+        })?;
+        for topic in &topics {
             if let Some(state) = self.topics.get(topic) {
                 self.shared.views.show(topic, state);
             }
@@ -250,9 +248,14 @@ impl Committer {
         let state = self.topics.entry(topic.clone()).or_default();
         staged.put(&tables.events, keys::event(&prefix, Offset(state.stored.next)), encode_event(key, payload));
         state.stored.next += 1;
-        if state.groups.is_empty() && state.stored.next - state.stored.oldest > self.options.unread_events {
-            staged.remove(&tables.events, keys::event(&prefix, Offset(state.stored.oldest)));
+        if state.groups.is_empty() && state.stored.next - state.stored.oldest > self.options.unread_events_of(&topic) {
+            let lost = state.stored.oldest;
+            staged.remove(&tables.events, keys::event(&prefix, Offset(lost)));
             state.stored.oldest += 1;
+            // Every one of very many would be no message any more.
+            if lost.is_power_of_two() {
+                tracing::warn!(category = "app", action = "events.lost", %topic, lost, "nobody reads this topic: its oldest events go");
+            }
         }
         staged.put(&tables.topics, prefix, state.stored.encode());
         staged.topics.insert(topic);
@@ -265,6 +268,7 @@ impl Committer {
         staged.put(&tables.groups, keys::group(&prefix, &group), encode_number(offset.0));
         let state = self.topics.entry(topic.clone()).or_default();
         state.groups.insert(group, offset);
+        staged.topics.insert(topic.clone());
         let Some(needless) = state.needless() else { return };
         let keep_from = (needless.0 + 1).min(state.stored.oldest.saturating_add(TRIM_AT_ONCE));
         if keep_from > state.stored.oldest {
@@ -273,7 +277,6 @@ impl Committer {
             }
             state.stored.oldest = keep_from;
             staged.put(&tables.topics, prefix, state.stored.encode());
-            staged.topics.insert(topic.clone());
         }
     }
 }

@@ -184,8 +184,8 @@ pub(super) fn corrupt(dir: &Path, error: &StoreError) -> OpenError {
 
 /// Whether an I/O error speaks of what is stored rather than of the machine.
 fn is_damage(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
-    matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof)
+    use io::ErrorKind::{AlreadyExists, InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), AlreadyExists | InvalidData | InvalidInput | NotFound | UnexpectedEof)
 }
 
 /// The error of a read.

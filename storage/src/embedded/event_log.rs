@@ -12,7 +12,7 @@ impl EventLog for EmbeddedStore {
             return Box::pin(async { Ok(Vec::new()) });
         };
         blocking(self, move |shared| {
-            let snapshot = shared.snapshot()?;
+            let snapshot = shared.view.snapshot()?;
             let range = keys::event(&prefix, start)..keys::after_prefix(&prefix);
             let entries = snapshot.range(&shared.tables.events, range).take(limit);
             entries
@@ -43,10 +43,13 @@ impl EventLog for EmbeddedStore {
 
     fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>> {
         Box::pin(async move {
-            let shared = self.shared();
             let key = keys::group(&keys::topic(topic), group);
-            if let Some(value) = shared.snapshot()?.get(&shared.tables.groups, key).map_err(read_error)? {
-                return Ok(Offset(values::decode_number(&value, "group")?));
+            let stored = blocking(self, move |shared| {
+                let value = shared.view.snapshot()?.get(&shared.tables.groups, key).map_err(read_error)?;
+                value.map(|value| values::decode_number(&value, "group")).transpose()
+            });
+            if let Some(position) = stored.await? {
+                return Ok(Offset(position));
             }
             self.write(Write::Join(topic.clone(), group.clone())).await?;
             Ok(Offset(0))
@@ -63,7 +66,7 @@ impl EventLog for EmbeddedStore {
 
     fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
         blocking(self, |shared| {
-            let snapshot = shared.snapshot()?;
+            let snapshot = shared.view.snapshot()?;
             let mut topics = Vec::new();
             for entry in snapshot.iter(&shared.tables.topics) {
                 let (key, _) = entry.into_inner().map_err(read_error)?;

@@ -1,4 +1,5 @@
-//! The master key: 32 bytes that never lie beside the vault in readable form unless the operator wants it so.
+//! The master key: 32 bytes without which nothing of the vault can be read. Where it lies is the operator's choice; a file beside the vault
+//! protects a copy of the vault alone, and not one of the whole data directory.
 
 use super::{OpenError, durable::unwritable};
 use base64::{Engine, engine::general_purpose};

@@ -19,6 +19,7 @@ mod sealing;
 mod signing_key;
 mod store;
 mod synced_mark;
+mod synced_view;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -33,4 +34,5 @@ pub use master_key::{MASTER_KEY_BYTES, MasterKey};
 pub use open_error::OpenError;
 pub use options::{EmbeddedOptions, SyncObserver};
 pub use store::EmbeddedStore;
+pub use topics::TopicReport;
 pub use vault::EmbeddedVault;

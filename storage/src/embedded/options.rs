@@ -1,6 +1,8 @@
 //! What may be chosen of an embedded store. Nothing here turns syncing off.
 
-use std::{fmt, sync::Arc};
+use super::synced_view::DISK_TIMEOUT;
+use crate::Topic;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// Called on the committer's thread after each completed sync and before any answer, with the number of the group just synced.
 pub type SyncObserver = Arc<dyn Fn(u64) + Send + Sync>;
@@ -16,15 +18,36 @@ pub struct EmbeddedOptions {
     pub group_bytes: usize,
     /// Block cache of the database, in bytes.
     pub cache_bytes: u64,
-    /// Events kept of a topic that no consumer group ever read; the oldest go first. A topic with groups keeps what any of them still needs.
+    /// Events kept of a topic that no consumer group ever read; the oldest go first, which is logged, counted and seen in
+    /// [`super::EmbeddedStore::topics`]. A topic with groups keeps what any of them still needs.
     pub unread_events: u64,
+    /// The same for single topics: those whose events must not go, and which an operator wants to be warned of.
+    pub unread_events_of: BTreeMap<Topic, u64>,
+    /// How long the disk may take for one write before the store counts as unfit, and how long closing waits at most.
+    pub disk_timeout: Duration,
     /// Told of every completed sync.
     pub on_sync: Option<SyncObserver>,
 }
 
+impl EmbeddedOptions {
+    /// Events kept of the topic while no consumer group reads it.
+    pub(super) fn unread_events_of(&self, topic: &Topic) -> u64 {
+        self.unread_events_of.get(topic).copied().unwrap_or(self.unread_events)
+    }
+}
+
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { queue: 4_096, group: 1_024, group_bytes: 8 << 20, cache_bytes: 64 << 20, unread_events: 1_000_000, on_sync: None }
+        Self {
+            queue: 4_096,
+            group: 1_024,
+            group_bytes: 8 << 20,
+            cache_bytes: 64 << 20,
+            unread_events: 1_000_000,
+            unread_events_of: BTreeMap::new(),
+            disk_timeout: DISK_TIMEOUT,
+            on_sync: None,
+        }
     }
 }
 
@@ -36,6 +59,8 @@ impl fmt::Debug for EmbeddedOptions {
             .field("group_bytes", &self.group_bytes)
             .field("cache_bytes", &self.cache_bytes)
             .field("unread_events", &self.unread_events)
+            .field("unread_events_of", &self.unread_events_of)
+            .field("disk_timeout", &self.disk_timeout)
             .field("on_sync", &self.on_sync.is_some())
             .finish()
     }

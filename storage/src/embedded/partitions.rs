@@ -11,7 +11,8 @@ use std::{ops::Bound, sync::Arc};
 
 impl Partitions for EmbeddedStore {
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { Ok(read_head(self.shared(), partition)?.is_some()) })
+        let head = keys::partition(partition);
+        blocking(self, move |shared| Ok(read_head(shared, &head)?.is_some()))
     }
 
     fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
@@ -19,7 +20,8 @@ impl Partitions for EmbeddedStore {
             let shared = self.shared();
             let mut raised = shared.claims.raise(partition);
             raised.quiet().await;
-            let stored = read_head(shared, partition)?;
+            let head = keys::partition(partition);
+            let stored = blocking(self, move |shared| read_head(shared, &head)).await?;
             let epoch = raised.epoch;
             // A copy of another node's data, whose boots were counted elsewhere.
             if let Some(held) = stored.map(|stored| stored.head.epoch).filter(|held| *held >= epoch) {
@@ -54,18 +56,17 @@ impl Partitions for EmbeddedStore {
     }
 
     fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        Box::pin(async move {
-            let shared = self.shared();
-            let stored = keys::joined(&keys::partition(partition), key.as_bytes());
-            let value = shared.snapshot()?.get(&shared.tables.rows, stored).map_err(read_error)?;
-            Ok(value.map(|value| Row { key: key.clone(), value: Bytes::copy_from_slice(&value) }))
+        let (stored, key) = (keys::joined(&keys::partition(partition), key.as_bytes()), key.clone());
+        blocking(self, move |shared| {
+            let value = shared.view.snapshot()?.get(&shared.tables.rows, stored).map_err(read_error)?;
+            Ok(value.map(|value| Row { key, value: Bytes::copy_from_slice(&value) }))
         })
     }
 
     fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
         let prefix = keys::partition(partition);
         blocking(self, move |shared| {
-            let snapshot = shared.snapshot()?;
+            let snapshot = shared.view.snapshot()?;
             let rows = snapshot.prefix(&shared.tables.audit, prefix).rev().take(limit);
             rows.map(|entry| {
                 let (key, value) = entry.into_inner().map_err(read_error)?;
@@ -77,17 +78,16 @@ impl Partitions for EmbeddedStore {
     }
 
     fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: Seq) -> BoxFuture<'a, Result<Option<AuditRow>, StoreError>> {
-        Box::pin(async move {
-            let shared = self.shared();
-            let key = keys::audit(&keys::partition(partition), seq);
-            let value = shared.snapshot()?.get(&shared.tables.audit, key).map_err(read_error)?;
+        let key = keys::audit(&keys::partition(partition), seq);
+        blocking(self, move |shared| {
+            let value = shared.view.snapshot()?.get(&shared.tables.audit, key).map_err(read_error)?;
             Ok(value.map(|value| AuditRow(Bytes::copy_from_slice(&value))))
         })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         Box::pin(async move {
-            if let Err(failed) = self.shared().usable() {
+            if let Err(failed) = self.shared().view.usable() {
                 return CommitOutcome::Unknown(failed.to_string());
             }
             self.request(Write::Commit(Box::new(batch))).await
@@ -99,11 +99,12 @@ impl Partitions for EmbeddedStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        self.check()
+        self.alive()?;
+        self.shared().view.health()
     }
 }
 
-/// Runs a read of unknown length off the executor's threads.
+/// Runs a read off the executor's threads: whatever is not cached waits for the disk.
 pub(super) fn blocking<'a, T: Send + 'static>(
     store: &EmbeddedStore,
     read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -115,8 +116,8 @@ pub(super) fn blocking<'a, T: Send + 'static>(
     })
 }
 
-fn read_head(shared: &Shared, partition: &PartitionKey) -> Result<Option<StoredHead>, StoreError> {
-    let value = shared.snapshot()?.get(&shared.tables.heads, keys::partition(partition)).map_err(read_error)?;
+fn read_head(shared: &Shared, head: &[u8]) -> Result<Option<StoredHead>, StoreError> {
+    let value = shared.view.snapshot()?.get(&shared.tables.heads, head).map_err(read_error)?;
     value.map(|value| StoredHead::decode(&value)).transpose()
 }
 
@@ -124,7 +125,7 @@ fn scan(shared: &Shared, skip: usize, (start, end): (Bound<Vec<u8>>, Vec<u8>), l
     if matches!(&start, Bound::Excluded(start) if *start >= end) {
         return Ok(RowPage::default());
     }
-    let snapshot = shared.snapshot()?;
+    let snapshot = shared.view.snapshot()?;
     let mut page = RowPage::default();
     for entry in snapshot.range::<Vec<u8>, _>(&shared.tables.rows, (start, Bound::Excluded(end))) {
         if page.rows.len() == limit {

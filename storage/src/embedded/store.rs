@@ -6,18 +6,22 @@ use super::{
     committer::{self, Committer, Request, Write},
     durable::{Durable, corrupt, read_error, unwritable},
     lock::DirectoryLock,
+    synced_view::SyncedView,
     tables::Tables,
-    topics::{self, TopicViews},
+    topics::{self, TopicReport, TopicViews},
     values::{self, encode_number},
 };
 use crate::{CommitOutcome, Counters, StoreError};
-use fjall::{PersistMode, Snapshot};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
-    thread::JoinHandle,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,49 +42,27 @@ pub struct EmbeddedStore(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     requests: Mutex<Option<mpsc::Sender<Request>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Thread>>,
     dir: PathBuf,
     boot: u64,
+    disk_timeout: Duration,
+}
+
+/// The committer's thread, and what tells that it has ended: nothing is ever sent.
+struct Thread {
+    handle: JoinHandle<()>,
+    ended: Receiver<()>,
 }
 
 /// What the committer's thread and the callers share.
 pub(super) struct Shared {
     pub(super) tables: Tables,
     pub(super) claims: Claims,
-    pub(super) views: TopicViews,
+    pub(super) views: Arc<TopicViews>,
     pub(super) counters: Arc<Counters>,
-    /// State as of the last completed sync. All reads go here, so that nobody acts on what a power cut would undo.
-    synced: RwLock<Snapshot>,
-    failure: OnceLock<StoreError>,
+    pub(super) view: Arc<SyncedView>,
     // Last, so that it is released after the database is closed.
     _lock: DirectoryLock,
-}
-
-impl Shared {
-    /// `Ok` while reads and writes can be expected to work.
-    pub(super) fn usable(&self) -> Result<(), StoreError> {
-        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
-    }
-
-    /// From now on everything fails: what is on disk is not known any more.
-    pub(super) fn poison(&self, reason: &str) {
-        if self.failure.set(StoreError::Poisoned(reason.to_owned())).is_ok() {
-            tracing::error!(category = "app", action = "storage.poisoned", reason, "a write failed; the store takes no more");
-        }
-        self.views.wake_all();
-    }
-
-    /// Shows readers everything synced so far.
-    pub(super) fn show_synced(&self) {
-        let snapshot = self.tables.database.snapshot();
-        *self.synced.write() = snapshot;
-    }
-
-    /// The synced state, for reading.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.usable()?;
-        Ok(self.synced.read().clone())
-    }
 }
 
 impl EmbeddedStore {
@@ -99,29 +81,36 @@ impl EmbeddedStore {
         first.insert(&tables.meta, BOOT, encode_number(boot));
         durable.write_first(first)?;
 
+        let views = Arc::new(TopicViews::default());
+        for (topic, state) in &topics {
+            views.show(topic, state);
+        }
+        let told = views.clone();
+        let disk_timeout = options.disk_timeout;
         let shared = Arc::new(Shared {
-            synced: RwLock::new(tables.database.snapshot()),
+            view: SyncedView::new(STORE, &tables.database, disk_timeout, move || told.wake_all()),
             tables,
             claims: Claims::new(boot),
-            views: TopicViews::default(),
+            views,
             counters: Arc::new(Counters::default()),
-            failure: OnceLock::new(),
             _lock: lock,
         });
-        for (topic, state) in &topics {
-            shared.views.show(topic, state);
-        }
         let (requests, waiting) = mpsc::channel(options.queue.max(1));
+        let (ends, ended) = std::sync::mpsc::channel();
         let committer = Committer { shared: shared.clone(), durable, topics, options };
-        let thread = std::thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(move || committer.run(waiting))
-            .map_err(|source| unwritable(&dir, source))?;
+        let run = move || {
+            // Dropped last, when nothing of the committer holds the database any more.
+            let _ends = ends;
+            committer.run(waiting);
+        };
+        let handle = thread::Builder::new().name("committer".to_owned()).spawn(run).map_err(|source| unwritable(&dir, source))?;
         tracing::info!(category = "app", action = "storage.opened", boot, dir = %dir.display(), "store opened");
-        Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)), dir, boot })))
+        let thread = Mutex::new(Some(Thread { handle, ended }));
+        Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread, dir, boot, disk_timeout })))
     }
 
-    /// Finishes all commits that wait, then refuses. Blocks for as long as a group of commits takes.
+    /// Finishes all commits that wait, then refuses. Blocks for as long as a group of commits takes, and at most for the time that the options
+    /// give the disk: then the thread is left to itself, what it has not answered stays unanswered, and the directory stays locked.
     pub fn close(&self) {
         self.0.close();
     }
@@ -144,14 +133,20 @@ impl EmbeddedStore {
         self.0.shared.counters.clone()
     }
 
+    /// The topics and what of them is kept.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicReport> {
+        self.0.shared.views.report()
+    }
+
     /// A setting of the installation, such as its public URL; `None` when it was never put.
     ///
     /// # Errors
-    /// [`StoreError`] when the store cannot be read.
+    /// [`StoreError`] when the store cannot be read. May read the disk: a matter of the start.
     pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         use fjall::Readable;
         let shared = self.shared();
-        let value = shared.snapshot()?.get(&shared.tables.meta, format!("{SETTING}{key}")).map_err(read_error)?;
+        let value = shared.view.snapshot()?.get(&shared.tables.meta, format!("{SETTING}{key}")).map_err(read_error)?;
         value.map(|value| String::from_utf8(value.to_vec()).map_err(|_| values::unreadable("setting"))).transpose()
     }
 
@@ -189,19 +184,9 @@ impl EmbeddedStore {
 
     /// Whether the store is neither closed nor poisoned.
     pub(super) fn alive(&self) -> Result<(), StoreError> {
-        self.shared().usable()?;
+        self.shared().view.usable()?;
         let closed = self.0.requests.lock().is_none();
         if closed { Err(StoreError::Unavailable("the store is closed".to_owned())) } else { Ok(()) }
-    }
-
-    /// Whether a commit can be expected to work. Also finds failures of the database's own threads, such as a full disk.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.alive()?;
-        let database = &self.shared().tables.database;
-        database.persist(PersistMode::Buffer).map_err(|error| {
-            self.shared().poison(&error.to_string());
-            StoreError::Poisoned(error.to_string())
-        })
     }
 }
 
@@ -215,16 +200,21 @@ impl Running {
     fn close(&self) {
         self.requests.lock().take();
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
+        let Some(Thread { handle, ended }) = thread else { return };
+        if ended.recv_timeout(self.disk_timeout) == Err(RecvTimeoutError::Timeout) {
+            let waited = self.disk_timeout.as_millis();
+            tracing::error!(category = "app", action = "storage.stalled", waited, "the disk does not answer; the store is left as it is");
+        } else {
             // The committer catches its own panics.
-            let _ = thread.join();
-            self.shared.views.wake_all();
+            let _ = handle.join();
         }
+        self.shared.views.wake_all();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.close();
+        self.shared.view.end();
     }
 }

@@ -1,14 +1,20 @@
 //! The embedded store: the shared checks, and what only a store in files promises.
 
-use super::{EmbeddedOptions, EmbeddedStore, OpenError};
+use super::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, synced_view::DISK_TIMEOUT};
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, Offset, Partitions, Seq, Topic, WakeIndex,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Offset, Partitions, RowKey, Seq, StoreError, Topic, Vault, WakeIndex,
     testkit::{
         self, Turn,
         turn::{partition, rows},
+        vault::path,
     },
 };
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Timestamp, testkit::seed};
+use futures::FutureExt;
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 fn open(dir: &tempfile::TempDir) -> EmbeddedStore {
     EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap()
@@ -26,7 +32,7 @@ async fn keeps_the_promises_of_all_backends() {
 #[tokio::test]
 async fn random_operations_agree_with_the_model() {
     let dir = tempfile::tempdir().unwrap();
-    testkit::random::run(testkit::random::seed(), 800, || open(&dir)).await;
+    testkit::random::run(seed(), 800, || open(&dir)).await;
 }
 
 #[tokio::test]
@@ -123,10 +129,106 @@ async fn claims_cost_nothing_once_released() {
         let claim = store.claim(&key).await.unwrap();
         store.release(&key, claim.epoch);
     }
-    // A claim given up half-way leaves nothing either.
-    drop(store.claim(&partition("o", "k", "dropped")));
     assert_eq!(store.shared().claims.len(), 0);
     assert_eq!(store.counters().read().1, syncs, "a claim writes nothing");
+}
+
+/// A disk that answers when it is told to.
+struct SlowDisk {
+    /// Told when a write has arrived.
+    arrived: mpsc::UnboundedReceiver<()>,
+    /// Nothing is answered before this is dropped.
+    held: std::sync::mpsc::Sender<()>,
+}
+
+impl SlowDisk {
+    fn open(dir: &tempfile::TempDir, disk_timeout: Duration) -> (EmbeddedStore, Self) {
+        let (arrives, arrived) = mpsc::unbounded_channel();
+        let (held, released) = std::sync::mpsc::channel();
+        let released = Mutex::new(released);
+        let on_sync: SyncObserver = Arc::new(move |_| {
+            let _ = arrives.send(());
+            let _ = released.lock().recv();
+        });
+        let options = EmbeddedOptions { on_sync: Some(on_sync), disk_timeout, ..EmbeddedOptions::default() };
+        (EmbeddedStore::open(dir.path(), options).unwrap(), Self { arrived, held })
+    }
+}
+
+#[tokio::test]
+async fn a_claim_given_up_while_it_waits_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut disk) = SlowDisk::open(&dir, DISK_TIMEOUT);
+    let key = partition("o", "k", "");
+    let turn = Turn::after(&key, store.claim(&key).await.unwrap());
+    let commit = tokio::spawn({
+        let store = store.clone();
+        async move { turn.commit(&store).await }
+    });
+    disk.arrived.recv().await.unwrap();
+    let mut claim = store.claim(&key);
+    assert!(futures::poll!(&mut claim).is_pending(), "the commit is in flight");
+    assert_eq!(store.shared().claims.len(), 1);
+    drop(claim);
+    assert_eq!(store.shared().claims.len(), 0);
+    drop(disk.held);
+    assert_eq!(commit.await.unwrap(), CommitOutcome::Applied);
+    assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(1));
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_told_and_holds_up_neither_probes_nor_closing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut disk) = SlowDisk::open(&dir, Duration::ZERO);
+    let key = partition("o", "k", "");
+    let turn = Turn::after(&key, store.claim(&key).await.unwrap());
+    store.health().unwrap();
+    let commit = tokio::spawn({
+        let store = store.clone();
+        async move { turn.commit(&store).await }
+    });
+    disk.arrived.recv().await.unwrap();
+    for _ in 0..3 {
+        let error = store.health().unwrap_err();
+        assert!(matches!(&error, StoreError::Unavailable(reason) if reason.contains("has not answered")), "{error}");
+    }
+    store.close();
+    drop(disk.held);
+    assert_eq!(commit.await.unwrap(), CommitOutcome::Applied, "late, and still true");
+}
+
+/// With the one thread for blocking work taken, what may touch the disk waits, and nothing else does.
+#[test]
+fn reads_of_the_disk_take_no_thread_of_the_executor() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let vault = EmbeddedVault::open(dir.path(), &MasterKey::Bytes(Zeroizing::new([1; 32]))).unwrap();
+    let (key, row) = (partition("o", "k", ""), RowKey::new("t", "1"));
+    let (topic, group) = (Topic("t".into()), Group("g".into()));
+    let (warm, cold) = (path("o", "warm"), path("o", "cold"));
+    runtime.block_on(async {
+        let claim = store.claim(&key).await.unwrap();
+        Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
+        vault.generate_key(&warm, KeyAlgorithm::Ed25519).await.unwrap();
+        vault.generate_key(&cold, KeyAlgorithm::Ed25519).await.unwrap();
+        vault.sign(&warm, b"m").await.unwrap();
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || taken.recv());
+        assert!(store.exists(&key).now_or_never().is_none());
+        assert!(store.claim(&key).now_or_never().is_none());
+        assert!(store.get(&key, &row).now_or_never().is_none());
+        assert!(store.scan(&key, None, None, 1).now_or_never().is_none());
+        assert!(store.committed(&topic, &group).now_or_never().is_none());
+        assert!(vault.secret(&cold).now_or_never().is_none());
+        assert!(vault.sign(&cold, b"m").now_or_never().is_none());
+        assert!(vault.sign(&warm, b"m").now_or_never().unwrap().is_ok(), "a key in memory needs no thread");
+        assert!(vault.public_key(&warm).now_or_never().unwrap().is_ok());
+        store.health().unwrap();
+        vault.health().unwrap();
+        drop(free);
+        assert!(busy.await.unwrap().is_err());
+    });
 }
 
 #[tokio::test]
@@ -175,6 +277,36 @@ async fn a_topic_that_nobody_reads_stays_bounded() {
     assert_eq!(store.committed(&topic, &group).await.unwrap(), Offset(0));
     publish(Turn::after(&key, claim).numbered(2), 4).applied(&store).await;
     assert_eq!(offsets().await, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
+}
+
+#[tokio::test]
+async fn events_lost_unread_are_told_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bill, facts) = (Topic("bill".into()), Topic("facts".into()));
+    let options = EmbeddedOptions { unread_events: 2, unread_events_of: [(bill.clone(), 6)].into(), ..EmbeddedOptions::default() };
+    let store = EmbeddedStore::open(dir.path(), options.clone()).unwrap();
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key).await.unwrap();
+    let publish = |seq: u64, count: u64| {
+        let turn = Turn::after(&key, claim).numbered(seq);
+        (0..count).fold(turn, |turn, _| turn.publish("bill", "k", "p").publish("facts", "k", "p"))
+    };
+    let report = |store: &EmbeddedStore, topic: &Topic| {
+        let report = store.topics().into_iter().find(|report| report.topic == *topic).unwrap();
+        (report.kept, report.lost)
+    };
+    publish(1, 6).applied(&store).await;
+    assert_eq!((report(&store, &bill), report(&store, &facts)), ((6, 0), (2, 4)));
+    publish(2, 3).applied(&store).await;
+    assert_eq!((report(&store, &bill), report(&store, &facts)), ((6, 3), (2, 7)));
+    drop(store);
+    let store = EmbeddedStore::open(dir.path(), options).unwrap();
+    assert_eq!((report(&store, &bill), report(&store, &facts)), ((6, 3), (2, 7)));
+    // What a reader has passed was not lost.
+    let group = Group("g".into());
+    store.committed(&bill, &group).await.unwrap();
+    EventLog::commit(&store, &bill, &group, Offset(8)).await.unwrap();
+    assert_eq!(report(&store, &bill), (1, 0));
 }
 
 #[tokio::test]

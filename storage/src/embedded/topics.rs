@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::sync::watch;
@@ -62,6 +62,19 @@ pub(super) struct TopicView {
     pub(super) newest: watch::Sender<u64>,
     /// Lowest offset that may still be there; a read starts here and not in the range of trimmed events.
     oldest: AtomicU64,
+    /// Whether a consumer group is known.
+    read: AtomicBool,
+}
+
+/// What is kept of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicReport {
+    /// Which.
+    pub topic: Topic,
+    /// Events kept.
+    pub kept: u64,
+    /// Events that went although nobody had read them: those over the bound of a topic without a consumer group.
+    pub lost: u64,
 }
 
 /// The views of all topics, by name.
@@ -75,7 +88,7 @@ impl TopicViews {
         if let Some(view) = views.get(topic) {
             return view.clone();
         }
-        let view = Arc::new(TopicView { newest: watch::Sender::new(0), oldest: AtomicU64::new(1) });
+        let view = Arc::new(TopicView { newest: watch::Sender::new(0), oldest: AtomicU64::new(1), read: AtomicBool::new(false) });
         views.insert(topic.clone(), view.clone());
         view
     }
@@ -84,7 +97,19 @@ impl TopicViews {
     pub(super) fn show(&self, topic: &Topic, state: &TopicState) {
         let view = self.of(topic);
         view.oldest.store(state.stored.oldest, Ordering::Relaxed);
+        view.read.store(!state.groups.is_empty(), Ordering::Relaxed);
         view.newest.send_replace(state.newest().0);
+    }
+
+    /// What is kept of each topic.
+    pub(super) fn report(&self) -> Vec<TopicReport> {
+        let report = |(topic, view): (&Topic, &Arc<TopicView>)| {
+            let before = view.oldest.load(Ordering::Relaxed).saturating_sub(1);
+            // Without groups nothing goes but for the bound.
+            let lost = if view.read.load(Ordering::Relaxed) { 0 } else { before };
+            TopicReport { topic: topic.clone(), kept: view.newest.borrow().saturating_sub(before), lost }
+        };
+        self.0.lock().iter().map(report).collect()
     }
 
     /// Wakes all who wait, so that they find the store closed.

@@ -8,19 +8,16 @@ use super::{
     master_key::{MASTER_KEY_BYTES, MasterKey},
     sealing::{Place, Sealer},
     signing_key::SigningKey,
+    synced_view::{DISK_TIMEOUT, SyncedView},
 };
 use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
 use cellspace_schemas::Owner;
-use fjall::{Keyspace, OwnedWriteBatch, Readable, Snapshot};
+use fjall::{Keyspace, OwnedWriteBatch, Readable};
 use futures::future::BoxFuture;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use secrecy::ExposeSecret;
-use std::{
-    fmt,
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -45,12 +42,10 @@ pub struct EmbeddedVault(Arc<Opened>);
 struct Opened {
     sealer: Sealer,
     records: Keyspace,
-    /// Readers fill the cache under the read half; a change empties its entry under the write half, so that no old key comes back.
-    keys: RwLock<Cache<VaultPath, Arc<SigningKey>>>,
+    /// Who reads a key holds its place here meanwhile; a change takes the place away, so that no old key comes back.
+    keys: Cache<VaultPath, Arc<SigningKey>>,
     durable: Mutex<Durable>,
-    /// State as of the last completed sync. All reads go here.
-    synced: RwLock<Snapshot>,
-    failure: OnceLock<StoreError>,
+    view: Arc<SyncedView>,
     writers: Semaphore,
     // Last, so that it is released after the database is closed.
     _lock: DirectoryLock,
@@ -119,21 +114,20 @@ impl EmbeddedVault {
         Ok(Self(Arc::new(Opened {
             sealer: Sealer::new(&data_key).map_err(crypto)?,
             records,
-            keys: RwLock::new(Cache::new(OPENED_KEYS)),
-            synced: RwLock::new(durable.database.snapshot()),
+            keys: Cache::new(OPENED_KEYS),
+            view: SyncedView::new(VAULT, &durable.database, DISK_TIMEOUT, || ()),
             durable: Mutex::new(durable),
-            failure: OnceLock::new(),
             writers: Semaphore::new(WRITERS),
             _lock: lock,
         })))
     }
 
-    /// `Ok` while writes can be expected to work; the reason otherwise. Feeds readiness.
+    /// `Ok` while writes can be expected to work; the reason otherwise. Feeds readiness, and never waits for the disk.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] once a write has failed.
+    /// [`StoreError::Poisoned`] once a write has failed, [`StoreError::Unavailable`] while the disk does not answer.
     pub fn health(&self) -> Result<(), StoreError> {
-        self.0.usable()
+        self.0.view.health()
     }
 
     /// Puts a copy of a sealed record where it does not belong.
@@ -158,10 +152,50 @@ impl EmbeddedVault {
         self.0.write(&mut durable, &[], batch).unwrap();
     }
 
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> &Cache<VaultPath, Arc<SigningKey>> {
+        &self.0.keys
+    }
+
+    #[cfg(test)]
+    pub(super) fn read_record(&self, path: &VaultPath) -> Arc<SigningKey> {
+        self.0.read_key(path).unwrap()
+    }
+
+    /// Writes nothing, and fails as a defect would make it fail.
+    #[cfg(test)]
+    pub(super) fn panic_in_a_write(&self) {
+        let mut durable = self.0.durable.lock();
+        let batch = durable.database.batch();
+        self.0.view.write(&mut durable, batch, |_| panic!("told to fail")).unwrap_err();
+    }
+
+    /// Tells the database's own threads to write tables.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.0.records.rotate_memtable().unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn flush_and_wait(&self) {
+        self.0.records.rotate_memtable_and_wait().unwrap();
+    }
+
+    /// Changes a bit of a record's byte.
+    #[cfg(test)]
+    pub(super) fn flip(&self, path: &VaultPath, at: usize) {
+        let mut record = self.0.records.get(keys::vault(path)).unwrap().unwrap().to_vec();
+        record[at] ^= 1;
+        let mut durable = self.0.durable.lock();
+        let mut batch = durable.database.batch();
+        batch.insert(&self.0.records, keys::vault(path), record);
+        self.0.write(&mut durable, std::slice::from_ref(path), batch).unwrap();
+    }
+
     /// Records in all folders.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.0.synced.read().iter(&self.0.records).count()
+        self.0.view.snapshot().unwrap().iter(&self.0.records).count()
     }
 
     /// Runs a change off the executor's threads, few at a time.
@@ -170,10 +204,35 @@ impl EmbeddedVault {
         place: &P,
         change: impl FnOnce(&Opened, &P) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
-        let stopped = |error: &dyn fmt::Display| VaultError::Store(StoreError::Unavailable(error.to_string()));
-        let _permit = self.0.writers.acquire().await.map_err(|error| stopped(&error))?;
+        let _permit = self.0.writers.acquire().await.map_err(stopped)?;
+        self.off_thread(place, change).await
+    }
+
+    /// Runs something that may wait for the disk off the executor's threads.
+    async fn off_thread<P: Clone + Send + 'static, T: Send + 'static>(
+        &self,
+        place: &P,
+        work: impl FnOnce(&Opened, &P) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
         let (opened, place) = (self.0.clone(), place.clone());
-        tokio::task::spawn_blocking(move || change(&opened, &place)).await.map_err(|error| stopped(&error))?
+        tokio::task::spawn_blocking(move || work(&opened, &place)).await.map_err(stopped)?
+    }
+
+    /// The key, from memory or else from its record. Signing with a key in memory takes one shard's read lock for a moment and no thread.
+    async fn key(&self, path: &VaultPath) -> Result<Arc<SigningKey>, VaultError> {
+        self.0.view.usable()?;
+        if let Some(key) = self.0.keys.get(path) {
+            return Ok(key);
+        }
+        match self.0.keys.get_value_or_guard_async(path).await {
+            Ok(key) => Ok(key),
+            Err(place) => {
+                let key = self.off_thread(path, Opened::read_key).await?;
+                // Without its place, since the record has changed meanwhile, the key serves this caller alone.
+                let _ = place.insert(key.clone());
+                Ok(key)
+            }
+        }
     }
 }
 
@@ -183,16 +242,21 @@ impl fmt::Debug for EmbeddedVault {
     }
 }
 
-impl Opened {
-    fn usable(&self) -> Result<(), StoreError> {
-        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
-    }
+/// The executor ends.
+fn stopped(error: impl fmt::Display) -> VaultError {
+    VaultError::Store(StoreError::Unavailable(error.to_string()))
+}
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.view.end();
+    }
+}
+
+impl Opened {
     /// The record's version and content.
     fn load(&self, path: &VaultPath) -> Result<(u64, Content), VaultError> {
-        self.usable()?;
-        let synced = self.synced.read().clone();
-        let record = synced.get(&self.records, keys::vault(path)).map_err(read_error)?;
+        let record = self.view.snapshot()?.get(&self.records, keys::vault(path)).map_err(read_error)?;
         let record = record.ok_or_else(|| VaultError::NotFound(path.clone()))?;
         let opened = self.sealer.open(Place::Record(path), &record);
         let content = opened.and_then(|(version, plain)| Some((version, Content::decode(&plain)?)));
@@ -214,31 +278,17 @@ impl Opened {
 
     /// Writes a change of these records, synced.
     fn write(&self, durable: &mut Durable, paths: &[VaultPath], batch: OwnedWriteBatch) -> Result<(), VaultError> {
-        let written = durable.write(batch);
-        let keys = self.keys.write();
+        self.view.write(durable, batch, |_| ()).map_err(StoreError::Poisoned)?;
         for path in paths {
-            keys.remove(path);
+            self.keys.remove(path);
         }
-        match written {
-            Ok(_) => {
-                *self.synced.write() = durable.database.snapshot();
-                Ok(())
-            }
-            Err(reason) => {
-                let failure = StoreError::Poisoned(reason);
-                if self.failure.set(failure.clone()).is_ok() {
-                    tracing::error!(category = "app", action = "vault.poisoned", %failure, "a write failed; the vault takes no more");
-                }
-                Err(failure.into())
-            }
-        }
+        Ok(())
     }
 
     /// Removes some records of the owner's folder, synced; whether any is left.
     fn delete_some(&self, owner: &Owner) -> Result<bool, VaultError> {
         let mut durable = self.durable.lock();
-        self.usable()?;
-        let synced = self.synced.read().clone();
+        let synced = self.view.snapshot()?;
         let mut records = synced.prefix(&self.records, keys::vault_folder(owner));
         let mut batch = durable.database.batch();
         let mut paths = Vec::new();
@@ -255,19 +305,11 @@ impl Opened {
         Ok(records.next().is_some())
     }
 
-    /// The key, from memory or from its record.
-    fn key(&self, path: &VaultPath) -> Result<Arc<SigningKey>, VaultError> {
-        self.usable()?;
-        let keys = self.keys.read();
-        if let Some(key) = keys.get(path) {
-            return Ok(key);
-        }
+    fn read_key(&self, path: &VaultPath) -> Result<Arc<SigningKey>, VaultError> {
         let (_, Content::Key(algorithm, pkcs8)) = self.load(path)? else {
             return Err(VaultError::WrongType(path.clone()));
         };
-        let key = Arc::new(SigningKey::read(algorithm, &pkcs8)?);
-        keys.insert(path.clone(), key.clone());
-        Ok(key)
+        Ok(Arc::new(SigningKey::read(algorithm, &pkcs8)?))
     }
 }
 
@@ -275,7 +317,7 @@ impl Vault for EmbeddedVault {
     fn generate_key<'a>(&'a self, path: &'a VaultPath, algorithm: KeyAlgorithm) -> BoxFuture<'a, Result<PublicKey, VaultError>> {
         Box::pin(self.change(path, move |vault, path| {
             let mut durable = vault.durable.lock();
-            match vault.key(path) {
+            match vault.read_key(path) {
                 Ok(key) => return key.public(),
                 Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error),
@@ -288,11 +330,11 @@ impl Vault for EmbeddedVault {
     }
 
     fn public_key<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<PublicKey, VaultError>> {
-        Box::pin(async move { self.0.key(path)?.public() })
+        Box::pin(async move { self.key(path).await?.public() })
     }
 
     fn sign<'a>(&'a self, path: &'a VaultPath, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, VaultError>> {
-        Box::pin(async move { self.0.key(path)?.sign(message) })
+        Box::pin(async move { self.key(path).await?.sign(message) })
     }
 
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
@@ -313,13 +355,13 @@ impl Vault for EmbeddedVault {
     }
 
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
-        Box::pin(async move {
-            let (_, Content::Secret(bytes)) = self.0.load(path)? else {
+        Box::pin(self.off_thread(path, |vault, path| {
+            let (_, Content::Secret(bytes)) = vault.load(path)? else {
                 return Err(VaultError::WrongType(path.clone()));
             };
             let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::Corrupt("a secret is not a text".to_owned()))?;
             Ok(Secret::from(text.to_owned()))
-        })
+        }))
     }
 
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {

@@ -2,12 +2,13 @@
 
 use super::{EmbeddedVault, MasterKey, OpenError};
 use crate::{
-    KeyAlgorithm, Secret, Vault,
+    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
     testkit::{
         self,
         vault::{path, verifies},
     },
 };
+use cellspace_schemas::testkit::seed;
 use secrecy::ExposeSecret;
 use std::{fs, path::Path};
 use zeroize::Zeroizing;
@@ -20,6 +21,12 @@ fn master(byte: u8) -> MasterKey {
 async fn keeps_the_promises_of_all_vaults() {
     let dir = tempfile::tempdir().unwrap();
     testkit::vault::all(&EmbeddedVault::open(dir.path(), &master(1)).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_operations_agree_with_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    testkit::random_vault::run(seed(), 600, || EmbeddedVault::open(dir.path(), &master(1)).unwrap()).await;
 }
 
 #[tokio::test]
@@ -110,4 +117,60 @@ async fn a_large_folder_goes_in_parts_also_when_a_record_is_damaged() {
     let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
     assert_eq!(vault.count(), 1, "durably");
     assert_eq!(vault.secret(&stays).await.unwrap().expose_secret(), "s");
+}
+
+#[tokio::test]
+async fn a_key_read_while_it_is_removed_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    let key = path("o", "k");
+    vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    let place = vault.keys().get_value_or_guard_async(&key).await.err().unwrap();
+    let read = vault.read_record(&key);
+    vault.delete(&key).await.unwrap();
+    assert!(place.insert(read).is_err(), "its place is gone");
+    assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
+}
+
+fn is_poisoned<T>(result: Result<T, VaultError>) -> bool {
+    matches!(result, Err(VaultError::Store(StoreError::Poisoned(_))))
+}
+
+#[tokio::test]
+async fn after_a_panic_in_a_write_everything_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    let (key, secret) = (path("o", "k"), path("o", "s"));
+    vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    vault.put_secret(&secret, Secret::from("s".to_owned())).await.unwrap();
+    vault.sign(&key, b"m").await.unwrap();
+    vault.health().unwrap();
+    vault.panic_in_a_write();
+    assert!(matches!(vault.health(), Err(StoreError::Poisoned(reason)) if reason == "told to fail"));
+    assert!(is_poisoned(vault.sign(&key, b"m").await), "also with a key in memory");
+    assert!(is_poisoned(vault.public_key(&key).await));
+    assert!(is_poisoned(vault.secret(&secret).await));
+    assert!(is_poisoned(vault.put_secret(&secret, Secret::from("t".to_owned())).await));
+    assert!(is_poisoned(vault.generate_key(&path("o", "k2"), KeyAlgorithm::P256).await));
+    assert!(is_poisoned(vault.delete(&key).await));
+    assert!(is_poisoned(vault.delete_folder(&key.owner).await));
+    drop(vault);
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    assert_eq!(vault.secret(&secret).await.unwrap().expose_secret(), "s");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_databases_own_threads_shows_in_health() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    vault.put_secret(&path("o", "s"), Secret::from("s".to_owned())).await.unwrap();
+    vault.health().unwrap();
+    // Where tables are written.
+    fs::remove_dir_all(dir.path().join("vault/keyspaces")).unwrap();
+    vault.flush();
+    while vault.health().is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(vault.health(), Err(StoreError::Poisoned(_))));
+    assert!(is_poisoned(vault.secret(&path("o", "s")).await));
 }

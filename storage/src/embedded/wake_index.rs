@@ -11,7 +11,7 @@ impl WakeIndex for EmbeddedStore {
     fn awake(&self, after: Option<PartitionKey>, limit: usize) -> BoxFuture<'_, Result<Vec<PartitionKey>, StoreError>> {
         let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(keys::partition(&after)));
         blocking(self, move |shared| {
-            let snapshot = shared.snapshot()?;
+            let snapshot = shared.view.snapshot()?;
             let entries = snapshot.range::<Vec<u8>, _>(&shared.tables.awake, (start, Bound::Unbounded)).take(limit);
             entries
                 .map(|entry| {
@@ -29,7 +29,7 @@ impl WakeIndex for EmbeddedStore {
             if matches!((&start, &end), (Some(start), Some(end)) if start >= end) {
                 return Ok(Vec::new());
             }
-            let snapshot = shared.snapshot()?;
+            let snapshot = shared.view.snapshot()?;
             let range = (start.map_or(Bound::Unbounded, Bound::Excluded), end.map_or(Bound::Unbounded, Bound::Excluded));
             let entries = snapshot.range::<Vec<u8>, _>(&shared.tables.due, range).take(limit);
             entries

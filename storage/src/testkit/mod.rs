@@ -7,6 +7,7 @@
 pub mod event_log;
 pub mod partitions;
 pub mod random;
+pub mod random_vault;
 pub mod turn;
 pub mod vault;
 pub mod wake_index;

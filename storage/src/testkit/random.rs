@@ -8,16 +8,7 @@ use cellspace_schemas::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::collections::BTreeMap;
 
-/// Environment variable that brings a seed back.
-pub const SEED: &str = "CELLSPACE_SEED";
-
-/// The seed of a random test: from [`SEED`] when set, else a fresh one. Printed, so that a failure can be repeated.
-#[must_use]
-pub fn seed() -> u64 {
-    let seed = std::env::var(SEED).map_or_else(|_| rand::random(), |text| text.parse().expect("CELLSPACE_SEED is a number"));
-    println!("seed {seed}: repeat with {SEED}={seed}");
-    seed
-}
+pub use cellspace_schemas::testkit::seed;
 
 /// What the model knows of a partition.
 #[derive(Debug, Clone, Default)]

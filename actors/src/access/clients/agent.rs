@@ -397,6 +397,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Loading the rows that a history left gives the state that the history made.
         #[test]
         fn rows_hold_the_state(history in proptest::collection::vec(commands(), 0..40)) {

@@ -234,6 +234,7 @@ fn offer_ids_lead_back() {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     /// Following the links shows every visible dataset once, in order, forwards and backwards, whatever the page size.
     #[test]
     fn pages_join_to_the_whole(visible in prop::collection::vec(any::<bool>(), 0..40), limit in 1..7usize) {

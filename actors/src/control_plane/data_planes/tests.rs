@@ -78,7 +78,11 @@ impl World {
     }
 
     fn ask(&mut self, prepared: Prepared) -> Result<AgentReply, Refusal> {
-        match ControlPlane::decide(&self.state, &Input::Command(agent::Prepared { asked: prepared.into(), recalled: Recalled::default() }), NOW) {
+        match ControlPlane::decide(
+            &self.state,
+            &Input::Command(agent::Prepared { asked: prepared.into(), recalled: Recalled::default() }),
+            NOW,
+        ) {
             Ok(decision) => Ok(self.take(decision)),
             Err(Rejection::Refused(AgentRefusal::DataPlanes(refusal))) => Err(refusal),
             Err(other) => panic!("{other:?}"),

@@ -247,6 +247,7 @@ const fn sender(sent: Sent) -> Option<Role> {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     /// Whatever happens in whatever order: a final state is final, an outcome of an older message moves nothing, the step never goes back, and what
     /// the counterparty is shown follows what was acknowledged.
     #[test]

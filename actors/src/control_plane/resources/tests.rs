@@ -193,6 +193,7 @@ fn indexed(state: &State) -> Found {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     #[test]
     fn the_index_is_what_a_search_finds(commands in prop::collection::vec(commands(), 1..60)) {
         let (mut state, mut rows) = (empty(), BTreeMap::new());

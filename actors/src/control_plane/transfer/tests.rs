@@ -573,6 +573,8 @@ fn a_start_of_a_pull_transfer_needs_an_address() {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
+
     /// Whatever both clients and data planes do, however the lanes run: it comes to rest on both sides alike, nobody ends it by a termination that nobody
     /// asked for, and it can always be ended on both sides with both data planes at rest. The data planes panic on a call that their states do not
     /// allow.

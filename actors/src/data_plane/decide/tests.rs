@@ -177,6 +177,7 @@ fn repeatable(command: &Prepared) -> Prepared {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     #[test]
     fn whatever_is_asked(commands in prop::collection::vec(asked(), 0..60)) {
         let mut stored = Stored::default();

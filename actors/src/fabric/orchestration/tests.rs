@@ -298,6 +298,7 @@ fn table() {
 }
 
 proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
     /// Whatever agents answer, and however often and late: every run ends, once, and no activity starts before those it depends on.
     #[test]
     fn every_run_ends_once(answers in proptest::collection::vec((0usize..4, 0usize..5, 1u32..4), 0..200)) {

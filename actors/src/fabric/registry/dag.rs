@@ -164,6 +164,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// In any acyclic graph every activity stands exactly once, and after everything it depends on.
         #[test]
         fn levels_respect_dependencies(edges in proptest::collection::vec((0usize..12, 0usize..12), 0..40)) {

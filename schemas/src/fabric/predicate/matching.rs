@@ -173,6 +173,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testkit::proptest_config())]
         #[test]
         fn like_is_the_obvious_definition(text in "[ab]{0,8}", pattern in "[ab%_]{0,6}") {
             let (chars, wanted): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());

@@ -275,6 +275,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testkit::proptest_config())]
         /// What is written is read back as the same.
         #[test]
         fn round_trip(predicate in predicate()) {

@@ -1,20 +1,20 @@
 //! Failed writes, a full disk, and the end of the process at any moment.
 
-use super::{complete, files, open, value, write};
+use super::{CHILD, child, complete, open, value, write};
 use crate::{
     CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, StoreError, Topic, Vault, VaultError, WakeIndex,
     embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey},
-    testkit::{Turn, random::seed, turn::partition, vault::path},
+    testkit::{Turn, turn::partition, vault::path},
 };
+use cellspace_schemas::testkit::seed;
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use secrecy::ExposeSecret;
 use std::{
-    collections::BTreeMap,
-    env, fs,
+    env,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
+    process::Stdio,
     sync::Arc,
 };
 
@@ -58,78 +58,6 @@ async fn everything_fails(store: &EmbeddedStore) {
     assert!(store.claim(&key).await.is_err());
 }
 
-/// Everything on disk as of the last completed sync, by path.
-type Image = BTreeMap<PathBuf, Vec<u8>>;
-
-fn image(dir: &Path) -> Image {
-    files(dir).into_iter().map(|file| (file.strip_prefix(dir).unwrap().to_owned(), fs::read(&file).unwrap())).collect()
-}
-
-/// Invariant ACK. Each answer is held against the state of the disk at the last completed sync before it: what was written later is thrown
-/// away, as a power cut may do.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_answered_was_synced_before() {
-    const WRITERS: u64 = 6;
-    const TURNS: u64 = 8;
-    let dir = tempfile::tempdir().unwrap();
-    // Recovery cuts the first journal, which is made 64 MiB long, to its data.
-    drop(open(dir.path()).unwrap());
-    let synced = Arc::new(Mutex::new(Arc::new(Image::new())));
-    let (disk, last) = (dir.path().to_owned(), synced.clone());
-    let on_sync = Arc::new(move |_| *last.lock() = Arc::new(image(&disk)));
-    let store = EmbeddedStore::open(dir.path(), EmbeddedOptions { on_sync: Some(on_sync), ..EmbeddedOptions::default() }).unwrap();
-
-    // At each answer: how far each writer has been answered, and the disk.
-    let answered = Arc::new(Mutex::new((BTreeMap::new(), Vec::new())));
-    let writers = (0..WRITERS).map(|writer| {
-        let (store, synced, answered) = (store.clone(), synced.clone(), answered.clone());
-        tokio::spawn(async move {
-            let key = partition("o", "k", &writer.to_string());
-            let claim = store.claim(&key).await.unwrap();
-            for seq in 1..=TURNS {
-                let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value("w", seq));
-                turn.applied(&store).await;
-                let mut answered = answered.lock();
-                answered.0.insert(writer, seq);
-                let now = (answered.0.clone(), synced.lock().clone());
-                answered.1.push(now);
-            }
-        })
-    });
-    for writer in futures::future::join_all(writers).await {
-        writer.unwrap();
-    }
-    drop(store);
-    let answered = std::mem::take(&mut answered.lock().1);
-    assert_eq!(answered.len() as u64, WRITERS * TURNS);
-    for (answers, image) in answered.iter().step_by(3).chain(answered.last()) {
-        let after = tempfile::tempdir().unwrap();
-        for (path, bytes) in image.iter() {
-            fs::create_dir_all(after.path().join(path).parent().unwrap()).unwrap();
-            fs::write(after.path().join(path), bytes).unwrap();
-        }
-        let store = open(after.path()).unwrap();
-        for (writer, seq) in answers {
-            let key = partition("o", "k", &writer.to_string());
-            for seq in 1..=*seq {
-                let row = store.get(&key, &RowKey::new("t", &seq.to_string())).await.unwrap();
-                assert_eq!(row.map(|row| row.value), Some(value("w", seq).into()), "writer {writer}, turn {seq}");
-            }
-        }
-    }
-}
-
-/// Set in a copy of this test program that a test starts: the data directory to work in.
-const CHILD: &str = "CELLSPACE_TEST_CHILD";
-
-/// The test `name` of this program, in a process of its own that works in `dir`.
-fn child(name: &str, dir: &Path, shell: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(env::current_exe().unwrap());
-    command.args(["--exact", "--nocapture", &format!("embedded::failure_tests::crash::{name}")]).env(CHILD, dir);
-    command
-}
-
 /// A limit on the size of files stands for the full disk. The first start is over by then; it makes a journal of 64 MiB.
 #[tokio::test]
 async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
@@ -141,7 +69,8 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     drop(open(dir.path()).unwrap());
     drop(EmbeddedVault::open(dir.path(), &master).unwrap());
     // Without the trap the system would end the process at the limit. 2048 blocks of 512 bytes or of 1 KiB, by shell.
-    let output = child("a_full_disk_is_a_clear_error_and_loses_nothing", dir.path(), "trap '' XFSZ; ulimit -f 2048;").output().unwrap();
+    let output =
+        child("crash::a_full_disk_is_a_clear_error_and_loses_nothing", dir.path(), "trap '' XFSZ; ulimit -f 2048; exec").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let number = |name: &str| -> u64 {
@@ -213,7 +142,8 @@ async fn killed_at_any_moment_it_keeps_what_it_answered() {
     let mut landed = 0;
     for round in 0..6 {
         let answers = random.random_range(0..60);
-        let mut child = child("killed_at_any_moment_it_keeps_what_it_answered", dir.path(), "").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = child("crash::killed_at_any_moment_it_keeps_what_it_answered", dir.path(), "exec");
+        let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
         let mut answered = lines.filter_map(|line| line.strip_prefix("turn ").map(|seq| seq.parse::<u64>().unwrap())).take(answers);
         let last = answered.by_ref().last().unwrap_or(landed);

@@ -1,14 +1,21 @@
 //! Damaged, truncated, missing and foreign files.
 
-use super::{complete, copy, files, open, store_of_tables_and_journal, write};
-use crate::embedded::{OpenError, values::encode_number};
+use super::{complete, copy, files, open, store_of_tables_and_journal, value, write};
+use crate::{
+    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
+    embedded::{EmbeddedVault, MasterKey, OpenError, values::encode_number},
+    testkit::vault::path,
+};
 use fjall::{Database, KeyspaceCreateOptions};
+use secrecy::ExposeSecret;
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
     path::Path,
 };
+use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 #[derive(Debug, Clone, Copy)]
 enum Damage {
@@ -72,6 +79,100 @@ async fn no_damage_of_any_file_loses_data_in_silence() {
     }
     // Each kind of answer occurs, so that the table is no empty one.
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), ["complete", "corrupt", "lost", "read error"], "{seen:?}");
+}
+
+const RECORDS: u64 = 30;
+
+fn master() -> MasterKey {
+    MasterKey::Bytes(Zeroizing::new([1; 32]))
+}
+
+/// A vault whose records lie partly in tables and partly in a journal of its true length.
+async fn vault_of_tables_and_journal() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for half in [1..=RECORDS / 2, RECORDS / 2 + 1..=RECORDS] {
+        let vault = EmbeddedVault::open(dir.path(), &master()).unwrap();
+        for n in half {
+            vault.put_secret(&path("o", &n.to_string()), Secret::from(value("s", n))).await.unwrap();
+            if n == 1 {
+                vault.generate_key(&path("o", "key"), KeyAlgorithm::Ed25519).await.unwrap();
+                vault.flush_and_wait();
+            }
+        }
+    }
+    // The first journal is made 64 MiB long; recovery cuts it.
+    drop(EmbeddedVault::open(dir.path(), &master()).unwrap());
+    dir
+}
+
+/// Whether every record is there. An error is an answer too; a record that is missing is none.
+async fn records_complete(vault: &EmbeddedVault) -> Result<bool, VaultError> {
+    for n in 1..=RECORDS {
+        match vault.secret(&path("o", &n.to_string())).await {
+            Ok(secret) if secret.expose_secret() == value("s", n) => {}
+            Ok(_) | Err(VaultError::NotFound(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    match vault.sign(&path("o", "key"), b"m").await {
+        Err(VaultError::NotFound(_)) => Ok(false),
+        signed => signed.map(|_| true),
+    }
+}
+
+#[tokio::test]
+async fn no_damage_of_the_vault_loses_records_in_silence() {
+    let whole = vault_of_tables_and_journal().await;
+    let mut seen = BTreeMap::new();
+    for file in files(whole.path()) {
+        let name = file.strip_prefix(whole.path()).unwrap();
+        if name.extension().is_some_and(|extension| extension == "lock") {
+            continue;
+        }
+        for damage in Damage::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            copy(whole.path(), dir.path());
+            damage.to(&dir.path().join(name));
+            let outcome = match EmbeddedVault::open(dir.path(), &master()) {
+                Ok(vault) => match records_complete(&vault).await {
+                    Ok(true) => "complete",
+                    Ok(false) => panic!("{damage:?} of {} lost records in silence", name.display()),
+                    Err(VaultError::Store(StoreError::Corrupt(_))) => "read error",
+                    Err(other) => panic!("{damage:?} of {}: {other}", name.display()),
+                },
+                Err(OpenError::Lost { .. }) => "lost",
+                Err(OpenError::Corrupt { .. }) => "corrupt",
+                Err(other) => panic!("{damage:?} of {}: {other}", name.display()),
+            };
+            *seen.entry(outcome).or_insert(0) += 1;
+            println!("{damage:?} of {}: {outcome}", name.display());
+        }
+    }
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), ["complete", "corrupt", "lost", "read error"], "{seen:?}");
+}
+
+/// Whatever byte of a record is another: the record is refused with its name, and its neighbours are served.
+#[tokio::test]
+async fn a_changed_record_is_refused_by_name_and_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master()).unwrap();
+    let (key, secret) = (path("o", "key"), path("o", "secret"));
+    vault.put_secret(&secret, Secret::from("s".to_owned())).await.unwrap();
+    vault.generate_key(&key, KeyAlgorithm::P256).await.unwrap();
+    for at in [0, 5, 15, 40] {
+        vault.flip(&key, at);
+        let error = vault.sign(&key, b"m").await.unwrap_err();
+        assert!(matches!(&error, VaultError::Store(StoreError::Corrupt(reason)) if reason.contains("o/key")), "{at}: {error}");
+        assert!(
+            matches!(vault.generate_key(&key, KeyAlgorithm::P256).await, Err(VaultError::Store(StoreError::Corrupt(_)))),
+            "not replaced"
+        );
+        vault.flip(&key, at);
+        vault.sign(&key, b"m").await.unwrap();
+    }
+    vault.flip(&key, 1);
+    assert_eq!(vault.secret(&secret).await.unwrap().expose_secret(), "s");
+    vault.health().unwrap();
 }
 
 #[tokio::test]

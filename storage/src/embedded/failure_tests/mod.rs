@@ -2,6 +2,8 @@
 
 mod crash;
 mod damage;
+mod synced;
+mod trace;
 
 use super::{EmbeddedOptions, EmbeddedStore, OpenError};
 use crate::{
@@ -9,13 +11,25 @@ use crate::{
     testkit::{Turn, turn::partition},
 };
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 use tempfile::TempDir;
 
 fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
     EmbeddedStore::open(dir, EmbeddedOptions::default())
+}
+
+/// Set in a copy of this test program that a test starts: the data directory to work in.
+const CHILD: &str = "CELLSPACE_TEST_CHILD";
+
+/// The test `name` of these modules, in a process of its own that works in `dir`; `shell` is what starts it.
+fn child(name: &str, dir: &Path, shell: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{shell} \"$0\" \"$@\"")]).arg(env::current_exe().unwrap());
+    command.args(["--exact", "--nocapture", &format!("embedded::failure_tests::{name}")]).env(CHILD, dir);
+    command
 }
 
 /// A row of 2 KiB that does not compress, so that a table has many blocks.
