@@ -101,7 +101,7 @@ fn types() -> Vec<(&'static str, fn(&Value) -> bool, Value)> {
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         message
     };
-    let callback = json!([{"uri": "https://x.example/a", "events": ["e"], "transactional": true, "authKey": "k", "authCodeId": "i"}]);
+    let callback = json!([{"uri": "https://x.example/a", "events": ["e"], "transactional": false, "authKey": "k", "authCodeId": "i"}]);
     let metadata = json!({"labels": ["l"], "profiles": ["p"], "properties": {"source": "s", "n": 0.1}});
     let activity = json!({"id": "a", "type": "t", "discriminator": "", "dependsOn": null});
     vec![
@@ -360,7 +360,7 @@ fn every_document_is_accepted_and_kept() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig { cases: 4_000, ..cellspace_schemas::testkit::proptest_config() })]
 
     /// One or two places of an accepted document hold something else.
     #[test]

@@ -64,9 +64,28 @@ fn sources_of(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// What a file compiles into the product: its text without comments, and without its tests, which stand at the end.
+/// The sources below `folder` that are compiled into the product: not the modules of tests, which their parents declare as such.
+fn product_of(folder: &str) -> Vec<(String, String)> {
+    let mut files = sources_of(folder);
+    let mut tests = Vec::new();
+    for (name, text) in &files {
+        let path = Path::new(name);
+        let module = matches!(path.file_name().and_then(|n| n.to_str()), Some("mod.rs" | "lib.rs" | "main.rs"));
+        let below = if module { path.parent().unwrap().to_owned() } else { path.with_extension("") };
+        for declared in text.split("#[cfg(test)]\n").skip(1) {
+            let line = declared.lines().next().unwrap().trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            let found = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'));
+            tests.extend(found.map(|module| below.join(module)));
+        }
+    }
+    files.retain(|(name, _)| !tests.iter().any(|test| Path::new(name).with_extension("").starts_with(test)));
+    files.iter_mut().for_each(|(_, text)| *text = product(text));
+    files
+}
+
+/// The text of a file without comments, and without its tests, which stand at the end.
 fn product(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code = text.find("#[cfg(test)]\nmod tests {").map_or(text, |at| &text[..at]);
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
@@ -104,18 +123,16 @@ fn libraries_stay_in_their_layer() {
 /// no HTTP answer, and within the gateway errors get theirs in `render.rs`.
 #[test]
 fn status_codes_of_answers_are_the_gateways() {
-    for (name, text) in ["schemas/src", "storage/src", "cluster/src"].into_iter().flat_map(sources_of) {
-        assert!(!product(&text).contains("StatusCode"), "{name} names status codes");
+    for (name, code) in ["schemas/src", "storage/src", "cluster/src"].into_iter().flat_map(product_of) {
+        assert!(!code.contains("StatusCode"), "{name} names status codes");
     }
-    for (name, text) in sources_of("actors/src") {
-        let code = product(&text);
+    for (name, code) in product_of("actors/src") {
         assert!(!code.contains("Response::builder") && !code.contains("Response::new") && !code.contains("status_mut"), "{name} answers");
     }
     // `answer.rs` and `stack.rs` recognise those that library layers put; `ops.rs` answers probes.
     let errors = ["gateway/src/http/render.rs", "gateway/src/server/answer.rs", "gateway/src/server/stack.rs", "gateway/src/routes/ops.rs"];
     let mut found = Vec::new();
-    for (name, text) in sources_of("gateway/src").into_iter().filter(|(name, _)| !name.ends_with("tests.rs")) {
-        let code = product(&text);
+    for (name, code) in product_of("gateway/src") {
         for part in code.split("StatusCode::").skip(1) {
             let status: String = part.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
             let is_error =
@@ -131,10 +148,9 @@ fn status_codes_of_answers_are_the_gateways() {
 
 #[test]
 fn the_data_plane_knows_no_policy() {
-    let files = sources_of("actors/src/data_plane");
+    let files = product_of("actors/src/data_plane");
     assert!(files.len() > 5, "the sources were not found");
-    for (name, text) in files {
-        let code = product(&text);
+    for (name, code) in files {
         for module in ["policy", "expressions", "odrl", "cel"] {
             assert!(!names(&code, module), "{name} must not use {module}");
         }
@@ -146,14 +162,16 @@ fn the_data_plane_knows_no_policy() {
 fn every_dependency_is_used() {
     for package in packages() {
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().strip_prefix(root()).unwrap().to_owned();
-        let of = |part: &str| sources_of(&folder.join(part).to_string_lossy());
-        let (own, tests) = (of("src"), of("tests"));
+        let folder_of = |part: &str| folder.join(part).to_string_lossy().into_owned();
+        let (product, own, tests) = (product_of(&folder_of("src")), sources_of(&folder_of("src")), sources_of(&folder_of("tests")));
         for dependency in package["dependencies"].as_array().unwrap() {
             let word = dependency["rename"].as_str().or(dependency["name"].as_str()).unwrap().replace('-', "_");
             let used = if dependency["kind"] == "dev" {
                 own.iter().chain(&tests).any(|(_, text)| names(text, &word))
             } else {
-                own.iter().any(|(_, text)| names(&product(text), &word))
+                // A feature for tests may bring one.
+                let optional = dependency["optional"] == true;
+                product.iter().chain(own.iter().filter(|_| optional)).any(|(_, text)| names(text, &word))
             };
             assert!(used, "{} does not use its dependency {word}", package["name"]);
         }

@@ -113,8 +113,13 @@ async fn tokens_that_are_not_right_are_refused_everywhere() {
     let services = &stage.node().app.services;
     let before = everything(&stage).await;
     let now = services.cluster.now();
-    let claims =
-        |role: &str| AccessClaims { sub: "bootstrap".into(), scope: "management-api:admin".into(), role: Some(role.into()), aud: None };
+    let claims = |role: &str| AccessClaims {
+        sub: "bootstrap".into(),
+        scope: "management-api:admin".into(),
+        role: Some(role.into()),
+        aud: None,
+        participant_context_id: None,
+    };
     let hour = Duration::from_secs(3600);
     let expired = services.tokens.mint_for_client(claims("admin"), "bootstrap", Timestamp(now.millis() - 7_200_000), hour).await.unwrap();
     // Signed by a key of this installation, but not by the token service.

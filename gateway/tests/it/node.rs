@@ -255,7 +255,7 @@ async fn a_public_installation_reaches_its_own_data_plane() {
     let call = async |plane: &DataPlane| {
         let (transfer, message_id) = (TransferId::new("t1").unwrap(), MessageId::new("m1").unwrap());
         let flow = |_: &_| panic!("not part of the message");
-        let call = PlaneCall::Terminate(None);
+        let call = PlaneCall::Completed;
         let call = Call { participant: &participant, plane, transfer: &transfer, message_id, flow: &flow, call: &call, trace: None };
         client::call(services, call).await.unwrap_err().to_string()
     };

@@ -24,8 +24,14 @@ pub struct Process {
 impl Process {
     /// Starts it with these arguments; standard error goes to a file in `dir`.
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        Self::limited(dir, "", arguments)
+    }
+
+    /// The same after a command of the shell, such as `ulimit -f 1024;`.
+    pub fn limited(dir: &Path, limit: &str, arguments: &[&str]) -> Self {
         let stderr = dir.join("stderr");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cellspace"))
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{limit} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_cellspace")])
             .args(arguments)
             .env_remove("CELLSPACE_LOG")
             .stdin(Stdio::null())
@@ -62,6 +68,10 @@ impl Process {
 
     pub async fn end(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the process ends").unwrap()
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub fn errors(&self) -> String {

@@ -466,7 +466,7 @@ async fn what_ended_long_ago_is_still_there() {
         async move { s.manage(&s.provider, Method::POST, "contractnegotiations/request", Some(spec)).await.body.as_array().unwrap().clone() }
     };
     let equals = |name: &str, value: &str| json!({"@type": "Criterion", "operandLeft": name, "operator": "=", "operandRight": value});
-    assert_eq!(query(equals("correlationId", "urn:uuid:0"), 0).await, [first.clone()]);
+    assert_eq!(query(equals("correlationId", "urn:uuid:0"), 0).await, std::slice::from_ref(first));
     assert_eq!(query(equals("state", "TERMINATED"), 30).await, all[30..40]);
     assert!(query(equals("state", "FINALIZED"), 0).await.is_empty());
     let seen = s.look(&s.third, &s.provider, &format!("/negotiations/{}", pids[0])).await;

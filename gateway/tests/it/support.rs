@@ -1,10 +1,17 @@
 //! A whole node over real sockets, and what tests ask of it: shared by all of them. A test module adds what it alone needs in an `impl` of its own.
 
-use cellspace::{Node, NodeConfig, Ports, node::Bootstrap};
+use cellspace::{
+    Node, NodeConfig, Ports,
+    node::{Bootstrap, StartError},
+};
 use cellspace_schemas::{Did, ParticipantContextId};
+use cellspace_storage::OpenError;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 pub const DRAIN: Duration = Duration::from_secs(10);
 pub const IDENTITY: &str = "/api/identity/v1beta";
@@ -26,7 +33,15 @@ pub struct Platform {
 
 impl Platform {
     pub async fn start(config: NodeConfig) -> Self {
-        let mut platform = Self { node: Node::start(config).await.unwrap(), http: Client::new(), token: String::new(), _dir: None };
+        // Tasks of an earlier node of this process may still be letting go of the directory.
+        let until = Instant::now() + DRAIN;
+        let node = loop {
+            match Node::start(config.clone()).await {
+                Err(StartError::Open(OpenError::Locked { .. })) if Instant::now() < until => tokio::task::yield_now().await,
+                started => break started.unwrap(),
+            }
+        };
+        let mut platform = Self { node, http: Client::new(), token: String::new(), _dir: None };
         let bootstrap = platform.bootstrap().clone();
         let form = [("grant_type", "client_credentials"), ("client_id", &bootstrap.client_id), ("client_secret", bootstrap.secret())];
         let answer: Value = platform.form("/token", &form).await.json().await.unwrap();
