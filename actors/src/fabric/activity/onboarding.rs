@@ -100,7 +100,7 @@ impl OnboardingActivity {
             {"operandLeft": "status", "operator": "!=", "operandRight": "revoked"},
         ]);
         // What has been revoked is on no further page; what cannot be revoked is passed over.
-        let mut kept = 0;
+        let (mut kept, mut last) = (0, None);
         loop {
             let query = json!({"offset": kept, "limit": PAGE, "filterExpression": criteria});
             let found = self.platform.call(&caller, Method::POST, &format!("{base}/query"), Some(query), work.trace).await?;
@@ -109,9 +109,11 @@ impl OnboardingActivity {
             }
             let page = found.done()?.body;
             let ids: Vec<&str> = page.as_array().into_iter().flatten().filter_map(|c| c.get("id")?.as_str()).collect();
-            if ids.is_empty() {
-                return Ok(());
+            let Some(first) = ids.first().map(|id| (*id).to_owned()) else { return Ok(()) };
+            if last.as_ref() == Some(&first) {
+                return Err(ActivityError::Retry(format!("the credential {first} is not revoked yet")));
             }
+            last = Some(first);
             for id in ids {
                 let answer = self.platform.call(&caller, Method::POST, &format!("{base}/{}/revoke", segment(id)), None, work.trace).await?;
                 if matches!(answer.status, StatusCode::CONFLICT | StatusCode::NOT_FOUND) {

@@ -250,6 +250,14 @@ async fn every_credential_is_revoked_page_by_page() {
     assert_eq!(revocations.len(), COUNT);
 }
 
+/// An issuer that says it revokes and does not: the attempt ends.
+#[tokio::test]
+async fn a_credential_that_stays_valid_is_no_endless_loop() {
+    let double = double(|asked| asked.path().ends_with("/credentials/query").then(|| (200, json!([{"id": "c"}])))).await;
+    assert!(matches!(dispose(&double, "onboarding-activity").await, Err(ActivityError::Retry(_))));
+    assert_eq!(double.calls().iter().filter(|call| call.ends_with("/revoke")).count(), 1);
+}
+
 /// The double answers no wait before the other issuer is waited for as well.
 #[tokio::test]
 async fn several_issuers_are_waited_for_at_the_same_time() {
