@@ -7,9 +7,12 @@ use super::{
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{AssetId, NegotiationId, TransferId};
 use cellspace_storage::RowKey;
-use rpds::HashTrieSetSync;
+use rpds::{HashTrieSetSync, RedBlackTreeMapSync};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// Moves that are remembered: more than end while one request is prepared.
+const REMEMBERED: u64 = 4_096;
 
 /// A change of the archive.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,8 +41,10 @@ pub enum Event {
 pub struct State {
     /// Whether anything was ever archived.
     pub opened: bool,
-    /// Processes archived by this activation: tells a decision that what it misses may have moved since it was prepared.
+    /// Processes archived by this activation.
     pub moved: u64,
+    /// The ids of the last of them, by their number.
+    recent: RedBlackTreeMapSync<u64, Arc<[Key]>>,
     held: HashTrieSetSync<AssetId>,
 }
 
@@ -49,13 +54,29 @@ impl State {
     pub fn holds_asset(&self, asset: &AssetId) -> bool {
         self.held.contains(asset)
     }
+
+    /// Whether the process of this id may have moved since `moved` processes had.
+    #[must_use]
+    pub(super) fn has_moved(&self, key: &Key, since: u64) -> bool {
+        self.moved.saturating_sub(since) > REMEMBERED || self.recent.range(since + 1..).any(|(_, keys)| keys.contains(key))
+    }
+
+    fn remember<T: Filed>(&mut self, process: &T) {
+        self.moved += 1;
+        let keys = process.names().into_iter().chain(T::key(process.id())).collect();
+        self.recent.insert_mut(self.moved, keys);
+        if let Some(old) = self.moved.checked_sub(REMEMBERED) {
+            self.recent.remove_mut(&old);
+        }
+    }
 }
 
 /// Folds an event into the state. What is archived is not in it.
 pub fn apply(state: &mut State, event: &Event) {
     match event {
         Event::Opened => state.opened = true,
-        Event::Negotiation(_) | Event::Transfer(_) => state.moved += 1,
+        Event::Negotiation(process) => state.remember(process.as_ref()),
+        Event::Transfer(process) => state.remember(process.as_ref()),
         Event::Held(asset) => {
             state.held.insert_mut(asset.clone());
         }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 const PAGE: usize = 256;
 /// Matches that are sorted, or skipped, at most.
 pub const MAX_MATCHES: usize = 10_000;
+/// Archived processes that one query looks at, at most.
+pub const MAX_ROWS: usize = 200_000;
 
 /// Why a list cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +25,8 @@ pub enum ListError {
     /// The archive cannot be read now.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// More than can be sorted.
-    #[error("the query has more than {MAX_MATCHES} matches to sort: narrow its filter")]
+    /// More than can be sorted or looked at.
+    #[error("the query looks at more than {MAX_ROWS} ended processes, or has more than {MAX_MATCHES} matches to sort: narrow its filter")]
     TooMany,
 }
 
@@ -46,17 +48,18 @@ pub async fn all<T: Filed>(
     }
     // Without a sort the order is that of the ids, and what comes after enough matches is not on the page.
     let enough = query.sort.is_none().then(|| query.offset.saturating_add(query.limit));
-    let (mut after, mut archived): (Option<String>, Vec<Arc<T>>) = (None, Vec::new());
+    let (mut after, mut archived, mut rows): (Option<String>, Vec<Arc<T>>, usize) = (None, Vec::new(), 0);
     while enough.is_none_or(|enough| archived.len() < enough) {
         let page = cluster.apart_after::<ControlPlane>(address, &table(T::TABLE), after.as_deref(), PAGE).await?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
+        rows += page.len();
         let processes = page.into_iter().filter_map(|(_, event)| T::read(event));
         archived.extend(processes.filter(|process| {
             let fields = fields(process);
             !fields.is_null() && query.matches(&fields)
         }));
-        if archived.len() > MAX_MATCHES {
+        if archived.len() > MAX_MATCHES || rows > MAX_ROWS {
             return Err(ListError::TooMany);
         }
     }

@@ -30,7 +30,7 @@ impl Recalled {
     /// The state with what was recalled in it.
     ///
     /// # Errors
-    /// [`Rejection::Stale`] when something that is missed may have moved into the archive since it was looked for.
+    /// [`Rejection::Stale`] when something that is missed has moved into the archive since it was looked for.
     pub fn shown<'a>(&self, state: &'a ControlPlaneState) -> Result<Cow<'a, ControlPlaneState>, Rejection<Refusal>> {
         let mut shown = Cow::Borrowed(state);
         for process in &self.negotiations {
@@ -43,7 +43,7 @@ impl Recalled {
                 Transfer::show(shown.to_mut(), process.clone());
             }
         }
-        if state.archive.moved != self.moved && self.keys.iter().any(|key| !key.is_in(&shown)) {
+        if self.keys.iter().any(|key| !key.is_in(&shown) && state.archive.has_moved(key, self.moved)) {
             return Err(Rejection::Stale);
         }
         Ok(shown)

@@ -161,6 +161,9 @@ fn what_moved_after_it_was_looked_for_is_looked_for_again() {
     lived.set([negotiation(KEPT + 1)], &Recalled::default());
     assert!(!key.is_in(&lived.state));
     assert!(looked_for.shown(&lived.state).is_err());
+    // What is new was nowhere before: others that move meanwhile are no matter.
+    let new = Recalled::of(vec![], vec![], vec![Key::Negotiation("new".parse().unwrap())], 0);
+    assert!(new.shown(&lived.state).is_ok());
     assert!(key.is_in(&lived.recalled(&key).shown(&lived.state).unwrap()));
 }
 

@@ -144,10 +144,11 @@ impl Negotiations {
             self.open.remove(&old.counterparty);
         }
         self.finished.remove_mut(&(old.state_at, id.clone()));
-        if let Some(pid) = &old.counterparty_pid {
+        // A counterparty may have given one id to two processes: the other one keeps it.
+        if let Some(pid) = old.counterparty_pid.as_ref().filter(|pid| self.by_counterparty.get(&old.counterparty, pid) == Some(id)) {
             self.by_counterparty.remove(&old.counterparty, pid);
         }
-        if let Some(agreement) = &old.agreement {
+        if let Some(agreement) = old.agreement.as_ref().filter(|agreement| self.by_agreement.get(&agreement.id) == Some(id)) {
             self.by_agreement.remove_mut(&agreement.id);
         }
         if old.holds_asset() {
