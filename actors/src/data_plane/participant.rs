@@ -4,11 +4,7 @@ use super::command::Refusal;
 use crate::{Services, control_plane::ControlPlane};
 use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{Did, ParticipantContextId};
-use serde_json::Value;
 use std::sync::Arc;
-
-/// Property of a participant context that names its tenant.
-const TENANT: &str = "tenant";
 
 /// A participant context that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +24,7 @@ pub struct Known {
 pub async fn find(services: &Services, participant: &ParticipantContextId) -> Result<Known, PrepareError<Refusal>> {
     let address = Address::of::<ControlPlane>(participant);
     let known = services.cluster.read::<ControlPlane, _>(&address, |state| {
-        state.participant.as_ref().map(|p| Known {
-            identity: p.identity.clone(),
-            active: p.is_active(),
-            tenant: p.properties.get(TENANT).and_then(Value::as_str).map(Arc::from),
-        })
+        state.participant.as_ref().map(|p| Known { identity: p.identity.clone(), active: p.is_active(), tenant: p.tenant().map(Arc::from) })
     });
     match known.await {
         Ok(Some(known)) => Ok(known),

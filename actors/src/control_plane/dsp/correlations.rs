@@ -19,15 +19,18 @@ fn key(pid: &Pid, peer: &Did) -> Arc<str> {
     format!("{pid}\n{peer}").into()
 }
 
-impl<I> Correlations<I> {
+impl<I: PartialEq> Correlations<I> {
     /// Remembers our process for the counterparty's.
     pub fn insert(&mut self, peer: &Did, pid: &Pid, ours: I) {
         self.0.insert_mut(key(pid, peer), ours);
     }
 
-    /// Forgets it.
-    pub fn remove(&mut self, peer: &Did, pid: &Pid) {
-        self.0.remove_mut(key(pid, peer).as_ref());
+    /// Forgets it. A counterparty may have given one id to two of our processes: the other one keeps it.
+    pub fn remove(&mut self, peer: &Did, pid: &Pid, ours: &I) {
+        let key = key(pid, peer);
+        if self.0.get(key.as_ref()) == Some(ours) {
+            self.0.remove_mut(key.as_ref());
+        }
     }
 
     /// Our process for that of `peer`.
@@ -58,7 +61,9 @@ mod tests {
         assert_eq!(map.get(&a, &pid("1")), Some(&"a1"));
         assert_eq!(map.get(&b, &pid("10")), None);
         assert_eq!(map.of_any(&pid("1")).copied().collect::<Vec<_>>(), ["a1", "b1"]);
-        map.remove(&a, &pid("1"));
+        map.remove(&a, &pid("1"), &"another");
+        assert_eq!(map.get(&a, &pid("1")), Some(&"a1"));
+        map.remove(&a, &pid("1"), &"a1");
         assert_eq!(map.of_any(&pid("1")).copied().collect::<Vec<_>>(), ["b1"]);
         assert_eq!(map.of_any(&pid("2")).count(), 0);
     }

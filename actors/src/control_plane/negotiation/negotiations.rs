@@ -144,9 +144,8 @@ impl Negotiations {
             self.open.remove(&old.counterparty);
         }
         self.finished.remove_mut(&(old.state_at, id.clone()));
-        // A counterparty may have given one id to two processes: the other one keeps it.
-        if let Some(pid) = old.counterparty_pid.as_ref().filter(|pid| self.by_counterparty.get(&old.counterparty, pid) == Some(id)) {
-            self.by_counterparty.remove(&old.counterparty, pid);
+        if let Some(pid) = &old.counterparty_pid {
+            self.by_counterparty.remove(&old.counterparty, pid, id);
         }
         if let Some(agreement) = old.agreement.as_ref().filter(|agreement| self.by_agreement.get(&agreement.id) == Some(id)) {
             self.by_agreement.remove_mut(&agreement.id);

@@ -92,9 +92,8 @@ impl Transfers {
             self.open.remove(&old.counterparty);
         }
         self.finished.remove_mut(&(old.state_at, id.clone()));
-        // A counterparty may have given one id to two processes: the other one keeps it.
-        if let Some(pid) = old.counterparty_pid.as_ref().filter(|pid| self.by_counterparty.get(&old.counterparty, pid) == Some(id)) {
-            self.by_counterparty.remove(&old.counterparty, pid);
+        if let Some(pid) = &old.counterparty_pid {
+            self.by_counterparty.remove(&old.counterparty, pid, id);
         }
         self.by_id.remove_mut(id);
     }
