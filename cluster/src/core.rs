@@ -113,8 +113,12 @@ impl<A: Agent> Core<A> {
                 self.fold(&opened.body, opened.trace);
             }
         }
-        self.committed = self.wake();
         Ok(())
+    }
+
+    /// All rows are in: the wake index says what they say.
+    pub(crate) fn loaded(&mut self) {
+        self.committed = self.wake();
     }
 
     /// What the wake index must say.

@@ -31,5 +31,6 @@ async fn read<A: Agent>(cluster: &Cluster, activation: &Activation<A>, partition
             break;
         }
     }
+    core.loaded();
     Ok(core)
 }

@@ -47,7 +47,12 @@ pub fn open(span: &Span, parent: Option<&TraceContext>) -> TraceContext {
 /// The context of a span that the exporter's layer knows.
 fn of(span: &Span) -> Option<TraceContext> {
     let context = span.context();
-    let context = context.span().span_context().clone();
+    let span = context.span();
+    let context = span.span_context();
+    if !context.is_valid() {
+        // Nothing exports.
+        return None;
+    }
     let flags = context.trace_flags().to_u8();
     TraceContext::parse(&format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
 }

@@ -177,7 +177,7 @@ impl Agent for ControlPlane {
             let keys = archive::recall::keys_of(&command);
             let recalled = archive::recall(&services.cluster, address, &snapshot, keys).await;
             let recalled = recalled.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
-            let shown = recalled.shown(&snapshot).map_or_else(|_| snapshot.clone(), |shown| Arc::new(shown.into_owned()));
+            let shown = recalled.shown_to(&snapshot);
             let asked = match command {
                 Command::Participant(c) => participant::prepare(services, &shown, c).await?.into(),
                 Command::Resources(c) => resources::prepare(c).into(),

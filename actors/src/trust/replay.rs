@@ -104,9 +104,8 @@ impl ReplayGuard {
             }
             return Err(PeerError::Refused("the jti of the token must not have been used before".to_owned()));
         }
-        let open = used.count < self.capacity / 2;
-        let own = used.count < self.capacity && used.of(&token.audience) < self.capacity / SHARES;
-        if !open && !own {
+        let is_full = |used: &Used| used.count >= self.capacity || used.of(&token.audience) >= self.capacity / SHARES;
+        if used.count >= self.capacity / 2 && is_full(&used) {
             return Err(PeerError::Unreachable("too many tokens are in use, try again later".to_owned()));
         }
         used.by_minute.entry(minute(until)).or_default().entry(token.audience).or_default().insert(token.hash, call);

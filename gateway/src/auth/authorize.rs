@@ -125,8 +125,7 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
             Some(caller.participant.clone().ok_or(Denial::UnknownCaller)?)
         }
     };
-    let scopes = caller.scopes.iter().map(Scope::to_string).collect();
-    Ok(Principal { subject: caller.subject.clone(), role, participant, scopes })
+    Ok(Principal { subject: caller.subject.clone(), role, participant })
 }
 
 #[cfg(test)]

@@ -23,8 +23,6 @@ pub struct Principal {
     pub role: Role,
     /// The participant context it is bound to; `None` for callers that act for all.
     pub participant: Option<ParticipantContextId>,
-    /// Granted scopes.
-    pub scopes: Vec<String>,
 }
 
 /// Longest id of a new participant context, in bytes.
@@ -63,7 +61,7 @@ mod tests {
 
     #[test]
     fn ids_of_participants_stand_in_urls() {
-        let admin = Principal { subject: "a".to_owned(), role: Role::Admin, participant: None, scopes: Vec::new() };
+        let admin = Principal { subject: "a".to_owned(), role: Role::Admin, participant: None };
         let kind = |id: &str| admin.may_create(&id.parse().unwrap()).map_err(|e| e.kind);
         for good in ["4be1c0", "a.b_c~d-E", "...", &"x".repeat(MAX_BYTES)] {
             assert_eq!(kind(good), Ok(()), "{good}");

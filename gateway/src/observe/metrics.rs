@@ -29,7 +29,7 @@ fn describe() {
     metrics::describe_gauge!("cellspace_http_requests_in_flight", "Requests under way");
     metrics::describe_gauge!("cellspace_agents_parked", "Agents parked after repeated failures, by kind");
     metrics::describe_gauge!("cellspace_outbox_rows", "Undelivered outbox rows of agents in memory, by kind");
-    metrics::describe_counter!("cellspace_dead_letters_total", "Outbox rows given up, by kind");
+    metrics::describe_counter!("cellspace_dead_letters_total", "Outbox rows given up, by kind, and events given up, by topic and group");
     metrics::describe_counter!("cellspace_dead_letters_dropped_total", "Dead letters that newer ones took the place of, by kind");
     metrics::describe_counter!("cellspace_breakers_opened_total", "Hosts that stopped answering deliveries");
     metrics::describe_counter!("cellspace_store_commits_total", "Batches applied by the store");

@@ -125,7 +125,7 @@ impl Called {
                 let audience = Audience { participant: participant.as_str(), names: &names, scope: SCOPE };
                 app.planes.verify(&token, plane, audience, app.services.cluster.now()).await?;
                 let subject = plane.id.to_string();
-                let principal = Principal { subject, role: Role::Participant, participant: Some(participant), scopes: Vec::new() };
+                let principal = Principal { subject, role: Role::Participant, participant: Some(participant) };
                 (principal, bound.is_some_and(|bound| bound.id == plane.id))
             }
             None => (participant_itself(app, &token, &participant).await?, !bound.is_some_and(|bound| bound.has_own_keys())),

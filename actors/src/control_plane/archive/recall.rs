@@ -48,6 +48,15 @@ impl Recalled {
         }
         Ok(shown)
     }
+
+    /// As [`Self::shown`], for readers: the state as it is when nothing was recalled.
+    #[must_use]
+    pub fn shown_to(&self, state: &Arc<ControlPlaneState>) -> Arc<ControlPlaneState> {
+        match self.shown(state) {
+            Ok(Cow::Owned(shown)) => Arc::new(shown),
+            Ok(Cow::Borrowed(_)) | Err(_) => state.clone(),
+        }
+    }
 }
 
 /// Looks for what the keys lead to, as far as it is not in the state.
@@ -82,10 +91,7 @@ pub async fn with(
         return Ok(state);
     }
     let recalled = recall(cluster, address, &state, vec![key]).await?;
-    match recalled.shown(&state) {
-        Ok(Cow::Owned(shown)) => Ok(Arc::new(shown)),
-        Ok(Cow::Borrowed(_)) | Err(_) => Ok(state),
-    }
+    Ok(recalled.shown_to(&state))
 }
 
 pub(super) async fn find<T: Filed>(cluster: &Cluster, address: &Address, key: &Key) -> Result<Option<Arc<T>>, StoreError> {
@@ -116,14 +122,16 @@ fn of_negotiation(command: &negotiation::Command) -> Vec<Key> {
         Command::Request(new) => new.id.iter().cloned().map(Key::Negotiation).collect(),
         Command::Act { id, .. } | Command::Delete(id) => vec![Key::Negotiation(id.clone())],
         Command::Receive(incoming) => {
-            let sender = control_plane::dsp::incoming::claimed_sender(&incoming.envelope.token);
             let (consumer, provider) = incoming.message.pids();
             let theirs = match &incoming.message {
                 Message::Request(_) => consumer,
                 Message::Offer(_) => provider,
                 _ => None,
             };
-            let begun = incoming.id.is_none().then(|| Some(Key::NegotiationOf(sender?, theirs?.clone()))).flatten();
+            let begun = theirs.filter(|_| incoming.id.is_none()).and_then(|theirs| {
+                let sender = control_plane::dsp::incoming::claimed_sender(&incoming.envelope.token)?;
+                Some(Key::NegotiationOf(sender, theirs.clone()))
+            });
             let agreement = match &incoming.message {
                 Message::Agreement(message) => Some(Key::Agreement(message.agreement.id.clone())),
                 _ => None,
