@@ -1,6 +1,15 @@
-//! Faults from outside: starts the platform as a child process, uses it as a client, checks what it promised.
+//! Drives the platform from outside, as a client does: kills it while it works and checks its promises, and puts it under load.
 
 #![forbid(unsafe_code)]
 
+pub mod drive;
+pub mod http;
 pub mod kill;
+pub mod measure;
+pub mod options;
 pub mod platform;
+pub mod report;
+pub mod scenario;
+pub mod subject;
+pub mod transcript;
+pub mod world;

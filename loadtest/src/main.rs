@@ -2,23 +2,34 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use loadtest::{
     kill::{self, Plan},
+    measure::calibration,
+    options::Common,
     platform,
+    report::Report,
+    scenario::{Scenario, run},
 };
+use std::process::ExitCode;
 
-/// Plays scenarios on a platform of its own and checks what was promised. The one scenario so far kills it; load is not generated yet.
+// The client shares the machine with what it measures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Plays scenarios on the platform and checks every answer: load with figures, and deaths in the middle of work.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Scenario {
+enum Command {
+    #[command(flatten)]
+    Load(LoadCommand),
     /// Kill the platform during negotiations, transfers and onboarding; check that nothing acknowledged is lost or doubled.
     ///
     /// Needs a `cellspace` built with the feature `failpoints` for the named crash points: CELLSPACE_BINARY names it.
@@ -30,12 +41,68 @@ enum Scenario {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Serve what the platform is compared with; started by the scenarios.
+    #[command(hide = true)]
+    Echo {
+        /// Bytes of an answer.
+        answer: usize,
+    },
+}
+
+#[derive(Subcommand)]
+enum LoadCommand {
+    /// Counterparties ask providers for their catalogs, presentations verified before.
+    Catalog {
+        /// Offers that a counterparty sees; more than 50 are asked for by their first page.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        offers: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+impl LoadCommand {
+    fn split(self) -> (Scenario, Common) {
+        match self {
+            Self::Catalog { offers, common } => (Scenario::Catalog { offers }, common),
+        }
+    }
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let Scenario::Kill { rounds, seed } = Arguments::parse().scenario;
-    let seed = seed.unwrap_or_else(rand::random);
+async fn main() -> ExitCode {
+    play(Arguments::parse().command).await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn play(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Load(load) => {
+            let (scenario, mut common) = load.split();
+            eprintln!("seed {}", common.seed());
+            let report = run(scenario, &common).await?;
+            tell(&report, &common)?;
+            Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Kill { rounds, seed } => kill(rounds, seed.unwrap_or_else(rand::random)).await.map(|()| ExitCode::SUCCESS),
+        Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn tell(report: &Report, common: &Common) -> Result<()> {
+    if common.json {
+        eprint!("{}", report.text());
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(())
+}
+
+async fn kill(rounds: u32, seed: u64) -> Result<()> {
+    ensure!(rounds > 0, "no rounds");
     eprintln!("seed {seed}");
     let folder = platform::workspace(None)?;
     let plan = Plan { binary: platform::binary()?, folder: folder.path().to_owned(), rounds, seed };

@@ -29,6 +29,8 @@ pub struct Endpoints {
     pub admin: String,
     /// Public listener.
     pub public: String,
+    /// Operations listener.
+    pub ops: String,
     /// Bootstrap client.
     pub client_id: String,
     /// Its secret.
@@ -56,8 +58,8 @@ pub struct Launch {
     pub log: PathBuf,
     /// Crash point to arm from the start on, as `name:times`.
     pub crash: Option<String>,
-    /// Idle time after which agents leave memory.
-    pub idle: Duration,
+    /// Further arguments of `cellspace up`.
+    pub arguments: Vec<String>,
 }
 
 /// How a start went.
@@ -91,10 +93,9 @@ impl Launch {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.binary);
         command
-            .args(["up", "--json", "--port", "0", "--status-list-age", "2s", "--idle-after"])
-            .arg(format!("{}ms", self.idle.as_millis()))
-            .arg("--data-dir")
+            .args(["up", "--json", "--port", "0", "--data-dir"])
             .arg(&self.data)
+            .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -122,6 +123,7 @@ impl Launch {
         let endpoints = Endpoints {
             admin: field("admin")?,
             public: field("public")?,
+            ops: field("ops")?,
             client_id: field("clientId")?,
             client_secret: secret(Path::new(&field("clientFile")?))?,
         };
@@ -130,6 +132,14 @@ impl Launch {
 }
 
 impl Platform {
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.id().context("the platform has ended")
+    }
+
     /// Arms a crash point, as `name:times`.
     ///
     /// # Errors
@@ -151,6 +161,17 @@ impl Platform {
     pub async fn kill(&mut self) -> Result<ExitStatus> {
         self.child.start_kill().ok();
         Ok(self.child.wait().await?)
+    }
+
+    /// Ends the process in order (SIGTERM) and waits for it.
+    ///
+    /// # Errors
+    /// When it takes too long or does not end in order.
+    pub async fn end(&mut self) -> Result<()> {
+        let pid = self.pid()?.to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.context("kill cannot be started")?;
+        let status = tokio::time::timeout(START, self.child.wait()).await.context("the platform did not end in time")??;
+        if status.success() { Ok(()) } else { bail!("the platform ended with {status}") }
     }
 
     /// Waits until the process has ended by itself.
@@ -175,23 +196,35 @@ pub fn killed(status: ExitStatus) -> bool {
 }
 
 /// The secret in the first client's file: standard output shows it at the first start alone, which a crash may have cut short.
-fn secret(file: &Path) -> Result<String> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn secret(file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let client: Value = serde_json::from_str(&text)?;
     client["clientSecret"].as_str().map(str::to_owned).with_context(|| format!("no secret in {}", file.display()))
 }
 
-/// The executable to test: `CELLSPACE_BINARY`, or `cellspace` beside our own.
+/// The executable to test: `CELLSPACE_BINARY`, or `cellspace` beside our own, built when it is absent or older than we are.
 ///
 /// # Errors
-/// When there is none.
+/// When there is none and it cannot be built.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CELLSPACE_BINARY") {
         return Ok(path.into());
     }
     let own = std::env::current_exe()?;
-    let beside = own.parent().map(|folder| folder.join("cellspace")).filter(|path| path.exists());
-    beside.context("no cellspace beside this executable: run `cargo build --release -p cellspace`")
+    let beside = own.parent().context("no folder of this executable")?.join("cellspace");
+    let made = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    if made(&beside) < made(&own) {
+        let mut build = std::process::Command::new("cargo");
+        build.args(["build", "--release", "--quiet", "-p", "cellspace"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let status = build.status().context("cargo cannot be started")?;
+        if !status.success() || !beside.exists() {
+            bail!("no cellspace beside this executable: run `cargo build --release -p cellspace`");
+        }
+    }
+    Ok(beside)
 }
 
 /// A folder for one run, kept when something goes wrong.

@@ -10,7 +10,7 @@ mod work;
 
 use crate::platform::Launch;
 use anyhow::{Result, ensure};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Places where the process ends.
 pub const POINTS: [&str; 7] = [
@@ -98,7 +98,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(String) + Sync) -> Result<Report> {
             data: dir.join("data"),
             log: dir.join("log"),
             crash: None,
-            idle: Duration::from_millis(300),
+            arguments: ["--status-list-age", "2s", "--idle-after", "300ms"].map(str::to_owned).into(),
         };
         let rounds = (number..plan.rounds).step_by(lanes as usize).collect();
         let tell = &tell;

@@ -1,0 +1,202 @@
+//! Load: workers that operate one after the other (closed loop), or at the times of a rate whatever the platform does (open loop).
+
+use hdrhistogram::Histogram;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{task::JoinSet, time::Instant};
+
+/// Longest latency that is told apart, in microseconds.
+const HIGHEST: u64 = 120_000_000;
+/// How many errors are told.
+const TOLD: usize = 5;
+
+/// How much load.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Operations a second, begun on schedule; without it each worker begins the next one when the last one ended.
+    pub rate: Option<f64>,
+    /// How long operations are begun.
+    pub time: Duration,
+}
+
+/// How an operation went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it must.
+    Good,
+    /// The platform asked to come back later.
+    Shed,
+    /// Not as it must, and why.
+    Wrong(String),
+}
+
+/// One of those who operate at once.
+pub trait Worker: Send + 'static {
+    /// What has to happen before the next operation, and is no part of it.
+    fn prepare(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// One operation.
+    fn operate(&mut self) -> impl Future<Output = Verdict> + Send;
+}
+
+/// What all workers saw.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Latencies of good operations in microseconds. In an open loop they count from when the operation was due.
+    pub latencies: Histogram<u64>,
+    /// Operations that went as they must.
+    pub good: u64,
+    /// Operations that the platform shed.
+    pub shed: u64,
+    /// Operations that went wrong.
+    pub errors: u64,
+    /// The first few errors.
+    pub told: Vec<String>,
+    /// From the first beginning to the last end.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    fn new() -> Self {
+        #[allow(clippy::expect_used)] // constants that the library documents as valid
+        let latencies = Histogram::new_with_bounds(1, HIGHEST, 3).expect("bounds");
+        Self { latencies, good: 0, shed: 0, errors: 0, told: Vec::new(), elapsed: Duration::ZERO }
+    }
+
+    fn note(&mut self, verdict: Verdict, took: Duration) {
+        match verdict {
+            Verdict::Good => {
+                self.good += 1;
+                let micros = u64::try_from(took.as_micros()).unwrap_or(HIGHEST);
+                self.latencies.saturating_record(micros.clamp(1, HIGHEST));
+            }
+            Verdict::Shed => self.shed += 1,
+            Verdict::Wrong(why) => self.wrong(why),
+        }
+    }
+
+    /// Counts an error that no worker saw.
+    pub fn wrong(&mut self, why: String) {
+        self.errors += 1;
+        if self.told.len() < TOLD {
+            self.told.push(why);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        // Both have the same bounds.
+        let _ = self.latencies.add(&other.latencies);
+        self.good += other.good;
+        self.shed += other.shed;
+        self.errors += other.errors;
+        self.told.extend(other.told.into_iter().take(TOLD.saturating_sub(self.told.len())));
+    }
+
+    /// Operations that were answered as they must be, a second.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // a count of operations
+        let good = self.good as f64;
+        good / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// A latency in milliseconds.
+    #[must_use]
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // at most two minutes in microseconds
+        let micros = self.latencies.value_at_quantile(quantile) as f64;
+        micros / 1_000.0
+    }
+}
+
+/// When the operations of an open loop are due.
+struct Schedule {
+    start: Instant,
+    rate: f64,
+    next: AtomicU64,
+}
+
+impl Schedule {
+    fn due(&self) -> Instant {
+        #[allow(clippy::cast_precision_loss)] // a count of operations
+        let n = self.next.fetch_add(1, Ordering::Relaxed) as f64;
+        self.start + Duration::from_secs_f64(n / self.rate)
+    }
+}
+
+/// Drives the workers at once; gives them back.
+pub async fn drive<W: Worker>(workers: Vec<W>, pace: Pace) -> (Vec<W>, Outcome) {
+    let start = Instant::now();
+    let end = start + pace.time;
+    let schedule = pace.rate.map(|rate| Arc::new(Schedule { start, rate, next: AtomicU64::new(0) }));
+    let mut tasks = JoinSet::new();
+    for worker in workers {
+        tasks.spawn(work(worker, schedule.clone(), end));
+    }
+    let (mut workers, mut all) = (Vec::new(), Outcome::new());
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((worker, outcome)) => {
+                workers.push(worker);
+                all.merge(outcome);
+            }
+            Err(panic) => all.wrong(format!("a worker ended: {panic}")),
+        }
+    }
+    all.elapsed = start.elapsed();
+    (workers, all)
+}
+
+async fn work<W: Worker>(mut worker: W, schedule: Option<Arc<Schedule>>, end: Instant) -> (W, Outcome) {
+    let mut outcome = Outcome::new();
+    loop {
+        worker.prepare().await;
+        let due = schedule.as_ref().map_or_else(Instant::now, |schedule| schedule.due());
+        if due >= end {
+            return (worker, outcome);
+        }
+        if schedule.is_some() {
+            tokio::time::sleep_until(due).await;
+        }
+        let verdict = worker.operate().await;
+        outcome.note(verdict, due.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Slow(u32);
+
+    impl Worker for Slow {
+        async fn operate(&mut self) -> Verdict {
+            self.0 += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.0.is_multiple_of(10) { Verdict::Wrong("tenth".to_owned()) } else { Verdict::Good }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_loop_waits_for_its_operations() {
+        let (workers, outcome) = drive(vec![Slow(0), Slow(0)], Pace { rate: None, time: Duration::from_secs(1) }).await;
+        assert_eq!((workers.len(), outcome.good, outcome.errors), (2, 18, 2));
+        assert!((99.0..102.0).contains(&outcome.quantile_ms(0.99)), "{}", outcome.quantile_ms(0.99));
+        assert!((17.9..18.1).contains(&outcome.per_second()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_loop_counts_the_time_in_the_queue() {
+        // One worker can do ten a second; twenty are due, so the last one waits for a whole second.
+        let (_, outcome) = drive(vec![Slow(0)], Pace { rate: Some(20.0), time: Duration::from_secs(1) }).await;
+        assert_eq!(outcome.good + outcome.errors, 20);
+        assert!(outcome.quantile_ms(1.0) > 1_000.0, "{}", outcome.quantile_ms(1.0));
+    }
+}

@@ -1,0 +1,61 @@
+//! Counters of the platform, from its operations listener (Prometheus text format).
+
+use crate::subject::Subject;
+use anyhow::{Context, Result};
+
+/// Totals since the platform started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counters {
+    /// Batches applied by the store.
+    pub commits: u64,
+    /// Syncs to disk.
+    pub syncs: u64,
+    /// Bytes handed to the store.
+    pub bytes: u64,
+    /// Processor time, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, in bytes.
+    pub resident: u64,
+}
+
+impl Counters {
+    /// Asks the platform.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn read(subject: &Subject) -> Result<Self> {
+        let url = format!("{}/metrics", subject.ops);
+        let text = subject.http.get(&url).send().await.and_then(reqwest::Response::error_for_status).with_context(|| url.clone())?;
+        Ok(Self::parse(&text.text().await?))
+    }
+
+    fn parse(text: &str) -> Self {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // totals are whole and not negative
+        let total = |name: &str| value(name) as u64;
+        Self {
+            commits: total("cellspace_store_commits_total"),
+            syncs: total("cellspace_store_syncs_total"),
+            bytes: total("cellspace_store_bytes_total"),
+            cpu_seconds: value("process_cpu_seconds_total"),
+            resident: total("process_resident_memory_bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_found() {
+        let text = "# TYPE cellspace_store_commits_total counter\ncellspace_store_commits_total 12\ncellspace_store_syncs_total 7\n\
+                    cellspace_store_commits_total_other 9\nprocess_cpu_seconds_total 1.25\n";
+        let counters = Counters::parse(text);
+        assert_eq!((counters.commits, counters.syncs, counters.bytes), (12, 7, 0));
+        assert!((counters.cpu_seconds - 1.25).abs() < 1e-9);
+    }
+}

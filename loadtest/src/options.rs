@@ -1,0 +1,71 @@
+//! Flags that all scenarios share.
+
+use crate::drive::Pace;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+use url::Url;
+
+/// How much load, on what, and how it is told.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Operations at once; each worker begins the next one when its last one has ended.
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Operations a second, begun on schedule whatever the platform does: an operation that had to wait for a free worker counts from when it was due.
+    #[arg(long, value_name = "R", conflicts_with = "concurrency")]
+    pub rate: Option<f64>,
+    /// Length of the measured window.
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Admin listener of a platform that runs already (public and operations listeners are taken to be at the ports before and after it). Without it a
+    /// platform is started beside this executable, on free ports and in a temporary directory.
+    #[arg(long, value_name = "URL")]
+    pub against: Option<Url>,
+    /// File with the first client of that platform, `bootstrap-client.json` in its data directory.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub client_file: Option<PathBuf>,
+    /// Seed of everything random; a fresh one is taken and told without it.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Print one line with the result as a JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Write 1,000 sampled exchanges, byte for byte, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub transcript: Option<PathBuf>,
+}
+
+impl Common {
+    /// How many operate at once: as asked for, else `usual`. In an open loop enough that no worker is waited for.
+    #[must_use]
+    pub fn workers(&self, usual: usize) -> usize {
+        match (self.concurrency, self.rate) {
+            (Some(given), _) => given.max(1),
+            (None, Some(_)) => usual.max(256),
+            (None, None) => usual,
+        }
+    }
+
+    /// The measured window.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace { rate: self.rate, time: Duration::from_secs_f64(self.seconds.clamp(0.1, 86_400.0)) }
+    }
+
+    /// The seed, taken afresh when none was given.
+    pub fn seed(&mut self) -> u64 {
+        *self.seed.get_or_insert_with(rand::random)
+    }
+
+    /// Id and secret of the first client of a platform that runs already.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn credentials(&self) -> Result<(String, String)> {
+        let file = self.client_file.as_ref().context("--against needs --client-file, for example DATA_DIR/bootstrap-client.json")?;
+        let client: serde_json::Value = serde_json::from_slice(&std::fs::read(file).with_context(|| file.display().to_string())?)?;
+        let field = |name: &str| client[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {}", file.display()));
+        Ok((field("clientId")?, field("clientSecret")?))
+    }
+}

@@ -1,0 +1,26 @@
+//! The scenarios. Each makes its world, warms up, measures a window, and checks every answer.
+
+mod catalog;
+
+use crate::{options::Common, report::Report};
+use anyhow::Result;
+
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+pub enum Scenario {
+    /// Catalogs of providers, presentations verified before.
+    Catalog {
+        /// Offers that a counterparty sees.
+        offers: usize,
+    },
+}
+
+/// Plays a scenario.
+///
+/// # Errors
+/// When the platform cannot be brought to where the scenario begins. What goes wrong afterwards is counted in the report.
+pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
+    match scenario {
+        Scenario::Catalog { offers } => catalog::run(offers, common).await,
+    }
+}

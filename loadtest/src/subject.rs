@@ -1,0 +1,131 @@
+//! The platform that is measured: one of our own in a temporary directory, or one that runs already.
+
+use crate::{
+    measure::{counters::Counters, process::Usage},
+    options::Common,
+    platform::{self, Launch, Platform},
+    transcript::Tape,
+};
+use anyhow::{Context, Result};
+use cellspace_client::{Caller, Client, Silent};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Where it is, and who may use it.
+pub struct Subject {
+    /// Admin listener.
+    pub admin: String,
+    /// Public listener.
+    pub public: String,
+    /// Operations listener.
+    pub ops: String,
+    /// Client with all rights.
+    client_id: String,
+    client_secret: String,
+    /// For calls that are not measured.
+    pub http: reqwest::Client,
+    /// Takes samples of what is measured.
+    pub tape: Option<Arc<Tape>>,
+    own: Option<Own>,
+}
+
+/// A platform of our own; both go with it.
+struct Own {
+    platform: Platform,
+    launch: Launch,
+    folder: tempfile::TempDir,
+}
+
+impl Subject {
+    /// Starts one with these further arguments of `cellspace up`, or takes the one that is named.
+    ///
+    /// # Errors
+    /// When it does not start or is not there.
+    pub async fn open(common: &Common, arguments: &[&str]) -> Result<Self> {
+        let tape = common.transcript.is_some().then(Arc::default);
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        if let Some(against) = &common.against {
+            let port = |step: u16| -> Result<String> {
+                let mut url = against.clone();
+                let port = against.port().context("the URL must have a port")?;
+                url.set_port(Some(port.wrapping_add(step))).map_err(|()| anyhow::anyhow!("{against} cannot have a port"))?;
+                Ok(url.as_str().trim_end_matches('/').to_owned())
+            };
+            let (client_id, client_secret) = common.credentials()?;
+            // The public listener is the one before, operations the one after.
+            return Ok(Self { public: port(u16::MAX)?, admin: port(0)?, ops: port(1)?, client_id, client_secret, http, tape, own: None });
+        }
+        let folder = platform::workspace(None)?;
+        let launch = Launch {
+            binary: platform::binary()?,
+            data: folder.path().join("data"),
+            log: folder.path().join("log"),
+            crash: None,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        };
+        let platform = launch.start().await?.ready()?;
+        let to = platform.endpoints.clone();
+        let own = Some(Own { platform, launch, folder });
+        Ok(Self {
+            admin: to.admin,
+            public: to.public,
+            ops: to.ops,
+            client_id: to.client_id,
+            client_secret: to.client_secret,
+            http,
+            tape,
+            own,
+        })
+    }
+
+    /// Ends our own platform in order and starts it again on the same data.
+    ///
+    /// # Errors
+    /// When it is not our own, or does not come back.
+    pub async fn restart(&mut self) -> Result<()> {
+        let own = self.own.as_mut().context("only a platform of our own can be restarted: leave --against out")?;
+        own.platform.end().await?;
+        own.platform = own.launch.start().await?.ready()?;
+        let to = own.platform.endpoints.clone();
+        (self.admin, self.public, self.ops) = (to.admin, to.public, to.ops);
+        Ok(())
+    }
+
+    /// What it has used: as the kernel counts it for our own process, else as it says itself.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn usage(&self, counters: &Counters) -> Result<Usage> {
+        match &self.own {
+            Some(own) => Usage::of(own.platform.pid()?),
+            None => Ok(Usage { cpu: Duration::from_secs_f64(counters.cpu_seconds), resident: counters.resident }),
+        }
+    }
+
+    /// Its data directory, when it is our own.
+    #[must_use]
+    pub fn data(&self) -> Option<PathBuf> {
+        self.own.as_ref().map(|own| own.launch.data.clone())
+    }
+
+    /// A folder on the disk that it writes to.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.own.as_ref().map_or_else(std::env::temp_dir, |own| own.folder.path().to_owned())
+    }
+
+    /// A client of it that tells nobody, and the token of the client with all rights.
+    ///
+    /// # Errors
+    /// When the token service refuses.
+    pub async fn client(&self) -> Result<(Client, Caller)> {
+        let mut client = Client::new(self.http.clone(), self.admin.clone(), self.public.clone(), Box::new(Silent));
+        let admin = client.client_token("admin", &self.client_id, &self.client_secret).await?;
+        Ok((client, admin))
+    }
+
+    /// Host part of the DIDs that it serves.
+    #[must_use]
+    pub fn did_host(&self) -> String {
+        self.public.trim_start_matches("http://").replace(':', "%3A")
+    }
+}
