@@ -12,7 +12,8 @@ use bytes::Bytes;
 use cellspace_cluster::{DeliveryError, trace};
 use cellspace_schemas::TraceContext;
 use http::{HeaderMap, Method, StatusCode, header};
-use std::time::Duration;
+use reqwest::dns::Resolve;
+use std::{sync::Arc, time::Duration};
 use tracing::{Span, field::Empty, info_span};
 use url::{Origin, Url};
 
@@ -116,6 +117,12 @@ impl OutboundHttp {
     }
 
     fn build(options: OutboundOptions, only: Option<Origin>) -> Result<Self, reqwest::Error> {
+        let names = (!options.allow_private).then(|| Arc::new(targets::PublicAddresses) as Arc<dyn Resolve>);
+        Self::resolving(options, only, names)
+    }
+
+    /// What `names` answers is what is connected to: a name is looked up once, so that it cannot mean something else after it was judged.
+    fn resolving(options: OutboundOptions, only: Option<Origin>, names: Option<Arc<dyn Resolve>>) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // A proxy, which the environment might name, would resolve names by itself: the filter of addresses would see none of them.
@@ -123,8 +130,8 @@ impl OutboundHttp {
             .timeout(options.timeout)
             .tcp_nodelay(true)
             .pool_max_idle_per_host(64);
-        if !options.allow_private {
-            builder = builder.dns_resolver(targets::PublicAddresses);
+        if let Some(names) = names {
+            builder = builder.dns_resolver(names);
         }
         let client = builder.build()?;
         Ok(Self { client, options, only })

@@ -4,7 +4,16 @@ use super::{OutboundError, OutboundHttp, OutboundOptions, OutboundRequest};
 use cellspace_cluster::trace;
 use cellspace_schemas::TraceContext;
 use http::{Method, StatusCode};
-use std::{process::Command, time::Duration};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::{
+    net::SocketAddr,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -119,4 +128,49 @@ async fn an_exchange_continues_the_span_at_work() {
     let (outer, context) = trace::within(info_span!("work"), None, async { (trace::current().unwrap(), sent(get(&url)).await) }).await;
     assert_eq!(context.trace_id(), outer.trace_id());
     assert_ne!(context.trace_id(), given.trace_id());
+}
+
+/// Answers a name with a public address, then with the one that its owner really wants to be called at.
+#[derive(Debug)]
+struct Rebinding(Arc<AtomicUsize>);
+
+impl Resolve for Rebinding {
+    fn resolve(&self, _: Name) -> Resolving {
+        let asked = self.0.fetch_add(1, Ordering::SeqCst);
+        let address = if asked == 0 { [127, 0, 0, 1] } else { [127, 0, 0, 2] };
+        Box::pin(async move { Ok(Box::new(std::iter::once(SocketAddr::from((address, 0)))) as Addrs) })
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_once_for_check_and_connection() {
+    let (url, mut heads) = server(EMPTY).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let options = OutboundOptions { allow_private: true, ..OutboundOptions::default() };
+    let client = OutboundHttp::resolving(options, None, Some(Arc::new(Rebinding(asked.clone())))).unwrap();
+    let named = Url::parse(&format!("http://rebinding.example:{}/a", url.port().unwrap())).unwrap();
+    // The server listens at the first address alone.
+    assert_eq!(client.send(get(&named)).await.unwrap().status, StatusCode::OK);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert!(heads.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn credentials_in_a_url_are_not_sent() {
+    let (mut url, mut heads) = server(EMPTY).await;
+    url.set_username("admin").unwrap();
+    let client = client(OutboundOptions::default());
+    assert!(matches!(client.send(get(&url)).await, Err(OutboundError::Forbidden(_))));
+    assert!(matches!(client.post_form(url, &[]).await, Err(OutboundError::Forbidden(_))));
+    assert!(heads.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn codings_are_not_undone() {
+    // gzip of one byte; whoever undid the coding would answer `a`.
+    let (url, mut heads) =
+        server("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\nconnection: close\r\n\r\n\x1f\x01\x02").await;
+    let answer = client(OutboundOptions::default()).send(get(&url)).await.unwrap();
+    assert_eq!(&answer.body[..], b"\x1f\x01\x02");
+    assert!(!heads.recv().await.unwrap().contains("accept-encoding"));
 }

@@ -5,7 +5,7 @@ use super::{
     PeerError, Trust,
     claims::NumericDate,
     jwk::VerifyingKey,
-    jws::{Jws, MAX_CREDENTIAL_BYTES},
+    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
     replay::SKEW,
     status::StatusEntry,
 };
@@ -290,15 +290,16 @@ impl Trust {
         now: Timestamp,
         accept: impl FnOnce(&Credential) -> Result<(), PeerError>,
     ) -> Result<VerifiedCredential, PeerError> {
-        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
-        let kid = jws.key_id()?;
-        let credential = Credential::read(jws.unverified()?)?;
+        let signed = |rule: JwsError| rule.of("credential");
+        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
+        let kid = jws.key_id().map_err(signed)?;
+        let credential = Credential::read(jws.unverified().map_err(signed)?)?;
         accept(&credential)?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(CredentialError::KeyOwner.into());
         }
         let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
-        let _: IgnoredAny = jws.verify(&key.key)?;
+        let _: IgnoredAny = jws.verify(&key.key).map_err(signed)?;
         Ok(VerifiedCredential { credential: Arc::new(credential), key_url: key.url, key: key.key, bytes: jwt.len() })
     }
 }

@@ -1,6 +1,6 @@
 //! Compact JWS (RFC 7515): the one way in which signed texts are read and verified, and that in which the vault's keys sign.
 
-use super::jwk::VerifyingKey;
+use super::{PeerError, jwk::VerifyingKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{Did, json};
 use cellspace_storage::{KeyAlgorithm, Vault, VaultError, VaultPath};
@@ -89,6 +89,14 @@ pub enum JwsError {
     /// Wrong signature.
     #[error("the signature of the token must verify with the key that its kid names")]
     Signature,
+}
+
+impl JwsError {
+    /// The rule, as one for `what`, where more than one signed text comes with a message.
+    #[must_use]
+    pub fn of(self, what: &str) -> PeerError {
+        PeerError::Refused(format!("{what}: {self}"))
+    }
 }
 
 /// A parsed, not yet verified JWS. Its claims can be read by [`Jws::unverified`] to find out whose key to ask for, nothing else.

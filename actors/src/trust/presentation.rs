@@ -4,7 +4,7 @@
 use super::{
     PeerError, Trust,
     claims::{NumericDate, OneOrMany},
-    jws::{Jws, MAX_CREDENTIAL_BYTES},
+    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
     replay::SKEW,
 };
 use cellspace_schemas::{
@@ -195,13 +195,14 @@ impl Trust {
         verifier: &Did,
         now: Timestamp,
     ) -> Result<(Option<Timestamp>, Content), PeerError> {
-        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES)?;
-        let kid = jws.key_id()?;
+        let signed = |rule: JwsError| rule.of("presentation");
+        let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
+        let kid = jws.key_id().map_err(signed)?;
         if kid.as_ref().is_some_and(|kid| kid.did != *holder) {
             return Err(PresentationError::Holder.into());
         }
         let key = self.resolver.key(holder, kid.as_ref(), Relationship::Authentication, now).await?;
-        let claims: PresentationClaims = jws.verify(&key.key)?;
+        let claims: PresentationClaims = jws.verify(&key.key).map_err(signed)?;
         let content = claims.check(holder, verifier, now)?;
         Ok((claims.exp.map(|exp| exp.0), content))
     }

@@ -90,7 +90,8 @@ impl Resolver {
                 let mut outcome = Err(PeerError::Unreachable(format!("the DID document of {did} cannot be fetched")));
                 for url in urls {
                     outcome = self.download(did, url).await;
-                    if outcome.is_ok() {
+                    // A wrong answer is one.
+                    if !matches!(outcome, Err(PeerError::Unreachable(_))) {
                         break;
                     }
                 }

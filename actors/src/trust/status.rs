@@ -6,7 +6,7 @@ use super::{
     aged_cache::Weigh,
     credential::{Credential, texts},
     fetch::get,
-    jws::{Jws, KeyId, MAX_STATUS_LIST_BYTES},
+    jws::{Jws, JwsError, KeyId, MAX_STATUS_LIST_BYTES},
     keys::SelectedKey,
 };
 use crate::outbound::OutboundResponse;
@@ -207,15 +207,17 @@ impl Trust {
     async fn read_status_list(&self, response: &OutboundResponse, now: Timestamp) -> Result<HeldList, PeerError> {
         let form = || PeerError::Refused(StatusError::Form.to_string());
         let text = std::str::from_utf8(&response.body).map_err(|_| form())?.trim();
-        let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES)?;
-        let kid = jws.key_id()?;
-        let credential = Credential::read(jws.unverified::<Map<String, Value>>()?)?;
+        let signed = |rule: JwsError| rule.of("status list");
+        let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES).map_err(signed)?;
+        let kid = jws.key_id().map_err(signed)?;
+        let credential = Credential::read(jws.unverified::<Map<String, Value>>().map_err(signed)?)
+            .map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
         }
         let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
-        let _: IgnoredAny = jws.verify(&signer.key)?;
-        credential.check_dates(now)?;
+        let _: IgnoredAny = jws.verify(&signer.key).map_err(signed)?;
+        credential.check_dates(now).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
         Ok(HeldList { list: StatusList::read(&credential).map_err(|_| form())?, signer, tag: tag.map(str::to_owned) })
     }

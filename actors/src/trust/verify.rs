@@ -171,10 +171,10 @@ impl Trust {
         let credential = &verified.credential;
         credential.check_dates(now)?;
         credential.check_trust(request.trusted_issuers)?;
-        let kid = KeyId::parse(&verified.key_url).map_err(PeerError::from)?;
+        let kid = KeyId::parse(&verified.key_url).map_err(|rule| rule.of("credential"))?;
         let key = self.resolver.key(&credential.issuer, Some(&kid), Relationship::AssertionMethod, now).await?;
         if key.key != verified.key {
-            return Err(JwsError::Signature.into());
+            return Err(JwsError::Signature.of("credential"));
         }
         self.check_status(credential, now).await
     }
