@@ -25,11 +25,11 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-const PROFILE: &str = "http-dsp-profile-2025-1";
+pub const PROFILE: &str = "http-dsp-profile-2025-1";
 
 impl Platform {
     /// A participant of the Management API, with the access token of a client of its own.
-    async fn connector(&self, id: &str, scopes: &[&str]) -> String {
+    pub async fn connector(&self, id: &str, scopes: &[&str]) -> String {
         self.must(Method::POST, "/api/mgmt/v5beta/participants", Some(self.context(id, "ACTIVATED"))).await;
         let client = format!("{id}-app");
         let secret = self.client(json!({"id": client, "role": "participant", "participantContext": id, "scopes": scopes})).await;
@@ -40,13 +40,13 @@ impl Platform {
         typed("ParticipantContext", json!({"@id": id, "identity": self.did(id), "state": state}))
     }
 
-    async fn as_client(&self, token: &str, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+    pub async fn as_client(&self, token: &str, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let request = self.bare(method, path).bearer_auth(token);
         read(body.map_or_else(|| request.try_clone().unwrap(), |body| request.try_clone().unwrap().json(body)).send().await.unwrap()).await
     }
 
     /// Starts a flow of `acme`; its endpoint and access token.
-    async fn flow(&self, token: &str, id: &str, source: &str) -> (String, String) {
+    pub async fn flow(&self, token: &str, id: &str, source: &str) -> (String, String) {
         let body = json!({"messageId": format!("m-{id}"), "participantId": self.did("acme"), "counterPartyId": "did:web:peer",
             "dataspaceContext": PROFILE, "processId": id, "agreementId": "ag", "datasetId": "set", "profile": "HttpData-PULL", "claims": {},
             "metadata": {"source": source}});
@@ -71,13 +71,14 @@ impl Platform {
     }
 }
 
-fn typed(kind: &str, mut body: Value) -> Value {
+pub fn typed(kind: &str, mut body: Value) -> Value {
     body["@context"] = json!(["https://w3id.org/edc/connector/management/v2"]);
     body["@type"] = json!(kind);
     body
 }
 
-const ALL: [&str; 5] = ["management-api:write", "data-plane-api:write", "siglet-api:read", "siglet-mgmt-api:write", "signaling-api:write"];
+pub const ALL: [&str; 5] =
+    ["management-api:write", "data-plane-api:write", "siglet-api:read", "siglet-mgmt-api:write", "signaling-api:write"];
 
 /// A GET whose path no client library has touched: status line and the rest.
 fn raw(url: &str, path: &str, token: &str) -> String {
@@ -394,13 +395,13 @@ impl ForeignPlane {
 }
 
 impl Platform {
-    async fn full_participant(&self, id: &str) -> String {
+    pub async fn full_participant(&self, id: &str) -> String {
         self.participant(id).await;
         self.connector(id, &ALL).await
     }
 
     /// An agreement of `globex` with `acme` about `set`.
-    async fn agreement(&self, acme: &str, globex: &str) -> String {
+    pub async fn agreement(&self, acme: &str, globex: &str) -> String {
         let own = |participant: &str, rest: &str| format!("/api/mgmt/v5beta/participants/{participant}/{rest}");
         let asset = json!({"@id": "set", "properties": {}, "dataplaneMetadata": {"@type": "DataplaneMetadata", "profiles": [], "properties": {"source": "file"}}});
         let policy = json!({"@id": "any", "policy": {"@type": "Set", "permission": [{"action": "use"}]}});
@@ -438,7 +439,7 @@ impl Platform {
     }
 
     /// Begins a transfer of `globex` by `transfer_type`.
-    async fn transfer(&self, globex: &str, agreement: &str, transfer_type: &str) -> String {
+    pub async fn transfer(&self, globex: &str, agreement: &str, transfer_type: &str) -> String {
         let body = json!({"profile": PROFILE, "counterPartyAddress": self.node.urls.dsp(&id_of("acme"), &PROFILE.parse().unwrap()),
             "contractId": agreement, "transferType": transfer_type});
         let path = "/api/mgmt/v5beta/participants/globex/transferprocesses";
@@ -447,13 +448,13 @@ impl Platform {
         text(&begun, "@id")
     }
 
-    async fn transfer_is(&self, globex: &str, id: &str, wanted: &str) {
+    pub async fn transfer_is(&self, globex: &str, id: &str, wanted: &str) {
         let path = format!("/api/mgmt/v5beta/participants/globex/transferprocesses/{id}/state?wait={wanted}&timeout=20s");
         let (_, state) = self.as_client(globex, Method::GET, &path, None).await;
         assert_eq!(state["state"], wanted);
     }
 
-    async fn register(&self, globex: &str, plane: &Value) -> (StatusCode, Value) {
+    pub async fn register(&self, globex: &str, plane: &Value) -> (StatusCode, Value) {
         self.as_client(globex, Method::PUT, "/api/mgmt/v5beta/participants/globex/dataplanes", Some(plane)).await
     }
 

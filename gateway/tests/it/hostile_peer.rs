@@ -1,0 +1,516 @@
+//! A counterparty that cannot be relied on: a server with many parties, each with a DID, keys, a credential service, a status list and DSP
+//! endpoints of its own, and each with one place where it does something that it must not. It speaks in bytes, since no library would say such things.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cellspace_schemas::{
+    Did,
+    bitstring::{Bitstring, Encoding},
+};
+use flate2::{Compression, write::GzEncoder};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    io::Write,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+/// The credential that counterparties are asked for.
+pub const TYPE: &str = "MembershipCredential";
+/// Its scope.
+pub const SCOPE: &str = "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read";
+/// Between two bytes of a party that is slow.
+const DRIP: Duration = Duration::from_millis(50);
+
+/// Where a party does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Its own DID document.
+    Document,
+    /// Its credential service.
+    Presentation,
+    /// The DID document of the issuer of its credential.
+    IssuerDocument,
+    /// The status list of its credential.
+    StatusList,
+    /// Its DSP endpoints.
+    Dsp,
+    /// A source of data.
+    Source,
+    /// Calls of its data plane.
+    Plane,
+    /// The token endpoint of its data plane.
+    PlaneToken,
+    /// Its key set.
+    Jwks,
+}
+
+impl Place {
+    fn of(path: &str) -> Option<(String, Self)> {
+        let (name, rest) = path.trim_start_matches('/').split_once('/')?;
+        let (name, place) = match (name.strip_suffix("-issuer"), rest) {
+            (Some(name), "did.json") => (name, Self::IssuerDocument),
+            (None, "did.json") => (name, Self::Document),
+            (_, "cs/presentations/query") => (name, Self::Presentation),
+            (_, "list") => (name, Self::StatusList),
+            (_, "data") => (name, Self::Source),
+            (_, "token") => (name, Self::PlaneToken),
+            (_, "jwks") => (name, Self::Jwks),
+            (_, rest) if rest.starts_with("dsp/") => (name, Self::Dsp),
+            (_, rest) if rest.starts_with("flows/") => (name, Self::Plane),
+            _ => return None,
+        };
+        Some((name.to_owned(), place))
+    }
+}
+
+/// What it does there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trick {
+    /// Takes the request and says nothing.
+    Silent,
+    /// Says a few bytes of the body and no more.
+    Stalls,
+    /// The body, a byte at a time and without end.
+    Drips,
+    /// The head, a byte at a time and without end.
+    DripsHead,
+    /// A body without end, as fast as it is taken.
+    Endless,
+    /// A head without end, as fast as it is taken.
+    EndlessHead,
+    /// Sends on to another server, which counts who comes.
+    RedirectsAway,
+    /// Sends on to where the honest answer is.
+    RedirectsHere,
+    /// Another protocol.
+    NotHttp,
+    /// A page for people.
+    NotJson,
+    /// 100,000 brackets.
+    Deep,
+    /// Numbers that no type holds.
+    Numbers,
+    /// Members twice: the wrong one first, the right one last.
+    Twice,
+    /// Closes within the head.
+    CutsHead,
+    /// Closes within the body.
+    CutsBody,
+    /// A content length shorter than the body.
+    TooShort,
+    /// Two content lengths.
+    TwoLengths,
+    /// A content coding that nobody asked for, of far more bytes than it has.
+    Bomb,
+    /// What belongs to another party.
+    Stranger,
+}
+
+impl Trick {
+    pub const ALL: [Self; 19] = [
+        Self::Silent,
+        Self::Stalls,
+        Self::Drips,
+        Self::DripsHead,
+        Self::Endless,
+        Self::EndlessHead,
+        Self::RedirectsAway,
+        Self::RedirectsHere,
+        Self::NotHttp,
+        Self::NotJson,
+        Self::Deep,
+        Self::Numbers,
+        Self::Twice,
+        Self::CutsHead,
+        Self::CutsBody,
+        Self::TooShort,
+        Self::TwoLengths,
+        Self::Bomb,
+        Self::Stranger,
+    ];
+
+    /// Whether there is no whole answer: it may be right another time. Otherwise there is one, and it is wrong.
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Silent
+            | Self::Stalls
+            | Self::Drips
+            | Self::DripsHead
+            | Self::Endless
+            | Self::EndlessHead
+            | Self::RedirectsAway
+            | Self::RedirectsHere
+            | Self::NotHttp
+            | Self::CutsHead
+            | Self::CutsBody
+            | Self::TwoLengths => true,
+            Self::NotJson | Self::Deep | Self::Numbers | Self::Twice | Self::TooShort | Self::Bomb | Self::Stranger => false,
+        }
+    }
+}
+
+/// Texts that a party signs in place of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Forged {
+    Credential(String),
+    Presentation(String),
+    List(String),
+}
+
+/// The server.
+pub struct Peer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    address: Mutex<String>,
+    keys: Mutex<HashMap<String, Arc<Ed25519KeyPair>>>,
+    tricks: Mutex<HashMap<(String, Place), Trick>>,
+    forged: Mutex<HashMap<String, Vec<Forged>>>,
+    asked: Mutex<Vec<String>>,
+    news: Notify,
+    away: Mutex<String>,
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A compact JWS over these texts.
+pub fn sign(key: &Ed25519KeyPair, header: &str, claims: &str) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).as_ref()))
+}
+
+/// Members added or replaced.
+pub fn with(mut value: Value, change: &Value) -> Value {
+    value.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    value
+}
+
+impl Peer {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = Arc::new(Inner::default());
+        *inner.address.lock() = listener.local_addr().unwrap().to_string();
+        let serving = inner.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let serving = serving.clone();
+                // Who is played tricks on goes away when it likes.
+                tokio::spawn(async move { drop(serving.serve(socket).await) });
+            }
+        });
+        Self { inner }
+    }
+
+    /// Sends those who are redirected there.
+    pub fn send_away_to(&self, url: impl Into<String>) {
+        *self.inner.away.lock() = url.into();
+    }
+
+    pub fn plays(&self, name: &str, place: Place, trick: Trick) {
+        self.inner.tricks.lock().insert((name.to_owned(), place), trick);
+    }
+
+    pub fn forges(&self, name: &str, forged: Forged) {
+        self.inner.forged.lock().entry(name.to_owned()).or_default().push(forged);
+    }
+
+    pub fn did(&self, name: &str) -> Did {
+        Did::new(self.inner.did(name)).unwrap()
+    }
+
+    pub fn issuer(&self, name: &str) -> Did {
+        self.did(&format!("{name}-issuer"))
+    }
+
+    pub fn key(&self, name: &str) -> Arc<Ed25519KeyPair> {
+        self.inner.key(name)
+    }
+
+    pub fn url(&self, name: &str, path: &str) -> String {
+        self.inner.url(name, path)
+    }
+
+    /// Requests that came, by path.
+    pub fn asked(&self, path: &str) -> usize {
+        self.inner.asked.lock().iter().filter(|asked| asked.contains(path)).count()
+    }
+
+    /// Waits until so many requests with this in their path came.
+    pub async fn is_asked(&self, path: &str, times: usize) {
+        loop {
+            let news = self.inner.news.notified();
+            if self.asked(path) >= times {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// A self-issued ID token for `aud`, with changes.
+    pub fn token(&self, name: &str, aud: &Did, change: &Value) -> String {
+        let did = self.did(name);
+        let claims =
+            json!({"iss": did, "sub": did, "aud": aud, "jti": uuid::Uuid::new_v4(), "iat": now(), "exp": now() + 60, "token": "access"});
+        self.inner.signed(name, "JWT", &with(claims, change))
+    }
+
+    pub fn credential(&self, name: &str, change: &Value) -> String {
+        self.inner.signed(&format!("{name}-issuer"), "vc+jwt", &with(self.credential_claims(name), change))
+    }
+
+    pub fn credential_claims(&self, name: &str) -> Value {
+        self.inner.credential(name)
+    }
+
+    pub fn presentation_claims(&self, name: &str, aud: &Did) -> Value {
+        let credential = self.credential(name, &json!({}));
+        self.inner.presentation(name, aud.as_str(), &credential)
+    }
+
+    pub fn list_claims(&self, name: &str) -> Value {
+        self.inner.list(&format!("{name}-issuer"))
+    }
+}
+
+impl Inner {
+    fn did(&self, name: &str) -> String {
+        format!("did:web:{}:{name}", self.address.lock().replace(':', "%3A"))
+    }
+
+    fn url(&self, name: &str, path: &str) -> String {
+        format!("http://{}/{name}{path}", self.address.lock())
+    }
+
+    fn key(&self, name: &str) -> Arc<Ed25519KeyPair> {
+        let mut keys = self.keys.lock();
+        keys.entry(name.to_owned()).or_insert_with(|| Arc::new(Ed25519KeyPair::generate().unwrap())).clone()
+    }
+
+    fn signed(&self, name: &str, typ: &str, claims: &Value) -> String {
+        let header = json!({"alg": "EdDSA", "typ": typ, "kid": format!("{}#key-1", self.did(name))});
+        sign(&self.key(name), &header.to_string(), &claims.to_string())
+    }
+
+    fn document(&self, name: &str) -> Value {
+        let did = self.did(name);
+        let kid = format!("{did}#key-1");
+        let x = URL_SAFE_NO_PAD.encode(self.key(name).public_key().as_ref());
+        let service =
+            |kind: &str, path: &str| json!({"id": format!("{did}#{kind}"), "type": kind, "serviceEndpoint": self.url(name, path)});
+        json!({"@context": ["https://www.w3.org/ns/did/v1"], "id": did,
+            "verificationMethod": [{"id": kid, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}],
+            "authentication": [kid], "assertionMethod": [kid], "capabilityInvocation": [kid],
+            "service": [service("CredentialService", "/cs"), service("IssuerService", "/issuance")]})
+    }
+
+    fn credential(&self, name: &str) -> Value {
+        let (holder, issuer) = (self.did(name), self.did(&format!("{name}-issuer")));
+        json!({"@context": ["https://www.w3.org/ns/credentials/v2"], "type": ["VerifiableCredential", TYPE], "issuer": issuer,
+            "credentialSubject": {"id": holder}, "exp": now() + 3_600,
+            "credentialStatus": {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "7",
+                "statusListCredential": self.url(name, "/list")}})
+    }
+
+    fn presentation(&self, name: &str, aud: &str, credential: &str) -> Value {
+        json!({"@context": ["https://www.w3.org/ns/credentials/v2"], "type": "VerifiablePresentation", "iss": self.did(name), "aud": aud,
+            "iat": now(), "exp": now() + 60, "verifiableCredential":
+                [{"@context": "https://www.w3.org/ns/credentials/v2", "type": "EnvelopedVerifiableCredential", "id": format!("data:application/vc+jwt,{credential}")}]})
+    }
+
+    fn list(&self, issuer: &str) -> Value {
+        let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+        json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": self.did(issuer),
+            "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded}})
+    }
+
+    fn forged(&self, name: &str, pick: fn(&Forged) -> Option<&String>) -> Option<String> {
+        self.forged.lock().get(name)?.iter().find_map(|forged| pick(forged).cloned())
+    }
+
+    /// What `name` would say at a place if it were honest.
+    fn honest(&self, name: &str, place: Place, request: &str) -> (&'static str, String) {
+        let issuer = format!("{name}-issuer");
+        let json = |value: Value| ("application/json", value.to_string());
+        match place {
+            Place::Document => json(self.document(name)),
+            Place::IssuerDocument => json(self.document(&issuer)),
+            Place::Presentation => {
+                let credential = self.forged(name, |f| if let Forged::Credential(text) = f { Some(text) } else { None });
+                let credential = credential.unwrap_or_else(|| self.signed(&issuer, "vc+jwt", &self.credential(name)));
+                let presentation = self.forged(name, |f| if let Forged::Presentation(text) = f { Some(text) } else { None });
+                let presentation =
+                    presentation.unwrap_or_else(|| self.signed(name, "vp+jwt", &self.presentation(name, &asker(request), &credential)));
+                json(json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationResponseMessage",
+                    "presentation": [presentation]}))
+            }
+            Place::StatusList => {
+                let list = self.forged(name, |f| if let Forged::List(text) = f { Some(text) } else { None });
+                ("application/vc+jwt", list.unwrap_or_else(|| self.signed(&issuer, "vc+jwt", &self.list(&issuer))))
+            }
+            Place::Dsp => json(json!({"@context": ["https://w3id.org/dspace/2025/1/context.jsonld"], "@type": "Catalog", "@id": "c",
+                "participantId": self.did(name), "dataset": []})),
+            Place::Source => ("text/plain", "data of the source".to_owned()),
+            Place::Plane => json(json!({"state": "PREPARED"})),
+            Place::PlaneToken => json(json!({"access_token": "token-of-the-plane", "token_type": "Bearer"})),
+            Place::Jwks => {
+                let x = URL_SAFE_NO_PAD.encode(self.key(name).public_key().as_ref());
+                json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]}))
+            }
+        }
+    }
+
+    async fn serve(&self, mut socket: TcpStream) -> std::io::Result<()> {
+        let request = read(&mut socket).await?;
+        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        self.asked.lock().push(path.clone());
+        self.news.notify_waiters();
+        let honest = path.strip_prefix("/honest");
+        let Some((name, place)) = Place::of(honest.unwrap_or(&path)) else {
+            return socket.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        };
+        let trick = self.tricks.lock().get(&(name.clone(), place)).copied().filter(|_| honest.is_none());
+        let who = if trick == Some(Trick::Stranger) { "stranger" } else { &name };
+        let (kind, body) = self.honest(who, place, &request);
+        match trick {
+            None | Some(Trick::Stranger) => socket.write_all(&whole(kind, "", body.as_bytes())).await,
+            Some(trick) => self.play(trick, &path, kind, &body, &mut socket).await,
+        }
+    }
+
+    async fn play(&self, trick: Trick, path: &str, kind: &str, body: &str, socket: &mut TcpStream) -> std::io::Result<()> {
+        let head = |length: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{length}\r\n");
+        let redirect = |location: &str| {
+            format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        };
+        let mut drip = tokio::time::interval(DRIP);
+        let away = self.away.lock().clone();
+        match trick {
+            Trick::Silent => {}
+            Trick::Stalls => socket.write_all(format!("{}{}", head("content-length: 9999\r\n"), &body[..3]).as_bytes()).await?,
+            Trick::Drips | Trick::DripsHead => {
+                let (start, byte) = if trick == Trick::Drips {
+                    (head("transfer-encoding: chunked\r\n"), "1\r\n \r\n")
+                } else {
+                    ("HTTP/1.1 200 OK\r\nx: ".into(), "x")
+                };
+                socket.write_all(start.as_bytes()).await?;
+                loop {
+                    drip.tick().await;
+                    socket.write_all(byte.as_bytes()).await?;
+                }
+            }
+            Trick::Endless | Trick::EndlessHead => {
+                let start = if trick == Trick::Endless { head("") } else { "HTTP/1.1 200 OK\r\n".to_owned() };
+                socket.write_all(start.as_bytes()).await?;
+                let more = if trick == Trick::Endless { " ".repeat(64 << 10) } else { format!("x: {}\r\n", "x".repeat(4 << 10)) };
+                loop {
+                    socket.write_all(more.as_bytes()).await?;
+                }
+            }
+            Trick::RedirectsAway => return socket.write_all(redirect(&away).as_bytes()).await,
+            Trick::RedirectsHere => return socket.write_all(redirect(&format!("/honest{path}")).as_bytes()).await,
+            Trick::NotHttp => return socket.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await,
+            Trick::NotJson => return socket.write_all(&whole("text/html", "", b"<html>Welcome</html>")).await,
+            Trick::Deep => {
+                let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+                return socket.write_all(&whole(kind, "", deep.as_bytes())).await;
+            }
+            Trick::Numbers => {
+                let numbers = format!("{{\"id\":{},\"state\":1e999999999,\"exp\":-{}}}", "9".repeat(50_000), "1".repeat(400));
+                return socket.write_all(&whole(kind, "", numbers.as_bytes())).await;
+            }
+            Trick::Twice => return socket.write_all(&whole(kind, "", twice(body).as_bytes())).await,
+            Trick::CutsHead => return socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-le").await,
+            Trick::CutsBody => return socket.write_all(format!("{}{}", head("content-length: 9999\r\n"), body).as_bytes()).await,
+            Trick::TooShort => {
+                let short = head(&format!("content-length: {}\r\nconnection: close\r\n", body.len() / 2));
+                return socket.write_all(format!("{short}{body}").as_bytes()).await;
+            }
+            Trick::TwoLengths => {
+                let two = head(&format!("content-length: {}\r\ncontent-length: 5\r\nconnection: close\r\n", body.len()));
+                return socket.write_all(format!("{two}{body}").as_bytes()).await;
+            }
+            Trick::Bomb => return socket.write_all(&whole(kind, "content-encoding: gzip\r\n", &bomb(body))).await,
+            Trick::Stranger => {}
+        }
+        // Until the other side has enough.
+        socket.read_u8().await.map(drop)
+    }
+}
+
+/// The body, then far more white space than any answer may have, so that whoever inflates it finds what is right in the end.
+pub fn bomb(body: &str) -> Vec<u8> {
+    static SPACES: OnceLock<Vec<u8>> = OnceLock::new();
+    let packed = |bytes: &[u8]| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    [packed(body.as_bytes()).as_slice(), SPACES.get_or_init(|| packed(&vec![b' '; 16 << 20]))].concat()
+}
+
+/// Each member of an object once with nonsense before it stands as it should.
+fn twice(body: &str) -> String {
+    let Ok(Value::Object(members)) = serde_json::from_str(body) else { return format!("{body} {body}") };
+    let nonsense: String = members.keys().map(|name| format!("{}:\"did:web:nobody\",", json!(name))).collect();
+    format!("{{{nonsense}{}", body.strip_prefix('{').unwrap())
+}
+
+fn whole(kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Head and body of a request.
+async fn read(socket: &mut TcpStream) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Ok(text);
+            }
+        }
+        if socket.read_buf(&mut bytes).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Who sent a request, as its token says.
+fn asker(request: &str) -> String {
+    let token =
+        request.lines().find_map(|line| line.to_ascii_lowercase().starts_with("authorization:").then(|| line.rsplit(' ').next().unwrap()));
+    let claims = token.and_then(|token| URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()).unwrap_or_default();
+    let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+    claims["iss"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A server that nobody may come to; counts those who do.
+pub async fn forbidden_ground() -> (SocketAddr, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, visits) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(0)));
+    let counted = visits.clone();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            *counted.lock() += 1;
+            drop(socket);
+        }
+    });
+    (address, visits)
+}
