@@ -44,6 +44,11 @@ pub trait Worker: Send + 'static {
 
     /// One operation.
     fn operate(&mut self) -> impl Future<Output = Verdict> + Send;
+
+    /// Whether what a good operation did is as it must be; no part of its time.
+    fn check(&mut self) -> impl Future<Output = Verdict> + Send {
+        std::future::ready(Verdict::Good)
+    }
 }
 
 /// What all workers saw.
@@ -166,7 +171,9 @@ async fn work<W: Worker>(mut worker: W, schedule: Option<Arc<Schedule>>, end: In
             tokio::time::sleep_until(due).await;
         }
         let verdict = worker.operate().await;
-        outcome.note(verdict, due.elapsed());
+        let took = due.elapsed();
+        let verdict = if verdict == Verdict::Good { worker.check().await } else { verdict };
+        outcome.note(verdict, took);
     }
 }
 
@@ -175,6 +182,29 @@ mod tests {
     use super::*;
 
     struct Slow(u32);
+
+    /// Every other one of whose operations turns out to be wrong.
+    struct Checked(u32);
+
+    impl Worker for Checked {
+        async fn operate(&mut self) -> Verdict {
+            self.0 += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Verdict::Good
+        }
+
+        async fn check(&mut self) -> Verdict {
+            tokio::time::sleep(Duration::from_millis(90)).await;
+            if self.0.is_multiple_of(2) { Verdict::Wrong("every other one".to_owned()) } else { Verdict::Good }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_decides_and_takes_no_time_of_the_operation() {
+        let (_, outcome) = drive(vec![Checked(0)], Pace { rate: None, time: Duration::from_secs(1) }).await;
+        assert_eq!((outcome.good, outcome.errors), (5, 5));
+        assert!(outcome.quantile_ms(1.0) < 12.0, "{}", outcome.quantile_ms(1.0));
+    }
 
     impl Worker for Slow {
         async fn operate(&mut self) -> Verdict {

@@ -59,12 +59,30 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Participants of one platform negotiate contracts, to FINALIZED on both sides; providers and consumers have credentials of its issuer.
+    Negotiation {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Participants of one platform start transfers under agreements made before, to STARTED on both sides; tokens are fetched and used.
+    Transfer {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Tenants come in, until all agents of their participants are active and their credentials issued.
+    Provision {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 impl LoadCommand {
     fn split(self) -> (Scenario, Common) {
         match self {
             Self::Catalog { offers, common } => (Scenario::Catalog { offers }, common),
+            Self::Negotiation { common } => (Scenario::Negotiation, common),
+            Self::Transfer { common } => (Scenario::Transfer, common),
+            Self::Provision { common } => (Scenario::Provision, common),
         }
     }
 }

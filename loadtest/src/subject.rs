@@ -118,9 +118,15 @@ impl Subject {
     /// # Errors
     /// When the token service refuses.
     pub async fn client(&self) -> Result<(Client, Caller)> {
-        let mut client = Client::new(self.http.clone(), self.admin.clone(), self.public.clone(), Box::new(Silent));
+        let mut client = self.silent();
         let admin = client.client_token("admin", &self.client_id, &self.client_secret).await?;
         Ok((client, admin))
+    }
+
+    /// A client of it that tells nobody.
+    #[must_use]
+    pub fn silent(&self) -> Client {
+        Client::new(self.http.clone(), self.admin.clone(), self.public.clone(), Box::new(Silent))
     }
 
     /// Host part of the DIDs that it serves.

@@ -4,7 +4,10 @@ use crate::Reporter;
 use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// JSON-LD context of management bodies.
 pub const MANAGEMENT_CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
@@ -13,7 +16,7 @@ pub const MANAGEMENT_CONTEXT: &str = "https://w3id.org/edc/connector/management/
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Name in the timeline.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// Access token.
     pub token: String,
 }
@@ -131,14 +134,39 @@ impl Client {
         body: Option<Value>,
         expected: u16,
     ) -> Result<Answer> {
+        self.step_to(caller, what, method, url, body, &[expected]).await
+    }
+
+    /// A step that makes something (201), or finds that it is there already (409).
+    ///
+    /// # Errors
+    /// When there is no answer or another status.
+    pub async fn ensure(&mut self, caller: &Caller, what: &str, url: &str, body: Value) -> Result<Answer> {
+        self.step_to(caller, what, Method::POST, url, Some(body), &[201, 409]).await
+    }
+
+    /// A step whose status must be one of those expected.
+    ///
+    /// # Errors
+    /// When there is no answer or another status.
+    #[allow(clippy::too_many_arguments)] // as those of [`Self::step`]
+    pub async fn step_to(
+        &mut self,
+        caller: &Caller,
+        what: &str,
+        method: Method,
+        url: &str,
+        body: Option<Value>,
+        expected: &[u16],
+    ) -> Result<Answer> {
         let started = Instant::now();
         let hop = self.hop.take().map(|hop| format!(" | {hop}")).unwrap_or_default();
         let answer = self.exchange(Some(caller), method.clone(), url, body.as_ref()).await.with_context(|| what.to_owned())?;
-        if answer.status != expected {
-            bail!("{}: {what}: {method} {url} answered {} instead of {expected}: {}", caller.name, answer.status, answer.body);
+        if !expected.contains(&answer.status) {
+            bail!("{}: {what}: {method} {url} answered {} instead of {expected:?}: {}", caller.name, answer.status, answer.body);
         }
         let path = shortened(url.split('?').next().unwrap_or(url));
-        self.reporter.step(caller.name, what, &format!("{method} {path} -> {}{hop}", answer.status), started.elapsed());
+        self.reporter.step(&caller.name, what, &format!("{method} {path} -> {}{hop}", answer.status), started.elapsed());
         Ok(answer)
     }
 
@@ -146,7 +174,7 @@ impl Client {
     ///
     /// # Errors
     /// When the token service refuses.
-    pub async fn client_token(&mut self, name: &'static str, client: &str, secret: &str) -> Result<Caller> {
+    pub async fn client_token(&mut self, name: &str, client: &str, secret: &str) -> Result<Caller> {
         let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
         self.token(name, "gets a token (client_credentials)", &form).await
     }
@@ -155,7 +183,7 @@ impl Client {
     ///
     /// # Errors
     /// When the token service refuses.
-    pub async fn exchange_token(&mut self, name: &'static str, subject: &Caller, resource: &str, scope: &str) -> Result<Caller> {
+    pub async fn exchange_token(&mut self, name: &str, subject: &Caller, resource: &str, scope: &str) -> Result<Caller> {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", subject.token.as_str()),
@@ -167,7 +195,7 @@ impl Client {
         self.token(name, "gets a token (token exchange)", &form).await
     }
 
-    async fn token(&mut self, name: &'static str, what: &str, form: &[(&str, &str)]) -> Result<Caller> {
+    async fn token(&mut self, name: &str, what: &str, form: &[(&str, &str)]) -> Result<Caller> {
         let started = Instant::now();
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let url = format!("{}/token", self.admin);
@@ -186,7 +214,7 @@ impl Client {
         };
         let Some(token) = body["access_token"].as_str() else { bail!("{name}: {what}: answered {body}") };
         self.reporter.step(name, what, "POST /token -> 200", started.elapsed());
-        Ok(Caller { name, token: token.to_owned() })
+        Ok(Caller { name: name.into(), token: token.to_owned() })
     }
 
     fn is_patient(&self, since: Instant) -> bool {

@@ -23,10 +23,12 @@ pub struct Platform {
     pub admin: Caller,
     /// Token with the provisioner role.
     pub provisioner: Caller,
-    /// The portal, which exchanges its token for those of participants.
+    /// The portal, which exchanges its token for those of participants; named as its client is.
     pub portal: Caller,
     /// The issuer's own token.
     pub issuer: Caller,
+    /// Participant context id of the issuer.
+    pub issuer_context: String,
     /// The issuer's DID.
     pub issuer_did: String,
     /// Cell id.
@@ -40,27 +42,36 @@ pub struct Platform {
 /// # Errors
 /// At the first step that does not go as it must.
 pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Result<Platform> {
+    prepare_once_more(client, admin, did_host, "").await
+}
+
+/// Plays the operator's part on a platform where it may have been played before: with clients and an issuer of its own, whose names end in `suffix`.
+///
+/// # Errors
+/// At the first step that does not go as it must.
+pub async fn prepare_once_more(client: &mut Client, admin: Caller, did_host: &str, suffix: &str) -> Result<Platform> {
     client.reporter.chapter("Operator: the platform is prepared");
     let new = json!({
-        "id": "provisioning", "role": "provisioner",
+        "id": format!("provisioning{suffix}"), "role": "provisioner",
         "scopes": ["tenant-manager-api:read", "tenant-manager-api:write", "provision-manager-api:read", "provision-manager-api:write",
             "management-api:read", "management-api:write", "identity-api:read", "identity-api:write", "issuer-admin-api:read", "issuer-admin-api:write"],
     });
-    let provisioner = new_client(client, &admin, "operator", "provisioning", new).await?;
-    let new = json!({ "id": "portal", "scopes": [], "mayExchange": true });
-    let portal = new_client(client, &admin, "portal", "portal", new).await?;
+    let provisioner = new_client(client, &admin, "operator", new).await?;
+    let new = json!({ "id": format!("portal{suffix}"), "scopes": [], "mayExchange": true });
+    let portal = new_client(client, &admin, &format!("portal{suffix}"), new).await?;
     for (tier, action) in [("read", "read"), ("write", "write")] {
         let scopes =
             ["management-api", "identity-api", "issuer-admin-api", "siglet-api", "siglet-mgmt-api"].map(|api| format!("{api}:{action}"));
         let body = json!({ "scope": tier, "claims": { "scope": scopes.join(" ") } });
-        client.step(&admin, &format!("defines the tier {tier}"), Method::POST, "/api/v1/scopes", Some(body), 201).await?;
+        client.ensure(&admin, &format!("defines the tier {tier}"), "/api/v1/scopes", body).await?;
     }
 
-    let did = format!("did:web:{did_host}:{ISSUER}");
+    let issuer_context = format!("{ISSUER}{suffix}");
+    let did = format!("did:web:{did_host}:{issuer_context}");
     let public = client.public.clone();
     let manifest = json!({
-        "participantContextId": ISSUER, "did": did, "active": true,
-        "serviceEndpoints": [{ "id": "issuer-service", "type": "IssuerService", "serviceEndpoint": format!("{public}/api/issuance/v1beta/participants/{ISSUER}") }],
+        "participantContextId": issuer_context, "did": did, "active": true,
+        "serviceEndpoints": [{ "id": "issuer-service", "type": "IssuerService", "serviceEndpoint": format!("{public}/api/issuance/v1beta/participants/{issuer_context}") }],
         "key": { "keyId": format!("{did}#key-1"), "privateKeyAlias": "issuer-key-1", "keyGeneratorParams": { "algorithm": "EdDSA", "curve": "Ed25519" } },
     });
     client
@@ -73,8 +84,8 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
             200,
         )
         .await?;
-    let issuer = act_for(client, &admin, &portal, "issuer", ISSUER).await?;
-    issuer_definitions(client, &issuer).await?;
+    let issuer = act_for(client, &admin, &portal, "issuer", &issuer_context).await?;
+    issuer_definitions(client, &issuer, &issuer_context).await?;
 
     let wrong = json!({ "externalId": "no-such-cell", "state": "active", "properties": {} });
     client.step(&provisioner, "a cell that nobody runs is refused", Method::POST, "/api/tm/cells", Some(wrong), 400).await?;
@@ -113,27 +124,28 @@ pub async fn prepare(client: &mut Client, admin: Caller, did_host: &str) -> Resu
     let state = &deployed.body["deployments"][0]["state"];
     check(state == "active", || format!("the profile's deployment is {state}, not active: {}", deployed.body))?;
     orchestration(client, &provisioner).await?;
-    Ok(Platform { admin, provisioner, portal, issuer, issuer_did: did, cell, dataspace })
+    Ok(Platform { admin, provisioner, portal, issuer, issuer_context, issuer_did: did, cell, dataspace })
 }
 
-async fn new_client(client: &mut Client, admin: &Caller, name: &'static str, id: &str, body: Value) -> Result<Caller> {
+async fn new_client(client: &mut Client, admin: &Caller, name: &str, body: Value) -> Result<Caller> {
+    let id = text(&body, "id")?.to_owned();
     let made = client.step(admin, &format!("registers the client {id}"), Method::POST, "/api/v1/clients", Some(body), 201).await?;
-    client.client_token(name, id, text(&made.body, "clientSecret")?).await
+    client.client_token(name, &id, text(&made.body, "clientSecret")?).await
 }
 
 /// Lets the portal act for a participant, and gets a token for that by exchange.
 ///
 /// # Errors
 /// When the token service refuses.
-pub async fn act_for(client: &mut Client, admin: &Caller, portal: &Caller, name: &'static str, context: &str) -> Result<Caller> {
+pub async fn act_for(client: &mut Client, admin: &Caller, portal: &Caller, name: &str, context: &str) -> Result<Caller> {
     let mapping =
-        json!({ "clientIdentifier": "portal", "participantContext": context, "scopes": ["read", "write"], "audiences": ["edcv"] });
+        json!({ "clientIdentifier": &*portal.name, "participantContext": context, "scopes": ["read", "write"], "audiences": ["edcv"] });
     client.step(admin, &format!("lets the portal act for {name}"), Method::POST, "/api/v1/mappings", Some(mapping), 201).await?;
     client.exchange_token(name, portal, context, "read write").await
 }
 
-async fn issuer_definitions(client: &mut Client, issuer: &Caller) -> Result<()> {
-    let base = format!("/api/issuer/admin/participants/{ISSUER}");
+async fn issuer_definitions(client: &mut Client, issuer: &Caller, context: &str) -> Result<()> {
+    let base = format!("/api/issuer/admin/participants/{context}");
     let attestation = json!({ "id": "holder-properties", "attestationType": "holder", "configuration": {} });
     client.step(issuer, "defines where claims come from", Method::POST, &format!("{base}/attestations"), Some(attestation), 201).await?;
     for (id, kind, _) in CREDENTIALS {
@@ -159,7 +171,7 @@ async fn expressions(client: &mut Client, admin: &Caller) -> Result<()> {
             }),
         );
         let what = format!("gives policies on {kind} their meaning (CEL)");
-        client.step(admin, &what, Method::POST, "/api/mgmt/v5beta/celexpressions", Some(expression), 200).await?;
+        client.step_to(admin, &what, Method::POST, "/api/mgmt/v5beta/celexpressions", Some(expression), &[200, 409]).await?;
     }
     Ok(())
 }
@@ -170,7 +182,7 @@ async fn orchestration(client: &mut Client, provisioner: &Caller) -> Result<()> 
     for kind in kinds {
         let what = format!("defines activity {kind}");
         let body = json!({ "type": kind, "description": kind, "inputSchema": {}, "outputSchema": {} });
-        client.step(provisioner, &what, Method::POST, "/api/pm/activity-definitions", Some(body), 201).await?;
+        client.ensure(provisioner, &what, "/api/pm/activity-definitions", body).await?;
     }
     let template = json!({
         "id": "member-lifecycle", "description": "brings a participant into the dataspace, and out of it", "schema": {},
@@ -193,15 +205,6 @@ async fn orchestration(client: &mut Client, provisioner: &Caller) -> Result<()> 
             ],
         },
     });
-    client
-        .step(
-            provisioner,
-            "defines the member's life as an orchestration",
-            Method::POST,
-            "/api/pm/orchestration-definitions",
-            Some(template),
-            201,
-        )
-        .await?;
+    client.ensure(provisioner, "defines the member's life as an orchestration", "/api/pm/orchestration-definitions", template).await?;
     Ok(())
 }

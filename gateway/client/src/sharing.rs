@@ -67,8 +67,42 @@ pub async fn catalog(client: &mut Client, consumer: &Participant, provider: &Par
     check(offers.len() == expected, || format!("{} offers are visible, expected {expected}: {}", offers.len(), answer.body))?;
     let what = format!("sees {expected} offers in the provider's catalog");
     let hop = "POST catalog/request -> 200 | DSP POST /catalog/request, DCP POST holder /presentations/query";
-    client.reporter.step(consumer.caller.name, &what, hop, started.elapsed());
+    client.reporter.step(&consumer.caller.name, &what, hop, started.elapsed());
     Ok(offers)
+}
+
+/// A request for a contract about an offer.
+#[must_use]
+pub fn contract_request(provider: &Participant, offer: &Offer) -> Value {
+    let mut policy = offer.policy.clone();
+    if let Value::Object(policy) = &mut policy {
+        policy.insert("@type".into(), json!("Offer"));
+        policy.insert("@id".into(), json!(offer.id));
+        policy.insert("assigner".into(), json!(provider.did));
+        policy.insert("target".into(), json!(offer.asset));
+    }
+    Client::typed(
+        "ContractRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }),
+    )
+}
+
+/// A request for the data of an agreement, to be pulled.
+#[must_use]
+pub fn transfer_request(provider: &Participant, agreement: &str) -> Value {
+    Client::typed(
+        "TransferRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "contractId": agreement, "transferType": "HttpData-PULL" }),
+    )
+}
+
+/// A query for the counterpart of a counterparty's process.
+#[must_use]
+pub fn counterpart(process: &str) -> Value {
+    Client::typed(
+        "QuerySpec",
+        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": process }] }),
+    )
 }
 
 /// Starts a negotiation and waits for its end; answers the consumer's and, when it knows one, the provider's view.
@@ -82,17 +116,7 @@ pub async fn negotiate(
     offer: &Offer,
     wanted: &str,
 ) -> Result<(Value, Option<Value>)> {
-    let mut policy = offer.policy.clone();
-    if let Value::Object(policy) = &mut policy {
-        policy.insert("@type".into(), json!("Offer"));
-        policy.insert("@id".into(), json!(offer.id));
-        policy.insert("assigner".into(), json!(provider.did));
-        policy.insert("target".into(), json!(offer.asset));
-    }
-    let body = Client::typed(
-        "ContractRequest",
-        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "policy": policy }),
-    );
+    let body = contract_request(provider, offer);
     let who = &consumer.caller;
     client.over("DSP POST provider /negotiations/request");
     let started = client.step(who, "asks for a contract", Method::POST, &consumer.path("contractnegotiations"), Some(body), 200).await?;
@@ -108,12 +132,8 @@ pub async fn negotiate(
     check(state["state"] == wanted, || format!("the negotiation is {} at the consumer, expected {wanted}", state["state"]))?;
     let path = consumer.path(&format!("contractnegotiations/{id}"));
     let ours = client.exchange(Some(who), Method::GET, &path, None).await?.body;
-    let query = Client::typed(
-        "QuerySpec",
-        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": id }] }),
-    );
     let path = provider.path("contractnegotiations/request");
-    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&query)).await?.body;
+    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&counterpart(&id))).await?.body;
     let Some(id) = found[0]["@id"].as_str() else { return Ok((ours, None)) };
     let path = provider.path(&format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"));
     let what = format!("negotiation is {wanted} at the provider");
@@ -140,10 +160,7 @@ pub struct Pull {
 /// At the first step that does not go as it must.
 pub async fn start_pull(client: &mut Client, consumer: &Participant, provider: &Participant, agreement: &str) -> Result<Pull> {
     let who = &consumer.caller;
-    let body = Client::typed(
-        "TransferRequest",
-        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "contractId": agreement, "transferType": "HttpData-PULL" }),
-    );
+    let body = transfer_request(provider, agreement);
     client.over("DPS prepare, DSP POST provider /transfers/request");
     let started = client.step(who, "asks for the data", Method::POST, &consumer.path("transferprocesses"), Some(body), 200).await?;
     let transfer = text(&started.body, "@id")?.to_owned();
@@ -162,12 +179,8 @@ pub async fn start_pull(client: &mut Client, consumer: &Participant, provider: &
 /// # Errors
 /// When it is another one.
 pub async fn transfer_at_provider(client: &mut Client, provider: &Participant, transfer: &str, wanted: &str) -> Result<()> {
-    let query = Client::typed(
-        "QuerySpec",
-        json!({ "filterExpression": [{ "@type": "Criterion", "operandLeft": "correlationId", "operator": "=", "operandRight": transfer }] }),
-    );
     let path = provider.path("transferprocesses/request");
-    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&query)).await?.body;
+    let found = client.exchange(Some(&provider.caller), Method::POST, &path, Some(&counterpart(transfer))).await?.body;
     let path = provider.path(&format!("transferprocesses/{}/state?wait={wanted}&timeout=20s", text(&found[0], "@id")?));
     let what = format!("transfer is {wanted} at the provider");
     let state = client.step(&provider.caller, &what, Method::GET, &path, None, 200).await?.body;

@@ -96,7 +96,7 @@ async fn fetch(client: &mut Client, who: &Participant, pull: &Pull, expected: &s
     check(found == expected, || format!("SHA-256 of {what} is {found}, expected {expected}"))?;
     let digest = found.get(..12).unwrap_or_default();
     let line = format!("pulls {what}: {bytes} bytes, SHA-256 {digest}... as at the source");
-    client.reporter.step(who.caller.name, &line, "GET provider's data plane, token of the transfer -> 200", started.elapsed());
+    client.reporter.step(&who.caller.name, &line, "GET provider's data plane, token of the transfer -> 200", started.elapsed());
     Ok(())
 }
 
@@ -124,7 +124,7 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
         check(found.is_none(), || format!("the reason tells what was found: {detail}"))?;
     }
     client.reporter.step(
-        third.caller.name,
+        &third.caller.name,
         "is told which constraint was required",
         &format!("DSP POST consumer .../termination: {}", text(&ours, "errorDetail")?),
         Duration::ZERO,
@@ -142,7 +142,7 @@ pub async fn third(client: &mut Client, cast: &Cast, shared: &Shared) -> Result<
         // What differs by nature are the ids that the consumer itself sent.
         details.push(text(&ours, "errorDetail")?.replace(&offer.id, "<offer>").replace(&id, "<negotiation>"));
         client.reporter.step(
-            third.caller.name,
+            &third.caller.name,
             &format!("asks for {what}: refused, nothing stored"),
             &format!("DSP POST provider /negotiations/request: {}", details.last().map_or("", String::as_str)),
             started.elapsed(),
@@ -183,7 +183,7 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
     };
     check(cut && read < source::FILE_BYTES, || format!("the stream was not cut: {read} bytes came"))?;
     client.reporter.step(
-        who.name,
+        &who.name,
         &format!("the open stream was cut after {} KiB of 64 MiB", read / 1024),
         "connection closed",
         started.elapsed(),
@@ -191,7 +191,7 @@ pub async fn terminate(client: &mut Client, cast: &Cast, shared: &Shared) -> Res
     let started = Instant::now();
     let again = sharing::open(client, &shared.file).await?.status().as_u16();
     check(again == 401 || again == 403, || format!("the ended transfer's token was answered with {again}"))?;
-    client.reporter.step(who.name, "the token is refused", &format!("GET data endpoint -> {again}"), started.elapsed());
+    client.reporter.step(&who.name, "the token is refused", &format!("GET data endpoint -> {again}"), started.elapsed());
     Ok(())
 }
 
@@ -252,7 +252,7 @@ async fn effect(
         if shows(answer.status, &answer.body) {
             let hop = format!("POST catalog/request -> {} | DSP POST /catalog/request, GET issuer's status list", answer.status);
             let what = format!("{what}, after {:.1} s of at most {} s", started.elapsed().as_secs_f64(), status_age.as_secs());
-            client.reporter.step(consumer.caller.name, &what, &hop, started.elapsed());
+            client.reporter.step(&consumer.caller.name, &what, &hop, started.elapsed());
             return Ok(());
         }
         if started.elapsed() - told >= PROGRESS {

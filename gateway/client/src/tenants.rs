@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// The agents of a participant, by type.
-const AGENTS: [&str; 4] = ["cfm.connector", "cfm.credentialservice", "cfm.dataplane", "cfm.issuer"];
+pub const AGENTS: [&str; 4] = ["cfm.connector", "cfm.credentialservice", "cfm.dataplane", "cfm.issuer"];
 /// Longest orchestration.
 const ORCHESTRATION: Duration = Duration::from_secs(30);
 /// How often a wait says how far it is.
@@ -40,32 +40,38 @@ impl Participant {
     }
 }
 
+/// A new tenant.
+#[must_use]
+pub fn tenant(name: &str) -> Value {
+    json!({ "properties": { "name": name, "location": "eu" } })
+}
+
+/// A new participant profile, with the roles that its credentials follow from.
+#[must_use]
+pub fn profile(platform: &Platform, did: &str, manufacturer: bool) -> Value {
+    let roles = if manufacturer { json!({ platform.dataspace.clone(): ["manufacturer"] }) } else { json!({}) };
+    json!({
+        "identifier": did, "cellId": platform.cell, "dataspaceProfileIds": [platform.dataspace], "participantRoles": roles,
+        "vpaProperties": { "cfm.issuer": { "since": "2024-05-01T00:00:00Z" } }, "properties": {},
+    })
+}
+
 /// Onboards one tenant.
 ///
 /// # Errors
 /// At the first step that does not go as it must.
-pub async fn onboard(
-    client: &mut Client,
-    platform: &Platform,
-    name: &'static str,
-    did_host: &str,
-    manufacturer: bool,
-) -> Result<Participant> {
+pub async fn onboard(client: &mut Client, platform: &Platform, name: &str, did_host: &str, manufacturer: bool) -> Result<Participant> {
     client.reporter.chapter(&format!("Tenant {name} is onboarded"));
     let operator = &platform.provisioner;
-    let tenant = json!({ "properties": { "name": name, "location": "eu" } });
+    let tenant = tenant(name);
     let tenant = client.step(operator, "creates the tenant", Method::POST, "/api/tm/tenants", Some(tenant), 201).await?;
     let did = format!("did:web:{did_host}:{name}");
-    let roles = if manufacturer { json!({ platform.dataspace.clone(): ["manufacturer"] }) } else { json!({}) };
     let profiles = format!("/api/tm/tenants/{}/participant-profiles", text(&tenant.body, "id")?);
-    let body = json!({
-        "identifier": did, "cellId": platform.cell, "dataspaceProfileIds": [platform.dataspace], "participantRoles": roles,
-        "vpaProperties": { "cfm.issuer": { "since": "2024-05-01T00:00:00Z" } }, "properties": {},
-    });
-    let profile = client.step(operator, "asks for its participant", Method::POST, &profiles, Some(body), 202).await?;
-    let path = format!("{profiles}/{}", text(&profile.body, "id")?);
-    let profile = agents_active(client, operator, &path).await?;
-    let vpa_state = &profile["properties"]["cfm.vpa.state"];
+    let body = profile(platform, &did, manufacturer);
+    let made = client.step(operator, "asks for its participant", Method::POST, &profiles, Some(body), 202).await?;
+    let path = format!("{profiles}/{}", text(&made.body, "id")?);
+    let found = agents_active(client, operator, &path).await?;
+    let vpa_state = &found["properties"]["cfm.vpa.state"];
     let (context, holder_pid) = (text(vpa_state, "participantContextId")?.to_owned(), text(vpa_state, "holderPid")?.to_owned());
     let caller = operator::act_for(client, &platform.admin, &platform.portal, name, &context).await?;
     let dsp = identity(client, &caller, &context, &did).await?;
@@ -103,7 +109,7 @@ async fn agents_active(client: &mut Client, operator: &Caller, profile: &str) ->
         if active == AGENTS {
             let (what, hop) =
                 (format!("agents are active: {}", active.join(", ")), "orchestration, activity agents | GET participant-profile");
-            client.reporter.step(operator.name, &what, hop, started.elapsed());
+            client.reporter.step(&operator.name, &what, hop, started.elapsed());
             return Ok(found);
         }
         check(found["error"] != true && started.elapsed() < ORCHESTRATION, || {
@@ -149,7 +155,7 @@ async fn in_place(client: &mut Client, platform: &Platform, participant: &Partic
     let path = format!("/api/identity/v1beta/participants/{context}");
     let found = client.step(operator, "finds its credential service's context active", Method::GET, &path, None, 200).await?.body;
     check(found["state"] == 1 && found["did"] == participant.did, || format!("the context is {found}"))?;
-    let path = format!("/api/issuer/admin/participants/{}/holders/query", operator::ISSUER);
+    let path = format!("/api/issuer/admin/participants/{}/holders/query", platform.issuer_context);
     let query = json!({ "filterExpression": [{ "operandLeft": "did", "operator": "=", "operandRight": participant.did }] });
     let found = client.step(&platform.issuer, "knows the holder", Method::POST, &path, Some(query), 200).await?.body;
     check(found.as_array().map(Vec::len) == Some(1), || format!("the issuer's holders of {} are {found}", participant.did))

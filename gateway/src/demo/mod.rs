@@ -112,7 +112,7 @@ fn ways_in(node: &Node, bootstrap: &Bootstrap, admin: &Caller, cast: &story::Cas
     let query = json!({ "@context": [cellspace_client::client::MANAGEMENT_CONTEXT], "@type": "QuerySpec" });
     let mut tokens = vec![json!({ "name": "admin", "token": admin.token })];
     tokens.extend([&cast.provider, &cast.consumer, &cast.third].map(|participant| {
-        json!({ "name": participant.caller.name, "context": participant.context, "did": participant.did, "token": participant.caller.token })
+        json!({ "name": &*participant.caller.name, "context": participant.context, "did": participant.did, "token": participant.caller.token })
     }));
     json!({
         "public": node.urls.public(""), "admin": admin_url, "ops": node.ops_url(),

@@ -26,12 +26,12 @@ impl Operator {
         let platform = Platform::temporary(|_| {}).await;
         let urls = &platform.node.urls;
         let mut client = Client::new(platform.http.clone(), urls.admin(""), urls.public(""), Box::new(Silent));
-        let admin = Caller { name: "admin", token: platform.token.clone() };
+        let admin = Caller { name: "admin".into(), token: platform.token.clone() };
         let prepared = prepare(&mut client, admin, &urls.did_host()).await.unwrap();
         Self { platform, client, prepared }
     }
 
-    async fn onboard(&mut self, name: &'static str) -> Participant {
+    async fn onboard(&mut self, name: &str) -> Participant {
         let host = self.platform.node.urls.did_host();
         tenants::onboard(&mut self.client, &self.prepared, name, &host, true).await.unwrap()
     }

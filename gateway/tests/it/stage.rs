@@ -45,7 +45,7 @@ impl Stage {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let mut client = Client::new(http, url_of(&node.urls.admin), url_of(&node.urls.public), Box::new(Silent));
         let host = node.urls.did_host();
-        let admin = Caller { name: "admin", token: base.token.clone() };
+        let admin = Caller { name: "admin".into(), token: base.token.clone() };
         let platform = operator::prepare(&mut client, admin, &host).await.unwrap();
         let mut cast = Vec::new();
         for (name, manufacturer) in [("provider", true), ("consumer", true), ("third", false)] {

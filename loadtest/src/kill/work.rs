@@ -80,10 +80,9 @@ pub async fn round(client: &mut Client, cast: &Cast, ledger: &mut Ledger, round:
         ledger.transfers.insert(pull.transfer, "TERMINATED");
     }
     if newcomer {
-        // Names live as long as the story: one per newcomer is leaked on purpose.
-        let name: &'static str = Box::leak(format!("newcomer-{round}").into_boxed_str());
+        let name = format!("newcomer-{round}");
         let host = did_host(&client.public);
-        ledger.holders.push(tenants::onboard(client, &cast.platform, name, &host, false).await?);
+        ledger.holders.push(tenants::onboard(client, &cast.platform, &name, &host, false).await?);
         if ledger.holders.len() > 1 {
             let leaves = ledger.holders.remove(0);
             tenants::dispose(client, &cast.platform, &leaves).await?;

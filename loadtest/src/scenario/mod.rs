@@ -1,6 +1,11 @@
 //! The scenarios. Each makes its world, warms up, measures a window, and checks every answer.
 
 mod catalog;
+mod members;
+mod negotiation;
+mod play;
+mod provision;
+mod transfer;
 
 use crate::{options::Common, report::Report};
 use anyhow::Result;
@@ -13,6 +18,12 @@ pub enum Scenario {
         /// Offers that a counterparty sees.
         offers: usize,
     },
+    /// Negotiations between participants of the platform.
+    Negotiation,
+    /// Transfers between participants of the platform.
+    Transfer,
+    /// New participants.
+    Provision,
 }
 
 /// Plays a scenario.
@@ -22,5 +33,8 @@ pub enum Scenario {
 pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
     match scenario {
         Scenario::Catalog { offers } => catalog::run(offers, common).await,
+        Scenario::Negotiation => negotiation::run(common).await,
+        Scenario::Transfer => transfer::run(common).await,
+        Scenario::Provision => provision::run(common).await,
     }
 }

@@ -7,13 +7,11 @@ mod model;
 mod probes;
 mod setup;
 
+use super::play;
 use crate::{
     drive::{Outcome, Verdict, Worker, drive},
     http::{Answer, Call, Connection},
-    measure::{
-        Meter,
-        calibration::{self, Sizes},
-    },
+    measure::calibration::Sizes,
     options::Common,
     report::Report,
     subject::Subject,
@@ -46,8 +44,6 @@ const CHANGES: f64 = 0.01;
 const AHEAD_PER_SECOND: usize = 12_000;
 /// Longest time that tokens are signed ahead for: they live for a minute.
 const AHEAD: Duration = Duration::from_secs(30);
-/// Until memory and caches have settled.
-const WARM_UP: Duration = Duration::from_secs(2);
 
 /// A catalog request without a filter.
 pub const REQUEST: &str = r#"{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}"#;
@@ -259,20 +255,13 @@ pub async fn run(offers: usize, common: &Common) -> Result<Report> {
 
     let asker = |n: usize| Asker::new(&cast, &subject, seed.wrapping_add(n as u64), subject.tape.clone());
     let askers = (0..workers).map(asker).collect::<Result<Vec<_>>>()?;
-    let pace = common.pace();
-    let (askers, _) = drive(askers, crate::drive::Pace { time: WARM_UP, ..pace }).await;
-    cast.sign_ahead(pace.time, seed).await?;
-    let meter = Meter::start(&subject).await?;
-    let (askers, mut outcome) = drive(askers, pace).await;
-    let mut report = meter.stop(&subject, "catalog", &outcome).await?;
+    let (askers, mut outcome, report) =
+        play::window("catalog", &subject, common, askers, cast.sign_ahead(common.pace().time, seed)).await?;
     drop(askers);
     for wrong in probes::all(&cast, &subject).await? {
         outcome.wrong(wrong);
     }
-    (report.errors, report.told) = (outcome.errors, outcome.told);
-    report.calibration = calibrate(&cast, &subject, workers).await?;
-    finish(&subject, common)?;
-    Ok(report)
+    play::conclude(report, outcome, &subject, common, sizes(&cast, &subject, workers).await?).await
 }
 
 async fn touch(cast: &Arc<Cast>, subject: &Subject, workers: usize, seed: u64) -> Result<()> {
@@ -292,18 +281,10 @@ async fn touch(cast: &Arc<Cast>, subject: &Subject, workers: usize, seed: u64) -
     Ok(())
 }
 
-/// What the machine can do, at the sizes of one exchange.
-async fn calibrate(cast: &Cast, subject: &Subject, connections: usize) -> Result<std::collections::BTreeMap<String, f64>> {
+/// Those of one exchange.
+async fn sizes(cast: &Cast, subject: &Subject, connections: usize) -> Result<Sizes> {
     let request = cast.request(0, 0)?;
     let token = request.token.len();
     let answer = Connection::new(&subject.public, None)?.send(cast.call(&request)?).await?;
-    calibration::measure(Sizes { request: REQUEST.len(), token, answer: answer.body.len(), connections }, &subject.disk()).await
-}
-
-/// Writes what was sampled.
-fn finish(subject: &Subject, common: &Common) -> Result<()> {
-    match (&common.transcript, &subject.tape) {
-        (Some(path), Some(tape)) => tape.write(path),
-        _ => Ok(()),
-    }
+    Ok(Sizes { request: REQUEST.len(), token, answer: answer.body.len(), connections })
 }

@@ -1,0 +1,78 @@
+//! What all scenarios under load do alike: they warm up, measure a window, and tell what the machine can do.
+
+use crate::{
+    drive::{Outcome, Pace, Verdict, Worker, drive},
+    http::{Call, Connection},
+    measure::{
+        Meter,
+        calibration::{self, Sizes},
+    },
+    options::Common,
+    report::Report,
+    subject::Subject,
+};
+use anyhow::Result;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Until memory and caches have settled.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Lets the workers warm up, makes `ready`, and measures a window.
+pub async fn window<W: Worker>(
+    name: &str,
+    subject: &Subject,
+    common: &Common,
+    workers: Vec<W>,
+    ready: impl Future<Output = Result<()>>,
+) -> Result<(Vec<W>, Outcome, Report)> {
+    let pace = common.pace();
+    let (workers, _) = drive(workers, Pace { time: WARM_UP, ..pace }).await;
+    ready.await?;
+    let meter = Meter::start(subject).await?;
+    let (workers, outcome) = drive(workers, pace).await;
+    let report = meter.stop(subject, name, &outcome).await?;
+    Ok((workers, outcome, report))
+}
+
+/// Puts in what went wrong and what the machine can do at the sizes of an exchange, and writes what was sampled.
+pub async fn conclude(mut report: Report, outcome: Outcome, subject: &Subject, common: &Common, sizes: Sizes) -> Result<Report> {
+    (report.errors, report.told) = (outcome.errors, outcome.told);
+    report.calibration = calibration::measure(sizes, &subject.disk()).await?;
+    if let (Some(path), Some(tape)) = (&common.transcript, &subject.tape) {
+        tape.write(path)?;
+    }
+    Ok(report)
+}
+
+/// Commits, syncs and bytes of the window for each of its operations.
+pub fn per_operation(report: &mut Report, outcome: &Outcome, what: &str) {
+    for (name, count) in [("commits", report.commits), ("syncs", report.syncs), ("bytes", report.bytes)] {
+        #[allow(clippy::cast_precision_loss)] // counts far below 2^52
+        let each = count as f64 / outcome.good.max(1) as f64;
+        report.more.insert(format!("{name}_per_{what}"), ((each * 100.0).round() / 100.0).into());
+    }
+}
+
+/// An exchange that must be answered with success; its answer as JSON.
+pub async fn exchange(connection: &mut Connection, call: Call) -> Result<Value, Verdict> {
+    let what = format!("{} {}", call.method, call.path);
+    let answer = connection.send(call).await.map_err(|error| Verdict::Wrong(format!("{what}: {error:#}")))?;
+    if answer.is_shed() {
+        return Err(Verdict::Shed);
+    }
+    if !answer.status.is_success() {
+        return Err(Verdict::Wrong(format!("{what} answered {}", answer.told())));
+    }
+    serde_json::from_slice(&answer.body).map_err(|_| Verdict::Wrong(format!("{what} answered no JSON: {}", answer.told())))
+}
+
+/// Good when the condition holds.
+pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Verdict> {
+    if holds { Ok(()) } else { Err(Verdict::Wrong(otherwise())) }
+}
+
+/// A text field of an answer.
+pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str, Verdict> {
+    value[field].as_str().ok_or_else(|| Verdict::Wrong(format!("no field {field:?} in {value}")))
+}
