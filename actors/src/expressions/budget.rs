@@ -19,14 +19,28 @@ impl Budget {
         Self { left: Cell::new(steps) }
     }
 
+    /// Steps left.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.left.get()
+    }
+
     /// Takes steps.
     ///
     /// # Errors
     /// [`Failure::Budget`] when they are spent.
-    pub fn take(&self, steps: usize) -> Result<(), Failure> {
-        let left = u32::try_from(steps).ok().and_then(|steps| self.left.get().checked_sub(steps));
+    pub fn take(&self, steps: u32) -> Result<(), Failure> {
+        let left = self.left.get().checked_sub(steps);
         self.left.set(left.unwrap_or(0));
         left.map(|_| ()).ok_or(Failure::Budget)
+    }
+
+    /// Takes a step for each of so many elements.
+    ///
+    /// # Errors
+    /// [`Failure::Budget`] when the steps are spent.
+    pub fn take_each(&self, elements: usize) -> Result<(), Failure> {
+        self.take(u32::try_from(elements).unwrap_or(u32::MAX))
     }
 
     /// Takes what handling a text of so many bytes costs.
@@ -34,7 +48,7 @@ impl Budget {
     /// # Errors
     /// [`Failure::Budget`] when the steps are spent.
     pub fn take_text(&self, bytes: usize) -> Result<(), Failure> {
-        self.take(bytes / 64)
+        self.take_each(bytes / 64)
     }
 }
 

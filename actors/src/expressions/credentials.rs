@@ -1,47 +1,33 @@
 //! Helper functions over verified credentials: on a list of them, or on one.
 
-use super::{Budget, Failure, Val};
+use super::{Budget, Failure, Val, function::Function, value::Evaluated};
 use cellspace_schemas::Timestamp;
-use std::ops::RangeInclusive;
-
-/// How many values (receiver included) a helper takes; `None` when there is none of this name.
-pub(super) fn arity(name: &str) -> Option<RangeInclusive<usize>> {
-    Some(match name {
-        "valid" => 1..=1,
-        "withType" | "withContext" | "withIssuer" | "hasCredential" | "hasType" | "hasContext" | "claim" | "claims" => 2..=2,
-        "hasClaim" => 2..=3,
-        _ => return None,
-    })
-}
 
 /// Calls a helper. What a credential lacks does not match; it is no failure.
-pub(super) fn call<'a>(name: &str, values: &[Val<'a>], now: Timestamp, budget: &Budget) -> Result<Val<'a>, Failure> {
-    let Some((receiver, arguments)) = values.split_first() else {
-        return Err(Failure::Type(format!("{name} needs credentials")));
-    };
-    let one = matches!(receiver, Val::Object(_) | Val::Record(_));
-    let credentials = if one { vec![receiver.clone()] } else { many(receiver) };
-    budget.take(credentials.len())?;
+pub(super) fn call<'a>(function: Function, receiver: &Val<'a>, arguments: &[Val<'a>], now: Timestamp, budget: &Budget) -> Evaluated<'a> {
+    use Function as F;
+    let credentials = || receiver.many();
+    budget.take_each(credentials().len())?;
     let wanted = match arguments.first() {
         None => "",
         Some(Val::Text(text)) => text.as_ref(),
-        Some(other) => return Err(Failure::Type(format!("{name} takes a string, not a {}", other.type_name()))),
+        Some(other) => return Err(Failure::Type(format!("{} takes a string, not a {}", function.name(), other.type_name()))),
     };
-    let keep = |test: &dyn Fn(&Val<'a>) -> bool| Val::list(credentials.iter().filter(|c| test(c)).cloned().collect());
-    let any = |test: &dyn Fn(&Val<'a>) -> bool| Val::Bool(credentials.iter().any(test));
-    Ok(match name {
-        "withType" => keep(&|c| has(c, "type", wanted)),
-        "withContext" => keep(&|c| has(c, "@context", wanted)),
-        "withIssuer" => keep(&|c| issuer(c).is_some_and(|i| matches!(i, Val::Text(text) if text == wanted))),
-        "valid" if one => any(&|c| valid(c, now)),
-        "valid" => keep(&|c| valid(c, now)),
-        "hasCredential" | "hasType" => any(&|c| has(c, "type", wanted)),
-        "hasContext" => any(&|c| has(c, "@context", wanted)),
+    let keep = |test: &dyn Fn(&Val<'a>) -> bool| Val::list(credentials().filter(test).collect());
+    let any = |test: &dyn Fn(Val<'a>) -> bool| Val::Bool(credentials().any(test));
+    Ok(match function {
+        F::WithType => keep(&|c| has(c, "type", wanted)),
+        F::WithContext => keep(&|c| has(c, "@context", wanted)),
+        F::WithIssuer => keep(&|c| issuer(c).is_some_and(|i| matches!(i, Val::Text(text) if text == wanted))),
+        F::Valid if receiver.is_map() => Val::Bool(valid(receiver, now)),
+        F::Valid => keep(&|c| valid(c, now)),
+        F::HasCredential | F::HasType => any(&|c| has(&c, "type", wanted)),
+        F::HasContext => any(&|c| has(&c, "@context", wanted)),
         _ => {
-            let found = claims(&credentials, wanted, budget)?;
-            match (name, arguments) {
-                ("claims", _) => Val::list(found),
-                ("claim", _) => found.into_iter().next().unwrap_or(Val::Null),
+            let found = claims(receiver, wanted, budget)?;
+            match (function, arguments) {
+                (F::Claims, _) => Val::list(found),
+                (F::Claim, _) => found.into_iter().next().unwrap_or(Val::Null),
                 (_, [_, value]) => {
                     for claim in &found {
                         if claim.same(value, budget)? {
@@ -56,18 +42,8 @@ pub(super) fn call<'a>(name: &str, values: &[Val<'a>], now: Timestamp, budget: &
     })
 }
 
-/// One or many, as JSON-LD has it.
-fn many<'a>(value: &Val<'a>) -> Vec<Val<'a>> {
-    match value {
-        Val::Array(_) | Val::List(_) => value.elements().unwrap_or_default(),
-        Val::Null => Vec::new(),
-        single => vec![single.clone()],
-    }
-}
-
 fn has(credential: &Val<'_>, field: &str, wanted: &str) -> bool {
-    let values = credential.field(field).map(|value| many(&value)).unwrap_or_default();
-    values.iter().any(|value| matches!(value, Val::Text(text) if text == wanted))
+    credential.field(field).is_some_and(|values| values.many().any(|value| matches!(value, Val::Text(text) if text == wanted)))
 }
 
 fn issuer<'a>(credential: &Val<'a>) -> Option<Val<'a>> {
@@ -88,12 +64,11 @@ fn valid(credential: &Val<'_>, now: Timestamp) -> bool {
 }
 
 /// Values of a subject's claim: the whole name as a key first (it may be an IRI), then as a path.
-fn claims<'a>(credentials: &[Val<'a>], name: &str, budget: &Budget) -> Result<Vec<Val<'a>>, Failure> {
+fn claims<'a>(credentials: &Val<'a>, name: &str, budget: &Budget) -> Result<Vec<Val<'a>>, Failure> {
     let mut found = Vec::new();
-    for credential in credentials {
-        let subjects = credential.field("credentialSubject").map(|subject| many(&subject)).unwrap_or_default();
-        budget.take(subjects.len())?;
-        found.extend(subjects.into_iter().filter_map(|subject| {
+    for subjects in credentials.many().filter_map(|credential| credential.field("credentialSubject")) {
+        budget.take_each(subjects.many().len())?;
+        found.extend(subjects.many().filter_map(|subject| {
             let whole = subject.field(name);
             whole.or_else(|| name.split('.').try_fold(subject, |value, key| value.field(key))).filter(|v| !matches!(v, Val::Null))
         }));

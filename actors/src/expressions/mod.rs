@@ -1,20 +1,28 @@
 //! Expressions that give policies their meaning: the Common Expression Language over verified claims.
 //!
-//! The crate `cel` parses and expands macros. Evaluation is our own: it borrows the claims instead of copying them, it counts every step against
-//! a [`Budget`] (claims come from counterparties, expressions from administrators), and it cannot panic. Not supported, and refused when an
-//! expression is compiled: regular expressions, bytes, struct literals, optional syntax.
+//! The crate `cel` parses and expands macros. Evaluation is our own: names are resolved once, it borrows the claims instead of copying them, it
+//! counts every step against a [`Budget`] (claims come from counterparties, expressions from administrators), and it cannot panic. What of the
+//! expressions reads the claims only is evaluated once per message (its [`Context`]), and charged to each that asks for it. Not supported, and refused
+//! when an expression is compiled: regular expressions, bytes, struct literals, optional syntax.
 
 mod budget;
+mod context;
 mod credentials;
+mod elements;
 mod eval;
+mod function;
 mod functions;
+mod lower;
+mod node;
 mod program;
+mod this;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub use budget::Budget;
-pub use eval::Variables;
-pub use program::{CompileError, Program};
+pub use context::Context;
+pub use elements::Elements;
+pub use program::{CompileError, Compiler, Program};
 pub use value::{Failure, Val};

@@ -1,10 +1,13 @@
 //! The language as policies use it.
 
-use super::{Budget, CompileError, Failure, Program, Val, Variables};
-use cellspace_schemas::Timestamp;
+use super::{Budget, CompileError, Context, Failure, Program, Val};
+use cellspace_schemas::{
+    Timestamp,
+    odrl::{AtomicConstraint, Operator},
+};
 use serde_json::{Value, json};
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({"agent": {"id": "did:web:c", "attributes": {}, "claims": {"vc": [
         {"@context": ["https://www.w3.org/2018/credentials/v1"], "type": ["VerifiableCredential", "MembershipCredential"], "issuer": {"id": "did:web:i"},
          "issuanceDate": "2026-01-01T00:00:00Z", "expirationDate": "2026-12-31T00:00:00Z",
@@ -14,6 +17,14 @@ fn claims() -> Value {
     ]}}})
 }
 
+pub(super) fn constraint(operator: Operator, right_operand: Value) -> AtomicConstraint {
+    AtomicConstraint { left_operand: "MembershipCredential".to_owned(), operator, right_operand }
+}
+
+pub(super) fn context(claims: &Value) -> Context<'_> {
+    Context::new(Val::of(claims), Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap())
+}
+
 fn run(text: &str) -> Result<bool, Failure> {
     within(text, Budget::STEPS)
 }
@@ -21,11 +32,8 @@ fn run(text: &str) -> Result<bool, Failure> {
 /// Evaluates with so many steps.
 fn within(text: &str, steps: u32) -> Result<bool, Failure> {
     let program = Program::compile(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-    let (claims, right) = (claims(), json!("active"));
-    let this =
-        Val::record([("leftOperand", Val::text("MembershipCredential")), ("operator", Val::text("EQ")), ("rightOperand", Val::of(&right))]);
-    let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
-    program.evaluate(&Variables { this, ctx: Val::of(&claims), now }, &Budget::of(steps))
+    let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));
+    program.evaluate(&this, &context(&claims), &Budget::of(steps))
 }
 
 #[test]
@@ -187,6 +195,8 @@ fn failures_by_class() {
         "[1].all(x, true) && ctx.x",
         "ctx.x.claim('a') == 1",
         "(ctx.x ? true : true) && [1].all(x, ctx.x ? true : true)",
+        "size([ctx.x ? 1 : 2]) == 1 && [1].all(x, size([ctx.x ? 1 : 2]) == 1)",
+        "[1].all(x, size([ctx.x ? 1 : 2]) == 1) && size([ctx.x ? 1 : 2]) == 1",
     ];
     for text in missing {
         assert!(matches!(run(text), Err(Failure::NoSuchKey(_))), "{text}: {:?}", run(text));
@@ -268,7 +278,7 @@ fn failures_by_class() {
     assert_eq!(run("[1, 2].exists(x, x == 1 ? [][0] : true)"), Ok(true));
 }
 
-/// What an evaluation costs: with so many steps it succeeds, with one less it does not.
+/// What an evaluation costs: with so many steps it succeeds, with one less it does not, whether it is the first in its context or not.
 #[test]
 fn costs() {
     let long = "x".repeat(640);
@@ -308,9 +318,12 @@ fn costs() {
         ("now > timestamp('2026-01-01T00:00:00Z')", 4),
     ];
     for (text, steps) in table {
-        let text = text.replace("LONG", &long);
-        let least = (0..=Budget::STEPS).find(|steps| within(&text, *steps) != Err(Failure::Budget));
-        assert_eq!(least, Some(steps), "{text}");
+        let program = Program::compile(&text.replace("LONG", &long)).unwrap();
+        let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));
+        let context = context(&claims);
+        let spent = |steps| program.evaluate(&this, &context, &Budget::of(steps)) == Err(Failure::Budget);
+        assert_eq!((0..=Budget::STEPS).find(|steps| !spent(*steps)), Some(steps), "{text}");
+        assert!(spent(steps - 1) && !spent(steps), "{text}");
     }
 }
 

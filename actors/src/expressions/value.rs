@@ -1,9 +1,12 @@
 //! Values of expressions: views into JSON, and what expressions make of them.
 
-use super::Budget;
-use cellspace_schemas::Timestamp;
+use super::{Budget, elements::Elements, this};
+use cellspace_schemas::{Timestamp, odrl::AtomicConstraint};
 use serde_json::{Map, Value};
 use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, sync::Arc};
+
+/// What comes of an evaluation.
+pub(super) type Evaluated<'a> = Result<Val<'a>, Failure>;
 
 /// Why an evaluation has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,8 @@ pub enum Val<'a> {
     List(Arc<Vec<Val<'a>>>),
     /// A map made by the expression or by the caller.
     Record(Arc<BTreeMap<String, Val<'a>>>),
+    /// A constraint as a map.
+    This(&'a AtomicConstraint),
 }
 
 impl<'a> Val<'a> {
@@ -93,8 +98,14 @@ impl<'a> Val<'a> {
             Self::Time(_) => "timestamp",
             Self::Span(_) => "duration",
             Self::Array(_) | Self::List(_) => "list",
-            Self::Object(_) | Self::Record(_) => "map",
+            Self::Object(_) | Self::Record(_) | Self::This(_) => "map",
         }
+    }
+
+    /// Whether it is a map.
+    #[must_use]
+    pub const fn is_map(&self) -> bool {
+        matches!(self, Self::Object(_) | Self::Record(_) | Self::This(_))
     }
 
     /// The field of a map; `None` when it is not there or this is no map.
@@ -103,6 +114,7 @@ impl<'a> Val<'a> {
         match self {
             Self::Object(fields) => fields.get(key).map(Val::of),
             Self::Record(fields) => fields.get(key).cloned(),
+            Self::This(constraint) => this::field(constraint, key),
             Self::Null
             | Self::Bool(_)
             | Self::Int(_)
@@ -117,13 +129,24 @@ impl<'a> Val<'a> {
 
     /// Elements of a list, keys of a map; `None` for anything else.
     #[must_use]
-    pub fn elements(&self) -> Option<Vec<Self>> {
+    pub fn elements(&self) -> Option<Elements<'_, 'a>> {
         match self {
-            Self::Array(items) => Some(items.iter().map(Val::of).collect()),
-            Self::List(items) => Some(items.as_ref().clone()),
-            Self::Object(fields) => Some(fields.keys().map(|key| Val::text(key)).collect()),
-            Self::Record(fields) => Some(fields.keys().map(|key| Val::Text(Cow::Owned(key.clone()))).collect()),
+            Self::Array(items) => Some(Elements::Array(items.iter())),
+            Self::List(items) => Some(Elements::List(items.iter())),
+            Self::Object(fields) => Some(Elements::Fields(fields.keys())),
+            Self::Record(fields) => Some(Elements::Keys(fields.keys())),
+            Self::This(_) => Some(Elements::Names(this::FIELDS.iter())),
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Text(_) | Self::Time(_) | Self::Span(_) => None,
+        }
+    }
+
+    /// One or many, as JSON-LD has it: the elements of a list, nothing of `null`, and anything else itself.
+    pub(super) fn many(&self) -> Elements<'_, 'a> {
+        match self {
+            Self::Array(items) => Elements::Array(items.iter()),
+            Self::List(items) => Elements::List(items.iter()),
+            Self::Null => Elements::One(None),
+            single => Elements::One(Some(single.clone())),
         }
     }
 
@@ -135,6 +158,7 @@ impl<'a> Val<'a> {
             Self::List(items) => Some(items.len()),
             Self::Object(fields) => Some(fields.len()),
             Self::Record(fields) => Some(fields.len()),
+            Self::This(_) => Some(this::FIELDS.len()),
             Self::Text(text) => Some(text.chars().count()),
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Time(_) | Self::Span(_) => None,
         }
@@ -146,30 +170,33 @@ impl<'a> Val<'a> {
     /// [`Failure::Budget`]
     pub fn same(&self, other: &Self, budget: &Budget) -> Result<bool, Failure> {
         budget.take(1)?;
-        if let (Some(ours), Some(theirs)) = (self.size(), other.size())
-            && ours != theirs
-        {
-            return Ok(false);
-        }
         Ok(match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Text(a), Self::Text(b)) => {
-                budget.take_text(a.len())?;
-                a == b
+                a.len() == b.len() && {
+                    budget.take_text(a.len())?;
+                    a == b
+                }
             }
             (Self::Time(a), Self::Time(b)) => a == b,
             (Self::Span(a), Self::Span(b)) => a == b,
             (Self::Array(_) | Self::List(_), Self::Array(_) | Self::List(_)) => {
-                for (a, b) in self.elements().unwrap_or_default().iter().zip(other.elements().unwrap_or_default().iter()) {
-                    if !a.same(b, budget)? {
+                if self.size() != other.size() {
+                    return Ok(false);
+                }
+                for (a, b) in self.many().zip(other.many()) {
+                    if !a.same(&b, budget)? {
                         return Ok(false);
                     }
                 }
                 true
             }
-            (Self::Object(_) | Self::Record(_), Self::Object(_) | Self::Record(_)) => {
-                for key in self.elements().unwrap_or_default() {
+            (ours, theirs) if ours.is_map() && theirs.is_map() => {
+                if self.size() != other.size() {
+                    return Ok(false);
+                }
+                for key in self.elements().into_iter().flatten() {
                     let Val::Text(key) = key else {
                         return Ok(false);
                     };

@@ -1,7 +1,7 @@
 //! Compiled expressions of one version of the settings.
 
 use super::CelExpression;
-use crate::expressions::{CompileError, Program};
+use crate::expressions::{CompileError, Compiler, Program};
 use cellspace_schemas::odrl::term;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,11 +18,11 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    fn of(expression: &CelExpression) -> Self {
+    fn of(expression: &CelExpression, compiler: &mut Compiler) -> Self {
         Self {
             scopes: expression.scopes.iter().map(|scope| scope.trim_end_matches('.').to_owned()).collect(),
             actions: expression.actions.iter().map(|action| term(action).to_owned()).collect(),
-            program: Program::compile(&expression.expression),
+            program: compiler.compile(&expression.expression),
         }
     }
 
@@ -49,9 +49,9 @@ pub(super) struct Programs(Arc<OnceLock<HashMap<String, Vec<Compiled>>>>);
 impl Programs {
     pub(super) fn of(&self, expressions: &BTreeMap<String, CelExpression>, left_operand: &str) -> &[Compiled] {
         let all = self.0.get_or_init(|| {
-            let mut all: HashMap<String, Vec<Compiled>> = HashMap::new();
+            let (mut all, mut compiler) = (HashMap::<String, Vec<Compiled>>::new(), Compiler::default());
             for expression in expressions.values() {
-                all.entry(term(&expression.left_operand).to_owned()).or_default().push(Compiled::of(expression));
+                all.entry(term(&expression.left_operand).to_owned()).or_default().push(Compiled::of(expression, &mut compiler));
             }
             all
         });

@@ -3,8 +3,8 @@
 use super::render::{self, Endpoint};
 use crate::control_plane::{
     ControlPlaneState,
-    policy::{Evaluation, evaluate},
-    resources::{OfferDefinition, Rendered},
+    policy::{Evaluation, is_fulfilled},
+    resources::{DefinitionSet, OfferDefinition, Rendered},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{AssetId, PolicyDefinitionId, QuerySpec, TransferType, management::Asset, query_spec::PathRules};
@@ -85,11 +85,10 @@ impl<'a> Viewer<'a> {
         Self { state, evaluation, endpoint: Endpoint::new(endpoint_url), access: RefCell::default(), types: RefCell::default() }
     }
 
-    /// Definitions whose offer of the asset is visible.
-    fn visible(&self, asset: &AssetId) -> Vec<&'a OfferDefinition> {
+    /// Definitions among these whose offer is visible.
+    fn visible(&self, definitions: &DefinitionSet) -> Vec<&'a OfferDefinition> {
         let resources = &self.state.resources;
-        let definitions = resources.offers_of(asset).into_iter().flat_map(|by| by.iter());
-        let there = definitions.filter_map(|id| resources.definition(id)).map(AsRef::as_ref);
+        let there = definitions.iter().filter_map(|id| resources.definition(id)).map(AsRef::as_ref);
         there
             .filter(|d| self.grants(&d.definition.access_policy_id) && resources.policy(&d.definition.contract_policy_id).is_some())
             .collect()
@@ -100,7 +99,7 @@ impl<'a> Viewer<'a> {
             return *known;
         }
         let policy = self.state.resources.policy(access);
-        let granted = policy.is_some_and(|policy| evaluate(&policy.policy, &self.evaluation).is_fulfilled());
+        let granted = policy.is_some_and(|policy| is_fulfilled(&policy.policy, &self.evaluation));
         self.access.borrow_mut().insert(access, granted);
         granted
     }
@@ -116,17 +115,17 @@ impl<'a> Viewer<'a> {
         types
     }
 
-    /// What this counterparty sees of the asset. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn seen(&self, id: &AssetId) -> Option<Seen<'a>> {
-        let asset = self.state.resources.rendered_asset(id)?;
-        let offers = self.visible(id);
+    /// What this counterparty sees of the asset that these definitions select. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
+    fn seen(&self, id: &AssetId, definitions: &DefinitionSet) -> Option<Seen<'a>> {
+        let offers = self.visible(definitions);
         if offers.is_empty() {
             return None;
         }
+        let asset = self.state.resources.rendered_asset(id)?;
         if asset.value().is_catalog {
             return Some(Seen::Catalog(asset));
         }
-        let types = self.transfer_types(self.state.resources.asset(id)?);
+        let types = self.transfer_types(asset.value());
         (!types.is_empty()).then_some(Seen::Dataset { asset, offers, types })
     }
 
@@ -144,7 +143,7 @@ impl<'a> Viewer<'a> {
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
     #[must_use]
     pub fn dataset(&self, id: &AssetId) -> Option<String> {
-        match self.render(self.seen(id)?) {
+        match self.render(self.seen(id, self.state.resources.offers_of(id)?)?) {
             Shown::Dataset(text) => Some(text),
             Shown::Catalog(_) => None,
         }
@@ -159,7 +158,7 @@ impl<'a> Viewer<'a> {
             query.filter.is_empty()
                 || resources.asset(id).is_some_and(|a| query.matches(&json!({"@id": a.id.as_str(), "properties": a.properties})))
         };
-        let visible = |(id, _): (&'a AssetId, _)| self.seen(id).filter(|_| matches(id)).map(|seen| (id, seen));
+        let visible = |(id, definitions): (&'a AssetId, _)| self.seen(id, definitions).filter(|_| matches(id)).map(|seen| (id, seen));
         let (mut found, more) = match cursor {
             Some(Cursor::Before(id)) => {
                 let (mut found, more) = self.fill(resources.offered_before(id).rev().filter_map(visible), query.limit);

@@ -79,8 +79,7 @@ async fn verified(services: &Services, call: CatalogCall<'_>, state: &ControlPla
 
 /// What a verified counterparty looks at.
 fn viewer<'a>(services: &Services, call: CatalogCall<'_>, state: &'a ControlPlaneState, sender: &'a Sender) -> Viewer<'a> {
-    let (settings, now) = (&*sender.settings, services.cluster.now());
-    let evaluation = Evaluation { scope: PolicyScope::Catalog, settings, agent: &sender.agent, agreement: None, now };
+    let evaluation = Evaluation::new(PolicyScope::Catalog, &sender.settings, &sender.agent, services.cluster.now());
     Viewer::new(state, evaluation, &services.urls.dsp(call.participant, call.profile))
 }
 

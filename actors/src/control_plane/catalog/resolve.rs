@@ -4,7 +4,7 @@ use super::offer_id;
 use crate::{
     control_plane::{
         ControlPlaneState,
-        policy::{Evaluation, ParticipantAgent, PolicyScope, evaluate},
+        policy::{Evaluation, ParticipantAgent, PolicyScope, is_fulfilled},
         resources::OfferDefinition,
     },
     settings::Settings,
@@ -59,8 +59,7 @@ pub fn resolve_offer(
     let (definition, asset) = existing(state, id)?;
     let definition = &definition.definition;
     let access = state.resources.policy(&definition.access_policy_id)?;
-    let evaluation = Evaluation { scope: PolicyScope::Catalog, settings, agent, agreement: None, now };
-    if !evaluate(&access.policy, &evaluation).is_fulfilled() {
+    if !is_fulfilled(&access.policy, &Evaluation::new(PolicyScope::Catalog, settings, agent, now)) {
         return None;
     }
     let contract = state.resources.policy(&definition.contract_policy_id)?;

@@ -102,7 +102,7 @@ fn provider() -> ControlPlaneState {
 
 fn looking<T>(state: &ControlPlaneState, agent: &ParticipantAgent, look: impl FnOnce(Viewer<'_>) -> T) -> T {
     let settings = settings();
-    let evaluation = Evaluation { scope: PolicyScope::Catalog, settings: &settings, agent, agreement: None, now: NOW };
+    let evaluation = Evaluation::new(PolicyScope::Catalog, &settings, agent, NOW);
     look(Viewer::new(state, evaluation, URL))
 }
 

@@ -41,8 +41,8 @@ pub fn appraise(
     if !offer.policy.same_rules(&visible.policy) {
         return Err(Refusal::OtherRules.into());
     }
-    let scope = PolicyScope::ContractNegotiation;
-    let verdict = evaluate(&visible.policy, &Evaluation { scope, settings: &sender.settings, agent: &sender.agent, agreement: None, now });
+    let evaluation = Evaluation::new(PolicyScope::ContractNegotiation, &sender.settings, &sender.agent, now);
+    let verdict = evaluate(&visible.policy, &evaluation);
     Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet(verdict.reason()) })
 }
 

@@ -1,5 +1,6 @@
 //! The counterparty and the agreement as expressions see them.
 
+use crate::expressions::Val;
 use cellspace_schemas::{AgreementId, AssetId, Did, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -72,14 +73,14 @@ pub struct AgreementFacts {
 impl AgreementFacts {
     /// `ctx.agreement`; the signing date in seconds.
     #[must_use]
-    pub fn json(&self) -> Value {
-        json!({
-            "id": self.id.as_str(),
-            "agreementId": self.id.as_str(),
-            "assetId": self.asset.as_str(),
-            "providerId": self.provider.as_str(),
-            "consumerId": self.consumer.as_str(),
-            "contractSigningDate": self.signed.seconds(),
-        })
+    pub fn value(&self) -> Val<'_> {
+        Val::record([
+            ("id", Val::text(self.id.as_str())),
+            ("agreementId", Val::text(self.id.as_str())),
+            ("assetId", Val::text(self.asset.as_str())),
+            ("providerId", Val::text(self.provider.as_str())),
+            ("consumerId", Val::text(self.consumer.as_str())),
+            ("contractSigningDate", Val::Int(self.signed.seconds())),
+        ])
     }
 }

@@ -1,9 +1,9 @@
 //! Whether one constraint holds, and how it is told.
 
 use super::{Evaluation, in_force};
-use crate::expressions::{Budget, Failure, Val, Variables};
+use crate::expressions::{Budget, Failure};
 use crate::settings::Settings;
-use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Operator, Policy};
+use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Policy};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -24,33 +24,33 @@ pub(super) enum Holds {
 }
 
 /// Judges all constraints of a rule with this action together: they are joined by "and" (ODRL Information Model, 2.5).
-pub(super) fn all_hold(constraints: &[Constraint], action: &str, evaluation: &Evaluation<'_>) -> Holds {
+pub(super) fn all_hold<'a>(constraints: &'a [Constraint], action: &str, evaluation: &Evaluation<'a>) -> Holds {
     joined(LogicalOperator::And, constraints.iter().map(|constraint| holds(constraint, action, evaluation)))
 }
 
 /// Judges a constraint of a rule with this action.
-pub(super) fn holds(constraint: &Constraint, action: &str, evaluation: &Evaluation<'_>) -> Holds {
+pub(super) fn holds<'a>(constraint: &'a Constraint, action: &str, evaluation: &Evaluation<'a>) -> Holds {
     match constraint {
         Constraint::Atomic(atomic) => self::atomic(atomic, action, evaluation),
         Constraint::Logical(operator, parts) => joined(*operator, parts.iter().map(|part| holds(part, action, evaluation))),
     }
 }
 
+/// Joins the parts; one that decides is the last that is judged.
 fn joined(operator: LogicalOperator, parts: impl Iterator<Item = Holds>) -> Holds {
     let (mut met, mut unmet, mut undecidable) = (0usize, 0usize, None);
     for part in parts {
-        match part {
-            Holds::Met => met += 1,
-            Holds::Unmet => unmet += 1,
-            Holds::Undecidable(why) => undecidable = Some(why),
-            Holds::OutOfScope => {}
+        match (part, operator) {
+            (Holds::Unmet, LogicalOperator::And | LogicalOperator::AndSequence) | (Holds::Met, LogicalOperator::Or) => return part,
+            (Holds::Met, _) => met += 1,
+            (Holds::Unmet, _) => unmet += 1,
+            (Holds::Undecidable(why), _) => undecidable = Some(why),
+            (Holds::OutOfScope, _) => {}
         }
     }
     let decided = |holds: bool| if holds { Holds::Met } else { Holds::Unmet };
     match (operator, undecidable) {
         (_, None) if met + unmet == 0 => Holds::OutOfScope,
-        (LogicalOperator::And | LogicalOperator::AndSequence, _) if unmet > 0 => Holds::Unmet,
-        (LogicalOperator::Or, _) if met > 0 => Holds::Met,
         (_, Some(why)) => Holds::Undecidable(why),
         (LogicalOperator::And | LogicalOperator::AndSequence, None) => Holds::Met,
         (LogicalOperator::Or, None) => Holds::Unmet,
@@ -59,7 +59,7 @@ fn joined(operator: LogicalOperator, parts: impl Iterator<Item = Holds>) -> Hold
 }
 
 /// A left operand means what its expressions say: all of those for this scope and action must be true. One without any has no meaning here.
-fn atomic(constraint: &AtomicConstraint, action: &str, evaluation: &Evaluation<'_>) -> Holds {
+fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluation: &Evaluation<'a>) -> Holds {
     if in_force::is_in_force_date(&constraint.left_operand) {
         return in_force::holds(constraint, evaluation);
     }
@@ -67,32 +67,17 @@ fn atomic(constraint: &AtomicConstraint, action: &str, evaluation: &Evaluation<'
     if expressions.is_empty() {
         return Holds::Undecidable("its left operand has no meaning here");
     }
-    let mut in_scope = expressions.iter().filter(|expression| expression.covers(evaluation.scope.as_str())).peekable();
-    if in_scope.peek().is_none() {
-        return Holds::OutOfScope;
-    }
-    let mut applying = in_scope.filter(|expression| expression.applies_to(action)).peekable();
-    if applying.peek().is_none() {
-        return Holds::Undecidable("its left operand has no meaning for this action");
-    }
-    let agreement = evaluation.agreement.map(super::AgreementFacts::json);
-    let variables = Variables {
-        this: Val::record([
-            ("leftOperand", Val::text(&constraint.left_operand)),
-            ("operator", Val::text(operator_name(constraint.operator))),
-            ("rightOperand", Val::of(&constraint.right_operand)),
-        ]),
-        ctx: match &agreement {
-            Some(agreement) => Val::record([("agent", Val::of(evaluation.agent.json())), ("agreement", Val::of(agreement))]),
-            None => Val::record([("agent", Val::of(evaluation.agent.json()))]),
-        },
-        now: evaluation.now,
-    };
-    for expression in applying {
+    let (mut in_scope, mut applies) = (false, false);
+    for expression in expressions.iter().filter(|expression| expression.covers(evaluation.scope.as_str())) {
+        in_scope = true;
+        if !expression.applies_to(action) {
+            continue;
+        }
+        applies = true;
         let Ok(program) = &expression.program else {
             return Holds::Undecidable("its expression is not valid");
         };
-        match program.evaluate(&variables, &Budget::default()) {
+        match program.evaluate(constraint, &evaluation.context, &Budget::default()) {
             Ok(true) => {}
             // What the claims lack does not match.
             Ok(false) | Err(Failure::NoSuchKey(_)) => return Holds::Unmet,
@@ -100,7 +85,11 @@ fn atomic(constraint: &AtomicConstraint, action: &str, evaluation: &Evaluation<'
             Err(Failure::Budget) => return Holds::Undecidable("its expression takes too long"),
         }
     }
-    Holds::Met
+    match (in_scope, applies) {
+        (false, _) => Holds::OutOfScope,
+        (true, false) => Holds::Undecidable("its left operand has no meaning for this action"),
+        (true, true) => Holds::Met,
+    }
 }
 
 /// What keeps the policy from being evaluated: left operands that have no meaning here, one text each.
@@ -112,24 +101,6 @@ pub fn without_meaning(policy: &Policy, settings: &Settings) -> Vec<String> {
     unknown
         .map(|operand| format!("the left operand {operand} has no meaning here: an administrator can give it one with a CEL expression"))
         .collect()
-}
-
-/// `this.operator`, as expressions written for other connectors know it.
-pub(crate) const fn operator_name(operator: Operator) -> &'static str {
-    match operator {
-        Operator::Eq => "EQ",
-        Operator::Neq => "NEQ",
-        Operator::Gt => "GT",
-        Operator::Gteq => "GEQ",
-        Operator::Lt => "LT",
-        Operator::Lteq => "LEQ",
-        Operator::HasPart => "HAS_PART",
-        Operator::IsA => "IS_A",
-        Operator::IsAllOf => "IS_ALL_OF",
-        Operator::IsAnyOf => "IS_ANY_OF",
-        Operator::IsNoneOf => "IS_NONE_OF",
-        Operator::IsPartOf => "IS_PART_OF",
-    }
 }
 
 /// The constraint in words: what is required, never what was found.

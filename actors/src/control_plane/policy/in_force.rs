@@ -21,11 +21,11 @@ pub(super) fn holds(constraint: &AtomicConstraint, evaluation: &Evaluation<'_>) 
         PolicyScope::Catalog | PolicyScope::ContractNegotiation => return Holds::OutOfScope,
         PolicyScope::TransferProcess => {}
     }
-    let signed = evaluation.agreement.map(|agreement| agreement.signed);
+    let signed = evaluation.signed;
     let Some(date) = constraint.right_operand.as_str().and_then(|text| date(text, signed)) else {
         return Holds::Undecidable("its date cannot be read");
     };
-    let order = evaluation.now.cmp(&date);
+    let order = evaluation.context.now().cmp(&date);
     let met = match constraint.operator {
         Operator::Eq => order == Ordering::Equal,
         Operator::Neq => order != Ordering::Equal,

@@ -10,9 +10,12 @@ mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent};
 pub use constraint::without_meaning;
-pub use rules::{Verdict, evaluate};
+pub use rules::{Verdict, evaluate, is_fulfilled};
 
-use crate::settings::Settings;
+use crate::{
+    expressions::{Context, Val},
+    settings::Settings,
+};
 use cellspace_schemas::Timestamp;
 
 /// When a policy is evaluated.
@@ -38,17 +41,32 @@ impl PolicyScope {
     }
 }
 
-/// What a policy is evaluated on.
-#[derive(Debug, Clone, Copy)]
+/// What the policies that one message needs are evaluated on. It remembers what it found out about the counterparty on the way, and is for this message
+/// alone.
+#[derive(Debug)]
 pub struct Evaluation<'a> {
     /// When.
-    pub scope: PolicyScope,
+    scope: PolicyScope,
     /// Meanings of left operands.
-    pub settings: &'a Settings,
-    /// The counterparty, as verified.
-    pub agent: &'a ParticipantAgent,
-    /// The agreement, in the scopes that have one.
-    pub agreement: Option<&'a AgreementFacts>,
-    /// The time.
-    pub now: Timestamp,
+    settings: &'a Settings,
+    /// The counterparty, as verified, the agreement in the scopes that have one, and the time.
+    context: Context<'a>,
+    /// When the agreement was signed.
+    signed: Option<Timestamp>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// An evaluation of this counterparty in the scopes that have no agreement.
+    #[must_use]
+    pub fn new(scope: PolicyScope, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
+        let ctx = Val::record([("agent", Val::of(agent.json()))]);
+        Self { scope, settings, context: Context::new(ctx, now), signed: None }
+    }
+
+    /// An evaluation of the counterparty that asks for a transfer under an agreement.
+    #[must_use]
+    pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
+        let ctx = Val::record([("agent", Val::of(agent.json())), ("agreement", agreement.value())]);
+        Self { scope: PolicyScope::TransferProcess, settings, context: Context::new(ctx, now), signed: Some(agreement.signed) }
+    }
 }

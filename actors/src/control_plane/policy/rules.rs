@@ -4,7 +4,8 @@ use super::{
     Evaluation,
     constraint::{Holds, all_hold, holds, told},
 };
-use cellspace_schemas::odrl::{Policy, Rule};
+use cellspace_schemas::odrl::{Constraint, Policy, Rule};
+use std::{fmt, iter};
 
 /// Reasons told of one policy at most.
 const MAX_REASONS: usize = 8;
@@ -33,53 +34,68 @@ impl Verdict {
     pub fn reason(&self) -> String {
         self.reasons.join("; ")
     }
-
-    fn add(&mut self, reason: String) {
-        if self.reasons.len() < MAX_REASONS {
-            self.reasons.push(reason);
-        }
-    }
 }
 
 /// Evaluates the policy. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when all
 /// of its constraints are met, or when it forbids `use` without any. A policy without rules is fulfilled.
 #[must_use]
-pub fn evaluate(policy: &Policy, evaluation: &Evaluation<'_>) -> Verdict {
-    let mut verdict = Verdict::default();
-    for permission in &policy.permission {
-        permission.duty.iter().for_each(|duty| require(duty, evaluation, &mut verdict));
-        require(permission, evaluation, &mut verdict);
-    }
-    for prohibition in &policy.prohibition {
-        forbid(prohibition, evaluation, &mut verdict);
-    }
-    for obligation in &policy.obligation {
-        require(obligation, evaluation, &mut verdict);
-    }
-    verdict
+pub fn evaluate<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Verdict {
+    Verdict { reasons: unmet(policy, evaluation).take(MAX_REASONS).map(|unmet| unmet.to_string()).collect() }
 }
 
-fn require(rule: &Rule, evaluation: &Evaluation<'_>, verdict: &mut Verdict) {
-    for constraint in &rule.constraint {
-        match holds(constraint, &rule.action, evaluation) {
-            Holds::Met | Holds::OutOfScope => {}
-            Holds::Unmet => verdict.add(format!("{} requires {}", rule.action, told(constraint))),
-            Holds::Undecidable(why) => verdict.add(format!("{} requires {}, but {why}", rule.action, told(constraint))),
-        }
-    }
+/// Whether the policy is fulfilled, for those whom no reason is told.
+#[must_use]
+pub fn is_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool {
+    unmet(policy, evaluation).next().is_none()
 }
 
-fn forbid(rule: &Rule, evaluation: &Evaluation<'_>, verdict: &mut Verdict) {
-    if rule.constraint.is_empty() {
-        if rule.action == "use" {
-            verdict.add("use is prohibited".to_owned());
+/// What keeps a policy from being fulfilled.
+struct Unmet<'a> {
+    rule: &'a Rule,
+    /// The constraint that a permission or obligation requires; `None` for a prohibition, which counts as a whole.
+    required: Option<&'a Constraint>,
+    /// Why it cannot be judged.
+    but: Option<&'static str>,
+}
+
+fn unmet<'e, 'a: 'e>(policy: &'a Policy, evaluation: &'e Evaluation<'a>) -> impl Iterator<Item = Unmet<'a>> + 'e {
+    let permitted = policy.permission.iter().flat_map(|permission| permission.duty.iter().chain(iter::once(permission)));
+    let prohibited = policy.prohibition.iter().filter_map(|rule| forbidden(rule, evaluation));
+    permitted
+        .flat_map(|rule| required(rule, evaluation))
+        .chain(prohibited)
+        .chain(policy.obligation.iter().flat_map(|rule| required(rule, evaluation)))
+}
+
+fn required<'e, 'a: 'e>(rule: &'a Rule, evaluation: &'e Evaluation<'a>) -> impl Iterator<Item = Unmet<'a>> + 'e {
+    rule.constraint.iter().filter_map(|constraint| {
+        let but = match holds(constraint, &rule.action, evaluation) {
+            Holds::Met | Holds::OutOfScope => return None,
+            Holds::Unmet => None,
+            Holds::Undecidable(why) => Some(why),
+        };
+        Some(Unmet { rule, required: Some(constraint), but })
+    })
+}
+
+fn forbidden<'a>(rule: &'a Rule, evaluation: &Evaluation<'a>) -> Option<Unmet<'a>> {
+    let but = match all_hold(&rule.constraint, &rule.action, evaluation) {
+        Holds::OutOfScope if rule.constraint.is_empty() && rule.action == "use" => None,
+        Holds::Unmet | Holds::OutOfScope => return None,
+        Holds::Met => None,
+        Holds::Undecidable(why) => Some(why),
+    };
+    Some(Unmet { rule, required: None, but })
+}
+
+impl fmt::Display for Unmet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rule { action, constraint, .. } = self.rule;
+        match self.required {
+            Some(required) => write!(f, "{action} requires {}", told(required))?,
+            None if constraint.is_empty() => write!(f, "{action} is prohibited")?,
+            None => write!(f, "{action} is prohibited when {}", constraint.iter().map(told).collect::<Vec<_>>().join(" and "))?,
         }
-        return;
-    }
-    let when = || rule.constraint.iter().map(told).collect::<Vec<_>>().join(" and ");
-    match all_hold(&rule.constraint, &rule.action, evaluation) {
-        Holds::Unmet | Holds::OutOfScope => {}
-        Holds::Met => verdict.add(format!("{} is prohibited when {}", rule.action, when())),
-        Holds::Undecidable(why) => verdict.add(format!("{} is prohibited when {}, but {why}", rule.action, when())),
+        self.but.map_or(Ok(()), |why| write!(f, ", but {why}"))
     }
 }

@@ -32,6 +32,13 @@ fn settings() -> Settings {
             expression("two-2", "Two", "this.rightOperand == 'ok'", &["*."], &[]),
             expression("gap", "Gap", "ctx.agent.nothing.at.all == 1", &[], &[]),
             expression("bad", "Bad", "ctx.agent.id > 1", &[], &[]),
+            expression(
+                "level",
+                "Level",
+                "ctx.agent.claims.vc.withType('LevelCredential').valid().claim('level') >= this.rightOperand",
+                all,
+                &[],
+            ),
             expression("signed", "Signed", "ctx.agreement.contractSigningDate == 1000", &[], &[]),
         ]),
         BTreeMap::new(),
@@ -64,9 +71,14 @@ fn verdict(policy: &Value, scope: PolicyScope, credentials: &[&str]) -> Verdict 
         consumer: Did::new("did:web:c").unwrap(),
         signed: Timestamp::from_seconds(1000),
     };
-    let later = scope == PolicyScope::TransferProcess;
     let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
-    evaluate(&policy, &Evaluation { scope, settings: &settings, agent: &agent, agreement: later.then_some(&agreement), now })
+    let evaluation = match scope {
+        PolicyScope::TransferProcess => Evaluation::under(&agreement, &settings, &agent, now),
+        PolicyScope::Catalog | PolicyScope::ContractNegotiation => Evaluation::new(scope, &settings, &agent, now),
+    };
+    let verdict = evaluate(&policy, &evaluation);
+    assert_eq!(is_fulfilled(&policy, &evaluation), verdict.is_fulfilled(), "{policy:?}");
+    verdict
 }
 
 #[test]
@@ -172,6 +184,28 @@ fn policies_and_claims() {
     for (what, policy, scope, credentials, expected) in table {
         let verdict = verdict(&policy, scope, credentials);
         assert_eq!(verdict.is_fulfilled(), expected, "{what}: {verdict:?}");
+    }
+}
+
+/// One evaluation judges the policies of a message, each by its own constraints; another counterparty is another evaluation.
+#[test]
+fn policies_of_one_message() {
+    let (settings, now) = (settings(), Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap());
+    let level =
+        |level: i64| json!({"type": ["LevelCredential"], "validFrom": "2020-01-01T00:00:00Z", "credentialSubject": {"level": level}});
+    let policies: Vec<Policy> = (0..6)
+        .map(|n| permission(json!([{"leftOperand": "Level", "operator": "gteq", "rightOperand": n}, atom("Did", "did:web:c")])))
+        .map(|policy| serde_json::from_value(policy).unwrap())
+        .collect();
+    let counterparties =
+        [("did:web:c", Some(3)), ("did:web:c", Some(1)), ("did:web:c", None), ("did:web:d", Some(5)), ("did:web:c", Some(5))];
+    for (did, held) in counterparties {
+        let agent = ParticipantAgent::new(Did::new(did).unwrap(), &held.map(level).into_iter().collect::<Vec<_>>());
+        let evaluation = Evaluation::new(PolicyScope::Catalog, &settings, &agent, now);
+        for (n, policy) in policies.iter().enumerate().chain(policies.iter().enumerate()) {
+            let expected = did == "did:web:c" && held.is_some_and(|held| held >= i64::try_from(n).unwrap());
+            assert_eq!(is_fulfilled(policy, &evaluation), expected, "{did} {held:?} {n}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod state;
 mod tests;
 
 pub use rendered::Rendered;
-pub use state::{OfferDefinition, State};
+pub use state::{DefinitionSet, OfferDefinition, State};
 
 use super::{
     ControlPlaneState,

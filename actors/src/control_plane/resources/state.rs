@@ -21,7 +21,8 @@ pub struct OfferDefinition {
     pub offer_key: Uuid,
 }
 
-type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
+/// Ids of contract definitions.
+pub type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
 
 /// What one participant offers.
 #[derive(Debug, Clone, Default)]

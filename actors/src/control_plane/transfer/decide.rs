@@ -11,7 +11,7 @@ use crate::control_plane::{
     data_planes,
     dsp::{self, Repeats, Role, process::told},
     negotiation::{self, Agreement, Negotiation},
-    policy::{AgreementFacts, Evaluation, PolicyScope, evaluate},
+    policy::{AgreementFacts, Evaluation, evaluate},
     scopes::scopes_for,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
@@ -252,10 +252,7 @@ fn fulfilled(arrived: &Arrived, agreement: &Agreement, now: Timestamp) -> Result
         consumer: agreement.consumer.clone(),
         signed: agreement.signed_at,
     };
-    let verdict = evaluate(
-        &agreement.policy,
-        &Evaluation { scope: PolicyScope::TransferProcess, settings: &sender.settings, agent: &sender.agent, agreement: Some(&facts), now },
-    );
+    let verdict = evaluate(&agreement.policy, &Evaluation::under(&facts, &sender.settings, &sender.agent, now));
     if verdict.is_fulfilled() { Ok(()) } else { Err(Refusal::Unmet(verdict.reason()).into()) }
 }
 
