@@ -161,7 +161,7 @@ async fn verify(
     holder: &Did,
     jwt: &str,
     delivered: Option<(&Did, &CredentialContainer)>,
-) -> Result<VerifiedCredential, PrepareError<Refusal>> {
+) -> Result<Arc<VerifiedCredential>, PrepareError<Refusal>> {
     let now = services.cluster.now();
     let verified = services.trust.verify_credential(jwt, now, |credential| {
         credential.check_holder(holder)?;

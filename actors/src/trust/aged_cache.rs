@@ -55,6 +55,10 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
     where
         F: Future<Output = Result<(V, Timestamp), PeerError>>,
     {
+        // By far the most frequent way: nobody has to write.
+        if let Some(aged) = self.cache.get(key).filter(|aged| aged.until > now) {
+            return aged.value;
+        }
         let ended = self.cache.remove_if(key, |aged| aged.until <= now).and_then(|(_, aged)| aged.value.ok());
         let loading = async {
             let (value, until) = match load(ended).await {

@@ -5,7 +5,7 @@ use super::{
     PeerError, Trust,
     claims::NumericDate,
     jwk::VerifyingKey,
-    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
+    jws::{Jws, JwsError, KeyId, MAX_CREDENTIAL_BYTES},
     replay::SKEW,
     status::StatusEntry,
 };
@@ -16,6 +16,7 @@ use cellspace_schemas::{
 };
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// The type that every credential has.
@@ -88,16 +89,44 @@ pub struct Credential {
 }
 
 /// A credential whose signature was verified.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct VerifiedCredential {
     /// What it says.
-    pub credential: Arc<Credential>,
-    /// DID URL of the key that signed it.
-    pub key_url: String,
+    pub credential: Credential,
+    /// Which key of its issuer signed it.
+    pub key_id: KeyId,
     /// That key.
     pub key: VerifyingKey,
     /// Length of the signed form, in bytes.
     pub bytes: usize,
+}
+
+impl VerifiedCredential {
+    /// What it takes in memory, in bytes, roughly: the read form costs several times the signed one.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        u64::try_from(self.bytes * 4).unwrap_or(u64::MAX)
+    }
+}
+
+/// SHA-256 of a credential's signed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(jwt: &str) -> Self {
+        Self(Sha256::digest(jwt).into())
+    }
+}
+
+/// Weighs what is kept of verified credentials.
+#[derive(Debug, Clone)]
+pub(super) struct ByBytes;
+
+impl quick_cache::Weighter<Digest, Arc<VerifiedCredential>> for ByBytes {
+    fn weight(&self, _: &Digest, verified: &Arc<VerifiedCredential>) -> u64 {
+        verified.weight().saturating_add(256)
+    }
 }
 
 impl Credential {
@@ -280,7 +309,8 @@ fn objects(value: Option<Value>) -> Option<Vec<Value>> {
 
 impl Trust {
     /// Verifies the signature of a credential with a key of its issuer (DCP 1.0, "Presentation Validation", steps 4 and 5). `accept` sees what it says
-    /// before anybody is asked for a key. Dates, trust and status are checked where it is used.
+    /// before anybody is asked for a key. Dates, trust and status are checked where it is used. The same bytes signed by the same key are verified once,
+    /// and held once, however many of our participants they are presented to.
     ///
     /// # Errors
     /// [`PeerError`] names the rule.
@@ -289,8 +319,14 @@ impl Trust {
         jwt: &str,
         now: Timestamp,
         accept: impl FnOnce(&Credential) -> Result<(), PeerError>,
-    ) -> Result<VerifiedCredential, PeerError> {
+    ) -> Result<Arc<VerifiedCredential>, PeerError> {
         let signed = |rule: JwsError| rule.of("credential");
+        let hash = Digest::of(jwt);
+        if let Some(known) = self.credentials.get(&hash) {
+            accept(&known.credential)?;
+            let key = self.resolver.key(&known.credential.issuer, Some(&known.key_id), Relationship::AssertionMethod, now).await?;
+            return if key.key == known.key { Ok(known) } else { Err(signed(JwsError::Signature)) };
+        }
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
         let credential = Credential::read(jws.unverified().map_err(signed)?)?;
@@ -300,7 +336,10 @@ impl Trust {
         }
         let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
         let _: IgnoredAny = jws.verify(&key.key).map_err(signed)?;
-        Ok(VerifiedCredential { credential: Arc::new(credential), key_url: key.url, key: key.key, bytes: jwt.len() })
+        let key_id = KeyId::parse(&key.url).map_err(signed)?;
+        let verified = Arc::new(VerifiedCredential { credential, key_id, key: key.key.clone(), bytes: jwt.len() });
+        self.credentials.insert(hash, verified.clone());
+        Ok(verified)
     }
 }
 

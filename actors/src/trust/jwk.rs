@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_storage::KeyAlgorithm;
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 /// A public key that signatures are verified with.
@@ -57,6 +57,15 @@ impl VerifyingKey {
         self.algorithm
     }
 
+    /// The `alg` of what it verifies.
+    #[must_use]
+    pub const fn signature_algorithm(&self) -> Algorithm {
+        match self.algorithm {
+            KeyAlgorithm::Ed25519 => Algorithm::EdDSA,
+            KeyAlgorithm::P256 => Algorithm::ES256,
+        }
+    }
+
     /// The key as the library that verifies takes it.
     #[must_use]
     pub fn decoding_key(&self) -> DecodingKey {
@@ -70,7 +79,6 @@ impl VerifyingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jsonwebtoken::Algorithm;
     use serde_json::json;
 
     /// RFC 8037, appendix A.4: signature with Ed25519.

@@ -2,6 +2,7 @@
 
 use super::{jwk::VerifyingKey, jws::KeyId};
 use cellspace_schemas::dcp::{DidDocument, Relationship, VerificationMethod};
+use std::{collections::HashMap, sync::Arc};
 
 /// A key of a DID document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +38,48 @@ const fn name(relationship: Relationship) -> &'static str {
     }
 }
 
-/// Selects the key. With `lenient`, a document that states no relationship at all passes; one that states any is held to it.
-///
-/// # Errors
-/// [`KeyError`] names the rule.
-pub fn select(document: &DidDocument, kid: Option<&KeyId>, relationship: Relationship, lenient: bool) -> Result<SelectedKey, KeyError> {
-    let (method, url) = match (kid, document.verification_method.as_slice()) {
-        (Some(kid), _) => (document.method(&kid.url).ok_or(KeyError::Unknown)?, kid.url.clone()),
-        (None, [one]) => (one, document.absolute(&one.id)),
-        (None, _) => return Err(KeyError::Ambiguous),
-    };
-    if !(document.relates(relationship, &url) || lenient && document.states_no_relationship()) {
-        return Err(KeyError::Relationship(relationship));
+/// A DID document with its keys, each read once.
+#[derive(Debug)]
+pub struct DocumentKeys {
+    /// The document.
+    pub document: DidDocument,
+    /// By absolute DID URL; `None` for a key that is not supported.
+    keys: HashMap<String, Option<Arc<SelectedKey>>>,
+}
+
+impl DocumentKeys {
+    /// Reads the keys of a document.
+    #[must_use]
+    pub fn of(document: DidDocument) -> Self {
+        let mut keys = HashMap::new();
+        for method in document.methods() {
+            let url = document.absolute(&method.id);
+            let key = public_key(method).map(|key| Arc::new(SelectedKey { url: url.clone(), key }));
+            keys.entry(url).or_insert(key);
+        }
+        Self { document, keys }
     }
-    Ok(SelectedKey { key: public_key(method).ok_or(KeyError::Unsupported)?, url })
+
+    /// Selects a key. With `lenient`, a document that states no relationship at all passes; one that states any is held to it.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the rule.
+    pub fn select(&self, kid: Option<&KeyId>, relationship: Relationship, lenient: bool) -> Result<Arc<SelectedKey>, KeyError> {
+        let only;
+        let url = match (kid, self.document.verification_method.as_slice()) {
+            (Some(kid), _) => &kid.url,
+            (None, [one]) => {
+                only = self.document.absolute(&one.id);
+                &only
+            }
+            (None, _) => return Err(KeyError::Ambiguous),
+        };
+        let key = self.keys.get(url).ok_or(KeyError::Unknown)?;
+        if !(self.document.relates(relationship, url) || lenient && self.document.states_no_relationship()) {
+            return Err(KeyError::Relationship(relationship));
+        }
+        key.clone().ok_or(KeyError::Unsupported)
+    }
 }
 
 fn public_key(method: &VerificationMethod) -> Option<VerifyingKey> {
@@ -100,7 +129,7 @@ mod tests {
         ];
         for (document, kid, relationship, lenient, expected) in table {
             let kid = kid.map(|kid| KeyId::parse(kid).unwrap());
-            let selected = select(document, kid.as_ref(), relationship, lenient);
+            let selected = DocumentKeys::of(document.clone()).select(kid.as_ref(), relationship, lenient);
             assert_eq!(selected.as_ref().map(|s| s.url.as_str()), expected.as_ref().map(|u| *u), "{kid:?} {relationship:?} {lenient}");
         }
     }
@@ -109,6 +138,6 @@ mod tests {
     fn keys_of_other_kinds_are_refused() {
         let mut document = document(&["#k1"], json!({"authentication": ["#k1"]}));
         document.verification_method[0].public_key_jwk = Some(json!({"kty": "RSA", "n": "AA", "e": "AQAB"}));
-        assert_eq!(select(&document, None, Relationship::Authentication, false), Err(KeyError::Unsupported));
+        assert_eq!(DocumentKeys::of(document).select(None, Relationship::Authentication, false), Err(KeyError::Unsupported));
     }
 }

@@ -39,8 +39,10 @@ use crate::{
 use aged_cache::{AgedCache, FAILURE_AGE};
 use cellspace_cluster::{Address, AskError, CallId};
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use credential::VerifiedCredential;
 use fetch::Fetch;
 use futures::{FutureExt, future::BoxFuture};
+use quick_cache::sync::Cache;
 use replay::ReplayGuard;
 use std::{sync::Arc, time::Duration};
 use url::Url;
@@ -62,8 +64,10 @@ pub struct TrustOptions {
     pub did_cache_bytes: u64,
     /// Most bytes of status lists kept.
     pub status_cache_bytes: u64,
-    /// Most bytes of presentations kept.
+    /// Most bytes of presentations kept, counted as if none had a credential in common with another.
     pub presentation_cache_bytes: u64,
+    /// Most bytes of verified credentials kept, so that presentations may have them in common.
+    pub credential_cache_bytes: u64,
     /// Accept keys from DID documents that state no verification relationship at all.
     pub lenient_relationships: bool,
 }
@@ -78,7 +82,8 @@ impl Default for TrustOptions {
             used_tokens: 1 << 20,
             did_cache_bytes: 32 << 20,
             status_cache_bytes: 64 << 20,
-            presentation_cache_bytes: 64 << 20,
+            presentation_cache_bytes: 192 << 20,
+            credential_cache_bytes: 32 << 20,
             lenient_relationships: false,
         }
     }
@@ -92,6 +97,7 @@ pub struct Trust {
     replay: ReplayGuard,
     status_lists: AgedCache<Url, Arc<status::HeldList>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
+    credentials: Cache<credential::Digest, Arc<VerifiedCredential>, credential::ByBytes>,
     options: TrustOptions,
 }
 
@@ -104,7 +110,8 @@ impl Trust {
             replay: ReplayGuard::new(options.used_tokens, options.opened),
             status_lists: AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE),
             // A failure belongs to one message's access token, not to the next message.
-            presentations: AgedCache::new(16_384, options.presentation_cache_bytes, Duration::ZERO),
+            presentations: AgedCache::new(32_768, options.presentation_cache_bytes, Duration::ZERO),
+            credentials: Cache::with_weighter(8_192, options.credential_cache_bytes, credential::ByBytes),
             fetch,
             options,
         }

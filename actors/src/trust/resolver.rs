@@ -6,7 +6,7 @@ use super::{
     did::{Location, locate},
     fetch::{Fetch, get},
     jws::KeyId,
-    keys::{KeyError, SelectedKey, select},
+    keys::{DocumentKeys, KeyError, SelectedKey},
 };
 use cellspace_schemas::{
     Did, Timestamp,
@@ -27,13 +27,20 @@ pub struct Resolver {
 
 #[derive(Clone)]
 struct Resolved {
-    document: Arc<DidDocument>,
+    keys: Arc<DocumentKeys>,
     bytes: u64,
+}
+
+impl Resolved {
+    fn new(document: DidDocument, bytes: u64) -> Self {
+        Self { keys: Arc::new(DocumentKeys::of(document)), bytes }
+    }
 }
 
 impl Weigh for Resolved {
     fn weight(&self) -> u64 {
-        self.bytes
+        // The text, what was read of it, and its keys.
+        self.bytes * 3
     }
 }
 
@@ -47,12 +54,12 @@ impl Resolver {
     ///
     /// # Errors
     /// [`PeerError::Refused`] when there is none or its id is another; [`PeerError::Unreachable`] when it cannot be fetched now.
-    pub async fn document(&self, did: &Did, now: Timestamp) -> Result<Arc<DidDocument>, PeerError> {
+    pub async fn document(&self, did: &Did, now: Timestamp) -> Result<Arc<DocumentKeys>, PeerError> {
         let load = |_| async {
             let resolved = self.load(did).await?;
             Ok((resolved, now.plus(self.age)))
         };
-        Ok(self.cache.get(did, now, load).await?.document)
+        Ok(self.cache.get(did, now, load).await?.keys)
     }
 
     /// The key that a signature of `did` must verify with. A key that the cached document does not have is looked for once more in a fresh one, so
@@ -60,11 +67,17 @@ impl Resolver {
     ///
     /// # Errors
     /// As [`Self::document`], and [`PeerError::Refused`] with the rule that no key meets.
-    pub async fn key(&self, did: &Did, kid: Option<&KeyId>, relationship: Relationship, now: Timestamp) -> Result<SelectedKey, PeerError> {
-        let selected = select(&*self.document(did, now).await?, kid, relationship, self.lenient);
+    pub async fn key(
+        &self,
+        did: &Did,
+        kid: Option<&KeyId>,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> Result<Arc<SelectedKey>, PeerError> {
+        let selected = self.document(did, now).await?.select(kid, relationship, self.lenient);
         let selected = match selected {
             Err(KeyError::Unknown | KeyError::Relationship(_)) if self.cache.forget_older(did, FAILURE_AGE, now) => {
-                select(&*self.document(did, now).await?, kid, relationship, self.lenient)
+                self.document(did, now).await?.select(kid, relationship, self.lenient)
             }
             other => other,
         };
@@ -78,14 +91,14 @@ impl Resolver {
     pub async fn service(&self, did: &Did, service_type: &str, now: Timestamp) -> Result<Url, PeerError> {
         let document = self.document(did, now).await?;
         let missing = || PeerError::Refused(format!("the DID document of {did} must have a service of type {service_type} with a URL"));
-        let url = Url::parse(document.service(service_type).ok_or_else(missing)?).map_err(|_| missing())?;
+        let url = Url::parse(document.document.service(service_type).ok_or_else(missing)?).map_err(|_| missing())?;
         if url.cannot_be_a_base() { Err(missing()) } else { Ok(url) }
     }
 
     async fn load(&self, did: &Did) -> Result<Resolved, PeerError> {
         match locate(did, self.fetch.allows_private()) {
             None => Err(PeerError::Refused("the DID must be a did:web or did:key".to_owned())),
-            Some(Location::Contained(document)) => Ok(Resolved { document: Arc::new(*document), bytes: 1024 }),
+            Some(Location::Contained(document)) => Ok(Resolved::new(*document, 1024)),
             Some(Location::Web(urls)) => {
                 let mut outcome = Err(PeerError::Unreachable(format!("the DID document of {did} cannot be fetched")));
                 for url in urls {
@@ -121,6 +134,6 @@ impl Resolver {
             return Err(PeerError::Refused(format!("the id of the DID document of {did} must be that DID")));
         }
         let bytes = u64::try_from(response.body.len()).unwrap_or(u64::MAX);
-        Ok(Resolved { document: Arc::new(document), bytes })
+        Ok(Resolved::new(document, bytes))
     }
 }

@@ -81,7 +81,7 @@ pub struct StatusList {
 #[derive(Debug)]
 pub struct HeldList {
     list: StatusList,
-    signer: SelectedKey,
+    signer: Arc<SelectedKey>,
     tag: Option<String>,
 }
 

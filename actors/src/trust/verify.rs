@@ -4,7 +4,7 @@ use super::{
     IdToken, PeerError, Trust, VerifiedPeer, VerifyRequest,
     aged_cache::Weigh,
     credential::{Credential, VerifiedCredential},
-    jws::{JwsError, KeyId},
+    jws::JwsError,
     presentation::{MAX_PRESENTATIONS, Presentation},
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
@@ -54,7 +54,7 @@ fn hash_of(trusted: &[TrustedIssuer]) -> u64 {
 /// Credentials that a counterparty presented for a set of scopes, signatures verified. Trust, dates, keys and status are checked at every use.
 #[derive(Debug)]
 pub struct Presented {
-    credentials: Vec<VerifiedCredential>,
+    credentials: Vec<Arc<VerifiedCredential>>,
     /// Why credentials that would have matched do not count.
     failures: Vec<PeerError>,
     asked: Timestamp,
@@ -63,9 +63,7 @@ pub struct Presented {
 
 impl Weigh for Arc<Presented> {
     fn weight(&self) -> u64 {
-        // The parsed form costs several times the signed one.
-        let bytes: usize = self.credentials.iter().map(|c| c.bytes * 4).sum();
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        self.credentials.iter().map(|credential| credential.weight()).sum()
     }
 }
 
@@ -92,7 +90,7 @@ impl Asked {
 
 /// What a presentation is worth for a message.
 struct Verdict {
-    used: Vec<VerifiedCredential>,
+    used: Vec<Arc<VerifiedCredential>>,
     missing_required: Option<PeerError>,
     missing_optional: bool,
 }
@@ -143,7 +141,7 @@ impl Trust {
     async fn judge(&self, presented: &Presented, asked: &Asked, request: &VerifyRequest<'_>, now: Timestamp) -> Result<Verdict, PeerError> {
         let mut used = Vec::new();
         let mut satisfied = BTreeSet::new();
-        let mut reasons: Vec<(BTreeSet<CredentialScope>, PeerError)> = Vec::new();
+        let mut reasons: Vec<(Vec<&CredentialScope>, PeerError)> = Vec::new();
         for candidate in &presented.credentials {
             let scopes = scopes_of(&candidate.credential, &asked.all);
             match self.usable(candidate, request, now).await {
@@ -156,13 +154,13 @@ impl Trust {
                 Err(reason) => reasons.push((scopes, reason)),
             }
         }
-        let missing_required = asked.required.difference(&satisfied).next().map(|scope| {
-            let reason = reasons.iter().find(|(scopes, _)| scopes.contains(scope)).map(|(_, reason)| reason.clone());
+        let missing_required = asked.required.iter().find(|scope| !satisfied.contains(scope)).map(|scope| {
+            let reason = reasons.iter().find(|(scopes, _)| scopes.contains(&scope)).map(|(_, reason)| reason.clone());
             reason
                 .or_else(|| presented.failures.first().cloned())
                 .unwrap_or_else(|| PeerError::Refused(format!("a valid credential for the scope {scope} must be presented")))
         });
-        let missing_optional = asked.all.difference(&asked.required).any(|scope| !satisfied.contains(scope));
+        let missing_optional = asked.all.iter().any(|scope| !asked.required.contains(scope) && !satisfied.contains(scope));
         Ok(Verdict { used, missing_required, missing_optional })
     }
 
@@ -171,8 +169,7 @@ impl Trust {
         let credential = &verified.credential;
         credential.check_dates(now)?;
         credential.check_trust(request.trusted_issuers)?;
-        let kid = KeyId::parse(&verified.key_url).map_err(|rule| rule.of("credential"))?;
-        let key = self.resolver.key(&credential.issuer, Some(&kid), Relationship::AssertionMethod, now).await?;
+        let key = self.resolver.key(&credential.issuer, Some(&verified.key_id), Relationship::AssertionMethod, now).await?;
         if key.key != verified.key {
             return Err(JwsError::Signature.of("credential"));
         }
@@ -301,7 +298,7 @@ fn not_granted() -> PeerError {
     PeerError::Refused("the credential service must grant the scopes that are asked for".to_owned())
 }
 
-fn scopes_of(credential: &Credential, asked: &BTreeSet<CredentialScope>) -> BTreeSet<CredentialScope> {
+fn scopes_of<'a>(credential: &Credential, asked: &'a BTreeSet<CredentialScope>) -> Vec<&'a CredentialScope> {
     let meant = |scope: &&CredentialScope| scope.matches(credential.id.as_deref(), &credential.types, &credential.contexts);
-    asked.iter().filter(meant).cloned().collect()
+    asked.iter().filter(meant).collect()
 }

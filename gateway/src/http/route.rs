@@ -93,6 +93,8 @@ pub enum Verb {
     Get,
     /// POST
     Post,
+    /// POST with a query in its body: it changes nothing.
+    Query,
     /// PUT
     Put,
     /// PATCH
@@ -102,12 +104,18 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether an operation with it changes nothing.
+    #[must_use]
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Query)
+    }
+
     /// The HTTP method.
     #[must_use]
     pub const fn http(self) -> Method {
         match self {
             Self::Get => Method::GET,
-            Self::Post => Method::POST,
+            Self::Post | Self::Query => Method::POST,
             Self::Put => Method::PUT,
             Self::Patch => Method::PATCH,
             Self::Delete => Method::DELETE,

@@ -87,7 +87,7 @@ struct Ends(Vec<(Verb, usize, Vec<&'static str>)>);
 
 impl Ends {
     fn of(&self, verb: Verb) -> Option<(usize, &[&'static str])> {
-        self.0.iter().find(|end| end.0 == verb).map(|end| (end.1, end.2.as_slice()))
+        self.0.iter().find(|end| end.0.http() == verb.http()).map(|end| (end.1, end.2.as_slice()))
     }
 }
 

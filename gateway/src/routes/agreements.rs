@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:agreements:read", Provisioner::Denied);
     vec![
-        route(Verb::Post, "/participants/{participant}/contractagreements/request", READ, |a, r| Box::pin(query(a, r))),
+        route(Verb::Query, "/participants/{participant}/contractagreements/request", READ, |a, r| Box::pin(query(a, r))),
         route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}", READ, |a, r| Box::pin(get(a, r))),
         route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}/negotiation", READ, |a, r| {
             Box::pin(negotiation(a, r))

@@ -19,7 +19,7 @@ const WRITE: Access = Access::Scope("management-api:assets:write", Provisioner::
 pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/assets", WRITE, |app, request| Box::pin(create(app, request))),
-        route(Verb::Post, "/participants/{participant}/assets/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Query, "/participants/{participant}/assets/request", READ, |app, request| Box::pin(list(app, request))),
         route(Verb::Put, "/participants/{participant}/assets", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/assets/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/assets/{id}", WRITE, |app, request| Box::pin(delete(app, request))),

@@ -13,8 +13,8 @@ use cellspace_schemas::management::{CatalogRequest, DatasetRequest};
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:catalog:read", Provisioner::Denied);
     vec![
-        route(Verb::Post, "/participants/{participant}/catalog/request", READ, |app, request| Box::pin(catalog(app, request))),
-        route(Verb::Post, "/participants/{participant}/catalog/dataset/request", READ, |app, request| Box::pin(dataset(app, request))),
+        route(Verb::Query, "/participants/{participant}/catalog/request", READ, |app, request| Box::pin(catalog(app, request))),
+        route(Verb::Query, "/participants/{participant}/catalog/dataset/request", READ, |app, request| Box::pin(dataset(app, request))),
     ]
 }
 

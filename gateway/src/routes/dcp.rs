@@ -24,19 +24,19 @@ use http::StatusCode;
 /// The routes.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let route = |path, handler: Handler| Route {
+    let route = |method, path, handler: Handler| Route {
         listener: Listener::Public,
         api: Api::Dcp,
-        method: Verb::Post,
+        method,
         path,
         prefixes: CREDENTIALS,
         access: Access::Open,
         handler,
     };
     vec![
-        route("/participants/{participant}/presentations/query", |app, request| Box::pin(presentations(app, request))),
-        route("/participants/{participant}/credentials", |app, request| Box::pin(credentials(app, request))),
-        route("/participants/{participant}/offers", |app, request| Box::pin(offers(app, request))),
+        route(Verb::Query, "/participants/{participant}/presentations/query", |app, request| Box::pin(presentations(app, request))),
+        route(Verb::Post, "/participants/{participant}/credentials", |app, request| Box::pin(credentials(app, request))),
+        route(Verb::Post, "/participants/{participant}/offers", |app, request| Box::pin(offers(app, request))),
     ]
 }
 

@@ -27,7 +27,7 @@ pub fn routes() -> Vec<Route> {
         handler,
     };
     vec![
-        route(Api::DspCatalog, Verb::Post, "/{participant}/{profile}/catalog/request", |app, request| Box::pin(catalog(app, request))),
+        route(Api::DspCatalog, Verb::Query, "/{participant}/{profile}/catalog/request", |app, request| Box::pin(catalog(app, request))),
         route(Api::DspCatalog, Verb::Get, "/{participant}/{profile}/catalog/datasets/{id}", |app, request| Box::pin(dataset(app, request))),
         route(Api::DspVersion, Verb::Get, "/{participant}/.well-known/dspace-version", |app, request| Box::pin(versions(app, request))),
     ]

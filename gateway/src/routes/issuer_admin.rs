@@ -48,17 +48,17 @@ pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/holders", HOLDERS_WRITE, |a, r| Box::pin(create_holder(a, r))),
         route(Verb::Put, "/participants/{participant}/holders", HOLDERS_WRITE, |a, r| Box::pin(update_holder(a, r))),
-        route(Verb::Post, "/participants/{participant}/holders/query", HOLDERS_READ, |a, r| Box::pin(query_holders(a, r))),
+        route(Verb::Query, "/participants/{participant}/holders/query", HOLDERS_READ, |a, r| Box::pin(query_holders(a, r))),
         route(Verb::Get, "/participants/{participant}/holders/{holder}", HOLDERS_READ, |a, r| Box::pin(get_holder(a, r))),
         route(Verb::Delete, "/participants/{participant}/holders/{holder}", HOLDERS_WRITE, |a, r| Box::pin(delete_holder(a, r))),
         route(Verb::Post, "/participants/{participant}/attestations", ATTESTATIONS_WRITE, |a, r| Box::pin(create_attestation(a, r))),
-        route(Verb::Post, "/participants/{participant}/attestations/query", ATTESTATIONS_READ, |a, r| Box::pin(query_attestations(a, r))),
+        route(Verb::Query, "/participants/{participant}/attestations/query", ATTESTATIONS_READ, |a, r| Box::pin(query_attestations(a, r))),
         route(Verb::Delete, "/participants/{participant}/attestations/{attestation}", ATTESTATIONS_WRITE, |a, r| {
             Box::pin(delete_attestation(a, r))
         }),
         route(Verb::Post, "/participants/{participant}/credentialdefinitions", DEFINITIONS_WRITE, |a, r| Box::pin(create_definition(a, r))),
         route(Verb::Put, "/participants/{participant}/credentialdefinitions", DEFINITIONS_WRITE, |a, r| Box::pin(update_definition(a, r))),
-        route(Verb::Post, "/participants/{participant}/credentialdefinitions/query", DEFINITIONS_READ, |a, r| {
+        route(Verb::Query, "/participants/{participant}/credentialdefinitions/query", DEFINITIONS_READ, |a, r| {
             Box::pin(query_definitions(a, r))
         }),
         route(Verb::Get, "/participants/{participant}/credentialdefinitions/{definition}", DEFINITIONS_READ, |a, r| {
@@ -67,7 +67,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Delete, "/participants/{participant}/credentialdefinitions/{definition}", DEFINITIONS_WRITE, |a, r| {
             Box::pin(delete_definition(a, r))
         }),
-        route(Verb::Post, "/participants/{participant}/credentials/query", CREDENTIALS_READ, |a, r| Box::pin(query_credentials(a, r))),
+        route(Verb::Query, "/participants/{participant}/credentials/query", CREDENTIALS_READ, |a, r| Box::pin(query_credentials(a, r))),
         route(Verb::Post, "/participants/{participant}/credentials/offer", CREDENTIALS_WRITE, |a, r| Box::pin(offer(a, r))),
         route(Verb::Post, "/participants/{participant}/credentials/{credential}/revoke", CREDENTIALS_WRITE, |a, r| {
             Box::pin(change_status(a, r, StatusCommand::Revoke))
@@ -81,7 +81,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Get, "/participants/{participant}/credentials/{credential}/status", CREDENTIALS_READ, |a, r| {
             Box::pin(credential_status(a, r))
         }),
-        route(Verb::Post, "/participants/{participant}/issuanceprocesses/query", PROCESSES_READ, |a, r| Box::pin(query_processes(a, r))),
+        route(Verb::Query, "/participants/{participant}/issuanceprocesses/query", PROCESSES_READ, |a, r| Box::pin(query_processes(a, r))),
         route(Verb::Get, "/participants/{participant}/issuanceprocesses/{process}", PROCESSES_READ, |a, r| Box::pin(get_process(a, r))),
     ]
 }
@@ -358,7 +358,7 @@ mod tests {
             let Access::Scope(scope, provisioner) = route.access else { panic!("{} is open", route.path) };
             let holders = route.path.starts_with("/participants/{participant}/holders");
             assert_eq!(provisioner == Provisioner::Listed, holders, "{}", route.path);
-            let reads = matches!(route.method, Verb::Get) || route.path.ends_with("/query");
+            let reads = route.method.is_safe();
             assert!(scope.ends_with(if reads { ":read" } else { ":write" }), "{} {scope}", route.path);
             let resource = route.path.split('/').nth(3).unwrap_or_default();
             assert!(scope.starts_with(&format!("issuer-admin-api:{resource}:")), "{} {scope}", route.path);

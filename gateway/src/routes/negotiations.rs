@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
     const WRITE: Access = Access::Scope("management-api:negotiations:write", Provisioner::Denied);
     vec![
         route(Verb::Post, "/participants/{participant}/contractnegotiations", WRITE, |a, r| Box::pin(create(a, r))),
-        route(Verb::Post, "/participants/{participant}/contractnegotiations/request", READ, |a, r| Box::pin(query(a, r))),
+        route(Verb::Query, "/participants/{participant}/contractnegotiations/request", READ, |a, r| Box::pin(query(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}", READ, |a, r| Box::pin(get(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}/state", READ, |a, r| Box::pin(state(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}/agreement", READ, |a, r| {

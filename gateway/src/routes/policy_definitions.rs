@@ -20,11 +20,11 @@ const WRITE: Access = Access::Scope("management-api:policies:write", Provisioner
 pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/policydefinitions", WRITE, |app, request| Box::pin(create(app, request))),
-        route(Verb::Post, "/participants/{participant}/policydefinitions/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Query, "/participants/{participant}/policydefinitions/request", READ, |app, request| Box::pin(list(app, request))),
         route(Verb::Put, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/policydefinitions/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
-        route(Verb::Post, "/participants/{participant}/policydefinitions/{id}/validate", READ, |app, request| {
+        route(Verb::Query, "/participants/{participant}/policydefinitions/{id}/validate", READ, |app, request| {
             Box::pin(validate(app, request))
         }),
     ]

@@ -47,7 +47,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Get, "/orchestration-definitions/{template}", READ, |app, request| Box::pin(get_definitions(app, request))),
         route(Verb::Delete, "/orchestration-definitions/{template}", WRITE, |app, request| Box::pin(remove_template(app, request))),
         route(Verb::Post, "/orchestrations", WRITE, |app, request| Box::pin(start(app, request))),
-        route(Verb::Post, "/orchestrations/query", READ, |app, request| Box::pin(query_orchestrations(app, request))),
+        route(Verb::Query, "/orchestrations/query", READ, |app, request| Box::pin(query_orchestrations(app, request))),
         route(Verb::Get, "/orchestrations/{orchestration}", READ, |app, request| Box::pin(get_orchestration(app, request))),
     ]
 }

@@ -27,18 +27,18 @@ pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:profiles:read", Provisioner::Denied);
     vec![
         installation_route(Verb::Post, "/celexpressions", ADMIN, |app, request| Box::pin(create_expression(app, request))),
-        installation_route(Verb::Post, "/celexpressions/request", ADMIN, |app, request| Box::pin(list_expressions(app, request))),
-        installation_route(Verb::Post, "/celexpressions/test", ADMIN, |app, request| Box::pin(test_expression(app, request))),
+        installation_route(Verb::Query, "/celexpressions/request", ADMIN, |app, request| Box::pin(list_expressions(app, request))),
+        installation_route(Verb::Query, "/celexpressions/test", ADMIN, |app, request| Box::pin(test_expression(app, request))),
         installation_route(Verb::Get, "/celexpressions/{id}", ADMIN, |app, request| Box::pin(get_expression(app, request))),
         installation_route(Verb::Put, "/celexpressions/{id}", ADMIN, |app, request| Box::pin(update_expression(app, request))),
         installation_route(Verb::Delete, "/celexpressions/{id}", ADMIN, |app, request| Box::pin(delete_expression(app, request))),
         installation_route(Verb::Post, "/dcpscopes", ADMIN, |app, request| Box::pin(create_scope(app, request))),
-        installation_route(Verb::Post, "/dcpscopes/request", ADMIN, |app, request| Box::pin(list_scopes(app, request))),
+        installation_route(Verb::Query, "/dcpscopes/request", ADMIN, |app, request| Box::pin(list_scopes(app, request))),
         installation_route(Verb::Put, "/dcpscopes/{id}", ADMIN, |app, request| Box::pin(update_scope(app, request))),
         installation_route(Verb::Delete, "/dcpscopes/{id}", ADMIN, |app, request| Box::pin(delete_scope(app, request))),
         installation_route(Verb::Post, "/dataspaceprofiles", ADMIN, |app, request| Box::pin(create_profile(app, request))),
         installation_route(Verb::Put, "/dataspaceprofiles", ADMIN, |app, request| Box::pin(update_profile(app, request))),
-        installation_route(Verb::Post, "/dataspaceprofiles/request", READ, |app, request| Box::pin(list_profiles(app, request))),
+        installation_route(Verb::Query, "/dataspaceprofiles/request", READ, |app, request| Box::pin(list_profiles(app, request))),
         installation_route(Verb::Get, "/dataspaceprofiles/{name}", READ, |app, request| Box::pin(get_profile(app, request))),
         installation_route(Verb::Delete, "/dataspaceprofiles/{name}", ADMIN, |app, request| Box::pin(delete_profile(app, request))),
     ]

@@ -53,7 +53,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Post, "/dataspace-profiles/{dataspace}/deployments", WRITE, |app, request| Box::pin(deploy_dataspace(app, request))),
         route(Verb::Get, "/tenants", READ, |app, request| Box::pin(list_tenants(app, request))),
         route(Verb::Post, "/tenants", WRITE, |app, request| Box::pin(create_tenant(app, request))),
-        route(Verb::Post, "/tenants/query", READ, |app, request| Box::pin(query_tenants(app, request))),
+        route(Verb::Query, "/tenants/query", READ, |app, request| Box::pin(query_tenants(app, request))),
         route(Verb::Get, "/tenants/{tenant}", READ, |app, request| Box::pin(get_tenant(app, request))),
         route(Verb::Patch, "/tenants/{tenant}", WRITE, |app, request| Box::pin(patch_tenant(app, request))),
         route(Verb::Delete, "/tenants/{tenant}", WRITE, |app, request| Box::pin(delete_tenant(app, request))),
@@ -61,7 +61,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Post, "/tenants/{tenant}/participant-profiles", WRITE, |app, request| Box::pin(deploy_profile(app, request))),
         route(Verb::Get, PROFILE, READ, |app, request| Box::pin(get_profile(app, request))),
         route(Verb::Delete, PROFILE, WRITE, |app, request| Box::pin(dispose_profile(app, request))),
-        route(Verb::Post, "/participant-profiles/query", READ, |app, request| Box::pin(query_profiles(app, request))),
+        route(Verb::Query, "/participant-profiles/query", READ, |app, request| Box::pin(query_profiles(app, request))),
     ]
 }
 

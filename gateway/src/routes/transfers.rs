@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
     const WRITE: Access = Access::Scope("management-api:transfers:write", Provisioner::Denied);
     vec![
         route(Verb::Post, "/participants/{participant}/transferprocesses", WRITE, |a, r| Box::pin(create(a, r))),
-        route(Verb::Post, "/participants/{participant}/transferprocesses/request", READ, |a, r| Box::pin(query(a, r))),
+        route(Verb::Query, "/participants/{participant}/transferprocesses/request", READ, |a, r| Box::pin(query(a, r))),
         route(Verb::Get, "/participants/{participant}/transferprocesses/{transfer}", READ, |a, r| Box::pin(get(a, r))),
         route(Verb::Get, "/participants/{participant}/transferprocesses/{transfer}/state", READ, |a, r| Box::pin(state(a, r))),
         route(Verb::Post, "/participants/{participant}/transferprocesses/{transfer}/terminate", WRITE, |a, r| Box::pin(terminate(a, r))),

@@ -1,8 +1,8 @@
 //! Last station: authenticate, authorise, read the body, run the handler.
 //!
 //! A handler that may change something runs in a task of its own: a client that leaves, and the request's deadline, end the waiting but never
-//! the work half-way. What such a client missed it learns by repeating with the same `Idempotency-Key`. Safe methods run in place and end with
-//! their client, long waits included.
+//! the work half-way. What such a client missed it learns by repeating with the same `Idempotency-Key`. What only reads runs in place and ends with
+//! its client, long waits included.
 
 use super::{
     Limits,
@@ -90,7 +90,7 @@ impl Gateway {
         let body = tokio::time::timeout(self.body_time, collect(body)).await;
         let body = body.map_err(|_| ApiError::new(ErrorKind::BodyTimeout, "the request body did not arrive in time"))??;
         let request = Request {
-            method: method.clone(),
+            method,
             path: path.to_owned(),
             params: found.params.clone(),
             query: query(resolved.raw_query.as_deref()),
@@ -101,7 +101,7 @@ impl Gateway {
             trace: Some(resolved.trace.clone()),
         };
         let work = trace::scope(resolved.trace.clone(), (found.route.handler)(self.app.clone(), request));
-        if method.is_safe() {
+        if found.route.method.is_safe() {
             return work.await;
         }
         resolved.started.store(true, Ordering::Relaxed);

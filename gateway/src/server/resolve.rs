@@ -7,7 +7,9 @@ use crate::{
     observe::trace,
 };
 use cellspace_schemas::TraceContext;
+use dashmap::DashMap;
 use http::{Method, Request, Response, Uri};
+use metrics::{Counter, Gauge, Histogram};
 use std::{
     future::Future,
     pin::Pin,
@@ -61,10 +63,17 @@ impl Listener {
 /// Makes [`Resolve`].
 #[derive(Clone)]
 pub struct ResolveLayer {
-    /// The table.
-    pub router: Arc<Router>,
-    /// Whose requests.
-    pub listener: Listener,
+    router: Arc<Router>,
+    listener: Listener,
+    tally: Arc<Tally>,
+}
+
+impl ResolveLayer {
+    /// Finds routes of a listener in this table.
+    #[must_use]
+    pub fn new(router: Arc<Router>, listener: Listener) -> Self {
+        Self { router, listener, tally: Arc::new(Tally::new(listener)) }
+    }
 }
 
 impl<S> Layer<S> for ResolveLayer {
@@ -117,7 +126,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let (resolved, route) = self.layer.resolve(&request);
-        let (listener, api, method) = (self.layer.listener.name(), resolved.api, method_label(request.method()));
+        let (api, method, tally) = (resolved.api, method_label(request.method()), self.layer.tally.clone());
         let span = resolved.span.clone();
         request.extensions_mut().insert(Arc::new(resolved));
         // A target like `a:1` (RFC 9112, 3.2.3) has no path, so there is no route; the filter below takes for granted that there is one.
@@ -127,7 +136,7 @@ where
         let entered = span.enter();
         let answer = self.inner.call(request);
         drop(entered);
-        let in_flight = InFlight::new(listener);
+        let in_flight = InFlight::new(&tally);
         let recorded = span.clone();
         Box::pin(
             async move {
@@ -139,13 +148,8 @@ where
                 if status >= 500 {
                     recorded.record("otel.status_code", "ERROR");
                 }
-                let api = format!("{api:?}");
-                metrics::counter!("cellspace_http_requests_total", "listener" => listener, "api" => api.clone(), "route" => route,
-                    "method" => method, "status" => status.to_string())
-                .increment(1);
-                metrics::histogram!("cellspace_http_request_seconds", "listener" => listener, "api" => api, "route" => route,
-                    "method" => method)
-                .record(elapsed.as_secs_f64());
+                tally.answered(Labels { api, route, method, status }, elapsed);
+                let listener = tally.listener;
                 tracing::debug!(category = "app", action = "http.request", listener, route, method, status, millis = elapsed.as_millis());
                 answer
             }
@@ -167,18 +171,57 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// What answers are counted by. All of them come from the table, the protocol or this program, so that their number is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Labels {
+    api: Api,
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+/// The metrics of a listener; each is looked up by its labels once.
+struct Tally {
+    listener: &'static str,
+    in_flight: Gauge,
+    answers: DashMap<Labels, (Counter, Histogram)>,
+}
+
+impl Tally {
+    fn new(listener: Listener) -> Self {
+        let listener = listener.name();
+        Self { listener, in_flight: metrics::gauge!("cellspace_http_requests_in_flight", "listener" => listener), answers: DashMap::new() }
+    }
+
+    fn answered(&self, labels: Labels, elapsed: Duration) {
+        let Labels { api, route, method, status } = labels;
+        let measure = |(counter, histogram): &(Counter, Histogram)| {
+            counter.increment(1);
+            histogram.record(elapsed.as_secs_f64());
+        };
+        if let Some(known) = self.answers.get(&labels) {
+            return measure(&known);
+        }
+        let (listener, api) = (self.listener, format!("{api:?}"));
+        let counter = metrics::counter!("cellspace_http_requests_total", "listener" => listener, "api" => api.clone(), "route" => route,
+            "method" => method, "status" => status.to_string());
+        let histogram = metrics::histogram!("cellspace_http_request_seconds", "listener" => listener, "api" => api, "route" => route, "method" => method);
+        measure(&self.answers.entry(labels).or_insert((counter, histogram)));
+    }
+}
+
 /// Counts a request under way, also one whose client leaves.
-struct InFlight(&'static str);
+struct InFlight(Gauge);
 
 impl InFlight {
-    fn new(listener: &'static str) -> Self {
-        metrics::gauge!("cellspace_http_requests_in_flight", "listener" => listener).increment(1.0);
-        Self(listener)
+    fn new(tally: &Tally) -> Self {
+        tally.in_flight.increment(1.0);
+        Self(tally.in_flight.clone())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        metrics::gauge!("cellspace_http_requests_in_flight", "listener" => self.0).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }

@@ -61,7 +61,7 @@ where
 {
     ServiceBuilder::new()
         // which route, which trace; counts
-        .layer(ResolveLayer { router, listener })
+        .layer(ResolveLayer::new(router, listener))
         // errors and bare answers from below, in the API's words
         .layer(AnswerLayer)
         // too much at once: 503 now rather than late

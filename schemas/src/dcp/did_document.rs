@@ -130,15 +130,20 @@ impl DidDocument {
         }
     }
 
-    /// The key with this absolute DID URL.
-    #[must_use]
-    pub fn method(&self, url: &str) -> Option<&VerificationMethod> {
+    /// All its keys: those listed first, then those embedded in a relationship.
+    pub fn methods(&self) -> impl Iterator<Item = &VerificationMethod> {
         let embedded = [&self.authentication, &self.assertion_method, &self.capability_invocation].into_iter().flatten().flatten();
         let embedded = embedded.filter_map(|reference| match reference {
             MethodReference::Embedded(method) => Some(method),
             MethodReference::Url(_) => None,
         });
-        self.verification_method.iter().chain(embedded).find(|method| self.names(&method.id, url))
+        self.verification_method.iter().chain(embedded)
+    }
+
+    /// The key with this absolute DID URL.
+    #[must_use]
+    pub fn method(&self, url: &str) -> Option<&VerificationMethod> {
+        self.methods().find(|method| self.names(&method.id, url))
     }
 
     /// The absolute DID URL of a method's id.

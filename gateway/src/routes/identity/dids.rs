@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
     const ALL: Access = Access::Scope("identity-api:admin", Provisioner::Denied);
     vec![
         route(Verb::Get, "/dids", ALL, |app, request| Box::pin(list_all(app, request))),
-        route(Verb::Post, "/participants/{participant}/dids/query", READ, |app, request| Box::pin(query(app, request))),
+        route(Verb::Query, "/participants/{participant}/dids/query", READ, |app, request| Box::pin(query(app, request))),
         route(Verb::Post, "/participants/{participant}/dids/state", READ, |app, request| Box::pin(state(app, request))),
         route(Verb::Post, "/participants/{participant}/dids/publish", WRITE, |app, request| Box::pin(publish(app, request, true))),
         route(Verb::Post, "/participants/{participant}/dids/unpublish", WRITE, |app, request| Box::pin(publish(app, request, false))),
