@@ -1,6 +1,10 @@
 //! Verification of the sender of a protocol message.
 
-use super::{Participant, policy::ParticipantAgent, scopes::Scopes};
+use super::{
+    Participant,
+    policy::{ParticipantAgent, uniform},
+    scopes::Scopes,
+};
 use crate::{
     Services,
     settings::Settings,
@@ -44,5 +48,5 @@ pub async fn verify(services: &Services, settings: &Settings, call: PeerCall<'_>
         believe_absence: call.believe_absence,
     };
     let peer = verify_peer(services, request).await?;
-    Ok(ParticipantAgent::new(peer.did, &peer.credentials))
+    Ok(ParticipantAgent::of(peer.did, peer.credentials.iter().map(|credential| credential.viewed(uniform)).collect()))
 }

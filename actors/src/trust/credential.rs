@@ -17,7 +17,7 @@ use cellspace_schemas::{
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The type that every credential has.
 pub const BASE_TYPE: &str = "VerifiableCredential";
@@ -99,13 +99,20 @@ pub struct VerifiedCredential {
     pub key: VerifyingKey,
     /// Length of the signed form, in bytes.
     pub bytes: usize,
+    view: OnceLock<Arc<Value>>,
 }
 
 impl VerifiedCredential {
     /// What it takes in memory, in bytes, roughly: the read form costs several times the signed one.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        u64::try_from(self.bytes * 4).unwrap_or(u64::MAX)
+        u64::try_from(self.bytes * 6).unwrap_or(u64::MAX)
+    }
+
+    /// The form that `view` gives it, at most once; every caller must ask with the same function.
+    #[must_use]
+    pub fn viewed(&self, view: fn(&Value) -> Value) -> Arc<Value> {
+        self.view.get_or_init(|| Arc::new(view(&self.credential.json))).clone()
     }
 }
 
@@ -337,7 +344,7 @@ impl Trust {
         let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
         let _: IgnoredAny = jws.verify(&key.key).map_err(signed)?;
         let key_id = KeyId::parse(&key.url).map_err(signed)?;
-        let verified = Arc::new(VerifiedCredential { credential, key_id, key: key.key.clone(), bytes: jwt.len() });
+        let verified = Arc::new(VerifiedCredential { credential, key_id, key: key.key.clone(), bytes: jwt.len(), view: OnceLock::new() });
         self.credentials.insert(hash, verified.clone());
         Ok(verified)
     }

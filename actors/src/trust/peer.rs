@@ -1,9 +1,9 @@
 //! The counterparty of a protocol message, as verified.
 
+use super::credential::VerifiedCredential;
 use crate::settings::TrustedIssuer;
 use cellspace_cluster::CallId;
 use cellspace_schemas::{Did, ParticipantContextId};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// What to verify.
@@ -34,8 +34,8 @@ pub struct VerifyRequest<'a> {
 pub struct VerifiedPeer {
     /// Its DID.
     pub did: Did,
-    /// Verified credentials in the JSON form of the VC data model, the `vc` claim of policies.
-    pub credentials: Arc<Vec<Value>>,
+    /// Its credentials that count for this message.
+    pub credentials: Vec<Arc<VerifiedCredential>>,
 }
 
 /// The rule that failed.

@@ -104,7 +104,7 @@ impl Trust {
         let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
         let asked = Asked::read(request)?;
         if asked.all.is_empty() {
-            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::default() });
+            return Ok(VerifiedPeer { did: id.issuer, credentials: Vec::new() });
         }
         let access = id.token.as_deref().ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
         let key = PresentationKey {
@@ -132,8 +132,7 @@ impl Trust {
             if let Some(reason) = verdict.missing_required {
                 return Err(reason);
             }
-            let credentials = verdict.used.iter().map(|c| c.credential.json.clone()).collect();
-            return Ok(VerifiedPeer { did: id.issuer, credentials: Arc::new(credentials) });
+            return Ok(VerifiedPeer { did: id.issuer, credentials: verdict.used });
         }
     }
 

@@ -86,7 +86,7 @@ impl Platform {
 }
 
 fn types(peer: &VerifiedPeer) -> Vec<String> {
-    let mut types: Vec<String> = peer.credentials.iter().map(|c| c["type"][1].as_str().unwrap().to_owned()).collect();
+    let mut types: Vec<String> = peer.credentials.iter().map(|c| c.credential.json["type"][1].as_str().unwrap().to_owned()).collect();
     types.sort();
     types
 }

@@ -4,16 +4,16 @@ use super::render::{self, Endpoint};
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{DefinitionSet, OfferDefinition, Rendered},
+    resources::{OfferedAsset, Offering, Selected},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use cellspace_schemas::{AssetId, PolicyDefinitionId, QuerySpec, TransferType, management::Asset, query_spec::PathRules};
-use serde_json::json;
-use std::{
-    cell::RefCell,
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
+use cellspace_schemas::{
+    AssetId, Did, QuerySpec,
+    management::{Asset, PolicyDefinition},
+    query_spec::PathRules,
 };
+use serde_json::json;
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 /// A page ends when its text has so many bytes, even if more was asked for.
 const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -66,76 +66,72 @@ pub struct Page {
 /// Fields that a counterparty's filter may name: what it can see, nothing private.
 pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties"], free_properties: true };
 
-/// Transfer types by the labels and profiles of an asset.
-type TypesByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<BTreeSet<TransferType>>>;
+/// Distributions by the labels and profiles of an asset.
+type DistributionsByHints = HashMap<(Vec<String>, Vec<String>), Arc<str>>;
 
 /// A counterparty that looks at the catalog. Each access policy is evaluated at most once per request.
 pub struct Viewer<'a> {
     state: &'a ControlPlaneState,
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
-    access: RefCell<HashMap<&'a PolicyDefinitionId, bool>>,
-    types: RefCell<TypesByHints<'a>>,
+    /// By the address of the policy, which the state holds as long as this looks at it.
+    access: RefCell<HashMap<*const PolicyDefinition, bool>>,
+    distributions: RefCell<DistributionsByHints>,
 }
 
 impl<'a> Viewer<'a> {
     /// Looks at this state; `endpoint_url` is the DSP base that offers are negotiated at.
     #[must_use]
     pub fn new(state: &'a ControlPlaneState, evaluation: Evaluation<'a>, endpoint_url: &str) -> Self {
-        Self { state, evaluation, endpoint: Endpoint::new(endpoint_url), access: RefCell::default(), types: RefCell::default() }
+        let endpoint = Endpoint::new(endpoint_url);
+        Self { state, evaluation, endpoint, access: RefCell::default(), distributions: RefCell::default() }
     }
 
-    /// Definitions among these whose offer is visible.
-    fn visible(&self, definitions: &DefinitionSet) -> Vec<&'a OfferDefinition> {
-        let resources = &self.state.resources;
-        let there = definitions.iter().filter_map(|id| resources.definition(id)).map(AsRef::as_ref);
-        there
-            .filter(|d| self.grants(&d.definition.access_policy_id) && resources.policy(&d.definition.contract_policy_id).is_some())
-            .collect()
-    }
-
-    fn grants(&self, access: &'a PolicyDefinitionId) -> bool {
-        if let Some(known) = self.access.borrow().get(access) {
+    fn grants(&self, access: &Arc<PolicyDefinition>) -> bool {
+        let at = Arc::as_ptr(access);
+        if let Some(known) = self.access.borrow().get(&at) {
             return *known;
         }
-        let policy = self.state.resources.policy(access);
+        // What is evaluated lives as long as the evaluation, which remembers values: it is borrowed from the state.
+        let policy = self.state.resources.policy(&access.id);
         let granted = policy.is_some_and(|policy| is_fulfilled(&policy.policy, &self.evaluation));
-        self.access.borrow_mut().insert(access, granted);
+        self.access.borrow_mut().insert(at, granted);
         granted
     }
 
-    fn transfer_types(&self, asset: &'a Asset) -> Arc<BTreeSet<TransferType>> {
+    /// Text of the distributions of an asset; empty when it cannot be transferred.
+    fn distributions(&self, asset: &Asset) -> Arc<str> {
         let metadata = asset.dataplane_metadata.as_ref();
-        let asked: (&[String], &[String]) = metadata.map_or((&[], &[]), |m| (&m.labels, &m.profiles));
-        if let Some(known) = self.types.borrow().get(&asked) {
+        let hints = metadata.map_or_else(Default::default, |m| (m.labels.clone(), m.profiles.clone()));
+        if let Some(known) = self.distributions.borrow().get(&hints) {
             return known.clone();
         }
-        let types = Arc::new(self.state.data_planes.transfer_types(metadata));
-        self.types.borrow_mut().insert(asked, types.clone());
-        types
+        let text: Arc<str> = render::distributions(&self.state.data_planes.transfer_types(metadata), &self.endpoint).into();
+        self.distributions.borrow_mut().insert(hints, text.clone());
+        text
     }
 
     /// What this counterparty sees of the asset that these definitions select. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn seen(&self, id: &AssetId, definitions: &DefinitionSet) -> Option<Seen<'a>> {
-        let offers = self.visible(definitions);
-        if offers.is_empty() {
+    fn seen(&self, id: &AssetId, selected: &Selected) -> Option<Seen> {
+        let offered = self.state.resources.offered_asset(id, selected)?;
+        let granted = |(n, offering): (usize, &Offering)| self.grants(&offering.access).then_some(n);
+        let visible: Vec<usize> = offered.offers.iter().enumerate().filter_map(granted).collect();
+        if visible.is_empty() {
             return None;
         }
-        let asset = self.state.resources.rendered_asset(id)?;
-        if asset.value().is_catalog {
-            return Some(Seen::Catalog(asset));
+        if offered.asset.value().is_catalog {
+            return Some(Seen::Catalog(offered));
         }
-        let types = self.transfer_types(asset.value());
-        (!types.is_empty()).then_some(Seen::Dataset { asset, offers, types })
+        let distributions = self.distributions(offered.asset.value());
+        (!distributions.is_empty()).then_some(Seen::Dataset { offered, visible, distributions })
     }
 
-    fn render(&self, seen: Seen<'a>) -> Shown {
+    fn render(seen: &Seen) -> Shown {
         match seen {
-            Seen::Catalog(asset) => Shown::Catalog(render::catalog_asset(asset)),
-            Seen::Dataset { asset, offers, types } => {
-                let terms = |d: &OfferDefinition| self.state.resources.rendered_policy(&d.definition.contract_policy_id);
-                let offers = offers.into_iter().filter_map(|definition| Some((definition, terms(definition)?)));
-                Shown::Dataset(render::dataset(asset, offers, &types, &self.endpoint))
+            Seen::Catalog(offered) => Shown::Catalog(render::catalog_asset(&offered.asset)),
+            Seen::Dataset { offered, visible, distributions } => {
+                let offers = visible.iter().filter_map(|n| offered.offers.get(*n));
+                Shown::Dataset(render::dataset(&offered.asset, offers, distributions))
             }
         }
     }
@@ -143,10 +139,16 @@ impl<'a> Viewer<'a> {
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
     #[must_use]
     pub fn dataset(&self, id: &AssetId) -> Option<String> {
-        match self.render(self.seen(id, self.state.resources.offers_of(id)?)?) {
+        match Self::render(&self.seen(id, self.state.resources.offers_of(id)?)?) {
             Shown::Dataset(text) => Some(text),
             Shown::Catalog(_) => None,
         }
+    }
+
+    /// A page as catalog of this participant.
+    #[must_use]
+    pub fn catalog(&self, page: &Page, participant: &Did) -> String {
+        render::catalog(&page.datasets, &page.catalogs, participant, &self.endpoint)
     }
 
     /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort. Only what
@@ -158,15 +160,15 @@ impl<'a> Viewer<'a> {
             query.filter.is_empty()
                 || resources.asset(id).is_some_and(|a| query.matches(&json!({"@id": a.id.as_str(), "properties": a.properties})))
         };
-        let visible = |(id, definitions): (&'a AssetId, _)| self.seen(id, definitions).filter(|_| matches(id)).map(|seen| (id, seen));
+        let visible = |(id, selected): (&'a AssetId, _)| self.seen(id, selected).filter(|_| matches(id)).map(|seen| (id, seen));
         let (mut found, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut found, more) = self.fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
+                let (mut found, more) = Self::fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
                 found.reverse();
                 (found, more)
             }
-            Some(Cursor::After(id)) => self.fill(resources.offered(Some(id)).filter_map(visible), query.limit),
-            None => self.fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
+            Some(Cursor::After(id)) => Self::fill(resources.offered(Some(id)).filter_map(visible), query.limit),
+            None => Self::fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
         };
         let backwards = matches!(cursor, Some(Cursor::Before(_)));
         let (first, last) = (found.first().map(|(id, _)| *id), found.last().map(|(id, _)| *id));
@@ -189,13 +191,13 @@ impl<'a> Viewer<'a> {
     }
 
     /// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
-    fn fill<'i>(&self, items: impl Iterator<Item = (&'i AssetId, Seen<'a>)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
+    fn fill<'i>(items: impl Iterator<Item = (&'i AssetId, Seen)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
         let (mut found, mut bytes) = (Vec::new(), 0);
         for (id, seen) in items {
             if found.len() >= limit {
                 return (found, true);
             }
-            let shown = self.render(seen);
+            let shown = Self::render(&seen);
             if bytes + shown.len() > MAX_PAGE_BYTES && !found.is_empty() {
                 return (found, true);
             }
@@ -207,9 +209,14 @@ impl<'a> Viewer<'a> {
 }
 
 /// An asset that is visible.
-enum Seen<'a> {
-    Dataset { asset: &'a Rendered<Asset>, offers: Vec<&'a OfferDefinition>, types: Arc<BTreeSet<TransferType>> },
-    Catalog(&'a Rendered<Asset>),
+enum Seen {
+    /// With the places of the visible ones among its offers, and the text of its distributions.
+    Dataset {
+        offered: Arc<OfferedAsset>,
+        visible: Vec<usize>,
+        distributions: Arc<str>,
+    },
+    Catalog(Arc<OfferedAsset>),
 }
 
 enum Shown {

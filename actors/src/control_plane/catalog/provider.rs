@@ -104,14 +104,13 @@ pub async fn serve_catalog(
         Some(token) => Some(Cursor::parse(token).ok_or_else(|| Refusal::Invalid("unknown continuationToken".to_owned()))?),
     };
     let sender = verified(services, call, &state).await?;
-    let page = viewer(services, call, &state, &sender).page(&query, cursor.as_ref());
-    let url = services.urls.dsp(call.participant, call.profile);
-    let link = |cursor: Cursor| format!("{url}/catalog/request?continuationToken={}", cursor.token());
-    Ok(CatalogAnswer {
-        body: render::catalog(&page.datasets, &page.catalogs, &participant.identity, &url),
-        next: page.next.map(link),
-        previous: page.previous.map(link),
-    })
+    let viewer = viewer(services, call, &state, &sender);
+    let page = viewer.page(&query, cursor.as_ref());
+    let link = |cursor: Cursor| {
+        let url = services.urls.dsp(call.participant, call.profile);
+        format!("{url}/catalog/request?continuationToken={}", cursor.token())
+    };
+    Ok(CatalogAnswer { body: viewer.catalog(&page, &participant.identity), next: page.next.map(link), previous: page.previous.map(link) })
 }
 
 /// Answers `GET /catalog/datasets/{id}`.

@@ -1,7 +1,7 @@
 //! Datasets and catalogs as compact JSON text (DSP 2025-1, catalog schemas), put together from parts that are made once per version.
 
 use super::{offer_id::offer_id, resolve::offered_terms};
-use crate::control_plane::resources::{OfferDefinition, Rendered};
+use crate::control_plane::resources::{Offering, Rendered};
 use cellspace_schemas::{
     Did, TransferType,
     dsp::CONTEXT,
@@ -14,11 +14,13 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
     service: String,
+    /// The catalog's id, quoted.
+    catalog: String,
 }
 
 impl Endpoint {
     pub(super) fn new(url: &str) -> Self {
-        Self { service: data_service(url).to_string() }
+        Self { service: data_service(url).to_string(), catalog: Value::from(format!("{url}/catalog")).to_string() }
     }
 }
 
@@ -45,24 +47,37 @@ fn terms_members(definition: &PolicyDefinition) -> String {
     members(&fields.into_iter().filter(|(key, _)| key != "@type").collect())
 }
 
-/// A dataset with its offers and a distribution per transfer type.
-pub(super) fn dataset<'a>(
-    asset: &Rendered<Asset>,
-    offers: impl Iterator<Item = (&'a OfferDefinition, &'a Rendered<PolicyDefinition>)>,
-    types: &BTreeSet<TransferType>,
-    endpoint: &Endpoint,
-) -> String {
-    let offer = |(definition, terms): (&OfferDefinition, &Rendered<PolicyDefinition>)| {
-        // The id is base64 and colons: nothing to escape.
-        let id = offer_id(&definition.definition.id, &asset.value().id, definition.offer_key);
-        format!(r#"{{"@id":"{id}","@type":"Offer",{}}}"#, terms.text(terms_members))
-    };
+/// Distributions, one per transfer type, without brackets.
+pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint) -> String {
     let distribution = |format: &TransferType| {
         format!(r#"{{"@type":"Distribution","format":{},"accessService":{}}}"#, Value::from(format.as_str()), endpoint.service)
     };
-    let offers: Vec<String> = offers.map(offer).collect();
-    let distributions: Vec<String> = types.iter().map(distribution).collect();
-    format!(r#"{{{},"hasPolicy":[{}],"distribution":[{}]}}"#, asset.text(asset_members), offers.join(","), distributions.join(","))
+    types.iter().map(distribution).collect::<Vec<_>>().join(",")
+}
+
+fn offer(offering: &Offering, asset: &Asset) -> String {
+    // The id is base64 and colons: nothing to escape.
+    let id = offer_id(&offering.definition.definition.id, &asset.id, offering.definition.offer_key);
+    format!(r#"{{"@id":"{id}","@type":"Offer",{}}}"#, offering.terms.text(terms_members))
+}
+
+/// A dataset with its offers and its distributions.
+pub(super) fn dataset<'a>(asset: &Rendered<Asset>, offers: impl Iterator<Item = &'a Offering>, distributions: &str) -> String {
+    let members = asset.text(asset_members);
+    let mut text = String::with_capacity(members.len() + distributions.len() + 512);
+    for part in ["{", members, r#","hasPolicy":["#] {
+        text.push_str(part);
+    }
+    for (n, offering) in offers.enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        text.push_str(offering.text(|offering| offer(offering, asset.value())));
+    }
+    for part in [r#"],"distribution":["#, distributions, "]}"] {
+        text.push_str(part);
+    }
+    text
 }
 
 /// An asset that is the catalog of another service: a catalog within the catalog.
@@ -81,18 +96,24 @@ pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
 }
 
 /// The catalog around a page. Lists that would be empty are left out, as the schema has it.
-pub(super) fn catalog(datasets: &[String], catalogs: &[String], participant: &Did, endpoint_url: &str) -> String {
-    let id = format!("{endpoint_url}/catalog");
-    let mut text = format!(
-        r#"{{"@context":[{}],"@id":{},"@type":"Catalog","participantId":{},"service":[{}]"#,
-        Value::from(CONTEXT),
-        Value::from(id),
-        Value::from(participant.as_str()),
-        data_service(endpoint_url)
-    );
-    for (key, list) in [("dataset", datasets), ("catalog", catalogs)] {
+pub(super) fn catalog(datasets: &[String], catalogs: &[String], participant: &Did, endpoint: &Endpoint) -> String {
+    let length: usize = datasets.iter().chain(catalogs).map(|item| item.len() + 1).sum();
+    let mut text = String::with_capacity(length + 1_024);
+    for part in
+        [r#"{"@context":[""#, CONTEXT, r#""],"@id":"#, &endpoint.catalog, r#","@type":"Catalog","participantId":""#, participant.as_str()]
+    {
+        text.push_str(part);
+    }
+    for part in [r#"","service":["#, &endpoint.service, "]"] {
+        text.push_str(part);
+    }
+    for (begin, list) in [(r#","dataset":["#, datasets), (r#","catalog":["#, catalogs)] {
+        for (n, item) in list.iter().enumerate() {
+            text.push_str(if n == 0 { begin } else { "," });
+            text.push_str(item);
+        }
         if !list.is_empty() {
-            text.push_str(&format!(r#","{key}":[{}]"#, list.join(",")));
+            text.push(']');
         }
     }
     text.push('}');

@@ -1,6 +1,6 @@
 //! What a counterparty sees, and where its offer ids lead.
 
-use super::*;
+use super::{render::Endpoint, *};
 use crate::{
     control_plane::{
         ControlPlaneState,
@@ -156,13 +156,13 @@ fn datasets_are_as_the_specification_has_them() {
                 "accessService": {"@id": URL, "@type": "DataService", "endpointURL": URL}}]})
     );
     let participant = Did::new("did:web:p").unwrap();
-    let catalog: Value = serde_json::from_str(&render::catalog(&[dataset.to_string()], &[], &participant, URL)).unwrap();
+    let catalog: Value = serde_json::from_str(&render::catalog(&[dataset.to_string()], &[], &participant, &Endpoint::new(URL))).unwrap();
     assert_eq!(
         (&catalog["@type"], &catalog["participantId"], catalog["dataset"].as_array().map(Vec::len)),
         (&json!("Catalog"), &json!("did:web:p"), Some(1))
     );
     assert!(catalog.get("catalog").is_none() && catalog["service"][0]["endpointURL"] == json!(URL));
-    let empty: Value = serde_json::from_str(&render::catalog(&[], &[], &participant, URL)).unwrap();
+    let empty: Value = serde_json::from_str(&render::catalog(&[], &[], &participant, &Endpoint::new(URL))).unwrap();
     assert!(empty.get("dataset").is_none());
     let root: Value = serde_json::from_str(&render::root_dataset(&dataset.to_string())).unwrap();
     assert_eq!((&root["@context"][0], &root["@id"]), (&json!(cellspace_schemas::dsp::CONTEXT), &json!("open")));

@@ -80,7 +80,7 @@ impl Sender {
     /// What a data plane is told about it.
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
-        self.agent.json().get("claims").and_then(Value::as_object).cloned().unwrap_or_default()
+        self.agent.claims()
     }
 }
 

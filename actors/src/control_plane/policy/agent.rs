@@ -3,38 +3,55 @@
 use crate::expressions::Val;
 use cellspace_schemas::{AgreementId, AssetId, Did, Timestamp};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// A verified counterparty: `ctx.agent`.
 #[derive(Debug, Clone)]
 pub struct ParticipantAgent {
     did: Did,
-    json: Value,
+    credentials: Vec<Arc<Value>>,
 }
 
 impl ParticipantAgent {
-    /// The counterparty with its verified credentials, brought into one shape whatever their version: `type`, `@context` and
-    /// `credentialSubject` are lists, `issuer` is an object, `issuanceDate` and `expirationDate` are there when `validFrom` and `validUntil` are.
+    /// The counterparty with its verified credentials, in their [`uniform`] shape.
+    #[must_use]
+    pub const fn of(did: Did, credentials: Vec<Arc<Value>>) -> Self {
+        Self { did, credentials }
+    }
+
+    /// The counterparty with its verified credentials, in any shape.
     #[must_use]
     pub fn new(did: Did, credentials: &[Value]) -> Self {
-        let credentials: Vec<Value> = credentials.iter().filter_map(Value::as_object).map(uniform).collect();
-        let json = json!({"id": did.as_str(), "attributes": {}, "claims": {"vc": credentials}});
-        Self { did, json }
+        Self::of(did, credentials.iter().map(uniform).map(Arc::new).collect())
     }
 
     /// Its DID.
     #[must_use]
-    pub fn did(&self) -> &Did {
+    pub const fn did(&self) -> &Did {
         &self.did
+    }
+
+    /// `ctx.agent.claims`
+    #[must_use]
+    pub fn claims(&self) -> Map<String, Value> {
+        let credentials = self.credentials.iter().map(|credential| credential.as_ref().clone()).collect();
+        Map::from_iter([("vc".to_owned(), credentials)])
     }
 
     /// `ctx.agent`
     #[must_use]
-    pub fn json(&self) -> &Value {
-        &self.json
+    pub fn value(&self) -> Val<'_> {
+        let credentials = Val::list(self.credentials.iter().map(|credential| Val::of(credential)).collect());
+        let attributes = Val::record([]);
+        Val::record([("id", Val::text(self.did.as_str())), ("attributes", attributes), ("claims", Val::record([("vc", credentials)]))])
     }
 }
 
-fn uniform(credential: &Map<String, Value>) -> Value {
+/// A credential in one shape whatever its version: `type`, `@context` and `credentialSubject` are lists, `issuer` is an object, `issuanceDate` and
+/// `expirationDate` are there when `validFrom` and `validUntil` are.
+#[must_use]
+pub fn uniform(credential: &Value) -> Value {
+    let Value::Object(credential) = credential else { return Value::Null };
     let mut uniform = credential.clone();
     for key in ["type", "@context", "credentialSubject"] {
         if let Some(value) = uniform.get_mut(key)

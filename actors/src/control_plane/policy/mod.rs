@@ -8,7 +8,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgreementFacts, ParticipantAgent};
+pub use agent::{AgreementFacts, ParticipantAgent, uniform};
 pub use constraint::without_meaning;
 pub use rules::{Verdict, evaluate, is_fulfilled};
 
@@ -59,14 +59,14 @@ impl<'a> Evaluation<'a> {
     /// An evaluation of this counterparty in the scopes that have no agreement.
     #[must_use]
     pub fn new(scope: PolicyScope, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
-        let ctx = Val::record([("agent", Val::of(agent.json()))]);
+        let ctx = Val::record([("agent", agent.value())]);
         Self { scope, settings, context: Context::new(ctx, now), signed: None }
     }
 
     /// An evaluation of the counterparty that asks for a transfer under an agreement.
     #[must_use]
     pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
-        let ctx = Val::record([("agent", Val::of(agent.json())), ("agreement", agreement.value())]);
+        let ctx = Val::record([("agent", agent.value()), ("agreement", agreement.value())]);
         Self { scope: PolicyScope::TransferProcess, settings, context: Context::new(ctx, now), signed: Some(agreement.signed) }
     }
 }

@@ -257,7 +257,7 @@ fn credentials_of_both_versions_look_the_same() {
     let old = json!({"type": "A", "issuer": "did:web:i", "issuanceDate": "x", "credentialSubject": {"a": 1}});
     let new = json!({"type": ["A"], "issuer": {"id": "did:web:i"}, "validFrom": "x", "validUntil": "y", "credentialSubject": [{"a": 1}]});
     let agent = ParticipantAgent::new(Did::new("did:web:c").unwrap(), &[old, new]);
-    let vc = &agent.json()["claims"]["vc"];
+    let vc = &agent.claims()["vc"];
     for key in ["type", "issuer", "issuanceDate", "credentialSubject"] {
         assert_eq!(vc[0][key], vc[1][key], "{key}");
     }

@@ -2,6 +2,7 @@
 
 mod assets;
 mod definitions;
+mod offered;
 mod policies;
 mod rendered;
 mod state;
@@ -9,8 +10,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use offered::{OfferedAsset, Offering, Selected};
 pub use rendered::Rendered;
-pub use state::{DefinitionSet, OfferDefinition, State};
+pub use state::{OfferDefinition, State};
 
 use super::{
     ControlPlaneState,

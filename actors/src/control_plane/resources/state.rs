@@ -1,12 +1,15 @@
 //! Assets, policies and definitions in memory, and which of them belong together: kept as they change, never searched for.
 
-use super::rendered::Rendered;
+use super::{
+    offered::{DefinitionSet, OfferedAsset, Offering, Selected},
+    rendered::Rendered,
+};
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
     management::{Asset, ContractDefinition, PolicyDefinition},
     query_spec::{Criterion, Operator},
 };
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
@@ -21,9 +24,6 @@ pub struct OfferDefinition {
     pub offer_key: Uuid,
 }
 
-/// Ids of contract definitions.
-pub type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
-
 /// What one participant offers.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -31,7 +31,9 @@ pub struct State {
     policies: RedBlackTreeMapSync<PolicyDefinitionId, Arc<Rendered<PolicyDefinition>>>,
     definitions: RedBlackTreeMapSync<ContractDefinitionId, Arc<OfferDefinition>>,
     /// Definitions that select an existing asset.
-    offers: RedBlackTreeMapSync<AssetId, DefinitionSet>,
+    offers: RedBlackTreeMapSync<AssetId, Selected>,
+    /// Raised by every change.
+    version: u64,
     /// Definitions that name an asset by its id, whether it exists or not.
     exact: HashTrieMapSync<AssetId, DefinitionSet>,
     /// Definitions with any other selector.
@@ -86,22 +88,10 @@ impl State {
         self.assets.get(id).map(|asset| asset.value())
     }
 
-    /// The asset with its text.
-    #[must_use]
-    pub fn rendered_asset(&self, id: &AssetId) -> Option<&Rendered<Asset>> {
-        self.assets.get(id).map(AsRef::as_ref)
-    }
-
     /// The policy definition.
     #[must_use]
     pub fn policy(&self, id: &PolicyDefinitionId) -> Option<&Arc<PolicyDefinition>> {
         self.policies.get(id).map(|policy| policy.value())
-    }
-
-    /// The policy definition with its text.
-    #[must_use]
-    pub fn rendered_policy(&self, id: &PolicyDefinitionId) -> Option<&Rendered<PolicyDefinition>> {
-        self.policies.get(id).map(AsRef::as_ref)
     }
 
     /// The contract definition.
@@ -128,24 +118,40 @@ impl State {
     }
 
     /// Assets that some definition selects, by id, with these definitions; beginning after `after`.
-    pub fn offered(&self, after: Option<&AssetId>) -> impl DoubleEndedIterator<Item = (&AssetId, &DefinitionSet)> {
+    pub fn offered(&self, after: Option<&AssetId>) -> impl DoubleEndedIterator<Item = (&AssetId, &Selected)> {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.offers.range::<AssetId, _>((from, Bound::Unbounded))
     }
 
     /// Assets that some definition selects, by id, with these definitions; ending before `before`.
-    pub fn offered_before(&self, before: &AssetId) -> impl DoubleEndedIterator<Item = (&AssetId, &DefinitionSet)> {
+    pub fn offered_before(&self, before: &AssetId) -> impl DoubleEndedIterator<Item = (&AssetId, &Selected)> {
         self.offers.range::<AssetId, _>(..before)
     }
 
     /// Definitions that select the asset.
     #[must_use]
-    pub fn offers_of(&self, asset: &AssetId) -> Option<&DefinitionSet> {
+    pub fn offers_of(&self, asset: &AssetId) -> Option<&Selected> {
         self.offers.get(asset)
     }
 
+    /// An asset that is selected by these definitions, with its offers.
+    #[must_use]
+    pub fn offered_asset(&self, id: &AssetId, selected: &Selected) -> Option<Arc<OfferedAsset>> {
+        let offering = |id: &ContractDefinitionId| {
+            let made = self.definitions.get(id)?;
+            let access = self.policy(&made.definition.access_policy_id)?;
+            let terms = self.policies.get(&made.definition.contract_policy_id)?;
+            Some(Offering::new(made.clone(), access.clone(), terms.clone()))
+        };
+        selected.at(self.version, || {
+            let asset = self.assets.get(id)?.clone();
+            Some(OfferedAsset { asset, offers: selected.definitions.iter().filter_map(offering).collect() })
+        })
+    }
+
     pub(super) fn put_asset(&mut self, asset: &Arc<Asset>) {
+        self.version += 1;
         self.assets.insert_mut(asset.id.clone(), Rendered::new(asset));
         let view = asset.to_json();
         let selects = |id: &&ContractDefinitionId| {
@@ -159,11 +165,13 @@ impl State {
     }
 
     pub(super) fn remove_asset(&mut self, id: &AssetId) {
+        self.version += 1;
         self.assets.remove_mut(id);
         self.offers.remove_mut(id);
     }
 
     pub(super) fn put_policy(&mut self, policy: &Arc<PolicyDefinition>) {
+        self.version += 1;
         let used = self.access_users.contains_key(&policy.id);
         if used {
             self.count_operands(&policy.id, false);
@@ -175,6 +183,7 @@ impl State {
     }
 
     pub(super) fn remove_policy(&mut self, id: &PolicyDefinitionId) {
+        self.version += 1;
         if self.access_users.contains_key(id) {
             self.count_operands(id, false);
         }
@@ -183,6 +192,7 @@ impl State {
 
     pub(super) fn put_definition(&mut self, new: &Arc<OfferDefinition>) {
         let definition = &new.definition;
+        self.version += 1;
         self.remove_definition(&definition.id);
         self.definitions.insert_mut(definition.id.clone(), new.clone());
         for policy in [&definition.access_policy_id, &definition.contract_policy_id] {
@@ -225,6 +235,7 @@ impl State {
             return;
         };
         let definition = &old.definition;
+        self.version += 1;
         self.definitions.remove_mut(id);
         for policy in BTreeSet::from([&definition.access_policy_id, &definition.contract_policy_id]) {
             let mut users = self.users.get(policy).cloned().unwrap_or_default();
@@ -269,14 +280,14 @@ impl State {
     }
 
     fn add_offer(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
-        let mut by = self.offers.get(asset).cloned().unwrap_or_default();
+        let mut by = self.offers.get(asset).map(|selected| selected.definitions.clone()).unwrap_or_default();
         by.insert_mut(definition.clone());
         set(&mut self.offers, asset, by);
     }
 
     fn remove_offer(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
         if let Some(by) = self.offers.get(asset) {
-            let by = by.remove(definition);
+            let by = by.definitions.remove(definition);
             set(&mut self.offers, asset, by);
         }
     }
@@ -299,11 +310,11 @@ impl State {
     }
 }
 
-fn set(offers: &mut RedBlackTreeMapSync<AssetId, DefinitionSet>, asset: &AssetId, by: DefinitionSet) {
+fn set(offers: &mut RedBlackTreeMapSync<AssetId, Selected>, asset: &AssetId, by: DefinitionSet) {
     if by.is_empty() {
         offers.remove_mut(asset);
     } else {
-        offers.insert_mut(asset.clone(), by);
+        offers.insert_mut(asset.clone(), Selected::by(by));
     }
 }
 

@@ -187,7 +187,7 @@ fn searched(state: &State) -> Found {
 }
 
 fn indexed(state: &State) -> Found {
-    let offers = state.offered(None).flat_map(|(a, by)| by.iter().map(move |d| (a.to_string(), d.to_string()))).collect();
+    let offers = state.offered(None).flat_map(|(a, by)| by.definitions.iter().map(move |d| (a.to_string(), d.to_string()))).collect();
     let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());
     (offers, state.access_operands().map(str::to_owned).collect(), policies.map(str::to_owned).collect())
 }
@@ -214,4 +214,29 @@ proptest! {
         rows.values().rev().for_each(|event| ControlPlane::apply(&mut reversed, event));
         prop_assert_eq!(indexed(&reversed.resources), indexed(&state.resources));
     }
+}
+
+/// Snapshots share what was looked up about an asset, and each gets what is true of it.
+#[test]
+fn what_is_looked_up_belongs_to_a_version() {
+    let (mut state, mut rows) = (empty(), BTreeMap::new());
+    let mut must = |state: &mut _, command| run(state, &mut rows, command).unwrap();
+    must(&mut state, Command::CreateAsset(asset("a", "red")));
+    must(&mut state, Command::CreatePolicy(policy("p", "old")));
+    let selector = json!([{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": "a"}]);
+    must(&mut state, Command::CreateDefinition(definition("d", "p", "p", selector)));
+    let old = state.clone();
+    must(&mut state, Command::UpdatePolicy(id("p"), policy("p", "new")));
+    let operand = |state: &ControlPlaneState| {
+        let resources = &state.resources;
+        let offered = resources.offered_asset(&id("a"), resources.offers_of(&id("a")).unwrap()).unwrap();
+        offered.offers[0].access.policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!((operand(&old), operand(&state)), (vec!["old".to_owned()], vec!["new".to_owned()]));
+    }
+    must(&mut state, Command::UpdateAsset(id("a"), asset("a", "blue")));
+    let resources = &state.resources;
+    let offered = resources.offered_asset(&id("a"), resources.offers_of(&id("a")).unwrap()).unwrap();
+    assert_eq!(offered.asset.value().properties["colour"], "blue");
 }
