@@ -25,4 +25,5 @@ pub use budget::Budget;
 pub use context::Context;
 pub use elements::Elements;
 pub use program::{CompileError, Compiler, Program};
+pub use this::operator;
 pub use value::{Failure, Val};

@@ -16,6 +16,12 @@ pub(super) fn field<'a>(constraint: &'a AtomicConstraint, key: &str) -> Option<V
     }
 }
 
+/// The operator with this name: as policies spell it, or as expressions know it.
+#[must_use]
+pub fn operator(name: &str) -> Option<Operator> {
+    Operator::parse(name).or_else(|| Operator::ALL.iter().copied().find(|operator| operator_name(*operator) == name))
+}
+
 /// `this.operator`, as expressions written for other connectors know it.
 const fn operator_name(operator: Operator) -> &'static str {
     match operator {

@@ -7,7 +7,7 @@ use crate::{
 };
 use cellspace_actors::{
     derived_id::id_of,
-    expressions::{Budget, Program, Val, Variables},
+    expressions::{Budget, Context, Program, Val, operator},
     settings::agent::{Command, Refusal, Reply as Done, change},
 };
 use cellspace_cluster::AskError;
@@ -17,6 +17,7 @@ use cellspace_schemas::{
         CelExpression, CelExpressionTestRequest, DataspaceProfile, DcpScope,
         envelope::{id_response, with_context},
     },
+    odrl::AtomicConstraint,
 };
 use serde_json::{Value, json};
 
@@ -107,15 +108,12 @@ async fn list_expressions(app: App, request: Request) -> Result<Reply, ApiError>
 async fn test_expression(app: App, request: Request) -> Result<Reply, ApiError> {
     let test = body(&request, CelExpressionTestRequest::from_json)?;
     let params = Value::Object(test.params);
-    let this = Val::record([
-        ("leftOperand", Val::text(&test.left_operand)),
-        ("operator", Val::text(&test.operator)),
-        ("rightOperand", Val::of(&test.right_operand)),
-    ]);
-    let variables = Variables { this, ctx: Val::of(&params), now: app.services.cluster.now() };
-    let result = Program::compile(&test.expression)
-        .map_err(|e| e.to_string())
-        .and_then(|program| program.evaluate(&variables, &Budget::default()).map_err(|e| e.to_string()));
+    let operator = operator(&test.operator).ok_or_else(|| ApiError::invalid("operator: is not an operator"))?;
+    let this = AtomicConstraint { left_operand: test.left_operand, operator, right_operand: test.right_operand };
+    let context = Context::new(Val::of(&params), app.services.cluster.now());
+    let program = Program::compile(&test.expression).map_err(|e| e.to_string());
+    let result =
+        program.as_ref().map_err(Clone::clone).and_then(|it| it.evaluate(&this, &context, &Budget::default()).map_err(|e| e.to_string()));
     Reply::ok(&with_context(match result {
         Ok(result) => json!({"@type": "CelExpressionTestResponse", "evaluationResult": result}),
         Err(error) => json!({"@type": "CelExpressionTestResponse", "error": error}),
