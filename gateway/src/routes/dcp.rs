@@ -40,16 +40,17 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn unknown_participant() -> ApiError {
-    ApiError::not_found("the participant context does not exist")
+/// The same answer to everyone who asks for what is not there, not here, or not for them.
+pub(super) fn nothing() -> ApiError {
+    ApiError::not_found("not found")
 }
 
 async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
-    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = request.require_bearer()?;
     let query: PresentationQueryMessage = request.json()?;
     let answer = presentations::answer(&app.services, &participant, token, &query).await.map_err(|error| match error {
-        QueryError::NoContext => unknown_participant(),
+        QueryError::NoContext => nothing(),
         QueryError::Invalid(_) => ApiError::invalid(error.to_string()),
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::Sender(error) => error.into(),
@@ -59,7 +60,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
-    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = SecretText::new(request.require_bearer()?);
     let message: CredentialMessage = request.json()?;
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
@@ -71,9 +72,8 @@ async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
 
 fn refused(refusal: Refusal) -> ApiError {
     match refusal {
-        Refusal::NoContext | Refusal::Inactive => unknown_participant(),
+        Refusal::NoContext | Refusal::Inactive | Refusal::NoRequest => nothing(),
         Refusal::Sender(error) => error.into(),
-        Refusal::NoRequest => ApiError::not_found(refusal.to_string()),
         Refusal::Full(_) => ApiError::conflict(refusal.to_string()),
         other => ApiError::invalid(other.to_string()),
     }
@@ -81,11 +81,11 @@ fn refused(refusal: Refusal) -> ApiError {
 
 /// Offers are kept for the participant: which credentials it asks for is decided by its own side.
 async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
-    let participant: ParticipantContextId = request.id("participant").map_err(|_| unknown_participant())?;
+    let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = request.require_bearer()?;
     let offer: CredentialOfferMessage = request.json()?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
-        TokenError::NoParticipant(_) => unknown_participant(),
+        TokenError::NoParticipant(_) => nothing(),
         TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
     })?;
     let sender = verify_sender(&app.services, &own_did, token, None).await?;

@@ -6,17 +6,20 @@ use crate::{
     App,
     http::{ApiError, ErrorKind, Reply, Request, render::NO_PROCESS},
 };
-use cellspace_actors::control_plane::{
-    Command, ControlPlane, ControlPlaneState, Refusal,
-    agent::Reply as Answer,
-    archive::{self, Key},
-    dsp::{
-        self, Envelope, Mark,
-        incoming::{self, Proof},
+use cellspace_actors::{
+    control_plane::{
+        Command, ControlPlane, ControlPlaneState, Refusal,
+        agent::Reply as Answer,
+        archive::{self, Key},
+        dsp::{
+            self, Envelope, Mark,
+            incoming::{self, Proof},
+        },
+        negotiation,
+        scopes::scopes_for,
+        transfer,
     },
-    negotiation,
-    scopes::scopes_for,
-    transfer,
+    trust::{self, TokenError},
 };
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
@@ -51,6 +54,18 @@ fn nothing(request: &Request) -> ApiError {
     ApiError::not_found("not found").with_pids(consumer, provider)
 }
 
+/// Whether the participant deals with others: one that is switched off in the Identity API is for them as one that is not there.
+///
+/// # Errors
+/// Unavailable when its credential service is.
+pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> Result<bool, ApiError> {
+    match trust::own_did(&app.services, participant).await {
+        Ok(_) => Ok(true),
+        Err(TokenError::NoParticipant(_)) => Ok(false),
+        Err(error @ (TokenError::NoKey(_) | TokenError::Unavailable(_))) => Err(ApiError::later(error)),
+    }
+}
+
 /// Finds the receiver; a message without a token is refused here.
 ///
 /// # Errors
@@ -61,6 +76,9 @@ async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
     let state = app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&participant)).await;
     let state = state.map_err(|error| asked(request, error))?;
     incoming::receiver(&state, &app.services.settings.load(), &profile).map_err(|_| nothing(request))?;
+    if !is_party(app, &participant).await? {
+        return Err(nothing(request));
+    }
     let Some(token) = request.bearer() else {
         let (consumer, provider) = pids_of_path(request);
         return Err(ApiError::new(ErrorKind::Unauthenticated, "a bearer token is required").with_pids(consumer, provider));

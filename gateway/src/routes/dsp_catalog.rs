@@ -1,6 +1,6 @@
 //! The catalog protocol and version discovery (DSP 2025-1, HTTPS binding), open to counterparties.
 
-use super::prefixes::DSP;
+use super::{dsp::is_party, prefixes::DSP};
 use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
@@ -38,13 +38,18 @@ fn nothing() -> ApiError {
     ApiError::not_found("not found")
 }
 
-fn target(request: &Request) -> Result<(ParticipantContextId, ProfileId), ApiError> {
-    let parsed = request.param("participant")?.parse().ok().zip(request.param("profile")?.parse().ok());
-    parsed.ok_or_else(nothing)
+async fn party(app: &App, request: &Request) -> Result<ParticipantContextId, ApiError> {
+    let participant = request.param("participant")?.parse().map_err(|_| nothing())?;
+    if is_party(app, &participant).await? { Ok(participant) } else { Err(nothing()) }
+}
+
+async fn target(app: &App, request: &Request) -> Result<(ParticipantContextId, ProfileId), ApiError> {
+    let profile = request.param("profile")?.parse().map_err(|_| nothing())?;
+    Ok((party(app, request).await?, profile))
 }
 
 async fn catalog(app: App, request: Request) -> Result<Reply, ApiError> {
-    let (participant, profile) = target(&request)?;
+    let (participant, profile) = target(&app, &request).await?;
     let call = CatalogCall { participant: &participant, profile: &profile, token: request.bearer() };
     let continuation = request.query.get("continuationToken").map(String::as_str);
     let answer = serve_catalog(&app.services, call, &request.body, continuation).await.map_err(told)?;
@@ -63,7 +68,7 @@ async fn catalog(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
-    let (participant, profile) = target(&request)?;
+    let (participant, profile) = target(&app, &request).await?;
     let id: AssetId = request.param("id")?.parse().map_err(|_| nothing())?;
     let call = CatalogCall { participant: &participant, profile: &profile, token: request.bearer() };
     let body = serve_dataset(&app.services, call, &id).await.map_err(told)?;
@@ -71,7 +76,7 @@ async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
-    let participant: ParticipantContextId = request.param("participant")?.parse().map_err(|_| nothing())?;
+    let participant = party(&app, &request).await?;
     let served = served_profiles(&app.services, &participant).await.map_err(told)?;
     let version = |profile: &DataspaceProfile| {
         json!({"version": profile.version, "path": profile.path, "binding": profile.binding, "profile": profile.name.as_str(),

@@ -1,6 +1,6 @@
 //! DCP issuance endpoints of hosted issuers (DCP 1.0, 6.4, 6.7, 6.8): credential requests, their state, issuer metadata.
 
-use super::{issuer_admin::refused, prefixes::ISSUANCE};
+use super::{dcp::nothing, issuer_admin::refused, prefixes::ISSUANCE};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
@@ -41,18 +41,18 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// An issuer that does not exist, is deactivated or has issued nothing yet is the same to everybody outside.
-fn no_issuer() -> ApiError {
-    ApiError::not_found(Refusal::NoIssuer.to_string())
+/// What a refusal is for holders. An issuer that does not exist, is deactivated or has issued nothing yet is the same to everybody outside.
+fn told(refusal: Refusal) -> ApiError {
+    if matches!(refusal, Refusal::NoIssuer) { nothing() } else { refused(refusal) }
 }
 
 fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
-    request.id("participant").map_err(|_| no_issuer())
+    request.id("participant").map_err(|_| nothing())
 }
 
 async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
     trust::own_did(&app.services, issuer).await.map_err(|error| match error {
-        TokenError::NoParticipant(_) => no_issuer(),
+        TokenError::NoParticipant(_) => nothing(),
         TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
     })
 }
@@ -60,8 +60,8 @@ async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiErr
 async fn snapshot(app: &App, issuer: &ParticipantContextId) -> Result<Arc<IssuerState>, ApiError> {
     let found = app.services.cluster.snapshot::<Issuer>(&Address::of::<Issuer>(issuer)).await;
     found.map_err(|error| match error {
-        AskError::NotRegistered => no_issuer(),
-        other => ApiError::from_ask(other, refused),
+        AskError::NotRegistered => nothing(),
+        other => ApiError::from_ask(other, told),
     })
 }
 
@@ -74,8 +74,8 @@ async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiErr
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let answer = app.services.cluster.ask::<Issuer>(&Address::of::<Issuer>(&issuer), command, call).await;
     let answer = answer.map_err(|error| match error {
-        AskError::NotRegistered => no_issuer(),
-        other => ApiError::from_ask(other, refused),
+        AskError::NotRegistered => nothing(),
+        other => ApiError::from_ask(other, told),
     })?;
     match answer {
         issuer::Reply::Accepted(pid) => {
@@ -100,14 +100,13 @@ async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let token = request.require_bearer()?;
     let did = own_did(&app, &issuer).await?;
     let sender = verify_holder(&app.services, &did, token, None).await.map_err(|error| match error {
-        PrepareError::Refused(refusal) => refused(refusal),
+        PrepareError::Refused(refusal) => told(refusal),
         PrepareError::Unavailable(reason) => ApiError::later(reason),
     })?;
     let state = snapshot(&app, &issuer).await?;
     // The request of another holder is the same as none.
-    let missing = || ApiError::not_found("the request does not exist");
-    let pid: IssuerPid = request.id("request").map_err(|_| missing())?;
-    let process = state.processes.get(&pid).filter(|process| process.holder_did == sender.issuer).ok_or_else(missing)?;
+    let pid: IssuerPid = request.id("request").map_err(|_| nothing())?;
+    let process = state.processes.get(&pid).filter(|process| process.holder_did == sender.issuer).ok_or_else(nothing)?;
     Reply::ok(&CredentialStatus::new(process.id.clone(), process.holder_pid.clone(), process.state.request_status()))
 }
 

@@ -3,11 +3,7 @@
 use super::support::{DRAIN, IDENTITY, Platform, config, ok, read, text};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace::{
-    auth::IssuerConfig,
-    http::{Access, Provisioner},
-    routes,
-};
+use cellspace::{auth::IssuerConfig, routes};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
@@ -48,29 +44,12 @@ impl Platform {
     }
 }
 
-/// Every operation, in words: what is on the provisioner's list, what is not, and what asks for no token of ours. A new route is written down here
-/// by whoever adds it.
+/// Every operation, in words: who may call it with what, which objects it names, and what a good call is answered.
 #[test]
-fn every_route_says_whether_provisioners_may_call() {
-    let mut actual: Vec<String> = routes::all()
-        .iter()
-        .map(|route| {
-            let word = match route.access {
-                Access::Open => "open",
-                Access::Scope(_, Provisioner::Listed) => "provisioner",
-                Access::Scope(_, Provisioner::Denied) => "-",
-            };
-            format!("{:?} {} {}{} {word}", route.listener, route.method.http(), route.prefixes[0], route.path)
-        })
-        .collect();
-    actual.sort();
-    let mut written: Vec<&str> = include_str!("routes.txt").lines().collect();
-    written.sort_unstable();
-    let (news, gone): (Vec<_>, Vec<_>) = (
-        actual.iter().filter(|line| !written.contains(&line.as_str())).collect(),
-        written.iter().filter(|line| !actual.iter().any(|a| a == *line)).collect(),
-    );
-    assert!(news.is_empty() && gone.is_empty(), "not in routes.txt: {news:#?}\nonly in routes.txt: {gone:#?}");
+fn every_route_has_its_row() {
+    if let Err(wrong) = crate::isolation::rows::rows() {
+        panic!("{}", wrong.join("\n"));
+    }
 }
 
 /// No DID document lies below a path of the platform's own.

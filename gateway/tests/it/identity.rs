@@ -580,7 +580,7 @@ async fn clients_get_tokens_from_the_sts() {
 }
 
 /// Claims of a JWT, unverified.
-fn claims(token: &str) -> Value {
+pub fn claims(token: &str) -> Value {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }

@@ -13,6 +13,7 @@ mod hostile_input;
 mod hostile_peer;
 mod hostile_tokens;
 mod identity;
+mod isolation;
 mod issuance;
 mod management;
 mod node;

@@ -3,7 +3,7 @@
 
 use crate::support::{DRAIN, Platform};
 use bytes::Bytes;
-use cellspace::Node;
+use cellspace::{Node, NodeConfig};
 use cellspace_actors::trust;
 use cellspace_client::{Caller, Client, Silent, operator, provider, sharing, source, tenants};
 use cellspace_schemas::{Did, ParticipantContextId};
@@ -21,7 +21,7 @@ pub const SCOPES: [&str; 2] =
     ["org.eclipse.dspace.dcp.vc.type:MembershipCredential:read", "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read"];
 
 pub struct Stage {
-    base: Platform,
+    pub base: Platform,
     pub client: Client,
     pub platform: operator::Platform,
     pub provider: tenants::Participant,
@@ -39,7 +39,16 @@ pub struct Answer {
 
 impl Stage {
     pub async fn open() -> Self {
-        let base = Platform::temporary(|config| config.status_list_age = Duration::from_secs(2)).await;
+        Self::with(|_| ()).await
+    }
+
+    /// On a node of other options.
+    pub async fn with(change: impl FnOnce(&mut NodeConfig)) -> Self {
+        let base = Platform::temporary(|config| {
+            config.status_list_age = Duration::from_secs(2);
+            change(config);
+        })
+        .await;
         let node = &base.node;
         let url_of = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();

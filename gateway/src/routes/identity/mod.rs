@@ -75,7 +75,7 @@ async fn things<T: Serialize>(app: &App, request: &Request, of: impl Fn(&State) 
 fn refused(refusal: Refusal) -> ApiError {
     let message = refusal.to_string();
     match refusal {
-        Refusal::NoContext | Refusal::NoKey | Refusal::NoService | Refusal::NoCredential | Refusal::NoRequest => {
+        Refusal::NoContext | Refusal::OtherDid | Refusal::NoKey | Refusal::NoService | Refusal::NoCredential | Refusal::NoRequest => {
             ApiError::not_found(message)
         }
         Refusal::ContextExists
@@ -88,7 +88,7 @@ fn refused(refusal: Refusal) -> ApiError {
         | Refusal::CredentialExists
         | Refusal::RequestExists
         | Refusal::Full(_) => ApiError::conflict(message),
-        Refusal::DidNotServed { .. } | Refusal::OtherDid | Refusal::BadKey(_) | Refusal::BadCredential(_) => ApiError::invalid(message),
+        Refusal::DidNotServed { .. } | Refusal::BadKey(_) | Refusal::BadCredential(_) => ApiError::invalid(message),
         Refusal::Sender(error) => error.into(),
     }
 }
