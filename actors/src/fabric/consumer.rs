@@ -10,7 +10,11 @@ mod window;
 use cellspace_cluster::{AskError, trace};
 use cellspace_schemas::CloudEvent;
 use cellspace_storage::{EventLog, EventRecord, Group, Offset, StoreError, Topic};
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Fuse, FusedFuture},
+    stream::FuturesUnordered,
+};
 use metrics::counter;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -116,9 +120,11 @@ impl Consumer {
     async fn consume(&self) {
         let Settings { window: at_once, span, .. } = self.settings;
         let mut position = self.until("the position cannot be read", || self.log.committed(&self.topic, &self.group)).await;
-        let (mut fetched, mut committed) = (position, position);
+        let (mut fetched, mut told) = (position, position);
         let mut window = Window::default();
         let mut at_work: FuturesUnordered<BoxFuture<'_, (Offset, String)>> = FuturesUnordered::new();
+        // Beside the work: nothing waits for the position to be stored.
+        let mut storing: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
         loop {
             let room = window.room(at_once, span);
             tokio::select! {
@@ -126,6 +132,7 @@ impl Consumer {
                     at_work.extend(window.finish(offset, &key).map(|record| self.effect(record).boxed()));
                     position = window.settled().unwrap_or(position);
                 }
+                () = &mut storing, if !storing.is_terminated() => {}
                 records = self.next(fetched, room), if room > 0 => {
                     for record in records {
                         fetched = record.offset;
@@ -133,13 +140,17 @@ impl Consumer {
                     }
                 }
             }
-            if position > committed {
-                match self.log.commit(&self.topic, &self.group, position).await {
-                    Ok(()) => committed = position,
-                    // The next commit covers it; until then a restart would repeat some events.
-                    Err(e) => self.warn("the position cannot be stored", &e),
-                }
+            if position > told && storing.is_terminated() {
+                told = position;
+                storing = self.store(position).boxed().fuse();
             }
+        }
+    }
+
+    async fn store(&self, position: Offset) {
+        // The next one covers what could not be stored; until then a restart would repeat some events.
+        if let Err(e) = self.log.commit(&self.topic, &self.group, position).await {
+            self.warn("the position cannot be stored", &e);
         }
     }
 

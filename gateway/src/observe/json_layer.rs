@@ -4,8 +4,8 @@
 //! itself (`trace_id`, `vpa`, ...).
 
 use cellspace_cluster::{Clock, SystemClock};
-use serde_json::{Map, Value};
-use std::{fmt, io::Write};
+use serde::Serialize;
+use std::{fmt, io::Write, ops::Range};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -15,6 +15,8 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::Looku
 
 /// Fields of a span that belong to the exporter, not to a log line.
 const SPAN_ONLY: &str = "otel.";
+/// Room that most lines fit in, in bytes.
+const LINE: usize = 512;
 
 /// Writes events as JSON lines.
 pub struct JsonLayer<W> {
@@ -28,38 +30,105 @@ impl<W> JsonLayer<W> {
     }
 }
 
-/// Fields of a span, kept with it.
-struct SpanFields(Map<String, Value>);
+/// Fields of an event, or of a span, kept with it. Their values are JSON already: there are several lines and spans to each message.
+#[derive(Default)]
+struct Fields {
+    /// All values.
+    text: Vec<u8>,
+    places: Vec<(&'static str, Range<usize>)>,
+}
 
-struct Collect<'m>(&'m mut Map<String, Value>);
+impl Fields {
+    /// Keeps a value, in place of an earlier one of the same name.
+    fn put(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
+        let start = self.text.len();
+        append(&mut self.text, value);
+        let place = start..self.text.len();
+        match self.places.iter_mut().find(|(name, _)| *name == field.name()) {
+            Some((_, earlier)) => *earlier = place,
+            None => self.places.push((field.name(), place)),
+        }
+    }
 
-impl Collect<'_> {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find_map(|(found, value)| (found == name).then_some(value))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.places.iter().filter_map(|(name, place)| Some((*name, self.text.get(place.clone())?)))
     }
 }
 
-impl Visit for Collect<'_> {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        self.put(field, &format_args!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
+        self.put(field, value);
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, value.to_string().into());
+        self.put(field, &format_args!("{value}"));
+    }
+}
+
+/// Appends a value as JSON. Those that fields have can all be written.
+fn append(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let start = text.len();
+    if serde_json::to_writer(&mut *text, value).is_err() {
+        text.truncate(start);
+        text.extend_from_slice(b"null");
+    }
+}
+
+/// A line as it grows: each name once, the first one counts.
+struct Line {
+    text: Vec<u8>,
+    names: Vec<&'static str>,
+}
+
+impl Line {
+    fn begun() -> Self {
+        let mut text = Vec::with_capacity(LINE);
+        text.push(b'{');
+        Self { text, names: Vec::with_capacity(24) }
+    }
+
+    fn put(&mut self, name: &'static str, value: &[u8]) {
+        if !self.names.contains(&name) {
+            self.name(name);
+            self.text.extend_from_slice(value);
+        }
+    }
+
+    fn say(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        append(&mut self.text, value);
+    }
+
+    fn name(&mut self, name: &'static str) {
+        if !self.names.is_empty() {
+            self.text.push(b',');
+        }
+        self.names.push(name);
+        append(&mut self.text, name);
+        self.text.push(b':');
+    }
+
+    fn ended(mut self) -> Vec<u8> {
+        self.text.extend_from_slice(b"}\n");
+        self.text
     }
 }
 
@@ -70,42 +139,40 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Map::new();
-        attributes.record(&mut Collect(&mut fields));
-        span.extensions_mut().insert(SpanFields(fields));
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(SpanFields(fields)) = span.extensions_mut().get_mut() {
-            values.record(&mut Collect(fields));
+        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
+            values.record(fields);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut own = Map::new();
-        event.record(&mut Collect(&mut own));
+        let mut own = Fields::default();
+        event.record(&mut own);
         let metadata = event.metadata();
-        let mut line = Map::new();
-        line.insert("timestamp".to_owned(), SystemClock.now().to_rfc3339().into());
-        line.insert("severity".to_owned(), severity(*metadata.level()).into());
-        line.insert("component".to_owned(), component(metadata.target()).into());
-        line.insert("category".to_owned(), own.remove("category").unwrap_or_else(|| "app".into()));
-        line.insert("message".to_owned(), own.remove("message").unwrap_or_else(|| "".into()));
-        line.extend(own);
+        let mut line = Line::begun();
+        line.say("timestamp", &SystemClock.now().to_rfc3339());
+        line.say("severity", severity(*metadata.level()));
+        line.say("component", &component(metadata.target()));
+        line.put("category", own.get("category").unwrap_or(b"\"app\""));
+        line.put("message", own.get("message").unwrap_or(b"\"\""));
+        for (name, value) in own.iter() {
+            line.put(name, value);
+        }
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(SpanFields(fields)) = span.extensions().get() {
+            if let Some(fields) = span.extensions().get::<Fields>() {
                 for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with(SPAN_ONLY)) {
-                    if !line.contains_key(name) {
-                        line.insert(name.clone(), value.clone());
-                    }
+                    line.put(name, value);
                 }
             }
         }
-        let mut bytes = Value::Object(line).to_string().into_bytes();
-        bytes.push(b'\n');
         // A log that cannot be written has nowhere to be reported to.
-        let _ = self.writer.make_writer_for(metadata).write_all(&bytes);
+        let _ = self.writer.make_writer_for(metadata).write_all(&line.ended());
     }
 }
 
@@ -131,6 +198,7 @@ fn component(target: &str) -> String {
 mod tests {
     use super::*;
     use parking_lot::Mutex;
+    use serde_json::{Map, Value};
     use std::{io, sync::Arc};
     use tracing::field::Empty;
     use tracing_subscriber::layer::SubscriberExt;
@@ -154,6 +222,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(JsonLayer::new(move || writer.clone()));
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("outer", trace_id = "t", vpa = Empty, otel.kind = "server", action = "outer");
+            span.record("vpa", "p0");
             span.record("vpa", "p1");
             let _entered = span.enter();
             tracing::warn!(target: "cellspace_actors::trust::peer", category = "dcp", action = "verify", counterparty = "did:web:x", tries = 2, "refused \"it\"");

@@ -1,5 +1,5 @@
 //! The one thread that writes. It takes all that waits, checks each commit, applies the admitted ones as one atomic write, syncs, and
-//! only then answers (invariant ACK). It never waits to fill a group.
+//! only then answers (invariant ACK). Who writes alone waits for nobody; where several write at once, a group is held open for a moment.
 
 use super::{
     EmbeddedOptions,
@@ -16,11 +16,17 @@ use std::{
     collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
 /// Events removed at most by one commit of a group's position; the rest goes with later ones.
 const TRIM_AT_ONCE: u64 = 4_096;
+
+/// How long a group that follows a shared one takes in more. A sync costs the processor nearly as much as a turn, however little it writes, and
+/// where several write at once the next ones are on their way.
+const HELD_OPEN: Duration = Duration::from_micros(300);
 
 /// Something to write.
 #[derive(Debug)]
@@ -68,6 +74,8 @@ pub(super) struct Committer {
     pub(super) durable: Durable,
     pub(super) topics: HashMap<Topic, TopicState>,
     pub(super) options: EmbeddedOptions,
+    /// Whether several wrote the last group.
+    pub(super) shared_before: bool,
 }
 
 /// One group while it is made.
@@ -109,6 +117,7 @@ impl Committer {
         let written = catch_unwind(AssertUnwindSafe(|| {
             let mut staged = Staged { batch: self.shared.tables.database.batch(), bytes: 0, commits: 0, topics: BTreeSet::new() };
             let mut next = Some(first);
+            let mut held_open = self.shared_before;
             while let Some(Request { write, answer }) = next {
                 // The answer is kept before staging, so that a panic cannot lose it.
                 answers.push((answer, CommitOutcome::Unknown("the committer failed".to_owned())));
@@ -118,6 +127,10 @@ impl Committer {
                 }
                 let room = answers.len() < self.options.group && staged.bytes < self.options.group_bytes;
                 next = room.then(|| requests.try_recv().ok()).flatten();
+                if room && next.is_none() && std::mem::take(&mut held_open) {
+                    thread::sleep(HELD_OPEN);
+                    next = requests.try_recv().ok();
+                }
             }
             self.write(staged)
         }));
@@ -129,6 +142,7 @@ impl Committer {
         if let Some(failure) = &failure {
             self.shared.view.poison(failure);
         }
+        self.shared_before = answers.len() > 1;
         self.shared.claims.settle();
         for (answer, outcome) in answers {
             let outcome = match (&failure, outcome) {

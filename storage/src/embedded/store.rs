@@ -97,7 +97,7 @@ impl EmbeddedStore {
         });
         let (requests, waiting) = mpsc::channel(options.queue.max(1));
         let (ends, ended) = std::sync::mpsc::channel();
-        let committer = Committer { shared: shared.clone(), durable, topics, options };
+        let committer = Committer { shared: shared.clone(), durable, topics, options, shared_before: false };
         let run = move || {
             // Dropped last, when nothing of the committer holds the database any more.
             let _ends = ends;

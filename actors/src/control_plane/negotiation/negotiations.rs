@@ -110,57 +110,86 @@ impl Negotiations {
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::Set(negotiation) => {
-                self.forget(&negotiation.id);
-                self.remember(negotiation.clone());
-            }
-            Event::Deleted(id) => self.forget(id),
+            Event::Set(negotiation) => self.replace(&negotiation.id, Some(negotiation)),
+            Event::Deleted(id) => self.replace(id, None),
         }
     }
 
-    fn remember(&mut self, negotiation: Arc<Negotiation>) {
-        let id = &negotiation.id;
-        if !negotiation.state.is_final() {
-            self.open.add(&negotiation.counterparty);
-        } else if negotiation.agreement.as_ref().is_none_or(|agreement| !self.in_use.contains_key(&agreement.id)) {
-            self.finished.insert_mut((negotiation.state_at, id.clone()));
-        }
-        if let Some(pid) = &negotiation.counterparty_pid {
-            self.by_counterparty.insert(&negotiation.counterparty, pid, id.clone());
-        }
-        if let Some(agreement) = &negotiation.agreement {
-            self.by_agreement.insert_mut(agreement.id.clone(), id.clone());
-        }
-        if negotiation.holds_asset() {
-            let asset = &negotiation.offer.target;
-            self.holding.insert_mut(asset.clone(), self.holding.get(asset).map_or(1, |n| n + 1));
-        }
-        self.by_id.insert_mut(id.clone(), negotiation);
-    }
+    /// Puts a negotiation, or none, in the place of what has the id. What finds it changes seldom, and is touched only then.
+    fn replace(&mut self, id: &NegotiationId, new: Option<&Arc<Negotiation>>) {
+        let old = self.by_id.get(id).cloned();
+        let (was, is) = (old.as_deref(), new.map(|negotiation| &**negotiation));
 
-    fn forget(&mut self, id: &NegotiationId) {
-        let Some(old) = self.by_id.get(id).cloned() else { return };
-        if !old.state.is_final() {
-            self.open.remove(&old.counterparty);
+        let (before, after) = (was.and_then(open_with), is.and_then(open_with));
+        if before != after {
+            before.iter().for_each(|peer| self.open.remove(peer));
+            after.iter().for_each(|peer| self.open.add(peer));
         }
-        self.finished.remove_mut(&(old.state_at, id.clone()));
-        if let Some(pid) = &old.counterparty_pid {
-            self.by_counterparty.remove(&old.counterparty, pid, id);
+        if let Some(ended) = was.filter(|n| n.state.is_final()) {
+            self.finished.remove_mut(&(ended.state_at, id.clone()));
         }
-        if let Some(agreement) = old.agreement.as_ref().filter(|agreement| self.by_agreement.get(&agreement.id) == Some(id)) {
-            self.by_agreement.remove_mut(&agreement.id);
+        let unused = |n: &&Negotiation| n.agreement.as_ref().is_none_or(|agreement| !self.in_use.contains_key(&agreement.id));
+        if let Some(ended) = is.filter(|n| n.state.is_final()).filter(unused) {
+            self.finished.insert_mut((ended.state_at, id.clone()));
         }
-        if old.holds_asset() {
-            let asset = &old.offer.target;
-            match self.holding.get(asset).copied() {
-                Some(n) if n > 1 => self.holding.insert_mut(asset.clone(), n - 1),
-                Some(_) | None => {
-                    self.holding.remove_mut(asset);
-                }
+        let (before, after) = (was.and_then(correlation), is.and_then(correlation));
+        if before != after {
+            if let Some((peer, pid)) = before {
+                self.by_counterparty.remove(peer, pid, id);
+            }
+            if let Some((peer, pid)) = after {
+                self.by_counterparty.insert(peer, pid, id.clone());
             }
         }
-        self.by_id.remove_mut(id);
+        let (before, after) = (was.and_then(agreed), is.and_then(agreed));
+        if before != after {
+            if let Some(agreement) = before.filter(|agreement| self.by_agreement.get(*agreement) == Some(id)) {
+                self.by_agreement.remove_mut(agreement);
+            }
+            if let Some(agreement) = after {
+                self.by_agreement.insert_mut(agreement.clone(), id.clone());
+            }
+        }
+        let (before, after) = (was.and_then(held), is.and_then(held));
+        if before != after {
+            before.iter().for_each(|asset| self.release(asset));
+            if let Some(asset) = after {
+                self.holding.insert_mut(asset.clone(), self.holding.get(asset).map_or(1, |n| n + 1));
+            }
+        }
+        match new {
+            Some(negotiation) => self.by_id.insert_mut(id.clone(), negotiation.clone()),
+            None => {
+                self.by_id.remove_mut(id);
+            }
+        }
     }
+
+    fn release(&mut self, asset: &AssetId) {
+        match self.holding.get(asset).copied() {
+            Some(n) if n > 1 => self.holding.insert_mut(asset.clone(), n - 1),
+            Some(_) | None => {
+                self.holding.remove_mut(asset);
+            }
+        }
+    }
+}
+
+fn open_with(negotiation: &Negotiation) -> Option<&Did> {
+    (!negotiation.state.is_final()).then_some(&negotiation.counterparty)
+}
+
+/// What its counterparty calls it.
+fn correlation(negotiation: &Negotiation) -> Option<(&Did, &Pid)> {
+    negotiation.counterparty_pid.as_ref().map(|pid| (&negotiation.counterparty, pid))
+}
+
+fn agreed(negotiation: &Negotiation) -> Option<&AgreementId> {
+    negotiation.agreement.as_ref().map(|agreement| &agreement.id)
+}
+
+fn held(negotiation: &Negotiation) -> Option<&AssetId> {
+    negotiation.holds_asset().then_some(&negotiation.offer.target)
 }
 
 /// Which row the event writes.

@@ -65,38 +65,57 @@ impl Transfers {
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::Set(transfer) => {
-                self.forget(&transfer.id);
-                self.remember(transfer.clone());
+            Event::Set(transfer) => self.replace(&transfer.id, Some(transfer)),
+            Event::Removed(id) => self.replace(id, None),
+        }
+    }
+
+    /// Puts a transfer, or none, in the place of what has the id. What finds it changes seldom, and is touched only then.
+    fn replace(&mut self, id: &TransferId, new: Option<&Arc<Transfer>>) {
+        let old = self.by_id.get(id).cloned();
+        let (was, is) = (old.as_deref(), new.map(|transfer| &**transfer));
+
+        let (before, after) = (was.and_then(open_with), is.and_then(open_with));
+        if before != after {
+            before.iter().for_each(|peer| self.open.remove(peer));
+            after.iter().for_each(|peer| self.open.add(peer));
+        }
+        let (before, after) = (was.and_then(rests_since), is.and_then(rests_since));
+        if before != after {
+            before.iter().for_each(|since| {
+                self.finished.remove_mut(&(*since, id.clone()));
+            });
+            after.iter().for_each(|since| self.finished.insert_mut((*since, id.clone())));
+        }
+        let (before, after) = (was.and_then(correlation), is.and_then(correlation));
+        if before != after {
+            if let Some((peer, pid)) = before {
+                self.by_counterparty.remove(peer, pid, id);
             }
-            Event::Removed(id) => self.forget(id),
+            if let Some((peer, pid)) = after {
+                self.by_counterparty.insert(peer, pid, id.clone());
+            }
+        }
+        match new {
+            Some(transfer) => self.by_id.insert_mut(id.clone(), transfer.clone()),
+            None => {
+                self.by_id.remove_mut(id);
+            }
         }
     }
+}
 
-    fn remember(&mut self, transfer: Arc<Transfer>) {
-        if !transfer.state.is_final() {
-            self.open.add(&transfer.counterparty);
-        }
-        if transfer.is_at_rest() {
-            self.finished.insert_mut((transfer.state_at, transfer.id.clone()));
-        }
-        if let Some(pid) = &transfer.counterparty_pid {
-            self.by_counterparty.insert(&transfer.counterparty, pid, transfer.id.clone());
-        }
-        self.by_id.insert_mut(transfer.id.clone(), transfer);
-    }
+fn open_with(transfer: &Transfer) -> Option<&Did> {
+    (!transfer.state.is_final()).then_some(&transfer.counterparty)
+}
 
-    fn forget(&mut self, id: &TransferId) {
-        let Some(old) = self.by_id.get(id).cloned() else { return };
-        if !old.state.is_final() {
-            self.open.remove(&old.counterparty);
-        }
-        self.finished.remove_mut(&(old.state_at, id.clone()));
-        if let Some(pid) = &old.counterparty_pid {
-            self.by_counterparty.remove(&old.counterparty, pid, id);
-        }
-        self.by_id.remove_mut(id);
-    }
+fn rests_since(transfer: &Transfer) -> Option<Timestamp> {
+    transfer.is_at_rest().then_some(transfer.state_at)
+}
+
+/// What its counterparty calls it.
+fn correlation(transfer: &Transfer) -> Option<(&Did, &Pid)> {
+    transfer.counterparty_pid.as_ref().map(|pid| (&transfer.counterparty, pid))
 }
 
 /// Which row the event writes.

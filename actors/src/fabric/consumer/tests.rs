@@ -19,6 +19,8 @@ pub(in crate::fabric) struct MemoryLog {
     /// How many fetches panic.
     pub(in crate::fabric) panics: AtomicU32,
     longest_fetch: AtomicU32,
+    /// Whether positions are taken but not stored.
+    stalled: watch::Sender<bool>,
 }
 
 impl MemoryLog {
@@ -30,6 +32,7 @@ impl MemoryLog {
             dead: Mutex::default(),
             panics: AtomicU32::new(0),
             longest_fetch: AtomicU32::new(0),
+            stalled: watch::Sender::new(false),
         })
     }
 
@@ -75,8 +78,11 @@ impl EventLog for MemoryLog {
         Box::pin(async move { Ok(*self.position.borrow()) })
     }
     fn commit<'a>(&'a self, _: &'a Topic, _: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.position.send_if_modified(|position| std::mem::replace(position, offset.max(*position)) < offset);
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            self.stalled.subscribe().wait_for(|stalled| !stalled).await.unwrap();
+            self.position.send_if_modified(|position| std::mem::replace(position, offset.max(*position)) < offset);
+            Ok(())
+        })
     }
     fn dead_letter<'a>(&'a self, _: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
         self.dead.lock().push((event.offset, reason));
@@ -224,6 +230,21 @@ async fn an_event_that_waits_holds_up_its_key_alone_and_is_never_given_up() {
     away.send_replace(false);
     log.reached(52).await;
     assert_eq!(handler.done.lock()[50..], [json!("stuck"), json!("behind")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_position_to_be_stored() {
+    let log = MemoryLog::new();
+    log.stalled.send_replace(true);
+    for n in 0..3 {
+        log.publish(&format!("key-{n}"), json!(n));
+    }
+    let handler = Acting::new(|_, _| now(Ok(())));
+    let (_stop, _task) = run(&log, handler.clone(), Settings::default());
+    tokio::time::timeout(Duration::from_secs(1), log.reached(1)).await.unwrap_err();
+    assert_eq!((handler.done.lock().len(), log.at()), (3, 0));
+    log.stalled.send_replace(false);
+    log.reached(3).await;
 }
 
 #[tokio::test(start_paused = true)]
