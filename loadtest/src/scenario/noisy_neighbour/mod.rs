@@ -107,7 +107,6 @@ pub async fn run(common: &Common) -> Result<Report> {
         ("p95_ratio", json!((ratio * 1_000.0).round() / 1_000.0)),
         ("hostile_requests", json!(guests.good + guests.shed + guests.errors)),
         ("hostile_shed", json!(guests.shed)),
-        ("hostile_p50_ms", json!(guests.quantile_ms(0.5))),
         ("bad_token_requests", json!(floods.good + floods.shed + floods.errors)),
         ("bad_token_shed", json!(floods.shed)),
         ("hostile_calls_received", json!(hostile.called())),
