@@ -148,14 +148,20 @@ impl OutboundHttp {
     /// # Errors
     /// [`OutboundError`] when no whole answer came; an error status is an answer.
     pub async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
-        self.send_unless(request, None).await
+        self.send_unless(request, None, self.options.max_body).await
     }
 
-    /// As [`Self::send`]; what still has the entity tag `known` is answered by 304 without a body (RFC 9110, 13.1.2).
+    /// As [`Self::send`], for an answer of at most `limit` bytes; what still has the entity tag `known` is answered by 304 without a body (RFC 9110,
+    /// 13.1.2).
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn send_unless(&self, request: OutboundRequest, known: Option<&str>) -> Result<OutboundResponse, OutboundError> {
+    pub async fn send_unless(
+        &self,
+        request: OutboundRequest,
+        known: Option<&str>,
+        limit: usize,
+    ) -> Result<OutboundResponse, OutboundError> {
         let target = request.url.origin().ascii_serialization();
         self.check_target(&request.url)?;
         let mut builder = self.client.request(request.method.clone(), request.url);
@@ -174,23 +180,11 @@ impl OutboundHttp {
         let span = client_span(&request.method, &target);
         let exchange = async {
             let response = traced(builder).send().await.map_err(|e| failed(&e, &target))?;
-            self.whole(response, &target).await
+            whole(response, &target, limit.min(self.options.max_body)).await
         };
         let outcome = trace::within(span.clone(), request.trace.as_ref(), exchange).await;
         record(&span, outcome.as_ref().map(|answer| answer.status));
         outcome
-    }
-
-    /// Reads the whole answer, within the bounds.
-    async fn whole(&self, mut response: reqwest::Response, target: &str) -> Result<OutboundResponse, OutboundError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e, target))? {
-            if body.len() + chunk.len() > self.options.max_body {
-                return Err(OutboundError::TooLarge(target.to_owned(), self.options.max_body));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(OutboundResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.into() })
     }
 
     /// Whether the URL may be called by this client.
@@ -205,6 +199,22 @@ impl OutboundHttp {
         };
         if allowed { Ok(()) } else { Err(OutboundError::Forbidden(origin.ascii_serialization())) }
     }
+}
+
+/// Reads the whole answer, unless it is longer than `limit`.
+async fn whole(mut response: reqwest::Response, target: &str, limit: usize) -> Result<OutboundResponse, OutboundError> {
+    let too_large = || OutboundError::TooLarge(target.to_owned(), limit);
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e, target))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(OutboundResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.into() })
 }
 
 /// The span of an exchange. Neither path nor query: they may hold what belongs in no trace.

@@ -2,10 +2,12 @@
 
 use crate::Cluster;
 use std::{sync::atomic::Ordering, time::Duration};
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 
 /// Pause between two sweeps at least: each walks over all that is in memory.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Agents passivated before others get their turn: what leaves at once must not stand in the way of what comes.
+const AT_ONCE: usize = 16;
 
 impl Cluster {
     pub(crate) async fn sweep(self) {
@@ -16,14 +18,14 @@ impl Cluster {
                 () = self.inner.pressure.notified() => {}
                 () = self.inner.draining.cancelled() => return,
             }
-            self.sweep_once();
+            self.sweep_once().await;
             if self.inner.draining.run_until_cancelled(sleep(AT_MOST_EVERY)).await.is_none() {
                 return;
             }
         }
     }
 
-    fn sweep_once(&self) {
+    async fn sweep_once(&self) {
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();
         unused.sort_by_key(|(_, resident)| resident.last_used);
@@ -32,10 +34,15 @@ impl Cluster {
         let cap = self.inner.options.resident_bytes;
         let resident = self.inner.resident_bytes.load(Ordering::Acquire);
         let mut over = if resident > cap { resident - (cap - cap / 10) } else { 0 };
+        let mut passivated = 0_usize;
         for (host, resident) in unused {
             if resident.last_used <= idle_before || over > 0 {
                 over = over.saturating_sub(resident.bytes);
                 host.passivate(&resident);
+                passivated += 1;
+                if passivated.is_multiple_of(AT_ONCE) {
+                    yield_now().await;
+                }
             }
         }
     }

@@ -33,6 +33,8 @@ pub enum Verdict {
     Shed,
     /// Not as it must, and why.
     Wrong(String),
+    /// Nothing was left to be done: the worker ends.
+    Done,
 }
 
 /// One of those who operate at once.
@@ -83,6 +85,7 @@ impl Outcome {
                 self.latencies.saturating_record(micros.clamp(1, HIGHEST));
             }
             Verdict::Shed => self.shed += 1,
+            Verdict::Done => {}
             Verdict::Wrong(why) => self.wrong(why),
         }
     }
@@ -172,8 +175,11 @@ async fn work<W: Worker>(mut worker: W, schedule: Option<Arc<Schedule>>, end: In
         }
         let verdict = worker.operate().await;
         let took = due.elapsed();
-        let verdict = if verdict == Verdict::Good { worker.check().await } else { verdict };
-        outcome.note(verdict, took);
+        match verdict {
+            Verdict::Done => return (worker, outcome),
+            Verdict::Good => outcome.note(worker.check().await, took),
+            verdict => outcome.note(verdict, took),
+        }
     }
 }
 
@@ -212,6 +218,21 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if self.0.is_multiple_of(10) { Verdict::Wrong("tenth".to_owned()) } else { Verdict::Good }
         }
+    }
+
+    struct Few(u32);
+
+    impl Worker for Few {
+        async fn operate(&mut self) -> Verdict {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 == 0 { Verdict::Done } else { Verdict::Good }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_ends_when_nothing_is_left() {
+        let (workers, outcome) = drive(vec![Few(3), Few(5)], Pace { rate: None, time: Duration::from_secs(3_600) }).await;
+        assert_eq!((workers.len(), outcome.good, outcome.errors), (2, 6, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -74,6 +74,37 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Catalogs again, but every request comes from a counterparty that nobody knows: DID document, presentation, two credentials.
+    CatalogCold {
+        /// Offers that a counterparty sees.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        offers: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Requests to participants that have left memory.
+    Activation {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// What registered participants take that nobody uses: memory and disk, after a restart and a minute.
+    IdleMemory {
+        /// How many there are at last.
+        #[arg(long, value_name = "N", default_value_t = 50_000)]
+        participants: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Ten times what the platform can answer, over --concurrency connections.
+    Overload {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A provider's catalog, alone and while hostile counterparties keep its neighbours busy.
+    NoisyNeighbour {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 impl LoadCommand {
@@ -83,6 +114,11 @@ impl LoadCommand {
             Self::Negotiation { common } => (Scenario::Negotiation, common),
             Self::Transfer { common } => (Scenario::Transfer, common),
             Self::Provision { common } => (Scenario::Provision, common),
+            Self::CatalogCold { offers, common } => (Scenario::CatalogCold { offers }, common),
+            Self::Activation { common } => (Scenario::Activation, common),
+            Self::IdleMemory { participants, common } => (Scenario::IdleMemory { participants }, common),
+            Self::Overload { common } => (Scenario::Overload, common),
+            Self::NoisyNeighbour { common } => (Scenario::NoisyNeighbour, common),
         }
     }
 }

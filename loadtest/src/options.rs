@@ -1,7 +1,7 @@
 //! Flags that all scenarios share.
 
 use crate::drive::Pace;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::{path::PathBuf, time::Duration};
 use url::Url;
@@ -51,6 +51,24 @@ impl Common {
     #[must_use]
     pub fn pace(&self) -> Pace {
         Pace { rate: self.rate, time: Duration::from_secs_f64(self.seconds.clamp(0.1, 86_400.0)) }
+    }
+
+    /// For scenarios that need a platform of their own.
+    ///
+    /// # Errors
+    /// When another one was named; says why it cannot be that one.
+    pub fn own(&self, why: &str) -> Result<()> {
+        ensure!(self.against.is_none(), "this scenario needs a platform of its own, since {why}: leave --against out");
+        Ok(())
+    }
+
+    /// For scenarios that choose the load themselves.
+    ///
+    /// # Errors
+    /// When a rate was asked for; says what is done in its place.
+    pub fn no_rate(&self, instead: &str) -> Result<()> {
+        ensure!(self.rate.is_none(), "this scenario takes no --rate: {instead}");
+        Ok(())
     }
 
     /// The seed, taken afresh when none was given.

@@ -101,6 +101,15 @@ impl Subject {
         }
     }
 
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended or does not answer.
+    pub async fn resident(&self) -> Result<u64> {
+        let counters = if self.own.is_some() { Counters::default() } else { Counters::read(self).await? };
+        Ok(self.usage(&counters)?.resident)
+    }
+
     /// Its data directory, when it is our own.
     #[must_use]
     pub fn data(&self) -> Option<PathBuf> {

@@ -56,7 +56,12 @@ mod tests {
     struct Web(Mutex<HashMap<String, Vec<u8>>>);
 
     impl Fetch for Web {
-        fn fetch<'a>(&'a self, request: OutboundRequest, _: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
+        fn fetch<'a>(
+            &'a self,
+            request: OutboundRequest,
+            _: Option<&'a str>,
+            _: usize,
+        ) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
             let found = self.0.lock().get(request.url.as_str()).cloned();
             let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
             let response = OutboundResponse { status, headers: HeaderMap::new(), body: found.unwrap_or_default().into() };

@@ -1,6 +1,6 @@
 //! Form posts, as OAuth 2.0 token endpoints take them (RFC 6749, appendix B).
 
-use super::{OutboundError, OutboundHttp, OutboundResponse, client_span, failed, record, traced};
+use super::{OutboundError, OutboundHttp, OutboundResponse, client_span, failed, record, traced, whole};
 use cellspace_cluster::trace;
 use http::{Method, header};
 use url::{Url, form_urlencoded};
@@ -19,7 +19,7 @@ impl OutboundHttp {
         let span = client_span(&Method::POST, &target);
         let exchange = async {
             let response = traced(request).send().await.map_err(|e| failed(&e, &target))?;
-            self.whole(response, &target).await
+            whole(response, &target, self.options.max_body).await
         };
         let outcome = trace::within(span.clone(), None, exchange).await;
         record(&span, outcome.as_ref().map(|answer| answer.status));

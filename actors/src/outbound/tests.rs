@@ -98,6 +98,13 @@ async fn size_and_time_are_bounded() {
     assert_eq!(client(OutboundOptions { max_body: 9, ..OutboundOptions::default() }).send(get(&url)).await.unwrap().body.len(), 9);
     let small = client(OutboundOptions { max_body: 8, ..OutboundOptions::default() });
     assert!(matches!(small.send(get(&url)).await, Err(OutboundError::TooLarge(_, 8))));
+    let usual = client(OutboundOptions::default());
+    assert!(
+        matches!(usual.send_unless(get(&url), None, 8).await, Err(OutboundError::TooLarge(_, 8))),
+        "less is expected than could be read"
+    );
+    let (url, _heads) = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n123456789").await;
+    assert!(matches!(usual.send_unless(get(&url), None, 8).await, Err(OutboundError::TooLarge(_, 8))), "no length was announced");
     let (url, _heads) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1234").await;
     let hasty = client(OutboundOptions { timeout: Duration::from_millis(50), ..OutboundOptions::default() });
     assert!(hasty.send(get(&url)).await.is_err());
@@ -106,7 +113,7 @@ async fn size_and_time_are_bounded() {
 #[tokio::test]
 async fn the_tag_that_is_known_is_sent() {
     let (url, mut heads) = server("HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n").await;
-    let answer = client(OutboundOptions::default()).send_unless(get(&url), Some("\"7\"")).await.unwrap();
+    let answer = client(OutboundOptions::default()).send_unless(get(&url), Some("\"7\""), usize::MAX).await.unwrap();
     assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
     assert!(heads.recv().await.unwrap().contains("if-none-match: \"7\"\r\n"));
 }

@@ -7,15 +7,25 @@ use url::Url;
 
 /// Sends a request to another party.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends once; what still has the entity tag `known` is answered by 304.
-    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>>;
+    /// Sends once and reads an answer of at most `limit` bytes; what still has the entity tag `known` is answered by 304.
+    fn fetch<'a>(
+        &'a self,
+        request: OutboundRequest,
+        known: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>>;
     /// Whether plain http and private addresses may be called.
     fn allows_private(&self) -> bool;
 }
 
 impl Fetch for OutboundHttp {
-    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
-        self.send_unless(request, known).boxed()
+    fn fetch<'a>(
+        &'a self,
+        request: OutboundRequest,
+        known: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
+        self.send_unless(request, known, limit).boxed()
     }
 
     fn allows_private(&self) -> bool {

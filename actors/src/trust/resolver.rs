@@ -17,6 +17,9 @@ use http::StatusCode;
 use std::{sync::Arc, time::Duration};
 use url::Url;
 
+/// What is read of an answer at most: of a document that is too long enough to say so, of one without end no more.
+const MAX_READ: usize = 4 * MAX_BYTES;
+
 /// Finds documents and keys of DIDs.
 pub struct Resolver {
     fetch: Arc<dyn Fetch>,
@@ -115,8 +118,8 @@ impl Resolver {
 
     async fn download(&self, did: &Did, url: Url) -> Result<Resolved, PeerError> {
         let unreachable = |reason: String| PeerError::Unreachable(format!("the DID document of {did} cannot be fetched: {reason}"));
-        let response =
-            self.fetch.fetch(get(url, "application/did+json, application/json"), None).await.map_err(|e| unreachable(e.to_string()))?;
+        let request = get(url, "application/did+json, application/json");
+        let response = self.fetch.fetch(request, None, MAX_READ).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
             StatusCode::OK => {}
             // Some peers answer 204 for a DID they do not have.

@@ -189,7 +189,8 @@ impl Trust {
         };
         let known = held.as_ref().and_then(|held| held.tag.as_deref());
         let accept = "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1";
-        let response = self.fetch.fetch(get(url.clone(), accept), known).await.map_err(|e| unreachable(e.to_string()))?;
+        let response =
+            self.fetch.fetch(get(url.clone(), accept), known, MAX_STATUS_LIST_BYTES).await.map_err(|e| unreachable(e.to_string()))?;
         match (response.status, &held) {
             (StatusCode::OK, _) => self.read_status_list(&response, now).await.map(Arc::new),
             (StatusCode::NOT_MODIFIED, Some(held)) if known.is_some() => Ok(held.clone()),

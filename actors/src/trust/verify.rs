@@ -4,7 +4,7 @@ use super::{
     IdToken, PeerError, Trust, VerifiedPeer, VerifyRequest,
     aged_cache::Weigh,
     credential::{Credential, VerifiedCredential},
-    jws::JwsError,
+    jws::{JwsError, MAX_CREDENTIAL_BYTES},
     presentation::{MAX_PRESENTATIONS, Presentation},
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
@@ -26,6 +26,9 @@ use tracing::info_span;
 
 /// How long an absent optional credential is believed, where it may be believed at all.
 const ABSENCE_AGE: Duration = Duration::from_secs(5);
+
+/// Longest answer to a presentation query, in bytes: a presentation has at most half of it.
+const MAX_ANSWER_BYTES: usize = 2 * MAX_CREDENTIAL_BYTES;
 
 /// Makes our own self-issued ID tokens for the queries that a verification sends.
 pub trait IssueToken: Send + Sync {
@@ -277,7 +280,8 @@ impl Trust {
         };
         let unreachable = |reason: String| PeerError::Unreachable(format!("the credential service of {holder} cannot be asked: {reason}"));
         let span = info_span!("dcp.presentation_query", counterparty = %holder);
-        let response = trace::within(span, None, self.fetch.fetch(request, None)).await.map_err(|e| unreachable(e.to_string()))?;
+        let response =
+            trace::within(span, None, self.fetch.fetch(request, None, MAX_ANSWER_BYTES)).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
             status if status.is_success() => {
                 let message: PresentationResponseMessage = json::from_slice(&response.body)

@@ -242,7 +242,12 @@ impl World {
 }
 
 impl Fetch for World {
-    fn fetch<'a>(&'a self, request: OutboundRequest, known: Option<&'a str>) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
+    fn fetch<'a>(
+        &'a self,
+        request: OutboundRequest,
+        known: Option<&'a str>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<OutboundResponse, OutboundError>> {
         async move {
             let url = request.url.to_string();
             self.asked.lock().push(url.clone());

@@ -192,6 +192,26 @@ async fn idle_agents_leave_memory_and_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_that_leave_let_others_through() {
+    let store = MemoryStore::default();
+    let options = Options { idle_after: Duration::from_secs(10), ..Options::default() };
+    let (cluster, _) = node(&store, Counter::default(), options).await;
+    for n in 0..400 {
+        cluster.ask::<Counter>(&counter(&format!("p{n}")), Add(1), call()).await.unwrap();
+    }
+    tokio::time::advance(Duration::from_secs(13)).await;
+    let (mut before, mut most) = (cluster.resident::<Counter>(), 0);
+    assert_eq!(before, 400);
+    for _ in 0..100_000 {
+        tokio::task::yield_now().await;
+        let now = cluster.resident::<Counter>();
+        (before, most) = (now, most.max(before - now));
+    }
+    assert_eq!(before, 0);
+    assert!(most <= 100, "{most} left between two turns of somebody else");
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_pressure_passivates_the_least_recently_used() {
     let store = MemoryStore::default();
     let options = Options { resident_bytes: 2_000, idle_after: Duration::from_secs(100_000), ..Options::default() };

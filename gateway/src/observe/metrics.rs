@@ -1,6 +1,7 @@
 //! Metrics of the process, in the Prometheus text format. No label names a participant: their number has no bound.
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use std::sync::OnceLock;
 
 /// Bounds of the time buckets, in seconds.
@@ -23,7 +24,13 @@ pub fn handle() -> &'static PrometheusHandle {
     })
 }
 
+/// Brings what the system counts of the process to the metrics: processor time, memory, files, threads, by the names that are usual.
+pub fn collect_process() {
+    Collector::default().collect();
+}
+
 fn describe() {
+    Collector::default().describe();
     metrics::describe_counter!("cellspace_http_requests_total", "Requests answered, by listener, route, method and status");
     metrics::describe_histogram!("cellspace_http_request_seconds", metrics::Unit::Seconds, "Time until an answer began");
     metrics::describe_gauge!("cellspace_http_requests_in_flight", "Requests under way");

@@ -33,6 +33,7 @@ pub fn routes() -> Vec<Route> {
         route("/metrics", |app, _| {
             Box::pin(async move {
                 app.health.publish_counters();
+                metrics::collect_process();
                 Ok(Reply::bytes(StatusCode::OK, PROMETHEUS, metrics::handle().render()))
             })
         }),

@@ -234,6 +234,10 @@ async fn operators_see_health_metrics_and_versions() {
     };
     assert!(metrics.lines().any(|line| counted(&line)), "{metrics}");
     assert!(metrics.contains("cellspace_store_commits_total") && metrics.contains("cellspace_http_request_seconds_bucket"));
+    let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    for (name, least) in [("process_cpu_seconds_total ", 0.01), ("process_resident_memory_bytes ", 1e6)] {
+        assert!(value(name).is_some_and(|found| found >= least), "{name}{:?}", value(name));
+    }
     assert_eq!(ok(ops("/api/v1/version").await.unwrap()).await["management"][0]["urlPath"], json!("/v5beta"));
     p.node.drain(DRAIN).await;
 }

@@ -18,7 +18,11 @@ pub struct Counters {
     pub resident: u64,
 }
 
-impl Counters {
+/// Everything that the platform counts.
+#[derive(Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
     /// Asks the platform.
     ///
     /// # Errors
@@ -26,14 +30,28 @@ impl Counters {
     pub async fn read(subject: &Subject) -> Result<Self> {
         let url = format!("{}/metrics", subject.ops);
         let text = subject.http.get(&url).send().await.and_then(reqwest::Response::error_for_status).with_context(|| url.clone())?;
-        Ok(Self::parse(&text.text().await?))
+        Ok(Self(text.text().await?))
     }
 
-    fn parse(text: &str) -> Self {
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
-        };
+    /// The value of a series, named with its labels as the text has them. 0 when there is none yet.
+    #[must_use]
+    pub fn value(&self, series: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    }
+}
+
+impl Counters {
+    /// Asks the platform.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn read(subject: &Subject) -> Result<Self> {
+        Ok(Self::of(&Metrics::read(subject).await?))
+    }
+
+    fn of(metrics: &Metrics) -> Self {
+        let value = |name: &str| metrics.value(name);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // totals are whole and not negative
         let total = |name: &str| value(name) as u64;
         Self {
@@ -54,8 +72,10 @@ mod tests {
     fn totals_are_found() {
         let text = "# TYPE cellspace_store_commits_total counter\ncellspace_store_commits_total 12\ncellspace_store_syncs_total 7\n\
                     cellspace_store_commits_total_other 9\nprocess_cpu_seconds_total 1.25\n";
-        let counters = Counters::parse(text);
+        let metrics = Metrics(format!("{text}cellspace_activations{{kind=\"control-plane\"}} 7\n"));
+        let counters = Counters::of(&metrics);
         assert_eq!((counters.commits, counters.syncs, counters.bytes), (12, 7, 0));
         assert!((counters.cpu_seconds - 1.25).abs() < 1e-9);
+        assert!((metrics.value("cellspace_activations{kind=\"control-plane\"}") - 7.0).abs() < 1e-9);
     }
 }

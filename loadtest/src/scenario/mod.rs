@@ -1,8 +1,12 @@
 //! The scenarios. Each makes its world, warms up, measures a window, and checks every answer.
 
+mod activation;
 mod catalog;
+mod idle_memory;
 mod members;
 mod negotiation;
+mod noisy_neighbour;
+mod overload;
 mod play;
 mod provision;
 mod transfer;
@@ -24,6 +28,22 @@ pub enum Scenario {
     Transfer,
     /// New participants.
     Provision,
+    /// The same, by a counterparty that nobody knows in every request.
+    CatalogCold {
+        /// Offers that a counterparty sees.
+        offers: usize,
+    },
+    /// Requests to participants that have left memory.
+    Activation,
+    /// What registered participants take that nobody uses.
+    IdleMemory {
+        /// How many.
+        participants: usize,
+    },
+    /// Ten times what the platform can answer.
+    Overload,
+    /// A provider beside others that are attacked.
+    NoisyNeighbour,
 }
 
 /// Plays a scenario.
@@ -36,5 +56,10 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::Negotiation => negotiation::run(common).await,
         Scenario::Transfer => transfer::run(common).await,
         Scenario::Provision => provision::run(common).await,
+        Scenario::CatalogCold { offers } => catalog::run_cold(offers, common).await,
+        Scenario::Activation => activation::run(common).await,
+        Scenario::IdleMemory { participants } => idle_memory::run(participants, common).await,
+        Scenario::Overload => overload::run(common).await,
+        Scenario::NoisyNeighbour => noisy_neighbour::run(common).await,
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Until memory and caches have settled.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Lets the workers warm up, makes `ready`, and measures a window.
 pub async fn window<W: Worker>(

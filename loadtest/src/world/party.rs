@@ -2,6 +2,7 @@
 
 use super::{Identity, Issuer, MEMBERSHIP, PARTNER, now};
 use anyhow::Result;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use uuid::Uuid;
@@ -33,7 +34,12 @@ pub struct Party {
     /// Opaque to verifiers: lets them ask for its presentation.
     access: String,
     credentials: OnceLock<[String; 2]>,
-    number: usize,
+    /// Its DID document, once it was asked for or made ahead.
+    document: OnceLock<Bytes>,
+    /// A presentation that was made ahead, for this verifier.
+    ahead: OnceLock<(String, Bytes)>,
+    /// Its place in its world.
+    pub number: usize,
 }
 
 /// What is wrong with a token, for tests of the platform.
@@ -56,7 +62,8 @@ impl Party {
         let (region, tier) = (u8::try_from(number % 4).unwrap_or(0), u8::try_from(number / 4 % 2).unwrap_or(0));
         let access = format!("access-{}", Uuid::new_v4());
         let identity = Identity::new(did, seed)?;
-        Ok(Self { identity, region: Region(region), tier: Tier(tier), access, credentials: OnceLock::new(), number })
+        let (credentials, document, ahead) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self { identity, region: Region(region), tier: Tier(tier), access, credentials, document, ahead, number })
     }
 
     /// A self-issued ID token for `audience` (DCP 1.0, "Self-Issued ID Tokens"); its `jti` is used once.
@@ -111,9 +118,27 @@ impl Party {
         })
     }
 
+    /// Its DID document, which names these services.
+    #[must_use]
+    pub fn document(&self, services: &[(&str, String)]) -> Bytes {
+        self.document.get_or_init(|| self.identity.document(services).to_string().into()).clone()
+    }
+
+    /// Makes its credentials and its presentation for a verifier ahead of the query.
+    pub fn present_ahead(&self, issuer: &Issuer, verifier: &str) {
+        self.ahead.get_or_init(|| (verifier.to_owned(), self.presented(issuer, verifier)));
+    }
+
     /// Answer to a presentation query of `verifier` (DCP 1.0, "Presentation API"): both credentials in one presentation.
     #[must_use]
-    pub fn presentation(&self, issuer: &Issuer, verifier: &str) -> Value {
+    pub fn presentation(&self, issuer: &Issuer, verifier: &str) -> Bytes {
+        match self.ahead.get() {
+            Some((meant, presentation)) if meant == verifier => presentation.clone(),
+            _ => self.presented(issuer, verifier),
+        }
+    }
+
+    fn presented(&self, issuer: &Issuer, verifier: &str) -> Bytes {
         let at = now();
         let envelope = |jwt: &String| json!({"@context": ["https://www.w3.org/ns/credentials/v2"], "type": "EnvelopedVerifiableCredential", "id": format!("data:application/vc+jwt,{jwt}")});
         let presentation = self.identity.typed(
@@ -125,5 +150,7 @@ impl Party {
             }),
         );
         json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationResponseMessage", "presentation": [presentation]})
+            .to_string()
+            .into()
     }
 }

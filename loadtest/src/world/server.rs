@@ -1,6 +1,6 @@
 //! Serves the counterparties: DID documents, presentation queries, the issuer's status list.
 
-use super::{Identity, Issuer, Party};
+use super::{Issuer, Party};
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
@@ -61,13 +61,14 @@ impl World {
     /// # Errors
     /// When a seed makes no key.
     pub fn grow(&self, more: usize) -> Result<usize> {
-        let first = self.parties.read().len();
+        let mut parties = self.parties.write();
+        let first = parties.len();
         let new = (first..first + more).map(|number| {
             let party = Party::new(format!("did:web:{}:party-{number}", self.host), number, key_seed(self.seed, number as u64))?;
             Ok(Arc::new(party))
         });
         let new = new.collect::<Result<Vec<_>>>()?;
-        self.parties.write().extend(new);
+        parties.extend(new);
         Ok(first)
     }
 
@@ -77,6 +78,12 @@ impl World {
     /// When there is none of this number.
     pub fn party(&self, number: usize) -> Result<Arc<Party>> {
         self.parties.read().get(number).cloned().with_context(|| format!("no party {number}"))
+    }
+
+    /// Makes ahead what a verifier will ask this counterparty for, so that signing does not fall into a measured window.
+    pub fn prepare(&self, party: &Party, verifier: &str) {
+        let _ = party.document(&self.services(&format!("party-{}", party.number)));
+        party.present_ahead(&self.issuer, verifier);
     }
 
     /// How many presentation queries and DID documents were answered.
@@ -89,11 +96,14 @@ impl World {
         let number = |path: &str| path.strip_prefix("/party-")?.split('/').next()?.parse::<usize>().ok();
         match (method, path) {
             (&Method::GET, "/status/1") => Some(("application/vc+jwt", self.list.clone())),
-            (&Method::GET, "/issuer/did.json") => Some(self.document(&self.issuer.identity, "issuer")),
+            (&Method::GET, "/issuer/did.json") => {
+                let document = self.issuer.identity.document(&self.services("issuer"));
+                Some(("application/json", document.to_string().into()))
+            }
             (&Method::GET, _) if path.ends_with("/did.json") => {
                 let party = self.party(number(path)?).ok()?;
                 self.documents.fetch_add(1, Ordering::Relaxed);
-                Some(self.document(&party.identity, &format!("party-{}", number(path)?)))
+                Some(("application/json", party.document(&self.services(&format!("party-{}", party.number)))))
             }
             (&Method::POST, _) if path.ends_with("/presentations/query") => {
                 let party = self.party(number(path)?).ok()?;
@@ -101,15 +111,14 @@ impl World {
                 // The token of the verifier carries the access token that the party gave it.
                 let (verifier, access) = (claims["iss"].as_str()?, claims["token"].as_str()?);
                 self.queries.fetch_add(1, Ordering::Relaxed);
-                party.gave(access).then(|| ("application/json", party.presentation(&self.issuer, verifier).to_string().into()))
+                party.gave(access).then(|| ("application/json", party.presentation(&self.issuer, verifier)))
             }
             _ => None,
         }
     }
 
-    fn document(&self, identity: &Identity, name: &str) -> (&'static str, Bytes) {
-        let services = [("CredentialService", format!("{}/{name}", self.base)), ("ProtocolEndpoint", format!("{}/{name}/dsp", self.base))];
-        ("application/json", identity.document(&services).to_string().into())
+    fn services(&self, name: &str) -> [(&'static str, String); 2] {
+        [("CredentialService", format!("{}/{name}", self.base)), ("ProtocolEndpoint", format!("{}/{name}/dsp", self.base))]
     }
 }
 

@@ -21,6 +21,8 @@ use std::{
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A keyspace is flushed above this size.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Above this size what recovery brought back from the journals is flushed at once.
+const RECOVERED_BYTES: u64 = 1 << 20;
 /// Under this prefix the names of all keyspaces, so that one whose folder is gone is missed and not made anew.
 const KEYSPACE: &str = "keyspace/";
 /// Number of the last write, written with each.
@@ -82,6 +84,7 @@ impl Durable {
             return Err(lost(format!("{} writes were synced, {group} are there", synced.group)));
         }
         let mark = SyncedMark::open(&mark, &folder, Synced { group, ..synced }).map_err(|source| unwritable(dir, source))?;
+        flush_recovered(dir, &database)?;
         Ok(Self { database, meta, mark, group, dir: dir.to_owned() })
     }
 
@@ -114,6 +117,19 @@ impl Durable {
         self.group = group;
         Ok(group)
     }
+}
+
+/// Begins to write what the journals brought back into tables. Without this it would stay in memory for as long as little is written, up to
+/// [`JOURNAL_BYTES`] of it however many participants are idle.
+fn flush_recovered(dir: &Path, database: &Database) -> Result<(), OpenError> {
+    if database.write_buffer_size() <= RECOVERED_BYTES {
+        return Ok(());
+    }
+    for name in database.list_keyspace_names() {
+        let recovered = keyspace(dir, database, &name)?;
+        guarded(dir, || recovered.rotate_memtable())?;
+    }
+    Ok(())
 }
 
 fn keyspace(dir: &Path, database: &Database, name: &str) -> Result<Keyspace, OpenError> {

@@ -75,6 +75,28 @@ async fn everything_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn what_recovery_brings_back_does_not_stay_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffered = |store: &EmbeddedStore| store.shared().tables.database.write_buffer_size();
+    let (store, key, value) = (open(&dir), partition("o", "k", ""), "x".repeat(100_000));
+    let claim = store.claim(&key).await.unwrap();
+    for seq in 1..=40 {
+        Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value).applied(&store).await;
+    }
+    assert!(buffered(&store) > 4_000_000, "{}", buffered(&store));
+    drop(store);
+
+    let store = open(&dir);
+    let flushed = async {
+        while buffered(&store) > 100_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), flushed).await.expect("what came back from the journals is still in memory");
+    assert_eq!(rows(&store, &key, None).await.len(), 40);
+}
+
+#[tokio::test]
 async fn a_second_start_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);

@@ -1,20 +1,18 @@
 //! Changes of assets, policies and contract definitions, each of which the next answer must show.
 
 use super::{
-    Asker, Request,
-    setup::{Dataspace, must},
+    Asker,
+    setup::{Dataspace, Provider, must},
 };
 use anyhow::{Context, Result};
 use http::Method;
 use rand::RngExt;
 use std::sync::Arc;
 
-/// Changes a random provider; answers a request that must see it. `None` when another worker is changing that provider.
-pub async fn make(asker: &mut Asker) -> Result<Option<Request>> {
+/// Changes a random provider, which the next request must see. `None` when another worker is changing that provider.
+pub async fn make(asker: &mut Asker) -> Result<Option<Arc<Provider>>> {
     let cast = Arc::clone(&asker.cast);
-    let number = asker.random.random_range(0..cast.providers.len());
-    let party = asker.random.random_range(0..cast.parties.len());
-    let provider = cast.provider(number)?;
+    let provider = cast.provider(&mut asker.random)?;
     let Ok(_held) = provider.change.try_lock() else { return Ok(None) };
     let mut offers = provider.model.offers();
     let n = asker.random.random_range(0..offers.len());
@@ -41,5 +39,5 @@ pub async fn make(asker: &mut Asker) -> Result<Option<Request>> {
     provider.model.changing(offers);
     must(&mut asker.admin, call).await?;
     provider.model.changed();
-    Ok(Some(cast.request(number, party)?))
+    Ok(Some(provider.clone()))
 }

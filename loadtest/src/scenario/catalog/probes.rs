@@ -1,6 +1,6 @@
 //! Requests that must be refused.
 
-use super::Cast;
+use super::{Cast, Request};
 use crate::{
     http::{Call, Connection},
     subject::Subject,
@@ -17,14 +17,14 @@ pub async fn all(cast: &Cast, subject: &Subject) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for n in 0..EACH {
         let (provider, party) = (n % cast.providers.len(), n % cast.parties.len());
-        let good = cast.call(&cast.request(provider, party)?)?;
+        let (to, from) = (cast.providers.get(provider).context("a provider")?, cast.parties.get(party).context("a party")?);
+        let good = Request::new(to, from).call();
         // Used up by its first request.
         let first = connection.send(good.clone()).await?;
         if !first.status.is_success() {
             wrong.push(format!("a good request is answered {}", first.told()));
         }
-        let (to, other) = (cast.provider(provider)?, cast.provider((provider + 1) % cast.providers.len())?);
-        let from = cast.parties.get(party).context("a party")?;
+        let other = cast.providers.get((provider + 1) % cast.providers.len()).context("a provider")?;
         let with = |token: String| Call { bearer: Some(token), ..good.clone() };
         let probes = [
             ("used twice", good.clone()),

@@ -139,16 +139,21 @@ impl Dataspace {
         format!("{MANAGEMENT}/participants/{context}/{resource}")
     }
 
-    async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
-        let mut connection = Connection::new(&subject.admin, None)?;
-        let c = &mut connection;
-        let (context, name) = (format!("{}-{number}", self.name), &self.name);
-        let did = format!("did:web:{}:{context}", subject.did_host());
-        let dsp = format!("{}/api/dsp/{context}/{name}", subject.public);
+    /// DID of a participant context.
+    pub fn did(host: &str, context: &str) -> String {
+        format!("did:web:{host}:{context}")
+    }
+
+    /// Makes a participant context in both APIs, with a key and a DID document.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn participant(&self, c: &mut Connection, public: &str, did: &str, context: &str) -> Result<()> {
+        let dsp = format!("{public}/api/dsp/{context}/{}", self.name);
         let manifest = json!({
             "participantContextId": context, "did": did, "active": true,
             "serviceEndpoints": [
-                {"id": "cs", "type": "CredentialService", "serviceEndpoint": format!("{}/api/credentials/v1/participants/{context}", subject.public)},
+                {"id": "cs", "type": "CredentialService", "serviceEndpoint": format!("{public}/api/credentials/v1/participants/{context}")},
                 {"id": "dsp", "type": "ProtocolEndpoint", "serviceEndpoint": dsp},
             ],
             "key": {"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}},
@@ -156,6 +161,15 @@ impl Dataspace {
         must(c, self.call(Method::POST, "/api/identity/v1beta/participants", &manifest)).await?;
         let participant = json!({"@id": context, "identity": did, "state": "ACTIVATED", "properties": {}});
         must(c, self.call(Method::POST, format!("{MANAGEMENT}/participants"), &Client::typed("ParticipantContext", participant))).await?;
+        Ok(())
+    }
+
+    async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
+        let mut connection = Connection::new(&subject.admin, None)?;
+        let c = &mut connection;
+        let (context, name) = (format!("{}-{number}", self.name), &self.name);
+        let did = Self::did(&subject.did_host(), &context);
+        self.participant(c, &subject.public, &did, &context).await?;
         let profiles = Client::typed("AssociateDataspaceProfile", json!({"profiles": [name]}));
         must(c, self.call(Method::PUT, Self::path(&context, "profiles"), &profiles)).await?;
         let plane = json!({"dataplaneId": "plane", "endpoint": format!("{}/api/v1/{context}/dataflows", subject.admin), "transferTypes": ["HttpData-PULL"], "labels": []});

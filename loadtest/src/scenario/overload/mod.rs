@@ -1,0 +1,118 @@
+//! Ten times what the platform can answer: it must answer what it can and shed the rest, grow no further, and be itself again at once afterwards.
+
+mod flood;
+mod recovery;
+
+use super::{
+    catalog::{self, Asker, Cast},
+    play,
+};
+use crate::{
+    drive::{Pace, drive},
+    measure::Meter,
+    options::Common,
+    report::Report,
+    subject::Subject,
+};
+use anyhow::Result;
+use flood::{Flooder, Offered};
+use recovery::{Answered, PROBES, Prober, WATCH, recovered};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, sleep_until};
+
+const PROVIDERS: usize = 20;
+const PARTIES: usize = 50;
+/// Connections with which the sustainable rate is found.
+const CONNECTIONS: usize = 64;
+/// Connections of the flood, when nothing else is asked for: the most requests under way at once.
+const FLOOD: usize = 6_000;
+/// What is offered, as a multiple of the sustainable rate.
+const TIMES: f64 = 10.0;
+/// How long the sustainable rate and the normal latency are looked for.
+const NORMAL: Duration = Duration::from_secs(3);
+/// Tokens signed ahead, for each second of the flood. Beyond that they are signed when they are needed.
+const AHEAD_PER_SECOND: f64 = 12_000.0;
+/// Longest recovery.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// Between two looks at the resident memory.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The highest resident memory until then, in bytes.
+async fn peak(subject: &Subject, until: Instant) -> Result<u64> {
+    let mut peak = 0;
+    while Instant::now() < until {
+        peak = peak.max(subject.resident().await?);
+        sleep(LOOK).await;
+    }
+    Ok(peak)
+}
+
+/// Probes from then on, for as long as recovery is watched.
+async fn probe_from(probers: Vec<Prober>, start: Instant) -> Vec<Answered> {
+    sleep_until(start).await;
+    let (probers, _) = drive(probers, Pace { rate: None, time: WATCH }).await;
+    probers.into_iter().flat_map(|prober| prober.answered).collect()
+}
+
+/// Plays the scenario.
+pub async fn run(common: &Common) -> Result<Report> {
+    common.no_rate("it is ten times what is found to be sustainable")?;
+    let subject = Subject::open(common, &[]).await?;
+    let seed = common.seed.unwrap_or_default();
+    let cast = Cast::open(&subject, seed, PROVIDERS, PARTIES, 10).await?;
+    catalog::touch(&cast, &subject).await?;
+
+    let asker = |n: usize| Asker::reader(&cast, &subject, seed.wrapping_add(n as u64), None);
+    let askers = (0..CONNECTIONS).map(asker).collect::<Result<Vec<_>>>()?;
+    let (askers, _) = drive(askers, Pace { rate: None, time: play::WARM_UP }).await;
+    cast.sign_ahead(catalog::ahead(NORMAL, AHEAD_PER_SECOND), seed).await?;
+    let (askers, sustained) = drive(askers, Pace { rate: None, time: NORMAL }).await;
+    drop(askers);
+    let prober = |n: usize| Prober::new(&cast, &subject, seed.wrapping_add(n as u64));
+    let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
+    let (probers, normal) = drive(probers, Pace { rate: None, time: NORMAL }).await;
+    drop(probers);
+    let sustainable = sustained.per_second();
+    let usual = Duration::from_secs_f64(normal.quantile_ms(0.95) / 1_000.0);
+
+    let pace = Pace { rate: None, ..common.pace() };
+    cast.sign_ahead(catalog::ahead(pace.time, AHEAD_PER_SECOND), seed.wrapping_add(2)).await?;
+    let workers = common.workers(FLOOD);
+    eprintln!("sustainable: {sustainable:.0}/s; offering {TIMES} times that over {workers} connections");
+    let before = subject.resident().await?;
+    let meter = Meter::start(&subject).await?;
+    let offered = Arc::new(Offered::new(sustainable * TIMES));
+    let end = offered.start + pace.time;
+    let flooder = |n: usize| Flooder::new(&cast, &subject, &offered, seed.wrapping_add(n as u64));
+    let flooders = (0..workers).map(flooder).collect::<Result<Vec<_>>>()?;
+    let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
+    let ((flooders, mut outcome), answered, peak) =
+        tokio::join!(drive(flooders, pace), probe_from(probers, end), peak(&subject, end + WATCH));
+    let peak = peak?;
+    let mut report = meter.stop(&subject, "overload", &outcome).await?;
+    drop(flooders);
+    let recovery = recovered(&answered, end.into_std(), usual);
+    if recovery.is_none_or(|took| took > RECOVERY) {
+        outcome.wrong(format!("the latency is not as usual again within {RECOVERY:?}: {recovery:?}"));
+    }
+    let after = subject.resident().await?;
+    let sent = outcome.good + outcome.shed + outcome.errors;
+    #[allow(clippy::cast_precision_loss)] // a count of requests
+    let rate = sent as f64 / outcome.elapsed.as_secs_f64();
+    for (name, value) in [
+        ("sustainable_per_s", json!(sustainable.round())),
+        ("asked_for_per_s", json!((sustainable * TIMES).round())),
+        ("offered_per_s", json!(rate.round())),
+        ("offered", json!(sent)),
+        ("not_sent", json!(offered.missed())),
+        ("usual_p95_ms", json!(normal.quantile_ms(0.95))),
+        ("recovery_ms", json!(recovery.map(|took| took.as_millis()))),
+        ("rss_before_bytes", json!(before)),
+        ("rss_peak_bytes", json!(peak)),
+        ("rss_after_bytes", json!(after)),
+    ] {
+        report.more.insert(name.to_owned(), value);
+    }
+    play::conclude(report, outcome, &subject, common, cast.sizes(&subject, CONNECTIONS).await?).await
+}
