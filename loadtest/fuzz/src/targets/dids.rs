@@ -7,7 +7,7 @@ use cellspace_actors::{
         did::{Location, authority, locate},
         jwk::VerifyingKey,
         jws::KeyId,
-        keys::select,
+        keys::DocumentKeys,
     },
 };
 use cellspace_schemas::{
@@ -25,14 +25,16 @@ pub fn documents(data: &[u8]) {
         VerifyingKey::from_jwk(&key).inspect(|key| drop(key.decoding_key()));
     }
     let Some(document) = document::<DidDocument>(data) else { return };
+    let keys = DocumentKeys::of(document);
+    let document = &keys.document;
     let kids = document.verification_method.iter().filter_map(|method| KeyId::parse(&document.absolute(&method.id)).ok());
     let kids: Vec<Option<KeyId>> = kids.map(Some).chain([None]).collect();
     for relationship in [Relationship::Authentication, Relationship::AssertionMethod, Relationship::CapabilityInvocation] {
         for kid in kids.iter().map(Option::as_ref) {
-            let strict = select(&document, kid, relationship, false);
+            let strict = keys.select(kid, relationship, false);
             if let Ok(selected) = &strict {
                 assert!(document.relates(relationship, &selected.url) && kid.is_none_or(|kid| kid.url == selected.url));
-                assert_eq!(select(&document, kid, relationship, true).as_ref(), Ok(selected));
+                assert_eq!(keys.select(kid, relationship, true).as_ref(), Ok(selected));
             }
         }
     }

@@ -1,7 +1,10 @@
 //! Expressions of administrators over claims of counterparties.
 
-use cellspace_actors::expressions::{Budget, Program, Val, Variables};
-use cellspace_schemas::Timestamp;
+use cellspace_actors::expressions::{Budget, Context, Program, Val};
+use cellspace_schemas::{
+    Timestamp,
+    odrl::{AtomicConstraint, Operator},
+};
 use serde_json::json;
 
 /// A line of JSON with claims, then the expression; without such a line, over claims of our own.
@@ -16,13 +19,16 @@ pub fn evaluate(data: &[u8]) {
         ),
     };
     let Ok(program) = Program::compile(text) else { return };
-    let this = json!({"leftOperand": "a", "operator": "eq", "rightOperand": ["x", 1]});
-    let variables = Variables { this: Val::of(&this), ctx: Val::of(&claims), now: Timestamp::from_seconds(1_790_000_000) };
-    let outcome = program.evaluate(&variables, &Budget::default());
-    // The same question has the same answer.
-    assert_eq!(format!("{outcome:?}"), format!("{:?}", program.evaluate(&variables, &Budget::default())));
+    let this = AtomicConstraint { left_operand: "a".to_owned(), operator: Operator::Eq, right_operand: json!(["x", 1]) };
+    let context = || Context::new(Val::of(&claims), Timestamp::from_seconds(1_790_000_000));
+    let first = context();
+    let outcome = program.evaluate(&this, &first, &Budget::default());
+    // The same question has the same answer, whether what it reads of the claims is known already or not.
+    for again in [&first, &context()] {
+        assert_eq!(format!("{outcome:?}"), format!("{:?}", program.evaluate(&this, again, &Budget::default())));
+    }
     // Less to spend changes nothing but that it may not be enough.
-    if let Ok(result) = program.evaluate(&variables, &Budget::of(100)) {
+    if let Ok(result) = program.evaluate(&this, &context(), &Budget::of(100)) {
         assert_eq!(outcome.ok(), Some(result));
     }
 }
