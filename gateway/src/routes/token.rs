@@ -42,7 +42,8 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-pub(super) type Form = HashMap<String, String>;
+/// Fields of a form.
+pub type Form = HashMap<String, String>;
 
 async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
     let form = form(&request)?;
@@ -59,7 +60,10 @@ fn bad(code: &'static str, message: impl Into<String>) -> ApiError {
 }
 
 /// The form of the body; a parameter may not occur twice (RFC 6749, 3.2).
-pub(super) fn form(request: &Request) -> Result<Form, ApiError> {
+///
+/// # Errors
+/// Invalid request.
+pub fn form(request: &Request) -> Result<Form, ApiError> {
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

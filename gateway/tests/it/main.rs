@@ -8,6 +8,7 @@ mod bad_input;
 mod data_plane;
 mod disk_full;
 mod fabric;
+mod fuzz_seeds;
 mod hostile;
 mod hostile_input;
 mod hostile_peer;

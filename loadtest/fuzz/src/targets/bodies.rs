@@ -1,0 +1,140 @@
+//! Bodies of the APIs on the admin listener.
+
+use super::{document, json, kept};
+use cellspace_schemas::{
+    CloudEvent, QuerySpec,
+    dps::{
+        DataAddress, DataFlowResumeMessage, DataFlowStartMessage, DataFlowStatusMessage, DataFlowStatusResponseMessage,
+        DataFlowSuspendMessage, DataPlaneRegistrationMessage,
+    },
+    fabric::{
+        Activity, ActivityDefinition, NewCell, NewDataspaceProfile, NewParticipantProfileDeployment, NewTenant, OrchestrationManifest,
+        OrchestrationTemplate, Query,
+    },
+    identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, ParticipantManifest, RequestedCredential},
+    issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody},
+    management::{
+        AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
+        DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
+        TransferRequest, envelope,
+    },
+    odrl::Policy,
+    query_spec::{MAX_CRITERIA, MAX_LIMIT, PathRules},
+    source::SourceDocument,
+};
+use serde_json::{Value, json};
+
+/// Bodies of the Management API, each as every type.
+pub fn management(data: &[u8]) {
+    let Ok(body) = envelope::parse_json(data) else { return };
+    assert!(!cellspace_schemas::json::is_too_deep(body.to_string().as_bytes()));
+    drop(AssetDraft::from_json(&body).map(|value| kept(&value)));
+    drop(PolicyDefinitionDraft::from_json(&body).map(|value| kept(&value)));
+    drop(ContractDefinitionDraft::from_json(&body).map(|value| kept(&value)));
+    drop(ParticipantContextBody::from_json(&body).map(|value| kept(&value)));
+    drop(ParticipantContextConfig::from_json(&body).map(|value| kept(&value)));
+    drop(CatalogRequest::from_json(&body));
+    drop(DatasetRequest::from_json(&body));
+    drop(CelExpressionTestRequest::from_json(&body));
+    if let Ok(request) = ContractRequest::from_json(&body) {
+        kept(&request.counter_party_address);
+        kept(&request.offer);
+        kept(&request.callback_addresses);
+    }
+    if let Ok(request) = TransferRequest::from_json(&body) {
+        kept(&request.counter_party_address);
+        kept(&request.private_properties);
+        kept(&request.dataplane_metadata);
+        kept(&request.callback_addresses);
+    }
+    // What the API shows is what it takes.
+    let shown = |mut value: Value| {
+        value["@context"] = json!([MANAGEMENT_CONTEXT]);
+        value
+    };
+    if let Ok(expression) = CelExpression::from_json(&body, "fresh") {
+        kept(&expression);
+        assert_eq!(CelExpression::from_json(&shown(expression.to_json()), "other").as_ref(), Ok(&expression));
+    }
+    if let Ok(scope) = DcpScope::from_json(&body, "fresh") {
+        kept(&scope);
+        assert_eq!(DcpScope::from_json(&shown(scope.to_json()), "other").as_ref(), Ok(&scope));
+    }
+    if let Ok(profile) = DataspaceProfile::from_json(&body) {
+        kept(&profile);
+        assert_eq!(DataspaceProfile::from_json(&shown(profile.to_json())).as_ref(), Ok(&profile));
+    }
+}
+
+/// ODRL policies.
+pub fn policies(data: &[u8]) {
+    let Some(value) = json(data) else { return };
+    let Ok(policy) = Policy::from_json(&value, "$") else { return };
+    kept(&policy);
+    assert_eq!(Policy::from_json(&policy.to_json(), "$").as_ref(), Ok(&policy));
+}
+
+/// Queries, and what they say about any entity.
+pub fn queries(data: &[u8]) {
+    let Some(value) = json(data) else { return };
+    let rules = PathRules { fields: &["id", "@id", "properties", "policy"], free_properties: true };
+    if let Ok(query) = QuerySpec::from_json(&value, "$", &rules) {
+        assert!(query.limit <= MAX_LIMIT && query.filter.len() <= MAX_CRITERIA);
+        for criterion in &query.filter {
+            let again = QuerySpec::criteria_from_json(&json!([criterion.to_json()]), "$", &rules);
+            assert_eq!(again.as_deref(), Ok(std::slice::from_ref(criterion)));
+        }
+        let entities = [json!({"id": "a", "properties": {"n": 1}}), json!({"@id": "b", "policy": [{"x": "y"}]}), value.clone()];
+        assert!(query.page(entities.iter(), |entity| (*entity).clone()).len() <= query.limit);
+    }
+    if let Ok(query) = serde_json::from_value::<Query>(value.clone())
+        && let Ok((predicate, page)) = query.parse()
+    {
+        let _ = predicate.matches(&value);
+        assert_eq!(predicate.to_string().parse().as_ref(), Ok(&predicate));
+        assert!(page.limit > 0 && page.links("/x", usize::try_from(page.offset).unwrap_or(0)).contains("rel=\"first\""));
+    }
+}
+
+/// Bodies of the Tenant and Provision Manager APIs, and events.
+pub fn fabric(data: &[u8]) {
+    document::<Activity>(data);
+    document::<ActivityDefinition>(data);
+    document::<OrchestrationTemplate>(data);
+    document::<OrchestrationManifest>(data);
+    document::<NewTenant>(data);
+    document::<NewCell>(data);
+    document::<NewDataspaceProfile>(data);
+    document::<NewParticipantProfileDeployment>(data);
+    if let Ok(event) = CloudEvent::parse(data) {
+        kept(&event);
+    }
+}
+
+/// Bodies of the Identity and Issuer Admin APIs.
+pub fn admin(data: &[u8]) {
+    document::<HolderBody>(data);
+    document::<AttestationBody>(data);
+    document::<DefinitionBody>(data);
+    document::<RequestedCredential>(data);
+    document::<SourceDocument>(data);
+    let read = cellspace_schemas::json::from_slice::<Value>(data);
+    let Ok(value) = read else { return };
+    drop(serde_json::from_value::<ParticipantManifest>(value.clone()));
+    drop(serde_json::from_value::<KeyDescriptor>(value.clone()));
+    drop(serde_json::from_value::<CredentialManifest>(value.clone()));
+    drop(serde_json::from_value::<CredentialRequestDto>(value.clone()));
+    drop(serde_json::from_value::<DidRequest>(value.clone()));
+    drop(serde_json::from_value::<OfferBody>(value));
+}
+
+/// Data plane signaling, data addresses among it.
+pub fn data_planes(data: &[u8]) {
+    document::<DataAddress>(data);
+    document::<DataPlaneRegistrationMessage>(data);
+    document::<DataFlowStartMessage>(data);
+    document::<DataFlowStatusMessage>(data);
+    document::<DataFlowStatusResponseMessage>(data);
+    document::<DataFlowSuspendMessage>(data);
+    document::<DataFlowResumeMessage>(data);
+}

@@ -1,0 +1,80 @@
+//! Requests before any handler: paths, queries, forms, heads; and the way of a path to a source of data.
+
+use bytes::Bytes;
+use cellspace::{
+    http::{Listener, Match, Request, Router},
+    routes,
+};
+use cellspace_actors::data_plane::source::Source;
+use cellspace_schemas::source::SourceDocument;
+use http::{HeaderMap, HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
+use std::{collections::HashMap, sync::OnceLock};
+
+/// A path, and maybe a query in a second line: to a route, and to a source.
+pub fn paths(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (path, query) = text.split_once('\n').map_or((text, None), |(path, query)| (path, Some(query)));
+    static ROUTER: OnceLock<Router> = OnceLock::new();
+    let router = ROUTER.get_or_init(|| Router::new(routes::all()).expect("the table is right"));
+    for listener in [Listener::Public, Listener::Admin, Listener::Ops] {
+        let _ = router.api_near(listener, path);
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+            if let Ok(found) = router.find(listener, &method, path) {
+                matched(&found, listener, path);
+            }
+        }
+    }
+    static SOURCE: OnceLock<Source> = OnceLock::new();
+    let source = SOURCE.get_or_init(|| {
+        let document: SourceDocument =
+            serde_json::from_str(r#"{"baseUrl": "https://source.example/base", "pathPrefixes": ["/open", "/sets/"], "allowQuery": true}"#)
+                .expect("a document");
+        Source::of(&document).expect("a source")
+    });
+    if let Ok(url) = source.target(path, query) {
+        assert_eq!(url.origin(), source.base_url.origin());
+        let below = url.path().strip_prefix("/base").unwrap_or_else(|| panic!("{url} is not below the base"));
+        let decoded = percent_decode_str(below).decode_utf8_lossy();
+        assert!(below.is_empty() || ["/open", "/sets/"].iter().any(|open| decoded.starts_with(open)), "{url} is not open");
+        assert!(!decoded.split(['/', '\\', ';']).any(|segment| matches!(segment, "." | "..")), "{url} leads out");
+    }
+}
+
+fn matched(found: &Match, listener: Listener, path: &str) {
+    assert!(found.route.listener == listener && found.route.prefixes.iter().any(|prefix| path.starts_with(prefix)));
+    let names = found.route.path.split('/').filter(|segment| segment.starts_with('{')).count();
+    assert_eq!(found.params.len(), names, "{path} at {}", found.route.path);
+    assert!(found.params.values().all(|value| value != "." && value != ".."), "{path}");
+}
+
+/// A body, as a form and as JSON, with its first line as `Authorization` and as `Idempotency-Key`.
+pub fn requests(data: &[u8]) {
+    let line = data.iter().position(|b| *b == b'\n').unwrap_or(0);
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))]);
+    if let Ok(value) = HeaderValue::from_bytes(&data[..line]) {
+        headers.insert(header::AUTHORIZATION, value.clone());
+        headers.insert("idempotency-key", value);
+    }
+    let request = Request {
+        method: Method::POST,
+        path: "/token".to_owned(),
+        params: HashMap::new(),
+        query: HashMap::new(),
+        raw_query: None,
+        headers,
+        body: Bytes::copy_from_slice(&data[line..]),
+        principal: None,
+        trace: None,
+    };
+    if let Ok(form) = routes::token::form(&request) {
+        // Each name once: there is nothing to be taken in two ways.
+        let pairs = url::form_urlencoded::parse(&request.body).count();
+        assert_eq!(form.len(), pairs);
+    }
+    if let Some(token) = request.bearer() {
+        assert!(!token.is_empty() && token.trim() == token);
+    }
+    drop(request.call());
+    drop(request.json::<serde_json::Value>());
+}

@@ -1,0 +1,103 @@
+//! Signed texts and what they say: tokens, credentials, presentations, status lists.
+
+use super::json;
+use cellspace::auth::{Claims, KeySet, planes::Named};
+use cellspace_actors::trust::{
+    credential::Credential,
+    id_token::{IdTokenClaims, MAX_LIFETIME},
+    jwk::VerifyingKey,
+    jws::{Jws, MAX_TOKEN_BYTES},
+    presentation::{Content, MAX_CREDENTIALS, PresentationClaims},
+    replay::SKEW,
+    status::{StatusEntry, StatusList},
+};
+use cellspace_schemas::{
+    Did, Timestamp,
+    bitstring::{Bitstring, Encoding, MAX_BYTES},
+    dcp::CredentialFormat,
+};
+use serde_json::{Map, Value, json};
+
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+fn did(name: &str) -> Did {
+    Did::new(format!("did:web:{name}")).expect("a DID")
+}
+
+/// Compact JWS. No key of ours signed any of them.
+pub fn texts(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = Named::in_token(text);
+    let Ok(jws) = Jws::parse(text, MAX_TOKEN_BYTES) else { return };
+    assert!(text.len() <= MAX_TOKEN_BYTES && text.split('.').count() == 3);
+    let (kid, claims) = (jws.key_id(), jws.unverified::<Value>());
+    for jwk in [
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"}),
+        json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}),
+    ] {
+        let key = VerifyingKey::from_jwk(&jwk).expect("a key");
+        assert!(jws.verify::<Value>(&key).is_err(), "nobody signed that");
+    }
+    if let Ok(claims) = claims {
+        assert!(!cellspace_schemas::json::is_too_deep(claims.to_string().as_bytes()));
+    }
+    drop(jws.unverified::<Claims>());
+    if let (Ok(claims), Ok(kid)) = (jws.unverified::<IdTokenClaims>(), kid)
+        && let Ok(until) = claims.check(&did("receiver"), kid.as_ref(), NOW)
+    {
+        // So long its `jti` is remembered, and no longer.
+        assert!(until > NOW && until <= NOW.plus(MAX_LIFETIME).plus(SKEW).plus(SKEW));
+    }
+}
+
+/// Claims of credentials, in both forms.
+pub fn credentials(data: &[u8]) {
+    let Some(Value::Object(claims)) = json(data) else { return };
+    let _ = StatusEntry::read(&Value::Object(claims.clone()));
+    let Ok(credential) = Credential::read(claims) else { return };
+    assert!(!credential.types.is_empty() && !credential.subjects.is_empty());
+    assert!(credential.check_trust(&[]).is_err(), "trusted by nobody");
+    drop(credential.check_dates(NOW));
+    if credential.check_holder(&did("holder")).is_ok() {
+        assert!(credential.subjects.iter().all(|subject| subject == "did:web:holder"));
+    }
+    // What policies see of it says the same.
+    if credential.format == CredentialFormat::Vc2Jose {
+        let Value::Object(again) = credential.json.clone() else { panic!("a credential is an object") };
+        let again = Credential::read(again).expect("what was read of a credential is one");
+        assert_eq!((&again.issuer, &again.types, &again.subjects), (&credential.issuer, &credential.types, &credential.subjects));
+        assert_eq!((&again.status, again.valid_until), (&credential.status, credential.valid_until));
+    }
+}
+
+/// Claims of presentations.
+pub fn presentations(data: &[u8]) {
+    let Ok(claims) = cellspace_schemas::json::from_slice::<PresentationClaims>(data) else { return };
+    match claims.check(&did("holder"), &did("verifier"), NOW) {
+        Ok(Content::Credentials(_, credentials)) => assert!(credentials.len() <= MAX_CREDENTIALS),
+        Ok(Content::Enveloped(_)) | Err(_) => {}
+    }
+}
+
+/// Status list credentials, their bit strings, entries of credentials in them, and key sets.
+pub fn status_lists(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        for encoding in [Encoding::Bitstring, Encoding::StatusList2021] {
+            let Ok(bits) = Bitstring::decode(text, encoding) else { continue };
+            assert!(bits.as_bytes().len() <= MAX_BYTES && bits.get(bits.len()).is_err());
+            assert_eq!(Bitstring::decode(&bits.encode(encoding), encoding).as_ref(), Ok(&bits));
+        }
+    }
+    let Some(value) = json(data) else { return };
+    let _ = KeySet::parse(&value);
+    let Value::Object(claims) = value else { return };
+    let entry = |list: &Map<String, Value>| list.get("entry").and_then(StatusEntry::read).flatten();
+    let entry = entry(&claims);
+    if let Ok(credential) = Credential::read(claims)
+        && let Ok(list) = StatusList::read(&credential)
+        && let Some(entry) = entry
+        && list.check(&entry, &credential.issuer).is_ok()
+    {
+        assert!(list.check(&entry, &did("another")).is_err() || credential.issuer == did("another"));
+    }
+}
