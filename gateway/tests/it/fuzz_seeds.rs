@@ -3,7 +3,6 @@
 #[path = "../../../loadtest/fuzz/src/targets/mod.rs"]
 mod targets;
 
-use cellspace_schemas::testkit::proptest_config;
 use proptest::{prelude::*, sample::Index};
 use std::{fs, path::Path, sync::OnceLock};
 use targets::Target;
@@ -131,7 +130,7 @@ fn changed(mut data: Vec<u8>, changes: &[(Index, Change)], seeds: &[(String, Vec
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, ..proptest_config() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, ..cellspace_schemas::testkit::proptest_config() })]
 
     #[test]
     fn every_target_takes_changed_seeds(target in 0..targets::ALL.len(), seed in any::<Index>(), changes in changes()) {
