@@ -82,7 +82,7 @@ impl Default for TrustOptions {
             used_tokens: 1 << 20,
             did_cache_bytes: 32 << 20,
             status_cache_bytes: 64 << 20,
-            presentation_cache_bytes: 192 << 20,
+            presentation_cache_bytes: 384 << 20,
             credential_cache_bytes: 32 << 20,
             lenient_relationships: false,
         }

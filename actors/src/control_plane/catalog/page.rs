@@ -4,7 +4,7 @@ use super::render::{self, Endpoint};
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{OfferedAsset, Offering, Selected},
+    resources::{Offering, Offerings, Rendered},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
@@ -75,7 +75,7 @@ pub struct Viewer<'a> {
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
     /// By the address of the policy, which the state holds as long as this looks at it.
-    access: RefCell<HashMap<*const PolicyDefinition, bool>>,
+    access: RefCell<HashMap<*const Rendered<PolicyDefinition>, bool>>,
     distributions: RefCell<DistributionsByHints>,
 }
 
@@ -87,14 +87,12 @@ impl<'a> Viewer<'a> {
         Self { state, evaluation, endpoint, access: RefCell::default(), distributions: RefCell::default() }
     }
 
-    fn grants(&self, access: &Arc<PolicyDefinition>) -> bool {
+    fn grants(&self, access: &'a Arc<Rendered<PolicyDefinition>>) -> bool {
         let at = Arc::as_ptr(access);
         if let Some(known) = self.access.borrow().get(&at) {
             return *known;
         }
-        // What is evaluated lives as long as the evaluation, which remembers values: it is borrowed from the state.
-        let policy = self.state.resources.policy(&access.id);
-        let granted = policy.is_some_and(|policy| is_fulfilled(&policy.policy, &self.evaluation));
+        let granted = is_fulfilled(&access.value().policy, &self.evaluation);
         self.access.borrow_mut().insert(at, granted);
         granted
     }
@@ -111,28 +109,26 @@ impl<'a> Viewer<'a> {
         text
     }
 
-    /// What this counterparty sees of the asset that these definitions select. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn seen(&self, id: &AssetId, selected: &Selected) -> Option<Seen> {
-        let offered = self.state.resources.offered_asset(id, selected)?;
-        let granted = |(n, offering): (usize, &Offering)| self.grants(&offering.access).then_some(n);
-        let visible: Vec<usize> = offered.offers.iter().enumerate().filter_map(granted).collect();
-        if visible.is_empty() {
+    /// What this counterparty sees of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
+    fn seen(&self, id: &AssetId, offers: &'a Offerings) -> Option<Seen<'a>> {
+        let visible =
+            |offering: &&'a Offering| offering.access.as_ref().is_some_and(|access| self.grants(access)) && offering.terms.is_some();
+        let offers: Vec<&Offering> = offers.values().map(AsRef::as_ref).filter(visible).collect();
+        if offers.is_empty() {
             return None;
         }
-        if offered.asset.value().is_catalog {
-            return Some(Seen::Catalog(offered));
+        let asset = self.state.resources.rendered_asset(id)?;
+        if asset.value().is_catalog {
+            return Some(Seen::Catalog(asset));
         }
-        let distributions = self.distributions(offered.asset.value());
-        (!distributions.is_empty()).then_some(Seen::Dataset { offered, visible, distributions })
+        let distributions = self.distributions(asset.value());
+        (!distributions.is_empty()).then_some(Seen::Dataset { asset, offers, distributions })
     }
 
-    fn render(seen: &Seen) -> Shown {
+    fn render(seen: &Seen<'_>) -> Shown {
         match seen {
-            Seen::Catalog(offered) => Shown::Catalog(render::catalog_asset(&offered.asset)),
-            Seen::Dataset { offered, visible, distributions } => {
-                let offers = visible.iter().filter_map(|n| offered.offers.get(*n));
-                Shown::Dataset(render::dataset(&offered.asset, offers, distributions))
-            }
+            Seen::Catalog(asset) => Shown::Catalog(render::catalog_asset(asset)),
+            Seen::Dataset { asset, offers, distributions } => Shown::Dataset(render::dataset(asset, offers, distributions)),
         }
     }
 
@@ -160,7 +156,7 @@ impl<'a> Viewer<'a> {
             query.filter.is_empty()
                 || resources.asset(id).is_some_and(|a| query.matches(&json!({"@id": a.id.as_str(), "properties": a.properties})))
         };
-        let visible = |(id, selected): (&'a AssetId, _)| self.seen(id, selected).filter(|_| matches(id)).map(|seen| (id, seen));
+        let visible = |(id, offers): (&'a AssetId, _)| self.seen(id, offers).filter(|_| matches(id)).map(|seen| (id, seen));
         let (mut found, more) = match cursor {
             Some(Cursor::Before(id)) => {
                 let (mut found, more) = Self::fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
@@ -191,7 +187,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
-    fn fill<'i>(items: impl Iterator<Item = (&'i AssetId, Seen)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
+    fn fill<'i>(items: impl Iterator<Item = (&'i AssetId, Seen<'a>)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
         let (mut found, mut bytes) = (Vec::new(), 0);
         for (id, seen) in items {
             if found.len() >= limit {
@@ -209,14 +205,14 @@ impl<'a> Viewer<'a> {
 }
 
 /// An asset that is visible.
-enum Seen {
-    /// With the places of the visible ones among its offers, and the text of its distributions.
+enum Seen<'a> {
+    /// With its visible offers, and the text of its distributions.
     Dataset {
-        offered: Arc<OfferedAsset>,
-        visible: Vec<usize>,
+        asset: &'a Rendered<Asset>,
+        offers: Vec<&'a Offering>,
         distributions: Arc<str>,
     },
-    Catalog(Arc<OfferedAsset>),
+    Catalog(&'a Rendered<Asset>),
 }
 
 enum Shown {

@@ -55,24 +55,20 @@ pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint)
     types.iter().map(distribution).collect::<Vec<_>>().join(",")
 }
 
-fn offer(offering: &Offering, asset: &Asset) -> String {
-    // The id is base64 and colons: nothing to escape.
-    let id = offer_id(&offering.definition.definition.id, &asset.id, offering.definition.offer_key);
-    format!(r#"{{"@id":"{id}","@type":"Offer",{}}}"#, offering.terms.text(terms_members))
-}
-
 /// A dataset with its offers and its distributions.
-pub(super) fn dataset<'a>(asset: &Rendered<Asset>, offers: impl Iterator<Item = &'a Offering>, distributions: &str) -> String {
+pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[&Offering], distributions: &str) -> String {
     let members = asset.text(asset_members);
-    let mut text = String::with_capacity(members.len() + distributions.len() + 512);
+    let mut text = String::with_capacity(members.len() + distributions.len() + 512 * offers.len());
     for part in ["{", members, r#","hasPolicy":["#] {
         text.push_str(part);
     }
-    for (n, offering) in offers.enumerate() {
-        if n > 0 {
-            text.push(',');
+    let terms = offers.iter().filter_map(|offering| Some((&offering.definition, offering.terms.as_ref()?)));
+    for (n, (definition, terms)) in terms.enumerate() {
+        // The id is base64 and colons: nothing to escape.
+        let id = offer_id(&definition.definition.id, &asset.value().id, definition.offer_key);
+        for part in [if n > 0 { "," } else { "" }, r#"{"@id":""#, &id, r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
+            text.push_str(part);
         }
-        text.push_str(offering.text(|offering| offer(offering, asset.value())));
     }
     for part in [r#"],"distribution":["#, distributions, "]}"] {
         text.push_str(part);

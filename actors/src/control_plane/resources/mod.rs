@@ -10,7 +10,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use offered::{OfferedAsset, Offering, Selected};
+pub use offered::{Offering, Offerings};
 pub use rendered::Rendered;
 pub use state::{OfferDefinition, State};
 

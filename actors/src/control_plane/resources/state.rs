@@ -1,7 +1,7 @@
 //! Assets, policies and definitions in memory, and which of them belong together: kept as they change, never searched for.
 
 use super::{
-    offered::{DefinitionSet, OfferedAsset, Offering, Selected},
+    offered::{Offering, Offerings},
     rendered::Rendered,
 };
 use cellspace_schemas::{
@@ -9,7 +9,7 @@ use cellspace_schemas::{
     management::{Asset, ContractDefinition, PolicyDefinition},
     query_spec::{Criterion, Operator},
 };
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
@@ -24,16 +24,16 @@ pub struct OfferDefinition {
     pub offer_key: Uuid,
 }
 
+type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
+
 /// What one participant offers.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     assets: RedBlackTreeMapSync<AssetId, Arc<Rendered<Asset>>>,
     policies: RedBlackTreeMapSync<PolicyDefinitionId, Arc<Rendered<PolicyDefinition>>>,
-    definitions: RedBlackTreeMapSync<ContractDefinitionId, Arc<OfferDefinition>>,
-    /// Definitions that select an existing asset.
-    offers: RedBlackTreeMapSync<AssetId, Selected>,
-    /// Raised by every change.
-    version: u64,
+    definitions: Offerings,
+    /// Offers of each existing asset that some definition selects.
+    offers: RedBlackTreeMapSync<AssetId, Offerings>,
     /// Definitions that name an asset by its id, whether it exists or not.
     exact: HashTrieMapSync<AssetId, DefinitionSet>,
     /// Definitions with any other selector.
@@ -79,7 +79,7 @@ impl State {
     /// All contract definitions, by id.
     #[must_use]
     pub fn definitions(&self) -> impl ExactSizeIterator<Item = &Arc<OfferDefinition>> {
-        Counted(self.definitions.size(), self.definitions.values())
+        Counted(self.definitions.size(), self.definitions.values().map(|offering| &offering.definition))
     }
 
     /// The asset.
@@ -97,7 +97,7 @@ impl State {
     /// The contract definition.
     #[must_use]
     pub fn definition(&self, id: &ContractDefinitionId) -> Option<&Arc<OfferDefinition>> {
-        self.definitions.get(id)
+        self.definitions.get(id).map(|offering| &offering.definition)
     }
 
     /// A contract definition that uses the policy.
@@ -117,61 +117,52 @@ impl State {
         self.access_operands.keys().map(String::as_str)
     }
 
-    /// Assets that some definition selects, by id, with these definitions; beginning after `after`.
-    pub fn offered(&self, after: Option<&AssetId>) -> impl DoubleEndedIterator<Item = (&AssetId, &Selected)> {
+    /// Assets that some definition selects, by id, with their offers; beginning after `after`.
+    pub fn offered(&self, after: Option<&AssetId>) -> impl DoubleEndedIterator<Item = (&AssetId, &Offerings)> {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.offers.range::<AssetId, _>((from, Bound::Unbounded))
     }
 
-    /// Assets that some definition selects, by id, with these definitions; ending before `before`.
-    pub fn offered_before(&self, before: &AssetId) -> impl DoubleEndedIterator<Item = (&AssetId, &Selected)> {
+    /// Assets that some definition selects, by id, with their offers; ending before `before`.
+    pub fn offered_before(&self, before: &AssetId) -> impl DoubleEndedIterator<Item = (&AssetId, &Offerings)> {
         self.offers.range::<AssetId, _>(..before)
     }
 
-    /// Definitions that select the asset.
+    /// Offers of the asset.
     #[must_use]
-    pub fn offers_of(&self, asset: &AssetId) -> Option<&Selected> {
+    pub fn offers_of(&self, asset: &AssetId) -> Option<&Offerings> {
         self.offers.get(asset)
     }
 
-    /// An asset that is selected by these definitions, with its offers.
+    /// The asset with its text.
     #[must_use]
-    pub fn offered_asset(&self, id: &AssetId, selected: &Selected) -> Option<Arc<OfferedAsset>> {
-        let offering = |id: &ContractDefinitionId| {
-            let made = self.definitions.get(id)?;
-            let access = self.policy(&made.definition.access_policy_id)?;
-            let terms = self.policies.get(&made.definition.contract_policy_id)?;
-            Some(Offering::new(made.clone(), access.clone(), terms.clone()))
-        };
-        selected.at(self.version, || {
-            let asset = self.assets.get(id)?.clone();
-            Some(OfferedAsset { asset, offers: selected.definitions.iter().filter_map(offering).collect() })
-        })
+    pub fn rendered_asset(&self, id: &AssetId) -> Option<&Rendered<Asset>> {
+        self.assets.get(id).map(AsRef::as_ref)
     }
 
     pub(super) fn put_asset(&mut self, asset: &Arc<Asset>) {
-        self.version += 1;
         self.assets.insert_mut(asset.id.clone(), Rendered::new(asset));
         let view = asset.to_json();
         let selects = |id: &&ContractDefinitionId| {
-            self.definitions.get(*id).is_some_and(|d| d.definition.assets_selector.iter().all(|criterion| criterion.matches(&view)))
+            self.definition(id).is_some_and(|d| d.definition.assets_selector.iter().all(|criterion| criterion.matches(&view)))
         };
-        let mut selected = self.exact.get(&asset.id).cloned().unwrap_or_default();
-        for id in self.general.iter().filter(selects) {
-            selected.insert_mut(id.clone());
+        let exact = self.exact.get(&asset.id).into_iter().flat_map(|named| named.iter());
+        let mut offers = Offerings::default();
+        for id in exact.chain(self.general.iter().filter(selects)) {
+            if let Some(offering) = self.definitions.get(id) {
+                offers.insert_mut(id.clone(), offering.clone());
+            }
         }
-        set(&mut self.offers, &asset.id, selected);
+        set(&mut self.offers, &asset.id, offers);
     }
 
     pub(super) fn remove_asset(&mut self, id: &AssetId) {
-        self.version += 1;
         self.assets.remove_mut(id);
         self.offers.remove_mut(id);
     }
 
     pub(super) fn put_policy(&mut self, policy: &Arc<PolicyDefinition>) {
-        self.version += 1;
         let used = self.access_users.contains_key(&policy.id);
         if used {
             self.count_operands(&policy.id, false);
@@ -180,21 +171,50 @@ impl State {
         if used {
             self.count_operands(&policy.id, true);
         }
+        self.renew_users(&policy.id);
     }
 
     pub(super) fn remove_policy(&mut self, id: &PolicyDefinitionId) {
-        self.version += 1;
         if self.access_users.contains_key(id) {
             self.count_operands(id, false);
         }
         self.policies.remove_mut(id);
+        self.renew_users(id);
+    }
+
+    /// Brings the offers that use the policy together with what it is now.
+    fn renew_users(&mut self, policy: &PolicyDefinitionId) {
+        for id in self.users.get(policy).cloned().unwrap_or_default().iter() {
+            let Some(definition) = self.definition(id).cloned() else { continue };
+            let offering = self.offering(&definition);
+            for asset in self.selected_by(&definition) {
+                self.add_offer(&asset, &offering);
+            }
+            self.definitions.insert_mut(id.clone(), offering);
+        }
+    }
+
+    fn offering(&self, definition: &Arc<OfferDefinition>) -> Arc<Offering> {
+        let policy = |id: &PolicyDefinitionId| self.policies.get(id).cloned();
+        let (access, terms) = (policy(&definition.definition.access_policy_id), policy(&definition.definition.contract_policy_id));
+        Arc::new(Offering { definition: definition.clone(), access, terms })
+    }
+
+    /// Assets that have an offer by this definition.
+    fn selected_by(&self, definition: &OfferDefinition) -> Vec<AssetId> {
+        let id = &definition.definition.id;
+        let has = |asset: &AssetId| self.offers.get(asset).is_some_and(|offers| offers.contains_key(id));
+        match exact_ids(&definition.definition.assets_selector) {
+            Some(ids) => ids.into_iter().filter(has).collect(),
+            None => self.offers.iter().filter(|(_, offers)| offers.contains_key(id)).map(|(asset, _)| asset.clone()).collect(),
+        }
     }
 
     pub(super) fn put_definition(&mut self, new: &Arc<OfferDefinition>) {
         let definition = &new.definition;
-        self.version += 1;
         self.remove_definition(&definition.id);
-        self.definitions.insert_mut(definition.id.clone(), new.clone());
+        let offering = self.offering(new);
+        self.definitions.insert_mut(definition.id.clone(), offering.clone());
         for policy in [&definition.access_policy_id, &definition.contract_policy_id] {
             let mut users = self.users.get(policy).cloned().unwrap_or_default();
             users.insert_mut(definition.id.clone());
@@ -212,7 +232,7 @@ impl State {
                     let mut named = self.exact.get(&asset).cloned().unwrap_or_default();
                     named.insert_mut(definition.id.clone());
                     if self.assets.contains_key(&asset) {
-                        self.add_offer(&asset, &definition.id);
+                        self.add_offer(&asset, &offering);
                     }
                     self.exact.insert_mut(asset, named);
                 }
@@ -224,18 +244,20 @@ impl State {
                     definition.assets_selector.iter().all(|criterion| criterion.matches(&view))
                 });
                 for asset in matching.map(|asset| asset.id.clone()).collect::<Vec<_>>() {
-                    self.add_offer(&asset, &definition.id);
+                    self.add_offer(&asset, &offering);
                 }
             }
         }
     }
 
     pub(super) fn remove_definition(&mut self, id: &ContractDefinitionId) {
-        let Some(old) = self.definitions.get(id).cloned() else {
+        let Some(old) = self.definition(id).cloned() else {
             return;
         };
         let definition = &old.definition;
-        self.version += 1;
+        for asset in self.selected_by(&old) {
+            self.remove_offer(&asset, id);
+        }
         self.definitions.remove_mut(id);
         for policy in BTreeSet::from([&definition.access_policy_id, &definition.contract_policy_id]) {
             let mut users = self.users.get(policy).cloned().unwrap_or_default();
@@ -266,29 +288,24 @@ impl State {
                     } else {
                         self.exact.insert_mut(asset.clone(), named);
                     }
-                    self.remove_offer(&asset, id);
                 }
             }
             None => {
                 self.general.remove_mut(id);
-                let offered: Vec<AssetId> = self.offers.iter().filter(|(_, by)| by.contains(id)).map(|(asset, _)| asset.clone()).collect();
-                for asset in offered {
-                    self.remove_offer(&asset, id);
-                }
             }
         }
     }
 
-    fn add_offer(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
-        let mut by = self.offers.get(asset).map(|selected| selected.definitions.clone()).unwrap_or_default();
-        by.insert_mut(definition.clone());
-        set(&mut self.offers, asset, by);
+    fn add_offer(&mut self, asset: &AssetId, offering: &Arc<Offering>) {
+        let mut offers = self.offers.get(asset).cloned().unwrap_or_default();
+        offers.insert_mut(offering.definition.definition.id.clone(), offering.clone());
+        set(&mut self.offers, asset, offers);
     }
 
     fn remove_offer(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
-        if let Some(by) = self.offers.get(asset) {
-            let by = by.definitions.remove(definition);
-            set(&mut self.offers, asset, by);
+        if let Some(offers) = self.offers.get(asset) {
+            let offers = offers.remove(definition);
+            set(&mut self.offers, asset, offers);
         }
     }
 
@@ -310,11 +327,11 @@ impl State {
     }
 }
 
-fn set(offers: &mut RedBlackTreeMapSync<AssetId, Selected>, asset: &AssetId, by: DefinitionSet) {
-    if by.is_empty() {
-        offers.remove_mut(asset);
+fn set(all: &mut RedBlackTreeMapSync<AssetId, Offerings>, asset: &AssetId, offers: Offerings) {
+    if offers.is_empty() {
+        all.remove_mut(asset);
     } else {
-        offers.insert_mut(asset.clone(), Selected::by(by));
+        all.insert_mut(asset.clone(), offers);
     }
 }
 

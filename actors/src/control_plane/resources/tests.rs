@@ -187,7 +187,7 @@ fn searched(state: &State) -> Found {
 }
 
 fn indexed(state: &State) -> Found {
-    let offers = state.offered(None).flat_map(|(a, by)| by.definitions.iter().map(move |d| (a.to_string(), d.to_string()))).collect();
+    let offers = state.offered(None).flat_map(|(a, by)| by.keys().map(move |d| (a.to_string(), d.to_string()))).collect();
     let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());
     (offers, state.access_operands().map(str::to_owned).collect(), policies.map(str::to_owned).collect())
 }
@@ -216,27 +216,28 @@ proptest! {
     }
 }
 
-/// Snapshots share what was looked up about an asset, and each gets what is true of it.
+/// An offer has the policies that are there now, in every snapshot its own.
 #[test]
-fn what_is_looked_up_belongs_to_a_version() {
+fn offers_follow_their_policies() {
     let (mut state, mut rows) = (empty(), BTreeMap::new());
     let mut must = |state: &mut _, command| run(state, &mut rows, command).unwrap();
-    must(&mut state, Command::CreateAsset(asset("a", "red")));
     must(&mut state, Command::CreatePolicy(policy("p", "old")));
+    must(&mut state, Command::CreatePolicy(policy("t", "terms")));
     let selector = json!([{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": "a"}]);
-    must(&mut state, Command::CreateDefinition(definition("d", "p", "p", selector)));
+    must(&mut state, Command::CreateDefinition(definition("exact", "p", "t", selector)));
+    must(&mut state, Command::CreateDefinition(definition("general", "p", "t", json!([]))));
+    must(&mut state, Command::CreateAsset(asset("a", "red")));
+    let operands = |state: &ControlPlaneState| -> Vec<String> {
+        let offers = state.resources.offers_of(&id("a")).unwrap();
+        let access = offers.values().filter_map(|offering| offering.access.as_ref());
+        access.flat_map(|access| access.value().policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()).collect()
+    };
     let old = state.clone();
     must(&mut state, Command::UpdatePolicy(id("p"), policy("p", "new")));
-    let operand = |state: &ControlPlaneState| {
-        let resources = &state.resources;
-        let offered = resources.offered_asset(&id("a"), resources.offers_of(&id("a")).unwrap()).unwrap();
-        offered.offers[0].access.policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()
-    };
-    for _ in 0..2 {
-        assert_eq!((operand(&old), operand(&state)), (vec!["old".to_owned()], vec!["new".to_owned()]));
-    }
-    must(&mut state, Command::UpdateAsset(id("a"), asset("a", "blue")));
-    let resources = &state.resources;
-    let offered = resources.offered_asset(&id("a"), resources.offers_of(&id("a")).unwrap()).unwrap();
-    assert_eq!(offered.asset.value().properties["colour"], "blue");
+    assert_eq!((operands(&old), operands(&state)), (vec!["old".to_owned(); 2], vec!["new".to_owned(); 2]));
+    // Another definition of the same offer, and another asset of the same definition.
+    must(&mut state, Command::UpdateDefinition(id("general"), definition("general", "t", "t", json!([]))));
+    assert_eq!(operands(&state), ["new", "terms"]);
+    must(&mut state, Command::CreateAsset(asset("b", "red")));
+    assert_eq!(state.resources.offers_of(&id("b")).unwrap().size(), 1);
 }
