@@ -1,5 +1,6 @@
 //! Load: workers that operate one after the other (closed loop), or at the times of a rate whatever the platform does (open loop).
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
 use std::{
     sync::{
@@ -71,10 +72,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new() -> Self {
-        #[allow(clippy::expect_used)] // constants that the library documents as valid
-        let latencies = Histogram::new_with_bounds(1, HIGHEST, 3).expect("bounds");
-        Self { latencies, good: 0, shed: 0, errors: 0, told: Vec::new(), elapsed: Duration::ZERO }
+    fn new() -> Result<Self> {
+        let latencies = Histogram::new_with_bounds(1, HIGHEST, 3)?;
+        Ok(Self { latencies, good: 0, shed: 0, errors: 0, told: Vec::new(), elapsed: Duration::ZERO })
     }
 
     fn note(&mut self, verdict: Verdict, took: Duration) {
@@ -140,15 +140,18 @@ impl Schedule {
 }
 
 /// Drives the workers at once; gives them back.
-pub async fn drive<W: Worker>(workers: Vec<W>, pace: Pace) -> (Vec<W>, Outcome) {
+///
+/// # Errors
+/// When latencies cannot be counted.
+pub async fn drive<W: Worker>(workers: Vec<W>, pace: Pace) -> Result<(Vec<W>, Outcome)> {
     let start = Instant::now();
     let end = start + pace.time;
     let schedule = pace.rate.map(|rate| Arc::new(Schedule { start, rate, next: AtomicU64::new(0) }));
     let mut tasks = JoinSet::new();
     for worker in workers {
-        tasks.spawn(work(worker, schedule.clone(), end));
+        tasks.spawn(work(worker, Outcome::new()?, schedule.clone(), end));
     }
-    let (mut workers, mut all) = (Vec::new(), Outcome::new());
+    let (mut workers, mut all) = (Vec::new(), Outcome::new()?);
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok((worker, outcome)) => {
@@ -159,11 +162,10 @@ pub async fn drive<W: Worker>(workers: Vec<W>, pace: Pace) -> (Vec<W>, Outcome) 
         }
     }
     all.elapsed = start.elapsed();
-    (workers, all)
+    Ok((workers, all))
 }
 
-async fn work<W: Worker>(mut worker: W, schedule: Option<Arc<Schedule>>, end: Instant) -> (W, Outcome) {
-    let mut outcome = Outcome::new();
+async fn work<W: Worker>(mut worker: W, mut outcome: Outcome, schedule: Option<Arc<Schedule>>, end: Instant) -> (W, Outcome) {
     loop {
         worker.prepare().await;
         let due = schedule.as_ref().map_or_else(Instant::now, |schedule| schedule.due());
@@ -207,7 +209,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_check_decides_and_takes_no_time_of_the_operation() {
-        let (_, outcome) = drive(vec![Checked(0)], Pace { rate: None, time: Duration::from_secs(1) }).await;
+        let (_, outcome) = drive(vec![Checked(0)], Pace { rate: None, time: Duration::from_secs(1) }).await.unwrap();
         assert_eq!((outcome.good, outcome.errors), (5, 5));
         assert!(outcome.quantile_ms(1.0) < 12.0, "{}", outcome.quantile_ms(1.0));
     }
@@ -231,13 +233,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_worker_ends_when_nothing_is_left() {
-        let (workers, outcome) = drive(vec![Few(3), Few(5)], Pace { rate: None, time: Duration::from_secs(3_600) }).await;
+        let (workers, outcome) = drive(vec![Few(3), Few(5)], Pace { rate: None, time: Duration::from_secs(3_600) }).await.unwrap();
         assert_eq!((workers.len(), outcome.good, outcome.errors), (2, 6, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_loop_waits_for_its_operations() {
-        let (workers, outcome) = drive(vec![Slow(0), Slow(0)], Pace { rate: None, time: Duration::from_secs(1) }).await;
+        let (workers, outcome) = drive(vec![Slow(0), Slow(0)], Pace { rate: None, time: Duration::from_secs(1) }).await.unwrap();
         assert_eq!((workers.len(), outcome.good, outcome.errors), (2, 18, 2));
         assert!((99.0..102.0).contains(&outcome.quantile_ms(0.99)), "{}", outcome.quantile_ms(0.99));
         assert!((17.9..18.1).contains(&outcome.per_second()));
@@ -246,7 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_open_loop_counts_the_time_in_the_queue() {
         // One worker can do ten a second; twenty are due, so the last one waits for a whole second.
-        let (_, outcome) = drive(vec![Slow(0)], Pace { rate: Some(20.0), time: Duration::from_secs(1) }).await;
+        let (_, outcome) = drive(vec![Slow(0)], Pace { rate: Some(20.0), time: Duration::from_secs(1) }).await.unwrap();
         assert_eq!(outcome.good + outcome.errors, 20);
         assert!(outcome.quantile_ms(1.0) > 1_000.0, "{}", outcome.quantile_ms(1.0));
     }

@@ -88,9 +88,9 @@ async fn echo(sizes: Sizes) -> Result<BTreeMap<String, f64>> {
     let base = lines.next_line().await?.context("the echo server ended")?;
     let pid = child.id().context("the echo server ended")?;
     let callers = (0..sizes.connections).map(|_| Ok(Caller(Connection::new(&base, None)?, sizes))).collect::<Result<Vec<_>>>()?;
-    let (callers, _) = drive(callers, Pace { rate: None, time: WINDOW / 3 }).await;
+    let (callers, _) = drive(callers, Pace { rate: None, time: WINDOW / 3 }).await?;
     let before = Usage::of(pid)?;
-    let (_, outcome) = drive(callers, Pace { rate: None, time: WINDOW }).await;
+    let (_, outcome) = drive(callers, Pace { rate: None, time: WINDOW }).await?;
     let cpu = Usage::of(pid)?.cpu.saturating_sub(before.cpu);
     child.kill().await?;
     anyhow::ensure!(outcome.errors == 0, "the echo server answered wrongly: {:?}", outcome.told);

@@ -27,10 +27,10 @@ pub async fn window<W: Worker>(
     ready: impl Future<Output = Result<()>>,
 ) -> Result<(Vec<W>, Outcome, Report)> {
     let pace = common.pace();
-    let (workers, _) = drive(workers, Pace { time: WARM_UP, ..pace }).await;
+    let (workers, _) = drive(workers, Pace { time: WARM_UP, ..pace }).await?;
     ready.await?;
     let meter = Meter::start(subject).await?;
-    let (workers, outcome) = drive(workers, pace).await;
+    let (workers, outcome) = drive(workers, pace).await?;
     let report = meter.stop(subject, name, &outcome).await?;
     Ok((workers, outcome, report))
 }

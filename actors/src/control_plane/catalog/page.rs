@@ -67,7 +67,7 @@ pub struct Page {
 pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties"], free_properties: true };
 
 /// Distributions by the labels and profiles of an asset.
-type DistributionsByHints = HashMap<(Vec<String>, Vec<String>), Arc<str>>;
+type DistributionsByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<str>>;
 
 /// A counterparty that looks at the catalog. Each access policy is evaluated at most once per request.
 pub struct Viewer<'a> {
@@ -76,7 +76,7 @@ pub struct Viewer<'a> {
     endpoint: Endpoint,
     /// By the address of the policy, which the state holds as long as this looks at it.
     access: RefCell<HashMap<*const Rendered<PolicyDefinition>, bool>>,
-    distributions: RefCell<DistributionsByHints>,
+    distributions: RefCell<DistributionsByHints<'a>>,
 }
 
 impl<'a> Viewer<'a> {
@@ -98,9 +98,9 @@ impl<'a> Viewer<'a> {
     }
 
     /// Text of the distributions of an asset; empty when it cannot be transferred.
-    fn distributions(&self, asset: &Asset) -> Arc<str> {
+    fn distributions(&self, asset: &'a Asset) -> Arc<str> {
         let metadata = asset.dataplane_metadata.as_ref();
-        let hints = metadata.map_or_else(Default::default, |m| (m.labels.clone(), m.profiles.clone()));
+        let hints: (&[String], &[String]) = metadata.map_or((&[], &[]), |m| (&m.labels, &m.profiles));
         if let Some(known) = self.distributions.borrow().get(&hints) {
             return known.clone();
         }

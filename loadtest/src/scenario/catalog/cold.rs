@@ -157,7 +157,7 @@ mod tests {
                 }
             }
         }
-        let (_, outcome) = drive(vec![Answers(0)], Pace { rate: None, time: Duration::from_secs(1) }).await;
+        let (_, outcome) = drive(vec![Answers(0)], Pace { rate: None, time: Duration::from_secs(1) }).await.unwrap();
         for (asked, good) in [(7, false), (8, true), (10, true), (11, false)] {
             assert_eq!(unasked("documents", asked, &outcome).is_none(), good, "{asked}");
         }

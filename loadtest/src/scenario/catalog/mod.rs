@@ -61,7 +61,7 @@ pub async fn touch(cast: &Arc<Cast>, subject: &Subject) -> Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
     let toucher = |_| Ok(Toucher { cast: cast.clone(), connection: Connection::new(&subject.public, None)?, next: next.clone() });
     let touchers = (0..CONNECTIONS).map(toucher).collect::<Result<Vec<_>>>()?;
-    let (_, outcome) = drive(touchers, Pace { rate: None, time: Duration::from_secs(3_600) }).await;
+    let (_, outcome) = drive(touchers, Pace { rate: None, time: Duration::from_secs(3_600) }).await?;
     ensure!(outcome.good == all as u64, "only {} of {all} were answered: {:?}", outcome.good, outcome.told);
     let (asked, _) = cast.world.asked();
     ensure!(asked >= all as u64, "only {asked} presentations were asked for");

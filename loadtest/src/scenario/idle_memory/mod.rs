@@ -50,7 +50,7 @@ async fn grow(subject: &mut Subject, registry: &Arc<Registry>, workers: usize, t
     let registrar = |_| Registrar::new(registry, subject);
     let registrars = (0..workers).map(registrar).collect::<Result<Vec<_>>>()?;
     let meter = Meter::start(subject).await?;
-    let (registrars, outcome) = drive(registrars, Pace { rate: None, time: LONGEST }).await;
+    let (registrars, outcome) = drive(registrars, Pace { rate: None, time: LONGEST }).await?;
     drop(registrars);
     let report = meter.stop(subject, "idle-memory", &outcome).await?;
     ensure!(outcome.errors + outcome.shed == 0, "{} participants were not registered: {:?}", outcome.errors + outcome.shed, outcome.told);

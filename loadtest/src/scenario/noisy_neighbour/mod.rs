@@ -63,7 +63,7 @@ async fn attack(cast: &Arc<Cast>, subject: &Subject, hostile: &Arc<Hostile>, tim
     let guests = (0..GUESTS).map(|n| Guest::new(hostile, at(n)?, subject)).collect::<Result<Vec<_>>>()?;
     let floods = (0..FLOODERS).map(|n| Flood::new(cast, at(n)?, subject, n)).collect::<Result<Vec<_>>>()?;
     let pace = |rate| Pace { rate: Some(rate), time };
-    let ((_, guests), (_, floods)) = tokio::join!(drive(guests, pace(GUESTS_PER_SECOND)), drive(floods, pace(FLOOD_PER_SECOND)));
+    let ((_, guests), (_, floods)) = tokio::try_join!(drive(guests, pace(GUESTS_PER_SECOND)), drive(floods, pace(FLOOD_PER_SECOND)))?;
     Ok((guests, floods))
 }
 
@@ -82,14 +82,14 @@ pub async fn run(common: &Common) -> Result<Report> {
     let workers = common.workers(CONNECTIONS);
     let regulars = (0..workers).map(regular).collect::<Result<Vec<_>>>()?;
     let pace = Pace { rate: Some(common.rate.unwrap_or(RATE)), ..common.pace() };
-    let (regulars, _) = drive(regulars, Pace { time: play::WARM_UP, ..pace }).await;
-    let (regulars, alone) = drive(regulars, pace).await;
+    let (regulars, _) = drive(regulars, Pace { time: play::WARM_UP, ..pace }).await?;
+    let (regulars, alone) = drive(regulars, pace).await?;
     eprintln!("alone: p95 {:.2} ms; now the attack", alone.quantile_ms(0.95));
 
     let beside = async {
         sleep(LEAD).await;
         let meter = Meter::start(&subject).await?;
-        let (_, outcome) = drive(regulars, pace).await;
+        let (_, outcome) = drive(regulars, pace).await?;
         anyhow::Ok((meter.stop(&subject, "noisy-neighbour", &outcome).await?, outcome))
     };
     let (beside, attack) = tokio::join!(beside, attack(&cast, &subject, &hostile, LEAD + pace.time));

@@ -49,10 +49,10 @@ async fn peak(subject: &Subject, until: Instant) -> Result<u64> {
 }
 
 /// Probes from then on, for as long as recovery is watched.
-async fn probe_from(probers: Vec<Prober>, start: Instant) -> Vec<Answered> {
+async fn probe_from(probers: Vec<Prober>, start: Instant) -> Result<Vec<Answered>> {
     sleep_until(start).await;
-    let (probers, _) = drive(probers, Pace { rate: None, time: WATCH }).await;
-    probers.into_iter().flat_map(|prober| prober.answered).collect()
+    let (probers, _) = drive(probers, Pace { rate: None, time: WATCH }).await?;
+    Ok(probers.into_iter().flat_map(|prober| prober.answered).collect())
 }
 
 /// Plays the scenario.
@@ -65,13 +65,13 @@ pub async fn run(common: &Common) -> Result<Report> {
 
     let asker = |n: usize| Asker::reader(&cast, &subject, seed.wrapping_add(n as u64), None);
     let askers = (0..CONNECTIONS).map(asker).collect::<Result<Vec<_>>>()?;
-    let (askers, _) = drive(askers, Pace { rate: None, time: play::WARM_UP }).await;
+    let (askers, _) = drive(askers, Pace { rate: None, time: play::WARM_UP }).await?;
     cast.sign_ahead(catalog::ahead(NORMAL, AHEAD_PER_SECOND), seed).await?;
-    let (askers, sustained) = drive(askers, Pace { rate: None, time: NORMAL }).await;
+    let (askers, sustained) = drive(askers, Pace { rate: None, time: NORMAL }).await?;
     drop(askers);
     let prober = |n: usize| Prober::new(&cast, &subject, seed.wrapping_add(n as u64));
     let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
-    let (probers, normal) = drive(probers, Pace { rate: None, time: NORMAL }).await;
+    let (probers, normal) = drive(probers, Pace { rate: None, time: NORMAL }).await?;
     drop(probers);
     let sustainable = sustained.per_second();
     let usual = Duration::from_secs_f64(normal.quantile_ms(0.95) / 1_000.0);
@@ -87,9 +87,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let flooder = |n: usize| Flooder::new(&cast, &subject, &offered, seed.wrapping_add(n as u64));
     let flooders = (0..workers).map(flooder).collect::<Result<Vec<_>>>()?;
     let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
-    let ((flooders, mut outcome), answered, peak) =
-        tokio::join!(drive(flooders, pace), probe_from(probers, end), peak(&subject, end + WATCH));
-    let peak = peak?;
+    let (flooded, answered, peak) = tokio::join!(drive(flooders, pace), probe_from(probers, end), peak(&subject, end + WATCH));
+    let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
     let mut report = meter.stop(&subject, "overload", &outcome).await?;
     drop(flooders);
     let recovery = recovered(&answered, end.into_std(), usual);
