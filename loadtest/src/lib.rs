@@ -8,6 +8,7 @@ pub mod kill;
 pub mod measure;
 pub mod options;
 pub mod platform;
+pub mod relay;
 pub mod report;
 pub mod scenario;
 pub mod subject;

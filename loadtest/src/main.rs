@@ -7,12 +7,12 @@ use clap::{Parser, Subcommand};
 use loadtest::{
     kill::{self, Plan},
     measure::calibration,
-    options::Common,
+    options::{Common, Told},
     platform,
     report::Report,
     scenario::{Scenario, run},
 };
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 // The client shares the machine with what it measures.
 #[global_allocator]
@@ -37,9 +37,8 @@ enum Command {
         /// Rounds, one or two deaths each.
         #[arg(long, default_value_t = 30)]
         rounds: u32,
-        /// Seed of the random moments; a fresh one is taken and printed without it.
-        #[arg(long)]
-        seed: Option<u64>,
+        #[command(flatten)]
+        told: Told,
     },
     /// Serve what the platform is compared with; started by the scenarios.
     #[command(hide = true)]
@@ -137,33 +136,37 @@ async fn play(command: Command) -> Result<ExitCode> {
             let (scenario, mut common) = load.split();
             eprintln!("seed {}", common.seed());
             let report = run(scenario, &common).await?;
-            tell(&report, &common)?;
-            Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            tell(&report, common.json)
         }
-        Command::Kill { rounds, seed } => kill(rounds, seed.unwrap_or_else(rand::random)).await.map(|()| ExitCode::SUCCESS),
+        Command::Kill { rounds, told } => tell(&kill(rounds, &told).await?, told.json),
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
-fn tell(report: &Report, common: &Common) -> Result<()> {
-    if common.json {
+fn tell(report: &Report, json: bool) -> Result<ExitCode> {
+    if json {
         eprint!("{}", report.text());
         println!("{}", serde_json::to_string(report)?);
     } else {
         print!("{}", report.text());
     }
-    Ok(())
+    Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn kill(rounds: u32, seed: u64) -> Result<()> {
+async fn kill(rounds: u32, told: &Told) -> Result<Report> {
+    told.own()?;
     ensure!(rounds > 0, "no rounds");
+    let seed = told.seed.unwrap_or_else(rand::random);
     eprintln!("seed {seed}");
     let folder = platform::workspace(None)?;
-    let plan = Plan { binary: platform::binary()?, folder: folder.path().to_owned(), rounds, seed };
-    let result = kill::run(&plan, |line| eprintln!("{line}")).await;
-    if result.is_err() {
+    let tape = told.transcript.is_some().then(Arc::default);
+    let plan = Plan { binary: platform::binary()?, folder: folder.path().to_owned(), rounds, seed, tape };
+    let report = kill::measured(&plan, |line| eprintln!("{line}")).await?;
+    if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
+        tape.write(path)?;
+    }
+    if report.errors > 0 {
         eprintln!("data and log are kept in {}", folder.keep().display());
     }
-    println!("{:?}", result?);
-    Ok(())
+    Ok(report)
 }

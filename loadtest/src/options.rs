@@ -36,6 +36,32 @@ pub struct Common {
     pub transcript: Option<PathBuf>,
 }
 
+/// How `kill` is told; it chooses load and platform itself.
+#[derive(Debug, Clone, Args)]
+pub struct Told {
+    /// Seed of the random moments; a fresh one is taken and told without it.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Print one line with the result as a JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Write 1,000 sampled exchanges with the admin listeners, byte for byte, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub transcript: Option<PathBuf>,
+    /// As in the scenarios; refused.
+    #[arg(long, value_name = "URL", hide = true)]
+    pub against: Option<String>,
+}
+
+impl Told {
+    /// # Errors
+    /// When another platform was named than one of our own.
+    pub fn own(&self) -> Result<()> {
+        ensure!(self.against.is_none(), "kill starts and kills platforms of its own, and none that runs already: leave --against out");
+        Ok(())
+    }
+}
+
 impl Common {
     /// How many operate at once: as asked for, else `usual`. In an open loop enough that no worker is waited for.
     #[must_use]
@@ -85,5 +111,25 @@ impl Common {
         let client: serde_json::Value = serde_json::from_slice(&std::fs::read(file).with_context(|| file.display().to_string())?)?;
         let field = |name: &str| client[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {}", file.display()));
         Ok((field("clientId")?, field("clientSecret")?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Kill {
+        #[command(flatten)]
+        told: Told,
+    }
+
+    #[test]
+    fn kill_takes_no_other_platform() {
+        let told = |arguments: &[&str]| Kill::try_parse_from(["kill"].iter().chain(arguments)).unwrap().told;
+        assert!(told(&["--seed", "1", "--json", "--transcript", "t"]).own().is_ok());
+        let refused = told(&["--against", "http://localhost:7071"]).own().unwrap_err();
+        assert!(refused.to_string().contains("leave --against out"), "{refused}");
     }
 }

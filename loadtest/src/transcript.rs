@@ -22,9 +22,9 @@ pub const SAMPLES: usize = 1_000;
 
 /// What was said in one exchange.
 #[derive(Debug, Clone, Default)]
-struct Exchange {
-    sent: Vec<u8>,
-    received: Vec<u8>,
+pub(crate) struct Exchange {
+    pub(crate) sent: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 /// A uniform sample of all exchanges (reservoir).
@@ -35,7 +35,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    fn offer(&self, exchange: &Exchange) {
+    pub(crate) fn offer(&self, exchange: &Exchange) {
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.kept.lock();
         if kept.len() < SAMPLES {

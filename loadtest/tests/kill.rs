@@ -31,7 +31,7 @@ async fn kill_nine_loses_and_doubles_nothing() {
     let seed = cellspace_schemas::testkit::seed();
     let rounds = std::env::var("CELLSPACE_KILL_ROUNDS").map_or(30, |text| text.parse().unwrap());
     let folder = platform::workspace(None).unwrap();
-    let plan = Plan { binary: build(folder.path()), folder: folder.path().to_owned(), rounds, seed };
+    let plan = Plan { binary: build(folder.path()), folder: folder.path().to_owned(), rounds, seed, tape: None };
     let result = kill::run(&plan, |line| println!("{line}")).await;
     match result {
         Ok(report) => {

@@ -1,11 +1,18 @@
 //! One platform and its rounds: work while the process dies, and comes back.
 
-use super::{Report, point_of, verify, work};
-use crate::platform::{Launch, Platform, Start, aborted, killed};
+use super::{Plan, Report, point_of, verify, work};
+use crate::{
+    measure::counters::{Counters, Metrics},
+    platform::{Launch, Platform, Start, aborted, killed},
+    relay,
+};
 use anyhow::{Context, Result, bail, ensure};
 use cellspace_client::{Client, Patience, Silent};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 /// Longest random moment after the beginning of a round's work.
 const MOMENT: Duration = Duration::from_millis(1_500);
@@ -23,12 +30,17 @@ enum End {
 }
 
 /// Plays the rounds with these numbers.
-pub async fn play(launch: &Launch, lane: u32, rounds: Vec<u32>, seed: u64, tell: &(impl Fn(String) + Sync)) -> Result<Report> {
+pub async fn play(launch: &Launch, lane: u32, rounds: Vec<u32>, plan: &Plan, tell: &(impl Fn(String) + Sync)) -> Result<Report> {
+    let seed = plan.seed;
     let mut random = StdRng::seed_from_u64(seed.wrapping_add(u64::from(lane)));
     let mut platform = launch.start().await?.ready()?;
     let endpoints = platform.endpoints.clone();
     let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).build()?;
-    let mut client = Client::new(http, endpoints.admin.clone(), endpoints.public.clone(), Box::new(Silent));
+    let admin = match &plan.tape {
+        Some(tape) => relay::open(&endpoints.admin, tape.clone()).await?,
+        None => endpoints.admin.clone(),
+    };
+    let mut client = Client::new(http, admin, endpoints.public.clone(), Box::new(Silent));
     client.patience = Some(Patience { limit: Duration::from_secs(60), pause: Duration::from_millis(20) });
     let cast = work::prepare(&mut client, &endpoints.client_id, &endpoints.client_secret).await?;
     let (mut ledger, mut report) = (work::Ledger::default(), Report::default());
@@ -47,12 +59,15 @@ pub async fn play(launch: &Launch, lane: u32, rounds: Vec<u32>, seed: u64, tell:
             End::At(point, times) => format!("lane {lane}, round {round} of seed {seed}, {point}:{times}, then {relapse:?}"),
         };
         tell(named.clone());
+        let began = Instant::now();
         let newcomer = matches!(end, End::At("in-activity", _)) || round % 5 == 0;
         let work = work::round(&mut client, &cast, &mut ledger, round, newcomer);
         under_fire(launch, &mut platform, work, &end, relapse, &mut report).await.with_context(|| named)?;
         report.rounds += 1;
+        report.took.push(began.elapsed());
     }
     verify::all(&client, &cast, &ledger).await.with_context(|| format!("after all rounds of lane {lane}, seed {seed}"))?;
+    report.last = Counters::of(&Metrics::at(&client.http, &endpoints.ops).await?);
     ensure!(killed(platform.kill().await?), "the platform ended by itself before its last kill");
     report.negotiations = ledger.negotiations.len();
     report.transfers = ledger.transfers.len();

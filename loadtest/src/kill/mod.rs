@@ -4,13 +4,17 @@
 //! moment, and is started again on the same data. Most of a round is waiting (a started platform refuses for a moment tokens that it may have
 //! seen before), so rounds are dealt to lanes: platforms of their own, side by side.
 
+mod figures;
 mod lane;
 mod verify;
 mod work;
 
-use crate::platform::Launch;
+pub use figures::measured;
+
+use crate::{measure::counters::Counters, platform::Launch, transcript::Tape};
 use anyhow::{Result, ensure};
-use std::{collections::BTreeMap, path::PathBuf};
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// Places where the process ends.
 pub const POINTS: [&str; 7] = [
@@ -36,10 +40,12 @@ pub struct Plan {
     pub rounds: u32,
     /// What decides about points and moments. The same seed plays the same plan; where it hits depends on the machine too.
     pub seed: u64,
+    /// Takes samples of what the client and the admin listeners say.
+    pub tape: Option<Arc<Tape>>,
 }
 
 /// What a run did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Rounds played.
     pub rounds: u32,
@@ -61,6 +67,12 @@ pub struct Report {
     pub participants: usize,
     /// Of these, disposed of under fire.
     pub disposed: usize,
+    /// How long each round took.
+    #[serde(skip)]
+    pub took: Vec<Duration>,
+    /// What the last process counted.
+    #[serde(skip)]
+    pub last: Counters,
 }
 
 impl Report {
@@ -77,6 +89,11 @@ impl Report {
         self.assets += other.assets;
         self.participants += other.participants;
         self.disposed += other.disposed;
+        self.took.extend(other.took);
+        self.last.commits += other.last.commits;
+        self.last.syncs += other.last.syncs;
+        self.last.bytes += other.last.bytes;
+        self.last.resident += other.last.resident;
     }
 }
 
@@ -104,7 +121,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(String) + Sync) -> Result<Report> {
         let tell = &tell;
         async move {
             std::fs::create_dir_all(&dir)?;
-            lane::play(&launch, number, rounds, plan.seed, tell).await
+            lane::play(&launch, number, rounds, plan, tell).await
         }
     });
     let mut report = Report::default();

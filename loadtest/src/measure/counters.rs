@@ -28,8 +28,16 @@ impl Metrics {
     /// # Errors
     /// When it does not answer.
     pub async fn read(subject: &Subject) -> Result<Self> {
-        let url = format!("{}/metrics", subject.ops);
-        let text = subject.http.get(&url).send().await.and_then(reqwest::Response::error_for_status).with_context(|| url.clone())?;
+        Self::at(&subject.http, &subject.ops).await
+    }
+
+    /// Asks an operations listener.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn at(http: &reqwest::Client, ops: &str) -> Result<Self> {
+        let url = format!("{ops}/metrics");
+        let text = http.get(&url).send().await.and_then(reqwest::Response::error_for_status).with_context(|| url.clone())?;
         Ok(Self(text.text().await?))
     }
 
@@ -50,7 +58,9 @@ impl Counters {
         Ok(Self::of(&Metrics::read(subject).await?))
     }
 
-    fn of(metrics: &Metrics) -> Self {
+    /// Those among everything.
+    #[must_use]
+    pub fn of(metrics: &Metrics) -> Self {
         let value = |name: &str| metrics.value(name);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // totals are whole and not negative
         let total = |name: &str| value(name) as u64;
