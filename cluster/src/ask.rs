@@ -232,6 +232,10 @@ impl Cluster {
                 }
             };
             let in_use = activation.in_use(self.now().millis());
+            // Nearly always it is there: nothing to wait for.
+            if let Phase::Ready { registered: true, state, .. } = &*activation.phase.borrow() {
+                return Ok((in_use, state.clone()));
+            }
             let mut phases = activation.phase.subscribe();
             let phase = match timeout_at(until, phases.wait_for(|phase| !matches!(phase, Phase::Loading))).await {
                 Ok(Ok(phase)) => phase.clone(),

@@ -14,7 +14,6 @@ use cellspace_schemas::{
     Did, Timestamp,
     dcp::{CredentialFormat, Relationship},
 };
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, OnceLock};
@@ -342,7 +341,7 @@ impl Trust {
             return Err(CredentialError::KeyOwner.into());
         }
         let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
-        let _: IgnoredAny = jws.verify(&key.key).map_err(signed)?;
+        jws.verify_signature(&key.key).map_err(signed)?;
         let key_id = KeyId::parse(&key.url).map_err(signed)?;
         let verified = Arc::new(VerifiedCredential { credential, key_id, key: key.key.clone(), bytes: jwt.len(), view: OnceLock::new() });
         self.credentials.insert(hash, verified.clone());

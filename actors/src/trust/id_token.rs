@@ -8,7 +8,7 @@ use super::{
 };
 use cellspace_cluster::CallId;
 use cellspace_schemas::{Did, Timestamp, dcp::Relationship};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use std::time::Duration;
 
 /// A token counts at most so long after its `iat`, whatever its `exp` says: this bounds how long a `jti` is remembered.
@@ -99,7 +99,7 @@ impl Trust {
         let until = claims.check(own_did, kid.as_ref(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
         let key = self.resolver.key(&claims.iss, kid.as_ref(), Relationship::CapabilityInvocation, now).await?;
         // Of the text that the claims above were read from.
-        let _: IgnoredAny = jws.verify(&key.key)?;
+        jws.verify_signature(&key.key)?;
         self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), call, claims.iat.0, until, now)?;
         Ok(IdToken { issuer: claims.iss, token: claims.token })
     }

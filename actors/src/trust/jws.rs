@@ -205,13 +205,22 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// [`JwsError::KeyType`], [`JwsError::Signature`] or [`JwsError::Claims`].
     pub fn verify<T: DeserializeOwned>(&self, key: &VerifyingKey) -> Result<T, JwsError> {
+        self.verify_signature(key)?;
+        // The payload was taken out of the text that is signed.
+        self.unverified()
+    }
+
+    /// The signature alone, when the claims were read before.
+    ///
+    /// # Errors
+    /// [`JwsError::KeyType`] or [`JwsError::Signature`].
+    pub fn verify_signature(&self, key: &VerifyingKey) -> Result<(), JwsError> {
         if self.algorithm != key.signature_algorithm() {
             return Err(JwsError::KeyType);
         }
         let (signed, signature) = self.text.rsplit_once('.').ok_or(JwsError::Malformed)?;
         match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.decoding_key(), self.algorithm) {
-            // The payload was taken out of the text that is signed.
-            Ok(true) => self.unverified(),
+            Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(JwsError::Signature),
         }
     }

@@ -16,7 +16,6 @@ use cellspace_schemas::{
     dcp::Relationship,
 };
 use http::{StatusCode, header};
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
 use url::Url;
@@ -217,7 +216,7 @@ impl Trust {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
         }
         let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
-        let _: IgnoredAny = jws.verify(&signer.key).map_err(signed)?;
+        jws.verify_signature(&signer.key).map_err(signed)?;
         credential.check_dates(now).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
         Ok(HeldList { list: StatusList::read(&credential).map_err(|_| form())?, signer, tag: tag.map(str::to_owned) })

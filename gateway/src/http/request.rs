@@ -9,7 +9,7 @@ use cellspace_schemas::{TraceContext, json};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Body of an answer.
 pub type Body = BoxBody<Bytes, std::io::Error>;
@@ -22,7 +22,7 @@ pub struct Request {
     /// Path as received.
     pub path: String,
     /// Values of the route's `{name}` segments, percent-decoded.
-    pub params: HashMap<&'static str, String>,
+    pub params: Arc<HashMap<&'static str, String>>,
     /// Query parameters, percent-decoded; the last one wins.
     pub query: HashMap<String, String>,
     /// Raw query, without the question mark.

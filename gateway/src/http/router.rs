@@ -7,7 +7,7 @@ use super::{Access, Api, Listener, Route, Verb};
 use crate::auth::scope::Scope;
 use http::Method;
 use percent_encoding::percent_decode_str;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Why a table cannot be served: a mistake in the program, found at start and by a test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub struct Match {
     /// What it asks of a token; `None` on open routes.
     pub scope: Option<Scope>,
     /// Values of `{name}` segments, percent-decoded; of `{*name}` as received, since decoding it would blur its segments.
-    pub params: HashMap<&'static str, String>,
+    pub params: Arc<HashMap<&'static str, String>>,
 }
 
 /// All routes of all listeners.
@@ -157,7 +157,7 @@ impl Router {
         if let (Some(rest), Some(name)) = (search.rest, names.next()) {
             params.insert(*name, rest.to_owned());
         }
-        Ok(Match { route: entry.route, scope: entry.scope.clone(), params })
+        Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Arc::new(params) })
     }
 
     /// Whose error body a path gets that has no route: that of the only API below its longest known part.
@@ -344,7 +344,7 @@ mod tests {
 
     fn find(method: Method, path: &str) -> Result<Found, Miss> {
         let found = router().find(Listener::Admin, &method, path)?;
-        let mut params: Vec<_> = found.params.into_iter().collect();
+        let mut params: Vec<_> = found.params.iter().map(|(name, value)| (*name, value.clone())).collect();
         params.sort();
         Ok((found.route.path, params))
     }

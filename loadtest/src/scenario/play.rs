@@ -29,6 +29,7 @@ pub async fn window<W: Worker>(
     let pace = common.pace();
     let (workers, _) = drive(workers, Pace { time: WARM_UP, ..pace }).await?;
     ready.await?;
+    eprintln!("measuring for {} s", pace.time.as_secs_f64());
     let meter = Meter::start(subject).await?;
     let (workers, outcome) = drive(workers, pace).await?;
     let report = meter.stop(subject, name, &outcome).await?;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::violation::{MAX_VIOLATIONS, Violation};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Terms that change what a rule means and that are not evaluated: accepting them silently would allow what was meant to be limited.
 const NOT_EVALUATED: [&str; 5] = ["refinement", "remedy", "consequence", "inheritFrom", "failure"];
@@ -249,7 +250,8 @@ impl Parser {
             }
             Some(right)
         });
-        Some(Constraint::Atomic(AtomicConstraint { left_operand: left_operand?, operator: operator?, right_operand: right_operand? }))
+        let atomic = AtomicConstraint { left_operand: left_operand?, operator: operator?, right_operand: right_operand? };
+        Some(Constraint::Atomic(Arc::new(atomic)))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{LogicalOperator, Operator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What kind of policy it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,14 +67,14 @@ pub struct Rule {
 /// A condition of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Constraint {
-    /// One comparison.
-    Atomic(AtomicConstraint),
+    /// One comparison, which others may share.
+    Atomic(Arc<AtomicConstraint>),
     /// Conditions joined.
     Logical(LogicalOperator, Vec<Constraint>),
 }
 
 /// One comparison.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AtomicConstraint {
     /// What is compared, by name or IRI.
     pub left_operand: String,
@@ -108,7 +109,7 @@ impl Policy {
     }
 
     /// Every atomic constraint of every rule and duty.
-    pub fn atomic_constraints(&self) -> impl Iterator<Item = &AtomicConstraint> {
+    pub fn atomic_constraints(&self) -> impl Iterator<Item = &Arc<AtomicConstraint>> {
         let rules = self.permission.iter().chain(&self.prohibition).chain(&self.obligation);
         let mut open: Vec<&Constraint> = rules.flat_map(|r| r.constraint.iter().chain(r.duty.iter().flat_map(|d| &d.constraint))).collect();
         std::iter::from_fn(move || {
@@ -119,6 +120,33 @@ impl Policy {
                 }
             }
         })
+    }
+}
+
+impl Policy {
+    /// The policy with each comparison replaced.
+    #[must_use]
+    pub fn with_atoms(&self, replace: &mut dyn FnMut(&Arc<AtomicConstraint>) -> Arc<AtomicConstraint>) -> Self {
+        let mut policy = self.clone();
+        for rule in policy.permission.iter_mut().chain(&mut policy.prohibition).chain(&mut policy.obligation) {
+            rule.replace_atoms(replace);
+        }
+        policy
+    }
+}
+
+impl Rule {
+    fn replace_atoms(&mut self, replace: &mut dyn FnMut(&Arc<AtomicConstraint>) -> Arc<AtomicConstraint>) {
+        let mut open: Vec<&mut Constraint> = self.constraint.iter_mut().collect();
+        while let Some(constraint) = open.pop() {
+            match constraint {
+                Constraint::Atomic(atomic) => *atomic = replace(atomic),
+                Constraint::Logical(_, parts) => open.extend(parts),
+            }
+        }
+        for duty in &mut self.duty {
+            duty.replace_atoms(replace);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The catalog: what a verified counterparty may see of what the participant offers, and how others' catalogs are asked for.
 
 mod consumer;
+mod merged;
 mod offer_id;
 mod page;
 mod provider;

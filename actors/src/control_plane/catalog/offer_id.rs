@@ -4,9 +4,21 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{AssetId, ContractDefinitionId, OfferId};
 use uuid::Uuid;
 
-/// The id of a definition's offer of an asset: definition, asset and the definition's key, each in base64.
+/// Writes the id of a definition's offer of an asset: definition, asset and the definition's key, each in base64.
+pub(super) fn write_offer_id(text: &mut String, definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) {
+    BASE64.encode_string(definition.as_str(), text);
+    text.push(':');
+    BASE64.encode_string(asset.as_str(), text);
+    text.push(':');
+    BASE64.encode_string(key.as_bytes(), text);
+}
+
+/// As [`write_offer_id`], on its own.
+#[cfg(test)]
 pub(super) fn offer_id(definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) -> String {
-    format!("{}:{}:{}", BASE64.encode(definition.as_str()), BASE64.encode(asset.as_str()), BASE64.encode(key.as_bytes()))
+    let mut id = String::new();
+    write_offer_id(&mut id, definition, asset, key);
+    id
 }
 
 /// The parts of an offer id of ours; `None` for any other text.

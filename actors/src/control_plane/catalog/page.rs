@@ -1,10 +1,13 @@
 //! Which datasets a counterparty sees, a page at a time.
 
-use super::render::{self, Endpoint};
+use super::{
+    merged::{From, Visible, merged},
+    render::{self, Endpoint},
+};
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{Offering, Offerings, Rendered},
+    resources::{Offering, Rendered, View},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
@@ -13,7 +16,11 @@ use cellspace_schemas::{
     query_spec::PathRules,
 };
 use serde_json::json;
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// A page ends when its text has so many bytes, even if more was asked for.
 const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -74,8 +81,6 @@ pub struct Viewer<'a> {
     state: &'a ControlPlaneState,
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
-    /// By the address of the policy, which the state holds as long as this looks at it.
-    access: RefCell<HashMap<*const Rendered<PolicyDefinition>, bool>>,
     distributions: RefCell<DistributionsByHints<'a>>,
 }
 
@@ -83,18 +88,11 @@ impl<'a> Viewer<'a> {
     /// Looks at this state; `endpoint_url` is the DSP base that offers are negotiated at.
     #[must_use]
     pub fn new(state: &'a ControlPlaneState, evaluation: Evaluation<'a>, endpoint_url: &str) -> Self {
-        let endpoint = Endpoint::new(endpoint_url);
-        Self { state, evaluation, endpoint, access: RefCell::default(), distributions: RefCell::default() }
+        Self { state, evaluation, endpoint: Endpoint::new(endpoint_url), distributions: RefCell::default() }
     }
 
-    fn grants(&self, access: &'a Arc<Rendered<PolicyDefinition>>) -> bool {
-        let at = Arc::as_ptr(access);
-        if let Some(known) = self.access.borrow().get(&at) {
-            return *known;
-        }
-        let granted = is_fulfilled(&access.value().policy, &self.evaluation);
-        self.access.borrow_mut().insert(at, granted);
-        granted
+    fn grants(&self, access: &'a Rendered<PolicyDefinition>) -> bool {
+        is_fulfilled(&access.value().policy, &self.evaluation)
     }
 
     /// Text of the distributions of an asset; empty when it cannot be transferred.
@@ -109,15 +107,8 @@ impl<'a> Viewer<'a> {
         text
     }
 
-    /// What this counterparty sees of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn seen(&self, id: &AssetId, offers: &'a Offerings) -> Option<Seen<'a>> {
-        let visible =
-            |offering: &&'a Offering| offering.access.as_ref().is_some_and(|access| self.grants(access)) && offering.terms.is_some();
-        let offers: Vec<&Offering> = offers.values().map(AsRef::as_ref).filter(visible).collect();
-        if offers.is_empty() {
-            return None;
-        }
-        let asset = self.state.resources.rendered_asset(id)?;
+    /// What is shown of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
+    fn seen(&self, (asset, offers): Visible<'a>) -> Option<Seen<'a>> {
         if asset.value().is_catalog {
             return Some(Seen::Catalog(asset));
         }
@@ -135,7 +126,16 @@ impl<'a> Viewer<'a> {
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
     #[must_use]
     pub fn dataset(&self, id: &AssetId) -> Option<String> {
-        match Self::render(&self.seen(id, self.state.resources.offers_of(id)?)?) {
+        let offered = self.state.resources.offers_of(id)?;
+        let mut judged = BTreeMap::new();
+        let mut grants =
+            |access: &'a Arc<Rendered<PolicyDefinition>>| *judged.entry(&access.value().id).or_insert_with(|| self.grants(access));
+        let visible = |offering: &&'a Offering| offering.terms.is_some() && offering.access.as_ref().is_some_and(&mut grants);
+        let offers: Vec<&Offering> = offered.offers.values().map(AsRef::as_ref).filter(visible).collect();
+        if offers.is_empty() {
+            return None;
+        }
+        match Self::render(&self.seen((&offered.asset, offers))?) {
             Shown::Dataset(text) => Some(text),
             Shown::Catalog(_) => None,
         }
@@ -151,33 +151,31 @@ impl<'a> Viewer<'a> {
     /// is on the page is rendered.
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
-        let resources = &self.state.resources;
-        let matches = |id: &AssetId| {
-            query.filter.is_empty()
-                || resources.asset(id).is_some_and(|a| query.matches(&json!({"@id": a.id.as_str(), "properties": a.properties})))
-        };
-        let visible = |(id, offers): (&'a AssetId, _)| self.seen(id, offers).filter(|_| matches(id)).map(|seen| (id, seen));
-        let (mut found, more) = match cursor {
+        let matches =
+            |asset: &Asset| query.filter.is_empty() || query.matches(&json!({"@id": asset.id.as_str(), "properties": asset.properties}));
+        let granted: Vec<&View> = self.state.resources.views().filter(|view| self.grants(&view.access)).collect();
+        let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
+        let (found, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut found, more) = Self::fill(resources.offered_before(id).rev().filter_map(visible), query.limit);
+                let (mut found, more) = Self::fill(visible(From::Before(id)), query.limit);
                 found.reverse();
                 (found, more)
             }
-            Some(Cursor::After(id)) => Self::fill(resources.offered(Some(id)).filter_map(visible), query.limit),
-            None => Self::fill(resources.offered(None).filter_map(visible).skip(query.offset), query.limit),
+            Some(Cursor::After(id)) => Self::fill(visible(From::After(id)), query.limit),
+            None => Self::fill(visible(From::Start).skip(query.offset), query.limit),
         };
         let backwards = matches!(cursor, Some(Cursor::Before(_)));
         let (first, last) = (found.first().map(|(id, _)| *id), found.last().map(|(id, _)| *id));
-        let before = |id: &AssetId| resources.offered_before(id).rev().filter_map(visible).next().is_some();
-        let after = |id: &AssetId| resources.offered(Some(id)).filter_map(visible).next().is_some();
-        let has_previous = first.is_some_and(|id| if backwards { more } else { (cursor.is_some() || query.offset > 0) && before(id) });
-        let has_next = last.is_some_and(|id| if backwards { after(id) } else { more });
+        let any = |from| visible(from).next().is_some();
+        let has_previous =
+            first.is_some_and(|id| if backwards { more } else { (cursor.is_some() || query.offset > 0) && any(From::Before(id)) });
+        let has_next = last.is_some_and(|id| if backwards { any(From::After(id)) } else { more });
         let mut page = Page {
             next: last.filter(|_| has_next).map(|id| Cursor::After(id.clone())),
             previous: first.filter(|_| has_previous).map(|id| Cursor::Before(id.clone())),
             ..Page::default()
         };
-        for (_, shown) in found.drain(..) {
+        for (_, shown) in found {
             match shown {
                 Shown::Dataset(text) => page.datasets.push(text),
                 Shown::Catalog(text) => page.catalogs.push(text),
@@ -187,9 +185,9 @@ impl<'a> Viewer<'a> {
     }
 
     /// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
-    fn fill<'i>(items: impl Iterator<Item = (&'i AssetId, Seen<'a>)>, limit: usize) -> (Vec<(&'i AssetId, Shown)>, bool) {
+    fn fill(items: impl Iterator<Item = Seen<'a>>, limit: usize) -> (Vec<(&'a AssetId, Shown)>, bool) {
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for (id, seen) in items {
+        for seen in items {
             if found.len() >= limit {
                 return (found, true);
             }
@@ -198,7 +196,7 @@ impl<'a> Viewer<'a> {
                 return (found, true);
             }
             bytes += shown.len();
-            found.push((id, shown));
+            found.push((seen.id(), shown));
         }
         (found, false)
     }
@@ -213,6 +211,14 @@ enum Seen<'a> {
         distributions: Arc<str>,
     },
     Catalog(&'a Rendered<Asset>),
+}
+
+impl<'a> Seen<'a> {
+    fn id(&self) -> &'a AssetId {
+        match self {
+            Self::Dataset { asset, .. } | Self::Catalog(asset) => &asset.value().id,
+        }
+    }
 }
 
 enum Shown {

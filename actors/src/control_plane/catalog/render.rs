@@ -1,6 +1,6 @@
 //! Datasets and catalogs as compact JSON text (DSP 2025-1, catalog schemas), put together from parts that are made once per version.
 
-use super::{offer_id::offer_id, resolve::offered_terms};
+use super::{offer_id::write_offer_id, resolve::offered_terms};
 use crate::control_plane::resources::{Offering, Rendered};
 use cellspace_schemas::{
     Did, TransferType,
@@ -20,7 +20,9 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(url: &str) -> Self {
-        Self { service: data_service(url).to_string(), catalog: Value::from(format!("{url}/catalog")).to_string() }
+        let quoted = Value::from(url).to_string();
+        let catalog = format!("{}/catalog\"", quoted.strip_suffix('"').unwrap_or(&quoted));
+        Self { service: format!(r#"{{"@id":{quoted},"@type":"DataService","endpointURL":{quoted}}}"#), catalog }
     }
 }
 
@@ -64,9 +66,10 @@ pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[&Offering], distributio
     }
     let terms = offers.iter().filter_map(|offering| Some((&offering.definition, offering.terms.as_ref()?)));
     for (n, (definition, terms)) in terms.enumerate() {
+        text.push_str(if n > 0 { r#",{"@id":""# } else { r#"{"@id":""# });
         // The id is base64 and colons: nothing to escape.
-        let id = offer_id(&definition.definition.id, &asset.value().id, definition.offer_key);
-        for part in [if n > 0 { "," } else { "" }, r#"{"@id":""#, &id, r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
+        write_offer_id(&mut text, &definition.definition.id, &asset.value().id, definition.offer_key);
+        for part in [r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
             text.push_str(part);
         }
     }

@@ -42,7 +42,7 @@ fn existing<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Option<(&'s Arc<O
     let (definition, asset, key) = offer_id::parts(id)?;
     let resources = &state.resources;
     let definition = resources.definition(&definition).filter(|definition| definition.offer_key == key)?;
-    resources.offers_of(&asset).filter(|offers| offers.contains_key(&definition.definition.id))?;
+    resources.offers_of(&asset).filter(|offered| offered.offers.contains_key(&definition.definition.id))?;
     Some((definition, resources.asset(&asset)?))
 }
 

@@ -24,14 +24,14 @@ pub(super) enum Holds {
 }
 
 /// Judges all constraints of a rule with this action together: they are joined by "and" (ODRL Information Model, 2.5).
-pub(super) fn all_hold<'a>(constraints: &'a [Constraint], action: &str, evaluation: &Evaluation<'a>) -> Holds {
+pub(super) fn all_hold<'a>(constraints: &'a [Constraint], action: &'a str, evaluation: &Evaluation<'a>) -> Holds {
     joined(LogicalOperator::And, constraints.iter().map(|constraint| holds(constraint, action, evaluation)))
 }
 
 /// Judges a constraint of a rule with this action.
-pub(super) fn holds<'a>(constraint: &'a Constraint, action: &str, evaluation: &Evaluation<'a>) -> Holds {
+pub(super) fn holds<'a>(constraint: &'a Constraint, action: &'a str, evaluation: &Evaluation<'a>) -> Holds {
     match constraint {
-        Constraint::Atomic(atomic) => self::atomic(atomic, action, evaluation),
+        Constraint::Atomic(atomic) => evaluation.once(atomic, action, || self::atomic(atomic, action, evaluation)),
         Constraint::Logical(operator, parts) => joined(*operator, parts.iter().map(|part| holds(part, action, evaluation))),
     }
 }

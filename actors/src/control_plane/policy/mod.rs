@@ -16,7 +16,9 @@ use crate::{
     expressions::{Context, Val},
     settings::Settings,
 };
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Timestamp, odrl::AtomicConstraint};
+use constraint::Holds;
+use std::{cell::RefCell, ptr};
 
 /// When a policy is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,20 +55,39 @@ pub struct Evaluation<'a> {
     context: Context<'a>,
     /// When the agreement was signed.
     signed: Option<Timestamp>,
+    /// Comparisons judged before, each for rules with an action.
+    judged: RefCell<Vec<(&'a AtomicConstraint, &'a str, Holds)>>,
 }
+
+/// Comparisons whose outcome is remembered at most.
+const MAX_JUDGED: usize = 64;
 
 impl<'a> Evaluation<'a> {
     /// An evaluation of this counterparty in the scopes that have no agreement.
     #[must_use]
     pub fn new(scope: PolicyScope, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value())]);
-        Self { scope, settings, context: Context::new(ctx, now), signed: None }
+        Self { scope, settings, context: Context::new(ctx, now), signed: None, judged: RefCell::default() }
     }
 
     /// An evaluation of the counterparty that asks for a transfer under an agreement.
     #[must_use]
     pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value()), ("agreement", agreement.value())]);
-        Self { scope: PolicyScope::TransferProcess, settings, context: Context::new(ctx, now), signed: Some(agreement.signed) }
+        let (scope, signed) = (PolicyScope::TransferProcess, Some(agreement.signed));
+        Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::default() }
+    }
+
+    /// The outcome for a comparison. Policies often share theirs; it is known again by its address.
+    fn once(&self, constraint: &'a AtomicConstraint, action: &'a str, judge: impl FnOnce() -> Holds) -> Holds {
+        let known = self.judged.borrow().iter().find(|(known, of, _)| ptr::eq(*known, constraint) && *of == action).map(|known| known.2);
+        known.unwrap_or_else(|| {
+            let holds = judge();
+            let mut judged = self.judged.borrow_mut();
+            if judged.len() < MAX_JUDGED {
+                judged.push((constraint, action, holds));
+            }
+            holds
+        })
     }
 }

@@ -263,3 +263,19 @@ fn credentials_of_both_versions_look_the_same() {
     }
     assert_eq!(vc[1]["expirationDate"], json!("y"));
 }
+
+/// What was found out for a comparison under one action says nothing about another.
+#[test]
+fn a_shared_comparison_is_judged_for_each_action() {
+    let rule = |action: &str| json!({"action": action, "constraint": [atom("Membership", "x")]});
+    let policy: Policy = serde_json::from_value(json!({"@type": "Set", "permission": [rule("use"), rule("sell"), rule("use")]})).unwrap();
+    let shared = policy.atomic_constraints().next().unwrap().clone();
+    let policy = policy.with_atoms(&mut |_| shared.clone());
+    let (settings, member) = (settings(), agent(&["MembershipCredential"]));
+    let evaluation = Evaluation::new(PolicyScope::Catalog, &settings, &member, Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap());
+    assert_eq!(
+        evaluate(&policy, &evaluation).reasons(),
+        ["sell requires Membership eq x, but its left operand has no meaning for this action"]
+    );
+    assert_eq!(evaluation.judged.borrow().len(), 2);
+}

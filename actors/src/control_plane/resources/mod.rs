@@ -1,11 +1,13 @@
 //! What a participant offers: assets, policy definitions, contract definitions.
 
 mod assets;
+mod atoms;
 mod definitions;
 mod offered;
 mod policies;
 mod rendered;
 mod state;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ mod tests;
 pub use offered::{Offering, Offerings};
 pub use rendered::Rendered;
 pub use state::{OfferDefinition, State};
+pub use views::{Offered, OfferedAssets, View};
 
 use super::{
     ControlPlaneState,

@@ -1,8 +1,10 @@
 //! Assets, policies and definitions in memory, and which of them belong together: kept as they change, never searched for.
 
 use super::{
+    atoms::Atoms,
     offered::{Offering, Offerings},
     rendered::Rendered,
+    views::{Offered, OfferedAssets, View, Views},
 };
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
@@ -33,7 +35,9 @@ pub struct State {
     policies: RedBlackTreeMapSync<PolicyDefinitionId, Arc<Rendered<PolicyDefinition>>>,
     definitions: Offerings,
     /// Offers of each existing asset that some definition selects.
-    offers: RedBlackTreeMapSync<AssetId, Offerings>,
+    offers: Views,
+    /// Comparisons of the policies.
+    atoms: Atoms,
     /// Definitions that name an asset by its id, whether it exists or not.
     exact: HashTrieMapSync<AssetId, DefinitionSet>,
     /// Definitions with any other selector.
@@ -117,49 +121,42 @@ impl State {
         self.access_operands.keys().map(String::as_str)
     }
 
-    /// Assets that some definition selects, by id, with their offers; beginning after `after`.
-    pub fn offered(&self, after: Option<&AssetId>) -> impl DoubleEndedIterator<Item = (&AssetId, &Offerings)> {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.offers.range::<AssetId, _>((from, Bound::Unbounded))
-    }
-
-    /// Assets that some definition selects, by id, with their offers; ending before `before`.
-    pub fn offered_before(&self, before: &AssetId) -> impl DoubleEndedIterator<Item = (&AssetId, &Offerings)> {
-        self.offers.range::<AssetId, _>(..before)
-    }
-
-    /// Offers of the asset.
+    /// Assets that some definition selects, with their offers.
     #[must_use]
-    pub fn offers_of(&self, asset: &AssetId) -> Option<&Offerings> {
-        self.offers.get(asset)
+    pub const fn offered(&self) -> &OfferedAssets {
+        self.offers.all()
     }
 
-    /// The asset with its text.
+    /// What is offered, by access policy.
+    pub fn views(&self) -> impl ExactSizeIterator<Item = &View> {
+        self.offers.by_access()
+    }
+
+    /// The asset with its offers, when there are any.
     #[must_use]
-    pub fn rendered_asset(&self, id: &AssetId) -> Option<&Rendered<Asset>> {
-        self.assets.get(id).map(AsRef::as_ref)
+    pub fn offers_of(&self, asset: &AssetId) -> Option<&Offered> {
+        self.offers.all().get(asset)
     }
 
     pub(super) fn put_asset(&mut self, asset: &Arc<Asset>) {
-        self.assets.insert_mut(asset.id.clone(), Rendered::new(asset));
+        let rendered = Rendered::new(asset);
+        self.assets.insert_mut(asset.id.clone(), rendered.clone());
+        self.offers.remove_asset(&asset.id);
         let view = asset.to_json();
         let selects = |id: &&ContractDefinitionId| {
             self.definition(id).is_some_and(|d| d.definition.assets_selector.iter().all(|criterion| criterion.matches(&view)))
         };
         let exact = self.exact.get(&asset.id).into_iter().flat_map(|named| named.iter());
-        let mut offers = Offerings::default();
-        for id in exact.chain(self.general.iter().filter(selects)) {
-            if let Some(offering) = self.definitions.get(id) {
-                offers.insert_mut(id.clone(), offering.clone());
-            }
+        let selecting = exact.chain(self.general.iter().filter(selects));
+        let offerings: Vec<Arc<Offering>> = selecting.filter_map(|id| self.definitions.get(id).cloned()).collect();
+        for offering in offerings {
+            self.offers.add(&rendered, &offering);
         }
-        set(&mut self.offers, &asset.id, offers);
     }
 
     pub(super) fn remove_asset(&mut self, id: &AssetId) {
         self.assets.remove_mut(id);
-        self.offers.remove_mut(id);
+        self.offers.remove_asset(id);
     }
 
     pub(super) fn put_policy(&mut self, policy: &Arc<PolicyDefinition>) {
@@ -167,7 +164,9 @@ impl State {
         if used {
             self.count_operands(&policy.id, false);
         }
-        self.policies.insert_mut(policy.id.clone(), Rendered::new(policy));
+        self.forget_atoms(&policy.id);
+        let shared = Arc::new(PolicyDefinition { policy: self.atoms.share(&policy.policy), ..policy.as_ref().clone() });
+        self.policies.insert_mut(policy.id.clone(), Rendered::new(&shared));
         if used {
             self.count_operands(&policy.id, true);
         }
@@ -178,8 +177,15 @@ impl State {
         if self.access_users.contains_key(id) {
             self.count_operands(id, false);
         }
+        self.forget_atoms(id);
         self.policies.remove_mut(id);
         self.renew_users(id);
+    }
+
+    fn forget_atoms(&mut self, policy: &PolicyDefinitionId) {
+        if let Some(old) = self.policies.get(policy) {
+            self.atoms.forget(&old.value().policy);
+        }
     }
 
     /// Brings the offers that use the policy together with what it is now.
@@ -203,10 +209,10 @@ impl State {
     /// Assets that have an offer by this definition.
     fn selected_by(&self, definition: &OfferDefinition) -> Vec<AssetId> {
         let id = &definition.definition.id;
-        let has = |asset: &AssetId| self.offers.get(asset).is_some_and(|offers| offers.contains_key(id));
+        let has = |asset: &AssetId| self.offers_of(asset).is_some_and(|offered| offered.offers.contains_key(id));
         match exact_ids(&definition.definition.assets_selector) {
             Some(ids) => ids.into_iter().filter(has).collect(),
-            None => self.offers.iter().filter(|(_, offers)| offers.contains_key(id)).map(|(asset, _)| asset.clone()).collect(),
+            None => self.offered().keys().filter(|asset| has(asset)).cloned().collect(),
         }
     }
 
@@ -231,9 +237,7 @@ impl State {
                 for asset in ids {
                     let mut named = self.exact.get(&asset).cloned().unwrap_or_default();
                     named.insert_mut(definition.id.clone());
-                    if self.assets.contains_key(&asset) {
-                        self.add_offer(&asset, &offering);
-                    }
+                    self.add_offer(&asset, &offering);
                     self.exact.insert_mut(asset, named);
                 }
             }
@@ -256,7 +260,7 @@ impl State {
         };
         let definition = &old.definition;
         for asset in self.selected_by(&old) {
-            self.remove_offer(&asset, id);
+            self.offers.remove(&asset, id);
         }
         self.definitions.remove_mut(id);
         for policy in BTreeSet::from([&definition.access_policy_id, &definition.contract_policy_id]) {
@@ -297,15 +301,8 @@ impl State {
     }
 
     fn add_offer(&mut self, asset: &AssetId, offering: &Arc<Offering>) {
-        let mut offers = self.offers.get(asset).cloned().unwrap_or_default();
-        offers.insert_mut(offering.definition.definition.id.clone(), offering.clone());
-        set(&mut self.offers, asset, offers);
-    }
-
-    fn remove_offer(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
-        if let Some(offers) = self.offers.get(asset) {
-            let offers = offers.remove(definition);
-            set(&mut self.offers, asset, offers);
+        if let Some(asset) = self.assets.get(asset) {
+            self.offers.add(asset, offering);
         }
     }
 
@@ -324,14 +321,6 @@ impl State {
                 self.access_operands.insert_mut(operand.to_owned(), then);
             }
         }
-    }
-}
-
-fn set(all: &mut RedBlackTreeMapSync<AssetId, Offerings>, asset: &AssetId, offers: Offerings) {
-    if offers.is_empty() {
-        all.remove_mut(asset);
-    } else {
-        all.insert_mut(asset.clone(), offers);
     }
 }
 

@@ -9,7 +9,10 @@ use cellspace_actors::data_plane::source::Source;
 use cellspace_schemas::source::SourceDocument;
 use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 /// A path, and maybe a query in a second line: to a route, and to a source.
 pub fn paths(data: &[u8]) {
@@ -59,7 +62,7 @@ pub fn requests(data: &[u8]) {
     let request = Request {
         method: Method::POST,
         path: "/token".to_owned(),
-        params: HashMap::new(),
+        params: Arc::default(),
         query: HashMap::new(),
         raw_query: None,
         headers,

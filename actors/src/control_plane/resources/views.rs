@@ -1,0 +1,111 @@
+//! Assets with their offers, as a whole and by access policy, in the order of their ids.
+//!
+//! A counterparty sees all that is offered under an access policy, or nothing of it. So a page of a catalog judges each access policy once, and
+//! reads only what is under those that are fulfilled, however much else there is.
+
+use super::{
+    offered::{Offering, Offerings},
+    rendered::Rendered,
+};
+use cellspace_schemas::{
+    AssetId, ContractDefinitionId, PolicyDefinitionId,
+    management::{Asset, PolicyDefinition},
+};
+use rpds::RedBlackTreeMapSync;
+use std::sync::Arc;
+
+/// An asset with offers of it.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// The asset.
+    pub asset: Arc<Rendered<Asset>>,
+    /// Its offers, never none.
+    pub offers: Offerings,
+}
+
+/// Assets with offers, by id.
+pub type OfferedAssets = RedBlackTreeMapSync<AssetId, Offered>;
+
+/// What is offered under one access policy, as far as its terms are there.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Who sees it.
+    pub access: Arc<Rendered<PolicyDefinition>>,
+    /// What.
+    pub assets: OfferedAssets,
+}
+
+/// Everything that is offered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Views {
+    all: OfferedAssets,
+    by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
+}
+
+impl Views {
+    /// All assets with offers.
+    pub(super) const fn all(&self) -> &OfferedAssets {
+        &self.all
+    }
+
+    /// What is offered, by access policy.
+    pub(super) fn by_access(&self) -> impl ExactSizeIterator<Item = &View> {
+        self.by_access.values()
+    }
+
+    /// Adds an offer, in place of an earlier one of the same definition.
+    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
+        self.remove(&asset.value().id, &offering.definition.definition.id);
+        add(&mut self.all, asset, offering);
+        let (Some(access), Some(_)) = (&offering.access, &offering.terms) else { return };
+        let id = &access.value().id;
+        if let Some(view) = self.by_access.get_mut(id) {
+            view.access = access.clone();
+            add(&mut view.assets, asset, offering);
+        } else {
+            let mut assets = OfferedAssets::default();
+            add(&mut assets, asset, offering);
+            self.by_access.insert_mut(id.clone(), View { access: access.clone(), assets });
+        }
+    }
+
+    /// Takes an offer away, if it is there.
+    pub(super) fn remove(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
+        let Some(old) = self.all.get(asset).and_then(|offered| offered.offers.get(definition)).cloned() else { return };
+        remove(&mut self.all, asset, definition);
+        let Some(id) = old.access.as_ref().map(|access| &access.value().id) else { return };
+        let Some(view) = self.by_access.get_mut(id) else { return };
+        remove(&mut view.assets, asset, definition);
+        if view.assets.is_empty() {
+            self.by_access.remove_mut(id);
+        }
+    }
+
+    /// Takes all offers of an asset away.
+    pub(super) fn remove_asset(&mut self, asset: &AssetId) {
+        let Some(old) = self.all.get(asset).cloned() else { return };
+        for definition in old.offers.keys() {
+            self.remove(asset, definition);
+        }
+    }
+}
+
+fn add(assets: &mut OfferedAssets, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
+    let definition = offering.definition.definition.id.clone();
+    if let Some(offered) = assets.get_mut(&asset.value().id) {
+        offered.asset = asset.clone();
+        offered.offers.insert_mut(definition, offering.clone());
+    } else {
+        let mut offers = Offerings::default();
+        offers.insert_mut(definition, offering.clone());
+        assets.insert_mut(asset.value().id.clone(), Offered { asset: asset.clone(), offers });
+    }
+}
+
+fn remove(assets: &mut OfferedAssets, asset: &AssetId, definition: &ContractDefinitionId) {
+    let Some(offered) = assets.get_mut(asset) else { return };
+    offered.offers.remove_mut(definition);
+    if offered.offers.is_empty() {
+        assets.remove_mut(asset);
+    }
+}
