@@ -2,7 +2,7 @@
 
 use super::{
     ControlPlaneState, archive, data_planes,
-    dsp::{self, AtOnce, Steering},
+    dsp::{self, Steering},
     negotiation, participant, resources, transfer,
 };
 use crate::{Services, credential_service::secrets};
@@ -25,15 +25,9 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The agent with the services that its I/O uses.
+    /// The agent with the services that its I/O uses; it takes its own steps as `steering` says.
     #[must_use]
-    pub fn new(services: Services) -> Self {
-        Self::steered(services, Arc::new(AtOnce))
-    }
-
-    /// The agent that takes its own steps as `steering` says.
-    #[must_use]
-    pub fn steered(services: Services, steering: Arc<dyn Steering>) -> Self {
+    pub fn new(services: Services, steering: Arc<dyn Steering>) -> Self {
         Self { services, steering }
     }
 }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 pub const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 /// Does nothing by itself.
+#[derive(Debug)]
 pub struct Silent;
 
 impl Steering for Silent {

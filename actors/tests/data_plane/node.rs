@@ -3,7 +3,7 @@
 use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
-    control_plane::{self, ControlPlane, participant::NewParticipant},
+    control_plane::{self, ControlPlane, dsp::AtOnce, participant::NewParticipant},
     data_plane::{
         self, Command, DataPlane, DataPlaneState, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address, usage::Amount,
     },
@@ -85,7 +85,7 @@ impl Node {
             workers: Arc::default(),
             status_lists: Arc::default(),
         };
-        cluster.register(Arc::new(ControlPlane::new(services.clone())));
+        cluster.register(Arc::new(ControlPlane::new(services.clone(), Arc::new(AtOnce))));
         cluster.register(Arc::new(DataPlane::new(services.clone())));
         cluster.register(Arc::new(Name::new(services.clone())));
         cluster.start().await.unwrap();

@@ -2,19 +2,19 @@
 
 use super::StartError;
 use cellspace_actors::{
-    ControlPlane, CredentialService, Name, Services, SettingsAgent, access::Clients, data_plane::DataPlane, fabric::Fabric, issuer::Issuer,
-    settings,
+    ControlPlane, CredentialService, Name, Services, SettingsAgent, access::Clients, control_plane::dsp::Steering, data_plane::DataPlane,
+    fabric::Fabric, issuer::Issuer, settings,
 };
 use std::sync::Arc;
 
-/// Makes every kind of agent known to the runtime.
+/// Makes every kind of agent known to the runtime; participants take their own steps as `steering` says.
 ///
 /// # Errors
 /// When the fabric has no HTTP client.
-pub fn register(services: &Services) -> Result<Fabric, StartError> {
+pub fn register(services: &Services, steering: Arc<dyn Steering>) -> Result<Fabric, StartError> {
     let cluster = &services.cluster;
     cluster.register(Arc::new(Clients::new(services.clone())));
-    cluster.register(Arc::new(ControlPlane::new(services.clone())));
+    cluster.register(Arc::new(ControlPlane::new(services.clone(), steering)));
     cluster.register(Arc::new(CredentialService::new(services.clone())));
     cluster.register(Arc::new(DataPlane::new(services.clone())));
     cluster.register(Arc::new(Issuer::new(services.clone())));

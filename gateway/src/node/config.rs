@@ -2,12 +2,19 @@
 
 use super::StartError;
 use crate::{auth::IssuerConfig, server::Limits};
-use cellspace_actors::{PublicUrls, fabric::topics::USAGE, outbound::OutboundOptions, trust::TrustOptions};
+use cellspace_actors::{
+    PublicUrls,
+    control_plane::dsp::{AtOnce, Steering},
+    fabric::topics::USAGE,
+    outbound::OutboundOptions,
+    trust::TrustOptions,
+};
 use cellspace_cluster::Options;
 use cellspace_storage::{EmbeddedOptions, Topic, embedded::MasterKey};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 use url::{Host, Url};
@@ -69,6 +76,8 @@ pub struct NodeConfig {
     pub status_list_age: Duration,
     /// Ages and bounds of what is believed about others; `opened` and `status_list_age` are set at the start.
     pub trust: TrustOptions,
+    /// What participants do by themselves in negotiations and transfers.
+    pub steering: Arc<dyn Steering>,
     /// Bounds of each listener.
     pub limits: Limits,
     /// Bounds of the runtime.
@@ -95,6 +104,7 @@ impl NodeConfig {
             outbound: OutboundOptions::default(),
             status_list_age: Duration::from_secs(5),
             trust: TrustOptions::default(),
+            steering: Arc::new(AtOnce),
             limits: Limits::default(),
             cluster: Options::default(),
             store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },

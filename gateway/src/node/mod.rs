@@ -73,7 +73,7 @@ impl Node {
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
         let router = Arc::new(Router::new(routes::all())?);
-        let fabric = agents::register(&app.services)?;
+        let fabric = agents::register(&app.services, config.steering.clone())?;
         let consumers = fabric.health();
         app.health.watch("fabric", move || consumers.check());
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
@@ -118,6 +118,12 @@ impl Node {
     #[must_use]
     pub fn ops_url(&self) -> String {
         format!("http://{}", self.ops)
+    }
+
+    /// Address of the public listener, which may be reached under another URL.
+    #[must_use]
+    pub const fn public_address(&self) -> SocketAddr {
+        self.public.address()
     }
 
     /// Ends in order: no new requests, requests under way, turns, the store. Takes at most `limit`, half of it for requests, and then as long

@@ -10,7 +10,7 @@ use crate::control_plane::{
     scopes::{Scopes, scopes_for_rules},
 };
 use crate::settings::Settings;
-use cellspace_schemas::{ProfileId, Timestamp, dsp::negotiation::MessageOffer};
+use cellspace_schemas::{AssetId, ProfileId, Timestamp, dsp::negotiation::MessageOffer};
 
 /// What becomes of a request for an offer that its sender may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Appraisal {
     Met,
     /// It is not: what it requires, never what was found.
     Unmet(String),
+    /// A counter-offer with terms of the consumer's own: no policy of ours has anything to say about them, so that a person decides.
+    OwnTerms,
 }
 
 /// Judges a request by the access and the contract policy of the offer. Pure.
@@ -44,6 +46,25 @@ pub fn appraise(
     let evaluation = Evaluation::new(PolicyScope::ContractNegotiation, &sender.settings, &sender.agent, now);
     let verdict = evaluate(&visible.policy, &evaluation);
     Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet(verdict.reason()) })
+}
+
+/// Judges a counter-offer in a negotiation about `dataset` (DSP 2025-1, "Contract Request Message"). One for an offer of ours is judged as any request;
+/// other terms are the consumer's to propose. Pure.
+///
+/// # Errors
+/// As [`appraise`], for a counter-offer that is about another dataset.
+pub fn appraise_counter_offer(
+    state: &ControlPlaneState,
+    sender: &Sender,
+    profile: &ProfileId,
+    dataset: &AssetId,
+    offer: &MessageOffer,
+    now: Timestamp,
+) -> Result<Appraisal, AgentRefusal> {
+    match appraise(state, sender, profile, offer, now) {
+        Err(AgentRefusal::Negotiation(Refusal::UnknownOffer | Refusal::OtherRules)) if offer.target == *dataset => Ok(Appraisal::OwnTerms),
+        judged => judged,
+    }
 }
 
 /// What the sender of a request for an offer is asked for: what it is asked for with the catalog, and what the rules in its message name; these must be

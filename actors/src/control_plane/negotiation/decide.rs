@@ -262,7 +262,10 @@ fn follow(
     };
     let profile = &arrived.incoming.envelope.profile;
     let appraisal = match counter_offer {
-        Some(offer) => Some(appraisal::appraise(state, &arrived.sender, profile, &offer, now).map_err(refused)?),
+        Some(offer) => {
+            let dataset = &negotiation.offer.target;
+            Some(appraisal::appraise_counter_offer(state, &arrived.sender, profile, dataset, &offer, now).map_err(refused)?)
+        }
         None => None,
     };
     go_on(state, arrived, participant, Some(negotiation), next, appraisal, now)
@@ -283,6 +286,7 @@ fn go_on(
     let act = match appraisal {
         // What was required goes to the counterparty, never what was found.
         Some(Appraisal::Unmet(required)) => Some(Act::Terminate(required)),
+        Some(Appraisal::OwnTerms) => None,
         Some(Appraisal::Met) | None => arrived.steering.negotiation(&next, &arrived.fresh_agreement),
     };
     if let Some(act) = act

@@ -34,6 +34,11 @@ fn first_request(consumer: &str, offer: MessageOffer) -> Message {
     Request(ContractRequestMessage { consumer_pid: pid(consumer), provider_pid: None, offer, callback_address })
 }
 
+fn counter_offer(offer: MessageOffer) -> Message {
+    let (consumer_pid, provider_pid) = (pid("theirs"), Some(pid("n")));
+    Request(ContractRequestMessage { consumer_pid, provider_pid, offer, callback_address: None })
+}
+
 fn first_offer(provider: &str) -> Message {
     let callback_address = Some("http://peer/dsp".parse().unwrap());
     Offer(ContractOfferMessage { provider_pid: pid(provider), consumer_pid: None, offer: offer("open", 9), callback_address })
@@ -216,14 +221,28 @@ fn what_a_policy_forbids_is_ended_with_what_it_requires() {
     assert_eq!(only(&after(&state, &met.unwrap())).state, State::Agreeing);
     // So is a counter-offer.
     let offered = with(Role::Provider, State::Offered, |n| n.offer = offer("restricted", 9));
-    let counter = Request(ContractRequestMessage {
-        consumer_pid: pid("theirs"),
-        provider_pid: Some(pid("n")),
-        offer: offer("restricted", 9),
-        callback_address: None,
-    });
-    let decision = member().sends(&offered, "m", Some("n"), counter).unwrap();
+    let decision = member().sends(&offered, "m", Some("n"), counter_offer(offer("restricted", 9))).unwrap();
     assert_eq!(only(&after(&offered, &decision)).state, State::Terminating);
+}
+
+#[test]
+fn a_counter_offer_with_terms_of_its_own_waits_for_a_person() {
+    let offered = with(Role::Provider, State::Offered, |_| {});
+    let named = MessageOffer { id: "its-own".parse().unwrap(), ..offer("open", 9) };
+    let other_rules = MessageOffer { policy: offer("restricted", 9).policy, ..offer("open", 9) };
+    for own_terms in [named, other_rules] {
+        let decision = member().sends(&offered, "m", Some("n"), counter_offer(own_terms.clone())).unwrap();
+        let next = after(&offered, &decision);
+        assert_eq!((only(&next).state, &only(&next).offer, decision.effects.len()), (State::Requested, &own_terms, 0));
+        // What is decided is up to the provider; a second one has to wait for that.
+        let again = member().sends(&next, "m2", Some("n"), counter_offer(offer("open", 9)));
+        assert!(matches!(refusal(again), AgentRefusal::Negotiation(Refusal::Table(_))));
+    }
+    // One for an offer of ours is agreed to; one about another dataset that the sender may not have is refused as ever.
+    let agreed_to = member().sends(&offered, "m", Some("n"), counter_offer(offer("open", 9))).unwrap();
+    assert_eq!(only(&after(&offered, &agreed_to)).state, State::Agreeing);
+    let unknown = Refusal::UnknownOffer.to_string();
+    assert_eq!(refusal(member().sends(&offered, "m", Some("n"), counter_offer(offer("hidden", 9)))).to_string(), unknown);
 }
 
 #[test]
