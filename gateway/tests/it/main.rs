@@ -5,6 +5,7 @@
 mod architecture;
 mod authorization;
 mod bad_input;
+mod conformance;
 mod data_plane;
 mod disk_full;
 mod fabric;

@@ -1,0 +1,37 @@
+# Shared by run and serve: what the suites are, and how the system under test is built. Read by bash, not run.
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+cargo=${CARGO:-cargo}
+profile=${CELLSPACE_CONFORMANCE_PROFILE:-dev}
+
+fail() { echo "$(basename -- "$0"): $*" >&2; exit 2; }
+
+# suite NAME: sets the package of its tests; ends for an unknown one.
+suite() {
+  case $1 in
+    dsp) package=org.eclipse.dataspacetck.dsp.verification ;;
+    *) fail "there is no suite \"$1\": dsp" ;;
+  esac
+}
+
+# under_test: builds the system under test, and sets the path of its binary. All of the workspace's features, so that what its tests have built is
+# not built once more.
+under_test() {
+  local folder=$profile
+  [ "$profile" = dev ] && folder=debug
+  child_waits "$cargo" build --quiet --manifest-path "$root/Cargo.toml" --workspace --profile "$profile" --example conformance \
+    || fail "the system under test cannot be built"
+  binary=$target/$folder/examples/conformance
+}
+
+# child_waits COMMAND...: runs it so that a signal to this script reaches it too.
+child_waits() {
+  "$@" &
+  child=$!
+  trap 'kill -TERM "$child" 2>/dev/null; wait "$child" 2>/dev/null; exit 143' TERM INT
+  local status=0
+  wait "$child" || status=$?
+  trap - TERM INT
+  return "$status"
+}

@@ -1,0 +1,148 @@
+//! A Cellspace that a conformance suite is run against: the product's library, with the wiring that a suite needs of a system under test. No part
+//! of the product: `deploy/conformance` builds and starts it.
+//!
+//! What the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the tokens of one, and it
+//! listens late, so that messages to it are repeated until it does. What the suite expects the system under test to do "by itself" (`script`) are
+//! ordinary commands of the product (`steps`), which otherwise leaves every step to them (`Held`). The participant and its datasets are made through
+//! the product's APIs (`participant`), agreements by negotiating (`agreements`).
+
+#![forbid(unsafe_code)]
+
+mod agreements;
+mod counterpart;
+mod front;
+mod participant;
+mod properties;
+mod script;
+mod steps;
+
+use anyhow::{Context, Result};
+use cellspace::{
+    Node, NodeConfig, Ports,
+    observe::{LogOptions, logs},
+};
+use cellspace_actors::control_plane::{
+    dsp::Steering,
+    negotiation::{self, Negotiation},
+    transfer::{self, Transfer},
+};
+use cellspace_schemas::AgreementId;
+use cellspace_storage::MasterKey;
+use clap::{Parser, ValueEnum};
+use counterpart::Counterpart;
+use front::Front;
+use participant::UnderTest;
+use std::{
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+/// How long the platform may take to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// The system under test of a conformance suite, in the foreground until SIGINT or SIGTERM. Its last line is the path of the suite's properties.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The suite.
+    suite: Suite,
+    /// Port under which everything is reached on loopback; a free one by default.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// An empty directory for data, log and properties; a temporary one by default.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Suite {
+    /// Dataspace Protocol 2025-1.
+    Dsp,
+}
+
+/// Nothing by itself: the script says what is done when.
+#[derive(Debug)]
+struct Held;
+
+impl Steering for Held {
+    fn negotiation(&self, _: &Negotiation, _: &AgreementId) -> Option<negotiation::Act> {
+        None
+    }
+
+    fn transfer(&self, _: &Transfer) -> Option<transfer::Act> {
+        None
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    // Before the start, so that a signal during it is not lost.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let temporary = tempfile::Builder::new().prefix("cellspace-conformance-").tempdir()?;
+    let dir = match &args.dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => temporary.path().to_owned(),
+    };
+    std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    let guard = logs::init(&LogOptions { file: Some(dir.join("log")), ..LogOptions::default() })?;
+    let outcome = tokio::select! {
+        outcome = serve(args.suite, args.port, &dir) => outcome,
+        () = next(&mut interrupt, &mut terminate) => return Ok(()),
+    };
+    let node = outcome?;
+    next(&mut interrupt, &mut terminate).await;
+    node.drain(STOP).await;
+    guard.flush().await;
+    Ok(())
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Starts everything for the suite, and says where its properties are.
+async fn serve(suite: Suite, port: u16, dir: &Path) -> Result<Node> {
+    let (node, properties) = match suite {
+        Suite::Dsp => dsp(port, dir).await?,
+    };
+    let path = dir.join("suite.properties");
+    std::fs::write(&path, properties).with_context(|| format!("{} cannot be written", path.display()))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", path.display())?;
+    out.flush()?;
+    Ok(node)
+}
+
+async fn dsp(port: u16, dir: &Path) -> Result<(Node, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} cannot be used"))?;
+    let public = format!("http://localhost:{}", listener.local_addr()?.port());
+    let mut config = NodeConfig { ports: Ports::Free, public_url: Some(public.parse()?), ..NodeConfig::new(dir.join("data")) };
+    config.master_key = Some(MasterKey::File(dir.join("data/master.key")));
+    config.steering = Arc::new(Held);
+    let node = Node::start(config).await?;
+    let counterpart = Arc::new(Counterpart::new(&public)?);
+    let under_test = Arc::new(UnderTest::make(&node).await?);
+    let front = Front::new(node.public_address(), counterpart.clone(), under_test.clone())?;
+    tokio::spawn(front.serve(listener));
+    let offers = participant::offers(&counterpart, &under_test).await?;
+    agreements::make(&counterpart, &under_test, &offers).await?;
+    tokio::spawn(steps::of_providers(under_test.clone()));
+    let suite_port = free_port().await?;
+    Ok((node, properties::dsp(&public, suite_port, &under_test, &offers)))
+}
+
+/// A port that nobody listens on, for the suite's own server.
+async fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,115 @@
+//! The participant under test, made through the product's APIs.
+
+use crate::{
+    counterpart::Counterpart,
+    script::{NEGOTIATED, SHOWN},
+};
+use anyhow::{Context, Result, bail};
+use cellspace::Node;
+use cellspace_actors::{
+    Services,
+    control_plane::{ControlPlane, agent},
+};
+use cellspace_client::{Caller, Client, Silent, client::text};
+use cellspace_cluster::{Address, Call};
+use cellspace_schemas::{Did, ParticipantContextId, ProfileId};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Its context id.
+const CONTEXT: &str = "under-test";
+/// The profile that the suite speaks: the one that every installation has.
+const PROFILE: &str = "http-dsp-profile-2025-1";
+/// How its data is transferred.
+pub const FORMAT: &str = "HttpData-PULL";
+/// Longest call of an API.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The participant under test.
+pub struct UnderTest {
+    /// The node's agents.
+    pub services: Arc<Services>,
+    /// Its control plane.
+    pub address: Address,
+    /// Its DID.
+    pub did: Did,
+    /// The profile that it is spoken to in.
+    pub profile: ProfileId,
+}
+
+impl UnderTest {
+    /// Makes it: identity, context, data plane, and datasets under one offer for everybody.
+    pub async fn make(node: &Node) -> Result<Self> {
+        let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        let mut client = Client::new(http, bare(&node.urls.admin), bare(&node.urls.public), Box::new(Silent));
+        let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
+        let admin = client.client_token("admin", &bootstrap.client_id, bootstrap.secret()).await?;
+        let context: ParticipantContextId = CONTEXT.parse()?;
+        let did = Did::new(format!("did:web:{}:{CONTEXT}", node.urls.did_host()))?;
+        let key = json!({"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}});
+        let identity = json!({"participantContextId": CONTEXT, "did": did, "active": true, "serviceEndpoints": [], "key": key});
+        let participant = Client::typed("ParticipantContext", json!({"@id": CONTEXT, "identity": did, "state": "ACTIVATED"}));
+        let own = format!("/api/mgmt/v5beta/participants/{CONTEXT}");
+        let plane = json!({"dataplaneId": "own", "endpoint": node.urls.dataflows(&context), "transferTypes": [FORMAT], "labels": []});
+        let source = json!({"baseUrl": node.urls.public("/"), "methods": ["GET"]});
+        let anyone = json!({"@type": "Set", "permission": [{"action": "use"}]});
+        let everything = json!({"@id": "everything", "accessPolicyId": "anyone", "contractPolicyId": "anyone", "assetsSelector": []});
+        let mut calls = vec![
+            (Method::POST, "/api/identity/v1beta/participants".to_owned(), identity),
+            (Method::POST, "/api/mgmt/v5beta/participants".to_owned(), participant),
+            (Method::PUT, format!("{own}/dataplanes"), plane),
+            (Method::PUT, format!("/participants/{CONTEXT}/sources/data"), source),
+            (
+                Method::POST,
+                format!("{own}/policydefinitions"),
+                Client::typed("PolicyDefinition", json!({"@id": "anyone", "policy": anyone})),
+            ),
+        ];
+        for dataset in NEGOTIATED.iter().chain(&SHOWN) {
+            let metadata = json!({"@type": "DataplaneMetadata", "profiles": [FORMAT], "properties": {"source": "data"}});
+            let asset = Client::typed("Asset", json!({"@id": dataset, "properties": {}, "dataplaneMetadata": metadata}));
+            calls.push((Method::POST, format!("{own}/assets"), asset));
+        }
+        calls.push((Method::POST, format!("{own}/contractdefinitions"), Client::typed("ContractDefinition", everything)));
+        for (method, path, body) in calls {
+            call(&client, &admin, method, &path, &body).await?;
+        }
+        let address = Address::of::<ControlPlane>(&context);
+        Ok(Self { services: node.app.services.clone(), address, did, profile: PROFILE.parse()? })
+    }
+
+    /// Path of its version discovery, without the well-known part.
+    pub fn base(&self) -> String {
+        format!("/api/dsp/{CONTEXT}")
+    }
+
+    /// Path of its DSP endpoints.
+    pub fn dsp(&self) -> String {
+        format!("{}/{PROFILE}", self.base())
+    }
+
+    /// A command to its control plane.
+    pub async fn ask(&self, command: impl Into<agent::Command>) -> Result<agent::Reply> {
+        Ok(self.services.cluster.ask::<ControlPlane>(&self.address, command.into(), Call::by("conformance")).await?)
+    }
+}
+
+async fn call(client: &Client, admin: &Caller, method: Method, path: &str, body: &Value) -> Result<()> {
+    let answer = client.exchange(Some(admin), method.clone(), path, Some(body)).await?;
+    match answer.status {
+        200 | 201 | 204 => Ok(()),
+        status => bail!("{method} {path} answered {status}: {}", answer.body),
+    }
+}
+
+/// The id of the offer of each dataset, as the suite is shown it.
+pub async fn offers(counterpart: &Counterpart, under_test: &UnderTest) -> Result<BTreeMap<&'static str, String>> {
+    let mut offers = BTreeMap::new();
+    for id in NEGOTIATED.into_iter().chain(SHOWN) {
+        let dataset = counterpart.exchange(&under_test.did, &format!("{}/catalog/datasets/{id}", under_test.dsp()), None).await?;
+        offers.insert(id, text(&dataset["hasPolicy"][0], "@id")?.to_owned());
+    }
+    Ok(offers)
+}

@@ -1,0 +1,131 @@
+//! What `deploy/conformance` promises, and that the product has nothing of it.
+
+use crate::support::read;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// Longest time for anything; the system under test may have to be built first.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Texts and symbols that the wiring has and the product must not have.
+const MARKS: [&str; 5] = ["TCK_PARTICIPANT", "/conformance/relay/", "/conformance/negotiations", "CN_C", "ACNC0101"];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn script(name: &str) -> PathBuf {
+    root().join("deploy/conformance").join(name)
+}
+
+/// Whether a text is somewhere in the files at the path.
+fn holds(path: &Path, text: &str) -> bool {
+    match Command::new("grep").args(["-rqaF", "--", text]).arg(path).status().unwrap().code() {
+        Some(0) => true,
+        Some(1) => false,
+        other => panic!("grep ended with {other:?}"),
+    }
+}
+
+/// Neither texts nor symbols of it: it links the product, the product does not know it.
+#[test]
+fn the_program_has_nothing_of_the_wiring() {
+    let (wiring, program) = (root().join("gateway/examples/conformance"), Path::new(env!("CARGO_BIN_EXE_cellspace")));
+    for mark in MARKS {
+        assert!(holds(&wiring, mark), "{mark} is not in the wiring any more: choose another mark");
+        assert!(!holds(program, mark), "the program has {mark}, which is the wiring's");
+    }
+    // Symbols begin with the name of their crate and its length. What is there is found.
+    assert!(holds(program, "9cellspace") && holds(program, "ContractRequestMessage"), "the program has no symbols");
+    assert!(!holds(program, "11conformance"), "the program has symbols of the wiring");
+}
+
+/// The last line is said when everything answers, to the suite's own authorization; SIGTERM ends all of it.
+#[tokio::test]
+async fn what_is_served_answers_and_ends() {
+    let mut serving = tokio::process::Command::new(script("serve"))
+        .arg("dsp")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
+    let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
+    let path = PathBuf::from(said.expect("it says where the properties are"));
+    assert!(path.is_absolute(), "{}", path.display());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let properties: HashMap<&str, &str> = text.lines().map(|line| line.split_once('=').unwrap()).collect();
+    let of =
+        |key: &str| *properties.get(format!("dataspacetck.dsp.connector.{key}").as_str()).unwrap_or_else(|| panic!("no {key}: {text}"));
+
+    let http = Client::new();
+    let call = async |method, url: String, authorization: Option<&str>, body: Option<Value>| {
+        let mut request = http.request(method, url);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        read(request.send().await.unwrap()).await
+    };
+    let (url, authorization) = (of("http.url"), Some(of("http.headers.authorization")));
+    let ask = json!({"@context": ["https://w3id.org/dspace/2025/1/context.jsonld"], "@type": "CatalogRequestMessage"});
+    let catalog = async |authorization| call(Method::POST, format!("{url}/catalog/request"), authorization, Some(ask.clone())).await;
+    let (status, shown) = catalog(authorization).await;
+    assert_eq!(status, StatusCode::OK, "{shown}");
+    let shown = |id: &str| shown["dataset"].as_array().unwrap().iter().any(|dataset| dataset["@id"] == id);
+    assert_eq!((shown(properties["CAT_01_01_DATASETID"]), shown(properties["CAT_01_03_DATASETID"])), (true, false));
+    // It is the product that is asked, with all its doors closed.
+    for authorization in [None, Some("Bearer SOMEBODY")] {
+        assert_eq!(catalog(authorization).await.0, StatusCode::UNAUTHORIZED, "{authorization:?}");
+    }
+    let versions = format!("{}/.well-known/dspace-version", of("http.base.url"));
+    assert_eq!(call(Method::GET, versions, None, None).await.1["protocolVersions"][0]["version"], "2025-1");
+
+    let group = serving.id().unwrap();
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {group}")]).status().unwrap().success());
+    let ended = tokio::time::timeout(PATIENCE, serving.wait()).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
+    assert!(!Command::new("sh").args(["-c", &format!("kill -0 -{group} 2>&-")]).status().unwrap().success(), "a child is left");
+    assert!(!path.exists(), "{} is left", path.display());
+}
+
+fn is_there(tool: &str) -> bool {
+    Command::new(tool).arg("-version").output().is_ok()
+}
+
+/// A line per test, and at last the count; only what was asked for.
+#[test]
+fn a_run_counts_its_tests() {
+    if !(is_there("javac") && is_there("mvn")) {
+        // Not by a macro, whose output the test runner keeps to itself.
+        writeln!(std::io::stderr(), "\nskipped: needs Java: conformance::a_run_counts_its_tests (and Maven)").unwrap();
+        return;
+    }
+    let run = Command::new(script("run")).args(["dsp", "--times", "2", "--match", "^(MET:|CAT:01-02)"]).output().unwrap();
+    let (said, complaint) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{said}{complaint}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.last(), Some(&"4 passed, 0 failed"), "{said}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), 4, "{said}");
+}
+
+#[test]
+fn unknown_suites_and_options_are_refused() {
+    for (name, arguments) in [("run", &["dsx"][..]), ("run", &["dsp", "--times", "0"]), ("run", &[]), ("serve", &["dsx"]), ("serve", &[])] {
+        let ended = Command::new(script(name)).args(arguments).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{name} {arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{name} {arguments:?}");
+    }
+}
