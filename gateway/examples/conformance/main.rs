@@ -85,10 +85,13 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     // Before the start, so that a signal during it is not lost.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let temporary = tempfile::Builder::new().prefix("cellspace-conformance-").tempdir()?;
-    let dir = match &args.dir {
-        Some(dir) => std::path::absolute(dir)?,
-        None => temporary.path().to_owned(),
+    // Removed at the end.
+    let (dir, _temporary) = match &args.dir {
+        Some(dir) => (std::path::absolute(dir)?, None),
+        None => {
+            let made = tempfile::Builder::new().prefix("cellspace-conformance-").tempdir()?;
+            (made.path().to_owned(), Some(made))
+        }
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let guard = logs::init(&LogOptions { file: Some(dir.join("log")), ..LogOptions::default() })?;
