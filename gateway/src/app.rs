@@ -2,6 +2,7 @@
 
 use crate::{
     auth::{KnownParticipants, PlaneCallers, Verifier},
+    http::Router,
     observe::Health,
 };
 use cellspace_actors::Services;
@@ -18,6 +19,8 @@ pub struct App {
     pub known: Arc<KnownParticipants>,
     /// Checks tokens of foreign data planes.
     pub planes: Arc<PlaneCallers>,
+    /// What this node serves.
+    pub routes: Arc<Router>,
     /// Whether this node is fit.
     pub health: Arc<Health>,
 }

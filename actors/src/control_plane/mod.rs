@@ -9,6 +9,7 @@ pub mod archive;
 pub mod catalog;
 pub mod data_planes;
 pub mod dsp;
+pub mod listing;
 pub mod negotiation;
 pub mod participant;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     ControlPlane, ControlPlaneState,
     agent::{Created, Decided, Reply},
-    data_planes, negotiation, transfer,
+    data_planes, listing, negotiation, transfer,
 };
 use crate::{
     Services,
@@ -36,6 +36,8 @@ const ENDED_AT_ONCE: usize = 256;
 const LEFT: &str = "the participant has left";
 /// Lane of what becomes of its name.
 const LANE: &str = "participant";
+/// Lane of its row in the directory.
+const LISTED: &str = "participant/listed";
 /// Lane of what becomes of its secrets, which may take longer.
 const SECRETS: &str = "participant/secrets";
 
@@ -150,6 +152,10 @@ pub enum Effect {
     ConfirmName(Owner, Did),
     /// Gives the name back, unless the participant's credential service has it too.
     ReleaseName(Owner),
+    /// Puts it into lists.
+    Enlist,
+    /// Takes it out of lists.
+    Delist,
     /// Removes its secrets, unless the participant's credential service is still there, once its open processes have ended.
     DeleteSecrets,
 }
@@ -261,7 +267,8 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
             (None, Some(name)) => {
                 let reply = Reply::Created(Created { id: new.id.to_string(), created_at: now });
                 let confirm = Effect::ConfirmName(name.clone(), new.identity.clone());
-                Ok(set("participant.created", new.clone().made(now)).effect(LANE, confirm.into()).replying(reply))
+                let made = set("participant.created", new.clone().made(now)).effect(LANE, confirm.into());
+                Ok(made.effect(LISTED, Effect::Enlist.into()).replying(reply))
             }
             // It was there when the command was prepared.
             (None, None) => Err(Rejection::Stale),
@@ -285,7 +292,7 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
             if let Some(name) = &prepared.name {
                 decision = decision.effect(LANE, Effect::ReleaseName(name.clone()).into());
             }
-            Ok(decision.effect(SECRETS, Effect::DeleteSecrets.into()))
+            Ok(decision.effect(LISTED, Effect::Delist.into()).effect(SECRETS, Effect::DeleteSecrets.into()))
         }
         Command::ReplaceConfig(config) => {
             bounded(config)?;
@@ -353,13 +360,15 @@ pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: Outcome) -
             let stopped = Participant { state: ParticipantContextState::Deactivated, ..Participant::clone(participant) };
             Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
         }
-        (Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecrets, Outcome::Done | Outcome::NameTaken, _) => {
-            Ok(Decision::nothing())
-        }
+        (
+            Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::Enlist | Effect::Delist | Effect::DeleteSecrets,
+            Outcome::Done | Outcome::NameTaken,
+            _,
+        ) => Ok(Decision::nothing()),
     }
 }
 
-/// What follows when a name could not be settled: its agent could not be asked for long, which is no answer, so that it is asked again. Pure.
+/// What follows when a name or a list could not be settled: its agent could not be asked for long, which is no answer, so that it is asked again. Pure.
 ///
 /// # Errors
 /// None.
@@ -369,12 +378,14 @@ pub fn undeliverable(state: &ControlPlaneState, effect: &Effect) -> Decided {
             Decision::action("name.confirm.again").effect(LANE, effect.clone().into())
         }
         Effect::ReleaseName(_) if state.deleted.is_some() => Decision::action("name.release.again").effect(LANE, effect.clone().into()),
+        Effect::Enlist if state.participant.is_some() => Decision::action("participant.list.again").effect(LISTED, effect.clone().into()),
+        Effect::Delist if state.deleted.is_some() => Decision::action("participant.unlist.again").effect(LISTED, effect.clone().into()),
         // The dead letter says which secrets are left.
-        Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::DeleteSecrets => Decision::nothing(),
+        Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::Enlist | Effect::Delist | Effect::DeleteSecrets => Decision::nothing(),
     })
 }
 
-/// Settles the name, removes secrets; may be repeated.
+/// Settles the name and the list, removes secrets; may be repeated.
 ///
 /// # Errors
 /// [`DeliveryError`]
@@ -385,6 +396,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         Effect::ConfirmName(path, did) if !name::confirm(services, path, participant, did).await? => return Ok(Outcome::NameTaken),
         Effect::ConfirmName(..) => {}
         Effect::ReleaseName(path) => name::release(services, path, participant).await?,
+        Effect::Enlist => listing::enlist(services, participant).await?,
+        Effect::Delist => listing::delist(services, participant).await?,
         Effect::DeleteSecrets => secrets::delete_unless_used(services, &delivery.address.owner).await?,
     }
     Ok(Outcome::Done)

@@ -38,14 +38,16 @@ fn told(state: &ControlPlaneState, command: Command) -> Refusal {
 fn a_name_is_confirmed_and_given_back() {
     let empty = ControlPlaneState::default();
     let made = go(&empty, Command::Create(new("did:web:own")), true).unwrap();
-    assert!(matches!(&made.effects[..], [o] if matches!(&o.effect, AgentEffect::Participant(Effect::ConfirmName(..)))));
+    let [name, list] = &made.effects[..] else { panic!("{:?}", made.effects) };
+    assert!(matches!(&name.effect, AgentEffect::Participant(Effect::ConfirmName(..))));
+    assert!(matches!(&list.effect, AgentEffect::Participant(Effect::Enlist)));
     // Without a name nothing is made: the command is prepared again.
     assert!(matches!(go(&empty, Command::Create(new("did:web:own")), false), Err(Rejection::Stale)));
     let there = after(&empty, &made);
     assert_eq!(told(&there, Command::Create(new("did:web:own"))), Refusal::Exists("p".parse().unwrap()));
     let left = go(&there, Command::Delete, true).unwrap();
     let follows = |wanted: Effect| left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(effect) if *effect == wanted));
-    assert!(follows(Effect::ReleaseName(Owner::new("own").unwrap())) && follows(Effect::DeleteSecrets));
+    assert!(follows(Effect::ReleaseName(Owner::new("own").unwrap())) && follows(Effect::Delist) && follows(Effect::DeleteSecrets));
     let gone = after(&there, &left);
     assert_eq!(told(&gone, Command::Create(new("did:web:own"))), Refusal::Deleted("p".parse().unwrap()));
     assert_eq!((told(&gone, Command::Delete), told(&gone, Command::Update(new("did:web:own")))), (Refusal::NotFound, Refusal::NotFound));
@@ -56,8 +58,10 @@ fn a_name_is_confirmed_and_given_back() {
     assert!(!delivered(&gone, &lost, Outcome::NameTaken).unwrap().changes());
     // Nobody could be asked for long: that is no answer.
     let release = Effect::ReleaseName(Owner::new("own").unwrap());
-    let actions = |state: &ControlPlaneState| [&lost, &release].map(|effect| undeliverable(state, effect).unwrap().action);
-    assert_eq!((actions(&there), actions(&gone)), (["name.confirm.again", ""], ["", "name.release.again"]));
+    let effects = [&lost, &release, &Effect::Enlist, &Effect::Delist, &Effect::DeleteSecrets];
+    let actions = |state: &ControlPlaneState| effects.map(|effect| undeliverable(state, effect).unwrap().action);
+    assert_eq!(actions(&there), ["name.confirm.again", "", "participant.list.again", "", ""]);
+    assert_eq!(actions(&gone), ["", "name.release.again", "", "participant.unlist.again", ""]);
 }
 
 #[test]
@@ -98,6 +102,7 @@ fn busy(open: usize) -> ControlPlaneState {
             agreement: None,
             accepted: super::dsp::Repeats::default(),
             error_detail: None,
+            finding: None,
             callbacks: vec![],
             created_at: NOW,
             state_at: NOW,

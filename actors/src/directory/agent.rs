@@ -175,7 +175,8 @@ fn unchecked(state: &DirectoryState, key: &NewRow, now: Timestamp) -> Decision<D
 }
 
 fn due(state: &DirectoryState, key: &str) -> Decided {
-    let kinds = [Kind::Tenant, Kind::ParticipantProfile, Kind::Identifier, Kind::Orchestration, Kind::ParticipantContext];
+    let kinds =
+        [Kind::Tenant, Kind::ParticipantProfile, Kind::Identifier, Kind::Orchestration, Kind::ParticipantContext, Kind::ManagedParticipant];
     let named = key.split_once('/').and_then(|(table, id)| Some((kinds.into_iter().find(|kind| kind.table() == table)?, id)));
     let row = named.and_then(|(kind, id)| state.row(kind, id)).filter(|row| row.body.is_none());
     Ok(row.map_or_else(Decision::nothing, |row| {

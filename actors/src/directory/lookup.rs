@@ -3,6 +3,7 @@
 use super::row::{Holder, Kind};
 use crate::{
     Services,
+    control_plane::{self, ControlPlane, ControlPlaneState},
     credential_service::{self, CredentialService, listing},
     fabric::{OrchestrationAgent, TenantAgent, index},
 };
@@ -32,7 +33,9 @@ pub(super) async fn object(
         Kind::ParticipantProfile | Kind::Identifier => {
             let profile = match kind {
                 Kind::ParticipantProfile => ParticipantProfileId::new(id).ok(),
-                Kind::Tenant | Kind::Identifier | Kind::Orchestration | Kind::ParticipantContext => holder.and_then(|h| h.profile.clone()),
+                Kind::Tenant | Kind::Identifier | Kind::Orchestration | Kind::ParticipantContext | Kind::ManagedParticipant => {
+                    holder.and_then(|h| h.profile.clone())
+                }
             };
             let (Some(holder), Some(profile)) = (holder, profile) else { return Ok(None) };
             let address = Address::of::<TenantAgent>(&holder.tenant);
@@ -54,6 +57,16 @@ pub(super) async fn object(
                     Some(index::Entry { version: 1, body: Arc::new(listing::body(&context.id, &context.did)) })
                 };
                 read(services.cluster.read::<CredentialService, _>(&Address::of::<CredentialService>(&id), view).await)?
+            }
+            Err(_) => None,
+        },
+        Kind::ManagedParticipant => match ParticipantContextId::new(id) {
+            Ok(id) => {
+                let view = |state: &ControlPlaneState| {
+                    let participant = state.participant.as_ref()?;
+                    Some(index::Entry { version: 1, body: Arc::new(control_plane::listing::body(&participant.id)) })
+                };
+                read(services.cluster.read::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), view).await)?
             }
             Err(_) => None,
         },

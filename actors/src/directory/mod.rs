@@ -1,4 +1,4 @@
-//! The directory: one row per tenant, participant profile, orchestration and participant context, so that lists and queries over the installation need not touch
+//! The directory: one row per tenant, participant profile, orchestration and participant context of either API, so that lists and queries over the installation need not touch
 //! the agents themselves.
 //!
 //! It is one agent per shard ([`shard::SHARDS`], by hash of the id); lists merge the shards. A row is *reserved* before the object is made

@@ -22,6 +22,8 @@ pub enum Kind {
     Orchestration,
     /// A participant context of the Identity API; the id is a `ParticipantContextId`.
     ParticipantContext,
+    /// A participant context of the Management API; the id is a `ParticipantContextId`.
+    ManagedParticipant,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Identifier => "identifier",
             Self::Orchestration => "orchestration",
             Self::ParticipantContext => "participant-context",
+            Self::ManagedParticipant => "managed-participant",
         }
     }
 }

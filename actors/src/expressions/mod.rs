@@ -10,6 +10,7 @@ mod context;
 mod credentials;
 mod elements;
 mod eval;
+mod explain;
 mod function;
 mod functions;
 mod lower;

@@ -88,6 +88,12 @@ impl Program {
     }
 }
 
+impl Program {
+    pub(super) const fn root(&self) -> &Node {
+        &self.root
+    }
+}
+
 /// What is known of the result.
 fn kind(node: &Node) -> Kind {
     match node {

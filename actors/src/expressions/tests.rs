@@ -390,3 +390,39 @@ fn hostile_sources_neither_crash_nor_take_long() {
     }
     assert_eq!(run(&format!("{}true", "true && ".repeat(20))), Ok(true));
 }
+
+#[test]
+fn what_was_found_is_told_in_words() {
+    const MEMBER: &str = "ctx.agent.claims.vc.withType('MembershipCredential').valid()";
+    let table = [
+        (format!("{MEMBER}.claim('level') >= 5"), vec!["3 >= 5"]),
+        (format!("{MEMBER}.size() > 0 && {MEMBER}.claim('level') == this.rightOperand"), vec!["3 == \"active\""]),
+        (
+            format!("{MEMBER}.claim('level') > 8 || {MEMBER}.claim('since') == 'never'"),
+            vec!["3 > 8", "\"2025-06-01T00:00:00Z\" == \"never\""],
+        ),
+        (format!("this.operator == 'EQ' ? {MEMBER}.claim('level') in [1, 2] : false"), vec!["3 in [1, 2]"]),
+        ("ctx.agent.claims.vc.hasClaim('level', 7)".to_owned(), vec!["claim \"level\" in [3, 1]"]),
+        ("ctx.agent.claims.vc.hasClaim('nothing', 7)".to_owned(), vec!["claim \"nothing\" in []"]),
+        ("ctx.agent.nothing == 'x'".to_owned(), vec!["nothing == \"x\""]),
+        ("now > timestamp('2030-01-01T00:00:00Z')".to_owned(), vec!["2026-11-22T10:00:00Z > 2030-01-01T00:00:00Z"]),
+        (format!("ctx.agent.id == '{}'", "x".repeat(200)), vec![]),
+        ("ctx.agent.claims.vc.exists(c, c.hasType('Other'))".to_owned(), vec![]),
+    ];
+    for (text, expected) in table {
+        let program = Program::compile(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));
+        let context = context(&claims);
+        assert_ne!(program.evaluate(&this, &context, &Budget::default()), Ok(true), "{text}");
+        let found = program.found(&this, &context);
+        if text.len() < 200 {
+            assert_eq!(found, expected, "{text}");
+        } else {
+            assert!(found[0].starts_with("\"did:web:c\" == \"xxx") && found[0].len() < 120, "{found:?}");
+        }
+    }
+    // However much there is to tell, it is bounded.
+    let many = Program::compile(&["ctx.agent.id == 'x'"; 12].join(" || ")).unwrap();
+    let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));
+    assert_eq!(many.found(&this, &context(&claims)).len(), 4);
+}

@@ -6,6 +6,7 @@ use crate::{
     node::{NodeConfig, Ports},
     observe::{LogFormat, LogOptions},
 };
+use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::embedded::MasterKey;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -66,6 +67,10 @@ pub struct UpArgs {
     /// Name of the cell that this node runs.
     #[arg(long, value_name = "NAME", default_value = "cell-1", env = "CELLSPACE_CELL")]
     pub cell: String,
+    /// Id of the one participant context that this installation is there for. Its things are then also served without naming it: Management API v4, at
+    /// /api/mgmt/v4 and /api/management/v4.
+    #[arg(long, value_name = "ID", env = "CELLSPACE_SINGLE_PARTICIPANT")]
+    pub single_participant: Option<ParticipantContextId>,
     /// Accept access tokens of this issuer too: its `iss` claim, the URL of its JWKS, and the audience that its tokens must name in `aud` or
     /// `azp`. Without an audience every token of the issuer is taken, also one for another application: leave it out only for an issuer that
     /// serves this installation alone. Its tokens may say `role` (admin, provisioner, participant) and `participant_context_id` in place of
@@ -211,6 +216,7 @@ impl UpArgs {
             public_url: self.public_url.clone(),
             admin_url: self.admin_url.clone(),
             cell: self.cell.clone(),
+            single_participant: self.single_participant.clone(),
             issuers: self.issuers.clone(),
             allow_private_targets: self.allow_private_targets,
             status_list_age: self.status_list_age,
@@ -261,11 +267,18 @@ mod tests {
         assert_eq!(config.issuers[0].audience, None);
         let config = up(&["--issuer", "i=https://idp/jwks,cells"]);
         assert_eq!((config.issuers[0].jwks.as_str(), config.issuers[0].audience.as_deref()), ("https://idp/jwks", Some("cells")));
+        assert_eq!(up(&["--single-participant", "acme"]).single_participant, Some("acme".parse().unwrap()));
+        assert_eq!(up(&[]).single_participant, None);
         assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
         assert_eq!(up(&[]).ports, Ports::Remembered);
-        for bad in
-            [["--port", "x"], ["--issuer", "x"], ["--issuer", "i=https://idp/jwks,"], ["--idle-after", "soon"], ["--host", "example.com"]]
-        {
+        for bad in [
+            ["--port", "x"],
+            ["--issuer", "x"],
+            ["--issuer", "i=https://idp/jwks,"],
+            ["--idle-after", "soon"],
+            ["--single-participant", ""],
+            ["--host", "example.com"],
+        ] {
             assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
     }

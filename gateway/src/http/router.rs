@@ -5,9 +5,13 @@
 
 use super::{Access, Api, Listener, Route, Verb};
 use crate::auth::scope::Scope;
+use cellspace_schemas::ParticipantContextId;
 use http::Method;
 use percent_encoding::percent_decode_str;
 use std::{collections::HashMap, sync::Arc};
+
+/// Parameter of paths that names a participant context.
+const PARTICIPANT: &str = "participant";
 
 /// Why a table cannot be served: a mistake in the program, found at start and by a test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +65,8 @@ pub struct Router {
 struct Entry {
     route: Route,
     scope: Option<Scope>,
+    /// Whose things it is about, when its path does not say.
+    participant: Option<ParticipantContextId>,
 }
 
 #[derive(Default)]
@@ -100,24 +106,38 @@ impl Router {
         let mut router =
             Self { entries: Vec::with_capacity(routes.len()), public: Node::default(), admin: Node::default(), ops: Node::default() };
         for route in routes {
-            let scope = match route.access {
-                Access::Open => None,
-                Access::Scope(scope, _) => {
-                    Some(Scope::parse(scope).ok_or_else(|| TableError::Scope { route: route.path.to_owned(), scope })?)
-                }
-            };
-            let index = router.entries.len();
-            router.entries.push(Entry { route, scope });
-            for prefix in route.prefixes {
-                let root = match route.listener {
-                    Listener::Public => &mut router.public,
-                    Listener::Admin => &mut router.admin,
-                    Listener::Ops => &mut router.ops,
-                };
-                insert(root, prefix, route, index)?;
-            }
+            router.add(route, None)?;
         }
         Ok(router)
+    }
+
+    /// With routes whose paths do not name the participant context that they are about: to handlers and authorisation it is as if they named this one.
+    ///
+    /// # Errors
+    /// [`TableError`] names the first wrong route.
+    pub fn of_participant(mut self, routes: Vec<Route>, participant: &ParticipantContextId) -> Result<Self, TableError> {
+        for route in routes {
+            self.add(route, Some(participant.clone()))?;
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, route: Route, participant: Option<ParticipantContextId>) -> Result<(), TableError> {
+        let scope = match route.access {
+            Access::Open => None,
+            Access::Scope(scope, _) => Some(Scope::parse(scope).ok_or_else(|| TableError::Scope { route: route.path.to_owned(), scope })?),
+        };
+        let index = self.entries.len();
+        self.entries.push(Entry { route, scope, participant });
+        for prefix in route.prefixes {
+            let root = match route.listener {
+                Listener::Public => &mut self.public,
+                Listener::Admin => &mut self.admin,
+                Listener::Ops => &mut self.ops,
+            };
+            insert(root, prefix, route, index)?;
+        }
+        Ok(())
     }
 
     fn root(&self, listener: Listener) -> &Node {
@@ -156,6 +176,9 @@ impl Router {
         }
         if let (Some(rest), Some(name)) = (search.rest, names.next()) {
             params.insert(*name, rest.to_owned());
+        }
+        if let Some(participant) = &entry.participant {
+            params.insert(PARTICIPANT, participant.to_string());
         }
         Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Arc::new(params) })
     }

@@ -10,6 +10,7 @@ use cellspace_actors::{
     trust::TrustOptions,
 };
 use cellspace_cluster::Options;
+use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::{EmbeddedOptions, Topic, embedded::MasterKey};
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -66,6 +67,8 @@ pub struct NodeConfig {
     pub admin_url: Option<Url>,
     /// Name of the cell.
     pub cell: String,
+    /// The participant context that this installation is there for, if it is there for one: the Management API then also serves v4, which names none.
+    pub single_participant: Option<ParticipantContextId>,
     /// Issuers of access tokens beside the embedded token service.
     pub issuers: Vec<IssuerConfig>,
     /// Whether counterparties may have loopback and private addresses and plain HTTP. By default when this node's own public URL is loopback.
@@ -99,6 +102,7 @@ impl NodeConfig {
             public_url: None,
             admin_url: None,
             cell: "cell-1".to_owned(),
+            single_participant: None,
             issuers: Vec::new(),
             allow_private_targets: None,
             outbound: OutboundOptions::default(),

@@ -72,7 +72,6 @@ impl Node {
         let (sockets, urls) = Sockets::bind(&config, &store).await?;
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
-        let router = Arc::new(Router::new(routes::all())?);
         let fabric = agents::register(&app.services, config.steering.clone())?;
         let consumers = fabric.health();
         app.health.watch("fabric", move || consumers.check());
@@ -81,7 +80,7 @@ impl Node {
         let tasks = TaskTracker::new();
         let limits = &config.limits;
         let gateway = Gateway::new(app.clone(), tasks.clone(), limits);
-        let listen = |socket, listener| serve(socket, stack(gateway.clone(), router.clone(), listener, limits), limits.connections);
+        let listen = |socket, listener| serve(socket, stack(gateway.clone(), app.routes.clone(), listener, limits), limits.connections);
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
         let mut node = Self {
@@ -201,9 +200,20 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
     let keys = OutboundHttp::new(OutboundOptions { allow_private: true, ..KEYS })?;
     let remote = config.issuers.iter().map(|issuer| RemoteIssuer::new(issuer.clone(), keys.clone())).collect();
     let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
+    let routes = match &config.single_participant {
+        None => Router::new(routes::all())?,
+        Some(participant) => Router::new(routes::all())?.of_participant(routes::management_v4::routes(), participant)?,
+    };
     let watched = vault.clone();
     let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.clone()));
-    Ok(App { services: Arc::new(services), verifier, known: Arc::new(KnownParticipants::new(cluster)), planes: Arc::new(planes), health })
+    Ok(App {
+        services: Arc::new(services),
+        verifier,
+        known: Arc::new(KnownParticipants::new(cluster)),
+        planes: Arc::new(planes),
+        routes: Arc::new(routes),
+        health,
+    })
 }
 
 async fn upkeep(metrics: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {

@@ -1,15 +1,18 @@
 //! Contract agreements of a participant (Management API v5).
 
-use super::control_plane::{not_found, page, processes, route, snapshot_with};
+use super::{
+    control_plane::{Keys, not_found, page, processes, route, snapshot_with},
+    paging,
+};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::control_plane::{
-    archive::Key,
+    archive::{Key, list::Listed},
     negotiation::{Agreement, Negotiation, view},
 };
-use cellspace_schemas::{AgreementId, QuerySpec, management::envelope::with_context};
+use cellspace_schemas::{AgreementId, management::envelope::with_context};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -27,13 +30,17 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, &view::AGREEMENT_PATHS)?;
+    const KEY: fn(&str) -> Option<Key> = |text| text.parse().ok().map(Key::Agreement);
+    const KEYS: Keys = &[("id", KEY), ("agreementId", KEY)];
+    let query = paging::query(&request, &view::AGREEMENT_PATHS)?;
     let participant = request.param("participant")?;
     let fields = |a: &Agreement| view::agreement_for_query(a, participant);
     // What led to no agreement meets no criterion.
     let of_negotiation = |n: &Negotiation| n.agreement.as_deref().map_or(Value::Null, fields);
-    let found = processes(&app, &request, &query, of_negotiation).await?;
-    page(&query, found.iter().filter_map(|n| n.agreement.as_deref()), |a| fields(a), |a| view::agreement(a))
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, of_negotiation).await?;
+    // They stand in the order of their negotiations.
+    let agreements = found.iter().filter_map(|n| Some((n.id.as_str(), n.agreement.as_deref()?)));
+    page(&request, &query, (agreements, whole), |(negotiation, _)| negotiation, |(_, a)| fields(a), |(_, a)| view::agreement(a))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

@@ -51,5 +51,5 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
     let state = snapshot(&app, &request).await?;
-    query(&request, &Asset::PATHS, state.resources.assets(), |item| item.to_json())
+    query(&request, &Asset::PATHS, state.resources.assets(), |item| item.id.as_str(), |item| item.to_json())
 }

@@ -51,5 +51,11 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
     let state = snapshot(&app, &request).await?;
-    query(&request, &ContractDefinition::PATHS, state.resources.definitions(), |item| item.definition.to_json())
+    query(
+        &request,
+        &ContractDefinition::PATHS,
+        state.resources.definitions(),
+        |item| item.definition.id.as_str(),
+        |item| item.definition.to_json(),
+    )
 }

@@ -1,6 +1,9 @@
 //! What the routes of a participant's control plane share: asking its agent, reading its state, queries, refusals.
 
-use super::prefixes::{MANAGEMENT, MANAGEMENT_PARTICIPANT};
+use super::{
+    paging,
+    prefixes::{MANAGEMENT, MANAGEMENT_PARTICIPANT},
+};
 use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
@@ -12,7 +15,7 @@ use cellspace_actors::{
         agent::{self, Created, Refusal},
         archive::{
             self, Filed, Key,
-            list::{self, ListError},
+            list::{self, ListError, Listed},
         },
         data_planes, dsp, negotiation, participant, resources, transfer,
     },
@@ -84,18 +87,24 @@ pub(super) fn body<T>(request: &Request, read: impl FnOnce(&Value) -> Result<T, 
     parse_json(&request.body).and_then(|value| read(&value)).map_err(ApiError::from)
 }
 
-/// Answers a query over `items`, compared and shown in the same form.
+/// Answers a query over `items`, which come in the order of their ids; compared in the form that they are shown in, and by whose they are.
 pub(super) fn query<T>(
     request: &Request,
     rules: &PathRules,
     items: impl IntoIterator<Item = T>,
+    id: impl Fn(&T) -> &str,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    shown(QuerySpec::from_body(&request.body, rules)?.page(items, &view), |item| view(&item))
-}
-
-fn shown<T>(items: Vec<T>, view: impl Fn(T) -> Value) -> Result<Reply, ApiError> {
-    Reply::ok(&items.into_iter().map(|item| with_context(view(item))).collect::<Vec<_>>())
+    let query = paging::query(request, rules)?;
+    let participant = request.params.get("participant").map(String::as_str);
+    let fields = |item: &T| {
+        let mut fields = view(item);
+        if let (Some(participant), Value::Object(fields)) = (participant, &mut fields) {
+            fields.insert("participantContextId".to_owned(), participant.into());
+        }
+        fields
+    };
+    paging::listed(request, &query, query.page(items, fields, id), |item| with_context(view(&item)))
 }
 
 /// One found thing, or 404.
@@ -124,10 +133,14 @@ pub(super) fn not_found(what: &str, id: &str) -> ApiError {
 /// Not found when there is no such participant; unavailable when the archive cannot be read.
 pub(super) async fn snapshot_with(app: &App, request: &Request, key: Key) -> Result<Arc<ControlPlaneState>, ApiError> {
     let state = snapshot(app, request).await?;
-    archive::with(&app.services.cluster, &address(request)?, state, key).await.map_err(|e| ApiError::later(e.to_string()))
+    archive::with(&app.services.cluster, &address(request)?, state, key).await.map_err(ApiError::later)
 }
 
-/// The processes among which the query in the body looks, wherever they are kept. One for a `correlationId` looks only at what has it.
+/// Fields whose value leads to one process, and the key that it leads to it by.
+pub(super) type Keys = &'static [(&'static str, fn(&str) -> Option<Key>)];
+
+/// The processes among which the query looks, wherever they are kept. One that names a process by one of the `keys` looks at that alone, and one for a
+/// `correlationId` only at what has it.
 ///
 /// # Errors
 /// Unavailable when the archive cannot be read; invalid when more would have to be sorted than can be.
@@ -135,35 +148,47 @@ pub(super) async fn processes<T: Filed>(
     app: &App,
     request: &Request,
     query: &QuerySpec,
+    keys: Keys,
     fields: impl Fn(&T) -> Value,
-) -> Result<Vec<Arc<T>>, ApiError> {
+) -> Result<Listed<T>, ApiError> {
     let (cluster, address, state) = (&app.services.cluster, address(request)?, snapshot(app, request).await?);
-    let correlation = query.filter.iter().find_map(|criterion| {
-        let named = matches!(criterion.left.to_string().as_str(), "correlationId" | "https://w3id.org/edc/v0.0.1/ns/correlationId");
-        (named && criterion.operator == Operator::Equal).then_some(&criterion.right)
-    });
-    let Some(correlation) = correlation else {
-        return list::all(cluster, &address, &state, query, fields).await.map_err(|error| match error {
-            ListError::Store(error) => ApiError::later(error.to_string()),
-            ListError::TooMany => ApiError::invalid(error.to_string()),
-        });
+    let asked = |name: &str| {
+        query.filter.iter().find_map(|criterion| {
+            let named = criterion.operator == Operator::Equal && criterion.left.names(name);
+            criterion.right.as_str().filter(|_| named)
+        })
     };
-    // Text that can be no process id is the id of none.
-    let Some(pid) = correlation.as_str().and_then(|pid| Pid::new(pid).ok()) else { return Ok(Vec::new()) };
-    list::correlated(cluster, &address, &state, &pid).await.map_err(|error| ApiError::later(error.to_string()))
+    // Text that can be no id is the id of none.
+    if let Some((text, key)) = keys.iter().find_map(|(name, key)| Some((asked(name)?, key))) {
+        let Some(key) = key(text) else { return Ok(Listed::whole(Vec::new())) };
+        let state = archive::with(cluster, &address, state, key.clone()).await.map_err(ApiError::later)?;
+        return Ok(Listed::whole(T::at(&state, &key).cloned().into_iter().collect()));
+    }
+    if let Some(text) = asked("correlationId") {
+        let Ok(pid) = Pid::new(text) else { return Ok(Listed::whole(Vec::new())) };
+        return Ok(Listed::whole(list::correlated(cluster, &address, &state, &pid).await.map_err(ApiError::later)?));
+    }
+    list::all(cluster, &address, &state, query, fields).await.map_err(|error| match error {
+        ListError::Store(error) => ApiError::later(error),
+        ListError::TooMany => ApiError::invalid(error.to_string()),
+    })
 }
 
-/// The page of `items` that the query asks for.
+/// The page of `items` that the query asks for. `whole` says whether these are all that there are.
 ///
 /// # Errors
 /// Internal error when it cannot be written.
 pub(super) fn page<T>(
+    request: &Request,
     query: &QuerySpec,
-    items: impl IntoIterator<Item = T>,
+    (items, whole): (impl IntoIterator<Item = T>, bool),
+    id: impl Fn(&T) -> &str,
     fields: impl Fn(&T) -> Value,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    shown(query.page(items, fields), |item| view(&item))
+    let mut page = query.page(items, fields, id);
+    page.total = page.total.filter(|_| whole);
+    paging::listed(request, query, page, |item| with_context(view(&item)))
 }
 
 /// What a refusal of the control plane is for its clients.

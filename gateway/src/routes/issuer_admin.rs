@@ -1,6 +1,6 @@
 //! Issuer admin API: holders, attestations, credential definitions, credentials and their status, issuance processes.
 
-use super::prefixes::ISSUER_ADMIN;
+use super::{paging, prefixes::ISSUER_ADMIN};
 use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
@@ -10,7 +10,7 @@ use cellspace_actors::issuer::{
 };
 use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{
-    ParticipantContextId, QuerySpec,
+    ParticipantContextId,
     issuer::{
         CredentialDefinitionId, CredentialId, HolderId, IssuerPid,
         admin::{AttestationBody, CredentialStatusView, DefinitionBody, HolderBody, OfferBody, ReasonBody},
@@ -139,11 +139,12 @@ fn page<T, V: Serialize>(
     request: &Request,
     rules: &PathRules,
     items: impl Iterator<Item = T>,
+    id: impl Fn(&T) -> &str,
     fields: impl Fn(&T) -> Value,
     view: impl Fn(T) -> V,
 ) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, rules)?;
-    Reply::ok(&query.page(items, fields).into_iter().map(view).collect::<Vec<_>>())
+    let query = paging::query(request, rules)?;
+    paging::listed(request, &query, query.page(items, fields, id), view)
 }
 
 /// The fields of an answer, for queries over it.
@@ -195,13 +196,20 @@ async fn delete_holder(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn query_holders(app: App, request: Request) -> Result<Reply, ApiError> {
     let (issuer, state) = (issuer(&request)?, snapshot(&app, &request).await?);
-    page(&request, &HOLDER, state.holders.values(), |holder| fields(&holder.view(&issuer)), |holder| holder.view(&issuer))
+    page(
+        &request,
+        &HOLDER,
+        state.holders.values(),
+        |holder| holder.id.as_str(),
+        |holder| fields(&holder.view(&issuer)),
+        |holder| holder.view(&issuer),
+    )
 }
 
 // === attestations ===
 
 const ATTESTATION: PathRules =
-    PathRules { fields: &["id", "attestationType", "configuration", "participantContextId", "createdAt"], free_properties: false };
+    PathRules { fields: &["id", "attestationType", "configuration.*", "participantContextId", "createdAt"], free_properties: false };
 
 async fn create_attestation(app: App, request: Request) -> Result<Reply, ApiError> {
     let body: AttestationBody = request.json()?;
@@ -216,7 +224,14 @@ async fn delete_attestation(app: App, request: Request) -> Result<Reply, ApiErro
 
 async fn query_attestations(app: App, request: Request) -> Result<Reply, ApiError> {
     let (issuer, state) = (issuer(&request)?, snapshot(&app, &request).await?);
-    page(&request, &ATTESTATION, state.attestations.values(), |item| fields(&item.view(&issuer)), |item| item.view(&issuer))
+    page(
+        &request,
+        &ATTESTATION,
+        state.attestations.values(),
+        |item| item.id.as_str(),
+        |item| fields(&item.view(&issuer)),
+        |item| item.view(&issuer),
+    )
 }
 
 // === credential definitions ===
@@ -227,12 +242,12 @@ const DEFINITION: PathRules = PathRules {
         "credentialType",
         "format",
         "validity",
-        "jsonSchema",
+        "jsonSchema.*",
         "jsonSchemaUrl",
         "additionalContext",
         "attestations",
-        "rules",
-        "mappings",
+        "rules.*",
+        "mappings.*",
         "participantContextId",
         "createdAt",
     ],
@@ -264,7 +279,14 @@ async fn delete_definition(app: App, request: Request) -> Result<Reply, ApiError
 
 async fn query_definitions(app: App, request: Request) -> Result<Reply, ApiError> {
     let (issuer, state) = (issuer(&request)?, snapshot(&app, &request).await?);
-    page(&request, &DEFINITION, state.definitions.values(), |item| fields(&item.view(&issuer)), |item| item.view(&issuer))
+    page(
+        &request,
+        &DEFINITION,
+        state.definitions.values(),
+        |item| item.id.as_str(),
+        |item| fields(&item.view(&issuer)),
+        |item| item.view(&issuer),
+    )
 }
 
 // === credentials ===
@@ -278,9 +300,9 @@ const CREDENTIAL: PathRules = PathRules {
         "state",
         "status",
         "format",
-        "credential",
-        "verifiableCredential",
-        "metadata",
+        "credential.*",
+        "verifiableCredential.*",
+        "metadata.*",
         "timestamp",
     ],
     free_properties: false,
@@ -296,7 +318,7 @@ async fn query_credentials(app: App, request: Request) -> Result<Reply, ApiError
     let (issuer, state) = (issuer(&request)?, snapshot(&app, &request).await?);
     let (urls, now) = (&app.services.urls, app.services.cluster.now());
     let view = |credential: &Arc<cellspace_actors::issuer::IssuedCredential>| credential.view(&issuer, urls);
-    page(&request, &CREDENTIAL, state.credentials.values(), |item| item.query_view(&issuer, urls, now), view)
+    page(&request, &CREDENTIAL, state.credentials.values(), |item| item.id.as_str(), |item| item.query_view(&issuer, urls, now), view)
 }
 
 async fn offer(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -325,9 +347,9 @@ const PROCESS: PathRules = PathRules {
         "holderId",
         "participantContextId",
         "holderPid",
-        "claims",
-        "credentialDefinitions",
-        "credentialFormats",
+        "claims.*",
+        "credentialDefinitions.*",
+        "credentialFormats.*",
         "state",
         "errorDetail",
         "createdAt",
@@ -345,7 +367,14 @@ async fn get_process(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn query_processes(app: App, request: Request) -> Result<Reply, ApiError> {
     let (issuer, state) = (issuer(&request)?, snapshot(&app, &request).await?);
-    page(&request, &PROCESS, state.processes.values(), |process| fields(&process.view(&issuer)), |process| process.view(&issuer))
+    page(
+        &request,
+        &PROCESS,
+        state.processes.values(),
+        |process| process.id.as_str(),
+        |process| fields(&process.view(&issuer)),
+        |process| process.view(&issuer),
+    )
 }
 
 #[cfg(test)]

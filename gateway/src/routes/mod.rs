@@ -17,8 +17,11 @@ pub mod dsp_transfer;
 pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
+pub mod management_v4;
 pub mod negotiations;
+pub mod openapi;
 pub mod ops;
+mod paging;
 pub mod participants;
 pub mod policy_definitions;
 pub mod prefixes;
@@ -37,7 +40,7 @@ pub mod transfers;
 
 use crate::http::Route;
 
-/// Every operation of the platform.
+/// Every operation of the platform, but for those of an installation that is there for one participant ([`management_v4`]).
 #[must_use]
 pub fn all() -> Vec<Route> {
     let mut all = Vec::new();
@@ -66,6 +69,7 @@ pub fn all() -> Vec<Route> {
     all.extend(negotiations::routes());
     all.extend(signaling::routes());
     all.extend(transfers::routes());
+    all.extend(openapi::routes());
     all.extend(ops::routes());
     all.extend(runtime::routes());
     all.extend(token::routes());

@@ -1,6 +1,9 @@
 //! Contract negotiations of a participant (Management API v5).
 
-use super::control_plane::{self, address, ask, body, not_found, page, processes, profile, route, snapshot_with};
+use super::{
+    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot_with},
+    paging,
+};
 use crate::{
     App,
     http::{
@@ -11,11 +14,11 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::Key,
+    archive::{Key, list::Listed},
     negotiation::{Act, Command, Negotiation, NewNegotiation, Reply as Negotiated, view},
 };
 use cellspace_schemas::{
-    NegotiationId, QuerySpec,
+    NegotiationId,
     management::{
         ContractRequest,
         contract_request::reason,
@@ -62,11 +65,13 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, &view::NEGOTIATION_PATHS)?;
+    const KEYS: Keys =
+        &[("id", |text| text.parse().ok().map(Key::Negotiation)), ("contractAgreementId", |text| text.parse().ok().map(Key::Agreement))];
+    let query = paging::query(&request, &view::NEGOTIATION_PATHS)?;
     let participant = request.param("participant")?;
     let fields = |n: &Negotiation| view::negotiation_for_query(n, participant);
-    let found = processes(&app, &request, &query, fields).await?;
-    page(&query, found, |n| fields(n), |n| view::negotiation(n))
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, fields).await?;
+    page(&request, &query, (found, whole), |n| n.id.as_str(), |n| fields(n), |n| view::negotiation(n))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

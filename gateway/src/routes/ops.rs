@@ -1,6 +1,6 @@
 //! Operations: health, metrics, versions. Open, on a listener of their own.
 
-use super::prefixes::ROOT;
+use super::prefixes::{MANAGEMENT_V4, ROOT};
 use crate::{
     App,
     http::{Access, Api, Listener, Reply, Route, Verb, route::Handler},
@@ -29,7 +29,7 @@ pub fn routes() -> Vec<Route> {
         route("/api/check/startup", |app, _| Box::pin(async move { report(&app, |h| h.startup()) })),
         route("/api/check/liveness", |app, _| Box::pin(async move { report(&app, |h| h.liveness()) })),
         route("/api/check/readiness", |app, _| Box::pin(async move { report(&app, |h| h.readiness()) })),
-        route("/api/v1/version", |_, _| Box::pin(async { Reply::ok(&versions()) })),
+        route("/api/v1/version", |app, _| Box::pin(async move { Reply::ok(&versions(&app)) })),
         route("/metrics", |app, _| {
             Box::pin(async move {
                 app.health.publish_counters();
@@ -47,10 +47,16 @@ fn report(app: &App, ask: impl FnOnce(&crate::observe::Health) -> Report) -> Res
 }
 
 /// The APIs served, by name, with the day their surface last changed.
-fn versions() -> Value {
+fn versions(app: &App) -> Value {
     let api = |version: &str, path: &str, maturity: &str| json!([{ "version": version, "urlPath": path, "lastUpdated": UPDATED, "maturity": maturity }]);
+    let mut management = api("5.0.0-beta", "/v5beta", "beta");
+    if app.routes.routes().any(|route| route.prefixes == MANAGEMENT_V4)
+        && let (Some(versions), Value::Array(v4)) = (management.as_array_mut(), api("4.1.0", "/v4", "stable"))
+    {
+        versions.extend(v4);
+    }
     json!({
-        "management": api("5.0.0-beta", "/v5beta", "beta"),
+        "management": management,
         "identity": api("1.0.0-beta", "/v1beta", "beta"),
         "issueradmin": api("1.0.0-beta", "/v1beta", "beta"),
         "credentials": api("1.0.0", "/v1", "stable"),
@@ -63,4 +69,4 @@ fn versions() -> Value {
 }
 
 /// When a route was last added or changed.
-const UPDATED: &str = "2026-11-22T00:00:00Z";
+const UPDATED: &str = "2026-11-25T00:00:00Z";

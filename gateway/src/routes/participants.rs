@@ -1,26 +1,33 @@
 //! Participant contexts, their configuration and their profiles (Management API).
 
-use super::control_plane::{address, ask, ask_of, body, created, found, installation_route, snapshot};
+use super::{
+    control_plane::{address, ask, ask_of, body, created, found, installation_route, snapshot},
+    paging::TOTAL,
+};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner::Listed, Reply, Request, Route, Verb},
 };
 use cellspace_actors::{
     control_plane::{
-        ControlPlane, ControlPlaneState, Participant,
+        ControlPlane, ControlPlaneState, Participant, listing,
         participant::{Command, NewParticipant},
     },
     derived_id::id_of,
 };
 use cellspace_cluster::Address;
 use cellspace_schemas::{
-    ParticipantContextId,
+    ParticipantContextId, QuerySpec,
+    fabric::Page,
     management::{AssociateDataspaceProfile, DataspaceProfile, ParticipantContextBody, ParticipantContextConfig, envelope::with_context},
 };
+use http::header;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const ADMIN: Access = Access::Scope("management-api:admin", Listed);
+/// Participant contexts of one page at most: the control plane of each is asked.
+const MAX_LISTED: usize = 1_000;
 /// How long a deletion waits for open processes to end; they do so without it too.
 const LEAVE: Duration = Duration::from_secs(10);
 const READ_PROFILES: Access = Access::Scope("management-api:profiles:read", Listed);
@@ -33,6 +40,7 @@ pub fn routes() -> Vec<Route> {
     const PROFILES: &str = "/participants/{participant}/profiles";
     vec![
         installation_route(Verb::Post, "/participants", ADMIN, |app, request| Box::pin(create(app, request))),
+        installation_route(Verb::Get, "/participants", ADMIN, |app, request| Box::pin(list(app, request))),
         installation_route(Verb::Get, ONE, ADMIN, |app, request| Box::pin(get(app, request))),
         installation_route(Verb::Put, ONE, ADMIN, |app, request| Box::pin(update(app, request))),
         installation_route(Verb::Delete, ONE, ADMIN, |app, request| Box::pin(delete(app, request))),
@@ -70,6 +78,15 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     principal.may_create(&id)?;
     let command = Command::Create(new_participant(new, id.clone()));
     created(ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?)
+}
+
+async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
+    let QuerySpec { offset, limit, .. } = QuerySpec::from_query(&request.query)?;
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let page = Page::new(number(offset), number(limit.min(MAX_LISTED))).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let (found, total) = listing::participants(&app.services, page).await.map_err(ApiError::later)?;
+    let reply = Reply::ok(&found.iter().map(|participant| with_context(to_json(participant))).collect::<Vec<_>>())?;
+    Ok(reply.header(header::LINK, &page.links(&request.path, total)).header(TOTAL, &total.to_string()))
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

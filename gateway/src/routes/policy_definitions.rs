@@ -5,7 +5,7 @@ use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::{policy::without_meaning, resources::Command};
+use cellspace_actors::control_plane::{policy::flaws, resources::Command};
 use cellspace_schemas::{
     PolicyDefinitionId,
     management::{PolicyDefinition, PolicyDefinitionDraft},
@@ -54,13 +54,13 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
     let state = snapshot(&app, &request).await?;
-    query(&request, &PolicyDefinition::PATHS, state.resources.policies(), |item| item.to_json())
+    query(&request, &PolicyDefinition::PATHS, state.resources.policies(), |item| item.id.as_str(), |item| item.to_json())
 }
 
 async fn validate(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: PolicyDefinitionId = request.id("id")?;
     let (state, settings) = (snapshot(&app, &request).await?, app.services.settings.load());
-    let errors = state.resources.policy(&id).map(|definition| without_meaning(&definition.policy, &settings));
+    let errors = state.resources.policy(&id).map(|definition| flaws(&definition.policy, &settings));
     let result = |errors: Vec<String>| json!({"@type": "PolicyValidationResult", "isValid": errors.is_empty(), "errors": errors});
     found(errors.map(result), "policy definition", id)
 }

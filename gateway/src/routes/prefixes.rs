@@ -5,6 +5,8 @@
 pub const MANAGEMENT: &[&str] = &["/api/mgmt/v5beta", "/api/management/v5beta"];
 /// Management API, `/participants/{participant}/<resource>`: also served bare.
 pub const MANAGEMENT_PARTICIPANT: &[&str] = &["/api/mgmt/v5beta", "/api/management/v5beta", ""];
+/// Management API v4, of one participant that paths do not name.
+pub const MANAGEMENT_V4: &[&str] = &["/api/mgmt/v4", "/api/management/v4"];
 /// Identity API (`/participants...`, `/keypairs`, `/dids`, `/credentials`).
 pub const IDENTITY: &[&str] = &["/api/identity/v1beta", "/api/identity/v1alpha", "/api/identity"];
 /// Issuer admin API (`/participants/{participant}/<resource>`).

@@ -102,7 +102,7 @@ async fn get_expression(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list_expressions(app: App, request: Request) -> Result<Reply, ApiError> {
     let settings = app.services.settings.load();
-    query(&request, &CelExpression::PATHS, settings.cel_expressions.values(), |e| e.to_json())
+    query(&request, &CelExpression::PATHS, settings.cel_expressions.values(), |e| e.id.as_str(), |e| e.to_json())
 }
 
 async fn test_expression(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -142,7 +142,7 @@ async fn delete_scope(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list_scopes(app: App, request: Request) -> Result<Reply, ApiError> {
     let settings = app.services.settings.load();
-    query(&request, &DcpScope::PATHS, settings.dcp_scopes.values(), |s| s.to_json())
+    query(&request, &DcpScope::PATHS, settings.dcp_scopes.values(), |s| s.id.as_str(), |s| s.to_json())
 }
 
 async fn create_profile(app: App, request: Request) -> Result<Reply, ApiError> {
@@ -172,5 +172,5 @@ async fn get_profile(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
     let settings = app.services.settings.load();
-    query(&request, &DataspaceProfile::PATHS, settings.profiles.values(), |p| p.to_json())
+    query(&request, &DataspaceProfile::PATHS, settings.profiles.values(), |p| p.name.as_str(), |p| p.to_json())
 }

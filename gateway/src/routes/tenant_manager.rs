@@ -1,6 +1,6 @@
 //! Tenant manager: cells, dataspace profiles, tenants, participant profiles.
 
-use super::prefixes::TENANT_MANAGER;
+use super::{paging::TOTAL, prefixes::TENANT_MANAGER};
 use crate::{
     App,
     http::{
@@ -98,7 +98,7 @@ fn from_directory(error: directory::DirectoryError) -> ApiError {
 pub(super) async fn page(app: &App, request: &Request, kind: Kind, predicate: &Predicate, page: Page) -> Result<Reply, ApiError> {
     let found = directory::query(&app.services, kind, predicate, page).await.map_err(from_directory)?;
     let reply = Reply::ok(&found.bodies)?.header(header::LINK, &page.links(&request.path, found.total));
-    Ok(reply.header(header::HeaderName::from_static("x-total-count"), &found.total.to_string()))
+    Ok(reply.header(TOTAL, &found.total.to_string()))
 }
 
 /// A query as posted.

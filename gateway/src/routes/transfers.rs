@@ -1,6 +1,9 @@
 //! Transfer processes of a participant (Management API v5).
 
-use super::control_plane::{self, address, ask, body, not_found, page, processes, profile, route, snapshot_with};
+use super::{
+    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot_with},
+    paging,
+};
 use crate::{
     App,
     http::{
@@ -11,11 +14,11 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::Key,
+    archive::{Key, list::Listed},
     transfer::{Act, Command, NewTransfer, Reply as Transferred, Transfer, view},
 };
 use cellspace_schemas::{
-    QuerySpec, TransferId,
+    TransferId,
     management::{
         TransferRequest,
         contract_request::reason,
@@ -60,11 +63,12 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, &view::TRANSFER_PATHS)?;
+    const KEYS: Keys = &[("id", |text| text.parse().ok().map(Key::Transfer))];
+    let query = paging::query(&request, &view::TRANSFER_PATHS)?;
     let participant = request.param("participant")?;
     let fields = |t: &Transfer| view::transfer_for_query(t, participant);
-    let found = processes(&app, &request, &query, fields).await?;
-    page(&query, found, |t| fields(t), |t| view::transfer(t))
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, fields).await?;
+    page(&request, &query, (found, whole), |t| t.id.as_str(), |t| fields(t), |t| view::transfer(t))
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -1,21 +1,24 @@
 //! The Management API: what it promises about repeats, identities and the end of participants.
 
-use crate::support::{DRAIN, IDENTITY, Platform, read};
+use crate::{
+    stage::{self, Stage},
+    support::{DRAIN, IDENTITY, Platform, id_of, read},
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const MANAGEMENT: &str = "/api/mgmt/v5beta";
+pub const MANAGEMENT: &str = "/api/mgmt/v5beta";
 const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
 /// Where nobody answers.
 const NOWHERE: &str = "http://127.0.0.1:1/dsp";
 
-fn body(kind: &str, fields: Value) -> Value {
+pub fn body(kind: &str, fields: Value) -> Value {
     let mut body = json!({"@context": [CONTEXT], "@type": kind});
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     body
 }
 
-fn context(platform: &Platform, name: &str, more: Value) -> Value {
+pub fn context(platform: &Platform, name: &str, more: Value) -> Value {
     let mut body = body("ParticipantContext", json!({"identity": platform.did(name), "state": "ACTIVATED"}));
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -27,11 +30,11 @@ impl Platform {
         read(request.send().await.unwrap()).await
     }
 
-    async fn manage(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub async fn manage(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         self.call(method, &format!("{MANAGEMENT}{path}"), body).await
     }
 
-    fn negotiation(&self) -> Value {
+    pub fn negotiation(&self) -> Value {
         let policy = json!({"@type": "Offer", "@id": "o", "assigner": self.did("provider"), "target": "a", "permission": []});
         body("ContractRequest", json!({"counterPartyAddress": NOWHERE, "policy": policy}))
     }
@@ -143,5 +146,127 @@ async fn callbacks_are_not_promised() {
     request["callbackAddresses"] = json!([{"uri": "https://app.example/cb", "events": ["contract"], "transactional": true}]);
     let (status, refused) = p.manage(Method::POST, "/participants/acme/contractnegotiations", Some(request)).await;
     assert_eq!((status, &refused[0]["path"]), (StatusCode::BAD_REQUEST, &json!("$.callbackAddresses[0].transactional")));
+    p.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn participants_are_listed() {
+    let p = Platform::temporary(|_| {}).await;
+    let path = |query: &str| format!("{MANAGEMENT}/participants{query}");
+    for name in ["a", "b", "c"] {
+        p.must(Method::POST, &path(""), Some(context(&p, name, json!({"@id": name})))).await;
+        // A list has them as soon as the directory was told.
+        while p.must(Method::GET, &path(""), None).await.as_array().unwrap().iter().all(|listed| listed["@id"] != name) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let page = p.admin(Method::GET, &path("?offset=1&limit=1")).send().await.unwrap();
+    assert_eq!((page.status(), page.headers()["x-total-count"].to_str().unwrap()), (StatusCode::OK, "3"));
+    let link = page.headers()["link"].to_str().unwrap().to_owned();
+    assert!(link.contains("offset=2&limit=1>; rel=\"next\"") && link.contains("offset=0&limit=1>; rel=\"prev\""), "{link}");
+    let page: Value = page.json().await.unwrap();
+    assert_eq!(page.as_array().unwrap().len(), 1);
+    assert_eq!(page[0], p.must(Method::GET, &path("/b"), None).await);
+    assert_eq!(p.call(Method::GET, &path("?limit=0"), None).await.0, StatusCode::BAD_REQUEST);
+    p.must(Method::DELETE, &path("/b"), None).await;
+    let ids = |all: &Value| all.as_array().unwrap().iter().map(|one| one["@id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&p.must(Method::GET, &path(""), None).await), ["a", "c"]);
+    p.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn versions_of_a_counterparty_are_discovered() {
+    let stage = Stage::open().await;
+    let ask = async |fields: Value| {
+        let answer = stage.manage(&stage.consumer, Method::POST, "discover/request", Some(body("DiscoveryRequest", fields))).await;
+        (answer.status, answer.body)
+    };
+    let urls = &stage.node().urls;
+    let versions = urls.dsp_versions(&stage::context(&stage.provider));
+    let base = versions.strip_suffix("/.well-known/dspace-version").unwrap();
+    let mut answers = Vec::new();
+    for named in [
+        json!({"counterPartyId": stage.provider.did}),
+        json!({"counterPartyAddress": versions}),
+        // The address goes before the DID.
+        json!({"counterPartyId": "did:web:nobody.invalid", "counterPartyAddress": base}),
+    ] {
+        let (status, found) = ask(named.clone()).await;
+        assert_eq!((status, found.as_array().map(Vec::len)), (200, Some(1)), "{named}: {found}");
+        answers.push(found[0].clone());
+    }
+    let found = &answers[0];
+    assert_eq!((&found["@type"], &found["version"], &found["binding"]), (&json!("DiscoveryResponse"), &json!("2025-1"), &json!("HTTPS")));
+    assert_eq!(found["counterParty"]["dataServiceEndpoint"], versions);
+    assert_eq!(found["counterParty"]["counterPartyAddress"], stage.provider.dsp);
+    assert!(answers.iter().all(|answer| answer == found), "{answers:?}");
+    // Whoever does not answer with versions is a bad gateway, and nobody is no counterparty.
+    assert_eq!(ask(json!({"counterPartyAddress": NOWHERE})).await.0, 502);
+    assert_eq!(ask(json!({"counterPartyAddress": urls.public("/keys")})).await.0, 502);
+    assert_eq!(ask(json!({"counterPartyId": "did:web:nobody.invalid"})).await.0, 502);
+    assert_eq!(ask(json!({})).await.0, 400);
+    stage.close().await;
+}
+
+/// What an installation for one participant serves without naming it is what it serves with its name; to nobody else.
+#[tokio::test]
+async fn one_participant_need_not_be_named() {
+    const V4: [&str; 2] = ["/api/mgmt/v4", "/api/management/v4"];
+    let p = Platform::temporary(|config| config.single_participant = Some(id_of("acme"))).await;
+    let made = body("Asset", json!({"@id": "a", "properties": {"k": "v"}}));
+    // It is not there yet.
+    assert_eq!(p.call(Method::POST, "/api/mgmt/v4/assets", Some(made.clone())).await.0, StatusCode::NOT_FOUND);
+    let (status, _) = p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await;
+    assert_eq!(status, StatusCode::OK);
+    p.participant("acme").await;
+    p.participant("other").await;
+    let (status, _) = p.manage(Method::POST, "/participants", Some(context(&p, "other", json!({"@id": "other"})))).await;
+    assert_eq!(status, StatusCode::OK);
+    let token = async |participant: &str| {
+        let secret = p
+            .client(json!({"id": format!("{participant}-client"), "role": "participant", "participantContext": participant,
+                "scopes": ["management-api:write"]}))
+            .await;
+        p.token_of(&format!("{participant}-client"), &secret).await
+    };
+    let (own, foreign) = (token("acme").await, token("other").await);
+    let as_of = async |token: &str, method: Method, path: &str, body: Option<&Value>| {
+        let request = p.bare(method, path).bearer_auth(token);
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        read(request.send().await.unwrap()).await
+    };
+    for v4 in V4 {
+        assert_eq!(as_of(&foreign, Method::GET, &format!("{v4}/assets/a"), None).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(p.bare(Method::GET, &format!("{v4}/assets/a")).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(as_of(&own, Method::POST, "/api/mgmt/v4/assets", Some(&made)).await.0, StatusCode::OK);
+    for (v4, resource) in
+        V4.into_iter().zip(["assets/request", "contractnegotiations/request"]).chain([(V4[0], "transferprocesses/request")])
+    {
+        let asked = body("QuerySpec", json!({}));
+        let named = as_of(&own, Method::POST, &format!("{MANAGEMENT}/participants/acme/{resource}"), Some(&asked)).await;
+        assert_eq!((named.0, as_of(&own, Method::POST, &format!("{v4}/{resource}"), Some(&asked)).await), (StatusCode::OK, named));
+    }
+    assert_eq!(as_of(&own, Method::GET, "/api/management/v4/assets/a", None).await.1["properties"], json!({"k": "v"}));
+    assert_eq!(as_of(&own, Method::DELETE, "/api/mgmt/v4/assets/a", None).await.0, StatusCode::NO_CONTENT);
+    let plane = json!({"dataplaneId": "dp", "endpoint": p.node.urls.dataflows(&id_of("acme")), "transferTypes": ["HttpData-PULL"], "labels": ["eu"]});
+    assert_eq!(as_of(&own, Method::PUT, "/api/mgmt/v4/dataplanes", Some(&plane)).await.0, StatusCode::OK);
+    let (_, planes) = as_of(&own, Method::GET, "/api/management/v4/dataplanes", None).await;
+    assert_eq!(
+        (&planes[0]["@id"], &planes[0]["allowedTransferTypes"], &planes[0]["state"]),
+        (&json!("dp"), &json!(["HttpData-PULL"]), &json!("REGISTERED"))
+    );
+    assert_eq!(planes.as_array().unwrap().len(), 1);
+    let (_, versions) = read(p.http.get(format!("{}/api/v1/version", p.node.ops_url())).send().await.unwrap()).await;
+    assert_eq!(versions["management"][1]["urlPath"], "/v4");
+    p.node.drain(DRAIN).await;
+    // Others do not know the paths.
+    let p = Platform::temporary(|_| {}).await;
+    for v4 in V4 {
+        assert_eq!(
+            p.call(Method::POST, &format!("{v4}/assets/request"), Some(body("QuerySpec", json!({})))).await.0,
+            StatusCode::NOT_FOUND
+        );
+    }
     p.node.drain(DRAIN).await;
 }

@@ -469,6 +469,26 @@ async fn what_ended_long_ago_is_still_there() {
     assert_eq!(query(equals("correlationId", "urn:uuid:0"), 0).await, std::slice::from_ref(first));
     assert_eq!(query(equals("state", "TERMINATED"), 30).await, all[30..40]);
     assert!(query(equals("state", "FINALIZED"), 0).await.is_empty());
+    assert_eq!(query(equals("id", &id), 0).await, std::slice::from_ref(first));
+    // Page by page everything once, wherever it is kept.
+    for sort in [json!({"limit": 10}), json!({"limit": 10, "sortField": "stateTimestamp", "sortOrder": "DESC"})] {
+        let spec = Client::typed("QuerySpec", sort.clone());
+        let (mut at, mut ids) = (s.provider.path("contractnegotiations/request"), Vec::new());
+        loop {
+            let request = s.client.http.post(s.node().urls.admin(&at)).bearer_auth(&s.provider.caller.token).json(&spec);
+            let page = request.send().await.unwrap();
+            let next =
+                page.headers().get("link").map(|link| link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap().to_owned());
+            let page: Vec<Value> = page.json().await.unwrap();
+            ids.extend(page.iter().map(|n| field(n, "@id").to_owned()));
+            let Some(next) = next else { break };
+            at = next;
+        }
+        if sort.get("sortField").is_some() {
+            ids.sort_unstable();
+        }
+        assert_eq!(ids, all.iter().map(|n| field(n, "@id").to_owned()).collect::<Vec<_>>(), "{sort}");
+    }
     let seen = s.look(&s.third, &s.provider, &format!("/negotiations/{}", pids[0])).await;
     assert_eq!((seen.status, field(&seen.body, "state")), (StatusCode::OK, "TERMINATED"));
     assert_eq!(s.look(&s.consumer, &s.provider, &format!("/negotiations/{}", pids[0])).await.status, StatusCode::NOT_FOUND);

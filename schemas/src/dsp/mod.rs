@@ -9,6 +9,7 @@ pub mod data_address;
 pub mod message;
 pub mod negotiation;
 pub mod transfer;
+pub mod versions;
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use data_address::{DataAddress, EndpointProperty};

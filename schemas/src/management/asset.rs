@@ -96,7 +96,16 @@ impl AssetDraft {
 impl Asset {
     /// Fields that queries may name; any property may be named too.
     pub const PATHS: PathRules = PathRules {
-        fields: &["id", "@id", "createdAt", "properties", "privateProperties", "dataplaneMetadata", "isCatalog", "participantContextId"],
+        fields: &[
+            "id",
+            "@id",
+            "createdAt",
+            "properties.*",
+            "privateProperties.*",
+            "dataplaneMetadata.*",
+            "isCatalog",
+            "participantContextId",
+        ],
         free_properties: true,
     };
 

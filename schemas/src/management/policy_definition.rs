@@ -61,8 +61,10 @@ impl PolicyDefinitionDraft {
 
 impl PolicyDefinition {
     /// Fields that queries may name.
-    pub const PATHS: PathRules =
-        PathRules { fields: &["id", "@id", "createdAt", "policy", "privateProperties", "participantContextId"], free_properties: false };
+    pub const PATHS: PathRules = PathRules {
+        fields: &["id", "@id", "createdAt", "policy.*", "privateProperties.*", "participantContextId"],
+        free_properties: false,
+    };
 
     /// The form of the API, without `@context`.
     #[must_use]

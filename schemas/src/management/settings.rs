@@ -206,7 +206,7 @@ pub struct DataspaceProfile {
 impl DataspaceProfile {
     /// Fields that queries may name.
     pub const PATHS: PathRules =
-        PathRules { fields: &["id", "@id", "name", "protocol", "jsonLdContextsUrl", "trustedIssuers"], free_properties: false };
+        PathRules { fields: &["id", "@id", "name", "protocol.*", "jsonLdContextsUrl", "trustedIssuers.*"], free_properties: false };
 
     /// Reads a body. Only what is served can be a profile: DSP 2025-1 over HTTPS, under the path `/<name>`.
     ///

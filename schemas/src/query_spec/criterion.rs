@@ -174,7 +174,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// Order: numbers by value, texts by their characters; a text against a number when it is one. `None` for anything else.
-pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
+fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     let number = |value: &Value| match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
@@ -223,6 +223,7 @@ fn like(text: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn operators() {
@@ -263,6 +264,63 @@ mod tests {
             assert_eq!(criterion.matches(&view), expected, "{left} {operator} {right}");
         }
         assert_eq!(Operator::parse("~"), None);
+    }
+
+    /// `LIKE` as it is defined, however long that takes.
+    fn like_by_definition(text: &[char], pattern: &[char]) -> bool {
+        match (text, pattern) {
+            ([], []) => true,
+            (_, ['%', rest @ ..]) => (0..=text.len()).any(|n| like_by_definition(&text[n..], rest)),
+            ([character, text @ ..], [wanted, rest @ ..]) => (wanted == character || *wanted == '_') && like_by_definition(text, rest),
+            _ => false,
+        }
+    }
+
+    fn scalars() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (-3..4_i64).prop_map(Value::from),
+            (-3..4_i32).prop_map(|n| json!(f64::from(n) / 2.0)),
+            "[aB1]{0,3}".prop_map(Value::from)
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(crate::testkit::proptest_config())]
+
+        #[test]
+        fn like_is_what_it_is_defined_as(text in "[aA%_é]{0,8}", pattern in "[aA%_é]{0,6}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(like(&text, &pattern), like_by_definition(&chars(&text), &chars(&pattern)));
+        }
+
+        /// What the operators have to do with each other, for a field with one value.
+        #[test]
+        fn operators_agree(left in scalars(), right in scalars(), others in prop::collection::vec(scalars(), 0..4)) {
+            let view = json!({"v": left});
+            let holds = |operator: &str, right: &Value| {
+                Criterion { left: "v".parse().unwrap(), operator: Operator::parse(operator).unwrap(), right: right.clone() }.matches(&view)
+            };
+            let list = Value::Array(std::iter::once(right.clone()).chain(others.clone()).collect());
+            prop_assert_eq!(holds("=", &right), !holds("!=", &right));
+            prop_assert_eq!(holds("in", &list), std::iter::once(&right).chain(&others).any(|item| holds("=", item)));
+            prop_assert_eq!(holds("NOT IN", &list), !holds("In", &list));
+            prop_assert!(!holds("like", &right) || holds("ILIKE", &right));
+            prop_assert!(!holds("=", &right) || holds("Contains", &right));
+            // Comparable values stand in exactly one order, others in none.
+            let order = ["<", ">"].map(|operator| holds(operator, &right));
+            prop_assert!(order != [true, true]);
+            prop_assert_eq!(holds("<=", &right) && holds(">=", &right), order == [false, false] && compare(&left, &right).is_some());
+            prop_assert_eq!(holds("<=", &right), order[0] || (holds("<=", &right) && holds(">=", &right)));
+        }
+
+        /// What is stored of a criterion is the criterion.
+        #[test]
+        fn criteria_are_stored_whole(left in "[a-c]{1,3}(\\.'https://[a-z./]{1,9}'|\\[[0-9]\\])?(\\.[a-c]{1,3})?", right in scalars()) {
+            let criterion = Criterion { left: left.parse().unwrap(), operator: Operator::Equal, right };
+            let stored: Criterion = serde_json::from_value(serde_json::to_value(&criterion).unwrap()).unwrap();
+            prop_assert_eq!(stored, criterion);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl QuerySpec {
         };
         let list = r.path("filterExpression");
         let filter = criteria(&mut r, "filterExpression", &list, rules);
-        r.finish(|| Some(Self { offset, limit, sort, order, filter }))
+        r.finish(|| Some(Self { offset, limit, sort, order, filter, after: None }))
     }
 
     /// Reads the criteria of a field that is a list of them, such as an asset selector.
@@ -189,8 +189,8 @@ mod tests {
             .map(|n| json!({"@id": format!("a-{n}"), "createdAt": 100 - n, "name": if n % 2 == 0 { json!("even") } else { json!(null) }}))
             .collect();
         let ids = |query: &QuerySpec| {
-            let page = query.page(all.iter(), |v| (*v).clone());
-            page.iter().filter_map(|v| v["@id"].as_str()).collect::<Vec<_>>().join(" ")
+            let page = query.page(all.iter(), |v| (*v).clone(), |v| v["@id"].as_str().unwrap());
+            page.items.iter().filter_map(|v| v["@id"].as_str()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(ids(&from(&json!({"offset": 8})).unwrap()), "a-8 a-9");
         assert_eq!(ids(&from(&json!({"sortField": "createdAt", "limit": 3})).unwrap()), "a-9 a-8 a-7");

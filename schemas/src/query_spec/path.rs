@@ -27,7 +27,7 @@ enum Segment {
 /// Which paths a type has.
 #[derive(Debug, Clone, Copy)]
 pub struct PathRules {
-    /// First names that exist.
+    /// Paths that exist, and with them what they begin with: names joined by dots, `*` at the end for anything below.
     pub fields: &'static [&'static str],
     /// Whether any other first name or IRI may be asked for too: it is looked up in the field `properties`.
     pub free_properties: bool,
@@ -39,12 +39,28 @@ impl PathRules {
     /// # Errors
     /// A violation that names the path.
     pub fn check(&self, path: &FieldPath, at: &str) -> Result<(), Violation> {
-        let known = match path.segments.first() {
-            Some(Segment::Name(name)) => self.free_properties || self.fields.contains(&bare(name)),
-            Some(Segment::Position(_)) | None => false,
-        };
-        if known { Ok(()) } else { Err(Violation::new(at, format!("{path} is no field of this type"))) }
+        if self.free_properties || self.fields.iter().any(|field| has(field, path)) {
+            return Ok(());
+        }
+        Err(Violation::new(at, format!("{path} is no field of this type")))
     }
+}
+
+/// Whether the path is that of the field, a part of it, or one below it where anything may be.
+fn has(field: &str, path: &FieldPath) -> bool {
+    let mut names = path.segments.iter().filter_map(|segment| match segment {
+        Segment::Name(name) => Some(bare(name)),
+        Segment::Position(_) => None,
+    });
+    for known in field.split('.') {
+        match names.next() {
+            Some(_) if known == "*" => return true,
+            Some(name) if name == known => {}
+            None => return true,
+            Some(_) => return false,
+        }
+    }
+    names.next().is_none()
 }
 
 /// A name without the namespace of the API's own terms.
@@ -65,6 +81,12 @@ impl FieldPath {
             }
         }
         found
+    }
+
+    /// Whether the path is this field, however its name is spelled.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        matches!(self.segments.as_slice(), [Segment::Name(name)] if bare(name) == field || (field == "id" && name == "@id"))
     }
 
     /// The first value that the path leads to.
@@ -203,10 +225,25 @@ mod tests {
 
     #[test]
     fn paths_are_checked_against_the_type() {
-        let closed = PathRules { fields: &["id", "state"], free_properties: false };
+        let closed = PathRules { fields: &["id", "state", "policy.*", "agreement.policy.*", "callbacks.uri"], free_properties: false };
         let open = PathRules { fields: &["id"], free_properties: true };
         let check = |rules: &PathRules, path: &str| rules.check(&path.parse().unwrap(), "$").is_ok();
         assert!(check(&closed, "id") && check(&closed, "https://w3id.org/edc/v0.0.1/ns/state") && !check(&closed, "colour"));
+        for good in [
+            "policy",
+            "policy.permission[0].action",
+            "agreement.policy.target",
+            "agreement",
+            "callbacks",
+            "callbacks[1].uri",
+            "policy.'https://x.org/y'",
+            "agreement.edc:policy",
+        ] {
+            assert!(check(&closed, good), "{good}");
+        }
+        for bad in ["state.name", "id[0].x", "callbacks.url", "callbacks.uri.x", "agreement.id", "'https://x.org/y'.policy"] {
+            assert!(!check(&closed, bad), "{bad}");
+        }
         assert!(check(&open, "https://ex.org/team") && check(&open, "colour"));
     }
 }

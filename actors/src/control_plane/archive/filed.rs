@@ -25,6 +25,8 @@ pub trait Filed: Send + Sync + Sized + 'static {
     fn read(event: control_plane::Event) -> Option<Arc<Self>>;
     /// Puts it into a state.
     fn show(state: &mut ControlPlaneState, process: Arc<Self>);
+    /// The one in the state that the key leads to.
+    fn at<'a>(state: &'a ControlPlaneState, key: &Key) -> Option<&'a Arc<Self>>;
     /// Those in the state, in order of their ids.
     fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>>;
     /// Those in the state that any counterparty calls `pid`.
@@ -58,6 +60,15 @@ impl Filed for Negotiation {
 
     fn show(state: &mut ControlPlaneState, process: Arc<Self>) {
         state.negotiations.apply(&control_plane::negotiation::Event::Set(process));
+    }
+
+    fn at<'a>(state: &'a ControlPlaneState, key: &Key) -> Option<&'a Arc<Self>> {
+        match key {
+            Key::Negotiation(id) => state.negotiations.get(id),
+            Key::Agreement(id) => state.negotiations.of_agreement(id),
+            Key::NegotiationOf(peer, pid) => state.negotiations.of_counterparty(peer, pid),
+            Key::Transfer(_) | Key::TransferOf(..) => None,
+        }
     }
 
     fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>> {
@@ -94,6 +105,14 @@ impl Filed for Transfer {
 
     fn show(state: &mut ControlPlaneState, process: Arc<Self>) {
         state.transfers.apply(&control_plane::transfer::Event::Set(process));
+    }
+
+    fn at<'a>(state: &'a ControlPlaneState, key: &Key) -> Option<&'a Arc<Self>> {
+        match key {
+            Key::Transfer(id) => state.transfers.get(id),
+            Key::TransferOf(peer, pid) => state.transfers.of_counterparty(peer, pid),
+            Key::Negotiation(_) | Key::Agreement(_) | Key::NegotiationOf(..) => None,
+        }
     }
 
     fn live(state: &ControlPlaneState) -> impl Iterator<Item = &Arc<Self>> {

@@ -1,6 +1,9 @@
 //! The ids that finished processes are asked for with.
 
-use super::super::ControlPlaneState;
+use super::{
+    super::{ControlPlaneState, negotiation::Negotiation, transfer::Transfer},
+    Filed,
+};
 use cellspace_schemas::{AgreementId, Did, NegotiationId, Pid, TransferId};
 use cellspace_storage::{APART, RowKey};
 use serde::{Deserialize, Serialize};
@@ -52,12 +55,6 @@ impl Key {
     /// Whether the process is in the state.
     #[must_use]
     pub fn is_in(&self, state: &ControlPlaneState) -> bool {
-        match self {
-            Self::Negotiation(id) => state.negotiations.get(id).is_some(),
-            Self::Agreement(id) => state.negotiations.of_agreement(id).is_some(),
-            Self::NegotiationOf(peer, pid) => state.negotiations.of_counterparty(peer, pid).is_some(),
-            Self::Transfer(id) => state.transfers.get(id).is_some(),
-            Self::TransferOf(peer, pid) => state.transfers.of_counterparty(peer, pid).is_some(),
-        }
+        Negotiation::at(state, self).is_some() || Transfer::at(state, self).is_some()
     }
 }

@@ -30,8 +30,25 @@ pub enum ListError {
     TooMany,
 }
 
-/// All processes of a kind that may be on the page which the query asks for, in order of their ids, wherever they are kept. `fields` is null for one that
-/// is not to be listed.
+/// Processes among which a page is looked for.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// In order of their ids.
+    pub found: Vec<Arc<T>>,
+    /// Whether there are no others that may meet the query.
+    pub whole: bool,
+}
+
+impl<T> Listed<T> {
+    /// All that may meet the query.
+    #[must_use]
+    pub const fn whole(found: Vec<Arc<T>>) -> Self {
+        Self { found, whole: true }
+    }
+}
+
+/// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. `fields` is null
+/// for one that is not to be listed.
 ///
 /// # Errors
 /// [`ListError`]
@@ -41,17 +58,22 @@ pub async fn all<T: Filed>(
     state: &ControlPlaneState,
     query: &QuerySpec,
     fields: impl Fn(&T) -> Value,
-) -> Result<Vec<Arc<T>>, ListError> {
+) -> Result<Listed<T>, ListError> {
     let mut found: Vec<Arc<T>> = T::live(state).cloned().collect();
     if !state.archive.opened {
-        return Ok(found);
+        return Ok(Listed::whole(found));
     }
     // Without a sort the order is that of the ids, and what comes after enough matches is not on the page.
-    let enough = query.sort.is_none().then(|| query.offset.saturating_add(query.limit));
-    let (mut after, mut archived, mut rows): (Option<String>, Vec<Arc<T>>, usize) = (None, Vec::new(), 0);
+    let unsorted = query.sort.is_none();
+    let enough = unsorted.then(|| query.offset.saturating_add(query.limit).saturating_add(1));
+    let mut after = query.after.as_ref().filter(|_| unsorted).map(|after| after.id().to_owned());
+    let (mut whole, mut archived, mut rows): (bool, Vec<Arc<T>>, usize) = (false, Vec::new(), 0);
     while enough.is_none_or(|enough| archived.len() < enough) {
         let page = cluster.apart_after::<ControlPlane>(address, &table(T::TABLE), after.as_deref(), PAGE).await?;
-        let Some((last, _)) = page.last() else { break };
+        let Some((last, _)) = page.last() else {
+            whole = query.after.is_none() || !unsorted;
+            break;
+        };
         after = Some(last.clone());
         rows += page.len();
         let processes = page.into_iter().filter_map(|(_, event)| T::read(event));
@@ -67,10 +89,10 @@ pub async fn all<T: Filed>(
     found.extend(archived);
     found.sort_by(|a, b| a.id().cmp(b.id()));
     found.dedup_by(|later, earlier| later.id() == earlier.id());
-    Ok(found)
+    Ok(Listed { found, whole })
 }
 
-/// The processes that any counterparty calls `pid`, wherever they are kept.
+/// The processes that any counterparty calls `pid`, in order of their ids, wherever they are kept.
 ///
 /// # Errors
 /// When the archive cannot be read.
@@ -81,11 +103,12 @@ pub async fn correlated<T: Filed>(
     pid: &Pid,
 ) -> Result<Vec<Arc<T>>, StoreError> {
     let mut found: Vec<Arc<T>> = T::correlated(state, pid).cloned().collect();
-    let prefix = of(pid, "");
-    let mut after = prefix.clone();
     if !state.archive.opened {
+        found.sort_by(|a, b| a.id().cmp(b.id()));
         return Ok(found);
     }
+    let prefix = of(pid, "");
+    let mut after = prefix.clone();
     loop {
         let page = cluster.apart_after::<ControlPlane>(address, &table(T::OF), Some(&after), PAGE).await?;
         let Some((last, _)) = page.last() else { break };
@@ -102,5 +125,6 @@ pub async fn correlated<T: Filed>(
             break;
         }
     }
+    found.sort_by(|a, b| a.id().cmp(b.id()));
     Ok(found)
 }

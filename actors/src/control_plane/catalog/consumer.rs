@@ -50,7 +50,7 @@ impl From<TokenError> for RequestError {
 }
 
 /// The participant, when it may act.
-async fn participant(services: &Services, id: &ParticipantContextId) -> Result<Arc<Participant>, RequestError> {
+pub(super) async fn participant(services: &Services, id: &ParticipantContextId) -> Result<Arc<Participant>, RequestError> {
     let address = Address::of::<ControlPlane>(id);
     let read = services.cluster.read::<ControlPlane, _>(&address, |state| state.active().cloned()).await;
     match read {

@@ -1,6 +1,7 @@
 //! The catalog: what a verified counterparty may see of what the participant offers, and how others' catalogs are asked for.
 
 mod consumer;
+mod discovery;
 mod merged;
 mod offer_id;
 mod page;
@@ -18,6 +19,7 @@ pub(super) fn testing_offer_id(definition: &str, asset: &str, key: u128) -> Stri
 }
 
 pub use consumer::{RequestError, request_catalog, request_dataset};
+pub use discovery::discover;
 pub use page::{Cursor, Page, Viewer};
 pub use provider::{CatalogAnswer, CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles};
 pub use resolve::{VisibleOffer, resolve_offer};

@@ -71,7 +71,7 @@ pub struct Page {
 }
 
 /// Fields that a counterparty's filter may name: what it can see, nothing private.
-pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties"], free_properties: true };
+pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties.*"], free_properties: true };
 
 /// Distributions by the labels and profiles of an asset.
 type DistributionsByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<str>>;

@@ -182,6 +182,11 @@ impl DataPlanes {
         self.superseded.size()
     }
 
+    /// Those that new transfers may run on, by id.
+    pub fn current(&self) -> impl Iterator<Item = &Arc<DataPlane>> {
+        self.current.values()
+    }
+
     /// All registrations, the earlier ones too.
     pub fn all(&self) -> impl Iterator<Item = &Arc<DataPlane>> {
         self.current.values().chain(self.superseded.values())

@@ -17,8 +17,13 @@ use cellspace_schemas::{AssetId, ProfileId, Timestamp, dsp::negotiation::Message
 pub enum Appraisal {
     /// The contract policy is fulfilled.
     Met,
-    /// It is not: what it requires, never what was found.
-    Unmet(String),
+    /// It is not.
+    Unmet {
+        /// What it requires, never what was found: for the counterparty.
+        required: String,
+        /// What it requires and what was found: for the participant alone.
+        in_full: String,
+    },
     /// A counter-offer with terms of the consumer's own: no policy of ours has anything to say about them, so that a person decides.
     OwnTerms,
 }
@@ -45,7 +50,7 @@ pub fn appraise(
     }
     let evaluation = Evaluation::new(PolicyScope::ContractNegotiation, &sender.settings, &sender.agent, now);
     let verdict = evaluate(&visible.policy, &evaluation);
-    Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet(verdict.reason()) })
+    Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet { required: verdict.reason(), in_full: verdict.in_full() } })
 }
 
 /// Judges a counter-offer in a negotiation about `dataset` (DSP 2025-1, "Contract Request Message"). One for an offer of ours is judged as any request;

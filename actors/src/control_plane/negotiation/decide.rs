@@ -101,6 +101,7 @@ fn request(state: &ControlPlaneState, id: &NegotiationId, new: &NewNegotiation, 
         agreement: None,
         accepted: Repeats::default(),
         error_detail: None,
+        finding: None,
         callbacks: new.callbacks.clone(),
         created_at: now,
         state_at: now,
@@ -209,6 +210,7 @@ fn begin(arrived: &Arrived, role: Role, offer: &MessageOffer, address: &BaseUrl,
         agreement: None,
         accepted: Repeats::default(),
         error_detail: None,
+        finding: None,
         callbacks: Vec::new(),
         created_at: now,
         state_at: now,
@@ -285,7 +287,10 @@ fn go_on(
     let seen = process(&next);
     let act = match appraisal {
         // What was required goes to the counterparty, never what was found.
-        Some(Appraisal::Unmet(required)) => Some(Act::Terminate(required)),
+        Some(Appraisal::Unmet { required, in_full }) => {
+            next.finding = Some(in_full);
+            Some(Act::Terminate(required))
+        }
         Some(Appraisal::OwnTerms) => None,
         Some(Appraisal::Met) | None => arrived.steering.negotiation(&next, &arrived.fresh_agreement),
     };

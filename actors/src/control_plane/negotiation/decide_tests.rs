@@ -112,6 +112,7 @@ fn with(role: Role, at: State, change: impl FnOnce(&mut Negotiation)) -> Control
         agreement: None,
         accepted: dsp::Repeats::default(),
         error_detail: None,
+        finding: None,
         callbacks: vec![],
         created_at: NOW,
         state_at: NOW,
@@ -217,6 +218,9 @@ fn what_a_policy_forbids_is_ended_with_what_it_requires() {
     let next = after(&state, &decision);
     let begun = only(&next);
     assert_eq!((begun.state, begun.error_detail.as_deref()), (State::Terminating, Some("use requires Manufacturer eq active")));
+    // What was found is for the participant.
+    let detail = super::view::negotiation(begun)["errorDetail"].to_string();
+    assert!(detail.contains("use requires Manufacturer eq active") && detail.contains("presented: "), "{detail}");
     let met = From::with(&["Membership", "Manufacturer"]).sends(&state, "m", None, first_request("c", offer("restricted", 9)));
     assert_eq!(only(&after(&state, &met.unwrap())).state, State::Agreeing);
     // So is a counter-offer.

@@ -44,6 +44,9 @@ pub struct Negotiation {
     pub accepted: Repeats,
     /// Why it ended.
     pub error_detail: Option<String>,
+    /// Why our policy refused it, with what was found: for the participant, never for its counterparty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
     /// Whom the client wants to be told.
     pub callbacks: Vec<CallbackAddress>,
     /// When it began.

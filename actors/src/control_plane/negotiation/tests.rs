@@ -41,6 +41,7 @@ pub fn negotiation(state: State, role: Role) -> Negotiation {
         agreement: None,
         accepted: Repeats::default(),
         error_detail: None,
+        finding: None,
         callbacks: vec![],
         created_at: Timestamp(1),
         state_at: Timestamp(1),

@@ -23,8 +23,14 @@ pub const NEGOTIATION_PATHS: PathRules = PathRules {
         "correlationId",
         "assetId",
         "contractAgreementId",
-        "contractAgreement",
-        "callbackAddresses",
+        "contractAgreement.id",
+        "contractAgreement.@id",
+        "contractAgreement.assetId",
+        "contractAgreement.providerId",
+        "contractAgreement.consumerId",
+        "contractAgreement.contractSigningDate",
+        "contractAgreement.policy.*",
+        "callbackAddresses.*",
         "errorDetail",
         "createdAt",
         "participantContextId",
@@ -34,7 +40,7 @@ pub const NEGOTIATION_PATHS: PathRules = PathRules {
 
 /// Fields of an agreement that queries may name.
 pub const AGREEMENT_PATHS: PathRules = PathRules {
-    fields: &["id", "@id", "agreementId", "assetId", "providerId", "consumerId", "contractSigningDate", "policy", "participantContextId"],
+    fields: &["id", "@id", "agreementId", "assetId", "providerId", "consumerId", "contractSigningDate", "policy.*", "participantContextId"],
     free_properties: false,
 };
 
@@ -59,7 +65,7 @@ pub fn negotiation(n: &Negotiation) -> Value {
         let optional = [
             ("correlationId", n.counterparty_pid.as_ref().map(|pid| pid.as_str())),
             ("contractAgreementId", n.agreement.as_ref().map(|a| a.id.as_str())),
-            ("errorDetail", n.error_detail.as_deref()),
+            ("errorDetail", n.finding.as_deref().or(n.error_detail.as_deref())),
         ];
         for (name, value) in optional {
             if let Some(value) = value {

@@ -31,6 +31,22 @@ impl ParticipantAgent {
         &self.did
     }
 
+    /// What it presented, in words: types of credentials with their issuers.
+    pub(super) fn presented(&self) -> String {
+        const TOLD: usize = 8;
+        let word = |credential: &Value| {
+            let types = credential.get("type").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            let types: Vec<&str> = types.filter(|name| *name != "VerifiableCredential").take(TOLD).collect();
+            let issuer = credential.pointer("/issuer/id").and_then(Value::as_str).unwrap_or("nobody");
+            format!("{} of {issuer}", types.join(" and "))
+        };
+        let mut words: Vec<String> = self.credentials.iter().take(TOLD).map(|credential| word(credential)).collect();
+        if self.credentials.len() > TOLD {
+            words.push("…".to_owned());
+        }
+        if words.is_empty() { "no credential".to_owned() } else { words.join(", ") }
+    }
+
     /// `ctx.agent.claims`
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {

@@ -92,31 +92,62 @@ fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluation: &Evalu
     }
 }
 
-/// What keeps the policy from being evaluated: left operands that have no meaning here, one text each.
+/// What keeps the policy from being evaluated, whoever asks, one text each: left operands that have no meaning here, or none for the action of their
+/// rule; expressions that are not valid; dates that cannot be read.
 #[must_use]
-pub fn without_meaning(policy: &Policy, settings: &Settings) -> Vec<String> {
-    let operands: BTreeSet<&str> = policy.atomic_constraints().map(|constraint| constraint.left_operand.as_str()).collect();
-    let unknown =
-        operands.into_iter().filter(|operand| !in_force::is_in_force_date(operand) && settings.expressions_for(operand).is_empty());
-    unknown
-        .map(|operand| format!("the left operand {operand} has no meaning here: an administrator can give it one with a CEL expression"))
-        .collect()
+pub fn flaws(policy: &Policy, settings: &Settings) -> Vec<String> {
+    let rules = policy.permission.iter().flat_map(|permission| permission.duty.iter().chain([permission]));
+    let rules = rules.chain(&policy.prohibition).chain(&policy.obligation);
+    let mut flaws = BTreeSet::new();
+    for rule in rules {
+        let mut open: Vec<&Constraint> = rule.constraint.iter().collect();
+        while let Some(constraint) = open.pop() {
+            match constraint {
+                Constraint::Atomic(atomic) => flaws.extend(flaw(atomic, &rule.action, settings)),
+                Constraint::Logical(_, parts) => open.extend(parts),
+            }
+        }
+    }
+    flaws.into_iter().collect()
+}
+
+fn flaw(constraint: &AtomicConstraint, action: &str, settings: &Settings) -> Option<String> {
+    let operand = &constraint.left_operand;
+    if in_force::is_in_force_date(operand) {
+        return in_force::flaw(constraint).map(|why| format!("{}: {why}", atomic_told(constraint)));
+    }
+    let expressions = settings.expressions_for(operand);
+    if expressions.is_empty() {
+        return Some(format!("the left operand {operand} has no meaning here: an administrator can give it one with a CEL expression"));
+    }
+    if let Some(error) = expressions.iter().find_map(|expression| expression.program.as_ref().err()) {
+        return Some(format!("the expression for the left operand {operand} is not valid: {error}"));
+    }
+    let applies = expressions.iter().any(|expression| expression.applies_to(action));
+    (!applies).then(|| format!("the left operand {operand} has no meaning for the action {action}"))
+}
+
+/// What was found where the constraint is not met: for the owner of the policy alone.
+pub(super) fn found<'a>(constraint: &'a Constraint, action: &str, evaluation: &Evaluation<'a>) -> Vec<String> {
+    match constraint {
+        Constraint::Logical(_, parts) => parts.iter().flat_map(|part| found(part, action, evaluation)).collect(),
+        Constraint::Atomic(atomic) if in_force::is_in_force_date(&atomic.left_operand) => {
+            vec![format!("it is {}", evaluation.context.now().to_rfc3339())]
+        }
+        Constraint::Atomic(atomic) => {
+            let expressions = evaluation.settings.expressions_for(&atomic.left_operand).iter();
+            let judged = expressions.filter(|expression| expression.covers(evaluation.scope.as_str()) && expression.applies_to(action));
+            let programs = judged.filter_map(|expression| expression.program.as_ref().ok());
+            let unmet = programs.filter(|program| program.evaluate(atomic, &evaluation.context, &Budget::default()) != Ok(true));
+            unmet.flat_map(|program| program.found(atomic, &evaluation.context)).collect()
+        }
+    }
 }
 
 /// The constraint in words: what is required, never what was found.
 pub(super) fn told(constraint: &Constraint) -> String {
     match constraint {
-        Constraint::Atomic(atomic) => {
-            let right = match &atomic.right_operand {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let mut short: String = right.chars().take(TOLD).collect();
-            if short.len() < right.len() {
-                short.push('…');
-            }
-            format!("{} {} {short}", atomic.left_operand, atomic.operator)
-        }
+        Constraint::Atomic(atomic) => atomic_told(atomic),
         Constraint::Logical(operator, parts) => {
             let word = match operator {
                 LogicalOperator::And | LogicalOperator::AndSequence => " and ",
@@ -126,4 +157,16 @@ pub(super) fn told(constraint: &Constraint) -> String {
             format!("({})", parts.iter().take(8).map(told).collect::<Vec<_>>().join(word))
         }
     }
+}
+
+fn atomic_told(atomic: &AtomicConstraint) -> String {
+    let right = match &atomic.right_operand {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut short: String = right.chars().take(TOLD).collect();
+    if short.len() < right.len() {
+        short.push('…');
+    }
+    format!("{} {} {short}", atomic.left_operand, atomic.operator)
 }

@@ -10,9 +10,21 @@ use std::cmp::Ordering;
 /// Names of the left operand.
 const NAMES: [&str; 3] = ["https://w3id.org/edc/v0.0.1/ns/inForceDate", "edc:inForceDate", "inForceDate"];
 
+const UNREADABLE: &str = "its date cannot be read";
+const NO_COMPARISON: &str = "its operator does not compare dates";
+
 /// Whether the left operand is this one.
 pub(super) fn is_in_force_date(left_operand: &str) -> bool {
     NAMES.contains(&left_operand)
+}
+
+/// What keeps the constraint from being judged, whenever that is.
+pub(super) fn flaw(constraint: &AtomicConstraint) -> Option<&'static str> {
+    let readable = constraint.right_operand.as_str().is_some_and(|text| date(text, Some(Timestamp(0))).is_some());
+    if !readable {
+        return Some(UNREADABLE);
+    }
+    comparison(constraint.operator).is_none().then_some(NO_COMPARISON)
 }
 
 /// Compares the time with the date. Before there is an agreement the constraint is not looked at.
@@ -23,21 +35,24 @@ pub(super) fn holds(constraint: &AtomicConstraint, evaluation: &Evaluation<'_>) 
     }
     let signed = evaluation.signed;
     let Some(date) = constraint.right_operand.as_str().and_then(|text| date(text, signed)) else {
-        return Holds::Undecidable("its date cannot be read");
+        return Holds::Undecidable(UNREADABLE);
     };
-    let order = evaluation.context.now().cmp(&date);
-    let met = match constraint.operator {
-        Operator::Eq => order == Ordering::Equal,
-        Operator::Neq => order != Ordering::Equal,
-        Operator::Gt => order.is_gt(),
-        Operator::Gteq => order.is_ge(),
-        Operator::Lt => order.is_lt(),
-        Operator::Lteq => order.is_le(),
-        Operator::HasPart | Operator::IsA | Operator::IsAllOf | Operator::IsAnyOf | Operator::IsNoneOf | Operator::IsPartOf => {
-            return Holds::Undecidable("its operator does not compare dates");
-        }
+    let Some(comparison) = comparison(constraint.operator) else {
+        return Holds::Undecidable(NO_COMPARISON);
     };
-    if met { Holds::Met } else { Holds::Unmet }
+    if comparison(evaluation.context.now().cmp(&date)) { Holds::Met } else { Holds::Unmet }
+}
+
+fn comparison(operator: Operator) -> Option<fn(Ordering) -> bool> {
+    match operator {
+        Operator::Eq => Some(Ordering::is_eq),
+        Operator::Neq => Some(Ordering::is_ne),
+        Operator::Gt => Some(Ordering::is_gt),
+        Operator::Gteq => Some(Ordering::is_ge),
+        Operator::Lt => Some(Ordering::is_lt),
+        Operator::Lteq => Some(Ordering::is_le),
+        Operator::HasPart | Operator::IsA | Operator::IsAllOf | Operator::IsAnyOf | Operator::IsNoneOf | Operator::IsPartOf => None,
+    }
 }
 
 fn date(text: &str, signed: Option<Timestamp>) -> Option<Timestamp> {

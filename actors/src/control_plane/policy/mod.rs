@@ -9,7 +9,7 @@ mod rules;
 mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent, uniform};
-pub use constraint::without_meaning;
+pub use constraint::flaws;
 pub use rules::{Verdict, evaluate, is_fulfilled};
 
 use crate::{
@@ -57,6 +57,8 @@ pub struct Evaluation<'a> {
     signed: Option<Timestamp>,
     /// Comparisons judged before, each for rules with an action.
     judged: RefCell<Vec<(&'a AtomicConstraint, &'a str, Holds)>>,
+    /// Who is judged.
+    agent: &'a ParticipantAgent,
 }
 
 /// Comparisons whose outcome is remembered at most.
@@ -67,7 +69,7 @@ impl<'a> Evaluation<'a> {
     #[must_use]
     pub fn new(scope: PolicyScope, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value())]);
-        Self { scope, settings, context: Context::new(ctx, now), signed: None, judged: RefCell::default() }
+        Self { scope, settings, context: Context::new(ctx, now), signed: None, judged: RefCell::default(), agent }
     }
 
     /// An evaluation of the counterparty that asks for a transfer under an agreement.
@@ -75,7 +77,7 @@ impl<'a> Evaluation<'a> {
     pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value()), ("agreement", agreement.value())]);
         let (scope, signed) = (PolicyScope::TransferProcess, Some(agreement.signed));
-        Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::default() }
+        Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::default(), agent }
     }
 
     /// The outcome for a comparison. Policies often share theirs; it is known again by its address.

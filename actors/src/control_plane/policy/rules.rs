@@ -2,7 +2,7 @@
 
 use super::{
     Evaluation,
-    constraint::{Holds, all_hold, holds, told},
+    constraint::{Holds, all_hold, found, holds, told},
 };
 use cellspace_schemas::odrl::{Constraint, Policy, Rule};
 use std::{fmt, iter};
@@ -10,10 +10,19 @@ use std::{fmt, iter};
 /// Reasons told of one policy at most.
 const MAX_REASONS: usize = 8;
 
+/// Characters of all reasons with what was found, and of what was presented, at most.
+const MAX_TOLD: usize = 4_000;
+/// What was found told of one reason, at most.
+const MAX_FINDINGS: usize = 8;
+
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     reasons: Vec<String>,
+    /// As the reasons, each with what was found.
+    findings: Vec<String>,
+    /// What the counterparty presented; empty when the policy is fulfilled.
+    presented: String,
 }
 
 impl Verdict {
@@ -29,10 +38,22 @@ impl Verdict {
         &self.reasons
     }
 
-    /// All reasons in one text.
+    /// All reasons in one text. Safe to be told to the counterparty.
     #[must_use]
     pub fn reason(&self) -> String {
         self.reasons.join("; ")
+    }
+
+    /// All reasons in one text, each with what was found, and what the counterparty presented. For the owner of the policy alone.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        if self.is_fulfilled() {
+            return String::new();
+        }
+        let mut text: String = self.findings.join("; ").chars().take(MAX_TOLD).collect();
+        text.push_str("; presented: ");
+        text.extend(self.presented.chars().take(MAX_TOLD));
+        text
     }
 }
 
@@ -40,7 +61,13 @@ impl Verdict {
 /// of its constraints are met, or when it forbids `use` without any. A policy without rules is fulfilled.
 #[must_use]
 pub fn evaluate<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Verdict {
-    Verdict { reasons: unmet(policy, evaluation).take(MAX_REASONS).map(|unmet| unmet.to_string()).collect() }
+    let unmet: Vec<Unmet<'_>> = unmet(policy, evaluation).take(MAX_REASONS).collect();
+    if unmet.is_empty() {
+        return Verdict::default();
+    }
+    let findings = unmet.iter().map(|unmet| unmet.with_findings(evaluation)).collect();
+    let reasons = unmet.iter().map(ToString::to_string).collect();
+    Verdict { reasons, findings, presented: evaluation.agent.presented() }
 }
 
 /// Whether the policy is fulfilled, for those whom no reason is told.
@@ -86,6 +113,16 @@ fn forbidden<'a>(rule: &'a Rule, evaluation: &Evaluation<'a>) -> Option<Unmet<'a
         Holds::Undecidable(why) => Some(why),
     };
     Some(Unmet { rule, required: None, but })
+}
+
+impl<'a> Unmet<'a> {
+    fn with_findings(&self, evaluation: &Evaluation<'a>) -> String {
+        let constraints = self.required.map_or(self.rule.constraint.as_slice(), std::slice::from_ref);
+        let mut found: Vec<String> =
+            constraints.iter().flat_map(|constraint| found(constraint, &self.rule.action, evaluation)).take(MAX_FINDINGS).collect();
+        found.dedup();
+        if found.is_empty() { self.to_string() } else { format!("{self}, found {}", found.join(" and ")) }
+    }
 }
 
 impl fmt::Display for Unmet<'_> {

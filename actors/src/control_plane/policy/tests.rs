@@ -225,6 +225,70 @@ fn reasons_name_what_was_required_only() {
     assert!(self::verdict(&long, PolicyScope::Catalog, &[]).reason().len() < 250);
 }
 
+/// The owner is told what was found; what the counterparty is told does not depend on it.
+#[test]
+fn findings_are_told_in_full() {
+    use PolicyScope::{ContractNegotiation, TransferProcess};
+    let level = json!({"leftOperand": "Level", "operator": "gteq", "rightOperand": 3});
+    let policy: Policy =
+        serde_json::from_value(permission(json!([level, atom("Did", "did:web:x"), {"or": [level, atom("Unknown", "y")]}]))).unwrap();
+    let settings = settings();
+    let judged = |held: Option<i64>| {
+        let credential = |level: i64| json!({"type": ["VerifiableCredential", "LevelCredential"], "issuer": "did:web:i", "validFrom": "2020-01-01T00:00:00Z", "credentialSubject": {"level": level}});
+        let agent = ParticipantAgent::new(Did::new("did:web:c").unwrap(), &held.map(credential).into_iter().collect::<Vec<_>>());
+        let evaluation = Evaluation::new(ContractNegotiation, &settings, &agent, Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap());
+        evaluate(&policy, &evaluation)
+    };
+    let (low, lower, none) = (judged(Some(1)), judged(Some(0)), judged(None));
+    assert_eq!(
+        low.in_full(),
+        "use requires Level gteq 3, found 1 >= 3; use requires Did eq did:web:x, found \"did:web:c\" == \"did:web:x\"; \
+         use requires (Level gteq 3 or Unknown eq y), but its left operand has no meaning here, found 1 >= 3; \
+         presented: LevelCredential of did:web:i"
+    );
+    assert!(none.in_full().contains("found nothing >= 3") && none.in_full().ends_with("presented: no credential"), "{}", none.in_full());
+    assert_eq!(low.reason(), lower.reason());
+    assert_ne!(low.in_full(), lower.in_full());
+    assert!(!low.reason().contains("found") && !low.reason().contains("LevelCredential"), "{}", low.reason());
+    assert_eq!(judged(Some(3)).reasons().len(), 1);
+    let dated = verdict(
+        &permission(json!([{"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "2026-01-01T00:00:00Z"}])),
+        TransferProcess,
+        &[],
+    );
+    assert!(dated.in_full().contains("found it is 2026-11-22T10:00:00Z"), "{}", dated.in_full());
+    assert_eq!(verdict(&permission(json!([])), TransferProcess, &[]).in_full(), "");
+    // Bounded, whatever the policy is.
+    let many = permission(json!(vec![json!({"or": vec![atom("Did", &"x".repeat(500)); 16]}); 10]));
+    assert!(verdict(&many, ContractNegotiation, &[]).in_full().chars().count() < 8_100);
+}
+
+#[test]
+fn flaws_of_a_policy() {
+    let flaws = |policy: Value| flaws(&serde_json::from_value(policy).unwrap(), &settings());
+    let of = |constraints: Value| flaws(permission(constraints));
+    assert_eq!(of(json!([atom("Membership", "x"), atom("Did", "y"), {"or": [atom("Manufacturer", "x"), atom("Late", "x")]}])), [""; 0]);
+    let unknown = of(json!([{"and": [atom("Unknown", "x"), {"or": [atom("Unknown", "y"), atom("Other", "z")]}]}]));
+    assert_eq!(unknown.len(), 2, "{unknown:?}");
+    assert!(unknown.iter().all(|flaw| flaw.contains("has no meaning here")), "{unknown:?}");
+    let sold = json!({"@type": "Set", "permission": [{"action": "sell", "constraint": [atom("Membership", "x")]}]});
+    assert_eq!(flaws(sold), ["the left operand Membership has no meaning for the action sell"]);
+    for rules in ["prohibition", "obligation"] {
+        assert_eq!(flaws(json!({"@type": "Set", rules: [{"action": "use", "constraint": [atom("Unknown", "x")]}]})).len(), 1, "{rules}");
+    }
+    let duty =
+        json!({"@type": "Set", "permission": [{"action": "use", "duty": [{"action": "use", "constraint": [atom("Unknown", "x")]}]}]});
+    assert_eq!(flaws(duty).len(), 1);
+    let date = |operator: &str, right: Value| of(json!([{"leftOperand": "inForceDate", "operator": operator, "rightOperand": right}]));
+    for good in ["2026-01-01T00:00:00Z", "contractAgreement+7d", "contractAgreement+0s"] {
+        assert_eq!(date("gteq", json!(good)), [""; 0], "{good}");
+    }
+    for bad in [json!("soon"), json!("contractAgreement+7y"), json!(7)] {
+        assert!(date("gteq", bad.clone())[0].ends_with("its date cannot be read"), "{bad}");
+    }
+    assert!(date("isA", json!("2026-01-01T00:00:00Z"))[0].ends_with("its operator does not compare dates"));
+}
+
 #[test]
 fn in_force_date() {
     use PolicyScope::{Catalog, ContractNegotiation, TransferProcess};

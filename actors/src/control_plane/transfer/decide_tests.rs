@@ -57,6 +57,7 @@ fn agreed(role: Role, asset: &str, at: negotiation::State) -> ControlPlaneState 
         agreement: Some(Arc::new(agreement)),
         accepted: dsp::Repeats::default(),
         error_detail: None,
+        finding: None,
         callbacks: vec![],
         created_at: NOW,
         state_at: NOW,

@@ -1,13 +1,13 @@
 //! DID documents.
 
-use super::{ask, contexts, read, route};
+use super::{super::paging, ask, contexts, read, route};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::credential_service::{Command, context};
 use cellspace_schemas::{
-    Did, QuerySpec,
+    Did,
     dcp::{DidDocument, Service},
     identity::DidRequest,
     query_spec::PathRules,
@@ -32,13 +32,13 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Fields of a DID document that a query may name.
-const FIELDS: PathRules = PathRules { fields: &["id", "service", "verificationMethod"], free_properties: false };
+const FIELDS: PathRules = PathRules { fields: &["id", "service.*", "verificationMethod.*"], free_properties: false };
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let query = QuerySpec::from_body(&request.body, &FIELDS)?;
+    let query = paging::query(&request, &FIELDS)?;
     let document = read(&app, &request, |state| state.context.as_ref().map(|_| state.did_document())).await?;
     let view = |document: &DidDocument| serde_json::to_value(document).unwrap_or_default();
-    Reply::ok(&query.page(document, view))
+    paging::listed(&request, &query, query.page(document, view, |document| document.id.as_str()), |document| document)
 }
 
 async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {

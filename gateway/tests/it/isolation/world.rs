@@ -212,6 +212,7 @@ impl World {
             ("cell", stage.platform.cell.clone()),
             ("dataflows", stage.node().urls.dataflows(&context(&stage.consumer)).to_string()),
             ("data-path", "deeper".to_owned()),
+            ("api-name", "management".to_owned()),
             ("any-client", "no-client".to_owned()),
             ("agent-owner", stage.consumer.context.clone()),
         ];

@@ -74,10 +74,14 @@ pub fn policies(data: &[u8]) {
     assert_eq!(Policy::from_json(&policy.to_json(), "$").as_ref(), Ok(&policy));
 }
 
+fn id<'e>(entity: &'e &Value) -> &'e str {
+    entity["@id"].as_str().or_else(|| entity["id"].as_str()).unwrap_or_default()
+}
+
 /// Queries, and what they say about any entity.
 pub fn queries(data: &[u8]) {
     let Some(value) = json(data) else { return };
-    let rules = PathRules { fields: &["id", "@id", "properties", "policy"], free_properties: true };
+    let rules = PathRules { fields: &["id", "@id", "properties.*", "policy.*"], free_properties: true };
     if let Ok(query) = QuerySpec::from_json(&value, "$", &rules) {
         assert!(query.limit <= MAX_LIMIT && query.filter.len() <= MAX_CRITERIA);
         for criterion in &query.filter {
@@ -85,7 +89,12 @@ pub fn queries(data: &[u8]) {
             assert_eq!(again.as_deref(), Ok(std::slice::from_ref(criterion)));
         }
         let entities = [json!({"id": "a", "properties": {"n": 1}}), json!({"@id": "b", "policy": [{"x": "y"}]}), value.clone()];
-        assert!(query.page(entities.iter(), |entity| (*entity).clone()).len() <= query.limit);
+        let page = query.page(entities.iter(), |entity| (*entity).clone(), id);
+        assert!(page.items.len() <= query.limit && page.total.is_some_and(|total| total >= page.items.len()));
+        if let Some(next) = page.next {
+            let rest = query.clone().after(&next.token(&query)).map(|query| query.page(entities.iter(), |entity| (*entity).clone(), id));
+            assert!(rest.is_ok_and(|rest| !rest.items.is_empty() || query.sort.is_none()));
+        }
     }
     if let Ok(query) = serde_json::from_value::<Query>(value.clone())
         && let Ok((predicate, page)) = query.parse()

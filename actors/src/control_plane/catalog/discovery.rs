@@ -1,0 +1,142 @@
+//! Asking a counterparty which versions and profiles of DSP it speaks: what it has in common with a participant.
+
+use super::consumer::{RequestError, participant};
+use crate::{Services, outbound::OutboundRequest, trust::PeerError};
+use cellspace_schemas::{
+    ParticipantContextId, TraceContext,
+    dsp::{
+        BaseUrl,
+        versions::{MAX_VERSIONS, ProtocolVersion, VersionResponse},
+    },
+    json,
+    management::{DataspaceProfile, DiscoveryRequest, DiscoveryResponse},
+};
+use http::Method;
+use url::Url;
+
+/// Type of the service in a DID document that names the version endpoint (DSP 2025-1, "Discovery of Service Endpoints").
+const DATA_SERVICE: &str = "DataService";
+/// Where versions are told, below a base.
+const WELL_KNOWN: [&str; 2] = [".well-known", "dspace-version"];
+
+/// Asks the counterparty for its versions (`GET .../.well-known/dspace-version`, without a token) and finds those that the participant has a profile for.
+///
+/// # Errors
+/// [`RequestError`]
+pub async fn discover(
+    services: &Services,
+    id: &ParticipantContextId,
+    request: &DiscoveryRequest,
+    trace: Option<TraceContext>,
+) -> Result<Vec<DiscoveryResponse>, RequestError> {
+    let participant = participant(services, id).await?;
+    let named = match (&request.counter_party_address, &request.counter_party_id) {
+        (Some(address), _) => address.url().clone(),
+        (None, Some(did)) => {
+            let found = services.trust.resolver.service(did, DATA_SERVICE, services.cluster.now()).await;
+            found.map_err(|error| match error {
+                PeerError::TooEarly => RequestError::Unavailable(error.to_string()),
+                PeerError::Refused(_) | PeerError::Unreachable(_) => RequestError::BadGateway(error.to_string()),
+            })?
+        }
+        (None, None) => return Err(RequestError::Invalid("counterPartyId or counterPartyAddress is required".to_owned())),
+    };
+    let no_base = |_| RequestError::BadGateway(format!("{named} is no address of a version endpoint"));
+    let (endpoint, base) = endpoint(named.as_str().parse().map_err(no_base)?);
+    let request =
+        OutboundRequest { method: Method::GET, url: endpoint.clone(), bearer: None, body: None, accept: Some("application/json"), trace };
+    let answer = services.http.send(request).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
+    if !answer.status.is_success() {
+        return Err(RequestError::BadGateway(format!("the counterparty answered {}", answer.status.as_u16())));
+    }
+    let told = json::from_slice::<VersionResponse>(&answer.body);
+    let told = told.map_err(|_| RequestError::BadGateway("the counterparty did not answer with its versions".to_owned()))?;
+    let settings = services.settings.load();
+    let profiles = participant.profiles();
+    let own = profiles.iter().filter_map(|name| settings.profiles.get(name));
+    Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
+}
+
+/// The version endpoint, and what paths of versions lie below.
+fn endpoint(named: BaseUrl) -> (Url, Url) {
+    let whole = named.url().path().trim_end_matches('/').to_owned();
+    let mut base = named.url().clone();
+    match whole.strip_suffix(&format!("/{}", WELL_KNOWN.join("/"))) {
+        Some(below) => base.set_path(below),
+        None => base.set_path(&whole),
+    }
+    let mut endpoint = base.clone();
+    endpoint.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), WELL_KNOWN.join("/")));
+    (endpoint, base)
+}
+
+/// What the counterparty serves that this profile speaks: the same version and binding, and the same profile where it names one.
+fn in_common<'a>(
+    profile: &'a DataspaceProfile,
+    told: &'a [ProtocolVersion],
+    endpoint: &'a Url,
+    base: &'a Url,
+) -> impl Iterator<Item = DiscoveryResponse> + 'a {
+    let speaks = move |version: &&ProtocolVersion| {
+        version.version == profile.version
+            && version.binding.eq_ignore_ascii_case(&profile.binding)
+            && version.profile.as_ref().is_none_or(|name| name == profile.name.as_str())
+    };
+    told.iter().take(MAX_VERSIONS).filter(speaks).map(move |version| {
+        let address = format!("{}/{}", base.as_str().trim_end_matches('/'), version.path.trim_start_matches('/'));
+        DiscoveryResponse {
+            profile: profile.name.clone(),
+            version: version.version.clone(),
+            binding: version.binding.clone(),
+            path: version.path.clone(),
+            data_service_endpoint: endpoint.to_string(),
+            counter_party_address: address.trim_end_matches('/').to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_endpoint_or_what_it_lies_below() {
+        let of = |text: &str| {
+            let (endpoint, base) = endpoint(text.parse().unwrap());
+            (endpoint.to_string(), base.to_string())
+        };
+        for text in
+            ["https://x.example/api/dsp/p", "https://x.example/api/dsp/p/", "https://x.example/api/dsp/p/.well-known/dspace-version"]
+        {
+            let expected = ("https://x.example/api/dsp/p/.well-known/dspace-version".to_owned(), "https://x.example/api/dsp/p".to_owned());
+            assert_eq!(of(text), expected, "{text}");
+        }
+        let root = ("https://x.example/.well-known/dspace-version".to_owned(), "https://x.example/".to_owned());
+        assert_eq!((of("https://x.example"), of("https://x.example/.well-known/dspace-version")), (root.clone(), root));
+    }
+
+    #[test]
+    fn versions_in_common() {
+        let profile =
+            DataspaceProfile::from_json(&json!({"@context": ["https://w3id.org/edc/connector/management/v2"], "@type": "DataspaceProfile",
+            "name": "net", "protocol": {"version": "2025-1", "path": "/net", "binding": "HTTPS", "namespace": "n"}}))
+            .unwrap();
+        let version = |version: &str, path: &str, binding: &str, profile: Option<&str>| ProtocolVersion {
+            version: version.into(),
+            path: path.into(),
+            binding: binding.into(),
+            profile: profile.map(str::to_owned),
+        };
+        let told = [
+            version("2024-1", "/old", "HTTPS", None),
+            version("2025-1", "/other", "HTTPS", Some("other")),
+            version("2025-1", "/mail", "SMTP", None),
+            version("2025-1", "/2025-1", "https", None),
+            version("2025-1", "/net", "HTTPS", Some("net")),
+        ];
+        let (endpoint, base) = endpoint("https://x.example/dsp".parse().unwrap());
+        let found: Vec<String> = in_common(&profile, &told, &endpoint, &base).map(|found| found.counter_party_address).collect();
+        assert_eq!(found, ["https://x.example/dsp/2025-1", "https://x.example/dsp/net"]);
+    }
+}
