@@ -80,7 +80,9 @@ impl Node {
         let tasks = TaskTracker::new();
         let limits = &config.limits;
         let gateway = Gateway::new(app.clone(), tasks.clone(), limits);
-        let listen = |socket, listener| serve(socket, stack(gateway.clone(), app.routes.clone(), listener, limits), limits.connections);
+        let listen = |socket, listener| {
+            serve(socket, stack(gateway.clone(), app.routes.clone(), listener, limits), limits.connections, gateway.gate.lag())
+        };
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
         let mut node = Self {

@@ -34,6 +34,15 @@ fn describe() {
     metrics::describe_counter!("cellspace_http_requests_total", "Requests answered, by listener, route, method and status");
     metrics::describe_histogram!("cellspace_http_request_seconds", metrics::Unit::Seconds, "Time until an answer began");
     metrics::describe_gauge!("cellspace_http_requests_in_flight", "Requests under way");
+    metrics::describe_counter!(
+        "cellspace_http_shed_total",
+        "Requests refused for too much load, by listener and reason; those for lag are in no other figure"
+    );
+    metrics::describe_gauge!(
+        "cellspace_http_lag_seconds",
+        metrics::Unit::Seconds,
+        "Time that a connection would wait for the processor now"
+    );
     metrics::describe_gauge!("cellspace_agents_parked", "Agents parked after repeated failures, by kind");
     metrics::describe_gauge!("cellspace_outbox_rows", "Undelivered outbox rows of agents in memory, by kind");
     metrics::describe_counter!("cellspace_dead_letters_total", "Outbox rows given up, by kind, and events given up, by topic and group");

@@ -38,7 +38,7 @@ pub fn server_span(parent: Option<&TraceContext>, method: &Method, route: &str, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{activity::SocketRequest, serve};
+    use crate::server::{Lag, activity::SocketRequest, serve};
     use bytes::Bytes;
     use cellspace_actors::outbound::{OutboundHttp, OutboundOptions, OutboundRequest};
     use http::Response;
@@ -103,7 +103,7 @@ mod tests {
             sent.send(incoming(request.headers())).unwrap();
             async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync())) }
         });
-        let listening = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), other_side, 8).unwrap();
+        let listening = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), other_side, 8, &Lag::default()).unwrap();
         let url = format!("http://{}", listening.address()).parse().unwrap();
         let http = OutboundHttp::new(OutboundOptions { allow_private: true, ..OutboundOptions::default() }).unwrap();
 

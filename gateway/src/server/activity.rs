@@ -34,6 +34,10 @@ const LINGER_BYTES: usize = 16 << 20;
 /// A request as the stack gets it from the socket.
 pub type SocketRequest = Request<RequestBody>;
 
+/// In a request's extensions: what its connection waited for its turn before the request was read.
+#[derive(Debug, Clone, Copy)]
+pub struct RanAfter(pub Duration);
+
 /// State of one connection.
 #[derive(Debug)]
 pub struct Activity {
@@ -44,13 +48,54 @@ pub struct Activity {
     busy: AtomicUsize,
     /// Whether a request was answered before all of it was read.
     unread: AtomicBool,
+    /// Microseconds that the connection waited for its turn when it ran last.
+    waited: AtomicU64,
+    /// Exchanges that are not over: bodies of requests and answers that somebody holds, and what makes answers of requests.
+    exchanges: AtomicUsize,
+    /// Whether an exchange was over since the connection rested.
+    answered: AtomicBool,
+    /// Whether the socket took not all that was to be written, or is being closed.
+    writing: AtomicBool,
 }
 
 impl Activity {
     /// Of a connection that was just accepted.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { opened: Instant::now(), progress: AtomicU64::new(0), busy: AtomicUsize::new(0), unread: AtomicBool::new(false) })
+        Arc::new(Self {
+            opened: Instant::now(),
+            progress: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            unread: AtomicBool::new(false),
+            waited: AtomicU64::new(0),
+            exchanges: AtomicUsize::new(0),
+            answered: AtomicBool::new(false),
+            writing: AtomicBool::new(false),
+        })
+    }
+
+    /// The connection runs, after it has waited so long for its turn.
+    pub fn ran_after(&self, waited: Duration) {
+        self.waited.store(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What it waited for its last turn.
+    #[must_use]
+    pub fn ran_last_after(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// From now on, the next exchange is waited for.
+    pub fn rest(&self) {
+        self.answered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether all that came since [`rest`](Self::rest) was answered, and something was: when HTTP/1.1 has nothing to do then, it waits for a request
+    /// of which nothing or only a part was read.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let at_work = self.exchanges.load(Ordering::Relaxed) > 0 || self.writing.load(Ordering::Relaxed);
+        self.answered.load(Ordering::Relaxed) && !at_work
     }
 
     fn advance(&self) {
@@ -92,6 +137,24 @@ impl Drop for Busy {
     }
 }
 
+/// While it lives, an exchange is not over.
+#[derive(Debug)]
+struct Exchange(Arc<Activity>);
+
+impl Exchange {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.exchanges.fetch_add(1, Ordering::Relaxed);
+        Self(activity.clone())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The stack's service on one connection.
 #[derive(Debug, Clone)]
 pub struct Attended<S> {
@@ -119,14 +182,15 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let activity = self.activity.clone();
-        let busy = Busy::new(&activity);
-        let answer = self.inner.call(request.map(|body| RequestBody { inner: body, ended: false, activity: activity.clone() }));
+        request.extensions_mut().insert(RanAfter(activity.ran_last_after()));
+        let (busy, exchange) = (Busy::new(&activity), Exchange::new(&activity));
+        let answer = self.inner.call(request.map(|body| RequestBody { inner: body, ended: false, exchange: Exchange::new(&activity) }));
         Box::pin(async move {
             let answer = answer.await?;
             drop(busy);
-            Ok(answer.map(|inner| AnswerBody { inner, activity, waited_for: None }))
+            Ok(answer.map(|inner| AnswerBody { inner, exchange, waited_for: None }))
         })
     }
 }
@@ -136,7 +200,7 @@ where
 pub struct RequestBody {
     inner: Incoming,
     ended: bool,
-    activity: Arc<Activity>,
+    exchange: Exchange,
 }
 
 impl Body for RequestBody {
@@ -161,7 +225,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.ended && !self.inner.is_end_stream() {
-            self.activity.unread.store(true, Ordering::Relaxed);
+            self.exchange.0.unread.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -169,7 +233,7 @@ impl Drop for RequestBody {
 /// Body of an answer; the client waits for it as long as it has no next frame.
 pub struct AnswerBody {
     inner: SocketBody,
-    activity: Arc<Activity>,
+    exchange: Exchange,
     waited_for: Option<Busy>,
 }
 
@@ -180,11 +244,11 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            this.waited_for.get_or_insert_with(|| Busy::new(&this.activity));
+            this.waited_for.get_or_insert_with(|| Busy::new(&this.exchange.0));
             return Poll::Pending;
         };
         this.waited_for = None;
-        this.activity.advance();
+        this.exchange.0.advance();
         Poll::Ready(frame)
     }
 
@@ -202,6 +266,8 @@ impl Body for AnswerBody {
 pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// What was read already and is to be read again.
+    before: Bytes,
     end: End,
 }
 
@@ -214,19 +280,39 @@ enum End {
 impl Socket {
     /// Tells `activity` of the bytes that are written.
     pub const fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, end: End::No }
+        Self { stream, activity, before: Bytes::new(), end: End::No }
+    }
+
+    /// Reads these bytes first: they were read already.
+    pub fn read_before(&mut self, bytes: Bytes) {
+        // None of them may still hold the buffer that they were read into.
+        self.before = if bytes.is_empty() { Bytes::new() } else { bytes };
+    }
+
+    /// Waits until there is something to read, or the client has closed.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn readable(&self) -> io::Result<()> {
+        if self.before.is_empty() { self.stream.readable().await } else { Ok(()) }
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(outcome, Poll::Ready(Ok(1..))) {
             self.activity.advance();
         }
+        self.activity.writing.store(outcome.is_pending(), Ordering::Relaxed);
         outcome
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let length = self.before.len().min(buf.remaining());
+            buf.put_slice(&self.before.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -254,6 +340,7 @@ impl AsyncWrite for Socket {
     /// answer that did not wait for it is read, within bounds, and thrown away.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.activity.writing.store(true, Ordering::Relaxed);
         if matches!(this.end, End::No) {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.end = End::Lingers { until: Box::pin(tokio::time::sleep(LINGER)), discarded: 0 };

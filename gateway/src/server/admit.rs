@@ -1,7 +1,9 @@
 //! What is under way at once. Long polls have a bound of their own, so that waiting clients leave room for those that do something.
 
-use super::resolve::Resolved;
+use super::{Limits, resolve::Resolved};
+use crate::http::Listener;
 use http::Request;
+use metrics::Counter;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -19,17 +21,28 @@ use tower::{BoxError, Layer, Service};
 pub struct Overloaded;
 
 /// Makes [`Admit`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AdmitLayer {
-    requests: Arc<Semaphore>,
-    waits: Arc<Semaphore>,
+    requests: Bound,
+    waits: Bound,
+}
+
+/// So many at once; the others are counted.
+#[derive(Clone)]
+struct Bound {
+    permits: Arc<Semaphore>,
+    refused: Counter,
 }
 
 impl AdmitLayer {
-    /// So many requests at once, and so many long polls beside them.
+    /// Of a listener.
     #[must_use]
-    pub fn new(requests: usize, waits: usize) -> Self {
-        Self { requests: Arc::new(Semaphore::new(requests)), waits: Arc::new(Semaphore::new(waits)) }
+    pub fn new(listener: Listener, limits: &Limits) -> Self {
+        let bound = |permits, reason: &'static str| Bound {
+            permits: Arc::new(Semaphore::new(permits)),
+            refused: metrics::counter!("cellspace_http_shed_total", "listener" => listener.name(), "reason" => reason),
+        };
+        Self { requests: bound(limits.requests, "requests"), waits: bound(limits.waits, "waits") }
     }
 }
 
@@ -41,7 +54,7 @@ impl<S> Layer<S> for AdmitLayer {
 }
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Admit<S> {
     inner: S,
     layer: AdmitLayer,
@@ -63,7 +76,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let waits = request.extensions().get::<Arc<Resolved>>().is_some_and(|resolved| !resolved.wait.is_zero());
         let bound = if waits { &self.layer.waits } else { &self.layer.requests };
-        let Ok(permit) = bound.clone().try_acquire_owned() else { return Box::pin(async { Err(Overloaded.into()) }) };
+        let Ok(permit) = bound.permits.clone().try_acquire_owned() else {
+            bound.refused.increment(1);
+            return Box::pin(async { Err(Overloaded.into()) });
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;

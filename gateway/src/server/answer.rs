@@ -1,4 +1,4 @@
-//! Second layer: whatever comes from below becomes an answer of the route's API.
+//! Third layer: whatever comes from below becomes an answer of the route's API.
 //!
 //! Errors of the layers below (shed, deadline) and their bare answers (too large, panic) carry no mark of a handler; they are written anew.
 
@@ -19,6 +19,9 @@ use tower::{BoxError, Layer, Service};
 
 /// Body of what goes to the socket.
 pub type SocketBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What clients are told whose request is refused for what others ask.
+pub const BUSY: &str = "this node has too much to do";
 
 /// Mark of an answer that is already in the API's words.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +93,7 @@ fn of_status(status: StatusCode) -> ApiError {
 /// `changes`: whether a handler that may change something has begun.
 fn of_layer(error: &(dyn std::error::Error + Send + Sync + 'static), changes: bool) -> ApiError {
     if error.is::<Overloaded>() {
-        ApiError::later("this node has too much to do")
+        ApiError::later(BUSY)
     } else if error.is::<Elapsed>() && !changes {
         ApiError::later("the request took too long")
     } else if error.is::<Elapsed>() {

@@ -1,15 +1,12 @@
 //! The accept loop of one listener: bounded connections, clients that stand still cut off, graceful end.
 
 use super::{
-    activity::{Activity, Attended, Socket, SocketRequest},
+    activity::{Activity, SocketRequest},
     answer::SocketBody,
+    connection::Protocols,
+    lag::Lag,
 };
 use http::Response;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -18,16 +15,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-/// Time for a client to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for a client that neither asks for anything nor takes its answer.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two pings of an HTTP/2 client that waits for us. Longer than [`STALL_TIMEOUT`], so that pings are no progress.
-const PING_INTERVAL: Duration = Duration::from_secs(45);
-/// Largest head, in bytes.
-const MAX_HEAD: usize = 64 << 10;
-/// Streams of one HTTP/2 connection.
-const MAX_STREAMS: u32 = 256;
 /// Pause after a failed accept, for example without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,13 +46,13 @@ impl Connections {
     }
 }
 
-/// Serves a bound listener in the background.
+/// Serves a bound listener in the background; `lag` hears what its connections wait for their turn.
 ///
 /// # Errors
 /// When the socket has no address.
-pub fn serve<S>(listener: TcpListener, service: S, max_connections: usize) -> std::io::Result<Connections>
+pub fn serve<S>(listener: TcpListener, service: S, max_connections: usize, lag: &Lag) -> std::io::Result<Connections>
 where
-    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + Unpin + 'static,
     S::Future: Send + 'static,
 {
     let connections = Connections {
@@ -73,7 +62,7 @@ where
         tasks: TaskTracker::new(),
     };
     let (stop, cut, tasks) = (connections.stop.clone(), connections.cut.clone(), connections.tasks.clone());
-    connections.tasks.spawn(accept(listener, service, max_connections, stop, cut, tasks));
+    connections.tasks.spawn(accept(listener, service, max_connections, lag.clone(), stop, cut, tasks));
     Ok(connections)
 }
 
@@ -81,23 +70,16 @@ async fn accept<S>(
     listener: TcpListener,
     service: S,
     max_connections: usize,
+    lag: Lag,
     stop: CancellationToken,
     cut: CancellationToken,
     tasks: TaskTracker,
 ) where
-    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + Unpin + 'static,
     S::Future: Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+    let protocols = Arc::new(Protocols::default());
     let places = Arc::new(Semaphore::new(max_connections));
-    let graceful = GracefulShutdown::new();
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await;
@@ -117,11 +99,11 @@ async fn accept<S>(
         };
         prepare(&stream);
         let activity = Activity::new();
-        let service = TowerToHyperService::new(Attended::new(service.clone(), activity.clone()));
-        let socket = TokioIo::new(Socket::new(stream, activity.clone()));
-        let connection = graceful.watch(builder.serve_connection(socket, service).into_owned());
+        // On the heap: what is moved from one future into another takes room in both.
+        let connection = Box::pin(protocols.clone().serve(stream, service.clone(), activity.clone(), stop.clone()));
         let cut = cut.clone();
-        tasks.spawn(async move {
+        let watched = activity.clone();
+        tasks.spawn(lag.clone().watch(watched, async move {
             tokio::select! {
                 () = cut.cancelled() => {}
                 () = activity.stalled(STALL_TIMEOUT) => tracing::debug!(category = "app", "a client stood still"),
@@ -130,12 +112,7 @@ async fn accept<S>(
                 }
             }
             drop(place);
-        });
-    }
-    drop(listener);
-    tokio::select! {
-        () = cut.cancelled() => {}
-        () = graceful.shutdown() => {}
+        }));
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     Limits,
     admit::{Waiters, Waiting},
     answer::Rendered,
+    gate::Gate,
     resolve::Resolved,
 };
 use crate::{
@@ -37,6 +38,8 @@ use warp::Filter;
 pub struct Gateway {
     /// For handlers.
     pub app: App,
+    /// What the executor can do.
+    pub gate: Arc<Gate>,
     /// Handlers that run on when their client has left; a drain waits for them.
     tasks: TaskTracker,
     waiters: Arc<Waiters>,
@@ -47,7 +50,7 @@ impl Gateway {
     /// `tasks` hears of handlers that run on when their client has left.
     #[must_use]
     pub fn new(app: App, tasks: TaskTracker, limits: &Limits) -> Self {
-        Self { app, tasks, waiters: Arc::new(Waiters::new(limits.waits_each)), body_time: limits.body_time }
+        Self { app, gate: Gate::new(), tasks, waiters: Arc::new(Waiters::new(limits.waits_each)), body_time: limits.body_time }
     }
 
     /// The one filter: every path, every method.

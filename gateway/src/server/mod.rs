@@ -5,14 +5,20 @@
 pub mod activity;
 pub mod admit;
 pub mod answer;
+pub mod connection;
 pub mod connections;
 pub mod deadline;
 pub mod dispatch;
+pub mod gate;
+pub mod lag;
+pub mod overload;
 pub mod resolve;
+pub mod shed;
 pub mod stack;
 #[cfg(test)]
 mod tests;
 
 pub use connections::{Connections, serve};
 pub use dispatch::Gateway;
+pub use lag::Lag;
 pub use stack::{Limits, stack};

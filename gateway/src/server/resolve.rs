@@ -1,4 +1,4 @@
-//! First layer: finds the route, opens the span, counts.
+//! Second layer: finds the route, opens the span, counts.
 //!
 //! The route is found before anything can fail, so that every error, also of the layers below, speaks the language of the route's API.
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span};
 
-/// What the first layer found out; in the request's extensions.
+/// What this layer found out; in the request's extensions.
 #[derive(Debug)]
 pub struct Resolved {
     /// The route, or why there is none.

@@ -6,6 +6,7 @@ use super::{
     deadline::DeadlineLayer,
     dispatch::Gateway,
     resolve::ResolveLayer,
+    shed::ShedLayer,
 };
 use crate::http::{Listener, Router};
 use bytes::Bytes;
@@ -60,12 +61,14 @@ where
     B::Error: Into<BoxError>,
 {
     ServiceBuilder::new()
+        // more than can be worked off: 503 now rather than late
+        .layer(ShedLayer::new(gateway.gate.clone(), router.clone(), listener))
         // which route, which trace; counts
         .layer(ResolveLayer::new(router, listener))
         // errors and bare answers from below, in the API's words
         .layer(AnswerLayer)
-        // too much at once: 503 now rather than late
-        .layer(AdmitLayer::new(limits.requests, limits.waits))
+        // too much at once: 503
+        .layer(AdmitLayer::new(listener, limits))
         // too slow: 503, the work goes on
         .layer(DeadlineLayer { limit: limits.deadline })
         // a bug: 500 with an id, neighbours unaffected

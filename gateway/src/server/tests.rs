@@ -1,6 +1,11 @@
 //! The stack around handlers that misbehave, and clients that do.
 
-use super::{Connections, Gateway, Limits, activity::SocketRequest, answer::SocketBody, serve, stack};
+use super::{
+    Connections, Gateway, Lag, Limits,
+    activity::{Activity, SocketRequest},
+    answer::SocketBody,
+    serve, stack,
+};
 use crate::{
     App, Node, NodeConfig, Ports,
     http::{Access, Api, ApiError, Body, Listener, Reply, Request as Matched, Route, Router, Verb, route::Handler},
@@ -79,6 +84,8 @@ fn table() -> Vec<Route> {
         route(Api::Management, Verb::Post, "/change", slow_change),
         route(Api::Management, Verb::Get, "/stream", streams),
         route(Api::Management, Verb::Post, "/echo", echo),
+        Route { listener: Listener::Public, ..route(Api::DspCatalog, Verb::Post, "/echo", echo) },
+        Route { listener: Listener::Ops, ..route(Api::Native, Verb::Get, "/hello", hello) },
     ]
 }
 
@@ -102,13 +109,28 @@ impl Setup {
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
     {
-        let gateway = Gateway::new(self.node.app.clone(), self.tasks.clone(), limits);
-        stack(gateway, Arc::new(Router::new(table()).unwrap()), Listener::Admin, limits)
+        self.service_at(&self.gateway(limits), Listener::Admin, limits)
+    }
+
+    fn gateway(&self, limits: &Limits) -> Gateway {
+        Gateway::new(self.node.app.clone(), self.tasks.clone(), limits)
+    }
+
+    fn service_at<B>(
+        &self,
+        gateway: &Gateway,
+        listener: Listener,
+        limits: &Limits,
+    ) -> impl Service<Request<B>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+    {
+        stack(gateway.clone(), Arc::new(Router::new(table()).unwrap()), listener, limits)
     }
 
     /// The same on a socket.
     async fn listen(&self, limits: &Limits) -> Connections {
-        serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), self.service(limits), limits.connections).unwrap()
+        serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), self.service(limits), limits.connections, &Lag::default()).unwrap()
     }
 
     async fn end(self) {
@@ -164,6 +186,48 @@ async fn too_much_at_once_is_refused_at_once() {
     assert_eq!((status, headers.contains_key(header::RETRY_AFTER)), (503, true));
     drop(first);
     assert_eq!(service.oneshot(request(Method::GET, "/hello")).await.unwrap().status(), StatusCode::OK);
+    setup.end().await;
+}
+
+/// Two hundred tasks of connections that were woken and do not run.
+async fn crowd(lag: &Lag) -> Vec<BoxFuture<'static, ()>> {
+    let go = Arc::new(Notify::new());
+    let task = |go: Arc<Notify>| async move { go.notified().await };
+    let mut tasks: Vec<_> = (0..200).map(|_| lag.clone().watch(Activity::new(), task(go.clone())).boxed()).collect();
+    for task in &mut tasks {
+        assert!(futures::poll!(task).is_pending());
+    }
+    go.notify_waiters();
+    tasks
+}
+
+#[tokio::test]
+async fn what_cannot_be_worked_off_is_refused_before_it_is_read() {
+    let setup = Setup::new().await;
+    tokio::time::pause();
+    let limits = Limits::default();
+    let gateway = setup.gateway(&limits);
+    let public = || {
+        let body: http_body_util::combinators::BoxBody<Bytes, Infallible> = BodyExt::boxed(StreamBody::new(futures::stream::pending()));
+        let endless = Request::builder().method(Method::POST).uri("/api/x/echo").body(body).unwrap();
+        setup.service_at(&gateway, Listener::Public, &limits).oneshot(endless).boxed()
+    };
+    let get = |listener| setup.service_at(&gateway, listener, &limits).oneshot(request(Method::GET, "/hello"));
+    let crowd = crowd(gateway.gate.lag()).await;
+    for _ in 0..2 {
+        assert!(futures::poll!(&mut public()).is_pending(), "let in, it waits for its body");
+        tokio::time::advance(Duration::from_millis(250)).await;
+    }
+    let (status, headers, body) = shown(public().await.unwrap()).await;
+    assert_eq!((status, headers[header::RETRY_AFTER].to_str().unwrap()), (503, "1"));
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["@type"], "CatalogError");
+    for goes_on in [Listener::Admin, Listener::Ops] {
+        assert_eq!(get(goes_on).await.unwrap().status(), StatusCode::OK, "{goes_on:?}");
+    }
+    drop(crowd);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(futures::poll!(&mut public()).is_pending(), "it is over");
+    tokio::time::resume();
     setup.end().await;
 }
 
@@ -228,6 +292,55 @@ async fn targets_without_a_path_are_400() {
     setup.end().await;
 }
 
+/// Reads an answer to its `text/plain` body's end, which is that of a trace context.
+async fn traced(stream: &mut TcpStream) -> String {
+    let (mut answer, mut bytes) = (String::new(), [0; 4_096]);
+    loop {
+        let read = stream.read(&mut bytes).await.unwrap();
+        assert!(read > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        if let Some((head, body)) = answer.split_once("\r\n\r\n")
+            && body.len() == 55
+        {
+            assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+            return answer;
+        }
+    }
+}
+
+/// However requests are cut and joined on their way, each is answered, and a connection that waits for the next one ends with its listener.
+#[tokio::test]
+async fn connections_are_kept_between_requests() {
+    let setup = Setup::new().await;
+    let connections = setup.listen(&Limits::default()).await;
+    let get = "GET /api/x/hello HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (begin, end) = get.split_at(20);
+    let post = "POST /api/x/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 55\r\n\r\n";
+    let body = "0".repeat(55);
+    let mut stream = TcpStream::connect(connections.address()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for (sent, answered) in [
+        (get.to_owned(), true),
+        (get.to_owned(), true),
+        (format!("{get}{begin}"), true),
+        (end.to_owned(), true),
+        (begin.to_owned(), false),
+        (format!("{end}{post}"), true),
+        (format!("{body}{begin}"), true),
+        (end.to_owned(), true),
+    ] {
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        if answered {
+            traced(&mut stream).await;
+        }
+    }
+    let started = tokio::time::Instant::now();
+    connections.drain(Duration::from_secs(20)).await;
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    setup.end().await;
+}
+
 /// The answer to a request that is not read whole reaches a client that sends first and reads then.
 #[tokio::test]
 async fn refusals_of_large_bodies_are_read() {
@@ -280,7 +393,7 @@ async fn clients_that_stand_still_are_cut_and_those_that_wait_are_not() {
             Ok::<_, Infallible>(Response::new(body))
         }
     });
-    let connections = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), service, 16).unwrap();
+    let connections = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), service, 16, &Lag::default()).unwrap();
     let minute = |started: tokio::time::Instant| started.elapsed() < Duration::from_secs(70);
     for silent in ["", "PRI * HT", "GET / HT"] {
         let started = tokio::time::Instant::now();

@@ -6,7 +6,9 @@ use crate::{
     scenario::catalog::Cast,
     subject::Subject,
 };
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
     sync::{
@@ -20,6 +22,9 @@ use tokio::time::{Instant, sleep_until};
 /// How late a request may be sent: what finds no free connection by then is not sent, and counted as that.
 const LATE: Duration = Duration::from_millis(10);
 
+/// Longest time until a request is shed that is told apart, in microseconds.
+const LONGEST: u64 = 120_000_000;
+
 /// When requests are due.
 pub struct Offered {
     /// The first one.
@@ -27,12 +32,15 @@ pub struct Offered {
     rate: f64,
     next: AtomicU64,
     missed: AtomicU64,
+    /// Times until requests were shed, in microseconds.
+    shed: Mutex<Histogram<u64>>,
 }
 
 impl Offered {
     /// So many a second, from now on.
-    pub fn new(rate: f64) -> Self {
-        Self { start: Instant::now(), rate, next: AtomicU64::new(0), missed: AtomicU64::new(0) }
+    pub fn new(rate: f64) -> Result<Self> {
+        let shed = Mutex::new(Histogram::new_with_bounds(1, LONGEST, 3)?);
+        Ok(Self { start: Instant::now(), rate, next: AtomicU64::new(0), missed: AtomicU64::new(0), shed })
     }
 
     /// When the next request is due that can still be sent in time.
@@ -51,24 +59,44 @@ impl Offered {
         at(taken.max(least))
     }
 
+    /// Until so long, 95 of 100 of those that were shed were told so, in milliseconds.
+    pub fn shed_p95_ms(&self) -> f64 {
+        Duration::from_micros(self.shed.lock().value_at_quantile(0.95)).as_secs_f64() * 1_000.0
+    }
+
     /// Requests that found no free connection when they were due.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 }
 
-/// One connection.
-pub struct Flooder {
-    cast: Arc<Cast>,
-    offered: Arc<Offered>,
+/// One connection, open and used.
+pub struct Open {
     connection: Connection,
     random: StdRng,
 }
 
+impl Open {
+    /// Opens it by a first request.
+    pub async fn new(cast: &Cast, subject: &Subject, seed: u64) -> Result<Self> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut connection = Connection::new(&subject.public, subject.tape.clone())?;
+        let verdict = cast.next(&mut random)?.ask(&mut connection).await;
+        ensure!(verdict == Verdict::Good, "the first request of a connection: {verdict:?}");
+        Ok(Self { connection, random })
+    }
+}
+
+/// A connection of the flood.
+pub struct Flooder {
+    cast: Arc<Cast>,
+    offered: Arc<Offered>,
+    open: Open,
+}
+
 impl Flooder {
-    pub fn new(cast: &Arc<Cast>, subject: &Subject, offered: &Arc<Offered>, seed: u64) -> Result<Self> {
-        let connection = Connection::new(&subject.public, subject.tape.clone())?;
-        Ok(Self { cast: cast.clone(), offered: offered.clone(), connection, random: StdRng::seed_from_u64(seed) })
+    pub fn new(cast: &Arc<Cast>, offered: &Arc<Offered>, open: Open) -> Self {
+        Self { cast: cast.clone(), offered: offered.clone(), open }
     }
 }
 
@@ -78,10 +106,16 @@ impl Worker for Flooder {
     }
 
     async fn operate(&mut self) -> Verdict {
-        match self.cast.next(&mut self.random) {
-            Ok(request) => request.ask(&mut self.connection).await,
+        let began = Instant::now();
+        let verdict = match self.cast.next(&mut self.open.random) {
+            Ok(request) => request.ask(&mut self.open.connection).await,
             Err(error) => Verdict::Wrong(format!("{error:#}")),
+        };
+        if verdict == Verdict::Shed {
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.offered.shed.lock().saturating_record(micros);
         }
+        verdict
     }
 }
 
@@ -92,7 +126,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_late_is_not_sent() {
-        let offered = Offered::new(1_000.0);
+        let offered = Offered::new(1_000.0).unwrap();
         let first: Vec<_> = (0..3).map(|_| offered.due() - offered.start).collect();
         assert_eq!(first, [0, 1, 2].map(Duration::from_millis), "on schedule");
         // Nobody was free for a second: of the requests that were due, those of the last 10 ms are left.

@@ -15,7 +15,8 @@ use crate::{
     subject::Subject,
 };
 use anyhow::Result;
-use flood::{Flooder, Offered};
+use flood::{Flooder, Offered, Open};
+use futures::{StreamExt, TryStreamExt, stream};
 use recovery::{Answered, PROBES, Prober, WATCH, recovered};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -31,8 +32,13 @@ const FLOOD: usize = 6_000;
 const TIMES: f64 = 10.0;
 /// How long the sustainable rate and the normal latency are looked for.
 const NORMAL: Duration = Duration::from_secs(3);
-/// Tokens signed ahead, for each second of the flood. Beyond that they are signed when they are needed.
+/// Connections of the flood that are opened at once.
+const OPENED_AT_ONCE: usize = 16;
+/// Tokens signed ahead, for each second in which the sustainable rate is found, and of the flood. Beyond that they are signed when they are needed.
 const AHEAD_PER_SECOND: f64 = 12_000.0;
+const FLOOD_AHEAD_PER_SECOND: f64 = 30_000.0;
+/// Resident memory during the flood, as a multiple of that with all its connections open, that is flat.
+const FLAT: f64 = 1.25;
 /// Longest recovery.
 const RECOVERY: Duration = Duration::from_secs(2);
 /// Between two looks at the resident memory.
@@ -53,6 +59,10 @@ async fn probe_from(probers: Vec<Prober>, start: Instant) -> Result<Vec<Answered
     sleep_until(start).await;
     let (probers, _) = drive(probers, Pace { rate: None, time: WATCH }).await?;
     Ok(probers.into_iter().flat_map(|prober| prober.answered).collect())
+}
+
+fn thousandths(ratio: f64) -> f64 {
+    (ratio * 1_000.0).round() / 1_000.0
 }
 
 /// Plays the scenario.
@@ -77,15 +87,18 @@ pub async fn run(common: &Common) -> Result<Report> {
     let usual = Duration::from_secs_f64(normal.quantile_ms(0.95) / 1_000.0);
 
     let pace = Pace { rate: None, ..common.pace() };
-    cast.sign_ahead(catalog::ahead(pace.time, AHEAD_PER_SECOND), seed.wrapping_add(2)).await?;
     let workers = common.workers(FLOOD);
     eprintln!("sustainable: {sustainable:.0}/s; offering {TIMES} times that over {workers} connections");
+    cast.sign_ahead(catalog::ahead(pace.time, FLOOD_AHEAD_PER_SECOND), seed.wrapping_add(2)).await?;
     let before = subject.resident().await?;
+    // What is measured is the flood, and not what open connections take.
+    let open = stream::iter(0..workers).map(|n| Open::new(&cast, &subject, seed.wrapping_add(n as u64)));
+    let open: Vec<Open> = open.buffer_unordered(OPENED_AT_ONCE).try_collect().await?;
+    let opened = subject.resident().await?;
     let meter = Meter::start(&subject).await?;
-    let offered = Arc::new(Offered::new(sustainable * TIMES));
+    let offered = Arc::new(Offered::new(sustainable * TIMES)?);
     let end = offered.start + pace.time;
-    let flooder = |n: usize| Flooder::new(&cast, &subject, &offered, seed.wrapping_add(n as u64));
-    let flooders = (0..workers).map(flooder).collect::<Result<Vec<_>>>()?;
+    let flooders = open.into_iter().map(|open| Flooder::new(&cast, &offered, open)).collect();
     let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
     let (flooded, answered, peak) = tokio::join!(drive(flooders, pace), probe_from(probers, end), peak(&subject, end + WATCH));
     let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
@@ -94,6 +107,11 @@ pub async fn run(common: &Common) -> Result<Report> {
     let recovery = recovered(&answered, end.into_std(), usual);
     if recovery.is_none_or(|took| took > RECOVERY) {
         outcome.wrong(format!("the latency is not as usual again within {RECOVERY:?}: {recovery:?}"));
+    }
+    #[allow(clippy::cast_precision_loss)] // bytes far below 2^52
+    let growth = peak as f64 / opened as f64;
+    if growth > FLAT {
+        outcome.wrong(format!("resident memory is {growth:.2} times that with all connections open"));
     }
     let after = subject.resident().await?;
     let sent = outcome.good + outcome.shed + outcome.errors;
@@ -105,10 +123,15 @@ pub async fn run(common: &Common) -> Result<Report> {
         ("offered_per_s", json!(rate.round())),
         ("offered", json!(sent)),
         ("not_sent", json!(offered.missed())),
+        ("goodput_per_sustainable", json!(thousandths(outcome.per_second() / sustainable))),
+        ("shed_p95_ms", json!(offered.shed_p95_ms())),
         ("usual_p95_ms", json!(normal.quantile_ms(0.95))),
         ("recovery_ms", json!(recovery.map(|took| took.as_millis()))),
         ("rss_before_bytes", json!(before)),
+        ("rss_open_bytes", json!(opened)),
         ("rss_peak_bytes", json!(peak)),
+        ("rss_growth", json!(thousandths(growth))),
+        ("bytes_per_connection", json!(opened.saturating_sub(before) / workers as u64)),
         ("rss_after_bytes", json!(after)),
     ] {
         report.more.insert(name.to_owned(), value);

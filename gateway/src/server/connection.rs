@@ -1,0 +1,135 @@
+//! One connection, from its first byte to its end.
+//!
+//! Between two requests of HTTP/1.1 the protocol's state with its buffers, some 25 KiB, is given back. What is left of a connection that stands idle, or
+//! whose next request waits for its turn, is its socket and its task.
+
+use super::{
+    activity::{Activity, Attended, Socket, SocketRequest},
+    answer::SocketBody,
+};
+use futures::FutureExt;
+use http::Response;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::{BoxError, Service};
+
+/// Time for a client to send a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two pings of an HTTP/2 client that waits for us. Longer than the time after which one that lets everything stand is cut off, so that
+/// pings are no progress.
+const PING_INTERVAL: Duration = Duration::from_secs(45);
+/// Largest head, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+/// Streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// How a client begins that speaks HTTP/2 (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How connections are served: with the same bounds at every listener.
+pub struct Protocols {
+    http1: http1::Builder,
+    /// For those that begin like HTTP/2.
+    any: auto::Builder<TokioExecutor>,
+}
+
+/// How polling HTTP/1.1 ended.
+enum Served {
+    /// The connection ended.
+    Whole(hyper::Result<()>),
+    /// All that came was answered.
+    SoFar,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+        let mut any = auto::Builder::new(TokioExecutor::new());
+        any.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+        any.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        Self { http1, any }
+    }
+}
+
+impl Protocols {
+    /// Serves a connection to its end; with `stop`, to the end of what is under way.
+    ///
+    /// # Errors
+    /// What ended it before its time.
+    pub async fn serve<S>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        service: S,
+        activity: Arc<Activity>,
+        stop: CancellationToken,
+    ) -> Result<(), BoxError>
+    where
+        S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + Unpin + 'static,
+        S::Future: Send + 'static,
+    {
+        let service = TowerToHyperService::new(Attended::new(service, activity.clone()));
+        let mut stopped = pin!(stop.cancelled_owned().fuse());
+        let mut first = [0; PREFACE.len()];
+        let known = tokio::select! {
+            () = &mut stopped => return Ok(()),
+            peeked = stream.peek(&mut first) => peeked?,
+        };
+        let mut socket = Socket::new(stream, activity.clone());
+        if known > 0 && PREFACE.starts_with(first.get(..known).unwrap_or_default()) {
+            // On the heap, as below: the task is as large as all that it may hold itself.
+            let mut connection = Box::pin(self.any.serve_connection(TokioIo::new(socket), service));
+            let end = poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    connection.as_mut().graceful_shutdown();
+                }
+                connection.as_mut().poll(cx)
+            });
+            return end.await;
+        }
+        loop {
+            activity.rest();
+            let mut connection = Box::new(self.http1.serve_connection(TokioIo::new(socket), service.clone()));
+            let mut stopping = false;
+            let served = poll_fn(|cx| {
+                if !stopping && stopped.as_mut().poll(cx).is_ready() {
+                    stopping = true;
+                    Pin::new(&mut *connection).graceful_shutdown();
+                }
+                match Pin::new(&mut *connection).poll(cx) {
+                    Poll::Ready(end) => Poll::Ready(Served::Whole(end)),
+                    Poll::Pending if !stopping && activity.rests() => Poll::Ready(Served::SoFar),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            match served.await {
+                Served::Whole(end) => return Ok(end?),
+                Served::SoFar => {}
+            }
+            let parts = connection.into_parts();
+            socket = parts.io.into_inner();
+            socket.read_before(parts.read_buf);
+            tokio::select! {
+                () = &mut stopped => return Ok(()),
+                readable = socket.readable() => readable?,
+            }
+        }
+    }
+}
