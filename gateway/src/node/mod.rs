@@ -52,6 +52,7 @@ pub struct Node {
     pub app: App,
     fabric: Fabric,
     store: EmbeddedStore,
+    vault: EmbeddedVault,
     public: Connections,
     admin: Connections,
     operations: Connections,
@@ -94,6 +95,7 @@ impl Node {
             ops,
             bootstrap,
             store,
+            vault,
             tasks,
             stop: CancellationToken::new(),
             app,
@@ -151,9 +153,13 @@ impl Node {
         self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
         self.operations.drain(left(end)).await;
-        let store = self.store.clone();
+        let (store, vault) = (self.store.clone(), self.vault.clone());
+        let close = move || {
+            store.close();
+            vault.settle();
+        };
         // Blocks for as long as the last commits take.
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!(category = "app", "closing the store failed");
         }
         tracing::info!(category = "app", action = "node.stopped", "node stopped");

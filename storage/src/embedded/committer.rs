@@ -100,7 +100,7 @@ impl Staged {
 }
 
 impl Committer {
-    /// Runs until every sender is gone and all that waited is answered.
+    /// Runs until every sender is gone and all that waited is answered; then leaves little for the next opening to bring back.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(first) = requests.blocking_recv() {
             if let Err(failed) = self.shared.view.usable() {
@@ -108,6 +108,9 @@ impl Committer {
                 continue;
             }
             self.group(first, &mut requests);
+        }
+        if self.shared.view.usable().is_ok() {
+            self.durable.settle();
         }
     }
 

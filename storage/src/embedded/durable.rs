@@ -7,7 +7,7 @@ use super::{
     values::{self, decode_number, encode_number},
 };
 use crate::StoreError;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, config::PartitioningPolicy};
 use std::{
     any::Any,
     fs::{self, File},
@@ -15,14 +15,22 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Sealed journals are flushed to tables above this size, so that reopening replays little. The least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A keyspace is flushed above this size.
 const MEMTABLE_BYTES: u64 = 16 << 20;
-/// Above this size what recovery brought back from the journals is flushed at once.
+/// Above this size what lies in memory and journals alone goes to tables, before the end and after an opening.
 const RECOVERED_BYTES: u64 = 1 << 20;
+/// Longest time for that after an opening.
+const FLUSH_AT_START: Duration = Duration::from_secs(60);
+/// Longest time before the end; less than [`super::synced_view::DISK_TIMEOUT`], so that a busy disk does not look like a silent one.
+const FLUSH_AT_END: Duration = Duration::from_secs(5);
+/// Between two looks whether it is done.
+const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 /// Under this prefix the names of all keyspaces, so that one whose folder is gone is missed and not made anew.
 const KEYSPACE: &str = "keyspace/";
 /// Number of the last write, written with each.
@@ -58,16 +66,9 @@ impl Durable {
         }
         let sealed = SealedJournals::check_before(&folder, &synced).map_err(lost)?;
         remove_half_made(dir, &folder)?;
-        let database = guarded(dir, || {
-            Database::builder(&folder)
-                .manual_journal_persist(true)
-                .max_journaling_size(JOURNAL_BYTES)
-                .cache_size(cache_bytes)
-                .worker_threads(2)
-                .open()
-        })?;
+        let mut database = recover(dir, &folder, cache_bytes)?;
         sealed.check_after().map_err(lost)?;
-        let meta = keyspace(dir, &database, "meta")?;
+        let mut meta = keyspace(dir, &database, "meta")?;
         for made in meta.prefix(KEYSPACE) {
             let key = guarded(dir, || made.key())?;
             let keyspace = std::str::from_utf8(key.get(KEYSPACE.len()..).unwrap_or_default()).unwrap_or_default();
@@ -84,7 +85,12 @@ impl Durable {
             return Err(lost(format!("{} writes were synced, {group} are there", synced.group)));
         }
         let mark = SyncedMark::open(&mark, &folder, Synced { group, ..synced }).map_err(|source| unwritable(dir, source))?;
-        flush_recovered(dir, &database)?;
+        if is_behind(&database) && guarded(dir, || flush(&database, FLUSH_AT_START))? {
+            // The database would keep what it recovered for as long as little is written, however many participants are idle.
+            drop((meta, database));
+            database = recover(dir, &folder, cache_bytes)?;
+            meta = keyspace(dir, &database, "meta")?;
+        }
         Ok(Self { database, meta, mark, group, dir: dir.to_owned() })
     }
 
@@ -117,23 +123,68 @@ impl Durable {
         self.group = group;
         Ok(group)
     }
+
+    /// Before the end: saves the next opening the work. What fails here is left to the journals, which hold everything.
+    pub(super) fn settle(&self) {
+        if !is_behind(&self.database) {
+            return;
+        }
+        match flush(&self.database, FLUSH_AT_END) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(category = "app", action = "storage.slow", "not all is in tables; the next start takes longer"),
+            Err(error) => {
+                tracing::warn!(category = "app", action = "storage.unsettled", %error, "not all is in tables; the next start takes longer")
+            }
+        }
+    }
 }
 
-/// Begins to write what the journals brought back into tables. Without this it would stay in memory for as long as little is written, up to
-/// [`JOURNAL_BYTES`] of it however many participants are idle.
-fn flush_recovered(dir: &Path, database: &Database) -> Result<(), OpenError> {
-    if database.write_buffer_size() <= RECOVERED_BYTES {
-        return Ok(());
-    }
+fn recover(dir: &Path, folder: &Path, cache_bytes: u64) -> Result<Database, OpenError> {
+    guarded(dir, || {
+        Database::builder(folder)
+            .manual_journal_persist(true)
+            .max_journaling_size(JOURNAL_BYTES)
+            .cache_size(cache_bytes)
+            .worker_threads(2)
+            .open()
+    })
+}
+
+/// Whether more lies in memory and journals alone than an opening should have to bring back.
+fn is_behind(database: &Database) -> bool {
+    database.write_buffer_size() > RECOVERED_BYTES
+}
+
+/// Writes what lies in memory and journals alone into tables, so that the next recovery finds nothing to bring back; whether it was done in time.
+fn flush(database: &Database, limit: Duration) -> fjall::Result<bool> {
+    let mut keyspaces = Vec::new();
     for name in database.list_keyspace_names() {
-        let recovered = keyspace(dir, database, &name)?;
-        guarded(dir, || recovered.rotate_memtable())?;
+        let keyspace = database.keyspace(&name, options)?;
+        keyspace.rotate_memtable()?;
+        keyspaces.push(keyspace);
     }
-    Ok(())
+    let start = Instant::now();
+    while keyspaces.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
+        if start.elapsed() >= limit {
+            return Ok(false);
+        }
+        // Fails when a thread of the database has failed.
+        database.persist(PersistMode::Buffer)?;
+        thread::sleep(FLUSH_PAUSE);
+    }
+    Ok(true)
 }
 
 fn keyspace(dir: &Path, database: &Database, name: &str) -> Result<Keyspace, OpenError> {
-    guarded(dir, || database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)))
+    guarded(dir, || database.keyspace(name, options))
+}
+
+/// Of what finds rows in tables, the top alone stays in memory: the rest comes into the cache as the rows themselves do.
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
 }
 
 fn number(dir: &Path, meta: &Keyspace, key: &'static str) -> Result<Option<u64>, OpenError> {
@@ -184,6 +235,8 @@ fn open_error(dir: &Path, error: fjall::Error) -> OpenError {
     match error {
         fjall::Error::Locked => OpenError::Locked { dir: dir.to_owned(), holder: "another process".to_owned() },
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) if !is_damage(&source) => unwritable(dir, source),
+        // Nothing writes during an opening but the database's own threads.
+        fjall::Error::Poisoned => unwritable(dir, io::Error::other("tables cannot be written")),
         other => OpenError::Corrupt { dir: dir.to_owned(), reason: other.to_string() },
     }
 }

@@ -1,8 +1,11 @@
 //! The embedded store: the shared checks, and what only a store in files promises.
 
-use super::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, synced_view::DISK_TIMEOUT};
+use super::{
+    EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT,
+};
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Offset, Partitions, RowKey, Seq, StoreError, Topic, Vault, WakeIndex,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Offset, PartitionKey, Partitions, RowKey, Seq, StoreError, Topic, Vault,
+    WakeIndex,
     testkit::{
         self, Turn,
         turn::{partition, rows},
@@ -10,6 +13,7 @@ use crate::{
     },
 };
 use cellspace_schemas::{Timestamp, testkit::seed};
+use fjall::{AbstractTree, KeyspaceCreateOptions};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -74,26 +78,87 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [Offset(3)]);
 }
 
+/// Bytes of rows that the database holds in memory: those not yet in tables, and those that are, as long as it keeps them.
+fn in_memory(store: &EmbeddedStore) -> u64 {
+    let database = &store.shared().tables.database;
+    let names = database.list_keyspace_names();
+    let keyspaces = names.iter().map(|name| database.keyspace(name, KeyspaceCreateOptions::default).unwrap());
+    keyspaces.map(|keyspace| keyspace.tree.version_memtable_size_sum()).sum()
+}
+
+/// Forty turns of 100 KB each: nothing of them is in tables by itself.
+async fn fill(store: &EmbeddedStore, key: &PartitionKey) {
+    let (claim, value) = (store.claim(key).await.unwrap(), "x".repeat(100_000));
+    for seq in 1..=40 {
+        Turn::after(key, claim).numbered(seq).put("t", &seq.to_string(), &value).applied(store).await;
+    }
+    assert!(in_memory(store) > 4_000_000, "{}", in_memory(store));
+}
+
 #[tokio::test]
 async fn what_recovery_brings_back_does_not_stay_in_memory() {
-    let dir = tempfile::tempdir().unwrap();
-    let buffered = |store: &EmbeddedStore| store.shared().tables.database.write_buffer_size();
-    let (store, key, value) = (open(&dir), partition("o", "k", ""), "x".repeat(100_000));
-    let claim = store.claim(&key).await.unwrap();
-    for seq in 1..=40 {
-        Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value).applied(&store).await;
+    let (dir, killed, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), partition("o", "k", ""));
+    let store = open(&dir);
+    fill(&store, &key).await;
+    // As a kill would leave it: all is synced, nothing is closed.
+    copy(dir.path(), killed.path());
+    drop(store);
+    for _ in 0..2 {
+        let store = open(&killed);
+        assert!(in_memory(&store) < 100_000, "{}", in_memory(&store));
+        assert_eq!(rows(&store, &key, None).await.len(), 40);
+        assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(40));
     }
-    assert!(buffered(&store) > 4_000_000, "{}", buffered(&store));
+}
+
+#[tokio::test]
+async fn a_close_leaves_little_to_bring_back() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), partition("o", "k", ""));
+    let store = open(&dir);
+    fill(&store, &key).await;
+    store.close();
+    let waiting = store.shared().tables.database.write_buffer_size();
+    assert!(waiting < 100_000, "{waiting} bytes are in journals alone");
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(rows(&store, &key, None).await.len(), 40);
+    assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(40));
+}
+
+/// Rows that fill many blocks, with those that find them in several parts.
+#[tokio::test]
+async fn rows_in_tables_are_found_one_by_one_and_in_order() {
+    const ROWS: u64 = 6_000;
+    let dir = tempfile::tempdir().unwrap();
+    let keys = ["a", "b", "c"].map(|name| partition("o", "k", name));
+    let (name, value) = (|n: u64| format!("{n:06}"), |n: u64| format!("{n}").repeat(60));
+    let store = open(&dir);
+    for key in &keys {
+        let claim = store.claim(key).await.unwrap();
+        for seq in 1..=ROWS / 100 {
+            let turn = Turn::after(key, claim).numbered(seq).publish("t", "k", "p");
+            // Only even numbers are there.
+            let rows = (0..100).map(|n| 2 * ((seq - 1) * 100 + n));
+            rows.fold(turn, |turn, n| turn.put("t", &name(n), &value(n))).applied(&store).await;
+        }
+    }
     drop(store);
 
     let store = open(&dir);
-    let flushed = async {
-        while buffered(&store) > 100_000 {
-            tokio::task::yield_now().await;
+    assert!(in_memory(&store) < 100_000, "{}", in_memory(&store));
+    for key in &keys {
+        for n in (0..2 * ROWS).step_by(37) {
+            let row = store.get(key, &RowKey::new("t", &name(n))).await.unwrap();
+            assert_eq!(row.map(|row| row.value), n.is_multiple_of(2).then(|| value(n).into()), "{n}");
+            let page = store.scan(key, Some("t"), Some(&RowKey::new("t", &name(n))), 70).await.unwrap();
+            let expected: Vec<_> = (n + 1..2 * ROWS).filter(|n| n.is_multiple_of(2)).map(|n| RowKey::new("t", &name(n))).take(70).collect();
+            assert_eq!(page.rows.into_iter().map(|row| row.key).collect::<Vec<_>>(), expected, "after {n}");
         }
-    };
-    tokio::time::timeout(Duration::from_secs(10), flushed).await.expect("what came back from the journals is still in memory");
-    assert_eq!(rows(&store, &key, None).await.len(), 40);
+        assert_eq!(rows(&store, key, None).await.len() as u64, ROWS);
+        let audit = store.audit(key, 1_000).await.unwrap();
+        assert!(audit.iter().map(|(seq, _)| seq.0).eq((1..=ROWS / 100).rev()));
+    }
+    assert_eq!(store.fetch(&Topic("t".into()), Offset(0), 1_000).await.unwrap().len() as u64, 3 * ROWS / 100);
 }
 
 #[tokio::test]

@@ -130,6 +130,13 @@ impl EmbeddedVault {
         self.0.view.health()
     }
 
+    /// Before the end: saves the next opening the work of bringing back what is not in tables yet. Blocks for as long as that takes.
+    pub fn settle(&self) {
+        if self.0.view.usable().is_ok() {
+            self.0.durable.lock().settle();
+        }
+    }
+
     /// Puts a copy of a sealed record where it does not belong.
     #[cfg(test)]
     pub(super) fn copy_record(&self, from: &VaultPath, to: &VaultPath) {
@@ -174,6 +181,12 @@ impl EmbeddedVault {
     #[cfg(test)]
     pub(super) fn flush(&self) {
         self.0.records.rotate_memtable().unwrap();
+    }
+
+    /// Bytes that are not in tables.
+    #[cfg(test)]
+    pub(super) fn in_journals(&self) -> u64 {
+        self.0.durable.lock().database.write_buffer_size()
     }
 
     #[cfg(test)]

@@ -104,6 +104,18 @@ async fn lost_keys_show_at_opening() {
 }
 
 #[tokio::test]
+async fn settling_leaves_little_to_bring_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
+    vault.fill(&path("o", "x").owner, 20_000);
+    assert!(vault.in_journals() > 1_000_000, "{}", vault.in_journals());
+    vault.settle();
+    assert_eq!(vault.in_journals(), 0);
+    vault.put_secret(&path("p", "s"), Secret::from("s".to_owned())).await.unwrap();
+    assert_eq!(vault.count(), 20_001, "it goes on");
+}
+
+#[tokio::test]
 async fn a_large_folder_goes_in_parts_also_when_a_record_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
