@@ -7,6 +7,7 @@ use super::{
     jwk::VerifyingKey,
     jws::{Jws, JwsError, KeyId, MAX_CREDENTIAL_BYTES},
     replay::SKEW,
+    schema::SchemaEntry,
     status::StatusEntry,
 };
 use crate::settings::TrustedIssuer;
@@ -53,6 +54,9 @@ pub enum CredentialError {
     #[allow(missing_docs)]
     #[error("the status of a credential must be a BitstringStatusListEntry or StatusList2021Entry with purpose, index and list")]
     StatusForm,
+    #[allow(missing_docs)]
+    #[error("the schemas of a credential must be a few of the types JsonSchema and JsonSchemaValidator2018, each with its URL")]
+    SchemaForm,
 }
 
 impl From<CredentialError> for PeerError {
@@ -82,6 +86,10 @@ pub struct Credential {
     pub valid_until: Option<Timestamp>,
     /// Where its status is found.
     pub status: Vec<StatusEntry>,
+    /// What its issuer says that it is shaped like.
+    pub schemas: Vec<SchemaEntry>,
+    /// The credential as the signed form has it, when it has schemas.
+    pub as_signed: Option<Value>,
     /// The credential in the JSON form of its data model: `type`, `credentialSubject` and `credentialStatus` are always lists, `issuer` is always the
     /// DID, whatever the signed form had.
     pub json: Value,
@@ -140,8 +148,20 @@ impl Credential {
     ///
     /// # Errors
     /// [`CredentialError`] when they are not of either form or contradict themselves.
-    pub fn read(mut claims: Map<String, Value>) -> Result<Self, CredentialError> {
-        let registered = Registered::read(&claims)?;
+    pub fn read(claims: Map<String, Value>) -> Result<Self, CredentialError> {
+        Self::read_with(claims, false)
+    }
+
+    /// As [`Self::read`]; with `lenient_ids` a credential's own id counts when the JWT's `jti` is another (VC Data Model 1.1, 6.3.1 has them the same).
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(mut claims: Map<String, Value>, lenient_ids: bool) -> Result<Self, CredentialError> {
+        let mut registered = Registered::read(&claims)?;
+        let own_id = |credential: &Map<String, Value>| credential.get("id").is_some_and(Value::is_string);
+        if lenient_ids && claims.get("vc").and_then(Value::as_object).is_some_and(own_id) {
+            registered.jti = None;
+        }
         match claims.remove("vc") {
             Some(Value::Object(vc)) => Self::assemble(CredentialFormat::Vc1Jwt, vc, registered),
             Some(_) => Err(CredentialError::Form),
@@ -166,6 +186,8 @@ impl Credential {
         };
         let issuer = agree(named_issuer, jwt.iss)?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
         let id = agree(vc.get("id").and_then(Value::as_str).map(str::to_owned), jwt.jti)?;
+        let schemas = SchemaEntry::read_all(vc.get("credentialSchema")).ok_or(CredentialError::SchemaForm)?;
+        let as_signed = (!schemas.is_empty()).then(|| Value::Object(vc.clone()));
         let mut subjects = objects(vc.remove("credentialSubject")).filter(|s| !s.is_empty()).ok_or(CredentialError::Form)?;
         // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
         if let ([Value::Object(subject)], Some(sub)) = (subjects.as_mut_slice(), jwt.sub) {
@@ -208,6 +230,8 @@ impl Credential {
             valid_from,
             valid_until,
             status: entries.into_iter().flatten().collect(),
+            schemas,
+            as_signed,
             json: Value::Object(vc),
         })
     }
@@ -335,7 +359,7 @@ impl Trust {
         }
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let credential = Credential::read(jws.unverified().map_err(signed)?)?;
+        let credential = Credential::read_with(jws.unverified().map_err(signed)?, self.options.lenient_ids)?;
         accept(&credential)?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(CredentialError::KeyOwner.into());
@@ -375,6 +399,27 @@ mod tests {
                 "statusListCredential": "https://issuer/list"}})
     }
 
+    fn with_schema(schema: Value) -> Value {
+        let mut claims = vc20();
+        claims["credentialSchema"] = schema;
+        claims
+    }
+
+    #[test]
+    fn a_jti_of_its_own_is_tolerated_where_that_is_chosen() {
+        let mut claims = vc11();
+        claims["vc"]["id"] = json!("urn:uuid:2");
+        assert_eq!(read(claims.clone()).err(), Some(CredentialError::Contradiction));
+        let Value::Object(lenient) = claims.clone() else { panic!("not an object") };
+        assert_eq!(Credential::read_with(lenient, true).unwrap().id.as_deref(), Some("urn:uuid:2"));
+        // Nothing else may differ, and the JWT's id counts where there is no other.
+        claims["vc"]["issuer"] = json!("did:web:other");
+        let Value::Object(lenient) = claims else { panic!("not an object") };
+        assert_eq!(Credential::read_with(lenient, true).err(), Some(CredentialError::Contradiction));
+        let Value::Object(lenient) = vc11() else { panic!("not an object") };
+        assert_eq!(Credential::read_with(lenient, true).unwrap().id.as_deref(), Some("urn:uuid:1"));
+    }
+
     #[test]
     fn both_forms_are_read_into_one() {
         let old = read(vc11()).unwrap();
@@ -399,7 +444,7 @@ mod tests {
 
     #[test]
     fn bad_forms_are_refused() {
-        use CredentialError::{Contradiction, Dates, Form, StatusForm};
+        use CredentialError::{Contradiction, Dates, Form, SchemaForm, StatusForm};
         let change = |base: fn() -> Value, path: &str, value: Value| {
             let mut claims = base();
             *claims.pointer_mut(path).unwrap() = value;
@@ -421,6 +466,11 @@ mod tests {
             (change(vc20, "/credentialStatus", json!("https://issuer/list#7")), StatusForm),
             (change(vc20, "/credentialStatus", json!([vc20()["credentialStatus"], "https://issuer/list#7"])), StatusForm),
             (change(vc20, "/credentialStatus", json!(true)), StatusForm),
+            (with_schema(json!("https://issuer/schema")), SchemaForm),
+            (with_schema(json!({"id": "https://issuer/schema", "type": "JsonSchemaCredential"})), SchemaForm),
+            (with_schema(json!({"id": "schema", "type": "JsonSchema"})), SchemaForm),
+            (with_schema(json!([{"id": "https://issuer/schema", "type": "JsonSchema"}, {"type": "JsonSchema"}])), SchemaForm),
+            (with_schema((0..9).map(|_| json!({"id": "https://issuer/schema", "type": "JsonSchema"})).collect()), SchemaForm),
         ];
         for (claims, error) in table {
             assert_eq!(read(claims.clone()).err(), Some(error), "{claims}");

@@ -1,6 +1,6 @@
 //! Who asks, with which claims, proven how: DIDs, self-issued tokens, presentations, status lists, replay protection.
 //!
-//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `did`); [`Trust`] adds caches, the guard
+//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `schema`, `did`); [`Trust`] adds caches, the guard
 //! against replay, and the way to others. Every refusal names the rule that was broken.
 
 pub mod aged_cache;
@@ -16,6 +16,7 @@ pub mod peer;
 pub mod presentation;
 pub mod replay;
 pub mod resolver;
+pub mod schema;
 pub mod self_issued;
 pub mod status;
 #[cfg(test)]
@@ -68,8 +69,12 @@ pub struct TrustOptions {
     pub presentation_cache_bytes: u64,
     /// Most bytes of verified credentials kept, so that presentations may have them in common.
     pub credential_cache_bytes: u64,
+    /// Most bytes of schemas kept, counted with what they are compiled to.
+    pub schema_cache_bytes: u64,
     /// Accept keys from DID documents that state no verification relationship at all.
     pub lenient_relationships: bool,
+    /// Accept credentials whose JWT names another id (`jti`) than they have themselves; their own counts.
+    pub lenient_ids: bool,
 }
 
 impl Default for TrustOptions {
@@ -84,7 +89,9 @@ impl Default for TrustOptions {
             status_cache_bytes: 64 << 20,
             presentation_cache_bytes: 384 << 20,
             credential_cache_bytes: 32 << 20,
+            schema_cache_bytes: 16 << 20,
             lenient_relationships: false,
+            lenient_ids: false,
         }
     }
 }
@@ -96,6 +103,7 @@ pub struct Trust {
     fetch: Arc<dyn Fetch>,
     replay: ReplayGuard,
     status_lists: AgedCache<Url, Arc<status::HeldList>>,
+    schemas: AgedCache<Url, Arc<schema::Schema>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
     credentials: Cache<credential::Digest, Arc<VerifiedCredential>, credential::ByBytes>,
     options: TrustOptions,
@@ -109,6 +117,7 @@ impl Trust {
             resolver: Resolver::new(fetch.clone(), &options),
             replay: ReplayGuard::new(options.used_tokens, options.opened),
             status_lists: AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE),
+            schemas: AgedCache::new(1_024, options.schema_cache_bytes, FAILURE_AGE),
             // A failure belongs to one message's access token, not to the next message.
             presentations: AgedCache::new(32_768, options.presentation_cache_bytes, Duration::ZERO),
             credentials: Cache::with_weighter(8_192, options.credential_cache_bytes, credential::ByBytes),

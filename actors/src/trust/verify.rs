@@ -175,7 +175,8 @@ impl Trust {
         if key.key != verified.key {
             return Err(JwsError::Signature.of("credential"));
         }
-        self.check_status(credential, now).await
+        self.check_status(credential, now).await?;
+        self.check_schemas(credential, now).await
     }
 
     /// Asks the counterparty's credential service, and verifies what it answers.

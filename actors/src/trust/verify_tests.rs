@@ -271,6 +271,31 @@ async fn status_is_looked_up_at_every_use() {
 }
 
 #[tokio::test]
+async fn schemas_are_looked_up_and_kept() {
+    const SCHEMA: &str = "https://schemas.example/member";
+    let scene = Scene::new(TrustOptions::default()).await;
+    let with = |described: &str| json!({"credentialSchema": {"id": SCHEMA, "type": described}});
+    scene.hold(&["Member"], with("JsonSchemaValidator2018")).await;
+    // Not to be had: neither refused nor believed.
+    unreachable(scene.verify(&[], true, NOW).await);
+    let subject = json!({"type": "object", "properties": {"level": {"const": "full"}}, "required": ["id", "level"]});
+    scene.world.page(SCHEMA, subject.to_string());
+    for seconds in [2, 3] {
+        assert_eq!(types(&scene.verify(&[], true, after(seconds)).await.unwrap()), ["Member"]);
+    }
+    assert_eq!(scene.world.sent(SCHEMA), 1);
+    // The same schema of a whole credential, which has no level of its own.
+    scene.hold(&["Member"], with("JsonSchema")).await;
+    assert!(refused(scene.verify(&[], true, after(602)).await).contains("schema says"));
+    scene.world.page(SCHEMA, json!({"properties": {"credentialSubject": subject}, "required": ["credentialSubject"]}).to_string());
+    assert!(scene.verify(&[], true, after(1_203)).await.is_ok());
+    scene.world.page(SCHEMA, json!({"properties": {"credentialSubject": false}}).to_string());
+    assert!(refused(scene.verify(&[], true, after(1_804)).await).contains("schema says"));
+    scene.world.page(SCHEMA, "no schema");
+    assert!(refused(scene.verify(&[], true, after(2_405)).await).contains("JSON schema"));
+}
+
+#[tokio::test]
 async fn a_list_may_shorten_its_age() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 0})).await;

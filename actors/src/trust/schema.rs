@@ -1,0 +1,225 @@
+//! Schemas of credentials: fetched, compiled, cached, and what an issuer signed held against them at every use (VC JSON Schema, 3; for credentials of
+//! the VC Data Model 1.1 also its predecessor, whose `JsonSchemaValidator2018` describes the subject alone).
+
+use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get};
+use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
+use cellspace_schemas::{Timestamp, json};
+use http::StatusCode;
+use serde_json::Value;
+use std::{error::Error, sync::Arc, time::Duration};
+use url::Url;
+
+/// Longest schema, in bytes.
+const MAX_BYTES: usize = 64 << 10;
+/// Most schemas of a credential.
+const MAX_SCHEMAS: usize = 8;
+/// How long a schema is relied on: what has been published under a URL is meant to stay (VC JSON Schema, 3).
+const AGE: Duration = Duration::from_secs(600);
+
+/// What a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Described {
+    /// The whole credential (`JsonSchema`).
+    Credential,
+    /// Each of its subjects (`JsonSchemaValidator2018`).
+    Subjects,
+}
+
+/// A `credentialSchema` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaEntry {
+    /// What it describes.
+    pub described: Described,
+    /// Where the schema is.
+    pub url: Url,
+}
+
+impl SchemaEntry {
+    fn read(entry: &Value) -> Option<Self> {
+        let described = match entry.get("type")?.as_str()? {
+            "JsonSchema" => Described::Credential,
+            "JsonSchemaValidator2018" => Described::Subjects,
+            _ => return None,
+        };
+        Some(Self { described, url: Url::parse(entry.get("id")?.as_str()?).ok()? })
+    }
+
+    /// The entries of a credential; `None` when there are too many, or one is of no supported form: it must not pass for none.
+    #[must_use]
+    pub fn read_all(given: Option<&Value>) -> Option<Vec<Self>> {
+        match given {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(all)) if all.len() > MAX_SCHEMAS => None,
+            Some(Value::Array(all)) => all.iter().map(Self::read).collect(),
+            Some(one) => Self::read(one).map(|entry| vec![entry]),
+        }
+    }
+
+    /// Whether the credential is as the schema says.
+    #[must_use]
+    pub fn holds(&self, schema: &Schema, credential: &Credential) -> bool {
+        match (self.described, &credential.as_signed) {
+            (Described::Credential, Some(signed)) => schema.describes(signed),
+            (Described::Subjects, Some(signed)) => match signed.get("credentialSubject") {
+                Some(Value::Array(subjects)) => subjects.iter().all(|subject| schema.describes(subject)),
+                Some(subject) => schema.describes(subject),
+                None => false,
+            },
+            (_, None) => false,
+        }
+    }
+}
+
+/// Why a schema refuses a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    #[allow(missing_docs)]
+    #[error("a credential's schema must be a JSON schema of at most {MAX_BYTES} bytes that refers to itself alone")]
+    Form,
+    #[allow(missing_docs)]
+    #[error("the credential must be as its schema says")]
+    Violated,
+}
+
+/// A compiled schema.
+pub struct Schema {
+    compiled: Schemas,
+    root: SchemaIndex,
+    bytes: usize,
+}
+
+impl Weigh for Arc<Schema> {
+    fn weight(&self) -> u64 {
+        // What is compiled of a word is a record of several hundred bytes.
+        u64::try_from(self.bytes * 32).unwrap_or(u64::MAX)
+    }
+}
+
+/// Nothing but the schema itself is read, neither from the net nor from files.
+struct Alone;
+
+impl UrlLoader for Alone {
+    fn load(&self, _: &str) -> Result<Value, Box<dyn Error>> {
+        Err("a schema may refer to itself alone".into())
+    }
+}
+
+impl Schema {
+    /// Reads the schema at `url`, of any draft from 4 to 2020-12.
+    ///
+    /// # Errors
+    /// [`SchemaError::Form`].
+    pub fn compile(url: &Url, text: &[u8]) -> Result<Self, SchemaError> {
+        if text.len() > MAX_BYTES {
+            return Err(SchemaError::Form);
+        }
+        let document: Value = json::from_slice(text).map_err(|_| SchemaError::Form)?;
+        let (mut compiler, mut compiled) = (Compiler::new(), Schemas::new());
+        compiler.use_loader(Box::new(Alone));
+        let mut base = url.clone();
+        base.set_fragment(None);
+        compiler.add_resource(base.as_str(), document).map_err(|_| SchemaError::Form)?;
+        let root = compiler.compile(url.as_str(), &mut compiled).map_err(|_| SchemaError::Form)?;
+        Ok(Self { compiled, root, bytes: text.len() })
+    }
+
+    /// Whether a value is as the schema says. One that refers to itself without end describes nothing.
+    #[must_use]
+    pub fn describes(&self, value: &Value) -> bool {
+        self.compiled.validate(value, self.root).is_ok()
+    }
+}
+
+impl Trust {
+    /// Holds a credential against its schemas.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] when it breaks one, or one is none; [`PeerError::Unreachable`] when one cannot be had.
+    pub async fn check_schemas(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
+        let checks = credential.schemas.iter().map(|entry| async {
+            let load = |_| async { Ok((Arc::new(self.fetch_schema(&entry.url).await?), now.plus(AGE))) };
+            let schema = self.schemas.get(&entry.url, now, load).await?;
+            if entry.holds(&schema, credential) { Ok(()) } else { Err(PeerError::Refused(SchemaError::Violated.to_string())) }
+        });
+        futures::future::try_join_all(checks).await.map(drop)
+    }
+
+    async fn fetch_schema(&self, url: &Url) -> Result<Schema, PeerError> {
+        let unreachable = |reason: String| PeerError::Unreachable(format!("the schema {url} cannot be fetched: {reason}"));
+        let accept = "application/schema+json, application/json;q=0.9, */*;q=0.1";
+        // One byte more than allowed, to tell what is too long from what ended.
+        let response = self.fetch.fetch(get(url.clone(), accept), None, MAX_BYTES + 1).await.map_err(|e| unreachable(e.to_string()))?;
+        match response.status {
+            StatusCode::OK => Schema::compile(url, &response.body).map_err(|rule| PeerError::Refused(rule.to_string())),
+            status => Err(unreachable(format!("status {status}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn compile(url: &str, schema: &Value) -> Result<Schema, SchemaError> {
+        Schema::compile(&Url::parse(url).unwrap(), schema.to_string().as_bytes())
+    }
+
+    #[test]
+    fn every_draft_describes() {
+        let drafts = [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-06/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "https://json-schema.org/draft/2019-09/schema",
+            "https://json-schema.org/draft/2020-12/schema",
+        ];
+        for draft in drafts {
+            let schema = json!({"$schema": draft, "type": "object", "properties": {"since": {"type": "string", "pattern": "^[0-9]+$"}},
+                "required": ["since"]});
+            let schema = compile("https://issuer.example/schema", &schema).unwrap();
+            assert!(schema.describes(&json!({"since": "2026", "more": 1})), "{draft}");
+            for other in [json!({"since": 2026}), json!({"since": "then"}), json!({}), json!("since")] {
+                assert!(!schema.describes(&other), "{draft}: {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_refers_to_itself_alone() {
+        let url = "https://issuer.example/schema";
+        let parts = json!({"definitions": {"text": {"type": "string"}}, "properties": {"a": {"$ref": "#/definitions/text"}}});
+        let schema = compile(url, &parts).unwrap();
+        assert!(schema.describes(&json!({"a": "x"})) && !schema.describes(&json!({"a": 1})));
+        let part = compile(&format!("{url}#/definitions/text"), &parts).unwrap();
+        assert!(part.describes(&json!("x")) && !part.describes(&json!(1)));
+        for elsewhere in ["https://other.example/schema", "other", "file:///etc/hostname"] {
+            assert_eq!(compile(url, &json!({"properties": {"a": {"$ref": elsewhere}}})).err(), Some(SchemaError::Form), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_describes_nothing() {
+        let cycles = [
+            json!({"$ref": "#"}),
+            json!({"allOf": [{"$ref": "#"}]}),
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+        ];
+        for cycle in cycles {
+            assert!(compile("https://issuer.example/schema", &cycle).is_ok_and(|schema| !schema.describes(&json!({}))), "{cycle}");
+        }
+        // Down a value it has one.
+        let tree = compile("https://issuer.example/schema", &json!({"type": "object", "additionalProperties": {"$ref": "#"}})).unwrap();
+        assert!(tree.describes(&json!({"a": {"b": {}}})) && !tree.describes(&json!({"a": {"b": 1}})));
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused() {
+        let url = Url::parse("https://issuer.example/schema").unwrap();
+        let long = format!("{{\"title\": \"{}\"}}", "x".repeat(MAX_BYTES));
+        let deep = format!("{}{}", "{\"not\":".repeat(10_000), "}".repeat(10_000));
+        for text in ["", "schema", "[]", "{\"type\": \"texts\"}", "{\"pattern\": \"(\"}", long.as_str(), deep.as_str()] {
+            assert_eq!(Schema::compile(&url, text.as_bytes()).err(), Some(SchemaError::Form), "{:.40}", text);
+        }
+    }
+}
