@@ -8,6 +8,7 @@ pub mod access;
 pub mod control_plane;
 pub mod credential_service;
 pub mod data_plane;
+pub mod dcp_options;
 pub mod derived_id;
 pub mod directory;
 pub mod expressions;
@@ -22,6 +23,7 @@ pub mod trust;
 
 pub use control_plane::ControlPlane;
 pub use credential_service::CredentialService;
+pub use dcp_options::DcpOptions;
 pub use name::Name;
 pub use outbound::OutboundHttp;
 pub use public_urls::PublicUrls;

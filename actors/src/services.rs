@@ -1,7 +1,8 @@
 //! What agents and handlers reach the world with.
 
 use crate::{
-    OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, settings::SettingsCache, trust::Trust,
+    DcpOptions, OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, settings::SettingsCache,
+    trust::Trust,
 };
 use cellspace_cluster::Cluster;
 use cellspace_storage::{EventLog, Vault};
@@ -28,6 +29,8 @@ pub struct Services {
     pub settings: SettingsCache,
     /// DID documents, verified presentations, status lists, replay protection.
     pub trust: Arc<Trust>,
+    /// How it speaks DCP where peers differ.
+    pub dcp: DcpOptions,
     /// Shared by the data plane's workers.
     pub workers: Arc<Workers>,
     /// Signed status lists of hosted issuers.

@@ -39,6 +39,9 @@ pub enum QueryError {
     /// A presentation definition was given.
     #[error("presentationDefinition is not supported, use scope")]
     NotSupported,
+    /// It asks for more than its access token grants, and this node is told to refuse that.
+    #[error("the scopes must be granted by the access token")]
+    NotGranted,
     /// The ID token or its access token is refused.
     #[error(transparent)]
     Sender(#[from] PeerError),
@@ -137,6 +140,9 @@ pub async fn answer(
     let asked = scopes(query)?;
     let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
     let granted = granted(&state, &own_did, &sender.issuer, &token, now)?;
+    if services.dcp.refuse_beyond_grant && !asked.iter().all(|scope| granted.contains(scope)) {
+        return Err(QueryError::NotGranted);
+    }
     let credentials = select(&state, &asked, &granted, now);
     let key = state.signing_key().ok_or_else(|| QueryError::Unavailable("no active signing key".to_owned()))?;
     let mut presentation = Vec::new();

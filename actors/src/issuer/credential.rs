@@ -206,6 +206,19 @@ impl IssuedCredential {
     }
 }
 
+/// Leaves the first status, the revocation, in the claims of a credential of either form, and no list around it.
+pub fn keep_revocation_alone(claims: &mut Map<String, Value>) {
+    let credential = match claims.get_mut("vc") {
+        Some(Value::Object(credential)) => credential,
+        _ => claims,
+    };
+    if let Some(status) = credential.get_mut("credentialStatus")
+        && let Some(revocation) = status.get(0).cloned()
+    {
+        *status = revocation;
+    }
+}
+
 /// Names of the dates of a credential's validity in its data model.
 #[must_use]
 pub const fn validity_names(format: CredentialFormat) -> (&'static str, &'static str) {
@@ -289,6 +302,14 @@ pub(super) mod tests {
         assert_eq!(v1["vc"]["@context"], json!([VC1_CONTEXT, STATUS_LIST_2021_CONTEXT, "https://example.com/v1"]));
         assert_eq!(v1["vc"]["credentialStatus"][0]["type"], "StatusList2021Entry");
         assert_eq!(v1["vc"]["issuanceDate"], v2["validFrom"]);
+
+        for (mut claims, place) in [(v1, "/vc/credentialStatus"), (v2, "/credentialStatus")] {
+            let before = Value::Object(claims.clone());
+            keep_revocation_alone(&mut claims);
+            let mut expected = before.clone();
+            *expected.pointer_mut(place).unwrap() = before.pointer(&format!("{place}/0")).unwrap().clone();
+            assert_eq!((&Value::Object(claims), &expected.pointer(place).unwrap()["statusPurpose"]), (&expected, &json!("revocation")));
+        }
     }
 
     #[test]

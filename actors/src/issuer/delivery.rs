@@ -3,6 +3,7 @@
 use super::{
     Issuer, IssuerState, Process,
     agent::{Effect, issuer_of},
+    credential::keep_revocation_alone,
     issuance::State,
     signing,
 };
@@ -69,13 +70,16 @@ async fn credential_message(
     for requested in &process.requested {
         let missing = || DeliveryError::Refused(format!("credential {} does not exist", requested.credential));
         let credential = state.credentials.get(&requested.credential).ok_or_else(missing)?;
-        let claims = credential.jwt_claims(issuer, &services.urls);
+        let mut claims = credential.jwt_claims(issuer, &services.urls);
+        if services.dcp.single_status {
+            keep_revocation_alone(&mut claims);
+        }
         let payload = signing::sign(services.vault.as_ref(), &key, credential.format, &claims)
             .await
             .map_err(|e| DeliveryError::Retry(e.to_string()))?;
         credentials.push(CredentialContainer {
             credential_type: credential.credential_type.clone(),
-            format: credential.format.profile().to_owned(),
+            format: services.dcp.spelling_of(credential.format).to_owned(),
             payload,
         });
     }

@@ -1,7 +1,7 @@
 //! One node over the embedded backends, without listeners.
 
 use cellspace_actors::{
-    OutboundHttp, PublicUrls, Services,
+    DcpOptions, OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
     control_plane::{self, ControlPlane, dsp::AtOnce, participant::NewParticipant},
     data_plane::{
@@ -80,6 +80,7 @@ impl Node {
             events: Arc::new(store.clone()),
             trust: Arc::new(Trust::new(Arc::new(http.clone()), TrustOptions::default())),
             http,
+            dcp: DcpOptions::default(),
             urls: Arc::new(urls),
             settings: SettingsCache::default(),
             workers: Arc::default(),

@@ -3,7 +3,7 @@
 use super::StartError;
 use crate::{auth::IssuerConfig, server::Limits};
 use cellspace_actors::{
-    PublicUrls,
+    DcpOptions, PublicUrls,
     control_plane::dsp::{AtOnce, Steering},
     fabric::topics::USAGE,
     outbound::OutboundOptions,
@@ -79,6 +79,8 @@ pub struct NodeConfig {
     pub status_list_age: Duration,
     /// Ages and bounds of what is believed about others; `opened` and `status_list_age` are set at the start.
     pub trust: TrustOptions,
+    /// How DCP is spoken where peers differ; the default is the specification's.
+    pub dcp: DcpOptions,
     /// What participants do by themselves in negotiations and transfers.
     pub steering: Arc<dyn Steering>,
     /// Bounds of each listener.
@@ -108,6 +110,7 @@ impl NodeConfig {
             outbound: OutboundOptions::default(),
             status_list_age: Duration::from_secs(5),
             trust: TrustOptions::default(),
+            dcp: DcpOptions::default(),
             steering: Arc::new(AtOnce),
             limits: Limits::default(),
             cluster: Options::default(),

@@ -198,6 +198,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
         trust: Arc::new(Trust::new(Arc::new(http.clone()), trust)),
         http,
         own,
+        dcp: config.dcp,
         urls,
         settings: SettingsCache::default(),
         workers: Arc::default(),

@@ -53,6 +53,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::NoContext => nothing(),
         QueryError::Invalid(_) => ApiError::invalid(error.to_string()),
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
+        QueryError::NotGranted => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         QueryError::Sender(error) => error.into(),
         QueryError::Unavailable(reason) => ApiError::later(reason),
     })?;

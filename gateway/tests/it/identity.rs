@@ -2,7 +2,7 @@
 
 use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
 use cellspace_actors::{
-    CredentialService, credential_service,
+    CredentialService, DcpOptions, credential_service,
     settings::TrustedIssuer,
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
 };
@@ -460,6 +460,34 @@ async fn a_holder_presents_what_was_granted_to_whom() {
         let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
         let request = platform.http.post(url).bearer_auth(token("provider", Some(access.clone())).await).json(&body);
         assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST, "{bad}");
+    }
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn an_earlier_level_is_spoken_where_that_is_chosen() {
+    let dcp = DcpOptions { format_names: true, refuse_beyond_grant: true, single_status: true };
+    let platform = Platform::temporary(|config| config.dcp = dcp).await;
+    for id in ["consumer", "provider"] {
+        platform.participant(id).await;
+    }
+    // The holder understands the names.
+    platform.issuer_with(&[("consumer", &["membership", "manufacturer"])]).await;
+    let services = &platform.node.app.services;
+    let message = self_issued_token(services, &id_of("consumer"), &platform.did("provider"), &[MANUFACTURER.to_owned()]).await.unwrap();
+    let access = claims(&message)["token"].as_str().unwrap().to_owned();
+    let ask = async |scopes: &[&str]| {
+        let holder = platform.did("consumer");
+        let token = cellspace_actors::trust::token_with_access(services, &id_of("provider"), &holder, Some(&access)).await.unwrap();
+        platform.query_presentations("consumer", &token, scopes).await
+    };
+    let (status, answer) = ask(&[MANUFACTURER]).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let presentation = claims(answer["presentation"][0].as_str().unwrap());
+    let credential = claims(presentation["vp"]["verifiableCredential"][0].as_str().unwrap());
+    assert_eq!(credential["vc"]["credentialStatus"]["statusPurpose"], "revocation");
+    for more in [&[MANUFACTURER, MEMBERSHIP][..], &[MEMBERSHIP]] {
+        assert_eq!(ask(more).await.0, StatusCode::FORBIDDEN, "{more:?}");
     }
     platform.node.drain(DRAIN).await;
 }
