@@ -19,9 +19,9 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * Runs the tests of a package, configured by a file of properties: a line per test, and at last how many passed and failed.
+ * Runs the tests of packages, configured by a file of properties: a line per test, and at last how many passed and failed.
  *
- * <p>Arguments: the file, the package, the longest time for everything in seconds, and a pattern that the names of tests must contain. Ends with 0 when
+ * <p>Arguments: the file, the packages with commas between them, the longest time for everything in seconds, and a pattern that the names of tests must contain. Ends with 0 when
  * tests ran and all passed, else with 1.
  */
 public final class Suite implements TestExecutionListener {
@@ -48,7 +48,7 @@ public final class Suite implements TestExecutionListener {
         properties.forEach((key, value) -> System.setProperty((String) key, (String) value));
         var named = Pattern.compile(arguments[3]).asPredicate();
         var request = LauncherDiscoveryRequestBuilder.request()
-                .selectors(DiscoverySelectors.selectPackage(arguments[1]))
+                .selectors(Stream.of(arguments[1].split(",")).map(DiscoverySelectors::selectPackage).toList())
                 .filters(ClassNameFilter.includeClassNamePatterns(".*Test"))
                 .filters((PostDiscoveryFilter) test -> FilterResult.includedIf(!test.isTest() || named.test(test.getDisplayName())))
                 .build();

@@ -7,11 +7,15 @@ profile=${CELLSPACE_CONFORMANCE_PROFILE:-dev}
 
 fail() { echo "$(basename -- "$0"): $*" >&2; exit 2; }
 
-# suite NAME: sets the package of its tests; ends for an unknown one.
+# suite NAME: sets the packages of its tests, and the profile of the pom that has its modules; ends for an unknown one.
 suite() {
+  local dcp=org.eclipse.dataspacetck.dcp.verification
   case $1 in
-    dsp) package=org.eclipse.dataspacetck.dsp.verification ;;
-    *) fail "there is no suite \"$1\": dsp" ;;
+    dsp) modules=dsp packages=org.eclipse.dataspacetck.dsp.verification ;;
+    dcp-holder) modules=dcp packages=$dcp.presentation.cs,$dcp.issuance.cs ;;
+    dcp-issuer) modules=dcp packages=$dcp.issuance.issuer ;;
+    dcp-verifier) modules=dcp packages=$dcp.presentation.verifier ;;
+    *) fail "there is no suite \"$1\": dsp, dcp-holder, dcp-issuer, dcp-verifier" ;;
   esac
 }
 

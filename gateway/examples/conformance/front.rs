@@ -5,9 +5,10 @@ use crate::{
     agreements::begin,
     counterpart::{Counterpart, SINK, SUITE_AUTHORIZATION},
     participant::UnderTest,
+    proxy::{Answer, Door, Proxy, plain},
     steps,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use cellspace_actors::control_plane::{
     agent::Reply,
@@ -15,31 +16,21 @@ use cellspace_actors::control_plane::{
     transfer::{self, Command, NewTransfer},
 };
 use cellspace_schemas::{AgreementId, AssetId, OfferId, TransferType, management::DataplaneMetadata};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, json};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Path of the trigger of negotiations.
 pub const NEGOTIATE: &str = "/conformance/negotiations";
 /// Path of the trigger of transfers.
 pub const TRANSFER: &str = "/conformance/transfers";
 
-/// Largest body, in bytes.
-const MAX_BODY: usize = 1 << 20;
-/// Longest exchange with either side.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the suite may take to listen: less than the platform waits for an answer.
 const LISTENS: Duration = Duration::from_secs(8);
 /// Between two tries until it does.
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// An exchange, read whole.
-type Answer = Response<Full<Bytes>>;
 
 /// What the suite says when we are to begin a negotiation.
 #[derive(Debug, Deserialize)]
@@ -64,37 +55,12 @@ pub struct Front {
     platform: SocketAddr,
     counterpart: Arc<Counterpart>,
     under_test: Arc<UnderTest>,
-    http: reqwest::Client,
+    proxy: Proxy,
 }
 
-impl Front {
-    /// In front of the platform's public listener.
-    pub fn new(platform: SocketAddr, counterpart: Arc<Counterpart>, under_test: Arc<UnderTest>) -> Result<Arc<Self>> {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build()?;
-        Ok(Arc::new(Self { platform, counterpart, under_test, http }))
-    }
-
-    /// Serves for as long as the process runs.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            let front = self.clone();
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let front = front.clone();
-                async move {
-                    let answer = front.answer(request).await.unwrap_or_else(|error| {
-                        tracing::warn!(category = "app", action = "front.failed", "{error:#}");
-                        plain(StatusCode::BAD_GATEWAY, format!("{error:#}"))
-                    });
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Result<Answer> {
+impl Door for Front {
+    async fn answer(&self, request: Request<Bytes>) -> Result<Answer> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
         let path = head.uri.path();
         if let Some((address, rest)) = Counterpart::relayed(path) {
             return self.relay(&head.method, &format!("{address}{rest}"), &head.headers, body).await;
@@ -109,6 +75,14 @@ impl Front {
             }
         }
     }
+}
+
+impl Front {
+    /// In front of the platform's public listener.
+    pub fn new(platform: SocketAddr, counterpart: Arc<Counterpart>, under_test: Arc<UnderTest>) -> Result<Arc<Self>> {
+        let proxy = Proxy::new()?;
+        Ok(Arc::new(Self { platform, counterpart, under_test, proxy }))
+    }
 
     /// A request to the platform.
     async fn pass_on(&self, method: Method, url: &str, mut headers: HeaderMap, body: Bytes) -> Result<Answer> {
@@ -118,35 +92,19 @@ impl Front {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&token)?);
             body = self.counterpart.translated(&body)?.into();
         }
-        self.send(method, url, &headers, body).await
+        self.proxy.send(method, url, &headers, body).await
     }
 
     /// A message to the suite. It knows no path before the test is so far: 404 means later.
     async fn relay(&self, method: &Method, url: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
         let until = Instant::now() + LISTENS;
         loop {
-            let answer = self.send(method.clone(), url, headers, body.clone()).await?;
+            let answer = self.proxy.send(method.clone(), url, headers, body.clone()).await?;
             if answer.status() != StatusCode::NOT_FOUND || Instant::now() > until {
                 return Ok(answer);
             }
             tokio::time::sleep(AGAIN).await;
         }
-    }
-
-    async fn send(&self, method: Method, url: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
-        let mut sent = headers.clone();
-        for own in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT] {
-            sent.remove(own);
-        }
-        let answer =
-            self.http.request(method, url).headers(sent).body(body).send().await.with_context(|| format!("{url} does not answer"))?;
-        let (status, mut headers) = (answer.status(), answer.headers().clone());
-        for own in [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
-            headers.remove(own);
-        }
-        let mut passed = Response::new(Full::new(answer.bytes().await?));
-        (*passed.status_mut(), *passed.headers_mut()) = (status, headers);
-        Ok(passed)
     }
 
     async fn negotiate(&self, asked: Negotiate) -> Result<Answer> {
@@ -183,10 +141,4 @@ impl Front {
             other => bail!("a transfer was begun with {other:?}"),
         }
     }
-}
-
-fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer
 }

@@ -1,18 +1,22 @@
 //! A Cellspace that a conformance suite is run against: the product's library, with the wiring that a suite needs of a system under test. No part
 //! of the product: `deploy/conformance` builds and starts it.
 //!
-//! What the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the tokens of one, and it
+//! For the Dataspace Protocol, what the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the tokens of one, and it
 //! listens late, so that messages to it are repeated until it does. What the suite expects the system under test to do "by itself" (`script`) are
 //! ordinary commands of the product (`steps`), which otherwise leaves every step to them (`Held`). The participant and its datasets are made through
-//! the product's APIs (`participant`), agreements by negotiating (`agreements`).
+//! the product's APIs (`operator`, `participant`), agreements by negotiating (`agreements`). For the Decentralized Claims Protocol the suite is a party
+//! like any other (`dcp`).
 
 #![forbid(unsafe_code)]
 
 mod agreements;
 mod counterpart;
+mod dcp;
 mod front;
+mod operator;
 mod participant;
 mod properties;
+mod proxy;
 mod script;
 mod steps;
 
@@ -64,6 +68,12 @@ struct Args {
 enum Suite {
     /// Dataspace Protocol 2025-1.
     Dsp,
+    /// Decentralized Claims Protocol 1.0, as holder.
+    DcpHolder,
+    /// As issuer.
+    DcpIssuer,
+    /// As verifier.
+    DcpVerifier,
 }
 
 /// Nothing by itself: the script says what is done when.
@@ -117,6 +127,9 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
 async fn serve(suite: Suite, port: u16, dir: &Path) -> Result<Node> {
     let (node, properties) = match suite {
         Suite::Dsp => dsp(port, dir).await?,
+        Suite::DcpHolder => dcp::holder(port, dir).await?,
+        Suite::DcpIssuer => dcp::issuer(port, dir).await?,
+        Suite::DcpVerifier => dcp::verifier(port, dir).await?,
     };
     let path = dir.join("suite.properties");
     std::fs::write(&path, properties).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -126,17 +139,23 @@ async fn serve(suite: Suite, port: u16, dir: &Path) -> Result<Node> {
     Ok(node)
 }
 
-async fn dsp(port: u16, dir: &Path) -> Result<(Node, String)> {
+/// A listener on the port of loopback, its URL, and the configuration of a node that is reached there.
+async fn reached_on(port: u16, dir: &Path) -> Result<(TcpListener, String, NodeConfig)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} cannot be used"))?;
     let public = format!("http://localhost:{}", listener.local_addr()?.port());
     let mut config = NodeConfig { ports: Ports::Free, public_url: Some(public.parse()?), ..NodeConfig::new(dir.join("data")) };
     config.master_key = Some(MasterKey::File(dir.join("data/master.key")));
+    Ok((listener, public, config))
+}
+
+async fn dsp(port: u16, dir: &Path) -> Result<(Node, String)> {
+    let (listener, public, mut config) = reached_on(port, dir).await?;
     config.steering = Arc::new(Held);
     let node = Node::start(config).await?;
     let counterpart = Arc::new(Counterpart::new(&public)?);
     let under_test = Arc::new(UnderTest::make(&node).await?);
     let front = Front::new(node.public_address(), counterpart.clone(), under_test.clone())?;
-    tokio::spawn(front.serve(listener));
+    tokio::spawn(proxy::serve(front, listener, true));
     let offers = participant::offers(&counterpart, &under_test).await?;
     agreements::make(&counterpart, &under_test, &offers).await?;
     tokio::spawn(steps::of_providers(under_test.clone()));

@@ -2,20 +2,21 @@
 
 use crate::{
     counterpart::Counterpart,
+    operator::Operator,
     script::{NEGOTIATED, SHOWN},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use cellspace::Node;
 use cellspace_actors::{
     Services,
     control_plane::{ControlPlane, agent},
 };
-use cellspace_client::{Caller, Client, Silent, client::text};
+use cellspace_client::{Client, client::text};
 use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{Did, ParticipantContextId, ProfileId};
 use reqwest::Method;
-use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Its context id.
 const CONTEXT: &str = "under-test";
@@ -23,8 +24,6 @@ const CONTEXT: &str = "under-test";
 const PROFILE: &str = "http-dsp-profile-2025-1";
 /// How its data is transferred.
 pub const FORMAT: &str = "HttpData-PULL";
-/// Longest call of an API.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The participant under test.
 pub struct UnderTest {
@@ -41,11 +40,7 @@ pub struct UnderTest {
 impl UnderTest {
     /// Makes it: identity, context, data plane, and datasets under one offer for everybody.
     pub async fn make(node: &Node) -> Result<Self> {
-        let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
-        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        let mut client = Client::new(http, bare(&node.urls.admin), bare(&node.urls.public), Box::new(Silent));
-        let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
-        let admin = client.client_token("admin", &bootstrap.client_id, bootstrap.secret()).await?;
+        let operator = Operator::of(node).await?;
         let context: ParticipantContextId = CONTEXT.parse()?;
         let did = Did::new(format!("did:web:{}:{CONTEXT}", node.urls.did_host()))?;
         let key = json!({"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}});
@@ -74,7 +69,7 @@ impl UnderTest {
         }
         calls.push((Method::POST, format!("{own}/contractdefinitions"), Client::typed("ContractDefinition", everything)));
         for (method, path, body) in calls {
-            call(&client, &admin, method, &path, &body).await?;
+            operator.call(method, &path, Some(&body)).await?;
         }
         let address = Address::of::<ControlPlane>(&context);
         Ok(Self { services: node.app.services.clone(), address, did, profile: PROFILE.parse()? })
@@ -93,14 +88,6 @@ impl UnderTest {
     /// A command to its control plane.
     pub async fn ask(&self, command: impl Into<agent::Command>) -> Result<agent::Reply> {
         Ok(self.services.cluster.ask::<ControlPlane>(&self.address, command.into(), Call::by("conformance")).await?)
-    }
-}
-
-async fn call(client: &Client, admin: &Caller, method: Method, path: &str, body: &Value) -> Result<()> {
-    let answer = client.exchange(Some(admin), method.clone(), path, Some(body)).await?;
-    match answer.status {
-        200 | 201 | 204 => Ok(()),
-        status => bail!("{method} {path} answered {status}: {}", answer.body),
     }
 }
 

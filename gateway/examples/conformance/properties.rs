@@ -6,6 +6,7 @@ use crate::{
     participant::{FORMAT, UnderTest},
     script::{ASKED_FOR, MISSING, NEGOTIATED, SHOWN, TRANSFERRED},
 };
+use cellspace_schemas::Did;
 use std::{collections::BTreeMap, fmt::Write};
 
 /// How long the suite waits for a state, in seconds.
@@ -13,12 +14,7 @@ const WAIT: u32 = 15;
 
 /// Properties of the suite of the Dataspace Protocol, which listens on `port` of loopback.
 pub fn dsp(front: &str, port: u16, under_test: &UnderTest, offers: &BTreeMap<&str, String>) -> String {
-    let mut lines = vec![
-        ("dataspacetck.launcher".to_owned(), "org.eclipse.dataspacetck.dsp.system.DspSystemLauncher".to_owned()),
-        ("dataspacetck.host".to_owned(), "127.0.0.1".to_owned()),
-        ("dataspacetck.port".to_owned(), port.to_string()),
-        ("dataspacetck.callback.address".to_owned(), format!("http://127.0.0.1:{port}")),
-    ];
+    let mut lines = common("dsp.system.DspSystemLauncher", port, "127.0.0.1");
     let mut set = |key: &str, value: String| lines.push((format!("dataspacetck.dsp.{key}"), value));
     set("local.connector", "false".to_owned());
     set("default.wait", WAIT.to_string());
@@ -42,6 +38,29 @@ pub fn dsp(front: &str, port: u16, under_test: &UnderTest, offers: &BTreeMap<&st
             lines.push((format!("{}_AGREEMENTID", test(of, id)), agreement));
         }
     }
+    written(&lines)
+}
+
+/// Properties of the suite of the Decentralized Claims Protocol, which listens on `port` of loopback, for a participant in this role.
+pub fn dcp(port: u16, role: &str, did: &Did, more: &[(&str, &str)]) -> String {
+    // Its callback address is part of its DIDs, which name no IP address.
+    let mut lines = common("dcp.system.DcpSystemLauncher", port, "localhost");
+    lines.push((format!("dataspacetck.did.{role}"), did.to_string()));
+    lines.extend(more.iter().map(|(key, value)| (format!("dataspacetck.{key}"), (*value).to_owned())));
+    written(&lines)
+}
+
+/// What every suite is told.
+fn common(launcher: &str, port: u16, host: &str) -> Vec<(String, String)> {
+    vec![
+        ("dataspacetck.launcher".to_owned(), format!("org.eclipse.dataspacetck.{launcher}")),
+        ("dataspacetck.host".to_owned(), "127.0.0.1".to_owned()),
+        ("dataspacetck.port".to_owned(), port.to_string()),
+        ("dataspacetck.callback.address".to_owned(), format!("http://{host}:{port}")),
+    ]
+}
+
+fn written(lines: &[(String, String)]) -> String {
     lines.iter().fold(String::new(), |mut text, (key, value)| {
         // Neither keys nor values have characters that the format gives a meaning to.
         let _ = writeln!(text, "{key}={value}");

@@ -10,13 +10,17 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+};
 
 /// Longest time for anything; the system under test may have to be built first.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Texts and symbols that the wiring has and the product must not have.
-const MARKS: [&str; 5] = ["TCK_PARTICIPANT", "/conformance/relay/", "/conformance/negotiations", "CN_C", "ACNC0101"];
+const MARKS: [&str; 6] =
+    ["TCK_PARTICIPANT", "/conformance/relay/", "/conformance/negotiations", "/conformance/catalog", "CN_C", "ACNC0101"];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -48,23 +52,52 @@ fn the_program_has_nothing_of_the_wiring() {
     assert!(!holds(program, "11conformance"), "the program has symbols of the wiring");
 }
 
+/// A system under test that was started.
+struct Served {
+    process: Child,
+    path: PathBuf,
+    /// The suite's properties, as they are written.
+    text: String,
+}
+
+impl Served {
+    async fn start(suite: &str) -> Self {
+        let mut process = tokio::process::Command::new(script("serve"))
+            .arg(suite)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
+        let path = PathBuf::from(said.expect("it says where the properties are"));
+        assert!(path.is_absolute(), "{}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        Self { process, path, text }
+    }
+
+    fn properties(&self) -> HashMap<&str, &str> {
+        self.text.lines().map(|line| line.split_once('=').unwrap()).collect()
+    }
+
+    /// Ends it by SIGTERM, with all that belongs to it.
+    async fn end(mut self) {
+        let group = self.process.id().unwrap();
+        assert!(Command::new("sh").args(["-c", &format!("kill -TERM {group}")]).status().unwrap().success());
+        let ended = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("it ends").unwrap();
+        assert!(ended.success(), "{ended}");
+        assert!(!Command::new("sh").args(["-c", &format!("kill -0 -{group} 2>&-")]).status().unwrap().success(), "a child is left");
+        assert!(!self.path.exists(), "{} is left", self.path.display());
+    }
+}
+
 /// The last line is said when everything answers, to the suite's own authorization; SIGTERM ends all of it.
 #[tokio::test]
 async fn what_is_served_answers_and_ends() {
-    let mut serving = tokio::process::Command::new(script("serve"))
-        .arg("dsp")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
-    let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
-    let path = PathBuf::from(said.expect("it says where the properties are"));
-    assert!(path.is_absolute(), "{}", path.display());
-    let text = std::fs::read_to_string(&path).unwrap();
-    let properties: HashMap<&str, &str> = text.lines().map(|line| line.split_once('=').unwrap()).collect();
+    let served = Served::start("dsp").await;
+    let (text, properties) = (&served.text, served.properties());
     let of =
         |key: &str| *properties.get(format!("dataspacetck.dsp.connector.{key}").as_str()).unwrap_or_else(|| panic!("no {key}: {text}"));
 
@@ -93,12 +126,57 @@ async fn what_is_served_answers_and_ends() {
     let versions = format!("{}/.well-known/dspace-version", of("http.base.url"));
     assert_eq!(call(Method::GET, versions, None, None).await.1["protocolVersions"][0]["version"], "2025-1");
 
-    let group = serving.id().unwrap();
-    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {group}")]).status().unwrap().success());
-    let ended = tokio::time::timeout(PATIENCE, serving.wait()).await.expect("it ends").unwrap();
-    assert!(ended.success(), "{ended}");
-    assert!(!Command::new("sh").args(["-c", &format!("kill -0 -{group} 2>&-")]).status().unwrap().success(), "a child is left");
-    assert!(!path.exists(), "{} is left", path.display());
+    served.end().await;
+}
+
+/// Each role of the Decentralized Claims Protocol answers as a party that asks for proof, under the DID that the suite is told.
+#[tokio::test]
+async fn every_role_is_served_and_ends() {
+    let http = Client::new();
+    let document = async |did: &str| {
+        let place = did.strip_prefix("did:web:").unwrap().replace(':', "/").replace("%3A", ":");
+        read(http.get(format!("http://{place}/did.json")).send().await.unwrap()).await.1
+    };
+    let endpoint = |document: &Value, kind: &str| {
+        let services = document["service"].as_array().unwrap_or_else(|| panic!("{document}"));
+        let service = services.iter().find(|service| service["type"] == kind).unwrap_or_else(|| panic!("{document}"));
+        service["serviceEndpoint"].as_str().unwrap().to_owned()
+    };
+    for (suite, role, service) in [
+        ("dcp-holder", "holder", "CredentialService"),
+        ("dcp-issuer", "issuer", "IssuerService"),
+        ("dcp-verifier", "verifier", "CredentialService"),
+    ] {
+        let served = Served::start(suite).await;
+        let properties = served.properties();
+        let of = |key: &str| *properties.get(format!("dataspacetck.{key}").as_str()).unwrap_or_else(|| panic!("no {key}: {}", served.text));
+        let document = document(of(&format!("did.{role}"))).await;
+        let endpoint = endpoint(&document, service);
+        assert_eq!(document["verificationMethod"][0]["publicKeyJwk"]["crv"], "P-256", "{document}");
+        let bare = async |url: String| http.post(url).json(&json!({})).send().await.unwrap().status();
+        match role {
+            "holder" => {
+                assert_eq!(bare(format!("{endpoint}/presentations/query")).await, StatusCode::UNAUTHORIZED);
+                let token = async |secret: &str| {
+                    let form = format!(
+                        "grant_type=client_credentials&client_id={}&client_secret={secret}&audience=did:web:verifier",
+                        of("sts.client.id")
+                    );
+                    let request = http.post(format!("{}/token", of("sts.url"))).header("content-type", "application/x-www-form-urlencoded");
+                    request.body(form).send().await.unwrap().status()
+                };
+                assert_eq!((token(of("sts.client.secret")).await, token("guess").await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
+            }
+            "issuer" => {
+                assert_eq!(bare(format!("{endpoint}/credentials")).await, StatusCode::UNAUTHORIZED);
+                let metadata = read(http.get(format!("{endpoint}/metadata")).send().await.unwrap()).await.1;
+                let profiles: Vec<&Value> = metadata["credentialsSupported"].as_array().unwrap().iter().map(|it| &it["profile"]).collect();
+                assert_eq!(profiles, ["vc11-sl2021/jwt"; 2]);
+            }
+            _ => assert_eq!(bare(of("vpp.trigger.endpoint").to_owned()).await, StatusCode::UNAUTHORIZED),
+        }
+        served.end().await;
+    }
 }
 
 fn is_there(tool: &str) -> bool {
@@ -113,12 +191,16 @@ fn a_run_counts_its_tests() {
         writeln!(std::io::stderr(), "\nskipped: needs Java: conformance::a_run_counts_its_tests (and Maven)").unwrap();
         return;
     }
-    let run = Command::new(script("run")).args(["dsp", "--times", "2", "--match", "^(MET:|CAT:01-02)"]).output().unwrap();
-    let (said, complaint) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{said}{complaint}");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.last(), Some(&"4 passed, 0 failed"), "{said}");
-    assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), 4, "{said}");
+    for (suite, times, tests, passed) in
+        [("dsp", "2", "^(MET:|CAT:01-02)", 4), ("dcp-holder", "1", "(5\\.2|6\\.6\\.1) .*(discovery|should accept)", 3)]
+    {
+        let run = Command::new(script("run")).args([suite, "--times", times, "--match", tests]).output().unwrap();
+        let (said, complaint) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{said}{complaint}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.last(), Some(&format!("{passed} passed, 0 failed").as_str()), "{said}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), passed, "{said}");
+    }
 }
 
 #[test]

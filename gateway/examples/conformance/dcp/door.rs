@@ -1,0 +1,67 @@
+//! The public address of the platform under test. The suite knows one address, and not how a message of the Dataspace Protocol is written.
+
+use crate::proxy::{self, Answer, Proxy};
+use anyhow::Result;
+use bytes::Bytes;
+use cellspace::Node;
+use cellspace_schemas::dsp::message::CONTEXT;
+use http::Request;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// Path of the trigger of a verification.
+pub const TRIGGER: &str = "/conformance/catalog";
+/// Path of the token service, which is on the admin listener.
+pub const TOKENS: &str = "/api/sts";
+/// Context id of the verifier.
+pub const VERIFIER: &str = "verifier";
+/// The profile that it is asked in: the one that every installation has.
+pub const PROFILE: &str = "http-dsp-profile-2025-1";
+
+/// Namespace of the Dataspace Protocol's terms.
+const NAMESPACE: &str = "https://w3id.org/dspace/2025/1/";
+
+/// Passes requests on.
+pub struct Door {
+    platform: SocketAddr,
+    admin: String,
+    catalog: String,
+    proxy: Proxy,
+}
+
+impl Door {
+    /// In front of the platform's listeners.
+    pub fn new(node: &Node, proxy: Proxy) -> Result<Self> {
+        let platform = node.public_address();
+        let catalog = format!("http://{platform}/api/dsp/{VERIFIER}/{PROFILE}/catalog/request");
+        Ok(Self { platform, admin: node.urls.admin(""), catalog, proxy })
+    }
+}
+
+impl proxy::Door for Door {
+    async fn answer(&self, request: Request<Bytes>) -> Result<Answer> {
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        match head.uri.path() {
+            TRIGGER => self.proxy.send(head.method, &self.catalog, &head.headers, compacted(&body)).await,
+            path if path.starts_with(TOKENS) => self.proxy.send(head.method, &format!("{}{target}", self.admin), &head.headers, body).await,
+            _ => self.proxy.send(head.method, &format!("http://{}{target}", self.platform), &head.headers, body).await,
+        }
+    }
+}
+
+/// The suite writes its message with terms in full and without a context (JSON-LD 1.1, 4.1); the protocol wants the context and short terms.
+/// Nodes of which nothing is said are left out.
+fn compacted(message: &[u8]) -> Bytes {
+    let Ok(Value::Object(full)) = serde_json::from_slice(message) else { return Bytes::copy_from_slice(message) };
+    let short = |term: &str| term.strip_prefix(NAMESPACE).unwrap_or(term).to_owned();
+    let mut compact = json!({"@context": [CONTEXT]});
+    for (term, value) in full {
+        compact[short(&term)] = match value {
+            Value::Object(node) if node.is_empty() => continue,
+            Value::String(text) if term == "@type" => json!(short(&text)),
+            other => other,
+        };
+    }
+    compact.to_string().into()
+}
