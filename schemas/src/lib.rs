@@ -14,6 +14,7 @@ pub mod identity;
 pub mod ids;
 pub mod issuer;
 pub mod json;
+pub mod jsonld;
 pub mod management;
 pub mod odrl;
 pub mod query_spec;

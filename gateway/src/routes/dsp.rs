@@ -94,7 +94,7 @@ const fn kind(error: &MessageError) -> ErrorKind {
         MessageError::TooDeep
         | MessageError::Malformed { .. }
         | MessageError::NoContext
-        | MessageError::UnknownContext(_)
+        | MessageError::JsonLd(_)
         | MessageError::WrongType { .. } => ErrorKind::Invalid,
     }
 }

@@ -99,6 +99,36 @@ async fn the_catalog_is_read_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_message_is_read_in_every_form_of_json_ld() {
+    let s = Stage::open().await;
+    let ask = |request: Value| {
+        let s = &s;
+        async move { s.message(&s.consumer, &s.provider, "/catalog/request", &request).await }
+    };
+    let compact = ask(dsp("CatalogRequestMessage", json!({}))).await;
+    assert!(!compact.body["dataset"].as_array().unwrap().is_empty(), "{}", compact.text);
+    let dspace = "https://w3id.org/dspace/2025/1/";
+    let (kind, filter) = (format!("{dspace}CatalogRequestMessage"), format!("{dspace}filter"));
+    for request in [
+        json!([{"@type": [kind], filter: []}]),
+        json!({"@context": {"d": dspace}, "@type": "d:CatalogRequestMessage"}),
+        json!({"@context": {"@vocab": dspace}, "@type": "CatalogRequestMessage"}),
+    ] {
+        let answer = ask(request.clone()).await;
+        assert_eq!((answer.status, &answer.body["dataset"]), (StatusCode::OK, &compact.body["dataset"]), "{request}: {}", answer.text);
+    }
+    for (context, told) in [
+        (json!({"d": "https://w3id.org/dspace/2025/1/", "filter": "https://x.example/filter"}), "filter"),
+        (json!([{"d": "https://w3id.org/dspace/2025/1/"}, "https://x.example/context.jsonld"]), "https://x.example/context.jsonld"),
+    ] {
+        let answer = ask(json!({"@context": context, "@type": "d:CatalogRequestMessage"})).await;
+        assert_eq!((answer.status, field(&answer.body, "@type")), (StatusCode::BAD_REQUEST, "CatalogError"), "{}", answer.text);
+        assert!(answer.body["reason"].to_string().contains(told), "{}", answer.text);
+    }
+    s.close().await;
+}
+
+#[tokio::test]
 async fn a_token_is_for_one_message_to_one_receiver() {
     let s = Stage::open().await;
     let request = dsp("CatalogRequestMessage", json!({}));

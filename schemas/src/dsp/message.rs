@@ -3,8 +3,14 @@
 use crate::{
     MessageId,
     json::{MAX_DEPTH, is_too_deep},
+    jsonld::{self, JsonLdError},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::Value;
+use std::fmt;
 
 /// The context of DSP 2025-1: every message names it.
 pub const CONTEXT: &str = "https://w3id.org/dspace/2025/1/context.jsonld";
@@ -51,11 +57,11 @@ pub enum MessageError {
         reason: String,
     },
     /// `@context` lacks the protocol's own.
-    #[error("@context must be an array of strings that contains {CONTEXT}")]
+    #[error("@context must be an array that contains {CONTEXT}")]
     NoContext,
-    /// `@context` names one that is not known here.
-    #[error("unknown @context {0:?}")]
-    UnknownContext(String),
+    /// JSON-LD that cannot be brought into the compact form.
+    #[error(transparent)]
+    JsonLd(#[from] JsonLdError),
     /// Another message.
     #[error("@type must be {expected}, not {found:?}")]
     WrongType {
@@ -66,14 +72,86 @@ pub enum MessageError {
     },
 }
 
-#[derive(Deserialize)]
+/// What a message says of its own form.
+#[derive(Debug, Default)]
 struct Header {
-    #[serde(rename = "@context")]
-    context: Option<serde_json::Value>,
-    #[serde(rename = "@type")]
-    kind: Option<serde_json::Value>,
-    #[serde(rename = "@id")]
-    id: Option<MessageId>,
+    context: Option<Value>,
+    kind: Option<Value>,
+    id: Option<Value>,
+    /// Whether a property is spelled as an IRI, or with a prefix.
+    foreign: bool,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut header = Header::default();
+                while let Some(key) = map.next_key()? {
+                    let (place, name) = match key {
+                        Key::Context => (&mut header.context, "@context"),
+                        Key::Kind => (&mut header.kind, "@type"),
+                        Key::Id => (&mut header.id, "@id"),
+                        Key::Foreign | Key::Plain => {
+                            header.foreign |= key == Key::Foreign;
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    if place.replace(map.next_value()?).is_some() {
+                        return Err(A::Error::duplicate_field(name));
+                    }
+                }
+                Ok(header)
+            }
+        }
+
+        deserializer.deserialize_map(OfObject)
+    }
+}
+
+/// A property's name, as far as the header is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Context,
+    Kind,
+    Id,
+    Foreign,
+    Plain,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfText;
+
+        impl Visitor<'_> for OfText {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Key, E> {
+                Ok(match name {
+                    "@context" => Key::Context,
+                    "@type" => Key::Kind,
+                    "@id" => Key::Id,
+                    name if name.contains(':') => Key::Foreign,
+                    _ => Key::Plain,
+                })
+            }
+        }
+
+        deserializer.deserialize_identifier(OfText)
+    }
 }
 
 /// Reads a message of type `T`. `profile_contexts` are the contexts that the dataspace profile allows beside the protocol's own.
@@ -88,33 +166,59 @@ pub fn read<T: Message + DeserializeOwned>(bytes: &[u8], profile_contexts: &[Str
         return Err(MessageError::TooDeep);
     }
     let malformed = |e: serde_json::Error| MessageError::Malformed { expected: T::TYPE, reason: e.to_string() };
-    let header: Header = serde_json::from_slice(bytes).map_err(malformed)?;
-    check_context(header.context.as_ref(), profile_contexts)?;
-    match header.kind {
-        Some(serde_json::Value::String(kind)) if kind == T::TYPE => {}
-        other => {
-            let mut found = other.map_or_else(|| "nothing".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-            found.truncate(found.floor_char_boundary(80));
-            return Err(MessageError::WrongType { expected: T::TYPE, found });
+    // An expanded document is an array.
+    if bytes.trim_ascii_start().first() != Some(&b'[') {
+        let header: Header = serde_json::from_slice(bytes).map_err(malformed)?;
+        if is_compact(&header, profile_contexts)? {
+            check_type::<T>(header.kind.as_ref())?;
+            let id = header.id.filter(|id| !id.is_null()).map(serde_json::from_value).transpose().map_err(malformed)?;
+            return Ok(Received { id, body: serde_json::from_slice(bytes).map_err(malformed)? });
         }
     }
-    Ok(Received { id: header.id, body: serde_json::from_slice(bytes).map_err(malformed)? })
+    let document: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let mut message = jsonld::compact(&document, profile_contexts)?;
+    check_type::<T>(message.get("@type"))?;
+    let id = message.remove("@id").map(serde_json::from_value).transpose().map_err(malformed)?;
+    Ok(Received { id, body: serde_json::from_value(Value::Object(message)).map_err(malformed)? })
 }
 
-fn check_context(context: Option<&serde_json::Value>, profile_contexts: &[String]) -> Result<(), MessageError> {
-    let contexts = context.and_then(serde_json::Value::as_array).filter(|c| c.len() <= MAX_CONTEXTS).ok_or(MessageError::NoContext)?;
+fn check_type<T: Message>(kind: Option<&Value>) -> Result<(), MessageError> {
+    if kind.and_then(Value::as_str) == Some(T::TYPE) {
+        return Ok(());
+    }
+    let mut found = kind.map_or_else(|| "nothing".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    found.truncate(found.floor_char_boundary(80));
+    Err(MessageError::WrongType { expected: T::TYPE, found })
+}
+
+/// Whether the message is in the compact form, which its header decides: known contexts alone, the protocol's own among them, and names that are terms.
+///
+/// # Errors
+/// A context that is not known; no context, and names that need one.
+fn is_compact(header: &Header, profile_contexts: &[String]) -> Result<bool, MessageError> {
+    let foreign = header.foreign || header.kind.as_ref().and_then(Value::as_str).is_none_or(|kind| kind.contains(':'));
+    let contexts = match &header.context {
+        Some(Value::Array(contexts)) if contexts.len() <= MAX_CONTEXTS => contexts,
+        Some(Value::Object(_)) => return Ok(false),
+        None if foreign && header.kind.is_some() => return Ok(false),
+        _ => return Err(MessageError::NoContext),
+    };
     let mut ours = false;
     for entry in contexts {
         let Some(name) = entry.as_str() else {
-            return Err(MessageError::UnknownContext("inline context".to_owned()));
+            return Ok(false);
         };
         ours |= name == CONTEXT;
         let known = matches!(name, CONTEXT | ODRL_PROFILE_CONTEXT | EDC_CONTEXT) || profile_contexts.iter().any(|p| p == name);
         if !known {
-            return Err(MessageError::UnknownContext(name.chars().take(120).collect()));
+            return Err(JsonLdError::UnknownContext(name.chars().take(120).collect()).into());
         }
     }
-    if ours { Ok(()) } else { Err(MessageError::NoContext) }
+    match (ours, foreign) {
+        (true, foreign) => Ok(!foreign),
+        (false, true) if header.kind.is_some() => Ok(false),
+        (false, _) => Err(MessageError::NoContext),
+    }
 }
 
 #[derive(Serialize)]
@@ -169,7 +273,7 @@ mod tests {
         assert!(read::<Ping>(&ping(json!([CONTEXT]), "Ping"), &[]).is_ok());
         assert!(read::<Ping>(&ping(json!([EDC_CONTEXT, ODRL_PROFILE_CONTEXT, CONTEXT]), "Ping"), &[]).is_ok());
         let own = "https://example.com/context.jsonld".to_owned();
-        assert_eq!(read::<Ping>(&ping(json!([CONTEXT, own]), "Ping"), &[]), Err(MessageError::UnknownContext(own.clone())));
+        assert_eq!(read::<Ping>(&ping(json!([CONTEXT, own]), "Ping"), &[]), Err(JsonLdError::UnknownContext(own.clone()).into()));
         assert!(read::<Ping>(&ping(json!([CONTEXT, own]), "Ping"), &[own]).is_ok());
         for bad in [json!(CONTEXT), json!([]), json!([EDC_CONTEXT]), json!(null), json!([CONTEXT, {"word": "http://x"}])] {
             assert!(read::<Ping>(&ping(bad.clone(), "Ping"), &[]).is_err(), "{bad}");

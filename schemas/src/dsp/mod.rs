@@ -1,7 +1,7 @@
 //! Dataspace Protocol 2025-1: the wire types of its messages, in compact JSON-LD.
 //!
-//! A message is read by [`message::read`]: exact known `@context`, exact `@type`, then a typed and bounded body. Nothing is expanded at request
-//! time, and a context that is not known is refused, since it could give the terms another meaning.
+//! A message is read by [`message::read`]: exact known `@context`, exact `@type`, then a typed and bounded body. A message in another form of JSON-LD
+//! is brought into this one first ([`crate::jsonld`]). A context that is not known is refused, since it could give the terms another meaning.
 
 pub mod base_url;
 pub mod catalog;

@@ -11,7 +11,7 @@ mod path;
 pub use criterion::{Criterion, Operator};
 pub use order::SORTED_CHARACTERS;
 pub use page::{COUNTED, Cursor, Page};
-pub use path::{FieldPath, PathRules};
+pub use path::{EDC_NAMESPACE, FieldPath, PathRules};
 
 use serde_json::Value;
 

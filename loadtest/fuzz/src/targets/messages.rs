@@ -17,6 +17,7 @@ use cellspace_schemas::{
         },
     },
     json::is_too_deep,
+    jsonld::{MAX_NAME_BYTES, compact},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -47,6 +48,17 @@ fn message<T: Message + Serialize + DeserializeOwned + PartialEq + Debug>(data: 
     if text.len() <= MAX_MESSAGE_BYTES {
         assert_eq!(read::<T>(&text, &[]), Ok(Received { id, body }));
     }
+}
+
+/// Messages in another form of JSON-LD: what they become has a bound, and no context that could give it another meaning.
+pub fn json_ld(data: &[u8]) {
+    dsp(data);
+    let Some(value) = json(data) else { return };
+    let Ok(compacted) = compact(&value, &[]) else { return };
+    assert!(!compacted.contains_key("@context"));
+    // A short term may stand for a long one that is known here; other names count.
+    let text = serde_json::to_vec(&compacted).expect("what was read can be written");
+    assert!(text.len() <= 16 * data.len() + MAX_NAME_BYTES);
 }
 
 /// Messages of DCP 1.0.

@@ -18,7 +18,7 @@ use std::fmt::Debug;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its binary and of its folder of seeds.
-pub const ALL: [(&str, Target); 20] = [
+pub const ALL: [(&str, Target); 21] = [
     ("admin_bodies", bodies::admin),
     ("catalog_answers", messages::catalog_answers),
     ("credentials", signed::credentials),
@@ -29,6 +29,7 @@ pub const ALL: [(&str, Target); 20] = [
     ("dsp_messages", messages::dsp),
     ("expressions", expressions::evaluate),
     ("fabric_bodies", bodies::fabric),
+    ("json_ld", messages::json_ld),
     ("management_bodies", bodies::management),
     ("paths", requests::paths),
     ("policies", bodies::policies),

@@ -1,0 +1,244 @@
+//! The tables of JSON-LD terms, held against the contexts in the artifacts of the conformance suite, with a JSON-LD processor as the judge.
+//!
+//! The artifacts are read from the local Maven repository (`M2_REPO`, or `~/.m2/repository`), where `deploy/conformance/run` puts them. Without them
+//! a test says that it was skipped; with `CELLSPACE_SUITE=required` it fails.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use cellspace_schemas::{
+    dsp::{
+        Message,
+        catalog::CatalogRequestMessage,
+        message::{CONTEXT, ODRL_PROFILE_CONTEXT, read},
+        negotiation::{
+            ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
+            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage,
+        },
+        transfer::{
+            TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
+            TransferTerminationMessage,
+        },
+    },
+    jsonld::{Shape, TERMS, VALUES, Vocabulary, compact},
+};
+use futures::executor::block_on;
+use json_ld::{
+    JsonLdProcessor, Print, RemoteContextReference, RemoteDocument,
+    iref::IriBuf,
+    rdf_types::vocabulary::no_vocabulary,
+    syntax::{IntoJsonWithContext, Parse},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Debug,
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+/// What the artifacts have of contexts, by their URLs.
+type Contexts = BTreeMap<&'static str, String>;
+
+fn repository() -> PathBuf {
+    std::env::var_os("M2_REPO")
+        .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".m2/repository"), PathBuf::from)
+}
+
+fn in_jar(jar: &Path, name: &str) -> Option<String> {
+    let mut text = String::new();
+    zip::ZipArchive::new(File::open(jar).ok()?).ok()?.by_name(name).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The contexts of the newest artifact that has them.
+fn contexts(test: &str) -> Option<Contexts> {
+    let versions = fs::read_dir(repository().join("org/eclipse/dataspacetck/dsp/core"));
+    let folders = versions.into_iter().flatten().flatten().map(|version| version.path());
+    let mut jars: Vec<PathBuf> =
+        folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|file| file.path()).collect();
+    jars.sort();
+    let found = jars.iter().rev().find_map(|jar| {
+        let read = |name| in_jar(jar, name);
+        Some(Contexts::from([(CONTEXT, read("dsp-2025-1.jsonld")?), (ODRL_PROFILE_CONTEXT, read("dsp-2025-1-odrl-profile.jsonld")?)]))
+    });
+    if found.is_none() {
+        assert!(std::env::var_os("CELLSPACE_SUITE").is_none_or(|it| it != "required"), "{test} needs the suite's artifacts");
+        // Not `eprintln!`, which is shown for tests that fail alone.
+        let mut shown = std::io::stderr();
+        writeln!(shown, "\nskipped: needs the suite's artifacts: suite_contexts::{test}").unwrap();
+    }
+    found
+}
+
+/// JSON-LD of the processor.
+fn document(url: &str, text: &str) -> RemoteDocument {
+    RemoteDocument::new(Some(IriBuf::new(url.to_owned()).unwrap()), None, json_ld::syntax::Value::parse_str(text).unwrap().0)
+}
+
+fn loader(contexts: &Contexts) -> HashMap<IriBuf, RemoteDocument> {
+    contexts.iter().map(|(url, text)| (IriBuf::new((*url).to_owned()).unwrap(), document(url, text))).collect()
+}
+
+/// The message expanded by the processor. Without an own address, so that what is no IRI stays as it is.
+fn expanded(message: &Value, contexts: &Contexts) -> Value {
+    let document = RemoteDocument::new(None::<IriBuf>, None, json_ld::syntax::Value::parse_str(&message.to_string()).unwrap().0);
+    let expanded = block_on(document.expand(&loader(contexts))).unwrap_or_else(|error| panic!("{error}: {message}"));
+    let nodes: Vec<_> = expanded.into_iter().collect();
+    serde_json::from_str(&nodes.into_json_with(no_vocabulary()).compact_print().to_string()).unwrap()
+}
+
+/// The document compacted by the processor, with the protocol's context.
+fn compacted(expanded: &Value, contexts: &Contexts) -> Value {
+    let document = RemoteDocument::new(None::<IriBuf>, None, json_ld::syntax::Value::parse_str(&expanded.to_string()).unwrap().0);
+    let context = RemoteContextReference::iri(IriBuf::new(CONTEXT.to_owned()).unwrap());
+    let compacted = block_on(document.compact(context, &loader(contexts))).unwrap_or_else(|error| panic!("{error}: {expanded}"));
+    serde_json::from_str(&compacted.compact_print().to_string()).unwrap()
+}
+
+fn address() -> Value {
+    json!({"@type": "DataAddress", "endpointType": "https://w3id.org/dspace-sig/profile/http-pull", "endpoint": "https://x.example/data",
+        "endpointProperties": [{"@type": "EndpointProperty", "name": "authorization", "value": "t"}, {"@type": "EndpointProperty", "name": "x", "value": ""}]})
+}
+
+fn rules(kind: &str) -> Value {
+    let atom = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+    let use_it = json!({"action": "use", "constraint": [
+        atom("https://w3id.org/edc/v0.0.1/ns/inForceDate", "lteq", json!("contractAgreement+7d")),
+        {"or": [atom("https://x.example/region", "eq", json!("EU")), {"and": [atom("https://x.example/level", "gteq", json!(3)),
+            atom("https://x.example/open", "neq", json!(true))]}]},
+        atom("https://x.example/kind", "isAnyOf", json!(["a", "b"]))],
+        "duty": [{"action": "http://www.w3.org/ns/odrl/2/attribute"}]});
+    json!({"@type": kind, "@id": "urn:uuid:offer", "target": "urn:uuid:asset", "assigner": "did:web:p.example", "assignee": "did:web:c.example",
+        "permission": [use_it], "prohibition": [{"action": "http://www.w3.org/ns/odrl/2/sell"}], "obligation": [{"action": "use"}]})
+}
+
+/// Hands `T` and its fields to the check, for every message.
+macro_rules! each_message {
+    ($check:ident, $contexts:expr) => {{
+        let both = json!({"consumerPid": "urn:uuid:c", "providerPid": "urn:uuid:p"});
+        let and = |more: Value| {
+            let mut fields = both.clone();
+            fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            fields
+        };
+        let offer = json!({"offer": rules("Offer"), "callbackAddress": "https://x.example/dsp"});
+        let mut agreement = rules("Agreement");
+        agreement["timestamp"] = json!("2025-01-01T00:00:00Z");
+        let ended = json!({"code": "E1", "reason": ["not now", {"@value": "nicht jetzt", "@language": "de"}]});
+        $check::<CatalogRequestMessage>($contexts, json!({"filter": []}));
+        $check::<ContractRequestMessage>($contexts, and(offer.clone()));
+        $check::<ContractOfferMessage>($contexts, and(offer));
+        $check::<ContractAgreementMessage>($contexts, and(json!({ "agreement": agreement })));
+        $check::<ContractAgreementVerificationMessage>($contexts, both.clone());
+        $check::<ContractNegotiationEventMessage>($contexts, and(json!({"eventType": "FINALIZED"})));
+        $check::<ContractNegotiationTerminationMessage>($contexts, and(ended.clone()));
+        $check::<ContractNegotiation>($contexts, and(json!({"state": "OFFERED"})));
+        $check::<TransferRequestMessage>(
+            $contexts,
+            json!({"consumerPid": "urn:uuid:c", "agreementId": "urn:uuid:a", "format": "https://x.example/HttpData-PUSH", "dataAddress": address(),
+                "callbackAddress": "https://x.example/dsp"}),
+        );
+        $check::<TransferStartMessage>($contexts, and(json!({ "dataAddress": address() })));
+        $check::<TransferSuspensionMessage>($contexts, and(ended.clone()));
+        $check::<TransferCompletionMessage>($contexts, both.clone());
+        $check::<TransferTerminationMessage>($contexts, and(ended));
+        $check::<TransferProcess>($contexts, and(json!({"state": "STARTED"})));
+    }};
+}
+
+fn message<T: Message>(mut fields: Value) -> Value {
+    fields["@context"] = json!([CONTEXT]);
+    fields["@type"] = json!(T::TYPE);
+    fields["@id"] = json!("urn:uuid:m");
+    fields
+}
+
+#[test]
+fn what_a_processor_expands_is_read_as_the_compact_form() {
+    fn check<T: Message + DeserializeOwned + PartialEq + Debug>(contexts: &Contexts, fields: Value) {
+        let message = message::<T>(fields);
+        let expected = read::<T>(message.to_string().as_bytes(), &[]).unwrap_or_else(|error| panic!("{error}: {message}"));
+        let expanded = expanded(&message, contexts);
+        assert!(expanded.is_array() && !expanded.to_string().contains("@context"), "{expanded}");
+        assert_eq!(read::<T>(expanded.to_string().as_bytes(), &[]).as_ref(), Ok(&expected), "{expanded}");
+        // Members of the array stand alone too.
+        assert_eq!(read::<T>(expanded[0].to_string().as_bytes(), &[]), Ok(expected), "{expanded}");
+    }
+    let Some(contexts) = contexts("what_a_processor_expands_is_read_as_the_compact_form") else { return };
+    each_message!(check, &contexts);
+}
+
+#[test]
+fn what_is_rewritten_is_what_a_processor_compacts() {
+    fn check<T: Message + DeserializeOwned + PartialEq + Debug>(contexts: &Contexts, fields: Value) {
+        let expanded = expanded(&message::<T>(fields), contexts);
+        let mut theirs = compacted(&expanded, contexts);
+        theirs.as_object_mut().unwrap().remove("@context");
+        assert_eq!(Value::Object(compact(&expanded, &[]).unwrap()), theirs, "{expanded}");
+    }
+    let Some(contexts) = contexts("what_is_rewritten_is_what_a_processor_compacts") else { return };
+    each_message!(check, &contexts);
+}
+
+#[test]
+fn what_is_refused_needs_a_context_that_is_not_known() {
+    // The judge itself works without a context only where IRIs stand.
+    let none = Contexts::new();
+    let message = json!({"@type": "CatalogRequestMessage", "filter": {}});
+    assert_eq!(expanded(&message, &none), json!([{"@type": ["CatalogRequestMessage"]}]));
+    assert!(read::<CatalogRequestMessage>(message.to_string().as_bytes(), &[]).is_err());
+    let iris = json!({"@type": "https://w3id.org/dspace/2025/1/CatalogRequestMessage", "https://w3id.org/dspace/2025/1/filter": {}});
+    assert_eq!(read::<CatalogRequestMessage>(iris.to_string().as_bytes(), &[]).unwrap().body.filter, [json!({})]);
+}
+
+/// IRI, coercion, and whether it is a set: what a definition in the contexts says.
+type Fact = (String, Option<String>, bool);
+
+fn facts(definitions: &Value, into: &mut BTreeMap<String, BTreeSet<Fact>>) {
+    for (name, definition) in definitions.as_object().unwrap() {
+        let text = |key: &str| definition.get(key).and_then(Value::as_str).map(str::to_owned);
+        let Some(iri) = definition.as_str().map(str::to_owned).or_else(|| text("@id")).filter(|_| !name.starts_with('@')) else { continue };
+        let iri = match iri.split_once(':').and_then(|(prefix, rest)| Some((Vocabulary::of_prefix(prefix)?, rest))) {
+            Some((vocabulary, rest)) => format!("{}{rest}", vocabulary.namespace()),
+            None => iri,
+        };
+        into.entry(name.clone()).or_default().insert((iri, text("@type"), text("@container").as_deref() == Some("@set")));
+        if let Some(scoped) = definition.get("@context") {
+            facts(scoped, into);
+        }
+    }
+}
+
+#[test]
+fn the_tables_say_what_the_contexts_say() {
+    let Some(contexts) = contexts("the_tables_say_what_the_contexts_say") else { return };
+    let mut all = BTreeMap::new();
+    for text in contexts.values() {
+        facts(&serde_json::from_str::<Value>(text).unwrap()["@context"], &mut all);
+    }
+    for term in TERMS.iter().filter(|term| term.vocabulary != Vocabulary::Edc) {
+        let said = all.get(term.name).unwrap_or_else(|| panic!("{} is in no context", term.name));
+        let fits = |(iri, coercion, set): &Fact| {
+            let coerced = match term.shape {
+                Shape::Id => coercion.as_deref() == Some("@id"),
+                Shape::Name => coercion.as_deref() == Some("@vocab"),
+                Shape::Literal | Shape::Any => coercion.is_none(),
+                Shape::Node => coercion.as_deref().is_none_or(|coercion| coercion == "@id"),
+            };
+            *iri == term.iri() && coerced && *set == term.many
+        };
+        assert!(said.iter().any(fits), "{term:?} is not {said:?}");
+    }
+    for (vocabulary, name) in VALUES.iter().filter(|(vocabulary, _)| *vocabulary != Vocabulary::Edc) {
+        let iri = format!("{}{name}", vocabulary.namespace());
+        assert!(all.get(*name).is_some_and(|said| said.iter().any(|(said, ..)| *said == iri)), "{name} is not {iri}");
+    }
+    // Nothing of the protocol's own that a message may have is missing.
+    let known: BTreeSet<&str> = TERMS.iter().map(|term| term.name).chain(VALUES.iter().map(|(_, name)| *name)).collect();
+    let of_protocol = all.iter().filter(|(_, said)| said.iter().any(|(iri, ..)| iri.starts_with(Vocabulary::Dspace.namespace())));
+    let missing: Vec<&String> = of_protocol.map(|(name, _)| name).filter(|name| !known.contains(name.as_str())).collect();
+    // A prefix; what answers and catalogs alone have.
+    assert_eq!(missing, ["CatalogService", "VersionsError", "dspace"]);
+}
