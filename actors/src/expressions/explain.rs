@@ -1,7 +1,7 @@
 //! What an expression found when it is not true, in words: the values that it compared. For the owner of a policy, never for its counterparty.
 
 use super::{
-    Budget, Context, Program, Val,
+    Budget, Context, Failure, Program, Val,
     eval::Evaluator,
     function::{Function, Kind},
     functions,
@@ -9,6 +9,7 @@ use super::{
     value::Evaluated,
 };
 use cellspace_schemas::odrl::AtomicConstraint;
+use std::cell::Cell;
 
 /// Comparisons told of one expression at most.
 const TOLD: usize = 4;
@@ -22,9 +23,9 @@ impl Program {
     #[must_use]
     pub fn found<'a>(&'a self, this: &'a AtomicConstraint, context: &Context<'a>) -> Vec<String> {
         let budget = Budget::default();
-        let mut finder = Finder { this, context, budget: &budget, found: Vec::new() };
+        let mut finder = Finder { this, context, budget: &budget, exhausted: Cell::new(false), found: Vec::new() };
         finder.look(self.root());
-        finder.found
+        if finder.exhausted.get() { Vec::new() } else { finder.found }
     }
 }
 
@@ -32,12 +33,16 @@ struct Finder<'c, 'a> {
     this: &'a AtomicConstraint,
     context: &'c Context<'a>,
     budget: &'c Budget,
+    /// What was told since is not what is there.
+    exhausted: Cell<bool>,
     found: Vec<String>,
 }
 
 impl<'a> Finder<'_, 'a> {
     fn value(&self, node: &'a Node) -> Evaluated<'a> {
-        Evaluator::of(Some(self.this), self.context, self.budget).eval(node)
+        let value = Evaluator::of(Some(self.this), self.context, self.budget).eval(node);
+        self.exhausted.set(self.exhausted.get() || matches!(value, Err(Failure::Budget)));
+        value
     }
 
     fn told(&self, node: &'a Node) -> String {

@@ -421,6 +421,16 @@ fn what_was_found_is_told_in_words() {
             assert!(found[0].starts_with("\"did:web:c\" == \"xxx") && found[0].len() < 120, "{found:?}");
         }
     }
+    // What was not found for want of steps is not told as nothing.
+    let long = Program::compile(&format!(
+        "{} && ctx.agent.id == 'x'",
+        ["[1, 2, 3].all(a, [1, 2, 3].all(b, [1, 2, 3].all(c, c > 0)))"; 20].join(" && ")
+    ))
+    .unwrap();
+    let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));
+    let context = self::context(&claims);
+    assert_eq!(long.evaluate(&this, &context, &Budget::default()), Ok(false));
+    assert_eq!(long.found(&this, &context), [""; 0]);
     // However much there is to tell, it is bounded.
     let many = Program::compile(&["ctx.agent.id == 'x'"; 12].join(" || ")).unwrap();
     let (claims, this) = (claims(), constraint(Operator::Eq, json!("active")));

@@ -65,6 +65,9 @@ pub async fn all<T: Filed>(
     }
     // Without a sort the order is that of the ids, and what comes after enough matches is not on the page.
     let unsorted = query.sort.is_none();
+    if unsorted && query.offset > MAX_MATCHES {
+        return Err(ListError::TooMany);
+    }
     let enough = unsorted.then(|| query.offset.saturating_add(query.limit).saturating_add(1));
     let mut after = query.after.as_ref().filter(|_| unsorted).map(|after| after.id().to_owned());
     let (mut whole, mut archived, mut rows): (bool, Vec<Arc<T>>, usize) = (false, Vec::new(), 0);
@@ -81,7 +84,7 @@ pub async fn all<T: Filed>(
             let fields = fields(process);
             !fields.is_null() && query.matches(&fields)
         }));
-        if archived.len() > MAX_MATCHES || rows > MAX_ROWS {
+        if !unsorted && archived.len() > MAX_MATCHES || rows > MAX_ROWS {
             return Err(ListError::TooMany);
         }
     }

@@ -6,18 +6,21 @@ use cellspace_schemas::{
     ParticipantContextId, TraceContext,
     dsp::{
         BaseUrl,
-        versions::{MAX_VERSIONS, ProtocolVersion, VersionResponse},
+        versions::{ProtocolVersion, VersionResponse},
     },
     json,
     management::{DataspaceProfile, DiscoveryRequest, DiscoveryResponse},
 };
 use http::Method;
+use std::collections::BTreeSet;
 use url::Url;
 
 /// Type of the service in a DID document that names the version endpoint (DSP 2025-1, "Discovery of Service Endpoints").
 const DATA_SERVICE: &str = "DataService";
 /// Where versions are told, below a base.
 const WELL_KNOWN: [&str; 2] = [".well-known", "dspace-version"];
+/// Longest version document, in bytes.
+const MAX_READ: usize = 64 << 10;
 
 /// Asks the counterparty for its versions (`GET .../.well-known/dspace-version`, without a token) and finds those that the participant has a profile for.
 ///
@@ -45,14 +48,14 @@ pub async fn discover(
     let (endpoint, base) = endpoint(named.as_str().parse().map_err(no_base)?);
     let request =
         OutboundRequest { method: Method::GET, url: endpoint.clone(), bearer: None, body: None, accept: Some("application/json"), trace };
-    let answer = services.http.send(request).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
+    let answer = services.http.send_unless(request, None, MAX_READ).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
     if !answer.status.is_success() {
         return Err(RequestError::BadGateway(format!("the counterparty answered {}", answer.status.as_u16())));
     }
     let told = json::from_slice::<VersionResponse>(&answer.body);
     let told = told.map_err(|_| RequestError::BadGateway("the counterparty did not answer with its versions".to_owned()))?;
     let settings = services.settings.load();
-    let profiles = participant.profiles();
+    let profiles: BTreeSet<_> = participant.profiles().into_iter().collect();
     let own = profiles.iter().filter_map(|name| settings.profiles.get(name));
     Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
 }
@@ -82,16 +85,18 @@ fn in_common<'a>(
             && version.binding.eq_ignore_ascii_case(&profile.binding)
             && version.profile.as_ref().is_none_or(|name| name == profile.name.as_str())
     };
-    told.iter().take(MAX_VERSIONS).filter(speaks).map(move |version| {
+    told.iter().filter(speaks).filter_map(move |version| {
         let address = format!("{}/{}", base.as_str().trim_end_matches('/'), version.path.trim_start_matches('/'));
-        DiscoveryResponse {
+        // What no message could be sent to is none.
+        address.parse::<BaseUrl>().ok()?;
+        Some(DiscoveryResponse {
             profile: profile.name.clone(),
             version: version.version.clone(),
             binding: version.binding.clone(),
             path: version.path.clone(),
             data_service_endpoint: endpoint.to_string(),
             counter_party_address: address.trim_end_matches('/').to_owned(),
-        }
+        })
     })
 }
 
@@ -132,6 +137,8 @@ mod tests {
             version("2024-1", "/old", "HTTPS", None),
             version("2025-1", "/other", "HTTPS", Some("other")),
             version("2025-1", "/mail", "SMTP", None),
+            version("2025-1", "/query?a=b", "HTTPS", None),
+            version("2025-1", &"a".repeat(5_000), "HTTPS", None),
             version("2025-1", "/2025-1", "https", None),
             version("2025-1", "/net", "HTTPS", Some("net")),
         ];

@@ -10,7 +10,7 @@ mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent, uniform};
 pub use constraint::flaws;
-pub use rules::{Verdict, evaluate, is_fulfilled};
+pub use rules::{Verdict, evaluate, is_fulfilled, reason_against};
 
 use crate::{
     expressions::{Context, Val},

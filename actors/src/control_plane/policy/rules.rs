@@ -57,7 +57,7 @@ impl Verdict {
     }
 }
 
-/// Evaluates the policy. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when all
+/// Evaluates the policy, with what was found where it is not fulfilled. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when all
 /// of its constraints are met, or when it forbids `use` without any. A policy without rules is fulfilled.
 #[must_use]
 pub fn evaluate<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Verdict {
@@ -68,6 +68,13 @@ pub fn evaluate<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Verdict 
     let findings = unmet.iter().map(|unmet| unmet.with_findings(evaluation)).collect();
     let reasons = unmet.iter().map(ToString::to_string).collect();
     Verdict { reasons, findings, presented: evaluation.agent.presented() }
+}
+
+/// Why the policy is not fulfilled, for those who are told only what is required; `None` when it is.
+#[must_use]
+pub fn reason_against<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Option<String> {
+    let reasons: Vec<String> = unmet(policy, evaluation).take(MAX_REASONS).map(|unmet| unmet.to_string()).collect();
+    if reasons.is_empty() { None } else { Some(reasons.join("; ")) }
 }
 
 /// Whether the policy is fulfilled, for those whom no reason is told.

@@ -257,6 +257,11 @@ fn findings_are_told_in_full() {
         &[],
     );
     assert!(dated.in_full().contains("found it is 2026-11-22T10:00:00Z"), "{}", dated.in_full());
+    // Only what is not met was found: a date is not looked at before there is an agreement.
+    let date = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "2026-01-01T00:00:00Z"});
+    let joined =
+        verdict(&permission(json!([{"and": [date, level, atom("Membership", "x")]}])), ContractNegotiation, &["MembershipCredential"]);
+    assert!(joined.in_full().contains("found nothing >= 3; presented"), "{}", joined.in_full());
     assert_eq!(verdict(&permission(json!([])), TransferProcess, &[]).in_full(), "");
     // Bounded, whatever the policy is.
     let many = permission(json!(vec![json!({"or": vec![atom("Did", &"x".repeat(500)); 16]}); 10]));

@@ -11,7 +11,7 @@ use crate::control_plane::{
     data_planes,
     dsp::{self, Repeats, Role, process::told},
     negotiation::{self, Agreement, Negotiation},
-    policy::{AgreementFacts, Evaluation, evaluate},
+    policy::{AgreementFacts, Evaluation, reason_against},
     scopes::scopes_for,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
@@ -252,8 +252,10 @@ fn fulfilled(arrived: &Arrived, agreement: &Agreement, now: Timestamp) -> Result
         consumer: agreement.consumer.clone(),
         signed: agreement.signed_at,
     };
-    let verdict = evaluate(&agreement.policy, &Evaluation::under(&facts, &sender.settings, &sender.agent, now));
-    if verdict.is_fulfilled() { Ok(()) } else { Err(Refusal::Unmet(verdict.reason()).into()) }
+    match reason_against(&agreement.policy, &Evaluation::under(&facts, &sender.settings, &sender.agent, now)) {
+        None => Ok(()),
+        Some(required) => Err(Refusal::Unmet(required).into()),
+    }
 }
 
 /// What a successful delivery means. Pure.
