@@ -22,8 +22,11 @@ impl Program {
     /// The comparisons that kept the expression from being true, with the values on both sides; empty when it compares nothing, or takes too long.
     #[must_use]
     pub fn found<'a>(&'a self, this: &'a AtomicConstraint, context: &Context<'a>) -> Vec<String> {
-        let budget = Budget::default();
-        let mut finder = Finder { this, context, budget: &budget, exhausted: Cell::new(false), found: Vec::new() };
+        self.found_within(this, context, &Budget::default())
+    }
+
+    pub(super) fn found_within<'a>(&'a self, this: &'a AtomicConstraint, context: &Context<'a>, budget: &Budget) -> Vec<String> {
+        let mut finder = Finder { this, context, budget, exhausted: Cell::new(false), found: Vec::new() };
         finder.look(self.root());
         if finder.exhausted.get() { Vec::new() } else { finder.found }
     }

@@ -131,7 +131,7 @@ fn flaw(constraint: &AtomicConstraint, action: &str, settings: &Settings) -> Opt
 pub(super) fn found<'a>(constraint: &'a Constraint, action: &'a str, evaluation: &Evaluation<'a>) -> Vec<String> {
     match constraint {
         Constraint::Logical(_, parts) => parts.iter().flat_map(|part| found(part, action, evaluation)).collect(),
-        Constraint::Atomic(_) if holds(constraint, action, evaluation) != Holds::Unmet => Vec::new(),
+        Constraint::Atomic(_) if matches!(holds(constraint, action, evaluation), Holds::Met | Holds::OutOfScope) => Vec::new(),
         Constraint::Atomic(atomic) if in_force::is_in_force_date(&atomic.left_operand) => {
             vec![format!("it is {}", evaluation.context.now().to_rfc3339())]
         }

@@ -22,8 +22,9 @@ pub const WATCH: Duration = Duration::from_secs(5);
 const SPAN: Duration = Duration::from_millis(100);
 /// How many such spans without anything unusual are a recovery.
 const SPANS: usize = 5;
-/// Up to this multiple of the usual one, a span's 95th percentile is usual.
+/// Up to this multiple of the usual one, a span's 95th percentile is usual; and up to this time, which a shared machine alone can add.
 const TOLERANCE: u32 = 2;
+const NOISE: Duration = Duration::from_millis(5);
 
 /// A probe and its answer.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +72,7 @@ pub fn recovered(answered: &[Answered], end: Instant, usual: Duration) -> Option
             let mut took: Vec<_> = answers.iter().map(|answer| answer.took).collect();
             took.sort_unstable();
             let slow = took.get(took.len() * 95 / 100).copied().unwrap_or(Duration::MAX);
-            answers.iter().all(|answer| answer.good) && slow <= usual * TOLERANCE
+            answers.iter().all(|answer| answer.good) && slow <= NOISE.max(usual * TOLERANCE)
         })
     };
     let last = *spans.keys().next_back()?;
