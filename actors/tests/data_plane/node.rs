@@ -18,14 +18,11 @@ use cellspace_schemas::{
     dps::{DataAddress, DataFlowPrepareMessage, DataFlowStartMessage},
     management::ParticipantContextState,
 };
-use cellspace_storage::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, Vault};
+use cellspace_storage::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, Vault};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command as Process, sync::Arc, time::Duration};
+use tempfile::TempDir;
 
 pub const PROVIDER: &str = "acme";
 pub const CONSUMER: &str = "globex";
@@ -47,15 +44,12 @@ pub fn flow_id(id: &str) -> TransferId {
     id.parse().unwrap()
 }
 
-/// Opens what tasks of an earlier node of this process may still be letting go of.
-async fn unlocked<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        match open() {
-            Err(OpenError::Locked { .. }) if Instant::now() < until => tokio::task::yield_now().await,
-            opened => return opened.unwrap(),
-        }
-    }
+/// What a node that has stopped left, as the next process finds it: in this one its tasks may hold on to the lock of the directory.
+pub fn left_in(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let status = Process::new("cp").arg("-a").arg(dir.path().join(".")).arg(copy.path()).status().unwrap();
+    assert!(status.success());
+    copy
 }
 
 impl Node {
@@ -66,8 +60,8 @@ impl Node {
 
     /// As [`Node::start`]; `allow_private`: whether sources may be within the own networks.
     pub async fn start_with(dir: &Path, allow_private: bool) -> Self {
-        let store = unlocked(|| EmbeddedStore::open(dir, EmbeddedOptions::default())).await;
-        let vault: Arc<dyn Vault> = Arc::new(unlocked(|| EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key")))).await);
+        let store = EmbeddedStore::open(dir, EmbeddedOptions::default()).unwrap();
+        let vault: Arc<dyn Vault> = Arc::new(EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key"))).unwrap());
         let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(SystemClock), Options::default());
         let http = OutboundHttp::new(OutboundOptions { allow_private, ..OutboundOptions::default() }).unwrap();
         let urls = PublicUrls { public: "http://localhost:8080".parse().unwrap(), admin: "http://localhost:8081".parse().unwrap() };
