@@ -97,8 +97,9 @@ impl ReplayGuard {
         let minute = |t: Timestamp| t.seconds().div_euclid(60);
         let mut used = self.used.lock();
         used.forget_before(minute(now));
-        let bucket = used.by_minute.get(&minute(until)).and_then(|audiences| audiences.get(&token.audience));
-        if let Some(earlier) = bucket.and_then(|bucket| bucket.get(&token.hash)) {
+        // In every minute: another token with the same `jti` may end at another time.
+        let mut buckets = used.by_minute.values().filter_map(|audiences| audiences.get(&token.audience));
+        if let Some(earlier) = buckets.find_map(|bucket| bucket.get(&token.hash)) {
             if call.is_some() && *earlier == call {
                 return Ok(());
             }
@@ -125,6 +126,17 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_seconds(seconds)
+    }
+
+    #[test]
+    fn another_token_with_the_same_jti_is_refused_whenever_it_ends() {
+        let guard = ReplayGuard::new(100, None);
+        let admit = |jti: &str, until| guard.admit(token(jti), None, at(0), at(until), at(1));
+        assert!(admit("1", 59).is_ok());
+        for until in [59, 60, 119, 300] {
+            assert!(matches!(admit("1", until), Err(PeerError::Refused(_))), "{until}");
+        }
+        assert!(admit("2", 60).is_ok());
     }
 
     #[test]
