@@ -328,7 +328,6 @@ fn a_consumers_token_is_sealed_and_goes_with_its_flow() {
     });
 
     // What is known outlives the process.
-    let dir = node::left_in(&dir);
     life(async {
         let node = Node::start(dir.path()).await;
         let token = || async { address::received(&node.services, &participant(CONSUMER), &flow_id("t-1")).await };
@@ -352,7 +351,6 @@ fn flows_and_tokens_outlive_the_process_and_usage_is_told_once() {
         node.stop().await;
     });
 
-    let dir = node::left_in(&dir);
     life(async {
         let node = Node::start(dir.path()).await;
         for _ in 0..3 {
@@ -453,7 +451,6 @@ async fn sources_within_the_own_networks_are_refused_where_they_are_set_and_wher
     let (inside, name) = (node.running("t-1", "inside").await, node.running("t-2", "name").await);
     node.stop().await;
 
-    let dir = node::left_in(&dir);
     let node = Node::start_with(dir.path(), false).await;
     for url in [
         source.url("/file.bin"),

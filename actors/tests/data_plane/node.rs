@@ -18,11 +18,14 @@ use cellspace_schemas::{
     dps::{DataAddress, DataFlowPrepareMessage, DataFlowStartMessage},
     management::ParticipantContextState,
 };
-use cellspace_storage::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, Vault};
+use cellspace_storage::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, Vault};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
-use std::{path::Path, process::Command as Process, sync::Arc, time::Duration};
-use tempfile::TempDir;
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub const PROVIDER: &str = "acme";
 pub const CONSUMER: &str = "globex";
@@ -44,12 +47,15 @@ pub fn flow_id(id: &str) -> TransferId {
     id.parse().unwrap()
 }
 
-/// What a node that has stopped left, as the next process finds it: in this one its tasks may hold on to the lock of the directory.
-pub fn left_in(dir: &TempDir) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    let status = Process::new("cp").arg("-a").arg(dir.path().join(".")).arg(copy.path()).status().unwrap();
-    assert!(status.success());
-    copy
+/// Opens what tasks of an earlier node of this process may still be letting go of.
+async fn unlocked<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match open() {
+            Err(OpenError::Locked { .. }) if Instant::now() < until => tokio::task::yield_now().await,
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 impl Node {
@@ -60,8 +66,8 @@ impl Node {
 
     /// As [`Node::start`]; `allow_private`: whether sources may be within the own networks.
     pub async fn start_with(dir: &Path, allow_private: bool) -> Self {
-        let store = EmbeddedStore::open(dir, EmbeddedOptions::default()).unwrap();
-        let vault: Arc<dyn Vault> = Arc::new(EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key"))).unwrap());
+        let store = unlocked(|| EmbeddedStore::open(dir, EmbeddedOptions::default())).await;
+        let vault: Arc<dyn Vault> = Arc::new(unlocked(|| EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key")))).await);
         let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(SystemClock), Options::default());
         let http = OutboundHttp::new(OutboundOptions { allow_private, ..OutboundOptions::default() }).unwrap();
         let urls = PublicUrls { public: "http://localhost:8080".parse().unwrap(), admin: "http://localhost:8081".parse().unwrap() };
