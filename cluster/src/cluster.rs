@@ -149,8 +149,9 @@ impl Cluster {
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
-        // Agents hold this handle among their services: without this the store would never be let go.
+        // Agents hold this handle among their services, and so does what hears of their panics: without this the store would never be let go.
         self.inner.hosts.write().clear();
+        self.inner.supervised.clear();
     }
 
     /// The time of day.

@@ -396,8 +396,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         Effect::ConfirmName(path, did) if !name::confirm(services, path, participant, did).await? => return Ok(Outcome::NameTaken),
         Effect::ConfirmName(..) => {}
         Effect::ReleaseName(path) => name::release(services, path, participant).await?,
-        Effect::Enlist => listing::enlist(services, participant).await?,
-        Effect::Delist => listing::delist(services, participant).await?,
+        Effect::Enlist => listing::ROWS.put(services, participant, listing::body(participant)).await?,
+        Effect::Delist => listing::ROWS.remove(services, participant).await?,
         Effect::DeleteSecrets => secrets::delete_unless_used(services, &delivery.address.owner).await?,
     }
     Ok(Outcome::Done)

@@ -289,11 +289,11 @@ impl Agent for CredentialService {
                     Ok(Outcome::Done)
                 }
                 Effect::Enlist(did) => {
-                    listing::enlist(&self.services, &participant, did).await?;
+                    listing::ROWS.put(&self.services, &participant, listing::body(&participant, did)).await?;
                     Ok(Outcome::Done)
                 }
                 Effect::Delist => {
-                    listing::delist(&self.services, &participant).await?;
+                    listing::ROWS.remove(&self.services, &participant).await?;
                     Ok(Outcome::Done)
                 }
                 Effect::DeleteSecrets => {
@@ -347,7 +347,7 @@ impl CredentialService {
         }
         let id = participant(address);
         let path = context::reserve_name(&self.services, &id, &create.did).await?;
-        listing::reserve(&self.services, &id).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
+        listing::ROWS.reserve(&self.services, &id).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
         let making = planned.into_iter().map(|(spec, names)| self.make_key(address, spec, names));
         match futures::future::try_join_all(making).await {
             Ok(keys) => Ok(context::Prepared::Create { id, path, create, keys }),

@@ -1,11 +1,12 @@
-//! The directory: one row per tenant, participant profile, orchestration and participant context of either API, so that lists and queries over the installation need not touch
-//! the agents themselves.
+//! The directory: one row per tenant, participant profile, orchestration and participant context of either API, so that lists and queries over the
+//! installation need not touch the agents themselves.
 //!
 //! It is one agent per shard ([`shard::SHARDS`], by hash of the id); lists merge the shards. A row is *reserved* before the object is made
 //! and *put* by the object's own outbox afterwards, so that nothing exists unlisted. A reserved row is resolved by asking the object itself;
 //! one whose object never came into being goes away at its deadline. Rows of the kind [`Kind::Identifier`] make a DID unique.
 
 mod agent;
+pub mod contexts;
 mod lookup;
 mod query;
 mod row;

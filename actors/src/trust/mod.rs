@@ -1,7 +1,7 @@
 //! Who asks, with which claims, proven how: DIDs, self-issued tokens, presentations, status lists, replay protection.
 //!
-//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `schema`, `did`); [`Trust`] adds caches, the guard
-//! against replay, and the way to others. Every refusal names the rule that was broken.
+//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `schema`, `did`); [`Trust`] adds
+//! caches, the guard against replay, and the way to others. Every refusal names the rule that was broken.
 
 pub mod aged_cache;
 pub mod claims;

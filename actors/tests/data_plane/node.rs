@@ -49,7 +49,7 @@ pub fn flow_id(id: &str) -> TransferId {
 
 /// Opens what tasks of an earlier node of this process may still be letting go of.
 async fn unlocked<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(10);
     loop {
         match open() {
             Err(OpenError::Locked { .. }) if Instant::now() < until => tokio::task::yield_now().await,

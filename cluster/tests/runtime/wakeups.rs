@@ -26,6 +26,21 @@ fn killed(life: impl AsyncFnOnce() + std::marker::Send + 'static) {
     thread.join().unwrap();
 }
 
+/// Not even the store, whose directory the next node opens.
+#[test]
+fn nothing_of_a_drained_node_outlives_its_runtime() {
+    let store = MemoryStore::default();
+    let first = store.clone();
+    killed(async move || {
+        let (cluster, _) = node(&first, Counter::default(), Options::default()).await;
+        for name in ["a", "b", "c"] {
+            cluster.ask::<Counter>(&counter(name), Add(1), call()).await.unwrap();
+        }
+        cluster.drain(Duration::from_secs(1)).await;
+    });
+    assert_eq!(Arc::strong_count(&store.0), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn undelivered_rows_and_deadlines_come_back_after_a_kill() {
     let store = MemoryStore::default();

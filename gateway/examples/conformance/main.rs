@@ -1,8 +1,8 @@
 //! A Cellspace that a conformance suite is run against: the product's library, with the wiring that a suite needs of a system under test. No part
 //! of the product: `deploy/conformance` builds and starts it.
 //!
-//! For the Dataspace Protocol, what the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the tokens of one, and it
-//! listens late, so that messages to it are repeated until it does. What the suite expects the system under test to do "by itself" (`script`) are
+//! For the Dataspace Protocol, what the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the
+//! tokens of one, and it listens late, so that messages to it are repeated until it does. What the suite expects the system under test to do "by itself" (`script`) are
 //! ordinary commands of the product (`steps`), which otherwise leaves every step to them (`Held`). The participant and its datasets are made through
 //! the product's APIs (`operator`, `participant`), agreements by negotiating (`agreements`). For the Decentralized Claims Protocol the suite is a party
 //! like any other (`dcp`).

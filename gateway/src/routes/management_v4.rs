@@ -1,5 +1,5 @@
-//! Management API v4: what v5 has below a participant context, without naming it. For installations that are there for one participant. Secrets, which v5 does not have
-//! either, are not served.
+//! Management API v4: what v5 has below a participant context, without naming it. For installations that are there for one participant. Secrets,
+//! which v5 does not have either, are not served.
 
 use super::prefixes::MANAGEMENT_V4;
 use crate::http::{Api, Route};

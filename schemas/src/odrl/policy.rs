@@ -121,9 +121,7 @@ impl Policy {
             }
         })
     }
-}
 
-impl Policy {
     /// The policy with each comparison replaced.
     #[must_use]
     pub fn with_atoms(&self, replace: &mut dyn FnMut(&Arc<AtomicConstraint>) -> Arc<AtomicConstraint>) -> Self {

@@ -44,8 +44,9 @@ pub async fn discover(
         }
         (None, None) => return Err(RequestError::Invalid("counterPartyId or counterPartyAddress is required".to_owned())),
     };
-    let no_base = |_| RequestError::BadGateway(format!("{named} is no address of a version endpoint"));
-    let (endpoint, base) = endpoint(named.as_str().parse().map_err(no_base)?);
+    let no_base = || RequestError::BadGateway(format!("{named} is no address of a version endpoint"));
+    let base = base(named.as_str()).ok_or_else(no_base)?;
+    let endpoint = base.below(&WELL_KNOWN);
     let request =
         OutboundRequest { method: Method::GET, url: endpoint.clone(), bearer: None, body: None, accept: Some("application/json"), trace };
     let answer = services.http.send_unless(request, None, MAX_READ).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
@@ -60,17 +61,10 @@ pub async fn discover(
     Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
 }
 
-/// The version endpoint, and what paths of versions lie below.
-fn endpoint(named: BaseUrl) -> (Url, Url) {
-    let whole = named.url().path().trim_end_matches('/').to_owned();
-    let mut base = named.url().clone();
-    match whole.strip_suffix(&format!("/{}", WELL_KNOWN.join("/"))) {
-        Some(below) => base.set_path(below),
-        None => base.set_path(&whole),
-    }
-    let mut endpoint = base.clone();
-    endpoint.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), WELL_KNOWN.join("/")));
-    (endpoint, base)
+/// What the version endpoint and the paths of versions lie below, when this names it or the endpoint itself.
+fn base(named: &str) -> Option<BaseUrl> {
+    let named = named.trim_end_matches('/');
+    named.strip_suffix(&format!("/{}", WELL_KNOWN.join("/"))).unwrap_or(named).parse().ok()
 }
 
 /// What the counterparty serves that this profile speaks: the same version and binding, and the same profile where it names one.
@@ -78,7 +72,7 @@ fn in_common<'a>(
     profile: &'a DataspaceProfile,
     told: &'a [ProtocolVersion],
     endpoint: &'a Url,
-    base: &'a Url,
+    base: &'a BaseUrl,
 ) -> impl Iterator<Item = DiscoveryResponse> + 'a {
     let speaks = move |version: &&ProtocolVersion| {
         version.version == profile.version
@@ -108,8 +102,8 @@ mod tests {
     #[test]
     fn the_endpoint_or_what_it_lies_below() {
         let of = |text: &str| {
-            let (endpoint, base) = endpoint(text.parse().unwrap());
-            (endpoint.to_string(), base.to_string())
+            let base = base(text).unwrap();
+            (base.below(&WELL_KNOWN).to_string(), base.to_string())
         };
         for text in
             ["https://x.example/api/dsp/p", "https://x.example/api/dsp/p/", "https://x.example/api/dsp/p/.well-known/dspace-version"]
@@ -142,7 +136,8 @@ mod tests {
             version("2025-1", "/2025-1", "https", None),
             version("2025-1", "/net", "HTTPS", Some("net")),
         ];
-        let (endpoint, base) = endpoint("https://x.example/dsp".parse().unwrap());
+        let base = base("https://x.example/dsp").unwrap();
+        let endpoint = base.below(&WELL_KNOWN);
         let found: Vec<String> = in_common(&profile, &told, &endpoint, &base).map(|found| found.counter_party_address).collect();
         assert_eq!(found, ["https://x.example/dsp/2025-1", "https://x.example/dsp/net"]);
     }

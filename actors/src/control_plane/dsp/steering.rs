@@ -10,8 +10,8 @@ use std::fmt::Debug;
 
 /// What a participant does by itself on reaching a state, in the same turn. Pure: the same process, the same answer.
 ///
-/// Policies are judged before it is asked: it only sees requests that they allow, and no counter-offer with terms of the consumer's own. A wiring that must act later, or on its own script, answers
-/// `None` here and sends the acts as commands.
+/// Policies are judged before it is asked: it only sees requests that they allow, and no counter-offer with terms of the consumer's own. A wiring that
+/// must act later, or on its own script, answers `None` here and sends the acts as commands.
 pub trait Steering: Debug + Send + Sync + 'static {
     /// The next act in a negotiation; an agreement gets the id `fresh`.
     fn negotiation(&self, negotiation: &Negotiation, fresh: &AgreementId) -> Option<negotiation::Act>;

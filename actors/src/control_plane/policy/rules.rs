@@ -57,8 +57,9 @@ impl Verdict {
     }
 }
 
-/// Evaluates the policy, with what was found where it is not fulfilled. Every permission with its duties, and every obligation, must have all its constraints met. A prohibition matches when all
-/// of its constraints are met, or when it forbids `use` without any. A policy without rules is fulfilled.
+/// Evaluates the policy, with what was found where it is not fulfilled. Every permission with its duties, and every obligation, must have all its
+/// constraints met. A prohibition matches when all of its constraints are met, or when it forbids `use` without any. A policy without rules is
+/// fulfilled.
 #[must_use]
 pub fn evaluate<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Verdict {
     let unmet: Vec<Unmet<'_>> = unmet(policy, evaluation).take(MAX_REASONS).collect();
