@@ -149,9 +149,8 @@ impl Cluster {
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
-        // Agents hold this handle among their services, and so does what hears of their panics: without this the store would never be let go.
+        // Agents hold this handle among their services: without this the store would never be let go.
         self.inner.hosts.write().clear();
-        self.inner.supervised.clear();
     }
 
     /// The time of day.
@@ -269,6 +268,12 @@ impl Cluster {
         if now > self.inner.options.resident_bytes && after > before {
             self.inner.pressure.notify_one();
         }
+    }
+
+    /// This handle again for as long as another one is there.
+    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Self> + Send + Sync + use<> {
+        let inner = Arc::downgrade(&self.inner);
+        move || inner.upgrade().map(|inner| Self { inner })
     }
 
     pub(crate) fn supervise(&self, actor: ActorId, on_panic: OnPanic) {

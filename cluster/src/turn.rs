@@ -163,10 +163,14 @@ impl<A: Agent> Actor for TurnActor<A> {
 }
 
 impl<A: Agent> TurnActor<A> {
-    /// Errors are reported where they happen; a panic is reported by the supervisor.
+    /// Errors are reported where they happen; a panic is reported by the supervisor. What the node holds for that must not hold the node.
     fn supervise(&self, myself: &ActorRef<Wakeup>) {
-        let (host, activation, cluster) = (self.host.clone(), self.activation.clone(), self.cluster.clone());
-        let on_panic = move |panic: String| host.failed(&cluster, &activation, &Ended::Panicked(panic));
+        let (host, activation, cluster) = (Arc::downgrade(&self.host), self.activation.clone(), self.cluster.downgrade());
+        let on_panic = move |panic: String| {
+            if let Some((host, cluster)) = host.upgrade().zip(cluster()) {
+                host.failed(&cluster, &activation, &Ended::Panicked(panic));
+            }
+        };
         self.cluster.supervise(myself.get_id(), Box::new(on_panic));
     }
 
