@@ -2,13 +2,11 @@
 //! happen: the process stays in its state.
 
 use cellspace_actors::control_plane::{
-    negotiation::{self, Negotiation},
+    negotiation::{self, Command, Negotiation},
     transfer,
 };
-use cellspace_schemas::AgreementId;
 use negotiation::State as N;
 use transfer::State as T;
-use uuid::Uuid;
 
 /// Datasets of tests in which the system under test is the provider.
 pub const NEGOTIATED: [&str; 15] = [
@@ -41,18 +39,19 @@ pub enum Deal {
 }
 
 impl Deal {
-    /// The product's act: offers repeat the terms that are on the table.
-    pub fn act(self, negotiation: &Negotiation) -> negotiation::Act {
+    /// The product's command: offers repeat the terms that are on the table.
+    pub fn command(self, negotiation: &Negotiation) -> Command {
         use negotiation::Act;
-        match self {
+        let act = match self {
             Self::Offer => Act::Offer(negotiation.offer.clone()),
             Self::CounterOffer => Act::CounterOffer(negotiation.offer.clone()),
             Self::Accept => Act::Accept,
-            Self::Agree => Act::Agree(AgreementId::from_uuid(Uuid::now_v7())),
+            Self::Agree => return Command::Agree(negotiation.id.clone()),
             Self::Verify => Act::Verify,
             Self::Finalize => Act::Finalize,
             Self::Terminate => Act::Terminate("as the suite expects".to_owned()),
-        }
+        };
+        Command::Act { id: negotiation.id.clone(), act: Box::new(act) }
     }
 }
 

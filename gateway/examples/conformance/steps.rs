@@ -73,8 +73,7 @@ async fn negotiation(under_test: &UnderTest, id: NegotiationId, script: &[(negot
         });
         let Some(negotiation) = reached.await? else { return Ok(()) };
         tokio::time::sleep(PAUSE).await;
-        let act = Box::new(deal.act(&negotiation));
-        under_test.ask(negotiation::Command::Act { id: id.clone(), act }).await?;
+        under_test.ask(deal.command(&negotiation)).await?;
     }
     Ok(())
 }

@@ -218,6 +218,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             | negotiation::Refusal::AgreementUsed
             | negotiation::Refusal::NotRemovable { .. } => ErrorKind::Conflict,
             negotiation::Refusal::NoProfile(_)
+            | negotiation::Refusal::NoAsset(_)
             | negotiation::Refusal::UnknownOffer
             | negotiation::Refusal::OtherRules
             | negotiation::Refusal::OtherProcess(_)

@@ -1,7 +1,7 @@
 //! Contract negotiations of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot_with},
+    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot, snapshot_with},
     paging,
 };
 use crate::{
@@ -15,12 +15,15 @@ use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
     archive::{Key, list::Listed},
+    dsp::Role,
     negotiation::{Act, Command, Negotiation, NewNegotiation, Reply as Negotiated, view},
 };
 use cellspace_schemas::{
-    NegotiationId,
+    Did, NegotiationId,
+    dsp::negotiation::MessageOffer,
     management::{
-        ContractRequest,
+        ContractOffer, ContractRequest,
+        contract_offer::counter_offer,
         contract_request::reason,
         envelope::{id_response, with_context},
     },
@@ -35,11 +38,20 @@ pub fn routes() -> Vec<Route> {
     const WRITE: Access = Access::Scope("management-api:negotiations:write", Provisioner::Denied);
     vec![
         route(Verb::Post, "/participants/{participant}/contractnegotiations", WRITE, |a, r| Box::pin(create(a, r))),
+        route(Verb::Post, "/participants/{participant}/contractnegotiations/offer", WRITE, |a, r| Box::pin(offer_first(a, r))),
         route(Verb::Query, "/participants/{participant}/contractnegotiations/request", READ, |a, r| Box::pin(query(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}", READ, |a, r| Box::pin(get(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}/state", READ, |a, r| Box::pin(state(a, r))),
         route(Verb::Get, "/participants/{participant}/contractnegotiations/{negotiation}/agreement", READ, |a, r| {
             Box::pin(agreement(a, r))
+        }),
+        route(Verb::Post, "/participants/{participant}/contractnegotiations/{negotiation}/agree", WRITE, |a, r| Box::pin(agree(a, r))),
+        route(Verb::Post, "/participants/{participant}/contractnegotiations/{negotiation}/offer", WRITE, |a, r| {
+            Box::pin(propose(a, r, Act::Offer))
+        }),
+        route(Verb::Post, "/participants/{participant}/contractnegotiations/{negotiation}/accept", WRITE, |a, r| Box::pin(accept(a, r))),
+        route(Verb::Post, "/participants/{participant}/contractnegotiations/{negotiation}/request", WRITE, |a, r| {
+            Box::pin(propose(a, r, Act::CounterOffer))
         }),
         route(Verb::Post, "/participants/{participant}/contractnegotiations/{negotiation}/terminate", WRITE, |a, r| {
             Box::pin(terminate(a, r))
@@ -58,7 +70,26 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
         offer: body.offer,
         callbacks: body.callback_addresses,
     };
-    match ask(&app, &request, Command::Request(Box::new(new))).await? {
+    begin(&app, &request, Command::Request(Box::new(new))).await
+}
+
+/// A first offer, as provider.
+async fn offer_first(app: App, request: Request) -> Result<Reply, ApiError> {
+    let own = own(&app, &request).await?;
+    let body = body(&request, |body| ContractOffer::from_json(body, &own))?;
+    let new = NewNegotiation {
+        id: body.id,
+        profile: profile(&app, &request, body.profile.as_ref()).await?,
+        counterparty: body.counter_party_id,
+        address: body.counter_party_address,
+        offer: body.offer,
+        callbacks: body.callback_addresses,
+    };
+    begin(&app, &request, Command::Offer(Box::new(new))).await
+}
+
+async fn begin(app: &App, request: &Request, command: Command) -> Result<Reply, ApiError> {
+    match ask(app, request, command).await? {
         Answer::Negotiation(Negotiated::Begun { id, at }) => Reply::ok(&id_response(id.as_str(), at)),
         _ => Err(ApiError::internal("a negotiation was begun without an id")),
     }
@@ -111,12 +142,43 @@ async fn agreement(app: App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&with_context(view::agreement(agreement)))
 }
 
-async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
+/// The participant's DID.
+async fn own(app: &App, request: &Request) -> Result<Did, ApiError> {
+    let state = snapshot(app, request).await?;
+    Ok(state.active().map_err(|refusal| control_plane::refused(refusal.into()))?.identity.clone())
+}
+
+async fn act(app: &App, request: &Request, act: Act) -> Result<Reply, ApiError> {
     let id: NegotiationId = request.id("negotiation")?;
-    let reason = body(&request, |body| reason(body, "TerminateNegotiation"))?;
-    let act = Act::Terminate(reason.unwrap_or_else(|| "terminated by the participant".to_owned()));
-    ask(&app, &request, Command::Act { id, act: Box::new(act) }).await?;
+    ask(app, request, Command::Act { id, act: Box::new(act) }).await?;
     Ok(Reply::no_content())
+}
+
+/// The provider agrees to the terms that the consumer has requested.
+async fn agree(app: App, request: Request) -> Result<Reply, ApiError> {
+    ask(&app, &request, Command::Agree(request.id("negotiation")?)).await?;
+    Ok(Reply::no_content())
+}
+
+/// The consumer accepts the offer.
+async fn accept(app: App, request: Request) -> Result<Reply, ApiError> {
+    act(&app, &request, Act::Accept).await
+}
+
+/// Either side answers terms with others.
+async fn propose(app: App, request: Request, by: fn(MessageOffer) -> Act) -> Result<Reply, ApiError> {
+    let negotiation = find(&app, &request).await?;
+    let provider = match negotiation.role {
+        Role::Provider => own(&app, &request).await?,
+        Role::Consumer => negotiation.counterparty.clone(),
+    };
+    let offer = body(&request, |body| counter_offer(body, &provider, &negotiation.offer.target))?;
+    act(&app, &request, by(offer)).await
+}
+
+async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
+    let reason = body(&request, |body| reason(body, "TerminateNegotiation"))?;
+    act(&app, &request, Act::Terminate(reason.unwrap_or_else(|| "terminated by the participant".to_owned()))).await
 }
 
 async fn delete(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -18,6 +18,7 @@ mod identity;
 mod isolation;
 mod issuance;
 mod management;
+mod negotiating;
 mod node;
 mod openapi;
 mod process;

@@ -534,6 +534,10 @@ async fn what_ended_long_ago_is_still_there() {
         )
         .await;
     assert_eq!(late.status, StatusCode::BAD_REQUEST, "{}", late.text);
+    for (what, body) in [("agree", None), ("accept", None), ("terminate", Some(Client::typed("TerminateNegotiation", json!({}))))] {
+        let refused = s.manage(&s.provider, Method::POST, &format!("contractnegotiations/{id}/{what}"), body).await;
+        assert!(refused.status == 409 && refused.body.to_string().contains("TERMINATED"), "{what}: {}", refused.body);
+    }
 
     // What is deleted is gone, under every id.
     assert_eq!(s.manage(&s.provider, Method::DELETE, &format!("contractnegotiations/{id}"), None).await.status, 204);

@@ -63,6 +63,14 @@ pub struct MessageOffer {
     pub policy: Policy,
 }
 
+impl MessageOffer {
+    /// Whether both offer the same: dataset and rules, whatever their ids and parties.
+    #[must_use]
+    pub fn same_terms(&self, other: &Self) -> bool {
+        self.target == other.target && self.policy.same_rules(&other.policy)
+    }
+}
+
 /// An agreement inside a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Policy", into = "Policy")]

@@ -4,10 +4,11 @@ use super::{CallbackAddress, Reader, requested_profile};
 use crate::{
     Did, NegotiationId, ProfileId,
     dsp::{BaseUrl, negotiation::MessageOffer},
-    odrl::{Policy, Rule},
+    odrl::{Policy, PolicyType, Rule},
     violation::Violation,
 };
 use serde_json::Value;
+use std::{fmt::Display, str::FromStr};
 
 /// Longest reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 1_000;
@@ -51,15 +52,26 @@ impl ContractRequest {
 }
 
 /// The offer and who makes it. Rules that are all left out mean the permission to use: a message has at least one (DSP 2025-1, contract schema).
-fn offer(mut policy: Policy, path: &str) -> Result<(Did, MessageOffer), Vec<Violation>> {
-    let at = |field: &str, message: String| vec![Violation::new(format!("{path}{field}"), message)];
-    let assigner = policy.assigner.as_deref().ok_or_else(|| at(".assigner", "is required: the DID of the provider".to_owned()))?;
-    let assigner = Did::new(assigner).map_err(|e| at(".assigner", e.to_string()))?;
+///
+/// # Errors
+/// Every violated rule.
+pub(super) fn offer(mut policy: Policy, path: &str) -> Result<(Did, MessageOffer), Vec<Violation>> {
+    fn member<T: FromStr<Err: Display>>(value: Option<&str>, path: String, found: &mut Vec<Violation>) -> Option<T> {
+        let read = value.ok_or_else(|| "is required".to_owned()).and_then(|text| text.parse().map_err(|why: T::Err| why.to_string()));
+        read.map_err(|message| found.push(Violation::new(path, message))).ok()
+    }
+    let mut found = Vec::new();
+    if policy.kind != PolicyType::Offer {
+        found.push(Violation::new(format!("{path}.@type"), "must be Offer"));
+    }
+    let assigner = member(policy.assigner.as_deref(), format!("{path}.assigner"), &mut found);
+    let id = member(policy.id.take().as_deref(), format!("{path}.@id"), &mut found);
+    let target = member(policy.target.take().as_deref(), format!("{path}.target"), &mut found);
+    let (Some(assigner), Some(id), Some(target), true) = (assigner, id, target, found.is_empty()) else { return Err(found) };
     if policy.permission.is_empty() && policy.prohibition.is_empty() {
         policy.permission.push(Rule { action: "use".to_owned(), constraint: Vec::new(), duty: Vec::new() });
     }
-    let offer = MessageOffer::try_from(policy).map_err(|message| at("", message))?;
-    Ok((assigner, offer))
+    Ok((assigner, MessageOffer { id, target, policy }))
 }
 
 /// Reads the optional `reason` of a body of this type.
@@ -104,9 +116,9 @@ mod tests {
             ("/@type", json!("Offer"), "$.@type"),
             ("/counterPartyAddress", json!("nowhere"), "$.counterPartyAddress"),
             ("/policy", json!(null), "$.policy"),
-            ("/policy/@type", json!("Set"), "$.policy"),
-            ("/policy/@id", json!(null), "$.policy"),
-            ("/policy/target", json!(null), "$.policy"),
+            ("/policy/@type", json!("Set"), "$.policy.@type"),
+            ("/policy/@id", json!(null), "$.policy.@id"),
+            ("/policy/target", json!(null), "$.policy.target"),
             ("/policy/assigner", json!(null), "$.policy.assigner"),
             ("/policy/assigner", json!("acme"), "$.policy.assigner"),
             ("/policy/permission", json!([{"constraint": []}]), "$.policy.permission[0].action"),

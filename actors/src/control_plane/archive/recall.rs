@@ -119,8 +119,8 @@ pub(in crate::control_plane) fn keys_of(command: &control_plane::Command) -> Vec
 fn of_negotiation(command: &negotiation::Command) -> Vec<Key> {
     use negotiation::{Command, Message};
     match command {
-        Command::Request(new) => new.id.iter().cloned().map(Key::Negotiation).collect(),
-        Command::Act { id, .. } | Command::Delete(id) => vec![Key::Negotiation(id.clone())],
+        Command::Request(new) | Command::Offer(new) => new.id.iter().cloned().map(Key::Negotiation).collect(),
+        Command::Act { id, .. } | Command::Agree(id) | Command::Delete(id) => vec![Key::Negotiation(id.clone())],
         Command::Receive(incoming) => {
             let (consumer, provider) = incoming.message.pids();
             let theirs = match &incoming.message {

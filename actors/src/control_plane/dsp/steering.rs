@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 /// What a participant does by itself on reaching a state, in the same turn. Pure: the same process, the same answer.
 ///
-/// Policies are judged before it is asked: it only sees requests that they allow, and no counter-offer with terms of the consumer's own. A wiring that
+/// Policies are judged before it is asked: it only sees requests and acceptances that they allow, and no terms of the counterparty's own. A wiring that
 /// must act later, or on its own script, answers `None` here and sends the acts as commands.
 pub trait Steering: Debug + Send + Sync + 'static {
     /// The next act in a negotiation; an agreement gets the id `fresh`.
@@ -20,8 +20,8 @@ pub trait Steering: Debug + Send + Sync + 'static {
     fn transfer(&self, transfer: &Transfer) -> Option<transfer::Act>;
 }
 
-/// The product: at once. A provider agrees to what its policies allow and finalizes what was verified; a consumer verifies what it was given as
-/// asked for. Offers that a provider makes wait for a person.
+/// The product: at once. A provider agrees to what its policies allow and finalizes what was verified; a consumer accepts an offer of what it asked for,
+/// and verifies what it was given as asked for. All other terms wait for a client of the Management API.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AtOnce;
 
@@ -31,6 +31,7 @@ impl Steering for AtOnce {
         match (negotiation.state, negotiation.role) {
             (State::Requested | State::Accepted, Role::Provider) => Some(Act::Agree(fresh.clone())),
             (State::Verified, Role::Provider) => Some(Act::Finalize),
+            (State::Offered, Role::Consumer) => Some(Act::Accept),
             (State::Agreed, Role::Consumer) => Some(Act::Verify),
             (
                 State::Requesting

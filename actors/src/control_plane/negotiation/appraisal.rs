@@ -7,12 +7,12 @@ use crate::control_plane::{
     catalog::resolve_offer,
     dsp::Sender,
     policy::{Evaluation, PolicyScope, evaluate},
-    scopes::{Scopes, scopes_for_rules},
+    scopes::{Scopes, scopes_for, scopes_for_rules},
 };
 use crate::settings::Settings;
-use cellspace_schemas::{AssetId, ProfileId, Timestamp, dsp::negotiation::MessageOffer};
+use cellspace_schemas::{AssetId, ProfileId, Timestamp, dsp::negotiation::MessageOffer, odrl::Policy};
 
-/// What becomes of a request for an offer that its sender may see.
+/// What becomes of what a counterparty wants: a request for an offer that it may see, an acceptance, terms of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appraisal {
     /// The contract policy is fulfilled.
@@ -24,7 +24,8 @@ pub enum Appraisal {
         /// What it requires and what was found: for the participant alone.
         in_full: String,
     },
-    /// A counter-offer with terms of the consumer's own: no policy of ours has anything to say about them, so that a person decides.
+    /// Terms of the counterparty's own, a consumer's counter-offer or an offer that we did not ask for: no policy of ours has anything to say about
+    /// them, so that a person decides.
     OwnTerms,
 }
 
@@ -48,9 +49,21 @@ pub fn appraise(
     if !offer.policy.same_rules(&visible.policy) {
         return Err(Refusal::OtherRules.into());
     }
-    let evaluation = Evaluation::new(PolicyScope::ContractNegotiation, &sender.settings, &sender.agent, now);
-    let verdict = evaluate(&visible.policy, &evaluation);
-    Ok(if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet { required: verdict.reason(), in_full: verdict.in_full() } })
+    Ok(judge(sender, &visible.policy, now))
+}
+
+/// Judges the acceptance of an offer of ours by the terms of the offer. Pure.
+///
+/// # Errors
+/// [`Changed`](crate::control_plane::dsp::Refusal::Changed) when the sender was asked for less than these terms need.
+pub fn appraise_acceptance(sender: &Sender, profile: &ProfileId, offer: &MessageOffer, now: Timestamp) -> Result<Appraisal, AgentRefusal> {
+    let sender = sender.asked_for(&scopes_for(&sender.settings, profile, [&offer.policy]))?;
+    Ok(judge(sender, &offer.policy, now))
+}
+
+fn judge(sender: &Sender, policy: &Policy, now: Timestamp) -> Appraisal {
+    let verdict = evaluate(policy, &Evaluation::new(PolicyScope::ContractNegotiation, &sender.settings, &sender.agent, now));
+    if verdict.is_fulfilled() { Appraisal::Met } else { Appraisal::Unmet { required: verdict.reason(), in_full: verdict.in_full() } }
 }
 
 /// Judges a counter-offer in a negotiation about `dataset` (DSP 2025-1, "Contract Request Message"). One for an offer of ours is judged as any request;

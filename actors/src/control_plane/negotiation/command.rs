@@ -1,9 +1,9 @@
 //! Requests to the negotiations of a participant, and their answers.
 
 use super::{Act, State, table};
-use crate::control_plane::dsp::{Envelope, OtherProcess, Sender, Steering};
+use crate::control_plane::dsp::{Envelope, OtherProcess, Role, Sender, Steering};
 use cellspace_schemas::{
-    AgreementId, Did, NegotiationId, Pid, ProfileId, Timestamp,
+    AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
         BaseUrl,
         negotiation::{
@@ -21,6 +21,8 @@ use std::{fmt, sync::Arc};
 pub enum Command {
     /// A client asks us, as consumer, to negotiate.
     Request(Box<NewNegotiation>),
+    /// A client asks us, as provider, to begin with an offer.
+    Offer(Box<NewNegotiation>),
     /// A client, or whatever steers us, wants this done.
     Act {
         /// With which negotiation.
@@ -28,6 +30,8 @@ pub enum Command {
         /// What.
         act: Box<Act>,
     },
+    /// A client agrees, as provider, to the terms that the consumer has requested; the agreement gets a fresh id.
+    Agree(NegotiationId),
     /// A client removes one that ended without an agreement.
     Delete(NegotiationId),
     /// A counterparty's message.
@@ -41,11 +45,11 @@ pub struct NewNegotiation {
     pub id: Option<NegotiationId>,
     /// The dataspace profile.
     pub profile: ProfileId,
-    /// The provider.
+    /// The other party.
     pub counterparty: Did,
-    /// Where the provider takes messages.
+    /// Where it takes messages.
     pub address: BaseUrl,
-    /// What is asked for.
+    /// What is asked for, or offered.
     pub offer: MessageOffer,
     /// Whom the client wants to be told.
     pub callbacks: Vec<CallbackAddress>,
@@ -97,9 +101,11 @@ impl Message {
 /// A request with what others said about it, and fresh ids.
 pub enum Prepared {
     /// A client asks us to negotiate.
-    Request {
+    Begin {
         /// Its id.
         id: NegotiationId,
+        /// As what.
+        role: Role,
         /// What.
         new: Box<NewNegotiation>,
     },
@@ -133,7 +139,7 @@ pub struct Arrived {
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Request { id, .. } => write!(f, "Request({id})"),
+            Self::Begin { id, role, .. } => write!(f, "Begin({id}, {role:?})"),
             Self::Act { id, act } => write!(f, "Act({id}, {})", act.name()),
             Self::Delete(id) => write!(f, "Delete({id})"),
             Self::Receive(arrived) => write!(f, "Receive(from {}, {:?})", arrived.sender.did(), arrived.incoming.message),
@@ -170,6 +176,9 @@ pub enum Refusal {
     /// The profile is not one of the participant's.
     #[error("the participant is not associated with profile {0}")]
     NoProfile(ProfileId),
+    /// There is nothing to offer under this id.
+    #[error("asset {0} does not exist")]
+    NoAsset(AssetId),
     /// An offer that the counterparty cannot have seen: unknown, hidden or someone else's.
     #[error("the offer is not known")]
     UnknownOffer,

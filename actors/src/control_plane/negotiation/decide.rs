@@ -38,7 +38,7 @@ fn not_allowed(refused: table::Refused) -> Refused {
 /// [`Refusal`]
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
-        Prepared::Request { id, new } => request(state, id, new, now),
+        Prepared::Begin { id, role, new } => begin(state, id, *role, new, now),
         Prepared::Act { id, act } => act_on(state, id, act, now),
         Prepared::Delete(id) => delete(state, id),
         Prepared::Receive(arrived) => receive(state, arrived, now),
@@ -77,7 +77,7 @@ fn found<'a>(state: &'a ControlPlaneState, id: &NegotiationId) -> Result<&'a Arc
     state.negotiations.get(id).ok_or_else(|| refused(Refusal::NotFound(id.clone())))
 }
 
-fn request(state: &ControlPlaneState, id: &NegotiationId, new: &NewNegotiation, now: Timestamp) -> Decided {
+fn begin(state: &ControlPlaneState, id: &NegotiationId, role: Role, new: &NewNegotiation, now: Timestamp) -> Decided {
     let participant = active(state)?;
     if state.negotiations.get(id).is_some() {
         return Err(refused(Refusal::Exists(id.clone())));
@@ -85,13 +85,22 @@ fn request(state: &ControlPlaneState, id: &NegotiationId, new: &NewNegotiation, 
     if !participant.has_profile(&new.profile) {
         return Err(refused(Refusal::NoProfile(new.profile.clone())));
     }
+    // Asked here, where assets are removed too: what is offered is there as long as it is negotiated.
+    if role == Role::Provider && state.resources.asset(&new.offer.target).is_none() {
+        return Err(refused(Refusal::NoAsset(new.offer.target.clone())));
+    }
     state.negotiations.open().room(&new.counterparty).map_err(refused)?;
+    let (at, seen) = match role {
+        // --request--> REQUESTING (consumer)
+        Role::Consumer => (State::Requesting, Seen::Requested),
+        // --offer--> OFFERING (provider)
+        Role::Provider => (State::Offering, Seen::Offered),
+    };
     let negotiation = Negotiation {
         id: id.clone(),
-        role: Role::Consumer,
-        // --request--> REQUESTING (consumer)
-        state: State::Requesting,
-        seen: Seen::Requested,
+        role,
+        state: at,
+        seen,
         step: 1,
         counterparty: new.counterparty.clone(),
         address: new.address.clone(),
@@ -133,8 +142,13 @@ fn receive(state: &ControlPlaneState, arrived: &Arrived, now: Timestamp) -> Deci
     let (participant, _) = dsp::incoming::receiver(state, &arrived.sender.settings, &envelope.profile).map_err(refused)?;
     match (&arrived.incoming.id, &arrived.incoming.message) {
         (None, Message::Request(message)) => match state.negotiations.of_counterparty(arrived.sender.did(), &message.consumer_pid) {
-            // The first request again, whatever its `@id`: a negotiation has one first request.
-            Some(there) if there.role == Role::Provider && is_first_request_of(there, &message.offer) => Ok(answer(there)),
+            // The first request again, whatever its `@id`: a negotiation has one first request. By its `@id` also when other terms came since.
+            Some(there)
+                if there.role == Role::Provider
+                    && (there.accepted.contains(&envelope.mark) || is_first_request_of(there, &message.offer)) =>
+            {
+                Ok(answer(there))
+            }
             Some(_) => Err(refused(Refusal::PidUsed)),
             None => first_request(state, arrived, participant, now),
         },
@@ -173,7 +187,7 @@ fn first_request(state: &ControlPlaneState, arrived: &Arrived, participant: &Par
     let appraisal =
         appraisal::appraise(state, &arrived.sender, &arrived.incoming.envelope.profile, &message.offer, now).map_err(refused)?;
     // --request--> REQUESTED (provider)
-    let begun = begin(arrived, Role::Provider, &message.offer, address, &message.consumer_pid, now);
+    let begun = begun(arrived, Role::Provider, &message.offer, address, &message.consumer_pid, now);
     go_on(state, arrived, participant, None, begun, Some(appraisal), now)
 }
 
@@ -187,11 +201,12 @@ fn first_offer(state: &ControlPlaneState, arrived: &Arrived, participant: &Parti
     }
     state.negotiations.open().room(arrived.sender.did()).map_err(refused)?;
     // --offer--> OFFERED (consumer)
-    let begun = begin(arrived, Role::Consumer, &message.offer, address, &message.provider_pid, now);
-    go_on(state, arrived, participant, None, begun, None, now)
+    let begun = begun(arrived, Role::Consumer, &message.offer, address, &message.provider_pid, now);
+    go_on(state, arrived, participant, None, begun, Some(Appraisal::OwnTerms), now)
 }
 
-fn begin(arrived: &Arrived, role: Role, offer: &MessageOffer, address: &BaseUrl, pid: &Pid, now: Timestamp) -> Negotiation {
+/// What a counterparty has begun.
+fn begun(arrived: &Arrived, role: Role, offer: &MessageOffer, address: &BaseUrl, pid: &Pid, now: Timestamp) -> Negotiation {
     let (state, seen) = match role {
         Role::Provider => (State::Requested, Seen::Requested),
         Role::Consumer => (State::Offered, Seen::Offered),
@@ -250,25 +265,19 @@ fn follow(
     {
         return Err(refused(Refusal::AgreementUsed));
     }
-    let counter_offer = match &message {
-        Received::Request(offer) => Some(offer.clone()),
-        Received::Offer(_)
-        | Received::Accepted
-        | Received::Agreement(_)
-        | Received::Verification
-        | Received::Finalized
-        | Received::Termination(_) => None,
-    };
-    let Some(next) = transition(negotiation, Cause::Received { message, pid }, &participant.identity, now).map_err(not_allowed)? else {
+    let Some(next) =
+        transition(negotiation, Cause::Received { message: message.clone(), pid }, &participant.identity, now).map_err(not_allowed)?
+    else {
         return Ok(answer(negotiation));
     };
-    let profile = &arrived.incoming.envelope.profile;
-    let appraisal = match counter_offer {
-        Some(offer) => {
-            let dataset = &negotiation.offer.target;
-            Some(appraisal::appraise_counter_offer(state, &arrived.sender, profile, dataset, &offer, now).map_err(refused)?)
+    let (sender, profile) = (&arrived.sender, &arrived.incoming.envelope.profile);
+    let appraisal = match &message {
+        Received::Request(offer) => {
+            Some(appraisal::appraise_counter_offer(state, sender, profile, &negotiation.offer.target, offer, now).map_err(refused)?)
         }
-        None => None,
+        Received::Accepted => Some(appraisal::appraise_acceptance(sender, profile, &negotiation.offer, now).map_err(refused)?),
+        Received::Offer(offer) if !offer.same_terms(&negotiation.offer) => Some(Appraisal::OwnTerms),
+        Received::Offer(_) | Received::Agreement(_) | Received::Verification | Received::Finalized | Received::Termination(_) => None,
     };
     go_on(state, arrived, participant, Some(negotiation), next, appraisal, now)
 }

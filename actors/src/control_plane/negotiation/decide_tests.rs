@@ -8,13 +8,14 @@ use super::{
 use crate::control_plane::{
     ControlPlaneState, Refusal as AgentRefusal, Reply as AgentReply,
     agent::Decided,
-    dsp::{self, AtOnce, Role, Sender, Steering, limits, process::OtherProcess},
+    dsp::{self, AtOnce, Envelope, Role, Sender, Steering, limits, process::OtherProcess},
     participant,
     scopes::Scopes,
     testing::{NOW, Silent, after, envelope, offer, own, peer, profile, refusal, sender, settings, state},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
-    Did, MessageId, NegotiationId, Pid, Timestamp,
+    Did, MessageId, NegotiationId, Pid, SecretText, Timestamp,
     dsp::negotiation::{
         ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiationEventMessage,
         ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer, NegotiationEvent,
@@ -148,6 +149,12 @@ fn a_first_request_is_answered_and_agreed_to_in_one_turn() {
     assert_eq!(shown(Ok(decision)), expected);
     // The same again, whatever its `@id`, is answered and changes nothing.
     assert_eq!(shown(member().sends(&next, "m2", None, first_request("c1", offer("open", 9)))), (expected.0, expected.1, expected.2, 0));
+    // By its `@id` also when other terms have come since.
+    let mut later = begun.clone();
+    later.offer = offer("restricted", 9);
+    let mut changed = state.clone();
+    changed.negotiations.apply(&Event::Set(Arc::new(later)));
+    assert_eq!(shown(member().sends(&changed, "m1", None, first_request("c1", offer("open", 9)))).3, 0);
     // The same process id for another offer, or of an offer to us, is none of ours; another party's is another one.
     let pid_used = AgentRefusal::Negotiation(Refusal::PidUsed).to_string();
     assert_eq!(refusal(member().sends(&next, "m3", None, first_request("c1", offer("restricted", 9)))).to_string(), pid_used);
@@ -192,6 +199,16 @@ fn what_is_asked_for_does_not_depend_on_the_offer() {
         {"leftOperand": "Other", "operator": "eq", "rightOperand": "x"}]}]}))
     .unwrap();
     assert_eq!(request(own_rule), Scopes { optional: list(&["manufacturer", "other"]), named: list(&["other"]), ..catalog.clone() });
+    // An acceptance of what we have offered is judged by the offer, to whom it was made; nobody learns more from being asked.
+    let by = |did: &str| SecretText::new(format!("h.{}.s", URL_SAFE_NO_PAD.encode(json!({"iss": did}).to_string())));
+    let accepts = |did: &str| Incoming {
+        envelope: Envelope { token: by(did), ..envelope("m") },
+        id: Some("n".parse().unwrap()),
+        message: event(NegotiationEvent::Accepted),
+    };
+    let offered = with(Role::Provider, State::Offered, |n| n.offer = offer("restricted", 9));
+    assert_eq!(prepare::asks(&settings, &offered, &accepts("did:web:peer")), catalog);
+    assert_eq!(prepare::asks(&settings, &offered, &accepts("did:web:third")), Scopes { optional: vec![], ..catalog.clone() });
     // No policy judges what follows, nor what a provider sends.
     let negotiating = with(Role::Consumer, State::Requested, |n| n.offer = offer("restricted", 9));
     for message in
@@ -247,6 +264,62 @@ fn a_counter_offer_with_terms_of_its_own_waits_for_a_person() {
     assert_eq!(only(&after(&offered, &agreed_to)).state, State::Agreeing);
     let unknown = Refusal::UnknownOffer.to_string();
     assert_eq!(refusal(member().sends(&offered, "m", Some("n"), counter_offer(offer("hidden", 9)))).to_string(), unknown);
+}
+
+#[test]
+fn an_acceptance_is_judged_by_what_was_offered() {
+    let offered = with(Role::Provider, State::Offered, |n| n.offer = offer("restricted", 9));
+    let accepts = |from: From| from.sends(&offered, "m", Some("n"), event(NegotiationEvent::Accepted));
+    let met = after(&offered, &accepts(From::with(&["Membership", "Manufacturer"])).unwrap());
+    assert_eq!(
+        (only(&met).state, &only(&met).agreement.as_ref().unwrap().policy.permission),
+        (State::Agreeing, &offer("restricted", 9).policy.permission)
+    );
+    let unmet = after(&offered, &accepts(member()).unwrap());
+    assert_eq!(
+        (only(&unmet).state, only(&unmet).error_detail.as_deref()),
+        (State::Terminating, Some("use requires Manufacturer eq active"))
+    );
+    assert!(only(&unmet).finding.as_deref().is_some_and(|finding| finding.contains("presented: ")));
+    let unasked = From { sender: sender(peer(), &["Membership"], &[]), ..member() };
+    assert!(matches!(refusal(accepts(unasked)), AgentRefusal::Message(dsp::Refusal::Changed)));
+}
+
+#[test]
+fn an_offer_of_what_was_asked_for_is_accepted_and_any_other_waits() {
+    let offers = |offer: MessageOffer| {
+        Offer(ContractOfferMessage { provider_pid: pid("theirs"), consumer_pid: Some(pid("n")), offer, callback_address: None })
+    };
+    for at in [State::Requested, State::Requesting] {
+        let requested = with(Role::Consumer, at, |_| {});
+        let take = |from: From, offer| after(&requested, &from.sends(&requested, "m", Some("n"), offers(offer)).unwrap());
+        let same = MessageOffer { id: "their-own".parse().unwrap(), ..offer("open", 9) };
+        assert_eq!(only(&take(member(), same.clone())).state, State::Accepting, "{at:?}");
+        assert_eq!(only(&take(member().silent(), same)).state, State::Offered, "{at:?}");
+        let other_rules = MessageOffer { policy: offer("restricted", 9).policy, ..offer("open", 9) };
+        let other_dataset = MessageOffer { target: "restricted".parse().unwrap(), ..offer("open", 9) };
+        for other in [other_rules, other_dataset] {
+            let held = take(member(), other.clone());
+            assert_eq!((only(&held).state, &only(&held).offer), (State::Offered, &other), "{at:?}");
+            assert_eq!(super::view::negotiation(only(&held))["offer"]["target"], json!(other.target), "{at:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_on_the_table_is_shown() {
+    let shown = |role, named: Option<&str>| {
+        let state = with(role, State::Offered, |n| n.offer.policy.assigner = named.map(str::to_owned));
+        super::view::negotiation(only(&state))["offer"].clone()
+    };
+    let offer = json!({"@type": "Offer", "@id": offer("open", 9).id, "target": "open", "permission": [{"action": "use"}]});
+    assert_eq!(shown(Role::Provider, None), offer);
+    // A provider is who it is, whatever its offer says.
+    for named in [None, Some("did:web:third")] {
+        let mut by_peer = offer.clone();
+        by_peer["assigner"] = json!(peer());
+        assert_eq!(shown(Role::Consumer, named), by_peer);
+    }
 }
 
 #[test]
@@ -369,16 +442,32 @@ fn new() -> Box<NewNegotiation> {
 #[test]
 fn clients_begin_negotiations() {
     let state = with(Role::Consumer, State::Requested, |_| {});
-    let ask = |state: &ControlPlaneState, id: &str, new| decide(state, &Prepared::Request { id: id.parse().unwrap(), new }, NOW);
+    let begin =
+        |state: &ControlPlaneState, id: &str, role, new| decide(state, &Prepared::Begin { id: id.parse().unwrap(), role, new }, NOW);
+    let ask = |state: &ControlPlaneState, id: &str, new| begin(state, id, Role::Consumer, new);
     let decision = ask(&state, "n2", new()).unwrap();
     assert!(matches!(&decision.reply, AgentReply::Negotiation(Reply::Begun { id, at: NOW }) if id.as_str() == "n2"));
     assert_eq!((decision.effects.len(), decision.action), (1, "negotiation.requesting"));
     assert_eq!(refusal(ask(&state, "n", new())).to_string(), Refusal::Exists("n".parse().unwrap()).to_string());
     let elsewhere = Box::new(NewNegotiation { profile: "other".parse().unwrap(), ..*new() });
     assert!(matches!(refusal(ask(&state, "n2", elsewhere)), AgentRefusal::Negotiation(Refusal::NoProfile(_))));
+    // By an offer of what is there, which then stays there.
+    let offers = |new| begin(&state, "n2", Role::Provider, new);
+    let decision = offers(new()).unwrap();
+    assert_eq!((decision.effects.len(), decision.action), (1, "negotiation.offering"));
+    let offering = after(&state, &decision);
+    let begun = offering.negotiations.get(&"n2".parse().unwrap()).unwrap();
+    assert_eq!((begun.state, begun.role, begun.seen, begun.due()), (State::Offering, Role::Provider, Seen::Offered, None));
+    assert!(offering.negotiations.holds_asset(&begun.offer.target) && !state.negotiations.holds_asset(&begun.offer.target));
+    let nothing = MessageOffer { target: "nowhere".parse().unwrap(), ..offer("open", 9) };
+    let nothing = refusal(offers(Box::new(NewNegotiation { offer: nothing, ..*new() })));
+    assert_eq!(nothing.to_string(), Refusal::NoAsset("nowhere".parse().unwrap()).to_string());
+    assert_eq!(refusal(begin(&state, "n", Role::Provider, new())).to_string(), Refusal::Exists("n".parse().unwrap()).to_string());
     let mut off = state;
     off.participant = Some(crate::control_plane::testing::participant(ParticipantContextState::Deactivated));
-    assert!(matches!(refusal(ask(&off, "n2", new())), AgentRefusal::Participant(participant::Refusal::NotActive)));
+    for role in Role::ALL {
+        assert!(matches!(refusal(begin(&off, "n2", role, new())), AgentRefusal::Participant(participant::Refusal::NotActive)));
+    }
     assert!(matches!(refusal(member().sends(&off, "m", None, first_offer("p"))), AgentRefusal::Message(dsp::Refusal::NotFound)));
 }
 
@@ -421,8 +510,10 @@ fn open_negotiations_are_bounded() {
     let too_many = dsp::Refusal::TooMany.to_string();
     assert_eq!(refusal(member().sends(&state, "m", None, first_request("new", offer("open", 9)))).to_string(), too_many);
     assert_eq!(refusal(member().sends(&state, "m", None, first_offer("new"))).to_string(), too_many);
-    let own = decide(&state, &Prepared::Request { id: "own".parse().unwrap(), new: new() }, NOW);
-    assert_eq!(refusal(own).to_string(), too_many);
+    for role in Role::ALL {
+        let own = decide(&state, &Prepared::Begin { id: "own".parse().unwrap(), role, new: new() }, NOW);
+        assert_eq!(refusal(own).to_string(), too_many);
+    }
     // Repeats are answered, messages in what is open are taken, others begin.
     assert_eq!(shown(member().sends(&state, "m", None, first_request("c0", offer("open", 9)))).3, 0);
     assert!(From::by("did:web:third").sends(&state, "m", None, first_offer("new")).is_ok());
@@ -469,7 +560,12 @@ fn every_message_on_its_way() {
     let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
     assert_eq!((first.path.join("/").as_str(), &body["callbackAddress"]), ("negotiations/request", &json!("http://own/dsp")));
     assert!(body.get("providerPid").is_none());
-    for message in [Sent::Offer, Sent::Accepted, Sent::Agreement, Sent::Verification, Sent::Finalized, Sent::Termination] {
+    let unknown = with(Role::Provider, State::Offering, |n| n.counterparty_pid = None);
+    let first = wire(&unknown, Sent::Offer).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
+    assert_eq!((first.path.join("/").as_str(), &body["callbackAddress"]), ("negotiations/offers", &json!("http://own/dsp")));
+    assert_eq!((&body["providerPid"], body.get("consumerPid")), (&json!("n"), None));
+    for message in [Sent::Accepted, Sent::Agreement, Sent::Verification, Sent::Finalized, Sent::Termination] {
         assert_eq!(wire(&unknown, message), None, "{message:?}");
     }
 }

@@ -13,6 +13,7 @@ use cellspace_cluster::{Delivery, DeliveryError};
 use cellspace_schemas::{
     MessageId, Pid,
     dsp::{
+        BaseUrl,
         message::read,
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
@@ -55,14 +56,22 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
 pub(super) fn wire(n: &Negotiation, message: Sent, callback: &str, id: &MessageId) -> Result<Option<Wire>, DeliveryError> {
     let offer = || n.offer.clone();
     let Some(theirs) = &n.counterparty_pid else {
+        let first = || -> Result<(Pid, Option<BaseUrl>), DeliveryError> {
+            let callback = callback.parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")))?;
+            Ok((Pid::from(&n.id), Some(callback)))
+        };
         return match message {
             Sent::Request => {
-                let callback = callback.parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")))?;
-                let consumer_pid = Pid::from(&n.id);
-                let first = ContractRequestMessage { consumer_pid, provider_pid: None, offer: offer(), callback_address: Some(callback) };
-                Wire::new(&first, id, &["negotiations", "request"]).map(Some)
+                let (consumer_pid, callback_address) = first()?;
+                let body = ContractRequestMessage { consumer_pid, provider_pid: None, offer: offer(), callback_address };
+                Wire::new(&body, id, &["negotiations", "request"]).map(Some)
             }
-            Sent::Offer | Sent::Accepted | Sent::Agreement | Sent::Verification | Sent::Finalized | Sent::Termination => Ok(None),
+            Sent::Offer => {
+                let (provider_pid, callback_address) = first()?;
+                let body = ContractOfferMessage { provider_pid, consumer_pid: None, offer: offer(), callback_address };
+                Wire::new(&body, id, &["negotiations", "offers"]).map(Some)
+            }
+            Sent::Accepted | Sent::Agreement | Sent::Verification | Sent::Finalized | Sent::Termination => Ok(None),
         };
     };
     let path = |last| ["negotiations", theirs.as_str(), last];

@@ -1,18 +1,21 @@
 //! What is asked of others before a decision: who sent the message, with which credentials.
 
-use super::{Arrived, Command, Incoming, Message, Prepared, appraisal};
+use super::{Act, Arrived, Command, Incoming, Message, NewNegotiation, Prepared, appraisal};
 use crate::{
     Services,
     control_plane::{
         ControlPlaneState,
         agent::Refusal as AgentRefusal,
-        dsp::{Steering, incoming},
+        dsp::{
+            Role, Steering,
+            incoming::{self, claimed_sender},
+        },
         scopes::{Scopes, scopes_for},
     },
     settings::Settings,
 };
 use cellspace_cluster::{CallId, PrepareError};
-use cellspace_schemas::{AgreementId, NegotiationId};
+use cellspace_schemas::{AgreementId, NegotiationId, dsp::negotiation::NegotiationEvent};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -28,11 +31,10 @@ pub async fn prepare(
     call: CallId,
 ) -> Result<Prepared, PrepareError<AgentRefusal>> {
     Ok(match command {
-        Command::Request(new) => {
-            let id = new.id.clone().unwrap_or_else(|| NegotiationId::from_uuid(Uuid::now_v7()));
-            Prepared::Request { id, new }
-        }
+        Command::Request(new) => begin(Role::Consumer, new),
+        Command::Offer(new) => begin(Role::Provider, new),
         Command::Act { id, act } => Prepared::Act { id, act },
+        Command::Agree(id) => Prepared::Act { id, act: Box::new(Act::Agree(AgreementId::from_uuid(Uuid::now_v7()))) },
         Command::Delete(id) => Prepared::Delete(id),
         Command::Receive(incoming) => {
             let sender =
@@ -48,11 +50,23 @@ pub async fn prepare(
     })
 }
 
-/// What the sender is asked for: policies judge requests alone.
+fn begin(role: Role, new: Box<NewNegotiation>) -> Prepared {
+    let id = new.id.clone().unwrap_or_else(|| NegotiationId::from_uuid(Uuid::now_v7()));
+    Prepared::Begin { id, role, new }
+}
+
+/// What the sender is asked for: policies judge requests and acceptances alone.
 pub(super) fn asks(settings: &Settings, state: &ControlPlaneState, incoming: &Incoming) -> Scopes {
     let profile = &incoming.envelope.profile;
     match &incoming.message {
         Message::Request(message) => appraisal::asks(settings, state, profile, &message.offer),
+        Message::Event(message) if message.event_type == NegotiationEvent::Accepted => {
+            // What was offered to one is nothing that another is asked for.
+            let sender = claimed_sender(&incoming.envelope.token);
+            let accepted = incoming.id.as_ref().and_then(|id| state.negotiations.get(id));
+            let accepted = accepted.filter(|n| n.role == Role::Provider && sender.as_ref() == Some(&n.counterparty));
+            scopes_for(settings, profile, accepted.map(|n| &n.offer.policy))
+        }
         Message::Offer(_) | Message::Agreement(_) | Message::Verification(_) | Message::Event(_) | Message::Termination(_) => {
             scopes_for(settings, profile, [])
         }

@@ -218,8 +218,10 @@ pub fn transition(negotiation: &Negotiation, cause: Cause, own: &Did, now: Times
         (Terminating, Consumer | Provider, Cause::Undeliverable { step, reason: _ }) if step == n.step => {
             Ok(Some(Negotiation { state: Terminated, seen: Seen::Terminated, state_at: now, ..n.clone() }))
         }
-        // REQUESTING --undeliverable--> TERMINATED (consumer), when the counterparty has no process of it
-        (Requesting, Consumer, Cause::Undeliverable { step, reason }) if step == n.step && n.counterparty_pid.is_none() => {
+        // REQUESTING --undeliverable--> TERMINATED (consumer), OFFERING --> TERMINATED (provider), when the counterparty has no process of it
+        (Requesting, Consumer, Cause::Undeliverable { step, reason }) | (Offering, Provider, Cause::Undeliverable { step, reason })
+            if step == n.step && n.counterparty_pid.is_none() =>
+        {
             let ended = Negotiation { state: Terminated, seen: Seen::Terminated, state_at: now, ..n.clone() };
             Ok(Some(Negotiation { error_detail: Some(reason), ..ended }))
         }

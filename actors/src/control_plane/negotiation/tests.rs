@@ -145,12 +145,18 @@ fn every_state_role_and_cause() {
 }
 
 #[test]
-fn a_first_request_that_is_refused_ends_at_once() {
-    let mut n = negotiation(State::Requesting, Role::Consumer);
-    n.counterparty_pid = None;
-    let ended = transition(&n, Cause::Undeliverable { step: 3, reason: "no such offer".into() }, &own(Role::Consumer), Timestamp(9));
-    let ended = ended.unwrap().unwrap();
-    assert_eq!((ended.state, ended.error_detail.as_deref()), (State::Terminated, Some("no such offer")));
+fn a_first_message_that_is_refused_ends_it_at_once() {
+    for (state, role) in [(State::Requesting, Role::Consumer), (State::Offering, Role::Provider)] {
+        let n = Negotiation { counterparty_pid: None, ..negotiation(state, role) };
+        let ended = transition(&n, Cause::Undeliverable { step: 3, reason: "no".into() }, &own(role), Timestamp(9)).unwrap().unwrap();
+        assert_eq!((ended.state, ended.step, ended.error_detail.as_deref()), (State::Terminated, 3, Some("no")));
+    }
+}
+
+#[test]
+fn a_refusal_says_in_which_state_and_role() {
+    let refused = transition(&negotiation(State::Verified, Role::Consumer), Cause::Act(Act::Accept), &own(Role::Consumer), Timestamp(9));
+    assert_eq!(refused.unwrap_err().to_string(), "state VERIFIED of the consumer does not allow an acceptance");
 }
 
 #[test]
@@ -165,6 +171,10 @@ fn the_counterparty_names_its_process_whenever_it_does() {
     let message = Received::Agreement(agreement());
     let after = transition(&n, Cause::Received { message, pid: pid() }, &own, Timestamp(9)).unwrap().unwrap();
     assert_eq!((after.state, after.counterparty_pid), (State::Agreed, Some(pid())));
+    // So does a consumer that we begin with.
+    let offering = Negotiation { counterparty_pid: None, ..negotiation(State::Offering, Role::Provider) };
+    let after = transition(&offering, Cause::Delivered { step: 3, pid: Some(pid()) }, &own, Timestamp(9)).unwrap().unwrap();
+    assert_eq!((after.state, after.counterparty_pid), (State::Offered, Some(pid())));
     // In an answer that comes after we have ended it: the termination needs it.
     let ending = transition(&n, Cause::Act(Act::Terminate("why".into())), &own, Timestamp(9)).unwrap().unwrap();
     let after = transition(&ending, Cause::Delivered { step: 3, pid: Some(pid()) }, &own, Timestamp(10)).unwrap().unwrap();
@@ -252,8 +262,12 @@ proptest! {
     /// Whatever happens in whatever order: a final state is final, an outcome of an older message moves nothing, the step never goes back, and what
     /// the counterparty is shown follows what was acknowledged.
     #[test]
-    fn any_run(role in prop_oneof![Just(Role::Consumer), Just(Role::Provider)], run in prop::collection::vec((any_cause(), 0u32..4), 1..40)) {
-        let start = if role == Role::Consumer { State::Requesting } else { State::Requested };
+    fn any_run(
+        (role, start) in prop::sample::select(vec![
+            (Role::Consumer, State::Requesting), (Role::Consumer, State::Offered), (Role::Provider, State::Requested), (Role::Provider, State::Offering),
+        ]),
+        run in prop::collection::vec((any_cause(), 0u32..4), 1..40),
+    ) {
         let mut n = negotiation(start, role);
         for (which, back) in run {
             let (_, mut cause) = causes().swap_remove(which);

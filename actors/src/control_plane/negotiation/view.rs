@@ -1,6 +1,7 @@
 //! Negotiations and agreements in the form of the Management API.
 
 use super::{Agreement, Negotiation};
+use crate::control_plane::dsp::Role;
 use cellspace_schemas::{
     management::CallbackAddress,
     odrl::{Policy, PolicyType},
@@ -44,9 +45,23 @@ pub const AGREEMENT_PATHS: PathRules = PathRules {
     free_properties: false,
 };
 
-/// A negotiation, without `@context`.
+/// A negotiation, without `@context`. Its `offer` is what is on the table, the ODRL Offer that was last requested or made: by us or by the
+/// counterparty, as role and state tell.
 #[must_use]
 pub fn negotiation(n: &Negotiation) -> Value {
+    let mut json = fields(n);
+    if let Some(fields) = json.as_object_mut() {
+        let mut offer = Policy::from(n.offer.clone());
+        // Whatever a provider says about itself, it is the one that offers.
+        if n.role == Role::Consumer {
+            offer.assigner = Some(n.counterparty.to_string());
+        }
+        fields.insert("offer".to_owned(), offer.to_json());
+    }
+    json
+}
+
+fn fields(n: &Negotiation) -> Value {
     let mut json = json!({
         "@type": "ContractNegotiation",
         "@id": n.id.as_str(),
@@ -79,7 +94,7 @@ pub fn negotiation(n: &Negotiation) -> Value {
 /// A negotiation as queries compare it: the state by word and by number.
 #[must_use]
 pub fn negotiation_for_query(n: &Negotiation, participant: &str) -> Value {
-    let mut json = negotiation(n);
+    let mut json = fields(n);
     if let Some(fields) = json.as_object_mut() {
         fields.insert("state".to_owned(), json!([n.state.name(), n.state.code()]));
         fields.insert("participantContextId".to_owned(), participant.into());

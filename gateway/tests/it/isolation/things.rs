@@ -165,4 +165,34 @@ async fn share(stage: &mut Stage, side: Side, slow: &str, ids: &mut BTreeMap<&'s
         ids.insert(kind, id);
     }
     ids.extend([("negotiation", negotiation), ("agreement", agreement)]);
+
+    let provider: &tenants::Participant = provider;
+    // The provider has offered something in two; of what it was offered itself in two others, it wants other terms.
+    let terms = |provider: &tenants::Participant, target: &str| {
+        Client::typed("Offer", json!({"@id": "terms", "assigner": provider.did, "target": target, "permission": [{"action": "use"}]}))
+    };
+    let offer = async |from: &tenants::Participant, to: &tenants::Participant, target: &str| {
+        let body =
+            json!({"profile": sharing::PROFILE, "counterPartyAddress": to.dsp, "counterPartyId": to.did, "policy": terms(from, target)});
+        let body = Client::typed("ContractOffer", body);
+        let begun = text(&base.must(Method::POST, &from.path("contractnegotiations/offer"), Some(body)).await, "@id");
+        let reached = from.path(&format!("contractnegotiations/{begun}/state?wait=OFFERED&timeout=20s"));
+        assert_eq!(base.must(Method::GET, &reached, None).await["state"], "OFFERED");
+        let theirs = text(&base.must(Method::GET, &from.path(&format!("contractnegotiations/{begun}")), None).await, "correlationId");
+        (begun, theirs)
+    };
+    let dealt = format!("{}-dealt-asset", if side == Side::Own { "own" } else { "foreign" });
+    base.must(Method::POST, &who.path("assets"), Some(Client::typed("Asset", json!({"@id": dealt, "properties": {}})))).await;
+    for (offered, requested) in
+        [("offered-negotiation", "requested-negotiation"), ("spare-offered-negotiation", "spare-requested-negotiation")]
+    {
+        ids.insert(offered, offer(provider, who, DATA_SET).await.1);
+        let (ours, theirs) = offer(who, provider, &dealt).await;
+        let path = provider.path(&format!("contractnegotiations/{theirs}/request"));
+        base.must(Method::POST, &path, Some(terms(who, &dealt))).await;
+        let reached = who.path(&format!("contractnegotiations/{ours}/state?wait=REQUESTED&timeout=20s"));
+        assert_eq!(base.must(Method::GET, &reached, None).await["state"], "REQUESTED");
+        ids.insert(requested, ours);
+    }
+    ids.insert("dealt-asset", dealt);
 }

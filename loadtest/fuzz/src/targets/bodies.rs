@@ -14,9 +14,9 @@ use cellspace_schemas::{
     identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, ParticipantManifest, RequestedCredential},
     issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody},
     management::{
-        AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
-        DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
-        TransferRequest, envelope,
+        AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractOffer, ContractRequest,
+        DatasetRequest, DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig,
+        PolicyDefinitionDraft, TransferRequest, contract_offer::counter_offer, envelope,
     },
     odrl::Policy,
     query_spec::{MAX_CRITERIA, MAX_LIMIT, PathRules},
@@ -40,6 +40,12 @@ pub fn management(data: &[u8]) {
         kept(&request.counter_party_address);
         kept(&request.offer);
         kept(&request.callback_addresses);
+    }
+    let assigner = body.pointer("/policy/assigner").or_else(|| body.get("assigner")).and_then(Value::as_str);
+    if let Some(own) = assigner.and_then(|assigner| assigner.parse().ok()) {
+        drop(ContractOffer::from_json(&body, &own).map(|offer| kept(&offer.offer)));
+        let target = body["target"].as_str().and_then(|target| target.parse().ok());
+        drop(target.map(|target| counter_offer(&body, &own, &target).map(|offer| kept(&offer))));
     }
     if let Ok(request) = TransferRequest::from_json(&body) {
         kept(&request.counter_party_address);

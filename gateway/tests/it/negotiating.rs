@@ -1,0 +1,232 @@
+//! Offers and counter-offers between two participants over real sockets: who may do what when, through the Management API.
+
+use crate::stage::{Stage, callback};
+use cellspace_client::{
+    Client,
+    client::Answer,
+    provider::DATA_SET,
+    sharing::{self, PROFILE},
+    tenants::Participant,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const MEMBER: &str = "MembershipCredential";
+const MANUFACTURER: &str = "ManufacturerCredential";
+
+impl Stage {
+    /// An offer of the provider's data set under these credentials.
+    fn terms(&self, id: &str, required: &[&str]) -> Value {
+        let constraint = |operand: &&str| json!({"leftOperand": operand, "operator": "eq", "rightOperand": "active"});
+        let mut rule = json!({"action": "use"});
+        if !required.is_empty() {
+            rule["constraint"] = required.iter().map(constraint).collect();
+        }
+        Client::typed("Offer", json!({"@id": id, "assigner": self.provider.did, "target": DATA_SET, "permission": [rule]}))
+    }
+
+    /// A first offer of the provider's.
+    fn first_offer(&self, to: &Participant, address: &str, terms: &Value) -> Value {
+        let body = json!({"profile": PROFILE, "counterPartyAddress": address, "counterPartyId": to.did, "policy": terms});
+        Client::typed("ContractOffer", body)
+    }
+
+    /// The provider begins with an offer: its id of the negotiation, and the consumer's.
+    async fn offered(&self, to: &Participant, terms: &Value) -> (String, String) {
+        let begun =
+            self.manage(&self.provider, Method::POST, "contractnegotiations/offer", Some(self.first_offer(to, &to.dsp, terms))).await;
+        assert_eq!(begun.status, 200, "{}", begun.body);
+        let theirs = begun.body["@id"].as_str().unwrap().to_owned();
+        let offered = self.reached(&self.provider, &theirs, "OFFERED").await;
+        (theirs, offered["correlationId"].as_str().unwrap().to_owned())
+    }
+
+    async fn act(&self, who: &Participant, id: &str, what: &str, body: Option<Value>) -> Answer {
+        self.manage(who, Method::POST, &format!("contractnegotiations/{id}/{what}"), body).await
+    }
+
+    async fn does(&self, who: &Participant, id: &str, what: &str, body: Option<Value>) {
+        let done = self.act(who, id, what, body).await;
+        assert_eq!(done.status, 204, "{what}: {}", done.body);
+    }
+
+    async fn shown(&self, who: &Participant, id: &str) -> Value {
+        self.manage(who, Method::GET, &format!("contractnegotiations/{id}"), None).await.body
+    }
+
+    /// The negotiation, once it is in the state.
+    async fn reached(&self, who: &Participant, id: &str, wanted: &str) -> Value {
+        self.manage(who, Method::GET, &format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"), None).await;
+        let shown = self.shown(who, id).await;
+        assert_eq!(shown["state"], wanted, "{shown}");
+        shown
+    }
+
+    /// The agreement that both have once it holds, with these terms.
+    async fn agreed(&self, theirs: &str, ours: &str, terms: &Value) -> String {
+        let (at_consumer, at_provider) =
+            (self.reached(&self.consumer, ours, "FINALIZED").await, self.reached(&self.provider, theirs, "FINALIZED").await);
+        let agreement = at_consumer["contractAgreementId"].as_str().unwrap().to_owned();
+        assert_eq!(at_provider["contractAgreementId"], json!(agreement));
+        for (who, id) in [(&self.consumer, ours), (&self.provider, theirs)] {
+            let agreed = self.manage(who, Method::GET, &format!("contractnegotiations/{id}/agreement"), None).await.body;
+            assert_eq!((&agreed["@id"], &agreed["policy"]["permission"]), (&json!(agreement), &terms["permission"]));
+            assert_eq!((&agreed["providerId"], &agreed["consumerId"]), (&json!(self.provider.did), &json!(self.consumer.did)));
+        }
+        agreement
+    }
+}
+
+#[tokio::test]
+async fn a_provider_begins_and_the_consumer_accepts() {
+    let mut s = Stage::open().await;
+    let terms = s.terms("first", &[MEMBER]);
+    let (theirs, ours) = s.offered(&s.consumer, &terms).await;
+    let held = s.shown(&s.consumer, &ours).await;
+    assert_eq!((&held["type"], &held["state"], &held["assetId"]), (&json!("CONSUMER"), &json!("OFFERED"), &json!(DATA_SET)));
+    assert_eq!((&held["counterPartyId"], &held["correlationId"]), (&json!(s.provider.did), &json!(theirs)));
+    for (member, wanted) in
+        [("@type", json!("Offer")), ("@id", json!("first")), ("assigner", json!(s.provider.did)), ("target", json!(DATA_SET))]
+    {
+        assert_eq!(held["offer"][member], wanted);
+    }
+    assert_eq!(held["offer"]["permission"], terms["permission"]);
+    assert_eq!(s.negotiations(&s.consumer).await, [held]);
+    // What is negotiated stays there.
+    assert_eq!(s.manage(&s.provider, Method::DELETE, &format!("assets/{DATA_SET}"), None).await.status, 409);
+
+    s.does(&s.consumer, &ours, "accept", None).await;
+    let agreement = s.agreed(&theirs, &ours, &terms).await;
+    let pull = sharing::start_pull(&mut s.client, &s.consumer, &s.provider, &agreement).await.unwrap();
+    assert_eq!(sharing::open(&s.client, &pull).await.unwrap().status(), StatusCode::OK);
+    s.close().await;
+}
+
+#[tokio::test]
+async fn terms_go_back_and_forth_until_both_agree() {
+    let s = Stage::open().await;
+    let (theirs, ours) = s.offered(&s.consumer, &s.terms("first", &[MEMBER, MANUFACTURER])).await;
+    s.does(&s.consumer, &ours, "request", Some(s.terms("second", &[]))).await;
+    let held = s.reached(&s.provider, &theirs, "REQUESTED").await;
+    assert_eq!((&held["type"], &held["offer"]["@id"]), (&json!("PROVIDER"), &json!("second")));
+    s.does(&s.provider, &theirs, "offer", Some(s.terms("third", &[MANUFACTURER]))).await;
+    assert_eq!(s.reached(&s.consumer, &ours, "OFFERED").await["offer"]["@id"], "third");
+    let last = s.terms("fourth", &[MEMBER]);
+    s.does(&s.consumer, &ours, "request", Some(last.clone())).await;
+    assert_eq!(s.reached(&s.provider, &theirs, "REQUESTED").await["offer"]["@id"], "fourth");
+    // The same call again is the same agreement.
+    let agree = s.node().urls.admin(&s.provider.path(&format!("contractnegotiations/{theirs}/agree")));
+    for _ in 0..2 {
+        let call = s.client.http.post(&agree).bearer_auth(&s.provider.caller.token).header("idempotency-key", "once");
+        assert_eq!(call.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    }
+    s.agreed(&theirs, &ours, &last).await;
+    s.close().await;
+}
+
+#[tokio::test]
+async fn an_offer_that_is_accepted_without_what_it_requires_is_ended() {
+    let s = Stage::open().await;
+    let (theirs, ours) = s.offered(&s.third, &s.terms("first", &[MANUFACTURER])).await;
+    s.does(&s.third, &ours, "accept", None).await;
+    let (at_third, at_provider) = (s.reached(&s.third, &ours, "TERMINATED").await, s.reached(&s.provider, &theirs, "TERMINATED").await);
+    let (told, kept) = (at_third["errorDetail"].to_string(), at_provider["errorDetail"].to_string());
+    assert!(told.contains("requires ManufacturerCredential") && !told.contains("presented"), "{told}");
+    assert!(kept.contains("requires ManufacturerCredential") && kept.contains("presented"), "{kept}");
+    s.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_now_changes_nothing() {
+    let s = Stage::open().await;
+    let terms = s.terms("first", &[]);
+    let (theirs, ours) = s.offered(&s.consumer, &terms).await;
+    let before = (s.shown(&s.consumer, &ours).await, s.shown(&s.provider, &theirs).await);
+    let body = |what: &str| matches!(what, "offer" | "request").then(|| terms.clone());
+    for (who, id, role, acts) in [
+        (&s.consumer, &ours, "consumer", &["agree", "offer"][..]),
+        (&s.provider, &theirs, "provider", &["agree", "offer", "accept", "request"]),
+    ] {
+        for what in acts {
+            let refused = s.act(who, id, what, body(what)).await;
+            let message = refused.body[0]["message"].as_str().unwrap_or_default();
+            assert!(refused.status == 409 && message.contains(&format!("state OFFERED of the {role}")), "{role} {what}: {}", refused.body);
+        }
+    }
+    let other = |change: Value| {
+        let mut terms = terms.clone();
+        terms.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        Some(terms)
+    };
+    for (bad, paths) in [
+        (None, &["$"][..]),
+        (other(json!({"@type": "ContractOffer"})), &["$.@type"]),
+        (other(json!({"@context": []})), &["$.@context"]),
+        (other(json!({"assigner": s.consumer.did, "target": "model"})), &["$.assigner", "$.target"]),
+        (other(json!({"@id": null, "assigner": null})), &["$.assigner", "$.@id"]),
+        (other(json!({"permission": [{}]})), &["$.permission[0].action"]),
+    ] {
+        for (who, id, what) in [(&s.consumer, &ours, "request"), (&s.provider, &theirs, "offer")] {
+            let refused = s.act(who, id, what, bad.clone()).await;
+            let found: Vec<&str> = refused.body.as_array().unwrap().iter().filter_map(|entry| entry["path"].as_str()).collect();
+            assert!(refused.status == 400 && found == paths, "{what} {bad:?}: {}", refused.body);
+        }
+    }
+    // Somebody else's, and nobody's.
+    for (who, id) in [(&s.third, &ours), (&s.consumer, &theirs), (&s.consumer, &"nowhere".to_owned())] {
+        for what in ["agree", "offer", "accept", "request"] {
+            assert_eq!(s.act(who, id, what, body(what)).await.status, 404, "{what}");
+        }
+    }
+    assert_eq!((s.shown(&s.consumer, &ours).await, s.shown(&s.provider, &theirs).await), before);
+
+    // What has ended stays as it is.
+    s.does(&s.consumer, &ours, "accept", None).await;
+    s.agreed(&theirs, &ours, &s.terms("first", &[])).await;
+    for (who, id) in [(&s.consumer, &ours), (&s.provider, &theirs)] {
+        for what in ["agree", "offer", "accept", "request"] {
+            let refused = s.act(who, id, what, body(what)).await;
+            assert!(refused.status == 409 && refused.body.to_string().contains("FINALIZED"), "{what}: {}", refused.body);
+        }
+    }
+    s.close().await;
+}
+
+#[tokio::test]
+async fn a_first_offer_is_of_ones_own() {
+    let s = Stage::open().await;
+    let good = s.first_offer(&s.consumer, &s.consumer.dsp, &s.terms("first", &[]));
+    let offer = async |body: &Value| s.manage(&s.provider, Method::POST, "contractnegotiations/offer", Some(body.clone())).await;
+    for (at, value, path) in [
+        ("/@type", json!("ContractRequest"), Some("$.@type")),
+        ("/counterPartyAddress", json!("nowhere"), Some("$.counterPartyAddress")),
+        ("/counterPartyId", json!(null), Some("$.counterPartyId")),
+        ("/policy/assigner", json!(s.consumer.did), Some("$.policy.assigner")),
+        ("/policy/target", json!(null), Some("$.policy.target")),
+        // Well-formed, and nothing of ours.
+        ("/policy/target", json!("nowhere"), None),
+        ("/profile", json!("no-profile"), None),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(at).unwrap() = value;
+        let refused = offer(&bad).await;
+        assert!(refused.status == 400 && refused.body[0]["path"].as_str() == path, "{at}: {}", refused.body);
+    }
+    assert!(s.negotiations(&s.provider).await.is_empty() && s.negotiations(&s.consumer).await.is_empty());
+
+    // The message, to a consumer that says nothing of its process: there is nobody to tell of the end.
+    let (url, mut received) = callback().await;
+    let mut named = s.first_offer(&s.consumer, &url, &s.terms("first", &[]));
+    named["@id"] = json!("own-id");
+    assert_eq!(offer(&named).await.body["@id"], "own-id");
+    let (path, message) = received.recv().await.unwrap();
+    assert_eq!((path.as_str(), &message["@type"]), ("/negotiations/offers", &json!("ContractOfferMessage")));
+    assert_eq!((&message["providerPid"], message.get("consumerPid")), (&json!("own-id"), None));
+    assert_eq!((&message["callbackAddress"], &message["offer"]["assigner"]), (&json!(s.provider.dsp), &json!(s.provider.did)));
+    s.reached(&s.provider, "own-id", "OFFERED").await;
+    assert_eq!(offer(&named).await.status, 409);
+    s.does(&s.provider, "own-id", "terminate", Some(Client::typed("TerminateNegotiation", json!({"reason": "over"})))).await;
+    s.reached(&s.provider, "own-id", "TERMINATED").await;
+    assert!(received.try_recv().is_err());
+    s.close().await;
+}
