@@ -534,7 +534,11 @@ async fn what_ended_long_ago_is_still_there() {
         )
         .await;
     assert_eq!(late.status, StatusCode::BAD_REQUEST, "{}", late.text);
-    for (what, body) in [("agree", None), ("accept", None), ("terminate", Some(Client::typed("TerminateNegotiation", json!({}))))] {
+    let terms = Client::typed("Offer", json!({"@id": "own", "assigner": s.provider.did, "target": restricted.asset}));
+    let over = Client::typed("TerminateNegotiation", json!({}));
+    for (what, body) in
+        [("agree", None), ("offer", Some(terms.clone())), ("accept", None), ("request", Some(terms)), ("terminate", Some(over))]
+    {
         let refused = s.manage(&s.provider, Method::POST, &format!("contractnegotiations/{id}/{what}"), body).await;
         assert!(refused.status == 409 && refused.body.to_string().contains("TERMINATED"), "{what}: {}", refused.body);
     }
