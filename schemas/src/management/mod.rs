@@ -1,6 +1,7 @@
 //! Bodies of the Management API (v5).
 
 pub mod asset;
+pub mod asset_fields;
 pub mod callback_address;
 pub mod catalog_request;
 pub mod contract_definition;
@@ -15,6 +16,7 @@ pub mod settings;
 pub mod transfer_request;
 
 pub use asset::{Asset, AssetDraft};
+pub use asset_fields::AssetFields;
 pub use callback_address::CallbackAddress;
 pub use catalog_request::{CatalogRequest, DatasetRequest, requested_profile};
 pub use contract_definition::{ContractDefinition, ContractDefinitionDraft};

@@ -99,7 +99,12 @@ impl Criterion {
     /// a condition when one of them does, and a negative one when none of them is excluded.
     #[must_use]
     pub fn matches(&self, view: &Value) -> bool {
-        let values = self.left.values(view);
+        self.accepts(&self.left.values(view))
+    }
+
+    /// Whether the condition holds for an entity whose field has these values.
+    #[must_use]
+    pub fn accepts(&self, values: &[&Value]) -> bool {
         if values.is_empty() {
             return false;
         }
@@ -150,7 +155,7 @@ impl<'de> Deserialize<'de> for Criterion {
 }
 
 /// The text of a scalar.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(flag) => Some(flag.to_string()),

@@ -3,12 +3,14 @@
 //! The same shape serves the Management API (with `@context` and `@type`) and the Identity and Issuer APIs (without).
 
 mod criterion;
+mod lookup;
 mod order;
 mod page;
 mod parse;
 mod path;
 
 pub use criterion::{Criterion, Operator};
+pub use lookup::Lookup;
 pub use order::SORTED_CHARACTERS;
 pub use page::{COUNTED, Cursor, Page};
 pub use path::{EDC_NAMESPACE, FieldPath, PathRules};

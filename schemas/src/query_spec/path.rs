@@ -1,7 +1,7 @@
 //! Paths to fields: dot-separated names, quoted names, list positions, IRIs.
 
 use crate::violation::Violation;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
 
 /// Namespace of the Management API's own terms; a name in it is the same as the bare name.
@@ -12,13 +12,13 @@ const MAX_BYTES: usize = 1024;
 const MAX_SEGMENTS: usize = 16;
 
 /// A path to a field, such as `policy.permission[0].action`, `privateProperties.'https://example.org/team'` or an IRI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldPath {
     text: String,
     segments: Vec<Segment>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Name(String),
     Position(usize),
@@ -83,6 +83,26 @@ impl FieldPath {
         found
     }
 
+    /// What [`Self::values`] finds in an object that has these `properties` and, apart from them, at most an `@id` and fields with the names `beside`.
+    /// `None` when the path may lead to one of those, or to the properties as a whole.
+    #[must_use]
+    pub fn among<'a>(&self, properties: &'a Map<String, Value>, beside: &[&str]) -> Option<Vec<&'a Value>> {
+        let (Segment::Name(first), rest) = self.segments.split_first()? else { return None };
+        let (name, mut found) = (bare(first), Vec::new());
+        if name == "properties" {
+            let (Segment::Name(next), below) = rest.split_first()? else { return None };
+            if let Some(inner) = field(properties, next) {
+                walk(inner, below, &mut found);
+            }
+        } else if ["id", "@id"].contains(&name) || beside.iter().any(|field| *field == name || field == first) {
+            return None;
+        }
+        if let (true, Some(inner)) = (found.is_empty(), field(properties, first)) {
+            walk(inner, rest, &mut found);
+        }
+        Some(found)
+    }
+
     /// Whether the path is this field, however its name is spelled.
     #[must_use]
     pub fn names(&self, field: &str) -> bool {
@@ -107,10 +127,7 @@ fn walk<'a>(value: &'a Value, segments: &[Segment], found: &mut Vec<&'a Value>) 
     };
     match (segment, value) {
         (Segment::Name(name), Value::Object(fields)) => {
-            let bare = bare(name);
-            let aliases = [name.as_str(), bare, if bare == "id" { "@id" } else { bare }];
-            let long = format!("{EDC_NAMESPACE}{bare}");
-            if let Some(inner) = aliases.iter().find_map(|name| fields.get(*name)).or_else(|| fields.get(&long)) {
+            if let Some(inner) = field(fields, name) {
                 walk(inner, rest, found);
             }
         }
@@ -122,6 +139,13 @@ fn walk<'a>(value: &'a Value, segments: &[Segment], found: &mut Vec<&'a Value>) 
         }
         (Segment::Name(_) | Segment::Position(_), _) => {}
     }
+}
+
+/// The field of this name, however it is spelled there.
+fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let bare = bare(name);
+    let aliases = [name, bare, if bare == "id" { "@id" } else { bare }];
+    aliases.iter().find_map(|name| fields.get(*name)).or_else(|| fields.get(&format!("{EDC_NAMESPACE}{bare}")))
 }
 
 impl fmt::Display for FieldPath {
