@@ -2,7 +2,7 @@
 
 use super::{
     merged::{From, Visible, merged},
-    render::{self, Endpoint},
+    render::{self, Endpoint, Offer},
 };
 use crate::control_plane::{
     ControlPlaneState,
@@ -15,7 +15,6 @@ use cellspace_schemas::{
     management::{Asset, PolicyDefinition},
     query_spec::PathRules,
 };
-use serde_json::json;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -109,6 +108,11 @@ impl<'a> Viewer<'a> {
 
     /// What is shown of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
     fn seen(&self, (asset, offers): Visible<'a>) -> Option<Seen<'a>> {
+        let offers: Vec<Offer<'a>> =
+            offers.into_iter().filter_map(|offering| Some((offering, self.state.resources.terms(offering)?.as_ref()))).collect();
+        if offers.is_empty() {
+            return None;
+        }
         if asset.value().is_catalog {
             return Some(Seen::Catalog(asset));
         }
@@ -130,11 +134,8 @@ impl<'a> Viewer<'a> {
         let mut judged = BTreeMap::new();
         let mut grants =
             |access: &'a Arc<Rendered<PolicyDefinition>>| *judged.entry(&access.value().id).or_insert_with(|| self.grants(access));
-        let visible = |offering: &&'a Offering| offering.terms.is_some() && offering.access.as_ref().is_some_and(&mut grants);
+        let visible = |offering: &&'a Offering| self.state.resources.access(offering).is_some_and(&mut grants);
         let offers: Vec<&Offering> = offered.offers.values().map(AsRef::as_ref).filter(visible).collect();
-        if offers.is_empty() {
-            return None;
-        }
         match Self::render(&self.seen((&offered.asset, offers))?) {
             Shown::Dataset(text) => Some(text),
             Shown::Catalog(_) => None,
@@ -151,9 +152,9 @@ impl<'a> Viewer<'a> {
     /// is on the page is rendered.
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
-        let matches =
-            |asset: &Asset| query.filter.is_empty() || query.matches(&json!({"@id": asset.id.as_str(), "properties": asset.properties}));
-        let granted: Vec<&View> = self.state.resources.views().filter(|view| self.grants(&view.access)).collect();
+        let matches = |asset: &Asset| query.filter.is_empty() || asset.public_fields().meet(&query.filter);
+        let grants = |view: &&'a View| view.access.as_ref().is_some_and(|access| self.grants(access));
+        let granted: Vec<&View> = self.state.resources.views().filter(grants).collect();
         let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
         let (found, more) = match cursor {
             Some(Cursor::Before(id)) => {
@@ -207,7 +208,7 @@ enum Seen<'a> {
     /// With its visible offers, and the text of its distributions.
     Dataset {
         asset: &'a Rendered<Asset>,
-        offers: Vec<&'a Offering>,
+        offers: Vec<Offer<'a>>,
         distributions: Arc<str>,
     },
     Catalog(&'a Rendered<Asset>),

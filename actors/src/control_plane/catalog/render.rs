@@ -57,15 +57,18 @@ pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint)
     types.iter().map(distribution).collect::<Vec<_>>().join(",")
 }
 
+/// An offer with its terms.
+pub(super) type Offer<'a> = (&'a Offering, &'a Rendered<PolicyDefinition>);
+
 /// A dataset with its offers and its distributions.
-pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[&Offering], distributions: &str) -> String {
+pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[Offer<'_>], distributions: &str) -> String {
     let members = asset.text(asset_members);
     let mut text = String::with_capacity(members.len() + distributions.len() + 512 * offers.len());
     for part in ["{", members, r#","hasPolicy":["#] {
         text.push_str(part);
     }
-    let terms = offers.iter().filter_map(|offering| Some((&offering.definition, offering.terms.as_ref()?)));
-    for (n, (definition, terms)) in terms.enumerate() {
+    for (n, (offering, terms)) in offers.iter().enumerate() {
+        let definition = &offering.definition;
         text.push_str(if n > 0 { r#",{"@id":""# } else { r#"{"@id":""# });
         // The id is base64 and colons: nothing to escape.
         write_offer_id(&mut text, &definition.definition.id, &asset.value().id, definition.offer_key);

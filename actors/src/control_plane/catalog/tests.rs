@@ -17,7 +17,10 @@ use cellspace_schemas::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
@@ -59,7 +62,10 @@ fn policy(state: &mut ControlPlaneState, id: &str, operands: &[&str]) {
 }
 
 fn definition(state: &mut ControlPlaneState, id: &str, access: &str, contract: &str, assets: &[&str]) {
-    let selector = json!([{"operandLeft": "id", "operator": "in", "operandRight": assets}]);
+    selecting(state, id, access, contract, json!([{"operandLeft": "id", "operator": "in", "operandRight": assets}]));
+}
+
+fn selecting(state: &mut ControlPlaneState, id: &str, access: &str, contract: &str, selector: Value) {
     let definition = ContractDefinition {
         id: id.parse().unwrap(),
         access_policy_id: access.parse().unwrap(),
@@ -212,6 +218,43 @@ fn filters_see_what_is_public() {
     assert_eq!((found("privateProperties.secret", "private"), found("secret", "private")), (0, 0));
 }
 
+/// The next page shows a change of whatever decides on it.
+#[test]
+fn changes_show_in_the_next_page() {
+    let mut state = provider();
+    let ids = |state: &ControlPlaneState| summary(&seen(state, &["Membership"])).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let by = |operator: &str, right: &str| json!([{"operandLeft": "kind", "operator": operator, "operandRight": right}]);
+    selecting(&mut state, "d-kind", "m", "any", by("=", "map"));
+    selecting(&mut state, "d-like", "m", "any", by("like", "ro%"));
+    assert_eq!(ids(&state), ["open", "restricted"]);
+    // An asset that comes, becomes another, and goes.
+    asset(&mut state, "new", json!({"kind": "map"}), None);
+    assert_eq!(ids(&state), ["new", "open", "restricted"]);
+    asset(&mut state, "new", json!({"kind": "road"}), None);
+    assert_eq!(seen(&state, &["Membership"])[0]["hasPolicy"][0]["@id"], offer("d-like", "new"));
+    asset(&mut state, "new", json!({"kind": "river"}), None);
+    assert_eq!(ids(&state), ["open", "restricted"]);
+    asset(&mut state, "new", json!({"kind": ["map", "road"]}), None);
+    assert_eq!(seen(&state, &["Membership"])[0]["hasPolicy"].as_array().map(Vec::len), Some(2));
+    // A policy that asks for something else, and terms that are others.
+    policy(&mut state, "m", &["Manufacturer"]);
+    assert!(ids(&state).is_empty());
+    policy(&mut state, "m", &["Membership"]);
+    policy(&mut state, "any", &["Manufacturer"]);
+    let terms = |n: usize| seen(&state, &["Membership"])[0]["hasPolicy"][n]["permission"][0]["constraint"][0]["leftOperand"].clone();
+    assert_eq!((terms(0), terms(1)), (json!("Manufacturer"), json!("Manufacturer")));
+    // A definition with another selector, another policy, and none at all.
+    selecting(&mut state, "d-kind", "m", "any", by("=", "nothing"));
+    selecting(&mut state, "d-like", "f", "any", by("like", "ro%"));
+    assert_eq!(ids(&state), ["open", "restricted"]);
+    selecting(&mut state, "d-like", "m", "any", json!([]));
+    assert_eq!(ids(&state), ["hidden", "new", "open", "restricted"]);
+    put(&mut state, resources::Event::DefinitionDeleted("d-like".parse().unwrap()));
+    assert_eq!(ids(&state), ["open", "restricted"]);
+    put(&mut state, resources::Event::AssetDeleted("open".parse().unwrap()));
+    assert_eq!(ids(&state), ["restricted"]);
+}
+
 #[test]
 fn offer_ids_lead_back() {
     let (state, settings) = (provider(), settings());
@@ -275,5 +318,48 @@ proptest! {
         let rest = looking(&state, &agent, |viewer| viewer.page(&QuerySpec { offset: 3, limit: 100, ..QuerySpec::default() }, None));
         prop_assert_eq!(ids(&rest), expected.into_iter().skip(3).collect::<Vec<_>>());
         let _ = cursor;
+    }
+
+    /// Whatever changes between the pages: what is visible all the time is shown once, in order, and nothing is that never was.
+    #[test]
+    fn pages_hold_while_the_catalog_changes(
+        before in prop::collection::btree_map(0..30_u8, any::<bool>(), 0..25),
+        changes in prop::collection::vec((0..30_u8, prop_oneof![Just(None), any::<bool>().prop_map(Some)]), 0..25),
+        limit in 1..6_usize,
+    ) {
+        let mut state = ControlPlaneState::default();
+        policy(&mut state, "any", &[]);
+        data_plane(&mut state, "dp", &["HttpData-PULL"], &[]);
+        selecting(&mut state, "shown", "any", "any", json!([{"operandLeft": "kind", "operator": "like", "operandRight": "sh%"}]));
+        let name = |n: u8| format!("a{n:02}");
+        let kind = |shown: bool| json!({"kind": if shown { "shown" } else { "other" }});
+        let mut now = before;
+        for (n, shown) in &now {
+            asset(&mut state, &name(*n), kind(*shown), None);
+        }
+        let visible = |now: &BTreeMap<u8, bool>| now.iter().filter(|(_, shown)| **shown).map(|(n, _)| name(*n)).collect::<BTreeSet<_>>();
+        let (mut always, mut ever) = (visible(&now), visible(&now));
+        let (agent, mut changes) = (agent(&[]), changes.into_iter());
+        let (query, mut cursor, mut found) = (QuerySpec { limit, ..QuerySpec::default() }, None, Vec::new());
+        loop {
+            let page = looking(&state, &agent, |viewer| viewer.page(&query, cursor.as_ref()));
+            found.extend(page.datasets.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()["@id"].as_str().unwrap().to_owned()));
+            let Some(next) = page.next else { break };
+            cursor = Some(next);
+            for (n, shown) in changes.by_ref().take(3) {
+                if let Some(shown) = shown {
+                    asset(&mut state, &name(n), kind(shown), None);
+                    now.insert(n, shown);
+                } else {
+                    put(&mut state, resources::Event::AssetDeleted(name(n).parse().unwrap()));
+                    now.remove(&n);
+                }
+                always = &always & &visible(&now);
+                ever.extend(visible(&now));
+            }
+        }
+        prop_assert!(found.is_sorted_by(|a, b| a < b), "{found:?}");
+        prop_assert!(always.iter().all(|id| found.contains(id)), "{always:?} {found:?}");
+        prop_assert!(found.iter().all(|id| ever.contains(id)), "{ever:?} {found:?}");
     }
 }

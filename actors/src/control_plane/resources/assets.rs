@@ -1,6 +1,6 @@
 //! Decisions about assets.
 
-use super::{Event, Kind, MAX_OF_A_KIND, Refusal};
+use super::{Event, Kind, MAX_ASSETS, Refusal, room, size};
 use crate::control_plane::{ControlPlane, ControlPlaneState, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
@@ -10,9 +10,15 @@ use cellspace_schemas::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-fn asset(draft: &AssetDraft, id: AssetId, created_at: Timestamp) -> AgentEvent {
+/// The asset as it will be, when there is room for the offers of it.
+fn asset(state: &ControlPlaneState, draft: &AssetDraft, id: AssetId, created_at: Timestamp) -> Result<AgentEvent, Refusal> {
     let AssetDraft { id: _, is_catalog, properties, private_properties, dataplane_metadata } = draft.clone();
-    Event::Asset(Arc::new(Asset { id, is_catalog, properties, private_properties, dataplane_metadata, created_at })).into()
+    let asset = Asset { id, is_catalog, properties, private_properties, dataplane_metadata, created_at };
+    let resources = &state.resources;
+    room::for_bytes(resources, resources.asset(&asset.id).map_or(0, |old| size::of_asset(old)), size::of_asset(&asset))?;
+    let old = || resources.offers_of(&asset.id).map_or(0, |offered| offered.offers.size());
+    room::for_offers(resources, resources.definitions().len(), old, || resources.selecting(&asset))?;
+    Ok(Event::Asset(Arc::new(asset)).into())
 }
 
 fn missing(id: &AssetId) -> Refusal {
@@ -29,16 +35,16 @@ pub(super) fn create(
     if state.resources.asset(&id).is_some() {
         return Err(Refusal::Exists(Kind::Asset, id.to_string()));
     }
-    if state.resources.assets().len() >= MAX_OF_A_KIND {
-        return Err(Refusal::Limit { what: "assets", limit: MAX_OF_A_KIND });
+    if state.resources.assets().len() >= MAX_ASSETS {
+        return Err(Refusal::Limit { what: "assets", limit: MAX_ASSETS });
     }
     let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
-    Ok(Decision::action("asset.created").event(asset(draft, id, now)).replying(reply))
+    Ok(Decision::action("asset.created").event(asset(state, draft, id, now)?).replying(reply))
 }
 
 pub(super) fn update(state: &ControlPlaneState, id: &AssetId, draft: &AssetDraft) -> Result<Decision<ControlPlane>, Refusal> {
     let there = state.resources.asset(id).ok_or_else(|| missing(id))?;
-    Ok(Decision::action("asset.updated").event(asset(draft, id.clone(), there.created_at)))
+    Ok(Decision::action("asset.updated").event(asset(state, draft, id.clone(), there.created_at)?))
 }
 
 pub(super) fn delete(state: &ControlPlaneState, id: &AssetId) -> Result<Decision<ControlPlane>, Refusal> {

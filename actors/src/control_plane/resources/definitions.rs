@@ -1,6 +1,6 @@
 //! Decisions about contract definitions.
 
-use super::{Event, Kind, MAX_GENERAL_SELECTORS, MAX_OF_A_KIND, OfferDefinition, Refusal, State, state::exact_ids};
+use super::{Event, Kind, MAX_DEFINITIONS, OfferDefinition, Refusal, State, room, size};
 use crate::control_plane::{ControlPlane, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
@@ -10,28 +10,32 @@ use cellspace_schemas::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-fn definition(draft: &ContractDefinitionDraft, id: ContractDefinitionId, created_at: Timestamp, offer_key: Uuid) -> AgentEvent {
+/// The definition as it will be, when there is room for it.
+fn definition(
+    state: &State,
+    draft: &ContractDefinitionDraft,
+    id: ContractDefinitionId,
+    created_at: Timestamp,
+    offer_key: Uuid,
+) -> Result<AgentEvent, Refusal> {
     let ContractDefinitionDraft { id: _, access_policy_id, contract_policy_id, assets_selector, private_properties } = draft.clone();
     let definition = ContractDefinition { id, access_policy_id, contract_policy_id, assets_selector, private_properties, created_at };
-    Event::Definition(Arc::new(OfferDefinition { definition, offer_key })).into()
+    let old = state.definition(&definition.id).map_or(0, |old| size::of_definition(&old.definition));
+    room::for_bytes(state, old, size::of_definition(&definition))?;
+    room::for_selector(state, &definition.id, &definition.assets_selector)?;
+    Ok(Event::Definition(Arc::new(OfferDefinition { definition, offer_key })).into())
 }
 
 fn missing(id: &ContractDefinitionId) -> Refusal {
     Refusal::NotFound(Kind::Definition, id.to_string())
 }
 
-/// Its policies are there, and there is room for its selector.
+/// Its policies are there.
 fn check(state: &State, draft: &ContractDefinitionDraft) -> Result<(), Refusal> {
     for (field, id) in [("accessPolicyId", &draft.access_policy_id), ("contractPolicyId", &draft.contract_policy_id)] {
         if state.policy(id).is_none() {
             return Err(Refusal::Dangling { field, id: id.clone() });
         }
-    }
-    if exact_ids(&draft.assets_selector).is_none() && state.general_selectors() >= MAX_GENERAL_SELECTORS {
-        return Err(Refusal::Limit {
-            what: "contract definitions that select assets by other than their ids",
-            limit: MAX_GENERAL_SELECTORS,
-        });
     }
     Ok(())
 }
@@ -47,18 +51,18 @@ pub(super) fn create(
     if state.definition(&id).is_some() {
         return Err(Refusal::Exists(Kind::Definition, id.to_string()));
     }
-    if state.definitions().len() >= MAX_OF_A_KIND {
-        return Err(Refusal::Limit { what: "contract definitions", limit: MAX_OF_A_KIND });
+    if state.definitions().len() >= MAX_DEFINITIONS {
+        return Err(Refusal::Limit { what: "contract definitions", limit: MAX_DEFINITIONS });
     }
     check(state, draft)?;
     let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
-    Ok(Decision::action("contract.definition.created").event(definition(draft, id, now, offer_key)).replying(reply))
+    Ok(Decision::action("contract.definition.created").event(definition(state, draft, id, now, offer_key)?).replying(reply))
 }
 
 pub(super) fn update(state: &State, id: &ContractDefinitionId, draft: &ContractDefinitionDraft) -> Result<Decision<ControlPlane>, Refusal> {
     let there = state.definition(id).ok_or_else(|| missing(id))?;
     check(state, draft)?;
-    let event = definition(draft, id.clone(), there.definition.created_at, there.offer_key);
+    let event = definition(state, draft, id.clone(), there.definition.created_at, there.offer_key)?;
     Ok(Decision::action("contract.definition.updated").event(event))
 }
 

@@ -5,7 +5,11 @@ mod atoms;
 mod definitions;
 mod offered;
 mod policies;
+mod postings;
 mod rendered;
+mod room;
+mod selectors;
+mod size;
 mod state;
 mod views;
 
@@ -33,10 +37,21 @@ use uuid::Uuid;
 
 /// Tables of assets, policy definitions and contract definitions.
 pub const TABLES: [&str; 3] = ["asset", "policy", "contract-definition"];
-/// Assets, policy definitions and contract definitions of one participant at most, each.
-pub const MAX_OF_A_KIND: usize = 10_000;
-/// Contract definitions of one participant at most whose selector is more than a list of asset ids: each is matched with every asset.
-pub const MAX_GENERAL_SELECTORS: usize = 500;
+/// Assets of one participant at most. They and the contract definitions are all in memory while the participant is, and read when it comes back into it:
+/// a hundred thousand of each take seconds and some hundred megabytes.
+pub const MAX_ASSETS: usize = 100_000;
+/// Contract definitions of one participant at most.
+pub const MAX_DEFINITIONS: usize = 100_000;
+/// Policy definitions of one participant at most: a catalog request judges those that some offer has as its access policy.
+pub const MAX_POLICIES: usize = 10_000;
+/// Bytes of one participant's assets and contract definitions at most, about.
+pub const MAX_BYTES: usize = 256 << 20;
+/// Offers of one participant at most: pairs of an asset and a contract definition that selects it. Each is kept.
+pub const MAX_OFFERS: usize = 1_000_000;
+/// Contract definitions of one participant at most whose selector has nothing that assets are found by: each is compared with every asset that changes.
+pub const MAX_LOOSE_SELECTORS: usize = 500;
+/// Ids and values at most that the selectors of one participant are found by, one for each item of an `in` list.
+pub const MAX_LISTED: usize = 1_000_000;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,19 +1,17 @@
-//! An offer: a contract definition with the policies that it names, brought together as they change.
+//! An offer: a contract definition, and how the assets that it selects are found.
 
-use super::{rendered::Rendered, state::OfferDefinition};
-use cellspace_schemas::{ContractDefinitionId, management::PolicyDefinition};
+use super::{selectors::Anchor, state::OfferDefinition};
+use cellspace_schemas::ContractDefinitionId;
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 
-/// A definition with its policies, as far as they are there. A newer version of any of them is another one of these.
+/// A definition in use. Its policies are looked up when somebody looks at the offer, so that a policy changes at the same cost however many offers it has.
 #[derive(Debug)]
 pub struct Offering {
     /// The definition.
     pub definition: Arc<OfferDefinition>,
-    /// Who sees what it offers.
-    pub access: Option<Arc<Rendered<PolicyDefinition>>>,
-    /// The terms.
-    pub terms: Option<Arc<Rendered<PolicyDefinition>>>,
+    /// What it is found by.
+    pub(super) anchor: Anchor,
 }
 
 /// Offers of one asset, by the definitions that make them.

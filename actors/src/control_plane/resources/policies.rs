@@ -1,6 +1,6 @@
 //! Decisions about policy definitions.
 
-use super::{Event, Kind, MAX_OF_A_KIND, Refusal, State};
+use super::{Event, Kind, MAX_POLICIES, Refusal, State};
 use crate::control_plane::{ControlPlane, Created, Reply, agent::Event as AgentEvent};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{
@@ -24,8 +24,8 @@ pub(super) fn create(state: &State, draft: &PolicyDefinitionDraft, fresh: Uuid, 
     if state.policy(&id).is_some() {
         return Err(Refusal::Exists(Kind::Policy, id.to_string()));
     }
-    if state.policies().len() >= MAX_OF_A_KIND {
-        return Err(Refusal::Limit { what: "policy definitions", limit: MAX_OF_A_KIND });
+    if state.policies().len() >= MAX_POLICIES {
+        return Err(Refusal::Limit { what: "policy definitions", limit: MAX_POLICIES });
     }
     let reply = Reply::Created(Created { id: id.to_string(), created_at: now });
     Ok(Decision::action("policy.definition.created").event(policy(draft, id, now)).replying(reply))

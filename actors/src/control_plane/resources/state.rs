@@ -3,17 +3,20 @@
 use super::{
     atoms::Atoms,
     offered::{Offering, Offerings},
+    postings::Ids,
     rendered::Rendered,
+    selectors::{Anchor, Selectors},
+    size,
     views::{Offered, OfferedAssets, View, Views},
 };
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
     management::{Asset, ContractDefinition, PolicyDefinition},
-    query_spec::{Criterion, Operator},
+    query_spec::Criterion,
 };
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use itertools::Either;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
 use uuid::Uuid;
 
@@ -26,8 +29,6 @@ pub struct OfferDefinition {
     pub offer_key: Uuid,
 }
 
-type DefinitionSet = RedBlackTreeSetSync<ContractDefinitionId>;
-
 /// What one participant offers.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -38,33 +39,16 @@ pub struct State {
     offers: Views,
     /// Comparisons of the policies.
     atoms: Atoms,
-    /// Definitions that name an asset by its id, whether it exists or not.
-    exact: HashTrieMapSync<AssetId, DefinitionSet>,
-    /// Definitions with any other selector.
-    general: DefinitionSet,
+    /// Who may select what.
+    selectors: Selectors,
+    /// About how many bytes assets and definitions have.
+    bytes: usize,
     /// Definitions that use a policy, by policy.
-    users: HashTrieMapSync<PolicyDefinitionId, DefinitionSet>,
+    users: HashTrieMapSync<PolicyDefinitionId, Ids<ContractDefinitionId>>,
     /// How many definitions use a policy as their access policy.
     access_users: HashTrieMapSync<PolicyDefinitionId, usize>,
     /// Left operands of access policies, with the number of policies that name them.
     access_operands: RedBlackTreeMapSync<String, usize>,
-}
-
-/// The ids that a selector names, when it does nothing else.
-pub(super) fn exact_ids(selector: &[Criterion]) -> Option<Vec<AssetId>> {
-    let [criterion] = selector else {
-        return None;
-    };
-    let left = criterion.left.to_string();
-    if !["id", "@id", "https://w3id.org/edc/v0.0.1/ns/id", "edc:id"].contains(&left.as_str()) {
-        return None;
-    }
-    let id = |value: &Value| value.as_str().and_then(|text| AssetId::new(text).ok());
-    match (criterion.operator, &criterion.right) {
-        (Operator::Equal, value) => id(value).map(|id| vec![id]),
-        (Operator::In, Value::Array(values)) => values.iter().map(id).collect(),
-        _ => None,
-    }
 }
 
 impl State {
@@ -110,10 +94,37 @@ impl State {
         self.users.get(policy).and_then(|users| users.first())
     }
 
-    /// How many definitions must be matched with every asset.
+    /// The access policy of an offer as it is now.
     #[must_use]
-    pub fn general_selectors(&self) -> usize {
-        self.general.size()
+    pub fn access(&self, offering: &Offering) -> Option<&Arc<Rendered<PolicyDefinition>>> {
+        self.policies.get(&offering.definition.definition.access_policy_id)
+    }
+
+    /// The terms of an offer as they are now.
+    #[must_use]
+    pub fn terms(&self, offering: &Offering) -> Option<&Arc<Rendered<PolicyDefinition>>> {
+        self.policies.get(&offering.definition.definition.contract_policy_id)
+    }
+
+    /// Definitions that are compared with every asset.
+    pub(super) fn loose_selectors(&self) -> usize {
+        self.selectors.loose()
+    }
+
+    /// Ids and values that selectors list, in all.
+    pub(super) const fn listed_by_selectors(&self) -> usize {
+        self.selectors.listed()
+    }
+
+    /// About how many bytes assets and definitions have.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Offers of all assets: pairs of an asset and a definition that selects it.
+    #[must_use]
+    pub const fn offers(&self) -> usize {
+        self.offers.offers()
     }
 
     /// Left operands that some access policy names.
@@ -138,23 +149,58 @@ impl State {
         self.offers.all().get(asset)
     }
 
+    /// What a selector is found by, as things are now.
+    pub(super) fn anchor(&self, selector: &[Criterion]) -> Anchor {
+        self.selectors.anchor(selector)
+    }
+
+    /// The anchor of a definition that is there.
+    pub(super) fn anchor_of(&self, id: &ContractDefinitionId) -> Option<&Anchor> {
+        self.definitions.get(id).map(|offering| &offering.anchor)
+    }
+
+    /// Definitions that select an asset with these fields.
+    pub(super) fn selecting(&self, asset: &Asset) -> impl Iterator<Item = &Arc<Offering>> {
+        let fields = asset.fields();
+        let found = self.selectors.definitions_of(&fields, &asset.id);
+        let selects = move |offering: &&Arc<Offering>| fields.meet(&offering.definition.definition.assets_selector);
+        found.into_iter().filter_map(move |id| self.definitions.get(&id)).filter(selects)
+    }
+
+    /// Assets that meet a selector with this anchor.
+    pub(super) fn selected<'a>(&'a self, anchor: &Anchor, selector: &'a [Criterion]) -> impl Iterator<Item = &'a Arc<Rendered<Asset>>> {
+        let found = match self.selectors.assets_of(anchor) {
+            Some(ids) => Either::Left(ids.into_iter().filter_map(move |id| self.assets.get(&id))),
+            None => Either::Right(self.assets.values()),
+        };
+        found.filter(move |asset| asset.value().fields().meet(selector))
+    }
+
+    /// Assets that have an offer by this definition.
+    pub(super) fn offered_by(&self, id: &ContractDefinitionId) -> Vec<AssetId> {
+        let Some(anchor) = self.anchor_of(id) else { return Vec::new() };
+        let has = |asset: &AssetId| self.offers_of(asset).is_some_and(|offered| offered.offers.contains_key(id));
+        match self.selectors.assets_of(anchor) {
+            Some(ids) => ids.into_iter().filter(has).collect(),
+            None => self.offered().keys().filter(|asset| has(asset)).cloned().collect(),
+        }
+    }
+
     pub(super) fn put_asset(&mut self, asset: &Arc<Asset>) {
+        self.remove_asset(&asset.id);
+        self.bytes += size::of_asset(asset);
         let rendered = Rendered::new(asset);
         self.assets.insert_mut(asset.id.clone(), rendered.clone());
-        self.offers.remove_asset(&asset.id);
-        let view = asset.to_json();
-        let selects = |id: &&ContractDefinitionId| {
-            self.definition(id).is_some_and(|d| d.definition.assets_selector.iter().all(|criterion| criterion.matches(&view)))
-        };
-        let exact = self.exact.get(&asset.id).into_iter().flat_map(|named| named.iter());
-        let selecting = exact.chain(self.general.iter().filter(selects));
-        let offerings: Vec<Arc<Offering>> = selecting.filter_map(|id| self.definitions.get(id).cloned()).collect();
-        for offering in offerings {
-            self.offers.add(&rendered, &offering);
+        self.selectors.add_asset(asset);
+        for offering in self.selecting(asset).cloned().collect::<Vec<_>>() {
+            self.add_offer(&rendered, &offering);
         }
     }
 
     pub(super) fn remove_asset(&mut self, id: &AssetId) {
+        let Some(old) = self.assets.get(id).cloned() else { return };
+        self.bytes -= size::of_asset(old.value());
+        self.selectors.remove_asset(old.value());
         self.assets.remove_mut(id);
         self.offers.remove_asset(id);
     }
@@ -166,11 +212,12 @@ impl State {
         }
         self.forget_atoms(&policy.id);
         let shared = Arc::new(PolicyDefinition { policy: self.atoms.share(&policy.policy), ..policy.as_ref().clone() });
-        self.policies.insert_mut(policy.id.clone(), Rendered::new(&shared));
+        let rendered = Rendered::new(&shared);
+        self.offers.renew(&policy.id, Some(&rendered));
+        self.policies.insert_mut(policy.id.clone(), rendered);
         if used {
             self.count_operands(&policy.id, true);
         }
-        self.renew_users(&policy.id);
     }
 
     pub(super) fn remove_policy(&mut self, id: &PolicyDefinitionId) {
@@ -179,7 +226,7 @@ impl State {
         }
         self.forget_atoms(id);
         self.policies.remove_mut(id);
-        self.renew_users(id);
+        self.offers.renew(id, None);
     }
 
     fn forget_atoms(&mut self, policy: &PolicyDefinitionId) {
@@ -188,38 +235,16 @@ impl State {
         }
     }
 
-    /// Brings the offers that use the policy together with what it is now.
-    fn renew_users(&mut self, policy: &PolicyDefinitionId) {
-        for id in self.users.get(policy).cloned().unwrap_or_default().iter() {
-            let Some(definition) = self.definition(id).cloned() else { continue };
-            let offering = self.offering(&definition);
-            for asset in self.selected_by(&definition) {
-                self.add_offer(&asset, &offering);
-            }
-            self.definitions.insert_mut(id.clone(), offering);
-        }
-    }
-
-    fn offering(&self, definition: &Arc<OfferDefinition>) -> Arc<Offering> {
-        let policy = |id: &PolicyDefinitionId| self.policies.get(id).cloned();
-        let (access, terms) = (policy(&definition.definition.access_policy_id), policy(&definition.definition.contract_policy_id));
-        Arc::new(Offering { definition: definition.clone(), access, terms })
-    }
-
-    /// Assets that have an offer by this definition.
-    fn selected_by(&self, definition: &OfferDefinition) -> Vec<AssetId> {
-        let id = &definition.definition.id;
-        let has = |asset: &AssetId| self.offers_of(asset).is_some_and(|offered| offered.offers.contains_key(id));
-        match exact_ids(&definition.definition.assets_selector) {
-            Some(ids) => ids.into_iter().filter(has).collect(),
-            None => self.offered().keys().filter(|asset| has(asset)).cloned().collect(),
-        }
-    }
-
     pub(super) fn put_definition(&mut self, new: &Arc<OfferDefinition>) {
         let definition = &new.definition;
-        self.remove_definition(&definition.id);
-        let offering = self.offering(new);
+        let old = self.take_definition(&definition.id);
+        self.bytes += size::of_definition(definition);
+        let anchor = self.selectors.anchor(&definition.assets_selector);
+        self.selectors.add(&definition.id, &anchor, self.assets.values().map(|asset| asset.value().as_ref()));
+        if let Some(old) = old {
+            self.selectors.release(&old.anchor);
+        }
+        let offering = Arc::new(Offering { definition: new.clone(), anchor });
         self.definitions.insert_mut(definition.id.clone(), offering.clone());
         for policy in [&definition.access_policy_id, &definition.contract_policy_id] {
             let mut users = self.users.get(policy).cloned().unwrap_or_default();
@@ -232,37 +257,28 @@ impl State {
         if users == 0 {
             self.count_operands(access, true);
         }
-        match exact_ids(&definition.assets_selector) {
-            Some(ids) => {
-                for asset in ids {
-                    let mut named = self.exact.get(&asset).cloned().unwrap_or_default();
-                    named.insert_mut(definition.id.clone());
-                    self.add_offer(&asset, &offering);
-                    self.exact.insert_mut(asset, named);
-                }
-            }
-            None => {
-                self.general.insert_mut(definition.id.clone());
-                let matching = self.assets().filter(|asset| {
-                    let view = if definition.assets_selector.is_empty() { Value::Null } else { asset.to_json() };
-                    definition.assets_selector.iter().all(|criterion| criterion.matches(&view))
-                });
-                for asset in matching.map(|asset| asset.id.clone()).collect::<Vec<_>>() {
-                    self.add_offer(&asset, &offering);
-                }
-            }
+        let selected: Vec<_> = self.selected(&offering.anchor, &definition.assets_selector).cloned().collect();
+        for asset in selected {
+            self.add_offer(&asset, &offering);
         }
     }
 
     pub(super) fn remove_definition(&mut self, id: &ContractDefinitionId) {
-        let Some(old) = self.definition(id).cloned() else {
-            return;
-        };
-        let definition = &old.definition;
-        for asset in self.selected_by(&old) {
+        if let Some(old) = self.take_definition(id) {
+            self.selectors.release(&old.anchor);
+        }
+    }
+
+    /// Removes a definition with its offers, and leaves its property to be released.
+    fn take_definition(&mut self, id: &ContractDefinitionId) -> Option<Arc<Offering>> {
+        let old = self.definitions.get(id).cloned()?;
+        for asset in self.offered_by(id) {
             self.offers.remove(&asset, id);
         }
+        self.selectors.remove(id, &old.anchor);
         self.definitions.remove_mut(id);
+        let definition = &old.definition.definition;
+        self.bytes -= size::of_definition(definition);
         for policy in BTreeSet::from([&definition.access_policy_id, &definition.contract_policy_id]) {
             let mut users = self.users.get(policy).cloned().unwrap_or_default();
             users.remove_mut(id);
@@ -282,28 +298,32 @@ impl State {
                 self.access_users.remove_mut(access);
             }
         }
-        match exact_ids(&definition.assets_selector) {
-            Some(ids) => {
-                for asset in ids {
-                    let mut named = self.exact.get(&asset).cloned().unwrap_or_default();
-                    named.remove_mut(id);
-                    if named.is_empty() {
-                        self.exact.remove_mut(&asset);
-                    } else {
-                        self.exact.insert_mut(asset.clone(), named);
-                    }
-                }
-            }
-            None => {
-                self.general.remove_mut(id);
-            }
-        }
+        Some(old)
     }
 
-    fn add_offer(&mut self, asset: &AssetId, offering: &Arc<Offering>) {
-        if let Some(asset) = self.assets.get(asset) {
-            self.offers.add(asset, offering);
-        }
+    #[cfg(test)]
+    pub(super) fn pretend_more_offers(&mut self, more: usize) {
+        self.offers.pretend_more(more);
+    }
+
+    #[cfg(test)]
+    pub(super) const fn pretend_more_bytes(&mut self, more: usize) {
+        self.bytes += more;
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_more_listed(&mut self, more: usize) {
+        self.selectors.pretend_more_listed(more);
+    }
+
+    #[cfg(test)]
+    pub(super) fn finds_nothing(&self) -> bool {
+        self.selectors.is_empty()
+    }
+
+    fn add_offer(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
+        let access = self.access(offering).cloned();
+        self.offers.add(asset, offering, access);
     }
 
     /// Adds or takes away the operands of an access policy; one that is not there has none.

@@ -33,8 +33,9 @@ fn body(kind: &str, fields: Value) -> Value {
     body
 }
 
-fn asset(id: &str, colour: &str) -> AssetDraft {
-    AssetDraft::from_json(&body("Asset", json!({"@id": id, "properties": {"colour": colour}}))).unwrap()
+fn asset(id: &str, colour: impl Into<Value>) -> AssetDraft {
+    let properties = json!({"colour": colour.into(), "weight": id.len()});
+    AssetDraft::from_json(&body("Asset", json!({"@id": id, "properties": properties}))).unwrap()
 }
 
 fn policy(id: &str, operand: &str) -> PolicyDefinitionDraft {
@@ -122,37 +123,149 @@ fn updates_keep_what_must_stay() {
     assert!(state.resources.definition(&id("other")).is_none());
 }
 
-#[test]
-fn general_selectors_are_bounded() {
+/// A state with the policy `p`.
+fn with_policy() -> (ControlPlaneState, BTreeMap<Vec<u8>, agent::Event>) {
     let (mut state, mut rows) = (empty(), BTreeMap::new());
     run(&mut state, &mut rows, Command::CreatePolicy(policy("p", "M"))).unwrap();
-    for n in 0..MAX_GENERAL_SELECTORS {
-        run(&mut state, &mut rows, Command::CreateDefinition(definition(&format!("d{n}"), "p", "p", json!([])))).unwrap();
+    (state, rows)
+}
+
+fn colour(operator: &str, right: Value) -> Value {
+    json!({"operandLeft": "colour", "operator": operator, "operandRight": right})
+}
+
+fn by_id(operator: &str, right: Value) -> Value {
+    json!({"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": operator, "operandRight": right})
+}
+
+#[test]
+fn selectors_that_nothing_is_found_by_are_bounded() {
+    let (mut state, mut rows) = with_policy();
+    let mut go = |command: Command| run(&mut state, &mut rows, command);
+    let loose = json!([colour("like", json!("%d"))]);
+    for n in 0..MAX_LOOSE_SELECTORS {
+        go(Command::CreateDefinition(definition(&format!("d{n}"), "p", "p", if n % 2 == 0 { json!([]) } else { loose.clone() }))).unwrap();
     }
-    let one_more = run(&mut state, &mut rows, Command::CreateDefinition(definition("more", "p", "p", json!([]))));
-    assert!(matches!(one_more, Err(Refusal::Limit { limit: MAX_GENERAL_SELECTORS, .. })));
-    let exact = json!([{"operandLeft": "id", "operator": "=", "operandRight": "a"}]);
-    assert!(run(&mut state, &mut rows, Command::CreateDefinition(definition("exact", "p", "p", exact))).is_ok());
+    let full = |reply| matches!(reply, Err(Refusal::Limit { limit: MAX_LOOSE_SELECTORS, .. }));
+    assert!(full(go(Command::CreateDefinition(definition("more", "p", "p", json!([]))))));
+    for (n, found) in
+        [by_id("=", json!("a")), colour("=", json!("red")), colour("in", json!(["red"])), colour("like", json!("r%"))].iter().enumerate()
+    {
+        assert!(go(Command::CreateDefinition(definition(&format!("found{n}"), "p", "p", json!([found, loose[0]])))).is_ok(), "{found}");
+        assert!(full(go(Command::UpdateDefinition(id(&format!("found{n}")), definition("x", "p", "p", loose.clone())))), "{found}");
+    }
+    // In place of what it is, each may stay so; and one that is no longer makes room.
+    assert!(go(Command::UpdateDefinition(id("d0"), definition("x", "p", "p", loose.clone()))).is_ok());
+    assert!(go(Command::UpdateDefinition(id("d0"), definition("x", "p", "p", json!([colour("=", json!("red"))])))).is_ok());
+    assert!(go(Command::UpdateDefinition(id("found1"), definition("x", "p", "p", loose))).is_ok());
+}
+
+#[test]
+fn properties_that_assets_are_kept_by_are_bounded() {
+    let (mut state, mut rows) = with_policy();
+    run(&mut state, &mut rows, Command::CreateAsset(asset("a", "red"))).unwrap();
+    let by = |n: usize| json!([{"operandLeft": format!("p{n}"), "operator": "=", "operandRight": 1}]);
+    for n in 0..70 {
+        run(&mut state, &mut rows, Command::CreateDefinition(definition(&format!("d{n:02}"), "p", "p", by(n)))).unwrap();
+    }
+    assert_eq!(state.resources.loose_selectors(), 6);
+    // One that is still selected by takes the place of another.
+    let both = json!([by(69)[0], by(0)[0]]);
+    run(&mut state, &mut rows, Command::UpdateDefinition(id("d69"), definition("x", "p", "p", both))).unwrap();
+    assert_eq!(state.resources.loose_selectors(), 5);
+    run(&mut state, &mut rows, Command::DeleteDefinition(id("d01"))).unwrap();
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("d70", "p", "p", by(70)))).unwrap();
+    assert_eq!(state.resources.loose_selectors(), 5);
+}
+
+#[test]
+fn offers_are_bounded() {
+    let (mut state, mut rows) = with_policy();
+    let red = json!([colour("=", json!("red"))]);
+    for n in ["a", "b"] {
+        run(&mut state, &mut rows, Command::CreateAsset(asset(n, "red"))).unwrap();
+    }
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("d", "p", "p", red.clone()))).unwrap();
+    state.resources.pretend_more_offers(MAX_OFFERS - 3);
+    let mut go = |command: Command| run(&mut state, &mut rows, command);
+    let full = |reply| matches!(reply, Err(Refusal::Limit { limit: MAX_OFFERS, .. }));
+    // Two are there and one more has room.
+    assert!(full(go(Command::CreateDefinition(definition("e", "p", "p", red.clone())))));
+    assert!(go(Command::CreateAsset(asset("blue", "blue"))).is_ok() && go(Command::CreateAsset(asset("c", "red"))).is_ok());
+    assert!(full(go(Command::UpdateAsset(id("blue"), asset("x", "red")))));
+    assert!(full(go(Command::CreateAsset(asset("f", "red")))));
+    assert!(go(Command::UpdateAsset(id("c"), asset("x", "red"))).is_ok(), "in place of what it has");
+    assert!(go(Command::UpdateDefinition(id("d"), definition("x", "p", "p", red))).is_ok(), "in place of what it has");
+    assert!(full(go(Command::UpdateDefinition(id("d"), definition("x", "p", "p", json!([]))))));
+}
+
+#[test]
+fn bytes_are_bounded() {
+    let (mut state, mut rows) = with_policy();
+    run(&mut state, &mut rows, Command::CreateAsset(asset("a", "red"))).unwrap();
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("d", "p", "p", json!([])))).unwrap();
+    let taken = state.resources.bytes();
+    state.resources.pretend_more_bytes(MAX_BYTES - taken);
+    let mut go = |command: Command| run(&mut state, &mut rows, command);
+    let full = |reply| matches!(reply, Err(Refusal::Limit { limit: MAX_BYTES, .. }));
+    assert!(full(go(Command::CreateAsset(asset("b", "red")))));
+    assert!(full(go(Command::UpdateAsset(id("a"), asset("x", "darkred")))));
+    assert!(full(go(Command::CreateDefinition(definition("e", "p", "p", json!([]))))));
+    assert!(full(go(Command::UpdateDefinition(id("d"), definition("x", "p", "p", json!([colour("=", json!("red"))]))))));
+    assert!(go(Command::UpdateAsset(id("a"), asset("x", "re"))).is_ok() && go(Command::DeleteDefinition(id("d"))).is_ok());
+    assert!(full(go(Command::CreateAsset(asset("b", "red")))));
+    assert!(go(Command::DeleteAsset(id("a"))).is_ok() && go(Command::CreateAsset(asset("b", "red"))).is_ok());
+}
+
+#[test]
+fn what_selectors_list_is_bounded() {
+    let (mut state, mut rows) = with_policy();
+    let named = |ids: &[&str]| json!([by_id("in", json!(ids))]);
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("d", "p", "p", named(&["a", "b"])))).unwrap();
+    state.resources.pretend_more_listed(MAX_LISTED - 3);
+    let mut go = |command: Command| run(&mut state, &mut rows, command);
+    let full = |reply| matches!(reply, Err(Refusal::Limit { limit: MAX_LISTED, .. }));
+    assert!(full(go(Command::CreateDefinition(definition("e", "p", "p", named(&["a", "b"]))))));
+    assert!(full(go(Command::CreateDefinition(definition("e", "p", "p", json!([colour("in", json!([1, 2]))]))))));
+    assert!(full(go(Command::UpdateDefinition(id("d"), definition("x", "p", "p", named(&["a", "b", "c", "d"]))))));
+    assert!(go(Command::UpdateDefinition(id("d"), definition("x", "p", "p", named(&["a", "b", "c"])))).is_ok());
 }
 
 fn selectors() -> impl Strategy<Value = Value> {
-    let colour = |operator: &str, right: Value| json!({"operandLeft": "colour", "operator": operator, "operandRight": right});
-    let by_id = |operator: &str, right: Value| json!({"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": operator, "operandRight": right});
-    prop_oneof![
-        Just(json!([])),
-        Just(json!([by_id("=", json!("a0"))])),
-        Just(json!([by_id("=", json!(7))])),
-        Just(json!([by_id("in", json!(["a1", "a2", "gone"]))])),
-        Just(json!([by_id("!=", json!("a1"))])),
-        Just(json!([by_id("=", json!("a1")), colour("=", json!("red"))])),
-        Just(json!([colour("=", json!("red"))])),
-        Just(json!([colour("like", json!("%e%"))])),
-    ]
+    let criterion = prop_oneof![
+        Just(by_id("=", json!("a0"))),
+        Just(by_id("=", json!(7))),
+        Just(by_id("in", json!(["a1", "a2", "gone", "a1"]))),
+        Just(by_id("!=", json!("a1"))),
+        Just(by_id("like", json!("a%"))),
+        Just(colour("=", json!("red"))),
+        Just(colour("=", json!("5.0"))),
+        Just(colour("in", json!(["red", "blue", 5]))),
+        Just(colour("in", json!([]))),
+        Just(colour("like", json!("%e%"))),
+        Just(colour("like", json!("r%"))),
+        Just(colour("like", json!("re_"))),
+        Just(colour("like", json!("5%"))),
+        Just(json!({"operandLeft": "properties.colour", "operator": "=", "operandRight": "red"})),
+        Just(json!({"operandLeft": "properties.'weight'", "operator": "=", "operandRight": "2"})),
+        Just(json!({"operandLeft": "weight", "operator": ">", "operandRight": 1})),
+        Just(json!({"operandLeft": "@type", "operator": "=", "operandRight": "Asset"})),
+    ];
+    prop::collection::vec(criterion, 0..3).prop_map(Value::from)
 }
 
 fn commands() -> impl Strategy<Value = Command> {
     let (assets, policies, definitions) = (0..4u8, 0..3u8, 0..4u8);
-    let colours = prop_oneof![Just("red"), Just("green"), Just("blue")];
+    let colours = prop_oneof![
+        Just(json!("red")),
+        Just(json!("green")),
+        Just(json!("blue")),
+        Just(json!("re")),
+        Just(json!(5)),
+        Just(json!("5.0")),
+        Just(json!(["blue", "red"])),
+        Just(json!(null)),
+    ];
     let operands = prop_oneof![Just("M"), Just("N")];
     prop_oneof![
         (assets.clone(), colours.clone()).prop_map(|(a, c)| Command::CreateAsset(asset(&format!("a{a}"), c))),
@@ -192,9 +305,10 @@ fn pairs(assets: &OfferedAssets) -> impl Iterator<Item = (String, String)> {
 
 fn indexed(state: &State) -> Found {
     let offers: BTreeSet<_> = pairs(state.offered()).collect();
-    let views: Vec<_> = state.views().flat_map(|view| pairs(&view.assets).map(|pair| (view.access.value().id.clone(), pair))).collect();
+    let shown = |view: &'_ View| view.access.as_ref().map(|access| access.value().id.clone()).unwrap();
+    let views: Vec<_> = state.views().flat_map(|view| pairs(&view.assets).map(move |pair| (shown(view), pair))).collect();
     assert!(views.iter().all(|(access, (_, d))| state.definition(&id(d)).unwrap().definition.access_policy_id == *access));
-    assert_eq!((views.len(), views.into_iter().map(|(_, pair)| pair).collect()), (offers.len(), offers.clone()));
+    assert_eq!((views.len(), views.into_iter().map(|(_, pair)| pair).collect()), (state.offers(), offers.clone()));
     let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());
     (offers, state.access_operands().map(str::to_owned).collect(), policies.map(str::to_owned).collect())
 }
@@ -215,11 +329,21 @@ proptest! {
             ControlPlane::apply(&mut loaded, &stored);
         }
         prop_assert_eq!(indexed(&loaded.resources), indexed(&state.resources));
-        prop_assert_eq!(loaded.resources.general_selectors(), state.resources.general_selectors());
+        prop_assert_eq!(loaded.resources.loose_selectors(), state.resources.loose_selectors());
+        prop_assert_eq!(loaded.resources.bytes(), state.resources.bytes());
         // And in any other order.
         let mut reversed = empty();
         rows.values().rev().for_each(|event| ControlPlane::apply(&mut reversed, event));
         prop_assert_eq!(indexed(&reversed.resources), indexed(&state.resources));
+        // Nothing is left of what goes.
+        for n in 0..4 {
+            let _ = run(&mut state, &mut rows, Command::DeleteDefinition(id(&format!("d{n}"))));
+        }
+        prop_assert!(state.resources.finds_nothing() && state.resources.offers() == 0);
+        for n in 0..4 {
+            let _ = run(&mut state, &mut rows, Command::DeleteAsset(id(&format!("a{n}"))));
+        }
+        prop_assert_eq!(state.resources.bytes(), 0);
     }
 }
 
@@ -236,7 +360,7 @@ fn offers_follow_their_policies() {
     must(&mut state, Command::CreateAsset(asset("a", "red")));
     let operands = |state: &ControlPlaneState| -> Vec<String> {
         let offers = state.resources.offers_of(&id("a")).unwrap().offers.clone();
-        let access = offers.values().filter_map(|offering| offering.access.as_ref());
+        let access = offers.values().filter_map(|offering| state.resources.access(offering));
         access.flat_map(|access| access.value().policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()).collect()
     };
     let old = state.clone();

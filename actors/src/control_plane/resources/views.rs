@@ -26,11 +26,11 @@ pub struct Offered {
 /// Assets with offers, by id.
 pub type OfferedAssets = RedBlackTreeMapSync<AssetId, Offered>;
 
-/// What is offered under one access policy, as far as its terms are there.
-#[derive(Debug, Clone)]
+/// What is offered under one access policy.
+#[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Who sees it.
-    pub access: Arc<Rendered<PolicyDefinition>>,
+    /// Who sees it; `None` while the policy is not there.
+    pub access: Option<Arc<Rendered<PolicyDefinition>>>,
     /// What.
     pub assets: OfferedAssets,
 }
@@ -40,6 +40,8 @@ pub struct View {
 pub(super) struct Views {
     all: OfferedAssets,
     by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
+    /// Offers of all assets.
+    offers: usize,
 }
 
 impl Views {
@@ -48,32 +50,48 @@ impl Views {
         &self.all
     }
 
+    /// How many offers there are, of all assets.
+    pub(super) const fn offers(&self) -> usize {
+        self.offers
+    }
+
     /// What is offered, by access policy.
     pub(super) fn by_access(&self) -> impl ExactSizeIterator<Item = &View> {
         self.by_access.values()
     }
 
-    /// Adds an offer, in place of an earlier one of the same definition.
-    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
-        self.remove(&asset.value().id, &offering.definition.definition.id);
+    /// Adds an offer that is not there; `access` is its access policy as it is now.
+    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, access: Option<Arc<Rendered<PolicyDefinition>>>) {
         add(&mut self.all, asset, offering);
-        let (Some(access), Some(_)) = (&offering.access, &offering.terms) else { return };
-        let id = &access.value().id;
+        self.offers += 1;
+        let id = &offering.definition.definition.access_policy_id;
         if let Some(view) = self.by_access.get_mut(id) {
-            view.access = access.clone();
             add(&mut view.assets, asset, offering);
         } else {
-            let mut assets = OfferedAssets::default();
-            add(&mut assets, asset, offering);
-            self.by_access.insert_mut(id.clone(), View { access: access.clone(), assets });
+            let mut view = View { access, assets: OfferedAssets::default() };
+            add(&mut view.assets, asset, offering);
+            self.by_access.insert_mut(id.clone(), view);
         }
+    }
+
+    /// The access policy is another one now, or gone.
+    pub(super) fn renew(&mut self, id: &PolicyDefinitionId, access: Option<&Arc<Rendered<PolicyDefinition>>>) {
+        if let Some(view) = self.by_access.get_mut(id) {
+            view.access = access.cloned();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn pretend_more(&mut self, more: usize) {
+        self.offers += more;
     }
 
     /// Takes an offer away, if it is there.
     pub(super) fn remove(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
         let Some(old) = self.all.get(asset).and_then(|offered| offered.offers.get(definition)).cloned() else { return };
         remove(&mut self.all, asset, definition);
-        let Some(id) = old.access.as_ref().map(|access| &access.value().id) else { return };
+        self.offers -= 1;
+        let id = &old.definition.definition.access_policy_id;
         let Some(view) = self.by_access.get_mut(id) else { return };
         remove(&mut view.assets, asset, definition);
         if view.assets.is_empty() {

@@ -1,0 +1,248 @@
+//! Which definitions may select an asset, and which assets a definition may select, without looking at all of them.
+//!
+//! A definition is found by one of its criteria, its anchor: the ids that it names, the values that it wants of a property, or what the property's text
+//! must begin with. Assets are kept by the properties that are some definition's anchor, and by no others. What is found is a little more than what is
+//! selected: whoever asks compares.
+
+use super::postings::{Ids, Postings};
+use cellspace_schemas::{
+    AssetId, ContractDefinitionId,
+    management::{Asset, AssetFields},
+    query_spec::{Criterion, FieldPath, Lookup},
+};
+use itertools::{Either, Itertools};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use std::sync::Arc;
+
+/// Properties by which assets are kept, at most: each is looked at when an asset changes.
+const MAX_PROPERTIES: usize = 64;
+
+/// A property, and how its values are looked up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Property {
+    path: Arc<FieldPath>,
+    lookup: Lookup,
+}
+
+/// What a definition is found by.
+#[derive(Debug, Clone)]
+pub(super) enum Anchor {
+    /// Ids of assets, whether they exist or not.
+    Named(Vec<AssetId>),
+    /// Keys of a property.
+    Keyed(Property, Vec<String>),
+    /// Nothing: it is compared with every asset.
+    Loose,
+}
+
+impl Anchor {
+    /// Ids and keys that it lists.
+    pub(super) const fn listed(&self) -> usize {
+        match self {
+            Self::Named(ids) => ids.len(),
+            Self::Keyed(_, keys) => keys.len(),
+            Self::Loose => 0,
+        }
+    }
+}
+
+/// Definitions and assets by one property.
+#[derive(Debug, Clone)]
+struct Index {
+    property: Property,
+    definitions: Postings<ContractDefinitionId>,
+    assets: Postings<AssetId>,
+    /// Definitions whose anchor this is.
+    anchored: usize,
+}
+
+impl Index {
+    /// Keys of an asset, once each.
+    fn keys(&self, fields: &AssetFields<'_>) -> Vec<String> {
+        fields.values(&self.property.path).into_iter().filter_map(|value| self.property.lookup.key(value)).sorted().dedup().collect()
+    }
+
+    fn definitions_at<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a ContractDefinitionId> {
+        let found = match self.property.lookup {
+            Lookup::Equal => Either::Left(self.definitions.at(key).into_iter()),
+            Lookup::Beginning => Either::Right(self.definitions.beginnings_of(key)),
+        };
+        found.flat_map(Ids::iter)
+    }
+
+    fn assets_at<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a AssetId> {
+        let found = match self.property.lookup {
+            Lookup::Equal => Either::Left(self.assets.at(key).into_iter()),
+            Lookup::Beginning => Either::Right(self.assets.beginning_with(key)),
+        };
+        found.flat_map(Ids::iter)
+    }
+}
+
+/// The index.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Selectors {
+    named: HashTrieMapSync<AssetId, Ids<ContractDefinitionId>>,
+    keyed: RedBlackTreeMapSync<Property, Index>,
+    loose: Ids<ContractDefinitionId>,
+    /// Ids and keys that anchors list.
+    listed: usize,
+}
+
+impl Selectors {
+    /// The anchor of a selector: ids if it names any, else the keys that fewest definitions have by now.
+    pub(super) fn anchor(&self, selector: &[Criterion]) -> Anchor {
+        if let Some(ids) = selector.iter().find_map(Criterion::ids) {
+            // What can be no id is the id of none.
+            return Anchor::Named(ids.iter().filter_map(|id| AssetId::new(id).ok()).collect());
+        }
+        let keyed = selector.iter().filter_map(|criterion| {
+            let (lookup, keys) = criterion.keys()?;
+            let property = Property { path: Arc::new(criterion.left.clone()), lookup };
+            let Some(index) = self.keyed.get(&property) else {
+                return (self.keyed.size() < MAX_PROPERTIES).then_some((0, property, keys));
+            };
+            let alike = keys.iter().filter_map(|key| index.definitions.at(key)).map(Ids::size).sum::<usize>();
+            Some((alike, index.property.clone(), keys))
+        });
+        keyed.min_by_key(|(alike, ..)| *alike).map_or(Anchor::Loose, |(_, property, keys)| Anchor::Keyed(property, keys))
+    }
+
+    /// Definitions that are compared with every asset.
+    pub(super) fn loose(&self) -> usize {
+        self.loose.size()
+    }
+
+    /// Ids and keys that the anchors of all definitions list.
+    pub(super) const fn listed(&self) -> usize {
+        self.listed
+    }
+
+    /// Adds a definition with its anchor; `assets` are those that are there.
+    pub(super) fn add<'a>(&mut self, id: &ContractDefinitionId, anchor: &Anchor, assets: impl Iterator<Item = &'a Asset>) {
+        self.listed += anchor.listed();
+        match anchor {
+            Anchor::Named(ids) => {
+                for asset in ids {
+                    let mut named = self.named.get(asset).cloned().unwrap_or_default();
+                    named.insert_mut(id.clone());
+                    self.named.insert_mut(asset.clone(), named);
+                }
+            }
+            Anchor::Keyed(property, keys) => {
+                if !self.keyed.contains_key(property) {
+                    self.keep(property, assets);
+                }
+                let Some(index) = self.keyed.get_mut(property) else { return };
+                index.anchored += 1;
+                for key in keys {
+                    index.definitions.add(key, id.clone());
+                }
+            }
+            Anchor::Loose => self.loose.insert_mut(id.clone()),
+        }
+    }
+
+    /// Keeps all assets by a property from now on.
+    fn keep<'a>(&mut self, property: &Property, assets: impl Iterator<Item = &'a Asset>) {
+        let mut index = Index { property: property.clone(), definitions: Postings::default(), assets: Postings::default(), anchored: 0 };
+        for asset in assets {
+            for key in index.keys(&asset.fields()) {
+                index.assets.add(&key, asset.id.clone());
+            }
+        }
+        self.keyed.insert_mut(property.clone(), index);
+    }
+
+    /// Takes a definition away that was added with this anchor; the property is kept until it is [released](Self::release), in case it is needed again.
+    pub(super) fn remove(&mut self, id: &ContractDefinitionId, anchor: &Anchor) {
+        self.listed -= anchor.listed();
+        match anchor {
+            Anchor::Named(ids) => {
+                for asset in ids {
+                    let Some(mut named) = self.named.get(asset).cloned() else { continue };
+                    named.remove_mut(id);
+                    if named.is_empty() {
+                        self.named.remove_mut(asset);
+                    } else {
+                        self.named.insert_mut(asset.clone(), named);
+                    }
+                }
+            }
+            Anchor::Keyed(property, keys) => {
+                let Some(index) = self.keyed.get_mut(property) else { return };
+                index.anchored -= 1;
+                for key in keys {
+                    index.definitions.remove(key, id);
+                }
+            }
+            Anchor::Loose => {
+                self.loose.remove_mut(id);
+            }
+        }
+    }
+
+    /// Keeps assets no longer by the property of this anchor, unless a definition has it.
+    pub(super) fn release(&mut self, anchor: &Anchor) {
+        let Anchor::Keyed(property, _) = anchor else { return };
+        if self.keyed.get(property).is_some_and(|index| index.anchored == 0) {
+            self.keyed.remove_mut(property);
+        }
+    }
+
+    /// Adds an asset.
+    pub(super) fn add_asset(&mut self, asset: &Asset) {
+        self.each_key(asset, |assets, key| assets.add(key, asset.id.clone()));
+    }
+
+    /// Takes an asset away as it was added.
+    pub(super) fn remove_asset(&mut self, asset: &Asset) {
+        self.each_key(asset, |assets, key| assets.remove(key, &asset.id));
+    }
+
+    fn each_key(&mut self, asset: &Asset, mut change: impl FnMut(&mut Postings<AssetId>, &str)) {
+        let fields = asset.fields();
+        let keys = self.keyed.iter().map(|(property, index)| (property.clone(), index.keys(&fields)));
+        for (property, keys) in keys.filter(|(_, keys)| !keys.is_empty()).collect::<Vec<_>>() {
+            let Some(index) = self.keyed.get_mut(&property) else { continue };
+            keys.iter().for_each(|key| change(&mut index.assets, key));
+        }
+    }
+
+    /// Definitions that may select the asset, once each.
+    pub(super) fn definitions_of(&self, fields: &AssetFields<'_>, id: &AssetId) -> Vec<ContractDefinitionId> {
+        let named = self.named.get(id).into_iter().flat_map(Ids::iter);
+        let mut found: Vec<_> = named.chain(self.loose.iter()).cloned().collect();
+        for index in self.keyed.values() {
+            for key in index.keys(fields) {
+                found.extend(index.definitions_at(&key).cloned());
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Assets that a definition with this anchor may select, once each; `None` for all of them.
+    pub(super) fn assets_of(&self, anchor: &Anchor) -> Option<Vec<AssetId>> {
+        match anchor {
+            Anchor::Named(ids) => Some(ids.clone()),
+            Anchor::Keyed(property, keys) => {
+                let index = self.keyed.get(property)?;
+                let found = keys.iter().flat_map(|key| index.assets_at(key));
+                Some(found.sorted().dedup().cloned().collect())
+            }
+            Anchor::Loose => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn pretend_more_listed(&mut self, more: usize) {
+        self.listed += more;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.keyed.is_empty() && self.loose.is_empty() && self.listed == 0
+    }
+}
