@@ -1,6 +1,9 @@
 //! Assets of a participant (Management API).
 
-use super::control_plane::{ask, body, created, found, query, route, snapshot};
+use super::{
+    control_plane::{ask, body, created, found, route, snapshot},
+    resources::list,
+};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -19,7 +22,9 @@ const WRITE: Access = Access::Scope("management-api:assets:write", Provisioner::
 pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/assets", WRITE, |app, request| Box::pin(create(app, request))),
-        route(Verb::Query, "/participants/{participant}/assets/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Query, "/participants/{participant}/assets/request", READ, |app, request| {
+            Box::pin(list::<Asset>(app, request, &Asset::PATHS))
+        }),
         route(Verb::Put, "/participants/{participant}/assets", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/assets/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/assets/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
@@ -47,9 +52,4 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: AssetId = request.id("id")?;
     let state = snapshot(&app, &request).await?;
     found(state.resources.asset(&id).map(|found| found.to_json()), "asset", id)
-}
-
-async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
-    query(&request, &Asset::PATHS, state.resources.assets(), |item| item.id.as_str(), |item| item.to_json())
 }

@@ -1,11 +1,14 @@
 //! Contract definitions of a participant (Management API).
 
-use super::control_plane::{ask, body, created, found, query, route, snapshot};
+use super::{
+    control_plane::{ask, body, created, found, route, snapshot},
+    resources::list,
+};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::control_plane::resources::Command;
+use cellspace_actors::control_plane::resources::{Command, OfferDefinition};
 use cellspace_schemas::{
     ContractDefinitionId,
     management::{ContractDefinition, ContractDefinitionDraft},
@@ -19,7 +22,9 @@ const WRITE: Access = Access::Scope("management-api:contractdefinitions:write", 
 pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/contractdefinitions", WRITE, |app, request| Box::pin(create(app, request))),
-        route(Verb::Query, "/participants/{participant}/contractdefinitions/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Query, "/participants/{participant}/contractdefinitions/request", READ, |app, request| {
+            Box::pin(list::<OfferDefinition>(app, request, &ContractDefinition::PATHS))
+        }),
         route(Verb::Put, "/participants/{participant}/contractdefinitions", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/contractdefinitions/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/contractdefinitions/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
@@ -47,15 +52,4 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: ContractDefinitionId = request.id("id")?;
     let state = snapshot(&app, &request).await?;
     found(state.resources.definition(&id).map(|found| found.definition.to_json()), "contract definition", id)
-}
-
-async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
-    query(
-        &request,
-        &ContractDefinition::PATHS,
-        state.resources.definitions(),
-        |item| item.definition.id.as_str(),
-        |item| item.definition.to_json(),
-    )
 }

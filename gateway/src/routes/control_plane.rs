@@ -95,7 +95,17 @@ pub(super) fn query<T>(
     id: impl Fn(&T) -> &str,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    let query = paging::query(request, rules)?;
+    answered(request, &paging::query(request, rules)?, items, id, view)
+}
+
+/// As [`query`], once it was read.
+pub(super) fn answered<T>(
+    request: &Request,
+    query: &QuerySpec,
+    items: impl IntoIterator<Item = T>,
+    id: impl Fn(&T) -> &str,
+    view: impl Fn(&T) -> Value,
+) -> Result<Reply, ApiError> {
     let participant = request.params.get("participant").map(String::as_str);
     let fields = |item: &T| {
         let mut fields = view(item);
@@ -104,7 +114,7 @@ pub(super) fn query<T>(
         }
         fields
     };
-    paging::listed(request, &query, query.page(items, fields, id), |item| with_context(view(&item)))
+    paging::listed(request, query, query.page(items, fields, id), |item| with_context(view(&item)))
 }
 
 /// One found thing, or 404.

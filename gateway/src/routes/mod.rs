@@ -26,6 +26,7 @@ pub mod participants;
 pub mod policy_definitions;
 pub mod prefixes;
 pub mod provision_manager;
+mod resources;
 pub mod runtime;
 pub mod settings;
 pub mod signaling;

@@ -1,6 +1,9 @@
 //! Policy definitions of a participant (Management API).
 
-use super::control_plane::{ask, body, created, found, query, route, snapshot};
+use super::{
+    control_plane::{ask, body, created, found, route, snapshot},
+    resources::list,
+};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -20,7 +23,9 @@ const WRITE: Access = Access::Scope("management-api:policies:write", Provisioner
 pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Post, "/participants/{participant}/policydefinitions", WRITE, |app, request| Box::pin(create(app, request))),
-        route(Verb::Query, "/participants/{participant}/policydefinitions/request", READ, |app, request| Box::pin(list(app, request))),
+        route(Verb::Query, "/participants/{participant}/policydefinitions/request", READ, |app, request| {
+            Box::pin(list::<PolicyDefinition>(app, request, &PolicyDefinition::PATHS))
+        }),
         route(Verb::Put, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(update(app, request))),
         route(Verb::Get, "/participants/{participant}/policydefinitions/{id}", READ, |app, request| Box::pin(get(app, request))),
         route(Verb::Delete, "/participants/{participant}/policydefinitions/{id}", WRITE, |app, request| Box::pin(delete(app, request))),
@@ -50,11 +55,6 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: PolicyDefinitionId = request.id("id")?;
     let state = snapshot(&app, &request).await?;
     found(state.resources.policy(&id).map(|found| found.to_json()), "policy definition", id)
-}
-
-async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
-    let state = snapshot(&app, &request).await?;
-    query(&request, &PolicyDefinition::PATHS, state.resources.policies(), |item| item.id.as_str(), |item| item.to_json())
 }
 
 async fn validate(app: App, request: Request) -> Result<Reply, ApiError> {

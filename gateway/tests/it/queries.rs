@@ -83,6 +83,11 @@ async fn assets_are_found_sorted_and_paged() {
     }
     let both = [criterion("rank", ">", json!(0)), criterion("https://ex.org/team", "=", json!("Red"))];
     assert_eq!(p.ids(&path, json!({"filterExpression": both})).await, "c d");
+    let named = [criterion("https://ex.org/team", "=", json!("Red")), criterion("id", "in", json!(["e", "c", "a", "e"]))];
+    let page = p.page(&path, json!({"filterExpression": named, "limit": 1})).await.unwrap();
+    assert_eq!((page.ids.join(" "), page.total), ("c".to_owned(), Some(2)));
+    let rest = p.page(&page.next.unwrap(), json!({"filterExpression": named, "limit": 1})).await.unwrap();
+    assert_eq!((rest.ids.join(" "), rest.next), ("e".to_owned(), None));
     assert_eq!(p.ids(&path, json!({"sortField": "rank", "sortOrder": "DESC"})).await, "c a d b e");
     assert_eq!(p.ids(&path, json!({"sortField": "https://ex.org/team", "offset": 1, "limit": 3})).await, "d e a");
     // Every page knows how many there are, and where the next begins.
