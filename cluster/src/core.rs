@@ -40,6 +40,40 @@ pub(crate) struct Core<A: Agent> {
     bytes: usize,
 }
 
+/// A stored row, read.
+pub(crate) struct Stored<A: Agent> {
+    key: RowKey,
+    /// Bytes of its value.
+    size: usize,
+    content: Content<A>,
+}
+
+enum Content<A: Agent> {
+    Outbox(OutboxId, OutboxRow<A::Effect>, Option<TraceContext>),
+    Reply(StoredReply),
+    Letters(LetterList),
+    Event(A::Event, Option<TraceContext>),
+}
+
+impl<A: Agent> Stored<A> {
+    pub(crate) fn read(row: &Row) -> Result<Self, CodecError> {
+        let content = match row.key.table() {
+            OUTBOX => {
+                let opened = codec::open::<OutboxRow<A::Effect>>(&row.value)?;
+                let id = row.key.id().parse().map_err(|_| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
+                Content::Outbox(id, opened.body, opened.trace)
+            }
+            IDEMPOTENCY => Content::Reply(codec::open::<StoredReply>(&row.value)?.body),
+            LETTER_LIST => Content::Letters(codec::open::<LetterList>(&row.value)?.body),
+            _ => {
+                let opened = codec::open::<A::Event>(&row.value)?;
+                Content::Event(opened.body, opened.trace)
+            }
+        };
+        Ok(Self { key: row.key.clone(), size: row.value.len(), content })
+    }
+}
+
 /// Who and what an accepted decision comes from.
 pub(crate) struct Origin<'a> {
     pub(crate) actor: &'a str,
@@ -98,22 +132,14 @@ impl<A: Agent> Core<A> {
     }
 
     /// Takes in one stored row. Rows come in key order, so outbox rows come in order of their ids.
-    pub(crate) fn load(&mut self, row: &Row, replies: &mut Replies) -> Result<(), CodecError> {
-        self.measure(&row.key, row.value.len());
-        match row.key.table() {
-            OUTBOX => {
-                let opened = codec::open::<OutboxRow<A::Effect>>(&row.value)?;
-                let id = row.key.id().parse().map_err(|_| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
-                self.outbox.add(id, Pending::new(opened.body, opened.trace));
-            }
-            IDEMPOTENCY => replies.insert(codec::open::<StoredReply>(&row.value)?.body),
-            LETTER_LIST => self.letters = codec::open::<LetterList>(&row.value)?.body,
-            _ => {
-                let opened = codec::open::<A::Event>(&row.value)?;
-                self.fold(&opened.body, opened.trace);
-            }
+    pub(crate) fn load(&mut self, row: Stored<A>, replies: &mut Replies) {
+        self.measure(&row.key, row.size);
+        match row.content {
+            Content::Outbox(id, row, trace) => self.outbox.add(id, Pending::new(row, trace)),
+            Content::Reply(reply) => replies.insert(reply),
+            Content::Letters(letters) => self.letters = letters,
+            Content::Event(event, trace) => self.fold(&event, trace),
         }
-        Ok(())
     }
 
     /// All rows are in: the wake index says what they say.
