@@ -81,6 +81,14 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// A provider with a large catalog: pages, changes, commits and cold activations at 100, 10,000 and more definitions.
+    CatalogLarge {
+        /// Definitions of the largest catalog, over as many assets.
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        definitions: usize,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Requests to participants that have left memory.
     Activation {
         #[command(flatten)]
@@ -114,6 +122,7 @@ impl LoadCommand {
             Self::Transfer { common } => (Scenario::Transfer, common),
             Self::Provision { common } => (Scenario::Provision, common),
             Self::CatalogCold { offers, common } => (Scenario::CatalogCold { offers }, common),
+            Self::CatalogLarge { definitions, common } => (Scenario::CatalogLarge { definitions }, common),
             Self::Activation { common } => (Scenario::Activation, common),
             Self::IdleMemory { participants, common } => (Scenario::IdleMemory { participants }, common),
             Self::Overload { common } => (Scenario::Overload, common),

@@ -2,6 +2,7 @@
 
 mod activation;
 mod catalog;
+mod catalog_large;
 mod idle_memory;
 mod members;
 mod negotiation;
@@ -33,6 +34,11 @@ pub enum Scenario {
         /// Offers that a counterparty sees.
         offers: usize,
     },
+    /// A provider with a large catalog.
+    CatalogLarge {
+        /// Definitions of the largest, over as many assets.
+        definitions: usize,
+    },
     /// Requests to participants that have left memory.
     Activation,
     /// What registered participants take that nobody uses.
@@ -57,6 +63,7 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::Transfer => transfer::run(common).await,
         Scenario::Provision => provision::run(common).await,
         Scenario::CatalogCold { offers } => catalog::run_cold(offers, common).await,
+        Scenario::CatalogLarge { definitions } => catalog_large::run(definitions, common).await,
         Scenario::Activation => activation::run(common).await,
         Scenario::IdleMemory { participants } => idle_memory::run(participants, common).await,
         Scenario::Overload => overload::run(common).await,
