@@ -113,6 +113,12 @@ impl<A: Agent> Activation<A> {
         self.users.load(Ordering::Acquire) == 0 && self.undelivered.load(Ordering::Acquire) == 0
     }
 
+    /// Room for its deliveries, or for those aside, which few agents have.
+    pub(crate) fn room(&self, aside: bool) -> Arc<Semaphore> {
+        // No host has this name.
+        if aside { self.lanes_to("") } else { self.lanes.clone() }
+    }
+
     /// Room for its deliveries to this host.
     pub(crate) fn lanes_to(&self, host: &str) -> Arc<Semaphore> {
         let mut hosts = self.to_hosts.lock();

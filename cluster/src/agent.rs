@@ -112,6 +112,12 @@ pub trait Agent: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Whether it is delivered aside: in room of its own, so that however many wait for hosts that are slow, all other deliveries of the agent and of the
+    /// node have theirs.
+    fn aside(_effect: &Self::Effect) -> bool {
+        false
+    }
+
     /// What a dead letter keeps of an effect with something secret in it, such as a token or a data address; such a letter is never sent again.
     /// `None`: nothing in it is secret.
     fn redact(_effect: &Self::Effect) -> Option<Self::Effect> {

@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 /// Agents activated at once by themselves: a cold start must not crowd out callers.
 const WAKING: usize = 64;
 
+/// Deliveries aside that are under way at once have a place for each so many of all others.
+const ASIDE_SHARE: usize = 4;
+
 /// Bounds of one node.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -80,6 +83,8 @@ pub(crate) struct Inner {
     admission: Admission,
     absent: Absent,
     deliveries: Semaphore,
+    /// Room for deliveries aside.
+    aside: Semaphore,
     destinations: Destinations,
 }
 
@@ -98,6 +103,7 @@ impl Cluster {
             admission: Admission::new(options.node_inbox, options.owner_inbox, options.counterparty_inbox),
             absent: Absent::new(),
             deliveries: Semaphore::new(options.deliveries),
+            aside: Semaphore::new((options.deliveries / ASIDE_SHARE).max(1)),
             destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
             partitions,
@@ -244,8 +250,9 @@ impl Cluster {
         &self.inner.absent
     }
 
-    pub(crate) fn deliveries(&self) -> &Semaphore {
-        &self.inner.deliveries
+    /// Room for a delivery on this node.
+    pub(crate) fn deliveries(&self, aside: bool) -> &Semaphore {
+        if aside { &self.inner.aside } else { &self.inner.deliveries }
     }
 
     pub(crate) fn destinations(&self) -> &Destinations {

@@ -1,7 +1,7 @@
 //! The pure half of a turn: absorbs inputs into the state and gathers what one commit must write.
 
 use crate::{
-    About, Address, Agent, Call, Decision, Input, OutboxId, Rejection, RowOf,
+    About, Address, Agent, Call, Decision, Happening, Input, OutboxId, Rejection, RowOf,
     codec::{self, CodecError},
     dead_letters::{self, KEPT_LETTERS, LETTER_LIST, Letter, LetterList},
     deadlines::Deadlines,
@@ -93,12 +93,15 @@ struct Audit<'a> {
 #[derive(Deserialize)]
 pub(crate) struct Witness {
     pub(crate) epoch: Epoch,
+    pub(crate) at: Timestamp,
     commands: Vec<Witnessed>,
 }
 
 #[derive(Deserialize)]
 struct Witnessed {
     command: Option<String>,
+    #[serde(default)]
+    happened: Vec<Happening>,
 }
 
 impl Witness {
@@ -109,6 +112,11 @@ impl Witness {
     /// Whether the commit holds this command.
     pub(crate) fn names(&self, command: &str) -> bool {
         self.commands.iter().any(|entry| entry.command.as_deref() == Some(command))
+    }
+
+    /// What happened in the commit, in order.
+    pub(crate) fn happened(self) -> impl Iterator<Item = Happening> {
+        self.commands.into_iter().flat_map(|entry| entry.happened)
     }
 }
 
@@ -202,6 +210,7 @@ impl<A: Agent> Core<A> {
                 about: decision.events.iter().map(A::about).find(|about| *about != About::default()).unwrap_or_default(),
                 command: origin.command,
                 trace: trace.cloned(),
+                happened: decision.happened,
             });
         }
         for event in &decision.events {
@@ -314,7 +323,14 @@ impl<A: Agent> Core<A> {
         plan.delete(dead_letters::letter_key(id));
         self.write_letter_list(plan)?;
         let action = if again.is_some() { "outbox.redriven" } else { "outbox.discarded" };
-        plan.audit.push(AuditEntry { action, actor: actor.to_owned(), about: About::default(), command: None, trace: None });
+        plan.audit.push(AuditEntry {
+            action,
+            actor: actor.to_owned(),
+            about: About::default(),
+            command: None,
+            trace: None,
+            happened: Vec::new(),
+        });
         if let Some((letter, trace)) = again {
             let row = OutboxRow { lane: letter.lane, message: letter.message, effect: letter.effect };
             self.enqueue(self.number(plan), row, trace, plan)?;

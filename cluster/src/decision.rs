@@ -1,7 +1,7 @@
 //! A decision is data: events, effects, facts and a reply.
 
 use crate::Agent;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -27,6 +27,15 @@ pub struct Fact {
     pub data: Value,
 }
 
+/// What happened to something of the agent's, told to those who follow it: kept in the audit row of the commit, in the order of the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// What, for example `transfer.process.started`.
+    pub kind: Cow<'static, str>,
+    /// To what: the id that the agent knows it by.
+    pub subject: String,
+}
+
 /// What a turn does about one input.
 #[derive(Debug)]
 pub struct Decision<A: Agent> {
@@ -36,6 +45,8 @@ pub struct Decision<A: Agent> {
     pub effects: Vec<Outgoing<A::Effect>>,
     /// Events for others.
     pub facts: Vec<Fact>,
+    /// What those who follow the agent are told; something that changes goes with it.
+    pub happened: Vec<Happening>,
     /// Answer to the command; ignored for other inputs.
     pub reply: A::Reply,
     /// What happened, for the audit row, for example `negotiation.agreed`. Empty when nothing changes.
@@ -57,7 +68,7 @@ impl<A: Agent> Decision<A> {
     /// Answers and changes nothing.
     #[must_use]
     pub fn reply(reply: A::Reply) -> Self {
-        Self { events: Vec::new(), effects: Vec::new(), facts: Vec::new(), reply, action: "" }
+        Self { events: Vec::new(), effects: Vec::new(), facts: Vec::new(), happened: Vec::new(), reply, action: "" }
     }
 
     /// Changes nothing and answers with the default reply.
@@ -97,6 +108,23 @@ impl<A: Agent> Decision<A> {
     #[must_use]
     pub fn fact(mut self, fact: Fact) -> Self {
         self.facts.push(fact);
+        self
+    }
+
+    /// Adds what happened.
+    #[must_use]
+    pub fn happens(mut self, kind: &'static str, subject: impl Into<String>) -> Self {
+        self.happened.push(Happening { kind: kind.into(), subject: subject.into() });
+        self
+    }
+
+    /// Adds all that another decision changes and tells; action and reply stay.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.events.extend(other.events);
+        self.effects.extend(other.effects);
+        self.facts.extend(other.facts);
+        self.happened.extend(other.happened);
         self
     }
 

@@ -106,6 +106,13 @@ impl Destinations {
         hosts.entry(name).or_insert_with(|| Arc::new(Host::new())).clone()
     }
 
+    /// Room at a host that answers, when there is some now.
+    pub(crate) fn try_enter(&self, name: String) -> Option<AtHost> {
+        let host = self.host(name);
+        let room = host.room.clone().try_acquire_owned().ok()?;
+        host.open().is_none().then(|| AtHost { host, _room: room, probe: None })
+    }
+
     /// Waits for room at the host.
     ///
     /// # Errors

@@ -125,9 +125,11 @@ async fn room<'a, A: Agent>(
     cluster: &'a Cluster,
     activation: &Activation<A>,
     destination: Option<String>,
+    aside: bool,
     patience: Instant,
 ) -> Result<Room<'a>, Failed> {
     let stopping = || Failed::Attempt(DeliveryError::Retry("the node is stopping".into()));
+    let lanes = activation.room(aside);
     let share = match &destination {
         Some(name) => Some(activation.lanes_to(name).acquire_owned().await.map_err(|_| stopping())?),
         None => None,
@@ -137,17 +139,22 @@ async fn room<'a, A: Agent>(
             Some(name) => Some(cluster.destinations().enter(name.clone(), patience).await.map_err(Failed::Impatient)?),
             None => None,
         };
-        let lane = match activation.lanes.clone().try_acquire_owned() {
-            Ok(lane) => lane,
-            Err(_) if host.is_some() => {
+        let (host, lane) = match lanes.clone().try_acquire_owned() {
+            Ok(lane) => (host, lane),
+            Err(_) => {
                 drop(host);
-                // Not kept: by then the host may be taken.
-                drop(activation.lanes.acquire().await.map_err(|_| stopping())?);
-                continue;
+                let lane = lanes.clone().acquire_owned().await.map_err(|_| stopping())?;
+                // Kept if the host still has room: who gives it back to those behind would take turns with them for ever.
+                match &destination {
+                    None => (None, lane),
+                    Some(name) => match cluster.destinations().try_enter(name.clone()) {
+                        Some(host) => (Some(host), lane),
+                        None => continue,
+                    },
+                }
             }
-            Err(_) => activation.lanes.clone().acquire_owned().await.map_err(|_| stopping())?,
         };
-        let node = cluster.deliveries().acquire().await.map_err(|_| stopping())?;
+        let node = cluster.deliveries(aside).acquire().await.map_err(|_| stopping())?;
         return Ok(Room { host, _share: share, _lane: lane, _node: node });
     }
 }
@@ -166,7 +173,7 @@ async fn one_attempt<A: Agent>(
         Phase::Loading | Phase::Gone(_) => Err(retry("the agent is not ready")),
     };
     let destination = A::destination(&row.effect, &*snapshot()?);
-    let room = room(cluster, activation, destination, patience).await?;
+    let room = room(cluster, activation, destination, A::aside(&row.effect), patience).await?;
     if !cluster.placement().lease_held() {
         return Err(retry("this node does not hold its lease"));
     }

@@ -1,6 +1,6 @@
 //! What the turn under way will write.
 
-use crate::{About, codec::CodecError, idempotency::StoredReply};
+use crate::{About, Happening, codec::CodecError, idempotency::StoredReply};
 use cellspace_schemas::TraceContext;
 use cellspace_storage::{Publication, RowChange, RowKey};
 use serde::Serialize;
@@ -17,6 +17,8 @@ pub(crate) struct AuditEntry {
     pub(crate) command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace: Option<TraceContext>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) happened: Vec<Happening>,
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use crate::{Timestamp, TraceContext};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// The one version of the specification spoken here.
 pub const SPEC_VERSION: &str = "1.0";
@@ -20,6 +20,20 @@ pub struct EventPosition {
 impl fmt::Display for EventPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.seq, self.n)
+    }
+}
+
+/// The text is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is two numbers, <seq>.<n>")]
+pub struct EventPositionError;
+
+impl FromStr for EventPosition {
+    type Err = EventPositionError;
+
+    fn from_str(text: &str) -> Result<Self, EventPositionError> {
+        let (seq, n) = text.split_once('.').ok_or(EventPositionError)?;
+        Ok(Self { seq: seq.parse().map_err(|_| EventPositionError)?, n: n.parse().map_err(|_| EventPositionError)? })
     }
 }
 
@@ -119,10 +133,8 @@ impl CloudEvent {
     /// # Errors
     /// [`CloudEventError::Id`] when it carries none.
     pub fn position(&self) -> Result<EventPosition, CloudEventError> {
-        let numbers = self.id.strip_prefix(self.source.as_str()).and_then(|rest| rest.strip_prefix('#')).and_then(|p| p.split_once('.'));
-        numbers
-            .and_then(|(seq, n)| Some(EventPosition { seq: seq.parse().ok()?, n: n.parse().ok()? }))
-            .ok_or_else(|| CloudEventError::Id(self.id.clone()))
+        let position = self.id.strip_prefix(self.source.as_str()).and_then(|rest| rest.strip_prefix('#'));
+        position.and_then(|position| position.parse().ok()).ok_or_else(|| CloudEventError::Id(self.id.clone()))
     }
 }
 

@@ -33,6 +33,36 @@ async fn a_host_that_is_silent_stops_nobody_else() {
     assert!(attempts < 50, "{attempts} attempts at a host that never answers");
 }
 
+/// More deliveries than an agent has lanes, to hosts that are slow but answer: all get their turn.
+#[tokio::test(start_paused = true)]
+async fn many_slow_hosts_are_all_served() {
+    let (_, cluster, _) = fresh().await;
+    for n in 0..200 {
+        send(&cluster, "a", &format!("s{n}"), &format!("slow-{}/{n}", n % 100)).await;
+    }
+    let began = tokio::time::Instant::now();
+    until(&cluster, "a", |s| s.delivered == 200).await;
+    // 64 at once, 9 s each.
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+/// Hosts that answer, each in its own time, take no room from what is not delivered aside: not of the agent, and not of the node.
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_aside_stops_nothing_else() {
+    let store = MemoryStore::default();
+    let (cluster, _) = node(&store, Counter::default(), Options { deliveries: 80, ..Options::default() }).await;
+    for n in 0..200 {
+        send(&cluster, "a", &format!("s{n}"), &format!("aside-{}/{n}", n % 100)).await;
+    }
+    let began = tokio::time::Instant::now();
+    for (owner, effect) in [("a", "good/1"), ("b", "good/2"), ("a", "inside")] {
+        send(&cluster, owner, "x", effect).await;
+        until(&cluster, owner, |s| s.delivered > 0).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    until(&cluster, "a", |s| s.delivered == 202).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn message_ids_are_the_same_on_every_attempt_and_never_used_again() {
     let mut all = HashSet::new();

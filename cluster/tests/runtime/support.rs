@@ -316,7 +316,9 @@ impl Agent for Counter {
     fn decide(state: &CounterState, input: &Input<Self>, _: Timestamp) -> Result<Decision<Self>, Rejection<Refused>> {
         match input {
             Input::Command(CounterCommand::Add(n)) => {
-                Ok(Decision::action("counter.added").event(CounterEvent::Value(state.value + n)).replying(state.value + n))
+                let added = Decision::action("counter.added").event(CounterEvent::Value(state.value + n)).replying(state.value + n);
+                // Twice, to be counted within one commit.
+                Ok(added.happens("counter.added", n.to_string()).happens("counter.is", (state.value + n).to_string()))
             }
             Input::Command(CounterCommand::Slow(_)) => {
                 Ok(Decision::action("counter.added").event(CounterEvent::Value(state.value + 1)).replying(state.value + 1))
@@ -387,6 +389,10 @@ impl Agent for Counter {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 return Err(DeliveryError::Unreachable("silent".into()));
             }
+            if delivery.effect.starts_with("aside-") || delivery.effect.starts_with("slow-") {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                return Ok(delivery.attempt);
+            }
             if let Some(gate) = &self.gate {
                 gate.acquire().await.map_err(|e| DeliveryError::Retry(e.to_string()))?.forget();
             }
@@ -405,6 +411,10 @@ impl Agent for Counter {
     /// What is before the slash.
     fn destination(effect: &String, _: &CounterState) -> Option<String> {
         effect.split_once('/').map(|(host, _)| host.to_owned())
+    }
+
+    fn aside(effect: &String) -> bool {
+        effect.starts_with("aside-")
     }
 
     fn redact(effect: &String) -> Option<String> {
