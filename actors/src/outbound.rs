@@ -1,6 +1,7 @@
 //! HTTP to other parties: bounded in time and size, no redirects, no proxies, targets filtered. A span per exchange.
 
 pub mod form;
+pub mod post;
 pub mod stream;
 pub mod targets;
 #[cfg(test)]

@@ -101,7 +101,8 @@ fn types() -> Vec<(&'static str, fn(&Value) -> bool, Value)> {
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         message
     };
-    let callback = json!([{"uri": "https://x.example/a", "events": ["e"], "transactional": false, "authKey": "k", "authCodeId": "i"}]);
+    let callback =
+        json!([{"uri": "https://x.example/a", "events": ["contract"], "transactional": false, "authKey": "k", "authCodeId": "i"}]);
     let metadata = json!({"labels": ["l"], "profiles": ["p"], "properties": {"source": "s", "n": 0.1}});
     let activity = json!({"id": "a", "type": "t", "discriminator": "", "dependsOn": null});
     vec![

@@ -3,7 +3,7 @@
 use super::{
     ControlPlaneState, archive, data_planes,
     dsp::{self, Steering},
-    negotiation, participant, resources, transfer,
+    negotiation, participant, process_events, resources, transfer,
 };
 use crate::{Services, credential_service::secrets};
 use cellspace_cluster::{
@@ -63,14 +63,14 @@ machines!(
     Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Archive(archive)
 );
 machines!(
-    /// A message to a counterparty or a data plane, or what becomes of the participant's name and secrets.
+    /// A message to a counterparty or a data plane, word to who asked for it, or what becomes of the participant's name and secrets.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Effect, Effect: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Effect, Effect: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), ProcessEvents(process_events)
 );
 machines!(
     /// What a delivery brought back.
     #[derive(Debug, Clone)]
-    Outcome, Outcome: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Outcome, Outcome: Participant(participant), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), ProcessEvents(process_events)
 );
 
 /// A prepared request, and what it may be about that has left the state.
@@ -261,6 +261,7 @@ impl Agent for ControlPlane {
                 Effect::Negotiation(e) => negotiation::deliver(services, e, &delivery).await?.into(),
                 Effect::Transfer(e) => transfer::deliver(services, e, &delivery).await?.into(),
                 Effect::DataPlanes(e) => data_planes::deliver(services, e, &delivery).await?.into(),
+                Effect::ProcessEvents(e) => process_events::deliver(services, e, &delivery).await?.into(),
             })
         })
     }
@@ -269,15 +270,20 @@ impl Agent for ControlPlane {
         match effect {
             Effect::Negotiation(e) => negotiation::destination(e, state),
             Effect::Transfer(e) => transfer::destination(e, state),
+            Effect::ProcessEvents(e) => process_events::destination(e, state),
             // Names and the vault are our own.
             Effect::Participant(_) | Effect::DataPlanes(_) => None,
         }
     }
 
+    fn aside(effect: &Effect) -> bool {
+        matches!(effect, Effect::ProcessEvents(_))
+    }
+
     fn redact(effect: &Effect) -> Option<Effect> {
         match effect {
             Effect::Transfer(e) => transfer::redact(e).map(Into::into),
-            Effect::Participant(_) | Effect::Negotiation(_) | Effect::DataPlanes(_) => None,
+            Effect::Participant(_) | Effect::Negotiation(_) | Effect::DataPlanes(_) | Effect::ProcessEvents(_) => None,
         }
     }
 
@@ -287,6 +293,7 @@ impl Agent for ControlPlane {
             Effect::Negotiation(e) => negotiation::retry_policy(e),
             Effect::Transfer(e) => transfer::retry_policy(e),
             Effect::DataPlanes(e) => data_planes::retry_policy(e),
+            Effect::ProcessEvents(e) => process_events::retry_policy(e),
         }
     }
 }
@@ -306,15 +313,19 @@ fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp
             (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
             (Effect::Transfer(e), Outcome::Transfer(o)) => transfer::delivered(state, e, o, now),
             (Effect::DataPlanes(e), Outcome::DataPlanes(o)) => data_planes::delivered(state, e, o, now),
-            (Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_), _) => {
-                Err(Refusal::Mismatch.into())
-            }
+            (Effect::ProcessEvents(_), Outcome::ProcessEvents(_)) => Ok(Decision::nothing()),
+            (
+                Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_) | Effect::ProcessEvents(_),
+                _,
+            ) => Err(Refusal::Mismatch.into()),
         },
         Input::Undeliverable(effect, reason) => match effect.as_ref() {
             Effect::Participant(e) => participant::undeliverable(state, e),
             Effect::Negotiation(e) => negotiation::undeliverable(state, e, reason, now),
             Effect::Transfer(e) => transfer::undeliverable(state, e, reason, now),
             Effect::DataPlanes(e) => data_planes::undeliverable(state, e, reason, now),
+            // The dead letter says so; the process does not depend on who hears of it.
+            Effect::ProcessEvents(_) => Ok(Decision::nothing()),
         },
         Input::Due(key) => match key.split_once('/') {
             Some((participant::TABLE, _)) => participant::due(state, now),

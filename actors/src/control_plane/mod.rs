@@ -16,6 +16,7 @@ pub mod participant;
 mod participant_tests;
 pub mod peer;
 pub mod policy;
+pub mod process_events;
 pub mod resources;
 pub mod scopes;
 pub mod state;

@@ -329,10 +329,7 @@ fn ended(state: &ControlPlaneState, departed: Arc<Participant>, mut decision: De
             break;
         }
         count += 1;
-        let end = end?;
-        decision.events.extend(end.events);
-        decision.effects.extend(end.effects);
-        decision.facts.extend(end.facts);
+        decision = decision.and(end?);
     }
     // The rest in a turn of its own.
     let next = more.then(|| now.plus(Duration::from_millis(1)));

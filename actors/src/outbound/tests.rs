@@ -111,6 +111,33 @@ async fn size_and_time_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_post_has_its_headers_and_takes_the_status_alone() {
+    let (url, mut heads) = server("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
+    let post = async |http: OutboundHttp, url: &Url| {
+        let headers = http::HeaderMap::from_iter([(http::HeaderName::from_static("x-key"), http::HeaderValue::from_static("k"))]);
+        http.post(url.clone(), headers, "{}".into(), None, 8).await
+    };
+    let usual = || client(OutboundOptions::default());
+    assert_eq!(post(usual(), &url).await.unwrap().status, StatusCode::NO_CONTENT);
+    let head = heads.recv().await.unwrap();
+    assert!(head.starts_with("post /a ") && head.contains("x-key: k\r\n") && head.contains("content-type: application/json\r\n"), "{head}");
+    for long in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n123456789",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n123456789",
+    ] {
+        let (url, _heads) = server(long).await;
+        let answer = post(usual(), &url).await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0));
+    }
+    let (url, mut heads) =
+        server("HTTP/1.1 307 Temporary Redirect\r\nlocation: /b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(post(usual(), &url).await.unwrap().status, StatusCode::TEMPORARY_REDIRECT);
+    assert!(heads.recv().await.is_some() && heads.try_recv().is_err());
+    let public = OutboundHttp::new(OutboundOptions::default()).unwrap();
+    assert!(matches!(post(public, &url).await, Err(OutboundError::Forbidden(_))));
+}
+
+#[tokio::test]
 async fn the_tag_that_is_known_is_sent() {
     let (url, mut heads) = server("HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n").await;
     let answer = client(OutboundOptions::default()).send_unless(get(&url), Some("\"7\""), usize::MAX).await.unwrap();

@@ -52,6 +52,22 @@ pub async fn sign(vault: &dyn Vault, path: &VaultPath, header: &JwsHeader, claim
     Ok(token)
 }
 
+/// Signs a text with a key of the vault and returns the compact form without it (RFC 7515, appendix F): whoever has the text puts it back.
+///
+/// # Errors
+/// [`VaultError`] of the vault.
+pub async fn sign_detached(vault: &dyn Vault, path: &VaultPath, header: &JwsHeader, text: &[u8]) -> Result<String, VaultError> {
+    let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).map_err(|e| VaultError::Crypto(e.to_string()))?);
+    let detached = token.len();
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(text, &mut token);
+    let signature = vault.sign(path, token.as_bytes()).await?;
+    token.truncate(detached);
+    token.push_str("..");
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
+}
+
 fn signing_input(header: &JwsHeader, claims: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
     text.push('.');
@@ -301,6 +317,25 @@ mod tests {
             assert_eq!(jws.key_id().unwrap().map(|k| k.url).as_deref(), Some("did:web:example.com#k1"));
             assert_eq!(jws.typ(), Some("JWT"));
             assert_eq!(jws.verify::<Value>(&key).unwrap(), json!({"iss": "did:web:example.com"}));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_detached_signature_is_that_of_the_text_put_back() {
+        for algorithm in [KeyAlgorithm::Ed25519, KeyAlgorithm::P256] {
+            let vault = TestVault::default();
+            let path = TestVault::path("p1", "a1");
+            let key = VerifyingKey::from_jwk(&vault.generate_key(&path, algorithm).await.unwrap().jwk).unwrap();
+            let header = JwsHeader::new(algorithm, "did:web:example.com#k1", "event+json");
+            let text = br#"{"a": [1, "two"]}"#;
+            let detached = sign_detached(&vault, &path, &header, text).await.unwrap();
+            let with = |text: &[u8]| detached.replacen("..", &format!(".{}.", URL_SAFE_NO_PAD.encode(text)), 1);
+            let whole = with(text);
+            let jws = Jws::parse(&whole, MAX_TOKEN_BYTES).unwrap();
+            assert_eq!((jws.typ(), jws.kid()), (Some("event+json"), Some("did:web:example.com#k1")));
+            assert_eq!(jws.verify::<Value>(&key).unwrap(), json!({"a": [1, "two"]}));
+            let other = with(br#"{"a": [1, "Two"]}"#);
+            assert_eq!(Jws::parse(&other, MAX_TOKEN_BYTES).unwrap().verify::<Value>(&key), Err(JwsError::Signature));
         }
     }
 

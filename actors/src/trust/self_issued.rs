@@ -34,6 +34,14 @@ impl SigningKey {
         jws::sign(vault, &self.path, &JwsHeader::new(self.algorithm, &self.kid, typ), claims).await
     }
 
+    /// Signs a text of the type `typ` and returns the signature alone, as detached JWS (RFC 7515, appendix F).
+    ///
+    /// # Errors
+    /// [`VaultError`] of the vault.
+    pub async fn sign_detached(&self, vault: &dyn Vault, typ: &'static str, text: &[u8]) -> Result<String, VaultError> {
+        jws::sign_detached(vault, &self.path, &JwsHeader::new(self.algorithm, &self.kid, typ), text).await
+    }
+
     /// A self-issued ID token for `audience`, with `token` as access token.
     ///
     /// # Errors

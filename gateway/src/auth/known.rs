@@ -50,6 +50,11 @@ impl KnownParticipants {
         Ok(principal)
     }
 
+    /// Whether the participant is there and switched on in both APIs, so that its own tokens are good.
+    pub async fn is_on(&self, id: &ParticipantContextId) -> bool {
+        matches!(self.standing(id).await, Ok(Standing::Present))
+    }
+
     async fn standing(&self, id: &ParticipantContextId) -> Result<Standing, ApiError> {
         let (identity, management) = (Address::of::<CredentialService>(id), Address::of::<ControlPlane>(id));
         let identity = self.cluster.read::<CredentialService, _>(&identity, |state| match &state.context {

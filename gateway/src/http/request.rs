@@ -6,10 +6,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace_cluster::IdempotencyKey;
 use cellspace_schemas::{TraceContext, json};
+use futures::{Stream, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, sync::Arc};
+use sync_wrapper::SyncStream;
 
 /// Body of an answer.
 pub type Body = BoxBody<Bytes, std::io::Error>;
@@ -126,6 +129,25 @@ impl Reply {
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
         Self(response)
+    }
+
+    /// What is told while it comes.
+    #[must_use]
+    pub fn stream(content_type: &'static str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        let frames = SyncStream::new(chunks.map(|chunk| Ok(Frame::data(chunk))));
+        let mut response = http::Response::new(BodyExt::boxed(StreamBody::new(frames)));
+        response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        Self(response)
+    }
+
+    /// Keeps something until the whole answer was told, or nobody listens to it any more.
+    #[must_use]
+    pub fn holding(self, kept: impl Send + Sync + 'static) -> Self {
+        let holding = move |frame: Frame<Bytes>| {
+            let _ = &kept;
+            frame
+        };
+        Self(self.0.map(|body| body.map_frame(holding).boxed()))
     }
 
     /// JSON with this status.

@@ -91,6 +91,8 @@ pub struct Route {
 pub enum Verb {
     /// GET (also answers HEAD)
     Get,
+    /// GET of what goes on until its client leaves: it counts among the long polls for as long as it lasts.
+    Follow,
     /// POST
     Post,
     /// POST with a query in its body: it changes nothing.
@@ -107,14 +109,14 @@ impl Verb {
     /// Whether an operation with it changes nothing.
     #[must_use]
     pub const fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Query)
+        matches!(self, Self::Get | Self::Follow | Self::Query)
     }
 
     /// The HTTP method.
     #[must_use]
     pub const fn http(self) -> Method {
         match self {
-            Self::Get => Method::GET,
+            Self::Get | Self::Follow => Method::GET,
             Self::Post | Self::Query => Method::POST,
             Self::Put => Method::PUT,
             Self::Patch => Method::PATCH,

@@ -319,7 +319,7 @@ impl<'p> Search<'p> {
 
     fn miss(&self) -> Miss {
         let mut methods: Vec<String> = self.allowed.iter().map(|verb| verb.http().to_string()).collect();
-        if self.allowed.contains(&Verb::Get) {
+        if self.allowed.iter().any(|verb| verb.http() == Method::GET) {
             methods.push(Method::HEAD.to_string());
         }
         methods.sort_unstable();

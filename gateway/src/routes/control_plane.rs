@@ -23,7 +23,10 @@ use cellspace_actors::{
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{
     ParticipantContextId, Pid, ProfileId, QuerySpec,
-    management::envelope::{id_response, parse_json, with_context},
+    management::{
+        CallbackAddress,
+        envelope::{id_response, parse_json, with_context},
+    },
     query_spec::{Operator, PathRules},
     violation::Violation,
 };
@@ -67,11 +70,24 @@ pub(super) async fn snapshot(app: &App, request: &Request) -> Result<Arc<Control
 }
 
 /// A runtime error of a control plane; one that was never made has no participant.
-fn told(error: AskError<Refusal>) -> ApiError {
+pub(super) fn told(error: AskError<Refusal>) -> ApiError {
     match error {
         AskError::NotRegistered => refused(participant::Refusal::NotFound.into()),
         other => ApiError::from_ask(other, refused),
     }
+}
+
+/// Callback addresses of a body, when each may be called from here.
+///
+/// # Errors
+/// Every one that may not.
+pub(super) fn callbacks(app: &App, asked: Vec<CallbackAddress>) -> Result<Vec<CallbackAddress>, ApiError> {
+    let wrong = asked.iter().enumerate().filter_map(|(n, callback)| {
+        let forbidden = app.services.http.check_target(&callback.uri).err()?;
+        Some(Violation::new(format!("$.callbackAddresses[{n}].uri"), forbidden.to_string()))
+    });
+    let wrong: Vec<Violation> = wrong.collect();
+    if wrong.is_empty() { Ok(asked) } else { Err(wrong.into()) }
 }
 
 /// The answer to a create.

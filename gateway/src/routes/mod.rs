@@ -14,6 +14,7 @@ mod dsp;
 pub mod dsp_catalog;
 pub mod dsp_negotiation;
 pub mod dsp_transfer;
+pub mod events;
 pub mod identity;
 pub mod issuance;
 pub mod issuer_admin;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Route> {
     all.extend(dsp_negotiation::routes());
     all.extend(dsp_transfer::routes());
     all.extend(negotiations::routes());
+    all.extend(events::routes());
     all.extend(signaling::routes());
     all.extend(transfers::routes());
     all.extend(openapi::routes());

@@ -1,7 +1,7 @@
 //! Contract negotiations of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot, snapshot_with},
+    control_plane::{self, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot, snapshot_with},
     paging,
 };
 use crate::{
@@ -68,7 +68,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
         counterparty: body.counter_party_id,
         address: body.counter_party_address,
         offer: body.offer,
-        callbacks: body.callback_addresses,
+        callbacks: callbacks(&app, body.callback_addresses)?,
     };
     begin(&app, &request, Command::Request(Box::new(new))).await
 }
@@ -83,7 +83,7 @@ async fn offer_first(app: App, request: Request) -> Result<Reply, ApiError> {
         counterparty: body.counter_party_id,
         address: body.counter_party_address,
         offer: body.offer,
-        callbacks: body.callback_addresses,
+        callbacks: callbacks(&app, body.callback_addresses)?,
     };
     begin(&app, &request, Command::Offer(Box::new(new))).await
 }

@@ -104,7 +104,10 @@ fn operation(route: &Route, error: &str) -> Value {
         "operationId": id,
         "parameters": parameters.collect::<Vec<_>>(),
         "responses": {
-            "2XX": {"description": "done; with a body where there is something to tell"},
+            "2XX": match route.method {
+                Verb::Follow => json!({"description": "what happens from now on, or after the Last-Event-ID", "content": {"text/event-stream": {"schema": {"type": "string"}}}}),
+                _ => json!({"description": "done; with a body where there is something to tell"}),
+            },
             "default": {"$ref": format!("#/components/responses/{error}")},
         },
         "security": match route.access {

@@ -1,7 +1,7 @@
 //! Transfer processes of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Keys, address, ask, body, not_found, page, processes, profile, route, snapshot_with},
+    control_plane::{self, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot_with},
     paging,
 };
 use crate::{
@@ -54,7 +54,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
         transfer_type: body.transfer_type,
         metadata: body.dataplane_metadata,
         private_properties: body.private_properties,
-        callbacks: body.callback_addresses,
+        callbacks: callbacks(&app, body.callback_addresses)?,
     };
     match ask(&app, &request, Command::Request(Box::new(new))).await? {
         Answer::Transfer(Transferred::Begun { id, at }) => Reply::ok(&id_response(id.as_str(), at)),

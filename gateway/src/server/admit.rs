@@ -74,11 +74,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let waits = request.extensions().get::<Arc<Resolved>>().is_some_and(|resolved| !resolved.wait.is_zero());
-        let bound = if waits { &self.layer.waits } else { &self.layer.requests };
+        let waits = request.extensions().get::<Arc<Resolved>>().filter(|resolved| !resolved.wait.is_zero()).cloned();
+        let bound = if waits.is_some() { &self.layer.waits } else { &self.layer.requests };
         let Ok(permit) = bound.permits.clone().try_acquire_owned() else {
             bound.refused.increment(1);
             return Box::pin(async { Err(Overloaded.into()) });
+        };
+        // Whoever follows keeps its place when the answer has begun.
+        let permit = match waits {
+            Some(resolved) => resolved.place.set(permit).err(),
+            None => Some(permit),
         };
         let answer = self.inner.call(request);
         Box::pin(async move {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     App,
     auth::Need,
-    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, render, request::bearer},
+    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, Verb, render, request::bearer},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use cellspace_cluster::trace;
@@ -76,7 +76,7 @@ impl Gateway {
         path: &str,
         method: Method,
         headers: HeaderMap,
-        resolved: &Resolved,
+        resolved: &Arc<Resolved>,
         body: impl Stream<Item = Result<D, E>>,
     ) -> Result<Reply, ApiError> {
         let found = match &resolved.found {
@@ -89,7 +89,7 @@ impl Gateway {
             }
         };
         let principal = self.admit(found, &headers).await?;
-        let _waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
+        let waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
         let body = tokio::time::timeout(self.body_time, collect(body)).await;
         let body = body.map_err(|_| ApiError::new(ErrorKind::BodyTimeout, "the request body did not arrive in time"))??;
         let request = Request {
@@ -104,6 +104,9 @@ impl Gateway {
             trace: Some(resolved.trace.clone()),
         };
         let work = trace::scope(resolved.trace.clone(), (found.route.handler)(self.app.clone(), request));
+        if found.route.method == Verb::Follow {
+            return Ok(work.await?.holding((waiting, resolved.clone())));
+        }
         if found.route.method.is_safe() {
             return work.await;
         }

@@ -3,7 +3,7 @@
 //! The route is found before anything can fail, so that every error, also of the layers below, speaks the language of the route's API.
 
 use crate::{
-    http::{Api, Listener, Match, Miss, Router, wait},
+    http::{Api, Listener, Match, Miss, Router, Verb, wait},
     observe::trace,
 };
 use cellspace_schemas::TraceContext;
@@ -13,11 +13,11 @@ use metrics::{Counter, Gauge, Histogram};
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span};
 
@@ -34,8 +34,10 @@ pub struct Resolved {
     pub span: Span,
     /// The query, without the question mark.
     pub raw_query: Option<String>,
-    /// The longest time that the client may ask to wait for a state; zero when it does not ask.
+    /// The longest time that the client may ask to wait for a state, or that what it follows may take to begin; zero when it does neither.
     pub wait: Duration,
+    /// Its place among the long polls: given back when nobody knows of the request any more.
+    pub place: OnceLock<OwnedSemaphorePermit>,
     /// Whether a handler has begun: from then on the outcome of a request without an answer is unknown.
     pub started: AtomicBool,
 }
@@ -103,10 +105,12 @@ impl ResolveLayer {
             span.record("participant", participant.as_str());
         }
         let raw_query = request.uri().query().map(str::to_owned);
-        let waits =
-            request.method().is_safe() && raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
+        let follows = found.as_ref().is_ok_and(|found| found.route.method == Verb::Follow);
+        let waits = follows
+            || request.method().is_safe()
+                && raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
         let wait = if waits { wait::MAX_WAIT } else { Duration::ZERO };
-        (Resolved { found, api, trace, span, raw_query, wait, started: AtomicBool::new(false) }, route)
+        (Resolved { found, api, trace, span, raw_query, wait, place: OnceLock::new(), started: AtomicBool::new(false) }, route)
     }
 }
 

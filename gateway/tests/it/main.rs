@@ -22,6 +22,7 @@ mod negotiating;
 mod node;
 mod openapi;
 mod process;
+mod process_events;
 mod program;
 mod queries;
 mod sharing;

@@ -66,6 +66,12 @@ impl Stage {
         Self { base, client, platform, provider, consumer, third }
     }
 
+    /// After an end in order and another start, on the same data.
+    pub async fn restarted(self) -> Self {
+        let base = self.base.restarted().await;
+        Self { base, ..self }
+    }
+
     pub fn node(&self) -> &Node {
         &self.base.node
     }

@@ -57,6 +57,15 @@ impl Platform {
         Self { _dir: Some(dir), ..Self::start(config).await }
     }
 
+    /// The defaults on the directory of a temporary platform, once that one has ended.
+    pub async fn restarted(self) -> Self {
+        let Self { node, _dir: dir, .. } = self;
+        node.drain(DRAIN).await;
+        let dir = dir.unwrap();
+        let config = config(dir.path());
+        Self { _dir: Some(dir), ..Self::start(config).await }
+    }
+
     pub fn bootstrap(&self) -> &Bootstrap {
         self.node.bootstrap.as_ref().unwrap()
     }

@@ -1,36 +1,59 @@
 //! Whom a client wants to be told about a process (Management API `CallbackAddress`).
 
-use super::Reader;
-use crate::violation::Violation;
+use super::{ProcessEvent, Reader};
+use crate::{KeyAlias, violation::Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
 /// Callback addresses of one process at most.
-pub const MAX_CALLBACKS: usize = 16;
+pub const MAX_CALLBACKS: usize = 8;
 /// Events of one callback address at most.
 const MAX_EVENTS: usize = 64;
 /// Longest address, in bytes.
 const MAX_URI_BYTES: usize = 2 << 10;
 /// Longest event name, header name or alias, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
+/// Header with the signature of what is posted: a detached JWS (RFC 7515, appendix F).
+pub const SIGNATURE_HEADER: &str = "x-jws-signature";
+/// Headers that say how a request is to be read, or that are ours: no secret goes there.
+const OUR_HEADERS: [&str; 16] = [
+    "accept",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    SIGNATURE_HEADER,
+];
+/// How aliases begin that the platform gives by itself. All others of its own have a slash.
+const OUR_ALIASES: &str = "data-plane-";
 
-/// A client's callback address; kept and shown with the process, and not called yet.
+/// A client's callback address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackAddress {
     /// Where to.
     pub uri: Url,
-    /// Prefixes of event names.
+    /// Prefixes of the names of events that are told; none: nothing is.
     pub events: Vec<String>,
-    /// Whether the change waits for the callback; never, so far.
+    /// Whether the change waits for the callback; never.
     pub transactional: bool,
     /// Header for the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_key: Option<String>,
     /// Alias of the secret in the vault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth_code_id: Option<String>,
+    pub auth_code_id: Option<KeyAlias>,
 }
 
 impl CallbackAddress {
@@ -48,22 +71,39 @@ impl CallbackAddress {
             r.expect_type(&["CallbackAddress"]);
         }
         let uri = r.required_text("uri", MAX_URI_BYTES).and_then(|text| match Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MAX_URI_BYTES => Some(url),
+            Ok(url) if is_callable(&url) => Some(url),
             Ok(_) | Err(_) => {
-                r.note("uri", format!("must be an absolute http or https URL of at most {MAX_URI_BYTES} bytes"));
+                r.note("uri", format!("must be an absolute http or https URL without a user, of at most {MAX_URI_BYTES} bytes"));
                 None
             }
         });
         let events = r.texts("events", MAX_EVENTS);
-        if events.iter().any(|event| event.is_empty() || event.len() > MAX_TEXT_BYTES) {
-            r.note("events", format!("each must have 1 to {MAX_TEXT_BYTES} bytes"));
+        for (n, event) in events.iter().enumerate().filter(|(_, event)| !ProcessEvent::is_prefix(event)) {
+            let violation = Violation::new(
+                format!("{}[{n}]", r.path("events")),
+                "must be the name of an event of negotiations or transfers, or its beginning",
+            );
+            r.note_all(vec![violation.showing(&Value::from(event.as_str()))]);
         }
         let transactional = r.boolean("transactional").unwrap_or(false);
         if transactional {
-            r.note("transactional", "must be false: no change waits for a callback, callbacks are not called yet");
+            r.note("transactional", "must be false: no change waits for a callback, each is delivered at least once after the change");
         }
-        let (auth_key, auth_code_id) = (r.text("authKey", MAX_TEXT_BYTES), r.text("authCodeId", MAX_TEXT_BYTES));
+        let (auth_key, auth_code_id) = auth(&mut r);
         r.finish(|| Some(Self { uri: uri?, events, transactional, auth_key, auth_code_id }))
+    }
+
+    /// Whether it is to be told of the event.
+    #[must_use]
+    pub fn wants(&self, event: ProcessEvent) -> bool {
+        self.events.iter().any(|prefix| event.name().starts_with(prefix.as_str()))
+    }
+
+    /// The host that it is at, with its port.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let host = self.uri.host_str().unwrap_or_default();
+        self.uri.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// The form of the API.
@@ -76,12 +116,108 @@ impl CallbackAddress {
             "transactional": self.transactional,
         });
         if let Some(fields) = json.as_object_mut() {
-            for (name, value) in [("authKey", &self.auth_key), ("authCodeId", &self.auth_code_id)] {
+            let optional = [("authKey", self.auth_key.as_deref()), ("authCodeId", self.auth_code_id.as_ref().map(KeyAlias::as_str))];
+            for (name, value) in optional {
                 if let Some(value) = value {
-                    fields.insert(name.to_owned(), value.as_str().into());
+                    fields.insert(name.to_owned(), value.into());
                 }
             }
         }
         json
+    }
+}
+
+fn is_callable(url: &Url) -> bool {
+    let plain = url.username().is_empty() && url.password().is_none();
+    matches!(url.scheme(), "http" | "https") && url.host().is_some() && plain && url.as_str().len() <= MAX_URI_BYTES
+}
+
+/// The header and the alias of the secret in it: both, or neither.
+fn auth(r: &mut Reader<'_>) -> (Option<String>, Option<KeyAlias>) {
+    let key = r.text("authKey", MAX_TEXT_BYTES);
+    if key.as_deref().is_some_and(|key| !is_header(key)) {
+        r.note("authKey", "must be the name of an HTTP header, and none that the protocol or the platform sets");
+    }
+    let alias = r.text("authCodeId", MAX_TEXT_BYTES);
+    let parsed: Option<KeyAlias> = alias.as_deref().and_then(|alias| alias.parse().ok());
+    // What the platform keeps for itself in the participant's part of the vault is sent to nobody.
+    let own = alias.as_deref().is_some_and(|alias| alias.contains('/') || alias.starts_with(OUR_ALIASES));
+    if alias.is_some() && (parsed.is_none() || own) {
+        r.note("authCodeId", "must be the alias of a secret, without white space and slashes, and none of the platform's own");
+    }
+    match (&key, &alias) {
+        (Some(_), None) if r.raw("authCodeId").is_none() => r.note("authCodeId", "is required with authKey"),
+        (None, Some(_)) if r.raw("authKey").is_none() => r.note("authKey", "is required with authCodeId"),
+        _ => {}
+    }
+    (key, parsed)
+}
+
+/// Whether it is a field name (RFC 9110, 5.1) that a client may choose.
+fn is_header(name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(token) && !OUR_HEADERS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(callbacks: Value) -> Result<Vec<CallbackAddress>, Vec<String>> {
+        let body = json!({"callbackAddresses": callbacks});
+        let mut r = Reader::nested(&body, "$").unwrap();
+        let read = CallbackAddress::read_all(&mut r);
+        r.finish(|| Some(read)).map_err(|found| found.into_iter().map(|violation| violation.path).collect())
+    }
+
+    fn good() -> Value {
+        json!({"@type": "CallbackAddress", "uri": "https://app.example/cb?k=1", "events": ["contract.negotiation", "transfer.process.started"],
+            "transactional": false, "authKey": "X-Key", "authCodeId": "cb-key"})
+    }
+
+    #[test]
+    fn what_is_accepted_is_shown_again() {
+        let all = read(json!([good()])).unwrap();
+        assert_eq!(all.iter().map(CallbackAddress::to_json).collect::<Vec<_>>(), [good()]);
+        let [one] = all.as_slice() else { panic!("{all:?}") };
+        let wanted: Vec<_> = ProcessEvent::ALL.into_iter().filter(|event| one.wants(*event)).map(ProcessEvent::name).collect();
+        assert_eq!(wanted.len(), 9, "{wanted:?}");
+        assert!(wanted.contains(&"contract.negotiation.finalized") && wanted.contains(&"transfer.process.started"));
+        assert_eq!(one.host(), "app.example:443");
+        // Whoever names no event is told of none.
+        let none = read(json!([{"uri": "http://app.example:8080", "events": []}])).unwrap();
+        assert!(none.iter().all(|one| ProcessEvent::ALL.iter().all(|event| !one.wants(*event)) && one.host() == "app.example:8080"));
+    }
+
+    #[test]
+    fn every_mistake_is_told_once() {
+        let at = |field: &str| format!("$.callbackAddresses[0].{field}");
+        for (field, value, wrong) in [
+            ("uri", json!("ftp://app.example"), vec!["uri"]),
+            ("uri", json!("local://adapter"), vec!["uri"]),
+            ("uri", json!("https://user:secret@app.example"), vec!["uri"]),
+            ("uri", json!("/cb"), vec!["uri"]),
+            ("uri", json!(format!("https://app.example/{}", "x".repeat(MAX_URI_BYTES))), vec!["uri"]),
+            ("events", json!(["contract", "asset.created", "contract.negotiation", ""]), vec!["events[1]", "events[3]"]),
+            ("events", json!("contract"), vec!["events"]),
+            ("transactional", json!(true), vec!["transactional"]),
+            ("authKey", json!("X Key"), vec!["authKey"]),
+            ("authKey", json!(""), vec!["authKey"]),
+            ("authKey", json!("Content-Length"), vec!["authKey"]),
+            ("authKey", json!("X-JWS-Signature"), vec!["authKey"]),
+            ("authKey", json!(null), vec!["authKey"]),
+            ("authCodeId", json!("keypair/alias1"), vec!["authCodeId"]),
+            ("authCodeId", json!("data-plane-1"), vec!["authCodeId"]),
+            ("authCodeId", json!("two words"), vec!["authCodeId"]),
+            ("authCodeId", json!(null), vec!["authCodeId"]),
+            ("authCodeId", json!(5), vec!["authCodeId"]),
+        ] {
+            let mut callback = good();
+            callback[field] = value.clone();
+            let wrong: Vec<String> = wrong.into_iter().map(at).collect();
+            assert_eq!(read(json!([callback])), Err(wrong), "{field}: {value}");
+        }
+        assert_eq!(read(json!(vec![good(); MAX_CALLBACKS])).map(|all| all.len()), Ok(MAX_CALLBACKS));
+        assert_eq!(read(json!(vec![good(); MAX_CALLBACKS + 1])), Err(vec!["$.callbackAddresses".to_owned()]));
     }
 }

@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod envelope;
 pub mod participant_context;
 pub mod policy_definition;
+pub mod process_event;
 pub mod settings;
 pub mod transfer_request;
 
@@ -27,5 +28,6 @@ pub use discovery::{DiscoveryRequest, DiscoveryResponse};
 pub use envelope::{MANAGEMENT_CONTEXT, Reader};
 pub use participant_context::{AssociateDataspaceProfile, ParticipantContextBody, ParticipantContextConfig, ParticipantContextState};
 pub use policy_definition::{PolicyDefinition, PolicyDefinitionDraft};
+pub use process_event::ProcessEvent;
 pub use settings::{CelExpression, CelExpressionTestRequest, DataspaceProfile, DcpScope, ScopeType, TrustedIssuer};
 pub use transfer_request::TransferRequest;

@@ -10,6 +10,7 @@ use crate::control_plane::{
     agent::{Decided, Refusal as AgentRefusal},
     dsp::{self, Repeats, Role, process::told},
     participant::Participant,
+    process_events,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
@@ -356,6 +357,7 @@ fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, next: Negoti
             decision = decision.fact(fact);
         }
     }
+    decision = process_events::negotiation(decision, state, before, &next);
     decision.event(Event::Set(Arc::new(next)).into())
 }
 

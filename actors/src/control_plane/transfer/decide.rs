@@ -12,6 +12,7 @@ use crate::control_plane::{
     dsp::{self, Repeats, Role, process::told},
     negotiation::{self, Agreement, Negotiation},
     policy::{AgreementFacts, Evaluation, reason_against},
+    process_events,
     scopes::scopes_for,
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
@@ -235,8 +236,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
     let mut decision = changed(state, None, moved).replying(reply);
     // Who transfers under an agreement has seen that it is final.
     if let Some(finalized) = negotiation::finalized(state, negotiation, now).map_err(refused)? {
-        decision.events.extend(finalized.events);
-        decision.facts.extend(finalized.facts);
+        decision = decision.and(finalized);
     }
     Ok(decision)
 }
@@ -310,6 +310,7 @@ fn changed(state: &ControlPlaneState, before: Option<&Transfer>, moved: Moved) -
             decision = decision.fact(fact);
         }
     }
+    decision = process_events::transfer(decision, state, before, &transfer);
     if transfer.state.is_final() {
         let last = before.is_some_and(|b| !b.state.is_final()) && state.transfers.open().all() == 1;
         decision = if last && state.deleted.is_some() {

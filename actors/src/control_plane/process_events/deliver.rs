@@ -1,0 +1,98 @@
+//! Posts to callback addresses: signed by the participant, with the secret that its client has put into the vault.
+
+use super::{Effect, Outcome, Process, envelope::envelope};
+use crate::{
+    Services,
+    control_plane::{ControlPlane, ControlPlaneState, archive, dsp::client},
+    trust::{self, TokenError},
+};
+use cellspace_cluster::{Delivery, DeliveryError};
+use cellspace_schemas::{
+    ParticipantContextId,
+    management::{CallbackAddress, callback_address::SIGNATURE_HEADER},
+};
+use cellspace_storage::{VaultError, VaultPath};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use secrecy::ExposeSecret;
+
+/// Most that is read of an answer, in bytes.
+const MAX_ANSWER: usize = 16 << 10;
+/// What the signed text is, in the header of its signature: so that it is taken for nothing else that the participant signs.
+const TYPE: &str = "process-event+json";
+
+/// Posts the event once. Taken: 2xx. Whatever else a receiver answers, it may be about to become ready, so that it is asked again; one that says that it
+/// is gone for good (410) is believed.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
+    let retry = |e: &dyn std::fmt::Display| DeliveryError::Retry(e.to_string());
+    let state = archive::with(&services.cluster, delivery.address, delivery.snapshot.clone(), effect.process.key());
+    let state = state.await.map_err(|e| retry(&e))?;
+    let participant = state.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
+    let callback = callback(&state, effect).ok_or_else(|| DeliveryError::Refused("the process is gone".to_owned()))?;
+    let id = delivery.message_id.to_string();
+    let body = serde_json::to_vec(&envelope(&id, effect.at, effect.event, &effect.payload));
+    let body = body.map_err(|e| DeliveryError::Refused(format!("the event cannot be written: {e}")))?;
+    let mut headers = HeaderMap::new();
+    if let Some((name, value)) = secret(services, &participant.id, callback).await? {
+        headers.insert(name, value);
+    }
+    headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature(services, &state, &participant.id, &body).await?);
+    let answer = services.http.post(callback.uri.clone(), headers, body.into(), delivery.trace.clone(), MAX_ANSWER).await;
+    let gone = answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::GONE);
+    let answered = answer.is_ok();
+    let outcome = match client::judge(answer.map(|a| (a.status, a.headers, a.body))) {
+        Ok(_) => Ok(Outcome),
+        Err(DeliveryError::Refused(reason)) if answered && !gone => Err(DeliveryError::Retry(reason)),
+        Err(error) => Err(error),
+    };
+    let reason = outcome.as_ref().err().map(ToString::to_string);
+    tracing::info!(category = "app", vpa = %delivery.address, action = "callback", process = %effect.process, event = effect.event.name(),
+        host = effect.host, reason, "sent");
+    outcome
+}
+
+fn callback<'a>(state: &'a ControlPlaneState, effect: &Effect) -> Option<&'a CallbackAddress> {
+    let callbacks = match &effect.process {
+        Process::Negotiation(id) => &state.negotiations.get(id)?.callbacks,
+        Process::Transfer(id) => &state.transfers.get(id)?.callbacks,
+    };
+    callbacks.get(effect.callback)
+}
+
+/// The client's header with the secret. Nothing is sent without it: as long as there is no such secret, it is waited for.
+async fn secret(
+    services: &Services,
+    participant: &ParticipantContextId,
+    callback: &CallbackAddress,
+) -> Result<Option<(HeaderName, HeaderValue)>, DeliveryError> {
+    let (Some(name), Some(alias)) = (&callback.auth_key, &callback.auth_code_id) else { return Ok(None) };
+    let refused = |what: &str| DeliveryError::Refused(format!("{what} of the callback address cannot stand in a request"));
+    let path = VaultPath { owner: participant.into(), alias: alias.clone() };
+    let secret = services.vault.secret(&path).await.map_err(|e| match e {
+        VaultError::WrongType(_) => DeliveryError::Refused(e.to_string()),
+        VaultError::NotFound(_) | VaultError::WrongMasterKey(_) | VaultError::Crypto(_) | VaultError::Store(_) => {
+            DeliveryError::Retry(e.to_string())
+        }
+    })?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("authKey"))?;
+    let mut value = HeaderValue::from_str(secret.expose_secret()).map_err(|_| refused("the secret"))?;
+    value.set_sensitive(true);
+    Ok(Some((name, value)))
+}
+
+async fn signature(
+    services: &Services,
+    state: &ControlPlaneState,
+    participant: &ParticipantContextId,
+    body: &[u8],
+) -> Result<HeaderValue, DeliveryError> {
+    let key = trust::signing_key(services, participant).await.map_err(|e| match e {
+        // One that was deleted does not come back; one that is switched off for a while goes on afterwards.
+        TokenError::NoParticipant(_) if state.participant.is_none() => DeliveryError::Refused(e.to_string()),
+        TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+    })?;
+    let signature = key.sign_detached(services.vault.as_ref(), TYPE, body).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    HeaderValue::from_str(&signature).map_err(|e| DeliveryError::Refused(e.to_string()))
+}
