@@ -45,7 +45,7 @@ pub struct Shape {
 pub enum Selector {
     /// The asset of this number, by its id.
     Id(usize),
-    /// The first and the last asset of this block, by a list of ids.
+    /// The first two assets of this block, by a list of ids.
     Ids(usize),
     /// The assets of this block with its batch, by that property.
     Batch(usize),
@@ -78,7 +78,7 @@ impl Selector {
     pub fn criterion(self) -> Value {
         let (left, operator, right) = match self {
             Self::Id(n) => ("id", "=", json!(asset_id(n))),
-            Self::Ids(block) => ("id", "in", json!([asset_id(block * BLOCK), asset_id(block * BLOCK + BLOCK - 1)])),
+            Self::Ids(block) => ("id", "in", json!([asset_id(block * BLOCK), asset_id(block * BLOCK + 1)])),
             Self::Batch(block) => ("batch", "=", json!(format!("batch-{block}"))),
             Self::Part(block) => ("part", "like", json!(format!("part-{block:06}-a%"))),
         };
@@ -90,7 +90,7 @@ impl Selector {
         let within = |block: usize, places: &[usize]| places.iter().map(|place| block * BLOCK + place).collect();
         let selected: Vec<usize> = match self {
             Self::Id(n) => vec![n],
-            Self::Ids(block) => within(block, &[0, BLOCK - 1]),
+            Self::Ids(block) => within(block, &[0, 1]),
             Self::Batch(block) => within(block, &[0, 2, 4, 6]),
             Self::Part(block) => within(block, &[3, 4, 5]),
         };
