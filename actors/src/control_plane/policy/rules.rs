@@ -78,10 +78,19 @@ pub fn reason_against<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> Op
     if reasons.is_empty() { None } else { Some(reasons.join("; ")) }
 }
 
-/// Whether the policy is fulfilled, for those whom no reason is told.
+/// Whether the policy is fulfilled, for those whom no reason is told. Catalogs ask this of every access policy: what [`unmet`] says without its
+/// iterators.
 #[must_use]
 pub fn is_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool {
-    unmet(policy, evaluation).next().is_none()
+    let met = |rule: &'a Rule| rule.constraint.iter().all(|constraint| passes(holds(constraint, &rule.action, evaluation)));
+    policy.permission.iter().all(|permission| permission.duty.iter().all(met) && met(permission))
+        && policy.prohibition.iter().all(|rule| forbidden(rule, evaluation).is_none())
+        && policy.obligation.iter().all(met)
+}
+
+/// Whether a constraint that a permission or obligation requires lets it pass.
+const fn passes(holds: Holds) -> bool {
+    matches!(holds, Holds::Met | Holds::OutOfScope)
 }
 
 /// What keeps a policy from being fulfilled.
@@ -105,9 +114,9 @@ fn unmet<'e, 'a: 'e>(policy: &'a Policy, evaluation: &'e Evaluation<'a>) -> impl
 fn required<'e, 'a: 'e>(rule: &'a Rule, evaluation: &'e Evaluation<'a>) -> impl Iterator<Item = Unmet<'a>> + 'e {
     rule.constraint.iter().filter_map(|constraint| {
         let but = match holds(constraint, &rule.action, evaluation) {
-            Holds::Met | Holds::OutOfScope => return None,
-            Holds::Unmet => None,
+            outcome if passes(outcome) => return None,
             Holds::Undecidable(why) => Some(why),
+            _ => None,
         };
         Some(Unmet { rule, required: Some(constraint), but })
     })
