@@ -4,6 +4,7 @@
 //! pure `decide`, `delivered`, `undeliverable`, `due`, `apply`, `row` and `deadline`, and `prepare` and `deliver`, which do the I/O.
 //! [`agent`] only dispatches.
 
+pub mod access;
 pub mod agent;
 pub mod archive;
 pub mod catalog;

@@ -86,11 +86,19 @@ impl Request {
     /// # Errors
     /// Invalid request when the key is malformed.
     pub fn call(&self) -> Result<cellspace_cluster::Call, ApiError> {
+        self.call_for(None)
+    }
+
+    /// As [`Request::call`], for one of several commands that a request becomes: each has a key of its own.
+    ///
+    /// # Errors
+    /// As [`Request::call`].
+    pub fn call_for(&self, step: Option<&str>) -> Result<cellspace_cluster::Call, ApiError> {
         let actor = self.principal.as_ref().map_or("anonymous", |p| p.subject.as_str());
         let mut call = cellspace_cluster::Call::by(actor);
         call.trace.clone_from(&self.trace);
         if let Some(value) = self.headers.get("idempotency-key") {
-            call.idempotency = Some(idempotency_key(actor, value).ok_or_else(|| {
+            call.idempotency = Some(idempotency_key(actor, value, step).ok_or_else(|| {
                 ApiError::invalid(format!("Idempotency-Key must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_BYTES))
             })?);
         }
@@ -106,14 +114,18 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The client's key, bound to the client: a hash of both, since names of clients may be long.
-fn idempotency_key(actor: &str, value: &http::HeaderValue) -> Option<IdempotencyKey> {
+/// The client's key, bound to the client and to the step: a hash of all, since names of clients may be long.
+fn idempotency_key(actor: &str, value: &http::HeaderValue, step: Option<&str>) -> Option<IdempotencyKey> {
     let key = IdempotencyKey::parse(value.to_str().ok()?)?;
-    let mut both = Context::new(&SHA256);
-    both.update(actor.as_bytes());
-    both.update(&[0]);
-    both.update(key.as_str().as_bytes());
-    IdempotencyKey::parse(&URL_SAFE_NO_PAD.encode(both.finish()))
+    let mut all = Context::new(&SHA256);
+    all.update(actor.as_bytes());
+    all.update(&[0]);
+    all.update(key.as_str().as_bytes());
+    if let Some(step) = step {
+        all.update(&[0]);
+        all.update(step.as_bytes());
+    }
+    IdempotencyKey::parse(&URL_SAFE_NO_PAD.encode(all.finish()))
 }
 
 /// A handler's answer.

@@ -95,6 +95,8 @@ pub enum Verb {
     Follow,
     /// POST
     Post,
+    /// POST that waits for what others do: it counts among the long polls.
+    Await,
     /// POST with a query in its body: it changes nothing.
     Query,
     /// PUT
@@ -117,7 +119,7 @@ impl Verb {
     pub const fn http(self) -> Method {
         match self {
             Self::Get | Self::Follow => Method::GET,
-            Self::Post | Self::Query => Method::POST,
+            Self::Post | Self::Await | Self::Query => Method::POST,
             Self::Put => Method::PUT,
             Self::Patch => Method::PATCH,
             Self::Delete => Method::DELETE,

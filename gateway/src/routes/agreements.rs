@@ -1,7 +1,7 @@
 //! Contract agreements of a participant (Management API v5).
 
 use super::{
-    control_plane::{Keys, not_found, page, processes, route, snapshot_with},
+    control_plane::{Keys, ask, body, not_found, page, processes, route, snapshot_with},
     paging,
 };
 use crate::{
@@ -10,9 +10,12 @@ use crate::{
 };
 use cellspace_actors::control_plane::{
     archive::{Key, list::Listed},
-    negotiation::{Agreement, Negotiation, view},
+    negotiation::{Agreement, Command, Negotiation, view},
 };
-use cellspace_schemas::{AgreementId, management::envelope::with_context};
+use cellspace_schemas::{
+    AgreementId,
+    management::{contract_request::reason, envelope::with_context},
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -20,12 +23,14 @@ use std::sync::Arc;
 #[must_use]
 pub fn routes() -> Vec<Route> {
     const READ: Access = Access::Scope("management-api:agreements:read", Provisioner::Denied);
+    const WRITE: Access = Access::Scope("management-api:agreements:write", Provisioner::Denied);
     vec![
         route(Verb::Query, "/participants/{participant}/contractagreements/request", READ, |a, r| Box::pin(query(a, r))),
         route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}", READ, |a, r| Box::pin(get(a, r))),
         route(Verb::Get, "/participants/{participant}/contractagreements/{agreement}/negotiation", READ, |a, r| {
             Box::pin(negotiation(a, r))
         }),
+        route(Verb::Post, "/participants/{participant}/contractagreements/{agreement}/retire", WRITE, |a, r| Box::pin(retire(a, r))),
     ]
 }
 
@@ -58,4 +63,12 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn negotiation(app: App, request: Request) -> Result<Reply, ApiError> {
     let negotiation = find(&app, &request).await?;
     Reply::ok(&with_context(view::negotiation(&negotiation)))
+}
+
+/// Nothing is transferred under the agreement any more; what is under way is ended.
+async fn retire(app: App, request: Request) -> Result<Reply, ApiError> {
+    let reason = body(&request, |body| reason(body, "RetireAgreement"))?;
+    let reason = reason.unwrap_or_else(|| "the agreement was retired".to_owned());
+    ask(&app, &request, Command::Retire { agreement: request.id("agreement")?, reason }).await?;
+    Ok(Reply::no_content())
 }

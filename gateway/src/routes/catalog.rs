@@ -38,7 +38,7 @@ async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
     Reply::ok(&found.iter().map(|found| with_context(found.to_json())).collect::<Vec<_>>())
 }
 
-fn told(error: RequestError) -> ApiError {
+pub(super) fn told(error: RequestError) -> ApiError {
     let message = error.to_string();
     match error {
         RequestError::NotFound => ApiError::not_found(message),

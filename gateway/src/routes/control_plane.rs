@@ -53,6 +53,16 @@ pub(super) async fn ask(app: &App, request: &Request, command: impl Into<agent::
     ask_of(app, request, &address(request)?, command).await
 }
 
+/// As [`ask`], for one of several commands that the request becomes.
+pub(super) async fn ask_for(
+    app: &App,
+    request: &Request,
+    step: &'static str,
+    command: impl Into<agent::Command>,
+) -> Result<agent::Reply, ApiError> {
+    app.services.cluster.ask::<ControlPlane>(&address(request)?, command.into(), request.call_for(Some(step))?).await.map_err(told)
+}
+
 /// As [`ask`], of a control plane that the path does not name.
 pub(super) async fn ask_of(
     app: &App,
@@ -237,11 +247,12 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             dsp::Refusal::TooMany => ErrorKind::TooMany,
         },
         Refusal::Negotiation(refusal) => match refusal {
-            negotiation::Refusal::NotFound(_) => ErrorKind::NotFound,
+            negotiation::Refusal::NotFound(_) | negotiation::Refusal::NoAgreement(_) => ErrorKind::NotFound,
             negotiation::Refusal::Table(_)
             | negotiation::Refusal::Exists(_)
             | negotiation::Refusal::PidUsed
             | negotiation::Refusal::AgreementUsed
+            | negotiation::Refusal::NotInForce { .. }
             | negotiation::Refusal::NotRemovable { .. } => ErrorKind::Conflict,
             negotiation::Refusal::NoProfile(_)
             | negotiation::Refusal::NoAsset(_)

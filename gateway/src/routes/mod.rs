@@ -1,5 +1,6 @@
 //! The route table: one module per API, each with a `routes()` list.
 
+pub mod access;
 pub mod agreements;
 pub mod assets;
 pub mod catalog;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Route> {
     all.extend(sts::routes());
     all.extend(tokens::routes());
     all.extend(agreements::routes());
+    all.extend(access::routes());
     all.extend(data_planes::routes());
     all.extend(dsp_negotiation::routes());
     all.extend(dsp_transfer::routes());

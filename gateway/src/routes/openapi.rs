@@ -120,7 +120,7 @@ fn operation(route: &Route, error: &str) -> Value {
             let also = if provisioner == Provisioner::Listed { "; open to provisioners" } else { "" };
             fields.insert("description".to_owned(), format!("asks for the scope {scope}{also}").into());
         }
-        if matches!(route.method, Verb::Post | Verb::Query | Verb::Put | Verb::Patch) {
+        if matches!(route.method, Verb::Post | Verb::Await | Verb::Query | Verb::Put | Verb::Patch) {
             let media =
                 if route.api == Api::OAuth && route.path == "/token" { "application/x-www-form-urlencoded" } else { "application/json" };
             fields.insert("requestBody".to_owned(), json!({"required": false, "content": {media: {"schema": true}}}));

@@ -34,7 +34,7 @@ pub struct Resolved {
     pub span: Span,
     /// The query, without the question mark.
     pub raw_query: Option<String>,
-    /// The longest time that the client may ask to wait for a state, or that what it follows may take to begin; zero when it does neither.
+    /// The longest time that the client may ask to wait for a state, or that what it follows or awaits may take to begin; zero when it does none of it.
     pub wait: Duration,
     /// Its place among the long polls: given back when nobody knows of the request any more.
     pub place: OnceLock<OwnedSemaphorePermit>,
@@ -105,8 +105,8 @@ impl ResolveLayer {
             span.record("participant", participant.as_str());
         }
         let raw_query = request.uri().query().map(str::to_owned);
-        let follows = found.as_ref().is_ok_and(|found| found.route.method == Verb::Follow);
-        let waits = follows
+        let lasts = found.as_ref().is_ok_and(|found| matches!(found.route.method, Verb::Follow | Verb::Await));
+        let waits = lasts
             || request.method().is_safe()
                 && raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
         let wait = if waits { wait::MAX_WAIT } else { Duration::ZERO };

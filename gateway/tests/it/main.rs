@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
+mod access;
+mod agreements;
 mod architecture;
 mod authorization;
 mod bad_input;

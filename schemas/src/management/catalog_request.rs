@@ -22,6 +22,15 @@ pub fn requested_profile(r: &mut Reader<'_>) -> Option<ProfileId> {
     }
 }
 
+/// Reads `additionalScopes`.
+fn additional_scopes(r: &mut Reader<'_>) -> Vec<String> {
+    let scopes = r.texts("additionalScopes", MAX_SCOPES);
+    if scopes.iter().any(|s| s.is_empty() || s.len() > MAX_SCOPE_BYTES || s.contains(char::is_whitespace)) {
+        r.note("additionalScopes", format!("each must have 1 to {MAX_SCOPE_BYTES} bytes and no white space"));
+    }
+    scopes
+}
+
 /// `CatalogRequest`
 #[derive(Debug, Clone, PartialEq)]
 pub struct CatalogRequest {
@@ -46,10 +55,7 @@ impl CatalogRequest {
         let mut r = Reader::open(body, &["CatalogRequest"])?;
         let profile = requested_profile(&mut r);
         let (address, id) = (r.required_parsed("counterPartyAddress"), r.required_parsed("counterPartyId"));
-        let additional_scopes = r.texts("additionalScopes", MAX_SCOPES);
-        if additional_scopes.iter().any(|s| s.is_empty() || s.len() > MAX_SCOPE_BYTES || s.contains(char::is_whitespace)) {
-            r.note("additionalScopes", format!("each must have 1 to {MAX_SCOPE_BYTES} bytes and no white space"));
-        }
+        let additional_scopes = additional_scopes(&mut r);
         let query_spec = r.raw("querySpec").cloned();
         if query_spec.as_ref().is_some_and(|query| !query.is_object()) {
             r.note("querySpec", "must be an object");
@@ -58,7 +64,7 @@ impl CatalogRequest {
     }
 }
 
-/// `DatasetRequest`
+/// `DatasetRequest`; `additionalScopes` is an addition to what the peers have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetRequest {
     /// The dataset.
@@ -69,6 +75,8 @@ pub struct DatasetRequest {
     pub counter_party_address: BaseUrl,
     /// The provider's DID.
     pub counter_party_id: Did,
+    /// Scopes granted to the provider beside the default ones.
+    pub additional_scopes: Vec<String>,
 }
 
 impl DatasetRequest {
@@ -78,10 +86,16 @@ impl DatasetRequest {
     /// Every violated rule.
     pub fn from_json(body: &Value) -> Result<Self, Vec<Violation>> {
         let mut r = Reader::open(body, &["DatasetRequest"])?;
-        let profile = requested_profile(&mut r);
-        let (id, address, party) =
-            (r.required_parsed("@id"), r.required_parsed("counterPartyAddress"), r.required_parsed("counterPartyId"));
-        r.finish(|| Some(Self { id: id?, profile, counter_party_address: address?, counter_party_id: party? }))
+        let read = Self::read(&mut r, "@id");
+        r.finish(|| read)
+    }
+
+    /// Reads the members of this and of larger requests; `id` is the name of the dataset's.
+    pub(super) fn read(r: &mut Reader<'_>, id: &str) -> Option<Self> {
+        let profile = requested_profile(r);
+        let (id, address, party) = (r.required_parsed(id), r.required_parsed("counterPartyAddress"), r.required_parsed("counterPartyId"));
+        let additional_scopes = additional_scopes(r);
+        Some(Self { id: id?, profile, counter_party_address: address?, counter_party_id: party?, additional_scopes })
     }
 }
 

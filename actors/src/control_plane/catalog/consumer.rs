@@ -120,6 +120,6 @@ pub async fn request_dataset(
     let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
     let url = request.counter_party_address.below(&["catalog", "datasets", request.id.as_str()]);
     let to = (&request.counter_party_id, url);
-    let answer = send(services, (id, &profile), to, &[], None, trace).await?;
+    let answer = send(services, (id, &profile), to, &request.additional_scopes, None, trace).await?;
     compacted_dataset(answer).ok_or_else(|| RequestError::BadGateway("the counterparty did not answer with a dataset".to_owned()))
 }

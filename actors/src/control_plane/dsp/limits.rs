@@ -13,6 +13,8 @@ pub const MAX_OPEN_WITH_COUNTERPARTY: usize = 10_000;
 pub const UNANSWERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the counterparty is told then.
 pub const NOT_ANSWERED: &str = "not answered within 24 hours";
+/// What the counterparty is told of a transfer that the policy of its agreement ends.
+pub const NOT_IN_FORCE: &str = "the agreement is not in force any more";
 
 /// Open processes of one kind, counted.
 #[derive(Debug, Clone, Default)]

@@ -34,6 +34,13 @@ pub enum Command {
     Agree(NegotiationId),
     /// A client removes one that ended without an agreement.
     Delete(NegotiationId),
+    /// A client wants nothing to be transferred under an agreement any more.
+    Retire {
+        /// Which.
+        agreement: AgreementId,
+        /// Why.
+        reason: String,
+    },
     /// A counterparty's message.
     Receive(Box<Incoming>),
 }
@@ -118,6 +125,13 @@ pub enum Prepared {
     },
     /// One is to be removed.
     Delete(NegotiationId),
+    /// An agreement is to be retired.
+    Retire {
+        /// Which.
+        agreement: AgreementId,
+        /// Why.
+        reason: String,
+    },
     /// A counterparty's message.
     Receive(Box<Arrived>),
 }
@@ -142,6 +156,7 @@ impl fmt::Debug for Prepared {
             Self::Begin { id, role, .. } => write!(f, "Begin({id}, {role:?})"),
             Self::Act { id, act } => write!(f, "Act({id}, {})", act.name()),
             Self::Delete(id) => write!(f, "Delete({id})"),
+            Self::Retire { agreement, .. } => write!(f, "Retire({agreement})"),
             Self::Receive(arrived) => write!(f, "Receive(from {}, {:?})", arrived.sender.did(), arrived.incoming.message),
         }
     }
@@ -197,6 +212,17 @@ pub enum Refusal {
     /// The message is not for our role, or lacks what a first message needs.
     #[error("{0}")]
     Malformed(&'static str),
+    /// No such agreement.
+    #[error("contract agreement {0} does not exist")]
+    NoAgreement(AgreementId),
+    /// Nothing can be transferred under the agreement yet, or ever.
+    #[error("contract agreement {id} of a negotiation in state {state} is not in force", state = .state.name())]
+    NotInForce {
+        /// The agreement.
+        id: AgreementId,
+        /// The state of its negotiation.
+        state: State,
+    },
     /// Only what ended without an agreement can be removed.
     #[error("a contract negotiation in state {state} {with} cannot be removed", state = .state.name(), with = if *.agreed { "with an agreement" } else { "without an agreement" })]
     NotRemovable {

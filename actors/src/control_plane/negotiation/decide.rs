@@ -3,6 +3,7 @@
 use super::{
     Act, Arrived, Cause, Effect, Event, Message, Negotiation, NewNegotiation, Outcome, Prepared, Received, Refusal, Reply, State, TABLE,
     appraisal::{self, Appraisal},
+    retire,
     table::{self, transition},
 };
 use crate::control_plane::{
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 type Refused = Rejection<AgentRefusal>;
 
-fn refused(refusal: impl Into<AgentRefusal>) -> Refused {
+pub(super) fn refused(refusal: impl Into<AgentRefusal>) -> Refused {
     refusal.into().into()
 }
 
@@ -42,6 +43,7 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
         Prepared::Begin { id, role, new } => begin(state, id, *role, new, now),
         Prepared::Act { id, act } => act_on(state, id, act, now),
         Prepared::Delete(id) => delete(state, id),
+        Prepared::Retire { agreement, reason } => retire::retire(state, agreement, reason, now),
         Prepared::Receive(arrived) => receive(state, arrived, now),
     }
 }
@@ -51,7 +53,10 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
 /// # Errors
 /// None in practice: what was answered before is not due any more.
 pub fn due(state: &ControlPlaneState, id: &NegotiationId, now: Timestamp) -> Decided {
-    settle(state, id, Cause::Due, now)
+    match state.negotiations.get(id).and_then(|negotiation| retire::go_on(state, negotiation, now)) {
+        Some(ended) => ended,
+        None => settle(state, id, Cause::Due, now),
+    }
 }
 
 /// Ends a negotiation of a participant that is leaving.
@@ -70,7 +75,7 @@ pub(in crate::control_plane) fn finalized(
     Ok(transition(negotiation, arrived, &participant.identity, now)?.map(|next| changed(state, Some(negotiation), next)))
 }
 
-fn active(state: &ControlPlaneState) -> Result<&Participant, Refused> {
+pub(super) fn active(state: &ControlPlaneState) -> Result<&Participant, Refused> {
     Ok(state.active().map_err(AgentRefusal::from)?)
 }
 

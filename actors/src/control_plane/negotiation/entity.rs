@@ -71,14 +71,16 @@ impl Negotiation {
     /// When something is to be done about it, should nothing happen before.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED))
+        let retired = self.agreement.as_ref().and_then(|agreement| agreement.retired.as_ref());
+        retired.and_then(|retired| retired.next).or_else(|| self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED)))
     }
 
     /// The agreement, when transfers may be made under it. In FINALIZING the consumer may know already that it holds, and a transfer that it asks
     /// for proves so.
     #[must_use]
     pub fn agreement_in_force(&self) -> Option<&Arc<Agreement>> {
-        self.agreement.as_ref().filter(|_| matches!(self.state, State::Finalizing | State::Finalized))
+        let agreed = matches!(self.state, State::Finalizing | State::Finalized);
+        self.agreement.as_ref().filter(|agreement| agreed && agreement.retired.is_none())
     }
 
     /// Whether the asset is ours and must not be removed: it is being negotiated or was agreed on.
@@ -104,6 +106,21 @@ pub struct Agreement {
     pub signed_at: Timestamp,
     /// Its rules.
     pub policy: Policy,
+    /// Since when, with us, nothing is transferred under it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Retirement>,
+}
+
+/// The end of an agreement that one of its parties, whose own affair this is, wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retirement {
+    /// When.
+    pub at: Timestamp,
+    /// Why: the counterparty is told so of each transfer that ends with it.
+    pub reason: String,
+    /// When further transfers under it are to be ended, if there are any.
+    pub next: Option<Timestamp>,
 }
 
 impl Agreement {
@@ -111,7 +128,7 @@ impl Agreement {
     #[must_use]
     pub fn on(offer: &MessageOffer, id: AgreementId, provider: Did, consumer: Did, now: Timestamp) -> Self {
         let policy = Policy { kind: PolicyType::Agreement, assigner: None, assignee: None, ..offer.policy.clone() };
-        Self { id, asset: offer.target.clone(), provider, consumer, signed_at: now, policy }
+        Self { id, asset: offer.target.clone(), provider, consumer, signed_at: now, policy, retired: None }
     }
 
     /// As it stands in a message.

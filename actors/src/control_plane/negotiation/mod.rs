@@ -1,7 +1,7 @@
 //! Contract negotiations and the agreements they end in (DSP 2025-1, "Contract Negotiation Protocol").
 //!
 //! [`table`] is the state machine of one negotiation; [`decide`](mod@decide) finds the negotiation of a request, [`appraisal`] judges what is asked
-//! for by the policies, [`prepare`](mod@prepare) and [`deliver`](mod@deliver) talk to others. A received message and the message that it causes are
+//! for by the policies, `retire` ends what is done under an agreement, [`prepare`](mod@prepare) and [`deliver`](mod@deliver) talk to others. A received message and the message that it causes are
 //! one turn.
 
 pub mod appraisal;
@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod entity;
 pub mod negotiations;
 pub mod prepare;
+mod retire;
 pub mod state;
 pub mod table;
 pub mod view;
@@ -18,13 +19,15 @@ pub mod view;
 #[cfg(test)]
 mod decide_tests;
 #[cfg(test)]
+mod retire_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use command::{Arrived, Command, Incoming, Message, NewNegotiation, Prepared, Refusal, Reply};
 pub use decide::{decide, delivered, due, process, undeliverable};
 pub(super) use decide::{end, finalized};
 pub use deliver::deliver;
-pub use entity::{Agreement, Negotiation};
+pub use entity::{Agreement, Negotiation, Retirement};
 pub use negotiations::{Event, Negotiations, deadline, row};
 pub use prepare::prepare;
 pub use state::{Sent, State};

@@ -36,6 +36,7 @@ pub async fn prepare(
         Command::Act { id, act } => Prepared::Act { id, act },
         Command::Agree(id) => Prepared::Act { id, act: Box::new(Act::Agree(AgreementId::from_uuid(Uuid::now_v7()))) },
         Command::Delete(id) => Prepared::Delete(id),
+        Command::Retire { agreement, reason } => Prepared::Retire { agreement, reason },
         Command::Receive(incoming) => {
             let sender =
                 incoming::sender_of(services, snapshot, &incoming.envelope, call, |settings| asks(settings, snapshot, &incoming)).await?;

@@ -282,6 +282,7 @@ impl Negotiation {
             consumer: own.clone(),
             signed_at: agreement.timestamp.unwrap_or(now),
             policy,
+            retired: None,
         })
     }
 }

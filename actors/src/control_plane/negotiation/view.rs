@@ -41,7 +41,19 @@ pub const NEGOTIATION_PATHS: PathRules = PathRules {
 
 /// Fields of an agreement that queries may name.
 pub const AGREEMENT_PATHS: PathRules = PathRules {
-    fields: &["id", "@id", "agreementId", "assetId", "providerId", "consumerId", "contractSigningDate", "policy.*", "participantContextId"],
+    fields: &[
+        "id",
+        "@id",
+        "agreementId",
+        "assetId",
+        "providerId",
+        "consumerId",
+        "contractSigningDate",
+        "policy.*",
+        "retiredAt",
+        "retirementReason",
+        "participantContextId",
+    ],
     free_properties: false,
 };
 
@@ -105,7 +117,7 @@ pub fn negotiation_for_query(n: &Negotiation, participant: &str) -> Value {
     json
 }
 
-/// An agreement, without `@context`.
+/// An agreement, without `@context`; `retiredAt` (milliseconds) and `retirementReason` are there once it is retired.
 #[must_use]
 pub fn agreement(a: &Agreement) -> Value {
     let policy = Policy {
@@ -116,7 +128,7 @@ pub fn agreement(a: &Agreement) -> Value {
         assignee: Some(a.consumer.to_string()),
         ..a.policy.clone()
     };
-    json!({
+    let mut json = json!({
         "@type": "ContractAgreement",
         "@id": a.id.as_str(),
         "assetId": a.asset.as_str(),
@@ -124,7 +136,12 @@ pub fn agreement(a: &Agreement) -> Value {
         "consumerId": a.consumer.as_str(),
         "contractSigningDate": a.signed_at.seconds(),
         "policy": policy.to_json(),
-    })
+    });
+    if let (Some(fields), Some(retired)) = (json.as_object_mut(), &a.retired) {
+        fields.insert("retiredAt".to_owned(), retired.at.millis().into());
+        fields.insert("retirementReason".to_owned(), retired.reason.as_str().into());
+    }
+    json
 }
 
 /// An agreement as queries compare it.

@@ -10,6 +10,7 @@ mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent, uniform};
 pub use constraint::flaws;
+pub use in_force::ends_at;
 pub use rules::{Verdict, evaluate, is_fulfilled, reason_against};
 
 use crate::{

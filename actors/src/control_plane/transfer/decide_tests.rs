@@ -16,7 +16,7 @@ use crate::control_plane::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
-    AgreementId, Did, MessageId, Pid, SecretText,
+    AgreementId, Did, MessageId, Pid, SecretText, Timestamp,
     dsp::{
         DataAddress,
         negotiation::{NegotiationState, Reasons},
@@ -96,6 +96,7 @@ fn with(role: Role, at: State, change: impl FnOnce(&mut Transfer)) -> ControlPla
         data_done: false,
         end_again_at: None,
         end_failures: 0,
+        ends_at: None,
         accepted: dsp::Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -331,6 +332,35 @@ fn clients_begin_transfers() {
         NewTransfer { transfer_type: "S3-PULL".parse().unwrap(), ..new() },
     );
     assert_eq!(decision.unwrap().action, "transfer.terminated");
+}
+
+/// The agreement's policy permits use for a day.
+fn for_a_day(role: Role) -> ControlPlaneState {
+    let mut state = agreed(role, "open", negotiation::State::Finalized);
+    let mut negotiation = state.negotiations.get(&"n".parse().unwrap()).unwrap().as_ref().clone();
+    let mut agreement = negotiation.agreement.as_deref().unwrap().clone();
+    let constraint = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1d"});
+    let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": [constraint]}]});
+    agreement.policy = serde_json::from_value(policy).unwrap();
+    negotiation.agreement = Some(Arc::new(agreement));
+    state.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation)));
+    state
+}
+
+#[test]
+fn a_transfer_ends_with_its_agreement() {
+    let last = NOW.plus(std::time::Duration::from_secs(86_400));
+    let state = for_a_day(Role::Consumer);
+    let ask = |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()) }, now);
+    let begun = after(&state, &ask(last).unwrap());
+    assert_eq!(only(&begun).due(), Some(Timestamp(last.0 + 1)));
+    assert!(matches!(refusal(ask(Timestamp(last.0 + 1))), AgentRefusal::Transfer(Refusal::NoAgreement(_))));
+    let requested =
+        after(&for_a_day(Role::Provider), &sends(&for_a_day(Role::Provider), "m", None, Message::Request(request("c"))).unwrap());
+    assert_eq!(only(&requested).due(), Some(Timestamp(last.0 + 1)));
+    let ended = after(&requested, &due(&requested, &only(&requested).id, Timestamp(last.0 + 1)).unwrap());
+    assert_eq!(only(&ended).state, State::Terminating);
+    assert_eq!(only(&after(&requested, &due(&requested, &only(&requested).id, last).unwrap())).state, only(&requested).state);
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub struct Transfer {
     /// How often it could not be told.
     #[serde(default)]
     pub end_failures: u32,
+    /// When the policy of the agreement is not fulfilled any more, if it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
     /// Messages accepted, to know repeats by.
     pub accepted: Repeats,
     /// Why it ended, or what the data plane reported last.
@@ -109,7 +112,15 @@ impl Transfer {
     /// When something is to be done about it, should nothing happen before.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        self.end_again_at.or_else(|| self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED)))
+        let unanswered = self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED));
+        let over = self.ends_at.filter(|_| !self.state.is_ending());
+        self.end_again_at.or_else(|| unanswered.into_iter().chain(over).min())
+    }
+
+    /// Whether it must end, since the policy of the agreement is not fulfilled any more.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        !self.state.is_ending() && self.ends_at.is_some_and(|at| at <= now)
     }
 
     /// Whether the data address is made on our side: by the provider in pull transfers, by the consumer in push transfers.

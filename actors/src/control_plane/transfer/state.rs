@@ -148,6 +148,12 @@ impl State {
         matches!(self, Self::Completed | Self::Terminated)
     }
 
+    /// Whether it is ending, or has.
+    #[must_use]
+    pub const fn is_ending(self) -> bool {
+        self.is_terminating() || matches!(self, Self::Completing | Self::CompletingRequested | Self::Completed)
+    }
+
     /// Whether it is ending by a termination, or has.
     #[must_use]
     pub const fn is_terminating(self) -> bool {

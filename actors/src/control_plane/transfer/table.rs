@@ -513,6 +513,11 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             next.transfer.end_again_at = None;
             moved(next.call(PlaneCall::Terminate(t.error_detail.clone())))
         }
+        // any state that is not ending --due--> TERMINATING (both): the policy of the agreement ends it
+        (_, Consumer | Provider, Cause::Due) if t.is_over(now) => {
+            let why = Some(limits::NOT_IN_FORCE.to_owned());
+            moved(t.ending(why.clone(), why, now))
+        }
         // REQUESTED --due--> TERMINATING (provider): nobody has answered
         (Requested, Provider, Cause::Due) if t.is_unanswered() && t.due().is_some_and(|at| at <= now) => {
             let why = Some(limits::NOT_ANSWERED.to_owned());

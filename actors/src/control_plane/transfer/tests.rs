@@ -51,6 +51,7 @@ pub fn transfer(state: State, role: Role) -> Transfer {
         data_done: false,
         end_again_at: None,
         end_failures: 0,
+        ends_at: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,

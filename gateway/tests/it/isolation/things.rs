@@ -165,6 +165,8 @@ async fn share(stage: &mut Stage, side: Side, slow: &str, ids: &mut BTreeMap<&'s
         ids.insert(kind, id);
     }
     ids.extend([("negotiation", negotiation), ("agreement", agreement)]);
+    let (spare, _) = sharing::negotiate(client, who, provider, open, "FINALIZED").await.unwrap();
+    ids.insert("spare-agreement", text(&spare, "contractAgreementId"));
 
     let provider: &tenants::Participant = provider;
     // The provider has offered something in two; of what it was offered itself in two others, it wants other terms.

@@ -1,0 +1,121 @@
+//! What a consumer that wants a dataset, whatever that takes, has already, or may ask for. Pure.
+
+use super::{ControlPlaneState, dsp::Role, policy};
+use cellspace_schemas::{
+    AgreementId, AssetId, Did, OfferId, ProfileId, Timestamp,
+    dsp::negotiation::MessageOffer,
+    odrl::{Policy, PolicyType},
+};
+use serde_json::Value;
+
+/// The newest agreement that is in force with this participant as consumer, for this dataset of this provider. Those that are not used and left the
+/// state for the archive are not looked for.
+#[must_use]
+pub fn usable_agreement(
+    state: &ControlPlaneState,
+    provider: &Did,
+    profile: &ProfileId,
+    dataset: &AssetId,
+    now: Timestamp,
+) -> Option<AgreementId> {
+    let agreed = state.negotiations.iter().filter(|n| n.role == Role::Consumer && n.counterparty == *provider && n.profile == *profile);
+    let in_force = agreed.filter_map(|n| n.agreement_in_force()).filter(|agreement| {
+        agreement.asset == *dataset && policy::ends_at(&agreement.policy, agreement.signed_at).is_none_or(|ends| ends > now)
+    });
+    in_force.max_by_key(|agreement| agreement.signed_at).map(|agreement| agreement.id.clone())
+}
+
+/// The offer of this id in a dataset that its provider has shown, or its first one.
+///
+/// # Errors
+/// Why there is none.
+pub fn offer_of(dataset: &Value, id: &AssetId, provider: &Did, wanted: Option<&OfferId>) -> Result<MessageOffer, String> {
+    let offers = match dataset.get("hasPolicy") {
+        Some(Value::Array(offers)) => offers.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    let named = |offer: &&Value| wanted.is_none_or(|wanted| offer.get("@id").and_then(Value::as_str) == Some(wanted.as_str()));
+    let offer = offers.iter().find(named).ok_or_else(|| match wanted {
+        Some(wanted) => format!("the provider shows no offer {wanted} of dataset {id}"),
+        None => format!("the provider shows no offer of dataset {id}"),
+    })?;
+    let unreadable = |why: String| format!("the provider's offer of dataset {id} cannot be read: {why}");
+    let mut policy = Policy::from_json(offer, "$.hasPolicy")
+        .map_err(|found| unreadable(found.iter().map(|violation| violation.message.as_str()).collect::<Vec<_>>().join("; ")))?;
+    let offer_id = policy.id.take().ok_or_else(|| unreadable("it has no @id".to_owned()))?;
+    let offer_id = offer_id.parse().map_err(|why| unreadable(format!("{why}")))?;
+    policy.kind = PolicyType::Offer;
+    policy.assigner = Some(provider.to_string());
+    policy.target = None;
+    Ok(MessageOffer { id: offer_id, target: id.clone(), policy })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::{
+        negotiation::{self, Agreement, Negotiation, State, tests::negotiation},
+        testing::{self, NOW, offer, own, peer, profile},
+    };
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_newest_agreement_in_force_is_used() {
+        let mut state = testing::state();
+        let mut add = |id: &str, role, at, signed, constraint: Value, change: fn(&mut Negotiation)| {
+            let agreed = Agreement::on(&offer("open", 9), id.parse().unwrap(), peer(), own(), Timestamp(signed));
+            let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": constraint}]});
+            let agreed = Agreement { policy: serde_json::from_value(policy).unwrap(), ..agreed };
+            let mut n = Negotiation { id: id.parse().unwrap(), profile: profile(), counterparty: peer(), ..negotiation(at, role) };
+            n.counterparty_pid = Some(id.parse().unwrap());
+            n.agreement = Some(Arc::new(agreed));
+            change(&mut n);
+            state.negotiations.apply(&negotiation::Event::Set(Arc::new(n)));
+            usable_agreement(&state, &peer(), &profile(), &"open".parse().unwrap(), NOW).map(|id| id.to_string())
+        };
+        let (any, over) = (json!([]), json!([{"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1s"}]));
+        let old = NOW.0 - 60_000;
+        let mut found = vec![
+            add("provided", Role::Provider, State::Finalized, old, any.clone(), |_| {}),
+            add("terminated", Role::Consumer, State::Terminated, old, any.clone(), |_| {}),
+            add("verifying", Role::Consumer, State::Verifying, old, any.clone(), |_| {}),
+            add("ended", Role::Consumer, State::Finalized, old, over.clone(), |_| {}),
+            add("of-another", Role::Consumer, State::Finalized, old, any.clone(), |n| n.counterparty = own()),
+            add("elsewhere", Role::Consumer, State::Finalized, old, any.clone(), |n| n.profile = "other".parse().unwrap()),
+        ];
+        assert!(found.iter().all(Option::is_none), "{found:?}");
+        found = vec![
+            add("first", Role::Consumer, State::Finalized, old, any.clone(), |_| {}),
+            add("newer", Role::Consumer, State::Finalized, old + 2, any.clone(), |_| {}),
+            add("older", Role::Consumer, State::Finalized, old + 1, any, |_| {}),
+            add("brief", Role::Consumer, State::Finalized, NOW.0, over, |_| {}),
+        ];
+        assert_eq!(found.iter().flatten().collect::<Vec<_>>(), ["first", "newer", "newer", "brief"]);
+    }
+
+    #[test]
+    fn offers_of_a_dataset() {
+        let dataset: AssetId = "d".parse().unwrap();
+        let offer = |id: &str| json!({"@type": "Offer", "@id": id, "permission": [{"action": "use"}]});
+        let of = |shown: Value, wanted: Option<&str>| {
+            let wanted = wanted.map(|id| id.parse().unwrap());
+            offer_of(&json!({"@id": "d", "hasPolicy": shown}), &dataset, &peer(), wanted.as_ref()).map(|offer| offer.id.to_string())
+        };
+        assert_eq!(of(json!([offer("a"), offer("b")]), None).as_deref(), Ok("a"));
+        assert_eq!(of(json!([offer("a"), offer("b")]), Some("b")).as_deref(), Ok("b"));
+        assert_eq!(of(offer("a"), Some("a")).as_deref(), Ok("a"));
+        for (shown, wanted) in [
+            (json!([]), None),
+            (json!([offer("a")]), Some("b")),
+            (json!([{"@type": "Offer", "permission": []}]), None),
+            (json!([{"@type": "Offer", "@id": "a", "permission": 7}]), None),
+            (json!("a"), None),
+        ] {
+            assert!(of(shown.clone(), wanted).is_err(), "{shown}");
+        }
+        let read = offer_of(&json!({"hasPolicy": offer("a")}), &dataset, &peer(), None).unwrap();
+        assert_eq!((read.target, read.policy.assigner.as_deref()), (dataset, Some(peer().as_str())));
+    }
+}

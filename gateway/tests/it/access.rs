@@ -1,0 +1,97 @@
+//! A dataset in one call, over real sockets.
+
+use crate::stage::Stage;
+use cellspace_client::{
+    Client,
+    client::Answer,
+    provider::{DATA_SET, FILE},
+    sharing::{self, PROFILE},
+    tenants::Participant,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const MANUFACTURER: &str = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
+
+impl Stage {
+    async fn access(&self, who: &Participant, key: Option<&str>, more: Value) -> Answer {
+        let mut body = json!({"profile": PROFILE, "counterPartyAddress": self.provider.dsp, "counterPartyId": self.provider.did,
+            "datasetId": DATA_SET});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let body = Client::typed("DatasetAccessRequest", body);
+        let url = format!("{}{}", self.client.admin, who.path("datasets/access"));
+        let mut request = self.client.http.post(url).bearer_auth(&who.caller.token).json(&body);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.send().await.unwrap();
+        let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)), location: None }
+    }
+
+    /// What an access gives, and that the data is there.
+    async fn granted(&self, key: Option<&str>, more: Value) -> Value {
+        let answer = self.access(&self.consumer, key, more).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let (endpoint, token) = (answer.body["endpoint"].as_str().unwrap(), answer.body["token"].as_str().unwrap());
+        assert_eq!(self.client.http.get(endpoint).bearer_auth(token).send().await.unwrap().status(), 200);
+        answer.body
+    }
+
+    async fn count(&self, resource: &str) -> usize {
+        sharing::all(&self.client, &self.consumer, &format!("{resource}/request")).await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_dataset_in_one_call() {
+    let s = Stage::open().await;
+    let offers = s.offers(&s.consumer).await;
+    let first = s.granted(Some("k1"), json!({})).await;
+    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (1, 1));
+    let state = |transfer: &Value| format!("transferprocesses/{}/state", transfer["transferProcessId"].as_str().unwrap());
+    assert_eq!(s.manage(&s.consumer, Method::GET, &state(&first), None).await.body["state"], "STARTED");
+
+    // The same call again finds what it began; another one uses the agreement that is there.
+    let again = s.granted(Some("k1"), json!({})).await;
+    assert_eq!(again["transferProcessId"], first["transferProcessId"]);
+    let other = s.granted(None, json!({})).await;
+    assert_eq!(other["contractAgreementId"], first["contractAgreementId"]);
+    assert_ne!(other["transferProcessId"], first["transferProcessId"]);
+    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (1, 2));
+
+    // One that is not in force any more is not used.
+    let path = format!("contractagreements/{}/retire", first["contractAgreementId"].as_str().unwrap());
+    let retired = s.manage(&s.consumer, Method::POST, &path, Some(Client::typed("RetireAgreement", json!({})))).await;
+    assert_eq!(retired.status, 204);
+    let fresh = s.granted(None, json!({})).await;
+    assert_ne!(fresh["contractAgreementId"], first["contractAgreementId"]);
+    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (2, 3));
+
+    // An offer of one's choice is negotiated.
+    let chosen = offers.iter().find(|offer| offer.asset == DATA_SET && offer.policy.to_string().contains("Manufacturer")).unwrap();
+    let of_choice = s.granted(None, json!({"offerId": chosen.id, "additionalScopes": [MANUFACTURER]})).await;
+    assert_ne!(of_choice["contractAgreementId"], fresh["contractAgreementId"]);
+    s.close().await;
+}
+
+#[tokio::test]
+async fn an_access_that_is_not_granted_says_why() {
+    let s = Stage::open().await;
+    let told = async |who: &Participant, more: Value| {
+        let answer = s.access(who, None, more).await;
+        (answer.status, answer.body[0]["message"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned())
+    };
+    let (status, why) = told(&s.consumer, json!({"datasetId": 7, "transferType": "HttpData-PUSH"})).await;
+    assert_eq!(status, 400, "{why}");
+    let (status, why) = told(&s.consumer, json!({"datasetId": "none"})).await;
+    assert_eq!((status, why.contains("404")), (502, true), "{why}");
+    let (status, why) = told(&s.consumer, json!({"offerId": "bWFkZQ:dXA:bm93"})).await;
+    assert_eq!((status, why.contains("shows no offer")), (404, true), "{why}");
+    let (status, why) = told(&s.consumer, json!({"transferType": "Other-PULL"})).await;
+    assert_eq!((status, why.contains("was not started")), (409, true), "{why}");
+    // It is shown to members, and given to manufacturers.
+    let (status, why) = told(&s.third, json!({"datasetId": FILE})).await;
+    assert_eq!((status, why.contains("ManufacturerCredential")), (409, true), "{why}");
+    s.close().await;
+}
