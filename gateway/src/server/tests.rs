@@ -76,6 +76,7 @@ fn table() -> Vec<Route> {
     };
     vec![
         route(Api::Management, Verb::Get, "/hello", hello),
+        route(Api::Management, Verb::Await, "/participants/{participant}/awaited", never),
         route(Api::Management, Verb::Get, "/panic", panics),
         route(Api::Management, Verb::Post, "/panic", panics),
         route(Api::Management, Verb::Get, "/never", never),
@@ -241,7 +242,10 @@ async fn waiting_clients_leave_room() {
     // One participant has its share, another one its own, and then the listener has enough.
     let (status, headers, body) = shown(call("/participants/a/never?wait=X").await.unwrap()).await;
     assert_eq!((status, error_type(&body).as_str(), headers.contains_key(header::RETRY_AFTER)), (429, "TooManyRequests", true));
-    let mut second = call("/participants/b/never?wait=X");
+    // What awaits others counts with them, whatever its method.
+    let awaits = |path| service.clone().oneshot(request(Method::POST, path)).boxed();
+    assert_eq!(awaits("/participants/a/awaited").await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+    let mut second = awaits("/participants/b/awaited");
     assert!(futures::poll!(&mut second).is_pending());
     assert_eq!(call("/participants/c/never?wait=X").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     // Whoever does not wait is served all the same; a wait on something that changes is none.
