@@ -1,9 +1,10 @@
 //! The tables of JSON-LD terms, held against the contexts in the artifacts of the conformance suite, with a JSON-LD processor as the judge.
 //!
-//! The artifacts are read from the local Maven repository (`M2_REPO`, or `~/.m2/repository`), where `deploy/conformance/run` puts them. Without them
-//! a test says that it was skipped; with `CELLSPACE_SUITE=required` it fails.
+//! Without the artifacts a test says that it was skipped; with `CELLSPACE_SUITE=required` it fails (`artifacts`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod artifacts;
 
 use cellspace_schemas::{
     dsp::{
@@ -33,18 +34,13 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Debug,
-    fs::{self, File},
-    io::{Read, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::Read,
+    path::Path,
 };
 
 /// What the artifacts have of contexts, by their URLs.
 type Contexts = BTreeMap<&'static str, String>;
-
-fn repository() -> PathBuf {
-    std::env::var_os("M2_REPO")
-        .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".m2/repository"), PathBuf::from)
-}
 
 fn in_jar(jar: &Path, name: &str) -> Option<String> {
     let mut text = String::new();
@@ -54,22 +50,11 @@ fn in_jar(jar: &Path, name: &str) -> Option<String> {
 
 /// The contexts of the newest artifact that has them.
 fn contexts(test: &str) -> Option<Contexts> {
-    let versions = fs::read_dir(repository().join("org/eclipse/dataspacetck/dsp/core"));
-    let folders = versions.into_iter().flatten().flatten().map(|version| version.path());
-    let mut jars: Vec<PathBuf> =
-        folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|file| file.path()).collect();
-    jars.sort();
-    let found = jars.iter().rev().find_map(|jar| {
+    let found = artifacts::jars("core").iter().find_map(|jar| {
         let read = |name| in_jar(jar, name);
         Some(Contexts::from([(CONTEXT, read("dsp-2025-1.jsonld")?), (ODRL_PROFILE_CONTEXT, read("dsp-2025-1-odrl-profile.jsonld")?)]))
     });
-    if found.is_none() {
-        assert!(std::env::var_os("CELLSPACE_SUITE").is_none_or(|it| it != "required"), "{test} needs the suite's artifacts");
-        // Not `eprintln!`, which is shown for tests that fail alone.
-        let mut shown = std::io::stderr();
-        writeln!(shown, "\nskipped: needs the suite's artifacts: suite_contexts::{test}").unwrap();
-    }
-    found
+    artifacts::needed(&format!("suite_contexts::{test}"), found)
 }
 
 /// JSON-LD of the processor.

@@ -1,11 +1,12 @@
 //! The public address of the platform under test: passes every request on to it, those of the suite with the token that the suite has not got, and
-//! takes the suite's triggers.
+//! takes the suite's triggers. What the platform sends and answers is held against the official schemas, when there is a judge.
 
 use crate::{
     agreements::begin,
     counterpart::{Counterpart, SINK, SUITE_AUTHORIZATION},
     participant::UnderTest,
     proxy::{Answer, Door, Proxy, plain},
+    schemas::Judge,
     steps,
 };
 use anyhow::{Result, bail};
@@ -17,6 +18,7 @@ use cellspace_actors::control_plane::{
 };
 use cellspace_schemas::{AgreementId, AssetId, OfferId, TransferType, management::DataplaneMetadata};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,6 +28,9 @@ use tokio::time::Instant;
 pub const NEGOTIATE: &str = "/conformance/negotiations";
 /// Path of the trigger of transfers.
 pub const TRANSFER: &str = "/conformance/transfers";
+
+/// Below which the platform takes messages of the protocol.
+const DSP: &str = "/api/dsp/";
 
 /// How long the suite may take to listen: less than the platform waits for an answer.
 const LISTENS: Duration = Duration::from_secs(8);
@@ -56,6 +61,7 @@ pub struct Front {
     counterpart: Arc<Counterpart>,
     under_test: Arc<UnderTest>,
     proxy: Proxy,
+    judge: Option<Arc<Mutex<Judge>>>,
 }
 
 impl Door for Front {
@@ -63,15 +69,24 @@ impl Door for Front {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         if let Some((address, rest)) = Counterpart::relayed(path) {
+            self.judge(|judge| judge.message(head.method.as_str(), rest, &body));
             return self.relay(&head.method, &format!("{address}{rest}"), &head.headers, body).await;
         }
         match path {
             NEGOTIATE => self.negotiate(serde_json::from_slice(&body)?).await,
             TRANSFER => self.transfer(serde_json::from_slice(&body)?).await,
-            path if path.starts_with(SINK) => Ok(plain(StatusCode::OK, "{}")),
-            _ => {
+            path if path.starts_with(SINK) => {
+                self.judge(|judge| judge.message(head.method.as_str(), path, &body));
+                Ok(plain(StatusCode::OK, "{}"))
+            }
+            path => {
                 let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-                self.pass_on(head.method, &format!("http://{}{target}", self.platform), head.headers, body).await
+                let url = format!("http://{}{target}", self.platform);
+                let answer = self.pass_on(head.method.clone(), &url, head.headers, body).await?;
+                if path.starts_with(DSP) {
+                    self.judge(|judge| judge.answer(head.method.as_str(), path, answer.status().as_u16(), answer.body()));
+                }
+                Ok(answer)
             }
         }
     }
@@ -79,9 +94,20 @@ impl Door for Front {
 
 impl Front {
     /// In front of the platform's public listener.
-    pub fn new(platform: SocketAddr, counterpart: Arc<Counterpart>, under_test: Arc<UnderTest>) -> Result<Arc<Self>> {
+    pub fn new(
+        platform: SocketAddr,
+        counterpart: Arc<Counterpart>,
+        under_test: Arc<UnderTest>,
+        judge: Option<Arc<Mutex<Judge>>>,
+    ) -> Result<Arc<Self>> {
         let proxy = Proxy::new()?;
-        Ok(Arc::new(Self { platform, counterpart, under_test, proxy }))
+        Ok(Arc::new(Self { platform, counterpart, under_test, proxy, judge }))
+    }
+
+    fn judge(&self, what: impl FnOnce(&mut Judge)) {
+        if let Some(judge) = &self.judge {
+            what(&mut judge.lock());
+        }
     }
 
     /// A request to the platform.

@@ -4,7 +4,8 @@
 //! For the Dataspace Protocol, what the suite cannot do is done for it in front of the platform (`front`): it has no DID, so that its messages get the
 //! tokens of one, and it listens late, so that messages to it are repeated until it does. What the suite expects the system under test to do "by itself" (`script`) are
 //! ordinary commands of the product (`steps`), which otherwise leaves every step to them (`Held`). The participant and its datasets are made through
-//! the product's APIs (`operator`, `participant`), agreements by negotiating (`agreements`). For the Decentralized Claims Protocol the suite is a party
+//! the product's APIs (`operator`, `participant`), agreements by negotiating (`agreements`). What the platform sends and answers meanwhile is held against the
+//! suite's JSON schemas (`schemas`). For the Decentralized Claims Protocol the suite is a party
 //! like any other (`dcp`).
 
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod operator;
 mod participant;
 mod properties;
 mod proxy;
+mod schemas;
 mod script;
 mod steps;
 
@@ -35,8 +37,12 @@ use cellspace_storage::MasterKey;
 use clap::{Parser, ValueEnum};
 use counterpart::Counterpart;
 use front::Front;
+use parking_lot::Mutex;
 use participant::UnderTest;
+use schemas::Judge;
 use std::{
+    env,
+    ffi::{OsStr, OsString},
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -62,6 +68,10 @@ struct Args {
     /// An empty directory for data, log and properties; a temporary one by default.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Class path of the suite of the Dataspace Protocol, whose jars carry the JSON schemas of its messages. What was sent and answered is then held against
+    /// them, and `messages` in the directory tells at the end what came of it.
+    #[arg(long)]
+    schemas: Option<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -105,15 +115,28 @@ async fn main() -> Result<()> {
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let guard = logs::init(&LogOptions { file: Some(dir.join("log")), ..LogOptions::default() })?;
+    let judge = match &args.schemas {
+        Some(class_path) => Some(Arc::new(Mutex::new(judge(class_path)?))),
+        None => None,
+    };
     let outcome = tokio::select! {
-        outcome = serve(args.suite, args.port, &dir) => outcome,
+        outcome = serve(args.suite, args.port, &dir, judge.clone()) => outcome,
         () = next(&mut interrupt, &mut terminate) => return Ok(()),
     };
     let node = outcome?;
     next(&mut interrupt, &mut terminate).await;
     node.drain(STOP).await;
     guard.flush().await;
+    if let Some(judge) = judge {
+        std::fs::write(dir.join("messages"), format!("{}\n", judge.lock()))?;
+    }
     Ok(())
+}
+
+/// With the schemas of the suite's own jars.
+fn judge(class_path: &OsStr) -> Result<Judge> {
+    let of_suite = |jar: &PathBuf| jar.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dsp-"));
+    Judge::new(env::split_paths(class_path).filter(of_suite)).context("the suite's schemas cannot be used")
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
@@ -124,9 +147,9 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
 }
 
 /// Starts everything for the suite, and says where its properties are.
-async fn serve(suite: Suite, port: u16, dir: &Path) -> Result<Node> {
+async fn serve(suite: Suite, port: u16, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<Node> {
     let (node, properties) = match suite {
-        Suite::Dsp => dsp(port, dir).await?,
+        Suite::Dsp => dsp(port, dir, judge).await?,
         Suite::DcpHolder => dcp::holder(port, dir).await?,
         Suite::DcpIssuer => dcp::issuer(port, dir).await?,
         Suite::DcpVerifier => dcp::verifier(port, dir).await?,
@@ -148,13 +171,13 @@ async fn reached_on(port: u16, dir: &Path) -> Result<(TcpListener, String, NodeC
     Ok((listener, public, config))
 }
 
-async fn dsp(port: u16, dir: &Path) -> Result<(Node, String)> {
+async fn dsp(port: u16, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<(Node, String)> {
     let (listener, public, mut config) = reached_on(port, dir).await?;
     config.steering = Arc::new(Held);
     let node = Node::start(config).await?;
     let counterpart = Arc::new(Counterpart::new(&public)?);
     let under_test = Arc::new(UnderTest::make(&node).await?);
-    let front = Front::new(node.public_address(), counterpart.clone(), under_test.clone())?;
+    let front = Front::new(node.public_address(), counterpart.clone(), under_test.clone(), judge)?;
     tokio::spawn(proxy::serve(front, listener, true));
     let offers = participant::offers(&counterpart, &under_test).await?;
     agreements::make(&counterpart, &under_test, &offers).await?;

@@ -15,7 +15,7 @@ const MAX_BODY: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An exchange, read whole.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Bytes>;
 
 /// Answers requests.
 pub trait Door: Send + Sync + 'static {
@@ -34,7 +34,7 @@ pub async fn serve(door: Arc<impl Door>, listener: TcpListener, keep_alive: bool
                     tracing::warn!(category = "app", action = "front.failed", "{error:#}");
                     plain(StatusCode::BAD_GATEWAY, format!("{error:#}"))
                 });
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(Full::new))
             }
         });
         tokio::spawn(http1::Builder::new().keep_alive(keep_alive).serve_connection(TokioIo::new(stream), answer));
@@ -71,7 +71,7 @@ impl Proxy {
         for own in [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
             headers.remove(own);
         }
-        let mut passed = Response::new(Full::new(answer.bytes().await?));
+        let mut passed = Response::new(answer.bytes().await?);
         (*passed.status_mut(), *passed.headers_mut()) = (status, headers);
         Ok(passed)
     }
@@ -79,7 +79,7 @@ impl Proxy {
 
 /// An answer of our own.
 pub fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer
 }

@@ -200,6 +200,9 @@ fn a_run_counts_its_tests() {
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.last(), Some(&format!("{passed} passed, 0 failed").as_str()), "{said}");
         assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), passed, "{said}");
+        // What was sent and answered in each run was held against the schemas.
+        let judged = lines.iter().filter(|line| line.contains(" are as the official schemas say ") && line.ends_with(", 0 are not"));
+        assert_eq!(judged.count(), if suite == "dsp" { 2 } else { 0 }, "{said}");
     }
 }
 

@@ -20,6 +20,7 @@ mod identity;
 mod isolation;
 mod issuance;
 mod management;
+mod message_schemas;
 mod negotiating;
 mod node;
 mod openapi;

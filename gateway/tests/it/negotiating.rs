@@ -11,12 +11,12 @@ use cellspace_client::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const MEMBER: &str = "MembershipCredential";
-const MANUFACTURER: &str = "ManufacturerCredential";
+pub const MEMBER: &str = "MembershipCredential";
+pub const MANUFACTURER: &str = "ManufacturerCredential";
 
 impl Stage {
     /// An offer of the provider's data set under these credentials.
-    fn terms(&self, id: &str, required: &[&str]) -> Value {
+    pub fn terms(&self, id: &str, required: &[&str]) -> Value {
         let constraint = |operand: &&str| json!({"leftOperand": operand, "operator": "eq", "rightOperand": "active"});
         let mut rule = json!({"action": "use"});
         if !required.is_empty() {
@@ -32,7 +32,7 @@ impl Stage {
     }
 
     /// The provider begins with an offer: its id of the negotiation, and the consumer's.
-    async fn offered(&self, to: &Participant, terms: &Value) -> (String, String) {
+    pub async fn offered(&self, to: &Participant, terms: &Value) -> (String, String) {
         let begun =
             self.manage(&self.provider, Method::POST, "contractnegotiations/offer", Some(self.first_offer(to, &to.dsp, terms))).await;
         assert_eq!(begun.status, 200, "{}", begun.body);
@@ -45,7 +45,7 @@ impl Stage {
         self.manage(who, Method::POST, &format!("contractnegotiations/{id}/{what}"), body).await
     }
 
-    async fn does(&self, who: &Participant, id: &str, what: &str, body: Option<Value>) {
+    pub async fn does(&self, who: &Participant, id: &str, what: &str, body: Option<Value>) {
         let done = self.act(who, id, what, body).await;
         assert_eq!(done.status, 204, "{what}: {}", done.body);
     }
@@ -55,7 +55,7 @@ impl Stage {
     }
 
     /// The negotiation, once it is in the state.
-    async fn reached(&self, who: &Participant, id: &str, wanted: &str) -> Value {
+    pub async fn reached(&self, who: &Participant, id: &str, wanted: &str) -> Value {
         self.manage(who, Method::GET, &format!("contractnegotiations/{id}/state?wait={wanted}&timeout=20s"), None).await;
         let shown = self.shown(who, id).await;
         assert_eq!(shown["state"], wanted, "{shown}");
@@ -63,7 +63,7 @@ impl Stage {
     }
 
     /// The agreement that both have once it holds, with these terms.
-    async fn agreed(&self, theirs: &str, ours: &str, terms: &Value) -> String {
+    pub async fn agreed(&self, theirs: &str, ours: &str, terms: &Value) -> String {
         let (at_consumer, at_provider) =
             (self.reached(&self.consumer, ours, "FINALIZED").await, self.reached(&self.provider, theirs, "FINALIZED").await);
         let agreement = at_consumer["contractAgreementId"].as_str().unwrap().to_owned();

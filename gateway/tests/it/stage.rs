@@ -20,6 +20,9 @@ pub const DSP_CONTEXT: &str = "https://w3id.org/dspace/2025/1/context.jsonld";
 pub const SCOPES: [&str; 2] =
     ["org.eclipse.dspace.dcp.vc.type:MembershipCredential:read", "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read"];
 
+/// Who sends what tests send themselves.
+pub const TESTER: &str = "tester";
+
 pub struct Stage {
     pub base: Platform,
     pub client: Client,
@@ -47,11 +50,15 @@ impl Stage {
         let base = Platform::temporary(|config| {
             config.status_list_age = Duration::from_secs(2);
             change(config);
-        })
-        .await;
+        });
+        Self::on(base.await).await
+    }
+
+    /// On this platform.
+    pub async fn on(base: Platform) -> Self {
         let node = &base.node;
         let url_of = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).user_agent(TESTER).build().unwrap();
         let mut client = Client::new(http, url_of(&node.urls.admin), url_of(&node.urls.public), Box::new(Silent));
         let host = node.urls.did_host();
         let admin = Caller { name: "admin".into(), token: base.token.clone() };
