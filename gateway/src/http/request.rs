@@ -86,23 +86,45 @@ impl Request {
     /// # Errors
     /// Invalid request when the key is malformed.
     pub fn call(&self) -> Result<cellspace_cluster::Call, ApiError> {
-        self.call_for(None)
+        let mut call = self.call_without_key();
+        call.idempotency = self.bound_key(&[])?;
+        Ok(call)
     }
 
-    /// As [`Request::call`], for one of several commands that a request becomes: each has a key of its own.
+    /// As [`Request::call`], for a command that has an id of its own to be known again by.
+    #[must_use]
+    pub fn call_without_key(&self) -> cellspace_cluster::Call {
+        let mut call = cellspace_cluster::Call::by(self.actor());
+        call.trace.clone_from(&self.trace);
+        call
+    }
+
+    /// A name for what one step of the request makes: the same whenever the same client sends the same body with the same `Idempotency-Key`. `None`
+    /// without a key.
     ///
     /// # Errors
-    /// As [`Request::call`].
-    pub fn call_for(&self, step: Option<&str>) -> Result<cellspace_cluster::Call, ApiError> {
-        let actor = self.principal.as_ref().map_or("anonymous", |p| p.subject.as_str());
-        let mut call = cellspace_cluster::Call::by(actor);
-        call.trace.clone_from(&self.trace);
-        if let Some(value) = self.headers.get("idempotency-key") {
-            call.idempotency = Some(idempotency_key(actor, value, step).ok_or_else(|| {
-                ApiError::invalid(format!("Idempotency-Key must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_BYTES))
-            })?);
+    /// Invalid request when the key is malformed.
+    pub fn name_of(&self, step: &str) -> Result<Option<String>, ApiError> {
+        Ok(self.bound_key(&[step.as_bytes(), &self.body])?.map(|key| key.as_str().to_owned()))
+    }
+
+    fn actor(&self) -> &str {
+        self.principal.as_ref().map_or("anonymous", |p| p.subject.as_str())
+    }
+
+    /// The client's key, bound to the client and to what else is given: a hash of all, since names of clients may be long.
+    fn bound_key(&self, more: &[&[u8]]) -> Result<Option<IdempotencyKey>, ApiError> {
+        let Some(value) = self.headers.get("idempotency-key") else { return Ok(None) };
+        let malformed =
+            || ApiError::invalid(format!("Idempotency-Key must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_BYTES));
+        let key = value.to_str().ok().and_then(IdempotencyKey::parse).ok_or_else(malformed)?;
+        let mut all = Context::new(&SHA256);
+        all.update(self.actor().as_bytes());
+        for part in [key.as_str().as_bytes()].iter().chain(more) {
+            all.update(&[0]);
+            all.update(part);
         }
-        Ok(call)
+        Ok(IdempotencyKey::parse(&URL_SAFE_NO_PAD.encode(all.finish())))
     }
 }
 
@@ -112,20 +134,6 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-/// The client's key, bound to the client and to the step: a hash of all, since names of clients may be long.
-fn idempotency_key(actor: &str, value: &http::HeaderValue, step: Option<&str>) -> Option<IdempotencyKey> {
-    let key = IdempotencyKey::parse(value.to_str().ok()?)?;
-    let mut all = Context::new(&SHA256);
-    all.update(actor.as_bytes());
-    all.update(&[0]);
-    all.update(key.as_str().as_bytes());
-    if let Some(step) = step {
-        all.update(&[0]);
-        all.update(step.as_bytes());
-    }
-    IdempotencyKey::parse(&URL_SAFE_NO_PAD.encode(all.finish()))
 }
 
 /// A handler's answer.

@@ -2,12 +2,12 @@
 //! API).
 //!
 //! Nothing is done here that a client could not do itself, command by command. What the call has begun goes on when its time is over or its client
-//! has left; who repeats it with the same `Idempotency-Key` finds it again. It asks for a scope that changes all of the API, since it negotiates and
-//! transfers alike, and hands out the token.
+//! has left; who repeats it with the same `Idempotency-Key` finds it again, since the ids of what it begins follow from that. It asks for a scope that
+//! changes all of the API, since it negotiates and transfers alike; the answer has the token, which the data plane's API has a scope of its own for.
 
 use super::{
     catalog,
-    control_plane::{self, address, ask_for, body, profile, route, snapshot},
+    control_plane::{self, address, ask_once, body, profile, route, snapshot, snapshot_with},
     dataflows::no_address,
 };
 use crate::{
@@ -19,6 +19,7 @@ use cellspace_actors::{
     control_plane::{
         ControlPlaneState, access,
         agent::Reply as Answer,
+        archive::Key,
         catalog::request_dataset,
         negotiation::{self, Negotiation, NewNegotiation},
         transfer::{self, NewTransfer, Transfer},
@@ -26,7 +27,7 @@ use cellspace_actors::{
     data_plane::address::received,
 };
 use cellspace_schemas::{
-    AgreementId, ParticipantContextId, ProfileId, TransferId,
+    AgreementId, NegotiationId, ParticipantContextId, ProfileId, TransferId,
     management::{DatasetAccessRequest, DatasetRequest, envelope::with_context},
 };
 use http::header;
@@ -34,7 +35,9 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How long both processes together are waited for.
+/// The step that negotiates.
+const NEGOTIATION: &str = "negotiation";
+/// How long all processes together are waited for.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The route.
@@ -49,17 +52,14 @@ async fn get_at(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant")?;
     let wanted = body(&request, DatasetAccessRequest::from_json)?;
     let profile = profile(&app, &request, wanted.dataset.profile.as_ref()).await?;
-    let agreement = match usable(&app, &request, &wanted, &profile).await? {
-        Some(agreement) => agreement,
-        None => negotiated(&app, &request, &wanted, &profile, until).await?,
-    };
-    let transfer = started(&app, &request, &wanted, profile, agreement.clone(), until).await?;
-    let token = received(&app.services, &participant, &transfer).await.map_err(no_address)?;
-    tracing::info!(category = "audit", vpa = %address(&request)?, action = "token.read", flow = %transfer);
+    let course = Course { app: &app, request: &request, wanted, profile, until };
+    let transfer = course.run().await?;
+    let token = received(&app.services, &participant, &transfer.id).await.map_err(no_address)?;
+    tracing::info!(category = "audit", vpa = %address(&request)?, action = "token.read", flow = %transfer.id);
     let answer = json!({
         "@type": "DatasetAccess",
-        "contractAgreementId": agreement.as_str(),
-        "transferProcessId": transfer.as_str(),
+        "contractAgreementId": transfer.agreement.as_str(),
+        "transferProcessId": transfer.id.as_str(),
         "endpoint": token.endpoint,
         "endpointType": token.endpoint_type,
         "authType": token.auth_type,
@@ -68,92 +68,150 @@ async fn get_at(app: App, request: Request) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&with_context(answer))?.header(header::CACHE_CONTROL, "no-store"))
 }
 
-/// The agreement that is there already; one that was begun with a wish for a certain offer is made for it.
-async fn usable(app: &App, request: &Request, wanted: &DatasetAccessRequest, profile: &ProfileId) -> Result<Option<AgreementId>, ApiError> {
-    if wanted.offer.is_some() {
-        return Ok(None);
-    }
-    let state = snapshot(app, request).await?;
-    let DatasetRequest { id, counter_party_id, .. } = &wanted.dataset;
-    Ok(access::usable_agreement(&state, counter_party_id, profile, id, app.services.cluster.now()))
-}
-
-/// An agreement on the dataset's offer.
-async fn negotiated(
-    app: &App,
-    request: &Request,
-    wanted: &DatasetAccessRequest,
-    profile: &ProfileId,
-    until: Instant,
-) -> Result<AgreementId, ApiError> {
-    let DatasetRequest { id, counter_party_address, counter_party_id, .. } = &wanted.dataset;
-    let participant = request.id("participant")?;
-    let dataset = request_dataset(&app.services, &participant, &wanted.dataset, request.trace.clone()).await.map_err(catalog::told)?;
-    let offer = access::offer_of(&dataset, id, counter_party_id, wanted.offer.as_ref()).map_err(ApiError::not_found)?;
-    let new = NewNegotiation {
-        id: None,
-        profile: profile.clone(),
-        counterparty: counter_party_id.clone(),
-        address: counter_party_address.clone(),
-        offer,
-        callbacks: Vec::new(),
-    };
-    let begun = ask_for(app, request, "negotiation", negotiation::Command::Request(Box::new(new))).await?;
-    let Answer::Negotiation(negotiation::Reply::Begun { id, .. }) = begun else {
-        return Err(ApiError::internal("a negotiation was begun without an id"));
-    };
-    let ended = |state: &ControlPlaneState| state.negotiations.get(&id).filter(|n| n.state.is_final()).cloned();
-    let negotiation: Arc<Negotiation> =
-        wait(app, request, until, ended).await?.ok_or_else(|| unfinished(&format!("contract negotiation {id}")))?;
-    let why = || negotiation.finding.as_deref().or(negotiation.error_detail.as_deref()).unwrap_or("no reason was given");
-    negotiation
-        .agreement_in_force()
-        .map(|agreement| agreement.id.clone())
-        .ok_or_else(|| ApiError::conflict(format!("contract negotiation {id} ended without an agreement: {}", why())))
-}
-
-/// A transfer under the agreement, once data may flow.
-async fn started(
-    app: &App,
-    request: &Request,
-    wanted: &DatasetAccessRequest,
+/// One call on its way.
+struct Course<'a> {
+    app: &'a App,
+    request: &'a Request,
+    wanted: DatasetAccessRequest,
     profile: ProfileId,
-    agreement: AgreementId,
     until: Instant,
-) -> Result<TransferId, ApiError> {
-    let new = NewTransfer {
-        id: None,
-        profile,
-        address: wanted.dataset.counter_party_address.clone(),
-        agreement,
-        transfer_type: wanted.transfer_type.clone(),
-        metadata: wanted.dataplane_metadata.clone(),
-        private_properties: serde_json::Map::new(),
-        callbacks: Vec::new(),
-    };
-    let begun = ask_for(app, request, "transfer", transfer::Command::Request(Box::new(new))).await?;
-    let Answer::Transfer(transfer::Reply::Begun { id, .. }) = begun else {
-        return Err(ApiError::internal("a transfer was begun without an id"));
-    };
-    let far = |t: &&Arc<Transfer>| t.state == transfer::State::Started || t.state.is_ending();
-    let transfer = wait(app, request, until, |state| state.transfers.get(&id).filter(far).cloned()).await?;
-    let transfer = transfer.ok_or_else(|| unfinished(&format!("transfer process {id}")))?;
+}
+
+impl Course<'_> {
+    /// A transfer whose data may flow: under an agreement that is there already, or, when there is none or the provider does not transfer under it any
+    /// more, under a new one.
+    async fn run(&self) -> Result<Arc<Transfer>, ApiError> {
+        let usable = self.usable().await?;
+        if let Some(transfer) = self.transfer("transfer", usable).await? {
+            // The provider has not begun: it may have retired the agreement, or want other credentials by now.
+            let is_refused =
+                transfer.state == transfer::State::Terminated && transfer.counterparty_pid.is_none() && transfer.data_plane.is_some();
+            if !is_refused {
+                return started(transfer);
+            }
+        }
+        let agreement = self.negotiated().await?;
+        let transfer = self.transfer("transfer under a new agreement", Some(agreement)).await?;
+        started(transfer.ok_or_else(|| ApiError::internal("a transfer was not begun"))?)
+    }
+
+    /// The agreement that is there already. Who wants a certain offer wants one on that; and what an earlier call has begun to negotiate is gone on with.
+    async fn usable(&self) -> Result<Option<AgreementId>, ApiError> {
+        if self.wanted.offer.is_some() || self.begun_negotiation().await?.is_some() {
+            return Ok(None);
+        }
+        let state = snapshot(self.app, self.request).await?;
+        let DatasetRequest { id, counter_party_id, .. } = &self.wanted.dataset;
+        Ok(access::usable_agreement(&state, counter_party_id, &self.profile, id, self.app.services.cluster.now()))
+    }
+
+    /// An agreement on the dataset's offer.
+    async fn negotiated(&self) -> Result<AgreementId, ApiError> {
+        let id = match self.begun_negotiation().await? {
+            Some(id) => id,
+            None => self.negotiate(self.named(NEGOTIATION)?).await?,
+        };
+        let far = |n: &&Arc<Negotiation>| n.state.is_final();
+        let negotiation = self.wait(Key::Negotiation(id.clone()), |state| state.negotiations.get(&id).filter(far).cloned()).await?;
+        let negotiation = negotiation.ok_or_else(|| unfinished(&format!("contract negotiation {id}")))?;
+        let why = || negotiation.finding.as_deref().or(negotiation.error_detail.as_deref()).unwrap_or("no reason was given");
+        negotiation
+            .agreement_in_force()
+            .map(|agreement| agreement.id.clone())
+            .ok_or_else(|| ApiError::conflict(format!("contract negotiation {id} led to no agreement in force: {}", why())))
+    }
+
+    /// The negotiation that an earlier call with the same key has begun.
+    async fn begun_negotiation(&self) -> Result<Option<NegotiationId>, ApiError> {
+        let Some(id) = self.named::<NegotiationId>(NEGOTIATION)? else { return Ok(None) };
+        self.find(Key::Negotiation(id.clone()), |state| state.negotiations.get(&id).map(|n| n.id.clone())).await
+    }
+
+    async fn negotiate(&self, id: Option<NegotiationId>) -> Result<NegotiationId, ApiError> {
+        let Course { app, request, wanted, .. } = self;
+        let DatasetRequest { id: dataset_id, counter_party_address, counter_party_id, .. } = &wanted.dataset;
+        let participant = request.id("participant")?;
+        let dataset = request_dataset(&app.services, &participant, &wanted.dataset, request.trace.clone()).await.map_err(catalog::told)?;
+        let offer = access::offer_of(&dataset, dataset_id, counter_party_id, wanted.offer.as_ref()).map_err(ApiError::not_found)?;
+        let new = NewNegotiation {
+            id,
+            profile: self.profile.clone(),
+            counterparty: counter_party_id.clone(),
+            address: counter_party_address.clone(),
+            offer,
+            callbacks: Vec::new(),
+        };
+        match ask_once(app, request, negotiation::Command::Request(Box::new(new))).await? {
+            Answer::Negotiation(negotiation::Reply::Begun { id, .. }) => Ok(id),
+            _ => Err(ApiError::internal("a negotiation was begun without an id")),
+        }
+    }
+
+    /// The transfer of this step once data may flow or it is clear that none will: the one that was begun before, or a new one under the agreement.
+    /// `None` when there is neither.
+    async fn transfer(&self, step: &str, agreement: Option<AgreementId>) -> Result<Option<Arc<Transfer>>, ApiError> {
+        let id: Option<TransferId> = self.named(step)?;
+        let found = |id: &TransferId, state: &ControlPlaneState| state.transfers.get(id).cloned();
+        let id = match (id, agreement) {
+            (Some(id), _) if self.find(Key::Transfer(id.clone()), |state| found(&id, state)).await?.is_some() => id,
+            (id, Some(agreement)) => self.begin(id, agreement).await?,
+            (_, None) => return Ok(None),
+        };
+        let far = |t: &Arc<Transfer>| matches!(t.state, transfer::State::Started | transfer::State::Suspended) || t.state.is_final();
+        let transfer = self.wait(Key::Transfer(id.clone()), |state| found(&id, state).filter(far)).await?;
+        Ok(Some(transfer.ok_or_else(|| unfinished(&format!("transfer process {id}")))?))
+    }
+
+    async fn begin(&self, id: Option<TransferId>, agreement: AgreementId) -> Result<TransferId, ApiError> {
+        let new = NewTransfer {
+            id,
+            profile: self.profile.clone(),
+            address: self.wanted.dataset.counter_party_address.clone(),
+            agreement,
+            transfer_type: self.wanted.transfer_type.clone(),
+            metadata: self.wanted.dataplane_metadata.clone(),
+            private_properties: serde_json::Map::new(),
+            callbacks: Vec::new(),
+        };
+        match ask_once(self.app, self.request, transfer::Command::Request(Box::new(new))).await? {
+            Answer::Transfer(transfer::Reply::Begun { id, .. }) => Ok(id),
+            _ => Err(ApiError::internal("a transfer was begun without an id")),
+        }
+    }
+
+    /// The id of what a step makes, when the client has given a key.
+    fn named<T: std::str::FromStr>(&self, step: &str) -> Result<Option<T>, ApiError> {
+        Ok(self.request.name_of(step)?.and_then(|name| name.parse().ok()))
+    }
+
+    /// What `query` finds, wherever it is kept.
+    async fn find<T>(&self, key: Key, query: impl FnOnce(&ControlPlaneState) -> Option<T>) -> Result<Option<T>, ApiError> {
+        Ok(query(&*snapshot_with(self.app, self.request, key).await?))
+    }
+
+    /// As [`Self::find`], as soon as there is something; `None` when the time is over.
+    async fn wait<T>(&self, key: Key, query: impl Fn(&ControlPlaneState) -> Option<T>) -> Result<Option<T>, ApiError> {
+        if let Some(found) = self.find(key.clone(), &query).await? {
+            return Ok(Some(found));
+        }
+        let left = self.until.saturating_duration_since(Instant::now());
+        let cluster = &self.app.services.cluster;
+        match cluster.wait::<ControlPlane, T>(&address(self.request)?, left, &query).await.map_err(control_plane::told)? {
+            Some(found) => Ok(Some(found)),
+            // It may have ended and moved into the archive between two looks.
+            None => self.find(key, &query).await,
+        }
+    }
+}
+
+/// The transfer, when data may flow.
+fn started(transfer: Arc<Transfer>) -> Result<Arc<Transfer>, ApiError> {
     if transfer.state == transfer::State::Started {
-        return Ok(id);
+        return Ok(transfer);
     }
     let why = transfer.error_detail.as_deref().unwrap_or("no reason was given");
-    Err(ApiError::conflict(format!("transfer process {id} under agreement {} was not started: {why}", transfer.agreement)))
-}
-
-/// What `query` finds in the state, as soon as it does; `None` when the time is over.
-async fn wait<T>(
-    app: &App,
-    request: &Request,
-    until: Instant,
-    query: impl FnMut(&ControlPlaneState) -> Option<T>,
-) -> Result<Option<T>, ApiError> {
-    let left = until.saturating_duration_since(Instant::now());
-    app.services.cluster.wait::<ControlPlane, T>(&address(request)?, left, query).await.map_err(control_plane::told)
+    let Transfer { id, agreement, state, .. } = &*transfer;
+    Err(ApiError::conflict(format!("transfer process {id} under agreement {agreement} is {}: {why}", state.name())))
 }
 
 fn unfinished(what: &str) -> ApiError {

@@ -53,14 +53,9 @@ pub(super) async fn ask(app: &App, request: &Request, command: impl Into<agent::
     ask_of(app, request, &address(request)?, command).await
 }
 
-/// As [`ask`], for one of several commands that the request becomes.
-pub(super) async fn ask_for(
-    app: &App,
-    request: &Request,
-    step: &'static str,
-    command: impl Into<agent::Command>,
-) -> Result<agent::Reply, ApiError> {
-    app.services.cluster.ask::<ControlPlane>(&address(request)?, command.into(), request.call_for(Some(step))?).await.map_err(told)
+/// As [`ask`], for a command that has an id of its own to be known again by.
+pub(super) async fn ask_once(app: &App, request: &Request, command: impl Into<agent::Command>) -> Result<agent::Reply, ApiError> {
+    app.services.cluster.ask::<ControlPlane>(&address(request)?, command.into(), request.call_without_key()).await.map_err(told)
 }
 
 /// As [`ask`], of a control plane that the path does not name.

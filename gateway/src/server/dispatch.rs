@@ -111,6 +111,12 @@ impl Gateway {
             return work.await;
         }
         resolved.started.store(true, Ordering::Relaxed);
+        // Its place among the long polls, if it has one, is taken for as long as it goes on.
+        let place = (waiting, resolved.clone());
+        let work = async move {
+            let _place = place;
+            work.await
+        };
         let task = self.tasks.spawn(work.instrument(resolved.span.clone()));
         task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))))
     }

@@ -60,13 +60,24 @@ async fn a_dataset_in_one_call() {
     assert_ne!(other["transferProcessId"], first["transferProcessId"]);
     assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (1, 2));
 
-    // One that is not in force any more is not used.
-    let path = format!("contractagreements/{}/retire", first["contractAgreementId"].as_str().unwrap());
-    let retired = s.manage(&s.consumer, Method::POST, &path, Some(Client::typed("RetireAgreement", json!({})))).await;
-    assert_eq!(retired.status, 204);
-    let fresh = s.granted(None, json!({})).await;
+    // One that the provider does not transfer under any more, which the consumer cannot know, is tried, and another one agreed on.
+    let retire = async |who: &Participant, access: &Value| {
+        let path = format!("contractagreements/{}/retire", access["contractAgreementId"].as_str().unwrap());
+        assert_eq!(s.manage(who, Method::POST, &path, Some(Client::typed("RetireAgreement", json!({})))).await.status, 204);
+    };
+    retire(&s.provider, &first).await;
+    let fresh = s.granted(Some("k2"), json!({})).await;
     assert_ne!(fresh["contractAgreementId"], first["contractAgreementId"]);
-    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (2, 3));
+    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (2, 4));
+    // One that the consumer itself has retired is not tried. What a call has begun is found again by its key, whatever is there by now.
+    retire(&s.consumer, &first).await;
+    let newer = s.granted(None, json!({"offerId": offers.iter().find(|offer| offer.asset == DATA_SET).unwrap().id})).await;
+    assert_ne!(newer["contractAgreementId"], fresh["contractAgreementId"]);
+    assert_eq!(s.granted(Some("k2"), json!({})).await["transferProcessId"], fresh["transferProcessId"]);
+    assert_eq!((s.count("contractnegotiations").await, s.count("transferprocesses").await), (3, 5));
+    // The same key with another wish is another call.
+    let other = s.granted(Some("k2"), json!({"additionalScopes": [MANUFACTURER]})).await;
+    assert_ne!(other["transferProcessId"], fresh["transferProcessId"]);
 
     // An offer of one's choice is negotiated.
     let chosen = offers.iter().find(|offer| offer.asset == DATA_SET && offer.policy.to_string().contains("Manufacturer")).unwrap();
@@ -89,7 +100,7 @@ async fn an_access_that_is_not_granted_says_why() {
     let (status, why) = told(&s.consumer, json!({"offerId": "bWFkZQ:dXA:bm93"})).await;
     assert_eq!((status, why.contains("shows no offer")), (404, true), "{why}");
     let (status, why) = told(&s.consumer, json!({"transferType": "Other-PULL"})).await;
-    assert_eq!((status, why.contains("was not started")), (409, true), "{why}");
+    assert_eq!((status, why.contains("is TERMINATED")), (409, true), "{why}");
     // It is shown to members, and given to manufacturers.
     let (status, why) = told(&s.third, json!({"datasetId": FILE})).await;
     assert_eq!((status, why.contains("ManufacturerCredential")), (409, true), "{why}");

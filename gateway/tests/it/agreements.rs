@@ -84,7 +84,7 @@ async fn a_retired_agreement_ends_its_transfers_on_both_sides() {
 #[tokio::test]
 async fn a_policy_ends_its_agreement_on_both_sides() {
     let mut s = Stage::open().await;
-    let constraint = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+4s"});
+    let constraint = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+8s"});
     let policy = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [constraint]}]});
     let criterion = json!({"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": DATA_SET});
     let definition = json!({"@id": "brief", "accessPolicyId": "requires-MembershipCredential", "contractPolicyId": "brief",
@@ -95,7 +95,7 @@ async fn a_policy_ends_its_agreement_on_both_sides() {
     ] {
         assert_eq!(s.manage(&s.provider, Method::POST, resource, Some(body)).await.status, 200);
     }
-    let offer = s.offers(&s.consumer).await.into_iter().find(|o| o.policy.to_string().contains("contractAgreement+4s")).unwrap();
+    let offer = s.offers(&s.consumer).await.into_iter().find(|o| o.policy.to_string().contains("contractAgreement+8s")).unwrap();
     let (_, _, agreement) = s.agreement(&offer).await;
     let pull = s.pulls(&agreement).await;
     assert!(s.why_ended(&pull.transfer).await.contains("not in force any more"));

@@ -2,7 +2,8 @@
 //!
 //! What ended longest ago moves, in the commit of whatever is decided next, into tables apart that no activation reads. It is found again there by
 //! every id that it may be asked for with: [`recall`](mod@recall) brings it back for one decision or one answer, [`list`] reads it page by page. A
-//! finished process does not change, so what was recalled is true whenever it is used; what is in the state wins over it.
+//! finished process changes only by coming back into the state (its agreement is retired), so what was recalled is true as long as it has not moved since;
+//! what is in the state wins over it.
 
 mod event;
 mod filed;

@@ -43,7 +43,8 @@ impl Recalled {
                 Transfer::show(shown.to_mut(), process.clone());
             }
         }
-        if self.keys.iter().any(|key| !key.is_in(&shown) && state.archive.has_moved(key, self.moved)) {
+        // Also what was found: it may have been brought back meanwhile, changed, and moved again.
+        if self.keys.iter().any(|key| !key.is_in(state) && state.archive.has_moved(key, self.moved)) {
             return Err(Rejection::Stale);
         }
         Ok(shown)

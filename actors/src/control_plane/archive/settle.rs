@@ -5,7 +5,7 @@ use super::{
     Event, Filed, KEPT, Key,
     event::filing,
 };
-use crate::control_plane::{self, dsp::Role};
+use crate::control_plane;
 use cellspace_cluster::Decision;
 use cellspace_schemas::{AgreementId, NegotiationId};
 use std::collections::HashSet;
@@ -46,7 +46,7 @@ pub(in crate::control_plane) fn settle(state: &ControlPlaneState, shown: &Contro
         .finished(KEPT)
         .filter(|n| !touched.contains(n.id.as_str()) && n.agreement.as_ref().is_none_or(|agreement| !used.contains(&agreement.id)));
     for n in negotiations.take(AT_ONCE) {
-        if let Some(agreement) = n.agreement_in_force().filter(|_| n.role == Role::Provider) {
+        if let Some(agreement) = n.agreement.as_ref().filter(|_| n.holds_asset()) {
             moved.push(Event::Held(agreement.asset.clone()).into());
         }
         moved.extend(filing(n, Event::Negotiation(n.clone())).into_iter().map(control_plane::Event::from));

@@ -3,11 +3,11 @@ use crate::control_plane::{
     ControlPlane, ControlPlaneState, Event,
     dsp::Role,
     negotiation::{self, Agreement, Negotiation},
-    testing::{own, peer},
+    testing::{self, NOW, own, peer},
     transfer::{self, Transfer},
 };
 use cellspace_cluster::{Agent, Decision, RowOf};
-use cellspace_schemas::{AssetId, Timestamp};
+use cellspace_schemas::{AssetId, Timestamp, management::ParticipantContextState};
 use cellspace_storage::APART;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -165,6 +165,30 @@ fn what_moved_after_it_was_looked_for_is_looked_for_again() {
     let new = Recalled::of(vec![], vec![], vec![Key::Negotiation("new".parse().unwrap())], 0);
     assert!(new.shown(&lived.state).is_ok());
     assert!(key.is_in(&lived.recalled(&key).shown(&lived.state).unwrap()));
+}
+
+#[test]
+fn what_came_back_and_changed_since_is_looked_for_again() {
+    let mut lived = Lived::default();
+    (0..2 * KEPT).for_each(|n| lived.set([negotiation(n)], &Recalled::default()));
+    let key = Key::Agreement("ag-0".parse().unwrap());
+    // A message under an agreement that is archived is looked at for a while; meanwhile the agreement is retired, and archived once more.
+    let message = lived.recalled(&key);
+    assert!(key.is_in(&message.shown(&lived.state).unwrap()));
+    let (recalled, state) = (lived.recalled(&key), lived.state.clone());
+    let retire = negotiation::Prepared::Retire { agreement: "ag-0".parse().unwrap(), reason: "over".into() };
+    let mut active = recalled.shown(&state).unwrap().into_owned();
+    active.participant = Some(testing::participant(ParticipantContextState::Activated));
+    let retired = negotiation::decide(&active, &retire, NOW).unwrap();
+    lived.set(retired.events, &recalled);
+    assert!(key.is_in(&lived.state));
+    lived.set([negotiation(2 * KEPT)], &Recalled::default());
+    assert!(!key.is_in(&lived.state));
+    assert!(message.shown(&lived.state).is_err());
+    let again = lived.recalled(&key);
+    let shown = again.shown(&lived.state).unwrap();
+    let found = shown.negotiations.of_agreement(&"ag-0".parse().unwrap()).unwrap();
+    assert!(found.agreement.is_some() && found.agreement_in_force().is_none());
 }
 
 #[test]

@@ -86,7 +86,8 @@ impl Negotiation {
     /// Whether the asset is ours and must not be removed: it is being negotiated or was agreed on.
     #[must_use]
     pub fn holds_asset(&self) -> bool {
-        self.role == Role::Provider && (!self.state.is_final() || self.agreement_in_force().is_some())
+        let agreed = self.state == State::Finalized && self.agreement.is_some();
+        self.role == Role::Provider && (!self.state.is_final() || agreed)
     }
 }
 

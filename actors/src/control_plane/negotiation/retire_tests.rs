@@ -73,7 +73,8 @@ fn a_retired_agreement_ends_what_is_done_under_it() {
             ]
         );
         let negotiation = next.negotiations.of_agreement(&id()).unwrap();
-        assert!(negotiation.agreement_in_force().is_none() && negotiation.due().is_none() && !negotiation.holds_asset());
+        assert!(negotiation.agreement_in_force().is_none() && negotiation.due().is_none());
+        assert_eq!(negotiation.holds_asset(), role == Role::Provider, "it is still referred to");
         let retired = negotiation.agreement.as_ref().unwrap().retired.as_ref().unwrap();
         assert_eq!((retired.at, retired.reason.as_str()), (NOW, "no longer wanted"));
         // Once more: it stays as it is.
