@@ -14,8 +14,10 @@ pub fn of_negotiation(before: Option<&Negotiation>, after: &Negotiation) -> Vec<
         let by_us = matches!(after.state, Negotiating::Requesting | Negotiating::Offering) && after.counterparty_pid.is_none();
         return vec![if by_us { Event::NegotiationInitiated } else { seen(after.seen) }];
     };
-    // Whatever leads out of a state with a message under way, but for an end, shows that the counterparty has the message.
-    let ends = matches!(after.state, Negotiating::Terminating | Negotiating::Terminated);
+    // Whatever leads out of a state with a message under way, but for an end, shows that the counterparty has the message. So does an end that follows
+    // from what the counterparty has answered to it.
+    let answered = after.finding.is_some() && before.finding.is_none();
+    let ends = matches!(after.state, Negotiating::Terminating | Negotiating::Terminated) && !answered;
     let sent = before.state.sends().filter(|sent| after.state != before.state && (!ends || *sent == Sent::Termination));
     let reached = sent.map(|sent| sent.reaches().1);
     let further = (after.seen != reached.unwrap_or(before.seen)).then_some(after.seen);
@@ -57,20 +59,17 @@ pub fn of_transfer(before: Option<&Transfer>, after: &Transfer) -> Vec<Event> {
         S::Started => Some(Event::TransferStarted),
         // Done before both knew that it had started: it passes through STARTED.
         S::Completing => (before.state != S::Started).then_some(Event::TransferStarted),
+        // So it does when the counterparty, for which it had started, is ahead of us.
+        S::CompletingRequested | S::SuspendingRequested => {
+            (before.state != S::Started && before.is_started_for_counterparty()).then_some(Event::TransferStarted)
+        }
         S::Suspended => Some(Event::TransferSuspended),
         S::Resuming | S::ResumingRequested => {
             matches!(before.state, S::Suspended | S::SuspendingRequested).then_some(Event::TransferResuming)
         }
         S::Completed => Some(Event::TransferCompleted),
         S::Terminated => Some(Event::TransferTerminated),
-        S::PreparationRequested
-        | S::Starting
-        | S::Suspending
-        | S::SuspendingRequested
-        | S::Resumed
-        | S::CompletingRequested
-        | S::Terminating
-        | S::TerminatingRequested => None,
+        S::PreparationRequested | S::Starting | S::Suspending | S::Resumed | S::Terminating | S::TerminatingRequested => None,
     };
     event.into_iter().collect()
 }

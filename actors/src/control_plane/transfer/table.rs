@@ -565,7 +565,7 @@ impl Transfer {
     }
 
     /// Whether the counterparty may take it for STARTED: both know that it is, or our start is under way and may have arrived.
-    fn is_started_for_counterparty(&self) -> bool {
+    pub(in crate::control_plane) fn is_started_for_counterparty(&self) -> bool {
         match self.state {
             State::Starting => self.role == Role::Provider && self.message.is_some(),
             State::Resuming => self.message.is_some(),
