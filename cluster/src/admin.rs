@@ -181,8 +181,10 @@ impl Cluster {
     /// # Errors
     /// [`AdminError`] when the kind is not known or the store cannot be read.
     pub async fn dead_letters(&self, address: &Address) -> Result<Vec<DeadLetter>, AdminError> {
-        self.known(address)?;
-        self.rows(address, &letters_table()).await?.iter().map(stored_letter).collect()
+        let host = self.known(address)?;
+        let mut letters = self.rows(address, &letters_table()).await?.iter().map(stored_letter).collect::<Result<Vec<_>, _>>()?;
+        letters.iter_mut().for_each(|letter| host.shown(&mut letter.effect));
+        Ok(letters)
     }
 
     /// Puts a dead letter back into its lane, as the same message, and forgets the letter. What the agent has decided since stays decided. `actor` is

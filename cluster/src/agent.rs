@@ -5,6 +5,7 @@ use cellspace_schemas::Timestamp;
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Which row an event writes. The row's value is the event itself, so that loading a partition is applying its rows.
@@ -123,6 +124,9 @@ pub trait Agent: Send + Sync + Sized + 'static {
     fn redact(_effect: &Self::Effect) -> Option<Self::Effect> {
         None
     }
+
+    /// Takes out of the effect of a dead letter, as JSON, what an operator is not to see though it must be there to send it again.
+    fn shown(_effect: &mut Value) {}
 
     /// How often and how long a delivery is tried.
     fn retry_policy(_effect: &Self::Effect) -> RetryPolicy {

@@ -16,6 +16,7 @@ use dashmap::{DashMap, Entry};
 use futures::future::BoxFuture;
 use metrics::{counter, gauge};
 use ractor::SpawnErr;
+use serde_json::Value;
 use std::{
     any::Any,
     sync::{Arc, atomic::Ordering},
@@ -60,6 +61,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn unpark(&self, address: &Address) -> bool;
     /// What a resident agent says of itself.
     fn inspect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Option<Inspection>>;
+    /// Takes out of the effect of a dead letter what is not shown.
+    fn shown(&self, effect: &mut Value);
     /// Sends a dead letter again, or throws it away.
     fn redress(
         self: Arc<Self>,
@@ -188,6 +191,10 @@ impl<A: Agent> Host<A> {
 impl<A: Agent> AnyHost for Host<A> {
     fn kind(&self) -> AgentKind {
         A::KIND
+    }
+
+    fn shown(&self, effect: &mut Value) {
+        A::shown(effect);
     }
 
     fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

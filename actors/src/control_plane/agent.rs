@@ -13,6 +13,7 @@ use cellspace_schemas::Timestamp;
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
 /// What one of the machines decided.
@@ -284,6 +285,12 @@ impl Agent for ControlPlane {
         match effect {
             Effect::Transfer(e) => transfer::redact(e).map(Into::into),
             Effect::Participant(_) | Effect::Negotiation(_) | Effect::DataPlanes(_) | Effect::ProcessEvents(_) => None,
+        }
+    }
+
+    fn shown(effect: &mut Value) {
+        if let Some(event) = effect.get_mut("ProcessEvents") {
+            process_events::shown(event);
         }
     }
 

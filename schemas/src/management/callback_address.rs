@@ -53,7 +53,7 @@ pub struct CallbackAddress {
     pub auth_key: Option<String>,
     /// Alias of the secret in the vault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth_code_id: Option<KeyAlias>,
+    pub auth_code_id: Option<String>,
 }
 
 impl CallbackAddress {
@@ -99,6 +99,16 @@ impl CallbackAddress {
         self.events.iter().any(|prefix| event.name().starts_with(prefix.as_str()))
     }
 
+    /// The header for the secret, and the secret's alias. What is read from a row may have been kept before anybody looked at it.
+    ///
+    /// # Errors
+    /// The name of the field that says what no client may say.
+    pub fn auth(&self) -> Result<Option<(&str, KeyAlias)>, &'static str> {
+        let (Some(key), Some(alias)) = (&self.auth_key, &self.auth_code_id) else { return Ok(None) };
+        let key = Some(key.as_str()).filter(|key| is_header(key)).ok_or("authKey")?;
+        Ok(Some((key, alias_of(alias).ok_or("authCodeId")?)))
+    }
+
     /// The host that it is at, with its port.
     #[must_use]
     pub fn host(&self) -> String {
@@ -116,10 +126,9 @@ impl CallbackAddress {
             "transactional": self.transactional,
         });
         if let Some(fields) = json.as_object_mut() {
-            let optional = [("authKey", self.auth_key.as_deref()), ("authCodeId", self.auth_code_id.as_ref().map(KeyAlias::as_str))];
-            for (name, value) in optional {
+            for (name, value) in [("authKey", &self.auth_key), ("authCodeId", &self.auth_code_id)] {
                 if let Some(value) = value {
-                    fields.insert(name.to_owned(), value.into());
+                    fields.insert(name.to_owned(), value.as_str().into());
                 }
             }
         }
@@ -133,16 +142,13 @@ fn is_callable(url: &Url) -> bool {
 }
 
 /// The header and the alias of the secret in it: both, or neither.
-fn auth(r: &mut Reader<'_>) -> (Option<String>, Option<KeyAlias>) {
+fn auth(r: &mut Reader<'_>) -> (Option<String>, Option<String>) {
     let key = r.text("authKey", MAX_TEXT_BYTES);
     if key.as_deref().is_some_and(|key| !is_header(key)) {
         r.note("authKey", "must be the name of an HTTP header, and none that the protocol or the platform sets");
     }
     let alias = r.text("authCodeId", MAX_TEXT_BYTES);
-    let parsed: Option<KeyAlias> = alias.as_deref().and_then(|alias| alias.parse().ok());
-    // What the platform keeps for itself in the participant's part of the vault is sent to nobody.
-    let own = alias.as_deref().is_some_and(|alias| alias.contains('/') || alias.starts_with(OUR_ALIASES));
-    if alias.is_some() && (parsed.is_none() || own) {
+    if alias.as_deref().is_some_and(|alias| alias_of(alias).is_none()) {
         r.note("authCodeId", "must be the alias of a secret, without white space and slashes, and none of the platform's own");
     }
     match (&key, &alias) {
@@ -150,7 +156,13 @@ fn auth(r: &mut Reader<'_>) -> (Option<String>, Option<KeyAlias>) {
         (None, Some(_)) if r.raw("authKey").is_none() => r.note("authKey", "is required with authCodeId"),
         _ => {}
     }
-    (key, parsed)
+    (key, alias)
+}
+
+/// The alias, when a client may name it: what the platform keeps for itself in the participant's part of the vault is sent to nobody.
+fn alias_of(text: &str) -> Option<KeyAlias> {
+    let own = text.contains('/') || text.starts_with(OUR_ALIASES);
+    text.parse().ok().filter(|_| !own)
 }
 
 /// Whether it is a field name (RFC 9110, 5.1) that a client may choose.
@@ -187,6 +199,23 @@ mod tests {
         // Whoever names no event is told of none.
         let none = read(json!([{"uri": "http://app.example:8080", "events": []}])).unwrap();
         assert!(none.iter().all(|one| ProcessEvent::ALL.iter().all(|event| !one.wants(*event)) && one.host() == "app.example:8080"));
+    }
+
+    /// Versions before callbacks were called kept any text.
+    #[test]
+    fn what_was_kept_unseen_is_read_shown_and_not_used() {
+        for (field, kept) in
+            [("authCodeId", "two words"), ("authCodeId", ""), ("authCodeId", "keypair/k"), ("authKey", "Content-Length"), ("authKey", "")]
+        {
+            let mut row = json!({"uri": "https://app.example/", "events": ["anything"], "transactional": true, "authKey": "X-Key", "authCodeId": "cb-key"});
+            row[field] = json!(kept);
+            let old: CallbackAddress = serde_json::from_value(row.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&old).unwrap(), row);
+            assert_eq!((&old.to_json()[field], old.auth()), (&json!(kept), Err(field)));
+        }
+        let callback = read(json!([good()])).unwrap().remove(0);
+        assert_eq!(callback.auth(), Ok(Some(("X-Key", "cb-key".parse().unwrap()))));
+        assert_eq!(CallbackAddress { auth_key: None, ..callback }.auth(), Ok(None));
     }
 
     #[test]

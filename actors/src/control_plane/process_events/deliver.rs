@@ -1,9 +1,9 @@
 //! Posts to callback addresses: signed by the participant, with the secret that its client has put into the vault.
 
-use super::{Effect, Outcome, Process, envelope::envelope};
+use super::{Effect, Outcome, envelope::envelope};
 use crate::{
     Services,
-    control_plane::{ControlPlane, ControlPlaneState, archive, dsp::client},
+    control_plane::{ControlPlane, ControlPlaneState, dsp::client},
     trust::{self, TokenError},
 };
 use cellspace_cluster::{Delivery, DeliveryError};
@@ -26,11 +26,8 @@ const TYPE: &str = "process-event+json";
 /// # Errors
 /// [`DeliveryError`]
 pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
-    let retry = |e: &dyn std::fmt::Display| DeliveryError::Retry(e.to_string());
-    let state = archive::with(&services.cluster, delivery.address, delivery.snapshot.clone(), effect.process.key());
-    let state = state.await.map_err(|e| retry(&e))?;
+    let (state, callback) = (&delivery.snapshot, &effect.callback);
     let participant = state.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
-    let callback = callback(&state, effect).ok_or_else(|| DeliveryError::Refused("the process is gone".to_owned()))?;
     let id = delivery.message_id.to_string();
     let body = serde_json::to_vec(&envelope(&id, effect.at, effect.event, &effect.payload));
     let body = body.map_err(|e| DeliveryError::Refused(format!("the event cannot be written: {e}")))?;
@@ -38,7 +35,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     if let Some((name, value)) = secret(services, &participant.id, callback).await? {
         headers.insert(name, value);
     }
-    headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature(services, &state, &participant.id, &body).await?);
+    headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature(services, state, &participant.id, &body).await?);
     let answer = services.http.post(callback.uri.clone(), headers, body.into(), delivery.trace.clone(), MAX_ANSWER).await;
     let gone = answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::GONE);
     let answered = answer.is_ok();
@@ -49,16 +46,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     };
     let reason = outcome.as_ref().err().map(ToString::to_string);
     tracing::info!(category = "app", vpa = %delivery.address, action = "callback", process = %effect.process, event = effect.event.name(),
-        host = effect.host, reason, "sent");
+        host = callback.host(), reason, "sent");
     outcome
-}
-
-fn callback<'a>(state: &'a ControlPlaneState, effect: &Effect) -> Option<&'a CallbackAddress> {
-    let callbacks = match &effect.process {
-        Process::Negotiation(id) => &state.negotiations.get(id)?.callbacks,
-        Process::Transfer(id) => &state.transfers.get(id)?.callbacks,
-    };
-    callbacks.get(effect.callback)
 }
 
 /// The client's header with the secret. Nothing is sent without it: as long as there is no such secret, it is waited for.
@@ -67,9 +56,9 @@ async fn secret(
     participant: &ParticipantContextId,
     callback: &CallbackAddress,
 ) -> Result<Option<(HeaderName, HeaderValue)>, DeliveryError> {
-    let (Some(name), Some(alias)) = (&callback.auth_key, &callback.auth_code_id) else { return Ok(None) };
     let refused = |what: &str| DeliveryError::Refused(format!("{what} of the callback address cannot stand in a request"));
-    let path = VaultPath { owner: participant.into(), alias: alias.clone() };
+    let Some((name, alias)) = callback.auth().map_err(refused)? else { return Ok(None) };
+    let path = VaultPath { owner: participant.into(), alias };
     let secret = services.vault.secret(&path).await.map_err(|e| match e {
         VaultError::WrongType(_) => DeliveryError::Refused(e.to_string()),
         VaultError::NotFound(_) | VaultError::WrongMasterKey(_) | VaultError::Crypto(_) | VaultError::Store(_) => {

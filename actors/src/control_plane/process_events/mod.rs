@@ -19,10 +19,14 @@ pub(super) use tell::{negotiation, transfer};
 
 use super::{ControlPlaneState, archive::Key};
 use cellspace_cluster::RetryPolicy;
-use cellspace_schemas::{NegotiationId, Timestamp, TransferId, management::ProcessEvent};
+use cellspace_schemas::{
+    NegotiationId, Timestamp, TransferId,
+    management::{CallbackAddress, ProcessEvent},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, time::Duration};
+use url::Url;
 
 /// Receivers are waited for through a restart of theirs, some twenty minutes; each event anew.
 const RETRY: RetryPolicy = RetryPolicy { first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(60), attempts: 30 };
@@ -89,16 +93,13 @@ impl fmt::Display for Process {
     }
 }
 
-/// An event to be posted to one of the callback addresses of its process. The address itself stays with the process: what is secret in it is not
-/// repeated here.
+/// An event to be posted to one of the callback addresses of its process. It needs nothing of the process, which may be removed meanwhile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Whose.
     pub process: Process,
-    /// Which of its callback addresses, from 0.
-    pub callback: usize,
-    /// The host of that one, with its port.
-    pub host: String,
+    /// Where to, without the events that are asked for.
+    pub callback: Box<CallbackAddress>,
     /// What happened.
     pub event: ProcessEvent,
     /// When.
@@ -114,7 +115,14 @@ pub struct Outcome;
 /// The receiver, as one of this participant alone: what one of them makes of a host says nothing to others, nor to the messages that go there.
 #[must_use]
 pub fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String> {
-    state.known().map(|participant| format!("callback/{}/{}", participant.id, effect.host))
+    state.known().map(|participant| format!("callback/{}/{}", participant.id, effect.callback.host()))
+}
+
+/// Takes out of a kept effect, as JSON, what only its receiver is to know: all of the address but the host.
+pub fn shown(effect: &mut Value) {
+    let Some(uri) = effect.pointer_mut("/callback/uri") else { return };
+    let parsed = uri.as_str().and_then(|uri| Url::parse(uri).ok());
+    *uri = parsed.map_or(Value::Null, |uri| uri.origin().ascii_serialization().into());
 }
 
 /// How often and how long a delivery is tried.

@@ -58,7 +58,8 @@ impl Told<'_> {
             let Some(participant) = state.known() else { continue };
             for (n, callback) in self.callbacks.iter().enumerate().filter(|(_, callback)| callback.wants(event)) {
                 let (process, payload) = (self.process.clone(), payload(event, &participant.id));
-                let effect = Effect { process, callback: n, host: callback.host(), event, at: self.at, payload };
+                let callback = Box::new(CallbackAddress { events: Vec::new(), ..callback.clone() });
+                let effect = Effect { process, callback, event, at: self.at, payload };
                 decision = decision.effect(format!("{LANE}/{}/{n}", self.process), effect.into());
             }
         }

@@ -72,12 +72,25 @@ fn every_step_of_a_negotiation_is_told_once() {
         let (before, after) = (negotiation(role, before, saw, true), negotiation(role, after, sees, true));
         assert_eq!(names(&change::of_negotiation(Some(&before), &after)), told, "{role:?} {:?} {:?}", before.state, after.state);
     }
+    // What came does not fulfil the policy, so that the negotiation ends in the same turn.
+    for ((before, saw), sees, told) in [
+        ((S::Offered, Seen::Offered), Seen::Requested, "requested"),
+        ((S::Offering, Seen::Requested), Seen::Requested, "offered requested"),
+        ((S::Offering, Seen::Requested), Seen::Accepted, "offered accepted"),
+    ] {
+        let after = Negotiation { finding: Some("unmet".to_owned()), ..negotiation(Provider, S::Terminating, sees, true) };
+        let before = negotiation(Provider, before, saw, true);
+        assert_eq!(names(&change::of_negotiation(Some(&before), &after)), told, "{:?} {sees:?}", before.state);
+        let ended = Negotiation { state: S::Terminated, seen: Seen::Terminated, ..after.clone() };
+        assert_eq!(names(&change::of_negotiation(Some(&after), &ended)), "terminated");
+    }
 }
 
 #[test]
 fn every_step_of_a_transfer_is_told_once() {
     use Role::{Consumer, Provider};
     use Transferring as S;
+    use cellspace_schemas::dsp::transfer::TransferState as Seen;
     let transfer = |role, state| transfer::tests::transfer(state, role);
     for (role, state, told) in [
         (Consumer, S::PreparationRequested, "initiated"),
@@ -114,6 +127,23 @@ fn every_step_of_a_transfer_is_told_once() {
     ] {
         let (before, after) = (transfer(Consumer, before), transfer(Consumer, after));
         assert_eq!(names(&change::of_transfer(Some(&before), &after)), told, "{:?} {:?}", before.state, after.state);
+    }
+    // The counterparty is ahead of us; or it is not, and goes by what was before.
+    for (role, before, saw, told) in [
+        (Provider, S::Starting, Seen::Requested, "started"),
+        (Consumer, S::StartupRequested, Seen::Started, "started"),
+        (Provider, S::Resuming, Seen::Suspended, "started"),
+        (Consumer, S::ResumingRequested, Seen::Started, "started"),
+        (Consumer, S::Resumed, Seen::Started, "started"),
+        (Consumer, S::Started, Seen::Started, ""),
+        (Consumer, S::Suspending, Seen::Started, ""),
+        (Provider, S::ResumingRequested, Seen::Suspended, ""),
+    ] {
+        let before = Transfer { seen: saw, ..transfer(role, before) };
+        for after in [S::CompletingRequested, S::SuspendingRequested] {
+            let told_then = change::of_transfer(Some(&before), &transfer(role, after));
+            assert_eq!(names(&told_then), told, "{role:?} {:?} {after:?}", before.state);
+        }
     }
 }
 
@@ -164,10 +194,13 @@ fn a_change_tells_those_who_asked_in_its_own_commit() {
     let (_, effect) = posts[0];
     let process = Process::Negotiation("n".parse().unwrap());
     assert_eq!((&effect.process, effect.event, effect.at), (&process, ProcessEvent::NegotiationInitiated, NOW));
-    assert_eq!((effect.host.as_str(), posts[1].1.host.as_str()), ("all.example:443", "twice.example:8443"));
-    // Dead letters are kept as they are: nothing of the address but its host is in them.
+    assert_eq!((effect.callback.host().as_str(), posts[1].1.callback.host().as_str()), ("all.example:443", "twice.example:8443"));
+    // Dead letters are kept as they are, so that they can be sent again; nothing of the address but its host is shown of them.
     let kept = AgentEffect::from(effect.clone());
-    assert!(ControlPlane::redact(&kept).is_none() && !serde_json::to_string(&kept).unwrap().contains("hidden"));
+    let mut shown = serde_json::to_value(&kept).unwrap();
+    assert!(ControlPlane::redact(&kept).is_none() && shown.to_string().contains("hidden"));
+    ControlPlane::shown(&mut shown);
+    assert!(shown.to_string().contains("https://all.example\"") && !shown.to_string().contains("hidden"), "{shown}");
     assert!(ControlPlane::aside(&kept));
     assert_eq!(ControlPlane::destination(&kept, &state).as_deref(), Some("callback/p/all.example:443"));
     // Nobody asked: no row more.
