@@ -10,13 +10,16 @@ use crate::{
     http::{Access, ApiError, Provisioner, Reply, Request, Role, Route, Verb},
 };
 use bytes::Bytes;
-use cellspace_actors::{ControlPlane, control_plane::process_events::followed};
+use cellspace_actors::{
+    ControlPlane,
+    control_plane::{ControlPlaneState, process_events::followed},
+};
 use cellspace_cluster::{Address, Following, Happened};
 use cellspace_schemas::{EventPosition, ParticipantContextId};
 use futures::stream;
 use http::{HeaderName, header};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Between two signs of life when nothing happens.
@@ -87,7 +90,10 @@ impl Events {
                 }
                 Ok(Ok(None) | Err(_)) => return None,
                 Err(_) if Instant::now() >= self.until => return None,
-                Err(_) => return Some(self.sign_of_life()),
+                Err(_) => {
+                    self.allowed().await?;
+                    return Some(self.sign_of_life());
+                }
             }
         }
     }
@@ -109,15 +115,19 @@ impl Events {
         if std::mem::replace(&mut self.shown, position) == position { ":\n\n".into() } else { format!(":\nid: {position}\n\n").into() }
     }
 
-    /// The event as it is sent, when it is one that is told. The outer `None` ends the stream.
-    async fn event(&mut self, happened: &Happened) -> Option<Option<Bytes>> {
+    /// The participant's state, as long as it is there and whose token this is may ask for it.
+    async fn allowed(&self) -> Option<Arc<ControlPlaneState>> {
         let state = self.app.services.cluster.snapshot::<ControlPlane>(&self.address).await.ok()?;
         state.participant.as_ref()?;
-        if let Some(owner) = &self.owner
-            && !self.app.known.is_on(owner).await
-        {
-            return None;
+        match &self.owner {
+            Some(owner) if !self.app.known.is_on(owner).await => None,
+            Some(_) | None => Some(state),
         }
+    }
+
+    /// The event as it is sent, when it is one that is told. The outer `None` ends the stream.
+    async fn event(&mut self, happened: &Happened) -> Option<Option<Bytes>> {
+        let state = self.allowed().await?;
         let event = followed(&self.app.services, &self.address, state, happened).await.ok()?;
         let Some((name, envelope)) = event else { return Some(None) };
         self.shown = happened.position;

@@ -226,6 +226,27 @@ async fn a_receiver_that_comes_back_gets_what_it_missed() {
     s.close().await;
 }
 
+/// What is told of a negotiation is told, though its client removes it meanwhile.
+#[tokio::test]
+async fn events_outlive_their_process() {
+    let s = Stage::open().await;
+    let mut receiver = Receiver::open(503).await;
+    let mut offer = s.open_offer().await;
+    offer.asset = "nothing-there".to_owned();
+    let id = s.negotiate_about(&offer, json!([{"uri": receiver.url, "events": ["contract.negotiation"]}])).await;
+    s.comes_to("contractnegotiations", &id, "TERMINATED").await;
+    assert_eq!(s.manage(&s.consumer, Method::DELETE, &format!("contractnegotiations/{id}"), None).await.status, 204);
+    receiver.answer(200);
+    for step in ["Initiated", "Terminated"] {
+        let event = receiver.taken().await.json();
+        assert_eq!(
+            (&event["type"], &event["payload"]["contractNegotiationId"]),
+            (&json!(format!("ContractNegotiation{step}")), &json!(id))
+        );
+    }
+    s.close().await;
+}
+
 #[tokio::test]
 async fn receivers_that_are_silent_delay_nothing() {
     let s = Stage::with(|config| config.outbound.timeout = 2 * SOON).await;
@@ -459,6 +480,15 @@ async fn streams_are_for_their_participant_and_end_with_its_rights() {
     };
     let id = s.negotiate(json!([])).await;
     first.negotiation(&id, 0).await;
+    // That of one that is switched off ends though nothing happens to it any more.
+    let response = Events::request(&s, &s.third, "", None).await;
+    let mut off = Events { response, read: String::new(), last_id: String::new() };
+    assert_eq!(off.block().await, Some(None));
+    let path = format!("/api/mgmt/v5beta/participants/{}", s.third.context);
+    let mut body = s.client.exchange(Some(s.admin()), Method::GET, &path, None).await.unwrap().body;
+    body["state"] = json!("DEACTIVATED");
+    assert_eq!(s.client.exchange(Some(s.admin()), Method::PUT, &path, Some(&body)).await.unwrap().status, 204);
+    assert_eq!(tokio::time::timeout(SOON, off.block()).await, Ok(None));
     // A counterparty that takes the request and says no more.
     let (url, mut messages) = callback().await;
     let offers = s.offers(&s.consumer).await;
