@@ -23,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 const LANES: usize = 64;
 /// Of these to one host: one that is silent takes not all of them.
 const LANES_TO_HOST: usize = 32;
+/// Deliveries aside of one agent under way at once.
+const LANES_ASIDE: usize = 32;
+/// Of these to one host.
+const LANES_ASIDE_TO_HOST: usize = 8;
 /// Hosts remembered without a delivery on its way to them.
 const KEPT_HOSTS: usize = 64;
 
@@ -65,8 +69,8 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
     undelivered: AtomicUsize,
-    /// Room for its deliveries to each host.
-    to_hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Room for its deliveries to each host, apart for those aside.
+    to_hosts: Mutex<HashMap<(bool, String), Arc<Semaphore>>>,
 }
 
 /// Keeps an activation from being passivated.
@@ -116,16 +120,20 @@ impl<A: Agent> Activation<A> {
     /// Room for its deliveries, or for those aside, which few agents have.
     pub(crate) fn room(&self, aside: bool) -> Arc<Semaphore> {
         // No host has this name.
-        if aside { self.lanes_to("") } else { self.lanes.clone() }
+        if aside { self.share(aside, "", LANES_ASIDE) } else { self.lanes.clone() }
     }
 
     /// Room for its deliveries to this host.
-    pub(crate) fn lanes_to(&self, host: &str) -> Arc<Semaphore> {
+    pub(crate) fn lanes_to(&self, host: &str, aside: bool) -> Arc<Semaphore> {
+        self.share(aside, host, if aside { LANES_ASIDE_TO_HOST } else { LANES_TO_HOST })
+    }
+
+    fn share(&self, aside: bool, host: &str, lanes: usize) -> Arc<Semaphore> {
         let mut hosts = self.to_hosts.lock();
         if hosts.len() >= KEPT_HOSTS {
             hosts.retain(|_, room| Arc::strong_count(room) > 1);
         }
-        hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(LANES_TO_HOST))).clone()
+        hosts.entry((aside, host.to_owned())).or_insert_with(|| Arc::new(Semaphore::new(lanes))).clone()
     }
 
     /// So many outbox rows are undelivered now.

@@ -6,7 +6,7 @@ use crate::{
     dead_letters::{self, KEPT_LETTERS, LETTER_LIST, Letter, LetterList},
     deadlines::Deadlines,
     idempotency::{IDEMPOTENCY, Replies, StoredReply},
-    outbox::{self, OUTBOX, Outbox, OutboxRow, Pending},
+    outbox::{self, MAX_ASIDE, OUTBOX, Outbox, OutboxRow, Pending},
     plan::{AuditEntry, Plan, key_of},
 };
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct Core<A: Agent> {
     pub(crate) letters: LetterList,
     /// Rows to delete with the next commit; alone they are worth a commit only after a while.
     pub(crate) riders: Vec<RowKey>,
+    /// Whether rows aside were left out since there was room for them.
+    pub(crate) full: bool,
     /// What the last commit left in the wake index.
     committed: Wake,
     /// Distinguishes this activation from every other one, of whatever data directory: message ids are made from it.
@@ -132,6 +134,7 @@ impl<A: Agent> Core<A> {
             deadlines: Deadlines::default(),
             letters: LetterList::default(),
             riders: Vec::new(),
+            full: false,
             committed: Wake::default(),
             nonce,
             sizes: HashMap::new(),
@@ -222,6 +225,10 @@ impl<A: Agent> Core<A> {
         }
         let tenant = A::tenant(&self.state);
         for outgoing in decision.effects {
+            if A::aside(&outgoing.effect) && self.outbox.aside() >= MAX_ASIDE {
+                plan.left_out += 1;
+                continue;
+            }
             let id = self.number(plan);
             let row = OutboxRow { lane: outgoing.lane, message: self.message(id), effect: outgoing.effect };
             self.enqueue(id, row, trace.cloned(), plan)?;
@@ -274,11 +281,13 @@ impl<A: Agent> Core<A> {
     /// The outbox row is done with: its deletion rides on this commit, or waits for the next.
     pub(crate) fn finish_row(&mut self, id: OutboxId) -> Option<Pending<A>> {
         let pending = self.outbox.remove(id)?;
+        self.full &= self.outbox.aside() > MAX_ASIDE / 2;
         self.riders.push(outbox::row_key(id));
         Some(pending)
     }
 
-    /// Keeps a row that was given up as a dead letter, without what is secret in it; the number of letters that had to go for it.
+    /// Keeps a row that was given up as a dead letter, without what is secret in it; the number of letters that had to go for it, or for which there is no
+    /// place: of what is delivered aside none takes that of another, and all have half of the places at most.
     pub(crate) fn bury(
         &mut self,
         id: OutboxId,
@@ -287,6 +296,9 @@ impl<A: Agent> Core<A> {
         now: Timestamp,
         plan: &mut Plan,
     ) -> Result<usize, CodecError> {
+        if A::aside(&pending.effect) && self.letters.len() >= KEPT_LETTERS / 2 {
+            return Ok(1);
+        }
         let redacted = A::redact(&pending.effect);
         let letter = Letter {
             lane: pending.lane.clone(),

@@ -1,4 +1,4 @@
-//! Outbox rows that were given up: kept with the reason, at most so many per agent, the oldest going first.
+//! Outbox rows that were given up: kept with the reason, at most so many per agent, the oldest going first; of those aside none takes the place of another.
 
 use crate::{AdminError, Agent, OutboxId};
 use cellspace_schemas::{Timestamp, TraceContext};

@@ -34,18 +34,26 @@ struct Breaker {
 
 struct Host {
     room: Arc<Semaphore>,
-    /// Held by the one that probes, or waits for the time to probe; the queue of all others.
+    /// Held by the first of those who wait for the time to probe; the queue of all others.
+    turn: Arc<Semaphore>,
+    /// Held by the one that probes.
     probing: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
 }
 
 impl Host {
     fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(PER_HOST)), probing: Arc::new(Semaphore::new(1)), breaker: Mutex::default() }
+        let one = || Arc::new(Semaphore::new(1));
+        Self { room: Arc::new(Semaphore::new(PER_HOST)), turn: one(), probing: one(), breaker: Mutex::default() }
     }
 
     fn open(&self) -> Option<Open> {
         self.breaker.lock().open.clone()
+    }
+
+    /// Whether the time to probe it has come.
+    fn is_due(&self) -> bool {
+        self.open().is_some_and(|open| open.until <= Instant::now())
     }
 
     /// Why nothing is sent to it.
@@ -59,6 +67,8 @@ pub(crate) struct AtHost {
     host: Arc<Host>,
     _room: OwnedSemaphorePermit,
     probe: Option<OwnedSemaphorePermit>,
+    /// Given back after the probe, so that whose turn is next finds it free.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl AtHost {
@@ -106,11 +116,20 @@ impl Destinations {
         hosts.entry(name).or_insert_with(|| Arc::new(Host::new())).clone()
     }
 
-    /// Room at a host that answers, when there is some now.
+    /// Room at a host that answers, or that is to be probed, when there is some now. It goes before those who wait for their turn: they may have nothing
+    /// to probe with, while who comes here has.
     pub(crate) fn try_enter(&self, name: String) -> Option<AtHost> {
         let host = self.host(name);
         let room = host.room.clone().try_acquire_owned().ok()?;
-        host.open().is_none().then(|| AtHost { host, _room: room, probe: None })
+        let mut probe = None;
+        if host.open().is_some() {
+            probe = Some(host.probing.clone().try_acquire_owned().ok()?);
+            // Asked afterwards: a probe that has just failed puts the next one off.
+            if !host.is_due() {
+                return None;
+            }
+        }
+        Some(AtHost { host, _room: room, probe, _turn: None })
     }
 
     /// Waits for room at the host.
@@ -125,16 +144,21 @@ impl Destinations {
             if host.open().is_none() {
                 let room = host.room.clone().acquire_owned().await.map_err(stopping)?;
                 if host.open().is_none() {
-                    return Ok(AtHost { host, _room: room, probe: None });
+                    return Ok(AtHost { host, _room: room, probe: None, _turn: None });
                 }
                 continue;
             }
-            let probe = timeout_at(patience, host.probing.clone().acquire_owned()).await.map_err(|_| host.reason())?.map_err(stopping)?;
+            let turn = timeout_at(patience, host.turn.clone().acquire_owned()).await.map_err(|_| host.reason())?.map_err(stopping)?;
             // Closed meanwhile: the queue comes in by this way, one after the other.
-            if let Some(open) = host.open() {
+            while let Some(open) = host.open() {
                 timeout_at(patience, sleep_until(open.until)).await.map_err(|_| open.reason)?;
-                let room = host.room.clone().acquire_owned().await.map_err(stopping)?;
-                return Ok(AtHost { host, _room: room, probe: Some(probe) });
+                let probe =
+                    timeout_at(patience, host.probing.clone().acquire_owned()).await.map_err(|_| host.reason())?.map_err(stopping)?;
+                // Somebody may have gone ahead.
+                if host.is_due() {
+                    let room = host.room.clone().acquire_owned().await.map_err(stopping)?;
+                    return Ok(AtHost { host, _room: room, probe: Some(probe), _turn: Some(turn) });
+                }
             }
         }
     }
@@ -177,6 +201,32 @@ mod tests {
         // Pauses of 1, 2, 4 and 8 s; with the probe that is answered everybody goes.
         assert_eq!(attempts.get(..4), Some(&[1, 3, 7, 15][..]));
         assert!(attempts.iter().skip(4).all(|at| *at == 15) && attempts.len() == 100, "{attempts:?}");
+    }
+
+    /// Whoever waits for a turn gives it up where it has no lane, and waits for one; who has a lane must find the probe then.
+    #[tokio::test(start_paused = true)]
+    async fn who_can_probe_goes_before_those_who_wait_for_their_turn() {
+        let destinations = Destinations::default();
+        fail(&destinations, FAILURES).await;
+        let mut queue: Vec<_> = (0..3).map(|_| Box::pin(destinations.enter("a".into(), far()))).collect();
+        for waiting in &mut queue {
+            assert!(futures::poll!(waiting).is_pending());
+        }
+        assert!(destinations.try_enter("a".into()).is_none(), "not yet");
+        tokio::time::sleep(FIRST_PAUSE).await;
+        let probe = destinations.try_enter("a".into()).unwrap();
+        assert!(destinations.try_enter("a".into()).is_none(), "one at a time");
+        assert!(futures::poll!(&mut queue[0]).is_pending(), "one at a time");
+        probe.unreached("down");
+        drop(probe);
+        assert!(destinations.try_enter("a".into()).is_none() && futures::poll!(&mut queue[0]).is_pending(), "it was put off for all");
+        // Who is first in the queue still is.
+        let began = Instant::now();
+        queue.remove(0).await.ok().unwrap().reached();
+        assert_eq!(began.elapsed(), 2 * FIRST_PAUSE);
+        for waiting in queue {
+            assert!(waiting.await.is_ok());
+        }
     }
 
     #[tokio::test(start_paused = true)]

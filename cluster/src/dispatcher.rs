@@ -131,7 +131,7 @@ async fn room<'a, A: Agent>(
     let stopping = || Failed::Attempt(DeliveryError::Retry("the node is stopping".into()));
     let lanes = activation.room(aside);
     let share = match &destination {
-        Some(name) => Some(activation.lanes_to(name).acquire_owned().await.map_err(|_| stopping())?),
+        Some(name) => Some(activation.lanes_to(name, aside).acquire_owned().await.map_err(|_| stopping())?),
         None => None,
     };
     loop {
@@ -144,7 +144,7 @@ async fn room<'a, A: Agent>(
             Err(_) => {
                 drop(host);
                 let lane = lanes.clone().acquire_owned().await.map_err(|_| stopping())?;
-                // Kept if the host still has room: who gives it back to those behind would take turns with them for ever.
+                // Kept if the host still has room, or is to be probed: who gives it back to those behind would take turns with them for ever.
                 match &destination {
                     None => (None, lane),
                     Some(name) => match cluster.destinations().try_enter(name.clone()) {

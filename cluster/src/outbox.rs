@@ -11,6 +11,9 @@ use std::{
 };
 use uuid::Uuid;
 
+/// Undelivered rows aside of one agent at most: what comes beyond is left out, so that who does not take it cannot fill the store.
+pub(crate) const MAX_ASIDE: usize = 10_000;
+
 /// Table of outbox rows; the tilde keeps it apart from the tables of agents.
 pub(crate) const OUTBOX: &str = "~outbox";
 
@@ -58,11 +61,13 @@ pub(crate) struct Outbox<A: Agent> {
     lanes: HashMap<String, VecDeque<OutboxId>>,
     /// First rows of their lanes that nobody delivers yet.
     ready: BTreeSet<OutboxId>,
+    /// Rows that are delivered aside.
+    aside: usize,
 }
 
 impl<A: Agent> Default for Outbox<A> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), lanes: HashMap::new(), ready: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), lanes: HashMap::new(), ready: BTreeSet::new(), aside: 0 }
     }
 }
 
@@ -74,6 +79,7 @@ impl<A: Agent> Outbox<A> {
             self.ready.insert(id);
         }
         lane.push_back(id);
+        self.aside += usize::from(A::aside(&pending.effect));
         self.rows.insert(id, pending);
     }
 
@@ -84,6 +90,7 @@ impl<A: Agent> Outbox<A> {
     /// Takes out a row that is the first of its lane: only those are delivered.
     pub(crate) fn remove(&mut self, id: OutboxId) -> Option<Pending<A>> {
         let pending = self.rows.remove(&id)?;
+        self.aside -= usize::from(A::aside(&pending.effect));
         if let Some(lane) = self.lanes.get_mut(&pending.lane) {
             lane.pop_front();
             match lane.front() {
@@ -104,6 +111,10 @@ impl<A: Agent> Outbox<A> {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    pub(crate) const fn aside(&self) -> usize {
+        self.aside
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (OutboxId, &Pending<A>)> {

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     facts: Vec<Publication>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) replies: Vec<StoredReply>,
+    /// Outbox rows aside for which there was no room.
+    pub(crate) left_out: u64,
     /// Bytes so far, rows and facts.
     pub(crate) bytes: usize,
     n: u32,

@@ -374,6 +374,12 @@ impl<A: Agent> TurnActor<A> {
         crash_point!("after-commit-before-reply");
         core.landed(seq, wake);
         counter!("cellspace_turns_total", "kind" => A::KIND.0).increment(1);
+        if plan.left_out > 0 {
+            counter!("cellspace_outbox_dropped_total", "kind" => A::KIND.0).increment(plan.left_out);
+            if !std::mem::replace(&mut core.full, true) {
+                tracing::warn!(category = "app", vpa = %core.address, "too many undelivered outbox rows aside: no more are kept");
+            }
+        }
         histogram!("cellspace_turn_inputs", "kind" => A::KIND.0).record(u32::try_from(taken).unwrap_or(u32::MAX));
         {
             let mut kept = self.activation.replies.lock();

@@ -63,6 +63,58 @@ async fn what_is_delivered_aside_stops_nothing_else() {
     until(&cluster, "a", |s| s.delivered == 202).await;
 }
 
+/// Of what is delivered aside one host that is slow has a part of the room only.
+#[tokio::test(start_paused = true)]
+async fn one_slow_host_aside_leaves_room_for_others() {
+    let (_, cluster, _) = fresh().await;
+    for n in 0..100 {
+        send(&cluster, "a", &format!("s{n}"), &format!("aside-slow/{n}")).await;
+    }
+    let began = tokio::time::Instant::now();
+    send(&cluster, "a", "x", "aside-other/bad").await;
+    until(&cluster, "a", |s| s.given_up == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// More hosts that are silent than there are lanes: their breakers come due together, and those who wait for a lane and those who wait for their turn at a
+/// host do not pass them round among themselves.
+#[tokio::test(start_paused = true)]
+async fn more_silent_hosts_than_lanes_are_all_given_up() {
+    let (_, cluster, _) = fresh().await;
+    for n in 0..600 {
+        send(&cluster, "a", &format!("s{n}"), &format!("aside-silent-{}/{n}", n % 60)).await;
+    }
+    // By hand: time would stand still as long as anything is passed round.
+    for _ in 0..600 {
+        tokio::time::advance(Duration::from_millis(500)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(cluster.read::<Counter, _>(&counter("a"), |s| s.given_up).await.unwrap(), 600);
+}
+
+/// A receiver that takes nothing fills the store up to a bound, and stops nothing that is not aside.
+#[tokio::test(start_paused = true)]
+async fn undelivered_rows_aside_are_bounded() {
+    let (store, cluster, _) = fresh().await;
+    for n in 0..10_050 {
+        send(&cluster, "a", "x", &format!("aside-1/{n}")).await;
+    }
+    let kept = cluster.outbox(&counter("a")).await.unwrap().len();
+    assert!((9_990..=10_000).contains(&kept), "{kept}");
+    send(&cluster, "a", "y", "good/1").await;
+    until(&cluster, "a", |s| s.delivered > 0).await;
+    // They are counted after a restart too.
+    store.restart();
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    for n in 0..50 {
+        send(&cluster, "a", "x", &format!("aside-1/{n}")).await;
+    }
+    let kept = cluster.outbox(&counter("a")).await.unwrap().len();
+    assert!((9_990..=10_000).contains(&kept), "{kept}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn message_ids_are_the_same_on_every_attempt_and_never_used_again() {
     let mut all = HashSet::new();
@@ -137,6 +189,24 @@ async fn dead_letters_are_bounded_and_hold_no_secrets() {
     until(&cluster, "a", |s| s.given_up == 106).await;
     assert_eq!(cluster.dead_letters(&a).await.unwrap().len(), 100);
     assert_eq!(cluster.explain(&a).await.unwrap().dead_letters, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_aside_take_no_place_of_others() {
+    let (_, cluster, _) = fresh().await;
+    let a = counter("a");
+    let mut sent = 0;
+    for (effect, count, kept) in [("bad", 10, (10, 0)), ("aside-x/bad", 60, (10, 40)), ("bad", 90, (90, 10)), ("aside-x/bad", 10, (90, 10))]
+    {
+        for _ in 0..count {
+            send(&cluster, "a", "x", effect).await;
+        }
+        sent += count;
+        until(&cluster, "a", |s| s.given_up == sent).await;
+        let letters = cluster.dead_letters(&a).await.unwrap();
+        let aside = letters.iter().filter(|letter| letter.effect != "bad").count();
+        assert_eq!((letters.len() - aside, aside), kept, "{sent}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

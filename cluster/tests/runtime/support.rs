@@ -384,19 +384,20 @@ impl Agent for Counter {
         async move {
             self.started.notify_one();
             self.messages.lock().push(delivery.message_id);
-            if delivery.effect.starts_with("silent/") {
+            let (silent, bad) = (delivery.effect.contains("silent"), delivery.effect.contains("bad"));
+            if silent {
                 self.silent.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 return Err(DeliveryError::Unreachable("silent".into()));
             }
-            if delivery.effect.starts_with("aside-") || delivery.effect.starts_with("slow-") {
+            if !bad && (delivery.effect.starts_with("aside-") || delivery.effect.starts_with("slow-")) {
                 tokio::time::sleep(Duration::from_secs(9)).await;
                 return Ok(delivery.attempt);
             }
             if let Some(gate) = &self.gate {
                 gate.acquire().await.map_err(|e| DeliveryError::Retry(e.to_string()))?.forget();
             }
-            if delivery.effect.starts_with("bad") {
+            if bad {
                 return Err(DeliveryError::Refused("bad".into()));
             }
             if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {

@@ -46,7 +46,8 @@ fn describe() {
     metrics::describe_gauge!("cellspace_agents_parked", "Agents parked after repeated failures, by kind");
     metrics::describe_gauge!("cellspace_outbox_rows", "Undelivered outbox rows of agents in memory, by kind");
     metrics::describe_counter!("cellspace_dead_letters_total", "Outbox rows given up, by kind, and events given up, by topic and group");
-    metrics::describe_counter!("cellspace_dead_letters_dropped_total", "Dead letters that newer ones took the place of, by kind");
+    metrics::describe_counter!("cellspace_dead_letters_dropped_total", "Dead letters for which there was no place, or no more, by kind");
+    metrics::describe_counter!("cellspace_outbox_dropped_total", "Outbox rows aside for which there was no room, by kind");
     metrics::describe_counter!("cellspace_breakers_opened_total", "Hosts that stopped answering deliveries");
     metrics::describe_counter!("cellspace_store_commits_total", "Batches applied by the store");
     metrics::describe_counter!("cellspace_store_syncs_total", "Completed syncs to disk; one covers many commits");
