@@ -5,16 +5,19 @@ use crate::{
     activation::Activation,
     core::{Core, Stored},
     ended::Ended,
+    idempotency::Replies,
 };
 use cellspace_storage::{Claim, PartitionKey, Row, RowKey};
-use tokio::task::JoinError;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::task::{JoinError, spawn_blocking};
 use uuid::Uuid;
 
 /// Rows read at once while loading.
 const PAGE: usize = 512;
 
 /// Claims the partition and loads it. Nothing is served before.
-pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Activation<A>) -> Result<Core<A>, Ended> {
+pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
     let claim = cluster.partitions().claim(&partition).await.map_err(|e| Ended::Store(e.to_string()))?;
     // Whoever ends the activation releases the claim.
@@ -36,21 +39,38 @@ async fn page<A: Agent>(cluster: Cluster, partition: PartitionKey, after: Option
     Ok(Page { rows, last: page.rows.last().map(|row| row.key.clone()), more: page.more })
 }
 
-async fn read<A: Agent>(cluster: &Cluster, activation: &Activation<A>, partition: &PartitionKey, claim: Claim) -> Result<Core<A>, Ended> {
+fn take_in<A: Agent>(mut core: Core<A>, rows: Vec<Stored<A>>, replies: &Mutex<Replies>) -> Core<A> {
+    let mut replies = replies.lock();
+    rows.into_iter().for_each(|row| core.load(row, &mut replies));
+    drop(replies);
+    core
+}
+
+async fn read<A: Agent>(
+    cluster: &Cluster,
+    activation: &Arc<Activation<A>>,
+    partition: &PartitionKey,
+    claim: Claim,
+) -> Result<Core<A>, Ended> {
     let head = claim.head.unwrap_or_default();
     let mut core = Core::<A>::new(activation.address.clone(), claim.epoch, head.seq, claim.head.is_some(), Uuid::new_v4());
     if core.registered {
+        // Unless it panicked, the node is ending.
+        let ended = |e: JoinError| if e.is_panic() { Ended::Panicked(e.to_string()) } else { Ended::Store(e.to_string()) };
         let mut current = page(cluster.clone(), partition.clone(), None).await?;
+        let few = !current.more;
         loop {
             // The next page is read while this one is taken in.
             let next = current.more.then(|| tokio::spawn(page(cluster.clone(), partition.clone(), current.last.take())));
-            {
-                let mut replies = activation.replies.lock();
-                current.rows.into_iter().for_each(|row| core.load(row, &mut replies));
-            }
+            let rows = current.rows;
+            core = if few {
+                take_in(core, rows, &activation.replies)
+            } else {
+                // What belongs to many rows can be much for each: no thread of the executor is held up by it.
+                let activation = activation.clone();
+                spawn_blocking(move || take_in(core, rows, &activation.replies)).await.map_err(ended)?
+            };
             let Some(next) = next else { break };
-            // Unless it panicked, the node is ending.
-            let ended = |e: JoinError| if e.is_panic() { Ended::Panicked(e.to_string()) } else { Ended::Store(e.to_string()) };
             current = next.await.map_err(ended)??;
         }
     }

@@ -115,7 +115,7 @@ pub fn state() -> ControlPlaneState {
             private_properties: Map::new(),
             created_at: NOW,
         };
-        put(resources::Event::Definition(Arc::new(OfferDefinition { definition, offer_key: Uuid::from_u128(9) })));
+        put(resources::Event::Definition(Arc::new(OfferDefinition { definition, offer_key: Uuid::from_u128(9), found_by: None })));
     }
     let plane = DataPlane {
         id: "dp".parse().unwrap(),

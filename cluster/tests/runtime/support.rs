@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -236,6 +237,8 @@ pub struct CounterState {
     pub delivered: i64,
     pub given_up: i64,
     pub alarms: i64,
+    /// Where its value was last taken in.
+    pub taken_in_by: Option<ThreadId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -351,7 +354,10 @@ impl Agent for Counter {
 
     fn apply(state: &mut CounterState, event: &CounterEvent) {
         match event {
-            CounterEvent::Value(value) => state.value = *value,
+            CounterEvent::Value(value) => {
+                state.value = *value;
+                state.taken_in_by = Some(thread::current().id());
+            }
             CounterEvent::Delivered(n) => state.delivered = *n,
             CounterEvent::GivenUp(n) => state.given_up = *n,
             CounterEvent::Alarm { rung, .. } => state.alarms = *rung,

@@ -5,6 +5,7 @@ use crate::{
     support::{CounterCommand::*, *},
 };
 use cellspace_cluster::*;
+use cellspace_storage::RowKey;
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
@@ -146,4 +147,23 @@ async fn memory_is_counted_by_what_is_there() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let many = cluster.explain(&a).await.unwrap().bytes;
     assert!(one > 20 && many < one + 10, "{one} bytes after one commit, {many} after a hundred");
+}
+
+#[tokio::test(start_paused = true)]
+async fn loading_much_holds_up_no_thread_of_the_executor() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(3), call()).await.unwrap();
+    cluster.drain(Duration::from_secs(1)).await;
+    for (rows, aside) in [(1, false), (2_000, true)] {
+        store.restart();
+        if let Some(stored) = store.0.lock().partitions.values_mut().next() {
+            let value = stored.rows.get(RowKey::new("counter", "value").as_bytes()).unwrap().clone();
+            stored.rows.extend((1..rows).map(|n| (RowKey::new("counter", &format!("value-{n}")).as_bytes().to_vec(), value.clone())));
+        }
+        let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+        let (value, by) = cluster.read::<Counter, _>(&a, |s| (s.value, s.taken_in_by)).await.unwrap();
+        assert_eq!((value, by != Some(std::thread::current().id())), (3, aside), "{rows}");
+        cluster.drain(Duration::from_secs(1)).await;
+    }
 }

@@ -74,7 +74,7 @@ fn selecting(state: &mut ControlPlaneState, id: &str, access: &str, contract: &s
         private_properties: serde_json::Map::new(),
         created_at: NOW,
     };
-    put(state, resources::Event::Definition(Arc::new(OfferDefinition { definition, offer_key: Uuid::from_u128(9) })));
+    put(state, resources::Event::Definition(Arc::new(OfferDefinition { definition, offer_key: Uuid::from_u128(9), found_by: None })));
 }
 
 fn data_plane(state: &mut ControlPlaneState, id: &str, types: &[&str], labels: &[&str]) {

@@ -10,12 +10,13 @@ use cellspace_schemas::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The asset as it will be, when there is room for the offers of it.
+/// The asset as it will be, when there is room for it, its values and its offers.
 fn asset(state: &ControlPlaneState, draft: &AssetDraft, id: AssetId, created_at: Timestamp) -> Result<AgentEvent, Refusal> {
     let AssetDraft { id: _, is_catalog, properties, private_properties, dataplane_metadata } = draft.clone();
     let asset = Asset { id, is_catalog, properties, private_properties, dataplane_metadata, created_at };
     let resources = &state.resources;
     room::for_bytes(resources, resources.asset(&asset.id).map_or(0, |old| size::of_asset(old)), size::of_asset(&asset))?;
+    room::for_values(resources, &asset)?;
     let old = || resources.offers_of(&asset.id).map_or(0, |offered| offered.offers.size());
     room::for_offers(resources, resources.definitions().len(), old, || resources.selecting(&asset))?;
     Ok(Event::Asset(Arc::new(asset)).into())

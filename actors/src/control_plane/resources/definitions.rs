@@ -22,8 +22,8 @@ fn definition(
     let definition = ContractDefinition { id, access_policy_id, contract_policy_id, assets_selector, private_properties, created_at };
     let old = state.definition(&definition.id).map_or(0, |old| size::of_definition(&old.definition));
     room::for_bytes(state, old, size::of_definition(&definition))?;
-    room::for_selector(state, &definition.id, &definition.assets_selector)?;
-    Ok(Event::Definition(Arc::new(OfferDefinition { definition, offer_key })).into())
+    let found_by = Some(room::for_selector(state, &definition.id, &definition.assets_selector)?);
+    Ok(Event::Definition(Arc::new(OfferDefinition { definition, offer_key, found_by })).into())
 }
 
 fn missing(id: &ContractDefinitionId) -> Refusal {

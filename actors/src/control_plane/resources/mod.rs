@@ -18,6 +18,7 @@ mod tests;
 
 pub use offered::{Offering, Offerings};
 pub use rendered::Rendered;
+pub use selectors::FoundBy;
 pub use state::{OfferDefinition, State};
 pub use views::{Offered, OfferedAssets, View};
 
@@ -52,6 +53,11 @@ pub const MAX_OFFERS: usize = 1_000_000;
 pub const MAX_LOOSE_SELECTORS: usize = 500;
 /// Ids and values at most that the selectors of one participant are found by, one for each item of an `in` list.
 pub const MAX_LISTED: usize = 1_000_000;
+/// Values at most by which the assets of one participant are found: what each has of the properties that selectors are found by.
+pub const MAX_VALUES: usize = 1_000_000;
+/// Values of one such property in one asset at most: so many places change when the asset does. What selects by a property of which an asset has more is
+/// compared with every asset.
+pub const MAX_VALUES_OF_ASSET: usize = 128;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,7 +4,10 @@
 //! must begin with. Assets are kept by the properties that are some definition's anchor, and by no others. What is found is a little more than what is
 //! selected: whoever asks compares.
 
-use super::postings::{Ids, Postings};
+use super::{
+    MAX_VALUES, MAX_VALUES_OF_ASSET,
+    postings::{Ids, Postings},
+};
 use cellspace_schemas::{
     AssetId, ContractDefinitionId,
     management::{Asset, AssetFields},
@@ -12,6 +15,8 @@ use cellspace_schemas::{
 };
 use itertools::{Either, Itertools};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Properties by which assets are kept, at most: each is looked at when an asset changes.
@@ -22,6 +27,15 @@ const MAX_PROPERTIES: usize = 64;
 pub(super) struct Property {
     path: Arc<FieldPath>,
     lookup: Lookup,
+}
+
+/// By which of its criteria a definition is found. What else is there when it is written decides, so it is kept with the definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FoundBy {
+    /// The one at this place of the selector.
+    Criterion(usize),
+    /// None: it is compared with every asset.
+    Nothing,
 }
 
 /// What a definition is found by.
@@ -36,6 +50,15 @@ pub(super) enum Anchor {
 }
 
 impl Anchor {
+    fn of(criterion: &Criterion) -> Option<Self> {
+        if let Some(ids) = criterion.ids() {
+            // What can be no id is the id of none.
+            return Some(Self::Named(ids.iter().filter_map(|id| AssetId::new(id).ok()).collect()));
+        }
+        let (property, keys) = keyed(criterion)?;
+        Some(Self::Keyed(property, keys))
+    }
+
     /// Ids and keys that it lists.
     pub(super) const fn listed(&self) -> usize {
         match self {
@@ -46,20 +69,33 @@ impl Anchor {
     }
 }
 
+/// The property that a criterion is about, and its keys.
+fn keyed(criterion: &Criterion) -> Option<(Property, Vec<String>)> {
+    let (lookup, keys) = criterion.keys()?;
+    Some((Property { path: Arc::new(criterion.left.clone()), lookup }, keys))
+}
+
 /// Definitions and assets by one property.
 #[derive(Debug, Clone)]
 struct Index {
     property: Property,
     definitions: Postings<ContractDefinitionId>,
     assets: Postings<AssetId>,
+    /// Values that these assets have of it.
+    values: usize,
     /// Definitions whose anchor this is.
     anchored: usize,
 }
 
 impl Index {
-    /// Keys of an asset, once each.
-    fn keys(&self, fields: &AssetFields<'_>) -> Vec<String> {
-        fields.values(&self.property.path).into_iter().filter_map(|value| self.property.lookup.key(value)).sorted().dedup().collect()
+    /// What an asset has of the property.
+    fn values<'a>(&self, fields: &'a AssetFields<'_>) -> Vec<&'a Value> {
+        fields.values(&self.property.path)
+    }
+
+    /// Keys of these values, once each.
+    fn keys(&self, values: Vec<&Value>) -> Vec<String> {
+        values.into_iter().filter_map(|value| self.property.lookup.key(value)).sorted().dedup().collect()
     }
 
     fn definitions_at<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a ContractDefinitionId> {
@@ -90,22 +126,59 @@ pub(super) struct Selectors {
 }
 
 impl Selectors {
-    /// The anchor of a selector: ids if it names any, else the keys that fewest definitions have by now.
-    pub(super) fn anchor(&self, selector: &[Criterion]) -> Anchor {
-        if let Some(ids) = selector.iter().find_map(Criterion::ids) {
-            // What can be no id is the id of none.
-            return Anchor::Named(ids.iter().filter_map(|id| AssetId::new(id).ok()).collect());
+    /// Chooses what a selector is found by: ids if it names any, else the keys that fewest definitions have by now. `assets` are those that are there.
+    pub(super) fn choose<'a>(&self, selector: &[Criterion], assets: impl Iterator<Item = &'a Asset>) -> FoundBy {
+        if let Some(named) = selector.iter().position(|criterion| criterion.ids().is_some()) {
+            return FoundBy::Criterion(named);
         }
-        let keyed = selector.iter().filter_map(|criterion| {
-            let (lookup, keys) = criterion.keys()?;
-            let property = Property { path: Arc::new(criterion.left.clone()), lookup };
-            let Some(index) = self.keyed.get(&property) else {
-                return (self.keyed.size() < MAX_PROPERTIES).then_some((0, property, keys));
-            };
-            let alike = keys.iter().filter_map(|key| index.definitions.at(key)).map(Ids::size).sum::<usize>();
-            Some((alike, index.property.clone(), keys))
+        let candidates = selector.iter().enumerate().filter_map(|(at, criterion)| {
+            let (property, keys) = keyed(criterion)?;
+            Some(match self.keyed.get(&property) {
+                Some(index) => (keys.iter().filter_map(|key| index.definitions.at(key)).map(Ids::size).sum::<usize>(), at, None),
+                None => (0, at, Some(property)),
+            })
         });
-        keyed.min_by_key(|(alike, ..)| *alike).map_or(Anchor::Loose, |(_, property, keys)| Anchor::Keyed(property, keys))
+        // One new property is looked at, since that looks at all assets.
+        let mut assets = Some(assets);
+        let mut has_room = |new: &Property| assets.take().is_some_and(|assets| self.has_room(new, assets));
+        let found = candidates.sorted_by_key(|(alike, ..)| *alike).find(|(.., new)| new.as_ref().is_none_or(&mut has_room));
+        found.map_or(FoundBy::Nothing, |(_, at, _)| FoundBy::Criterion(at))
+    }
+
+    /// Whether assets can be kept by one property more.
+    fn has_room<'a>(&self, property: &Property, mut assets: impl Iterator<Item = &'a Asset>) -> bool {
+        let mut all = self.values();
+        self.keyed.size() < MAX_PROPERTIES
+            && assets.all(|asset| {
+                let values = asset.fields().values(&property.path).len();
+                all += values;
+                values <= MAX_VALUES_OF_ASSET && all <= MAX_VALUES
+            })
+    }
+
+    /// The anchor of a selector that is found so.
+    pub(super) fn anchor(&self, selector: &[Criterion], found_by: FoundBy) -> Anchor {
+        let FoundBy::Criterion(at) = found_by else { return Anchor::Loose };
+        match selector.get(at).and_then(Anchor::of) {
+            Some(Anchor::Keyed(property, keys)) => {
+                // One path for all that share it.
+                let property = self.keyed.get(&property).map_or(property, |index| index.property.clone());
+                Anchor::Keyed(property, keys)
+            }
+            Some(anchor) => anchor,
+            None => Anchor::Loose,
+        }
+    }
+
+    /// Values that assets are kept by.
+    pub(super) fn values(&self) -> usize {
+        self.keyed.values().map(|index| index.values).sum()
+    }
+
+    /// How many values an asset has of each property that assets are kept by.
+    pub(super) fn values_of(&self, asset: &Asset) -> impl Iterator<Item = usize> {
+        let fields = asset.fields();
+        self.keyed.values().map(move |index| index.values(&fields).len())
     }
 
     /// Definitions that are compared with every asset.
@@ -145,9 +218,13 @@ impl Selectors {
 
     /// Keeps all assets by a property from now on.
     fn keep<'a>(&mut self, property: &Property, assets: impl Iterator<Item = &'a Asset>) {
-        let mut index = Index { property: property.clone(), definitions: Postings::default(), assets: Postings::default(), anchored: 0 };
+        let mut index =
+            Index { property: property.clone(), definitions: Postings::default(), assets: Postings::default(), values: 0, anchored: 0 };
         for asset in assets {
-            for key in index.keys(&asset.fields()) {
+            let fields = asset.fields();
+            let values = index.values(&fields);
+            index.values += values.len();
+            for key in index.keys(values) {
                 index.assets.add(&key, asset.id.clone());
             }
         }
@@ -192,20 +269,28 @@ impl Selectors {
 
     /// Adds an asset.
     pub(super) fn add_asset(&mut self, asset: &Asset) {
-        self.each_key(asset, |assets, key| assets.add(key, asset.id.clone()));
+        self.each_index(asset, |index, values, keys| {
+            index.values += values;
+            keys.iter().for_each(|key| index.assets.add(key, asset.id.clone()));
+        });
     }
 
     /// Takes an asset away as it was added.
     pub(super) fn remove_asset(&mut self, asset: &Asset) {
-        self.each_key(asset, |assets, key| assets.remove(key, &asset.id));
+        self.each_index(asset, |index, values, keys| {
+            index.values -= values;
+            keys.iter().for_each(|key| index.assets.remove(key, &asset.id));
+        });
     }
 
-    fn each_key(&mut self, asset: &Asset, mut change: impl FnMut(&mut Postings<AssetId>, &str)) {
+    /// Changes each index of a property that the asset has, told how many values and which keys.
+    fn each_index(&mut self, asset: &Asset, mut change: impl FnMut(&mut Index, usize, &[String])) {
         let fields = asset.fields();
-        let keys = self.keyed.iter().map(|(property, index)| (property.clone(), index.keys(&fields)));
-        for (property, keys) in keys.filter(|(_, keys)| !keys.is_empty()).collect::<Vec<_>>() {
+        let values = self.keyed.values().map(|index| (index, index.values(&fields))).filter(|(_, values)| !values.is_empty());
+        let found: Vec<_> = values.map(|(index, values)| (index.property.clone(), values.len(), index.keys(values))).collect();
+        for (property, values, keys) in found {
             let Some(index) = self.keyed.get_mut(&property) else { continue };
-            keys.iter().for_each(|key| change(&mut index.assets, key));
+            change(index, values, &keys);
         }
     }
 
@@ -214,7 +299,7 @@ impl Selectors {
         let named = self.named.get(id).into_iter().flat_map(Ids::iter);
         let mut found: Vec<_> = named.chain(self.loose.iter()).cloned().collect();
         for index in self.keyed.values() {
-            for key in index.keys(fields) {
+            for key in index.keys(index.values(fields)) {
                 found.extend(index.definitions_at(&key).cloned());
             }
         }
@@ -239,6 +324,12 @@ impl Selectors {
     #[cfg(test)]
     pub(super) const fn pretend_more_listed(&mut self, more: usize) {
         self.listed += more;
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_more_values(&mut self, path: &str, more: usize) {
+        let property = Property { path: Arc::new(path.parse().unwrap()), lookup: Lookup::Equal };
+        self.keyed.get_mut(&property).unwrap().values += more;
     }
 
     #[cfg(test)]

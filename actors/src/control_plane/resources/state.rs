@@ -5,7 +5,7 @@ use super::{
     offered::{Offering, Offerings},
     postings::Ids,
     rendered::Rendered,
-    selectors::{Anchor, Selectors},
+    selectors::{Anchor, FoundBy, Selectors},
     size,
     views::{Offered, OfferedAssets, View, Views},
 };
@@ -27,6 +27,9 @@ pub struct OfferDefinition {
     pub definition: ContractDefinition,
     /// Part of its offers' ids; made once, so that they stay the same.
     pub offer_key: Uuid,
+    /// What it is found by; chosen anew where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found_by: Option<FoundBy>,
 }
 
 /// What one participant offers.
@@ -116,6 +119,16 @@ impl State {
         self.selectors.listed()
     }
 
+    /// Values that assets are kept by, to be found by selectors.
+    pub(super) fn values(&self) -> usize {
+        self.selectors.values()
+    }
+
+    /// How many values an asset has of each property that selectors are found by.
+    pub(super) fn values_of(&self, asset: &Asset) -> impl Iterator<Item = usize> {
+        self.selectors.values_of(asset)
+    }
+
     /// About how many bytes assets and definitions have.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
@@ -150,8 +163,13 @@ impl State {
     }
 
     /// What a selector is found by, as things are now.
-    pub(super) fn anchor(&self, selector: &[Criterion]) -> Anchor {
-        self.selectors.anchor(selector)
+    pub(super) fn choose(&self, selector: &[Criterion]) -> FoundBy {
+        self.selectors.choose(selector, self.assets().map(Arc::as_ref))
+    }
+
+    /// The anchor of a selector that is found so.
+    pub(super) fn anchor(&self, selector: &[Criterion], found_by: FoundBy) -> Anchor {
+        self.selectors.anchor(selector, found_by)
     }
 
     /// The anchor of a definition that is there.
@@ -239,7 +257,8 @@ impl State {
         let definition = &new.definition;
         let old = self.take_definition(&definition.id);
         self.bytes += size::of_definition(definition);
-        let anchor = self.selectors.anchor(&definition.assets_selector);
+        let selector = &definition.assets_selector;
+        let anchor = self.anchor(selector, new.found_by.unwrap_or_else(|| self.choose(selector)));
         self.selectors.add(&definition.id, &anchor, self.assets.values().map(|asset| asset.value().as_ref()));
         if let Some(old) = old {
             self.selectors.release(&old.anchor);
@@ -257,7 +276,7 @@ impl State {
         if users == 0 {
             self.count_operands(access, true);
         }
-        let selected: Vec<_> = self.selected(&offering.anchor, &definition.assets_selector).cloned().collect();
+        let selected: Vec<_> = self.selected(&offering.anchor, selector).cloned().collect();
         for asset in selected {
             self.add_offer(&asset, &offering);
         }
@@ -314,6 +333,11 @@ impl State {
     #[cfg(test)]
     pub(super) fn pretend_more_listed(&mut self, more: usize) {
         self.selectors.pretend_more_listed(more);
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_more_values(&mut self, path: &str, more: usize) {
+        self.selectors.pretend_more_values(path, more);
     }
 
     #[cfg(test)]

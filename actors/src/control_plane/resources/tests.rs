@@ -178,6 +178,53 @@ fn properties_that_assets_are_kept_by_are_bounded() {
     assert_eq!(state.resources.loose_selectors(), 5);
 }
 
+/// What a definition is found by is kept with it: loading does not choose, in another order than that of arrival.
+#[test]
+fn what_definitions_are_found_by_outlives_a_restart() {
+    let (mut state, mut rows) = with_policy();
+    let by = |n: usize| json!([{"operandLeft": format!("p{n}"), "operator": "=", "operandRight": 1}]);
+    let used = (0..64).chain([63; 3]).enumerate().map(|(n, property)| (format!("z{n:02}"), property));
+    for (id, property) in used.chain((64..69).map(|n| (format!("a{n}"), n))) {
+        run(&mut state, &mut rows, Command::CreateDefinition(definition(&id, "p", "p", by(property)))).unwrap();
+    }
+    assert_eq!((state.resources.loose_selectors(), loaded(&rows).resources.loose_selectors()), (5, 5));
+}
+
+#[test]
+fn values_that_assets_are_found_by_are_bounded() {
+    let (mut state, mut rows) = with_policy();
+    let list = |n: usize| (0..n).collect::<Vec<_>>();
+    let five = json!([colour("=", json!(5))]);
+    let limited = |reply, bound| matches!(reply, Err(Refusal::Limit { limit, .. }) if limit == bound);
+    // One that has many is compared.
+    run(&mut state, &mut rows, Command::CreateAsset(asset("many", list(MAX_VALUES_OF_ASSET + 1)))).unwrap();
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("compared", "p", "p", five.clone()))).unwrap();
+    let both = json!([five[0], {"operandLeft": "weight", "operator": "=", "operandRight": 4}]);
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("both", "p", "p", both))).unwrap();
+    assert_eq!((state.resources.loose_selectors(), state.resources.offers(), state.resources.values()), (2, 2, 0));
+    run(&mut state, &mut rows, Command::DeleteAsset(id("many"))).unwrap();
+    // Where one is found by its values it has few.
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("found", "p", "p", five.clone()))).unwrap();
+    let many = Command::CreateAsset(asset("many", list(MAX_VALUES_OF_ASSET + 1)));
+    assert!(limited(run(&mut state, &mut rows, many), MAX_VALUES_OF_ASSET));
+    run(&mut state, &mut rows, Command::CreateAsset(asset("few", list(MAX_VALUES_OF_ASSET)))).unwrap();
+    let many = Command::UpdateAsset(id("few"), asset("x", list(MAX_VALUES_OF_ASSET + 1)));
+    assert!(limited(run(&mut state, &mut rows, many), MAX_VALUES_OF_ASSET));
+    assert_eq!((state.resources.loose_selectors(), state.resources.offers(), state.resources.values()), (2, 2, MAX_VALUES_OF_ASSET));
+    // All together.
+    state.resources.pretend_more_values("colour", MAX_VALUES - MAX_VALUES_OF_ASSET - 1);
+    assert!(limited(run(&mut state, &mut rows, Command::CreateAsset(asset("two", list(2)))), MAX_VALUES));
+    run(&mut state, &mut rows, Command::CreateAsset(asset("one", list(1)))).unwrap();
+    assert!(limited(run(&mut state, &mut rows, Command::UpdateAsset(id("one"), asset("x", list(2)))), MAX_VALUES));
+    run(&mut state, &mut rows, Command::UpdateAsset(id("few"), asset("x", list(2)))).unwrap();
+    let weight = |name: &str| json!([{"operandLeft": name, "operator": "=", "operandRight": 1}]);
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("weight", "p", "p", weight("weight")))).unwrap();
+    assert_eq!(state.resources.loose_selectors(), 2, "two more have room");
+    state.resources.pretend_more_values("colour", MAX_VALUES - state.resources.values() - 1);
+    run(&mut state, &mut rows, Command::CreateDefinition(definition("again", "p", "p", weight("properties.weight")))).unwrap();
+    assert_eq!((state.resources.loose_selectors(), state.resources.values()), (3, MAX_VALUES - 1));
+}
+
 #[test]
 fn offers_are_bounded() {
     let (mut state, mut rows) = with_policy();
@@ -284,6 +331,16 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// Loading applies the rows in the order of their keys, through their stored form.
+fn loaded(rows: &BTreeMap<Vec<u8>, agent::Event>) -> ControlPlaneState {
+    let mut loaded = empty();
+    for event in rows.values() {
+        let stored: agent::Event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
+        ControlPlane::apply(&mut loaded, &stored);
+    }
+    loaded
+}
+
 /// Searches everything: pairs of asset and definition, operands of access policies, users of policies.
 type Found = (BTreeSet<(String, String)>, BTreeSet<String>, BTreeSet<String>);
 
@@ -322,19 +379,16 @@ proptest! {
             let _ = run(&mut state, &mut rows, command);
             prop_assert_eq!(indexed(&state.resources), searched(&state.resources));
         }
-        // Loading applies the rows in the order of their keys, through their stored form.
-        let mut loaded = empty();
-        for event in rows.values() {
-            let stored: agent::Event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
-            ControlPlane::apply(&mut loaded, &stored);
-        }
+        let loaded = loaded(&rows);
         prop_assert_eq!(indexed(&loaded.resources), indexed(&state.resources));
         prop_assert_eq!(loaded.resources.loose_selectors(), state.resources.loose_selectors());
         prop_assert_eq!(loaded.resources.bytes(), state.resources.bytes());
+        prop_assert_eq!(loaded.resources.values(), state.resources.values());
         // And in any other order.
         let mut reversed = empty();
         rows.values().rev().for_each(|event| ControlPlane::apply(&mut reversed, event));
         prop_assert_eq!(indexed(&reversed.resources), indexed(&state.resources));
+        prop_assert_eq!(reversed.resources.values(), state.resources.values());
         // Nothing is left of what goes.
         for n in 0..4 {
             let _ = run(&mut state, &mut rows, Command::DeleteDefinition(id(&format!("d{n}"))));
