@@ -157,17 +157,18 @@ fn the_data_plane_knows_no_policy() {
     }
 }
 
-/// What a manifest names is used: a dependency by the package's own code, one for tests by that or its tests.
+/// What a manifest names is used: a dependency by the package's own code, one for tests by that, its tests or its examples.
 #[test]
 fn every_dependency_is_used() {
     for package in packages() {
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().strip_prefix(root()).unwrap().to_owned();
         let folder_of = |part: &str| folder.join(part).to_string_lossy().into_owned();
-        let (product, own, tests) = (product_of(&folder_of("src")), sources_of(&folder_of("src")), sources_of(&folder_of("tests")));
+        let (product, own) = (product_of(&folder_of("src")), sources_of(&folder_of("src")));
+        let (tests, examples) = (sources_of(&folder_of("tests")), sources_of(&folder_of("examples")));
         for dependency in package["dependencies"].as_array().unwrap() {
             let word = dependency["rename"].as_str().or(dependency["name"].as_str()).unwrap().replace('-', "_");
             let used = if dependency["kind"] == "dev" {
-                own.iter().chain(&tests).any(|(_, text)| names(text, &word))
+                own.iter().chain(&tests).chain(&examples).any(|(_, text)| names(text, &word))
             } else {
                 // A feature for tests may bring one.
                 let optional = dependency["optional"] == true;
