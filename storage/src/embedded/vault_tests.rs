@@ -110,7 +110,7 @@ async fn settling_leaves_little_to_bring_back() {
     vault.fill(&path("o", "x").owner, 20_000);
     assert!(vault.in_journals() > 1_000_000, "{}", vault.in_journals());
     vault.settle();
-    assert_eq!(vault.in_journals(), 0);
+    assert!(vault.in_journals() < 100_000, "{}", vault.in_journals());
     vault.put_secret(&path("p", "s"), Secret::from("s".to_owned())).await.unwrap();
     assert_eq!(vault.count(), 20_001, "it goes on");
 }
