@@ -84,7 +84,7 @@ enum LoadCommand {
     /// A provider with a large catalog: pages, changes, commits and cold activations at 100, 10,000 and more definitions.
     CatalogLarge {
         /// Definitions of the largest catalog, over as many assets.
-        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        #[arg(long, value_name = "N", default_value_t = 99_999)]
         definitions: usize,
         #[command(flatten)]
         common: Common,

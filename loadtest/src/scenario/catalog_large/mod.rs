@@ -36,6 +36,8 @@ const USUAL: Shape = Shape { definitions: 10_000, policies: 200, end: true };
 /// Access policies of the two that are compared: the smaller one has no room for more.
 const COMPARED: usize = 100;
 const SMALL: Shape = Shape { definitions: 100, policies: COMPARED, end: false };
+/// Definitions of the largest: as many assets as a participant may have, but for the one that comes and goes.
+const MOST: usize = 99_999;
 /// Counterparties; a fourth of them are of each region.
 const PARTIES: usize = 32;
 /// Connections, when nothing else is asked for.
@@ -166,7 +168,8 @@ async fn activations(subject: &mut Subject, party: &Party, catalogs: &[&Catalog]
 /// Plays the scenario.
 pub async fn run(largest: usize, common: &Common) -> Result<Report> {
     common.own("it is started again there")?;
-    ensure!(largest >= 2 * SMALL.definitions, "--definitions must be at least {}", 2 * SMALL.definitions);
+    let (least, most) = (2 * SMALL.definitions, MOST);
+    ensure!((least..=most).contains(&largest), "--definitions must be {least} to {most}");
     let mut subject = Subject::open(common, &[]).await?;
     let seed = common.seed.unwrap_or_default();
     let world = World::open(seed, PARTIES).await?;
