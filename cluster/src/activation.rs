@@ -69,7 +69,7 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
     undelivered: AtomicUsize,
-    /// Room for its deliveries to each host, apart for those aside.
+    /// Room for its deliveries to each host, apart for those aside, whose room in all stands under no name.
     to_hosts: Mutex<HashMap<(bool, String), Arc<Semaphore>>>,
 }
 

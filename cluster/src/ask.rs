@@ -19,7 +19,7 @@ const ROUNDS: usize = 4;
 /// What callers are told when this node cannot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a reader waits for an agent to load.
-const READ: Duration = Duration::from_secs(30);
+pub(crate) const READ: Duration = Duration::from_secs(30);
 
 pub(crate) fn unavailable<R: std::error::Error>(reason: impl Into<String>) -> AskError<R> {
     AskError::Unavailable { reason: reason.into(), retry_after: RETRY_AFTER }

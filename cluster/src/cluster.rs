@@ -46,7 +46,7 @@ pub struct Options {
     pub counterparty_inbox: usize,
     /// Commands waiting or being prepared on the node.
     pub node_inbox: usize,
-    /// Outbox deliveries under way at once on the node.
+    /// Outbox deliveries under way at once on the node, beside a quarter as many aside.
     pub deliveries: usize,
 }
 

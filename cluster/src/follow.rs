@@ -4,19 +4,17 @@
 use crate::{
     Address, Agent, AskError, Cluster,
     activation::{InUse, Phase},
-    ask::unavailable,
+    ask::{READ, unavailable},
     core::Witness,
     decision::Happening,
 };
 use cellspace_schemas::{EventPosition, Timestamp};
 use cellspace_storage::{Seq, StoreError};
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 use tokio::{sync::watch, time::Instant};
 
 /// Commits that somebody may be behind and still be told what happened.
 pub const MAX_BEHIND: u64 = 10_000;
-/// How long one who follows waits for an agent to load.
-const READ: Duration = Duration::from_secs(30);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a consumer that wants a dataset, whatever that takes, has already, or may ask for. Pure.
 
-use super::{ControlPlaneState, dsp::Role, policy};
+use super::{ControlPlaneState, dsp::Role};
 use cellspace_schemas::{
     AgreementId, AssetId, Did, OfferId, ProfileId, Timestamp,
     dsp::negotiation::MessageOffer,
@@ -19,9 +19,9 @@ pub fn usable_agreement(
     now: Timestamp,
 ) -> Option<AgreementId> {
     let agreed = state.negotiations.iter().filter(|n| n.role == Role::Consumer && n.counterparty == *provider && n.profile == *profile);
-    let in_force = agreed.filter_map(|n| n.agreement_in_force()).filter(|agreement| {
-        agreement.asset == *dataset && policy::ends_at(&agreement.policy, agreement.signed_at).is_none_or(|ends| ends > now)
-    });
+    let in_force = agreed
+        .filter_map(|n| n.agreement_in_force())
+        .filter(|agreement| agreement.asset == *dataset && agreement.ends_at().is_none_or(|ends| ends > now));
     in_force.max_by_key(|agreement| agreement.signed_at).map(|agreement| agreement.id.clone())
 }
 
@@ -43,12 +43,10 @@ pub fn offer_of(dataset: &Value, id: &AssetId, provider: &Did, wanted: Option<&O
     let unreadable = |why: String| format!("the provider's offer of dataset {id} cannot be read: {why}");
     let mut policy = Policy::from_json(offer, "$.hasPolicy")
         .map_err(|found| unreadable(found.iter().map(|violation| violation.message.as_str()).collect::<Vec<_>>().join("; ")))?;
-    let offer_id = policy.id.take().ok_or_else(|| unreadable("it has no @id".to_owned()))?;
-    let offer_id = offer_id.parse().map_err(|why| unreadable(format!("{why}")))?;
     policy.kind = PolicyType::Offer;
     policy.assigner = Some(provider.to_string());
-    policy.target = None;
-    Ok(MessageOffer { id: offer_id, target: id.clone(), policy })
+    policy.target = Some(id.to_string());
+    MessageOffer::try_from(policy).map_err(unreadable)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod catalog;
 pub mod data_planes;
 pub mod dsp;
+mod ending;
 pub mod listing;
 pub mod negotiation;
 pub mod participant;

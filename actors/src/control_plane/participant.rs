@@ -3,7 +3,7 @@
 use super::{
     ControlPlane, ControlPlaneState,
     agent::{Created, Decided, Reply},
-    data_planes, listing, negotiation, transfer,
+    data_planes, ending, listing, negotiation, transfer,
 };
 use crate::{
     Services,
@@ -22,7 +22,7 @@ use cellspace_schemas::{
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Table of the participant's only row.
 pub const TABLE: &str = "participant";
@@ -30,9 +30,7 @@ pub const TABLE: &str = "participant";
 pub const TENANT: &str = "tenant";
 /// Configuration entry with the associated profiles, comma-separated (Management API `AssociateDataspaceProfile`).
 pub const PROFILES_ENTRY: &str = "edc.dataspace.profiles";
-/// Open processes that one turn ends when the participant is deleted.
-const ENDED_AT_ONCE: usize = 256;
-/// What counterparties are told then.
+/// What counterparties are told of open processes when the participant is deleted.
 const LEFT: &str = "the participant has left";
 /// Lane of what becomes of its name.
 const LANE: &str = "participant";
@@ -318,21 +316,11 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
 }
 
 /// Adds the end of open processes to the decision, as many as one turn takes.
-fn ended(state: &ControlPlaneState, departed: Arc<Participant>, mut decision: Decision<ControlPlane>, now: Timestamp) -> Decided {
+fn ended(state: &ControlPlaneState, departed: Arc<Participant>, decision: Decision<ControlPlane>, now: Timestamp) -> Decided {
     let negotiations = state.negotiations.iter().filter(|n| !matches!(n.state, negotiation::State::Terminating) && !n.state.is_final());
     let transfers = state.transfers.iter().filter(|t| !t.state.is_terminating() && !t.state.is_final());
     let ends = negotiations.map(|n| negotiation::end(state, &n.id, LEFT, now)).chain(transfers.map(|t| transfer::end(state, t, LEFT, now)));
-    let (mut count, mut more) = (0, false);
-    for end in ends {
-        if count >= ENDED_AT_ONCE {
-            more = true;
-            break;
-        }
-        count += 1;
-        decision = decision.and(end?);
-    }
-    // The rest in a turn of its own.
-    let next = more.then(|| now.plus(Duration::from_millis(1)));
+    let (decision, next) = ending::ended(decision, ends, now)?;
     Ok(decision.event(Event::Deleted { departed, next }.into()))
 }
 

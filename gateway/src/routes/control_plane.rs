@@ -135,7 +135,7 @@ pub(super) fn answered<T>(
         }
         fields
     };
-    paging::listed(request, query, query.page(items, fields, id), |item| with_context(view(&item)))
+    page(request, query, (items, true), id, fields, &view)
 }
 
 /// One found thing, or 404.

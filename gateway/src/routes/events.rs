@@ -16,7 +16,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::{Address, Following, Happened};
 use cellspace_schemas::{EventPosition, ParticipantContextId};
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{HeaderName, header};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -46,10 +46,11 @@ async fn follow(app: App, request: Request) -> Result<Reply, ApiError> {
         Some(principal) if principal.role == Role::Participant => Some(request.id("participant")?),
         _ => None,
     };
+    let opening = opening(&following);
     let (shown, until) = (following.position(), Instant::now() + LONGEST);
-    let events = Events { app, address, following, owner, shown, until, begun: false };
+    let events = Events { app, address, following, owner, shown, until };
     let chunks = stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
-    Ok(Reply::stream("text/event-stream", chunks).header(header::CACHE_CONTROL, "no-store"))
+    Ok(Reply::stream("text/event-stream", stream::iter([opening]).chain(chunks)).header(header::CACHE_CONTROL, "no-store"))
 }
 
 /// The position after which the client wants to hear.
@@ -58,6 +59,18 @@ fn after(request: &Request) -> Result<Option<EventPosition>, ApiError> {
     let text = header.or_else(|| request.query.get("lastEventId").map(String::as_str)).filter(|text| !text.is_empty());
     let parsed = text.map(str::parse).transpose();
     parsed.map_err(|_| ApiError::invalid("Last-Event-ID must be the id of an event of this participant"))
+}
+
+/// What a stream begins with.
+fn opening(following: &Following<ControlPlane>) -> Bytes {
+    let position = following.position();
+    let first = if following.is_lost() {
+        let data = json!({"reason": "what happened since that id is not known here: ask for what you need, what follows is told"});
+        format!("event: reset\ndata: {data}\n")
+    } else {
+        String::new()
+    };
+    format!("retry: {RETRY_MILLIS}\nid: {position}\n{first}\n").into()
 }
 
 /// One client's stream.
@@ -70,16 +83,11 @@ struct Events {
     /// The position that the client was shown.
     shown: EventPosition,
     until: Instant,
-    begun: bool,
 }
 
 impl Events {
     /// What the client is sent next; `None` at the end: of its time, of the node, of the participant.
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.begun {
-            self.begun = true;
-            return Some(self.opening());
-        }
         loop {
             let pause = KEEP_ALIVE.min(self.until.saturating_duration_since(Instant::now()));
             match timeout(pause, self.following.next()).await {
@@ -96,17 +104,6 @@ impl Events {
                 }
             }
         }
-    }
-
-    fn opening(&self) -> Bytes {
-        let position = self.following.position();
-        let first = if self.following.is_lost() {
-            let data = json!({"reason": "what happened since that id is not known here: ask for what you need, what follows is told"});
-            format!("event: reset\ndata: {data}\n")
-        } else {
-            String::new()
-        };
-        format!("retry: {RETRY_MILLIS}\nid: {position}\n{first}\n").into()
     }
 
     /// A comment; with the position, when it has moved on without an event: clients keep it, and come back nearer.

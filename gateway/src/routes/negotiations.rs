@@ -22,9 +22,8 @@ use cellspace_schemas::{
     Did, NegotiationId,
     dsp::negotiation::MessageOffer,
     management::{
-        ContractOffer, ContractRequest,
-        contract_offer::counter_offer,
-        contract_request::reason,
+        ContractRequest,
+        contract_request::{counter_offer, reason},
         envelope::{id_response, with_context},
     },
 };
@@ -61,35 +60,32 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
-    let body = body(&request, ContractRequest::from_json)?;
-    let new = NewNegotiation {
-        id: body.id,
-        profile: profile(&app, &request, body.profile.as_ref()).await?,
-        counterparty: body.counter_party_id,
-        address: body.counter_party_address,
-        offer: body.offer,
-        callbacks: callbacks(&app, body.callback_addresses)?,
-    };
-    begin(&app, &request, Command::Request(Box::new(new))).await
+    let wanted = body(&request, ContractRequest::from_json)?;
+    begin(&app, &request, wanted, Command::Request).await
 }
 
 /// A first offer, as provider.
 async fn offer_first(app: App, request: Request) -> Result<Reply, ApiError> {
     let own = own(&app, &request).await?;
-    let body = body(&request, |body| ContractOffer::from_json(body, &own))?;
-    let new = NewNegotiation {
-        id: body.id,
-        profile: profile(&app, &request, body.profile.as_ref()).await?,
-        counterparty: body.counter_party_id,
-        address: body.counter_party_address,
-        offer: body.offer,
-        callbacks: callbacks(&app, body.callback_addresses)?,
-    };
-    begin(&app, &request, Command::Offer(Box::new(new))).await
+    let wanted = body(&request, |body| ContractRequest::offer_from_json(body, &own))?;
+    begin(&app, &request, wanted, Command::Offer).await
 }
 
-async fn begin(app: &App, request: &Request, command: Command) -> Result<Reply, ApiError> {
-    match ask(app, request, command).await? {
+async fn begin(
+    app: &App,
+    request: &Request,
+    wanted: ContractRequest,
+    command: fn(Box<NewNegotiation>) -> Command,
+) -> Result<Reply, ApiError> {
+    let new = NewNegotiation {
+        id: wanted.id,
+        profile: profile(app, request, wanted.profile.as_ref()).await?,
+        counterparty: wanted.counter_party_id,
+        address: wanted.counter_party_address,
+        offer: wanted.offer,
+        callbacks: callbacks(app, wanted.callback_addresses)?,
+    };
+    match ask(app, request, command(Box::new(new))).await? {
         Answer::Negotiation(Negotiated::Begun { id, at }) => Reply::ok(&id_response(id.as_str(), at)),
         _ => Err(ApiError::internal("a negotiation was begun without an id")),
     }

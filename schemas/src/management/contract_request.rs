@@ -1,8 +1,9 @@
-//! Requests about contract negotiations (Management API `ContractRequest`, `TerminateNegotiation`).
+//! Requests about contract negotiations (Management API `ContractRequest`, `TerminateNegotiation`; `ContractOffer` and
+//! bare ODRL `Offer`s, which no peer has).
 
 use super::{CallbackAddress, Reader, requested_profile};
 use crate::{
-    Did, NegotiationId, ProfileId,
+    AssetId, Did, NegotiationId, ProfileId,
     dsp::{BaseUrl, negotiation::MessageOffer},
     odrl::{Policy, PolicyType, Rule},
     violation::Violation,
@@ -13,53 +14,73 @@ use std::{fmt::Display, str::FromStr};
 /// Longest reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 1_000;
 
-/// `ContractRequest`: negotiate with a provider as consumer.
+/// A negotiation that a client wants: with a provider, by a `ContractRequest`, or with a consumer, by a `ContractOffer`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContractRequest {
     /// The id that the client wants the negotiation to have.
     pub id: Option<NegotiationId>,
     /// In which profile; may be left out by participants with exactly one.
     pub profile: Option<ProfileId>,
-    /// DSP base of the provider.
+    /// DSP base of the other party.
     pub counter_party_address: BaseUrl,
-    /// The provider's DID: the assigner of the offer.
+    /// The other party's DID.
     pub counter_party_id: Did,
-    /// The offer as it stands in the provider's catalog, with its target.
+    /// The offer as it stands in the provider's catalog, with its target; or one of the participant's own, about an asset of its.
     pub offer: MessageOffer,
     /// Whom the client wants to be told.
     pub callback_addresses: Vec<CallbackAddress>,
 }
 
 impl ContractRequest {
-    /// Reads a body.
+    /// Reads a `ContractRequest`; the provider is the assigner of the offer.
     ///
     /// # Errors
     /// Every violated rule.
     pub fn from_json(body: &Value) -> Result<Self, Vec<Violation>> {
-        let mut r = Reader::open(body, &["ContractRequest"])?;
+        Self::read(Reader::open(body, &["ContractRequest"])?, None)
+    }
+
+    /// Reads a `ContractOffer` by `own`, the participant, which makes the offer; the body names the consumer.
+    ///
+    /// # Errors
+    /// Every violated rule.
+    pub fn offer_from_json(body: &Value, own: &Did) -> Result<Self, Vec<Violation>> {
+        Self::read(Reader::open(body, &["ContractOffer"])?, Some(own))
+    }
+
+    fn read(mut r: Reader<'_>, own: Option<&Did>) -> Result<Self, Vec<Violation>> {
         let (id, profile) = (r.parsed("@id"), requested_profile(&mut r));
         let address = r.required_parsed("counterPartyAddress");
+        let consumer = own.and_then(|_| r.required_parsed("counterPartyId"));
         r.require("policy");
         let path = r.path("policy");
-        let policy = r.raw("policy").and_then(|policy| r.part(|| Policy::from_json(policy, &path)));
-        let offer = policy.and_then(|policy| r.part(|| offer(policy, &path)));
+        let offered = r.raw("policy").and_then(|policy| r.part(|| offer(policy, &path, own, None)));
         let callback_addresses = CallbackAddress::read_all(&mut r);
         r.finish(|| {
-            let (counter_party_id, offer) = offer?;
+            let (assigner, offer) = offered?;
+            let counter_party_id = if own.is_some() { consumer? } else { assigner };
             Some(Self { id, profile, counter_party_address: address?, counter_party_id, offer, callback_addresses })
         })
     }
 }
 
-/// The offer and who makes it. Rules that are all left out mean the permission to use: a message has at least one (DSP 2025-1, contract schema).
+/// Reads a body that is an ODRL `Offer`: other terms in a negotiation with `provider` about `dataset`, whichever side proposes them.
 ///
 /// # Errors
 /// Every violated rule.
-pub(super) fn offer(mut policy: Policy, path: &str) -> Result<(Did, MessageOffer), Vec<Violation>> {
+pub fn counter_offer(body: &Value, provider: &Did, dataset: &AssetId) -> Result<MessageOffer, Vec<Violation>> {
+    Reader::open(body, &["Offer"])?;
+    offer(body, "$", Some(provider), Some(dataset)).map(|(_, offer)| offer)
+}
+
+/// The offer and who makes it, which is `provider` where that is known, about `dataset`, likewise. Rules that are all left out mean the permission to
+/// use: a message has at least one (DSP 2025-1, contract schema).
+fn offer(value: &Value, path: &str, provider: Option<&Did>, dataset: Option<&AssetId>) -> Result<(Did, MessageOffer), Vec<Violation>> {
     fn member<T: FromStr<Err: Display>>(value: Option<&str>, path: String, found: &mut Vec<Violation>) -> Option<T> {
         let read = value.ok_or_else(|| "is required".to_owned()).and_then(|text| text.parse().map_err(|why: T::Err| why.to_string()));
         read.map_err(|message| found.push(Violation::new(path, message))).ok()
     }
+    let mut policy = Policy::from_json(value, path)?;
     let mut found = Vec::new();
     if policy.kind != PolicyType::Offer {
         found.push(Violation::new(format!("{path}.@type"), "must be Offer"));
@@ -71,7 +92,13 @@ pub(super) fn offer(mut policy: Policy, path: &str) -> Result<(Did, MessageOffer
     if policy.permission.is_empty() && policy.prohibition.is_empty() {
         policy.permission.push(Rule { action: "use".to_owned(), constraint: Vec::new(), duty: Vec::new() });
     }
-    Ok((assigner, MessageOffer { id, target, policy }))
+    if let Some(provider) = provider.filter(|provider| assigner != **provider) {
+        found.push(Violation::new(format!("{path}.assigner"), format!("must be the provider, {provider}")));
+    }
+    if let Some(dataset) = dataset.filter(|dataset| target != **dataset) {
+        found.push(Violation::new(format!("{path}.target"), format!("must be the dataset that is negotiated, {dataset}")));
+    }
+    if found.is_empty() { Ok((assigner, MessageOffer { id, target, policy })) } else { Err(found) }
 }
 
 /// Reads the optional `reason` of a body of this type.
@@ -146,5 +173,70 @@ mod tests {
         assert_eq!(terminate(json!("over")), Ok(Some("over".to_owned())));
         assert_eq!(terminate(json!(null)), Ok(None));
         assert!(terminate(json!(5)).is_err() && terminate(json!("x".repeat(2_000))).is_err());
+    }
+}
+
+#[cfg(test)]
+mod offer_tests {
+    use super::super::MANAGEMENT_CONTEXT;
+    use super::*;
+    use serde_json::json;
+
+    fn own() -> Did {
+        Did::new("did:web:provider").unwrap()
+    }
+
+    fn body() -> Value {
+        json!({"@context": [MANAGEMENT_CONTEXT], "@type": "ContractOffer", "profile": "p", "counterPartyAddress": "https://cp.example/dsp",
+            "counterPartyId": "did:web:consumer", "policy": {"@type": "Offer", "@id": "o", "assigner": "did:web:provider", "target": "a-77"},
+            "callbackAddresses": [{"@type": "CallbackAddress", "transactional": false, "uri": "https://app.example/cb", "events": ["contract"]}]})
+    }
+
+    #[test]
+    fn what_clients_send() {
+        let offer = ContractRequest::offer_from_json(&body(), &own()).unwrap();
+        assert_eq!(offer.counter_party_id.as_str(), "did:web:consumer");
+        assert_eq!((offer.offer.id.as_str(), offer.offer.target.as_str(), offer.offer.policy.permission.len()), ("o", "a-77", 1));
+        let mut bare = body()["policy"].clone();
+        bare["@context"] = json!([MANAGEMENT_CONTEXT]);
+        assert_eq!(counter_offer(&bare, &own(), &"a-77".parse().unwrap()), Ok(offer.offer));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let cases: &[(&str, Value, &[&str])] = &[
+            ("/@type", json!("ContractRequest"), &["$.@type"]),
+            ("/counterPartyAddress", json!("nowhere"), &["$.counterPartyAddress"]),
+            ("/counterPartyId", json!(null), &["$.counterPartyId"]),
+            ("/counterPartyId", json!("acme"), &["$.counterPartyId"]),
+            ("/policy", json!(null), &["$.policy"]),
+            ("/policy", json!({"@type": "Set"}), &["$.policy.@type", "$.policy.assigner", "$.policy.@id", "$.policy.target"]),
+            ("/policy/assigner", json!("did:web:consumer"), &["$.policy.assigner"]),
+            ("/policy/permission", json!([{"constraint": []}]), &["$.policy.permission[0].action"]),
+            ("/callbackAddresses/0/transactional", json!(true), &["$.callbackAddresses[0].transactional"]),
+        ];
+        for (at, value, paths) in cases {
+            let mut body = body();
+            match body.pointer_mut(at) {
+                Some(there) => *there = value.clone(),
+                None => body["policy"]["permission"] = value.clone(),
+            }
+            let found = ContractRequest::offer_from_json(&body, &own()).expect_err(at);
+            assert_eq!(found.iter().map(|v| v.path.as_str()).collect::<Vec<_>>(), *paths, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_counter_offer_fits_its_negotiation() {
+        let mut body = body()["policy"].clone();
+        body["@context"] = json!([MANAGEMENT_CONTEXT]);
+        let paths = |body: &Value, provider: &str| {
+            let found = counter_offer(body, &provider.parse().unwrap(), &"a-1".parse().unwrap()).expect_err("refused");
+            found.into_iter().map(|v| v.path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&body, "did:web:provider"), ["$.target"]);
+        assert_eq!(paths(&body, "did:web:other"), ["$.assigner", "$.target"]);
+        body["@type"] = json!("Agreement");
+        assert_eq!(paths(&body, "did:web:provider"), ["$.@type"]);
     }
 }

@@ -27,8 +27,8 @@ const MEMTABLE_BYTES: u64 = 16 << 20;
 const RECOVERED_BYTES: u64 = 1 << 20;
 /// Longest time for that after an opening.
 const FLUSH_AT_START: Duration = Duration::from_secs(60);
-/// Longest time before the end, but for tests, which share the disk with others; less than [`super::synced_view::DISK_TIMEOUT`], so that a busy disk does not look like a silent one.
-const FLUSH_AT_END: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_secs(5) };
+/// Longest time before the end; less than [`super::synced_view::DISK_TIMEOUT`], so that a busy disk does not look like a silent one.
+const FLUSH_AT_END: Duration = Duration::from_secs(5);
 /// Between two looks whether it is done.
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 /// Under this prefix the names of all keyspaces, so that one whose folder is gone is missed and not made anew.

@@ -1,6 +1,6 @@
 //! What is under several access policies as one, in the order of the assets' ids.
 
-use crate::control_plane::resources::{Offered, Offering, Rendered, View};
+use crate::control_plane::resources::{Offered, OfferedAssets, Offering, Rendered};
 use cellspace_schemas::{AssetId, management::Asset};
 use itertools::{Either, Itertools};
 use std::ops::Bound;
@@ -20,15 +20,15 @@ pub(super) enum From<'c> {
 }
 
 /// Reads the views together. An asset that is in more than one is one asset with the offers of all of them.
-pub(super) fn merged<'a: 'c, 'c>(views: &'c [&'a View], from: From<'c>) -> impl Iterator<Item = Visible<'a>> + 'c {
+pub(super) fn merged<'a: 'c, 'c>(views: &'c [&'a OfferedAssets], from: From<'c>) -> impl Iterator<Item = Visible<'a>> + 'c {
     let backwards = matches!(from, From::Before(_));
     let bounds = match from {
         From::Start => (Bound::Unbounded, Bound::Unbounded),
         From::After(id) => (Bound::Excluded(id), Bound::Unbounded),
         From::Before(id) => (Bound::Unbounded, Bound::Excluded(id)),
     };
-    let read = move |view: &&'a View| {
-        let assets = view.assets.range::<AssetId, _>(bounds);
+    let read = move |view: &&'a OfferedAssets| {
+        let assets = view.range::<AssetId, _>(bounds);
         if backwards { Either::Left(assets.rev()) } else { Either::Right(assets) }
     };
     let mut assets = views.iter().map(read).kmerge_by(move |(a, _), (b, _)| if backwards { a > b } else { a < b }).peekable();

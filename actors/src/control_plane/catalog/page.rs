@@ -7,7 +7,7 @@ use super::{
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{Offering, Rendered, View},
+    resources::{Offering, Rendered},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
@@ -153,8 +153,8 @@ impl<'a> Viewer<'a> {
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
         let matches = |asset: &Asset| query.filter.is_empty() || asset.public_fields().meet(&query.filter);
-        let grants = |view: &&'a View| view.access.as_ref().is_some_and(|access| self.grants(access));
-        let granted: Vec<&View> = self.state.resources.views().filter(grants).collect();
+        let views = self.state.resources.views();
+        let granted: Vec<_> = views.filter(|(access, _)| self.grants(access)).map(|(_, assets)| assets).collect();
         let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
         let (found, more) = match cursor {
             Some(Cursor::Before(id)) => {

@@ -1,7 +1,10 @@
 //! A negotiation and the agreement it may lead to.
 
 use super::State;
-use crate::control_plane::dsp::{Pids, Repeats, Role, limits};
+use crate::control_plane::{
+    dsp::{Pids, Repeats, Role, limits},
+    policy,
+};
 use cellspace_schemas::{
     AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
@@ -130,6 +133,12 @@ impl Agreement {
     pub fn on(offer: &MessageOffer, id: AgreementId, provider: Did, consumer: Did, now: Timestamp) -> Self {
         let policy = Policy { kind: PolicyType::Agreement, assigner: None, assignee: None, ..offer.policy.clone() };
         Self { id, asset: offer.target.clone(), provider, consumer, signed_at: now, policy, retired: None }
+    }
+
+    /// When its policy is not fulfilled any more, if that follows from the dates in it alone.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        policy::ends_at(&self.policy, self.signed_at)
     }
 
     /// As it stands in a message.

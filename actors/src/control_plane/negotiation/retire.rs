@@ -4,13 +4,10 @@ use super::{
     Agreement, Event, Negotiation, Refusal, Retirement,
     decide::{active, refused},
 };
-use crate::control_plane::{ControlPlaneState, agent::Decided, transfer};
+use crate::control_plane::{ControlPlaneState, agent::Decided, ending, transfer};
 use cellspace_cluster::Decision;
 use cellspace_schemas::{AgreementId, Timestamp};
-use std::{sync::Arc, time::Duration};
-
-/// Transfers that one turn ends; the others follow in turns of their own.
-const ENDED_AT_ONCE: usize = 256;
+use std::sync::Arc;
 
 /// Retires an agreement in force. Pure.
 pub(super) fn retire(state: &ControlPlaneState, id: &AgreementId, reason: &str, now: Timestamp) -> Decided {
@@ -37,16 +34,10 @@ pub(super) fn go_on(state: &ControlPlaneState, negotiation: &Negotiation, now: T
 /// The retired agreement, and the end of as many transfers under it as one turn takes.
 fn ended(state: &ControlPlaneState, negotiation: &Negotiation, agreement: &Agreement, retired: Retirement, now: Timestamp) -> Decided {
     let under = |t: &&Arc<transfer::Transfer>| t.agreement == agreement.id && !t.state.is_final() && !t.state.is_terminating();
-    let mut open = state.transfers.iter().filter(under);
-    let mut ends = Vec::new();
-    for transfer in open.by_ref().take(ENDED_AT_ONCE) {
-        ends.push(transfer::end(state, transfer, &retired.reason, now)?);
-    }
-    // The rest in a turn of its own.
-    let next = open.next().map(|_| now.plus(Duration::from_millis(1)));
+    let ends = state.transfers.iter().filter(under).map(|t| transfer::end(state, t, &retired.reason, now));
+    let (decision, next) = ending::ended(Decision::action("agreement.retired"), ends, now)?;
     let retired = Retirement { next, ..retired };
     let agreement = Arc::new(Agreement { retired: Some(retired), ..agreement.clone() });
     let next = Negotiation { agreement: Some(agreement), ..negotiation.clone() };
-    let decision = Decision::action("agreement.retired").event(Event::Set(Arc::new(next)).into());
-    Ok(ends.into_iter().fold(decision, Decision::and))
+    Ok(decision.event(Event::Set(Arc::new(next)).into()))
 }

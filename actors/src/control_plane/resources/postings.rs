@@ -1,33 +1,33 @@
-//! Ids by a text that they have in common.
+//! Ids by what they have in common.
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-use std::{ops::Bound, sync::Arc};
+use std::{borrow::Borrow, ops::Bound};
 
 /// Ids in their order.
 pub(super) type Ids<Id> = RedBlackTreeSetSync<Id>;
 
 /// Ids by key.
 #[derive(Debug, Clone)]
-pub(super) struct Postings<Id: Ord>(RedBlackTreeMapSync<Arc<str>, Ids<Id>>);
+pub(super) struct Postings<K: Ord, Id: Ord>(RedBlackTreeMapSync<K, Ids<Id>>);
 
-impl<Id: Ord> Default for Postings<Id> {
+impl<K: Ord, Id: Ord> Default for Postings<K, Id> {
     fn default() -> Self {
         Self(RedBlackTreeMapSync::new_sync())
     }
 }
 
-impl<Id: Ord + Clone> Postings<Id> {
-    pub(super) fn add(&mut self, key: &str, id: Id) {
+impl<K: Ord + Clone, Id: Ord + Clone> Postings<K, Id> {
+    pub(super) fn add(&mut self, key: &K, id: Id) {
         if let Some(ids) = self.0.get_mut(key) {
             ids.insert_mut(id);
         } else {
             let mut ids = Ids::new_sync();
             ids.insert_mut(id);
-            self.0.insert_mut(key.into(), ids);
+            self.0.insert_mut(key.clone(), ids);
         }
     }
 
-    pub(super) fn remove(&mut self, key: &str, id: &Id) {
+    pub(super) fn remove(&mut self, key: &K, id: &Id) {
         let Some(ids) = self.0.get_mut(key) else { return };
         ids.remove_mut(id);
         if ids.is_empty() {
@@ -36,10 +36,20 @@ impl<Id: Ord + Clone> Postings<Id> {
     }
 
     /// Those with this key.
-    pub(super) fn at(&self, key: &str) -> Option<&Ids<Id>> {
+    pub(super) fn at<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&Ids<Id>>
+    where
+        K: Borrow<Q>,
+    {
         self.0.get(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<Id: Ord + Clone> Postings<String, Id> {
     /// Those with a key that begins with this.
     pub(super) fn beginning_with<'a>(&'a self, beginning: &'a str) -> impl Iterator<Item = &'a Ids<Id>> {
         let from = self.0.range::<str, _>((Bound::Included(beginning), Bound::Unbounded));
@@ -62,11 +72,6 @@ impl<Id: Ord + Clone> Postings<Id> {
                 }
             }
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -14,7 +14,7 @@ use cellspace_schemas::{
     query_spec::{Criterion, FieldPath, Lookup},
 };
 use itertools::{Either, Itertools};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -79,8 +79,8 @@ fn keyed(criterion: &Criterion) -> Option<(Property, Vec<String>)> {
 #[derive(Debug, Clone)]
 struct Index {
     property: Property,
-    definitions: Postings<ContractDefinitionId>,
-    assets: Postings<AssetId>,
+    definitions: Postings<String, ContractDefinitionId>,
+    assets: Postings<String, AssetId>,
     /// Values that these assets have of it.
     values: usize,
     /// Definitions whose anchor this is.
@@ -118,7 +118,7 @@ impl Index {
 /// The index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Selectors {
-    named: HashTrieMapSync<AssetId, Ids<ContractDefinitionId>>,
+    named: Postings<AssetId, ContractDefinitionId>,
     keyed: RedBlackTreeMapSync<Property, Index>,
     loose: Ids<ContractDefinitionId>,
     /// Ids and keys that anchors list.
@@ -197,9 +197,7 @@ impl Selectors {
         match anchor {
             Anchor::Named(ids) => {
                 for asset in ids {
-                    let mut named = self.named.get(asset).cloned().unwrap_or_default();
-                    named.insert_mut(id.clone());
-                    self.named.insert_mut(asset.clone(), named);
+                    self.named.add(asset, id.clone());
                 }
             }
             Anchor::Keyed(property, keys) => {
@@ -237,13 +235,7 @@ impl Selectors {
         match anchor {
             Anchor::Named(ids) => {
                 for asset in ids {
-                    let Some(mut named) = self.named.get(asset).cloned() else { continue };
-                    named.remove_mut(id);
-                    if named.is_empty() {
-                        self.named.remove_mut(asset);
-                    } else {
-                        self.named.insert_mut(asset.clone(), named);
-                    }
+                    self.named.remove(asset, id);
                 }
             }
             Anchor::Keyed(property, keys) => {
@@ -296,7 +288,7 @@ impl Selectors {
 
     /// Definitions that may select the asset, once each.
     pub(super) fn definitions_of(&self, fields: &AssetFields<'_>, id: &AssetId) -> Vec<ContractDefinitionId> {
-        let named = self.named.get(id).into_iter().flat_map(Ids::iter);
+        let named = self.named.at(id).into_iter().flat_map(Ids::iter);
         let mut found: Vec<_> = named.chain(self.loose.iter()).cloned().collect();
         for index in self.keyed.values() {
             for key in index.keys(index.values(fields)) {

@@ -3,11 +3,11 @@
 use super::{
     atoms::Atoms,
     offered::{Offering, Offerings},
-    postings::Ids,
+    postings::Postings,
     rendered::Rendered,
     selectors::{Anchor, FoundBy, Selectors},
     size,
-    views::{Offered, OfferedAssets, View, Views},
+    views::{Offered, OfferedAssets, Views},
 };
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
@@ -47,7 +47,7 @@ pub struct State {
     /// About how many bytes assets and definitions have.
     bytes: usize,
     /// Definitions that use a policy, by policy.
-    users: HashTrieMapSync<PolicyDefinitionId, Ids<ContractDefinitionId>>,
+    users: Postings<PolicyDefinitionId, ContractDefinitionId>,
     /// How many definitions use a policy as their access policy.
     access_users: HashTrieMapSync<PolicyDefinitionId, usize>,
     /// Left operands of access policies, with the number of policies that name them.
@@ -58,19 +58,19 @@ impl State {
     /// All assets, by id.
     #[must_use]
     pub fn assets(&self) -> impl ExactSizeIterator<Item = &Arc<Asset>> {
-        Counted(self.assets.size(), self.assets.values().map(|asset| asset.value()))
+        self.assets.values().map(|asset| asset.value())
     }
 
     /// All policy definitions, by id.
     #[must_use]
     pub fn policies(&self) -> impl ExactSizeIterator<Item = &Arc<PolicyDefinition>> {
-        Counted(self.policies.size(), self.policies.values().map(|policy| policy.value()))
+        self.policies.values().map(|policy| policy.value())
     }
 
     /// All contract definitions, by id.
     #[must_use]
     pub fn definitions(&self) -> impl ExactSizeIterator<Item = &Arc<OfferDefinition>> {
-        Counted(self.definitions.size(), self.definitions.values().map(|offering| &offering.definition))
+        self.definitions.values().map(|offering| &offering.definition)
     }
 
     /// The asset.
@@ -94,7 +94,7 @@ impl State {
     /// A contract definition that uses the policy.
     #[must_use]
     pub fn definition_using(&self, policy: &PolicyDefinitionId) -> Option<&ContractDefinitionId> {
-        self.users.get(policy).and_then(|users| users.first())
+        self.users.at(policy).and_then(|users| users.first())
     }
 
     /// The access policy of an offer as it is now.
@@ -151,9 +151,9 @@ impl State {
         self.offers.all()
     }
 
-    /// What is offered, by access policy.
-    pub fn views(&self) -> impl ExactSizeIterator<Item = &View> {
-        self.offers.by_access()
+    /// What is offered, by access policy, as far as that is there.
+    pub fn views(&self) -> impl Iterator<Item = (&Arc<Rendered<PolicyDefinition>>, &OfferedAssets)> {
+        self.offers.by_access().filter_map(|(access, assets)| Some((self.policies.get(access)?, assets)))
     }
 
     /// The asset with its offers, when there are any.
@@ -211,7 +211,7 @@ impl State {
         self.assets.insert_mut(asset.id.clone(), rendered.clone());
         self.selectors.add_asset(asset);
         for offering in self.selecting(asset).cloned().collect::<Vec<_>>() {
-            self.add_offer(&rendered, &offering);
+            self.offers.add(&rendered, &offering);
         }
     }
 
@@ -230,9 +230,7 @@ impl State {
         }
         self.forget_atoms(&policy.id);
         let shared = Arc::new(PolicyDefinition { policy: self.atoms.share(&policy.policy), ..policy.as_ref().clone() });
-        let rendered = Rendered::new(&shared);
-        self.offers.renew(&policy.id, Some(&rendered));
-        self.policies.insert_mut(policy.id.clone(), rendered);
+        self.policies.insert_mut(policy.id.clone(), Rendered::new(&shared));
         if used {
             self.count_operands(&policy.id, true);
         }
@@ -244,7 +242,6 @@ impl State {
         }
         self.forget_atoms(id);
         self.policies.remove_mut(id);
-        self.offers.renew(id, None);
     }
 
     fn forget_atoms(&mut self, policy: &PolicyDefinitionId) {
@@ -266,9 +263,7 @@ impl State {
         let offering = Arc::new(Offering { definition: new.clone(), anchor });
         self.definitions.insert_mut(definition.id.clone(), offering.clone());
         for policy in [&definition.access_policy_id, &definition.contract_policy_id] {
-            let mut users = self.users.get(policy).cloned().unwrap_or_default();
-            users.insert_mut(definition.id.clone());
-            self.users.insert_mut(policy.clone(), users);
+            self.users.add(policy, definition.id.clone());
         }
         let access = &definition.access_policy_id;
         let users = self.access_users.get(access).copied().unwrap_or(0);
@@ -278,7 +273,7 @@ impl State {
         }
         let selected: Vec<_> = self.selected(&offering.anchor, selector).cloned().collect();
         for asset in selected {
-            self.add_offer(&asset, &offering);
+            self.offers.add(&asset, &offering);
         }
     }
 
@@ -298,14 +293,8 @@ impl State {
         self.definitions.remove_mut(id);
         let definition = &old.definition.definition;
         self.bytes -= size::of_definition(definition);
-        for policy in BTreeSet::from([&definition.access_policy_id, &definition.contract_policy_id]) {
-            let mut users = self.users.get(policy).cloned().unwrap_or_default();
-            users.remove_mut(id);
-            if users.is_empty() {
-                self.users.remove_mut(policy);
-            } else {
-                self.users.insert_mut(policy.clone(), users);
-            }
+        for policy in [&definition.access_policy_id, &definition.contract_policy_id] {
+            self.users.remove(policy, id);
         }
         let access = &definition.access_policy_id;
         match self.access_users.get(access).copied() {
@@ -345,11 +334,6 @@ impl State {
         self.selectors.is_empty()
     }
 
-    fn add_offer(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
-        let access = self.access(offering).cloned();
-        self.offers.add(asset, offering, access);
-    }
-
     /// Adds or takes away the operands of an access policy; one that is not there has none.
     fn count_operands(&mut self, policy: &PolicyDefinitionId, add: bool) {
         let Some(policy) = self.policy(policy).cloned() else {
@@ -367,20 +351,3 @@ impl State {
         }
     }
 }
-
-/// An iterator over a map of known size.
-struct Counted<I>(usize, I);
-
-impl<I: Iterator> Iterator for Counted<I> {
-    type Item = I::Item;
-    fn next(&mut self) -> Option<I::Item> {
-        let next = self.1.next();
-        self.0 -= usize::from(next.is_some());
-        next
-    }
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.0, Some(self.0))
-    }
-}
-
-impl<I: Iterator> ExactSizeIterator for Counted<I> {}

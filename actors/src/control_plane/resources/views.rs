@@ -7,10 +7,7 @@ use super::{
     offered::{Offering, Offerings},
     rendered::Rendered,
 };
-use cellspace_schemas::{
-    AssetId, ContractDefinitionId, PolicyDefinitionId,
-    management::{Asset, PolicyDefinition},
-};
+use cellspace_schemas::{AssetId, ContractDefinitionId, PolicyDefinitionId, management::Asset};
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 
@@ -26,20 +23,11 @@ pub struct Offered {
 /// Assets with offers, by id.
 pub type OfferedAssets = RedBlackTreeMapSync<AssetId, Offered>;
 
-/// What is offered under one access policy.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// Who sees it; `None` while the policy is not there.
-    pub access: Option<Arc<Rendered<PolicyDefinition>>>,
-    /// What.
-    pub assets: OfferedAssets,
-}
-
 /// Everything that is offered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Views {
     all: OfferedAssets,
-    by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
+    by_access: RedBlackTreeMapSync<PolicyDefinitionId, OfferedAssets>,
     /// Offers of all assets.
     offers: usize,
 }
@@ -56,28 +44,21 @@ impl Views {
     }
 
     /// What is offered, by access policy.
-    pub(super) fn by_access(&self) -> impl ExactSizeIterator<Item = &View> {
-        self.by_access.values()
+    pub(super) fn by_access(&self) -> impl Iterator<Item = (&PolicyDefinitionId, &OfferedAssets)> {
+        self.by_access.iter()
     }
 
-    /// Adds an offer that is not there; `access` is its access policy as it is now.
-    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, access: Option<Arc<Rendered<PolicyDefinition>>>) {
+    /// Adds an offer that is not there.
+    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
         add(&mut self.all, asset, offering);
         self.offers += 1;
         let id = &offering.definition.definition.access_policy_id;
-        if let Some(view) = self.by_access.get_mut(id) {
-            add(&mut view.assets, asset, offering);
+        if let Some(assets) = self.by_access.get_mut(id) {
+            add(assets, asset, offering);
         } else {
-            let mut view = View { access, assets: OfferedAssets::default() };
-            add(&mut view.assets, asset, offering);
-            self.by_access.insert_mut(id.clone(), view);
-        }
-    }
-
-    /// The access policy is another one now, or gone.
-    pub(super) fn renew(&mut self, id: &PolicyDefinitionId, access: Option<&Arc<Rendered<PolicyDefinition>>>) {
-        if let Some(view) = self.by_access.get_mut(id) {
-            view.access = access.cloned();
+            let mut assets = OfferedAssets::default();
+            add(&mut assets, asset, offering);
+            self.by_access.insert_mut(id.clone(), assets);
         }
     }
 
@@ -92,9 +73,9 @@ impl Views {
         remove(&mut self.all, asset, definition);
         self.offers -= 1;
         let id = &old.definition.definition.access_policy_id;
-        let Some(view) = self.by_access.get_mut(id) else { return };
-        remove(&mut view.assets, asset, definition);
-        if view.assets.is_empty() {
+        let Some(assets) = self.by_access.get_mut(id) else { return };
+        remove(assets, asset, definition);
+        if assets.is_empty() {
             self.by_access.remove_mut(id);
         }
     }

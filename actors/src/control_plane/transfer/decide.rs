@@ -11,7 +11,7 @@ use crate::control_plane::{
     data_planes,
     dsp::{self, Repeats, Role, process::told},
     negotiation::{self, Agreement, Negotiation},
-    policy::{AgreementFacts, Evaluation, ends_at, reason_against},
+    policy::{AgreementFacts, Evaluation, reason_against},
     process_events,
     scopes::scopes_for,
 };
@@ -92,7 +92,7 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
     if negotiation.profile != new.profile || !participant.has_profile(&new.profile) {
         return Err(refused(Refusal::OtherProfile(new.profile.clone())));
     }
-    let ends_at = ends_at(&agreement.policy, agreement.signed_at);
+    let ends_at = agreement.ends_at();
     if ends_at.is_some_and(|at| at <= now) {
         return Err(refused(Refusal::NoAgreement(new.agreement.clone())));
     }
@@ -223,7 +223,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         data_done: false,
         end_again_at: None,
         end_failures: 0,
-        ends_at: ends_at(&agreement.policy, agreement.signed_at),
+        ends_at: agreement.ends_at(),
         accepted: Repeats::of(envelope.mark.clone()),
         error_detail: None,
         errors: 0,

@@ -14,9 +14,9 @@ use cellspace_schemas::{
     identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, ParticipantManifest, RequestedCredential},
     issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody},
     management::{
-        AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractOffer, ContractRequest,
-        DatasetRequest, DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig,
-        PolicyDefinitionDraft, TransferRequest, contract_offer::counter_offer, envelope,
+        AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
+        DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
+        TransferRequest, contract_request::counter_offer, envelope,
     },
     odrl::Policy,
     query_spec::{MAX_CRITERIA, MAX_LIMIT, PathRules},
@@ -43,7 +43,7 @@ pub fn management(data: &[u8]) {
     }
     let assigner = body.pointer("/policy/assigner").or_else(|| body.get("assigner")).and_then(Value::as_str);
     if let Some(own) = assigner.and_then(|assigner| assigner.parse().ok()) {
-        drop(ContractOffer::from_json(&body, &own).map(|offer| kept(&offer.offer)));
+        drop(ContractRequest::offer_from_json(&body, &own).map(|offer| kept(&offer.offer)));
         let target = body["target"].as_str().and_then(|target| target.parse().ok());
         drop(target.map(|target| counter_offer(&body, &own, &target).map(|offer| kept(&offer))));
     }

@@ -1,6 +1,7 @@
 //! Who asks whom, and what must be answered.
 
 use super::{
+    answer::{Catalog, Dataset},
     change,
     model::Seen,
     setup::{Dataspace, Provider},
@@ -18,7 +19,6 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::Deserialize;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -76,7 +76,7 @@ impl Request {
         let Some(catalog) = serde_json::from_slice::<Catalog<'_>>(&answer.body).ok() else {
             return Verdict::Wrong(format!("no catalog: {}", answer.told()));
         };
-        let seen: Vec<Seen<'_>> = catalog.dataset.iter().filter_map(Dataset::seen).collect();
+        let seen: Vec<Seen<'_>> = catalog.dataset.iter().filter_map(seen).collect();
         if seen.len() == catalog.dataset.len() && self.provider.model.allows(&self.party, began, &seen) {
             Verdict::Good
         } else {
@@ -208,33 +208,10 @@ impl Worker for Asker {
     }
 }
 
-#[derive(Deserialize)]
-struct Catalog<'a> {
-    #[serde(borrow, default)]
-    dataset: Vec<Dataset<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Dataset<'a> {
-    #[serde(rename = "@id")]
-    id: &'a str,
-    revision: u64,
-    #[serde(borrow, rename = "hasPolicy")]
-    policies: Vec<Policy<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Policy<'a> {
-    #[serde(rename = "@id")]
-    id: &'a str,
-}
-
-impl<'a> Dataset<'a> {
-    /// With its one offer.
-    fn seen(&self) -> Option<Seen<'a>> {
-        match self.policies.as_slice() {
-            [policy] => Some(Seen { asset: self.id, revision: self.revision, offer: policy.id }),
-            _ => None,
-        }
+/// A dataset with its one offer.
+fn seen<'a>(dataset: &Dataset<'a>) -> Option<Seen<'a>> {
+    match dataset.offers.as_slice() {
+        [offer] => Some(Seen { asset: dataset.id, revision: dataset.revision, offer: offer.id }),
+        _ => None,
     }
 }

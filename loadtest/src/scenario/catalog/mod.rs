@@ -2,6 +2,7 @@
 //!
 //! Every request has a token of its own; every offer its own access policy; one request of a hundred follows a change that its answer must show.
 
+pub mod answer;
 mod cast;
 mod change;
 mod cold;

@@ -1,9 +1,8 @@
 //! What each counterparty must see of a large catalog: kept by the client, and never taken from the platform.
 
 use super::shape::{Selector, Shape, Viewer, asset_id};
-use crate::http::Answer;
+use crate::{http::Answer, scenario::catalog::answer::Catalog};
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 
 /// A definition of the model.
@@ -52,27 +51,6 @@ impl Model {
         let revision = |asset| self.revisions.get(&asset).copied().unwrap_or(0);
         offers.into_iter().map(|(asset, offers)| Expected { asset, revision: revision(asset), offers }).collect()
     }
-}
-
-#[derive(Deserialize)]
-struct Catalog<'a> {
-    #[serde(borrow, default)]
-    dataset: Vec<Dataset<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Dataset<'a> {
-    #[serde(rename = "@id")]
-    id: &'a str,
-    revision: u64,
-    #[serde(borrow, rename = "hasPolicy")]
-    offers: Vec<Offer<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Offer<'a> {
-    #[serde(rename = "@id")]
-    id: &'a str,
 }
 
 /// Holds a page against what must be on it; every offer has an id of its own.
