@@ -32,7 +32,7 @@ impl PublicUrls {
     /// DSP base of a participant in a profile: `{public}/api/dsp/{participant}/{profile}`.
     #[must_use]
     pub fn dsp(&self, participant: &ParticipantContextId, profile: &ProfileId) -> String {
-        self.public(&format!("/api/dsp/{participant}/{profile}"))
+        format!("{}/api/dsp/{participant}/{profile}", self.public.as_str().trim_end_matches('/'))
     }
 
     /// DSP version discovery of a participant, the `DataService` endpoint of its DID document.

@@ -5,10 +5,7 @@
 
 use cellspace_schemas::TraceContext;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use std::{
-    future::Future,
-    num::{NonZeroU64, NonZeroU128},
-};
+use std::future::Future;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -61,13 +58,7 @@ fn of(span: &Span) -> Option<TraceContext> {
 
 /// A new span id in the parent's trace, or in a new one. New traces are marked sampled, so that parties which do export keep them.
 fn fresh(parent: Option<&TraceContext>) -> TraceContext {
-    // Zero would be no span.
-    let span: NonZeroU64 = rand::random();
-    let text = match parent {
-        Some(parent) => format!("00-{}-{span:016x}-{}", parent.trace_id(), parent.as_str().get(53..).unwrap_or("01")),
-        None => format!("00-{:032x}-{span:016x}-01", rand::random::<NonZeroU128>()),
-    };
-    TraceContext::parse(&text).unwrap_or_else(|| fresh(None))
+    parent.map_or_else(|| TraceContext::new(rand::random(), rand::random()), |parent| parent.with_span(rand::random()))
 }
 
 fn remote(context: &TraceContext) -> Option<SpanContext> {

@@ -80,8 +80,11 @@ impl Participant {
     /// The profiles it is associated with, in the order of the association; without one, the default profile.
     #[must_use]
     pub fn profiles(&self) -> Vec<ProfileId> {
-        let listed = self.config.entries.get(PROFILES_ENTRY).map_or(DEFAULT_PROFILE, String::as_str);
-        listed.split(',').filter_map(|name| ProfileId::new(name.trim()).ok()).collect()
+        self.listed_profiles().filter_map(|name| ProfileId::new(name).ok()).collect()
+    }
+
+    fn listed_profiles(&self) -> impl Iterator<Item = &str> {
+        self.config.entries.get(PROFILES_ENTRY).map_or(DEFAULT_PROFILE, String::as_str).split(',').map(str::trim)
     }
 
     /// The profile of a request: the one asked for, when the participant is associated with it; without one, the only one it has.
@@ -100,7 +103,7 @@ impl Participant {
     /// Whether it may use the profile.
     #[must_use]
     pub fn has_profile(&self, profile: &ProfileId) -> bool {
-        self.profiles().contains(profile)
+        self.listed_profiles().any(|name| name == profile.as_str())
     }
 }
 

@@ -4,6 +4,7 @@
 //! caches, the guard against replay, and the way to others. Every refusal names the rule that was broken.
 
 pub mod aged_cache;
+mod asked;
 pub mod claims;
 pub mod credential;
 pub mod did;
@@ -105,6 +106,7 @@ pub struct Trust {
     status_lists: AgedCache<Url, Arc<status::HeldList>>,
     schemas: AgedCache<Url, Arc<schema::Schema>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
+    scopes: asked::KnownScopes,
     credentials: Cache<credential::Digest, Arc<VerifiedCredential>, credential::ByBytes>,
     options: TrustOptions,
 }
@@ -121,6 +123,7 @@ impl Trust {
             // A failure belongs to one message's access token, not to the next message.
             presentations: AgedCache::new(32_768, options.presentation_cache_bytes, Duration::ZERO),
             credentials: Cache::with_weighter(8_192, options.credential_cache_bytes, credential::ByBytes),
+            scopes: asked::KnownScopes::default(),
             fetch,
             options,
         }

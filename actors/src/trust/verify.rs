@@ -3,6 +3,7 @@
 use super::{
     IdToken, PeerError, Trust, VerifiedPeer, VerifyRequest,
     aged_cache::Weigh,
+    asked::Asked,
     credential::{Credential, VerifiedCredential},
     jws::{JwsError, MAX_CREDENTIAL_BYTES},
     presentation::{MAX_PRESENTATIONS, Presentation},
@@ -41,7 +42,7 @@ pub trait IssueToken: Send + Sync {
 pub struct PresentationKey {
     participant: ParticipantContextId,
     counterparty: Did,
-    scopes: BTreeSet<CredentialScope>,
+    asked: Arc<Asked>,
     /// Hash of the issuers that counted: credentials of others were not looked at.
     trusted: u64,
 }
@@ -70,27 +71,6 @@ impl Weigh for Arc<Presented> {
     }
 }
 
-/// What a message needs.
-struct Asked {
-    required: BTreeSet<CredentialScope>,
-    /// The required ones, and those that the message itself names.
-    named: BTreeSet<CredentialScope>,
-    all: BTreeSet<CredentialScope>,
-}
-
-impl Asked {
-    fn read(request: &VerifyRequest<'_>) -> Result<Self, PeerError> {
-        let parse = |texts: &[String]| texts.iter().map(|text| CredentialScope::parse(text)).collect::<Result<BTreeSet<_>, _>>();
-        let ours = |e: cellspace_schemas::dcp::ScopeError| PeerError::Unreachable(format!("a configured scope cannot be asked for: {e}"));
-        let required = parse(request.required).map_err(ours)?;
-        let with = |more: &[String]| -> Result<BTreeSet<_>, PeerError> {
-            Ok(required.iter().cloned().chain(parse(more).map_err(ours)?).collect())
-        };
-        let (named, all) = (with(request.named)?, with(request.optional)?);
-        Ok(Self { required, named, all })
-    }
-}
-
 /// What a presentation is worth for a message.
 struct Verdict {
     used: Vec<Arc<VerifiedCredential>>,
@@ -105,7 +85,7 @@ impl Trust {
     /// [`PeerError`] names the rule.
     pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
         let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
-        let asked = Asked::read(request)?;
+        let asked = self.scopes.of(request)?;
         if asked.all.is_empty() {
             return Ok(VerifiedPeer { did: id.issuer, credentials: Vec::new() });
         }
@@ -113,7 +93,7 @@ impl Trust {
         let key = PresentationKey {
             participant: request.participant.clone(),
             counterparty: id.issuer.clone(),
-            scopes: asked.all.clone(),
+            asked: asked.clone(),
             trusted: hash_of(request.trusted_issuers),
         };
         let mut again = true;

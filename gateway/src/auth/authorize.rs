@@ -27,7 +27,7 @@ impl<'a> Need<'a> {
     #[must_use]
     pub fn of(matched: &'a Match) -> Option<Self> {
         let (Access::Scope(_, provisioner), Some(scope)) = (matched.route.access, matched.scope.as_ref()) else { return None };
-        let owner = OWNER_PARAMS.iter().find_map(|name| matched.params.get(name)).map(String::as_str);
+        let owner = OWNER_PARAMS.iter().find_map(|name| matched.params.get(name));
         let creates_participant = matched.route.method == Verb::Post && matched.route.path == "/participants";
         Some(Self { api: matched.route.api, scope, provisioner, owner, creates_participant })
     }

@@ -1,6 +1,6 @@
 //! A request as a handler sees it, and what a handler answers.
 
-use super::{ApiError, ErrorKind, Principal};
+use super::{ApiError, Body, ErrorKind, Params, Principal};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -8,14 +8,9 @@ use cellspace_cluster::IdempotencyKey;
 use cellspace_schemas::{TraceContext, json};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 use sync_wrapper::SyncStream;
-
-/// Body of an answer.
-pub type Body = BoxBody<Bytes, std::io::Error>;
 
 /// A matched request with its whole body (bounded by the listener).
 #[derive(Debug)]
@@ -25,7 +20,7 @@ pub struct Request {
     /// Path as received.
     pub path: String,
     /// Values of the route's `{name}` segments, percent-decoded.
-    pub params: Arc<HashMap<&'static str, String>>,
+    pub params: Params,
     /// Query parameters, percent-decoded; the last one wins.
     pub query: HashMap<String, String>,
     /// Raw query, without the question mark.
@@ -46,7 +41,7 @@ impl Request {
     /// # Errors
     /// Internal error when the template does not.
     pub fn param(&self, name: &'static str) -> Result<&str, ApiError> {
-        self.params.get(name).map(String::as_str).ok_or_else(|| ApiError::internal(format!("route without parameter {name}")))
+        self.params.get(name).ok_or_else(|| ApiError::internal(format!("route without parameter {name}")))
     }
 
     /// A path parameter as an identifier; text that can be no identifier names nothing.
@@ -144,8 +139,7 @@ impl Reply {
     /// An answer with this body.
     #[must_use]
     pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let body = Full::new(body.into()).map_err(|never| match never {}).boxed();
-        let mut response = http::Response::new(body);
+        let mut response = http::Response::new(Body::Whole(body.into()));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
         Self(response)
@@ -154,8 +148,7 @@ impl Reply {
     /// What is told while it comes.
     #[must_use]
     pub fn stream(content_type: &'static str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        let frames = SyncStream::new(chunks.map(|chunk| Ok(Frame::data(chunk))));
-        let mut response = http::Response::new(BodyExt::boxed(StreamBody::new(frames)));
+        let mut response = http::Response::new(Body::told(SyncStream::new(chunks.map(Ok))));
         response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
         Self(response)
     }
@@ -163,11 +156,7 @@ impl Reply {
     /// Keeps something until the whole answer was told, or nobody listens to it any more.
     #[must_use]
     pub fn holding(self, kept: impl Send + Sync + 'static) -> Self {
-        let holding = move |frame: Frame<Bytes>| {
-            let _ = &kept;
-            frame
-        };
-        Self(self.0.map(|body| body.map_frame(holding).boxed()))
+        Self(self.0.map(|body| body.holding(kept)))
     }
 
     /// JSON with this status.
@@ -190,7 +179,7 @@ impl Reply {
     /// A status without a body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        let mut response = http::Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed());
+        let mut response = http::Response::new(Body::Whole(Bytes::new()));
         *response.status_mut() = status;
         Self(response)
     }

@@ -51,7 +51,24 @@ pub struct Match {
     /// What it asks of a token; `None` on open routes.
     pub scope: Option<Scope>,
     /// Values of `{name}` segments, percent-decoded; of `{*name}` as received, since decoding it would blur its segments.
-    pub params: Arc<HashMap<&'static str, String>>,
+    pub params: Params,
+}
+
+/// Values of a route's `{name}` and `{*name}` segments; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Params(Arc<[(&'static str, String)]>);
+
+impl Params {
+    /// The value of a segment; `None` when the route has none of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Names with their values, in the order of the path.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
 }
 
 /// All routes of all listeners.
@@ -168,19 +185,19 @@ impl Router {
             return Err(search.miss());
         };
         let entry = self.entries.get(index).ok_or(Miss::NotFound)?;
-        let mut params = HashMap::with_capacity(names.len());
+        let mut params = Vec::with_capacity(names.len() + 1);
         let mut names = names.iter();
         for (value, name) in search.values.iter().zip(names.by_ref()) {
             let value = percent_decode_str(value).decode_utf8().map_err(|_| Miss::Malformed)?;
-            params.insert(*name, value.into_owned());
+            params.push((*name, value.into_owned()));
         }
         if let (Some(rest), Some(name)) = (search.rest, names.next()) {
-            params.insert(*name, rest.to_owned());
+            params.push((*name, rest.to_owned()));
         }
         if let Some(participant) = &entry.participant {
-            params.insert(PARTICIPANT, participant.to_string());
+            params.push((PARTICIPANT, participant.to_string()));
         }
-        Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Arc::new(params) })
+        Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Params(params.into()) })
     }
 
     /// Whose error body a path gets that has no route: that of the only API below its longest known part.
@@ -202,8 +219,7 @@ impl Router {
 
 /// `.` and `..`, in any spelling: no template has them, and what lies behind a route must not be led out of its place.
 fn is_dot_segment(segment: &str) -> bool {
-    let decoded: Vec<u8> = percent_decode_str(segment).collect();
-    decoded == b"." || decoded == b".."
+    [&b"."[..], b".."].into_iter().any(|dots| percent_decode_str(segment).eq(dots.iter().copied()))
 }
 
 fn verb(method: &Method) -> Option<Verb> {
@@ -367,7 +383,7 @@ mod tests {
 
     fn find(method: Method, path: &str) -> Result<Found, Miss> {
         let found = router().find(Listener::Admin, &method, path)?;
-        let mut params: Vec<_> = found.params.iter().map(|(name, value)| (*name, value.clone())).collect();
+        let mut params: Vec<_> = found.params.iter().map(|(name, value)| (name, value.to_owned())).collect();
         params.sort();
         Ok((found.route.path, params))
     }

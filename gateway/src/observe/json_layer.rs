@@ -41,6 +41,9 @@ struct Fields {
 impl Fields {
     /// Keeps a value, in place of an earlier one of the same name.
     fn put(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
+        if field.name().starts_with(SPAN_ONLY) {
+            return;
+        }
         let start = self.text.len();
         append(&mut self.text, value);
         let place = start..self.text.len();
@@ -166,7 +169,7 @@ where
         }
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<Fields>() {
-                for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with(SPAN_ONLY)) {
+                for (name, value) in fields.iter() {
                     line.put(name, value);
                 }
             }

@@ -127,7 +127,7 @@ pub(super) fn answered<T>(
     id: impl Fn(&T) -> &str,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    let participant = request.params.get("participant").map(String::as_str);
+    let participant = request.params.get("participant");
     let fields = |item: &T| {
         let mut fields = view(item);
         if let (Some(participant), Value::Object(fields)) = (participant, &mut fields) {

@@ -5,14 +5,9 @@ use crate::{
     App,
     http::{Access, Api, ApiError, Body, ErrorKind, Listener, Reply, Request, Route, Verb},
 };
-use bytes::Bytes;
 use cellspace_actors::data_plane::{DataPlane, Pull, PullError, TargetError, pull};
 use cellspace_cluster::Address;
 use cellspace_schemas::{ParticipantContextId, TransferId};
-use futures::{Stream, StreamExt};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
-use std::io;
 
 /// The routes.
 #[must_use]
@@ -54,18 +49,14 @@ async fn data(app: App, request: Request) -> Result<Reply, ApiError> {
     })?;
     tracing::info!(category = "app", vpa = %Address::of::<DataPlane>(&participant), action = "data.opened", flow = %flow, status = pulled.status.as_u16());
     let body = match pulled.body {
-        Some(chunks) => body(chunks),
+        Some(chunks) => Body::told(chunks),
         // Of unknown length: the answer's own header says how long the data would be.
-        None => body(futures::stream::empty()),
+        None => Body::told(futures::stream::empty()),
     };
     let mut response = http::Response::new(body);
     *response.status_mut() = pulled.status;
     *response.headers_mut() = pulled.headers;
     Ok(Reply(response))
-}
-
-fn body(chunks: impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + 'static) -> Body {
-    BodyExt::boxed(StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))))
 }
 
 fn refused(error: &PullError) -> ApiError {

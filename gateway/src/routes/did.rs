@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let missing = || ApiError::not_found("no DID document is published here");
-    let segments: Vec<&str> = SEGMENTS.iter().map_while(|name| request.params.get(name).map(String::as_str)).collect();
+    let segments: Vec<&str> = SEGMENTS.iter().map_while(|name| request.params.get(name)).collect();
     let path = if segments.is_empty() { ".well-known".to_owned() } else { segments.join("/") };
     let path = Owner::new(path).ok().filter(name::is_servable).ok_or_else(missing)?;
     let participant = name::owner_of(&app.services, &path).await.map_err(ApiError::later)?.ok_or_else(missing)?;

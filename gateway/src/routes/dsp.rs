@@ -44,7 +44,7 @@ struct Target {
 
 /// The process that the path names, as both parties' ids of an error.
 fn pids_of_path(request: &Request) -> (Option<String>, Option<String>) {
-    let pid = request.params.get("pid").map_or(NO_PROCESS, String::as_str);
+    let pid = request.params.get("pid").unwrap_or(NO_PROCESS);
     (Some(pid.to_owned()), Some(pid.to_owned()))
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     App,
     auth::Need,
-    http::{Access, Api, ApiError, ErrorKind, Match, Miss, Principal, Reply, Request, Verb, render, request::bearer},
+    http::{Access, Api, ApiError, Body, ErrorKind, Match, Miss, Principal, Reply, Request, Verb, render, request::bearer},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use cellspace_cluster::trace;
@@ -122,7 +122,7 @@ impl Gateway {
     }
 
     fn wait_for(&self, found: &Match, principal: Option<&Principal>) -> Result<Waiting, ApiError> {
-        let owner = found.params.get("participant").or_else(|| found.params.get("tenant")).map(String::as_str);
+        let owner = found.params.get("participant").or_else(|| found.params.get("tenant"));
         let owner = owner.or_else(|| principal.map(|principal| principal.subject.as_str())).unwrap_or_default();
         self.waiters.enter(owner).ok_or_else(|| ApiError::new(ErrorKind::TooMany, "too many requests wait for this participant"))
     }
@@ -180,12 +180,11 @@ fn refuse(api: Api, error: &ApiError) -> Reply {
 fn into_warp(reply: Reply, head: bool) -> warp::reply::Response {
     let (parts, body) = reply.0.into_parts();
     let length = body.size_hint().exact();
-    let body = if head || length == Some(0) {
-        warp::reply::Reply::into_response(http::Response::new(Bytes::new()))
-    } else {
-        warp::reply::Reply::into_response(warp::reply::stream(BodyDataStream::new(body)))
+    let mut response = match body {
+        _ if head => warp::reply::Reply::into_response(http::Response::new(Bytes::new())),
+        Body::Whole(bytes) => warp::reply::Reply::into_response(http::Response::new(bytes)),
+        Body::Told(body) => warp::reply::Reply::into_response(warp::reply::stream(BodyDataStream::new(body))),
     };
-    let mut response = body;
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     *response.extensions_mut() = parts.extensions;

@@ -46,7 +46,7 @@ impl Resolved {
     /// The process that the path names (DSP).
     #[must_use]
     pub fn pid(&self) -> Option<&str> {
-        self.found.as_ref().ok()?.params.get("pid").map(String::as_str)
+        self.found.as_ref().ok()?.params.get("pid")
     }
 }
 
@@ -102,7 +102,7 @@ impl ResolveLayer {
         let parent = trace::incoming(request.headers());
         let (span, trace) = trace::server_span(parent.as_ref(), request.method(), route, self.listener.name());
         if let Some(participant) = found.as_ref().ok().and_then(|found| found.params.get("participant")) {
-            span.record("participant", participant.as_str());
+            span.record("participant", participant);
         }
         let raw_query = request.uri().query().map(str::to_owned);
         let lasts = found.as_ref().is_ok_and(|found| matches!(found.route.method, Verb::Follow | Verb::Await));

@@ -41,7 +41,7 @@ impl ShedLayer {
         let path = request.uri().path();
         let found = self.router.find(self.listener, request.method(), path);
         let api = found.as_ref().map_or_else(|_| self.router.api_near(self.listener, path), |found| found.route.api);
-        let pid = found.as_ref().ok().and_then(|found| found.params.get("pid")).map(String::as_str);
+        let pid = found.as_ref().ok().and_then(|found| found.params.get("pid"));
         render::render(api, &ApiError::later(BUSY).in_process(pid)).0.map(BodyExt::boxed_unsync)
     }
 }

@@ -53,9 +53,8 @@ fn slow_change(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>
 
 fn streams(_: App, _: Matched) -> BoxFuture<'static, Result<Reply, ApiError>> {
     async {
-        let chunks = futures::stream::iter((0..3).map(|n| Ok::<_, io::Error>(Frame::data(Bytes::from(format!("chunk {n};"))))));
-        let body: Body = BodyExt::boxed(StreamBody::new(chunks));
-        Ok(Reply(Response::new(body)))
+        let chunks = futures::stream::iter((0..3).map(|n| Ok(Bytes::from(format!("chunk {n};")))));
+        Ok(Reply(Response::new(Body::told(chunks))))
     }
     .boxed()
 }

@@ -7,22 +7,25 @@ use super::{
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{Offering, Rendered},
+    resources::{Access, Offering, Rendered},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
-    AssetId, Did, QuerySpec,
+    AssetId, Did, PolicyDefinitionId, QuerySpec,
     management::{Asset, PolicyDefinition},
     query_spec::PathRules,
 };
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
 /// A page ends when its text has so many bytes, even if more was asked for.
 const MAX_PAGE_BYTES: usize = 1 << 20;
+/// Room that is there from the beginning.
+const USUAL_PAGE_BYTES: usize = 8 << 10;
 
 /// Where a page begins, as its link says (`continuationToken`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,14 +62,30 @@ impl Cursor {
 /// A page of a catalog.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// Datasets in their JSON form, in the order of their ids.
-    pub datasets: Vec<String>,
-    /// Catalogs of other services in their JSON form.
-    pub catalogs: Vec<String>,
+    /// What is on it, in JSON.
+    text: String,
+    datasets: Vec<Range<usize>>,
+    catalogs: Vec<Range<usize>>,
     /// Where the next page begins, when there is one.
     pub next: Option<Cursor>,
     /// Where the previous page ends, when there is one.
     pub previous: Option<Cursor>,
+}
+
+impl Page {
+    fn texts(&self, places: &[Range<usize>]) -> impl Iterator<Item = &str> {
+        places.iter().filter_map(|place| self.text.get(place.clone()))
+    }
+
+    /// Datasets in their JSON form, in the order of their ids.
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
+        self.texts(&self.datasets)
+    }
+
+    /// Catalogs of other services in their JSON form.
+    pub fn catalogs(&self) -> impl Iterator<Item = &str> {
+        self.texts(&self.catalogs)
+    }
 }
 
 /// Fields that a counterparty's filter may name: what it can see, nothing private.
@@ -75,41 +94,69 @@ pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "
 /// Distributions by the labels and profiles of an asset.
 type DistributionsByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<str>>;
 
+/// Terms that are remembered in a request.
+const MAX_TERMS: usize = 8;
+
 /// A counterparty that looks at the catalog. Each access policy is evaluated at most once per request.
 pub struct Viewer<'a> {
     state: &'a ControlPlaneState,
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
-    distributions: RefCell<DistributionsByHints<'a>>,
+    /// Distributions of assets that say nothing about data planes, as most of them.
+    distributions: OnceCell<Arc<str>>,
+    distributions_by_hints: RefCell<DistributionsByHints<'a>>,
+    /// Offers of one participant have few terms.
+    terms: RefCell<Vec<(&'a PolicyDefinitionId, &'a Rendered<PolicyDefinition>)>>,
 }
 
 impl<'a> Viewer<'a> {
     /// Looks at this state; `endpoint_url` is the DSP base that offers are negotiated at.
     #[must_use]
     pub fn new(state: &'a ControlPlaneState, evaluation: Evaluation<'a>, endpoint_url: &str) -> Self {
-        Self { state, evaluation, endpoint: Endpoint::new(endpoint_url), distributions: RefCell::default() }
+        Self {
+            state,
+            evaluation,
+            endpoint: Endpoint::new(endpoint_url),
+            distributions: OnceCell::new(),
+            distributions_by_hints: RefCell::default(),
+            terms: RefCell::default(),
+        }
     }
 
-    fn grants(&self, access: &'a Rendered<PolicyDefinition>) -> bool {
-        is_fulfilled(&access.value().policy, &self.evaluation)
+    fn grants(&self, access: &'a Access) -> bool {
+        match &access.comparisons {
+            Some(comparisons) => comparisons.are_fulfilled(&self.evaluation),
+            None => is_fulfilled(&access.policy.value().policy, &self.evaluation),
+        }
     }
 
     /// Text of the distributions of an asset; empty when it cannot be transferred.
     fn distributions(&self, asset: &'a Asset) -> Arc<str> {
         let metadata = asset.dataplane_metadata.as_ref();
-        let hints: (&[String], &[String]) = metadata.map_or((&[], &[]), |m| (&m.labels, &m.profiles));
-        if let Some(known) = self.distributions.borrow().get(&hints) {
-            return known.clone();
+        let render = || render::distributions(&self.state.data_planes.transfer_types(metadata), &self.endpoint).into();
+        let Some(hints) = metadata.filter(|hints| !(hints.labels.is_empty() && hints.profiles.is_empty())) else {
+            return self.distributions.get_or_init(render).clone();
+        };
+        let hints = (hints.labels.as_slice(), hints.profiles.as_slice());
+        self.distributions_by_hints.borrow_mut().entry(hints).or_insert_with(render).clone()
+    }
+
+    fn terms(&self, offering: &'a Offering) -> Option<&'a Rendered<PolicyDefinition>> {
+        let id = &offering.definition.definition.contract_policy_id;
+        let mut known = self.terms.borrow_mut();
+        if let Some((_, terms)) = known.iter().find(|(known, _)| *known == id) {
+            return Some(*terms);
         }
-        let text: Arc<str> = render::distributions(&self.state.data_planes.transfer_types(metadata), &self.endpoint).into();
-        self.distributions.borrow_mut().insert(hints, text.clone());
-        text
+        let terms = self.state.resources.terms(offering)?.as_ref();
+        if known.len() < MAX_TERMS {
+            known.push((id, terms));
+        }
+        Some(terms)
     }
 
     /// What is shown of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
     fn seen(&self, (asset, offers): Visible<'a>) -> Option<Seen<'a>> {
-        let offers: Vec<Offer<'a>> =
-            offers.into_iter().filter_map(|offering| Some((offering, self.state.resources.terms(offering)?.as_ref()))).collect();
+        let offers: Vec<Offer<'a>> = offers.into_iter().filter_map(|offering| Some((offering, self.terms(offering)?))).collect();
         if offers.is_empty() {
             return None;
         }
@@ -120,32 +167,31 @@ impl<'a> Viewer<'a> {
         (!distributions.is_empty()).then_some(Seen::Dataset { asset, offers, distributions })
     }
 
-    fn render(seen: &Seen<'_>) -> Shown {
-        match seen {
-            Seen::Catalog(asset) => Shown::Catalog(render::catalog_asset(asset)),
-            Seen::Dataset { asset, offers, distributions } => Shown::Dataset(render::dataset(asset, offers, distributions)),
-        }
-    }
-
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
     #[must_use]
     pub fn dataset(&self, id: &AssetId) -> Option<String> {
         let offered = self.state.resources.offers_of(id)?;
         let mut judged = BTreeMap::new();
-        let mut grants =
-            |access: &'a Arc<Rendered<PolicyDefinition>>| *judged.entry(&access.value().id).or_insert_with(|| self.grants(access));
+        let mut grants = |access: &'a Arc<Rendered<PolicyDefinition>>| {
+            let access = access.value();
+            *judged.entry(&access.id).or_insert_with(|| is_fulfilled(&access.policy, &self.evaluation))
+        };
         let visible = |offering: &&'a Offering| self.state.resources.access(offering).is_some_and(&mut grants);
         let offers: Vec<&Offering> = offered.offers.values().map(AsRef::as_ref).filter(visible).collect();
-        match Self::render(&self.seen((&offered.asset, offers))?) {
-            Shown::Dataset(text) => Some(text),
-            Shown::Catalog(_) => None,
+        match self.seen((&offered.asset, offers))? {
+            Seen::Dataset { asset, offers, distributions } => {
+                let mut text = String::new();
+                render::dataset(&mut text, asset, &offers, &distributions);
+                Some(text)
+            }
+            Seen::Catalog(_) => None,
         }
     }
 
     /// A page as catalog of this participant.
     #[must_use]
     pub fn catalog(&self, page: &Page, participant: &Did) -> String {
-        render::catalog(&page.datasets, &page.catalogs, participant, &self.endpoint)
+        render::catalog(page, participant, &self.endpoint)
     }
 
     /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort. Only what
@@ -156,50 +202,54 @@ impl<'a> Viewer<'a> {
         let views = self.state.resources.views();
         let granted: Vec<_> = views.filter(|(access, _)| self.grants(access)).map(|(_, assets)| assets).collect();
         let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
-        let (found, more) = match cursor {
+        let (mut page, ends, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut found, more) = Self::fill(visible(From::Before(id)), query.limit);
-                found.reverse();
-                (found, more)
+                let (mut page, ends, more) = Self::fill(visible(From::Before(id)), query.limit);
+                page.datasets.reverse();
+                page.catalogs.reverse();
+                (page, ends.map(|(last, first)| (first, last)), more)
             }
             Some(Cursor::After(id)) => Self::fill(visible(From::After(id)), query.limit),
             None => Self::fill(visible(From::Start).skip(query.offset), query.limit),
         };
         let backwards = matches!(cursor, Some(Cursor::Before(_)));
-        let (first, last) = (found.first().map(|(id, _)| *id), found.last().map(|(id, _)| *id));
+        let (first, last) = ends.unzip();
         let any = |from| visible(from).next().is_some();
         let has_previous =
             first.is_some_and(|id| if backwards { more } else { (cursor.is_some() || query.offset > 0) && any(From::Before(id)) });
         let has_next = last.is_some_and(|id| if backwards { any(From::After(id)) } else { more });
-        let mut page = Page {
-            next: last.filter(|_| has_next).map(|id| Cursor::After(id.clone())),
-            previous: first.filter(|_| has_previous).map(|id| Cursor::Before(id.clone())),
-            ..Page::default()
-        };
-        for (_, shown) in found {
-            match shown {
-                Shown::Dataset(text) => page.datasets.push(text),
-                Shown::Catalog(text) => page.catalogs.push(text),
-            }
-        }
+        page.next = last.filter(|_| has_next).map(|id| Cursor::After(id.clone()));
+        page.previous = first.filter(|_| has_previous).map(|id| Cursor::Before(id.clone()));
         page
     }
 
-    /// Up to `limit` items and [`MAX_PAGE_BYTES`], and whether there are more.
-    fn fill(items: impl Iterator<Item = Seen<'a>>, limit: usize) -> (Vec<(&'a AssetId, Shown)>, bool) {
-        let (mut found, mut bytes) = (Vec::new(), 0);
+    /// Up to `limit` items and [`MAX_PAGE_BYTES`], the ids of the first and the last one, and whether there are more.
+    fn fill(items: impl Iterator<Item = Seen<'a>>, limit: usize) -> (Page, Option<(&'a AssetId, &'a AssetId)>, bool) {
+        let (mut page, mut ends) = (Page { text: String::with_capacity(USUAL_PAGE_BYTES), ..Page::default() }, None);
         for seen in items {
-            if found.len() >= limit {
-                return (found, true);
+            let (found, start) = (page.datasets.len() + page.catalogs.len(), page.text.len());
+            if found >= limit {
+                return (page, ends, true);
             }
-            let shown = Self::render(&seen);
-            if bytes + shown.len() > MAX_PAGE_BYTES && !found.is_empty() {
-                return (found, true);
+            let places = match &seen {
+                Seen::Catalog(asset) => {
+                    page.text.push_str(&render::catalog_asset(asset));
+                    &mut page.catalogs
+                }
+                Seen::Dataset { asset, offers, distributions } => {
+                    render::dataset(&mut page.text, asset, offers, distributions);
+                    &mut page.datasets
+                }
+            };
+            if page.text.len() > MAX_PAGE_BYTES && found > 0 {
+                page.text.truncate(start);
+                return (page, ends, true);
             }
-            bytes += shown.len();
-            found.push((seen.id(), shown));
+            places.push(start..page.text.len());
+            let id = seen.id();
+            ends = Some((ends.map_or(id, |(first, _)| first), id));
         }
-        (found, false)
+        (page, ends, false)
     }
 }
 
@@ -218,19 +268,6 @@ impl<'a> Seen<'a> {
     fn id(&self) -> &'a AssetId {
         match self {
             Self::Dataset { asset, .. } | Self::Catalog(asset) => &asset.value().id,
-        }
-    }
-}
-
-enum Shown {
-    Dataset(String),
-    Catalog(String),
-}
-
-impl Shown {
-    fn len(&self) -> usize {
-        match self {
-            Self::Dataset(text) | Self::Catalog(text) => text.len(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Datasets and catalogs as compact JSON text (DSP 2025-1, catalog schemas), put together from parts that are made once per version.
 
-use super::{offer_id::write_offer_id, resolve::offered_terms};
+use super::{offer_id::write_offer_id, page::Page, resolve::offered_terms};
 use crate::control_plane::resources::{Offering, Rendered};
 use cellspace_schemas::{
     Did, TransferType,
@@ -60,18 +60,16 @@ pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint)
 /// An offer with its terms.
 pub(super) type Offer<'a> = (&'a Offering, &'a Rendered<PolicyDefinition>);
 
-/// A dataset with its offers and its distributions.
-pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[Offer<'_>], distributions: &str) -> String {
-    let members = asset.text(asset_members);
-    let mut text = String::with_capacity(members.len() + distributions.len() + 512 * offers.len());
-    for part in ["{", members, r#","hasPolicy":["#] {
+/// Writes a dataset with its offers and its distributions.
+pub(super) fn dataset(text: &mut String, asset: &Rendered<Asset>, offers: &[Offer<'_>], distributions: &str) {
+    for part in ["{", asset.text(asset_members), r#","hasPolicy":["#] {
         text.push_str(part);
     }
     for (n, (offering, terms)) in offers.iter().enumerate() {
         let definition = &offering.definition;
         text.push_str(if n > 0 { r#",{"@id":""# } else { r#"{"@id":""# });
         // The id is base64 and colons: nothing to escape.
-        write_offer_id(&mut text, &definition.definition.id, &asset.value().id, definition.offer_key);
+        write_offer_id(text, &definition.definition.id, &asset.value().id, definition.offer_key);
         for part in [r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
             text.push_str(part);
         }
@@ -79,7 +77,6 @@ pub(super) fn dataset(asset: &Rendered<Asset>, offers: &[Offer<'_>], distributio
     for part in [r#"],"distribution":["#, distributions, "]}"] {
         text.push_str(part);
     }
-    text
 }
 
 /// An asset that is the catalog of another service: a catalog within the catalog.
@@ -98,8 +95,8 @@ pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
 }
 
 /// The catalog around a page. Lists that would be empty are left out, as the schema has it.
-pub(super) fn catalog(datasets: &[String], catalogs: &[String], participant: &Did, endpoint: &Endpoint) -> String {
-    let length: usize = datasets.iter().chain(catalogs).map(|item| item.len() + 1).sum();
+pub(super) fn catalog(page: &Page, participant: &Did, endpoint: &Endpoint) -> String {
+    let length: usize = page.datasets().chain(page.catalogs()).map(|item| item.len() + 1).sum();
     let mut text = String::with_capacity(length + 1_024);
     for part in
         [r#"{"@context":[""#, CONTEXT, r#""],"@id":"#, &endpoint.catalog, r#","@type":"Catalog","participantId":""#, participant.as_str()]
@@ -109,17 +106,21 @@ pub(super) fn catalog(datasets: &[String], catalogs: &[String], participant: &Di
     for part in [r#"","service":["#, &endpoint.service, "]"] {
         text.push_str(part);
     }
-    for (begin, list) in [(r#","dataset":["#, datasets), (r#","catalog":["#, catalogs)] {
-        for (n, item) in list.iter().enumerate() {
-            text.push_str(if n == 0 { begin } else { "," });
-            text.push_str(item);
-        }
-        if !list.is_empty() {
-            text.push(']');
-        }
-    }
+    list(&mut text, r#","dataset":["#, page.datasets());
+    list(&mut text, r#","catalog":["#, page.catalogs());
     text.push('}');
     text
+}
+
+fn list<'a>(text: &mut String, begin: &str, items: impl Iterator<Item = &'a str>) {
+    let before = text.len();
+    for item in items {
+        text.push_str(if text.len() == before { begin } else { "," });
+        text.push_str(item);
+    }
+    if text.len() > before {
+        text.push(']');
+    }
 }
 
 /// A dataset on its own.

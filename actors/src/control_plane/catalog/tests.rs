@@ -1,6 +1,6 @@
 //! What a counterparty sees, and where its offer ids lead.
 
-use super::{render::Endpoint, *};
+use super::*;
 use crate::{
     control_plane::{
         ControlPlaneState,
@@ -114,7 +114,7 @@ fn looking<T>(state: &ControlPlaneState, agent: &ParticipantAgent, look: impl Fn
 
 fn seen(state: &ControlPlaneState, credentials: &[&str]) -> Vec<Value> {
     let page = looking(state, &agent(credentials), |viewer| viewer.page(&QuerySpec::default(), None));
-    page.datasets.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    page.datasets().map(|text| serde_json::from_str(text).unwrap()).collect()
 }
 
 /// Dataset ids with their offers.
@@ -162,13 +162,16 @@ fn datasets_are_as_the_specification_has_them() {
                 "accessService": {"@id": URL, "@type": "DataService", "endpointURL": URL}}]})
     );
     let participant = Did::new("did:web:p").unwrap();
-    let catalog: Value = serde_json::from_str(&render::catalog(&[dataset.to_string()], &[], &participant, &Endpoint::new(URL))).unwrap();
+    let whole = |credentials: &[&str]| -> Value {
+        let text = looking(&state, &agent(credentials), |viewer| viewer.catalog(&viewer.page(&QuerySpec::default(), None), &participant));
+        serde_json::from_str(&text).unwrap()
+    };
+    let (catalog, empty) = (whole(&["Membership"]), whole(&[]));
     assert_eq!(
         (&catalog["@type"], &catalog["participantId"], catalog["dataset"].as_array().map(Vec::len)),
-        (&json!("Catalog"), &json!("did:web:p"), Some(1))
+        (&json!("Catalog"), &json!("did:web:p"), Some(2))
     );
     assert!(catalog.get("catalog").is_none() && catalog["service"][0]["endpointURL"] == json!(URL));
-    let empty: Value = serde_json::from_str(&render::catalog(&[], &[], &participant, &Endpoint::new(URL))).unwrap();
     assert!(empty.get("dataset").is_none());
     let root: Value = serde_json::from_str(&render::root_dataset(&dataset.to_string())).unwrap();
     assert_eq!((&root["@context"][0], &root["@id"]), (&json!(cellspace_schemas::dsp::CONTEXT), &json!("open")));
@@ -201,9 +204,9 @@ fn catalogs_within_the_catalog() {
     let mut state = provider();
     asset(&mut state, "open", json!({"endpointURL": "https://other.example/dsp", "format": "catalog", "description": "x"}), None);
     let page = looking(&state, &agent(&["Membership"]), |viewer| viewer.page(&QuerySpec::default(), None));
-    let inner: Value = serde_json::from_str(&page.catalogs[0]).unwrap();
+    let inner: Value = serde_json::from_str(page.catalogs().next().unwrap()).unwrap();
     assert_eq!((&inner["@type"], &inner["service"][0]["endpointURL"]), (&json!("Catalog"), &json!("https://other.example/dsp")));
-    assert_eq!((page.datasets.len(), inner.get("hasPolicy"), &inner["description"]), (1, None, &json!("x")));
+    assert_eq!((page.datasets().count(), inner.get("hasPolicy"), &inner["description"]), (1, None, &json!("x")));
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn filters_see_what_is_public() {
     let found = |left: &str, right: &str| {
         let body = json!({"filterExpression": [{"operandLeft": left, "operator": "=", "operandRight": right}]});
         let query = QuerySpec::from_json(&body, "$", &page::DATASET_PATHS).unwrap();
-        looking(&state, &agent(&["Membership"]), |viewer| viewer.page(&query, None)).datasets.len()
+        looking(&state, &agent(&["Membership"]), |viewer| viewer.page(&query, None)).datasets().count()
     };
     assert_eq!((found("description", "open"), found("id", "restricted"), found("id", "hidden")), (1, 1, 0));
     assert_eq!((found("privateProperties.secret", "private"), found("secret", "private")), (0, 0));
@@ -293,7 +296,7 @@ proptest! {
             expected.extend(visible.then_some(id));
         }
         let agent = agent(&[]);
-        let ids = |page: &Page| page.datasets.iter().map(|t| serde_json::from_str::<Value>(t).unwrap()["@id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let ids = |page: &Page| page.datasets().map(|t| serde_json::from_str::<Value>(t).unwrap()["@id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         let query = QuerySpec { limit, ..QuerySpec::default() };
         let look = |cursor: Option<&Cursor>| looking(&state, &agent, |viewer| viewer.page(&query, cursor));
         let (mut forwards, mut cursor, mut last) = (Vec::new(), None, look(None));
@@ -343,7 +346,7 @@ proptest! {
         let (query, mut cursor, mut found) = (QuerySpec { limit, ..QuerySpec::default() }, None, Vec::new());
         loop {
             let page = looking(&state, &agent, |viewer| viewer.page(&query, cursor.as_ref()));
-            found.extend(page.datasets.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()["@id"].as_str().unwrap().to_owned()));
+            found.extend(page.datasets().map(|text| serde_json::from_str::<Value>(text).unwrap()["@id"].as_str().unwrap().to_owned()));
             let Some(next) = page.next else { break };
             cursor = Some(next);
             for (n, shown) in changes.by_ref().take(3) {

@@ -31,7 +31,7 @@ pub(super) fn all_hold<'a>(constraints: &'a [Constraint], action: &'a str, evalu
 /// Judges a constraint of a rule with this action.
 pub(super) fn holds<'a>(constraint: &'a Constraint, action: &'a str, evaluation: &Evaluation<'a>) -> Holds {
     match constraint {
-        Constraint::Atomic(atomic) => evaluation.once(atomic, action, || self::atomic(atomic, action, evaluation)),
+        Constraint::Atomic(atomic) => evaluation.holds(atomic, action),
         Constraint::Logical(operator, parts) => joined(*operator, parts.iter().map(|part| holds(part, action, evaluation))),
     }
 }
@@ -59,7 +59,7 @@ fn joined(operator: LogicalOperator, parts: impl Iterator<Item = Holds>) -> Hold
 }
 
 /// A left operand means what its expressions say: all of those for this scope and action must be true. One without any has no meaning here.
-fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluation: &Evaluation<'a>) -> Holds {
+pub(super) fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluation: &Evaluation<'a>) -> Holds {
     if in_force::is_in_force_date(&constraint.left_operand) {
         return in_force::holds(constraint, evaluation);
     }

@@ -1,6 +1,7 @@
 //! Whether a policy is fulfilled: ODRL rules over constraints, constraints over expressions, expressions over verified claims. Pure.
 
 mod agent;
+mod comparisons;
 mod constraint;
 mod in_force;
 mod rules;
@@ -9,6 +10,7 @@ mod rules;
 mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent, uniform};
+pub use comparisons::Comparisons;
 pub use constraint::flaws;
 pub use in_force::ends_at;
 pub use rules::{Verdict, evaluate, is_fulfilled, reason_against};
@@ -70,7 +72,7 @@ impl<'a> Evaluation<'a> {
     #[must_use]
     pub fn new(scope: PolicyScope, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value())]);
-        Self { scope, settings, context: Context::new(ctx, now), signed: None, judged: RefCell::default(), agent }
+        Self { scope, settings, context: Context::new(ctx, now), signed: None, judged: RefCell::new(Vec::with_capacity(16)), agent }
     }
 
     /// An evaluation of the counterparty that asks for a transfer under an agreement.
@@ -78,14 +80,14 @@ impl<'a> Evaluation<'a> {
     pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
         let ctx = Val::record([("agent", agent.value()), ("agreement", agreement.value())]);
         let (scope, signed) = (PolicyScope::TransferProcess, Some(agreement.signed));
-        Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::default(), agent }
+        Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::new(Vec::with_capacity(16)), agent }
     }
 
-    /// The outcome for a comparison. Policies often share theirs; it is known again by its address.
-    fn once(&self, constraint: &'a AtomicConstraint, action: &'a str, judge: impl FnOnce() -> Holds) -> Holds {
+    /// Whether a comparison holds for rules with this action. Policies often share theirs; it is judged once, and known again by its address.
+    fn holds(&self, constraint: &'a AtomicConstraint, action: &'a str) -> Holds {
         let known = self.judged.borrow().iter().find(|(known, of, _)| ptr::eq(*known, constraint) && *of == action).map(|known| known.2);
         known.unwrap_or_else(|| {
-            let holds = judge();
+            let holds = constraint::atomic(constraint, action, self);
             let mut judged = self.judged.borrow_mut();
             if judged.len() < MAX_JUDGED {
                 judged.push((constraint, action, holds));

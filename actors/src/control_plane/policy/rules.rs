@@ -89,7 +89,7 @@ pub fn is_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool
 }
 
 /// Whether a constraint that a permission or obligation requires lets it pass.
-const fn passes(holds: Holds) -> bool {
+pub(super) const fn passes(holds: Holds) -> bool {
     matches!(holds, Holds::Met | Holds::OutOfScope)
 }
 

@@ -72,13 +72,42 @@ fn verdict(policy: &Value, scope: PolicyScope, credentials: &[&str]) -> Verdict 
         signed: Timestamp::from_seconds(1000),
     };
     let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
+    let comparisons = Comparisons::of(&policy);
     let evaluation = match scope {
         PolicyScope::TransferProcess => Evaluation::under(&agreement, &settings, &agent, now),
         PolicyScope::Catalog | PolicyScope::ContractNegotiation => Evaluation::new(scope, &settings, &agent, now),
     };
     let verdict = evaluate(&policy, &evaluation);
     assert_eq!(is_fulfilled(&policy, &evaluation), verdict.is_fulfilled(), "{policy:?}");
+    let fresh = Evaluation { judged: RefCell::default(), ..evaluation };
+    assert!(comparisons.iter().all(|comparisons| comparisons.are_fulfilled(&fresh) == verdict.is_fulfilled()), "{policy:?}");
     verdict
+}
+
+#[test]
+fn policies_that_are_nothing_but_comparisons() {
+    let (m, f) = (atom("Membership", "active"), atom("Manufacturer", "active"));
+    let table = [
+        (json!({"@type": "Set"}), Some(0)),
+        (permission(json!([])), Some(0)),
+        (permission(json!([m, f])), Some(2)),
+        (
+            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [m], "duty": [{"action": "use", "constraint": [f]}]}]}),
+            Some(2),
+        ),
+        (
+            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [m], "duty": [{"action": "inform", "constraint": [f]}]}]}),
+            None,
+        ),
+        (permission(json!([m, {"or": [m, f]}])), None),
+        (json!({"@type": "Set", "permission": [{"action": "use"}, {"action": "sell"}]}), None),
+        (json!({"@type": "Set", "permission": [{"action": "use"}], "prohibition": [{"action": "sell"}]}), None),
+        (json!({"@type": "Set", "permission": [{"action": "use"}], "obligation": [{"action": "use", "constraint": [f]}]}), None),
+    ];
+    for (policy, expected) in table {
+        let comparisons = Comparisons::of(&serde_json::from_value(policy.clone()).unwrap());
+        assert_eq!(comparisons.map(|comparisons| comparisons.len()), expected, "{policy}");
+    }
 }
 
 #[test]

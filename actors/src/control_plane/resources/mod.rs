@@ -20,7 +20,7 @@ pub use offered::{Offering, Offerings};
 pub use rendered::Rendered;
 pub use selectors::FoundBy;
 pub use state::{OfferDefinition, State};
-pub use views::{Offered, OfferedAssets};
+pub use views::{Access, Offered, OfferedAssets};
 
 use super::{
     ControlPlaneState,

@@ -7,7 +7,7 @@ use super::{
     rendered::Rendered,
     selectors::{Anchor, FoundBy, Selectors},
     size,
-    views::{Offered, OfferedAssets, Views},
+    views::{Access, Offered, OfferedAssets, Views},
 };
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
@@ -152,8 +152,8 @@ impl State {
     }
 
     /// What is offered, by access policy, as far as that is there.
-    pub fn views(&self) -> impl Iterator<Item = (&Arc<Rendered<PolicyDefinition>>, &OfferedAssets)> {
-        self.offers.by_access().filter_map(|(access, assets)| Some((self.policies.get(access)?, assets)))
+    pub fn views(&self) -> impl Iterator<Item = (&Access, &OfferedAssets)> {
+        self.offers.by_access()
     }
 
     /// The asset with its offers, when there are any.
@@ -211,7 +211,8 @@ impl State {
         self.assets.insert_mut(asset.id.clone(), rendered.clone());
         self.selectors.add_asset(asset);
         for offering in self.selecting(asset).cloned().collect::<Vec<_>>() {
-            self.offers.add(&rendered, &offering);
+            let access = self.policies.get(&offering.definition.definition.access_policy_id);
+            self.offers.add(&rendered, &offering, access);
         }
     }
 
@@ -230,7 +231,9 @@ impl State {
         }
         self.forget_atoms(&policy.id);
         let shared = Arc::new(PolicyDefinition { policy: self.atoms.share(&policy.policy), ..policy.as_ref().clone() });
-        self.policies.insert_mut(policy.id.clone(), Rendered::new(&shared));
+        let rendered = Rendered::new(&shared);
+        self.offers.judge_by(&policy.id, Some(&rendered));
+        self.policies.insert_mut(policy.id.clone(), rendered);
         if used {
             self.count_operands(&policy.id, true);
         }
@@ -241,6 +244,7 @@ impl State {
             self.count_operands(id, false);
         }
         self.forget_atoms(id);
+        self.offers.judge_by(id, None);
         self.policies.remove_mut(id);
     }
 
@@ -273,7 +277,7 @@ impl State {
         }
         let selected: Vec<_> = self.selected(&offering.anchor, selector).cloned().collect();
         for asset in selected {
-            self.offers.add(&asset, &offering);
+            self.offers.add(&asset, &offering, self.policies.get(access));
         }
     }
 

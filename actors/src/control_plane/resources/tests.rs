@@ -362,7 +362,8 @@ fn pairs(assets: &OfferedAssets) -> impl Iterator<Item = (String, String)> {
 
 fn indexed(state: &State) -> Found {
     let offers: BTreeSet<_> = pairs(state.offered()).collect();
-    let views: Vec<_> = state.views().flat_map(|(access, assets)| pairs(assets).map(|pair| (access.value().id.clone(), pair))).collect();
+    let views: Vec<_> =
+        state.views().flat_map(|(access, assets)| pairs(assets).map(|pair| (access.policy.value().id.clone(), pair))).collect();
     assert!(views.iter().all(|(access, (_, d))| state.definition(&id(d)).unwrap().definition.access_policy_id == *access));
     assert_eq!((views.len(), views.into_iter().map(|(_, pair)| pair).collect()), (state.offers(), offers.clone()));
     let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());

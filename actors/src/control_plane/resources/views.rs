@@ -7,7 +7,11 @@ use super::{
     offered::{Offering, Offerings},
     rendered::Rendered,
 };
-use cellspace_schemas::{AssetId, ContractDefinitionId, PolicyDefinitionId, management::Asset};
+use crate::control_plane::policy::Comparisons;
+use cellspace_schemas::{
+    AssetId, ContractDefinitionId, PolicyDefinitionId,
+    management::{Asset, PolicyDefinition},
+};
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 
@@ -23,11 +27,33 @@ pub struct Offered {
 /// Assets with offers, by id.
 pub type OfferedAssets = RedBlackTreeMapSync<AssetId, Offered>;
 
+/// An access policy, with what is judged of it in every request.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The policy.
+    pub policy: Arc<Rendered<PolicyDefinition>>,
+    /// What it comes down to, when it says no more than that.
+    pub comparisons: Option<Comparisons>,
+}
+
+impl Access {
+    fn of(policy: &Arc<Rendered<PolicyDefinition>>) -> Self {
+        Self { policy: policy.clone(), comparisons: Comparisons::of(&policy.value().policy) }
+    }
+}
+
+/// What is offered under an access policy, which may not be there.
+#[derive(Debug, Clone)]
+struct View {
+    access: Option<Access>,
+    assets: OfferedAssets,
+}
+
 /// Everything that is offered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Views {
     all: OfferedAssets,
-    by_access: RedBlackTreeMapSync<PolicyDefinitionId, OfferedAssets>,
+    by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
     /// Offers of all assets.
     offers: usize,
 }
@@ -43,22 +69,29 @@ impl Views {
         self.offers
     }
 
-    /// What is offered, by access policy.
-    pub(super) fn by_access(&self) -> impl Iterator<Item = (&PolicyDefinitionId, &OfferedAssets)> {
-        self.by_access.iter()
+    /// What is offered, by access policy, as far as that is there.
+    pub(super) fn by_access(&self) -> impl Iterator<Item = (&Access, &OfferedAssets)> {
+        self.by_access.values().filter_map(|view| Some((view.access.as_ref()?, &view.assets)))
     }
 
-    /// Adds an offer that is not there.
-    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
+    /// The access policy is another one now, or gone.
+    pub(super) fn judge_by(&mut self, id: &PolicyDefinitionId, policy: Option<&Arc<Rendered<PolicyDefinition>>>) {
+        if let Some(view) = self.by_access.get_mut(id) {
+            view.access = policy.map(Access::of);
+        }
+    }
+
+    /// Adds an offer that is not there, under this access policy.
+    pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, access: Option<&Arc<Rendered<PolicyDefinition>>>) {
         add(&mut self.all, asset, offering);
         self.offers += 1;
         let id = &offering.definition.definition.access_policy_id;
-        if let Some(assets) = self.by_access.get_mut(id) {
-            add(assets, asset, offering);
+        if let Some(view) = self.by_access.get_mut(id) {
+            add(&mut view.assets, asset, offering);
         } else {
             let mut assets = OfferedAssets::default();
             add(&mut assets, asset, offering);
-            self.by_access.insert_mut(id.clone(), assets);
+            self.by_access.insert_mut(id.clone(), View { access: access.map(Access::of), assets });
         }
     }
 
@@ -73,9 +106,9 @@ impl Views {
         remove(&mut self.all, asset, definition);
         self.offers -= 1;
         let id = &old.definition.definition.access_policy_id;
-        let Some(assets) = self.by_access.get_mut(id) else { return };
-        remove(assets, asset, definition);
-        if assets.is_empty() {
+        let Some(view) = self.by_access.get_mut(id) else { return };
+        remove(&mut view.assets, asset, definition);
+        if view.assets.is_empty() {
             self.by_access.remove_mut(id);
         }
     }

@@ -2,17 +2,14 @@
 
 use bytes::Bytes;
 use cellspace::{
-    http::{Listener, Match, Request, Router},
+    http::{Listener, Match, Params, Request, Router},
     routes,
 };
 use cellspace_actors::data_plane::source::Source;
 use cellspace_schemas::source::SourceDocument;
 use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, sync::OnceLock};
 
 /// A path, and maybe a query in a second line: to a route, and to a source.
 pub fn paths(data: &[u8]) {
@@ -47,8 +44,8 @@ pub fn paths(data: &[u8]) {
 fn matched(found: &Match, listener: Listener, path: &str) {
     assert!(found.route.listener == listener && found.route.prefixes.iter().any(|prefix| path.starts_with(prefix)));
     let names = found.route.path.split('/').filter(|segment| segment.starts_with('{')).count();
-    assert_eq!(found.params.len(), names, "{path} at {}", found.route.path);
-    assert!(found.params.values().all(|value| value != "." && value != ".."), "{path}");
+    assert_eq!(found.params.iter().count(), names, "{path} at {}", found.route.path);
+    assert!(found.params.iter().all(|(_, value)| value != "." && value != ".."), "{path}");
 }
 
 /// A body, as a form and as JSON, with its first line as `Authorization` and as `Idempotency-Key`.
@@ -62,7 +59,7 @@ pub fn requests(data: &[u8]) {
     let request = Request {
         method: Method::POST,
         path: "/token".to_owned(),
-        params: Arc::default(),
+        params: Params::default(),
         query: HashMap::new(),
         raw_query: None,
         headers,

@@ -1,0 +1,87 @@
+//! The credentials that a message's sender is asked for, as scopes.
+
+use super::{PeerError, VerifyRequest};
+use cellspace_schemas::dcp::{CredentialScope, ScopeError};
+use quick_cache::{Equivalent, sync::Cache};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+/// Sets of scopes that are remembered. There are about as many as there are kinds of messages and policies in an installation's profiles.
+const MAX_KNOWN: usize = 4_096;
+
+/// What a message needs. Equal to another that asks for the same in all.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) required: BTreeSet<CredentialScope>,
+    /// The required ones, and those that the message itself names.
+    pub(super) named: BTreeSet<CredentialScope>,
+    pub(super) all: BTreeSet<CredentialScope>,
+    /// Of all.
+    hash: u64,
+}
+
+impl Asked {
+    fn read(request: &VerifyRequest<'_>) -> Result<Self, PeerError> {
+        let parse = |texts: &[String]| texts.iter().map(|text| CredentialScope::parse(text)).collect::<Result<BTreeSet<_>, _>>();
+        let ours = |e: ScopeError| PeerError::Unreachable(format!("a configured scope cannot be asked for: {e}"));
+        let required = parse(request.required).map_err(ours)?;
+        let with = |more: &[String]| -> Result<BTreeSet<_>, PeerError> {
+            Ok(required.iter().cloned().chain(parse(more).map_err(ours)?).collect())
+        };
+        let (named, all) = (with(request.named)?, with(request.optional)?);
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&all);
+        Ok(Self { required, named, all, hash })
+    }
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.all == other.all
+    }
+}
+
+impl Eq for Asked {}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+/// Required, optional and named scopes as texts.
+type Texts = [Vec<String>; 3];
+
+/// [`Texts`] of a request.
+#[derive(Hash)]
+struct TextsOf<'a>([&'a [String]; 3]);
+
+impl Equivalent<Texts> for TextsOf<'_> {
+    fn equivalent(&self, key: &Texts) -> bool {
+        self.0.iter().zip(key).all(|(ours, theirs)| *ours == theirs.as_slice())
+    }
+}
+
+/// What was asked for before: the same few things over and over.
+pub(super) struct KnownScopes(Cache<Texts, Arc<Asked>>);
+
+impl Default for KnownScopes {
+    fn default() -> Self {
+        Self(Cache::new(MAX_KNOWN))
+    }
+}
+
+impl KnownScopes {
+    /// What a request asks for.
+    pub(super) fn of(&self, request: &VerifyRequest<'_>) -> Result<Arc<Asked>, PeerError> {
+        let texts = [request.required, request.optional, request.named];
+        if let Some(known) = self.0.get(&TextsOf(texts)) {
+            return Ok(known);
+        }
+        let asked = Arc::new(Asked::read(request)?);
+        self.0.insert(texts.map(<[String]>::to_vec), asked.clone());
+        Ok(asked)
+    }
+}
