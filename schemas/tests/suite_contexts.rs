@@ -1,4 +1,4 @@
-//! The tables of JSON-LD terms, held against the contexts in the artifacts of the conformance suite, with a JSON-LD processor as the judge.
+//! The tables of JSON-LD terms, held against the contexts in the artifacts of the conformance suites, with a JSON-LD processor as the judge.
 //!
 //! Without the artifacts a test says that it was skipped; with `CELLSPACE_SUITE=required` it fails (`artifacts`).
 
@@ -7,9 +7,13 @@
 mod artifacts;
 
 use cellspace_schemas::{
+    dcp::{
+        self, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, DCP_CONTEXT, PresentationQueryMessage,
+        PresentationResponseMessage,
+    },
     dsp::{
         Message,
-        catalog::CatalogRequestMessage,
+        catalog::{CatalogRequestMessage, compacted_catalog, compacted_dataset},
         message::{CONTEXT, ODRL_PROFILE_CONTEXT, read},
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
@@ -20,7 +24,7 @@ use cellspace_schemas::{
             TransferTerminationMessage,
         },
     },
-    jsonld::{Shape, TERMS, VALUES, Vocabulary, compact},
+    jsonld::{DCP, DSP, Dialect, Others, Shape, Vocabulary, compact},
 };
 use futures::executor::block_on;
 use json_ld::{
@@ -29,7 +33,7 @@ use json_ld::{
     rdf_types::vocabulary::no_vocabulary,
     syntax::{IntoJsonWithContext, Parse},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -48,12 +52,19 @@ fn in_jar(jar: &Path, name: &str) -> Option<String> {
     Some(text)
 }
 
-/// The contexts of the newest artifact that has them.
+/// The contexts of DSP of the newest artifact that has them.
 fn contexts(test: &str) -> Option<Contexts> {
-    let found = artifacts::jars("core").iter().find_map(|jar| {
+    let found = artifacts::jars(artifacts::DSP_SUITE, "core").iter().find_map(|jar| {
         let read = |name| in_jar(jar, name);
         Some(Contexts::from([(CONTEXT, read("dsp-2025-1.jsonld")?), (ODRL_PROFILE_CONTEXT, read("dsp-2025-1-odrl-profile.jsonld")?)]))
     });
+    artifacts::needed(&format!("suite_contexts::{test}"), found)
+}
+
+/// The context of DCP, of the newest artifact that has it.
+fn dcp_contexts(test: &str) -> Option<Contexts> {
+    let jars = artifacts::jars("org/eclipse/edc", "decentralized-claims-core");
+    let found = jars.iter().find_map(|jar| Some(Contexts::from([(DCP_CONTEXT, in_jar(jar, "document/dcp.v1.0.jsonld")?)])));
     artifacts::needed(&format!("suite_contexts::{test}"), found)
 }
 
@@ -74,10 +85,10 @@ fn expanded(message: &Value, contexts: &Contexts) -> Value {
     serde_json::from_str(&nodes.into_json_with(no_vocabulary()).compact_print().to_string()).unwrap()
 }
 
-/// The document compacted by the processor, with the protocol's context.
-fn compacted(expanded: &Value, contexts: &Contexts) -> Value {
+/// The document compacted by the processor, with the protocol's own context.
+fn compacted(expanded: &Value, contexts: &Contexts, context: &str) -> Value {
     let document = RemoteDocument::new(None::<IriBuf>, None, json_ld::syntax::Value::parse_str(&expanded.to_string()).unwrap().0);
-    let context = RemoteContextReference::iri(IriBuf::new(CONTEXT.to_owned()).unwrap());
+    let context = RemoteContextReference::iri(IriBuf::new(context.to_owned()).unwrap());
     let compacted = block_on(document.compact(context, &loader(contexts))).unwrap_or_else(|error| panic!("{error}: {expanded}"));
     serde_json::from_str(&compacted.compact_print().to_string()).unwrap()
 }
@@ -159,12 +170,102 @@ fn what_a_processor_expands_is_read_as_the_compact_form() {
 fn what_is_rewritten_is_what_a_processor_compacts() {
     fn check<T: Message + DeserializeOwned + PartialEq + Debug>(contexts: &Contexts, fields: Value) {
         let expanded = expanded(&message::<T>(fields), contexts);
-        let mut theirs = compacted(&expanded, contexts);
+        let mut theirs = compacted(&expanded, contexts, CONTEXT);
         theirs.as_object_mut().unwrap().remove("@context");
-        assert_eq!(Value::Object(compact(&expanded, &[]).unwrap()), theirs, "{expanded}");
+        assert_eq!(Value::Object(compact(&DSP, &expanded, &[], Others::LeftOut).unwrap()), theirs, "{expanded}");
     }
     let Some(contexts) = contexts("what_is_rewritten_is_what_a_processor_compacts") else { return };
     each_message!(check, &contexts);
+}
+
+/// A catalog with everything that one has, and a catalog within.
+fn catalog() -> Value {
+    let service = json!({"@id": "urn:uuid:s", "@type": "DataService", "endpointURL": "https://p.example/dsp", "endpointDescription": "dspace:connector"});
+    let distributions = json!([{"@type": "Distribution", "format": "https://x.example/PULL", "accessService": service},
+        {"@type": "Distribution", "format": "HttpData-PUSH", "accessService": "urn:uuid:s"}]);
+    let offer = |kind: &str, id: &str| {
+        let mut offer = rules(kind);
+        offer.as_object_mut().unwrap().remove("target");
+        offer["@id"] = json!(id);
+        offer
+    };
+    let dataset = |id: &str| {
+        json!({"@id": id, "@type": "Dataset", "dct:title": "t", "https://x.example/size": 7, "hasPolicy": [offer("Offer", "urn:uuid:o1"),
+            offer("Offer", "urn:uuid:o2")], "distribution": distributions})
+    };
+    json!({"@context": [CONTEXT], "@id": "urn:uuid:c", "@type": "Catalog", "participantId": "did:web:p.example", "service": [service],
+        "dataset": [dataset("urn:uuid:a"), dataset("urn:uuid:b")],
+        "catalog": [{"@id": "urn:uuid:n", "@type": "Catalog", "participantId": "did:web:q.example", "dataset": [dataset("urn:uuid:d")],
+            "distribution": distributions, "catalog": [{"@id": "urn:uuid:m", "@type": "Catalog"}]}]})
+}
+
+#[test]
+fn a_catalog_that_a_processor_expands_is_read_as_the_compact_one() {
+    let Some(contexts) = contexts("a_catalog_that_a_processor_expands_is_read_as_the_compact_one") else { return };
+    let whole = catalog();
+    let mut dataset = whole["dataset"][0].clone();
+    dataset["@context"] = json!([CONTEXT]);
+    let read: [(&Value, fn(Value, &[String]) -> Result<Value, _>); 2] = [(&whole, compacted_catalog), (&dataset, compacted_dataset)];
+    for (document, read) in read {
+        let (expected, expanded) = (read(document.clone(), &[]).unwrap(), expanded(document, &contexts));
+        assert_eq!(read(expanded.clone(), &[]).as_ref(), Ok(&expected), "{expanded}");
+        let mut theirs = compacted(&expanded, &contexts, CONTEXT);
+        theirs.as_object_mut().unwrap().remove("@context");
+        assert_eq!(Value::Object(compact(&DSP, &expanded, &[], Others::Kept).unwrap()), theirs, "{expanded}");
+    }
+}
+
+/// Every message of DCP, with all that it may have.
+macro_rules! each_claim {
+    ($check:ident, $contexts:expr) => {{
+        let credential = json!({"credentialType": "MembershipCredential", "format": "vc20-bssl/jwt", "payload": "a.b.c"});
+        let object = json!({"id": "urn:uuid:d", "type": "CredentialObject", "credentialType": "MembershipCredential", "offerReason": "reissue",
+            "bindingMethods": ["did:web"], "profile": "vc20-bssl/jwt", "issuancePolicy": {"id": "x"}});
+        $check::<PresentationQueryMessage>($contexts, "PresentationQueryMessage", json!({"scope": ["a:b:c", "d"]}));
+        $check::<PresentationQueryMessage>($contexts, "PresentationQueryMessage", json!({"presentationDefinition": {"id": "x", "@id": 1}}));
+        $check::<PresentationResponseMessage>(
+            $contexts,
+            "PresentationResponseMessage",
+            json!({"presentation": ["a.b.c", {"id": "data:x"}], "presentationSubmission": {"id": "x"}}),
+        );
+        $check::<CredentialRequestMessage>($contexts, "CredentialRequestMessage", json!({"holderPid": "urn:uuid:h", "credentials": [{"id": "a"}, {"id": "b"}]}));
+        $check::<CredentialMessage>(
+            $contexts,
+            "CredentialMessage",
+            json!({"issuerPid": "urn:uuid:i", "holderPid": "urn:uuid:h", "status": "ISSUED", "credentials": [credential, credential]}),
+        );
+        $check::<CredentialMessage>(
+            $contexts,
+            "CredentialMessage",
+            json!({"issuerPid": "urn:uuid:i", "holderPid": "urn:uuid:h", "status": "REJECTED", "rejectionReason": "no"}),
+        );
+        $check::<CredentialOfferMessage>(
+            $contexts,
+            "CredentialOfferMessage",
+            json!({"issuer": "did:web:i.example", "credentials": [object, {"id": "urn:uuid:e", "type": "CredentialObject"}]}),
+        );
+    }};
+}
+
+#[test]
+fn what_a_processor_expands_of_dcp_is_read_as_the_compact_form() {
+    fn check<T: dcp::Message + Serialize>(contexts: &Contexts, kind: &str, mut fields: Value) {
+        fields["@context"] = json!([DCP_CONTEXT]);
+        fields["type"] = json!(kind);
+        let read = |document: &Value| {
+            let read = dcp::read::<T>(document.to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}: {document}"));
+            serde_json::to_value(read).unwrap()
+        };
+        let (expected, expanded) = (read(&fields), expanded(&fields, contexts));
+        assert!(expanded.is_array() && !expanded.to_string().contains("@context"), "{expanded}");
+        assert_eq!(read(&expanded), expected, "{expanded}");
+        assert_eq!(read(&expanded[0]), expected, "{expanded}");
+        let mut theirs = compacted(&expanded, contexts, DCP_CONTEXT);
+        theirs.as_object_mut().unwrap().remove("@context");
+        assert_eq!(Value::Object(compact(&DCP, &expanded, &[], Others::LeftOut).unwrap()), theirs, "{expanded}");
+    }
+    let Some(contexts) = dcp_contexts("what_a_processor_expands_of_dcp_is_read_as_the_compact_form") else { return };
+    each_claim!(check, &contexts);
 }
 
 #[test]
@@ -181,49 +282,64 @@ fn what_is_refused_needs_a_context_that_is_not_known() {
 /// IRI, coercion, and whether it is a set: what a definition in the contexts says.
 type Fact = (String, Option<String>, bool);
 
-fn facts(definitions: &Value, into: &mut BTreeMap<String, BTreeSet<Fact>>) {
+fn facts(dialect: &Dialect, definitions: &Value, into: &mut BTreeMap<String, BTreeSet<Fact>>) {
     for (name, definition) in definitions.as_object().unwrap() {
         let text = |key: &str| definition.get(key).and_then(Value::as_str).map(str::to_owned);
         let Some(iri) = definition.as_str().map(str::to_owned).or_else(|| text("@id")).filter(|_| !name.starts_with('@')) else { continue };
-        let iri = match iri.split_once(':').and_then(|(prefix, rest)| Some((Vocabulary::of_prefix(prefix)?, rest))) {
+        let iri = match iri.split_once(':').and_then(|(prefix, rest)| Some((dialect.of_prefix(prefix)?, rest))) {
             Some((vocabulary, rest)) => format!("{}{rest}", vocabulary.namespace()),
             None => iri,
         };
         into.entry(name.clone()).or_default().insert((iri, text("@type"), text("@container").as_deref() == Some("@set")));
         if let Some(scoped) = definition.get("@context") {
-            facts(scoped, into);
+            facts(dialect, scoped, into);
         }
     }
 }
 
-#[test]
-fn the_tables_say_what_the_contexts_say() {
-    let Some(contexts) = contexts("the_tables_say_what_the_contexts_say") else { return };
+/// Holds the tables of a protocol against its contexts; answers the names that these give to the vocabularies and the tables do not have.
+fn held(dialect: &Dialect, contexts: &Contexts, vocabularies: &[Vocabulary]) -> Vec<String> {
     let mut all = BTreeMap::new();
     for text in contexts.values() {
-        facts(&serde_json::from_str::<Value>(text).unwrap()["@context"], &mut all);
+        facts(dialect, &serde_json::from_str::<Value>(text).unwrap()["@context"], &mut all);
     }
-    for term in TERMS.iter().filter(|term| term.vocabulary != Vocabulary::Edc) {
+    for term in dialect.terms.iter().filter(|term| term.vocabulary != Vocabulary::Edc) {
         let said = all.get(term.name).unwrap_or_else(|| panic!("{} is in no context", term.name));
         let fits = |(iri, coercion, set): &Fact| {
             let coerced = match term.shape {
                 Shape::Id => coercion.as_deref() == Some("@id"),
                 Shape::Name => coercion.as_deref() == Some("@vocab"),
-                Shape::Literal | Shape::Any => coercion.is_none(),
+                Shape::Literal => coercion.as_deref().is_none_or(|coercion| coercion == "xsd:string"),
+                Shape::Any => coercion.is_none(),
+                Shape::Json => coercion.as_deref() == Some("@json"),
                 Shape::Node => coercion.as_deref().is_none_or(|coercion| coercion == "@id"),
             };
             *iri == term.iri() && coerced && *set == term.many
         };
         assert!(said.iter().any(fits), "{term:?} is not {said:?}");
     }
-    for (vocabulary, name) in VALUES.iter().filter(|(vocabulary, _)| *vocabulary != Vocabulary::Edc) {
+    for (vocabulary, name) in dialect.values.iter().filter(|(vocabulary, _)| *vocabulary != Vocabulary::Edc) {
         let iri = format!("{}{name}", vocabulary.namespace());
         assert!(all.get(*name).is_some_and(|said| said.iter().any(|(said, ..)| *said == iri)), "{name} is not {iri}");
     }
-    // Nothing of the protocol's own that a message may have is missing.
-    let known: BTreeSet<&str> = TERMS.iter().map(|term| term.name).chain(VALUES.iter().map(|(_, name)| *name)).collect();
-    let of_protocol = all.iter().filter(|(_, said)| said.iter().any(|(iri, ..)| iri.starts_with(Vocabulary::Dspace.namespace())));
-    let missing: Vec<&String> = of_protocol.map(|(name, _)| name).filter(|name| !known.contains(name.as_str())).collect();
-    // A prefix; what answers and catalogs alone have.
-    assert_eq!(missing, ["CatalogService", "VersionsError", "dspace"]);
+    let known: BTreeSet<&str> = dialect.terms.iter().map(|term| term.name).chain(dialect.values.iter().map(|(_, name)| *name)).collect();
+    let of = |iri: &str| vocabularies.iter().any(|vocabulary| iri.starts_with(vocabulary.namespace()));
+    let said = all.into_iter().filter(|(_, said)| said.iter().any(|(iri, ..)| of(iri)));
+    said.map(|(name, _)| name).filter(|name| !known.contains(name.as_str())).collect()
+}
+
+#[test]
+fn the_tables_say_what_the_contexts_say() {
+    let Some(contexts) = contexts("the_tables_say_what_the_contexts_say") else { return };
+    // Prefixes; what the document of versions alone has; a message that is sent no more.
+    let missing = ["CatalogService", "VersionsError", "dcat", "dct", "dspace"];
+    assert_eq!(held(&DSP, &contexts, &[Vocabulary::Dspace, Vocabulary::Dcat, Vocabulary::Dct]), missing);
+}
+
+#[test]
+fn the_tables_of_dcp_say_what_its_context_says() {
+    let Some(contexts) = dcp_contexts("the_tables_of_dcp_say_what_its_context_says") else { return };
+    // Prefixes; services of DID documents; what the metadata of an issuer alone has, which is not read.
+    let missing = ["CredentialService", "IssuerMetadata", "IssuerService", "cred", "credentialsSupported", "dcp"];
+    assert_eq!(held(&DCP, &contexts, &[Vocabulary::Dcp, Vocabulary::Cred]), missing);
 }

@@ -136,7 +136,7 @@ async fn main() -> Result<()> {
 /// With the schemas of the suite's own jars.
 fn judge(class_path: &OsStr) -> Result<Judge> {
     let of_suite = |jar: &PathBuf| jar.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dsp-"));
-    Judge::new(env::split_paths(class_path).filter(of_suite)).context("the suite's schemas cannot be used")
+    Judge::new(&schemas::DSP, env::split_paths(class_path).filter(of_suite)).context("the suite's schemas cannot be used")
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) {

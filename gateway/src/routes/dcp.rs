@@ -16,7 +16,7 @@ use cellspace_actors::{
 use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{
     ParticipantContextId, SecretText,
-    dcp::{CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
+    dcp::{self, CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
     issuer::CredentialDefinitionId,
 };
 use http::StatusCode;
@@ -45,10 +45,15 @@ pub(super) fn nothing() -> ApiError {
     ApiError::not_found("not found")
 }
 
+/// The message in a request's body, in any form of JSON-LD.
+pub(super) fn message<T: dcp::Message>(request: &Request) -> Result<T, ApiError> {
+    dcp::read(&request.body).map_err(|error| ApiError::invalid(format!("malformed body: {error}")))
+}
+
 async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = request.require_bearer()?;
-    let query: PresentationQueryMessage = request.json()?;
+    let query: PresentationQueryMessage = message(&request)?;
     let answer = presentations::answer(&app.services, &participant, token, &query).await.map_err(|error| match error {
         QueryError::NoContext => nothing(),
         QueryError::Invalid(_) => ApiError::invalid(error.to_string()),
@@ -63,7 +68,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = SecretText::new(request.require_bearer()?);
-    let message: CredentialMessage = request.json()?;
+    let message: CredentialMessage = message(&request)?;
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let command = Command::Deliver(token, Box::new(message));
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
@@ -84,7 +89,7 @@ fn refused(refusal: Refusal) -> ApiError {
 async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = request.require_bearer()?;
-    let offer: CredentialOfferMessage = request.json()?;
+    let offer: CredentialOfferMessage = message(&request)?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
         TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),

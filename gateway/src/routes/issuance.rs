@@ -1,6 +1,10 @@
 //! DCP issuance endpoints of hosted issuers (DCP 1.0, 6.4, 6.7, 6.8): credential requests, their state, issuer metadata.
 
-use super::{dcp::nothing, issuer_admin::refused, prefixes::ISSUANCE};
+use super::{
+    dcp::{message, nothing},
+    issuer_admin::refused,
+    prefixes::ISSUANCE,
+};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
@@ -88,7 +92,7 @@ async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiErr
 
 /// What a request asks for, in types.
 fn read(request: &Request) -> Result<(HolderPid, Vec<CredentialDefinitionId>), ApiError> {
-    let message: CredentialRequestMessage = request.json()?;
+    let message: CredentialRequestMessage = message(request)?;
     let holder_pid = HolderPid::new(&message.holder_pid).map_err(|e| ApiError::invalid(format!("holderPid: {e}")))?;
     let ids = message.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
     let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;

@@ -1,8 +1,8 @@
-//! Messages of the presentation and issuance protocols (DCP 1.0, sections 5 and 6), read in their compact form.
+//! Messages of the presentation and issuance protocols (DCP 1.0, sections 5 and 6), in their compact form; [`super::read()`] reads the others too.
 //!
 //! `type` and `@context` are checked; unknown members are ignored, as the compact form is what the protocol's schemas describe.
 
-use super::DCP_CONTEXT;
+use super::{DCP_CONTEXT, read::Message};
 use crate::Did;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
@@ -60,7 +60,7 @@ pub mod types {
 }
 
 /// Terms of presentation submissions (DIF Presentation Exchange 2.0), which peers add to their messages.
-const SUBMISSION_CONTEXT: &str = "https://identity.foundation/presentation-exchange/submission/v1";
+pub(crate) const SUBMISSION_CONTEXT: &str = "https://identity.foundation/presentation-exchange/submission/v1";
 /// Contexts of one message at most.
 const MAX_CONTEXTS: usize = 8;
 
@@ -211,6 +211,27 @@ pub struct CredentialOfferMessage {
     /// What is offered.
     pub credentials: Vec<CredentialReference>,
 }
+
+impl Message for PresentationQueryMessage {
+    fn is_whole(&self) -> bool {
+        self.scope.is_some() || self.presentation_definition.is_some()
+    }
+}
+
+impl Message for PresentationResponseMessage {}
+
+impl Message for CredentialRequestMessage {}
+
+impl Message for CredentialMessage {
+    fn is_whole(&self) -> bool {
+        match self.status {
+            DeliveryStatus::Issued => !self.credentials.is_empty(),
+            DeliveryStatus::Rejected => self.rejection_reason.is_some(),
+        }
+    }
+}
+
+impl Message for CredentialOfferMessage {}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 pub mod did_document;
 pub mod format;
 pub mod messages;
+pub mod read;
 pub mod scope;
 
 pub use did_document::{DidDocument, Relationship, Service, VerificationMethod};
@@ -11,6 +12,7 @@ pub use messages::{
     CredentialContainer, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, DeliveryStatus, PresentationQueryMessage,
     PresentationResponseMessage,
 };
+pub use read::{Message, MessageError, read};
 pub use scope::{CredentialScope, ScopeError};
 
 /// JSON-LD context of DCP 1.0 messages.

@@ -1,12 +1,17 @@
 //! Catalog messages (DSP 2025-1, catalog protocol), and catalogs of others in the form that the Management API answers with.
 
-use super::{CONTEXT, Message};
-use crate::{management::MANAGEMENT_CONTEXT, odrl::Policy};
+use super::{
+    CONTEXT, Message, MessageError,
+    message::{is_compact, wrong_type},
+};
+use crate::{
+    jsonld::{self, DSP, Others},
+    management::MANAGEMENT_CONTEXT,
+    odrl::Policy,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Longest list of reasons told of a counterparty's error, in characters.
-const MAX_REASON_CHARS: usize = 500;
 /// Catalogs within catalogs that are looked into at most.
 const MAX_NESTING: usize = 4;
 
@@ -30,48 +35,55 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-/// A counterparty's catalog as the Management API answers it: its own context beside the protocol's, lists as lists, policies in compact form.
-/// `None` when it is no catalog.
-#[must_use]
-pub fn compacted_catalog(catalog: Value) -> Option<Value> {
-    let mut catalog = object_of_type(catalog, "Catalog")?;
+/// A counterparty's catalog, in any form of JSON-LD, as the Management API answers it: its own context beside the protocol's, lists as lists, policies in
+/// compact form. `profile_contexts` as for [`super::message::read`].
+///
+/// # Errors
+/// [`MessageError`] when it is no catalog, or cannot be read.
+pub fn compacted_catalog(catalog: Value, profile_contexts: &[String]) -> Result<Value, MessageError> {
+    let mut catalog = object_of_type(catalog, "Catalog", profile_contexts)?;
     catalog_lists(&mut catalog, 0);
     catalog.insert("@context".to_owned(), json!([MANAGEMENT_CONTEXT, CONTEXT]));
-    Some(Value::Object(catalog))
+    Ok(Value::Object(catalog))
 }
 
-/// A counterparty's dataset as the Management API answers it. `None` when it is no dataset.
-#[must_use]
-pub fn compacted_dataset(dataset: Value) -> Option<Value> {
-    let mut dataset = object_of_type(dataset, "Dataset")?;
+/// A counterparty's dataset as the Management API answers it; otherwise as [`compacted_catalog`].
+///
+/// # Errors
+/// [`MessageError`] when it is no dataset, or cannot be read.
+pub fn compacted_dataset(dataset: Value, profile_contexts: &[String]) -> Result<Value, MessageError> {
+    let mut dataset = object_of_type(dataset, "Dataset", profile_contexts)?;
     dataset_lists(&mut dataset);
     dataset.insert("@context".to_owned(), json!([MANAGEMENT_CONTEXT, CONTEXT]));
-    Some(Value::Object(dataset))
+    Ok(Value::Object(dataset))
 }
 
-/// What a counterparty's error message says, as ` (code: reason; reason)`; empty when it says nothing.
-#[must_use]
-pub fn error_reasons(error: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let reasons: Vec<String> = match error.get("reason") {
-        Some(Value::Array(items)) => items.iter().take(8).map(text).collect(),
-        Some(single) => vec![text(single)],
-        None => Vec::new(),
+/// An answer with an object of this type, in the compact form.
+fn object_of_type(answer: Value, expected: &'static str, profile_contexts: &[String]) -> Result<Map<String, Value>, MessageError> {
+    let object = match answer {
+        Value::Object(object) if is_compact(object.get("@context"), object.get("@type"), is_spelled_out(&object), profile_contexts)? => {
+            object
+        }
+        other => jsonld::compact(&DSP, &other, profile_contexts, Others::Kept)?,
     };
-    let told = reasons.join("; ");
-    if told.is_empty() { String::new() } else { format!(" ({})", told.chars().take(MAX_REASON_CHARS).collect::<String>()) }
+    let kind = object.get("@type");
+    let fits = match kind {
+        Some(Value::Array(types)) => types.iter().any(|kind| kind == expected),
+        single => single.is_some_and(|kind| kind == expected),
+    };
+    if fits { Ok(object) } else { Err(wrong_type(expected, kind)) }
 }
 
-fn object_of_type(value: Value, expected: &str) -> Option<Map<String, Value>> {
-    let Value::Object(object) = value else {
-        return None;
-    };
-    let is = |text: &Value| text.as_str().is_some_and(|text| text.strip_prefix("dcat:").unwrap_or(text) == expected);
-    let fits = match object.get("@type")? {
-        Value::Array(types) => types.iter().any(is),
-        single => is(single),
-    };
-    fits.then_some(object)
+/// Whether a term stands with its prefix or as its IRI somewhere outside the policies, which are read in any spelling.
+fn is_spelled_out(object: &Map<String, Value>) -> bool {
+    fn any(value: &Value, is: fn(&Value) -> bool) -> bool {
+        value.as_array().map_or_else(|| is(value), |items| items.iter().any(is))
+    }
+    object.iter().any(|(name, value)| match name.as_str() {
+        "@type" => any(value, |kind| kind.as_str().is_some_and(|kind| DSP.is_spelled_out(kind))),
+        "catalog" | "dataset" | "distribution" | "service" | "accessService" => any(value, |of| of.as_object().is_some_and(is_spelled_out)),
+        name => DSP.is_spelled_out(name),
+    })
 }
 
 /// Makes the field a list.
@@ -124,27 +136,105 @@ mod tests {
         }
     }
 
+    const NONE: &[String] = &[];
+
     #[test]
     fn catalogs_of_others() {
         let offer = json!({"@type": "odrl:Offer", "@id": "o", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}}});
         let dataset = json!({"@id": "a", "@type": "Dataset", "hasPolicy": offer, "distribution": {"@type": "Distribution"}});
         let catalog = json!({"@context": [CONTEXT], "@type": "Catalog", "dataset": dataset, "catalog": [{"@type": "Catalog"}], "x": 1});
-        let compacted = compacted_catalog(catalog).unwrap();
+        let compacted = compacted_catalog(catalog, NONE).unwrap();
         assert_eq!(compacted["dataset"][0]["hasPolicy"], json!([{"@type": "Offer", "@id": "o", "permission": [{"action": "use"}]}]));
         assert_eq!(compacted["dataset"][0]["distribution"], json!([{"@type": "Distribution"}]));
         assert_eq!((&compacted["catalog"][0]["dataset"], &compacted["x"]), (&json!([]), &json!(1)));
         assert_eq!(compacted["@context"][0], json!(MANAGEMENT_CONTEXT));
-        for other in [json!([]), json!({}), json!({"@type": "CatalogError"}), json!("x")] {
-            assert_eq!(compacted_catalog(other), None);
+        for other in
+            [json!([]), json!({}), json!({"@context": [CONTEXT], "@type": "CatalogError"}), json!("x"), json!({"@type": "Catalog"})]
+        {
+            assert!(compacted_catalog(other.clone(), NONE).is_err(), "{other}");
         }
-        assert!(compacted_dataset(json!({"@type": ["dcat:Dataset"]})).is_some());
+        assert!(compacted_dataset(json!({"@context": [CONTEXT], "@type": ["dcat:Dataset"]}), NONE).is_ok());
+        // A context of the profile's is known; another one could give the terms another meaning.
+        let own = "https://x.example/context".to_owned();
+        let foreign = json!({"@context": [CONTEXT, own], "@type": "Catalog"});
+        assert!(compacted_catalog(foreign.clone(), &[own]).is_ok());
+        assert!(compacted_catalog(foreign, NONE).unwrap_err().to_string().contains("unknown @context"));
+    }
+
+    /// A catalog of every part, in the compact form.
+    fn whole() -> Value {
+        let service = json!({"@id": "urn:s", "@type": "DataService", "endpointURL": "https://p.example/dsp"});
+        let distribution = json!([{"@type": "Distribution", "format": "HttpData-PULL", "accessService": service}]);
+        let permission =
+            json!([{"action": "use", "constraint": [{"leftOperand": "https://x.example/m", "operator": "eq", "rightOperand": "y"}]}]);
+        let dataset = |id: &str| {
+            json!({"@id": id, "@type": "Dataset", "https://x.example/title": "t", "dct:title": "t",
+                "hasPolicy": [{"@id": "urn:o", "@type": "Offer", "permission": permission}], "distribution": distribution})
+        };
+        json!({"@id": "urn:c", "@type": "Catalog", "participantId": "did:web:p", "service": [service], "dataset": [dataset("urn:a"), dataset("urn:b")],
+            "catalog": [{"@id": "urn:n", "@type": "Catalog", "dataset": [dataset("urn:d")], "distribution": distribution}]})
+    }
+
+    /// The same with all terms spelled by `name`.
+    fn spelled(value: &Value, name: &dyn Fn(&str, &str) -> String) -> Value {
+        let namespace = |term: &str| match term {
+            "participantId" => "dspace",
+            "format" => "dct",
+            "hasPolicy" | "permission" | "action" | "constraint" | "leftOperand" | "operator" | "rightOperand" | "Offer" | "use" | "eq" => {
+                "odrl"
+            }
+            _ => "dcat",
+        };
+        match value {
+            Value::Object(fields) => {
+                let field = |(key, value): (&String, &Value)| match (key.as_str(), value) {
+                    ("@id", id) => (key.clone(), id.clone()),
+                    ("@type", kind) => (key.clone(), name(namespace(kind.as_str().unwrap()), kind.as_str().unwrap()).into()),
+                    (term @ ("action" | "operator"), Value::String(text)) => (name("odrl", term), json!({"@id": name("odrl", text)})),
+                    (term @ ("participantId" | "leftOperand" | "format"), text) => (name(namespace(term), term), json!({ "@id": text })),
+                    (other, value) if other.contains(':') => {
+                        (other.replace("dct:", "http://purl.org/dc/terms/"), json!([{ "@value": value }]))
+                    }
+                    (term, value) => (name(namespace(term), term), spelled(value, name)),
+                };
+                Value::Object(fields.iter().map(field).collect())
+            }
+            Value::Array(items) => items.iter().map(|item| spelled(item, name)).collect(),
+            other => other.clone(),
+        }
     }
 
     #[test]
-    fn reasons_of_others() {
-        assert_eq!(error_reasons(&json!({"reason": ["a", {"b": 1}]})), r#" (a; {"b":1})"#);
-        assert_eq!(error_reasons(&json!({"reason": "a"})), " (a)");
-        assert_eq!(error_reasons(&json!({})), "");
-        assert!(error_reasons(&json!({"reason": ["x".repeat(9000)]})).len() < 600);
+    fn catalogs_and_datasets_are_read_in_every_form() {
+        let namespace = |prefix: &str| DSP.of_prefix(prefix).unwrap().namespace();
+        let iri = |prefix: &str, term: &str| format!("{}{term}", namespace(prefix));
+        let own = |prefix: &str, term: &str| format!("{prefix}:{term}");
+        let odd = |prefix: &str, term: &str| format!("x-{prefix}:{term}");
+        let odd_context: Map<String, Value> =
+            ["dspace", "dct", "odrl", "dcat"].iter().map(|p| (format!("x-{p}"), namespace(p).into())).collect();
+        let with = |mut document: Value, context: Value| {
+            document["@context"] = context;
+            document
+        };
+        let (catalog, dataset) = (whole(), whole()["dataset"][0].clone());
+        let expected = compacted_catalog(with(catalog.clone(), json!([CONTEXT])), NONE).unwrap();
+        let expected_dataset = compacted_dataset(with(dataset.clone(), json!([CONTEXT])), NONE).unwrap();
+        let forms: [&dyn Fn(&Value) -> Value; 5] = [
+            &|document| spelled(document, &iri),
+            &|document| json!([spelled(document, &iri)]),
+            &|document| with(spelled(document, &own), json!([CONTEXT])),
+            &|document| with(spelled(document, &odd), json!(odd_context)),
+            &|document| with(spelled(document, &odd), json!([CONTEXT, odd_context])),
+        ];
+        for form in forms {
+            let other = form(&catalog);
+            assert_eq!(compacted_catalog(other.clone(), NONE).as_ref(), Ok(&expected), "{other}");
+            let other = form(&dataset);
+            assert_eq!(compacted_dataset(other.clone(), NONE).as_ref(), Ok(&expected_dataset), "{other}");
+        }
+        // Prefixes deep in what is compact at its top.
+        let mut deep = with(catalog.clone(), json!([CONTEXT]));
+        deep["catalog"][0]["dataset"] = spelled(&catalog["catalog"][0]["dataset"], &own);
+        assert_eq!(compacted_catalog(deep, NONE), Ok(expected));
     }
 }

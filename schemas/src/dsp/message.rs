@@ -3,7 +3,7 @@
 use crate::{
     MessageId,
     json::{MAX_DEPTH, is_too_deep},
-    jsonld::{self, JsonLdError},
+    jsonld::{self, DSP, JsonLdError, Others},
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -169,38 +169,46 @@ pub fn read<T: Message + DeserializeOwned>(bytes: &[u8], profile_contexts: &[Str
     // An expanded document is an array.
     if bytes.trim_ascii_start().first() != Some(&b'[') {
         let header: Header = serde_json::from_slice(bytes).map_err(malformed)?;
-        if is_compact(&header, profile_contexts)? {
+        if is_compact(header.context.as_ref(), header.kind.as_ref(), header.foreign, profile_contexts)? {
             check_type::<T>(header.kind.as_ref())?;
             let id = header.id.filter(|id| !id.is_null()).map(serde_json::from_value).transpose().map_err(malformed)?;
             return Ok(Received { id, body: serde_json::from_slice(bytes).map_err(malformed)? });
         }
     }
     let document: Value = serde_json::from_slice(bytes).map_err(malformed)?;
-    let mut message = jsonld::compact(&document, profile_contexts)?;
+    let mut message = jsonld::compact(&DSP, &document, profile_contexts, Others::LeftOut)?;
     check_type::<T>(message.get("@type"))?;
     let id = message.remove("@id").map(serde_json::from_value).transpose().map_err(malformed)?;
     Ok(Received { id, body: serde_json::from_value(Value::Object(message)).map_err(malformed)? })
 }
 
 fn check_type<T: Message>(kind: Option<&Value>) -> Result<(), MessageError> {
-    if kind.and_then(Value::as_str) == Some(T::TYPE) {
-        return Ok(());
-    }
-    let mut found = kind.map_or_else(|| "nothing".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-    found.truncate(found.floor_char_boundary(80));
-    Err(MessageError::WrongType { expected: T::TYPE, found })
+    if kind.and_then(Value::as_str) == Some(T::TYPE) { Ok(()) } else { Err(wrong_type(T::TYPE, kind)) }
 }
 
-/// Whether the message is in the compact form, which its header decides: known contexts alone, the protocol's own among them, and names that are terms.
+/// Another type than the expected one.
+pub(super) fn wrong_type(expected: &'static str, kind: Option<&Value>) -> MessageError {
+    let mut found = kind.map_or_else(|| "nothing".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    found.truncate(found.floor_char_boundary(80));
+    MessageError::WrongType { expected, found }
+}
+
+/// Whether a document is in the compact form, by its `@context`, its `@type`, and whether any other of its names is `foreign`: known contexts alone, the
+/// protocol's own among them, and names that are terms.
 ///
 /// # Errors
 /// A context that is not known; no context, and names that need one.
-fn is_compact(header: &Header, profile_contexts: &[String]) -> Result<bool, MessageError> {
-    let foreign = header.foreign || header.kind.as_ref().and_then(Value::as_str).is_none_or(|kind| kind.contains(':'));
-    let contexts = match &header.context {
+pub(super) fn is_compact(
+    context: Option<&Value>,
+    kind: Option<&Value>,
+    foreign: bool,
+    profile_contexts: &[String],
+) -> Result<bool, MessageError> {
+    let foreign = foreign || kind.and_then(Value::as_str).is_none_or(|kind| kind.contains(':'));
+    let contexts = match context {
         Some(Value::Array(contexts)) if contexts.len() <= MAX_CONTEXTS => contexts,
         Some(Value::Object(_)) => return Ok(false),
-        None if foreign && header.kind.is_some() => return Ok(false),
+        None if foreign && kind.is_some() => return Ok(false),
         _ => return Err(MessageError::NoContext),
     };
     let mut ours = false;
@@ -216,7 +224,7 @@ fn is_compact(header: &Header, profile_contexts: &[String]) -> Result<bool, Mess
     }
     match (ours, foreign) {
         (true, foreign) => Ok(!foreign),
-        (false, true) if header.kind.is_some() => Ok(false),
+        (false, true) if kind.is_some() => Ok(false),
         (false, _) => Err(MessageError::NoContext),
     }
 }

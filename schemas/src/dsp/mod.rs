@@ -6,6 +6,7 @@
 pub mod base_url;
 pub mod catalog;
 pub mod data_address;
+pub mod error;
 pub mod message;
 pub mod negotiation;
 pub mod transfer;

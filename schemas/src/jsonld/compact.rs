@@ -3,19 +3,34 @@
 use super::{
     JsonLdError, MAX_NAME_BYTES,
     context::{Context, Meaning},
+    dialect::Dialect,
     shown,
-    terms::{Shape, Term, VALUES, Vocabulary},
+    terms::{Shape, Term, Vocabulary},
 };
 use crate::json::MAX_DEPTH;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// Rewrites a document into the compact form of DSP 2025-1, without `@context`. `profile_contexts` are remote contexts that the dataspace profile
+/// What becomes of properties of vocabularies that are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They are not read: whoever asks reads none of them.
+    LeftOut,
+    /// They stay, under their IRIs.
+    Kept,
+}
+
+/// Rewrites a document into the compact form of its protocol, without `@context`. `profile_contexts` are remote contexts that the dataspace profile
 /// allows; they define no term that is read here.
 ///
 /// # Errors
 /// [`JsonLdError`] says what cannot be read.
-pub fn compact(document: &Value, profile_contexts: &[String]) -> Result<Map<String, Value>, JsonLdError> {
+pub fn compact(
+    dialect: &'static Dialect,
+    document: &Value,
+    profile_contexts: &[String],
+    others: Others,
+) -> Result<Map<String, Value>, JsonLdError> {
     let object = match document {
         Value::Object(object) => object,
         // The expanded form of one object.
@@ -25,13 +40,15 @@ pub fn compact(document: &Value, profile_contexts: &[String]) -> Result<Map<Stri
         },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(JsonLdError::NotOneObject),
     };
-    let context = Context::read(object.get("@context"), profile_contexts)?;
-    Compaction { context: &context, room: MAX_NAME_BYTES }.node(object, 0)
+    let context = Context::read(dialect, object.get("@context"), profile_contexts)?;
+    Compaction { dialect, context: &context, others, room: MAX_NAME_BYTES }.node(object, 0)
 }
 
 struct Compaction<'a> {
+    dialect: &'static Dialect,
     context: &'a Context,
-    /// Bytes that names and ids may still have.
+    others: Others,
+    /// Bytes by which names and ids may still grow.
     room: usize,
 }
 
@@ -49,29 +66,41 @@ impl Compaction<'_> {
                 Meaning::Keyword("@context") if depth == 0 => {}
                 Meaning::Keyword("@id") => {
                     let id = value.as_str().ok_or(JsonLdError::Malformed("@id"))?;
-                    let id = self.spent(context.identifier(id))?;
-                    alone(&mut node, "@id", Value::String(id))?;
+                    let id = self.spent(id, context.identifier(id))?;
+                    alone(&mut node, self.dialect.id, Value::String(id))?;
                 }
                 Meaning::Keyword("@type") => {
                     let types = self.types(value)?;
-                    alone(&mut node, "@type", types)?;
+                    alone(&mut node, self.dialect.kind, types)?;
                 }
                 // Says nothing about the object (JSON-LD 1.1, 9.4).
                 Meaning::Keyword("@index") => {}
                 Meaning::Keyword(other) => return Err(JsonLdError::Keyword(shown(other))),
-                Meaning::Term(vocabulary, name) => self.known(vocabulary, name, value, &mut node, &mut given, depth)?,
-                Meaning::Iri(iri) => {
-                    if let Some((vocabulary, name)) = Vocabulary::of_iri(&iri) {
-                        self.known(vocabulary, name, value, &mut node, &mut given, depth)?;
-                    }
-                }
+                Meaning::Term(vocabulary, name) => match self.dialect.term(vocabulary, name) {
+                    // The protocol's own context says that this is JSON.
+                    Some(term) if term.shape == Shape::Json => of(term, &mut given).push(value.clone()),
+                    Some(term) => self.values(value, term.shape, of(term, &mut given), depth)?,
+                    None => {}
+                },
+                Meaning::Iri(iri) => match self.dialect.of_iri(&iri) {
+                    Some((vocabulary, name)) => match self.dialect.term(vocabulary, name) {
+                        Some(term) => self.values(value, term.shape, of(term, &mut given), depth)?,
+                        // No term: it keeps its prefix, so that whoever reads the object sees that it is there.
+                        None => self.other(key, self.dialect.short(vocabulary, name), value, &mut node, depth)?,
+                    },
+                    None if self.others == Others::Kept => self.other(key, iri.into_owned(), value, &mut node, depth)?,
+                    None => {}
+                },
                 Meaning::Plain(name) => {
                     node.insert(name.to_owned(), value.clone());
                 }
                 Meaning::None => {}
             }
         }
-        for (term, values) in given {
+        for (term, mut values) in given {
+            if term.shape == Shape::Json && term.many {
+                values = values.into_iter().flat_map(|value| if let Value::Array(items) = value { items } else { vec![value] }).collect();
+            }
             if let Some(value) = one_or_many(values, term.many) {
                 // Not there yet, unless two vocabularies have a term of this name.
                 alone(&mut node, term.name, value)?;
@@ -80,33 +109,13 @@ impl Compaction<'_> {
         Ok(node)
     }
 
-    /// A property of a known vocabulary. One that is no term keeps its usual prefix: whoever reads the object sees that it is there.
-    fn known(
-        &mut self,
-        vocabulary: Vocabulary,
-        name: &str,
-        value: &Value,
-        node: &mut Map<String, Value>,
-        given: &mut Vec<(&'static Term, Vec<Value>)>,
-        depth: usize,
-    ) -> Result<(), JsonLdError> {
-        match Term::of(vocabulary, name) {
-            Some(term) => {
-                let at = given.iter().position(|(known, _)| *known == term).unwrap_or_else(|| {
-                    given.push((term, Vec::new()));
-                    given.len() - 1
-                });
-                let mut values = std::mem::take(&mut given[at].1);
-                self.values(value, term.shape, &mut values, depth)?;
-                given[at].1 = values;
-            }
-            None => {
-                let mut values = Vec::new();
-                self.values(value, Shape::Any, &mut values, depth)?;
-                if let Some(value) = one_or_many(values, false) {
-                    node.insert(format!("{}:{name}", vocabulary.prefix()), value);
-                }
-            }
+    /// A property that is no term.
+    fn other(&mut self, key: &str, name: String, value: &Value, node: &mut Map<String, Value>, depth: usize) -> Result<(), JsonLdError> {
+        let mut values = Vec::new();
+        self.values(value, Shape::Any, &mut values, depth)?;
+        if let Some(value) = one_or_many(values, false) {
+            let name = self.spent(key, Cow::Owned(name))?;
+            node.insert(name, value);
         }
         Ok(())
     }
@@ -178,14 +187,14 @@ impl Compaction<'_> {
     /// An object that says no more than its id is the id, where the compact form has a text. With more it stays, so that nothing is overlooked.
     fn reference(&mut self, mut node: Map<String, Value>, shape: Shape) -> Result<Value, JsonLdError> {
         if node.len() == 1
-            && let Some(Value::String(id)) = node.get_mut("@id")
+            && let Some(Value::String(id)) = node.get_mut(self.dialect.id)
         {
             match shape {
                 Shape::Id | Shape::Literal => return Ok(Value::String(std::mem::take(id))),
                 // An id is no term, and not of the vocabulary.
                 Shape::Name if id.contains(':') => return Ok(Value::String(self.text(id, shape)?)),
                 Shape::Name => return Ok(Value::String(std::mem::take(id))),
-                Shape::Node | Shape::Any => {}
+                Shape::Node | Shape::Any | Shape::Json => {}
             }
         }
         Ok(Value::Object(node))
@@ -193,12 +202,12 @@ impl Compaction<'_> {
 
     fn text(&mut self, text: &str, shape: Shape) -> Result<String, JsonLdError> {
         match shape {
-            Shape::Id => self.spent(self.context.identifier(text)),
+            Shape::Id => self.spent(text, self.context.identifier(text)),
             Shape::Name => {
                 let meaning = self.context.value(text);
                 self.name(text, meaning)
             }
-            Shape::Literal | Shape::Node | Shape::Any => Ok(text.to_owned()),
+            Shape::Literal | Shape::Node | Shape::Any | Shape::Json => Ok(text.to_owned()),
         }
     }
 
@@ -221,18 +230,27 @@ impl Compaction<'_> {
             Meaning::Iri(iri) => iri,
             Meaning::Term(..) | Meaning::Plain(_) | Meaning::Keyword(_) | Meaning::None => Cow::Borrowed(text),
         };
-        match Vocabulary::of_iri(&iri) {
-            Some((vocabulary, name)) if VALUES.contains(&(vocabulary, name)) => Ok(name.to_owned()),
-            Some((Vocabulary::Odrl, name)) => self.spent(Cow::Owned(format!("{}:{name}", Vocabulary::Odrl.prefix()))),
-            _ => self.spent(iri),
+        match self.dialect.of_iri(&iri) {
+            Some(value @ (_, name)) if self.dialect.values.contains(&value) => Ok(name.to_owned()),
+            Some((Vocabulary::Odrl, name)) => self.spent(text, Cow::Owned(format!("{}:{name}", Vocabulary::Odrl.prefix()))),
+            _ => self.spent(text, iri),
         }
     }
 
-    /// The text, which counts.
-    fn spent(&mut self, text: Cow<'_, str>) -> Result<String, JsonLdError> {
-        self.room = self.room.checked_sub(text.len()).ok_or(JsonLdError::TooLong)?;
-        Ok(text.into_owned())
+    /// What a text of the sender stands for. As much as it is longer counts.
+    fn spent(&mut self, text: &str, meant: Cow<'_, str>) -> Result<String, JsonLdError> {
+        self.room = self.room.checked_sub(meant.len().saturating_sub(text.len())).ok_or(JsonLdError::TooLong)?;
+        Ok(meant.into_owned())
     }
+}
+
+/// The values of the term so far.
+fn of<'a>(term: &'static Term, given: &'a mut Vec<(&'static Term, Vec<Value>)>) -> &'a mut Vec<Value> {
+    let at = given.iter().position(|(known, _)| *known == term).unwrap_or_else(|| {
+        given.push((term, Vec::new()));
+        given.len() - 1
+    });
+    &mut given[at].1
 }
 
 /// Adds what must be there once.

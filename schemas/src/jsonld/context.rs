@@ -1,10 +1,12 @@
 //! What a document's `@context` defines.
 
 use super::{
-    JsonLdError, shown,
-    terms::{Term, VALUES, Vocabulary, vocabularies_of},
+    JsonLdError,
+    dialect::{Dialect, Remote},
+    shown,
+    terms::Vocabulary,
 };
-use crate::dsp::message::{CONTEXT, EDC_CONTEXT, MAX_CONTEXTS, ODRL_PROFILE_CONTEXT};
+use crate::dsp::message::MAX_CONTEXTS;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, collections::HashMap};
 
@@ -31,26 +33,27 @@ pub(super) enum Meaning<'a> {
     Term(Vocabulary, &'a str),
     /// An IRI.
     Iri(Cow<'a, str>),
-    /// Under the context of DSP 2025-1: no term of it.
+    /// Under the protocol's own context: no term of it.
     Plain(&'a str),
     /// Nothing.
     None,
 }
 
 /// The active context (JSON-LD 1.1, 3.1): terms of known remote contexts, and what inline ones add.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Context {
-    dsp: bool,
-    odrl: bool,
-    edc: bool,
+    pub(super) dialect: &'static Dialect,
+    remote: Vec<&'static Remote>,
+    /// Whether the protocol's own context is among them.
+    protocol: bool,
     vocabulary: Option<Vocabulary>,
     own: HashMap<String, Definition>,
 }
 
 impl Context {
     /// Reads `@context`; without one, only IRIs have a meaning.
-    pub(super) fn read(value: Option<&Value>, profile_contexts: &[String]) -> Result<Self, JsonLdError> {
-        let mut context = Self::default();
+    pub(super) fn read(dialect: &'static Dialect, value: Option<&Value>, profile_contexts: &[String]) -> Result<Self, JsonLdError> {
+        let mut context = Self { dialect, remote: Vec::new(), protocol: false, vocabulary: None, own: HashMap::new() };
         let entries = match value {
             None => &[][..],
             Some(Value::Array(entries)) if entries.len() <= MAX_CONTEXTS => entries,
@@ -59,12 +62,13 @@ impl Context {
         };
         for entry in entries {
             match entry {
-                Value::String(name) => match name.as_str() {
-                    CONTEXT => context.dsp = true,
-                    ODRL_PROFILE_CONTEXT => context.odrl = true,
-                    EDC_CONTEXT => context.edc = true,
-                    other if profile_contexts.iter().any(|known| known == other) => {}
-                    other => return Err(JsonLdError::UnknownContext(shown(other))),
+                Value::String(name) => match dialect.contexts.iter().position(|remote| remote.url == name) {
+                    Some(n) => {
+                        context.protocol |= n == 0;
+                        context.remote.extend(dialect.contexts.get(n));
+                    }
+                    None if profile_contexts.contains(name) => {}
+                    None => return Err(JsonLdError::UnknownContext(shown(name))),
                 },
                 Value::Object(definitions) => context.add(definitions)?,
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(JsonLdError::Context),
@@ -78,7 +82,7 @@ impl Context {
             return Err(JsonLdError::TooManyDefinitions);
         }
         if let Some(vocabulary) = definitions.get("@vocab") {
-            let known = vocabulary.as_str().and_then(Vocabulary::of_iri).filter(|(_, name)| name.is_empty());
+            let known = vocabulary.as_str().and_then(|iri| self.dialect.of_iri(iri)).filter(|(_, name)| name.is_empty());
             let (known, _) = known.ok_or_else(|| JsonLdError::Definition("@vocab".to_owned(), "must be a known namespace"))?;
             self.vocabulary = Some(known);
         }
@@ -94,7 +98,7 @@ impl Context {
                 term if term.is_empty() || term.contains([':', '/']) => return Err(wrong("is no term")),
                 _ => {
                     let definition = self.definition(name, value, definitions).map_err(wrong)?;
-                    unambiguous(name, &definition).map_err(wrong)?;
+                    self.unambiguous(name, &definition).map_err(wrong)?;
                     read.push((name.clone(), definition));
                 }
             }
@@ -153,7 +157,7 @@ impl Context {
             None => match self.namespace(prefix) {
                 Some(namespace) => Some(format!("{namespace}{rest}")),
                 // `urn:x` and the like; the usual prefixes mean nothing by themselves.
-                None => Vocabulary::of_prefix(prefix).is_none().then(|| text.to_owned()),
+                None => self.dialect.of_prefix(prefix).is_none().then(|| text.to_owned()),
             },
         }
     }
@@ -163,29 +167,17 @@ impl Context {
         match self.own.get(prefix) {
             Some(Definition::Iri(iri, true)) => Some(iri),
             Some(_) => None,
-            None => Vocabulary::of_prefix(prefix).filter(|known| self.defines_prefix(*known)).map(Vocabulary::namespace),
+            None => self.dialect.of_prefix(prefix).filter(|known| self.defines_prefix(*known)).map(Vocabulary::namespace),
         }
     }
 
-    const fn defines_prefix(&self, vocabulary: Vocabulary) -> bool {
-        match vocabulary {
-            Vocabulary::Dspace | Vocabulary::Xsd => self.dsp,
-            Vocabulary::Odrl => self.dsp || self.odrl,
-            Vocabulary::Dcat | Vocabulary::Dct => self.dsp || self.edc,
-            Vocabulary::Edc => self.edc,
-            Vocabulary::Dcp => false,
-        }
+    fn defines_prefix(&self, vocabulary: Vocabulary) -> bool {
+        self.remote.iter().any(|remote| remote.prefixes.contains(&vocabulary))
     }
 
     /// Whether remote contexts define the terms of the vocabulary.
-    const fn defines_terms(&self, vocabulary: Vocabulary) -> bool {
-        match vocabulary {
-            Vocabulary::Odrl => self.dsp || self.odrl,
-            // The protocol's context lets queries of the connectors through as they are.
-            Vocabulary::Edc => self.dsp || self.edc,
-            Vocabulary::Dspace | Vocabulary::Dcat | Vocabulary::Dct => self.dsp,
-            Vocabulary::Xsd | Vocabulary::Dcp => false,
-        }
+    fn defines_terms(&self, vocabulary: Vocabulary) -> bool {
+        self.remote.iter().any(|remote| remote.terms.contains(&vocabulary))
     }
 
     /// The meaning of a property's name.
@@ -193,9 +185,9 @@ impl Context {
     /// # Errors
     /// When the name or its prefix looks like one that is known, and nothing defines it.
     pub(super) fn property<'a>(&'a self, name: &'a str) -> Result<Meaning<'a>, JsonLdError> {
-        let known = Term::named(name).find(|term| self.defines_terms(term.vocabulary));
+        let known = self.dialect.named(name).find(|term| self.defines_terms(term.vocabulary));
         match self.meaning(name, known.map(|term| term.vocabulary)) {
-            Meaning::None => self.undefined(name, vocabularies_of(name).next().is_some()),
+            Meaning::None => self.undefined(name, self.dialect.vocabularies_of(name).next().is_some()),
             known => Ok(known),
         }
     }
@@ -203,20 +195,20 @@ impl Context {
     /// The meaning of a type; errors as for properties.
     pub(super) fn class<'a>(&'a self, name: &'a str) -> Result<Meaning<'a>, JsonLdError> {
         match self.value(name) {
-            Meaning::None => self.undefined(name, VALUES.iter().any(|(_, value)| *value == name)),
+            Meaning::None => self.undefined(name, self.dialect.values.iter().any(|(_, value)| *value == name)),
             known => Ok(known),
         }
     }
 
     /// The meaning of a text that names a value.
     pub(super) fn value<'a>(&'a self, name: &'a str) -> Meaning<'a> {
-        let known = VALUES.iter().find(|(vocabulary, value)| *value == name && self.defines_terms(*vocabulary));
+        let known = self.dialect.values.iter().find(|(vocabulary, value)| *value == name && self.defines_terms(*vocabulary));
         self.meaning(name, known.map(|(vocabulary, _)| *vocabulary))
     }
 
     /// Nothing; an error when the name, or its prefix, is known but not in this document.
     fn undefined<'a>(&self, name: &str, known: bool) -> Result<Meaning<'a>, JsonLdError> {
-        let prefix = name.split_once(':').and_then(|(prefix, _)| Vocabulary::of_prefix(prefix));
+        let prefix = name.split_once(':').and_then(|(prefix, _)| self.dialect.of_prefix(prefix));
         if known || prefix.is_some() { Err(JsonLdError::Undefined(shown(name))) } else { Ok(Meaning::None) }
     }
 
@@ -230,6 +222,12 @@ impl Context {
         if name.starts_with('@') {
             return Meaning::Keyword(name);
         }
+        if self.protocol && name == self.dialect.id {
+            return Meaning::Keyword("@id");
+        }
+        if self.protocol && name == self.dialect.kind {
+            return Meaning::Keyword("@type");
+        }
         if let Some(vocabulary) = remote {
             return Meaning::Term(vocabulary, name);
         }
@@ -238,12 +236,12 @@ impl Context {
             (Some((_, rest)), _) if rest.starts_with("//") => Meaning::Iri(Cow::Borrowed(name)),
             (Some((prefix, rest)), _) => match self.namespace(prefix) {
                 Some(namespace) => Meaning::Iri(Cow::Owned(format!("{namespace}{rest}"))),
-                None if Vocabulary::of_prefix(prefix).is_none() => Meaning::Iri(Cow::Borrowed(name)),
-                None if self.dsp => Meaning::Plain(name),
+                None if self.dialect.of_prefix(prefix).is_none() => Meaning::Iri(Cow::Borrowed(name)),
+                None if self.protocol => Meaning::Plain(name),
                 None => Meaning::None,
             },
             (None, Some(vocabulary)) => Meaning::Iri(Cow::Owned(format!("{}{name}", vocabulary.namespace()))),
-            (None, None) if self.dsp => Meaning::Plain(name),
+            (None, None) if self.protocol => Meaning::Plain(name),
             (None, None) => Meaning::None,
         }
     }
@@ -256,16 +254,18 @@ impl Context {
         });
         own.map_or(Cow::Borrowed(text), Cow::Owned)
     }
-}
 
-/// A name that is known here means what it means here, whoever defines it.
-fn unambiguous(name: &str, definition: &Definition) -> Result<(), &'static str> {
-    let meant = match definition {
-        Definition::Iri(iri, _) => Vocabulary::of_iri(iri),
-        Definition::Keyword(_) => None,
-    };
-    let as_prefix = Vocabulary::of_prefix(name).is_none_or(|known| meant == Some((known, "")));
-    let mut known = vocabularies_of(name).peekable();
-    let as_term = known.peek().is_none() || known.any(|vocabulary| meant == Some((vocabulary, name)));
-    if as_prefix && as_term { Ok(()) } else { Err("is known here and must not be defined as something else") }
+    /// A name that is known here means what it means here, whoever defines it.
+    fn unambiguous(&self, name: &str, definition: &Definition) -> Result<(), &'static str> {
+        let (meant, keyword) = match definition {
+            Definition::Iri(iri, _) => (self.dialect.of_iri(iri), None),
+            Definition::Keyword(keyword) => (None, Some(*keyword)),
+        };
+        let as_prefix = self.dialect.of_prefix(name).is_none_or(|known| meant == Some((known, "")));
+        let mut known = self.dialect.vocabularies_of(name).peekable();
+        let as_term = known.peek().is_none() || known.any(|vocabulary| meant == Some((vocabulary, name)));
+        let as_alias =
+            [("@id", self.dialect.id), ("@type", self.dialect.kind)].iter().all(|(is, called)| *called != name || keyword == Some(*is));
+        if as_prefix && as_term && as_alias { Ok(()) } else { Err("is known here and must not be defined as something else") }
+    }
 }

@@ -4,22 +4,25 @@
 //! rewritten by [`compact`] first: with tables of the vocabularies that are known here, within bounds, and without asking anyone. What these
 //! tables do not say is not guessed: a remote context that is not known, or one that gives a known term another meaning, is an error.
 //!
-//! It gives what the compaction algorithm (JSON-LD 1.1 API, 6) would give for the expanded document and the context of DSP 2025-1, but for this:
-//! literals lose their datatype, names of ODRL that the context lacks stay `odrl:name`, and properties of unknown vocabularies are left out.
+//! It gives what the compaction algorithm (JSON-LD 1.1 API, 6) would give for the expanded document and the protocol's own context, but for this:
+//! literals lose their datatype, names of ODRL that the context lacks stay `odrl:name`, and properties of unknown vocabularies are left out unless they
+//! are asked for.
 
 mod compact;
 mod context;
+mod dialect;
 mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use compact::compact;
+pub use compact::{Others, compact};
 pub use context::{MAX_DEFINITIONS, MAX_IRI_BYTES};
-pub use terms::{Shape, TERMS, Term, VALUES, Vocabulary};
+pub use dialect::{DCP, DSP, Dialect};
+pub use terms::{Shape, Term, Vocabulary};
 
 use crate::json::MAX_DEPTH;
 
-/// Bytes of all names and ids of a document at most, once their prefixes are expanded.
+/// Bytes by which all names and ids of a document grow at most, when their prefixes are expanded.
 pub const MAX_NAME_BYTES: usize = 1 << 20;
 /// Longest text of the sender shown in an error, in characters.
 const MAX_SHOWN: usize = 120;
@@ -52,7 +55,7 @@ pub enum JsonLdError {
     #[error("the value of {0} is malformed")]
     Malformed(&'static str),
     /// Prefixes expand to too much.
-    #[error("names and ids expand to more than {MAX_NAME_BYTES} bytes")]
+    #[error("names and ids expand by more than {MAX_NAME_BYTES} bytes")]
     TooLong,
     /// Too deep.
     #[error("a document is nested at most {MAX_DEPTH} levels deep")]

@@ -1,6 +1,6 @@
 //! The terms of the vocabularies that are read: which IRI a term has, and the shape of its value in the compact form.
 //!
-//! Source: the contexts of DSP 2025-1 (with its ODRL profile) and of the Eclipse connectors. A test holds the tables against the former.
+//! Source: the contexts of DSP 2025-1 (with its ODRL profile), of DCP 1.0 and of the Eclipse connectors. A test holds the tables against the former two.
 
 use crate::{odrl::ODRL_NAMESPACE, query_spec::EDC_NAMESPACE};
 
@@ -21,12 +21,11 @@ pub enum Vocabulary {
     Edc,
     /// DCP 1.0.
     Dcp,
+    /// Verifiable credentials.
+    Cred,
 }
 
 impl Vocabulary {
-    /// All of them.
-    pub const ALL: [Self; 7] = [Self::Dspace, Self::Odrl, Self::Dcat, Self::Dct, Self::Xsd, Self::Edc, Self::Dcp];
-
     /// The usual prefix.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
@@ -38,6 +37,7 @@ impl Vocabulary {
             Self::Xsd => "xsd",
             Self::Edc => "edc",
             Self::Dcp => "dcp",
+            Self::Cred => "cred",
         }
     }
 
@@ -52,19 +52,8 @@ impl Vocabulary {
             Self::Xsd => "http://www.w3.org/2001/XMLSchema#",
             Self::Edc => EDC_NAMESPACE,
             Self::Dcp => "https://w3id.org/dspace-dcp/v1.0/",
+            Self::Cred => "https://www.w3.org/2018/credentials#",
         }
-    }
-
-    /// The vocabulary with this usual prefix.
-    #[must_use]
-    pub fn of_prefix(prefix: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|vocabulary| vocabulary.prefix() == prefix)
-    }
-
-    /// The vocabulary of an IRI, and its name there.
-    #[must_use]
-    pub fn of_iri(iri: &str) -> Option<(Self, &str)> {
-        Self::ALL.into_iter().find_map(|vocabulary| iri.strip_prefix(vocabulary.namespace()).map(|name| (vocabulary, name)))
     }
 }
 
@@ -81,6 +70,8 @@ pub enum Shape {
     Node,
     /// A literal, an identifier, an object, or a list of these.
     Any,
+    /// JSON that is no JSON-LD (`"@type": "@json"`).
+    Json,
 }
 
 /// A property's term.
@@ -104,11 +95,11 @@ const fn many(vocabulary: Vocabulary, name: &'static str, shape: Shape) -> Term 
     Term { vocabulary, name, shape, many: true }
 }
 
-use Shape::{Any, Id, Literal, Name, Node};
-use Vocabulary::{Dcat, Dct, Dspace, Edc, Odrl};
+use Shape::{Any, Id, Json, Literal, Name, Node};
+use Vocabulary::{Cred, Dcat, Dcp, Dct, Dspace, Edc, Odrl};
 
-/// Every property that is read. Of two with one name, the first is what the name means under the context of DSP 2025-1.
-pub const TERMS: [Term; 49] = [
+/// Every property that is read of DSP. Of two with one name, the first is what the name means under the context of DSP 2025-1.
+pub(super) static DSP_TERMS: [Term; 52] = [
     // Messages, processes and errors.
     one(Dspace, "providerPid", Id),
     one(Dspace, "consumerPid", Id),
@@ -154,6 +145,9 @@ pub const TERMS: [Term; 49] = [
     many(Dcat, "catalog", Node),
     many(Dcat, "dataset", Node),
     many(Dcat, "distribution", Node),
+    one(Dcat, "accessService", Any),
+    one(Dcat, "endpointDescription", Any),
+    one(Dcat, "endpointURL", Any),
     many(Odrl, "hasPolicy", Node),
     // Queries in filters.
     many(Edc, "filterExpression", Node),
@@ -165,8 +159,8 @@ pub const TERMS: [Term; 49] = [
     one(Edc, "operandRight", Any),
 ];
 
-/// Every type, state and other name that stands as a value. Of two with one name, the first is what it means under the context of DSP 2025-1.
-pub const VALUES: [(Vocabulary, &str); 57] = [
+/// Every type, state and other name that stands as a value in DSP. Of two with one name, the first is what it means under the context of DSP 2025-1.
+pub(super) static DSP_VALUES: [(Vocabulary, &str); 57] = [
     (Dspace, "CatalogRequestMessage"),
     (Dspace, "CatalogError"),
     (Dspace, "DatasetRequestMessage"),
@@ -226,26 +220,46 @@ pub const VALUES: [(Vocabulary, &str); 57] = [
     (Edc, "Criterion"),
 ];
 
+/// Every property that is read of DCP.
+pub(super) static DCP_TERMS: [Term; 16] = [
+    many(Dcp, "scope", Literal),
+    one(Dcp, "presentationDefinition", Json),
+    many(Dcp, "presentation", Json),
+    one(Dcp, "presentationSubmission", Json),
+    one(Dcp, "holderPid", Id),
+    one(Dcp, "issuerPid", Id),
+    one(Dcp, "status", Name),
+    one(Dcp, "rejectionReason", Literal),
+    many(Dcp, "credentials", Json),
+    one(Dcp, "payload", Literal),
+    one(Cred, "issuer", Id),
+    // Credential objects.
+    one(Dcp, "credentialType", Literal),
+    one(Dcp, "offerReason", Literal),
+    many(Dcp, "bindingMethods", Literal),
+    one(Dcp, "profile", Literal),
+    one(Dcp, "issuancePolicy", Json),
+];
+
+/// Every type and status of the messages of DCP.
+pub(super) static DCP_VALUES: [(Vocabulary, &str); 11] = [
+    (Dcp, "PresentationQueryMessage"),
+    (Dcp, "PresentationResponseMessage"),
+    (Dcp, "CredentialRequestMessage"),
+    (Dcp, "CredentialMessage"),
+    (Dcp, "CredentialOfferMessage"),
+    (Dcp, "CredentialObject"),
+    (Dcp, "CredentialContainer"),
+    (Dcp, "CredentialStatus"),
+    (Dcp, "RECEIVED"),
+    (Dcp, "ISSUED"),
+    (Dcp, "REJECTED"),
+];
+
 impl Term {
     /// Its IRI.
     #[must_use]
     pub fn iri(&self) -> String {
         format!("{}{}", self.vocabulary.namespace(), self.name)
     }
-
-    /// The property with this name in the vocabulary.
-    pub(super) fn of(vocabulary: Vocabulary, name: &str) -> Option<&'static Self> {
-        TERMS.iter().find(|term| term.vocabulary == vocabulary && term.name == name)
-    }
-
-    /// Every property with this name.
-    pub(super) fn named(name: &str) -> impl Iterator<Item = &'static Self> {
-        TERMS.iter().filter(move |term| term.name == name)
-    }
-}
-
-/// The vocabularies in which the name stands for a property or a value.
-pub(super) fn vocabularies_of(name: &str) -> impl Iterator<Item = Vocabulary> {
-    let values = VALUES.iter().filter(move |(_, value)| *value == name).map(|(vocabulary, _)| *vocabulary);
-    Term::named(name).map(|term| term.vocabulary).chain(values)
 }

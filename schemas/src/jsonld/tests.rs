@@ -197,19 +197,36 @@ fn hostile_documents_are_bounded() {
     for _ in 0..200 {
         deep = json!({"https://w3id.org/dspace/2025/1/offer": deep});
     }
-    assert_eq!(compact(&deep, &[]), Err(JsonLdError::TooDeep));
+    assert_eq!(compact(&DSP, &deep, &[], Others::LeftOut), Err(JsonLdError::TooDeep));
     let mut deep = json!("x");
     for _ in 0..200 {
         deep = json!([deep]);
     }
-    assert_eq!(compact(&json!({"https://w3id.org/dspace/2025/1/offer": deep}), &[]), Err(JsonLdError::TooDeep));
+    assert_eq!(compact(&DSP, &json!({"https://w3id.org/dspace/2025/1/offer": deep}), &[], Others::LeftOut), Err(JsonLdError::TooDeep));
     // A few bytes that stand for many.
     let iri = format!("https://x.example/{}/", "x".repeat(200));
     for id in ["a:", "a"] {
         let rules = vec![json!({"o:action": id}); 10_000];
         let wide = json!({"@context": {"a": iri, "o": ODRL}, "o:permission": rules});
-        assert_eq!(compact(&wide, &[]), Err(JsonLdError::TooLong), "{id}");
+        assert_eq!(compact(&DSP, &wide, &[], Others::LeftOut), Err(JsonLdError::TooLong), "{id}");
     }
+}
+
+#[test]
+fn properties_of_other_vocabularies_are_kept_where_they_are_asked_for() {
+    let document = json!({"@type": "http://www.w3.org/ns/dcat#Dataset", "@id": "a", "https://x.example/kind": [{"@value": "k"}, {"@id": "https://x.example/y"}],
+        "http://purl.org/dc/terms/title": [{"@value": "t", "@language": "en"}], format!("{EDC}name"): [{"@value": 1, "@type": "http://x"}], "loose": 1});
+    let kept = json!({"@type": "Dataset", "@id": "a", "https://x.example/kind": ["k", {"@id": "https://x.example/y"}],
+        "dct:title": {"@value": "t", "@language": "en"}, format!("{EDC}name"): 1});
+    assert_eq!(compact(&DSP, &document, &[], Others::Kept).map(Value::Object), Ok(kept.clone()));
+    let mut left = kept;
+    left.as_object_mut().unwrap().remove("https://x.example/kind");
+    assert_eq!(compact(&DSP, &document, &[], Others::LeftOut).map(Value::Object), Ok(left));
+    // Names that a prefix makes long count too.
+    let iri = format!("https://x.example/{}/", "x".repeat(200));
+    let many: Map<String, Value> =
+        (0..10_000).map(|n| (format!("a:{n}"), json!(1))).chain([("@context".into(), json!({ "a": iri }))]).collect();
+    assert_eq!(compact(&DSP, &Value::Object(many), &[], Others::Kept), Err(JsonLdError::TooLong));
 }
 
 /// How the terms of an expanded message are spelled.
@@ -235,9 +252,8 @@ impl Expansion {
     }
 
     fn context(&self) -> Option<Value> {
-        let all = |name: fn(Vocabulary) -> String| {
-            Vocabulary::ALL.into_iter().map(move |v| (name(v), json!(v.namespace()))).collect::<Map<_, _>>()
-        };
+        let all =
+            |name: fn(Vocabulary) -> String| DSP.vocabularies.iter().map(move |&v| (name(v), json!(v.namespace()))).collect::<Map<_, _>>();
         match self.spelling {
             Spelling::Iris => None,
             Spelling::UsualPrefixes => Some(json!(all(|v| v.prefix().to_owned()))),
@@ -274,13 +290,13 @@ impl Expansion {
                 "@id" => drop(node.insert(key.clone(), value.clone())),
                 "@type" => {
                     let name = value.as_str().unwrap();
-                    let (vocabulary, _) = VALUES.iter().find(|(_, known)| *known == name).unwrap_or_else(|| panic!("{name}"));
+                    let (vocabulary, _) = DSP.values.iter().find(|(_, known)| *known == name).unwrap_or_else(|| panic!("{name}"));
                     let kind = json!(self.spell(*vocabulary, name));
                     node.insert(key.clone(), if self.pick(2) == 0 { kind } else { json!([kind]) });
                 }
                 name => {
                     let of_query = |term: &&Term| (term.vocabulary == Vocabulary::Edc) == in_query;
-                    let term = TERMS.iter().filter(|term| term.name == name).find(of_query).unwrap_or_else(|| panic!("{name}"));
+                    let term = DSP.terms.iter().filter(|term| term.name == name).find(of_query).unwrap_or_else(|| panic!("{name}"));
                     let value = self.value(value, *term);
                     node.insert(self.spell(term.vocabulary, name), value);
                 }
@@ -311,7 +327,7 @@ impl Expansion {
         let way = self.pick(3);
         match (shape, item) {
             (Shape::Id, Value::String(_)) => [json!({"@id": item}), item.clone(), json!({"@value": item})][way].clone(),
-            (Shape::Name, Value::String(name)) => match VALUES.iter().find(|(_, known)| known == name) {
+            (Shape::Name, Value::String(name)) => match DSP.values.iter().find(|(_, known)| known == name) {
                 // An id is not of the vocabulary.
                 Some((vocabulary, name)) if way == 0 => json!({"@id": format!("{}{name}", vocabulary.namespace())}),
                 Some((vocabulary, name)) => json!(self.spell(*vocabulary, name)),

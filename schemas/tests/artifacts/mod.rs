@@ -7,11 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The jars of a module of the suite of the Dataspace Protocol, the newest first.
-pub fn jars(module: &str) -> Vec<PathBuf> {
+/// The group of the suite of the Dataspace Protocol.
+pub const DSP_SUITE: &str = "org/eclipse/dataspacetck/dsp";
+
+/// The jars of a module, the newest first; its group as the path that it has in a repository.
+pub fn jars(group: &str, module: &str) -> Vec<PathBuf> {
     let repository =
         env::var_os("M2_REPO").map_or_else(|| Path::new(&env::var_os("HOME").unwrap_or_default()).join(".m2/repository"), PathBuf::from);
-    let versions = fs::read_dir(repository.join("org/eclipse/dataspacetck/dsp").join(module));
+    let versions = fs::read_dir(repository.join(group).join(module));
     let folders = versions.into_iter().flatten().flatten().map(|version| version.path());
     let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|file| file.path());
     let mut jars: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|extension| extension == "jar")).collect();

@@ -10,8 +10,8 @@ use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{
     Did, ParticipantContextId, ProfileId, TraceContext,
     dsp::{
-        self,
-        catalog::{CatalogRequestMessage, compacted_catalog, compacted_dataset, error_reasons},
+        self, MessageError,
+        catalog::{CatalogRequestMessage, compacted_catalog, compacted_dataset},
     },
     management::{CatalogRequest, DatasetRequest},
 };
@@ -76,14 +76,26 @@ async fn send(
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let request = OutboundRequest { method, url, bearer: Some(token), body: body.map(Into::into), accept: Some("application/json"), trace };
     let response = services.http.send(request).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
-    let answer = serde_json::from_slice::<Value>(&response.body);
     if !response.status.is_success() {
-        let reasons = answer.as_ref().map(error_reasons).unwrap_or_default();
+        let reasons = dsp::error::reason(&response.body).map(|told| format!(" ({told})")).unwrap_or_default();
         let why = format!("the counterparty answered {}{reasons}", response.status.as_u16());
         tracing::info!(category = "dsp", vpa = %Address::of::<ControlPlane>(participant), action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
         return Err(RequestError::BadGateway(why));
     }
-    answer.map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))
+    serde_json::from_slice(&response.body).map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))
+}
+
+/// What a counterparty answered, in the form of the Management API.
+fn told(
+    services: &Services,
+    profile: &ProfileId,
+    answer: Value,
+    what: &str,
+    compacted: fn(Value, &[String]) -> Result<Value, MessageError>,
+) -> Result<Value, RequestError> {
+    let settings = services.settings.load();
+    let contexts = settings.profiles.get(profile).map_or(&[][..], |profile| &profile.contexts);
+    compacted(answer, contexts).map_err(|error| RequestError::BadGateway(format!("the counterparty did not answer with a {what}: {error}")))
 }
 
 /// Asks a provider for its catalog (`POST /catalog/request`); the answer in the form of the Management API.
@@ -103,7 +115,7 @@ pub async fn request_catalog(
     let url = request.counter_party_address.below(&["catalog", "request"]);
     let to = (&request.counter_party_id, url);
     let answer = send(services, (id, &profile), to, &request.additional_scopes, Some(body), trace).await?;
-    compacted_catalog(answer).ok_or_else(|| RequestError::BadGateway("the counterparty did not answer with a catalog".to_owned()))
+    told(services, &profile, answer, "catalog", compacted_catalog)
 }
 
 /// Asks a provider for a dataset (`GET /catalog/datasets/{id}`); the answer in the form of the Management API.
@@ -121,5 +133,5 @@ pub async fn request_dataset(
     let url = request.counter_party_address.below(&["catalog", "datasets", request.id.as_str()]);
     let to = (&request.counter_party_id, url);
     let answer = send(services, (id, &profile), to, &request.additional_scopes, None, trace).await?;
-    compacted_dataset(answer).ok_or_else(|| RequestError::BadGateway("the counterparty did not answer with a dataset".to_owned()))
+    told(services, &profile, answer, "dataset", compacted_dataset)
 }

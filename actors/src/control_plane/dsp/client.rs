@@ -10,13 +10,12 @@ use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{
     AgreementId, Did, MessageId, ParticipantContextId, TraceContext,
     dsp::{
-        BaseUrl,
+        self, BaseUrl,
         message::{Message, render},
-        negotiation::Reasons,
     },
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::time::Duration;
 
 /// A message as it is sent: what it is, its text, and its path below the counterparty's address.
@@ -101,7 +100,7 @@ pub fn judge(answer: Result<(StatusCode, HeaderMap, Bytes), OutboundError>) -> R
     if status.is_success() {
         return Ok((status, body));
     }
-    let reason = match reason_of(&body) {
+    let reason = match dsp::error::reason(&body) {
         Some(told) => format!("answered {}: {told}", status.as_u16()),
         None => format!("answered {}", status.as_u16()),
     };
@@ -116,16 +115,6 @@ pub fn judge(answer: Result<(StatusCode, HeaderMap, Bytes), OutboundError>) -> R
 /// `Retry-After` in seconds; the form with a date is not worth a clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The reason in an error body of the protocol, bounded.
-fn reason_of(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ErrorBody {
-        #[serde(default)]
-        reason: Reasons,
-    }
-    serde_json::from_slice::<ErrorBody>(body).ok()?.reason.text()
 }
 
 #[cfg(test)]

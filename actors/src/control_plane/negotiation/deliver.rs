@@ -48,7 +48,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     let answer = client::send(services, to, wire).await?;
     // The first message is answered with the process that it began. An answer that cannot be read, or is about another process, is no reason to send
     // again: the counterparty names its process in its next message.
-    let process = read::<ContractNegotiation>(&answer, &[]).ok().map(|answer| answer.body);
+    let contexts = settings.profiles.get(&negotiation.profile).map_or(&[][..], |profile| &profile.contexts);
+    let process = read::<ContractNegotiation>(&answer, contexts).ok().map(|answer| answer.body);
     Ok(Outcome::Taken { pid: process.and_then(|p| negotiation.pids().of_sender(Some(&p.consumer_pid), Some(&p.provider_pid)).ok()) })
 }
 

@@ -66,7 +66,8 @@ async fn tell(
     let answer = client::send(services, to, wire).await?;
     // An answer that cannot be read, or is about another process, is no reason to send again: the counterparty names its process in its next
     // message.
-    let process = read::<TransferProcess>(&answer, &[]).ok().map(|answer| answer.body);
+    let contexts = settings.profiles.get(&transfer.profile).map_or(&[][..], |profile| &profile.contexts);
+    let process = read::<TransferProcess>(&answer, contexts).ok().map(|answer| answer.body);
     Ok(Outcome::Taken { pid: process.and_then(|p| transfer.pids().of_sender(Some(&p.consumer_pid), Some(&p.provider_pid)).ok()) })
 }
 

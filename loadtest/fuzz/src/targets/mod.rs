@@ -58,15 +58,6 @@ fn document<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) ->
     Some(value)
 }
 
-/// As [`document`], for types that are not compared: what is written of them is written again of what is read of that.
-fn stable<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
-    let value: T = cellspace_schemas::json::from_slice(data).ok()?;
-    let row = serde_json::to_vec(&value).expect("what was read can be written");
-    let again: T = serde_json::from_slice(&row).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&row)));
-    assert_eq!(serde_json::to_vec(&again).ok(), Some(row), "another text is written of what was read again");
-    Some(value)
-}
-
 /// Any JSON within the bounds.
 fn json(data: &[u8]) -> Option<Value> {
     cellspace_schemas::json::from_slice(data).ok()
