@@ -30,6 +30,15 @@ impl Cluster {
         let page = self.partitions().scan(&address.partition(), Some(table), after.as_ref(), limit).await?;
         page.rows.iter().map(|row| Ok((row.key.id().to_owned(), event::<A>(row)?))).collect()
     }
+
+    /// The ids alone of the rows of such a table after an id, in their order, at most `limit`; no row is read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn apart_ids_after(&self, address: &Address, table: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let page = self.partitions().scan(&address.partition(), Some(table), Some(&RowKey::new(table, after)), limit).await?;
+        Ok(page.rows.iter().map(|row| row.key.id().to_owned()).collect())
+    }
 }
 
 fn event<A: Agent>(row: &Row) -> Result<A::Event, StoreError> {

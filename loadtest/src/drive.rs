@@ -118,10 +118,16 @@ impl Outcome {
     /// A latency in milliseconds.
     #[must_use]
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
-        #[allow(clippy::cast_precision_loss)] // at most two minutes in microseconds
-        let micros = self.latencies.value_at_quantile(quantile) as f64;
-        micros / 1_000.0
+        quantile_ms(&self.latencies, quantile)
     }
+}
+
+/// A latency of these, which are in microseconds, in milliseconds.
+#[must_use]
+pub fn quantile_ms(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // at most two minutes in microseconds
+    let micros = latencies.value_at_quantile(quantile) as f64;
+    micros / 1_000.0
 }
 
 /// When the operations of an open loop are due.

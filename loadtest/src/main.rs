@@ -91,6 +91,25 @@ enum LoadCommand {
     },
     /// Requests to participants that have left memory.
     Activation {
+        /// Compare a participant with so many negotiations that have ended with one that has a thousand; needs `loadtest-fill` beside this executable.
+        #[arg(long, value_name = "N")]
+        finished: Option<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Negotiations and catalog requests, alone and beside a participant whose negotiations stay open.
+    NegotiationsOpen {
+        /// Open negotiations of that one.
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        open: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Queries of a participant's negotiations by their fields, and its other commands meanwhile.
+    NegotiationsMany {
+        /// How many it has.
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        negotiations: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -123,7 +142,9 @@ impl LoadCommand {
             Self::Provision { common } => (Scenario::Provision, common),
             Self::CatalogCold { offers, common } => (Scenario::CatalogCold { offers }, common),
             Self::CatalogLarge { definitions, common } => (Scenario::CatalogLarge { definitions }, common),
-            Self::Activation { common } => (Scenario::Activation, common),
+            Self::Activation { finished, common } => (Scenario::Activation { finished }, common),
+            Self::NegotiationsOpen { open, common } => (Scenario::NegotiationsOpen { open }, common),
+            Self::NegotiationsMany { negotiations, common } => (Scenario::NegotiationsMany { negotiations }, common),
             Self::IdleMemory { participants, common } => (Scenario::IdleMemory { participants }, common),
             Self::Overload { common } => (Scenario::Overload, common),
             Self::NoisyNeighbour { common } => (Scenario::NoisyNeighbour, common),

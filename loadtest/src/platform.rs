@@ -213,8 +213,7 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CELLSPACE_BINARY") {
         return Ok(path.into());
     }
-    let own = std::env::current_exe()?;
-    let beside = own.parent().context("no folder of this executable")?.join("cellspace");
+    let (own, beside) = (std::env::current_exe()?, beside("cellspace")?);
     let made = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
     if made(&beside) < made(&own) {
         let mut build = std::process::Command::new("cargo");
@@ -225,6 +224,14 @@ pub fn binary() -> Result<PathBuf> {
         }
     }
     Ok(beside)
+}
+
+/// The executable of this name beside our own.
+///
+/// # Errors
+/// When our own has no folder.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("no folder of this executable")?.join(name))
 }
 
 /// A folder for one run, kept when something goes wrong.

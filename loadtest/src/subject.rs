@@ -8,7 +8,11 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use cellspace_client::{Caller, Client, Silent};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Where it is, and who may use it.
 pub struct Subject {
@@ -82,8 +86,17 @@ impl Subject {
     /// # Errors
     /// When it is not our own, or does not come back.
     pub async fn restart(&mut self) -> Result<()> {
+        self.restart_after(async |_: &Path| Ok(())).await
+    }
+
+    /// As [`Subject::restart`], with work on its data directory before it is started again.
+    ///
+    /// # Errors
+    /// When it is not our own, does not come back, or the work fails.
+    pub async fn restart_after(&mut self, work: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
         let own = self.own.as_mut().context("only a platform of our own can be restarted: leave --against out")?;
         own.platform.end().await?;
+        work(&own.launch.data).await?;
         own.platform = own.launch.start().await?.ready()?;
         let to = own.platform.endpoints.clone();
         (self.admin, self.public, self.ops) = (to.admin, to.public, to.ops);

@@ -1,7 +1,7 @@
 //! Contract agreements of a participant (Management API v5).
 
 use super::{
-    control_plane::{Keys, ask, body, not_found, page, processes, route, snapshot_with},
+    control_plane::{Fields, Keys, ask, body, not_found, page, processes, route, snapshot, snapshot_with, sought},
     paging,
 };
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::control_plane::{
-    archive::{Key, list::Listed},
+    archive::{AGREED, Field, Key, Sought, list::Listed},
     negotiation::{Agreement, Command, Negotiation, view},
 };
 use cellspace_schemas::{
@@ -37,15 +37,25 @@ pub fn routes() -> Vec<Route> {
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     const KEY: fn(&str) -> Option<Key> = |text| text.parse().ok().map(Key::Agreement);
     const KEYS: Keys = &[("id", KEY), ("agreementId", KEY)];
+    const FIELDS: Fields = &[("assetId", Field::Asset)];
+    const PARTIES: Fields = &[("providerId", Field::Counterparty), ("consumerId", Field::Counterparty)];
     let query = paging::query(&request, &view::AGREEMENT_PATHS)?;
     let participant = request.param("participant")?;
+    let mut wanted = sought::<Negotiation>(&query, FIELDS);
+    wanted.push(Sought { field: Field::Agreed, values: vec![AGREED.to_owned()] });
+    // A party that is not the participant is its counterparty.
+    let state = snapshot(&app, &request).await?;
+    let own = state.participant.as_ref().map(|participant| participant.identity.as_str());
+    wanted.extend(
+        sought::<Negotiation>(&query, PARTIES).into_iter().filter(|party| party.values.iter().all(|did| Some(did.as_str()) != own)),
+    );
     let fields = |a: &Agreement| view::agreement_for_query(a, participant);
     // What led to no agreement meets no criterion.
     let of_negotiation = |n: &Negotiation| n.agreement.as_deref().map_or(Value::Null, fields);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, of_negotiation).await?;
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, of_negotiation).await?;
     // They stand in the order of their negotiations.
     let agreements = found.iter().filter_map(|n| Some((n.id.as_str(), n.agreement.as_deref()?)));
-    page(&request, &query, (agreements, whole), |(negotiation, _)| negotiation, |(_, a)| fields(a), |(_, a)| view::agreement(a))
+    page(&request, &query, (agreements, whole, false), |(negotiation, _)| negotiation, |(_, a)| fields(a), |(_, a)| view::agreement(a))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

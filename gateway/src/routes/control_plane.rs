@@ -14,7 +14,7 @@ use cellspace_actors::{
         ControlPlaneState,
         agent::{self, Created, Refusal},
         archive::{
-            self, Filed, Key,
+            self, Field, Filed, Key, Sought,
             list::{self, ListError, Listed},
         },
         data_planes, dsp, negotiation, participant, resources, transfer,
@@ -27,7 +27,7 @@ use cellspace_schemas::{
         CallbackAddress,
         envelope::{id_response, parse_json, with_context},
     },
-    query_spec::{Operator, PathRules},
+    query_spec::{Criterion, Operator, PathRules},
     violation::Violation,
 };
 use serde_json::Value;
@@ -170,8 +170,20 @@ pub(super) async fn snapshot_with(app: &App, request: &Request, key: Key) -> Res
 /// Fields whose value leads to one process, and the key that it leads to it by.
 pub(super) type Keys = &'static [(&'static str, fn(&str) -> Option<Key>)];
 
-/// The processes among which the query looks, wherever they are kept. One that names a process by one of the `keys` looks at that alone, and one for a
-/// `correlationId` only at what has it.
+/// Fields of a list that processes are found by, as queries name them.
+pub(super) type Fields = &'static [(&'static str, Field)];
+
+/// What the query asks of these fields.
+pub(super) fn sought<T: Filed>(query: &QuerySpec, fields: Fields) -> Vec<Sought> {
+    let of = |criterion: &Criterion| {
+        let (_, field) = fields.iter().find(|(name, _)| criterion.left.names(name))?;
+        Sought::of::<T>(*field, criterion)
+    };
+    query.filter.iter().filter_map(of).collect()
+}
+
+/// The processes among which the query looks, wherever they are kept. One that names a process by one of the `keys` looks at that alone, one for a
+/// `correlationId` only at what has it, and any other one only at what has all that is `sought`.
 ///
 /// # Errors
 /// Unavailable when the archive cannot be read; invalid when more would have to be sorted than can be.
@@ -180,6 +192,7 @@ pub(super) async fn processes<T: Filed>(
     request: &Request,
     query: &QuerySpec,
     keys: Keys,
+    sought: &[Sought],
     fields: impl Fn(&T) -> Value,
 ) -> Result<Listed<T>, ApiError> {
     let (cluster, address, state) = (&app.services.cluster, address(request)?, snapshot(app, request).await?);
@@ -199,25 +212,25 @@ pub(super) async fn processes<T: Filed>(
         let Ok(pid) = Pid::new(text) else { return Ok(Listed::whole(Vec::new())) };
         return Ok(Listed::whole(list::correlated(cluster, &address, &state, &pid).await.map_err(ApiError::later)?));
     }
-    list::all(cluster, &address, &state, query, fields).await.map_err(|error| match error {
+    list::all(cluster, &address, &state, query, sought, fields).await.map_err(|error| match error {
         ListError::Store(error) => ApiError::later(error),
         ListError::TooMany => ApiError::invalid(error.to_string()),
     })
 }
 
-/// The page of `items` that the query asks for. `whole` says whether these are all that there are.
+/// The page of `items` that the query asks for. `whole` says whether these are all that there are, `judged` whether each is known to meet the query.
 ///
 /// # Errors
 /// Internal error when it cannot be written.
 pub(super) fn page<T>(
     request: &Request,
     query: &QuerySpec,
-    (items, whole): (impl IntoIterator<Item = T>, bool),
+    (items, whole, judged): (impl IntoIterator<Item = T>, bool, bool),
     id: impl Fn(&T) -> &str,
     fields: impl Fn(&T) -> Value,
     view: impl Fn(&T) -> Value,
 ) -> Result<Reply, ApiError> {
-    let mut page = query.page(items, fields, id);
+    let mut page = if judged { query.unfiltered().page(items, fields, id) } else { query.page(items, fields, id) };
     page.total = page.total.filter(|_| whole);
     paging::listed(request, query, page, |item| with_context(view(&item)))
 }

@@ -1,7 +1,9 @@
 //! Contract negotiations of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot, snapshot_with},
+    control_plane::{
+        self, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot, snapshot_with, sought,
+    },
     paging,
 };
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::{Key, list::Listed},
+    archive::{Field, Key, list::Listed},
     dsp::Role,
     negotiation::{Act, Command, Negotiation, NewNegotiation, Reply as Negotiated, view},
 };
@@ -94,11 +96,16 @@ async fn begin(
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     const KEYS: Keys =
         &[("id", |text| text.parse().ok().map(Key::Negotiation)), ("contractAgreementId", |text| text.parse().ok().map(Key::Agreement))];
+    const FIELDS: Fields =
+        &[("state", Field::State), ("type", Field::Role), ("counterPartyId", Field::Counterparty), ("assetId", Field::Asset)];
     let query = paging::query(&request, &view::NEGOTIATION_PATHS)?;
     let participant = request.param("participant")?;
     let fields = |n: &Negotiation| view::negotiation_for_query(n, participant);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, fields).await?;
-    page(&request, &query, (found, whole), |n| n.id.as_str(), |n| fields(n), |n| view::negotiation(n))
+    let wanted = sought::<Negotiation>(&query, FIELDS);
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, fields).await?;
+    // What is sought in every criterion was compared when it was found.
+    let judged = wanted.len() == query.filter.len();
+    page(&request, &query, (found, whole, judged), |n| n.id.as_str(), |n| fields(n), |n| view::negotiation(n))
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

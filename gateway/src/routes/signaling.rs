@@ -107,7 +107,11 @@ impl Called {
     async fn by(app: &App, mut request: Request) -> Result<Self, ApiError> {
         let token = request.bearer().ok_or_else(|| ApiError::new(ErrorKind::BadToken, "an access token is required"))?.to_owned();
         let participant: ParticipantContextId = request.id("participant")?;
-        let state = snapshot(app, &request).await;
+        // Also one that ended long ago: a data plane may say so again.
+        let state = match request.id("transfer") {
+            Ok(transfer) => snapshot_with(app, &request, Key::Transfer(transfer)).await,
+            Err(_) => snapshot(app, &request).await,
+        };
         let found = state.as_ref().ok().and_then(|state| state.transfers.get(&request.id("transfer").ok()?).cloned());
         let bound = |transfer: &Arc<Transfer>| state.as_ref().ok()?.data_planes.of(transfer.data_plane.as_ref()?).cloned();
         let bound = found.as_ref().and_then(bound);

@@ -1,7 +1,7 @@
 //! Transfer processes of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot_with},
+    control_plane::{self, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot_with, sought},
     paging,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::{Key, list::Listed},
+    archive::{Field, Key, list::Listed},
     transfer::{Act, Command, NewTransfer, Reply as Transferred, Transfer, view},
 };
 use cellspace_schemas::{
@@ -64,11 +64,21 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     const KEYS: Keys = &[("id", |text| text.parse().ok().map(Key::Transfer))];
+    const FIELDS: Fields = &[
+        ("state", Field::State),
+        ("type", Field::Role),
+        ("counterPartyId", Field::Counterparty),
+        ("assetId", Field::Asset),
+        ("contractId", Field::Contract),
+    ];
     let query = paging::query(&request, &view::TRANSFER_PATHS)?;
     let participant = request.param("participant")?;
     let fields = |t: &Transfer| view::transfer_for_query(t, participant);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, fields).await?;
-    page(&request, &query, (found, whole), |t| t.id.as_str(), |t| fields(t), |t| view::transfer(t))
+    let wanted = sought::<Transfer>(&query, FIELDS);
+    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, fields).await?;
+    // What is sought in every criterion was compared when it was found.
+    let judged = wanted.len() == query.filter.len();
+    page(&request, &query, (found, whole, judged), |t| t.id.as_str(), |t| fields(t), |t| view::transfer(t))
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -8,7 +8,7 @@ fn root() -> &'static Path {
 }
 
 /// Which workspace packages each one may depend on, directly.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("cellspace-schemas", &[]),
     ("cellspace-storage", &["cellspace-schemas"]),
     ("cellspace-cluster", &["cellspace-schemas", "cellspace-storage"]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("cellspace-client", &["cellspace-schemas"]),
     ("cellspace", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors", "cellspace-client"]),
     ("loadtest", &["cellspace-schemas", "cellspace-client"]),
+    ("loadtest-fill", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors"]),
 ];
 
 /// The workspace's packages, as cargo knows them.

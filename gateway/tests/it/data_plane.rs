@@ -4,10 +4,10 @@
 #[allow(dead_code, reason = "what the data plane's own tests ask of it is more")]
 mod source;
 
-use crate::support::{Platform, id_of, read, text};
+use crate::support::{DRAIN, Platform, id_of, read, text};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_actors::data_plane::DataPlane;
+use cellspace_actors::{ControlPlane, control_plane::archive::KEPT, data_plane::DataPlane};
 use cellspace_cluster::Address;
 use http_body_util::{BodyExt, Full};
 use hyper::{server::conn::http1, service::service_fn};
@@ -561,4 +561,44 @@ async fn foreign_data_planes_reach_their_own_transfers_alone() {
     let ended = |state: &cellspace_actors::data_plane::DataPlaneState| (state.open_flows() == 0).then_some(());
     p.node.app.services.cluster.wait::<DataPlane, _>(&provider, Duration::from_secs(20), ended).await.unwrap().unwrap();
     p.node.drain(Duration::from_secs(10)).await;
+}
+
+/// A data plane may say again what became of a transfer, however long ago it ended and whatever has been set apart since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_plane_repeats_what_ended_long_ago() {
+    let p = Platform::temporary(|_| {}).await;
+    let (acme, globex) = (p.full_participant("acme").await, p.full_participant("globex").await);
+    let own = json!({"dataplaneId": "own", "endpoint": p.node.urls.dataflows(&id_of("acme")), "profiles": ["HttpData-PULL"]});
+    let (status, answer) = p.as_client(&acme, Method::PUT, "/api/mgmt/v5beta/participants/acme/dataplanes", Some(&own)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (plane, other) = (ForeignPlane::start("plane").await, ForeignPlane::start("other").await);
+    for (plane, transfer_type) in [(&plane, "HttpData-PULL"), (&other, "Other-PULL")] {
+        let registration = plane.registration(transfer_type, plane.credentials(json!({"jwks": plane.jwks()})));
+        assert_eq!(p.register(&globex, &registration).await.0, StatusCode::OK);
+    }
+    let agreement = p.agreement(&acme, &globex).await;
+    let end = async || {
+        let transfer = p.transfer(&globex, &agreement, "HttpData-PULL").await;
+        let path = format!("/api/mgmt/v5beta/participants/globex/transferprocesses/{transfer}/terminate");
+        let (status, answer) = p.as_client(&globex, Method::POST, &path, Some(&typed("TerminateTransfer", json!({})))).await;
+        assert!(status.is_success(), "{answer}");
+        p.transfer_is(&globex, &transfer, "TERMINATED").await;
+        transfer
+    };
+    let first = end().await;
+    let aud = p.node.urls.signaling(&id_of("globex"));
+    let repeat =
+        async |plane: &ForeignPlane, transfer: &str| p.callback(&plane.token(&aud, |_| {}), transfer, "completed", "COMPLETED").await;
+    let before = repeat(&plane, &first).await;
+    assert_eq!(before.0, 200, "{}", before.1);
+    for _ in 0..KEPT + 4 {
+        end().await;
+    }
+    let state = p.node.app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&id_of("globex"))).await.unwrap();
+    assert!(state.transfers.get(&first.parse().unwrap()).is_none(), "it is still in the state");
+    assert_eq!(repeat(&plane, &first).await, before);
+    // It is still that of one data plane alone.
+    assert_eq!(repeat(&other, &first).await.0, 404);
+    assert_eq!(repeat(&plane, "t-404").await.0, 404);
+    p.node.drain(DRAIN).await;
 }

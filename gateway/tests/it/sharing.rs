@@ -499,6 +499,13 @@ async fn what_ended_long_ago_is_still_there() {
     assert_eq!(query(equals("correlationId", "urn:uuid:0"), 0).await, std::slice::from_ref(first));
     assert_eq!(query(equals("state", "TERMINATED"), 30).await, all[30..40]);
     assert!(query(equals("state", "FINALIZED"), 0).await.is_empty());
+    let (third, asset) = (s.third.did.as_str(), restricted.asset.as_str());
+    for (name, value) in [("state", "1400"), ("type", "PROVIDER"), ("counterPartyId", third), ("assetId", asset)] {
+        assert_eq!(query(equals(name, value), 30).await, all[30..40], "{name} {value}");
+    }
+    for (name, value) in [("state", "1200"), ("type", "CONSUMER"), ("counterPartyId", &s.consumer.did), ("assetId", "another")] {
+        assert!(query(equals(name, value), 0).await.is_empty(), "{name} {value}");
+    }
     assert_eq!(query(equals("id", &id), 0).await, std::slice::from_ref(first));
     // Page by page everything once, wherever it is kept.
     for sort in [json!({"limit": 10}), json!({"limit": 10, "sortField": "stateTimestamp", "sortOrder": "DESC"})] {

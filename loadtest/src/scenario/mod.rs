@@ -1,15 +1,19 @@
 //! The scenarios. Each makes its world, warms up, measures a window, and checks every answer.
 
 mod activation;
+mod activation_finished;
 mod catalog;
 mod catalog_large;
 mod idle_memory;
 mod members;
 mod negotiation;
+mod negotiations_many;
+mod negotiations_open;
 mod noisy_neighbour;
 mod overload;
 mod play;
 mod provision;
+mod strangers;
 mod transfer;
 
 use crate::{options::Common, report::Report};
@@ -40,7 +44,20 @@ pub enum Scenario {
         definitions: usize,
     },
     /// Requests to participants that have left memory.
-    Activation,
+    Activation {
+        /// Ended negotiations of one that is compared with one that has a thousand.
+        finished: Option<usize>,
+    },
+    /// Participants beside one with very many open negotiations.
+    NegotiationsOpen {
+        /// How many.
+        open: usize,
+    },
+    /// Queries of very many negotiations.
+    NegotiationsMany {
+        /// How many.
+        negotiations: usize,
+    },
     /// What registered participants take that nobody uses.
     IdleMemory {
         /// How many.
@@ -64,7 +81,10 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::Provision => provision::run(common).await,
         Scenario::CatalogCold { offers } => catalog::run_cold(offers, common).await,
         Scenario::CatalogLarge { definitions } => catalog_large::run(definitions, common).await,
-        Scenario::Activation => activation::run(common).await,
+        Scenario::Activation { finished: None } => activation::run(common).await,
+        Scenario::Activation { finished: Some(finished) } => activation_finished::run(finished, common).await,
+        Scenario::NegotiationsOpen { open } => negotiations_open::run(open, common).await,
+        Scenario::NegotiationsMany { negotiations } => negotiations_many::run(negotiations, common).await,
         Scenario::IdleMemory { participants } => idle_memory::run(participants, common).await,
         Scenario::Overload => overload::run(common).await,
         Scenario::NoisyNeighbour => noisy_neighbour::run(common).await,

@@ -60,13 +60,23 @@ fn of(rules: &Value) -> &[Value] {
     }
 }
 
-struct Negotiator {
+/// Negotiates one contract after the other.
+pub struct Negotiator {
     members: Arc<Members>,
     admin: Connection,
     random: StdRng,
     done: Option<Finalized>,
     /// All agreements of the run.
     agreements: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Negotiator {
+    /// Between random pairs; no agreement is one of those that were made before.
+    pub fn new(members: &Arc<Members>, subject: &Subject, seed: u64, agreements: &Arc<Mutex<HashSet<String>>>) -> Result<Self> {
+        let admin = Connection::new(&subject.admin, subject.tape.clone())?;
+        let (members, agreements) = (members.clone(), agreements.clone());
+        Ok(Self { members, admin, random: StdRng::seed_from_u64(seed), done: None, agreements })
+    }
 }
 
 impl Worker for Negotiator {
@@ -115,11 +125,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let known = acquaint(&subject, &members).await?;
     let agreements = Arc::new(Mutex::new(known.into_iter().map(|(_, id)| id).collect()));
     let workers = common.workers(1);
-    let negotiator = |n: usize| {
-        let admin = Connection::new(&subject.admin, subject.tape.clone())?;
-        let random = StdRng::seed_from_u64(seed.wrapping_add(n as u64));
-        Ok(Negotiator { members: members.clone(), admin, random, done: None, agreements: agreements.clone() })
-    };
+    let negotiator = |n: usize| Negotiator::new(&members, &subject, seed.wrapping_add(n as u64), &agreements);
     let negotiators = (0..workers).map(negotiator).collect::<Result<Vec<_>>>()?;
     let (_, outcome, mut report) = play::window("negotiation", &subject, common, negotiators, std::future::ready(Ok(()))).await?;
     play::per_operation(&mut report, &outcome, "negotiation");

@@ -35,17 +35,20 @@ impl Criterion {
     /// The ids of all that the criterion accepts, in their order, when it is about the id and lists them.
     #[must_use]
     pub fn ids(&self) -> Option<Vec<String>> {
-        if !self.left.names("id") {
-            return None;
-        }
-        let mut ids: Vec<String> = match (self.operator, &self.right) {
+        if self.left.names("id") { self.texts() } else { None }
+    }
+
+    /// The texts that the criterion accepts, in their order, when it lists them. A field whose values are texts has no others that it accepts.
+    #[must_use]
+    pub fn texts(&self) -> Option<Vec<String>> {
+        let mut texts: Vec<String> = match (self.operator, &self.right) {
             (Operator::Equal, value) => scalar(value).into_iter().collect(),
             (Operator::In, Value::Array(values)) => values.iter().filter_map(scalar).collect(),
             _ => return None,
         };
-        ids.sort_unstable();
-        ids.dedup();
-        Some(ids)
+        texts.sort_unstable();
+        texts.dedup();
+        Some(texts)
     }
 
     /// The keys of all that the criterion accepts; `None` when it has no such keys and must be compared with everything.

@@ -60,6 +60,12 @@ impl Default for QuerySpec {
 }
 
 impl QuerySpec {
+    /// The same without criteria, for entities that are known to meet them all.
+    #[must_use]
+    pub fn unfiltered(&self) -> Self {
+        Self { filter: Vec::new(), ..self.clone() }
+    }
+
     /// Whether the entity with this view meets all criteria.
     #[must_use]
     pub fn matches(&self, view: &Value) -> bool {

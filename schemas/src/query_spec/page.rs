@@ -31,6 +31,12 @@ impl Cursor {
         &self.id
     }
 
+    /// What the last entity of the page was sorted by, when it has that and the list is sorted.
+    #[must_use]
+    pub fn key(&self) -> Option<Value> {
+        self.key.as_ref().map(SortKey::to_json)
+    }
+
     /// The cursor as clients hold it, good for this query alone.
     #[must_use]
     pub fn token(&self, query: &QuerySpec) -> String {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{negotiation::Negotiation, transfer::Transfer},
-    Filed, Key,
+    Filed, Key, Mark,
 };
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{AssetId, NegotiationId, TransferId};
@@ -32,6 +32,12 @@ pub enum Event {
     },
     /// What this id led to is not there any more.
     Dropped(Key),
+    /// From now on whatever is archived is marked. What was archived before this was written is not.
+    Marking,
+    /// A value by which an archived process is found in lists.
+    Marked(Mark),
+    /// The process is not there any more.
+    Unmarked(Mark),
     /// An agreement on the asset, in which it is ours, is archived: the asset must not be removed.
     Held(AssetId),
 }
@@ -41,6 +47,8 @@ pub enum Event {
 pub struct State {
     /// Whether anything was ever archived.
     pub opened: bool,
+    /// Whether all that was archived is marked.
+    pub marked: bool,
     /// Processes archived by this activation.
     pub moved: u64,
     /// The ids of the last of them, by their number.
@@ -75,12 +83,13 @@ impl State {
 pub fn apply(state: &mut State, event: &Event) {
     match event {
         Event::Opened => state.opened = true,
+        Event::Marking => state.marked = true,
         Event::Negotiation(process) => state.remember(process.as_ref()),
         Event::Transfer(process) => state.remember(process.as_ref()),
         Event::Held(asset) => {
             state.held.insert_mut(asset.clone());
         }
-        Event::Named { .. } | Event::Dropped(_) => {}
+        Event::Named { .. } | Event::Dropped(_) | Event::Marked(_) | Event::Unmarked(_) => {}
     }
 }
 
@@ -91,6 +100,9 @@ pub fn row(event: &Event) -> RowOf {
     let transfer = |id: &TransferId| Key::Transfer(id.clone()).row();
     match event {
         Event::Opened => RowOf::Put(RowKey::new("archive", "opened")),
+        Event::Marking => RowOf::Put(RowKey::new("archive", "marked")),
+        Event::Marked(mark) => RowOf::Put(mark.row()),
+        Event::Unmarked(mark) => RowOf::Delete(mark.row()),
         Event::Negotiation(process) => RowOf::Put(negotiation(&process.id)),
         Event::Transfer(process) => RowOf::Put(transfer(&process.id)),
         Event::Named { key, .. } => RowOf::Put(key.row()),
@@ -102,6 +114,7 @@ pub fn row(event: &Event) -> RowOf {
 /// The rows of a process that moves into the archive.
 pub(super) fn filing<T: Filed>(process: &Arc<T>, kept: Event) -> Vec<Event> {
     let mut events: Vec<Event> = process.names().into_iter().map(|key| Event::Named { key, id: process.id().to_owned() }).collect();
+    events.extend(Mark::all(process.as_ref()).map(Event::Marked));
     events.push(kept);
     events
 }

@@ -1,15 +1,22 @@
 //! What the archive must know of a kind of process.
 
 use super::{
-    super::{ControlPlaneState, negotiation::Negotiation, transfer::Transfer},
-    Event, Key,
+    super::{
+        ControlPlaneState,
+        negotiation::{self, Negotiation},
+        transfer::{self, Transfer},
+    },
+    Event, Field, Key, Kind,
+    marks::{AGREED, newest_first},
 };
 use crate::control_plane;
 use cellspace_schemas::Pid;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// A kind of process that is archived when it has ended.
 pub trait Filed: Send + Sync + Sized + 'static {
+    /// Which.
+    const KIND: Kind;
     /// Table of its rows, without the mark of tables apart.
     const TABLE: &'static str;
     /// Table that finds it by the counterparty's process id.
@@ -21,6 +28,10 @@ pub trait Filed: Send + Sync + Sized + 'static {
     fn key(id: &str) -> Option<Key>;
     /// Its other ids.
     fn names(&self) -> Vec<Key>;
+    /// Its value in a field that lists are searched by: a text without white space.
+    fn value(&self, field: Field) -> Option<Cow<'_, str>>;
+    /// The words of its states, and their numbers.
+    fn states() -> impl Iterator<Item = (&'static str, u16)>;
     /// The process in a row, if it is of this kind.
     fn read(event: control_plane::Event) -> Option<Arc<Self>>;
     /// Puts it into a state.
@@ -34,6 +45,7 @@ pub trait Filed: Send + Sync + Sized + 'static {
 }
 
 impl Filed for Negotiation {
+    const KIND: Kind = Kind::Negotiation;
     const TABLE: &'static str = Key::NEGOTIATION;
     const OF: &'static str = Key::NEGOTIATION_OF;
 
@@ -49,6 +61,22 @@ impl Filed for Negotiation {
         let agreement = self.agreement.as_ref().map(|agreement| Key::Agreement(agreement.id.clone()));
         let theirs = self.counterparty_pid.as_ref().map(|pid| Key::NegotiationOf(self.counterparty.clone(), pid.clone()));
         agreement.into_iter().chain(theirs).collect()
+    }
+
+    fn value(&self, field: Field) -> Option<Cow<'_, str>> {
+        Some(match field {
+            Field::State => self.state.name().into(),
+            Field::Role => self.role.name().into(),
+            Field::Counterparty => self.counterparty.as_str().into(),
+            Field::Asset => self.offer.target.as_str().into(),
+            Field::Agreed => self.agreement.as_ref().map(|_| AGREED)?.into(),
+            Field::Created => newest_first(self.created_at).into(),
+            Field::Contract => return None,
+        })
+    }
+
+    fn states() -> impl Iterator<Item = (&'static str, u16)> {
+        negotiation::State::ALL.into_iter().map(|state| (state.name(), state.code()))
     }
 
     fn read(event: control_plane::Event) -> Option<Arc<Self>> {
@@ -81,6 +109,7 @@ impl Filed for Negotiation {
 }
 
 impl Filed for Transfer {
+    const KIND: Kind = Kind::Transfer;
     const TABLE: &'static str = Key::TRANSFER;
     const OF: &'static str = Key::TRANSFER_OF;
 
@@ -94,6 +123,22 @@ impl Filed for Transfer {
 
     fn names(&self) -> Vec<Key> {
         self.counterparty_pid.as_ref().map(|pid| Key::TransferOf(self.counterparty.clone(), pid.clone())).into_iter().collect()
+    }
+
+    fn value(&self, field: Field) -> Option<Cow<'_, str>> {
+        Some(match field {
+            Field::State => self.state.name().into(),
+            Field::Role => self.role.name().into(),
+            Field::Counterparty => self.counterparty.as_str().into(),
+            Field::Asset => self.asset.as_str().into(),
+            Field::Contract => self.agreement.as_str().into(),
+            Field::Created => newest_first(self.created_at).into(),
+            Field::Agreed => return None,
+        })
+    }
+
+    fn states() -> impl Iterator<Item = (&'static str, u16)> {
+        transfer::State::ALL.into_iter().map(|state| (state.name(), state.code()))
     }
 
     fn read(event: control_plane::Event) -> Option<Arc<Self>> {

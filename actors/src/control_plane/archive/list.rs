@@ -1,23 +1,27 @@
 //! Archived processes in lists.
 
 use super::{
-    Event, Filed,
+    Event, Filed, Sought,
     key::{of, table},
     recall::find,
+    search::Search,
 };
 use crate::control_plane::{self, ControlPlane, ControlPlaneState};
 use cellspace_cluster::{Address, Cluster};
-use cellspace_schemas::{Pid, QuerySpec};
+use cellspace_schemas::{Pid, QuerySpec, Timestamp, query_spec::SortOrder};
 use cellspace_storage::StoreError;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Rows read at once.
-const PAGE: usize = 256;
+/// Rows read at once of those of one process id: seldom there is more than one.
+const PAGE: usize = 8;
 /// Matches that are sorted, or skipped, at most.
 pub const MAX_MATCHES: usize = 10_000;
-/// Archived processes that one query looks at, at most.
+/// Rows of the archive that one query looks at, at most.
 pub const MAX_ROWS: usize = 200_000;
+
+/// The field of the time at which a process began.
+const CREATED: &str = "createdAt";
 
 /// Why a list cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,9 @@ impl<T> Listed<T> {
     }
 }
 
-/// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. `fields` is null
-/// for one that is not to be listed.
+/// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. Whatever meets the
+/// query has all that is `sought`; with that, archived processes are found by their marks, as are the newest of very many, and else all are looked at. `fields` is null for one that is not
+/// to be listed.
 ///
 /// # Errors
 /// [`ListError`]
@@ -57,42 +62,55 @@ pub async fn all<T: Filed>(
     address: &Address,
     state: &ControlPlaneState,
     query: &QuerySpec,
+    sought: &[Sought],
     fields: impl Fn(&T) -> Value,
 ) -> Result<Listed<T>, ListError> {
-    let mut found: Vec<Arc<T>> = T::live(state).cloned().collect();
+    let is_sought = |process: &&Arc<T>| sought.iter().all(|sought| sought.admits(process.as_ref()));
+    let mut found: Vec<Arc<T>> = T::live(state).filter(is_sought).cloned().collect();
     if !state.archive.opened {
         return Ok(Listed::whole(found));
     }
-    // Without a sort the order is that of the ids, and what comes after enough matches is not on the page.
+    // Without a sort the order is that of the ids.
     let unsorted = query.sort.is_none();
-    if unsorted && query.offset > MAX_MATCHES {
+    let newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
+    let by_id = |after: Option<String>| Search::by_id::<T>(cluster, address, state, sought, after);
+    let newest = newest && !by_id(None).are_few().await?;
+    // What comes after enough matches, in the order of the list, is not on the page.
+    let in_order = unsorted || newest;
+    if in_order && query.offset > MAX_MATCHES {
         return Err(ListError::TooMany);
     }
-    let enough = unsorted.then(|| query.offset.saturating_add(query.limit).saturating_add(1));
-    let mut after = query.after.as_ref().filter(|_| unsorted).map(|after| after.id().to_owned());
-    let (mut whole, mut archived, mut rows): (bool, Vec<Arc<T>>, usize) = (false, Vec::new(), 0);
-    while enough.is_none_or(|enough| archived.len() < enough) {
-        let page = cluster.apart_after::<ControlPlane>(address, &table(T::TABLE), after.as_deref(), PAGE).await?;
-        let Some((last, _)) = page.last() else {
-            whole = query.after.is_none() || !unsorted;
-            break;
-        };
-        after = Some(last.clone());
-        rows += page.len();
-        let processes = page.into_iter().filter_map(|(_, event)| T::read(event));
-        archived.extend(processes.filter(|process| {
-            let fields = fields(process);
+    let enough = if in_order { query.offset.saturating_add(query.limit).saturating_add(1) } else { usize::MAX };
+    let after = query.after.as_ref().filter(|_| in_order);
+    let mut search = match after {
+        Some(after) if newest => {
+            let at = after.key().and_then(|key| key.as_i64()).unwrap_or_default();
+            Search::newest(cluster, address, Some((Timestamp(at), after.id())))
+        }
+        None if newest => Search::newest(cluster, address, None),
+        after => by_id(after.map(|after| after.id().to_owned())),
+    };
+    let (mut ended, mut archived): (bool, Vec<Arc<T>>) = (false, Vec::new());
+    while archived.len() < enough && !ended {
+        let page = search.next::<T>(enough - archived.len()).await?;
+        ended = page.is_empty();
+        archived.extend(page.into_iter().filter(|process| {
+            // What is in the state is newer.
+            let superseded = T::key(process.id()).is_some_and(|key| key.is_in(state));
+            let fields = if superseded { Value::Null } else { fields(process) };
             !fields.is_null() && query.matches(&fields)
         }));
-        if !unsorted && archived.len() > MAX_MATCHES || rows > MAX_ROWS {
+        if !in_order && archived.len() > MAX_MATCHES {
             return Err(ListError::TooMany);
         }
     }
-    // What is in the state comes first among equals, and so wins.
+    if !ended && unsorted {
+        // The page ends before that.
+        found.retain(|process| search.last().is_none_or(|last| process.id() <= last));
+    }
     found.extend(archived);
     found.sort_by(|a, b| a.id().cmp(b.id()));
-    found.dedup_by(|later, earlier| later.id() == earlier.id());
-    Ok(Listed { found, whole })
+    Ok(Listed { found, whole: ended && after.is_none() })
 }
 
 /// The processes that any counterparty calls `pid`, in order of their ids, wherever they are kept.

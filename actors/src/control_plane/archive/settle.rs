@@ -2,7 +2,7 @@
 
 use super::{
     super::{ControlPlane, ControlPlaneState, negotiation, transfer},
-    Event, Filed, KEPT, Key,
+    Event, Filed, KEPT, Key, Mark,
     event::filing,
 };
 use crate::control_plane;
@@ -57,7 +57,7 @@ pub(in crate::control_plane) fn settle(state: &ControlPlaneState, shown: &Contro
         moved.push(transfer::Event::Removed(t.id.clone()).into());
     }
     if !moved.is_empty() && !state.archive.opened {
-        before.push(Event::Opened.into());
+        before.extend([Event::Opened.into(), Event::Marking.into()]);
     }
     decision.events.splice(0..0, before);
     decision.events.extend(after);
@@ -67,6 +67,9 @@ pub(in crate::control_plane) fn settle(state: &ControlPlaneState, shown: &Contro
 /// The rows of a deleted negotiation that was recalled from the archive.
 fn dropped(state: &ControlPlaneState, shown: &ControlPlaneState, id: &NegotiationId) -> Vec<Event> {
     let recalled = shown.negotiations.get(id).filter(|_| state.negotiations.get(id).is_none());
-    let keys = recalled.map(|n| n.names().into_iter().chain([Key::Negotiation(id.clone())]));
-    keys.into_iter().flatten().map(Event::Dropped).collect()
+    let rows = recalled.map(|n| {
+        let keys = n.names().into_iter().chain([Key::Negotiation(id.clone())]);
+        keys.map(Event::Dropped).chain(Mark::all(n.as_ref()).map(Event::Unmarked))
+    });
+    rows.into_iter().flatten().collect()
 }

@@ -1,0 +1,216 @@
+//! Lists of archived processes, in a store: what is found by marks is what is found by looking at all.
+
+use super::{
+    Field, Filed, Sought,
+    event::{self, filing},
+    list::{self, MAX_MATCHES},
+};
+use crate::control_plane::{
+    ControlPlane, ControlPlaneState, Event,
+    dsp::Role,
+    negotiation::{self, Agreement, Negotiation, State, view},
+};
+use cellspace_cluster::{Address, Agent, Cluster, Options, RowOf, SystemClock};
+use cellspace_schemas::{
+    Did, Owner, QuerySpec, Timestamp,
+    query_spec::{Criterion, Operator, SortOrder},
+};
+use cellspace_storage::{AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, Partitions, RowChange, Seq, Wake};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+use tokio::runtime::Runtime;
+
+/// Processes in the archive: more than are read at once.
+const ARCHIVED: usize = 1_500;
+const STATES: [State; 3] = [State::Finalized, State::Terminated, State::Requested];
+
+fn peer(n: usize) -> Did {
+    Did::new(format!("did:web:peer-{n}")).unwrap()
+}
+
+/// One of very many for the most part, or one of few.
+fn process(n: usize, state: State) -> Negotiation {
+    let role = if n.is_multiple_of(7) { Role::Provider } else { Role::Consumer };
+    let mut process = negotiation::tests::negotiation(state, role);
+    process.id = format!("n-{n:05}").parse().unwrap();
+    process.counterparty = peer(if n.is_multiple_of(400) { 9 } else { n % 3 });
+    process.offer.target = if n < ARCHIVED / 2 { "first" } else { "second" }.parse().unwrap();
+    process.created_at = Timestamp(i64::try_from(n * 31 % 700).unwrap() - 100);
+    process.state_at = Timestamp(i64::try_from(n * 7_919 % 1_000).unwrap());
+    process.counterparty_pid = None;
+    if state == State::Finalized {
+        let agreement = Agreement::on(&process.offer, format!("ag-{n}").parse().unwrap(), peer(0), peer(1), Timestamp(5));
+        process.agreement = Some(Arc::new(agreement));
+    }
+    process
+}
+
+/// A participant with an archive, and what is in it and in the state.
+struct World {
+    runtime: Runtime,
+    cluster: Cluster,
+    address: Address,
+    state: ControlPlaneState,
+    all: BTreeMap<String, Arc<Negotiation>>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn open() -> Self {
+        let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let store = Arc::new(EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).unwrap());
+        let cluster = Cluster::new(store.clone(), store.clone(), Arc::new(SystemClock), Options::default());
+        let address = Address::of::<ControlPlane>(Owner::new("acme").unwrap());
+        let (mut state, mut all, mut rows) = (ControlPlaneState::default(), BTreeMap::new(), Vec::new());
+        for event in [event::Event::Opened, event::Event::Marking] {
+            event::apply(&mut state.archive, &event);
+        }
+        for n in 0..ARCHIVED {
+            let process = Arc::new(process(n, if n.is_multiple_of(4) { State::Terminated } else { State::Finalized }));
+            for event in filing(&process, event::Event::Negotiation(process.clone())) {
+                let event = Event::from(event);
+                let RowOf::Put(key) = ControlPlane::row(&event) else { panic!("{event:?} writes nothing") };
+                rows.push(RowChange::Put(key, json!({"v": 1, "body": event}).to_string().into()));
+            }
+            all.insert(process.id().to_owned(), process);
+        }
+        // Some are in the state alone, and some came back and have another state since.
+        for n in (0..ARCHIVED).step_by(97).chain(ARCHIVED..ARCHIVED + 20) {
+            let process = Arc::new(process(n, State::Requested));
+            Negotiation::show(&mut state, process.clone());
+            all.insert(process.id().to_owned(), process);
+        }
+        let committed = runtime.block_on(async {
+            let partition = address.partition();
+            let claim = store.claim(&partition).await.unwrap();
+            let (audit, wake) = (AuditRow("{}".into()), Wake::default());
+            store.commit(Batch { partition, epoch: claim.epoch, seq: Seq(1), rows, audit, wake, publish: vec![] }).await
+        });
+        assert_eq!(committed, CommitOutcome::Applied);
+        Self { runtime, cluster, address, state, all, _folder: folder }
+    }
+
+    fn fields(n: &Negotiation) -> Value {
+        view::negotiation_for_query(n, "acme")
+    }
+
+    /// Ids on the page that the query asks for, where the next one begins, and how many there are if that is known.
+    fn page(&self, query: &QuerySpec, sought: &[Sought]) -> (Vec<String>, Option<String>, Option<usize>) {
+        let listed = list::all::<Negotiation>(&self.cluster, &self.address, &self.state, query, sought, Self::fields);
+        let listed = self.runtime.block_on(listed).unwrap();
+        // As it is done for what is sought in every criterion.
+        let judged = sought.len() == query.filter.len();
+        let page = if judged { query.unfiltered() } else { query.clone() }.page(listed.found, |n| Self::fields(n), |n| n.id());
+        let next = page.next.map(|next| next.token(query));
+        (page.items.iter().map(|n| n.id().to_owned()).collect(), next, page.total.filter(|_| listed.whole))
+    }
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(World::open);
+
+const FIELDS: [(&str, Field); 4] =
+    [("state", Field::State), ("type", Field::Role), ("counterPartyId", Field::Counterparty), ("assetId", Field::Asset)];
+
+fn sought(query: &QuerySpec) -> Vec<Sought> {
+    let of = |criterion: &Criterion| {
+        let (_, field) = FIELDS.iter().find(|(name, _)| criterion.left.names(name))?;
+        Sought::of::<Negotiation>(*field, criterion)
+    };
+    query.filter.iter().filter_map(of).collect()
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let words =
+        ["FINALIZED", "TERMINATED", "REQUESTED", "CONSUMER", "PROVIDER", "first", "second", "third", "did:web:peer-0", "did:web:peer-9"];
+    let codes = STATES.map(State::code);
+    prop_oneof![
+        8 => proptest::sample::select(words.to_vec()).prop_map(Value::from),
+        1 => proptest::sample::select(codes.to_vec()).prop_map(Value::from),
+        1 => proptest::sample::select(codes.to_vec()).prop_map(|code| code.to_string().into()),
+        1 => proptest::sample::select(vec![json!({"no": "text"}), json!(1200.0), json!("1200.0"), json!(true)]),
+    ]
+}
+
+fn criteria() -> impl Strategy<Value = Criterion> {
+    let left = proptest::sample::select(vec!["state", "type", "counterPartyId", "assetId", "edc:state"]);
+    let right = prop_oneof![
+        3 => values().prop_map(|value| (Operator::Equal, value)),
+        2 => prop::collection::vec(values(), 0..4).prop_map(|values| (Operator::In, values.into())),
+        1 => values().prop_map(|value| (Operator::NotEqual, value)),
+    ];
+    (left, right).prop_map(|(left, (operator, right))| Criterion { left: left.parse().unwrap(), operator, right })
+}
+
+fn queries() -> impl Strategy<Value = QuerySpec> {
+    let sort = proptest::sample::select(vec![None, None, Some("stateTimestamp"), Some("createdAt"), Some("edc:createdAt")]);
+    (0..60_usize, 1..80_usize, sort, prop::collection::vec(criteria(), 0..4)).prop_map(|(offset, limit, sort, filter)| QuerySpec {
+        offset,
+        limit,
+        sort: sort.map(|sort| sort.parse().unwrap()),
+        order: SortOrder::Desc,
+        filter,
+        after: None,
+    })
+}
+
+proptest! {
+    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
+
+    /// Page after page the same is found by marks, by looking at all, and by definition.
+    #[test]
+    fn marks_lead_to_what_meets_the_query(query in queries()) {
+        let world = &*WORLD;
+        let mut at = query.clone();
+        for _ in 0..3 {
+            let defined = at.page(world.all.values(), |n| World::fields(n), |n| n.id());
+            let ids: Vec<String> = defined.items.iter().map(|n| n.id().to_owned()).collect();
+            let (found, next, total) = world.page(&at, &sought(&at));
+            prop_assert_eq!(&found, &ids, "{:?}", at);
+            prop_assert_eq!(&next, &defined.next.as_ref().map(|next| next.token(&at)));
+            prop_assert!(total.is_none() || total == defined.total);
+            let (looked, looked_next, _) = world.page(&at, &[]);
+            prop_assert_eq!((&found, &next), (&looked, &looked_next));
+            let Some(next) = next else { break };
+            at = query.clone().after(&next).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_archived_without_marks_is_found() {
+    let mut world = World::open();
+    let query = QuerySpec {
+        filter: vec![Criterion { left: "state".parse().unwrap(), operator: Operator::Equal, right: json!(1_400) }],
+        ..QuerySpec::default()
+    };
+    let (found, ..) = world.page(&query, &sought(&query));
+    assert_eq!(found.len(), 50, "{:?}", State::Terminated.code());
+    // As if an earlier version had archived all, and the marks lied.
+    world.state.archive.marked = false;
+    let wrong = [Sought { field: Field::State, values: vec!["FINALIZED".to_owned()] }];
+    assert_eq!(world.page(&query, &wrong).0, found);
+}
+
+#[test]
+fn what_would_take_too_long_is_refused() {
+    let world = &*WORLD;
+    let query = QuerySpec { offset: MAX_MATCHES + 1, ..QuerySpec::default() };
+    let listed = list::all::<Negotiation>(&world.cluster, &world.address, &world.state, &query, &[], World::fields);
+    assert!(world.runtime.block_on(listed).is_err());
+}
+
+#[test]
+fn states_are_found_by_their_numbers() {
+    let asks = |right: Value| {
+        let criterion = Criterion { left: "state".parse().unwrap(), operator: Operator::In, right };
+        Sought::of::<Negotiation>(Field::State, &criterion).map(|sought| sought.values.join(" "))
+    };
+    let finalized = State::Finalized.code();
+    assert_eq!(asks(json!([finalized, finalized.to_string(), "FINALIZED", "OTHER", 1])).as_deref(), Some("1 FINALIZED OTHER"));
+    assert_eq!(asks(json!([1200.0])), None, "a number that is written otherwise");
+    assert_eq!(asks(json!((0..17).collect::<Vec<_>>())), None, "too many to look up");
+}
