@@ -135,7 +135,7 @@ pub(super) fn answered<T>(
         }
         fields
     };
-    page(request, query, (items, true), id, fields, &view)
+    page(request, query, (items, true, false), id, fields, &view)
 }
 
 /// One found thing, or 404.

@@ -25,7 +25,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 /// Processes in the archive: more than are read at once.
-const ARCHIVED: usize = 1_500;
+const ARCHIVED: usize = 600;
 const STATES: [State; 3] = [State::Finalized, State::Terminated, State::Requested];
 
 fn peer(n: usize) -> Did {
@@ -37,7 +37,7 @@ fn process(n: usize, state: State) -> Negotiation {
     let role = if n.is_multiple_of(7) { Role::Provider } else { Role::Consumer };
     let mut process = negotiation::tests::negotiation(state, role);
     process.id = format!("n-{n:05}").parse().unwrap();
-    process.counterparty = peer(if n.is_multiple_of(400) { 9 } else { n % 3 });
+    process.counterparty = peer(if n.is_multiple_of(150) { 9 } else { n % 3 });
     process.offer.target = if n < ARCHIVED / 2 { "first" } else { "second" }.parse().unwrap();
     process.created_at = Timestamp(i64::try_from(n * 31 % 700).unwrap() - 100);
     process.state_at = Timestamp(i64::try_from(n * 7_919 % 1_000).unwrap());
@@ -55,7 +55,8 @@ struct World {
     cluster: Cluster,
     address: Address,
     state: ControlPlaneState,
-    all: BTreeMap<String, Arc<Negotiation>>,
+    /// With the fields that queries compare.
+    all: BTreeMap<String, (Arc<Negotiation>, Value)>,
     _folder: tempfile::TempDir,
 }
 
@@ -76,13 +77,13 @@ impl World {
                 let RowOf::Put(key) = ControlPlane::row(&event) else { panic!("{event:?} writes nothing") };
                 rows.push(RowChange::Put(key, json!({"v": 1, "body": event}).to_string().into()));
             }
-            all.insert(process.id().to_owned(), process);
+            all.insert(process.id().to_owned(), (process.clone(), fields(&process)));
         }
         // Some are in the state alone, and some came back and have another state since.
         for n in (0..ARCHIVED).step_by(97).chain(ARCHIVED..ARCHIVED + 20) {
             let process = Arc::new(process(n, State::Requested));
             Negotiation::show(&mut state, process.clone());
-            all.insert(process.id().to_owned(), process);
+            all.insert(process.id().to_owned(), (process.clone(), fields(&process)));
         }
         let committed = runtime.block_on(async {
             let partition = address.partition();
@@ -94,20 +95,20 @@ impl World {
         Self { runtime, cluster, address, state, all, _folder: folder }
     }
 
-    fn fields(n: &Negotiation) -> Value {
-        view::negotiation_for_query(n, "acme")
-    }
-
     /// Ids on the page that the query asks for, where the next one begins, and how many there are if that is known.
     fn page(&self, query: &QuerySpec, sought: &[Sought]) -> (Vec<String>, Option<String>, Option<usize>) {
-        let listed = list::all::<Negotiation>(&self.cluster, &self.address, &self.state, query, sought, Self::fields);
+        let listed = list::all::<Negotiation>(&self.cluster, &self.address, &self.state, query, sought, fields);
         let listed = self.runtime.block_on(listed).unwrap();
         // As it is done for what is sought in every criterion.
         let judged = sought.len() == query.filter.len();
-        let page = if judged { query.unfiltered() } else { query.clone() }.page(listed.found, |n| Self::fields(n), |n| n.id());
+        let page = if judged { query.unfiltered() } else { query.clone() }.page(listed.found, |n| fields(n), |n| n.id());
         let next = page.next.map(|next| next.token(query));
         (page.items.iter().map(|n| n.id().to_owned()).collect(), next, page.total.filter(|_| listed.whole))
     }
+}
+
+fn fields(n: &Negotiation) -> Value {
+    view::negotiation_for_query(n, "acme")
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(World::open);
@@ -158,7 +159,7 @@ fn queries() -> impl Strategy<Value = QuerySpec> {
 }
 
 proptest! {
-    #![proptest_config(cellspace_schemas::testkit::proptest_config())]
+    #![proptest_config(ProptestConfig { cases: 48, ..cellspace_schemas::testkit::proptest_config() })]
 
     /// Page after page the same is found by marks, by looking at all, and by definition.
     #[test]
@@ -166,14 +167,16 @@ proptest! {
         let world = &*WORLD;
         let mut at = query.clone();
         for _ in 0..3 {
-            let defined = at.page(world.all.values(), |n| World::fields(n), |n| n.id());
-            let ids: Vec<String> = defined.items.iter().map(|n| n.id().to_owned()).collect();
+            let defined = at.page(world.all.values(), |(_, fields)| fields.clone(), |(n, _)| n.id());
+            let ids: Vec<String> = defined.items.iter().map(|(n, _)| n.id().to_owned()).collect();
             let (found, next, total) = world.page(&at, &sought(&at));
             prop_assert_eq!(&found, &ids, "{:?}", at);
             prop_assert_eq!(&next, &defined.next.as_ref().map(|next| next.token(&at)));
             prop_assert!(total.is_none() || total == defined.total);
-            let (looked, looked_next, _) = world.page(&at, &[]);
-            prop_assert_eq!((&found, &next), (&looked, &looked_next));
+            if at.after.is_none() {
+                let (looked, looked_next, _) = world.page(&at, &[]);
+                prop_assert_eq!((&found, &next), (&looked, &looked_next));
+            }
             let Some(next) = next else { break };
             at = query.clone().after(&next).unwrap();
         }
@@ -199,7 +202,7 @@ fn what_was_archived_without_marks_is_found() {
 fn what_would_take_too_long_is_refused() {
     let world = &*WORLD;
     let query = QuerySpec { offset: MAX_MATCHES + 1, ..QuerySpec::default() };
-    let listed = list::all::<Negotiation>(&world.cluster, &world.address, &world.state, &query, &[], World::fields);
+    let listed = list::all::<Negotiation>(&world.cluster, &world.address, &world.state, &query, &[], fields);
     assert!(world.runtime.block_on(listed).is_err());
 }
 
