@@ -74,7 +74,12 @@ pub async fn all<T: Filed>(
     let unsorted = query.sort.is_none();
     let newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
     let by_id = |after: Option<String>| Search::by_id::<T>(cluster, address, state, sought, after);
-    let newest = newest && !by_id(None).are_few().await?;
+    let newest = newest
+        && match by_id(None).are_few().await {
+            Ok(few) => !few,
+            Err(ListError::TooMany) => true,
+            Err(error) => return Err(error),
+        };
     // What comes after enough matches, in the order of the list, is not on the page.
     let in_order = unsorted || newest;
     if in_order && query.offset > MAX_MATCHES {
