@@ -199,6 +199,10 @@ id!(
     /// Name of a key or secret within one participant's part of the vault.
     KeyAlias
 );
+id!(
+    /// A secret that a participant's client has given to keep; where it lies in the vault is the platform's business.
+    SecretId
+);
 
 impl Owner {
     /// From the text of another identifier, which has been checked.

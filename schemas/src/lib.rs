@@ -29,7 +29,7 @@ pub mod violation;
 pub use cloud_event::{CloudEvent, CloudEventError, EventPosition};
 pub use ids::{
     AgreementId, AssetId, ClientId, ContractDefinitionId, DataPlaneId, Did, DidError, IdError, KeyAlias, MessageId, NegotiationId, OfferId,
-    Owner, ParticipantContextId, PartyId, Pid, PolicyDefinitionId, ProfileId, SourceName, TransferId, TransferType,
+    Owner, ParticipantContextId, PartyId, Pid, PolicyDefinitionId, ProfileId, SecretId, SourceName, TransferId, TransferType,
 };
 pub use query_spec::QuerySpec;
 pub use secret_text::SecretText;

@@ -3,9 +3,9 @@
 use super::{
     ControlPlaneState, archive, data_planes,
     dsp::{self, Steering},
-    negotiation, participant, process_events, resources, transfer,
+    negotiation, participant, process_events, resources, secrets, transfer,
 };
-use crate::{Services, credential_service::secrets};
+use crate::{Services, credential_service};
 use cellspace_cluster::{
     About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
 };
@@ -51,17 +51,17 @@ macro_rules! machines {
 machines!(
     /// A request to the control plane.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets)
 );
 machines!(
     /// What is asked of one machine, with what others said about it.
     #[derive(Debug)]
-    Asked, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes)
+    Asked, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets)
 );
 machines!(
     /// A change of state: the new value of one row, or its removal.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Archive(archive)
+    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets), Archive(archive)
 );
 machines!(
     /// A message to a counterparty or a data plane, word to who asked for it, or what becomes of the participant's name and secrets.
@@ -106,6 +106,8 @@ pub enum Reply {
     Transfer(transfer::Reply),
     /// Of the machine `data_planes`.
     DataPlanes(data_planes::Reply),
+    /// Of the machine `secrets`.
+    Secrets(secrets::Reply),
 }
 
 /// Why a command is refused; nothing was changed.
@@ -129,6 +131,9 @@ pub enum Refusal {
     /// Of the machine `data_planes`.
     #[error(transparent)]
     DataPlanes(#[from] data_planes::Refusal),
+    /// Of the machine `secrets`.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Refusal),
     /// A stored row pairs an effect with the outcome of another machine: a defect, nothing a client did.
     #[error("the outcome does not belong to the effect")]
     Mismatch,
@@ -153,9 +158,12 @@ impl Agent for ControlPlane {
         let envelope = match command {
             Command::Negotiation(negotiation::Command::Receive(incoming)) => &incoming.envelope,
             Command::Transfer(transfer::Command::Receive(incoming)) => &incoming.envelope,
-            Command::Negotiation(_) | Command::Transfer(_) | Command::Participant(_) | Command::Resources(_) | Command::DataPlanes(_) => {
-                return None;
-            }
+            Command::Negotiation(_)
+            | Command::Transfer(_)
+            | Command::Participant(_)
+            | Command::Resources(_)
+            | Command::DataPlanes(_)
+            | Command::Secrets(_) => return None,
         };
         dsp::incoming::claimed_sender(&envelope.token).map(|did| did.to_string())
     }
@@ -179,6 +187,7 @@ impl Agent for ControlPlane {
                 Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::Transfer(c) => transfer::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
+                Command::Secrets(c) => secrets::prepare(services, address, &snapshot, c).await?.into(),
             };
             Ok(Prepared { asked, recalled })
         })
@@ -201,6 +210,7 @@ impl Agent for ControlPlane {
             Event::Negotiation(e) => negotiation::apply(state, e),
             Event::Transfer(e) => transfer::apply(state, e),
             Event::DataPlanes(e) => data_planes::apply(state, e),
+            Event::Secrets(e) => secrets::apply(state, e),
             Event::Archive(e) => archive::apply(&mut state.archive, e),
         }
     }
@@ -212,6 +222,7 @@ impl Agent for ControlPlane {
             Event::Negotiation(e) => negotiation::row(e),
             Event::Transfer(e) => transfer::row(e),
             Event::DataPlanes(e) => data_planes::row(e),
+            Event::Secrets(e) => secrets::row(e),
             Event::Archive(e) => archive::row(e),
         }
     }
@@ -230,6 +241,7 @@ impl Agent for ControlPlane {
             | Event::Participant(_)
             | Event::Resources(_)
             | Event::DataPlanes(_)
+            | Event::Secrets(_)
             | Event::Archive(_) => About::default(),
         }
     }
@@ -245,7 +257,7 @@ impl Agent for ControlPlane {
                 let (id, due) = transfer::deadline(e);
                 Some((format!("{}/{id}", transfer::TABLE), due))
             }
-            Event::Resources(_) | Event::DataPlanes(_) | Event::Archive(_) => None,
+            Event::Resources(_) | Event::DataPlanes(_) | Event::Secrets(_) | Event::Archive(_) => None,
         }
     }
 
@@ -296,7 +308,7 @@ impl Agent for ControlPlane {
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
-            Effect::Participant(_) => secrets::RETRY,
+            Effect::Participant(_) => credential_service::secrets::RETRY,
             Effect::Negotiation(e) => negotiation::retry_policy(e),
             Effect::Transfer(e) => transfer::retry_policy(e),
             Effect::DataPlanes(e) => data_planes::retry_policy(e),
@@ -314,6 +326,7 @@ fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp
             Asked::Negotiation(p) => negotiation::decide(state, p, now),
             Asked::Transfer(p) => transfer::decide(state, p, now),
             Asked::DataPlanes(p) => data_planes::decide(state, p, now),
+            Asked::Secrets(p) => secrets::decide(state, p, now),
         },
         Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
             (Effect::Participant(e), Outcome::Participant(o)) => participant::delivered(state, e, *o),

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod process_events;
 pub mod resources;
 pub mod scopes;
+pub mod secrets;
 pub mod state;
 #[cfg(test)]
 mod testing;

@@ -3,11 +3,10 @@
 use super::{
     ControlPlane, ControlPlaneState,
     agent::{Created, Decided, Reply},
-    data_planes, ending, listing, negotiation, transfer,
+    data_planes, ending, listing, negotiation, secrets, transfer,
 };
 use crate::{
-    Services,
-    credential_service::secrets,
+    Services, credential_service,
     name::{self, ReserveError},
     settings::DEFAULT_PROFILE,
 };
@@ -386,7 +385,11 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         Effect::ReleaseName(path) => name::release(services, path, participant).await?,
         Effect::Enlist => listing::ROWS.put(services, participant, listing::body(participant)).await?,
         Effect::Delist => listing::ROWS.remove(services, participant).await?,
-        Effect::DeleteSecrets => secrets::delete_unless_used(services, &delivery.address.owner).await?,
+        Effect::DeleteSecrets => {
+            credential_service::secrets::delete_unless_used(services, &delivery.address.owner).await?;
+            // Where the credential service stays, its keys do; what this participant's client has given to keep does not.
+            secrets::dispose(services, &delivery.address.owner, &delivery.snapshot).await?;
+        }
     }
     Ok(Outcome::Done)
 }

@@ -1,6 +1,6 @@
 //! State of a control plane in memory; a clone is the published snapshot and costs O(1).
 
-use super::{Participant, archive, data_planes, negotiation, participant, resources, transfer};
+use super::{Participant, archive, data_planes, negotiation, participant, resources, secrets, transfer};
 use cellspace_schemas::AssetId;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct ControlPlaneState {
     pub transfers: transfer::Transfers,
     /// Registered data planes.
     pub data_planes: data_planes::DataPlanes,
+    /// Secrets that its client has given to keep.
+    pub secrets: secrets::Secrets,
     /// What is known of the processes that have left the state.
     pub archive: archive::State,
 }

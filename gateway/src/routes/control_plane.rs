@@ -17,7 +17,7 @@ use cellspace_actors::{
             self, Field, Filed, Key, Sought,
             list::{self, ListError, Listed},
         },
-        data_planes, dsp, negotiation, participant, resources, transfer,
+        data_planes, dsp, negotiation, participant, resources, secrets, transfer,
     },
 };
 use cellspace_cluster::{Address, AskError};
@@ -283,6 +283,11 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             data_planes::Refusal::NotFound(_) => ErrorKind::NotFound,
             data_planes::Refusal::InUse(_) | data_planes::Refusal::TooManyInUse => ErrorKind::Conflict,
             data_planes::Refusal::NoAuthorization(_) | data_planes::Refusal::TooMany => ErrorKind::Invalid,
+        },
+        Refusal::Secrets(refusal) => match refusal {
+            secrets::Refusal::NoParticipant | secrets::Refusal::NotFound(_) => ErrorKind::NotFound,
+            secrets::Refusal::Exists(_) => ErrorKind::Conflict,
+            secrets::Refusal::TooMany => ErrorKind::Invalid,
         },
         Refusal::Resources(refusal) => match refusal {
             resources::Refusal::NotFound(..) => ErrorKind::NotFound,

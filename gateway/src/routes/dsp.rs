@@ -278,7 +278,7 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
         Refusal::Negotiation(negotiation::Refusal::PidUsed | negotiation::Refusal::AgreementUsed)
         | Refusal::Transfer(transfer::Refusal::PidUsed) => ErrorKind::Conflict,
         Refusal::Negotiation(_) | Refusal::Transfer(_) => ErrorKind::Invalid,
-        Refusal::DataPlanes(_) | Refusal::Resources(_) | Refusal::Mismatch => ErrorKind::Internal,
+        Refusal::DataPlanes(_) | Refusal::Secrets(_) | Refusal::Resources(_) | Refusal::Mismatch => ErrorKind::Internal,
     };
     ApiError::new(kind, message).with_pids(consumer, provider)
 }

@@ -1,5 +1,4 @@
-//! Management API v4: what v5 has below a participant context, without naming it. For installations that are there for one participant. Secrets,
-//! which v5 does not have either, are not served.
+//! Management API v4: what v5 has below a participant context, without naming it. For installations that are there for one participant.
 
 use super::prefixes::MANAGEMENT_V4;
 use crate::http::{Api, Route};
@@ -7,7 +6,7 @@ use crate::http::{Api, Route};
 /// Where v5 names the participant context.
 const PARTICIPANT: &str = "/participants/{participant}";
 /// What v4 has.
-const RESOURCES: [&str; 8] = [
+const RESOURCES: [&str; 9] = [
     "assets",
     "policydefinitions",
     "contractdefinitions",
@@ -16,6 +15,7 @@ const RESOURCES: [&str; 8] = [
     "contractagreements",
     "transferprocesses",
     "dataplanes",
+    "secrets",
 ];
 
 /// The routes, each the twin of one of v5; whoever serves them says whose they are.

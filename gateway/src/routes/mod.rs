@@ -30,6 +30,7 @@ pub mod prefixes;
 pub mod provision_manager;
 mod resources;
 pub mod runtime;
+pub mod secrets;
 pub mod settings;
 pub mod signaling;
 pub mod sources;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Route> {
     all.extend(dsp_catalog::routes());
     all.extend(participants::routes());
     all.extend(policy_definitions::routes());
+    all.extend(secrets::routes());
     all.extend(settings::routes());
     all.extend(data::routes());
     all.extend(dataflows::routes());

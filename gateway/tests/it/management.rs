@@ -249,6 +249,11 @@ async fn one_participant_need_not_be_named() {
     }
     assert_eq!(as_of(&own, Method::GET, "/api/management/v4/assets/a", None).await.1["properties"], json!({"k": "v"}));
     assert_eq!(as_of(&own, Method::DELETE, "/api/mgmt/v4/assets/a", None).await.0, StatusCode::NO_CONTENT);
+    let secret = body("Secret", json!({"@id": "s", "value": "s3cret"}));
+    assert_eq!(as_of(&own, Method::POST, "/api/mgmt/v4/secrets", Some(&secret)).await.0, StatusCode::OK);
+    assert_eq!(as_of(&foreign, Method::GET, "/api/mgmt/v4/secrets/s", None).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(as_of(&own, Method::GET, "/api/management/v4/secrets/s", None).await.1["value"], "s3cret");
+    assert_eq!(as_of(&own, Method::DELETE, "/api/mgmt/v4/secrets/s", None).await.0, StatusCode::NO_CONTENT);
     let plane = json!({"dataplaneId": "dp", "endpoint": p.node.urls.dataflows(&id_of("acme")), "transferTypes": ["HttpData-PULL"], "labels": ["eu"]});
     assert_eq!(as_of(&own, Method::PUT, "/api/mgmt/v4/dataplanes", Some(&plane)).await.0, StatusCode::OK);
     let (_, planes) = as_of(&own, Method::GET, "/api/management/v4/dataplanes", None).await;
@@ -268,5 +273,61 @@ async fn one_participant_need_not_be_named() {
             StatusCode::NOT_FOUND
         );
     }
+    p.node.drain(DRAIN).await;
+}
+
+/// Secrets are kept where nothing shows them, told to who may write them, and gone with their participant.
+#[tokio::test]
+async fn secrets_are_the_participants_own() {
+    let p = Platform::temporary(|_| {}).await;
+    p.participant("acme").await;
+    let made = p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await;
+    assert_eq!(made.0, StatusCode::OK);
+    let own = "/participants/acme/secrets";
+    let secret = |id: &str, value: Value| Some(body("Secret", json!({"@id": id, "value": value})));
+    let one = format!("{own}/cb-key");
+    assert_eq!(p.manage(Method::PUT, own, secret("cb-key", json!("s3cret"))).await.0, StatusCode::NOT_FOUND);
+    let (status, made) = p.manage(Method::POST, own, secret("cb-key", json!("s3cret"))).await;
+    assert_eq!((status, &made["@id"]), (StatusCode::OK, &json!("cb-key")), "{made}");
+    assert_eq!(p.manage(Method::POST, own, secret("cb-key", json!("s3cret-2"))).await.0, StatusCode::CONFLICT);
+    let answer = p.admin(Method::GET, &format!("{MANAGEMENT}{one}")).send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let shown = read(answer).await.1;
+    assert_eq!(shown, body("Secret", json!({"@id": "cb-key", "value": "s3cret", "createdAt": made["createdAt"]})));
+    assert_eq!(p.manage(Method::PUT, own, secret("cb-key", json!("other"))).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(p.manage(Method::GET, &one, None).await.1["value"], "other");
+    // What is wrong with it is told without it.
+    let (status, wrong) = p.manage(Method::POST, own, secret("long", json!("s3cret".repeat(20_000)))).await;
+    assert_eq!((status, &wrong[0]["path"], &wrong[0]["invalidValue"]), (StatusCode::BAD_REQUEST, &json!("$.value"), &Value::Null));
+    // Who only reads sees which there are.
+    let client = json!({"id": "dashboard", "role": "participant", "participantContext": "acme", "scopes": ["management-api:read"]});
+    let reader = p.client(client).await;
+    let reader = p.token_of("dashboard", &reader).await;
+    let reads = async |method: Method, path: &str| {
+        let request = p.bare(method, &format!("{MANAGEMENT}{path}")).bearer_auth(&reader).json(&body("QuerySpec", json!({})));
+        read(request.send().await.unwrap()).await
+    };
+    let listed = body("Secret", json!({"@id": "cb-key", "createdAt": made["createdAt"]}));
+    assert_eq!(reads(Method::POST, &format!("{own}/request")).await, (StatusCode::OK, json!([listed])));
+    assert_eq!(reads(Method::GET, &one).await.0, StatusCode::FORBIDDEN);
+
+    // Its record is not readable in the store, and leaves the vault with the participant, though the credential service's keys stay.
+    let services = &p.node.app.services;
+    let address = cellspace_cluster::Address::of::<cellspace_actors::ControlPlane>(&id_of("acme"));
+    let id = "cb-key".parse().unwrap();
+    let read = services.cluster.read::<cellspace_actors::ControlPlane, _>(&address, |state| state.secrets.get(&id).cloned());
+    let kept = read.await.unwrap().unwrap();
+    assert!(!serde_json::to_string(&*kept).unwrap().contains("other"));
+    let at = |alias: &str| cellspace_storage::VaultPath { owner: (&id_of("acme")).into(), alias: alias.parse().unwrap() };
+    assert!(services.vault.secret(&at(kept.record.as_str())).await.is_ok());
+    assert_eq!(p.manage(Method::DELETE, "/participants/acme", None).await.0, StatusCode::NO_CONTENT);
+    let gone = async {
+        while services.vault.secret(&at(kept.record.as_str())).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
+    assert!(services.vault.public_key(&at("keypair/alias1")).await.is_ok());
+    assert_eq!(p.manage(Method::GET, &one, None).await.0, StatusCode::NOT_FOUND);
     p.node.drain(DRAIN).await;
 }

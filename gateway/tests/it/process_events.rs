@@ -1,14 +1,13 @@
 //! What happens to negotiations and transfers, told over real sockets: posted to callback addresses, and streamed to who follows a participant.
 
 use crate::{
-    stage::{Stage, callback, context},
+    stage::{Stage, callback},
     support::DRAIN,
 };
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace_client::{Client, sharing, tenants::Participant};
-use cellspace_storage::VaultPath;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -125,8 +124,10 @@ impl Stage {
         self.comes_to("contractnegotiations", id, "FINALIZED").await
     }
 
-    fn secret(&self, alias: &str) -> VaultPath {
-        VaultPath { owner: (&context(&self.consumer)).into(), alias: alias.parse().unwrap() }
+    /// A participant's client gives a secret to keep, or another value for it.
+    async fn keep(&self, who: &Participant, method: Method, id: &str, value: &str) -> u16 {
+        let secret = Client::typed("Secret", json!({"@id": id, "value": value}));
+        self.manage(who, method, "secrets", Some(secret)).await.status
     }
 
     /// The public key of that id in the participant's DID document, as anybody gets it.
@@ -271,11 +272,11 @@ async fn receivers_that_are_silent_delay_nothing() {
 }
 
 #[tokio::test]
-async fn a_secret_is_sent_from_the_vault_or_nothing_is() {
+async fn the_secret_that_its_client_gave_is_sent_or_nothing_is() {
     let s = Stage::open().await;
     let mut receiver = Receiver::open(200).await;
     let callback = json!([{"uri": receiver.url, "events": ["contract.negotiation.finalized"], "authKey": "X-Key", "authCodeId": "cb-key"}]);
-    let id = s.negotiate(callback).await;
+    let id = s.negotiate(callback.clone()).await;
     s.finalized(&id).await;
     let waits = async {
         loop {
@@ -290,11 +291,23 @@ async fn a_secret_is_sent_from_the_vault_or_nothing_is() {
     let reason = tokio::time::timeout(SOON, waits).await.unwrap();
     assert!(reason.contains("cb-key"), "{reason}");
     assert!(receiver.posts.try_recv().is_err(), "sent without the secret");
-    let vault = s.node().app.services.vault.clone();
-    vault.put_secret(&s.secret("cb-key"), "s3cret-of-the-client".to_owned().into()).await.unwrap();
+    // A secret of the same name is as good as none when it is another participant's.
+    for other in [&s.provider, &s.third] {
+        assert_eq!(s.keep(other, Method::POST, "cb-key", "s3cret-of-others").await, 200);
+    }
+    assert_eq!(s.keep(&s.consumer, Method::POST, "cb-key", "s3cret-of-the-client").await, 200);
     let post = receiver.taken().await;
     assert_eq!(post.headers["x-key"], "s3cret-of-the-client");
     s.signed(&s.consumer, &post).await;
+    // What is sent next is what it is then.
+    assert_eq!(s.keep(&s.consumer, Method::PUT, "cb-key", "an0ther-s3cret").await, 204);
+    let id = s.negotiate(callback.clone()).await;
+    s.finalized(&id).await;
+    let post = receiver.taken().await;
+    assert_eq!(
+        (&post.headers["x-key"], &post.json()["payload"]["contractNegotiationId"]),
+        (&"an0ther-s3cret".parse().unwrap(), &json!(id))
+    );
 
     // A receiver that says that it is gone is believed, and an operator sees what it did not get, but not where it went.
     receiver.answer(410);

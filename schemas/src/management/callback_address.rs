@@ -1,7 +1,7 @@
 //! Whom a client wants to be told about a process (Management API `CallbackAddress`).
 
 use super::{ProcessEvent, Reader};
-use crate::{KeyAlias, violation::Violation};
+use crate::{SecretId, violation::Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
@@ -35,8 +35,6 @@ const OUR_HEADERS: [&str; 16] = [
     "user-agent",
     SIGNATURE_HEADER,
 ];
-/// How aliases begin that the platform gives by itself. All others of its own have a slash.
-const OUR_ALIASES: &str = "data-plane-";
 
 /// A client's callback address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +49,7 @@ pub struct CallbackAddress {
     /// Header for the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_key: Option<String>,
-    /// Alias of the secret in the vault.
+    /// Id of the secret, one of the participant's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_code_id: Option<String>,
 }
@@ -99,14 +97,14 @@ impl CallbackAddress {
         self.events.iter().any(|prefix| event.name().starts_with(prefix.as_str()))
     }
 
-    /// The header for the secret, and the secret's alias. What is read from a row may have been kept before anybody looked at it.
+    /// The header for the secret, and the secret's id. What is read from a row may have been kept before anybody looked at it.
     ///
     /// # Errors
     /// The name of the field that says what no client may say.
-    pub fn auth(&self) -> Result<Option<(&str, KeyAlias)>, &'static str> {
-        let (Some(key), Some(alias)) = (&self.auth_key, &self.auth_code_id) else { return Ok(None) };
+    pub fn auth(&self) -> Result<Option<(&str, SecretId)>, &'static str> {
+        let (Some(key), Some(id)) = (&self.auth_key, &self.auth_code_id) else { return Ok(None) };
         let key = Some(key.as_str()).filter(|key| is_header(key)).ok_or("authKey")?;
-        Ok(Some((key, alias_of(alias).ok_or("authCodeId")?)))
+        Ok(Some((key, id.parse().map_err(|_| "authCodeId")?)))
     }
 
     /// The host that it is at, with its port.
@@ -141,28 +139,22 @@ fn is_callable(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.host().is_some() && plain && url.as_str().len() <= MAX_URI_BYTES
 }
 
-/// The header and the alias of the secret in it: both, or neither.
+/// The header and the id of the secret in it: both, or neither.
 fn auth(r: &mut Reader<'_>) -> (Option<String>, Option<String>) {
     let key = r.text("authKey", MAX_TEXT_BYTES);
     if key.as_deref().is_some_and(|key| !is_header(key)) {
         r.note("authKey", "must be the name of an HTTP header, and none that the protocol or the platform sets");
     }
-    let alias = r.text("authCodeId", MAX_TEXT_BYTES);
-    if alias.as_deref().is_some_and(|alias| alias_of(alias).is_none()) {
-        r.note("authCodeId", "must be the alias of a secret, without white space and slashes, and none of the platform's own");
+    let id = r.text("authCodeId", MAX_TEXT_BYTES);
+    if id.as_deref().is_some_and(|id| id.parse::<SecretId>().is_err()) {
+        r.note("authCodeId", "must be the id of a secret: not empty, and without white space");
     }
-    match (&key, &alias) {
+    match (&key, &id) {
         (Some(_), None) if r.raw("authCodeId").is_none() => r.note("authCodeId", "is required with authKey"),
         (None, Some(_)) if r.raw("authKey").is_none() => r.note("authKey", "is required with authCodeId"),
         _ => {}
     }
-    (key, alias)
-}
-
-/// The alias, when a client may name it: what the platform keeps for itself in the participant's part of the vault is sent to nobody.
-fn alias_of(text: &str) -> Option<KeyAlias> {
-    let own = text.contains('/') || text.starts_with(OUR_ALIASES);
-    text.parse().ok().filter(|_| !own)
+    (key, id)
 }
 
 /// Whether it is a field name (RFC 9110, 5.1) that a client may choose.
@@ -204,9 +196,7 @@ mod tests {
     /// Versions before callbacks were called kept any text.
     #[test]
     fn what_was_kept_unseen_is_read_shown_and_not_used() {
-        for (field, kept) in
-            [("authCodeId", "two words"), ("authCodeId", ""), ("authCodeId", "keypair/k"), ("authKey", "Content-Length"), ("authKey", "")]
-        {
+        for (field, kept) in [("authCodeId", "two words"), ("authCodeId", ""), ("authKey", "Content-Length"), ("authKey", "")] {
             let mut row = json!({"uri": "https://app.example/", "events": ["anything"], "transactional": true, "authKey": "X-Key", "authCodeId": "cb-key"});
             row[field] = json!(kept);
             let old: CallbackAddress = serde_json::from_value(row.clone()).unwrap();
@@ -235,8 +225,7 @@ mod tests {
             ("authKey", json!("Content-Length"), vec!["authKey"]),
             ("authKey", json!("X-JWS-Signature"), vec!["authKey"]),
             ("authKey", json!(null), vec!["authKey"]),
-            ("authCodeId", json!("keypair/alias1"), vec!["authCodeId"]),
-            ("authCodeId", json!("data-plane-1"), vec!["authCodeId"]),
+            ("authCodeId", json!(""), vec!["authCodeId"]),
             ("authCodeId", json!("two words"), vec!["authCodeId"]),
             ("authCodeId", json!(null), vec!["authCodeId"]),
             ("authCodeId", json!(5), vec!["authCodeId"]),

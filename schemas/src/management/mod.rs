@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod participant_context;
 pub mod policy_definition;
 pub mod process_event;
+pub mod secret;
 pub mod settings;
 pub mod transfer_request;
 
@@ -29,5 +30,6 @@ pub use envelope::{MANAGEMENT_CONTEXT, Reader};
 pub use participant_context::{AssociateDataspaceProfile, ParticipantContextBody, ParticipantContextConfig, ParticipantContextState};
 pub use policy_definition::{PolicyDefinition, PolicyDefinitionDraft};
 pub use process_event::ProcessEvent;
+pub use secret::SecretDraft;
 pub use settings::{CelExpression, CelExpressionTestRequest, DataspaceProfile, DcpScope, ScopeType, TrustedIssuer};
 pub use transfer_request::TransferRequest;

@@ -113,7 +113,10 @@ pub(in crate::control_plane) fn keys_of(command: &control_plane::Command) -> Vec
     match command {
         control_plane::Command::Negotiation(command) => of_negotiation(command),
         control_plane::Command::Transfer(command) => of_transfer(command),
-        control_plane::Command::Participant(_) | control_plane::Command::Resources(_) | control_plane::Command::DataPlanes(_) => Vec::new(),
+        control_plane::Command::Participant(_)
+        | control_plane::Command::Resources(_)
+        | control_plane::Command::DataPlanes(_)
+        | control_plane::Command::Secrets(_) => Vec::new(),
     }
 }
 

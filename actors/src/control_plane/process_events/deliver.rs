@@ -32,7 +32,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     let body = serde_json::to_vec(&envelope(&id, effect.at, effect.event, &effect.payload));
     let body = body.map_err(|e| DeliveryError::Refused(format!("the event cannot be written: {e}")))?;
     let mut headers = HeaderMap::new();
-    if let Some((name, value)) = secret(services, &participant.id, callback).await? {
+    if let Some((name, value)) = secret(services, state, &participant.id, callback).await? {
         headers.insert(name, value);
     }
     headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature(services, state, &participant.id, &body).await?);
@@ -50,15 +50,17 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     outcome
 }
 
-/// The client's header with the secret. Nothing is sent without it: as long as there is no such secret, it is waited for.
+/// The client's header with the secret as it is now. Nothing is sent without it: as long as there is no such secret, it is waited for.
 async fn secret(
     services: &Services,
+    state: &ControlPlaneState,
     participant: &ParticipantContextId,
     callback: &CallbackAddress,
 ) -> Result<Option<(HeaderName, HeaderValue)>, DeliveryError> {
     let refused = |what: &str| DeliveryError::Refused(format!("{what} of the callback address cannot stand in a request"));
-    let Some((name, alias)) = callback.auth().map_err(refused)? else { return Ok(None) };
-    let path = VaultPath { owner: participant.into(), alias };
+    let Some((name, id)) = callback.auth().map_err(refused)? else { return Ok(None) };
+    let known = state.secrets.get(&id).ok_or_else(|| DeliveryError::Retry(format!("the participant has no secret {id}")))?;
+    let path = VaultPath { owner: participant.into(), alias: known.record.clone() };
     let secret = services.vault.secret(&path).await.map_err(|e| match e {
         VaultError::WrongType(_) => DeliveryError::Refused(e.to_string()),
         VaultError::NotFound(_) | VaultError::WrongMasterKey(_) | VaultError::Crypto(_) | VaultError::Store(_) => {

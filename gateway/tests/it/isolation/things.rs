@@ -32,8 +32,10 @@ pub async fn fill(stage: &mut Stage, side: Side, data: &str, slow: &str) -> BTre
         ("spare-policy", id("spare-policy")),
         ("offer", id("offer")),
         ("plane", id("plane")),
+        ("secret", id("secret")),
     ]);
     made(&who.path("assets"), Client::typed("Asset", json!({"@id": id("asset"), "properties": {}}))).await;
+    made(&who.path("secrets"), Client::typed("Secret", json!({"@id": id("secret"), "value": id("value")}))).await;
     for policy in [id("policy"), id("spare-policy")] {
         let body = json!({"@id": policy, "policy": {"@type": "Set", "permission": [{"action": "use"}]}});
         made(&who.path("policydefinitions"), Client::typed("PolicyDefinition", body)).await;

@@ -78,8 +78,20 @@ impl World {
             ids.insert(kind.to_owned(), Ids { own: id, foreign: of_other, nobodys: Some(nobodys) });
         }
         // What a call makes, under an id that is free or that only another participant has used.
-        for kind in ["asset", "policy", "offer", "plane", "source", "flow", "credential", "request", "holder", "attestation", "definition"]
-        {
+        for kind in [
+            "asset",
+            "policy",
+            "offer",
+            "secret",
+            "plane",
+            "source",
+            "flow",
+            "credential",
+            "request",
+            "holder",
+            "attestation",
+            "definition",
+        ] {
             let made = Ids { own: format!("new-{kind}"), foreign: Some(foreign[kind].clone()), nobodys: None };
             ids.insert(format!("new-{kind}"), made);
         }

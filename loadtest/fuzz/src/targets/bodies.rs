@@ -16,7 +16,7 @@ use cellspace_schemas::{
     management::{
         AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
         DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
-        TransferRequest, contract_request::counter_offer, envelope,
+        SecretDraft, TransferRequest, contract_request::counter_offer, envelope,
     },
     odrl::Policy,
     query_spec::{MAX_CRITERIA, MAX_LIMIT, PathRules},
@@ -31,6 +31,7 @@ pub fn management(data: &[u8]) {
     drop(AssetDraft::from_json(&body).map(|value| kept(&value)));
     drop(PolicyDefinitionDraft::from_json(&body).map(|value| kept(&value)));
     drop(ContractDefinitionDraft::from_json(&body).map(|value| kept(&value)));
+    drop(SecretDraft::from_json(body.clone()));
     drop(ParticipantContextBody::from_json(&body).map(|value| kept(&value)));
     drop(ParticipantContextConfig::from_json(&body).map(|value| kept(&value)));
     drop(CatalogRequest::from_json(&body));
