@@ -102,8 +102,9 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
         Role::Participant => {
             scope()?;
             own_path()?;
-            // A participant that was granted the `:admin` scope of an API is still no admin of it.
-            if need.scope.action == Action::Admin {
+            // A participant that was granted the `:admin` scope of an API is still no admin of it, and changes nothing that is everybody's.
+            let everybodys = need.api == Api::Management && need.owner.is_none() && need.scope.action == Action::Write;
+            if need.scope.action == Action::Admin || everybodys {
                 return Err(Denial::NotForParticipants);
             }
             caller.participant.clone()
@@ -153,6 +154,7 @@ mod tests {
         let named_participant = caller(Some(Role::Participant), Some("p"), true, &["m:admin"]);
         let admin = caller(Some(Role::Admin), Some("a"), true, &["m:admin"]);
         let narrow_admin = caller(Some(Role::Admin), Some("a"), true, &["m:read"]);
+        let profiles_admin = caller(Some(Role::Admin), Some("a"), true, &["m:profiles:write"]);
         let operator = caller(Some(Role::Provisioner), Some("o"), true, &["tenant-manager-api:read"]);
         let scoped_operator = caller(Some(Role::Provisioner), Some("o"), true, &["m:admin"]);
         let agent = caller(Some(Role::Provisioner), Some("p"), false, &["m:admin"]);
@@ -185,6 +187,11 @@ mod tests {
             (&named_participant, "m:admin", Listed, Some("p"), false, participants),
             (&named_participant, "m:admin", Listed, Some("q"), false, foreign.clone()),
             (&admin, "m:admin", Denied, Some("q"), false, Ok(None)),
+            (&narrow_admin, "m:profiles:read", Denied, None, false, Ok(None)),
+            (&profiles_admin, "m:profiles:write", Denied, None, false, Ok(None)),
+            (&profiles_admin, "m:admin", Denied, None, false, lacks("m:admin")),
+            (&participant, "m:profiles:read", Denied, None, false, own("p")),
+            (&participant, "m:profiles:write", Denied, None, false, Err(Denial::NotForParticipants)),
             (&admin, "i:read", Denied, Some("q"), false, lacks("i:read")),
             (&narrow_admin, read, Denied, Some("q"), false, Ok(None)),
             (&narrow_admin, "m:write", Denied, Some("q"), false, lacks("m:write")),

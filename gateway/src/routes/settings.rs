@@ -21,11 +21,12 @@ use cellspace_schemas::{
 };
 use serde_json::{Value, json};
 
-/// The routes. What changes the settings needs the admin scope: they are everybody's, and decide whose credentials count.
+/// The routes. What changes the settings is for no participant, whatever its scopes: they are everybody's, and decide whose credentials count.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     const ADMIN: Access = Access::Scope("management-api:admin", Provisioner::Denied);
     const READ: Access = Access::Scope("management-api:profiles:read", Provisioner::Denied);
+    const WRITE: Access = Access::Scope("management-api:profiles:write", Provisioner::Denied);
     vec![
         installation_route(Verb::Post, "/celexpressions", ADMIN, |app, request| Box::pin(create_expression(app, request))),
         installation_route(Verb::Query, "/celexpressions/request", ADMIN, |app, request| Box::pin(list_expressions(app, request))),
@@ -37,11 +38,11 @@ pub fn routes() -> Vec<Route> {
         installation_route(Verb::Query, "/dcpscopes/request", ADMIN, |app, request| Box::pin(list_scopes(app, request))),
         installation_route(Verb::Put, "/dcpscopes/{id}", ADMIN, |app, request| Box::pin(update_scope(app, request))),
         installation_route(Verb::Delete, "/dcpscopes/{id}", ADMIN, |app, request| Box::pin(delete_scope(app, request))),
-        installation_route(Verb::Post, "/dataspaceprofiles", ADMIN, |app, request| Box::pin(create_profile(app, request))),
-        installation_route(Verb::Put, "/dataspaceprofiles", ADMIN, |app, request| Box::pin(update_profile(app, request))),
+        installation_route(Verb::Post, "/dataspaceprofiles", WRITE, |app, request| Box::pin(create_profile(app, request))),
+        installation_route(Verb::Put, "/dataspaceprofiles", WRITE, |app, request| Box::pin(update_profile(app, request))),
         installation_route(Verb::Query, "/dataspaceprofiles/request", READ, |app, request| Box::pin(list_profiles(app, request))),
         installation_route(Verb::Get, "/dataspaceprofiles/{name}", READ, |app, request| Box::pin(get_profile(app, request))),
-        installation_route(Verb::Delete, "/dataspaceprofiles/{name}", ADMIN, |app, request| Box::pin(delete_profile(app, request))),
+        installation_route(Verb::Delete, "/dataspaceprofiles/{name}", WRITE, |app, request| Box::pin(delete_profile(app, request))),
     ]
 }
 

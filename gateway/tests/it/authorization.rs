@@ -121,7 +121,7 @@ async fn a_token_is_as_good_as_its_participant() {
 async fn participants_do_not_write_what_is_everybodys() {
     let p = Platform::temporary(|_| ()).await;
     p.participant("acme").await;
-    let scopes = ["management-api:admin", "token-service-api:admin", "identity-api:admin"];
+    let scopes = ["management-api:admin", "management-api:profiles:write", "token-service-api:admin", "identity-api:admin"];
     let own = p.token_for("acme", &scopes).await;
     for (method, path) in [
         (Method::POST, format!("{MANAGEMENT}/celexpressions")),
@@ -134,6 +134,19 @@ async fn participants_do_not_write_what_is_everybodys() {
     ] {
         assert_eq!(p.status(&own, method, &path, Some(json!({}))).await, 403, "{path}");
     }
+    // Profiles are changed by who may do that and nothing else, and seen by everybody.
+    let secret = p.client(json!({"id": "profiles", "role": "admin", "scopes": ["management-api:profiles:write"]})).await;
+    let operator = p.token_of("profiles", &secret).await;
+    let profile = json!({"@context": ["https://w3id.org/edc/connector/management/v2"], "@type": "DataspaceProfile", "name": "net",
+        "protocol": {"version": "2025-1", "path": "/net", "binding": "HTTPS", "namespace": "n"}});
+    let profiles = format!("{MANAGEMENT}/dataspaceprofiles");
+    let one = format!("{profiles}/net");
+    assert_eq!(p.status(&own, Method::DELETE, &one, None).await, 403);
+    assert_eq!(p.status(&operator, Method::POST, &profiles, Some(profile.clone())).await, 200);
+    assert_eq!(p.status(&operator, Method::PUT, &profiles, Some(profile)).await, 204);
+    assert_eq!((p.status(&operator, Method::GET, &one, None).await, p.status(&own, Method::GET, &one, None).await), (200, 200));
+    assert_eq!(p.status(&operator, Method::DELETE, &one, None).await, 204);
+    assert_eq!(p.status(&operator, Method::POST, &format!("{MANAGEMENT}/celexpressions"), Some(json!({}))).await, 403);
     for path in ["/api/v1/clients", "/api/v1/mappings", "/api/v1/scopes"] {
         assert_eq!(p.status(&own, Method::POST, path, Some(json!({}))).await, 403, "{path}");
     }

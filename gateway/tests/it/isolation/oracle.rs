@@ -84,7 +84,9 @@ pub fn verdict(row: &Row, caller: &Caller, owner: Option<&str>) -> Verdict {
                 Standing::Off if about_participants => FORBIDDEN,
                 _ => {
                     let own_path = owner.is_none_or(|owner| owner == own);
-                    may(own_path && !scope.ends_with(":admin") && holds(caller, scope))
+                    // Participants look at what is everybody's, and change nothing of it.
+                    let everybodys = owner.is_none() && scope.starts_with("management-api:") && scope.ends_with(":write");
+                    may(own_path && !everybodys && !scope.ends_with(":admin") && holds(caller, scope))
                 }
             }
         }
