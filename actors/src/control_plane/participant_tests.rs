@@ -103,6 +103,7 @@ fn busy(open: usize) -> ControlPlaneState {
             accepted: super::dsp::Repeats::default(),
             error_detail: None,
             finding: None,
+            patience: None,
             callbacks: vec![],
             created_at: NOW,
             state_at: NOW,

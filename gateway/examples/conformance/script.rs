@@ -46,7 +46,7 @@ impl Deal {
             Self::Offer => Act::Offer(negotiation.offer.clone()),
             Self::CounterOffer => Act::CounterOffer(negotiation.offer.clone()),
             Self::Accept => Act::Accept,
-            Self::Agree => return Command::Agree(negotiation.id.clone()),
+            Self::Agree => return Command::Agree { id: negotiation.id.clone(), seen: None },
             Self::Verify => Act::Verify,
             Self::Finalize => Act::Finalize,
             Self::Terminate => Act::Terminate("as the suite expects".to_owned()),

@@ -258,6 +258,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             negotiation::Refusal::NotFound(_) | negotiation::Refusal::NoAgreement(_) => ErrorKind::NotFound,
             negotiation::Refusal::Table(_)
             | negotiation::Refusal::Exists(_)
+            | negotiation::Refusal::OtherTerms
             | negotiation::Refusal::PidUsed
             | negotiation::Refusal::AgreementUsed
             | negotiation::Refusal::NotInForce { .. }

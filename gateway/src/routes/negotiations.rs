@@ -25,7 +25,7 @@ use cellspace_schemas::{
     dsp::negotiation::MessageOffer,
     management::{
         ContractRequest,
-        contract_request::{counter_offer, reason},
+        contract_request::{counter_offer, reason, seen_offer},
         envelope::{id_response, with_context},
     },
 };
@@ -159,13 +159,24 @@ async fn act(app: &App, request: &Request, act: Act) -> Result<Reply, ApiError> 
 
 /// The provider agrees to the terms that the consumer has requested.
 async fn agree(app: App, request: Request) -> Result<Reply, ApiError> {
-    ask(&app, &request, Command::Agree(request.id("negotiation")?)).await?;
+    let command = Command::Agree { id: request.id("negotiation")?, seen: seen(&request)? };
+    ask(&app, &request, command).await?;
     Ok(Reply::no_content())
 }
 
 /// The consumer accepts the offer.
 async fn accept(app: App, request: Request) -> Result<Reply, ApiError> {
-    act(&app, &request, Act::Accept).await
+    let command = Command::Accept { id: request.id("negotiation")?, seen: seen(&request)? };
+    ask(&app, &request, command).await?;
+    Ok(Reply::no_content())
+}
+
+/// The terms that the client has seen, when it sends them along: the `offer` of the negotiation, as it was shown.
+fn seen(request: &Request) -> Result<Option<Box<MessageOffer>>, ApiError> {
+    if request.body.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(body(request, seen_offer)?)))
 }
 
 /// Either side answers terms with others.

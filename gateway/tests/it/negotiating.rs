@@ -95,7 +95,8 @@ async fn a_provider_begins_and_the_consumer_accepts() {
     // What is negotiated stays there.
     assert_eq!(s.manage(&s.provider, Method::DELETE, &format!("assets/{DATA_SET}"), None).await.status, 409);
 
-    s.does(&s.consumer, &ours, "accept", None).await;
+    let shown = Client::typed("Offer", s.shown(&s.consumer, &ours).await["offer"].clone());
+    s.does(&s.consumer, &ours, "accept", Some(shown)).await;
     let agreement = s.agreed(&theirs, &ours, &terms).await;
     let pull = sharing::start_pull(&mut s.client, &s.consumer, &s.provider, &agreement).await.unwrap();
     assert_eq!(sharing::open(&s.client, &pull).await.unwrap().status(), StatusCode::OK);
@@ -106,9 +107,21 @@ async fn a_provider_begins_and_the_consumer_accepts() {
 async fn terms_go_back_and_forth_until_both_agree() {
     let s = Stage::open().await;
     let (theirs, ours) = s.offered(&s.consumer, &s.terms("first", &[MEMBER, MANUFACTURER])).await;
+    let before = s.shown(&s.provider, &theirs).await;
     s.does(&s.consumer, &ours, "request", Some(s.terms("second", &[]))).await;
     let held = s.reached(&s.provider, &theirs, "REQUESTED").await;
     assert_eq!((&held["type"], &held["offer"]["@id"]), (&json!("PROVIDER"), &json!("second")));
+    // Who agrees to what was shown before agrees to nothing when something else is on the table by now.
+    let as_shown = |negotiation: &Value| Client::typed("Offer", negotiation["offer"].clone());
+    let first_shown = as_shown(&before);
+    let stale = s.act(&s.provider, &theirs, "agree", Some(first_shown)).await;
+    assert_eq!((stale.status, &stale.body[0]["type"]), (409, &json!("ObjectConflict")), "{}", stale.body);
+    // Under the same id, too: the other party chooses it.
+    let mut same_id = as_shown(&held);
+    same_id["permission"][0]["constraint"] = s.terms("second", &[MEMBER])["permission"][0]["constraint"].clone();
+    assert_eq!(s.act(&s.provider, &theirs, "agree", Some(same_id)).await.status, 409);
+    assert_eq!(s.act(&s.provider, &theirs, "agree", Some(json!({"@id": "second"}))).await.status, 400);
+    assert_eq!(s.shown(&s.provider, &theirs).await, held);
     s.does(&s.provider, &theirs, "offer", Some(s.terms("third", &[MANUFACTURER]))).await;
     assert_eq!(s.reached(&s.consumer, &ours, "OFFERED").await["offer"]["@id"], "third");
     let last = s.terms("fourth", &[MEMBER]);

@@ -73,6 +73,15 @@ pub fn counter_offer(body: &Value, provider: &Did, dataset: &AssetId) -> Result<
     offer(body, "$", Some(provider), Some(dataset)).map(|(_, offer)| offer)
 }
 
+/// Reads a body that is an ODRL `Offer`: the terms that are on the table, as they were shown.
+///
+/// # Errors
+/// Every violated rule.
+pub fn seen_offer(body: &Value) -> Result<MessageOffer, Vec<Violation>> {
+    Reader::open(body, &["Offer"])?;
+    Policy::from_json(body, "$")?.try_into().map_err(|why: String| vec![Violation::new("$", why)])
+}
+
 /// The offer and who makes it, which is `provider` where that is known, about `dataset`, likewise. Rules that are all left out mean the permission to
 /// use: a message has at least one (DSP 2025-1, contract schema).
 fn offer(value: &Value, path: &str, provider: Option<&Did>, dataset: Option<&AssetId>) -> Result<(Did, MessageOffer), Vec<Violation>> {

@@ -124,7 +124,9 @@ fn of_negotiation(command: &negotiation::Command) -> Vec<Key> {
     use negotiation::{Command, Message};
     match command {
         Command::Request(new) | Command::Offer(new) => new.id.iter().cloned().map(Key::Negotiation).collect(),
-        Command::Act { id, .. } | Command::Agree(id) | Command::Delete(id) => vec![Key::Negotiation(id.clone())],
+        Command::Act { id, .. } | Command::Accept { id, .. } | Command::Agree { id, .. } | Command::Delete(id) => {
+            vec![Key::Negotiation(id.clone())]
+        }
         Command::Retire { agreement, .. } => vec![Key::Agreement(agreement.clone())],
         Command::Receive(incoming) => {
             let (consumer, provider) = incoming.message.pids();

@@ -1,7 +1,7 @@
 //! Bounds of processes with counterparties: how many are open at once, and how long one may wait for us.
 
 use super::Refusal;
-use cellspace_schemas::Did;
+use cellspace_schemas::{Did, management::ParticipantContextConfig};
 use rpds::HashTrieMapSync;
 use std::time::Duration;
 
@@ -13,8 +13,21 @@ pub const MAX_OPEN_WITH_COUNTERPARTY: usize = 10_000;
 pub const UNANSWERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the counterparty is told then.
 pub const NOT_ANSWERED: &str = "not answered within 24 hours";
+/// How many hours a negotiation in which both have spoken stays in a state in which one party waits for the other: seven days.
+pub const PATIENCE: u32 = 7 * 24;
+/// Entry of a participant's configuration with another number of hours.
+pub const PATIENCE_ENTRY: &str = "cellspace.negotiation.patience.hours";
+/// Most that it may say: a year.
+const LONGEST_PATIENCE: u32 = 366 * 24;
 /// What the counterparty is told of a transfer that the policy of its agreement ends.
 pub const NOT_IN_FORCE: &str = "the agreement is not in force any more";
+
+/// What the participant's configuration says of [`PATIENCE`]; what cannot be meant is as if it were not there.
+#[must_use]
+pub fn patience(config: &ParticipantContextConfig) -> Option<u32> {
+    let hours = config.entries.get(PATIENCE_ENTRY)?.trim().parse().ok()?;
+    (1..=LONGEST_PATIENCE).contains(&hours).then_some(hours)
+}
 
 /// Open processes of one kind, counted.
 #[derive(Debug, Clone, Default)]

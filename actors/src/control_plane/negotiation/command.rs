@@ -30,8 +30,20 @@ pub enum Command {
         /// What.
         act: Box<Act>,
     },
+    /// A client accepts, as consumer, the offer on the table.
+    Accept {
+        /// In which negotiation.
+        id: NegotiationId,
+        /// What the client has seen there, when it says so: nothing else is accepted then.
+        seen: Option<Box<MessageOffer>>,
+    },
     /// A client agrees, as provider, to the terms that the consumer has requested; the agreement gets a fresh id.
-    Agree(NegotiationId),
+    Agree {
+        /// In which negotiation.
+        id: NegotiationId,
+        /// What the client has seen there, when it says so: nothing else is agreed to then.
+        seen: Option<Box<MessageOffer>>,
+    },
     /// A client removes one that ended without an agreement.
     Delete(NegotiationId),
     /// A client wants nothing to be transferred under an agreement any more.
@@ -122,6 +134,8 @@ pub enum Prepared {
         id: NegotiationId,
         /// What.
         act: Box<Act>,
+        /// The terms that must be on the table for it.
+        seen: Option<Box<MessageOffer>>,
     },
     /// One is to be removed.
     Delete(NegotiationId),
@@ -154,7 +168,7 @@ impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begin { id, role, .. } => write!(f, "Begin({id}, {role:?})"),
-            Self::Act { id, act } => write!(f, "Act({id}, {})", act.name()),
+            Self::Act { id, act, .. } => write!(f, "Act({id}, {})", act.name()),
             Self::Delete(id) => write!(f, "Delete({id})"),
             Self::Retire { agreement, .. } => write!(f, "Retire({agreement})"),
             Self::Receive(arrived) => write!(f, "Receive(from {}, {:?})", arrived.sender.did(), arrived.incoming.message),
@@ -200,6 +214,9 @@ pub enum Refusal {
     /// The rules are not those of the offer.
     #[error("the rules differ from those of the offer")]
     OtherRules,
+    /// Other terms are on the table than the client has seen.
+    #[error("the offer is not the one that is negotiated now")]
+    OtherTerms,
     /// The counterparty's process id belongs to another request of its.
     #[error("the process id is used by another negotiation")]
     PidUsed,

@@ -9,7 +9,7 @@ use super::{
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
     agent::{Decided, Refusal as AgentRefusal},
-    dsp::{self, Repeats, Role, process::told},
+    dsp::{self, Repeats, Role, limits, process::told},
     participant::Participant,
     process_events,
 };
@@ -41,7 +41,7 @@ fn not_allowed(refused: table::Refused) -> Refused {
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
         Prepared::Begin { id, role, new } => begin(state, id, *role, new, now),
-        Prepared::Act { id, act } => act_on(state, id, act, now),
+        Prepared::Act { id, act, seen } => act_on(state, id, act, seen.as_deref(), now),
         Prepared::Delete(id) => delete(state, id),
         Prepared::Retire { agreement, reason } => retire::retire(state, agreement, reason, now),
         Prepared::Receive(arrived) => receive(state, arrived, now),
@@ -117,6 +117,7 @@ fn begin(state: &ControlPlaneState, id: &NegotiationId, role: Role, new: &NewNeg
         accepted: Repeats::default(),
         error_detail: None,
         finding: None,
+        patience: None,
         callbacks: new.callbacks.clone(),
         created_at: now,
         state_at: now,
@@ -124,10 +125,14 @@ fn begin(state: &ControlPlaneState, id: &NegotiationId, role: Role, new: &NewNeg
     Ok(changed(state, None, negotiation).replying(AgentReply::Negotiation(Reply::Begun { id: id.clone(), at: now })))
 }
 
-fn act_on(state: &ControlPlaneState, id: &NegotiationId, act: &Act, now: Timestamp) -> Decided {
+fn act_on(state: &ControlPlaneState, id: &NegotiationId, act: &Act, seen: Option<&MessageOffer>, now: Timestamp) -> Decided {
     let own = &active(state)?.identity;
     let negotiation = found(state, id)?;
-    match transition(negotiation, Cause::Act(act.clone()), own, now).map_err(not_allowed)? {
+    let next = transition(negotiation, Cause::Act(act.clone()), own, now).map_err(not_allowed)?;
+    if seen.is_some_and(|seen| seen.id != negotiation.offer.id || !seen.same_terms(&negotiation.offer)) {
+        return Err(refused(Refusal::OtherTerms));
+    }
+    match next {
         Some(next) => Ok(changed(state, Some(negotiation), next)),
         None => Ok(Decision::nothing()),
     }
@@ -232,6 +237,7 @@ fn begun(arrived: &Arrived, role: Role, offer: &MessageOffer, address: &BaseUrl,
         accepted: Repeats::default(),
         error_detail: None,
         finding: None,
+        patience: None,
         callbacks: Vec::new(),
         created_at: now,
         state_at: now,
@@ -349,7 +355,8 @@ fn settle(state: &ControlPlaneState, id: &NegotiationId, cause: Cause, now: Time
 }
 
 /// The change: the negotiation's row, its message if one is to be sent, and facts for others.
-fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, next: Negotiation) -> Decision<ControlPlane> {
+fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, mut next: Negotiation) -> Decision<ControlPlane> {
+    next.patience = state.known().and_then(|participant| limits::patience(&participant.config));
     let mut decision = Decision::action(next.state.action());
     if before.is_none_or(|b| b.step != next.step)
         && let Some(message) = next.state.sends()

@@ -114,6 +114,7 @@ fn with(role: Role, at: State, change: impl FnOnce(&mut Negotiation)) -> Control
         accepted: dsp::Repeats::default(),
         error_detail: None,
         finding: None,
+        patience: None,
         callbacks: vec![],
         created_at: NOW,
         state_at: NOW,
@@ -473,11 +474,29 @@ fn clients_begin_negotiations() {
 
 #[test]
 fn clients_act_on_and_remove_negotiations() {
-    let act = |state: &ControlPlaneState, id: &str, act| decide(state, &Prepared::Act { id: id.parse().unwrap(), act: Box::new(act) }, NOW);
+    let act = |state: &ControlPlaneState, id: &str, act| {
+        decide(state, &Prepared::Act { id: id.parse().unwrap(), act: Box::new(act), seen: None }, NOW)
+    };
     let offered = with(Role::Consumer, State::Offered, |_| {});
     assert_eq!(only(&after(&offered, &act(&offered, "n", Act::Accept).unwrap())).state, State::Accepting);
     assert!(matches!(refusal(act(&offered, "none", Act::Accept)), AgentRefusal::Negotiation(Refusal::NotFound(_))));
     assert!(matches!(refusal(act(&offered, "n", Act::Finalize)), AgentRefusal::Negotiation(Refusal::Table(_))));
+    // What the client has seen must be what is on the table: by its id and by its terms.
+    let seeing = |seen: MessageOffer| {
+        decide(&offered, &Prepared::Act { id: "n".parse().unwrap(), act: Box::new(Act::Accept), seen: Some(Box::new(seen)) }, NOW)
+    };
+    assert!(seeing(offer("open", 9)).is_ok());
+    let other_terms = MessageOffer { policy: offer("restricted", 9).policy, ..offer("open", 9) };
+    for other in [offer("open", 8), other_terms, MessageOffer { target: "restricted".parse().unwrap(), ..offer("open", 9) }] {
+        assert!(matches!(refusal(seeing(other)), AgentRefusal::Negotiation(Refusal::OtherTerms)));
+    }
+    // How long it may wait from now on is what its participant says then.
+    let mut patient = with(Role::Provider, State::Requested, |_| {});
+    let mut own = patient.participant.as_deref().unwrap().clone();
+    own.config.entries.insert(dsp::limits::PATIENCE_ENTRY.to_owned(), "48".to_owned());
+    patient.participant = Some(Arc::new(own));
+    let offering = only(&after(&patient, &act(&patient, "n", Act::Offer(offer("open", 9))).unwrap())).clone();
+    assert_eq!((offering.state, offering.patience, offering.due()), (State::Offering, Some(48), None));
     let terminating = with(Role::Consumer, State::Terminating, |_| {});
     assert!(!act(&terminating, "n", Act::Terminate("again".into())).unwrap().changes());
 

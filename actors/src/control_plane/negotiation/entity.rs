@@ -50,6 +50,9 @@ pub struct Negotiation {
     /// Why our policy refused it, with what was found: for the participant, never for its counterparty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<String>,
+    /// How many hours it may stay in a state in which one party waits for the other, when that is not [`limits::PATIENCE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
     /// Whom the client wants to be told.
     pub callbacks: Vec<CallbackAddress>,
     /// When it began.
@@ -75,7 +78,32 @@ impl Negotiation {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         let retired = self.agreement.as_ref().and_then(|agreement| agreement.retired.as_ref());
-        retired.and_then(|retired| retired.next).or_else(|| self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED)))
+        retired
+            .and_then(|retired| retired.next)
+            .or_else(|| if self.is_unanswered() { Some(self.created_at.plus(limits::UNANSWERED)) } else { self.waits_until() })
+    }
+
+    /// How long one party waits for the other: with no message of ours under way, and at full hours, so that what comes and goes within one seldom
+    /// changes when the participant is woken next.
+    fn waits_until(&self) -> Option<Timestamp> {
+        const HOUR: i64 = 60 * 60 * 1_000;
+        let waits = !self.state.is_final() && self.state.sends().is_none();
+        let patience = i64::from(self.patience.unwrap_or(limits::PATIENCE));
+        waits.then(|| Timestamp(self.state_at.0.div_euclid(HOUR).saturating_add(patience + 1).saturating_mul(HOUR)))
+    }
+
+    /// Why it ends when it is due: what the counterparty is told, too.
+    #[must_use]
+    pub fn overdue(&self) -> String {
+        if self.is_unanswered() {
+            return limits::NOT_ANSWERED.to_owned();
+        }
+        let on_us = match self.role {
+            Role::Provider => matches!(self.state, State::Requested | State::Accepted | State::Verified),
+            Role::Consumer => matches!(self.state, State::Offered | State::Agreed),
+        };
+        let who = if on_us { "no decision" } else { "no answer of the counterparty" };
+        format!("{who} within {} hours in state {}", self.patience.unwrap_or(limits::PATIENCE), self.state.name())
     }
 
     /// The agreement, when transfers may be made under it. In FINALIZING the consumer may know already that it holds, and a transfer that it asks

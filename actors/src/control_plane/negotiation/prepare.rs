@@ -33,8 +33,9 @@ pub async fn prepare(
     Ok(match command {
         Command::Request(new) => begin(Role::Consumer, new),
         Command::Offer(new) => begin(Role::Provider, new),
-        Command::Act { id, act } => Prepared::Act { id, act },
-        Command::Agree(id) => Prepared::Act { id, act: Box::new(Act::Agree(AgreementId::from_uuid(Uuid::now_v7()))) },
+        Command::Act { id, act } => Prepared::Act { id, act, seen: None },
+        Command::Accept { id, seen } => Prepared::Act { id, act: Box::new(Act::Accept), seen },
+        Command::Agree { id, seen } => Prepared::Act { id, act: Box::new(Act::Agree(AgreementId::from_uuid(Uuid::now_v7()))), seen },
         Command::Delete(id) => Prepared::Delete(id),
         Command::Retire { agreement, reason } => Prepared::Retire { agreement, reason },
         Command::Receive(incoming) => {

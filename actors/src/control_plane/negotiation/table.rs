@@ -3,7 +3,7 @@
 //! Pure. A message from the counterparty that presupposes the delivery of ours *is* its outcome: hence the arrows out of the states in `-ING`.
 
 use super::{Agreement, Negotiation, State};
-use crate::control_plane::dsp::{Role, limits};
+use crate::control_plane::dsp::Role;
 use cellspace_schemas::{
     AgreementId, Did, Pid, Timestamp,
     dsp::negotiation::{MessageAgreement, MessageOffer, NegotiationState as Seen},
@@ -234,9 +234,9 @@ pub fn transition(negotiation: &Negotiation, cause: Cause, own: &Did, now: Times
 
         // --- what is left undone
 
-        // any open state without a message of ours so far --due--> TERMINATING (both): nobody has answered
+        // any open state without a message of ours under way --due--> TERMINATING (both): one party has waited long enough for the other
         (_, Consumer | Provider, Cause::Due) if n.due().is_some_and(|at| at <= now) => {
-            Ok(Some(Negotiation { error_detail: Some(limits::NOT_ANSWERED.to_owned()), ..n.sending(Terminating, now) }))
+            Ok(Some(Negotiation { error_detail: Some(n.overdue()), ..n.sending(Terminating, now) }))
         }
         // any state --due--> the same: we have answered before
         (_, Consumer | Provider, Cause::Due) => Ok(None),

@@ -42,6 +42,7 @@ pub fn negotiation(state: State, role: Role) -> Negotiation {
         accepted: Repeats::default(),
         error_detail: None,
         finding: None,
+        patience: None,
         callbacks: vec![],
         created_at: Timestamp(1),
         state_at: Timestamp(1),
@@ -211,8 +212,45 @@ fn what_a_counterparty_began_and_nobody_answers_ends() {
         assert_eq!(transition(&n, Cause::Due, &own(role), Timestamp(due.0 - 1)), Ok(None));
         let ended = transition(&n, Cause::Due, &own(role), due).unwrap().unwrap();
         assert_eq!((ended.state, ended.step, ended.error_detail.as_deref()), (State::Terminating, 1, Some(limits::NOT_ANSWERED)));
-        assert_eq!((ended.due(), negotiation(state, role).due()), (None, None));
+        assert_eq!(ended.due(), None);
     }
+}
+
+/// Seven days, or as long as the participant says; whoever is to speak next, but never while a message is under way.
+#[test]
+fn nothing_waits_for_ever() {
+    use State::{Accepted, Agreed, Offered, Requested, Verified};
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    for (state, role) in State::ALL.into_iter().flat_map(|state| Role::ALL.map(|role| (state, role))) {
+        let n = Negotiation { state_at: Timestamp(5 * DAY + 7), ..negotiation(state, role) };
+        let Some(due) = n.due() else {
+            assert!(state.is_final() || state.sends().is_some(), "{state:?}");
+            continue;
+        };
+        assert!(due.0 > 12 * DAY && due.0 <= 12 * DAY + DAY / 24 && due.0 % (DAY / 24) == 0, "{due:?}");
+        assert_eq!(transition(&n, Cause::Due, &own(role), Timestamp(due.0 - 1)), Ok(None));
+        let ended = transition(&n, Cause::Due, &own(role), due).unwrap().unwrap();
+        let ours = match role {
+            Role::Provider => matches!(state, Requested | Accepted | Verified),
+            Role::Consumer => matches!(state, Offered | Agreed),
+        };
+        let who = if ours { "no decision" } else { "no answer of the counterparty" };
+        let why = format!("{who} within 168 hours in state {}", state.name());
+        assert_eq!((ended.state, ended.step, ended.error_detail), (State::Terminating, n.step + 1, Some(why)));
+        let hasty = Negotiation { patience: Some(1), ..n };
+        assert!(hasty.due().is_some_and(|due| due.0 <= 5 * DAY + DAY / 12) && hasty.overdue().contains("within 1 hours"));
+    }
+}
+
+#[test]
+fn patience_is_the_participants_own() {
+    let of = |hours: &str| {
+        let mut config = cellspace_schemas::management::ParticipantContextConfig::default();
+        config.entries.insert(limits::PATIENCE_ENTRY.to_owned(), hours.to_owned());
+        limits::patience(&config)
+    };
+    assert_eq!((of("1"), of(" 48 "), of("8784")), (Some(1), Some(48), Some(8784)));
+    assert_eq!((of("0"), of("8785"), of("-1"), of("a week"), of("")), (None, None, None, None, None));
 }
 
 #[test]

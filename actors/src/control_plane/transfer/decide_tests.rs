@@ -58,6 +58,7 @@ fn agreed(role: Role, asset: &str, at: negotiation::State) -> ControlPlaneState 
         accepted: dsp::Repeats::default(),
         error_detail: None,
         finding: None,
+        patience: None,
         callbacks: vec![],
         created_at: NOW,
         state_at: NOW,
