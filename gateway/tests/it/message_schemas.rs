@@ -231,7 +231,17 @@ async fn catalogs(s: &Stage) {
     let member = json!({"leftOperand": MEMBER, "operator": "eq", "rightOperand": "active"});
     let until =
         json!({"leftOperand": "https://w3id.org/edc/v0.0.1/ns/inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+7d"});
-    let either = json!({"or": [member, {"and": [member, until]}]});
+    // Numbers and truth values have no meaning by themselves: somebody says what they are compared with.
+    let meaning = |operand: &str, wanted: &str| {
+        let expression = format!("this.rightOperand == {wanted}");
+        Client::typed("CelExpression", json!({"@id": operand, "leftOperand": operand, "expression": expression, "description": "x"}))
+    };
+    let plain = |operand: &str, right: Value| json!({"leftOperand": operand, "operator": "eq", "rightOperand": right});
+    for (operand, wanted) in [("level", "5"), ("share", "0.5"), ("audited", "true")] {
+        s.base.must(Method::POST, "/api/mgmt/v5beta/celexpressions", Some(meaning(operand, wanted))).await;
+    }
+    let numbers = json!({"and": [plain("level", json!(5)), plain("share", json!(0.5)), plain("audited", json!(true))]});
+    let either = json!({"or": [member, {"and": [member, until]}, numbers]});
     let policy = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [either, {"xone": [member]}], "duty": [{"action": "use", "constraint": [member]}]}],
         "prohibition": [{"action": "http://www.w3.org/ns/odrl/2/sell"}], "obligation": [{"action": "use"}]});
     own("policydefinitions", "PolicyDefinition", json!({"@id": "of-all-forms", "policy": policy})).await;
@@ -264,7 +274,9 @@ async fn catalogs(s: &Stage) {
     )
     .await;
     assert!(whole["dataset"].as_array().is_some_and(|all| all.len() == 3) && whole["catalog"].is_array(), "{whole}");
-    ask("catalog/dataset/request", "DatasetRequest", json!({"@id": "described"})).await;
+    // Our own clients see them as they were written.
+    let shown = ask("catalog/dataset/request", "DatasetRequest", json!({"@id": "described"})).await;
+    assert_eq!(shown["hasPolicy"][0]["permission"][0]["constraint"][0]["or"][2], numbers, "{shown}");
     let page = ask("catalog/request", "CatalogRequest", json!({"querySpec": {"@type": "QuerySpec", "offset": 0, "limit": 1}})).await;
     assert_eq!(page["dataset"].as_array().map(Vec::len), Some(1), "{page}");
     let nothing = json!([{"@type": "Criterion", "operandLeft": "n", "operator": "=", "operandRight": "nowhere"}]);
@@ -290,6 +302,12 @@ async fn negotiations(s: &mut Stage) {
     s.agreed(&theirs, &ours, &s.terms("third", &[MEMBER])).await;
     assert_eq!(s.look(&s.consumer, &s.provider, &format!("/negotiations/{theirs}")).await.status, StatusCode::OK);
     assert_eq!(s.look(&s.provider, &s.consumer, &format!("/negotiations/{ours}")).await.status, StatusCode::OK);
+    let mut numbers = s.terms("numbers", &[]);
+    numbers["permission"][0]["constraint"] = json!([{"leftOperand": "level", "operator": "eq", "rightOperand": 5},
+        {"leftOperand": "audited", "operator": "eq", "rightOperand": true}]);
+    let (theirs, ours) = s.offered(&s.consumer, &numbers).await;
+    s.does(&s.consumer, &ours, "accept", None).await;
+    s.agreed(&theirs, &ours, &numbers).await;
     let over = || Some(Client::typed("TerminateNegotiation", json!({"reason": "over"})));
     for by_provider in [true, false] {
         let (theirs, ours) = s.offered(&s.consumer, &s.terms("first", &[])).await;

@@ -116,7 +116,7 @@ fn dataset_lists(dataset: &mut Map<String, Value>) {
     for offer in dataset.get_mut("hasPolicy").and_then(Value::as_array_mut).into_iter().flatten() {
         // An offer that cannot be read is left as it is: the client sees what the counterparty wrote.
         if let Ok(policy) = Policy::from_json(offer, "$") {
-            *offer = policy.to_json();
+            *offer = policy.to_plain();
         }
     }
 }

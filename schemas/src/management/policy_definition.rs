@@ -72,7 +72,7 @@ impl PolicyDefinition {
         json!({
             "@type": "PolicyDefinition",
             "@id": self.id.as_str(),
-            "policy": self.policy.to_json(),
+            "policy": self.policy.to_plain(),
             "privateProperties": self.private_properties,
             "createdAt": self.created_at.millis(),
         })

@@ -28,7 +28,7 @@ impl PolicyType {
     }
 }
 
-/// A policy; serialises to and from its compact JSON-LD form (without `@context`).
+/// A policy; serialises to and from its compact JSON-LD form in messages (without `@context`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Kind.

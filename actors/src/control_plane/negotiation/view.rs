@@ -68,7 +68,7 @@ pub fn negotiation(n: &Negotiation) -> Value {
         if n.role == Role::Consumer {
             offer.assigner = Some(n.counterparty.to_string());
         }
-        fields.insert("offer".to_owned(), offer.to_json());
+        fields.insert("offer".to_owned(), offer.to_plain());
     }
     json
 }
@@ -135,7 +135,7 @@ pub fn agreement(a: &Agreement) -> Value {
         "providerId": a.provider.as_str(),
         "consumerId": a.consumer.as_str(),
         "contractSigningDate": a.signed_at.seconds(),
-        "policy": policy.to_json(),
+        "policy": policy.to_plain(),
     });
     if let (Some(fields), Some(retired)) = (json.as_object_mut(), &a.retired) {
         fields.insert("retiredAt".to_owned(), retired.at.millis().into());

@@ -49,7 +49,7 @@ fn of_agreement(agreement: &Agreement) -> Value {
         "providerId": agreement.provider.as_str(),
         "consumerId": agreement.consumer.as_str(),
         "contractSigningDate": agreement.signed_at.seconds(),
-        "policy": agreement.policy.to_json(),
+        "policy": agreement.policy.to_plain(),
     })
 }
 
