@@ -37,6 +37,44 @@ pub fn scopes_for<'a>(settings: &Settings, profile: &ProfileId, policies: impl I
     scopes_for_operands(settings, profile, operands)
 }
 
+/// What a message of ours is about, as expressions name it in their scopes. `request.catalog` names nothing that is sent: a request for a catalog comes
+/// with no policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestScope {
+    /// A negotiation.
+    ContractNegotiation,
+    /// A transfer.
+    TransferProcess,
+}
+
+impl RequestScope {
+    /// The scope's name in expressions.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContractNegotiation => "request.contract.negotiation",
+            Self::TransferProcess => "request.transfer.process",
+        }
+    }
+}
+
+/// As [`scopes_for`], for a message of ours: what its receiver may ask for. Where the expressions of a left operand name scopes of requests, it counts in
+/// these alone; where none does, in all.
+#[must_use]
+pub fn scopes_of_request<'a>(
+    settings: &Settings,
+    profile: &ProfileId,
+    request: RequestScope,
+    policies: impl IntoIterator<Item = &'a Policy>,
+) -> Scopes {
+    let counts = |operand: &&str| {
+        let mut naming = settings.expressions_for(operand).iter().filter(|expression| expression.names_requests()).peekable();
+        naming.peek().is_none() || naming.any(|expression| expression.names(request.as_str()))
+    };
+    let operands = policies.into_iter().flat_map(Policy::atomic_constraints).map(|constraint| constraint.left_operand.as_str());
+    scopes_for_operands(settings, profile, operands.filter(counts))
+}
+
 /// As [`scopes_for`], from the left operands alone.
 #[must_use]
 pub fn scopes_for_operands<'a>(settings: &Settings, profile: &ProfileId, operands: impl IntoIterator<Item = &'a str>) -> Scopes {
@@ -73,7 +111,7 @@ pub fn scopes_for_rules<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::DcpScope;
+    use crate::settings::{CelExpression, DcpScope};
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -107,5 +145,35 @@ mod tests {
         assert_eq!((found.required.clone(), found.optional.clone()), (vec!["here".to_owned(), "mem".to_owned()], vec!["man".to_owned()]));
         assert_eq!(found.all(), ["here", "mem", "man"]);
         assert_eq!(scopes_for(&settings, &profile, []).optional, Vec::<String>::new());
+    }
+
+    #[test]
+    fn requests_show_what_expressions_name_them_for() {
+        let expression = |id: &str, scopes: &[&str]| {
+            let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            let [id, left_operand, expression, description] = [id, id, "true", ""].map(str::to_owned);
+            (id.clone(), CelExpression { id, left_operand, expression, description, scopes, actions: vec![] })
+        };
+        let names = ["None", "All", "Catalog", "Negotiation", "Transfer", "Requests", "Both"];
+        let expressions = [
+            expression("All", &["*"]),
+            expression("Catalog", &["catalog", "request.catalog"]),
+            expression("Negotiation", &["contract.negotiation", "request.contract.negotiation"]),
+            expression("Transfer", &["request.transfer"]),
+            expression("Requests", &["request"]),
+            expression("Both", &["contract.negotiation"]),
+        ];
+        let scopes = names.map(|name| {
+            let (id, prefix_mapping) = (name.to_owned(), Some(name.to_owned()));
+            (id.clone(), DcpScope { value: id.clone(), id, scope_type: ScopeType::Policy, profile: "*".to_owned(), prefix_mapping })
+        });
+        let settings = Settings::new(1, BTreeMap::from(expressions), BTreeMap::from(scopes), BTreeMap::new());
+        let atoms = names.map(|name| json!({"leftOperand": name, "operator": "eq", "rightOperand": "x"}));
+        let policy: Policy =
+            serde_json::from_value(json!({"@type": "Set", "permission": [{"action": "use", "constraint": atoms}]})).unwrap();
+        let profile = ProfileId::new("p1").unwrap();
+        let asked = |request| scopes_of_request(&settings, &profile, request, [&policy]).all();
+        assert_eq!(asked(RequestScope::ContractNegotiation), ["All", "Both", "Negotiation", "None", "Requests"]);
+        assert_eq!(asked(RequestScope::TransferProcess), ["All", "Both", "None", "Requests", "Transfer"]);
     }
 }

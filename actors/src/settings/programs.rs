@@ -26,13 +26,22 @@ impl Compiled {
         }
     }
 
-    /// Whether it applies in a policy scope: one of its scopes is the scope, a prefix of it by whole words, or `*`; none means all.
+    /// Whether it applies in a policy scope: it names it, or one of its scopes is `*`; none means all.
     #[must_use]
     pub fn covers(&self, scope: &str) -> bool {
-        let within = |bound: &String| {
-            bound == "*" || scope.strip_prefix(bound.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.scopes.is_empty() || self.scopes.iter().any(within)
+        self.scopes.is_empty() || self.scopes.iter().any(|own| own == "*") || self.names(scope)
+    }
+
+    /// Whether one of its scopes is the scope, or a prefix of it by whole words.
+    #[must_use]
+    pub fn names(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|own| is_within(scope, own))
+    }
+
+    /// Whether one of its scopes is `request`, or in it.
+    #[must_use]
+    pub fn names_requests(&self) -> bool {
+        self.scopes.iter().any(|own| is_within(own, "request"))
     }
 
     /// Whether it applies to rules with this action; none means all.
@@ -40,6 +49,10 @@ impl Compiled {
     pub fn applies_to(&self, action: &str) -> bool {
         self.actions.is_empty() || self.actions.iter().any(|own| own == action)
     }
+}
+
+fn is_within(scope: &str, bound: &str) -> bool {
+    scope.strip_prefix(bound).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Expressions by left operand, compiled once per version of the settings.

@@ -106,3 +106,60 @@ async fn a_policy_ends_its_agreement_on_both_sides() {
     assert_eq!(s.manage(&s.consumer, Method::POST, "transferprocesses", Some(request)).await.status, 400);
     s.close().await;
 }
+
+/// What is asked of running transfers is asked whenever data begins to flow, and after a date of the policy; who is refused then has its transfer ended.
+#[tokio::test]
+async fn a_transfer_goes_on_as_long_as_its_policy_lets_it() {
+    let mut s = Stage::open().await;
+    let expression = |text: &str| {
+        let fields =
+            json!({"@id": "watched", "leftOperand": "Watched", "expression": text, "description": "x", "scopes": ["policy.monitor"]});
+        Some(Client::typed("CelExpression", fields))
+    };
+    let watched = "ctx.agreement.consumerId == ctx.agent.id && this.rightOperand == 'x'";
+    s.base.must(Method::POST, "/api/mgmt/v5beta/celexpressions", expression(watched)).await;
+    let watched = json!({"leftOperand": "Watched", "operator": "eq", "rightOperand": "x"});
+    let brief = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+10s"});
+    let criterion = json!({"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": DATA_SET});
+    for (id, constraint) in [("always", watched.clone()), ("after-a-while", json!({"or": [brief, watched]}))] {
+        let policy = json!({"@id": id, "policy": {"@type": "Set", "permission": [{"action": "use", "constraint": [constraint]}]}});
+        let definition =
+            json!({"@id": id, "accessPolicyId": "requires-MembershipCredential", "contractPolicyId": id, "assetsSelector": [criterion]});
+        for (resource, body) in [
+            ("policydefinitions", Client::typed("PolicyDefinition", policy)),
+            ("contractdefinitions", Client::typed("ContractDefinition", definition)),
+        ] {
+            assert_eq!(s.manage(&s.provider, Method::POST, resource, Some(body)).await.status, 200);
+        }
+    }
+    let offers = s.offers(&s.consumer).await;
+    let of = |dated: bool| {
+        offers
+            .iter()
+            .find(|o| o.policy.to_string().contains("Watched") && o.policy.to_string().contains("inForceDate") == dated)
+            .unwrap()
+            .clone()
+    };
+    let (_, _, always) = s.agreement(&of(false)).await;
+    let (_, _, dated) = s.agreement(&of(true)).await;
+    let (resumed, looked_at) = (s.pulls(&always).await, s.pulls(&dated).await);
+    s.base.must(Method::PUT, "/api/mgmt/v5beta/celexpressions/watched", expression("false")).await;
+
+    // What runs goes on until somebody asks.
+    assert_eq!(s.status(&resumed).await, 200);
+    let theirs = s.manage(&s.provider, Method::POST, "transferprocesses/request", Some(sharing::counterpart(&resumed.transfer))).await.body;
+    let theirs = theirs[0]["@id"].as_str().unwrap().to_owned();
+    let suspend = Some(Client::typed("SuspendTransfer", json!({"reason": "later"})));
+    assert_eq!(s.manage(&s.provider, Method::POST, &format!("transferprocesses/{theirs}/suspend"), suspend).await.status, 204);
+    let path = format!("transferprocesses/{theirs}/state?wait=SUSPENDED&timeout=20s");
+    assert_eq!(s.manage(&s.provider, Method::GET, &path, None).await.body["state"], "SUSPENDED");
+    assert_eq!(s.manage(&s.provider, Method::POST, &format!("transferprocesses/{theirs}/resume"), None).await.status, 204);
+    for pull in [resumed, looked_at] {
+        assert!(s.why_ended(&pull.transfer).await.contains("Watched"));
+        sharing::transfer_at_provider(&mut s.client, &s.provider, &pull.transfer, "TERMINATED").await.unwrap();
+        assert_eq!(s.status(&pull).await, 403);
+    }
+    let begun = s.manage(&s.consumer, Method::POST, "transferprocesses", Some(sharing::transfer_request(&s.provider, &always))).await;
+    assert!(s.why_ended(begun.body["@id"].as_str().unwrap()).await.contains("Watched"));
+    s.close().await;
+}

@@ -1,6 +1,8 @@
 //! Offers and counter-offers between two participants over real sockets: who may do what when, through the Management API.
 
 use crate::stage::{Stage, callback};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use cellspace_client::{
     Client,
     client::Answer,
@@ -8,8 +10,13 @@ use cellspace_client::{
     sharing::{self, PROFILE},
     tenants::Participant,
 };
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, service::service_fn};
+use hyper_util::rt::TokioIo;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::convert::Infallible;
+use tokio::{net::TcpListener, sync::mpsc};
 
 pub const MEMBER: &str = "MembershipCredential";
 pub const MANUFACTURER: &str = "ManufacturerCredential";
@@ -241,5 +248,61 @@ async fn a_first_offer_is_of_ones_own() {
     s.does(&s.provider, "own-id", "terminate", Some(Client::typed("TerminateNegotiation", json!({"reason": "over"})))).await;
     s.reached(&s.provider, "own-id", "TERMINATED").await;
     assert!(received.try_recv().is_err());
+    s.close().await;
+}
+
+/// A counterparty that takes every message: its base URL, and the bearer tokens that come with them.
+async fn tokens() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/dsp", listener.local_addr().unwrap());
+    let (sender, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let sender = sender.clone();
+                async move {
+                    let header = request.headers()["authorization"].to_str().unwrap().to_owned();
+                    request.into_body().collect().await.unwrap();
+                    let _ = sender.send(header.strip_prefix("Bearer ").unwrap().to_owned());
+                    Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"{}"))))
+                }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (url, received)
+}
+
+/// What the receiver of an ID token may ask for, by the access token in it.
+fn granted(token: &str) -> String {
+    let claims =
+        |token: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap() };
+    claims(claims(token)["token"].as_str().unwrap())["scope"].as_str().unwrap().to_owned()
+}
+
+/// The token of a request is for the credentials that the offer's policy names, unless an expression names other requests for them.
+#[tokio::test]
+async fn a_request_offers_the_credentials_that_its_policy_names() {
+    let s = Stage::open().await;
+    let (url, mut tokens) = tokens().await;
+    let mut ask = async |constrained: &[&str]| {
+        let body =
+            json!({"profile": PROFILE, "counterPartyAddress": url, "counterPartyId": s.provider.did, "policy": s.terms("o", constrained)});
+        let begun = s.manage(&s.consumer, Method::POST, "contractnegotiations", Some(Client::typed("ContractRequest", body))).await;
+        assert_eq!(begun.status, 200, "{}", begun.body);
+        granted(&tokens.recv().await.unwrap())
+    };
+    let all = ask(&[MANUFACTURER]).await;
+    assert!(all.contains(MEMBER) && all.contains(MANUFACTURER), "{all}");
+    let default = ask(&[]).await;
+    assert!(default.contains(MEMBER) && !default.contains(MANUFACTURER), "{default}");
+    for (request, offered) in [("request.transfer.process", false), ("request.contract.negotiation", true), ("request", true)] {
+        let fields = json!({"@id": format!("{MANUFACTURER}-expression"), "leftOperand": MANUFACTURER, "expression": "true", "description": "x",
+            "scopes": ["contract.negotiation", request]});
+        let path = format!("/api/mgmt/v5beta/celexpressions/{MANUFACTURER}-expression");
+        s.base.must(Method::PUT, &path, Some(Client::typed("CelExpression", fields))).await;
+        assert_eq!(ask(&[MANUFACTURER]).await.contains(MANUFACTURER), offered, "{request}");
+    }
     s.close().await;
 }

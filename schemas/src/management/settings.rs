@@ -27,7 +27,9 @@ pub struct CelExpression {
     pub expression: String,
     /// For people.
     pub description: String,
-    /// Policy scopes it applies to, such as `catalog`, `contract.negotiation`, `transfer.process`; empty means all.
+    /// Policy scopes it applies to: `catalog`, `contract.negotiation`, `transfer.process`, and `policy.monitor`, which must be named; empty means all the
+    /// others. Scopes of requests (`request.contract.negotiation`, `request.transfer.process`) say with which messages credentials for its left operand
+    /// are offered; without any, with all.
     pub scopes: Vec<String>,
     /// Actions it applies to; empty means all.
     pub actions: Vec<String>,

@@ -49,6 +49,7 @@ fn running_transfer(id: &str, bound: PlaneRef, state: State) -> Transfer {
         end_again_at: None,
         end_failures: 0,
         ends_at: None,
+        look_at: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,

@@ -6,7 +6,7 @@ use crate::{
     control_plane::{
         ControlPlane,
         dsp::client::{self, Wire},
-        scopes::scopes_for,
+        scopes::{RequestScope, scopes_of_request},
     },
 };
 use cellspace_cluster::{Delivery, DeliveryError};
@@ -36,7 +36,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         return Ok(Outcome::NothingToTell);
     };
     let settings = services.settings.load();
-    let scopes = scopes_for(&settings, &negotiation.profile, [&negotiation.offer.policy]).all();
+    let request = RequestScope::ContractNegotiation;
+    let scopes = scopes_of_request(&settings, &negotiation.profile, request, [&negotiation.offer.policy]).all();
     let to = client::Outgoing {
         participant: &participant.id,
         counterparty: &negotiation.counterparty,

@@ -1,6 +1,6 @@
 //! The counterparty and the agreement as expressions see them.
 
-use crate::expressions::Val;
+use crate::{control_plane::negotiation::Agreement, expressions::Val};
 use cellspace_schemas::{AgreementId, AssetId, Did, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -101,6 +101,18 @@ pub struct AgreementFacts {
     pub consumer: Did,
     /// When it was signed.
     pub signed: Timestamp,
+}
+
+impl From<&Agreement> for AgreementFacts {
+    fn from(agreement: &Agreement) -> Self {
+        Self {
+            id: agreement.id.clone(),
+            asset: agreement.asset.clone(),
+            provider: agreement.provider.clone(),
+            consumer: agreement.consumer.clone(),
+            signed: agreement.signed_at,
+        }
+    }
 }
 
 impl AgreementFacts {

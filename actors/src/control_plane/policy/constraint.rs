@@ -1,8 +1,8 @@
 //! Whether one constraint holds, and how it is told.
 
-use super::{Evaluation, in_force};
+use super::{Evaluation, PolicyScope, in_force};
 use crate::expressions::{Budget, Failure};
-use crate::settings::Settings;
+use crate::settings::{Compiled, Settings};
 use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Policy};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ pub(super) fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluat
         return Holds::Undecidable("its left operand has no meaning here");
     }
     let (mut in_scope, mut applies) = (false, false);
-    for expression in expressions.iter().filter(|expression| expression.covers(evaluation.scope.as_str())) {
+    for expression in expressions.iter().filter(|expression| is_for(expression, evaluation.scope)) {
         in_scope = true;
         if !expression.applies_to(action) {
             continue;
@@ -90,6 +90,22 @@ pub(super) fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluat
         (true, false) => Holds::Undecidable("its left operand has no meaning for this action"),
         (true, true) => Holds::Met,
     }
+}
+
+/// Whether an expression is judged in this scope. In that of running transfers, where nobody presents anything, only if it names it: one that means all
+/// scopes would end every transfer.
+fn is_for(expression: &Compiled, scope: PolicyScope) -> bool {
+    match scope {
+        PolicyScope::PolicyMonitor => expression.names(scope.as_str()),
+        PolicyScope::Catalog | PolicyScope::ContractNegotiation | PolicyScope::TransferProcess => expression.covers(scope.as_str()),
+    }
+}
+
+/// Whether running transfers under the policy are judged by it.
+#[must_use]
+pub fn is_monitored(policy: &Policy, settings: &Settings) -> bool {
+    let expressions = policy.atomic_constraints().flat_map(|constraint| settings.expressions_for(&constraint.left_operand));
+    expressions.into_iter().any(|expression| is_for(expression, PolicyScope::PolicyMonitor))
 }
 
 /// What keeps the policy from being evaluated, whoever asks, one text each: left operands that have no meaning here, or none for the action of their
@@ -137,7 +153,7 @@ pub(super) fn found<'a>(constraint: &'a Constraint, action: &'a str, evaluation:
         }
         Constraint::Atomic(atomic) => {
             let expressions = evaluation.settings.expressions_for(&atomic.left_operand).iter();
-            let judged = expressions.filter(|expression| expression.covers(evaluation.scope.as_str()) && expression.applies_to(action));
+            let judged = expressions.filter(|expression| is_for(expression, evaluation.scope) && expression.applies_to(action));
             let programs = judged.filter_map(|expression| expression.program.as_ref().ok());
             let unmet = programs.filter(|program| program.evaluate(atomic, &evaluation.context, &Budget::default()) != Ok(true));
             unmet.flat_map(|program| program.found(atomic, &evaluation.context)).collect()

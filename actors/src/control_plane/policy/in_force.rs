@@ -31,7 +31,7 @@ pub(super) fn flaw(constraint: &AtomicConstraint) -> Option<&'static str> {
 pub(super) fn holds(constraint: &AtomicConstraint, evaluation: &Evaluation<'_>) -> Holds {
     match evaluation.scope {
         PolicyScope::Catalog | PolicyScope::ContractNegotiation => return Holds::OutOfScope,
-        PolicyScope::TransferProcess => {}
+        PolicyScope::TransferProcess | PolicyScope::PolicyMonitor => {}
     }
     let signed = evaluation.signed;
     let Some(date) = constraint.right_operand.as_str().and_then(|text| date(text, signed)) else {
@@ -41,6 +41,14 @@ pub(super) fn holds(constraint: &AtomicConstraint, evaluation: &Evaluation<'_>) 
         return Holds::Undecidable(NO_COMPARISON);
     };
     if comparison(evaluation.context.now().cmp(&date)) { Holds::Met } else { Holds::Unmet }
+}
+
+/// When the next of the dates in the policy of an agreement that was signed then has passed.
+#[must_use]
+pub fn next_date(policy: &Policy, signed: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let dates = policy.atomic_constraints().filter(|constraint| is_in_force_date(&constraint.left_operand));
+    let dates = dates.filter_map(|constraint| date(constraint.right_operand.as_str()?, Some(signed)));
+    dates.map(|date| Timestamp(date.0.saturating_add(1))).filter(|passed| *passed > now).min()
 }
 
 /// From when on the dates in the policy of an agreement that was signed then keep it from being fulfilled, for good and whatever else holds; `None`

@@ -11,8 +11,8 @@ mod tests;
 
 pub use agent::{AgreementFacts, ParticipantAgent, uniform};
 pub use comparisons::Comparisons;
-pub use constraint::flaws;
-pub use in_force::ends_at;
+pub use constraint::{flaws, is_monitored};
+pub use in_force::{ends_at, next_date};
 pub use rules::{Verdict, evaluate, is_fulfilled, reason_against};
 
 use crate::{
@@ -32,6 +32,8 @@ pub enum PolicyScope {
     ContractNegotiation,
     /// Whether a transfer is started.
     TransferProcess,
+    /// Whether a transfer goes on.
+    PolicyMonitor,
 }
 
 impl PolicyScope {
@@ -42,6 +44,7 @@ impl PolicyScope {
             Self::Catalog => "catalog",
             Self::ContractNegotiation => "contract.negotiation",
             Self::TransferProcess => "transfer.process",
+            Self::PolicyMonitor => "policy.monitor",
         }
     }
 }
@@ -78,8 +81,24 @@ impl<'a> Evaluation<'a> {
     /// An evaluation of the counterparty that asks for a transfer under an agreement.
     #[must_use]
     pub fn under(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
+        Self::with_agreement(PolicyScope::TransferProcess, agreement, settings, agent, now)
+    }
+
+    /// An evaluation of the counterparty that has a transfer under an agreement. It presents nothing for that.
+    #[must_use]
+    pub fn of_running(agreement: &'a AgreementFacts, settings: &'a Settings, agent: &'a ParticipantAgent, now: Timestamp) -> Self {
+        Self::with_agreement(PolicyScope::PolicyMonitor, agreement, settings, agent, now)
+    }
+
+    fn with_agreement(
+        scope: PolicyScope,
+        agreement: &'a AgreementFacts,
+        settings: &'a Settings,
+        agent: &'a ParticipantAgent,
+        now: Timestamp,
+    ) -> Self {
         let ctx = Val::record([("agent", agent.value()), ("agreement", agreement.value())]);
-        let (scope, signed) = (PolicyScope::TransferProcess, Some(agreement.signed));
+        let signed = Some(agreement.signed);
         Self { scope, settings, context: Context::new(ctx, now), signed, judged: RefCell::new(Vec::with_capacity(16)), agent }
     }
 

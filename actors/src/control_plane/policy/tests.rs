@@ -29,6 +29,7 @@ fn settings() -> Settings {
             expression("late", "Late", &has("LateCredential"), &["contract"], &[]),
             expression("id", "Did", "ctx.agent.id == this.rightOperand && this.operator == 'EQ'", &[], &[]),
             expression("two-1", "Two", "true", &[], &[]),
+            expression("watch", "Watch", "ctx.agreement.consumerId == this.rightOperand", &["policy.monitor"], &[]),
             expression("two-2", "Two", "this.rightOperand == 'ok'", &["*."], &[]),
             expression("gap", "Gap", "ctx.agent.nothing.at.all == 1", &[], &[]),
             expression("bad", "Bad", "ctx.agent.id > 1", &[], &[]),
@@ -75,6 +76,7 @@ fn verdict(policy: &Value, scope: PolicyScope, credentials: &[&str]) -> Verdict 
     let comparisons = Comparisons::of(&policy);
     let evaluation = match scope {
         PolicyScope::TransferProcess => Evaluation::under(&agreement, &settings, &agent, now),
+        PolicyScope::PolicyMonitor => Evaluation::of_running(&agreement, &settings, &agent, now),
         PolicyScope::Catalog | PolicyScope::ContractNegotiation => Evaluation::new(scope, &settings, &agent, now),
     };
     let verdict = evaluate(&policy, &evaluation);
@@ -112,7 +114,7 @@ fn policies_that_are_nothing_but_comparisons() {
 
 #[test]
 fn policies_and_claims() {
-    use PolicyScope::{Catalog, ContractNegotiation, TransferProcess};
+    use PolicyScope::{Catalog, ContractNegotiation, PolicyMonitor, TransferProcess};
     const MEMBER: &[&str] = &["MembershipCredential"];
     const MAKER: &[&str] = &["MembershipCredential", "ManufacturerCredential"];
     let (m, f) = (atom("Membership", "active"), atom("Manufacturer", "active"));
@@ -150,6 +152,16 @@ fn policies_and_claims() {
         ("not for this scope", permission(json!([late])), Catalog, &[], true),
         ("for this scope, by prefix", permission(json!([late])), ContractNegotiation, &[], false),
         ("not for this scope, in a joint", permission(json!([{"or": [late, m]}])), Catalog, &[], false),
+        ("running, met", permission(json!([atom("Watch", "did:web:c")])), PolicyMonitor, &[], true),
+        ("running, unmet", permission(json!([atom("Watch", "did:web:x")])), PolicyMonitor, &[], false),
+        ("not running", permission(json!([atom("Watch", "did:web:x")])), TransferProcess, &[], true),
+        (
+            "running, but the expressions mean all scopes",
+            permission(json!([atom("Two", "no"), atom("Did", "x"), m])),
+            PolicyMonitor,
+            &[],
+            true,
+        ),
         ("not for this action", json!({"@type": "Set", "permission": [{"action": "sell", "constraint": [m]}]}), Catalog, MEMBER, false),
         ("for any action", json!({"@type": "Set", "permission": [{"action": "sell", "constraint": [f]}]}), Catalog, MAKER, true),
         ("operand by IRI", permission(json!([atom("http://www.w3.org/ns/odrl/2/Membership", "x")])), Catalog, MEMBER, true),

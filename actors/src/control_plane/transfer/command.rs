@@ -1,7 +1,10 @@
 //! Requests to the transfers of a participant, and their answers.
 
 use super::{Act, Signal, table};
-use crate::control_plane::dsp::{Envelope, OtherProcess, Sender, Steering};
+use crate::{
+    control_plane::dsp::{Envelope, OtherProcess, Sender, Steering},
+    settings::Settings,
+};
 use cellspace_schemas::{
     AgreementId, Pid, ProfileId, Timestamp, TransferId, TransferType,
     dsp::{
@@ -116,6 +119,8 @@ pub enum Prepared {
         id: TransferId,
         /// What.
         act: Act,
+        /// What expressions mean.
+        settings: Arc<Settings>,
     },
     /// A counterparty's message.
     Receive(Box<Arrived>),
@@ -144,7 +149,7 @@ impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request { id, .. } => write!(f, "Request({id})"),
-            Self::Act { id, act } => write!(f, "Act({id}, {})", act.name()),
+            Self::Act { id, act, .. } => write!(f, "Act({id}, {})", act.name()),
             Self::Receive(arrived) => write!(f, "Receive(from {}, {:?})", arrived.sender.did(), arrived.incoming.message),
             Self::Signal { id, signal } => write!(f, "Signal({id}, {})", signal.name()),
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Act, Arrived, Cause, Effect, Event, Message, Moved, NewTransfer, Outcome, Prepared, Received, Refusal, Reply, StartWith, State, TABLE,
-    Task, Transfer,
+    Task, Transfer, monitor,
     table::{self, transition},
 };
 use crate::control_plane::{
@@ -15,6 +15,7 @@ use crate::control_plane::{
     process_events,
     scopes::scopes_for,
 };
+use crate::settings::Settings;
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     AgreementId, Pid, Timestamp, TransferId,
@@ -43,9 +44,15 @@ fn not_allowed(refused: table::Refused) -> Refused {
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
         Prepared::Request { id, new } => request(state, id, new, now),
-        Prepared::Act { id, act } => {
+        Prepared::Act { id, act, settings } => {
             state.active().map_err(AgentRefusal::from)?;
-            move_on(state, found(state, id)?, Cause::Act(act.clone()), now)
+            let transfer = found(state, id)?;
+            let moved = transition(transfer, Cause::Act(act.clone()), now).map_err(not_allowed)?;
+            let moved = match (moved, act) {
+                (Some(moved), Act::Start | Act::Resume) => Some(going_on(state, transfer, moved, settings, now).map_err(not_allowed)?),
+                (moved, _) => moved,
+            };
+            Ok(moved.map_or_else(Decision::nothing, |moved| changed(state, Some(transfer), moved)))
         }
         Prepared::Receive(arrived) => receive(state, arrived, now),
         Prepared::Signal { id, signal } => move_on(state, found(state, id)?, Cause::Signalled(signal.clone()), now),
@@ -57,7 +64,23 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
 /// # Errors
 /// None in practice: what was done before is not due any more.
 pub fn due(state: &ControlPlaneState, id: &TransferId, now: Timestamp) -> Decided {
-    state.transfers.get(id).map_or_else(|| Ok(Decision::nothing()), |transfer| move_on(state, transfer, Cause::Due, now))
+    let Some(transfer) = state.transfers.get(id) else { return Ok(Decision::nothing()) };
+    let decision = move_on(state, transfer, Cause::Due, now)?;
+    // What ends it leaves nothing to look at.
+    let look = !decision.changes() && !transfer.state.is_ending() && transfer.look_at.is_some_and(|at| at <= now);
+    Ok(if look { monitor::look(state, transfer, now) } else { decision })
+}
+
+/// What a transfer comes to by which data begins to flow: it ends instead when the policy of its agreement does not let it go on.
+fn going_on(
+    state: &ControlPlaneState,
+    transfer: &Transfer,
+    moved: Moved,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Moved, table::Refused> {
+    let Some(unmet) = monitor::reason_to_end_transfer(state, transfer, settings, now) else { return Ok(moved) };
+    Ok(transition(transfer, Cause::Act(Act::Terminate(Some(unmet))), now)?.unwrap_or(moved))
 }
 
 /// Ends a transfer of a participant that is leaving.
@@ -121,6 +144,7 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
         end_again_at: None,
         end_failures: 0,
         ends_at,
+        look_at: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -157,9 +181,13 @@ fn receive(state: &ControlPlaneState, arrived: &Arrived, now: Timestamp) -> Deci
                 return Ok(answer(transfer));
             }
             let (message, pid) = read(transfer, message).map_err(refused)?;
+            let starts = matches!(message, Received::Start(_));
             let Some(mut moved) = transition(transfer, Cause::Received { message, pid }, now).map_err(not_allowed)? else {
                 return Ok(answer(transfer));
             };
+            if starts {
+                moved = going_on(state, transfer, moved, &arrived.sender.settings, now).map_err(not_allowed)?;
+            }
             moved.transfer.accepted.remember(envelope.mark.clone());
             let reply = process(&moved.transfer);
             Ok(changed(state, Some(transfer), moved).replying(AgentReply::Transfer(Reply::Process(reply))))
@@ -224,6 +252,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         end_again_at: None,
         end_failures: 0,
         ends_at: agreement.ends_at(),
+        look_at: monitor::first_look(agreement, &sender.settings, now),
         accepted: Repeats::of(envelope.mark.clone()),
         error_detail: None,
         errors: 0,
@@ -247,18 +276,13 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
     Ok(decision)
 }
 
-/// Evaluates the agreement's policy for a transfer by the sender.
+/// Evaluates the agreement's policy for a transfer by the sender, that may be started and may go on.
 fn fulfilled(arrived: &Arrived, agreement: &Agreement, now: Timestamp) -> Result<(), AgentRefusal> {
     let needed = scopes_for(&arrived.sender.settings, &arrived.incoming.envelope.profile, [&agreement.policy]);
     let sender = arrived.sender.asked_for(&needed)?;
-    let facts = AgreementFacts {
-        id: agreement.id.clone(),
-        asset: agreement.asset.clone(),
-        provider: agreement.provider.clone(),
-        consumer: agreement.consumer.clone(),
-        signed: agreement.signed_at,
-    };
-    match reason_against(&agreement.policy, &Evaluation::under(&facts, &sender.settings, &sender.agent, now)) {
+    let facts = AgreementFacts::from(agreement);
+    let started = reason_against(&agreement.policy, &Evaluation::under(&facts, &sender.settings, &sender.agent, now));
+    match started.or_else(|| monitor::reason_to_end(agreement, &sender.settings, now)) {
         None => Ok(()),
         Some(required) => Err(Refusal::Unmet(required).into()),
     }
@@ -269,11 +293,12 @@ fn fulfilled(arrived: &Arrived, agreement: &Agreement, now: Timestamp) -> Result
 /// # Errors
 /// None in practice: outcomes that fit no more change nothing.
 pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: &Outcome, now: Timestamp) -> Decided {
-    let step = effect.step();
-    let cause = match outcome {
-        Outcome::Taken { pid } => Cause::Delivered { step, pid: pid.clone() },
-        Outcome::NothingToTell => Cause::Delivered { step, pid: None },
-        Outcome::Answered(signal) => Cause::Answered { step, signal: signal.clone() },
+    let cause = match (outcome, effect.step()) {
+        (Outcome::Taken { pid }, Some(step)) => Cause::Delivered { step, pid: pid.clone() },
+        (Outcome::NothingToTell, Some(step)) => Cause::Delivered { step, pid: None },
+        (Outcome::Answered(signal), Some(step)) => Cause::Answered { step, signal: signal.clone() },
+        (Outcome::Looked { unmet: Some(unmet) }, _) if is_running(state, effect) => Cause::Act(Act::Terminate(Some(unmet.clone()))),
+        (Outcome::Looked { .. }, _) | (_, None) => return Ok(Decision::nothing()),
     };
     settle(state, effect, cause, now)
 }
@@ -287,8 +312,13 @@ pub fn undeliverable(state: &ControlPlaneState, effect: &Effect, reason: &str, n
     let cause = match &effect.task {
         Task::Tell(step, _) => Cause::Undeliverable { step: *step, reason },
         Task::Call(step, _) => Cause::CallFailed { step: *step, reason },
+        Task::Look => return Ok(Decision::nothing()),
     };
     settle(state, effect, cause, now)
+}
+
+fn is_running(state: &ControlPlaneState, effect: &Effect) -> bool {
+    state.transfers.get(&effect.transfer).is_some_and(|transfer| !transfer.state.is_ending())
 }
 
 fn settle(state: &ControlPlaneState, effect: &Effect, cause: Cause, now: Timestamp) -> Decided {
@@ -307,7 +337,7 @@ fn changed(state: &ControlPlaneState, before: Option<&Transfer>, moved: Moved) -
     for task in tasks {
         let lane = match &task {
             Task::Tell(..) => TABLE,
-            Task::Call(..) => FLOW_LANE,
+            Task::Call(..) | Task::Look => FLOW_LANE,
         };
         decision = decision.effect(format!("{lane}/{}", transfer.id), Effect { transfer: transfer.id.clone(), task }.into());
     }

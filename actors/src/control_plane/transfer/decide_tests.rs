@@ -2,7 +2,7 @@
 
 use super::{
     Act, Arrived, Effect, Event, Incoming, Message, NewTransfer, Notice, Outcome, PlaneCall, Prepared, Refusal, Reply, Signal, StartWith,
-    State, Task, Transfer, decide, delivered, due, prepare, undeliverable,
+    State, Task, Transfer, decide, delivered, due, monitor, prepare, undeliverable,
 };
 use crate::control_plane::{
     ControlPlaneState, Effect as AgentEffect, Refusal as AgentRefusal, Reply as AgentReply,
@@ -14,6 +14,7 @@ use crate::control_plane::{
     scopes::Scopes,
     testing::{self, NOW, Silent, after, envelope, offer, own, peer, profile, refusal, sender, settings},
 };
+use crate::settings::{CelExpression, Settings};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
     AgreementId, Did, MessageId, Pid, SecretText, Timestamp,
@@ -98,6 +99,7 @@ fn with(role: Role, at: State, change: impl FnOnce(&mut Transfer)) -> ControlPla
         end_again_at: None,
         end_failures: 0,
         ends_at: None,
+        look_at: None,
         accepted: dsp::Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -364,9 +366,116 @@ fn a_transfer_ends_with_its_agreement() {
     assert_eq!(only(&after(&requested, &due(&requested, &only(&requested).id, last).unwrap())).state, only(&requested).state);
 }
 
+/// Expressions, one of which is for running transfers: whether it holds is its text.
+fn watching(text: &str) -> Arc<Settings> {
+    let mut expressions = settings().cel_expressions;
+    let [id, left_operand] = ["Watched", "Watched"].map(str::to_owned);
+    let scopes = vec!["policy.monitor".to_owned()];
+    let watched =
+        CelExpression { id: id.clone(), left_operand, expression: text.to_owned(), description: String::new(), scopes, actions: vec![] };
+    expressions.insert(id, watched);
+    Arc::new(Settings::new(2, expressions, settings().dcp_scopes, std::collections::BTreeMap::new()))
+}
+
+/// The agreement's policy permits use for a day, and afterwards to who is watched.
+fn for_a_day_and_watched() -> ControlPlaneState {
+    let mut state = for_a_day(Role::Provider);
+    let mut negotiation = state.negotiations.get(&"n".parse().unwrap()).unwrap().as_ref().clone();
+    let mut agreement = negotiation.agreement.as_deref().unwrap().clone();
+    let day = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1d"});
+    let watched = json!({"leftOperand": "Watched", "operator": "eq", "rightOperand": "x"});
+    let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": [{"or": [day, watched]}]}]});
+    agreement.policy = serde_json::from_value(policy).unwrap();
+    negotiation.agreement = Some(Arc::new(agreement));
+    state.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation)));
+    state
+}
+
+#[test]
+fn a_running_transfer_is_looked_at_when_dates_pass() {
+    let watched_by = |text: &str| Sender { settings: watching(text), ..sender(peer(), &["Membership"], &["manufacturer"]) };
+    let asks = |state: &ControlPlaneState, text: &str| {
+        sent_by(watched_by(text), Arc::new(AtOnce), state, "m", None, Message::Request(request("c")))
+    };
+    let state = for_a_day_and_watched();
+    let after_a_day = Timestamp(NOW.plus(std::time::Duration::from_secs(86_400)).0 + 1);
+    let begun = after(&state, &asks(&state, "false").unwrap());
+    let transfer = only(&begun);
+    assert_eq!((transfer.state, transfer.ends_at, transfer.due()), (State::StartupRequested, None, Some(after_a_day)));
+    // Nothing is looked at where no expression is for it.
+    let other = after(&state, &sends(&state, "m", None, Message::Request(request("c"))).unwrap());
+    assert_eq!(only(&other).due(), None);
+    assert!(!due(&begun, &transfer.id, Timestamp(after_a_day.0 - 1)).unwrap().changes());
+    let decision = due(&begun, &transfer.id, after_a_day).unwrap();
+    let looked_at = after(&begun, &decision);
+    assert_eq!((only(&looked_at).state, only(&looked_at).due()), (State::StartupRequested, None));
+    let look = Effect { transfer: transfer.id.clone(), task: Task::Look };
+    assert!(matches!(&decision.effects[..], [one] if matches!(&one.effect, AgentEffect::Transfer(effect) if *effect == look)));
+
+    // Before the day has passed it may go on whatever the expression says, afterwards as it says then.
+    let looked = |text: &str, now| monitor::looked(&looked_at, only(&looked_at), &watching(text), now);
+    assert_eq!(looked("false", NOW), Outcome::Looked { unmet: None });
+    assert_eq!(looked("ctx.agreement.consumerId == 'did:web:peer'", after_a_day), Outcome::Looked { unmet: None });
+    let Outcome::Looked { unmet: Some(unmet) } = looked("false", after_a_day) else { panic!("it may go on") };
+    assert!(unmet.contains("Watched"), "{unmet}");
+    let outcome = Outcome::Looked { unmet: Some(unmet.clone()) };
+    let ended = after(&looked_at, &delivered(&looked_at, &look, &outcome, after_a_day).unwrap());
+    assert_eq!((only(&ended).state, only(&ended).error_detail.as_ref()), (State::Terminating, Some(&unmet)));
+    assert!(!delivered(&ended, &look, &outcome, after_a_day).unwrap().changes());
+    for (state, outcome) in [(&looked_at, Outcome::Looked { unmet: None }), (&looked_at, Outcome::NothingToTell)] {
+        assert!(!delivered(state, &look, &outcome, after_a_day).unwrap().changes());
+    }
+    // What was not answered in time is ended for that, and not looked at before.
+    let held = after(&state, &sent_by(watched_by("true"), Arc::new(Silent), &state, "m", None, Message::Request(request("c"))).unwrap());
+    let ended = after(&held, &due(&held, &only(&held).id, only(&held).due().unwrap()).unwrap());
+    assert_eq!(only(&ended).error_detail.as_deref(), Some(limits::NOT_ANSWERED));
+}
+
+#[test]
+fn what_may_not_go_on_is_not_started_and_not_resumed() {
+    let watched = |t: &mut Transfer| t.suspended_by = Some(Role::Provider);
+    let mut state = with(Role::Provider, State::Suspended, watched);
+    let with_policy = for_a_day_and_watched();
+    let negotiation = with_policy.negotiations.get(&"n".parse().unwrap()).unwrap();
+    let mut negotiation = Negotiation::clone(negotiation);
+    let mut agreement = negotiation.agreement.as_deref().unwrap().clone();
+    agreement.policy = serde_json::from_value(json!({"@type": "Agreement", "permission": [{"action": "use",
+        "constraint": [{"leftOperand": "Watched", "operator": "eq", "rightOperand": "x"}]}]}))
+    .unwrap();
+    negotiation.agreement = Some(Arc::new(agreement));
+    state.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation.clone())));
+
+    let resume = |state: &ControlPlaneState, text: &str| {
+        let prepared = Prepared::Act { id: "t".parse().unwrap(), act: Act::Resume, settings: watching(text) };
+        only(&after(state, &decide(state, &prepared, NOW).unwrap())).clone()
+    };
+    assert_eq!(resume(&state, "true").state, State::ResumingRequested);
+    let ended = resume(&state, "false");
+    assert_eq!((ended.state, ended.error_detail.unwrap().contains("Watched")), (State::Terminating, true));
+    // By the consumer it is resumed with a message, and started with a request.
+    let mut by_consumer = with(Role::Provider, State::Suspended, |t| t.suspended_by = Some(Role::Consumer));
+    by_consumer.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation.clone())));
+    let mut nothing = testing::state();
+    nothing.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation)));
+    for (text, resumed) in [("true", State::ResumingRequested), ("false", State::Terminating)] {
+        let sender = Sender { settings: watching(text), ..sender(peer(), &["Membership"], &["manufacturer"]) };
+        let resumption = TransferStartMessage { consumer_pid: pid("theirs"), provider_pid: pid("t"), data_address: None };
+        let resumption = Message::Start(resumption);
+        let decision = sent_by(sender.clone(), Arc::new(AtOnce), &by_consumer, "m", Some("t"), resumption).unwrap();
+        assert_eq!(only(&after(&by_consumer, &decision)).state, resumed);
+        let asked = sent_by(sender, Arc::new(AtOnce), &nothing, "m", None, Message::Request(request("c")));
+        match text {
+            "true" => assert_eq!(only(&after(&nothing, &asked.unwrap())).state, State::StartupRequested),
+            _ => assert!(matches!(refusal(asked), AgentRefusal::Transfer(Refusal::Unmet(unmet)) if unmet.contains("Watched"))),
+        }
+    }
+}
+
 #[test]
 fn clients_and_data_planes_move_transfers() {
-    let act = |state: &ControlPlaneState, id: &str, act| decide(state, &Prepared::Act { id: id.parse().unwrap(), act }, NOW);
+    let act = |state: &ControlPlaneState, id: &str, act| {
+        decide(state, &Prepared::Act { id: id.parse().unwrap(), act, settings: Arc::new(settings()) }, NOW)
+    };
     let signal = |state: &ControlPlaneState, id: &str, signal| decide(state, &Prepared::Signal { id: id.parse().unwrap(), signal }, NOW);
     let mut state = with(Role::Provider, State::Started, |_| {});
     assert_eq!(only(&after(&state, &act(&state, "t", Act::Suspend(None)).unwrap())).state, State::Suspending);

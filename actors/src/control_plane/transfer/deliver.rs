@@ -1,13 +1,13 @@
 //! Our messages and data plane calls in a transfer.
 
-use super::{Effect, Notice, Outcome, PlaneCall, Task, Transfer};
+use super::{Effect, Notice, Outcome, PlaneCall, Task, Transfer, monitor};
 use crate::{
     Services,
     control_plane::{
         ControlPlane,
         data_planes::client as plane,
         dsp::client::{self, Wire},
-        scopes::scopes_for,
+        scopes::{RequestScope, scopes_of_request},
     },
 };
 use cellspace_cluster::{Delivery, DeliveryError};
@@ -34,6 +34,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     match &effect.task {
         Task::Tell(step, message) if transfer.message == Some(*step) => tell(services, transfer, message, delivery).await,
         Task::Tell(..) => Ok(Outcome::NothingToTell),
+        Task::Look => Ok(monitor::looked(&delivery.snapshot, transfer, &services.settings.load(), services.cluster.now())),
         // A flow that is ended needs no other call; but a call that a later one builds on must come before it.
         Task::Call(_, PlaneCall::Terminate(_)) => call(services, transfer, effect, delivery).await,
         Task::Call(..) if transfer.state.is_terminating() => Ok(Outcome::NothingToTell),
@@ -50,7 +51,7 @@ async fn tell(
     let participant = delivery.snapshot.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
     let settings = services.settings.load();
     let policy = delivery.snapshot.negotiations.agreement(&transfer.agreement).map(|a| &a.policy);
-    let scopes = scopes_for(&settings, &transfer.profile, policy).all();
+    let scopes = scopes_of_request(&settings, &transfer.profile, RequestScope::TransferProcess, policy).all();
     let callback = services.urls.dsp(&participant.id, &transfer.profile);
     let Some(wire) = wire(transfer, message, &callback, &MessageId::from_uuid(delivery.message_id))? else {
         return Ok(Outcome::NothingToTell);

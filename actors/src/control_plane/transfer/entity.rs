@@ -65,6 +65,9 @@ pub struct Transfer {
     /// When the policy of the agreement is not fulfilled any more, if it says so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
+    /// When it is seen next whether the policy of the agreement lets it go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_at: Option<Timestamp>,
     /// Messages accepted, to know repeats by.
     pub accepted: Repeats,
     /// Why it ended, or what the data plane reported last.
@@ -112,9 +115,14 @@ impl Transfer {
     /// When something is to be done about it, should nothing happen before.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        let unanswered = self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED));
-        let over = self.ends_at.filter(|_| !self.state.is_ending());
-        self.end_again_at.or_else(|| unanswered.into_iter().chain(over).min())
+        let over = self.ends_at.into_iter().chain(self.look_at).filter(|_| !self.state.is_ending());
+        self.end_again_at.or_else(|| self.unanswered_at().into_iter().chain(over).min())
+    }
+
+    /// Until when we have to act on a request.
+    #[must_use]
+    pub fn unanswered_at(&self) -> Option<Timestamp> {
+        self.is_unanswered().then(|| self.created_at.plus(limits::UNANSWERED))
     }
 
     /// Whether it must end, since the policy of the agreement is not fulfilled any more.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod decide;
 pub mod deliver;
 pub mod entity;
+pub mod monitor;
 pub mod prepare;
 pub mod state;
 pub mod table;
@@ -47,11 +48,12 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// The step it belongs to.
+    /// The step it belongs to, when it belongs to one.
     #[must_use]
-    pub const fn step(&self) -> u32 {
+    pub const fn step(&self) -> Option<u32> {
         match &self.task {
-            Task::Tell(step, _) | Task::Call(step, _) => *step,
+            Task::Tell(step, _) | Task::Call(step, _) => Some(*step),
+            Task::Look => None,
         }
     }
 }
@@ -68,6 +70,11 @@ pub enum Outcome {
     NothingToTell,
     /// The data plane's answer.
     Answered(Signal),
+    /// It was looked at.
+    Looked {
+        /// What the policy of its agreement requires and is not so.
+        unmet: Option<String>,
+    },
 }
 
 /// Folds an event into the state.
@@ -90,6 +97,7 @@ pub fn destination(effect: &Effect, state: &ControlPlaneState) -> Option<String>
     let target = match &effect.task {
         Task::Tell(..) => &transfer.address,
         Task::Call(..) => &state.data_planes.of(transfer.data_plane.as_ref()?)?.endpoint,
+        Task::Look => return None,
     };
     Some(target.url().authority().to_owned())
 }
@@ -118,7 +126,8 @@ pub fn redact(effect: &Effect) -> Option<Effect> {
             | PlaneCall::Resume(None)
             | PlaneCall::Terminate(_)
             | PlaneCall::Completed,
-        ) => return None,
+        )
+        | Task::Look => return None,
     };
     Some(Effect { transfer: effect.transfer.clone(), task })
 }

@@ -32,7 +32,7 @@ pub async fn prepare(
             let id = new.id.clone().unwrap_or_else(|| TransferId::from_uuid(Uuid::now_v7()));
             Prepared::Request { id, new }
         }
-        Command::Act { id, act } => Prepared::Act { id, act },
+        Command::Act { id, act } => Prepared::Act { id, act, settings: services.settings.load() },
         Command::Signal { id, signal } => Prepared::Signal { id, signal },
         Command::Receive(incoming) => {
             let sender =

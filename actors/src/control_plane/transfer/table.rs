@@ -193,6 +193,8 @@ pub enum Task {
     Tell(u32, Notice),
     /// Call the data plane.
     Call(u32, PlaneCall),
+    /// See whether it may go on; whatever its step is.
+    Look,
 }
 
 /// Why a transfer does not move.
@@ -519,7 +521,7 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             moved(t.ending(why.clone(), why, now))
         }
         // REQUESTED --due--> TERMINATING (provider): nobody has answered
-        (Requested, Provider, Cause::Due) if t.is_unanswered() && t.due().is_some_and(|at| at <= now) => {
+        (Requested, Provider, Cause::Due) if t.unanswered_at().is_some_and(|at| at <= now) => {
             let why = Some(limits::NOT_ANSWERED.to_owned());
             moved(t.ending(why.clone(), why, now))
         }

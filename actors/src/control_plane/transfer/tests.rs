@@ -52,6 +52,7 @@ pub fn transfer(state: State, role: Role) -> Transfer {
         end_again_at: None,
         end_failures: 0,
         ends_at: None,
+        look_at: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -314,6 +315,7 @@ impl World {
             match task {
                 Task::Tell(step, notice) => self.messages[who].push((step, notice)),
                 Task::Call(step, call) => self.calls[who].push((step, call)),
+                Task::Look => panic!("the table looks at nothing"),
             }
         }
     }
