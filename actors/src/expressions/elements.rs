@@ -14,7 +14,7 @@ pub enum Elements<'v, 'a> {
     /// Keys of a JSON object.
     Fields(map::Keys<'a>),
     /// Keys of a record.
-    Keys(btree_map::Keys<'v, String, Val<'a>>),
+    Keys(btree_map::Keys<'v, Cow<'a, str>, Val<'a>>),
     /// Names of fields that are always there.
     Names(slice::Iter<'static, &'static str>),
     /// One or none.
@@ -29,7 +29,7 @@ impl<'a> Iterator for Elements<'_, 'a> {
             Self::Array(items) => items.next().map(Val::of),
             Self::List(items) => items.next().cloned(),
             Self::Fields(keys) => keys.next().map(|key| Val::text(key)),
-            Self::Keys(keys) => keys.next().map(|key| Val::Text(Cow::Owned(key.clone()))),
+            Self::Keys(keys) => keys.next().map(|key| Val::Text(key.clone())),
             Self::Names(names) => names.next().map(|name| Val::text(name)),
             Self::One(one) => one.take(),
         }

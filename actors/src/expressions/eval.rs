@@ -76,7 +76,7 @@ impl<'c, 'a> Evaluator<'c, 'a> {
             let Val::Text(key) = self.eval(key)? else {
                 return Err(Failure::Type("a map has strings as keys".to_owned()));
             };
-            record.insert(key.into_owned(), self.eval(value)?);
+            record.insert(key, self.eval(value)?);
         }
         Ok(Val::Record(Arc::new(record)))
     }

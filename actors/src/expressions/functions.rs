@@ -58,6 +58,19 @@ fn member<'a>(element: &Val<'_>, within: &Val<'_>, budget: &Budget) -> Evaluated
         return unfit(Function::In, &[element.clone(), within.clone()]);
     };
     budget.take_each(elements.len())?;
+    if let (Val::Text(element), Val::Array(items)) = (element, within) {
+        // The steps are those of the comparisons below, without a view of each item.
+        for item in *items {
+            budget.take(1)?;
+            if let Some(item) = item.as_str().filter(|item| item.len() == element.len()) {
+                budget.take_text(item.len())?;
+                if item == element {
+                    return Ok(Val::Bool(true));
+                }
+            }
+        }
+        return Ok(Val::Bool(false));
+    }
     for candidate in elements {
         if candidate.same(element, budget)? {
             return Ok(Val::Bool(true));

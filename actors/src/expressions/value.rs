@@ -49,7 +49,7 @@ pub enum Val<'a> {
     /// A list made by the expression.
     List(Arc<Vec<Val<'a>>>),
     /// A map made by the expression or by the caller.
-    Record(Arc<BTreeMap<String, Val<'a>>>),
+    Record(Arc<BTreeMap<Cow<'a, str>, Val<'a>>>),
     /// A constraint as a map.
     This(&'a AtomicConstraint),
 }
@@ -76,8 +76,8 @@ impl<'a> Val<'a> {
 
     /// A map with these entries.
     #[must_use]
-    pub fn record<const N: usize>(entries: [(&str, Val<'a>); N]) -> Self {
-        Self::Record(Arc::new(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+    pub fn record<const N: usize>(entries: [(&'a str, Val<'a>); N]) -> Self {
+        Self::Record(Arc::new(entries.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect()))
     }
 
     /// A list of these values.

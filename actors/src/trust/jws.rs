@@ -4,8 +4,11 @@ use super::{PeerError, jwk::VerifyingKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{Did, json};
 use cellspace_storage::{KeyAlgorithm, Vault, VaultError, VaultPath};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind};
-use serde::{Serialize, de::DeserializeOwned};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 /// Longest self-issued token or access token accepted, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -73,6 +76,15 @@ fn signing_input(header: &JwsHeader, claims: &impl Serialize) -> Result<String, 
     text.push('.');
     URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut text);
     Ok(text)
+}
+
+/// Protected header of what others sign; what else it says is of no use here.
+#[derive(Deserialize)]
+struct Header {
+    alg: Algorithm,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<IgnoredAny>,
 }
 
 /// Algorithms of what participants sign, those of their keys in DID documents.
@@ -166,15 +178,19 @@ impl<'a> Jws<'a> {
         if text.len() > max_bytes {
             return Err(JwsError::TooLong(max_bytes));
         }
-        let Header { alg: algorithm, kid, typ, crit, .. } = jsonwebtoken::decode_header(text).map_err(|_| JwsError::Malformed)?;
-        // The library tells of extensions and does not refuse them.
+        let mut parts = text.split('.');
+        let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(JwsError::Malformed);
+        };
+        let decoded = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed);
+        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| JwsError::Malformed)?;
+        let (Header { alg: algorithm, kid, typ, crit }, payload) = (header, decoded(payload)?);
         if crit.is_some() {
             return Err(JwsError::Critical);
         }
         if !algorithms.contains(&algorithm) {
             return Err(JwsError::Algorithm);
         }
-        let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok()).ok_or(JwsError::Malformed)?;
         // What is read of the claims is stored in part.
         if json::is_too_deep(&payload) {
             return Err(JwsError::Claims);

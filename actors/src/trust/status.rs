@@ -162,11 +162,19 @@ impl Trust {
     /// # Errors
     /// [`PeerError::Refused`] when it is revoked or suspended, or a list breaks a rule; [`PeerError::Unreachable`] when a list cannot be had.
     pub async fn check_status(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
-        let checks = credential.status.iter().map(|entry| async {
-            let held = self.status_list(&entry.list, now).await?;
-            held.list.check(entry, &credential.issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
-        });
-        futures::future::try_join_all(checks).await.map(drop)
+        match credential.status.as_slice() {
+            [] => Ok(()),
+            [only] => self.check_entry(only, &credential.issuer, now).await,
+            several => {
+                let checks = several.iter().map(|entry| self.check_entry(entry, &credential.issuer, now));
+                futures::future::try_join_all(checks).await.map(drop)
+            }
+        }
+    }
+
+    async fn check_entry(&self, entry: &StatusEntry, issuer: &Did, now: Timestamp) -> Result<(), PeerError> {
+        let held = self.status_list(&entry.list, now).await?;
+        held.list.check(entry, issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
     }
 
     async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {

@@ -122,7 +122,7 @@ impl Trust {
     /// Which credentials count now, and what is missing.
     async fn judge(&self, presented: &Presented, asked: &Asked, request: &VerifyRequest<'_>, now: Timestamp) -> Result<Verdict, PeerError> {
         let mut used = Vec::new();
-        let mut satisfied = BTreeSet::new();
+        let mut satisfied = Vec::new();
         let mut reasons: Vec<(Vec<&CredentialScope>, PeerError)> = Vec::new();
         for candidate in &presented.credentials {
             let scopes = scopes_of(&candidate.credential, &asked.all);
@@ -142,7 +142,7 @@ impl Trust {
                 .or_else(|| presented.failures.first().cloned())
                 .unwrap_or_else(|| PeerError::Refused(format!("a valid credential for the scope {scope} must be presented")))
         });
-        let missing_optional = asked.all.iter().any(|scope| !asked.required.contains(scope) && !satisfied.contains(scope));
+        let missing_optional = asked.all.iter().any(|scope| !asked.required.contains(scope) && !satisfied.contains(&scope));
         Ok(Verdict { used, missing_required, missing_optional })
     }
 

@@ -103,15 +103,17 @@ impl Activity {
         self.progress.store(elapsed, Ordering::Relaxed);
     }
 
+    /// When there was progress last.
+    #[must_use]
+    pub fn progressed_at(&self) -> Instant {
+        self.opened + Duration::from_millis(self.progress.load(Ordering::Relaxed))
+    }
+
     /// Ends when the client has let everything stand for `limit`, at the latest after twice that.
     pub async fn stalled(&self, limit: Duration) {
         loop {
             let now = Instant::now();
-            let since = if self.busy.load(Ordering::Relaxed) > 0 {
-                now
-            } else {
-                self.opened + Duration::from_millis(self.progress.load(Ordering::Relaxed))
-            };
+            let since = if self.busy.load(Ordering::Relaxed) > 0 { now } else { self.progressed_at() };
             if since + limit <= now {
                 return;
             }

@@ -1,7 +1,8 @@
 //! One connection, from its first byte to its end.
 //!
-//! Between two requests of HTTP/1.1 the protocol's state with its buffers, some 25 KiB, is given back. What is left of a connection that stands idle, or
-//! whose next request waits for its turn, is its socket and its task.
+//! Between two requests of HTTP/1.1 the protocol's state with its buffers, some 25 KiB, is given back: at once while there are many connections, else
+//! when the connection has been idle for a moment. What is left of one that stands idle, or whose next request waits for its turn among many, is its
+//! socket and its task.
 
 use super::{
     activity::{Activity, Attended, Socket, SocketRequest},
@@ -23,8 +24,11 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{BoxError, Service};
 
 /// Time for a client to send a request's head.
@@ -32,6 +36,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two pings of an HTTP/2 client that waits for us. Longer than the time after which one that lets everything stand is cut off, so that
 /// pings are no progress.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
+/// As long as there are at most so many connections, each keeps its protocol's state for a moment after a request.
+const FEW: usize = 512;
+/// That moment.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Largest head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 /// Streams of one HTTP/2 connection.
@@ -70,7 +78,7 @@ impl Default for Protocols {
 }
 
 impl Protocols {
-    /// Serves a connection to its end; with `stop`, to the end of what is under way.
+    /// Serves a connection to its end, which is one of `all`; with `stop`, to the end of what is under way.
     ///
     /// # Errors
     /// What ended it before its time.
@@ -79,6 +87,7 @@ impl Protocols {
         stream: TcpStream,
         service: S,
         activity: Arc<Activity>,
+        all: TaskTracker,
         stop: CancellationToken,
     ) -> Result<(), BoxError>
     where
@@ -108,6 +117,7 @@ impl Protocols {
             activity.rest();
             let mut connection = Box::new(self.http1.serve_connection(TokioIo::new(socket), service.clone()));
             let mut stopping = false;
+            let mut moment = Box::pin(sleep_until(Instant::now() + MOMENT));
             let served = poll_fn(|cx| {
                 if !stopping && stopped.as_mut().poll(cx).is_ready() {
                     stopping = true;
@@ -115,7 +125,17 @@ impl Protocols {
                 }
                 match Pin::new(&mut *connection).poll(cx) {
                     Poll::Ready(end) => Poll::Ready(Served::Whole(end)),
-                    Poll::Pending if !stopping && activity.rests() => Poll::Ready(Served::SoFar),
+                    Poll::Pending if !stopping && activity.rests() => {
+                        // A timer that a connection in use is moved on when it fires, not with every request.
+                        while all.len() <= FEW && moment.as_mut().poll(cx).is_ready() {
+                            let over = activity.progressed_at() + MOMENT;
+                            if over <= Instant::now() {
+                                return Poll::Ready(Served::SoFar);
+                            }
+                            moment.as_mut().reset(over);
+                        }
+                        if all.len() > FEW { Poll::Ready(Served::SoFar) } else { Poll::Pending }
+                    }
                     Poll::Pending => Poll::Pending,
                 }
             });

@@ -100,7 +100,7 @@ async fn accept<S>(
         prepare(&stream);
         let activity = Activity::new();
         // On the heap: what is moved from one future into another takes room in both.
-        let connection = Box::pin(protocols.clone().serve(stream, service.clone(), activity.clone(), stop.clone()));
+        let connection = Box::pin(protocols.clone().serve(stream, service.clone(), activity.clone(), tasks.clone(), stop.clone()));
         let cut = cut.clone();
         let watched = activity.clone();
         tasks.spawn(lag.clone().watch(watched, async move {

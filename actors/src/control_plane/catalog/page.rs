@@ -16,7 +16,7 @@ use cellspace_schemas::{
     query_spec::PathRules,
 };
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     ops::Range,
     sync::Arc,
@@ -91,8 +91,9 @@ impl Page {
 /// Fields that a counterparty's filter may name: what it can see, nothing private.
 pub(super) const DATASET_PATHS: PathRules = PathRules { fields: &["id", "@id", "properties.*"], free_properties: true };
 
-/// Distributions by the labels and profiles of an asset.
-type DistributionsByHints<'a> = HashMap<(&'a [String], &'a [String]), Arc<str>>;
+/// Labels and profiles of an asset.
+type Hints<'a> = (&'a [String], &'a [String]);
+type DistributionsByHints<'a> = HashMap<Hints<'a>, Arc<str>>;
 
 /// Terms that are remembered in a request.
 const MAX_TERMS: usize = 8;
@@ -102,9 +103,9 @@ pub struct Viewer<'a> {
     state: &'a ControlPlaneState,
     evaluation: Evaluation<'a>,
     endpoint: Endpoint,
-    /// Distributions of assets that say nothing about data planes, as most of them.
-    distributions: OnceCell<Arc<str>>,
-    distributions_by_hints: RefCell<DistributionsByHints<'a>>,
+    distributions: RefCell<DistributionsByHints<'a>>,
+    /// The distributions asked for last: neighbours mostly have the same.
+    last_distributions: RefCell<Option<(Hints<'a>, Arc<str>)>>,
     /// Offers of one participant have few terms.
     terms: RefCell<Vec<(&'a PolicyDefinitionId, &'a Rendered<PolicyDefinition>)>>,
 }
@@ -117,8 +118,8 @@ impl<'a> Viewer<'a> {
             state,
             evaluation,
             endpoint: Endpoint::new(endpoint_url),
-            distributions: OnceCell::new(),
-            distributions_by_hints: RefCell::default(),
+            distributions: RefCell::default(),
+            last_distributions: RefCell::default(),
             terms: RefCell::default(),
         }
     }
@@ -133,12 +134,15 @@ impl<'a> Viewer<'a> {
     /// Text of the distributions of an asset; empty when it cannot be transferred.
     fn distributions(&self, asset: &'a Asset) -> Arc<str> {
         let metadata = asset.dataplane_metadata.as_ref();
+        let hints: Hints<'a> = metadata.map_or((&[], &[]), |m| (&m.labels, &m.profiles));
+        let mut last = self.last_distributions.borrow_mut();
+        if let Some((_, text)) = last.as_ref().filter(|(of, _)| *of == hints) {
+            return text.clone();
+        }
         let render = || render::distributions(&self.state.data_planes.transfer_types(metadata), &self.endpoint).into();
-        let Some(hints) = metadata.filter(|hints| !(hints.labels.is_empty() && hints.profiles.is_empty())) else {
-            return self.distributions.get_or_init(render).clone();
-        };
-        let hints = (hints.labels.as_slice(), hints.profiles.as_slice());
-        self.distributions_by_hints.borrow_mut().entry(hints).or_insert_with(render).clone()
+        let text: Arc<str> = self.distributions.borrow_mut().entry(hints).or_insert_with(render).clone();
+        *last = Some((hints, text.clone()));
+        text
     }
 
     fn terms(&self, offering: &'a Offering) -> Option<&'a Rendered<PolicyDefinition>> {

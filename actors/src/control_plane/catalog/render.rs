@@ -21,8 +21,8 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn new(url: &str) -> Self {
         let quoted = Value::from(url).to_string();
-        let catalog = format!("{}/catalog\"", quoted.strip_suffix('"').unwrap_or(&quoted));
-        Self { service: format!(r#"{{"@id":{quoted},"@type":"DataService","endpointURL":{quoted}}}"#), catalog }
+        let catalog = [quoted.strip_suffix('"').unwrap_or(&quoted), "/catalog\""].concat();
+        Self { service: [r#"{"@id":"#, &quoted, r#","@type":"DataService","endpointURL":"#, &quoted, "}"].concat(), catalog }
     }
 }
 
@@ -52,7 +52,8 @@ fn terms_members(definition: &PolicyDefinition) -> String {
 /// Distributions, one per transfer type, without brackets.
 pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint) -> String {
     let distribution = |format: &TransferType| {
-        format!(r#"{{"@type":"Distribution","format":{},"accessService":{}}}"#, Value::from(format.as_str()), endpoint.service)
+        let format = Value::from(format.as_str()).to_string();
+        [r#"{"@type":"Distribution","format":"#, &format, r#","accessService":"#, &endpoint.service, "}"].concat()
     };
     types.iter().map(distribution).collect::<Vec<_>>().join(",")
 }
