@@ -1,7 +1,7 @@
 //! What processes are found by in lists besides their ids: fields with one text, and for each text of each field the ids of the archived processes that have it.
 
 use super::{Filed, key::table};
-use cellspace_schemas::{Timestamp, query_spec::Criterion};
+use cellspace_schemas::{Timestamp, ids::MAX_ID_BYTES, query_spec::Criterion};
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,6 +123,8 @@ impl Sought {
             Field::State => texts.into_iter().map(word::<T>).collect(),
             Field::Role | Field::Counterparty | Field::Asset | Field::Contract | Field::Agreed | Field::Created => texts,
         };
+        // Longer than any value there is, and maybe than a key can be.
+        values.retain(|value| value.len() <= MAX_ID_BYTES);
         values.sort_unstable();
         values.dedup();
         Some(Self { field, values })
