@@ -36,8 +36,8 @@ const NEGOTIATORS: usize = 16;
 const BROWSERS: usize = 32;
 /// Offers that each of them sees of each other.
 const OFFERS: usize = 3;
-/// Until what was opened is as it stays.
-const LEAD: Duration = Duration::from_secs(5);
+/// Until what was opened at once is as it stays: by then a message that is not taken is sent again every ten seconds or more.
+const LEAD: Duration = Duration::from_secs(20);
 /// How much slower the others may become.
 const RATIO: f64 = 1.5;
 /// Length of the answer to a wait.
