@@ -207,13 +207,6 @@ fn what_would_take_too_long_is_refused() {
 }
 
 #[test]
-fn what_no_key_could_hold_is_the_value_of_nothing() {
-    let criterion = Criterion { left: "counterPartyId".parse().unwrap(), operator: Operator::Equal, right: "x".repeat(70_000).into() };
-    let query = QuerySpec { filter: vec![criterion], ..QuerySpec::default() };
-    assert_eq!(WORLD.page(&query, &sought(&query)), (vec![], None, Some(0)));
-}
-
-#[test]
 fn states_are_found_by_their_numbers() {
     let asks = |right: Value| {
         let criterion = Criterion { left: "state".parse().unwrap(), operator: Operator::In, right };

@@ -146,3 +146,25 @@ fn word<T: Filed>(text: String) -> String {
     let named = T::states().find(|(_, code)| code.to_string() == text);
     named.map_or(text, |(word, _)| word.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::negotiation::Negotiation;
+    use cellspace_schemas::query_spec::Operator;
+    use serde_json::json;
+
+    #[test]
+    fn what_no_key_could_hold_is_the_value_of_nothing() {
+        let long = "x".repeat(70_000);
+        let criterion = Criterion { left: "counterPartyId".parse().unwrap(), operator: Operator::In, right: json!([long, "did:web:a"]) };
+        let sought = Sought::of::<Negotiation>(Field::Counterparty, &criterion).unwrap();
+        assert_eq!(sought.values, ["did:web:a"]);
+    }
+
+    #[test]
+    fn newer_times_sort_first() {
+        let times = [i64::MAX, 7, 1, 0, -1, i64::MIN].map(|at| newest_first(Timestamp(at)));
+        assert!(times.is_sorted(), "{times:?}");
+    }
+}
