@@ -31,7 +31,7 @@ impl Cluster {
         page.rows.iter().map(|row| Ok((row.key.id().to_owned(), event::<A>(row)?))).collect()
     }
 
-    /// The ids alone of the rows of such a table after an id, in their order, at most `limit`; no row is read.
+    /// The ids alone of the rows of such a table after an id, in their order, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -1,6 +1,10 @@
 //! What the operators and functions of the language do.
 
-use super::{Budget, Failure, Val, credentials, function::Function, value::Evaluated};
+use super::{
+    Budget, Failure, Val, credentials,
+    function::Function,
+    value::{Evaluated, same_text},
+};
 use cellspace_schemas::Timestamp;
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -62,11 +66,10 @@ fn member<'a>(element: &Val<'_>, within: &Val<'_>, budget: &Budget) -> Evaluated
         // The steps are those of the comparisons below, without a view of each item.
         for item in *items {
             budget.take(1)?;
-            if let Some(item) = item.as_str().filter(|item| item.len() == element.len()) {
-                budget.take_text(item.len())?;
-                if item == element {
-                    return Ok(Val::Bool(true));
-                }
+            if let Some(item) = item.as_str()
+                && same_text(item, element, budget)?
+            {
+                return Ok(Val::Bool(true));
             }
         }
         return Ok(Val::Bool(false));

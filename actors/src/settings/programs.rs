@@ -38,6 +38,12 @@ impl Compiled {
         self.scopes.iter().any(|own| is_within(scope, own))
     }
 
+    /// Whether it says who fulfils a constraint, in any scope: one that names only requests says what is offered with them.
+    #[must_use]
+    pub fn judges(&self) -> bool {
+        self.scopes.is_empty() || self.scopes.iter().any(|own| !is_within(own, "request"))
+    }
+
     /// Whether one of its scopes is `request`, or in it.
     #[must_use]
     pub fn names_requests(&self) -> bool {

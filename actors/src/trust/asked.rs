@@ -2,15 +2,17 @@
 
 use super::{PeerError, VerifyRequest};
 use cellspace_schemas::dcp::{CredentialScope, ScopeError};
-use quick_cache::{Equivalent, sync::Cache};
+use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
-/// Sets of scopes that are remembered. There are about as many as there are kinds of messages and policies in an installation's profiles.
-const MAX_KNOWN: usize = 4_096;
+/// Sets of scopes that are remembered, about, and their bytes. Messages name what their policies name, so that their senders choose among the scopes of an
+/// installation.
+const KNOWN: usize = 1_024;
+const KNOWN_BYTES: u64 = 8 << 20;
 
 /// What a message needs. Equal to another that asks for the same in all.
 #[derive(Debug)]
@@ -64,12 +66,23 @@ impl Equivalent<Texts> for TextsOf<'_> {
     }
 }
 
-/// What was asked for before: the same few things over and over.
-pub(super) struct KnownScopes(Cache<Texts, Arc<Asked>>);
+/// Texts are kept as they are, and in up to three sets.
+#[derive(Clone)]
+struct ByTexts;
+
+impl Weighter<Texts, Arc<Asked>> for ByTexts {
+    fn weight(&self, key: &Texts, _: &Arc<Asked>) -> u64 {
+        let texts = key.iter().flatten().map(|text| text.len() + 64).sum::<usize>();
+        256 + 4 * u64::try_from(texts).unwrap_or(u64::MAX / 8)
+    }
+}
+
+/// What was asked for before: mostly the same few things over and over.
+pub(super) struct KnownScopes(Cache<Texts, Arc<Asked>, ByTexts>);
 
 impl Default for KnownScopes {
     fn default() -> Self {
-        Self(Cache::new(MAX_KNOWN))
+        Self(Cache::with_weighter(KNOWN, KNOWN_BYTES, ByTexts))
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Match {
 pub struct Params(Arc<[(&'static str, String)]>);
 
 impl Params {
-    /// The value of a segment; `None` when the route has none of this name.
+    /// The value of a segment, the first of its name; `None` when the route has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
@@ -186,6 +186,8 @@ impl Router {
         };
         let entry = self.entries.get(index).ok_or(Miss::NotFound)?;
         let mut params = Vec::with_capacity(names.len() + 1);
+        // First of all: nothing in the path names another one.
+        params.extend(entry.participant.as_ref().map(|participant| (PARTICIPANT, participant.to_string())));
         let mut names = names.iter();
         for (value, name) in search.values.iter().zip(names.by_ref()) {
             let value = percent_decode_str(value).decode_utf8().map_err(|_| Miss::Malformed)?;
@@ -193,9 +195,6 @@ impl Router {
         }
         if let (Some(rest), Some(name)) = (search.rest, names.next()) {
             params.push((*name, rest.to_owned()));
-        }
-        if let Some(participant) = &entry.participant {
-            params.push((PARTICIPANT, participant.to_string()));
         }
         Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Params(params.into()) })
     }

@@ -171,9 +171,9 @@ async fn accept(app: App, request: Request) -> Result<Reply, ApiError> {
     Ok(Reply::no_content())
 }
 
-/// The terms that the client has seen, when it sends them along: the `offer` of the negotiation, as it was shown.
+/// The terms that the client has seen, when it sends them along: the `offer` of the negotiation, as it was shown. An empty object is as no body.
 fn seen(request: &Request) -> Result<Option<Box<MessageOffer>>, ApiError> {
-    if request.body.is_empty() {
+    if matches!(request.body.trim_ascii(), b"" | b"{}" | b"null") {
         return Ok(None);
     }
     Ok(Some(Box::new(body(request, seen_offer)?)))

@@ -36,9 +36,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two pings of an HTTP/2 client that waits for us. Longer than the time after which one that lets everything stand is cut off, so that
 /// pings are no progress.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
-/// As long as there are at most so many connections, each keeps its protocol's state for a moment after a request.
-const FEW: usize = 512;
-/// That moment.
+/// How long a connection keeps its protocol's state after a request, as long as there are few.
 const MOMENT: Duration = Duration::from_secs(1);
 /// Largest head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -52,6 +50,8 @@ pub struct Protocols {
     http1: http1::Builder,
     /// For those that begin like HTTP/2.
     any: auto::Builder<TokioExecutor>,
+    /// So many connections are few.
+    few: usize,
 }
 
 /// How polling HTTP/1.1 ended.
@@ -62,8 +62,10 @@ enum Served {
     SoFar,
 }
 
-impl Default for Protocols {
-    fn default() -> Self {
+impl Protocols {
+    /// For a listener with at most `few` connections most of the time.
+    #[must_use]
+    pub fn new(few: usize) -> Self {
         let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
         let mut any = auto::Builder::new(TokioExecutor::new());
@@ -73,11 +75,9 @@ impl Default for Protocols {
             .keep_alive_interval(PING_INTERVAL)
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
-        Self { http1, any }
+        Self { http1, any, few }
     }
-}
 
-impl Protocols {
     /// Serves a connection to its end, which is one of `all`; with `stop`, to the end of what is under way.
     ///
     /// # Errors
@@ -127,14 +127,14 @@ impl Protocols {
                     Poll::Ready(end) => Poll::Ready(Served::Whole(end)),
                     Poll::Pending if !stopping && activity.rests() => {
                         // A timer that a connection in use is moved on when it fires, not with every request.
-                        while all.len() <= FEW && moment.as_mut().poll(cx).is_ready() {
+                        while all.len() <= self.few && moment.as_mut().poll(cx).is_ready() {
                             let over = activity.progressed_at() + MOMENT;
                             if over <= Instant::now() {
                                 return Poll::Ready(Served::SoFar);
                             }
                             moment.as_mut().reset(over);
                         }
-                        if all.len() > FEW { Poll::Ready(Served::SoFar) } else { Poll::Pending }
+                        if all.len() > self.few { Poll::Ready(Served::SoFar) } else { Poll::Pending }
                     }
                     Poll::Pending => Poll::Pending,
                 }

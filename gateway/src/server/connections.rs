@@ -17,6 +17,8 @@ use tower::Service;
 
 /// Time for a client that neither asks for anything nor takes its answer.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of the connections that there may be, one in so many are few.
+const FEW: usize = 16;
 /// Pause after a failed accept, for example without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,7 +80,7 @@ async fn accept<S>(
     S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + Unpin + 'static,
     S::Future: Send + 'static,
 {
-    let protocols = Arc::new(Protocols::default());
+    let protocols = Arc::new(Protocols::new(max_connections / FEW));
     let places = Arc::new(Semaphore::new(max_connections));
     loop {
         let next = async {

@@ -314,8 +314,15 @@ async fn traced(stream: &mut TcpStream) -> String {
 /// However requests are cut and joined on their way, each is answered, and a connection that waits for the next one ends with its listener.
 #[tokio::test]
 async fn connections_are_kept_between_requests() {
+    // Where there are few, and where one is many.
+    for connections in [Limits::default().connections, 8] {
+        kept_between_requests(&Limits { connections, ..Limits::default() }).await;
+    }
+}
+
+async fn kept_between_requests(limits: &Limits) {
     let setup = Setup::new().await;
-    let connections = setup.listen(&Limits::default()).await;
+    let connections = setup.listen(limits).await;
     let get = "GET /api/x/hello HTTP/1.1\r\nhost: a\r\n\r\n";
     let (begin, end) = get.split_at(20);
     let post = "POST /api/x/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 55\r\n\r\n";

@@ -60,6 +60,11 @@ pub fn compacted_dataset(dataset: Value, profile_contexts: &[String]) -> Result<
 
 /// An answer with an object of this type, in the compact form.
 fn object_of_type(answer: Value, expected: &'static str, profile_contexts: &[String]) -> Result<Map<String, Value>, MessageError> {
+    let mut answer = answer;
+    // One context is a list of one; messages must have the list.
+    if let Some(context) = answer.get_mut("@context").filter(|context| context.is_string()) {
+        *context = json!([context.take()]);
+    }
     let object = match answer {
         Value::Object(object) if is_compact(object.get("@context"), object.get("@type"), is_spelled_out(&object), profile_contexts)? => {
             object

@@ -113,6 +113,14 @@ impl Compaction<'_> {
     fn other(&mut self, key: &str, name: String, value: &Value, node: &mut Map<String, Value>, depth: usize) -> Result<(), JsonLdError> {
         let mut values = Vec::new();
         self.values(value, Shape::Any, &mut values, depth)?;
+        // It may be there already, in another spelling.
+        if let Some(Value::Array(earlier)) = node.get_mut(&name) {
+            earlier.append(&mut values);
+            return Ok(());
+        }
+        if let Some(earlier) = node.get_mut(&name) {
+            values.insert(0, earlier.take());
+        }
         if let Some(value) = one_or_many(values, false) {
             let name = self.spent(key, Cow::Owned(name))?;
             node.insert(name, value);

@@ -5,8 +5,8 @@ use crate::{SecretId, SecretText, query_spec::PathRules, violation::Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Longest value of a secret, in bytes.
-pub const MAX_SECRET_BYTES: usize = 64 << 10;
+/// Longest value of a secret, in bytes: what receivers take as a header.
+pub const MAX_SECRET_BYTES: usize = 8 << 10;
 
 /// A secret as a client gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ impl SecretDraft {
                 let secret = SecretText::new(text);
                 match secret.expose().len() {
                     0 => Err("must not be empty".to_owned()),
+                    _ if !secret.expose().bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => {
+                        Err("must be visible ASCII characters and spaces, since it is sent as a header".to_owned())
+                    }
                     1..=MAX_SECRET_BYTES => Ok(secret),
                     _ => Err(format!("must have at most {MAX_SECRET_BYTES} bytes")),
                 }
@@ -60,7 +63,16 @@ mod tests {
         assert_eq!((draft.id.unwrap().as_str(), draft.value.expose()), ("cb-key", "s3cret"));
         assert!(SecretDraft::from_json(body(json!("x".repeat(MAX_SECRET_BYTES)))).is_ok());
         let long = json!("s3cret".repeat(MAX_SECRET_BYTES / 6 + 1));
-        for wrong in [json!(null), json!(""), json!(4711), json!(["s3cret"]), json!({"@value": "s3cret"}), long] {
+        for wrong in [
+            json!(null),
+            json!(""),
+            json!("s3cret\n"),
+            json!("s3cret\u{e4}"),
+            json!(4711),
+            json!(["s3cret"]),
+            json!({"@value": "s3cret"}),
+            long,
+        ] {
             let found = SecretDraft::from_json(body(wrong.clone())).unwrap_err();
             assert_eq!(found.iter().map(|violation| violation.path.as_str()).collect::<Vec<_>>(), ["$.value"]);
             assert!(!format!("{found:?}").contains("s3cret") && !format!("{found:?}").contains("4711"), "{found:?}");

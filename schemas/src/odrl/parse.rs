@@ -60,6 +60,7 @@ fn text(value: &Value) -> Option<&str> {
 fn literal(value: &Value) -> Value {
     match value {
         Value::Object(object) => match (object.get("@value"), object.get("@id"), object.get("@list")) {
+            (Some(Value::String(text)), _, _) => typed(text, object.get("@type")),
             (Some(inner), _, _) => literal(inner),
             (None, Some(id), _) if object.len() == 1 => literal(id),
             (None, None, Some(items)) => literal(items),
@@ -68,6 +69,23 @@ fn literal(value: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().map(literal).collect()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
+}
+
+/// A number or truth value in its lexical form; any other text is itself.
+fn typed(text: &str, datatype: Option<&Value>) -> Value {
+    let datatype = datatype.and_then(Value::as_str).unwrap_or_default();
+    let name = datatype.strip_prefix("xsd:").or_else(|| datatype.strip_prefix("http://www.w3.org/2001/XMLSchema#"));
+    let value = match name {
+        Some("integer") => text.parse::<i64>().ok().map(Value::from),
+        Some("decimal" | "double") => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from),
+        Some("boolean") => match text {
+            "true" | "1" => Some(true.into()),
+            "false" | "0" => Some(false.into()),
+            _ => None,
+        },
+        _ => None,
+    };
+    value.unwrap_or_else(|| text.into())
 }
 
 struct Parser {
@@ -262,6 +280,25 @@ mod tests {
 
     fn parsed(value: &Value) -> Policy {
         Policy::from_json(value, "$").unwrap_or_else(|found| panic!("{found:?}"))
+    }
+
+    #[test]
+    fn typed_literals_are_what_they_say() {
+        let table = [
+            (json!({"@value": "5", "@type": "xsd:integer"}), json!(5)),
+            (json!({"@value": "-5", "@type": "http://www.w3.org/2001/XMLSchema#integer"}), json!(-5)),
+            (json!({"@value": "0.5", "@type": "xsd:decimal"}), json!(0.5)),
+            (json!({"@value": "1e3", "@type": "xsd:double"}), json!(1000.0)),
+            (json!({"@value": "true", "@type": "xsd:boolean"}), json!(true)),
+            (json!({"@value": "0", "@type": "xsd:boolean"}), json!(false)),
+            (json!({"@value": 5, "@type": "xsd:integer"}), json!(5)),
+            (json!({"@value": "5", "@type": "xsd:string"}), json!("5")),
+            (json!({"@value": "5"}), json!("5")),
+            (json!({"@value": "five", "@type": "xsd:integer"}), json!("five")),
+        ];
+        for (given, expected) in table {
+            assert_eq!(literal(&given), expected, "{given}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     Event, Filed, Sought,
     key::{of, table},
     recall::find,
-    search::Search,
+    search::{Search, Way},
 };
 use crate::control_plane::{self, ControlPlane, ControlPlaneState};
 use cellspace_cluster::{Address, Cluster};
@@ -17,8 +17,27 @@ use std::sync::Arc;
 const PAGE: usize = 8;
 /// Matches that are sorted, or skipped, at most.
 pub const MAX_MATCHES: usize = 10_000;
-/// Rows of the archive that one query looks at, at most.
-pub const MAX_ROWS: usize = 200_000;
+/// Rows of the archive that a query reads in their order at most, on each way that it tries.
+const MAX_ROWS: usize = 200_000;
+/// Processes that a query reads one by one at most, on each way that it tries.
+const MAX_READS: usize = 20_000;
+/// What has the marks that are sought is few up to here.
+const FEW: usize = 1_000;
+
+/// What a query may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) matches: usize,
+    pub(super) rows: usize,
+    pub(super) reads: usize,
+    pub(super) few: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { matches: MAX_MATCHES, rows: MAX_ROWS, reads: MAX_READS, few: FEW }
+    }
+}
 
 /// The field of the time at which a process began.
 const CREATED: &str = "createdAt";
@@ -52,8 +71,8 @@ impl<T> Listed<T> {
 }
 
 /// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. Whatever meets the
-/// query has all that is `sought`; with that, archived processes are found by their marks, as are the newest of very many, and else all are looked at. `fields` is null for one that is not
-/// to be listed.
+/// query has all that is `sought`; with that, archived processes are found by their marks, as are the newest of very many, and else all are looked at, as
+/// when the shorter ways turn out to be longer. `fields` is null for one that is not to be listed.
 ///
 /// # Errors
 /// [`ListError`]
@@ -65,36 +84,66 @@ pub async fn all<T: Filed>(
     sought: &[Sought],
     fields: impl Fn(&T) -> Value,
 ) -> Result<Listed<T>, ListError> {
+    all_within(Limits::default(), cluster, address, state, query, sought, fields).await
+}
+
+/// As [`all`], at this cost.
+pub(super) async fn all_within<T: Filed>(
+    limits: Limits,
+    cluster: &Cluster,
+    address: &Address,
+    state: &ControlPlaneState,
+    query: &QuerySpec,
+    sought: &[Sought],
+    fields: impl Fn(&T) -> Value,
+) -> Result<Listed<T>, ListError> {
     let is_sought = |process: &&Arc<T>| sought.iter().all(|sought| sought.admits(process.as_ref()));
-    let mut found: Vec<Arc<T>> = T::live(state).filter(is_sought).cloned().collect();
+    let live: Vec<Arc<T>> = T::live(state).filter(is_sought).cloned().collect();
     if !state.archive.opened {
-        return Ok(Listed::whole(found));
+        return Ok(Listed::whole(live));
     }
-    // Without a sort the order is that of the ids.
-    let unsorted = query.sort.is_none();
-    let newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
-    let by_id = |after: Option<String>| Search::by_id::<T>(cluster, address, state, sought, after);
-    let newest = newest
-        && match by_id(None).are_few().await {
-            Ok(few) => !few,
-            Err(ListError::TooMany) => true,
+    let marked = state.archive.marked && !sought.is_empty();
+    let from_newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
+    let few = from_newest
+        && marked
+        && match Search::new(limits, cluster, address, Way::marked::<T>(sought), None).are_few().await {
+            Ok(few) => few,
+            Err(ListError::TooMany) => false,
             Err(error) => return Err(error),
         };
-    // What comes after enough matches, in the order of the list, is not on the page.
+    let ways = [(from_newest && !few).then_some(Way::Newest), marked.then(|| Way::marked::<T>(sought)), Some(Way::All)];
+    let mut outcome = Err(ListError::TooMany);
+    for way in ways.into_iter().flatten() {
+        outcome = look(limits, (cluster, address, state), query, way, live.clone(), &fields).await;
+        if !matches!(outcome, Err(ListError::TooMany)) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Goes one way, as far as the page reaches.
+async fn look<T: Filed>(
+    limits: Limits,
+    (cluster, address, state): (&Cluster, &Address, &ControlPlaneState),
+    query: &QuerySpec,
+    way: Way,
+    mut found: Vec<Arc<T>>,
+    fields: impl Fn(&T) -> Value,
+) -> Result<Listed<T>, ListError> {
+    // Without a sort the order is that of the ids. What comes after enough matches, in the order of the list, is not on the page.
+    let (unsorted, newest) = (query.sort.is_none(), matches!(way, Way::Newest));
     let in_order = unsorted || newest;
-    if in_order && query.offset > MAX_MATCHES {
+    if in_order && query.offset > limits.matches {
         return Err(ListError::TooMany);
     }
     let enough = if in_order { query.offset.saturating_add(query.limit).saturating_add(1) } else { usize::MAX };
     let after = query.after.as_ref().filter(|_| in_order);
-    let mut search = match after {
-        Some(after) if newest => {
-            let at = after.key().and_then(|key| key.as_i64()).unwrap_or_default();
-            Search::newest(cluster, address, Some((Timestamp(at), after.id())))
-        }
-        None if newest => Search::newest(cluster, address, None),
-        after => by_id(after.map(|after| after.id().to_owned())),
-    };
+    let behind = after.map(|after| match after.key().and_then(|key| key.as_i64()) {
+        at if newest => Way::behind(Timestamp(at.unwrap_or_default()), after.id()),
+        _ => after.id().to_owned(),
+    });
+    let mut search = Search::new(limits, cluster, address, way, behind);
     let (mut ended, mut archived): (bool, Vec<Arc<T>>) = (false, Vec::new());
     while archived.len() < enough && !ended {
         let page = search.next::<T>(enough - archived.len()).await?;
@@ -105,7 +154,7 @@ pub async fn all<T: Filed>(
             let fields = if superseded { Value::Null } else { fields(process) };
             !fields.is_null() && query.matches(&fields)
         }));
-        if !in_order && archived.len() > MAX_MATCHES {
+        if !in_order && archived.len() > limits.matches {
             return Err(ListError::TooMany);
         }
     }

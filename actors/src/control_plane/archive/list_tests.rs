@@ -3,7 +3,7 @@
 use super::{
     Field, Filed, Sought,
     event::{self, filing},
-    list::{self, MAX_MATCHES},
+    list::{self, Limits, ListError, MAX_MATCHES},
 };
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Event,
@@ -39,7 +39,8 @@ fn process(n: usize, state: State) -> Negotiation {
     process.id = format!("n-{n:05}").parse().unwrap();
     process.counterparty = peer(if n.is_multiple_of(150) { 9 } else { n % 3 });
     process.offer.target = if n < ARCHIVED / 2 { "first" } else { "second" }.parse().unwrap();
-    process.created_at = Timestamp(i64::try_from(n * 31 % 700).unwrap() - 100);
+    // Some began at the same time.
+    process.created_at = Timestamp(i64::try_from(n * 31 % 250).unwrap() - 100);
     process.state_at = Timestamp(i64::try_from(n * 7_919 % 1_000).unwrap());
     process.counterparty_pid = None;
     if state == State::Finalized {
@@ -95,10 +96,15 @@ impl World {
         Self { runtime, cluster, address, state, all, _folder: folder }
     }
 
+    fn listed(&self, limits: Limits, query: &QuerySpec, sought: &[Sought]) -> Result<list::Listed<Negotiation>, ListError> {
+        self.runtime.block_on(list::all_within(limits, &self.cluster, &self.address, &self.state, query, sought, fields))
+    }
+
     /// Ids on the page that the query asks for, where the next one begins, and how many there are if that is known.
     fn page(&self, query: &QuerySpec, sought: &[Sought]) -> (Vec<String>, Option<String>, Option<usize>) {
-        let listed = list::all::<Negotiation>(&self.cluster, &self.address, &self.state, query, sought, fields);
-        let listed = self.runtime.block_on(listed).unwrap();
+        // With so few, both ways of the newest are gone.
+        let limits = Limits { few: 100, ..Limits::default() };
+        let listed = self.listed(limits, query, sought).unwrap();
         // As it is done for what is sought in every criterion.
         let judged = sought.len() == query.filter.len();
         let page = if judged { query.unfiltered() } else { query.clone() }.page(listed.found, |n| fields(n), |n| n.id());
@@ -198,12 +204,39 @@ fn what_was_archived_without_marks_is_found() {
     assert_eq!(world.page(&query, &wrong).0, found);
 }
 
+/// A list costs what its way costs, and one that is too long is left for the next.
 #[test]
 fn what_would_take_too_long_is_refused() {
     let world = &*WORLD;
-    let query = QuerySpec { offset: MAX_MATCHES + 1, ..QuerySpec::default() };
-    let listed = list::all::<Negotiation>(&world.cluster, &world.address, &world.state, &query, &[], fields);
-    assert!(world.runtime.block_on(listed).is_err());
+    let by = |left: &str, right: &str| Criterion { left: left.parse().unwrap(), operator: Operator::Equal, right: json!(right) };
+    let created = |order, filter| QuerySpec { sort: Some("createdAt".parse().unwrap()), order, filter, limit: 2, ..QuerySpec::default() };
+    let peer_9 = || vec![by("counterPartyId", "did:web:peer-9")];
+    let limits = |rows, reads, few| Limits { rows, reads, few, ..Limits::default() };
+    let table = [
+        ("the few of a peer", created(SortOrder::Desc, peer_9()), limits(300, 4, 10), true),
+        ("its newest, among all", created(SortOrder::Desc, peer_9()), limits(700, 700, 1), true),
+        ("among too many: its few are looked for after all", created(SortOrder::Desc, peer_9()), limits(300, 20, 1), true),
+        ("the oldest of all", created(SortOrder::Asc, vec![]), limits(ARCHIVED, 0, 10), true),
+        ("too many rows", created(SortOrder::Asc, vec![]), limits(ARCHIVED - 1, ARCHIVED, 10), false),
+        ("the newest of all", created(SortOrder::Desc, vec![]), limits(10, 10, 10), true),
+        (
+            "too many marks: all are looked at",
+            QuerySpec { filter: vec![by("type", "CONSUMER")], ..QuerySpec::default() },
+            limits(256, 10, 10),
+            true,
+        ),
+    ];
+    for (what, query, limits, told) in table {
+        let outcome = world.listed(limits, &query, &sought(&query));
+        assert_eq!(outcome.is_ok(), told, "{what}: {:?}", outcome.err());
+        assert!(told || matches!(outcome, Err(ListError::TooMany)), "{what}");
+    }
+    let skips = QuerySpec { offset: MAX_MATCHES + 1, ..QuerySpec::default() };
+    assert!(world.listed(Limits::default(), &skips, &[]).is_err());
+    let sorted = QuerySpec { sort: Some("stateTimestamp".parse().unwrap()), ..QuerySpec::default() };
+    for (matches, told) in [(ARCHIVED, true), (100, false)] {
+        assert_eq!(world.listed(Limits { matches, ..Limits::default() }, &sorted, &[]).is_ok(), told);
+    }
 }
 
 #[test]

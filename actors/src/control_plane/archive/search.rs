@@ -4,11 +4,11 @@
 use super::{
     Field, Filed, Sought,
     key::table,
-    list::{ListError, MAX_ROWS},
+    list::{Limits, ListError},
     marks::newest_first,
     recall::find,
 };
-use crate::control_plane::{ControlPlane, ControlPlaneState};
+use crate::control_plane::ControlPlane;
 use cellspace_cluster::{Address, Cluster};
 use cellspace_schemas::Timestamp;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,60 +19,66 @@ const PAGE: usize = 256;
 /// Processes read at once that were found by their marks, and how many reads of them are under way.
 const FOUND: usize = 64;
 const READS: usize = 8;
-/// What has the marks that are sought is few up to here.
-const FEW: usize = 1_000;
-
 /// A way through the archive.
 pub(super) struct Search<'a> {
     store: Store<'a>,
     way: Way,
     /// Behind what it goes on: an id; from the newest on, with the time before it.
     after: Option<String>,
+    /// How many are read next: more each time, since what is read one by one may not meet the query.
+    step: usize,
 }
 
-enum Way {
+/// Which processes are looked at, and in which order.
+pub(super) enum Way {
+    /// All, in order of their ids.
     All,
+    /// Those with the marks that are sought, in order of their ids.
     Marked(Common),
+    /// From the newest on. All must be marked.
     Newest,
 }
 
-/// Where rows are read, and how many were.
+impl Way {
+    pub(super) fn marked<T: Filed>(sought: &[Sought]) -> Self {
+        Self::Marked(Common::of::<T>(sought))
+    }
+
+    /// From the newest on, behind one that began at this time and has this id.
+    pub(super) fn behind(at: Timestamp, id: &str) -> String {
+        format!("{}\n{id}", newest_first(at))
+    }
+}
+
+/// Where rows are read, and how many more may be.
 struct Store<'a> {
     cluster: &'a Cluster,
     address: &'a Address,
-    rows: usize,
+    left: Limits,
 }
 
 impl Store<'_> {
     fn count(&mut self, rows: usize) -> Result<(), ListError> {
-        self.rows += rows;
-        if self.rows > MAX_ROWS { Err(ListError::TooMany) } else { Ok(()) }
+        self.left.rows = self.left.rows.checked_sub(rows).ok_or(ListError::TooMany)?;
+        Ok(())
+    }
+
+    fn count_reads(&mut self, reads: usize) -> Result<(), ListError> {
+        self.left.reads = self.left.reads.checked_sub(reads).ok_or(ListError::TooMany)?;
+        Ok(())
     }
 }
 
 impl<'a> Search<'a> {
-    /// In order of the ids for what is sought, behind an id. What was archived before there were marks is gone through whole.
-    pub(super) fn by_id<T: Filed>(
-        cluster: &'a Cluster,
-        address: &'a Address,
-        state: &ControlPlaneState,
-        sought: &[Sought],
-        after: Option<String>,
-    ) -> Self {
-        let way = if state.archive.marked && !sought.is_empty() { Way::Marked(Common::of::<T>(sought)) } else { Way::All };
-        Self { store: Store { cluster, address, rows: 0 }, way, after }
-    }
-
-    /// From the newest on, behind one that began at this time and has this id. All must be marked.
-    pub(super) fn newest(cluster: &'a Cluster, address: &'a Address, after: Option<(Timestamp, &str)>) -> Self {
-        let after = after.map(|(at, id)| format!("{}\n{id}", newest_first(at)));
-        Self { store: Store { cluster, address, rows: 0 }, way: Way::Newest, after }
+    /// Goes this way, behind `after`.
+    pub(super) const fn new(limits: Limits, cluster: &'a Cluster, address: &'a Address, way: Way, after: Option<String>) -> Self {
+        Self { store: Store { cluster, address, left: limits }, way, after, step: 0 }
     }
 
     /// Whether few have the marks that are sought; it is done with then.
     pub(super) async fn are_few(mut self) -> Result<bool, ListError> {
         let Way::Marked(common) = &mut self.way else { return Ok(false) };
-        for _ in 0..=FEW {
+        for _ in 0..=self.store.left.few {
             match common.next(&mut self.store, self.after.as_deref()).await? {
                 Some(id) => self.after = Some(id),
                 None => return Ok(true),
@@ -81,7 +87,7 @@ impl<'a> Search<'a> {
         Ok(false)
     }
 
-    /// Some that follow, at most `wanted` where that saves reading; none at the end.
+    /// Some that follow, no more than `wanted` at first where that saves reading; none at the end.
     pub(super) async fn next<T: Filed>(&mut self, wanted: usize) -> Result<Vec<Arc<T>>, ListError> {
         let Store { cluster, address, .. } = self.store;
         if matches!(self.way, Way::All) {
@@ -94,11 +100,13 @@ impl<'a> Search<'a> {
         }
         // What is marked may be gone when it is read: that is not the end.
         loop {
-            let ids = self.ids::<T>(wanted.min(FOUND)).await?;
+            let step = wanted.max(self.step).min(FOUND);
+            self.step = step * 2;
+            let ids = self.ids::<T>(step).await?;
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
-            self.store.count(ids.len())?;
+            self.store.count_reads(ids.len())?;
             let keys: Vec<_> = ids.iter().filter_map(|id| T::key(id)).collect();
             let found = stream::iter(keys).map(|key| async move { find::<T>(cluster, address, &key).await }).buffered(READS);
             let found: Vec<Arc<T>> = found.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await?;
@@ -124,6 +132,7 @@ impl<'a> Search<'a> {
                 let prefix = Field::Created.prefix();
                 let after = format!("{prefix}{}", self.after.as_deref().unwrap_or_default());
                 let rows = self.store.cluster.apart_ids_after(self.store.address, &T::KIND.marks(), &after, wanted).await?;
+                self.store.count(rows.len())?;
                 for row in rows.iter().filter_map(|row| row.strip_prefix(&prefix)) {
                     self.after = Some(row.to_owned());
                     ids.extend(row.split_once('\n').map(|(_, id)| id.to_owned()));
@@ -140,7 +149,7 @@ impl<'a> Search<'a> {
 }
 
 /// Ids that are under one of the sought values of every field.
-struct Common(Vec<Vec<Ids>>);
+pub(super) struct Common(Vec<Vec<Ids>>);
 
 impl Common {
     fn of<T: Filed>(sought: &[Sought]) -> Self {

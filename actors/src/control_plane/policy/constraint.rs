@@ -1,6 +1,6 @@
 //! Whether one constraint holds, and how it is told.
 
-use super::{Evaluation, PolicyScope, in_force};
+use super::{Evaluation, PolicyScope, in_force, rules::passes};
 use crate::expressions::{Budget, Failure};
 use crate::settings::{Compiled, Settings};
 use cellspace_schemas::odrl::{AtomicConstraint, Constraint, LogicalOperator, Policy};
@@ -21,6 +21,8 @@ pub(super) enum Holds {
     Undecidable(&'static str),
     /// It is not for this policy scope: as if it were not there.
     OutOfScope,
+    /// What it asks is not asked of running transfers. It was met when they began, and counts against nobody now.
+    Open,
 }
 
 /// Judges all constraints of a rule with this action together: they are joined by "and" (ODRL Information Model, 2.5).
@@ -38,18 +40,20 @@ pub(super) fn holds<'a>(constraint: &'a Constraint, action: &'a str, evaluation:
 
 /// Joins the parts; one that decides is the last that is judged.
 fn joined(operator: LogicalOperator, parts: impl Iterator<Item = Holds>) -> Holds {
-    let (mut met, mut unmet, mut undecidable) = (0usize, 0usize, None);
+    let (mut met, mut unmet, mut open, mut undecidable) = (0usize, 0usize, false, None);
     for part in parts {
         match (part, operator) {
             (Holds::Unmet, LogicalOperator::And | LogicalOperator::AndSequence) | (Holds::Met, LogicalOperator::Or) => return part,
             (Holds::Met, _) => met += 1,
             (Holds::Unmet, _) => unmet += 1,
             (Holds::Undecidable(why), _) => undecidable = Some(why),
+            (Holds::Open, _) => open = true,
             (Holds::OutOfScope, _) => {}
         }
     }
     let decided = |holds: bool| if holds { Holds::Met } else { Holds::Unmet };
     match (operator, undecidable) {
+        (LogicalOperator::Or, _) | (_, None) if open => Holds::Open,
         (_, None) if met + unmet == 0 => Holds::OutOfScope,
         (_, Some(why)) => Holds::Undecidable(why),
         (LogicalOperator::And | LogicalOperator::AndSequence, None) => Holds::Met,
@@ -63,12 +67,12 @@ pub(super) fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluat
     if in_force::is_in_force_date(&constraint.left_operand) {
         return in_force::holds(constraint, evaluation);
     }
-    let expressions = evaluation.settings.expressions_for(&constraint.left_operand);
-    if expressions.is_empty() {
-        return Holds::Undecidable("its left operand has no meaning here");
-    }
-    let (mut in_scope, mut applies) = (false, false);
-    for expression in expressions.iter().filter(|expression| is_for(expression, evaluation.scope)) {
+    let (mut means, mut in_scope, mut applies) = (false, false, false);
+    for expression in evaluation.settings.expressions_for(&constraint.left_operand) {
+        means |= expression.judges();
+        if !is_for(expression, evaluation.scope) {
+            continue;
+        }
         in_scope = true;
         if !expression.applies_to(action) {
             continue;
@@ -86,6 +90,8 @@ pub(super) fn atomic<'a>(constraint: &'a AtomicConstraint, action: &str, evaluat
         }
     }
     match (in_scope, applies) {
+        (false, _) if !means => Holds::Undecidable("its left operand has no meaning here"),
+        (false, _) if evaluation.scope == PolicyScope::PolicyMonitor => Holds::Open,
         (false, _) => Holds::OutOfScope,
         (true, false) => Holds::Undecidable("its left operand has no meaning for this action"),
         (true, true) => Holds::Met,
@@ -133,13 +139,13 @@ fn flaw(constraint: &AtomicConstraint, action: &str, settings: &Settings) -> Opt
         return in_force::flaw(constraint).map(|why| format!("{}: {why}", atomic_told(constraint)));
     }
     let expressions = settings.expressions_for(operand);
-    if expressions.is_empty() {
+    if !expressions.iter().any(Compiled::judges) {
         return Some(format!("the left operand {operand} has no meaning here: an administrator can give it one with a CEL expression"));
     }
     if let Some(error) = expressions.iter().find_map(|expression| expression.program.as_ref().err()) {
         return Some(format!("the expression for the left operand {operand} is not valid: {error}"));
     }
-    let applies = expressions.iter().any(|expression| expression.applies_to(action));
+    let applies = expressions.iter().any(|expression| expression.judges() && expression.applies_to(action));
     (!applies).then(|| format!("the left operand {operand} has no meaning for the action {action}"))
 }
 
@@ -147,7 +153,7 @@ fn flaw(constraint: &AtomicConstraint, action: &str, settings: &Settings) -> Opt
 pub(super) fn found<'a>(constraint: &'a Constraint, action: &'a str, evaluation: &Evaluation<'a>) -> Vec<String> {
     match constraint {
         Constraint::Logical(_, parts) => parts.iter().flat_map(|part| found(part, action, evaluation)).collect(),
-        Constraint::Atomic(_) if matches!(holds(constraint, action, evaluation), Holds::Met | Holds::OutOfScope) => Vec::new(),
+        Constraint::Atomic(_) if passes(holds(constraint, action, evaluation)) => Vec::new(),
         Constraint::Atomic(atomic) if in_force::is_in_force_date(&atomic.left_operand) => {
             vec![format!("it is {}", evaluation.context.now().to_rfc3339())]
         }

@@ -90,7 +90,7 @@ pub fn is_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool
 
 /// Whether a constraint that a permission or obligation requires lets it pass.
 pub(super) const fn passes(holds: Holds) -> bool {
-    matches!(holds, Holds::Met | Holds::OutOfScope)
+    matches!(holds, Holds::Met | Holds::OutOfScope | Holds::Open)
 }
 
 /// What keeps a policy from being fulfilled.
@@ -125,7 +125,7 @@ fn required<'e, 'a: 'e>(rule: &'a Rule, evaluation: &'e Evaluation<'a>) -> impl 
 fn forbidden<'a>(rule: &'a Rule, evaluation: &Evaluation<'a>) -> Option<Unmet<'a>> {
     let but = match all_hold(&rule.constraint, &rule.action, evaluation) {
         Holds::OutOfScope if rule.constraint.is_empty() && rule.action == "use" => None,
-        Holds::Unmet | Holds::OutOfScope => return None,
+        Holds::Unmet | Holds::OutOfScope | Holds::Open => return None,
         Holds::Met => None,
         Holds::Undecidable(why) => Some(why),
     };

@@ -29,6 +29,7 @@ fn settings() -> Settings {
             expression("late", "Late", &has("LateCredential"), &["contract"], &[]),
             expression("id", "Did", "ctx.agent.id == this.rightOperand && this.operator == 'EQ'", &[], &[]),
             expression("two-1", "Two", "true", &[], &[]),
+            expression("offered", "Offered", "true", &["request.transfer.process"], &[]),
             expression("watch", "Watch", "ctx.agreement.consumerId == this.rightOperand", &["policy.monitor"], &[]),
             expression("two-2", "Two", "this.rightOperand == 'ok'", &["*."], &[]),
             expression("gap", "Gap", "ctx.agent.nothing.at.all == 1", &[], &[]),
@@ -119,6 +120,7 @@ fn policies_and_claims() {
     const MAKER: &[&str] = &["MembershipCredential", "ManufacturerCredential"];
     let (m, f) = (atom("Membership", "active"), atom("Manufacturer", "active"));
     let late = atom("Late", "x");
+    let long_ago = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1d"});
     let table: Vec<(&str, Value, PolicyScope, &[&str], bool)> = vec![
         ("no rules", json!({"@type": "Set"}), Catalog, &[], true),
         ("no constraints", permission(json!([])), Catalog, &[], true),
@@ -155,6 +157,38 @@ fn policies_and_claims() {
         ("running, met", permission(json!([atom("Watch", "did:web:c")])), PolicyMonitor, &[], true),
         ("running, unmet", permission(json!([atom("Watch", "did:web:x")])), PolicyMonitor, &[], false),
         ("not running", permission(json!([atom("Watch", "did:web:x")])), TransferProcess, &[], true),
+        ("running, or by what is not asked now", permission(json!([{"or": [atom("Watch", "did:web:x"), m]}])), PolicyMonitor, &[], true),
+        (
+            "running, either by what is not asked now",
+            permission(json!([{"xone": [atom("Watch", "did:web:c"), m]}])),
+            PolicyMonitor,
+            &[],
+            true,
+        ),
+        ("running, and what is not asked now", permission(json!([{"and": [atom("Watch", "did:web:x"), m]}])), PolicyMonitor, &[], false),
+        (
+            "running, the date has passed but not what is not asked now",
+            permission(json!([{"and": [atom("Watch", "did:web:c"), {"or": [long_ago, m]}]}])),
+            PolicyMonitor,
+            &[],
+            true,
+        ),
+        ("running, the date has passed", permission(json!([atom("Watch", "did:web:c"), long_ago])), PolicyMonitor, &[], false),
+        (
+            "running, prohibited by what is not asked now",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [atom("Watch", "did:web:c"), m]}]}),
+            PolicyMonitor,
+            &[],
+            true,
+        ),
+        (
+            "running, prohibited",
+            json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": [atom("Watch", "did:web:c")]}]}),
+            PolicyMonitor,
+            &[],
+            false,
+        ),
+        ("an expression for requests gives no meaning", permission(json!([atom("Offered", "x")])), TransferProcess, MEMBER, false),
         (
             "running, but the expressions mean all scopes",
             permission(json!([atom("Two", "no"), atom("Did", "x"), m])),

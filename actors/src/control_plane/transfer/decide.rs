@@ -71,7 +71,8 @@ pub fn due(state: &ControlPlaneState, id: &TransferId, now: Timestamp) -> Decide
     Ok(if look { monitor::look(state, transfer, now) } else { decision })
 }
 
-/// What a transfer comes to by which data begins to flow: it ends instead when the policy of its agreement does not let it go on.
+/// What a transfer comes to by which data begins to flow: it ends instead when the policy of its agreement does not let it go on. One that ends
+/// already does so.
 fn going_on(
     state: &ControlPlaneState,
     transfer: &Transfer,
@@ -79,6 +80,9 @@ fn going_on(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<Moved, table::Refused> {
+    if moved.transfer.state.is_ending() {
+        return Ok(moved);
+    }
     let Some(unmet) = monitor::reason_to_end_transfer(state, transfer, settings, now) else { return Ok(moved) };
     Ok(transition(transfer, Cause::Act(Act::Terminate(Some(unmet))), now)?.unwrap_or(moved))
 }
@@ -252,7 +256,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         end_again_at: None,
         end_failures: 0,
         ends_at: agreement.ends_at(),
-        look_at: monitor::first_look(agreement, &sender.settings, now),
+        look_at: monitor::next_look(agreement, now),
         accepted: Repeats::of(envelope.mark.clone()),
         error_detail: None,
         errors: 0,

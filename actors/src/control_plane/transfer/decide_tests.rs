@@ -402,9 +402,9 @@ fn a_running_transfer_is_looked_at_when_dates_pass() {
     let begun = after(&state, &asks(&state, "false").unwrap());
     let transfer = only(&begun);
     assert_eq!((transfer.state, transfer.ends_at, transfer.due()), (State::StartupRequested, None, Some(after_a_day)));
-    // Nothing is looked at where no expression is for it.
+    // Whatever the expressions are at the beginning: they may be others by then.
     let other = after(&state, &sends(&state, "m", None, Message::Request(request("c"))).unwrap());
-    assert_eq!(only(&other).due(), None);
+    assert_eq!(only(&other).due(), Some(after_a_day));
     assert!(!due(&begun, &transfer.id, Timestamp(after_a_day.0 - 1)).unwrap().changes());
     let decision = due(&begun, &transfer.id, after_a_day).unwrap();
     let looked_at = after(&begun, &decision);
@@ -455,6 +455,14 @@ fn what_may_not_go_on_is_not_started_and_not_resumed() {
     // By the consumer it is resumed with a message, and started with a request.
     let mut by_consumer = with(Role::Provider, State::Suspended, |t| t.suspended_by = Some(Role::Consumer));
     by_consumer.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation.clone())));
+    // What is done already ends as it would, even if its resumption crosses its completion.
+    let mut done = with(Role::Provider, State::Completing, |t| (t.seen, t.suspended_by) = (Seen::Suspended, Some(Role::Consumer)));
+    done.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation.clone())));
+    let sender_of = |text: &str| Sender { settings: watching(text), ..sender(peer(), &["Membership"], &["manufacturer"]) };
+    let crossing = Message::Start(TransferStartMessage { consumer_pid: pid("theirs"), provider_pid: pid("t"), data_address: None });
+    let decision = sent_by(sender_of("false"), Arc::new(AtOnce), &done, "m", Some("t"), crossing).unwrap();
+    let crossed = after(&done, &decision);
+    assert_eq!((only(&crossed).state, only(&crossed).seen), (State::Completed, Seen::Started));
     let mut nothing = testing::state();
     nothing.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation)));
     for (text, resumed) in [("true", State::ResumingRequested), ("false", State::Terminating)] {

@@ -34,17 +34,17 @@ pub fn reason_to_end_transfer(state: &ControlPlaneState, transfer: &Transfer, se
     reason_to_end(agreement, settings, now)
 }
 
-/// When a transfer that begins now is looked at first.
+/// When a transfer under the agreement is looked at next: whatever the expressions are today, they may be others then.
 #[must_use]
-pub fn first_look(agreement: &Agreement, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-    if is_monitored(&agreement.policy, settings) { next_date(&agreement.policy, agreement.signed_at, now) } else { None }
+pub fn next_look(agreement: &Agreement, now: Timestamp) -> Option<Timestamp> {
+    next_date(&agreement.policy, agreement.signed_at, now)
 }
 
 /// A date of the policy has passed: the transfer is looked at, where the expressions are, and again after the next one. Pure.
 #[must_use]
 pub fn look(state: &ControlPlaneState, transfer: &Transfer, now: Timestamp) -> Decision<ControlPlane> {
     let agreement = state.negotiations.agreement(&transfer.agreement);
-    let look_at = agreement.and_then(|agreement| next_date(&agreement.policy, agreement.signed_at, now));
+    let look_at = agreement.and_then(|agreement| next_look(agreement, now));
     let next = super::Event::Set(Arc::new(Transfer { look_at, ..transfer.clone() }));
     let effect = Effect { transfer: transfer.id.clone(), task: Task::Look };
     Decision::action("transfer.looked_at").effect(format!("{TABLE}-look/{}", transfer.id), effect.into()).event(next.into())
