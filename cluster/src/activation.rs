@@ -1,7 +1,7 @@
 //! One agent in memory: what callers hold, beside the actor that runs its turns.
 
 use crate::{
-    Address, Agent,
+    Address, Agent, Track,
     idempotency::Replies,
     inbox::{Inbox, Item, PushError},
 };
@@ -27,6 +27,10 @@ const LANES_TO_HOST: usize = 32;
 const LANES_ASIDE: usize = 32;
 /// Of these to one host.
 const LANES_ASIDE_TO_HOST: usize = 8;
+/// Deliveries in the background of one agent under way at once.
+const LANES_BACKGROUND: usize = 4;
+/// Of these to one host.
+const LANES_BACKGROUND_TO_HOST: usize = 2;
 /// Hosts remembered without a delivery on its way to them.
 const KEPT_HOSTS: usize = 64;
 
@@ -69,8 +73,8 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
     undelivered: AtomicUsize,
-    /// Room for its deliveries to each host, apart for those aside, whose room in all stands under no name.
-    to_hosts: Mutex<HashMap<(bool, String), Arc<Semaphore>>>,
+    /// Room for its deliveries to each host, by track; what a track but the main one has in all stands under no name.
+    to_hosts: Mutex<HashMap<(Track, String), Arc<Semaphore>>>,
 }
 
 /// Keeps an activation from being passivated.
@@ -117,23 +121,32 @@ impl<A: Agent> Activation<A> {
         self.users.load(Ordering::Acquire) == 0 && self.undelivered.load(Ordering::Acquire) == 0
     }
 
-    /// Room for its deliveries, or for those aside, which few agents have.
-    pub(crate) fn room(&self, aside: bool) -> Arc<Semaphore> {
-        // No host has this name.
-        if aside { self.share(aside, "", LANES_ASIDE) } else { self.lanes.clone() }
+    /// Room for its deliveries on this track; few agents have any but the main one.
+    pub(crate) fn room(&self, track: Track) -> Arc<Semaphore> {
+        // No host has the empty name.
+        match track {
+            Track::Main => self.lanes.clone(),
+            Track::Aside => self.share(track, "", LANES_ASIDE),
+            Track::Background => self.share(track, "", LANES_BACKGROUND),
+        }
     }
 
     /// Room for its deliveries to this host.
-    pub(crate) fn lanes_to(&self, host: &str, aside: bool) -> Arc<Semaphore> {
-        self.share(aside, host, if aside { LANES_ASIDE_TO_HOST } else { LANES_TO_HOST })
+    pub(crate) fn lanes_to(&self, host: &str, track: Track) -> Arc<Semaphore> {
+        let lanes = match track {
+            Track::Main => LANES_TO_HOST,
+            Track::Aside => LANES_ASIDE_TO_HOST,
+            Track::Background => LANES_BACKGROUND_TO_HOST,
+        };
+        self.share(track, host, lanes)
     }
 
-    fn share(&self, aside: bool, host: &str, lanes: usize) -> Arc<Semaphore> {
+    fn share(&self, track: Track, host: &str, lanes: usize) -> Arc<Semaphore> {
         let mut hosts = self.to_hosts.lock();
         if hosts.len() >= KEPT_HOSTS {
             hosts.retain(|_, room| Arc::strong_count(room) > 1);
         }
-        hosts.entry((aside, host.to_owned())).or_insert_with(|| Arc::new(Semaphore::new(lanes))).clone()
+        hosts.entry((track, host.to_owned())).or_insert_with(|| Arc::new(Semaphore::new(lanes))).clone()
     }
 
     /// So many outbox rows are undelivered now.

@@ -1,6 +1,6 @@
 //! What an agent is: a pure core (`decide`, `apply`) between two shells of I/O (`prepare`, `deliver`).
 
-use crate::{About, Address, Call, Decision, Delivery, DeliveryError, PrepareError, Rejection, RetryPolicy};
+use crate::{About, Address, Call, Decision, Delivery, DeliveryError, PrepareError, Rejection, RetryPolicy, Track};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
@@ -113,10 +113,9 @@ pub trait Agent: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Whether it is delivered aside: in room of its own, so that however many wait for hosts that are slow, all other deliveries of the agent and of the
-    /// node have theirs.
-    fn aside(_effect: &Self::Effect) -> bool {
-        false
+    /// In which room it is delivered.
+    fn track(_effect: &Self::Effect) -> Track {
+        Track::Main
     }
 
     /// What a dead letter keeps of an effect with something secret in it, such as a token or a data address; such a letter is never sent again.

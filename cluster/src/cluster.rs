@@ -1,7 +1,7 @@
 //! The handle through which everything reaches agents, and the node's shared parts behind it.
 
 use crate::{
-    Address, Agent, Clock, NodeName, Placement,
+    Address, Agent, Clock, NodeName, Placement, Track,
     absent::Absent,
     admission::Admission,
     destinations::Destinations,
@@ -30,6 +30,8 @@ const WAKING: usize = 64;
 
 /// Deliveries aside that are under way at once have a place for each so many of all others.
 const ASIDE_SHARE: usize = 4;
+/// The same for deliveries in the background.
+const BACKGROUND_SHARE: usize = 64;
 
 /// Bounds of one node.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ pub struct Options {
     pub counterparty_inbox: usize,
     /// Commands waiting or being prepared on the node.
     pub node_inbox: usize,
-    /// Outbox deliveries under way at once on the node, beside a quarter as many aside.
+    /// Outbox deliveries under way at once on the node, beside a quarter as many aside and a 64th in the background.
     pub deliveries: usize,
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct Inner {
     deliveries: Semaphore,
     /// Room for deliveries aside.
     aside: Semaphore,
+    /// Room for those in the background.
+    background: Semaphore,
     destinations: Destinations,
 }
 
@@ -104,6 +108,7 @@ impl Cluster {
             absent: Absent::new(),
             deliveries: Semaphore::new(options.deliveries),
             aside: Semaphore::new((options.deliveries / ASIDE_SHARE).max(1)),
+            background: Semaphore::new((options.deliveries / BACKGROUND_SHARE).max(1)),
             destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
             partitions,
@@ -251,8 +256,12 @@ impl Cluster {
     }
 
     /// Room for a delivery on this node.
-    pub(crate) fn deliveries(&self, aside: bool) -> &Semaphore {
-        if aside { &self.inner.aside } else { &self.inner.deliveries }
+    pub(crate) fn deliveries(&self, track: Track) -> &Semaphore {
+        match track {
+            Track::Main => &self.inner.deliveries,
+            Track::Aside => &self.inner.aside,
+            Track::Background => &self.inner.background,
+        }
     }
 
     pub(crate) fn destinations(&self) -> &Destinations {

@@ -1,7 +1,7 @@
 //! The pure half of a turn: absorbs inputs into the state and gathers what one commit must write.
 
 use crate::{
-    About, Address, Agent, Call, Decision, Happening, Input, OutboxId, Rejection, RowOf,
+    About, Address, Agent, Call, Decision, Happening, Input, OutboxId, Rejection, RowOf, Track,
     codec::{self, CodecError},
     dead_letters::{self, KEPT_LETTERS, LETTER_LIST, Letter, LetterList},
     deadlines::Deadlines,
@@ -225,7 +225,7 @@ impl<A: Agent> Core<A> {
         }
         let tenant = A::tenant(&self.state);
         for outgoing in decision.effects {
-            if A::aside(&outgoing.effect) && self.outbox.aside() >= MAX_ASIDE {
+            if A::track(&outgoing.effect) == Track::Aside && self.outbox.aside() >= MAX_ASIDE {
                 plan.left_out += 1;
                 continue;
             }
@@ -296,7 +296,7 @@ impl<A: Agent> Core<A> {
         now: Timestamp,
         plan: &mut Plan,
     ) -> Result<usize, CodecError> {
-        if A::aside(&pending.effect) && self.letters.len() >= KEPT_LETTERS / 2 {
+        if A::track(&pending.effect) == Track::Aside && self.letters.len() >= KEPT_LETTERS / 2 {
             return Ok(1);
         }
         let redacted = A::redact(&pending.effect);

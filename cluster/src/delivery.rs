@@ -77,6 +77,17 @@ pub enum DeliveryError {
     Refused(String),
 }
 
+/// In which room a row is attempted. However many wait or are slow in one of them, the agent's and the node's others have theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Track {
+    /// What somebody waits for.
+    Main,
+    /// What others follow by: of an agent's rows so many are kept at most, the rest is left out.
+    Aside,
+    /// What nobody waits for: a few at once on the node, fewer of one agent, and few to one host.
+    Background,
+}
+
 /// Bounds of the attempts at one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {

@@ -1,6 +1,7 @@
 //! Hosts that deliveries go to. Each has room for so many at once; one that does not answer opens its breaker and is probed by one delivery at a
 //! time, while all others to it wait in a queue and take no room from anybody else.
 
+use crate::Track;
 use metrics::counter;
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -11,6 +12,8 @@ use tokio::{
 
 /// Deliveries to one host under way at once.
 const PER_HOST: usize = 256;
+/// The same in the background.
+const BACKGROUND_PER_HOST: usize = 4;
 /// Attempts in a row without an answer that open the breaker.
 const FAILURES: u32 = 5;
 /// Pause before the first probe; doubled after each that fails.
@@ -42,9 +45,13 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Self {
+    fn new(track: Track) -> Self {
+        let room = match track {
+            Track::Main | Track::Aside => PER_HOST,
+            Track::Background => BACKGROUND_PER_HOST,
+        };
         let one = || Arc::new(Semaphore::new(1));
-        Self { room: Arc::new(Semaphore::new(PER_HOST)), turn: one(), probing: one(), breaker: Mutex::default() }
+        Self { room: Arc::new(Semaphore::new(room)), turn: one(), probing: one(), breaker: Mutex::default() }
     }
 
     fn open(&self) -> Option<Open> {
@@ -104,22 +111,24 @@ impl AtHost {
 
 #[derive(Default)]
 pub(crate) struct Destinations {
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// By track, so that what is slow or fails on one of them is felt on no other.
+    hosts: Mutex<HashMap<(Track, String), Arc<Host>>>,
 }
 
 impl Destinations {
-    fn host(&self, name: String) -> Arc<Host> {
+    fn host(&self, track: Track, name: String) -> Arc<Host> {
         let mut hosts = self.hosts.lock();
-        if hosts.len() >= KEPT && !hosts.contains_key(&name) {
+        let key = (track, name);
+        if hosts.len() >= KEPT && !hosts.contains_key(&key) {
             hosts.retain(|_, host| Arc::strong_count(host) > 1);
         }
-        hosts.entry(name).or_insert_with(|| Arc::new(Host::new())).clone()
+        hosts.entry(key).or_insert_with(|| Arc::new(Host::new(track))).clone()
     }
 
     /// Room at a host that answers, or that is to be probed, when there is some now. It goes before those who wait for their turn: they may have nothing
     /// to probe with, while who comes here has.
-    pub(crate) fn try_enter(&self, name: String) -> Option<AtHost> {
-        let host = self.host(name);
+    pub(crate) fn try_enter(&self, track: Track, name: String) -> Option<AtHost> {
+        let host = self.host(track, name);
         let room = host.room.clone().try_acquire_owned().ok()?;
         let mut probe = None;
         if host.open().is_some() {
@@ -136,8 +145,8 @@ impl Destinations {
     ///
     /// # Errors
     /// Why the host is not called, when it still is not at `patience`.
-    pub(crate) async fn enter(&self, name: String, patience: Instant) -> Result<AtHost, String> {
-        let host = self.host(name);
+    pub(crate) async fn enter(&self, track: Track, name: String, patience: Instant) -> Result<AtHost, String> {
+        let host = self.host(track, name);
         // The semaphores are never closed.
         let stopping = |_| "the node is stopping".to_owned();
         loop {
@@ -174,7 +183,7 @@ mod tests {
 
     async fn fail(destinations: &Destinations, times: u32) {
         for _ in 0..times {
-            destinations.enter("a".into(), far()).await.ok().unwrap().unreached("down");
+            destinations.enter(Track::Main, "a".into(), far()).await.ok().unwrap().unreached("down");
         }
     }
 
@@ -187,7 +196,7 @@ mod tests {
         let all = (0..100).map(|_| {
             let (destinations, attempts) = (destinations.clone(), attempts.clone());
             tokio::spawn(async move {
-                let place = destinations.enter("a".into(), far()).await.ok().unwrap();
+                let place = destinations.enter(Track::Main, "a".into(), far()).await.ok().unwrap();
                 let number = {
                     let mut attempts = attempts.lock();
                     attempts.push(began.elapsed().as_secs());
@@ -208,18 +217,21 @@ mod tests {
     async fn who_can_probe_goes_before_those_who_wait_for_their_turn() {
         let destinations = Destinations::default();
         fail(&destinations, FAILURES).await;
-        let mut queue: Vec<_> = (0..3).map(|_| Box::pin(destinations.enter("a".into(), far()))).collect();
+        let mut queue: Vec<_> = (0..3).map(|_| Box::pin(destinations.enter(Track::Main, "a".into(), far()))).collect();
         for waiting in &mut queue {
             assert!(futures::poll!(waiting).is_pending());
         }
-        assert!(destinations.try_enter("a".into()).is_none(), "not yet");
+        assert!(destinations.try_enter(Track::Main, "a".into()).is_none(), "not yet");
         tokio::time::sleep(FIRST_PAUSE).await;
-        let probe = destinations.try_enter("a".into()).unwrap();
-        assert!(destinations.try_enter("a".into()).is_none(), "one at a time");
+        let probe = destinations.try_enter(Track::Main, "a".into()).unwrap();
+        assert!(destinations.try_enter(Track::Main, "a".into()).is_none(), "one at a time");
         assert!(futures::poll!(&mut queue[0]).is_pending(), "one at a time");
         probe.unreached("down");
         drop(probe);
-        assert!(destinations.try_enter("a".into()).is_none() && futures::poll!(&mut queue[0]).is_pending(), "it was put off for all");
+        assert!(
+            destinations.try_enter(Track::Main, "a".into()).is_none() && futures::poll!(&mut queue[0]).is_pending(),
+            "it was put off for all"
+        );
         // Who is first in the queue still is.
         let began = Instant::now();
         queue.remove(0).await.ok().unwrap().reached();
@@ -234,26 +246,26 @@ mod tests {
         let destinations = Destinations::default();
         fail(&destinations, FAILURES).await;
         let soon = Instant::now() + Duration::from_millis(500);
-        assert_eq!(destinations.enter("a".into(), soon).await.err().as_deref(), Some("down"));
-        assert!(destinations.enter("b".into(), soon).await.is_ok(), "another host");
+        assert_eq!(destinations.enter(Track::Main, "a".into(), soon).await.err().as_deref(), Some("down"));
+        assert!(destinations.enter(Track::Main, "b".into(), soon).await.is_ok(), "another host");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_in_between_keeps_the_breaker_closed() {
         let destinations = Destinations::default();
         fail(&destinations, FAILURES - 1).await;
-        destinations.enter("a".into(), far()).await.ok().unwrap().reached();
+        destinations.enter(Track::Main, "a".into(), far()).await.ok().unwrap().reached();
         fail(&destinations, FAILURES - 1).await;
         let soon = Instant::now() + Duration::from_millis(1);
-        assert!(destinations.enter("a".into(), soon).await.is_ok());
+        assert!(destinations.enter(Track::Main, "a".into(), soon).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_cut_off_leaves_the_next_one_its_turn() {
         let destinations = Destinations::default();
         fail(&destinations, FAILURES).await;
-        drop(destinations.enter("a".into(), far()).await.ok().unwrap());
-        destinations.enter("a".into(), far()).await.ok().unwrap().reached();
-        assert!(destinations.enter("a".into(), Instant::now()).await.is_ok());
+        drop(destinations.enter(Track::Main, "a".into(), far()).await.ok().unwrap());
+        destinations.enter(Track::Main, "a".into(), far()).await.ok().unwrap().reached();
+        assert!(destinations.enter(Track::Main, "a".into(), Instant::now()).await.is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! Only an attempt takes room: a row that pauses, or waits for a host that does not answer, keeps nobody else from being delivered.
 
 use crate::{
-    Agent, Cluster, Delivery, DeliveryError, OutboxId,
+    Agent, Cluster, Delivery, DeliveryError, OutboxId, Track,
     activation::{Activation, Phase},
     crash::crash_point,
     destinations::AtHost,
@@ -125,18 +125,18 @@ async fn room<'a, A: Agent>(
     cluster: &'a Cluster,
     activation: &Activation<A>,
     destination: Option<String>,
-    aside: bool,
+    track: Track,
     patience: Instant,
 ) -> Result<Room<'a>, Failed> {
     let stopping = || Failed::Attempt(DeliveryError::Retry("the node is stopping".into()));
-    let lanes = activation.room(aside);
+    let lanes = activation.room(track);
     let share = match &destination {
-        Some(name) => Some(activation.lanes_to(name, aside).acquire_owned().await.map_err(|_| stopping())?),
+        Some(name) => Some(activation.lanes_to(name, track).acquire_owned().await.map_err(|_| stopping())?),
         None => None,
     };
     loop {
         let host = match &destination {
-            Some(name) => Some(cluster.destinations().enter(name.clone(), patience).await.map_err(Failed::Impatient)?),
+            Some(name) => Some(cluster.destinations().enter(track, name.clone(), patience).await.map_err(Failed::Impatient)?),
             None => None,
         };
         let (host, lane) = match lanes.clone().try_acquire_owned() {
@@ -147,14 +147,14 @@ async fn room<'a, A: Agent>(
                 // Kept if the host still has room, or is to be probed: who gives it back to those behind would take turns with them for ever.
                 match &destination {
                     None => (None, lane),
-                    Some(name) => match cluster.destinations().try_enter(name.clone()) {
+                    Some(name) => match cluster.destinations().try_enter(track, name.clone()) {
                         Some(host) => (Some(host), lane),
                         None => continue,
                     },
                 }
             }
         };
-        let node = cluster.deliveries(aside).acquire().await.map_err(|_| stopping())?;
+        let node = cluster.deliveries(track).acquire().await.map_err(|_| stopping())?;
         return Ok(Room { host, _share: share, _lane: lane, _node: node });
     }
 }
@@ -173,7 +173,7 @@ async fn one_attempt<A: Agent>(
         Phase::Loading | Phase::Gone(_) => Err(retry("the agent is not ready")),
     };
     let destination = A::destination(&row.effect, &*snapshot()?);
-    let room = room(cluster, activation, destination, A::aside(&row.effect), patience).await?;
+    let room = room(cluster, activation, destination, A::track(&row.effect), patience).await?;
     if !cluster.placement().lease_held() {
         return Err(retry("this node does not hold its lease"));
     }

@@ -58,7 +58,7 @@ pub use cluster::{Cluster, Options};
 #[cfg(feature = "failpoints")]
 pub use crash::arm_crash_point;
 pub use decision::{About, Decision, Fact, Happening, Outgoing};
-pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy};
+pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy, Track};
 pub use error::{AskError, PrepareError, Rejection};
 pub use follow::{Following, Happened};
 pub use placement::Placement;

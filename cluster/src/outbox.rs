@@ -1,6 +1,6 @@
 //! Undelivered outbox rows of one activation, by lane.
 
-use crate::{Agent, OutboxId};
+use crate::{Agent, OutboxId, Track};
 use cellspace_schemas::{Timestamp, TraceContext};
 use cellspace_storage::RowKey;
 use parking_lot::Mutex;
@@ -79,7 +79,7 @@ impl<A: Agent> Outbox<A> {
             self.ready.insert(id);
         }
         lane.push_back(id);
-        self.aside += usize::from(A::aside(&pending.effect));
+        self.aside += usize::from(A::track(&pending.effect) == Track::Aside);
         self.rows.insert(id, pending);
     }
 
@@ -90,7 +90,7 @@ impl<A: Agent> Outbox<A> {
     /// Takes out a row that is the first of its lane: only those are delivered.
     pub(crate) fn remove(&mut self, id: OutboxId) -> Option<Pending<A>> {
         let pending = self.rows.remove(&id)?;
-        self.aside -= usize::from(A::aside(&pending.effect));
+        self.aside -= usize::from(A::track(&pending.effect) == Track::Aside);
         if let Some(lane) = self.lanes.get_mut(&pending.lane) {
             lane.pop_front();
             match lane.front() {

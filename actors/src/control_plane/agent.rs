@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Services, credential_service};
 use cellspace_cluster::{
-    About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+    About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,
 };
 use cellspace_schemas::Timestamp;
 use cellspace_storage::AgentKind;
@@ -289,8 +289,11 @@ impl Agent for ControlPlane {
         }
     }
 
-    fn aside(effect: &Effect) -> bool {
-        matches!(effect, Effect::ProcessEvents(_))
+    fn track(effect: &Effect) -> Track {
+        match effect {
+            Effect::ProcessEvents(_) => Track::Aside,
+            Effect::Participant(_) | Effect::Negotiation(_) | Effect::Transfer(_) | Effect::DataPlanes(_) => Track::Main,
+        }
     }
 
     fn redact(effect: &Effect) -> Option<Effect> {

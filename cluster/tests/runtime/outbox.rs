@@ -76,6 +76,36 @@ async fn one_slow_host_aside_leaves_room_for_others() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
+/// What nobody waits for takes no room from anything else, a few at once have theirs on the node, and fewer at one host.
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_in_the_background_stops_nothing_else() {
+    let store = MemoryStore::default();
+    let (cluster, _) = node(&store, Counter::default(), Options { deliveries: 640, ..Options::default() }).await;
+    for n in 0..40 {
+        send(&cluster, &format!("a{}", n % 10), &format!("s{n}"), &format!("background-{}/{n}", n % 20)).await;
+    }
+    let began = tokio::time::Instant::now();
+    for (owner, effect) in [("a0", "good/1"), ("b", "aside-x/bad"), ("a0", "inside")] {
+        send(&cluster, owner, "x", effect).await;
+        until(&cluster, owner, |s| s.delivered + s.given_up > 0).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    for n in 0..10 {
+        until(&cluster, &format!("a{n}"), |s| s.delivered >= 4).await;
+    }
+    // Ten at once on this node, 9 s each.
+    assert!((Duration::from_secs(36)..Duration::from_secs(60)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // Of many agents, four at once to one host.
+    let began = tokio::time::Instant::now();
+    for n in 0..16 {
+        send(&cluster, &format!("c{n}"), "x", &format!("background-one/{n}")).await;
+    }
+    for n in 0..16 {
+        until(&cluster, &format!("c{n}"), |s| s.delivered > 0).await;
+    }
+    assert!((Duration::from_secs(36)..Duration::from_secs(45)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
 /// More hosts that are silent than there are lanes: their breakers come due together, and those who wait for a lane and those who wait for their turn at a
 /// host do not pass them round among themselves.
 #[tokio::test(start_paused = true)]

@@ -396,7 +396,7 @@ impl Agent for Counter {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 return Err(DeliveryError::Unreachable("silent".into()));
             }
-            if !bad && (delivery.effect.starts_with("aside-") || delivery.effect.starts_with("slow-")) {
+            if !bad && ["aside-", "background-", "slow-"].iter().any(|kind| delivery.effect.starts_with(kind)) {
                 tokio::time::sleep(Duration::from_secs(9)).await;
                 return Ok(delivery.attempt);
             }
@@ -420,8 +420,12 @@ impl Agent for Counter {
         effect.split_once('/').map(|(host, _)| host.to_owned())
     }
 
-    fn aside(effect: &String) -> bool {
-        effect.starts_with("aside-")
+    fn track(effect: &String) -> Track {
+        match effect.split_once('-').map(|(track, _)| track) {
+            Some("aside") => Track::Aside,
+            Some("background") => Track::Background,
+            _ => Track::Main,
+        }
     }
 
     fn redact(effect: &String) -> Option<String> {

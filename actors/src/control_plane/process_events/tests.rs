@@ -8,7 +8,7 @@ use crate::control_plane::{
     testing::{NOW, offer, peer, profile, state},
     transfer::{self, State as Transferring, Transfer},
 };
-use cellspace_cluster::{Agent, Decision};
+use cellspace_cluster::{Agent, Decision, Track};
 use cellspace_schemas::{
     dsp::negotiation::NegotiationState as Seen,
     management::{CallbackAddress, ProcessEvent},
@@ -201,7 +201,7 @@ fn a_change_tells_those_who_asked_in_its_own_commit() {
     assert!(ControlPlane::redact(&kept).is_none() && shown.to_string().contains("hidden"));
     ControlPlane::shown(&mut shown);
     assert!(shown.to_string().contains("https://all.example\"") && !shown.to_string().contains("hidden"), "{shown}");
-    assert!(ControlPlane::aside(&kept));
+    assert_eq!(ControlPlane::track(&kept), Track::Aside);
     assert_eq!(ControlPlane::destination(&kept, &state).as_deref(), Some("callback/p/all.example:443"));
     // Nobody asked: no row more.
     let plain = begun(&state, vec![]);
