@@ -6,6 +6,7 @@ use crate::{
     observe::Health,
 };
 use cellspace_actors::Services;
+use cellspace_schemas::ParticipantContextId;
 use std::sync::Arc;
 
 /// State of one running node, shared by all handlers; cheap to clone.
@@ -21,6 +22,8 @@ pub struct App {
     pub planes: Arc<PlaneCallers>,
     /// What this node serves.
     pub routes: Arc<Router>,
+    /// The participant that this installation is there for, if it is there for one.
+    pub single_participant: Option<ParticipantContextId>,
     /// Whether this node is fit.
     pub health: Arc<Health>,
 }

@@ -20,7 +20,7 @@ use cellspace_schemas::{
     issuer::admin::{AttestationBody, DefinitionBody, HolderBody},
     management::{
         AssetDraft, CelExpression, ContractDefinitionDraft, ContractRequest, DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT,
-        ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft, TransferRequest,
+        ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft, TargetNode, TransferRequest,
     },
     odrl::Policy,
     source::SourceDocument,
@@ -258,8 +258,13 @@ fn types() -> Vec<(&'static str, fn(&Value) -> bool, Value)> {
             managed(
                 "DataspaceProfile",
                 &json!({"name": "n", "protocol": {"version": "2025-1", "binding": "HTTPS", "namespace": "x"}, "jsonLdContextsUrl": ["c"],
-                    "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": ["*"]}]}),
+                    "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": ["*"]}], "crawledBy": "c"}),
             ),
+        ),
+        (
+            "TargetNode",
+            |body| read(TargetNode::from_json(body)),
+            managed("TargetNode", &json!({"@id": "did:web:x", "name": "n", "url": "https://x", "supportedProtocols": ["p"]})),
         ),
         (
             "ContractRequest",

@@ -24,7 +24,7 @@ pub mod scopes;
 pub mod secrets;
 pub mod state;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod transfer;
 
 pub use agent::{Asked, Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};

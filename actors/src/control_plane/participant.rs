@@ -6,7 +6,7 @@ use super::{
     data_planes, ending, listing, negotiation, secrets, transfer,
 };
 use crate::{
-    Services, credential_service,
+    Services, credential_service, federated_catalog,
     name::{self, ReserveError},
     settings::DEFAULT_PROFILE,
 };
@@ -37,6 +37,8 @@ const LANE: &str = "participant";
 const LISTED: &str = "participant/listed";
 /// Lane of what becomes of its secrets, which may take longer.
 const SECRETS: &str = "participant/secrets";
+/// Lane of what it was shown of others' catalogs.
+const CATALOGS: &str = "participant/catalogs";
 
 /// A participant context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +160,8 @@ pub enum Effect {
     Delist,
     /// Removes its secrets, unless the participant's credential service is still there, once its open processes have ended.
     DeleteSecrets,
+    /// Removes its target nodes and what was seen of them.
+    ForgetCatalogs,
 }
 
 /// What came of it.
@@ -292,7 +296,8 @@ pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) ->
             if let Some(name) = &prepared.name {
                 decision = decision.effect(LANE, Effect::ReleaseName(name.clone()).into());
             }
-            Ok(decision.effect(LISTED, Effect::Delist.into()).effect(SECRETS, Effect::DeleteSecrets.into()))
+            let decision = decision.effect(LISTED, Effect::Delist.into()).effect(SECRETS, Effect::DeleteSecrets.into());
+            Ok(decision.effect(CATALOGS, Effect::ForgetCatalogs.into()))
         }
         Command::ReplaceConfig(config) => {
             bounded(config)?;
@@ -348,7 +353,12 @@ pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: Outcome) -
             Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
         }
         (
-            Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::Enlist | Effect::Delist | Effect::DeleteSecrets,
+            Effect::ConfirmName(..)
+            | Effect::ReleaseName(_)
+            | Effect::Enlist
+            | Effect::Delist
+            | Effect::DeleteSecrets
+            | Effect::ForgetCatalogs,
             Outcome::Done | Outcome::NameTaken,
             _,
         ) => Ok(Decision::nothing()),
@@ -367,8 +377,16 @@ pub fn undeliverable(state: &ControlPlaneState, effect: &Effect) -> Decided {
         Effect::ReleaseName(_) if state.deleted.is_some() => Decision::action("name.release.again").effect(LANE, effect.clone().into()),
         Effect::Enlist if state.participant.is_some() => Decision::action("participant.list.again").effect(LISTED, effect.clone().into()),
         Effect::Delist if state.deleted.is_some() => Decision::action("participant.unlist.again").effect(LISTED, effect.clone().into()),
+        Effect::ForgetCatalogs if state.deleted.is_some() => {
+            Decision::action("catalogs.forget.again").effect(CATALOGS, effect.clone().into())
+        }
         // The dead letter says which secrets are left.
-        Effect::ConfirmName(..) | Effect::ReleaseName(_) | Effect::Enlist | Effect::Delist | Effect::DeleteSecrets => Decision::nothing(),
+        Effect::ConfirmName(..)
+        | Effect::ReleaseName(_)
+        | Effect::Enlist
+        | Effect::Delist
+        | Effect::DeleteSecrets
+        | Effect::ForgetCatalogs => Decision::nothing(),
     })
 }
 
@@ -390,6 +408,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
             // Where the credential service stays, its keys do; what this participant's client has given to keep does not.
             secrets::dispose(services, &delivery.address.owner, &delivery.snapshot).await?;
         }
+        Effect::ForgetCatalogs => federated_catalog::forget(services, participant).await?,
     }
     Ok(Outcome::Done)
 }

@@ -48,6 +48,7 @@ fn a_name_is_confirmed_and_given_back() {
     let left = go(&there, Command::Delete, true).unwrap();
     let follows = |wanted: Effect| left.effects.iter().any(|o| matches!(&o.effect, AgentEffect::Participant(effect) if *effect == wanted));
     assert!(follows(Effect::ReleaseName(Owner::new("own").unwrap())) && follows(Effect::Delist) && follows(Effect::DeleteSecrets));
+    assert!(follows(Effect::ForgetCatalogs));
     let gone = after(&there, &left);
     assert_eq!(told(&gone, Command::Create(new("did:web:own"))), Refusal::Deleted("p".parse().unwrap()));
     assert_eq!((told(&gone, Command::Delete), told(&gone, Command::Update(new("did:web:own")))), (Refusal::NotFound, Refusal::NotFound));
@@ -58,10 +59,10 @@ fn a_name_is_confirmed_and_given_back() {
     assert!(!delivered(&gone, &lost, Outcome::NameTaken).unwrap().changes());
     // Nobody could be asked for long: that is no answer.
     let release = Effect::ReleaseName(Owner::new("own").unwrap());
-    let effects = [&lost, &release, &Effect::Enlist, &Effect::Delist, &Effect::DeleteSecrets];
+    let effects = [&lost, &release, &Effect::Enlist, &Effect::Delist, &Effect::DeleteSecrets, &Effect::ForgetCatalogs];
     let actions = |state: &ControlPlaneState| effects.map(|effect| undeliverable(state, effect).unwrap().action);
-    assert_eq!(actions(&there), ["name.confirm.again", "", "participant.list.again", "", ""]);
-    assert_eq!(actions(&gone), ["", "name.release.again", "", "participant.unlist.again", ""]);
+    assert_eq!(actions(&there), ["name.confirm.again", "", "participant.list.again", "", "", ""]);
+    assert_eq!(actions(&gone), ["", "name.release.again", "", "participant.unlist.again", "", "catalogs.forget.again"]);
 }
 
 #[test]

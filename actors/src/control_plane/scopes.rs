@@ -95,6 +95,13 @@ pub fn scopes_for_operands<'a>(settings: &Settings, profile: &ProfileId, operand
     Scopes { required: required.into_iter().collect(), optional: optional.into_iter().collect(), named: Vec::new() }
 }
 
+/// All scopes that the settings know for a profile: what a participant grants that wants to be shown whatever its credentials open.
+#[must_use]
+pub fn all_scopes(settings: &Settings, profile: &ProfileId) -> Vec<String> {
+    let known = settings.dcp_scopes.values().filter(|scope| scope.profile == "*" || scope.profile == profile.as_str());
+    known.map(|scope| scope.value.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// The scopes of a message that names these rules by itself, and is judged by policies with these operands too.
 #[must_use]
 pub fn scopes_for_rules<'a>(
@@ -145,6 +152,7 @@ mod tests {
         assert_eq!((found.required.clone(), found.optional.clone()), (vec!["here".to_owned(), "mem".to_owned()], vec!["man".to_owned()]));
         assert_eq!(found.all(), ["here", "mem", "man"]);
         assert_eq!(scopes_for(&settings, &profile, []).optional, Vec::<String>::new());
+        assert_eq!(all_scopes(&settings, &profile), ["here", "man", "mem", "none", "other"]);
     }
 
     #[test]

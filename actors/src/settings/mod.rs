@@ -26,6 +26,7 @@ fn default_profile() -> Option<DataspaceProfile> {
         namespace: "https://w3id.org/dspace/2025/1/".to_owned(),
         contexts: vec!["https://w3id.org/dspace/2025/1/context.jsonld".to_owned()],
         trusted_issuers: Vec::new(),
+        crawled_by: None,
     })
 }
 

@@ -126,7 +126,7 @@ impl Trust {
         let mut reasons: Vec<(Vec<&CredentialScope>, PeerError)> = Vec::new();
         for candidate in &presented.credentials {
             let scopes = scopes_of(&candidate.credential, &asked.all);
-            match self.usable(candidate, request, now).await {
+            match self.usable(candidate, request.trusted_issuers, now).await {
                 Ok(()) => {
                     satisfied.extend(scopes);
                     used.push(candidate.clone());
@@ -146,11 +146,31 @@ impl Trust {
         Ok(Verdict { used, missing_required, missing_optional })
     }
 
-    /// Whether a credential counts for this message at this moment.
-    async fn usable(&self, verified: &VerifiedCredential, request: &VerifyRequest<'_>, now: Timestamp) -> Result<(), PeerError> {
+    /// A credential that its holder has itself, when it would count now with whoever trusts these issuers.
+    ///
+    /// # Errors
+    /// [`PeerError`] names the rule.
+    pub async fn verify_held(
+        &self,
+        jwt: &str,
+        holder: &Did,
+        trusted: &[TrustedIssuer],
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedCredential>, PeerError> {
+        let accept = |credential: &Credential| {
+            credential.check_trust(trusted)?;
+            Ok(credential.check_holder(holder)?)
+        };
+        let verified = self.verify_credential(jwt, now, accept).await?;
+        self.usable(&verified, trusted, now).await?;
+        Ok(verified)
+    }
+
+    /// Whether a credential counts at this moment, where these issuers are trusted.
+    async fn usable(&self, verified: &VerifiedCredential, trusted: &[TrustedIssuer], now: Timestamp) -> Result<(), PeerError> {
         let credential = &verified.credential;
         credential.check_dates(now)?;
-        credential.check_trust(request.trusted_issuers)?;
+        credential.check_trust(trusted)?;
         let key = self.resolver.key(&credential.issuer, Some(&verified.key_id), Relationship::AssertionMethod, now).await?;
         if key.key != verified.key {
             return Err(JwsError::Signature.of("credential"));

@@ -124,6 +124,32 @@ async fn presentations_are_asked_for_once() {
     assert_eq!(scene.world.queries("holder"), 3);
 }
 
+/// What a participant has of its own counts for itself as it would count for others.
+#[tokio::test]
+async fn a_credential_in_the_holders_own_hands() {
+    let scene = Scene::new(TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() }).await;
+    let trusting = |issuer: &SigningKey, types: &str| [TrustedIssuer { id: issuer.did.clone(), supported_types: vec![types.to_owned()] }];
+    let (good, (_, jwt)) = (trusting(&scene.issuer, "*"), scene.draft("Member", json!({})).await);
+    let held = async |holder: &SigningKey, trusted: &[TrustedIssuer], now| {
+        let verified = scene.trust.verify_held(&jwt, &holder.did, trusted, now).await;
+        verified.map(|verified| verified.credential.types.clone())
+    };
+    assert_eq!(held(&scene.holder, &good, NOW).await.unwrap()[1], "Member");
+    for (holder, trusted) in
+        [(&scene.verifier, &good), (&scene.holder, &trusting(&scene.issuer, "Maker")), (&scene.holder, &trusting(&scene.holder, "*"))]
+    {
+        assert!(matches!(held(holder, trusted, NOW).await, Err(PeerError::Refused(_))));
+    }
+    assert!(matches!(held(&scene.holder, &good, after(86_401)).await, Err(PeerError::Refused(_))), "expired");
+    let index = scene.holder.did.as_str().len();
+    scene.world.status_list("issuer", &scene.issuer, &[index], json!({})).await;
+    assert!(matches!(held(&scene.holder, &good, after(10)).await, Err(PeerError::Refused(_))), "revoked");
+    // What it has given to itself is nobody's word.
+    let draft = Draft { format: CredentialFormat::Vc2Jose, holder: scene.holder.did.clone(), name: "Member", change: json!({}) };
+    let (_, own) = scene.world.credential(&scene.holder, draft).await;
+    assert!(matches!(scene.trust.verify_held(&own, &scene.holder.did, &good, NOW).await, Err(PeerError::Refused(_))));
+}
+
 #[tokio::test]
 async fn concurrent_messages_share_a_query() {
     let scene = Scene::with_member(TrustOptions::default()).await;

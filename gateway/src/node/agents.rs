@@ -2,21 +2,22 @@
 
 use super::StartError;
 use cellspace_actors::{
-    ControlPlane, CredentialService, Name, Services, SettingsAgent, access::Clients, control_plane::dsp::Steering, data_plane::DataPlane,
-    fabric::Fabric, issuer::Issuer, settings,
+    ControlPlane, CredentialService, FederatedCatalog, Name, Services, SettingsAgent, access::Clients, control_plane::dsp::Steering,
+    data_plane::DataPlane, fabric::Fabric, federated_catalog::CrawlOptions, issuer::Issuer, settings,
 };
 use std::sync::Arc;
 
-/// Makes every kind of agent known to the runtime; participants take their own steps as `steering` says.
+/// Makes every kind of agent known to the runtime; participants take their own steps as `steering` says, and look at others' catalogs as `crawls` says.
 ///
 /// # Errors
 /// When the fabric has no HTTP client.
-pub fn register(services: &Services, steering: Arc<dyn Steering>) -> Result<Fabric, StartError> {
+pub fn register(services: &Services, steering: Arc<dyn Steering>, crawls: CrawlOptions) -> Result<Fabric, StartError> {
     let cluster = &services.cluster;
     cluster.register(Arc::new(Clients::new(services.clone())));
     cluster.register(Arc::new(ControlPlane::new(services.clone(), steering)));
     cluster.register(Arc::new(CredentialService::new(services.clone())));
     cluster.register(Arc::new(DataPlane::new(services.clone())));
+    cluster.register(Arc::new(FederatedCatalog::new(services.clone(), crawls)));
     cluster.register(Arc::new(Issuer::new(services.clone())));
     cluster.register(Arc::new(Name::new(services.clone())));
     cluster.register(Arc::new(SettingsAgent::new(services.clone())));

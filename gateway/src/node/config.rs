@@ -6,6 +6,7 @@ use cellspace_actors::{
     DcpOptions, PublicUrls,
     control_plane::dsp::{AtOnce, Steering},
     fabric::topics::USAGE,
+    federated_catalog::CrawlOptions,
     outbound::OutboundOptions,
     trust::TrustOptions,
 };
@@ -83,6 +84,8 @@ pub struct NodeConfig {
     pub dcp: DcpOptions,
     /// What participants do by themselves in negotiations and transfers.
     pub steering: Arc<dyn Steering>,
+    /// How often others' catalogs are looked at for the federated catalog.
+    pub crawls: CrawlOptions,
     /// Bounds of each listener.
     pub limits: Limits,
     /// Bounds of the runtime.
@@ -112,6 +115,7 @@ impl NodeConfig {
             trust: TrustOptions::default(),
             dcp: DcpOptions::default(),
             steering: Arc::new(AtOnce),
+            crawls: CrawlOptions::default(),
             limits: Limits::default(),
             cluster: Options::default(),
             store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },

@@ -73,7 +73,7 @@ impl Node {
         let (sockets, urls) = Sockets::bind(&config, &store).await?;
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
-        let fabric = agents::register(&app.services, config.steering.clone())?;
+        let fabric = agents::register(&app.services, config.steering.clone(), config.crawls)?;
         let consumers = fabric.health();
         app.health.watch("fabric", move || consumers.check());
         let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
@@ -221,6 +221,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVa
         known: Arc::new(KnownParticipants::new(cluster)),
         planes: Arc::new(planes),
         routes: Arc::new(routes),
+        single_participant: config.single_participant.clone(),
         health,
     })
 }

@@ -44,7 +44,7 @@ pub(super) fn told(error: RequestError) -> ApiError {
         RequestError::NotFound => ApiError::not_found(message),
         RequestError::Invalid(_) => ApiError::invalid(message),
         RequestError::NotActive(_) => ApiError::new(ErrorKind::NotAuthorized, message),
-        RequestError::BadGateway(_) => ApiError::new(ErrorKind::BadGateway, message),
+        RequestError::BadGateway(_) | RequestError::TooLong(_) => ApiError::new(ErrorKind::BadGateway, message),
         RequestError::Unavailable(_) => ApiError::later(message),
     }
 }

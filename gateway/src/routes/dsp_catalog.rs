@@ -30,6 +30,7 @@ pub fn routes() -> Vec<Route> {
         route(Api::DspCatalog, Verb::Query, "/{participant}/{profile}/catalog/request", |app, request| Box::pin(catalog(app, request))),
         route(Api::DspCatalog, Verb::Get, "/{participant}/{profile}/catalog/datasets/{id}", |app, request| Box::pin(dataset(app, request))),
         route(Api::DspVersion, Verb::Get, "/{participant}/.well-known/dspace-version", |app, request| Box::pin(versions(app, request))),
+        route(Api::DspVersion, Verb::Get, "/.well-known/dspace-version", |app, _| Box::pin(versions_of_the_only_one(app))),
     ]
 }
 
@@ -77,10 +78,24 @@ async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant = party(&app, &request).await?;
-    let served = served_profiles(&app.services, &participant).await.map_err(told)?;
+    told_versions(&app, &participant, "").await
+}
+
+/// What is served at the place that names no participant, by an installation that is there for one.
+async fn versions_of_the_only_one(app: App) -> Result<Reply, ApiError> {
+    let participant = app.single_participant.clone().ok_or_else(nothing)?;
+    if !is_party(&app, &participant).await? {
+        return Err(nothing());
+    }
+    told_versions(&app, &participant, &format!("/{participant}")).await
+}
+
+/// The versions of a participant, with paths below the place where they are told (DSP 2025-1, "Exposure of Versions").
+async fn told_versions(app: &App, participant: &ParticipantContextId, place: &str) -> Result<Reply, ApiError> {
+    let served = served_profiles(&app.services, participant).await.map_err(told)?;
     let version = |profile: &DataspaceProfile| {
-        json!({"version": profile.version, "path": profile.path, "binding": profile.binding, "profile": profile.name.as_str(),
-            "identifierType": "did:web",
+        json!({"version": profile.version, "path": format!("{place}{}", profile.path), "binding": profile.binding,
+            "profile": profile.name.as_str(), "identifierType": "did:web",
             "auth": {"protocol": "DCP", "version": "1.0", "profile": ["vc11-sl2021/jwt", "vc20-bssl/jwt"]}})
     };
     Reply::ok(&json!({"protocolVersions": served.iter().map(version).collect::<Value>()}))

@@ -6,11 +6,13 @@ use crate::http::{Api, Route};
 /// Where v5 names the participant context.
 const PARTICIPANT: &str = "/participants/{participant}";
 /// What v4 has.
-const RESOURCES: [&str; 9] = [
+const RESOURCES: [&str; 11] = [
     "assets",
     "policydefinitions",
     "contractdefinitions",
     "catalog",
+    "catalogs",
+    "targetnodes",
     "contractnegotiations",
     "contractagreements",
     "transferprocesses",

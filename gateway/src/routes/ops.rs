@@ -69,4 +69,4 @@ fn versions(app: &App) -> Value {
 }
 
 /// When a route was last added or changed.
-const UPDATED: &str = "2026-11-25T00:00:00Z";
+const UPDATED: &str = "2026-11-26T00:00:00Z";

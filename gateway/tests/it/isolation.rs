@@ -83,7 +83,7 @@ async fn documents(world: &World, rows: &[Row], side: Side) -> BTreeMap<String, 
     let name = if side == Side::Own { "own" } else { "foreign" };
     let mut seen = BTreeMap::new();
     // Catalogs are what others offer.
-    for row in scoped(rows).filter(|row| row.is_of_a_participant() && row.reads() && !row.route.path.contains("/catalog/")) {
+    for row in scoped(rows).filter(|row| row.is_of_a_participant() && row.reads() && !row.route.path.contains("/catalog")) {
         let own = world.caller(name);
         let caller = if verdict(row, own, owner(world, row, side)) == Verdict::Admitted { own } else { world.caller("admin") };
         let answer = world.send(row, Target::new(world.context_of(side), side), caller.token.as_deref()).await;

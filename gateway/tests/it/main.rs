@@ -11,6 +11,7 @@ mod conformance;
 mod data_plane;
 mod disk_full;
 mod fabric;
+mod federated;
 mod fuzz_seeds;
 mod hostile;
 mod hostile_input;

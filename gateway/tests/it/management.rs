@@ -6,6 +6,7 @@ use crate::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub const MANAGEMENT: &str = "/api/mgmt/v5beta";
 const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
@@ -176,7 +177,8 @@ async fn participants_are_listed() {
 
 #[tokio::test]
 async fn versions_of_a_counterparty_are_discovered() {
-    let stage = Stage::open().await;
+    // What is changed in a DID document is seen at once.
+    let stage = Stage::with(|config| config.trust.did_document_age = Duration::ZERO).await;
     let ask = async |fields: Value| {
         let answer = stage.manage(&stage.consumer, Method::POST, "discover/request", Some(body("DiscoveryRequest", fields))).await;
         (answer.status, answer.body)
@@ -200,6 +202,13 @@ async fn versions_of_a_counterparty_are_discovered() {
     assert_eq!(found["counterParty"]["dataServiceEndpoint"], versions);
     assert_eq!(found["counterParty"]["counterPartyAddress"], stage.provider.dsp);
     assert!(answers.iter().all(|answer| answer == found), "{answers:?}");
+    // One that names only where it takes messages tells its versions one level above.
+    let did: String = url::form_urlencoded::byte_serialize(stage.provider.did.as_bytes()).collect();
+    let context = &stage.provider.context;
+    let service = format!("{IDENTITY}/participants/{context}/dids/{did}/endpoints?serviceId={context}-dataservice");
+    stage.base.must(Method::DELETE, &service, None).await;
+    let (status, found) = ask(json!({"counterPartyId": stage.provider.did})).await;
+    assert_eq!((status, &found[0]), (200, &answers[0]), "{found}");
     // Whoever does not answer with versions is a bad gateway, and nobody is no counterparty.
     assert_eq!(ask(json!({"counterPartyAddress": NOWHERE})).await.0, 502);
     assert_eq!(ask(json!({"counterPartyAddress": urls.public("/keys")})).await.0, 502);
@@ -216,12 +225,22 @@ async fn one_participant_need_not_be_named() {
     let made = body("Asset", json!({"@id": "a", "properties": {"k": "v"}}));
     // It is not there yet.
     assert_eq!(p.call(Method::POST, "/api/mgmt/v4/assets", Some(made.clone())).await.0, StatusCode::NOT_FOUND);
+    const VERSIONS: &str = "/.well-known/dspace-version";
+    let (status, refused) = p.public(&format!("/api/dsp{VERSIONS}")).await;
+    assert_eq!((status, &refused["@type"], &refused["code"]), (StatusCode::NOT_FOUND, &json!("VersionsError"), &json!("404")));
     let (status, _) = p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await;
     assert_eq!(status, StatusCode::OK);
     p.participant("acme").await;
     p.participant("other").await;
     let (status, _) = p.manage(Method::POST, "/participants", Some(context(&p, "other", json!({"@id": "other"})))).await;
     assert_eq!(status, StatusCode::OK);
+    // Paths are below the place where they are told; only profiles of its own are.
+    let (_, mut named) = p.public(&format!("/api/dsp/acme{VERSIONS}")).await;
+    let (status, unnamed) = p.public(&format!("/api/dsp{VERSIONS}")).await;
+    assert_eq!((status, unnamed["protocolVersions"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{unnamed}");
+    assert_eq!(named["protocolVersions"][0]["path"], "/http-dsp-profile-2025-1");
+    named["protocolVersions"][0]["path"] = json!("/acme/http-dsp-profile-2025-1");
+    assert_eq!(named, unnamed);
     let token = async |participant: &str| {
         let secret = p
             .client(json!({"id": format!("{participant}-client"), "role": "participant", "participantContext": participant,
@@ -267,6 +286,10 @@ async fn one_participant_need_not_be_named() {
     p.node.drain(DRAIN).await;
     // Others do not know the paths.
     let p = Platform::temporary(|_| {}).await;
+    p.participant("acme").await;
+    p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await;
+    let (status, refused) = p.public(&format!("/api/dsp{VERSIONS}")).await;
+    assert_eq!((status, &refused["@type"]), (StatusCode::NOT_FOUND, &json!("VersionsError")));
     for v4 in V4 {
         assert_eq!(
             p.call(Method::POST, &format!("{v4}/assets/request"), Some(body("QuerySpec", json!({})))).await.0,

@@ -15,6 +15,7 @@ pub mod policy_definition;
 pub mod process_event;
 pub mod secret;
 pub mod settings;
+pub mod target_node;
 pub mod transfer_request;
 
 pub use asset::{Asset, AssetDraft};
@@ -32,4 +33,5 @@ pub use policy_definition::{PolicyDefinition, PolicyDefinitionDraft};
 pub use process_event::ProcessEvent;
 pub use secret::SecretDraft;
 pub use settings::{CelExpression, CelExpressionTestRequest, DataspaceProfile, DcpScope, ScopeType, TrustedIssuer};
+pub use target_node::TargetNode;
 pub use transfer_request::TransferRequest;

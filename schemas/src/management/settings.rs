@@ -1,7 +1,7 @@
 //! Installation-wide settings: CEL expressions, DCP scopes, dataspace profiles with their trusted issuers (Management API).
 
 use super::{Reader, participant_context::MAX_PROFILES};
-use crate::{Did, ProfileId, query_spec::PathRules, violation::Violation};
+use crate::{Did, ParticipantContextId, ProfileId, query_spec::PathRules, violation::Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
@@ -203,12 +203,17 @@ pub struct DataspaceProfile {
     pub contexts: Vec<String>,
     /// Whose credentials count.
     pub trusted_issuers: Vec<TrustedIssuer>,
+    /// The participant that looks at the installation's target nodes for all participants of this profile; without one each does for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crawled_by: Option<ParticipantContextId>,
 }
 
 impl DataspaceProfile {
     /// Fields that queries may name.
-    pub const PATHS: PathRules =
-        PathRules { fields: &["id", "@id", "name", "protocol.*", "jsonLdContextsUrl", "trustedIssuers.*"], free_properties: false };
+    pub const PATHS: PathRules = PathRules {
+        fields: &["id", "@id", "name", "protocol.*", "jsonLdContextsUrl", "trustedIssuers.*", "crawledBy"],
+        free_properties: false,
+    };
 
     /// Reads a body. Only what is served can be a profile: DSP 2025-1 over HTTPS, under the path `/<name>`.
     ///
@@ -231,9 +236,10 @@ impl DataspaceProfile {
             .enumerate()
             .filter_map(|(n, issuer)| r.part(|| TrustedIssuer::from_json(issuer, &format!("{issuers}[{n}]"))))
             .collect();
+        let crawled_by = r.parsed("crawledBy");
         r.finish(|| {
             let Protocol { version, path, binding, namespace } = protocol?;
-            Some(Self { name: name?, version, path, binding, namespace, contexts, trusted_issuers })
+            Some(Self { name: name?, version, path, binding, namespace, contexts, trusted_issuers, crawled_by })
         })
     }
 
@@ -241,9 +247,13 @@ impl DataspaceProfile {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let issuer = |issuer: &TrustedIssuer| json!({"@id": issuer.id.as_str(), "supportedTypes": issuer.supported_types});
-        json!({"@type": "DataspaceProfile", "name": self.name.as_str(),
+        let mut profile = json!({"@type": "DataspaceProfile", "name": self.name.as_str(),
             "protocol": {"version": self.version, "path": self.path, "binding": self.binding, "namespace": self.namespace},
-            "jsonLdContextsUrl": self.contexts, "trustedIssuers": self.trusted_issuers.iter().map(issuer).collect::<Value>()})
+            "jsonLdContextsUrl": self.contexts, "trustedIssuers": self.trusted_issuers.iter().map(issuer).collect::<Value>()});
+        if let (Some(crawler), Some(fields)) = (&self.crawled_by, profile.as_object_mut()) {
+            fields.insert("crawledBy".to_owned(), crawler.as_str().into());
+        }
+        profile
     }
 }
 
@@ -325,7 +335,9 @@ mod tests {
         let protocol = json!({"version": "2025-1", "binding": "HTTPS", "namespace": "n"});
         let good = profile(json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": ["*"]}]}))
             .unwrap();
-        assert_eq!((good.path.as_str(), good.trusted_issuers.len()), ("/net", 1));
+        assert_eq!((good.path.as_str(), good.trusted_issuers.len(), &good.crawled_by), ("/net", 1, &None));
+        let crawled = profile(json!({"name": "net", "protocol": protocol, "crawledBy": "operator"})).unwrap();
+        assert_eq!(DataspaceProfile::from_json(&body("DataspaceProfile", crawled.to_json())), Ok(crawled));
         let again = body("DataspaceProfile", good.to_json());
         assert_eq!(DataspaceProfile::from_json(&again), Ok(good));
         for bad in [
@@ -335,6 +347,7 @@ mod tests {
             json!({"name": "net", "protocol": {"version": "2025-1", "binding": "HTTPS", "namespace": "n", "path": "/other"}}),
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "x", "supportedTypes": ["*"]}]}),
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": []}]}),
+            json!({"name": "net", "protocol": protocol, "crawledBy": "a b"}),
         ] {
             assert!(profile(bad.clone()).is_err(), "{bad}");
         }

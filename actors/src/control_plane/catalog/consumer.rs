@@ -3,7 +3,7 @@
 use crate::{
     Services,
     control_plane::{ControlPlane, Participant, scopes::scopes_for},
-    outbound::OutboundRequest,
+    outbound::{OutboundError, OutboundRequest},
     trust::{TokenError, self_issued_token},
 };
 use cellspace_cluster::{Address, AskError};
@@ -15,7 +15,7 @@ use cellspace_schemas::{
     },
     management::{CatalogRequest, DatasetRequest},
 };
-use http::Method;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 use std::sync::Arc;
 use url::Url;
@@ -35,6 +35,9 @@ pub enum RequestError {
     /// The counterparty did not answer with what was asked for.
     #[error("{0}")]
     BadGateway(String),
+    /// It answered with more than is read.
+    #[error("{0}")]
+    TooLong(String),
     /// We cannot now.
     #[error("{0}")]
     Unavailable(String),
@@ -60,33 +63,74 @@ pub(super) async fn participant(services: &Services, id: &ParticipantContextId) 
     }
 }
 
-/// Sends a request with a token that grants the default scopes and these.
-async fn send(
-    services: &Services,
-    (participant, profile): (&ParticipantContextId, &ProfileId),
-    (counterparty, url): (&Did, Url),
-    additional_scopes: &[String],
-    body: Option<Vec<u8>>,
-    trace: Option<TraceContext>,
-) -> Result<Value, RequestError> {
-    let settings = services.settings.load();
-    let mut scopes = scopes_for(&settings, profile, []).required;
-    scopes.extend(additional_scopes.iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
-    let token = self_issued_token(services, participant, counterparty, &scopes).await?;
+/// One exchange of the catalog protocol with a provider.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    /// Who asks.
+    pub participant: &'a ParticipantContextId,
+    /// Who is asked: the audience of the token.
+    pub counterparty: &'a Did,
+    /// Where.
+    pub url: Url,
+    /// The credentials that the provider may ask for.
+    pub scopes: &'a [String],
+    /// A POST of this message; without one a GET.
+    pub body: Option<Vec<u8>>,
+    /// Longest answer, in bytes.
+    pub limit: usize,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// A provider's answer.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// Its body.
+    pub value: Value,
+    /// Length of its body as sent.
+    pub bytes: usize,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// Asks a provider, with a fresh token.
+///
+/// # Errors
+/// [`RequestError`]
+pub(crate) async fn exchange(services: &Services, exchange: Exchange<'_>) -> Result<Answered, RequestError> {
+    let Exchange { participant, counterparty, url, scopes, body, limit, trace } = exchange;
+    let token = self_issued_token(services, participant, counterparty, scopes).await?;
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let request = OutboundRequest { method, url, bearer: Some(token), body: body.map(Into::into), accept: Some("application/json"), trace };
-    let response = services.http.send(request).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
+    let response = services.http.send_unless(request, None, limit).await.map_err(|error| match error {
+        OutboundError::TooLarge(..) => RequestError::TooLong(error.to_string()),
+        OutboundError::Forbidden(_) | OutboundError::Unreachable(..) | OutboundError::TimedOut(_) => {
+            RequestError::BadGateway(error.to_string())
+        }
+    })?;
     if !response.status.is_success() {
         let reasons = dsp::error::reason(&response.body).map(|told| format!(" ({told})")).unwrap_or_default();
         let why = format!("the counterparty answered {}{reasons}", response.status.as_u16());
         tracing::info!(category = "dsp", vpa = %Address::of::<ControlPlane>(participant), action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
         return Err(RequestError::BadGateway(why));
     }
-    serde_json::from_slice(&response.body).map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))
+    let value = serde_json::from_slice(&response.body);
+    let value = value.map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))?;
+    Ok(Answered { value, bytes: response.body.len(), headers: response.headers })
+}
+
+/// The default scopes of a profile, and these.
+fn scopes_with(services: &Services, profile: &ProfileId, additional: &[String]) -> Vec<String> {
+    let mut scopes = scopes_for(&services.settings.load(), profile, []).required;
+    scopes.extend(additional.iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
+    scopes
 }
 
 /// What a counterparty answered, in the form of the Management API.
-fn told(
+///
+/// # Errors
+/// [`RequestError::BadGateway`] when it is something else.
+pub(crate) fn told(
     services: &Services,
     profile: &ProfileId,
     answer: Value,
@@ -113,9 +157,10 @@ pub async fn request_catalog(
     let message = CatalogRequestMessage { filter: request.query_spec.iter().cloned().collect() };
     let body = dsp::message::render(&message, None).map_err(|error| RequestError::Unavailable(error.to_string()))?;
     let url = request.counter_party_address.below(&["catalog", "request"]);
-    let to = (&request.counter_party_id, url);
-    let answer = send(services, (id, &profile), to, &request.additional_scopes, Some(body), trace).await?;
-    told(services, &profile, answer, "catalog", compacted_catalog)
+    let scopes = scopes_with(services, &profile, &request.additional_scopes);
+    let (counterparty, body) = (&request.counter_party_id, Some(body));
+    let asked = Exchange { participant: id, counterparty, url, scopes: &scopes, body, limit: usize::MAX, trace };
+    told(services, &profile, exchange(services, asked).await?.value, "catalog", compacted_catalog)
 }
 
 /// Asks a provider for a dataset (`GET /catalog/datasets/{id}`); the answer in the form of the Management API.
@@ -131,7 +176,8 @@ pub async fn request_dataset(
     let participant = participant(services, id).await?;
     let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
     let url = request.counter_party_address.below(&["catalog", "datasets", request.id.as_str()]);
-    let to = (&request.counter_party_id, url);
-    let answer = send(services, (id, &profile), to, &request.additional_scopes, None, trace).await?;
-    told(services, &profile, answer, "dataset", compacted_dataset)
+    let scopes = scopes_with(services, &profile, &request.additional_scopes);
+    let counterparty = &request.counter_party_id;
+    let asked = Exchange { participant: id, counterparty, url, scopes: &scopes, body: None, limit: usize::MAX, trace };
+    told(services, &profile, exchange(services, asked).await?.value, "dataset", compacted_dataset)
 }

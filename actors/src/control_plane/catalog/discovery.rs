@@ -3,7 +3,7 @@
 use super::consumer::{RequestError, participant};
 use crate::{Services, outbound::OutboundRequest, trust::PeerError};
 use cellspace_schemas::{
-    ParticipantContextId, TraceContext,
+    Did, ParticipantContextId, TraceContext,
     dsp::{
         BaseUrl,
         versions::{ProtocolVersion, VersionResponse},
@@ -15,8 +15,10 @@ use http::Method;
 use std::collections::BTreeSet;
 use url::Url;
 
-/// Type of the service in a DID document that names the version endpoint (DSP 2025-1, "Discovery of Service Endpoints").
-const DATA_SERVICE: &str = "DataService";
+/// Types of the services in a DID document that name the version endpoint (DSP 2025-1, "Discovery of Service Endpoints").
+const NAMING_VERSIONS: [&str; 2] = ["DataService", "CatalogService"];
+/// Type of the service in DID documents that names where messages are taken, by which connectors were found before there were the others.
+const PROTOCOL_ENDPOINT: &str = "ProtocolEndpoint";
 /// Where versions are told, below a base.
 const WELL_KNOWN: [&str; 2] = [".well-known", "dspace-version"];
 /// Longest version document, in bytes.
@@ -33,17 +35,60 @@ pub async fn discover(
     trace: Option<TraceContext>,
 ) -> Result<Vec<DiscoveryResponse>, RequestError> {
     let participant = participant(services, id).await?;
-    let named = match (&request.counter_party_address, &request.counter_party_id) {
-        (Some(address), _) => address.url().clone(),
-        (None, Some(did)) => {
-            let found = services.trust.resolver.service(did, DATA_SERVICE, services.cluster.now()).await;
-            found.map_err(|error| match error {
-                PeerError::TooEarly => RequestError::Unavailable(error.to_string()),
-                PeerError::Refused(_) | PeerError::Unreachable(_) => RequestError::BadGateway(error.to_string()),
-            })?
-        }
+    let places = match (&request.counter_party_address, &request.counter_party_id) {
+        (Some(address), _) => vec![address.url().clone()],
+        (None, Some(did)) => places(services, did).await?,
         (None, None) => return Err(RequestError::Invalid("counterPartyId or counterPartyAddress is required".to_owned())),
     };
+    let mut found = Err(RequestError::BadGateway("the counterparty names no version endpoint".to_owned()));
+    for place in places {
+        found = versions(services, &place, trace.clone()).await;
+        if found.is_ok() {
+            break;
+        }
+    }
+    let Versions { endpoint, base, told } = found?;
+    let settings = services.settings.load();
+    let profiles: BTreeSet<_> = participant.profiles().into_iter().collect();
+    let own = profiles.iter().filter_map(|name| settings.profiles.get(name));
+    Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
+}
+
+/// Where the DID document says that versions are told, or where that must be: with a service that takes messages, there or one level above.
+async fn places(services: &Services, did: &Did) -> Result<Vec<Url>, RequestError> {
+    let now = services.cluster.now();
+    let mut none = None;
+    for kind in NAMING_VERSIONS.into_iter().chain([PROTOCOL_ENDPOINT]) {
+        match services.trust.resolver.service(did, kind, now).await {
+            Ok(url) if kind == PROTOCOL_ENDPOINT => return Ok(vec![above(&url), url]),
+            Ok(url) => return Ok(vec![url]),
+            Err(error @ PeerError::TooEarly) => return Err(RequestError::Unavailable(error.to_string())),
+            // The first one says what is to be there.
+            Err(error @ (PeerError::Refused(_) | PeerError::Unreachable(_))) => {
+                none.get_or_insert_with(|| RequestError::BadGateway(error.to_string()));
+            }
+        }
+    }
+    Err(none.unwrap_or_else(|| RequestError::BadGateway(format!("{did} names no version endpoint"))))
+}
+
+/// The URL without the last segment of its path.
+fn above(url: &Url) -> Url {
+    let mut above = url.clone();
+    if let Ok(mut path) = above.path_segments_mut() {
+        path.pop_if_empty().pop();
+    }
+    above
+}
+
+/// What a version endpoint tells.
+struct Versions {
+    endpoint: Url,
+    base: BaseUrl,
+    told: VersionResponse,
+}
+
+async fn versions(services: &Services, named: &Url, trace: Option<TraceContext>) -> Result<Versions, RequestError> {
     let no_base = || RequestError::BadGateway(format!("{named} is no address of a version endpoint"));
     let base = base(named.as_str()).ok_or_else(no_base)?;
     let endpoint = base.below(&WELL_KNOWN);
@@ -55,10 +100,7 @@ pub async fn discover(
     }
     let told = json::from_slice::<VersionResponse>(&answer.body);
     let told = told.map_err(|_| RequestError::BadGateway("the counterparty did not answer with its versions".to_owned()))?;
-    let settings = services.settings.load();
-    let profiles: BTreeSet<_> = participant.profiles().into_iter().collect();
-    let own = profiles.iter().filter_map(|name| settings.profiles.get(name));
-    Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
+    Ok(Versions { endpoint, base, told })
 }
 
 /// What the version endpoint and the paths of versions lie below, when this names it or the endpoint itself.
@@ -113,6 +155,17 @@ mod tests {
         }
         let root = ("https://x.example/.well-known/dspace-version".to_owned(), "https://x.example/".to_owned());
         assert_eq!((of("https://x.example"), of("https://x.example/.well-known/dspace-version")), (root.clone(), root));
+    }
+
+    #[test]
+    fn one_level_above() {
+        for (url, expected) in [
+            ("https://x.example/dsp/p/net", "https://x.example/dsp/p"),
+            ("https://x.example/dsp/p/net/", "https://x.example/dsp/p"),
+            ("https://x.example/", "https://x.example/"),
+        ] {
+            assert_eq!(above(&url.parse().unwrap()).as_str(), expected);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) fn testing_offer_id(definition: &str, asset: &str, key: u128) -> Stri
     offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), uuid::Uuid::from_u128(key))
 }
 
+pub(crate) use consumer::{Exchange, exchange, told};
 pub use consumer::{RequestError, request_catalog, request_dataset};
 pub use discovery::discover;
 pub use page::{Cursor, Page, Viewer};

@@ -13,7 +13,7 @@ pub use agent::{AgreementFacts, ParticipantAgent, uniform};
 pub use comparisons::Comparisons;
 pub use constraint::{flaws, is_monitored};
 pub use in_force::{ends_at, next_date};
-pub use rules::{Verdict, evaluate, is_fulfilled, reason_against};
+pub use rules::{Verdict, evaluate, is_fulfilled, may_be_fulfilled, reason_against};
 
 use crate::{
     expressions::{Context, Val},

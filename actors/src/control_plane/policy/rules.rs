@@ -88,6 +88,16 @@ pub fn is_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool
         && policy.obligation.iter().all(met)
 }
 
+/// Whether the policy may be fulfilled, as far as that can be judged here: what cannot be judged may be, since others may give left operands a meaning.
+#[must_use]
+pub fn may_be_fulfilled<'a>(policy: &'a Policy, evaluation: &Evaluation<'a>) -> bool {
+    let met = |rule: &'a Rule| rule.constraint.iter().all(|constraint| holds(constraint, &rule.action, evaluation) != Holds::Unmet);
+    let matches = |rule: &'a Rule| forbidden(rule, evaluation).is_some_and(|unmet| unmet.but.is_none());
+    policy.permission.iter().all(|permission| permission.duty.iter().all(met) && met(permission))
+        && !policy.prohibition.iter().any(matches)
+        && policy.obligation.iter().all(met)
+}
+
 /// Whether a constraint that a permission or obligation requires lets it pass.
 pub(super) const fn passes(holds: Holds) -> bool {
     matches!(holds, Holds::Met | Holds::OutOfScope | Holds::Open)

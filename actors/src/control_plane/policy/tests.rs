@@ -369,6 +369,37 @@ fn flaws_of_a_policy() {
     assert!(date("isA", json!("2026-01-01T00:00:00Z"))[0].ends_with("its operator does not compare dates"));
 }
 
+/// What cannot be judged here does not count against the one who is judged, what can be does.
+#[test]
+fn what_may_be_fulfilled() {
+    let (settings, member) = (settings(), agent(&["MembershipCredential"]));
+    let now = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
+    let prohibition = |constraints: Value| json!({"@type": "Set", "prohibition": [{"action": "use", "constraint": constraints}]});
+    let (yes, no, unknown) = (|| atom("Membership", "x"), || atom("Manufacturer", "x"), || atom("Unheard", "x"));
+    for (policy, may) in [
+        (permission(json!([])), true),
+        (permission(json!([yes()])), true),
+        (permission(json!([no()])), false),
+        (permission(json!([unknown()])), true),
+        (permission(json!([unknown(), no()])), false),
+        (permission(json!([{"and": [unknown(), no()]}])), false),
+        (permission(json!([{"or": [unknown(), no()]}])), true),
+        (permission(json!([{"or": [no(), no()]}])), false),
+        (permission(json!([atom("Bad", "x")])), true),
+        (permission(json!([atom("Gap", "x")])), false),
+        (prohibition(json!([yes()])), false),
+        (prohibition(json!([no()])), true),
+        (prohibition(json!([unknown()])), true),
+        (prohibition(json!([])), false),
+        (json!({"@type": "Set", "obligation": [{"action": "use", "constraint": [no()]}]}), false),
+        (json!({"@type": "Set", "permission": [{"action": "use", "duty": [{"action": "use", "constraint": [no()]}]}]}), false),
+    ] {
+        let policy: Policy = serde_json::from_value(policy).unwrap();
+        let evaluation = Evaluation::new(PolicyScope::ContractNegotiation, &settings, &member, now);
+        assert_eq!(may_be_fulfilled(&policy, &evaluation), may, "{policy:?}");
+    }
+}
+
 #[test]
 fn in_force_date() {
     use PolicyScope::{Catalog, ContractNegotiation, TransferProcess};

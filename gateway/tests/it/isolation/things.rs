@@ -45,6 +45,10 @@ pub async fn fill(stage: &mut Stage, side: Side, data: &str, slow: &str) -> BTre
     let plane = json!({"dataplaneId": id("plane"), "endpoint": base.node.urls.dataflows(&context(who)), "profiles": ["Spare-PULL"]});
     base.must(Method::PUT, &who.path("dataplanes"), Some(plane)).await;
 
+    // Where others' catalogs are looked for. Nobody is there.
+    ids.insert("target", format!("did:web:localhost%3A1:{}", id("target")));
+    made(&who.path("targetnodes"), Client::typed("TargetNode", json!({"@id": ids["target"]}))).await;
+
     // A source and a flow from it.
     ids.extend([("source", id("source")), ("flow", id("flow"))]);
     base.must(Method::PUT, &format!("/participants/{}/sources/{}", who.context, id("source")), Some(json!({"baseUrl": data}))).await;

@@ -70,6 +70,7 @@ impl World {
             let nobodys = match kind {
                 // The shape of an id is no reason to refuse it.
                 "did" => stage.base.did(NOBODY).to_string(),
+                "target" => "did:web:localhost%3A1:nobodys-target".to_owned(),
                 _ if uuid::Uuid::parse_str(&id).is_ok() => MADE_UP.to_owned(),
                 _ => format!("nobodys-{kind}"),
             };
@@ -95,6 +96,8 @@ impl World {
             let made = Ids { own: format!("new-{kind}"), foreign: Some(foreign[kind].clone()), nobodys: None };
             ids.insert(format!("new-{kind}"), made);
         }
+        let new_target = "did:web:localhost%3A1:new-target".to_owned();
+        ids.insert("new-target".to_owned(), Ids { own: new_target, foreign: Some(foreign["target"].clone()), nobodys: None });
         let mut world = Self { stage, ids, callers: Vec::new(), off: ["off", "off-identity", "off-management"] };
         for id in world.off {
             world.switched_off(id).await;
@@ -202,6 +205,8 @@ impl World {
         let profile =
             json!({"name": "own-profile", "protocol": {"version": "2025-1", "path": "/own-profile", "binding": "HTTPS", "namespace": "n"}});
         made("/api/mgmt/v5beta/dataspaceprofiles", Client::typed("DataspaceProfile", profile)).await;
+        let common = "did:web:localhost%3A1:common-target";
+        made("/api/mgmt/v5beta/targetnodes", Client::typed("TargetNode", json!({"@id": common}))).await;
         let cell = text(&made("/api/tm/cells", json!({"state": "locked"})).await, "id");
         let dataspace = text(&made("/api/tm/dataspace-profiles", json!({"properties": {"name": "own"}})).await, "id");
         let tenant = text(&made("/api/tm/tenants", json!({"properties": {"name": "own"}})).await, "id");
@@ -247,6 +252,7 @@ impl World {
             ("spare-template", "own-spare-template".to_owned()),
             ("orchestration", orchestration),
         ];
+        self.set("common-target", common, None, Some("did:web:localhost%3A1:nobodys-common-target"));
         for (kind, id) in fixed {
             self.set(kind, id, None, None);
         }

@@ -16,7 +16,7 @@ use cellspace_schemas::{
     management::{
         AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
         DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
-        SecretDraft, TransferRequest, contract_request::counter_offer, envelope,
+        SecretDraft, TargetNode, TransferRequest, contract_request::counter_offer, envelope,
     },
     odrl::Policy,
     query_spec::{MAX_CRITERIA, MAX_LIMIT, PathRules},
@@ -70,6 +70,10 @@ pub fn management(data: &[u8]) {
     if let Ok(profile) = DataspaceProfile::from_json(&body) {
         kept(&profile);
         assert_eq!(DataspaceProfile::from_json(&shown(profile.to_json())).as_ref(), Ok(&profile));
+    }
+    if let Ok(node) = TargetNode::from_json(&body) {
+        kept(&node);
+        assert_eq!(TargetNode::from_json(&shown(node.to_json())).as_ref(), Ok(&node));
     }
 }
 

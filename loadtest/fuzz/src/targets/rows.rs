@@ -1,7 +1,7 @@
 //! Rows of a store, which may have been written by another version, or by a disk that forgets: decoded, folded into a state.
 
 use cellspace_actors::{
-    ControlPlane, CredentialService, Name, SettingsAgent,
+    ControlPlane, CredentialService, FederatedCatalog, Name, SettingsAgent,
     access::Clients,
     data_plane::DataPlane,
     directory::Directory,
@@ -16,6 +16,7 @@ pub fn stored(data: &[u8]) {
     rows_of::<ControlPlane>(data);
     rows_of::<CredentialService>(data);
     rows_of::<DataPlane>(data);
+    rows_of::<FederatedCatalog>(data);
     rows_of::<Issuer>(data);
     rows_of::<Name>(data);
     rows_of::<SettingsAgent>(data);

@@ -1,4 +1,4 @@
-//! Small texts: ids, dates, durations, cursors, offer ids, scopes, trace contexts, paths to fields, predicates.
+//! Small texts: ids, dates, durations, cursors, links, offer ids, scopes, trace contexts, paths to fields, predicates.
 
 use cellspace::http::wait::parse_duration;
 use cellspace_actors::{
@@ -7,11 +7,13 @@ use cellspace_actors::{
         catalog::{Cursor, resolve_offer},
         policy::ParticipantAgent,
     },
+    federated_catalog::next_page,
     settings::Settings,
 };
 use cellspace_schemas::{
     AssetId, Did, MessageId, OfferId, ParticipantContextId, Pid, Timestamp, TraceContext, TransferType,
     dcp::{CredentialFormat, CredentialScope},
+    dsp::BaseUrl,
     fabric::Predicate,
     ids::{MAX_ID_BYTES, MAX_OFFER_ID_BYTES},
     query_spec::FieldPath,
@@ -67,6 +69,10 @@ pub fn texts(data: &[u8]) {
     }
     if let Some(context) = TraceContext::parse(text) {
         assert_eq!(TraceContext::parse(context.as_str()).as_ref(), Some(&context));
+    }
+    let here: BaseUrl = "https://x.example/dsp/net".parse().expect("an address");
+    if let Some(next) = next_page([text], here.url(), &here) {
+        assert!(next.as_str().starts_with(here.as_str()), "{next} is elsewhere");
     }
     let _ = CredentialFormat::parse(text);
     let _ = parse_duration(text);

@@ -1,0 +1,93 @@
+//! One look at a target: where it is, then its catalog page by page, as any counterparty reads it.
+
+use super::{
+    MAX_PAGES,
+    agent::{Effect, Found, Sighted},
+    gather::Gathered,
+    link::next_page,
+};
+use crate::{
+    ControlPlane, Services,
+    control_plane::{
+        Participant,
+        catalog::{Exchange, RequestError, discover, exchange, told},
+        scopes::all_scopes,
+    },
+};
+use cellspace_cluster::{Address, AskError, DeliveryError};
+use cellspace_schemas::{
+    Owner,
+    dsp::{
+        self, BaseUrl,
+        catalog::{CatalogRequestMessage, compacted_catalog},
+    },
+    management::DiscoveryRequest,
+};
+use http::header;
+use std::{collections::HashSet, time::Duration};
+use tokio::time::timeout;
+
+/// How long one look takes at most, whatever the target does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at the target with the credentials of the agent's owner. What the target does is found out; what is wrong here is tried again.
+pub(super) async fn crawl(services: &Services, owner: &Owner, effect: &Effect) -> Result<Found, DeliveryError> {
+    let address = Address::of::<ControlPlane>(owner.clone());
+    let participant = match services.cluster.read::<ControlPlane, _>(&address, |state| state.participant.clone()).await {
+        Ok(Some(participant)) => participant,
+        Ok(None) | Err(AskError::NotRegistered) => return Ok(Found::Gone),
+        Err(other) => return Err(DeliveryError::Retry(other.to_string())),
+    };
+    let found = match timeout(PATIENCE, look(services, &participant, effect)).await {
+        Ok(Ok(sighted)) => Found::Seen(Box::new(sighted)),
+        Ok(Err(RequestError::Unavailable(why))) => return Err(DeliveryError::Retry(why)),
+        Ok(Err(error)) => Found::Failed(error.to_string()),
+        Err(_) => Found::Failed(format!("the target did not answer within {} s", PATIENCE.as_secs())),
+    };
+    let reason = if let Found::Failed(reason) = &found { Some(reason.as_str()) } else { None };
+    tracing::info!(category = "dsp", vpa = %address, action = "catalog.crawled", counterparty = %effect.key.target, reason, "crawled");
+    Ok(found)
+}
+
+async fn look(services: &Services, participant: &Participant, effect: &Effect) -> Result<Sighted, RequestError> {
+    let profile = participant.profile_for(Some(&effect.key.profile)).map_err(RequestError::Invalid)?;
+    let named = DiscoveryRequest { counter_party_id: Some(effect.key.target.clone()), counter_party_address: effect.url.clone() };
+    let served = discover(services, &participant.id, &named, None).await?;
+    let served = served.into_iter().find(|served| served.profile == profile);
+    let not_served = || RequestError::BadGateway(format!("the target does not serve the dataspace profile {profile}"));
+    let address: BaseUrl = served.ok_or_else(not_served)?.counter_party_address.parse().map_err(|_| not_served())?;
+    let scopes = all_scopes(&services.settings.load(), &profile);
+    let body = dsp::message::render(&CatalogRequestMessage::default(), None).map_err(|e| RequestError::Invalid(e.to_string()))?;
+    let (mut gathered, mut visited) = (Gathered::default(), HashSet::new());
+    let mut page = Some(address.below(&["catalog", "request"]));
+    while let Some(url) = page.take().filter(|url| visited.insert(url.clone())) {
+        if visited.len() > MAX_PAGES || gathered.room() == 0 {
+            gathered.cut();
+            break;
+        }
+        let asked = Exchange {
+            participant: &participant.id,
+            counterparty: &effect.key.target,
+            url: url.clone(),
+            scopes: &scopes,
+            body: Some(body.clone()),
+            limit: gathered.room(),
+            trace: None,
+        };
+        let answered = match exchange(services, asked).await {
+            // What was read until then is worth showing.
+            Err(RequestError::TooLong(_)) if !gathered.is_empty() => {
+                gathered.cut();
+                break;
+            }
+            answered => answered?,
+        };
+        gathered.add(told(services, &profile, answered.value, "catalog", compacted_catalog)?, answered.bytes);
+        if gathered.is_cut() {
+            break;
+        }
+        let links = answered.headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+        page = next_page(links, &url, &address);
+    }
+    gathered.sighted(address).map_err(|e| RequestError::BadGateway(e.to_string()))
+}
