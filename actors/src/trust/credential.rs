@@ -55,7 +55,9 @@ pub enum CredentialError {
     #[error("the status of a credential must be a BitstringStatusListEntry or StatusList2021Entry with purpose, index and list")]
     StatusForm,
     #[allow(missing_docs)]
-    #[error("the schemas of a credential must be a few of the types JsonSchema and JsonSchemaValidator2018, each with its URL")]
+    #[error(
+        "the schemas of a credential must be a few of the types JsonSchema, JsonSchemaCredential and JsonSchemaValidator2018, each with its URL"
+    )]
     SchemaForm,
 }
 
@@ -467,7 +469,7 @@ mod tests {
             (change(vc20, "/credentialStatus", json!([vc20()["credentialStatus"], "https://issuer/list#7"])), StatusForm),
             (change(vc20, "/credentialStatus", json!(true)), StatusForm),
             (with_schema(json!("https://issuer/schema")), SchemaForm),
-            (with_schema(json!({"id": "https://issuer/schema", "type": "JsonSchemaCredential"})), SchemaForm),
+            (with_schema(json!({"id": "https://issuer/schema", "type": "JsonSchemaOfAnotherKind"})), SchemaForm),
             (with_schema(json!({"id": "schema", "type": "JsonSchema"})), SchemaForm),
             (with_schema(json!([{"id": "https://issuer/schema", "type": "JsonSchema"}, {"type": "JsonSchema"}])), SchemaForm),
             (with_schema((0..9).map(|_| json!({"id": "https://issuer/schema", "type": "JsonSchema"})).collect()), SchemaForm),

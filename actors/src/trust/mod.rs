@@ -104,7 +104,7 @@ pub struct Trust {
     fetch: Arc<dyn Fetch>,
     replay: ReplayGuard,
     status_lists: AgedCache<Url, Arc<status::HeldList>>,
-    schemas: AgedCache<Url, Arc<schema::Schema>>,
+    schemas: AgedCache<schema::SchemaSource, Arc<schema::Schema>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
     scopes: asked::KnownScopes,
     credentials: Cache<credential::Digest, Arc<VerifiedCredential>, credential::ByBytes>,

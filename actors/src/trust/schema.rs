@@ -1,9 +1,13 @@
 //! Schemas of credentials: fetched, compiled, cached, and what an issuer signed held against them at every use (VC JSON Schema, 3; for credentials of
 //! the VC Data Model 1.1 also its predecessor, whose `JsonSchemaValidator2018` describes the subject alone).
+//!
+//! A schema may be a credential itself (VC JSON Schema, 3.2): then its issuer is that of the credential, and what it says of its own schema is not followed,
+//! so that no chain of schemas has an effect.
 
-use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get};
+use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES};
 use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
-use cellspace_schemas::{Timestamp, json};
+use bytes::Bytes;
+use cellspace_schemas::{Did, Timestamp, json};
 use http::StatusCode;
 use serde_json::Value;
 use std::{error::Error, sync::Arc, time::Duration};
@@ -31,17 +35,28 @@ pub struct SchemaEntry {
     /// What it describes.
     pub described: Described,
     /// Where the schema is.
-    pub url: Url,
+    pub source: SchemaSource,
+}
+
+/// Where a schema is, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SchemaSource {
+    /// The schema itself.
+    Bare(Url),
+    /// A credential that holds it (`JsonSchemaCredential`).
+    Signed(Url),
 }
 
 impl SchemaEntry {
     fn read(entry: &Value) -> Option<Self> {
-        let described = match entry.get("type")?.as_str()? {
-            "JsonSchema" => Described::Credential,
-            "JsonSchemaValidator2018" => Described::Subjects,
+        let url = Url::parse(entry.get("id")?.as_str()?).ok()?;
+        let (described, source) = match entry.get("type")?.as_str()? {
+            "JsonSchema" => (Described::Credential, SchemaSource::Bare(url)),
+            "JsonSchemaCredential" => (Described::Credential, SchemaSource::Signed(url)),
+            "JsonSchemaValidator2018" => (Described::Subjects, SchemaSource::Bare(url)),
             _ => return None,
         };
-        Some(Self { described, url: Url::parse(entry.get("id")?.as_str()?).ok()? })
+        Some(Self { described, source })
     }
 
     /// The entries of a credential; `None` when there are too many, or one is of no supported form: it must not pass for none.
@@ -77,8 +92,17 @@ pub enum SchemaError {
     #[error("a credential's schema must be a JSON schema of at most {MAX_BYTES} bytes that refers to itself alone")]
     Form,
     #[allow(missing_docs)]
+    #[error("a schema credential must be a JsonSchemaCredential of the credential's own issuer, with a jsonSchema")]
+    Credential,
+    #[allow(missing_docs)]
     #[error("the credential must be as its schema says")]
     Violated,
+}
+
+impl From<SchemaError> for PeerError {
+    fn from(rule: SchemaError) -> Self {
+        Self::Refused(rule.to_string())
+    }
 }
 
 /// A compiled schema.
@@ -86,6 +110,8 @@ pub struct Schema {
     compiled: Schemas,
     root: SchemaIndex,
     bytes: usize,
+    /// Who signed it, when it was in a credential.
+    issuer: Option<Did>,
 }
 
 impl Weigh for Arc<Schema> {
@@ -120,7 +146,7 @@ impl Schema {
         base.set_fragment(None);
         compiler.add_resource(base.as_str(), document).map_err(|_| SchemaError::Form)?;
         let root = compiler.compile(url.as_str(), &mut compiled).map_err(|_| SchemaError::Form)?;
-        Ok(Self { compiled, root, bytes: text.len() })
+        Ok(Self { compiled, root, bytes: text.len(), issuer: None })
     }
 
     /// Whether a value is as the schema says. One that refers to itself without end describes nothing.
@@ -137,20 +163,47 @@ impl Trust {
     /// [`PeerError::Refused`] when it breaks one, or one is none; [`PeerError::Unreachable`] when one cannot be had.
     pub async fn check_schemas(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
         let checks = credential.schemas.iter().map(|entry| async {
-            let load = |_| async { Ok((Arc::new(self.fetch_schema(&entry.url).await?), now.plus(AGE))) };
-            let schema = self.schemas.get(&entry.url, now, load).await?;
-            if entry.holds(&schema, credential) { Ok(()) } else { Err(PeerError::Refused(SchemaError::Violated.to_string())) }
+            let load = |_| async { self.load_schema(&entry.source, now).await.map(|(schema, until)| (Arc::new(schema), until)) };
+            let schema = self.schemas.get(&entry.source, now, load).await?;
+            if schema.issuer.as_ref().is_some_and(|issuer| *issuer != credential.issuer) {
+                return Err(PeerError::from(SchemaError::Credential));
+            }
+            if entry.holds(&schema, credential) { Ok(()) } else { Err(PeerError::from(SchemaError::Violated)) }
         });
         futures::future::try_join_all(checks).await.map(drop)
     }
 
-    async fn fetch_schema(&self, url: &Url) -> Result<Schema, PeerError> {
+    /// A schema, with the end of its use.
+    async fn load_schema(&self, source: &SchemaSource, now: Timestamp) -> Result<(Schema, Timestamp), PeerError> {
+        match source {
+            SchemaSource::Bare(url) => {
+                let text = self.fetch_schema(url, "application/schema+json, application/json;q=0.9, */*;q=0.1", MAX_BYTES).await?;
+                Ok((Schema::compile(url, &text)?, now.plus(AGE)))
+            }
+            SchemaSource::Signed(url) => {
+                let text = self.fetch_schema(url, "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1", MAX_CREDENTIAL_BYTES).await?;
+                let text = std::str::from_utf8(&text).map_err(|_| SchemaError::Credential)?.trim();
+                let is_schema = |credential: &Credential| -> Result<(), PeerError> {
+                    let named = credential.types.iter().any(|kind| kind == "JsonSchemaCredential");
+                    if named { Ok(credential.check_dates(now)?) } else { Err(SchemaError::Credential.into()) }
+                };
+                let verified = self.verify_credential(text, now, is_schema).await?;
+                self.check_status(&verified.credential, now).await?;
+                let held = verified.credential.json.pointer("/credentialSubject/0/jsonSchema").ok_or(SchemaError::Credential)?;
+                let schema =
+                    Schema { issuer: Some(verified.credential.issuer.clone()), ..Schema::compile(url, held.to_string().as_bytes())? };
+                let until = verified.credential.valid_until.map_or(now.plus(AGE), |end| end.min(now.plus(AGE)));
+                Ok((schema, until))
+            }
+        }
+    }
+
+    async fn fetch_schema(&self, url: &Url, accept: &'static str, limit: usize) -> Result<Bytes, PeerError> {
         let unreachable = |reason: String| PeerError::Unreachable(format!("the schema {url} cannot be fetched: {reason}"));
-        let accept = "application/schema+json, application/json;q=0.9, */*;q=0.1";
         // One byte more than allowed, to tell what is too long from what ended.
-        let response = self.fetch.fetch(get(url.clone(), accept), None, MAX_BYTES + 1).await.map_err(|e| unreachable(e.to_string()))?;
+        let response = self.fetch.fetch(get(url.clone(), accept), None, limit + 1).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
-            StatusCode::OK => Schema::compile(url, &response.body).map_err(|rule| PeerError::Refused(rule.to_string())),
+            StatusCode::OK => Ok(response.body),
             status => Err(unreachable(format!("status {status}"))),
         }
     }

@@ -12,8 +12,7 @@ use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
 use cellspace_cluster::trace;
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
-    dcp::{CredentialScope, PresentationQueryMessage, PresentationResponseMessage, Relationship, messages},
-    json,
+    dcp::{self, CredentialScope, PresentationQueryMessage, PresentationResponseMessage, Relationship, messages},
 };
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
@@ -285,7 +284,7 @@ impl Trust {
             trace::within(span, None, self.fetch.fetch(request, None, MAX_ANSWER_BYTES)).await.map_err(|e| unreachable(e.to_string()))?;
         match response.status {
             status if status.is_success() => {
-                let message: PresentationResponseMessage = json::from_slice(&response.body)
+                let message: PresentationResponseMessage = dcp::read(&response.body)
                     .map_err(|_| PeerError::Refused("the credential service must answer with a PresentationResponseMessage".to_owned()))?;
                 Ok(Some(message.presentation))
             }

@@ -322,6 +322,59 @@ async fn schemas_are_looked_up_and_kept() {
 }
 
 #[tokio::test]
+async fn a_schema_in_a_credential_counts_when_the_same_issuer_signed_it() {
+    const SCHEMA: &str = "https://issuer.example/schemas/member";
+    let scene = Scene::new(TrustOptions::default()).await;
+    let other = scene.world.party("other").await;
+    let level =
+        |level: &str| json!({"properties": {"credentialSubject": {"properties": {"level": {"const": level}}, "required": ["level"]}}});
+    // The schema of the schema is itself: nothing goes round in a circle, since it is not followed.
+    let claims = |issuer: &SigningKey, kind: &str, subject: Value, change: Value| {
+        let mut claims = json!({"type": ["VerifiableCredential", kind], "issuer": issuer.did, "credentialSubject": subject,
+            "credentialSchema": {"id": SCHEMA, "type": "JsonSchemaCredential"}, "exp": NOW.seconds() + 86_400});
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        claims
+    };
+    let of = |schema: Value| json!({"id": "https://issuer.example/schemas/1", "type": "JsonSchema", "jsonSchema": schema});
+    let kind = "JsonSchemaCredential";
+    scene.hold(&["Member"], json!({"credentialSchema": {"id": SCHEMA, "type": kind}})).await;
+    unreachable(scene.verify(&[], true, after(0)).await);
+    let (good, bad) = (level("full"), level("none"));
+    let (issuer, none) = (&scene.issuer, json!({}));
+    let status = json!({"credentialStatus": {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "9",
+        "statusListCredential": "https://issuer.example/list"}});
+    scene.world.status_list("issuer", issuer, &[9], json!({})).await;
+    let mut seconds = 2;
+    for (signer, claims, told) in [
+        (issuer, claims(issuer, kind, of(good.clone()), none.clone()), None),
+        (issuer, claims(issuer, kind, of(bad), none.clone()), Some("schema says")),
+        (&other, claims(&other, kind, of(good.clone()), none.clone()), Some("credential's own issuer")),
+        (&other, claims(issuer, kind, of(good.clone()), none.clone()), Some("key of a credential must be one of its issuer")),
+        (issuer, claims(issuer, "Other", of(good.clone()), none.clone()), Some("JsonSchemaCredential")),
+        (issuer, claims(issuer, kind, json!({"id": "x"}), none.clone()), Some("JsonSchemaCredential")),
+        (issuer, claims(issuer, kind, of(json!({"type": "texts"})), none.clone()), Some("must be a JSON schema")),
+        (issuer, claims(issuer, kind, of(json!({"$ref": "https://x.example/schema"})), none.clone()), Some("must be a JSON schema")),
+        (issuer, claims(issuer, kind, of(good.clone()), json!({"exp": NOW.seconds() - 60})), Some("must not be expired")),
+        (issuer, claims(issuer, kind, of(good.clone()), status), Some("must not be revoked")),
+        (issuer, claims(issuer, kind, of(good), none), None),
+    ] {
+        scene.world.page(SCHEMA, signer.sign(&scene.world.vault, "vc+jwt", &claims).await.unwrap());
+        let outcome = scene.verify(&[], true, after(seconds)).await;
+        // A schema that could be read is kept longer than that there is none.
+        seconds += if matches!(told, None | Some("schema says" | "credential's own issuer")) { 601 } else { 2 };
+        match told {
+            None => assert_eq!(types(&outcome.unwrap()), ["Member"], "{claims}"),
+            Some(told) => {
+                let rule = refused(outcome);
+                assert!(rule.contains(told), "{rule}: {claims}");
+            }
+        }
+    }
+    scene.world.page(SCHEMA, "no credential");
+    assert!(refused(scene.verify(&[], true, after(seconds)).await).contains("credential"));
+}
+
+#[tokio::test]
 async fn a_list_may_shorten_its_age() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 0})).await;
