@@ -1,9 +1,10 @@
 //! The agent: dispatch of commands, outcomes and effects to its machines, and nothing else.
 
-use super::{Refusal, State, context, credential, holder_request, issuance, key, listing, offer, secrets};
+use super::{Refusal, State, context, credential, holder_request, issuance, key, listing, offer, secrets, watch};
 use crate::{
     Services,
     control_plane::{ControlPlane, participant::TENANT},
+    issuer::Issuer,
     name, trust,
 };
 use cellspace_cluster::{
@@ -111,6 +112,8 @@ pub enum Effect {
         /// What to ask for.
         credentials: Vec<CredentialDefinitionId>,
     },
+    /// Looks up the status of a credential.
+    LookAtStatus(CredentialId),
 }
 
 /// What a delivery brought back.
@@ -122,6 +125,8 @@ pub enum Outcome {
     NameTaken,
     /// The issuer took the request.
     Acknowledged(holder_request::Acknowledged),
+    /// The status of a credential.
+    Status(watch::HeldStatus),
 }
 
 /// Answer to a command.
@@ -196,8 +201,10 @@ impl Agent for CredentialService {
                 }
                 (Effect::ReleaseName(_), _) => context::released(state),
                 (Effect::ConfirmName(..), Outcome::NameTaken) => context::name_lost(state, now),
-                (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken)
-                | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_))
+                (Effect::LookAtStatus(id), Outcome::Status(status)) => watch::looked_at(state, id, *status),
+                (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Status(_))
+                | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_) | Outcome::Status(_))
+                | (Effect::LookAtStatus(_), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_))
                 | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
@@ -205,13 +212,16 @@ impl Agent for CredentialService {
                 // Out of attempts is no answer: only the name's agent says whose it is.
                 Effect::ConfirmName(path, did) => context::confirm_again(state, path, did),
                 Effect::ReleaseName(path) => context::release_again(state, path),
-                // The dead letter says what is left.
-                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets => Ok(Decision::nothing()),
+                // The dead letter says what is left; a status is looked up again.
+                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets | Effect::LookAtStatus(_) => {
+                    Ok(Decision::nothing())
+                }
             },
             Input::Due(key) => match key.split_once('/') {
                 Some((holder_request::TABLE, id)) => {
                     HolderPid::new(id).map_or(Ok(Decision::nothing()), |id| holder_request::due(state, &id, now))
                 }
+                Some((credential::TABLE, id)) => CredentialId::new(id).map_or(Ok(Decision::nothing()), |id| watch::due(state, &id, now)),
                 Some((key::TABLE, id)) => KeyPairId::new(id).map_or(Ok(Decision::nothing()), |id| key::due(state, &id, now)),
                 Some(_) | None => Ok(Decision::nothing()),
             },
@@ -242,7 +252,8 @@ impl Agent for CredentialService {
         match event {
             Event::Key(e) => Some(key::deadline(e)),
             Event::Request(e) => Some(holder_request::deadline(e)),
-            Event::Context(_) | Event::Credential(_) | Event::Offer(_) => None,
+            Event::Credential(e) => Some(watch::deadline(e)),
+            Event::Context(_) | Event::Offer(_) => None,
         }
     }
 
@@ -253,7 +264,7 @@ impl Agent for CredentialService {
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
-            Effect::RequestCredentials { .. } => RetryPolicy::default(),
+            Effect::RequestCredentials { .. } | Effect::LookAtStatus(_) => RetryPolicy::default(),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
             | Effect::Enlist(_)
@@ -264,9 +275,10 @@ impl Agent for CredentialService {
     }
 
     /// The host of the issuer's DID.
-    fn destination(effect: &Effect, _state: &State) -> Option<String> {
+    fn destination(effect: &Effect, state: &State) -> Option<String> {
         match effect {
             Effect::RequestCredentials { issuer, .. } => trust::did::authority(issuer),
+            Effect::LookAtStatus(id) => trust::did::authority(&state.credentials.get(id)?.issuer),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
             | Effect::Enlist(_)
@@ -306,6 +318,13 @@ impl Agent for CredentialService {
                     self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
                     Ok(Outcome::Done)
                 }
+                Effect::LookAtStatus(id) => match delivery.snapshot.credentials.get(id) {
+                    Some(held) => {
+                        let status = issuance::look_at_status(&self.services, held, delivery.attempt).await?;
+                        Ok(status.map_or(Outcome::Done, Outcome::Status))
+                    }
+                    None => Ok(Outcome::Done),
+                },
                 Effect::RequestCredentials { holder_pid, issuer, credentials } => {
                     let request = issuance::Outgoing { participant: &participant, holder_pid, issuer, credentials };
                     let answer = issuance::send(&self.services, &request, delivery.attempt, delivery.trace.clone()).await?;
@@ -371,6 +390,16 @@ impl CredentialService {
         }
     }
 
+    /// Until when credentials count that the participant has issued, or issues before it signs with another key.
+    async fn signed_until(&self, address: &Address) -> Result<Option<Timestamp>, PrepareError<Refusal>> {
+        let (issuer, now) = (Address::of::<Issuer>(address.owner.clone()), self.services.cluster.now());
+        match self.services.cluster.read::<Issuer, _>(&issuer, |state| state.signed_until(now)).await {
+            Ok(until) => Ok(until),
+            Err(AskError::NotRegistered) => Ok(None),
+            Err(error) => Err(PrepareError::Unavailable(error.to_string())),
+        }
+    }
+
     /// Makes the key that the command asks for, once it is known to be taken.
     async fn prepare_key(
         &self,
@@ -388,7 +417,11 @@ impl CredentialService {
             }
             (None, _) | (_, None) => None,
         };
-        Ok(key::Prepared { command, new })
+        let signed_until = match &command {
+            key::Command::Rotate { .. } => self.signed_until(address).await?,
+            key::Command::Add { .. } | key::Command::Activate(_) | key::Command::Revoke { .. } => None,
+        };
+        Ok(key::Prepared { command, new, signed_until })
     }
 
     async fn make_key(&self, address: &Address, spec: key::KeySpec, names: key::KeyNames) -> Result<key::NewKey, PrepareError<Refusal>> {

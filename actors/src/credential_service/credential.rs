@@ -1,6 +1,10 @@
 //! Credentials that the participant holds.
 
-use super::{Event, Refusal, State, agent::Decided};
+use super::{
+    Event, Refusal, State,
+    agent::Decided,
+    watch::{HeldStatus, Watch},
+};
 use crate::trust::credential::Credential;
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
@@ -46,12 +50,18 @@ pub struct StoredCredential {
     pub json: Value,
     /// The request that brought it.
     pub request: Option<HolderPid>,
+    /// Its status, as far as it is known.
+    #[serde(default)]
+    pub status: HeldStatus,
+    /// What is done for it by time.
+    #[serde(default)]
+    pub watch: Watch,
 }
 
 impl StoredCredential {
-    /// From a verified credential.
+    /// From a credential that is verified now.
     #[must_use]
-    pub fn new(id: CredentialId, credential: &Credential, holder: &Did, raw: String, request: Option<HolderPid>) -> Self {
+    pub fn new(id: CredentialId, credential: &Credential, holder: &Did, raw: String, request: Option<HolderPid>, now: Timestamp) -> Self {
         Self {
             id,
             credential_id: credential.id.clone(),
@@ -65,13 +75,16 @@ impl StoredCredential {
             raw,
             json: credential.json.clone(),
             request,
+            status: HeldStatus::Active,
+            watch: Watch::begin(!credential.status.is_empty(), now),
         }
     }
 
     /// Whether it may be presented now.
     #[must_use]
     pub fn is_valid(&self, now: Timestamp) -> bool {
-        self.valid_from.is_none_or(|from| from <= now) && self.valid_until.is_none_or(|until| until > now)
+        let in_time = self.valid_from.is_none_or(|from| from <= now) && self.valid_until.is_none_or(|until| until > now);
+        in_time && self.status == HeldStatus::Active
     }
 
     /// Whether the other is this credential again: what its issuer calls it decides, or that it is the same to the byte.
@@ -90,7 +103,11 @@ impl StoredCredential {
     /// As the Identity API shows it.
     #[must_use]
     pub fn resource(&self, participant: &ParticipantContextId, now: Timestamp) -> CredentialResource {
-        let state = if self.valid_until.is_some_and(|until| until <= now) {
+        let state = if self.status == HeldStatus::Revoked {
+            600
+        } else if self.status == HeldStatus::Suspended {
+            700
+        } else if self.valid_until.is_some_and(|until| until <= now) {
             800
         } else if self.valid_from.is_some_and(|from| from > now) {
             900

@@ -79,9 +79,27 @@ pub struct HolderRequest {
     /// How often it was sent again, since nothing came.
     #[serde(default)]
     pub resends: u32,
+    /// The credential that what it brings takes the place of.
+    #[serde(default)]
+    pub renews: Option<CredentialId>,
 }
 
 impl HolderRequest {
+    fn new(holder_pid: &HolderPid, issuer: &Did, asked: Vec<RequestedCredential>, now: Timestamp) -> Self {
+        Self {
+            holder_pid: holder_pid.clone(),
+            issuer: issuer.clone(),
+            issuer_pid: None,
+            state: RequestState::Requesting,
+            asked,
+            brought: Vec::new(),
+            error: None,
+            since: now,
+            resends: 0,
+            renews: None,
+        }
+    }
+
     /// When it is looked after: an issuer that took it may have given up, and nothing that it says would come here.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
@@ -179,17 +197,7 @@ pub fn request(state: &State, request: &Request, holder_pid: &HolderPid, now: Ti
         return Err(Refusal::Full("credential requests").into());
     }
     // (none) --request--> REQUESTING
-    let made = HolderRequest {
-        holder_pid: holder_pid.clone(),
-        issuer: request.issuer.clone(),
-        issuer_pid: None,
-        state: RequestState::Requesting,
-        asked: request.credentials.clone(),
-        brought: Vec::new(),
-        error: None,
-        since: now,
-        resends: 0,
-    };
+    let made = HolderRequest::new(holder_pid, &request.issuer, request.credentials.clone(), now);
     let effect = made.sending();
     Ok(Decision::action("credentials.requesting")
         .event(changed(made))
@@ -197,8 +205,21 @@ pub fn request(state: &State, request: &Request, holder_pid: &HolderPid, now: Ti
         .replying(Reply::Requested(holder_pid.clone())))
 }
 
+/// A request for what takes the place of a credential, and what sends it.
+pub(super) fn renewal(
+    holder_pid: &HolderPid,
+    issuer: &Did,
+    asked: RequestedCredential,
+    renews: CredentialId,
+    now: Timestamp,
+) -> (Event, Effect) {
+    let made = HolderRequest { renews: Some(renews), ..HolderRequest::new(holder_pid, issuer, vec![asked], now) };
+    let effect = made.sending();
+    (changed(made), effect)
+}
+
 /// Its lane, and the key of its deadline.
-fn lane(holder_pid: &HolderPid) -> String {
+pub(super) fn lane(holder_pid: &HolderPid) -> String {
     format!("{TABLE}/{holder_pid}")
 }
 
@@ -294,7 +315,10 @@ fn take(
     for (credential, same) in credentials.iter().zip(&same) {
         let credential = match same {
             Some(held) if held.raw == credential.raw => (*held).clone(),
-            Some(held) => Arc::new(StoredCredential { id: held.id.clone(), ..(**credential).clone() }),
+            Some(held) => {
+                let (id, status, watch) = (held.id.clone(), held.status, held.watch.clone());
+                Arc::new(StoredCredential { id, status, watch, ..(**credential).clone() })
+            }
             None => credential.clone(),
         };
         if same.is_none_or(|held| held.raw != credential.raw) {
@@ -334,8 +358,21 @@ fn take(
     };
     let mut decision = Decision::action("credentials.issued");
     decision.events.extend(gone.into_iter().map(|held| Event::Credential(CredentialEvent::Removed(held.id.clone()))));
+    if complete {
+        decision.events.extend(replaced(state, request, credentials, now));
+    }
     decision.events.extend(stored.into_iter().map(|credential| Event::Credential(CredentialEvent::Stored(credential))));
     Ok(decision.event(changed(next)))
+}
+
+/// What a renewal takes the place of: the credential, and the renewal that brought it. Nothing while what came does not count yet.
+fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential>], now: Timestamp) -> Vec<Event> {
+    let old = request.renews.as_ref().and_then(|old| state.credentials.get(old));
+    let Some(old) = old.filter(|old| came.iter().any(|new| new.types == old.types && new.is_valid(now))) else { return Vec::new() };
+    let renewal = old.request.as_ref().and_then(|pid| state.requests.get(pid)).filter(|earlier| earlier.renews.is_some());
+    let renewal = renewal.filter(|earlier| earlier.holder_pid != request.holder_pid);
+    let gone = renewal.map(|earlier| Event::Request(RequestEvent::Removed(earlier.holder_pid.clone())));
+    gone.into_iter().chain([Event::Credential(CredentialEvent::Removed(old.id.clone()))]).collect()
 }
 
 fn changed(request: HolderRequest) -> Event {

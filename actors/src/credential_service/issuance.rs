@@ -4,11 +4,12 @@ use super::{
     Refusal, State,
     credential::StoredCredential,
     holder_request::{Acknowledged, Delivered},
+    watch::HeldStatus,
 };
 use crate::{
     Services,
     outbound::OutboundRequest,
-    trust::{PeerError, TokenError, credential::VerifiedCredential, token_with_access},
+    trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_with_access},
 };
 use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
@@ -133,7 +134,8 @@ pub async fn verify_delivery(
             let checks = message.credentials.into_iter().map(|container| async {
                 let verified = verify(services, &context.did, &container.payload, Some((&sender.issuer, &container))).await?;
                 let id = CredentialId::from_uuid(Uuid::new_v4());
-                let stored = StoredCredential::new(id, &verified.credential, &context.did, container.payload, Some(holder_pid.clone()));
+                let stored =
+                    StoredCredential::new(id, &verified.credential, &context.did, container.payload, Some(holder_pid.clone()), now);
                 Ok::<_, PrepareError<Refusal>>(Arc::new(stored))
             });
             Ok(futures::future::try_join_all(checks).await?)
@@ -153,7 +155,30 @@ pub async fn verify_given(
     raw: String,
 ) -> Result<StoredCredential, PrepareError<Refusal>> {
     let verified = verify(services, holder, &raw, None).await?;
-    Ok(StoredCredential::new(id, &verified.credential, holder, raw, None))
+    Ok(StoredCredential::new(id, &verified.credential, holder, raw, None, services.cluster.now()))
+}
+
+/// What its issuer's status lists say of a credential that is held; `None` when they cannot be believed, or had: it is looked up again another day.
+///
+/// # Errors
+/// [`DeliveryError`] when it may be tried again now.
+pub async fn look_at_status(services: &Services, held: &StoredCredential, attempt: u32) -> Result<Option<HeldStatus>, DeliveryError> {
+    let now = services.cluster.now();
+    let status = async {
+        let verified = services.trust.verify_credential(&held.raw, now, |_| Ok(())).await?;
+        services.trust.status(&verified.credential, now).await
+    };
+    let reason = match status.await {
+        Ok(Ok(())) => return Ok(Some(HeldStatus::Active)),
+        Ok(Err(StatusError::Revoked)) => return Ok(Some(HeldStatus::Revoked)),
+        Ok(Err(StatusError::Suspended)) => return Ok(Some(HeldStatus::Suspended)),
+        Ok(Err(rule @ (StatusError::Form | StatusError::Issuer | StatusError::Purpose))) => rule.to_string(),
+        Err(PeerError::Unreachable(reason)) if attempt < PATIENCE => return Err(DeliveryError::Unreachable(reason)),
+        Err(error @ PeerError::TooEarly) if attempt < PATIENCE => return Err(DeliveryError::Retry(error.to_string())),
+        Err(error) => error.to_string(),
+    };
+    tracing::info!(category = "dcp", action = "credential.status.unknown", counterparty = %held.issuer, credential = %held.id, %reason);
+    Ok(None)
 }
 
 async fn verify(

@@ -1,6 +1,7 @@
 //! Key pairs: CREATED, ACTIVATED, ROTATED, REVOKED.
 
-use super::{Effect, Event, Refusal, State, agent::Decided, context::LANE};
+use super::{Effect, Event, Refusal, State, agent::Decided, context::LANE, presentations::PRESENTATION_LIFETIME};
+use crate::trust::replay::SKEW;
 use cellspace_cluster::{Decision, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, ParticipantContextId, Timestamp,
@@ -23,6 +24,8 @@ pub const TABLE: &str = "key";
 const MAX_REVOKED: usize = 64;
 /// Folder of private keys within the participant's part of the vault: a key pair's alias is a name among key pairs, whatever else lies there.
 const FOLDER: &str = "keypair";
+/// How long anything counts that a participant signs for itself: a presentation, within the skew of clocks.
+const SIGNATURE_LIFETIME: Duration = PRESENTATION_LIFETIME.saturating_add(SKEW);
 const KEY_CONTEXT: &str = "https://w3id.org/security/suites/jws-2020/v1";
 
 /// State of a key pair (Identity API).
@@ -84,6 +87,9 @@ pub struct KeyPair {
     pub usage: Vec<String>,
     /// For how long its public half stays published after a rotation, as asked for, in milliseconds; 0 when unlimited.
     pub rotation_duration: u64,
+    /// Until when credentials count that it may have signed for an issuer; known when it is rotated.
+    #[serde(default)]
+    pub signed_until: Option<Timestamp>,
 }
 
 impl KeyPair {
@@ -99,11 +105,13 @@ impl KeyPair {
         matches!(self.state, KeyState::Activated | KeyState::Rotated)
     }
 
-    /// When its public half leaves the DID document: for a rotated key the duration that was asked for.
+    /// When its public half leaves the DID document: for a rotated key after the duration that was asked for, but not while something counts that it has
+    /// signed.
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
         let limited = self.state == KeyState::Rotated && self.rotation_duration > 0;
-        limited.then(|| self.since.plus(Duration::from_millis(self.rotation_duration)))
+        let asked = self.since.plus(Duration::from_millis(self.rotation_duration));
+        limited.then(|| asked.max(self.since.plus(SIGNATURE_LIFETIME)).max(self.signed_until.unwrap_or_default()))
     }
 
     /// As the DID document shows it.
@@ -304,6 +312,8 @@ pub struct Prepared {
     pub command: Command,
     /// The key that [`Command::spec`] describes.
     pub new: Option<NewKey>,
+    /// For a rotation: until when credentials count that the key may have signed.
+    pub signed_until: Option<Timestamp>,
 }
 
 /// Changes.
@@ -353,6 +363,7 @@ pub fn add(state: &State, new: &NewKey, make_default: bool, now: Timestamp) -> R
         default_pair,
         usage: new.usage.clone(),
         rotation_duration: 0,
+        signed_until: None,
     }));
     Ok(events)
 }
@@ -458,6 +469,15 @@ pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
         return Err(Refusal::NoContext.into());
     }
     let Some(mut change) = change(state, &prepared.command, now)? else { return Ok(Decision::nothing()) };
+    if let Command::Rotate { id, .. } = &prepared.command {
+        for event in &mut change.events {
+            if let KeyEvent::Changed(key) = event
+                && key.id == *id
+            {
+                *event = changed(KeyPair { signed_until: prepared.signed_until, ..(**key).clone() });
+            }
+        }
+    }
     if prepared.command.spec().is_some() {
         // No key was made, since the command had nothing to do then.
         let new = prepared.new.as_ref().ok_or(Rejection::Stale)?;

@@ -1,6 +1,7 @@
 //! The credential service of one participant context: DID document, key pairs, credentials, requests for credentials, presentations.
 //!
-//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`holder_request`], [`offer`]. Around them:
+//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`watch`] (what becomes of them by time), [`holder_request`],
+//! [`offer`]. Around them:
 //! [`agent`], the shell; [`issuance`], the holder's I/O of DCP issuance; [`presentations`], answers to presentation queries; [`sts`], the secure token
 //! service; [`listing`], the lists over all participant contexts; [`secrets`], their end.
 
@@ -19,6 +20,9 @@ pub mod state;
 pub mod sts;
 #[cfg(test)]
 mod tests;
+pub mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use agent::{Command, CredentialService, Effect, Event, Reply};
 pub use refusal::Refusal;

@@ -8,6 +8,7 @@ use super::{
     holder_request::{self, Acknowledged, Delivered, RequestState},
     key::{self, KeyNames, KeySpec, KeyState, NewKey},
     offer::{MAX_OFFERS, Offer},
+    watch::{HeldStatus, Watch},
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
@@ -226,7 +227,7 @@ fn the_tenant_is_a_property() {
 // === keys ===
 
 fn key_command(command: key::Command, new: Option<NewKey>) -> Prepared {
-    Prepared::Key(key::Prepared { command, new })
+    Prepared::Key(key::Prepared { command, new, signed_until: None })
 }
 
 fn spec() -> KeySpec {
@@ -327,19 +328,35 @@ fn what_a_command_refuses_is_known_before_a_key_is_made() {
 }
 
 #[test]
-fn a_rotated_key_leaves_the_document_when_its_time_has_come() {
-    let mut state = acme(true);
-    let rotate = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration: 1_000 };
-    let decision = CredentialService::decide(&state, &Input::Command(key_command(rotate, Some(new_key("k2", true)))), NOW).unwrap();
-    let deadlines: Vec<_> = decision.events.iter().filter_map(CredentialService::deadline).collect();
-    assert_eq!(deadlines, [("key/k1".to_owned(), Some(Timestamp(NOW.0 + 1_000))), ("key/k2".to_owned(), None)]);
-    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
-    let mut due = |at: i64| {
-        let decision = CredentialService::decide(&state, &Input::Due("key/k1".to_owned()), Timestamp(NOW.0 + at)).unwrap();
+fn a_rotated_key_leaves_the_document_when_nothing_counts_that_it_has_signed() {
+    const SIGNED: u64 = 601_000;
+    for (duration, signed_until, ends) in [
+        (0, Some(9_000_000), None),
+        (1_000, None, Some(SIGNED)),
+        (SIGNED + 5, None, Some(SIGNED + 5)),
+        (1_000, Some(10_000), Some(SIGNED)),
+        (1_000, Some(9_000_000), Some(9_000_000)),
+        (9_000_001, Some(9_000_000), Some(9_000_001)),
+    ] {
+        let mut state = acme(true);
+        let command = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration };
+        let signed_until = signed_until.map(|at| Timestamp(NOW.0 + at));
+        let prepared = Prepared::Key(key::Prepared { command, new: Some(new_key("k2", true)), signed_until });
+        let decision = CredentialService::decide(&state, &Input::Command(prepared), NOW).unwrap();
+        let deadlines: Vec<_> = decision.events.iter().filter_map(CredentialService::deadline).collect();
+        let ends = ends.map(|ends| NOW.0 + i64::try_from(ends).unwrap());
+        assert_eq!(deadlines, [("key/k1".to_owned(), ends.map(Timestamp)), ("key/k2".to_owned(), None)]);
         decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
-        (decision.action, state.did_document().unwrap().verification_method.len())
-    };
-    assert_eq!((due(999), due(1_000), due(1_001)), (("", 2), ("key.revoked", 1), ("", 1)));
+        let mut due = |at: i64| {
+            let decision = CredentialService::decide(&state, &Input::Due("key/k1".to_owned()), Timestamp(at)).unwrap();
+            decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+            (decision.action, state.did_document().unwrap().verification_method.len())
+        };
+        match ends {
+            None => assert_eq!(due(i64::MAX), ("", 2)),
+            Some(at) => assert_eq!((due(at - 1), due(at), due(at + 1)), (("", 2), ("key.revoked", 1), ("", 1))),
+        }
+    }
 }
 
 #[test]
@@ -395,6 +412,8 @@ fn held(id: &str, raw: &str, request: Option<&str>) -> Arc<StoredCredential> {
         raw: raw.to_owned(),
         json: json!({}),
         request: request.map(|pid| HolderPid::new(pid).unwrap()),
+        status: HeldStatus::Active,
+        watch: Watch::default(),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::{Attestation, Definition, Holder, IssuedCredential, Process, issuance, status_list::StatusLists};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{
-    Did,
+    Did, Timestamp,
     issuer::{AttestationId, CredentialDefinitionId, CredentialId, HolderId, HolderPid, IssuerPid},
 };
 use cellspace_storage::RowKey;
@@ -68,6 +68,14 @@ impl IssuerState {
     /// The holder's processes whose credentials are on their way.
     pub fn under_way(&self, holder: &HolderId) -> impl Iterator<Item = &Arc<Process>> {
         self.under_way.get(holder).into_iter().flat_map(|pids| pids.keys()).filter_map(|pid| self.processes.get(pid))
+    }
+
+    /// Until when a credential counts that was issued by now, or is just being issued; `None` when there is none.
+    #[must_use]
+    pub fn signed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let issued = self.credentials.values().map(|credential| credential.valid_until);
+        let being_issued = self.definitions.values().map(|definition| now.plus(definition.validity));
+        issued.chain(being_issued).max()
     }
 
     /// Folds an event into the state.

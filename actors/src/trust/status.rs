@@ -162,19 +162,29 @@ impl Trust {
     /// # Errors
     /// [`PeerError::Refused`] when it is revoked or suspended, or a list breaks a rule; [`PeerError::Unreachable`] when a list cannot be had.
     pub async fn check_status(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
+        self.status(credential, now).await?.map_err(|rule| PeerError::Refused(rule.to_string()))
+    }
+
+    /// As [`Self::check_status`], with the rule that refuses: one about revocation before one about suspension.
+    ///
+    /// # Errors
+    /// [`PeerError`] when a list cannot be had.
+    pub async fn status(&self, credential: &Credential, now: Timestamp) -> Result<Result<(), StatusError>, PeerError> {
         match credential.status.as_slice() {
-            [] => Ok(()),
+            [] => Ok(Ok(())),
             [only] => self.check_entry(only, &credential.issuer, now).await,
             several => {
                 let checks = several.iter().map(|entry| self.check_entry(entry, &credential.issuer, now));
-                futures::future::try_join_all(checks).await.map(drop)
+                let checked = futures::future::try_join_all(checks).await?;
+                let revoked = checked.iter().find(|rule| **rule == Err(StatusError::Revoked));
+                Ok(revoked.or_else(|| checked.iter().find(|rule| rule.is_err())).copied().unwrap_or(Ok(())))
             }
         }
     }
 
-    async fn check_entry(&self, entry: &StatusEntry, issuer: &Did, now: Timestamp) -> Result<(), PeerError> {
+    async fn check_entry(&self, entry: &StatusEntry, issuer: &Did, now: Timestamp) -> Result<Result<(), StatusError>, PeerError> {
         let held = self.status_list(&entry.list, now).await?;
-        held.list.check(entry, issuer).map_err(|rule| PeerError::Refused(rule.to_string()))
+        Ok(held.list.check(entry, issuer))
     }
 
     async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {

@@ -1,0 +1,196 @@
+//! Held credentials on their way to their end: told of a week before, asked for anew a day before, and looked up in their issuers' status lists once a
+//! day (DCP 1.0 leaves all of it to the holder).
+//!
+//! A credential has one deadline, for whatever comes next; nothing is kept of those that are not due.
+
+use super::{
+    CredentialService, Effect, Event, State,
+    agent::Decided,
+    credential::{CredentialEvent, StoredCredential, TABLE},
+    holder_request::{self, RequestEvent, RequestState},
+};
+use crate::derived_id::derived_id;
+use cellspace_cluster::{Decision, Fact};
+use cellspace_schemas::{
+    Timestamp,
+    issuer::{CredentialId, HolderPid},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// How long before its end a credential is told of; one that lives no longer than that is told of when it is to be renewed.
+pub const WARNING: Duration = Duration::from_secs(7 * 86_400);
+/// How long before its end a credential is asked for anew; a quarter of its life when that is less.
+pub const RENEWAL: Duration = Duration::from_secs(86_400);
+/// How often it is asked for, in equal parts of the time that is left.
+pub const MAX_RENEWALS: u32 = 6;
+/// How often the status of a credential is looked up.
+pub const STATUS_EVERY: Duration = Duration::from_secs(86_400);
+const FACTS: &str = "runtime.facts";
+
+/// What its issuer's status lists say of a credential, when they were looked at last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldStatus {
+    /// Neither revoked nor suspended.
+    #[default]
+    Active,
+    /// Not valid for the time being.
+    Suspended,
+    /// Not valid any more.
+    Revoked,
+}
+
+/// What was done for a credential so far, and when its status is looked up next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Whether its end was told of.
+    pub warned: bool,
+    /// How often it was asked for anew.
+    pub renewals: u32,
+    /// When its status is looked up; never for one without.
+    pub look_at: Option<Timestamp>,
+}
+
+impl Watch {
+    /// Of a credential that is stored now.
+    #[must_use]
+    pub fn begin(has_status: bool, now: Timestamp) -> Self {
+        Self { look_at: has_status.then(|| now.plus(STATUS_EVERY)), ..Self::default() }
+    }
+}
+
+impl StoredCredential {
+    /// When its end is told of, and from when on it is asked for anew.
+    fn milestones(&self) -> Option<(Timestamp, Timestamp, Duration)> {
+        let until = self.valid_until?;
+        let life = self.valid_from.map_or(Duration::MAX, |from| until.since(from));
+        let left = RENEWAL.min(life / 4);
+        let renewal = until.minus(left);
+        Some((if life > WARNING { until.minus(WARNING) } else { renewal }, renewal, left))
+    }
+
+    /// When something is to be done for it.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        if self.status == HeldStatus::Revoked {
+            return None;
+        }
+        let milestones = self.milestones();
+        let warning = milestones.filter(|_| !self.watch.warned).map(|(at, ..)| at);
+        let renewal = milestones.filter(|_| self.request.is_some() && self.watch.renewals < MAX_RENEWALS);
+        let renewal = renewal.map(|(_, at, left)| at.plus(left / MAX_RENEWALS * self.watch.renewals));
+        let look = self.watch.look_at.filter(|at| self.valid_until.is_none_or(|until| *at < until));
+        [warning, renewal, look].into_iter().flatten().min()
+    }
+}
+
+/// Key of its deadline, and lane of what is asked about it.
+pub(super) fn lane(id: &CredentialId) -> String {
+    format!("{TABLE}/{id}")
+}
+
+/// The deadline that the credential now has.
+#[must_use]
+pub fn deadline(event: &CredentialEvent) -> (String, Option<Timestamp>) {
+    match event {
+        CredentialEvent::Stored(credential) => (lane(&credential.id), credential.due_at()),
+        CredentialEvent::Removed(id) => (lane(id), None),
+    }
+}
+
+/// The time of a credential has come: everything that is due is done, so that its next deadline is a later one.
+pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
+    let Some(held) = state.credentials.get(id).filter(|held| held.due_at().is_some_and(|at| at <= now)) else {
+        return Ok(Decision::nothing());
+    };
+    if held.valid_until.is_some_and(|until| until <= now) {
+        // Nothing can be done for it any more.
+        let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None };
+        return Ok(Decision::action("credential.expired").event(stored(StoredCredential { watch, ..(**held).clone() })));
+    }
+    let mut watch = held.watch.clone();
+    let mut decision = Decision::action("credential.watched");
+    if let Some((warning, renewal, left)) = held.milestones() {
+        if !watch.warned && warning <= now {
+            watch.warned = true;
+            decision.action = "credential.expiring";
+            decision = decision.fact(fact(held, "org.cellspace.credential.expiring"));
+        }
+        let passed = (0..MAX_RENEWALS).filter(|n| renewal.plus(left / MAX_RENEWALS * *n) <= now).count();
+        let passed = u32::try_from(passed).unwrap_or(MAX_RENEWALS);
+        if held.request.is_some() && passed > watch.renewals {
+            watch.renewals = passed;
+            decision = renew(state, held, passed, now, decision);
+        }
+    }
+    if watch.look_at.is_some_and(|at| at <= now) {
+        watch.look_at = Some(now.plus(STATUS_EVERY));
+        decision = decision.effect(lane(id), Effect::LookAtStatus(id.clone()));
+    }
+    Ok(decision.event(stored(StoredCredential { watch, ..(**held).clone() })))
+}
+
+/// Asks for the same again, unless a credential that outlives this one is there, or on its way.
+fn renew(
+    state: &State,
+    held: &StoredCredential,
+    attempt: u32,
+    now: Timestamp,
+    decision: Decision<CredentialService>,
+) -> Decision<CredentialService> {
+    let outlives = |other: &StoredCredential| {
+        let same = other.issuer == held.issuer && other.types == held.types && other.status == HeldStatus::Active;
+        same && other.valid_until.is_none_or(|until| held.valid_until.is_some_and(|end| until > end))
+    };
+    let id = &held.id;
+    let attempts = move || state.requests.values().filter(move |request| request.renews.as_ref() == Some(id));
+    let under_way = attempts().any(|request| matches!(request.state, RequestState::Requesting | RequestState::Requested));
+    let source = held.request.as_ref().and_then(|pid| state.requests.get(pid));
+    let asked = source.and_then(|source| source.asked.iter().find(|asked| held.types.contains(&asked.credential_type)));
+    let Some(asked) = asked.filter(|_| {
+        let free = state.requests.size() < holder_request::MAX_REQUESTS;
+        free && state.active_context().is_some() && !under_way && !state.credentials.values().any(|other| outlives(other))
+    }) else {
+        return decision;
+    };
+    let until = held.valid_until.map_or(0, |until| until.0);
+    let pid = HolderPid::from_uuid(derived_id(&["renewal", held.id.as_str(), &until.to_string(), &attempt.to_string()]));
+    // What an attempt before came to is told by this one.
+    let decision =
+        attempts().fold(decision, |decision, failed| decision.event(Event::Request(RequestEvent::Removed(failed.holder_pid.clone()))));
+    let (made, effect) = holder_request::renewal(&pid, &held.issuer, asked.clone(), held.id.clone(), now);
+    let mut decision = decision.event(made).effect(holder_request::lane(&pid), effect);
+    decision.action = "credential.renewing";
+    decision
+}
+
+/// What its issuer's lists say now.
+pub fn looked_at(state: &State, id: &CredentialId, status: HeldStatus) -> Decided {
+    let Some(held) = state.credentials.get(id).filter(|held| held.status != status && held.status != HeldStatus::Revoked) else {
+        return Ok(Decision::nothing());
+    };
+    let changed = StoredCredential { status, ..(**held).clone() };
+    let action = match status {
+        HeldStatus::Active => "credential.held.resumed",
+        HeldStatus::Suspended => "credential.held.suspended",
+        HeldStatus::Revoked => "credential.held.revoked",
+    };
+    let fact = fact(&changed, "org.cellspace.credential.held-status-changed");
+    Ok(Decision::action(action).event(stored(changed)).fact(fact))
+}
+
+fn stored(credential: StoredCredential) -> Event {
+    Event::Credential(CredentialEvent::Stored(Arc::new(credential)))
+}
+
+fn fact(held: &StoredCredential, kind: &'static str) -> Fact {
+    Fact {
+        topic: FACTS.into(),
+        key: held.holder.to_string(),
+        kind,
+        data: json!({"credential": held.id, "holder": held.holder, "issuer": held.issuer, "types": held.types, "status": held.status,
+            "validUntil": held.valid_until.map(Timestamp::to_rfc3339)}),
+    }
+}

@@ -1,0 +1,297 @@
+//! What becomes of a held credential by time, moment by moment.
+
+use super::{
+    CredentialService, Event, State,
+    agent::{Effect, Outcome, Prepared},
+    context::{self, Create, ParticipantContext},
+    credential::{CredentialEvent, StoredCredential},
+    holder_request::{Acknowledged, Delivered, Request, RequestState},
+    watch::{HeldStatus, MAX_RENEWALS, RENEWAL, STATUS_EVERY, WARNING, Watch},
+};
+use cellspace_cluster::{Agent, Decision, Input};
+use cellspace_schemas::{
+    Did, Timestamp,
+    dcp::CredentialFormat,
+    identity::RequestedCredential,
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
+};
+use serde_json::{Map, json};
+use std::{sync::Arc, time::Duration};
+
+const START: Timestamp = Timestamp(1_790_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn did(name: &str) -> Did {
+    Did::new(format!("did:web:{name}.example")).unwrap()
+}
+
+fn id(text: &str) -> CredentialId {
+    CredentialId::new(text).unwrap()
+}
+
+fn held(name: &str, life: Duration, has_status: bool) -> StoredCredential {
+    StoredCredential {
+        id: id(name),
+        credential_id: Some(format!("urn:{name}")),
+        format: CredentialFormat::Vc2Jose,
+        types: vec!["VerifiableCredential".to_owned(), "Member".to_owned()],
+        contexts: Vec::new(),
+        issuer: did("issuer"),
+        holder: did("acme"),
+        valid_from: Some(START),
+        valid_until: Some(START.plus(life)),
+        raw: name.to_owned(),
+        json: json!({}),
+        request: Some(HolderPid::new("hp").unwrap()),
+        status: HeldStatus::Active,
+        watch: Watch::begin(has_status, START),
+    }
+}
+
+/// A participant with time, and what it has sent.
+struct World {
+    state: State,
+    now: Timestamp,
+    told: Vec<&'static str>,
+    facts: Vec<&'static str>,
+    sent: Vec<Arc<Effect>>,
+}
+
+impl World {
+    /// With a credential that a request has brought.
+    fn with(credential: StoredCredential) -> Self {
+        let mut world = Self { state: State::default(), now: START, told: Vec::new(), facts: Vec::new(), sent: Vec::new() };
+        let create = Create {
+            did: did("acme"),
+            active: true,
+            services: Vec::new(),
+            keys: Vec::new(),
+            scopes: Vec::new(),
+            properties: Map::new(),
+            sts_account: false,
+        };
+        let (id, path) = ("acme".parse().unwrap(), "acme".parse().unwrap());
+        world.take(Input::Command(Prepared::Context(context::Prepared::Create { id, path, create: Box::new(create), keys: Vec::new() })));
+        let asked = RequestedCredential {
+            format: CredentialFormat::Vc2Jose,
+            credential_type: "Member".to_owned(),
+            id: CredentialDefinitionId::new("member").unwrap(),
+        };
+        let request = Request { holder_pid: None, issuer: did("issuer"), credentials: vec![asked] };
+        world.take(Input::Command(Prepared::Request(request, HolderPid::new("hp").unwrap())));
+        world.deliver("hp", credential);
+        (world.told, world.sent) = (Vec::new(), Vec::new());
+        world
+    }
+
+    fn take(&mut self, input: Input<CredentialService>) -> bool {
+        let decision: Decision<CredentialService> = CredentialService::decide(&self.state, &input, self.now).unwrap();
+        assert_eq!(decision.action.is_empty(), !decision.changes());
+        decision.events.iter().for_each(|event| CredentialService::apply(&mut self.state, event));
+        self.facts.extend(decision.facts.iter().map(|fact| fact.kind));
+        self.sent.extend(decision.effects.into_iter().map(|outgoing| Arc::new(outgoing.effect)));
+        self.told.extend((!decision.action.is_empty()).then_some(decision.action));
+        !decision.action.is_empty()
+    }
+
+    fn deliver(&mut self, pid: &str, credential: StoredCredential) {
+        let delivered = Delivered {
+            issuer: did("issuer"),
+            issuer_pid: IssuerPid::new("ip").unwrap(),
+            holder_pid: HolderPid::new(pid).unwrap(),
+            outcome: Ok(vec![Arc::new(credential)]),
+        };
+        assert!(self.take(Input::Command(Prepared::Deliver(delivered))));
+    }
+
+    /// The next deadline of all credentials.
+    fn next(&self) -> Option<Timestamp> {
+        self.state.credentials.values().filter_map(|held| held.due_at()).min()
+    }
+
+    /// Time passes until then, deadline by deadline.
+    fn until(&mut self, then: Timestamp) {
+        while let Some(at) = self.next().filter(|at| *at <= then) {
+            self.now = self.now.max(at);
+            let due: Vec<CredentialId> = self
+                .state
+                .credentials
+                .values()
+                .filter(|held| held.due_at().is_some_and(|at| at <= self.now))
+                .map(|held| held.id.clone())
+                .collect();
+            for id in due {
+                assert!(self.take(Input::Due(format!("credential/{id}"))), "a deadline that changes nothing would come for ever");
+            }
+        }
+        self.now = then;
+    }
+
+    fn requests(&self) -> Vec<HolderPid> {
+        let asked = |effect: &Arc<Effect>| {
+            if let Effect::RequestCredentials { holder_pid, .. } = effect.as_ref() { Some(holder_pid.clone()) } else { None }
+        };
+        self.sent.iter().filter_map(asked).collect()
+    }
+
+    fn held(&self, name: &str) -> Option<&Arc<StoredCredential>> {
+        self.state.credentials.get(&id(name))
+    }
+
+    fn answer_last(&mut self, outcome: Result<(), &str>) {
+        let effect = self.sent.last().unwrap().clone();
+        self.take(match outcome {
+            Ok(()) => Input::Delivered(effect, Outcome::Acknowledged(Acknowledged { issuer_pid: IssuerPid::new("ip").ok() })),
+            Err(reason) => Input::Undeliverable(effect, reason.to_owned()),
+        });
+    }
+}
+
+#[test]
+fn an_end_is_told_of_once_and_a_renewal_replaces_what_ends() {
+    let life = 30 * DAY;
+    let mut world = World::with(held("first", life, false));
+    let end = START.plus(life);
+    assert_eq!(world.next(), Some(end.minus(WARNING)));
+    world.until(end.minus(WARNING).minus(Duration::from_millis(1)));
+    assert!(world.told.is_empty());
+    world.until(end.minus(WARNING));
+    assert_eq!((&world.told[..], &world.facts[..]), (&["credential.expiring"][..], &["org.cellspace.credential.expiring"][..]));
+    world.until(end.minus(RENEWAL));
+    assert_eq!((world.told.last(), world.requests().len(), world.facts.len()), (Some(&"credential.renewing"), 1, 1));
+    let pid = world.requests()[0].clone();
+    // On its way: it is not asked for twice.
+    world.answer_last(Ok(()));
+    world.until(end.minus(RENEWAL / 2));
+    assert_eq!(world.requests().len(), 1);
+    let mut second = held("second", life, false);
+    (second.valid_from, second.valid_until, second.request) = (Some(world.now), Some(world.now.plus(life)), Some(pid.clone()));
+    world.deliver(pid.as_str(), second.clone());
+    assert!(world.held("first").is_none() && world.held("second").is_some());
+    // One that does not count yet leaves the other in its place.
+    let mut early = World::with(held("first", life, false));
+    early.until(end.minus(RENEWAL));
+    let pid = early.requests()[0].clone();
+    let later = StoredCredential {
+        valid_from: Some(end),
+        valid_until: Some(end.plus(life)),
+        request: Some(pid.clone()),
+        ..held("later", life, false)
+    };
+    early.deliver(pid.as_str(), later);
+    assert!(early.held("first").is_some() && early.held("later").is_some());
+    early.until(end);
+    assert_eq!((early.requests().len(), early.held("later").unwrap().is_valid(end)), (1, true));
+    // And so on; what a renewal has renewed leaves no request behind.
+    let mut last = second;
+    for n in 0..3 {
+        let end = last.valid_until.unwrap();
+        world.until(end.minus(RENEWAL));
+        let pid = world.requests().last().unwrap().clone();
+        world.answer_last(Ok(()));
+        let name = format!("next-{n}");
+        let mut next = held(&name, life, false);
+        (next.valid_from, next.valid_until, next.request) = (Some(world.now), Some(world.now.plus(life)), Some(pid.clone()));
+        world.deliver(pid.as_str(), next.clone());
+        last = next;
+        assert_eq!((world.state.credentials.size(), world.state.requests.size()), (1, 2), "the first request, and the last renewal");
+    }
+}
+
+#[test]
+fn a_renewal_that_fails_is_tried_again_until_the_end() {
+    let mut world = World::with(held("first", 30 * DAY, false));
+    let end = START.plus(30 * DAY);
+    for n in 1..=MAX_RENEWALS {
+        world.until(end.minus(RENEWAL).plus(RENEWAL / MAX_RENEWALS * (n - 1)));
+        assert_eq!(world.requests().len(), usize::try_from(n).unwrap());
+        world.answer_last(Err("no"));
+        let failed = world.state.requests.values().filter(|request| request.renews.is_some()).count();
+        assert_eq!(failed, 1, "the last attempt alone is kept");
+    }
+    let mut all = world.requests();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), usize::try_from(MAX_RENEWALS).unwrap());
+    world.until(end.plus(DAY));
+    assert_eq!((world.requests().len(), world.next()), (all.len(), None));
+    assert!(!world.held("first").unwrap().is_valid(world.now));
+}
+
+#[test]
+fn what_is_not_renewed() {
+    let life = 30 * DAY;
+    let end = START.plus(life);
+    // Given by the participant itself.
+    let mut world = World::with(held("first", life, false));
+    let own = StoredCredential { request: None, ..held("first", life, false) };
+    CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(own))));
+    world.until(end);
+    assert_eq!((&world.told[..], world.requests().len()), (&["credential.expiring"][..], 0));
+    // One that outlives it is there.
+    let mut world = World::with(held("first", life, false));
+    let longer = StoredCredential { valid_until: Some(end.plus(life)), ..held("longer", life, false) };
+    CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(longer))));
+    world.until(end);
+    assert!(world.requests().is_empty());
+    // Its participant is switched off.
+    let mut world = World::with(held("first", life, false));
+    world.take(Input::Command(Prepared::Context(context::Prepared::Plain(context::Command::SetActive(false)))));
+    world.until(end);
+    assert!(world.requests().is_empty());
+    let context: &ParticipantContext = world.state.context.as_ref().unwrap();
+    assert!(!context.active);
+    // Its request is gone.
+    let mut world = World::with(held("first", life, false));
+    world.state.requests.remove_mut(&HolderPid::new("hp").unwrap());
+    world.until(end);
+    assert!(world.requests().is_empty());
+    // It was revoked.
+    let mut world = World::with(held("first", life, true));
+    world.until(START.plus(STATUS_EVERY));
+    let look = world.sent.last().unwrap().clone();
+    world.take(Input::Delivered(look, Outcome::Status(HeldStatus::Revoked)));
+    assert_eq!(world.next(), None);
+}
+
+#[test]
+fn short_lives_are_renewed_in_their_last_quarter() {
+    let mut world = World::with(held("first", Duration::from_secs(3_600), false));
+    assert_eq!(world.next(), Some(START.plus(Duration::from_secs(2_700))));
+    world.until(START.plus(Duration::from_secs(2_700)));
+    assert_eq!((world.requests().len(), &world.facts[..]), (1, &["org.cellspace.credential.expiring"][..]));
+    let endless = StoredCredential { valid_until: None, ..held("endless", DAY, false) };
+    assert_eq!(endless.due_at(), None);
+}
+
+#[test]
+fn a_status_is_looked_up_every_day_and_counts() {
+    let mut world = World::with(held("first", 365 * DAY, true));
+    let now = |world: &World| world.held("first").unwrap().is_valid(world.now);
+    for (day, status, state, told) in [
+        (1, HeldStatus::Active, 500, None),
+        (2, HeldStatus::Suspended, 700, Some("credential.held.suspended")),
+        (3, HeldStatus::Suspended, 700, None),
+        (4, HeldStatus::Active, 500, Some("credential.held.resumed")),
+        (5, HeldStatus::Revoked, 600, Some("credential.held.revoked")),
+    ] {
+        (world.told, world.facts) = (Vec::new(), Vec::new());
+        world.until(START.plus(day * STATUS_EVERY));
+        let look = world.sent.last().unwrap().clone();
+        assert!(
+            matches!(look.as_ref(), Effect::LookAtStatus(of) if *of == id("first")) && world.sent.len() == usize::try_from(day).unwrap()
+        );
+        world.take(Input::Delivered(look, Outcome::Status(status)));
+        assert_eq!(world.told, [Some("credential.watched"), told].into_iter().flatten().collect::<Vec<_>>(), "day {day}");
+        assert_eq!(world.facts.len(), usize::from(told.is_some()));
+        let shown = world.held("first").unwrap().resource(&"acme".parse().unwrap(), world.now).state;
+        assert_eq!((shown, now(&world)), (state, status == HeldStatus::Active), "day {day}");
+    }
+    // Revoked is for good.
+    let late = Arc::new(Effect::LookAtStatus(id("first")));
+    assert!(!world.take(Input::Delivered(late.clone(), Outcome::Status(HeldStatus::Active))));
+    assert!(!world.take(Input::Undeliverable(late, "no".to_owned())));
+    world.until(START.plus(400 * DAY));
+    assert_eq!(world.sent.len(), 5);
+    assert!(matches!(world.state.requests.values().next().unwrap().state, RequestState::Issued));
+}
