@@ -1,7 +1,7 @@
 //! The agent: dispatch of commands and outcomes, and the I/O around them.
 
 use super::{
-    IssuerState, admin, delivery, requests,
+    IssuerState, admin, call_out, delivery, requests,
     state::{self, Event},
 };
 use crate::{
@@ -152,6 +152,7 @@ pub async fn verify_holder(
 async fn prepare_request(
     services: &Services,
     issuer: &ParticipantContextId,
+    state: &IssuerState,
     request: requests::Request,
     call: CallId,
 ) -> Result<requests::Prepared, PrepareError<Refusal>> {
@@ -159,6 +160,13 @@ async fn prepare_request(
     request.check()?;
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
     let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
+    // Nobody is asked about a stranger.
+    let attested = match state.holder_by_did(&id_token.issuer) {
+        Some(holder) if requests::is_judged(state, holder, &request.holder_pid) => {
+            call_out::ask(services, issuer, state, holder, &request.credentials).await?
+        }
+        Some(_) | None => call_out::Attested::new(),
+    };
     let fresh =
         request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
     Ok(requests::Prepared {
@@ -169,6 +177,7 @@ async fn prepare_request(
         process: IssuerPid::from_uuid(Uuid::now_v7()),
         fresh: fresh.collect(),
         credentials: request.credentials,
+        attested,
     })
 }
 
@@ -211,7 +220,7 @@ impl Agent for Issuer {
     fn prepare<'a>(
         &'a self,
         address: &'a Address,
-        _snapshot: Arc<IssuerState>,
+        snapshot: Arc<IssuerState>,
         command: Command,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
@@ -222,7 +231,7 @@ impl Agent for Issuer {
                     Ok(Prepared::Admin(command))
                 }
                 Command::Request(request) => {
-                    prepare_request(&self.services, &issuer_of(address)?, request, call.id).await.map(Prepared::Request)
+                    prepare_request(&self.services, &issuer_of(address)?, &snapshot, request, call.id).await.map(Prepared::Request)
                 }
             }
         })

@@ -1,6 +1,6 @@
-//! Attestations: where the claims of a credential come from.
+//! Attestations: where the claims of a credential come from. Pure; who is asked over HTTP is asked by `call_out`.
 
-use super::{Holder, claims::Claims};
+use super::{Holder, call_out::Attested, claims::Claims};
 use cellspace_schemas::{
     ParticipantContextId, Timestamp,
     issuer::{
@@ -10,7 +10,10 @@ use cellspace_schemas::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use url::Url;
 
+/// Longest URL of a service, in bytes.
+const MAX_URL_BYTES: usize = 1024;
 /// Longest configuration, in bytes of JSON.
 const MAX_CONFIGURATION_BYTES: usize = 16 << 10;
 
@@ -20,16 +23,19 @@ const MAX_CONFIGURATION_BYTES: usize = 16 << 10;
 pub enum Source {
     /// The holder's registration: its properties, and `id` (its DID) and `name` where the properties have none.
     Holder,
+    /// A service that is asked about the holder, at the configuration's `url`.
+    Http,
 }
 
 impl Source {
-    const ALL: [Self; 1] = [Self::Holder];
+    const ALL: [Self; 2] = [Self::Holder, Self::Http];
 
     /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Holder => "holder",
+            Self::Http => "http",
         }
     }
 }
@@ -60,19 +66,35 @@ impl Attestation {
         if serde_json::to_vec(&configuration).map_or(usize::MAX, |json| json.len()) > MAX_CONFIGURATION_BYTES {
             return Err(format!("configuration has at most {MAX_CONFIGURATION_BYTES} bytes"));
         }
-        Ok(Self { id, source, configuration, created_at: now })
+        let attestation = Self { id, source, configuration, created_at: now };
+        if source == Source::Http && attestation.url().is_none() {
+            return Err(format!(
+                "configuration must have the url of a service, http or https, without a user, of at most {MAX_URL_BYTES} bytes"
+            ));
+        }
+        Ok(attestation)
     }
 
-    /// What it attests of the holder.
+    /// The service that is asked, if one is.
     #[must_use]
-    pub fn attest(&self, holder: &Holder) -> Claims {
+    pub fn url(&self) -> Option<Url> {
+        let text = self.configuration.get("url").filter(|_| self.source == Source::Http)?.as_str()?;
+        let url = Url::parse(text).ok().filter(|_| text.len() <= MAX_URL_BYTES)?;
+        let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+        plain.then_some(url)
+    }
+
+    /// What it attests of the holder, with what services have said; `None` when nothing.
+    #[must_use]
+    pub fn attest(&self, holder: &Holder, said: &Attested) -> Option<Claims> {
         match self.source {
             Source::Holder => {
                 let mut claims = holder.properties.clone();
                 claims.entry("id").or_insert_with(|| Value::String(holder.did.to_string()));
                 claims.entry("name").or_insert_with(|| Value::String(holder.name.clone()));
-                claims
+                Some(claims)
             }
+            Source::Http => said.get(&self.id).cloned().flatten(),
         }
     }
 
@@ -101,6 +123,22 @@ mod tests {
             configuration: Map::new(),
         };
         assert!(Attestation::new(body("holder"), Timestamp(0)).is_ok());
+        let http = |configuration: Value| {
+            let configuration = configuration.as_object().unwrap().clone();
+            Attestation::new(AttestationBody { configuration, ..body("http") }, Timestamp(0))
+        };
+        assert_eq!(http(json!({"url": "https://x.example/a"})).unwrap().url().unwrap().as_str(), "https://x.example/a");
+        let long = format!("https://x.example/{}", "x".repeat(MAX_URL_BYTES));
+        for bad in [
+            json!({}),
+            json!({"url": 1}),
+            json!({"url": "x"}),
+            json!({"url": "ftp://x"}),
+            json!({"url": "https://u:p@x"}),
+            json!({"url": long}),
+        ] {
+            assert!(http(bad.clone()).unwrap_err().contains("url"), "{bad}");
+        }
         for bad in ["", "Holder", "database", "membership"] {
             let refused = Attestation::new(body(bad), Timestamp(0)).unwrap_err();
             assert!(refused.contains("holder"), "{refused}");
@@ -123,6 +161,14 @@ mod tests {
             configuration: Map::new(),
             created_at: Timestamp(0),
         };
-        assert_eq!(Value::Object(source.attest(&holder)), json!({"since": "2026", "name": "Acme Inc", "id": "did:web:acme"}));
+        let said = Attested::new();
+        assert_eq!(
+            Value::Object(source.attest(&holder, &said).unwrap()),
+            json!({"since": "2026", "name": "Acme Inc", "id": "did:web:acme"})
+        );
+        let service = Attestation { source: Source::Http, ..source };
+        assert_eq!(service.attest(&holder, &said), None);
+        let of = |claims: Option<Claims>| service.attest(&holder, &Attested::from([(service.id.clone(), claims)]));
+        assert_eq!((of(None), of(Some(Claims::new()))), (None, Some(Claims::new())));
     }
 }

@@ -1,8 +1,9 @@
 //! Credential definitions: what can be issued, on which attestations, by which rules.
 
 use super::{claims::Claims, mappings::Mapping, rules::Rule};
+use crate::trust::schema::Schema;
 use cellspace_schemas::{
-    ParticipantContextId, Timestamp,
+    Did, ParticipantContextId, Timestamp,
     dcp::CredentialFormat,
     issuer::{
         AttestationId, CredentialDefinitionId,
@@ -13,6 +14,7 @@ use cellspace_schemas::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
+use url::Url;
 
 /// Rules, mappings, attestations and contexts of one definition at most, each.
 pub const MAX_PARTS: usize = 64;
@@ -74,12 +76,15 @@ impl Definition {
         if !type_ok(&body.credential_type) {
             return Err("credentialType must be a name of letters, digits, '_', '-' and '.', other than VerifiableCredential".to_owned());
         }
-        let is_url = |text: &String| text.len() <= MAX_TEXT_BYTES && url::Url::parse(text).is_ok();
+        let is_url = |text: &String| text.len() <= MAX_TEXT_BYTES && Url::parse(text).is_ok();
         if !body.additional_context.iter().chain(&body.json_schema_url).all(is_url) {
             return Err(format!("additionalContext and jsonSchemaUrl must be URLs of at most {MAX_TEXT_BYTES} bytes"));
         }
         if body.json_schema.as_ref().is_some_and(|schema| schema.len() > MAX_SCHEMA_BYTES) {
             return Err(format!("jsonSchema has at most {MAX_SCHEMA_BYTES} bytes"));
+        }
+        if body.json_schema.as_ref().is_some_and(|schema| compiled(schema).is_none()) {
+            return Err("jsonSchema must be a JSON schema that refers to itself alone".to_owned());
         }
         let validity = Duration::from_secs(body.validity);
         if validity.is_zero() || validity > MAX_VALIDITY {
@@ -104,6 +109,15 @@ impl Definition {
             mappings,
             created_at,
         })
+    }
+
+    /// Whether a subject is as the JSON schema says, if there is one.
+    #[must_use]
+    pub fn describes(&self, holder: &Did, subject: &Claims) -> bool {
+        let Some(text) = &self.json_schema else { return true };
+        let mut whole = subject.clone();
+        whole.insert("id".to_owned(), json!(holder));
+        compiled(text).is_some_and(|schema| schema.describes(&whole.into()))
     }
 
     /// The first rule that the claims do not fulfil.
@@ -146,6 +160,11 @@ impl Definition {
     }
 }
 
+/// The schema, under a name of its own: it is found nowhere else.
+fn compiled(text: &str) -> Option<Schema> {
+    Schema::compile(&Url::parse("https://json-schema.invalid/subject").ok()?, text.as_bytes()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,16 +189,32 @@ mod tests {
     }
 
     #[test]
+    fn subjects_are_held_against_the_schema() {
+        let did = Did::new("did:web:acme").unwrap();
+        let subject = |value: Value| value.as_object().unwrap().clone();
+        let schema =
+            json!({"required": ["id", "since"], "properties": {"since": {"type": "string"}, "id": {"const": "did:web:acme"}}}).to_string();
+        let definition = Definition::new(body(|b| b["jsonSchema"] = json!(schema)), Timestamp(0)).unwrap();
+        assert!(definition.describes(&did, &subject(json!({"since": "2026"}))));
+        assert!(!definition.describes(&did, &subject(json!({"since": 2026}))) && !definition.describes(&did, &subject(json!({}))));
+        assert!(!definition.describes(&Did::new("did:web:other").unwrap(), &subject(json!({"since": "2026"}))));
+        let open = Definition::new(body(|b| b["jsonSchema"] = Value::Null), Timestamp(0)).unwrap();
+        assert!(open.describes(&did, &subject(json!({}))));
+    }
+
+    #[test]
     fn what_is_not_valid() {
         let one = json!({"input": "a", "output": "credentialSubject.a"});
         let inside = json!({"input": "a", "output": "credentialSubject.a.b"});
         type Change = Box<dyn FnOnce(&mut Value)>;
-        let table: [(&str, Change); 8] = [
+        let table: [(&str, Change); 10] = [
             ("validity 0", Box::new(|b| b["validity"] = json!(0))),
             ("validity 100 years", Box::new(|b| b["validity"] = json!(100 * 366 * 86_400_u64))),
             ("type", Box::new(|b| b["credentialType"] = json!("VerifiableCredential"))),
             ("type with space", Box::new(|b| b["credentialType"] = json!("A B"))),
             ("context", Box::new(|b| b["additionalContext"] = json!(["no url"]))),
+            ("schema", Box::new(|b| b["jsonSchema"] = json!("{\"type\": \"texts\"}"))),
+            ("schema elsewhere", Box::new(|b| b["jsonSchema"] = json!("{\"$ref\": \"https://example.com/m.json\"}"))),
             ("rule", Box::new(|b| b["rules"] = json!([{"type": "script"}]))),
             ("collision", Box::new(move |b| b["mappings"] = json!([one, inside]))),
             ("many", Box::new(|b| b["attestations"] = json!(vec!["a"; MAX_PARTS + 1]))),

@@ -1,13 +1,14 @@
 //! The hosted issuer: whom it knows, what it issues on which attestations, what it issued, and the status of that.
 //!
 //! One agent ([`Issuer`]) whose owner is the issuer's participant context. Pure: `issuance` (the process), `status_list`, `definition` with `rules` and
-//! `mappings`, `attestation`, `credential`, and the decisions of `admin` and `requests`. I/O: `agent` (the holder's token), `delivery` (to holders),
-//! `publisher` (status lists to verifiers).
+//! `mappings`, `attestation`, `credential`, and the decisions of `admin` and `requests`. I/O: `agent` (the holder's token), `call_out` (services that
+//! attest), `delivery` (to holders), `publisher` (status lists to verifiers).
 
 pub mod admin;
 pub mod agent;
 pub mod attestation;
 pub mod bits;
+pub mod call_out;
 pub mod claims;
 pub mod credential;
 pub mod definition;

@@ -4,6 +4,7 @@ use super::{
     Definition, Holder, IssuedCredential, IssuerState, Process,
     admin::MAX_REQUESTED,
     agent::{Decided, Effect, Refusal, Reply},
+    call_out::{self, Attested},
     claims::Claims,
     credential::MAX_CLAIMS_BYTES,
     issuance::{self, Requested, State, Step},
@@ -11,7 +12,7 @@ use super::{
     state::Event,
     status_list::{LIST_BITS, Slot, StatusChanges},
 };
-use cellspace_cluster::{Decision, Fact};
+use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     Did, SecretText, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
@@ -77,6 +78,16 @@ pub struct Prepared {
     pub process: IssuerPid,
     /// One per credential asked for.
     pub fresh: Vec<Fresh>,
+    /// What services attested.
+    pub attested: Attested,
+}
+
+/// Whether something needs to be attested: the request repeats none whose outcome stands, and the holder may have another one under way.
+#[must_use]
+pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid) -> bool {
+    let process = state.process_of(&holder.did, pid);
+    let stands = process.is_some_and(|process| issuance::step(process.state, issuance::Command::Repeat) != Step::Anew);
+    !stands && state.under_way(&holder.id).count() < MAX_UNDER_WAY
 }
 
 /// Decides about a request. Pure.
@@ -97,6 +108,10 @@ pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decide
     }
     if state.under_way(&holder.id).count() >= MAX_UNDER_WAY {
         return Err(Refusal::TooMany.into());
+    }
+    // A definition has changed since, or a repeat is none any more.
+    if call_out::needed(state, &request.credentials).any(|(attestation, _)| !request.attested.contains_key(&attestation.id)) {
+        return Err(Rejection::Stale);
     }
     approve(state, holder, request, now)
 }
@@ -122,7 +137,7 @@ fn approve(state: &IssuerState, holder: &Holder, request: &Prepared, now: Timest
     let (mut slots, mut requested, mut issued) = (Vec::new(), Vec::new(), Vec::new());
     for (id, fresh) in request.credentials.iter().zip(&request.fresh) {
         let definition = state.definitions.get(id).ok_or_else(|| Refusal::Invalid(format!("credential object {id} does not exist")))?;
-        let (claims, mapped) = judge(state, holder, definition)?;
+        let (claims, mapped) = judge(state, holder, definition, &request.attested)?;
         let on_this_form = slots.iter().filter(|(format, _)| *format == definition.format).map(|(_, slot)| *slot);
         let slot = state.lists.free_slot(definition.format, fresh.index % LIST_BITS, &on_this_form.collect::<Vec<_>>());
         slots.push((definition.format, slot));
@@ -152,12 +167,12 @@ fn approve(state: &IssuerState, holder: &Holder, request: &Prepared, now: Timest
 }
 
 /// The claims attested for the definition, and what it maps of them.
-fn judge(state: &IssuerState, holder: &Holder, definition: &Definition) -> Result<(Claims, Mapped), Refusal> {
+fn judge(state: &IssuerState, holder: &Holder, definition: &Definition, attested: &Attested) -> Result<(Claims, Mapped), Refusal> {
     let refused = |required: String| Refusal::NotEntitled(format!("credential object {} requires {required}", definition.id));
     let mut claims = Claims::new();
     for id in &definition.attestations {
-        let attestation = state.attestations.get(id).ok_or_else(|| refused(format!("the attestation {id}")))?;
-        claims.extend(attestation.attest(holder));
+        let attestation = state.attestations.get(id).and_then(|attestation| attestation.attest(holder, attested));
+        claims.extend(attestation.ok_or_else(|| refused(format!("the attestation {id}")))?);
     }
     if let Some(rule) = definition.unfulfilled(&claims) {
         return Err(refused(format!("that {rule}")));
@@ -165,6 +180,9 @@ fn judge(state: &IssuerState, holder: &Holder, definition: &Definition) -> Resul
     let mapped = mappings::map(&definition.mappings, &claims).map_err(|path| refused(format!("the claim {path}")))?;
     if serde_json::to_vec(&mapped.subject).map_or(usize::MAX, |json| json.len()) > MAX_CLAIMS_BYTES {
         return Err(refused(format!("claims of at most {MAX_CLAIMS_BYTES} bytes")));
+    }
+    if !definition.describes(&holder.did, &mapped.subject) {
+        return Err(refused("that its subject is as its jsonSchema says".to_owned()));
     }
     Ok((claims, mapped))
 }
@@ -310,6 +328,61 @@ mod tests {
         let many: Vec<String> = (0..=MAX_REQUESTED).map(|n| n.to_string()).collect();
         assert!(request(&many.iter().map(String::as_str).collect::<Vec<_>>()).check().is_err());
         assert!(!format!("{:?}", request(&BOTH)).contains("secret"));
+    }
+
+    #[test]
+    fn services_attest_or_nothing_is_issued() {
+        let mut world = World::seeded();
+        let service =
+            json!({"id": "registration-office", "attestationType": "http", "configuration": {"url": "https://office.example/attest"}});
+        world.admin(Admin::CreateAttestation(serde_json::from_value(service).unwrap())).unwrap();
+        let schema = json!({"properties": {"since": {"const": "2026"}}}).to_string();
+        let body = json!({"id": "office", "credentialType": "OfficeCredential", "format": "vc20-bssl/jwt", "validity": "3600", "jsonSchema": schema,
+            "attestations": ["registration", "registration-office"],
+            "rules": [{"type": "expression", "configuration": {"claim": "registered", "operator": "eq", "value": true}}],
+            "mappings": [{"input": "since", "output": "credentialSubject.since", "required": "true"}]});
+        world.admin(Admin::CreateDefinition(serde_json::from_value(body).unwrap())).unwrap();
+        let said = |claims: Option<serde_json::Value>| {
+            Attested::from([("registration-office".parse().unwrap(), claims.map(|claims| claims.as_object().unwrap().clone()))])
+        };
+        for (claims, required) in [
+            (None, "the attestation registration-office"),
+            (Some(json!({})), "registered"),
+            (Some(json!({"registered": true, "since": "1999"})), "jsonSchema"),
+        ] {
+            match world.request_with("acme", "h-1", &["office"], said(claims)) {
+                Err(Refusal::NotEntitled(told)) => assert!(told.contains(required), "{told}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let pid = world.request_with("acme", "h-1", &["office"], said(Some(json!({"registered": true})))).unwrap();
+        assert_eq!(process(&world, &pid).claims.get("registered"), Some(&json!(true)));
+        // A repeat of what stands needs nobody.
+        let judged = |world: &World, pid: &str| {
+            is_judged(&world.state, world.state.holder_by_did(&did("acme")).unwrap(), &HolderPid::new(pid).unwrap())
+        };
+        assert!(!judged(&world, "h-1") && judged(&world, "h-2"));
+        assert_eq!(world.request("acme", "h-1", &["office"]), Ok(pid));
+        // Who was not asked yet is asked before anything is decided.
+        let request = Prepared { attested: Attested::new(), ..prepared("h-3", &["office"]) };
+        assert!(matches!(decide(&world.state, &request, Timestamp(0)), Err(Rejection::Stale)));
+        // After a failure all is attested anew.
+        world.sent(Err("gone")).unwrap();
+        assert!(judged(&world, "h-1"));
+    }
+
+    fn prepared(pid: &str, credentials: &[&str]) -> Prepared {
+        let fresh = |n: usize| Fresh { credential: CredentialId::new(format!("fresh-{n}")).unwrap(), index: 7 };
+        Prepared {
+            holder: did("acme"),
+            issuer: did("issuer"),
+            token: None,
+            holder_pid: HolderPid::new(pid).unwrap(),
+            credentials: credentials.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
+            process: IssuerPid::new("fresh").unwrap(),
+            fresh: (0..credentials.len()).map(fresh).collect(),
+            attested: Attested::new(),
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     Command, Effect, Event, Issuer, IssuerState, Prepared, Refusal, Reply, admin,
+    call_out::Attested,
     requests::{self, Fresh},
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
@@ -76,6 +77,11 @@ impl World {
 
     /// A request of a holder; answers the `issuerPid`.
     pub fn request(&mut self, holder: &str, pid: &str, credentials: &[&str]) -> Result<IssuerPid, Refusal> {
+        self.request_with(holder, pid, credentials, Attested::new())
+    }
+
+    /// As [`Self::request`], with what services attested.
+    pub fn request_with(&mut self, holder: &str, pid: &str, credentials: &[&str], attested: Attested) -> Result<IssuerPid, Refusal> {
         let mut id = || {
             self.ids += 1;
             format!("{:08}", self.ids)
@@ -90,6 +96,7 @@ impl World {
             credentials: credentials.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
             process,
             fresh,
+            attested,
         };
         match self.turn(&Input::Command(Prepared::Request(request)))? {
             Reply::Accepted(pid) => Ok(pid),

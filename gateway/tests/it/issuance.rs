@@ -1,16 +1,27 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
 use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use cellspace::NodeConfig;
 use cellspace_actors::{
+    credential_service::{self, CredentialService},
     issuer::{Issuer, issuance::State},
     trust,
 };
 use cellspace_cluster::Address;
-use cellspace_schemas::bitstring::{Bitstring, Encoding, MIN_BITS};
+use cellspace_schemas::{
+    bitstring::{Bitstring, Encoding, MIN_BITS},
+    issuer::CredentialId,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 
 const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
 
@@ -117,6 +128,107 @@ fn location(answer: &Response) -> String {
 
 fn tag(answer: &Response) -> String {
     answer.headers()[header::ETAG].to_str().unwrap().to_owned()
+}
+
+/// A service that says about everybody what it is told to, and keeps what it was asked: `(token, body)`.
+#[derive(Default)]
+struct Office {
+    says: Mutex<(u16, Value)>,
+    asked: Mutex<Vec<(String, Value)>>,
+}
+
+impl Office {
+    async fn open(self: &Arc<Self>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/attest", listener.local_addr().unwrap());
+        let office = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let office = office.clone();
+                let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let office = office.clone();
+                    async move {
+                        let token = request.headers()[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        office.asked.lock().push((token, serde_json::from_slice(&body).unwrap()));
+                        let (status, said) = office.says.lock().clone();
+                        let body = Full::new(Bytes::from(said.to_string()));
+                        Ok::<_, Infallible>(hyper::Response::builder().status(status).body(body).unwrap())
+                    }
+                });
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        url
+    }
+}
+
+#[tokio::test]
+async fn a_service_attests_and_its_word_is_asked_for_every_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    let office = Arc::new(Office::default());
+    let url = office.open().await;
+    platform.made("attestations", json!({"id": "office", "attestationType": "http", "configuration": {"url": url}})).await;
+    let mut body = definition("registered", "vc20-bssl/jwt");
+    body["attestations"] = json!(["registration", "office"]);
+    body["jsonSchema"] = json!(json!({"properties": {"since": {"type": "string"}}}).to_string());
+    body["rules"] = json!([{"type": "expression", "configuration": {"claim": "registered", "operator": "eq", "value": true}}]);
+    platform.made("credentialdefinitions", body).await;
+    // Nobody is asked about a stranger.
+    assert_eq!(platform.ask_as("stranger", &request("hp-0", &["registered"])).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(office.asked.lock().is_empty());
+    for (says, expected) in [
+        ((404, json!({})), StatusCode::FORBIDDEN),
+        ((500, json!({})), StatusCode::SERVICE_UNAVAILABLE),
+        ((200, json!("registered")), StatusCode::SERVICE_UNAVAILABLE),
+        ((200, json!({"registered": false})), StatusCode::FORBIDDEN),
+        ((200, json!({"registered": true, "since": 2026})), StatusCode::FORBIDDEN),
+        ((200, json!({"registered": true})), StatusCode::CREATED),
+    ] {
+        office.says.lock().clone_from(&says);
+        let answer = platform.ask_as("acme", &request("hp-1", &["registered"])).await;
+        assert_eq!(answer.status(), expected, "{says:?}: {}", answer.text().await.unwrap());
+    }
+    let asked = std::mem::take(&mut *office.asked.lock());
+    assert_eq!(asked.len(), 6);
+    let (token, body) = asked.last().unwrap();
+    assert_eq!((&body["holder"]["did"], &body["attestation"]), (&json!(platform.did("acme")), &json!("office")));
+    let part = |n: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap()).unwrap() };
+    assert_eq!(part(0)["typ"], "attestation+jwt");
+    assert_eq!((&part(1)["iss"], &part(1)["aud"]), (&json!(platform.did("issuer")), &json!(url)));
+    // A repeat of the request is answered by what became of it.
+    assert_eq!(platform.ask_as("acme", &request("hp-1", &["registered"])).await.status(), StatusCode::CREATED);
+    assert!(office.asked.lock().is_empty());
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_credential_is_renewed_before_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    let brief = Value::Object(
+        definition("brief", "vc20-bssl/jwt").as_object().unwrap().clone().into_iter().chain([("validity".into(), json!(4))]).collect(),
+    );
+    platform.made("credentialdefinitions", brief).await;
+    let body = json!({"issuerDid": platform.did("issuer"), "holderPid": "hp-1",
+        "credentials": [{"format": "vc20-bssl/jwt", "type": "briefCredential", "id": "brief"}]});
+    let asked = platform.identity(Method::POST, "/participants/acme/credentials/request").json(&body).send().await.unwrap();
+    assert_eq!(asked.status(), StatusCode::CREATED);
+    let address = Address::of::<CredentialService>(&id_of("acme"));
+    let services = &platform.node.app.services;
+    // The second one takes the place of the first, the third that of the second.
+    let mut seen: Vec<CredentialId> = Vec::new();
+    for _ in 0..3 {
+        let fresh = |state: &credential_service::State| {
+            let held: Vec<CredentialId> = state.credentials.keys().cloned().collect();
+            (held.len() == 1 && !seen.contains(&held[0])).then(|| (held[0].clone(), state.requests.size()))
+        };
+        let (held, requests) = services.cluster.wait::<CredentialService, _>(&address, DRAIN, fresh).await.unwrap().unwrap();
+        assert_eq!(requests, if seen.is_empty() { 1 } else { 2 }, "the first request, and the renewal");
+        seen.push(held);
+    }
+    platform.node.drain(DRAIN).await;
 }
 
 #[tokio::test]
