@@ -1,4 +1,5 @@
-//! Where truth is kept: traits for partitions, wake index, event log and vault, and their embedded backends.
+//! Where truth is kept: traits for partitions, wake index, event log and vault, and their backends: embedded ones,
+//! and for the vault also that of others.
 //!
 //! A **partition** holds one agent: its head, rows and audit trail, written by one conditional batch per turn ([`Partitions::commit`]).
 //! Only this crate knows a database. Every backend passes the same `testkit`.
@@ -11,6 +12,7 @@ pub mod embedded;
 pub mod event_log;
 pub mod partition;
 pub mod partitions;
+pub mod remote_vault;
 pub mod row;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -23,6 +25,7 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, Ope
 pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
+pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
 pub use vault::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
 pub use wake::{DueRow, Wake, WakeIndex};

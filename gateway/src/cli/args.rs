@@ -7,7 +7,7 @@ use crate::{
     observe::{LogFormat, LogOptions},
 };
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::embedded::MasterKey;
+use cellspace_storage::{Login, MasterKey, RemoteVaultOptions};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
@@ -38,6 +38,8 @@ pub enum Command {
     /// Talk to a running platform.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Give the vault of a platform that is down another master key. The old one opens it no more.
+    Rekey(RekeyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -77,12 +79,10 @@ pub struct UpArgs {
     /// scopes, and may be exchanged by a client named as their `sub`. May be repeated.
     #[arg(long = "issuer", value_name = "ISS=JWKS_URL[,AUDIENCE]", value_parser = issuer)]
     pub issuers: Vec<IssuerConfig>,
-    /// File with the vault's master key (32 bytes in base64 or hexadecimal) [default: master.key in the data directory, made at the first start].
-    #[arg(long, value_name = "FILE", conflicts_with = "master_key_env")]
-    pub master_key_file: Option<PathBuf>,
-    /// Environment variable with the vault's master key.
-    #[arg(long, value_name = "NAME")]
-    pub master_key_env: Option<String>,
+    #[command(flatten)]
+    pub master_key: MasterKeyArgs,
+    #[command(flatten)]
+    pub vault: VaultArgs,
     /// Oldest status list that is relied on: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
@@ -94,6 +94,78 @@ pub struct UpArgs {
     pub json: bool,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct MasterKeyArgs {
+    /// File with the vault's master key (32 bytes in base64 or hexadecimal) [default: master.key in the data directory, made at the first start].
+    #[arg(long, value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
+    /// Environment variable with the vault's master key.
+    #[arg(long, value_name = "NAME")]
+    pub master_key_env: Option<String>,
+    /// Command of the shell that writes the vault's master key to its standard output, within 30 seconds.
+    #[arg(long, value_name = "COMMAND")]
+    pub master_key_command: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Vault")]
+pub struct VaultArgs {
+    /// Keep keys and secrets in this HashiCorp Vault or OpenBao (transit engine, KV engine version 2) instead of the data directory: https://HOST[:PORT].
+    #[arg(long, value_name = "URL", env = "CELLSPACE_VAULT_ADDR", requires = "vault_role", conflicts_with_all = ["master_key_file", "master_key_env", "master_key_command"])]
+    pub vault_addr: Option<String>,
+    /// Role that is asked for when signing in.
+    #[arg(long, value_name = "ROLE", env = "CELLSPACE_VAULT_ROLE")]
+    pub vault_role: Option<String>,
+    /// File with the JWT to sign in with, read at every login.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        env = "CELLSPACE_VAULT_JWT_FILE"
+    )]
+    pub vault_jwt_file: PathBuf,
+    /// Where the login by JWT is mounted.
+    #[arg(long, value_name = "MOUNT", default_value = "jwt", env = "CELLSPACE_VAULT_LOGIN")]
+    pub vault_login: String,
+    /// Namespace, for a vault that has namespaces.
+    #[arg(long, value_name = "NAME", env = "CELLSPACE_VAULT_NAMESPACE")]
+    pub vault_namespace: Option<String>,
+    /// Where the KV engine is mounted.
+    #[arg(long, value_name = "MOUNT", default_value = "secret", env = "CELLSPACE_VAULT_KV")]
+    pub vault_kv: String,
+    /// Where the transit engine is mounted.
+    #[arg(long, value_name = "MOUNT", default_value = "transit", env = "CELLSPACE_VAULT_TRANSIT")]
+    pub vault_transit: String,
+    /// Folder of this installation in the KV engine.
+    #[arg(long, value_name = "PATH", default_value = "cellspace", env = "CELLSPACE_VAULT_FOLDER")]
+    pub vault_folder: String,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct NewMasterKeyArgs {
+    /// File with the new master key; made when missing.
+    #[arg(long, value_name = "FILE")]
+    pub new_master_key_file: Option<PathBuf>,
+    /// Environment variable with the new master key.
+    #[arg(long, value_name = "NAME")]
+    pub new_master_key_env: Option<String>,
+    /// Command that writes the new master key.
+    #[arg(long, value_name = "COMMAND")]
+    pub new_master_key_command: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RekeyArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub master_key: MasterKeyArgs,
+    #[command(flatten)]
+    pub new: NewMasterKeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -203,9 +275,9 @@ fn issuer(text: &str) -> Result<IssuerConfig, String> {
 impl UpArgs {
     /// The node's configuration.
     pub fn config(&self) -> NodeConfig {
-        let master_key = self.master_key_file.clone().map(MasterKey::File);
         let mut config = NodeConfig {
-            master_key: master_key.or_else(|| self.master_key_env.clone().map(MasterKey::Environment)),
+            master_key: self.master_key.source(),
+            vault: self.vault.options(),
             host: self.host,
             ports: match self.port {
                 None => Ports::Remembered,
@@ -225,6 +297,40 @@ impl UpArgs {
         config.cluster.idle_after = self.idle_after;
         config
     }
+}
+
+impl MasterKeyArgs {
+    /// Where the key comes from, when that was said.
+    pub fn source(&self) -> Option<MasterKey> {
+        source(self.master_key_file.as_ref(), self.master_key_env.as_ref(), self.master_key_command.as_ref())
+    }
+}
+
+impl VaultArgs {
+    /// The installation's own vault, when one is named.
+    pub fn options(&self) -> Option<RemoteVaultOptions> {
+        let (address, role) = (self.vault_addr.clone()?, self.vault_role.clone()?);
+        let login = Login::Jwt { mount: self.vault_login.clone(), role, file: self.vault_jwt_file.clone() };
+        Some(RemoteVaultOptions {
+            namespace: self.vault_namespace.clone(),
+            kv: self.vault_kv.clone(),
+            transit: self.vault_transit.clone(),
+            folder: self.vault_folder.clone(),
+            ..RemoteVaultOptions::new(address, login)
+        })
+    }
+}
+
+impl NewMasterKeyArgs {
+    /// Where the key comes from.
+    pub fn source(&self) -> Option<MasterKey> {
+        source(self.new_master_key_file.as_ref(), self.new_master_key_env.as_ref(), self.new_master_key_command.as_ref())
+    }
+}
+
+fn source(file: Option<&PathBuf>, variable: Option<&String>, command: Option<&String>) -> Option<MasterKey> {
+    let file = file.cloned().map(MasterKey::File);
+    file.or_else(|| variable.cloned().map(MasterKey::Environment)).or_else(|| command.cloned().map(MasterKey::Command))
 }
 
 impl LogArgs {
@@ -253,7 +359,7 @@ mod tests {
         let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
         match cli.command {
             Command::Up(args) => args.config(),
-            Command::Demo(_) | Command::Admin(_) => panic!("not up"),
+            Command::Demo(_) | Command::Admin(_) | Command::Rekey(_) => panic!("not up"),
         }
     }
 
@@ -271,6 +377,11 @@ mod tests {
         assert_eq!(up(&[]).single_participant, None);
         assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
         assert_eq!(up(&[]).ports, Ports::Remembered);
+        assert!(matches!(up(&["--master-key-command", "pass show cells"]).master_key, Some(MasterKey::Command(_))));
+        assert!(up(&[]).master_key.is_none() && up(&[]).vault.is_none());
+        let vault = up(&["--vault-addr", "https://v:8200", "--vault-role", "cells", "--vault-login", "kubernetes"]).vault.unwrap();
+        assert_eq!((vault.address.as_str(), vault.kv.as_str(), vault.folder.as_str()), ("https://v:8200", "secret", "cellspace"));
+        assert!(matches!(&vault.login, Login::Jwt { mount, role, .. } if mount == "kubernetes" && role == "cells"));
         for bad in [
             ["--port", "x"],
             ["--issuer", "x"],
@@ -281,5 +392,10 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
+        let rekey = |args: &[&str]| Cli::try_parse_from(["cellspace", "rekey"].iter().chain(args)).is_ok();
+        assert!(rekey(&["--new-master-key-file", "f"]) && rekey(&["--master-key-env", "A", "--new-master-key-env", "B"]));
+        assert!(!rekey(&[]) && !rekey(&["--new-master-key-file", "f", "--new-master-key-env", "B"]));
+        assert!(Cli::try_parse_from(["cellspace", "up", "--vault-addr", "https://v"]).is_err());
+        assert!(Cli::try_parse_from(["cellspace", "up", "--master-key-file", "f", "--master-key-command", "c"]).is_err());
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod args;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod rekey;
 mod signals;
 mod up;
 
@@ -54,6 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             logged(log, demo(&args, place)).await
         }
         Command::Admin(command) => admin::run(&command).await,
+        Command::Rekey(args) => rekey::run(&args),
     }
 }
 

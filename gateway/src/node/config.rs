@@ -12,7 +12,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::Options;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{EmbeddedOptions, Topic, embedded::MasterKey};
+use cellspace_storage::{EmbeddedOptions, MasterKey, RemoteVaultOptions, Topic};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// The vault's master key; a file in the data directory when `None`.
     pub master_key: Option<MasterKey>,
+    /// The installation's own vault, HashiCorp Vault or OpenBao; the embedded one when `None`.
+    pub vault: Option<RemoteVaultOptions>,
     /// Address that the listeners bind.
     pub host: IpAddr,
     /// Their ports.
@@ -101,6 +103,7 @@ impl NodeConfig {
         Self {
             data_dir: data_dir.into(),
             master_key: None,
+            vault: None,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: Ports::Remembered,
             allow_plain_http: false,
@@ -140,11 +143,11 @@ impl NodeConfig {
     }
 
     /// Where the master key comes from. The default is told of: who can copy the data directory then holds the key to its vault too.
-    pub(super) fn master_key(&self) -> MasterKey {
+    pub(crate) fn master_key(&self) -> MasterKey {
         self.master_key.clone().unwrap_or_else(|| {
             let path = self.data_dir.join(MASTER_KEY);
             tracing::warn!(category = "app", action = "vault.master_key", path = %path.display(),
-                "the vault's master key lies beside the vault; --master-key-file or --master-key-env keep it apart");
+                "the vault's master key lies beside the vault; --master-key-file, --master-key-env or --master-key-command keep it apart");
             MasterKey::File(path)
         })
     }

@@ -1,7 +1,7 @@
 //! Why a node does not start, and what to do about it.
 
 use crate::http::TableError;
-use cellspace_storage::{OpenError, StoreError, VaultError};
+use cellspace_storage::{OpenError, StoreError, VaultError, VaultOptionsError};
 use std::{io, net::IpAddr, path::PathBuf};
 use url::Url;
 
@@ -17,6 +17,12 @@ pub enum StartError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The installation's vault is not named as it must be.
+    #[error(transparent)]
+    VaultOptions(#[from] VaultOptionsError),
+    /// Keys lie in another vault.
+    #[error("the keys of this installation lie in the vault in {}: start it without --vault-addr, or begin anew with another --data-dir", .0.display())]
+    OtherVault(PathBuf),
     /// The fabric cannot start.
     #[error(transparent)]
     Fabric(#[from] cellspace_actors::fabric::StartError),

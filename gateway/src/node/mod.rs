@@ -5,6 +5,7 @@ mod bootstrap;
 mod config;
 mod error;
 mod identity;
+mod vault;
 
 pub use bootstrap::Bootstrap;
 pub use config::{NodeConfig, Ports};
@@ -28,11 +29,12 @@ use cellspace_actors::{
     trust::{Trust, TrustOptions},
 };
 use cellspace_cluster::{Clock, Cluster, SystemClock};
-use cellspace_storage::{EmbeddedStore, EmbeddedVault, Vault};
+use cellspace_storage::EmbeddedStore;
 use identity::Sockets;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vault::NodeVault;
 
 /// How often histograms are folded, so that unread ones do not grow.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -52,7 +54,7 @@ pub struct Node {
     pub app: App,
     fabric: Fabric,
     store: EmbeddedStore,
-    vault: EmbeddedVault,
+    vault: NodeVault,
     public: Connections,
     admin: Connections,
     operations: Connections,
@@ -167,20 +169,20 @@ impl Node {
 }
 
 /// Opening reads and replays files: off the runtime's threads.
-async fn open(config: &NodeConfig) -> Result<(EmbeddedStore, EmbeddedVault), StartError> {
-    let (dir, options, master) = (config.data_dir.clone(), config.store.clone(), config.master_key());
+async fn open(config: &NodeConfig) -> Result<(EmbeddedStore, NodeVault), StartError> {
+    let config = config.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let store = EmbeddedStore::open(&dir, options)?;
-        let vault = EmbeddedVault::open(&dir, &master)?;
+        let store = EmbeddedStore::open(&config.data_dir, config.store.clone())?;
+        let vault = NodeVault::open(&config)?;
         Ok::<_, StartError>((store, vault))
     });
     opened.await.map_err(|e| StartError::Io(std::io::Error::other(e)))?
 }
 
-async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &EmbeddedVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
+async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &NodeVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), clock.clone(), config.cluster.clone());
-    let shared_vault: Arc<dyn Vault> = Arc::new(vault.clone());
+    let shared_vault = vault.shared();
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
     // A store that was opened before may have served tokens that this process does not remember.
     let opened = (store.boot() > 1).then(|| clock.now());

@@ -33,3 +33,4 @@ mod sharing;
 mod stage;
 mod support;
 mod trace;
+mod vault;

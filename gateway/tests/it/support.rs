@@ -66,6 +66,11 @@ impl Platform {
         Self { _dir: Some(dir), ..Self::start(config).await }
     }
 
+    /// Where a temporary platform has its data.
+    pub fn data_dir(&self) -> &Path {
+        self._dir.as_ref().unwrap().path()
+    }
+
     pub fn bootstrap(&self) -> &Bootstrap {
         self.node.bootstrap.as_ref().unwrap()
     }

@@ -6,9 +6,16 @@ use base64::{Engine, engine::general_purpose};
 use std::{
     env, fmt,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io::{self, Read, Write},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -25,6 +32,8 @@ pub enum MasterKey {
     File(PathBuf),
     /// An environment variable, by name.
     Environment(String),
+    /// What a command of the shell writes to its standard output.
+    Command(String),
     /// The bytes themselves.
     Bytes(Zeroizing<[u8; MASTER_KEY_BYTES]>),
 }
@@ -34,6 +43,8 @@ impl fmt::Debug for MasterKey {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
+            // Its arguments may be nobody's business.
+            Self::Command(_) => f.write_str("Command"),
             Self::Bytes(_) => f.write_str("Bytes"),
         }
     }
@@ -49,6 +60,10 @@ impl MasterKey {
                 let text = env::var(name).map(Zeroizing::new).map_err(|_| bad(format!("the environment variable {name} is not set")))?;
                 parse(&text).ok_or_else(|| bad(format!("the environment variable {name} holds no {WANTED}")))
             }
+            Self::Command(command) => {
+                let text = run(command, COMMAND_TIME).map_err(|error| bad(format!("the command for the master key failed: {error}")))?;
+                parse(&text).ok_or_else(|| bad(format!("the command for the master key writes no {WANTED}")))
+            }
             Self::File(path) => match read_file(path) {
                 Ok(text) => parse(&text).ok_or_else(|| bad(format!("the file {} holds no {WANTED}", path.display()))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && vault_exists => {
@@ -58,6 +73,34 @@ impl MasterKey {
                 Err(error) => Err(bad(format!("cannot read {}: {error}", path.display()))),
             },
         }
+    }
+}
+
+/// How long a command may take.
+const COMMAND_TIME: Duration = Duration::from_secs(30);
+/// Longest text of a command that is looked at, in bytes.
+const MAX_TEXT: u64 = 4 << 10;
+
+/// What the command writes; it is ended when it takes too long.
+fn run(command: &str, time: Duration) -> io::Result<Zeroizing<String>> {
+    let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?;
+    let mut out = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?.take(MAX_TEXT);
+    let (sender, read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Zeroizing::new(String::new());
+        let outcome = out.read_to_string(&mut text).map(|_| text);
+        // Nobody listens when the time was over.
+        let _ = sender.send(outcome);
+    });
+    let outcome = read.recv_timeout(time);
+    if outcome.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    match outcome {
+        Ok(text) if status.success() => text,
+        Ok(_) => Err(io::Error::other(status.to_string())),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", time.as_secs()))),
     }
 }
 
@@ -117,6 +160,21 @@ mod tests {
         for text in ["", "x", &standard[..40], &format!("{standard}AA"), &hex[..62], &"g".repeat(64), &"+é".repeat(21)] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_command_writes_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |command: &str| MasterKey::Command(command.to_owned()).load(dir.path(), true);
+        let hex = "07".repeat(32);
+        assert_eq!(*of(&format!("echo {hex}")).unwrap(), [7; 32]);
+        for bad in ["false", "true", "echo x", &format!("echo {hex}; exit 3"), "no-such-program-anywhere 2>/dev/null"] {
+            assert!(matches!(of(bad), Err(OpenError::BadMasterKey(_))), "{bad}");
+        }
+        let slow = run("exec sleep 60", Duration::from_millis(1)).unwrap_err();
+        assert_eq!(slow.kind(), io::ErrorKind::TimedOut);
+        assert!(run("yes", COMMAND_TIME).is_err(), "one that writes without end");
+        assert_eq!(format!("{:?}", MasterKey::Command("secret".into())), "Command");
     }
 
     #[test]

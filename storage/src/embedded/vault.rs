@@ -2,10 +2,10 @@
 
 use super::{
     OpenError,
-    durable::{Durable, corrupt, read_error},
+    durable::{Durable, corrupt, read_error, unwritable},
     keys,
     lock::DirectoryLock,
-    master_key::{MASTER_KEY_BYTES, MasterKey},
+    master_key::{KeyBytes, MASTER_KEY_BYTES, MasterKey},
     sealing::{Place, Sealer},
     signing_key::SigningKey,
     synced_view::{DISK_TIMEOUT, SyncedView},
@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use secrecy::ExposeSecret;
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -97,12 +97,9 @@ impl EmbeddedVault {
         let mut durable = Durable::open(dir, VAULT, CACHE_BYTES, &lock)?;
         let records = durable.keyspace("records")?;
         let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
-        let crypto = |error: VaultError| OpenError::BadMasterKey(error.to_string());
         let master = Sealer::new(&master.load(dir, root.is_some())?).map_err(crypto)?;
         let data_key = if let Some(root) = root {
-            let (_, key) = master.open(Place::Root, &root).ok_or_else(|| OpenError::WrongMasterKey { dir: dir.to_owned() })?;
-            let key = <[u8; MASTER_KEY_BYTES]>::try_from(key.as_slice()).map(Zeroizing::new);
-            key.map_err(|_| corrupt(dir, &StoreError::Corrupt("the vault's root record has another length".to_owned())))?
+            open_root(dir, &master, &root)?.1
         } else {
             let mut key = Zeroizing::new([0; MASTER_KEY_BYTES]);
             aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| OpenError::BadMasterKey("no randomness".to_owned()))?;
@@ -120,6 +117,32 @@ impl EmbeddedVault {
             writers: Semaphore::new(WRITERS),
             _lock: lock,
         })))
+    }
+
+    /// Gives the vault in the data directory `dir`, which no node has open, another master key; the old one opens it no more. Only the root record is sealed
+    /// anew, so that it makes no difference how much the vault holds. A crash leaves it under one of the two keys.
+    ///
+    /// # Errors
+    /// [`OpenError`]: nothing was changed, unless the write itself failed.
+    pub fn rekey(dir: impl AsRef<Path>, from: &MasterKey, to: &MasterKey) -> Result<(), OpenError> {
+        let dir = dir.as_ref();
+        if !dir.join(VAULT).is_dir() {
+            return Err(OpenError::BadMasterKey(format!("{} holds no vault", dir.display())));
+        }
+        let lock = DirectoryLock::acquire(dir, VAULT)?;
+        let mut durable = Durable::open(dir, VAULT, CACHE_BYTES, &lock)?;
+        let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
+        let root = root.ok_or_else(|| OpenError::BadMasterKey(format!("{} holds no vault", dir.display())))?;
+        let old = from.load(dir, true)?;
+        let (version, key) = open_root(dir, &Sealer::new(&old).map_err(crypto)?, &root)?;
+        let new = to.load(dir, false)?;
+        if *new == *old {
+            return Err(OpenError::BadMasterKey("the new master key is the old one".to_owned()));
+        }
+        let sealed = Sealer::new(&new).and_then(|sealer| sealer.seal(Place::Root, version + 1, key.as_slice())).map_err(crypto)?;
+        let mut batch = durable.database.batch();
+        batch.insert(&durable.meta, ROOT, sealed);
+        durable.write(batch).map(drop).map_err(|reason| unwritable(dir, io::Error::other(reason)))
     }
 
     /// `Ok` while writes can be expected to work; the reason otherwise. Feeds readiness, and never waits for the disk.
@@ -247,6 +270,18 @@ impl EmbeddedVault {
             }
         }
     }
+}
+
+fn crypto(error: VaultError) -> OpenError {
+    OpenError::BadMasterKey(error.to_string())
+}
+
+/// Version and data key of the root record.
+fn open_root(dir: &Path, master: &Sealer, root: &[u8]) -> Result<(u64, KeyBytes), OpenError> {
+    let (version, key) = master.open(Place::Root, root).ok_or_else(|| OpenError::WrongMasterKey { dir: dir.to_owned() })?;
+    let key = <[u8; MASTER_KEY_BYTES]>::try_from(key.as_slice()).map(Zeroizing::new);
+    let key = key.map_err(|_| corrupt(dir, &StoreError::Corrupt("the vault's root record has another length".to_owned())))?;
+    Ok((version, key))
 }
 
 impl fmt::Debug for EmbeddedVault {

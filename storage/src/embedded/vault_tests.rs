@@ -55,6 +55,31 @@ async fn keys_and_secrets_are_there_after_reopening_and_only_with_the_master_key
 }
 
 #[tokio::test]
+async fn another_master_key_takes_the_place_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, next) = (MasterKey::File(dir.path().join("master.key")), MasterKey::File(dir.path().join("keys/next.key")));
+    let (key, secret) = (path("o", "key"), path("o", "secret"));
+    assert!(matches!(EmbeddedVault::rekey(dir.path(), &file, &next), Err(OpenError::BadMasterKey(_))), "there is no vault");
+    assert!(!dir.path().join("master.key").exists());
+    let vault = EmbeddedVault::open(dir.path(), &file).unwrap();
+    let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    vault.put_secret(&secret, Secret::from("hush".to_owned())).await.unwrap();
+    assert!(matches!(EmbeddedVault::rekey(dir.path(), &file, &next), Err(OpenError::Locked { .. })), "it is open");
+    drop(vault);
+    assert!(matches!(EmbeddedVault::rekey(dir.path(), &master(1), &next), Err(OpenError::WrongMasterKey { .. })));
+    assert!(!dir.path().join("keys/next.key").exists(), "no key for what did not happen");
+    assert!(matches!(EmbeddedVault::rekey(dir.path(), &file, &file), Err(OpenError::BadMasterKey(_))));
+    // There and back, to a key that is made and to one that is given.
+    for (from, to) in [(&file, &next), (&next, &master(9)), (&master(9), &file)] {
+        EmbeddedVault::rekey(dir.path(), from, to).unwrap();
+        assert!(matches!(EmbeddedVault::open(dir.path(), from), Err(OpenError::WrongMasterKey { .. })));
+        let vault = EmbeddedVault::open(dir.path(), to).unwrap();
+        assert_eq!(vault.public_key(&key).await.unwrap(), public);
+        assert_eq!(vault.secret(&secret).await.unwrap().expose_secret(), "hush");
+    }
+}
+
+#[tokio::test]
 async fn nothing_readable_lies_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();

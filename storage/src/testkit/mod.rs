@@ -8,6 +8,7 @@ pub mod event_log;
 pub mod partitions;
 pub mod random;
 pub mod random_vault;
+pub mod remote_vault;
 pub mod turn;
 pub mod vault;
 pub mod wake_index;

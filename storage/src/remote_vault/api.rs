@@ -1,0 +1,189 @@
+//! The vault's HTTP API: signing in, and calls with the token that this gives.
+
+use super::options::{Login, RemoteVaultOptions, VaultOptionsError};
+use crate::{Secret, StoreError, VaultError};
+use reqwest::{Client, Method, Url};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// Longest answer, in bytes.
+const MAX_ANSWER: usize = 4 << 20;
+/// A token is exchanged so long before its end.
+const BEFORE_END: Duration = Duration::from_secs(30);
+/// How long a failure counts as the vault's state.
+const FAILED_FOR: Duration = Duration::from_secs(10);
+/// How long a token of unknown life is used.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+
+/// A body of ours: it may hold a secret.
+pub(super) type Body = Zeroizing<String>;
+
+/// Writes a body.
+pub(super) fn body(content: &impl Serialize) -> Result<Body, VaultError> {
+    serde_json::to_string(content)
+        .map(Zeroizing::new)
+        .map_err(|e| VaultError::Crypto(format!("a message to the vault cannot be written: {e}")))
+}
+
+#[derive(Serialize)]
+struct LoginBody<'a> {
+    role: &'a str,
+    jwt: &'a str,
+}
+
+/// An answer: its status, and its body when that is JSON.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+/// A token, and until when it is good.
+struct Session {
+    token: Arc<Secret>,
+    until: Option<Instant>,
+}
+
+/// A client of one vault.
+pub(super) struct Api {
+    client: Client,
+    base: Url,
+    options: RemoteVaultOptions,
+    session: Mutex<Option<Session>>,
+    /// Why the last call had no answer, and when that was.
+    failure: parking_lot::Mutex<Option<(Instant, String)>>,
+}
+
+fn unavailable(reason: impl Into<String>) -> VaultError {
+    VaultError::Store(StoreError::Unavailable(reason.into()))
+}
+
+/// What an error says, without what was asked for.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    format!("the vault does not answer: {cause}")
+}
+
+impl Api {
+    pub(super) fn new(options: RemoteVaultOptions) -> Result<Self, VaultOptionsError> {
+        let base = options.checked()?;
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(options.timeout)
+            .build()
+            .map_err(|error| VaultOptionsError::Client(error.to_string()))?;
+        Ok(Self { client, base, options, session: Mutex::new(None), failure: parking_lot::Mutex::new(None) })
+    }
+
+    /// Why the last call had no answer, if it had none. That is believed for a while: whoever is not asked because of it would never be well again.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().as_ref().filter(|(at, _)| at.elapsed() < FAILED_FOR).map(|(_, reason)| reason.clone())
+    }
+
+    /// A call below the KV engine's `data` or `metadata`, in the installation's folder.
+    pub(super) async fn kv(&self, method: Method, part: &str, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        let RemoteVaultOptions { kv, folder, .. } = &self.options;
+        self.call(method, &format!("{kv}/{part}/{folder}/{path}"), body).await
+    }
+
+    /// A call below the transit engine.
+    pub(super) async fn transit(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        self.call(method, &format!("{}/{path}", self.options.transit), body).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        let outcome = self.signed_in(method, path, body).await;
+        *self.failure.lock() = match &outcome {
+            Err(VaultError::Store(error)) => Some((Instant::now(), error.to_string())),
+            Ok(_) | Err(_) => None,
+        };
+        outcome
+    }
+
+    /// A token that is refused is exchanged once.
+    async fn signed_in(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        let token = self.token(None).await?;
+        let answer = self.send(method.clone(), path, body.as_ref(), Some(&token)).await?;
+        if answer.status != 403 {
+            return Ok(answer);
+        }
+        let token = self.token(Some(&token)).await?;
+        let answer = self.send(method, path, body.as_ref(), Some(&token)).await?;
+        if answer.status == 403 { Err(unavailable("the vault's policy does not allow it")) } else { Ok(answer) }
+    }
+
+    /// The token; another one than `refused`. One caller at a time signs in.
+    async fn token(&self, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
+        let mut session = self.session.lock().await;
+        let good = |held: &&Session| {
+            held.until.is_none_or(|until| until > Instant::now()) && refused.is_none_or(|refused| !Arc::ptr_eq(refused, &held.token))
+        };
+        if let Some(held) = session.as_ref().filter(good) {
+            return Ok(held.token.clone());
+        }
+        let fresh = match &self.options.login {
+            Login::Token(token) => Session { token: Arc::new(token.clone()), until: None },
+            Login::Jwt { mount, role, file } => {
+                let jwt =
+                    Zeroizing::new(tokio::fs::read_to_string(file).await.map_err(|e| unavailable(format!("{}: {e}", file.display())))?);
+                let body = body(&LoginBody { role, jwt: jwt.trim() })?;
+                let answer = self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?;
+                let token = answer.body.pointer("/auth/client_token").and_then(Value::as_str);
+                let token = token.ok_or_else(|| unavailable(format!("the vault refuses the login with {}", answer.status)))?;
+                let life = answer.body.pointer("/auth/lease_duration").and_then(Value::as_u64).map(Duration::from_secs);
+                let life = life.filter(|life| !life.is_zero()).unwrap_or(UNKNOWN_LIFE);
+                let until = Instant::now() + life.saturating_sub(BEFORE_END).max(life / 2);
+                Session { token: Arc::new(Secret::from(token.to_owned())), until: Some(until) }
+            }
+        };
+        let token = fresh.token.clone();
+        *session = Some(fresh);
+        Ok(token)
+    }
+
+    /// One exchange. What the vault cannot do now is no answer.
+    async fn send(&self, method: Method, path: &str, body: Option<&Body>, token: Option<&Arc<Secret>>) -> Result<Answer, VaultError> {
+        let (path, list) = path.strip_suffix("?list").map_or((path, false), |path| (path, true));
+        let mut url = self.base.clone();
+        url.set_path(&format!("v1/{path}"));
+        url.set_query(list.then_some("list=true"));
+        let mut request = self.client.request(method, url).header("x-vault-request", "true");
+        if let Some(namespace) = &self.options.namespace {
+            request = request.header("x-vault-namespace", namespace);
+        }
+        if let Some(token) = token {
+            let mut value =
+                reqwest::header::HeaderValue::from_str(token.expose_secret()).map_err(|_| unavailable("the vault's token is no text"))?;
+            value.set_sensitive(true);
+            request = request.header("x-vault-token", value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.as_bytes().to_vec());
+        }
+        let mut response = request.send().await.map_err(|e| unavailable(reason(e)))?;
+        let mut text = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|e| unavailable(reason(e)))? {
+            if text.len() + chunk.len() > MAX_ANSWER {
+                return Err(unavailable("the vault's answer is too long"));
+            }
+            text.extend_from_slice(&chunk);
+        }
+        let status = response.status().as_u16();
+        if status >= 500 || status == 429 || status == 412 || (300..400).contains(&status) {
+            return Err(unavailable(format!("the vault answered {status}")));
+        }
+        Ok(Answer { status, body: serde_json::from_slice(&text).unwrap_or_default() })
+    }
+}

@@ -1,0 +1,121 @@
+use super::{Login, RemoteVault, RemoteVaultOptions};
+use crate::{
+    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
+    testkit::{
+        self,
+        remote_vault::Double,
+        vault::{path, verifies},
+    },
+};
+use cellspace_schemas::testkit::seed;
+use std::{env, io::Write};
+
+#[tokio::test]
+async fn keeps_the_promises_of_all_vaults() {
+    let double = Double::start().await;
+    testkit::vault::all(&RemoteVault::new(double.options()).unwrap()).await;
+    assert_eq!(double.logins(), 1);
+    // All of it lies in the installation's folder and its own mounts, and of secrets and names nothing is in a path.
+    for path in double.paths.lock().iter() {
+        let allowed = ["secret/data/cellspace/", "secret/metadata/cellspace/", "transit/keys/k", "transit/sign/k", "auth/kubernetes/login"];
+        assert!(allowed.iter().any(|start| path.starts_with(start)) && !path.contains("tk-"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_operations_agree_with_the_model() {
+    let double = Double::start().await;
+    testkit::random_vault::run(seed(), 150, || RemoteVault::new(double.options()).unwrap()).await;
+}
+
+/// The same against a real one, which `VAULT_ADDR` and `VAULT_TOKEN` name, with its engines at `secret` and `transit`.
+#[tokio::test]
+async fn a_real_vault_keeps_them_too() {
+    let (Ok(address), Ok(token)) = (env::var("VAULT_ADDR"), env::var("VAULT_TOKEN")) else {
+        let _ =
+            writeln!(std::io::stderr(), "\nskipped: needs VAULT_ADDR and VAULT_TOKEN: remote_vault::tests::a_real_vault_keeps_them_too");
+        return;
+    };
+    let options = RemoteVaultOptions {
+        folder: format!("cellspace-test-{}", std::process::id()),
+        ..RemoteVaultOptions::new(address, Login::Token(Secret::from(token)))
+    };
+    let vault = RemoteVault::new(options).unwrap();
+    testkit::vault::all(&vault).await;
+    for owner in
+        ["tk-sign", "tk-again", "tk-secret", "tk-types", "tk-delete", "tk-folder", "tk-folde", "tk-folder0", "tk-folder-", "tk-foldes"]
+    {
+        vault.delete_folder(&path(owner, "x").owner).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_signs_in_anew() {
+    let double = Double::start().await;
+    double.jwt("old");
+    let vault = RemoteVault::new(double.options()).unwrap();
+    let key = path("o", "k");
+    let refused = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap_err();
+    assert!(refused.to_string().contains("refuses the login with 400"), "{refused}");
+    assert!(matches!(vault.health(), Err(StoreError::Unavailable(_))));
+    // The file has been exchanged meanwhile.
+    double.jwt("good");
+    let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    assert_eq!((double.logins(), vault.health().is_ok()), (1, true));
+    double.told.lock().forget_tokens = true;
+    assert!(verifies(&public, b"m", &vault.sign(&key, b"m").await.unwrap()));
+    assert_eq!(double.logins(), 2);
+    // Many at once sign in once.
+    double.told.lock().forget_tokens = true;
+    let all = futures::future::join_all((0..16).map(|_| vault.sign(&key, b"m"))).await;
+    assert!(all.iter().all(Result::is_ok) && double.logins() <= 4, "{}", double.logins());
+    // A policy that does not allow it is no reason to try for ever.
+    double.told.lock().status = Some(403);
+    assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::Store(StoreError::Unavailable(_)))));
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_asked_is_unavailable_and_nothing_else() {
+    let double = Double::start().await;
+    let vault = RemoteVault::new(double.options()).unwrap();
+    let (key, secret) = (path("o", "k"), path("o", "s"));
+    vault.generate_key(&key, KeyAlgorithm::P256).await.unwrap();
+    vault.put_secret(&secret, Secret::from("hush".to_owned())).await.unwrap();
+    for status in [500, 503, 429, 412, 307] {
+        double.told.lock().status = Some(status);
+        let unavailable = |outcome: Result<(), VaultError>| matches!(outcome, Err(VaultError::Store(StoreError::Unavailable(_))));
+        assert!(unavailable(vault.sign(&key, b"m").await.map(drop)), "{status}");
+        assert!(unavailable(vault.public_key(&key).await.map(drop)), "{status}");
+        assert!(unavailable(vault.generate_key(&path("o", "new"), KeyAlgorithm::P256).await.map(drop)), "{status}");
+        assert!(unavailable(vault.secret(&secret).await.map(drop)), "{status}");
+        assert!(unavailable(vault.put_secret(&secret, Secret::from("x".to_owned())).await), "{status}");
+        assert!(unavailable(vault.delete(&key).await), "{status}");
+        assert!(unavailable(vault.delete_folder(&key.owner).await), "{status}");
+        assert!(vault.health().is_err(), "{status}");
+    }
+    double.told.lock().status = None;
+    assert!(vault.sign(&key, b"m").await.is_ok() && vault.health().is_ok());
+    let nobody = RemoteVault::new(RemoteVaultOptions { address: "http://127.0.0.1:1".to_owned(), ..double.options() }).unwrap();
+    let error = nobody.secret(&secret).await.unwrap_err().to_string();
+    assert!(error.contains("the vault does not answer") && !error.contains("hush") && !error.contains("good"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_made_whole_or_removed() {
+    let double = Double::start().await;
+    let vault = RemoteVault::new(double.options()).unwrap();
+    let key = path("o", "k");
+    let first = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    // The note is there, the key is not: as after a crash between the two.
+    double.lose_keys();
+    for _ in 0..2 {
+        assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
+        assert!(matches!(vault.public_key(&key).await, Err(VaultError::NotFound(_))));
+    }
+    assert!(matches!(vault.put_secret(&key, Secret::from("s".to_owned())).await, Err(VaultError::WrongType(_))));
+    let made = vault.generate_key(&key, KeyAlgorithm::P256).await.unwrap();
+    assert_eq!((made.algorithm, double.left()), (first.algorithm, (1, 1)), "as the note says");
+    double.lose_keys();
+    vault.delete(&key).await.unwrap();
+    assert_eq!(double.left(), (0, 0));
+}
