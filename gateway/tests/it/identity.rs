@@ -453,14 +453,30 @@ async fn a_holder_presents_what_was_granted_to_whom() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
         assert_eq!(answer[0]["type"], "AuthenticationFailed");
     }
+    let ask = async |body: &Value| {
+        let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
+        let request = platform.http.post(url).bearer_auth(token("provider", Some(access.clone())).await).json(body);
+        read(request.send().await.unwrap()).await
+    };
     for bad in [json!({"scope": []}), json!({}), json!({"scope": [MEMBERSHIP], "presentationDefinition": {}}), json!({"scope": ["Member"]})]
     {
         let mut body = json!({"@context": [DCP_CONTEXT], "type": "PresentationQueryMessage"});
         body.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
-        let url = format!("{}/presentations/query", platform.node.urls.credential_service(&id_of("consumer")));
-        let request = platform.http.post(url).bearer_auth(token("provider", Some(access.clone())).await).json(&body);
-        assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(ask(&body).await.0, StatusCode::BAD_REQUEST, "{bad}");
     }
+    // In another form of JSON-LD it is the same query; what is not known is named.
+    let dcp = "https://w3id.org/dspace-dcp/v1.0/";
+    let (kind, scope) = (format!("{dcp}PresentationQueryMessage"), format!("{dcp}scope"));
+    for body in [
+        json!([{"@type": [kind], scope: [{"@value": MEMBERSHIP}]}]),
+        json!({"@context": {"d": dcp}, "@type": "d:PresentationQueryMessage", "d:scope": MEMBERSHIP}),
+    ] {
+        let (status, answer) = ask(&body).await;
+        assert_eq!((status, answer["presentation"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{body}: {answer}");
+    }
+    let unknown = json!({"@context": [{"d": dcp}, "https://x.example/c"], "@type": "d:PresentationQueryMessage", "d:scope": MEMBERSHIP});
+    let (status, answer) = ask(&unknown).await;
+    assert!(status == StatusCode::BAD_REQUEST && answer.to_string().contains("https://x.example/c"), "{answer}");
     platform.node.drain(DRAIN).await;
 }
 

@@ -171,6 +171,7 @@ async fn every_message_is_as_the_official_schemas_say() {
     catalogs(&s).await;
     negotiations(&mut s).await;
     transfers(&mut s).await;
+    push(&mut s).await;
     errors(&s).await;
     claims(&s).await;
     s.close().await;
@@ -372,6 +373,60 @@ async fn transfers(s: &mut Stage) {
             }
         }
     }
+}
+
+/// A data plane that pushes: where it takes data, and that it has begun to send them.
+struct Pushing {
+    base: String,
+}
+
+impl Door for Pushing {
+    async fn answer(&self, request: Request<Bytes>) -> Result<proxy::Answer> {
+        let property = |name: &str, value: &str| json!({"@type": "EndpointProperty", "name": name, "value": value});
+        let address = json!({"@type": "DataAddress", "endpointType": "https://w3id.org/idsa/v4.1/HTTP", "endpoint": format!("{}/sink", self.base),
+            "endpointProperties": [property("authorization", "a"), property("authType", "bearer")]});
+        let told = match request.uri().path() {
+            "/token" => json!({"access_token": "t", "token_type": "Bearer"}),
+            "/flows/prepare" => json!({"state": "PREPARED", "dataAddress": address}),
+            "/flows/start" => json!({"state": "STARTED"}),
+            _ => json!({}),
+        };
+        Ok(proxy::plain(http::StatusCode::OK, told.to_string()))
+    }
+}
+
+/// A transfer whose data go where the consumer's data plane takes them.
+async fn push(s: &mut Stage) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(proxy::serve(Arc::new(Pushing { base: base.clone() }), listener, true));
+    let authorization = json!({"type": "oauth2_client_credentials", "tokenEndpoint": format!("{base}/token"), "clientId": "cp", "clientSecret": "s",
+        "jwksUri": format!("{base}/jwks")});
+    let plane = json!({"dataplaneId": "pushing", "endpoint": format!("{base}/flows"), "profiles": ["HttpData-PUSH"], "authorization": authorization});
+    for who in [&s.provider, &s.consumer] {
+        let made = s.manage(who, Method::PUT, "dataplanes", Some(plane.clone())).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+    }
+    let asset =
+        json!({"@id": "pushed", "properties": {}, "dataplaneMetadata": {"@type": "DataplaneMetadata", "profiles": ["HttpData-PUSH"]}});
+    let policy = format!("requires-{MEMBER}");
+    let selected =
+        json!([{"@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": "pushed"}]);
+    let definition = json!({"@id": "pushed", "accessPolicyId": policy, "contractPolicyId": policy, "assetsSelector": selected});
+    for (path, kind, body) in [("assets", "Asset", asset), ("contractdefinitions", "ContractDefinition", definition)] {
+        let made = s.manage(&s.provider, Method::POST, path, Some(Client::typed(kind, body))).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+    }
+    let offer = s.offers(&s.consumer).await.into_iter().find(|offer| offer.asset == "pushed").unwrap();
+    let (_, _, agreement) = s.agreement(&offer).await;
+    let mut request = sharing::transfer_request(&s.provider, &agreement);
+    request["transferType"] = json!("HttpData-PUSH");
+    let begun = s.manage(&s.consumer, Method::POST, "transferprocesses", Some(request)).await;
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    let path = format!("transferprocesses/{}/state?wait=STARTED&timeout=20s", text(&begun.body, "@id"));
+    let state = s.manage(&s.consumer, Method::GET, &path, None).await.body;
+    let whole = s.manage(&s.consumer, Method::GET, &format!("transferprocesses/{}", text(&begun.body, "@id")), None).await.body;
+    assert_eq!(state["state"], "STARTED", "{whole}");
 }
 
 /// What of DCP nobody asks for by itself: an offer, the metadata of an issuer, the status of a request.
