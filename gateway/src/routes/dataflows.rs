@@ -80,7 +80,7 @@ async fn terminate(app: App, request: Request) -> Result<Reply, ApiError> {
 /// The body is empty by the specification; connectors send `{}`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Completed {
+pub(super) struct Completed {
     message_id: Option<MessageId>,
 }
 

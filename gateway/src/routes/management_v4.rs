@@ -4,7 +4,7 @@ use super::prefixes::MANAGEMENT_V4;
 use crate::http::{Api, Route};
 
 /// Where v5 names the participant context.
-const PARTICIPANT: &str = "/participants/{participant}";
+pub(super) const PARTICIPANT: &str = "/participants/{participant}";
 /// What v4 has.
 const RESOURCES: [&str; 11] = [
     "assets",

@@ -1,13 +1,29 @@
-//! What this node serves, as OpenAPI 3.1: made of the route table, so that neither can have what the other lacks.
+//! What this node serves, as OpenAPI 3.1: made of the route table, so that neither can have what the other lacks. What bodies look like is what their
+//! readers say ([`schema`]); which route takes and answers which of them stands in a table of its own ([`bodies`](mod@bodies)), that tests hold against
+//! the handlers.
+
+pub mod bodies;
+pub mod documents;
+mod readers;
+pub mod schema;
 
 use super::prefixes::ROOT;
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
 };
+use bodies::{Bodies, Content, bodies};
 use cellspace_actors::PublicUrls;
+use documents::Document;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+/// The schemas of all documents: what readers are asked for, they are asked once.
+static SCHEMAS: LazyLock<BTreeMap<&'static str, Value>> =
+    LazyLock::new(|| Document::all().map(|document| (document.name, document.schema())).collect());
 
 /// The routes.
 #[must_use]
@@ -34,12 +50,16 @@ async fn list(app: App, _request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
-    let api = request.param("api")?;
-    let routes: Vec<&Route> = app.routes.routes().filter(|route| name(route.api) == api).collect();
-    if routes.is_empty() {
-        return Err(ApiError::not_found(format!("api {api:?} does not exist")));
-    }
-    Reply::ok(&document(api, &routes, &app.services.urls))
+    // The readers of all bodies are asked a lot the first time.
+    let told = tokio::task::spawn_blocking(move || {
+        let api = request.param("api")?;
+        let routes: Vec<&Route> = app.routes.routes().filter(|route| name(route.api) == api).collect();
+        if routes.is_empty() {
+            return Err(ApiError::not_found(format!("api {api:?} does not exist")));
+        }
+        Reply::ok(&document(api, &routes, &app.services.urls))
+    });
+    told.await.map_err(|ended| ApiError::internal(ended.to_string()))?
 }
 
 /// The document that an operation is in.
@@ -59,10 +79,12 @@ pub const fn name(api: Api) -> &'static str {
 }
 
 fn document(name: &str, routes: &[&Route], urls: &PublicUrls) -> Value {
-    let (mut paths, mut errors) = (Map::new(), Map::new());
+    let (mut paths, mut errors, mut schemas) = (Map::new(), Map::new(), Map::new());
     for route in routes {
         let (kind, schema) = error(route.api);
         errors.entry(kind).or_insert_with(|| schema);
+        let told = bodies(route).into_iter().flat_map(|bodies| [bodies.takes.document(), bodies.answers.document()]).flatten();
+        schemas.extend(told.filter_map(|document| Some((document.name.to_owned(), SCHEMAS.get(document.name)?.clone()))));
         let item = paths.entry(path(route)).or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
             let server = match route.listener {
@@ -82,6 +104,7 @@ fn document(name: &str, routes: &[&Route], urls: &PublicUrls) -> Value {
         "paths": paths,
         "components": {
             "responses": errors,
+            "schemas": schemas,
             "securitySchemes": {"accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                 "description": "an access token of the token service, or of an issuer that the installation trusts"}},
         },
@@ -104,10 +127,7 @@ fn operation(route: &Route, error: &str) -> Value {
         "operationId": id,
         "parameters": parameters.collect::<Vec<_>>(),
         "responses": {
-            "2XX": match route.method {
-                Verb::Follow => json!({"description": "what happens from now on, or after the Last-Event-ID", "content": {"text/event-stream": {"schema": {"type": "string"}}}}),
-                _ => json!({"description": "done; with a body where there is something to tell"}),
-            },
+            "2XX": answer(route, bodies(route)),
             "default": {"$ref": format!("#/components/responses/{error}")},
         },
         "security": match route.access {
@@ -120,13 +140,40 @@ fn operation(route: &Route, error: &str) -> Value {
             let also = if provisioner == Provisioner::Listed { "; open to provisioners" } else { "" };
             fields.insert("description".to_owned(), format!("asks for the scope {scope}{also}").into());
         }
-        if matches!(route.method, Verb::Post | Verb::Await | Verb::Query | Verb::Put | Verb::Patch) {
-            let media =
-                if route.api == Api::OAuth && route.path == "/token" { "application/x-www-form-urlencoded" } else { "application/json" };
-            fields.insert("requestBody".to_owned(), json!({"required": false, "content": {media: {"schema": true}}}));
+        if let Some(body) = bodies(route).and_then(|bodies| taken(bodies.takes)) {
+            fields.insert("requestBody".to_owned(), body);
         }
     }
     operation
+}
+
+fn reference(document: &Document) -> Value {
+    json!({"$ref": format!("#/components/schemas/{}", document.name)})
+}
+
+fn taken(takes: Content) -> Option<Value> {
+    let (required, media, schema) = match takes {
+        Content::Nothing | Content::Other(_) => return None,
+        Content::One(document) => (true, "application/json", reference(&document)),
+        Content::Maybe(document) => (false, "application/json", reference(&document)),
+        Content::List(document) => (true, "application/json", json!({"type": "array", "items": reference(&document)})),
+        Content::Form(document) => (true, "application/x-www-form-urlencoded", reference(&document)),
+    };
+    Some(json!({"required": required, "content": {media: {"schema": schema}}}))
+}
+
+fn answer(route: &Route, bodies: Option<Bodies>) -> Value {
+    let description = match route.method {
+        Verb::Follow => "what happens from now on, or after the Last-Event-ID",
+        _ => "done",
+    };
+    let (media, schema) = match bodies.map(|bodies| bodies.answers) {
+        None | Some(Content::Nothing) => return json!({ "description": description }),
+        Some(Content::One(document) | Content::Maybe(document) | Content::Form(document)) => ("application/json", reference(&document)),
+        Some(Content::List(document)) => ("application/json", json!({"type": "array", "items": reference(&document)})),
+        Some(Content::Other(media)) => (media, json!({"type": "string"})),
+    };
+    json!({"description": description, "content": {media: {"schema": schema}}})
 }
 
 /// The error answer of an API: its name in the document, and what it looks like.

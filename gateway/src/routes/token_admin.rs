@@ -62,7 +62,7 @@ async fn ask(app: &App, request: &Request, command: Command) -> Result<clients::
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClientBody {
+pub(super) struct ClientBody {
     id: ClientId,
     role: Option<ClientRole>,
     participant_context: Option<ParticipantContextId>,
@@ -149,7 +149,7 @@ async fn create_mapping(app: App, request: Request) -> Result<Reply, ApiError> {
 
 /// The path decides whose mapping it is; the body may repeat it.
 #[derive(Deserialize)]
-struct MappingBody {
+pub(super) struct MappingBody {
     scopes: Vec<String>,
     #[serde(default)]
     audiences: Vec<String>,
@@ -186,7 +186,7 @@ async fn create_scope(app: App, request: Request) -> Result<Reply, ApiError> {
 
 /// The path decides the name; the body may repeat it.
 #[derive(Deserialize)]
-struct ScopeBody {
+pub(super) struct ScopeBody {
     claims: clients::mapping::ScopeClaims,
 }
 

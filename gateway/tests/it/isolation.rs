@@ -3,6 +3,7 @@
 //! What must be answered follows from the route's row in `routes.txt` and from the rules of [`oracle`], which share no code with the platform.
 
 mod call;
+mod documented;
 mod oracle;
 pub mod rows;
 mod things;
@@ -254,8 +255,25 @@ async fn allowed(world: &World, rows: &[Row]) -> Findings {
             Asks::Peer => Some(Some(world.peer_token(row.route.prefixes[0], row.route.path, cast.receiver_did).await)),
             Asks::Flow => Some(Some(world.id("data-flow.token", Side::Own).to_owned())),
         };
+        let documented = |findings: &mut Findings, answer: &Answer| {
+            for difference in documented::differences(row, world.body(row, &target).as_ref(), answer) {
+                findings.check(false, || format!("{}: {difference}", row.name()));
+            }
+        };
         if let Some(token) = good {
             let answer = world.send(row, target, token.as_deref()).await;
+            documented(&mut findings, &answer);
+            {
+                use std::io::Write;
+                writeln!(
+                    std::fs::OpenOptions::new().create(true).append(true).open("/tmp/h2_answers").unwrap(),
+                    "{}|{}|{}",
+                    row.name(),
+                    answer.status,
+                    answer.text
+                )
+                .unwrap();
+            }
             findings
                 .check(answer.status == row.good, || format!("{}: {} instead of {}: {}", row.name(), answer.status, row.good, answer.text));
             continue;
@@ -266,6 +284,17 @@ async fn allowed(world: &World, rows: &[Row]) -> Findings {
         callers.sort_by_key(|caller| order.iter().position(|name| *name == caller.name).unwrap_or(order.len()));
         for (n, caller) in callers.into_iter().enumerate() {
             let answer = world.send(row, target, caller.token.as_deref()).await;
+            if n == 0 {
+                use std::io::Write;
+                writeln!(
+                    std::fs::OpenOptions::new().create(true).append(true).open("/tmp/h2_answers").unwrap(),
+                    "{}|{}|{}",
+                    row.name(),
+                    answer.status,
+                    answer.text
+                )
+                .unwrap();
+            }
             let ended = row.route.method == Verb::Delete && row.route.path == "/participants/{participant}";
             let (holds, expected) = match caller.who {
                 _ if n == 0 => (answer.status == row.good, row.good.to_string()),
@@ -278,6 +307,7 @@ async fn allowed(world: &World, rows: &[Row]) -> Findings {
             if n > 0 {
                 continue;
             }
+            documented(&mut findings, &answer);
             world.settled(row).await;
             // An id is one's own: under the same one as another participant's, everything goes as before.
             copied.extend(row.objects.iter().filter_map(Object::made));

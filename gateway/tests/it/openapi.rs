@@ -3,7 +3,14 @@
 use crate::support::{DRAIN, Platform, id_of};
 use cellspace::{
     http::{Access, Route},
-    routes::openapi::name,
+    routes::{
+        self, management_v4,
+        openapi::{
+            bodies::{BODIES, bodies, line},
+            documents::Document,
+            name,
+        },
+    },
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -63,12 +70,14 @@ fn flaws(document: &Value) -> Vec<String> {
         flaw(parameters.iter().all(right), format!("{name}: parameters"));
         let told: BTreeSet<&str> = parameters.iter().filter_map(|p| p["name"].as_str()).collect();
         flaw(told.len() == parameters.len() && told == names_of(name.split_once(' ').unwrap().1), format!("{name}: names of parameters"));
-        if let Some(body) = operation.get("requestBody") {
-            let content = body["content"].as_object().filter(|content| !content.is_empty());
-            flaw(
-                content.is_some_and(|content| content.iter().all(|(media, of)| media.contains('/') && of["schema"] == true)),
-                format!("{name}: body"),
-            );
+        let schema = |of: &Value| {
+            let of = if of["type"] == "array" { &of["items"] } else { of };
+            let named = of["$ref"].as_str().and_then(|to| document.pointer(to.strip_prefix('#')?));
+            of["type"] == "string" || named.is_some_and(|schema| schema["examples"].is_array())
+        };
+        let bodies = operation.get("requestBody").into_iter().chain(operation["responses"].get("2XX"));
+        for content in bodies.filter_map(|body| body["content"].as_object()) {
+            flaw(content.iter().all(|(media, of)| media.contains('/') && schema(&of["schema"])), format!("{name}: body"));
         }
         let responses = operation["responses"].as_object().unwrap();
         flaw(!responses.is_empty(), format!("{name}: no responses"));
@@ -126,4 +135,24 @@ async fn every_operation_is_documented_and_nothing_else() {
     assert_eq!(open("/api/openapi/nothing").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(p.call(Method::POST, "/api/openapi", None).await.0, StatusCode::METHOD_NOT_ALLOWED);
     p.node.drain(DRAIN).await;
+}
+
+#[test]
+fn every_route_has_its_bodies_and_nothing_else_has() {
+    let routes: Vec<Route> = routes::all().into_iter().chain(management_v4::routes()).collect();
+    let without: Vec<String> = routes.iter().filter(|route| bodies(route).is_none()).map(line).collect();
+    assert_eq!(without, Vec::<String>::new());
+    let lines: BTreeSet<String> = routes.iter().map(line).collect();
+    let told: Vec<&str> = BODIES.iter().map(|(line, ..)| *line).collect();
+    assert_eq!(told.iter().filter(|line| !lines.contains(**line)).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(told.len(), told.iter().collect::<BTreeSet<_>>().len());
+}
+
+/// Nothing is documented that no route has.
+#[test]
+fn every_document_is_some_routes() {
+    let all = routes::all();
+    let used = all.iter().filter_map(bodies).flat_map(|bodies| [bodies.takes.document(), bodies.answers.document()]).flatten();
+    let used: BTreeSet<&str> = used.map(|document| document.name).collect();
+    assert_eq!(used, Document::all().map(|document| document.name).collect());
 }

@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    fn body(&self, row: &Row, target: &Target<'_>) -> Option<Value> {
+    pub fn body(&self, row: &Row, target: &Target<'_>) -> Option<Value> {
         let mut text = row.body.as_ref()?.to_string();
         for kind in self.kinds() {
             let named = format!("{{{kind}}}");
