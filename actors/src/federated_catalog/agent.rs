@@ -47,6 +47,8 @@ pub struct Wanted {
     pub key: CrawlKey,
     /// Where the target says its versions, when whoever named it says so.
     pub url: Option<BaseUrl>,
+    /// Whether others are shown it too.
+    pub shared: bool,
 }
 
 /// Requests.
@@ -56,7 +58,8 @@ pub enum Command {
     AddTarget(TargetNode),
     /// Names it differently.
     ReplaceTarget(TargetNode),
-    /// Names it no longer; what was seen of it is forgotten.
+    /// Names it no longer. What was seen of it is forgotten, unless the installation names it too: a crawl finds that out at once, or when the one that
+    /// is under way comes back.
     RemoveTarget(Did),
     /// Somebody asks for these views: they are looked at from now on for a while. Those for which there is no room are left out.
     Want(Vec<Wanted>),
@@ -110,6 +113,8 @@ pub enum Found {
     Seen(Box<Sighted>),
     /// None, for this reason.
     Failed(String),
+    /// Nobody names the target so any more.
+    Unnamed,
     /// Whoever looks is gone for good.
     Gone,
 }

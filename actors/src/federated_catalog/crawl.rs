@@ -2,9 +2,10 @@
 
 use super::{
     MAX_PAGES,
-    agent::{Effect, Found, Sighted},
-    gather::Gathered,
+    agent::{Effect, Found, Sighted, address, installation},
+    gather::{Gathered, Unusable},
     link::next_page,
+    overview::state,
 };
 use crate::{
     ControlPlane, Services,
@@ -16,7 +17,7 @@ use crate::{
 };
 use cellspace_cluster::{Address, AskError, DeliveryError};
 use cellspace_schemas::{
-    Owner,
+    Owner, ParticipantContextId,
     dsp::{
         self, BaseUrl,
         catalog::{CatalogRequestMessage, compacted_catalog},
@@ -38,15 +39,33 @@ pub(super) async fn crawl(services: &Services, owner: &Owner, effect: &Effect) -
         Ok(None) | Err(AskError::NotRegistered) => return Ok(Found::Gone),
         Err(other) => return Err(DeliveryError::Retry(other.to_string())),
     };
+    if !is_named(services, &participant.id, effect).await? {
+        return Ok(Found::Unnamed);
+    }
     let found = match timeout(PATIENCE, look(services, &participant, effect)).await {
         Ok(Ok(sighted)) => Found::Seen(Box::new(sighted)),
         Ok(Err(RequestError::Unavailable(why))) => return Err(DeliveryError::Retry(why)),
         Ok(Err(error)) => Found::Failed(error.to_string()),
         Err(_) => Found::Failed(format!("the target did not answer within {} s", PATIENCE.as_secs())),
     };
+    // A target that was taken out meanwhile is forgotten, whatever it showed.
+    if !is_named(services, &participant.id, effect).await? {
+        return Ok(Found::Unnamed);
+    }
     let reason = if let Found::Failed(reason) = &found { Some(reason.as_str()) } else { None };
     tracing::info!(category = "dsp", vpa = %address, action = "catalog.crawled", counterparty = %effect.key.target, reason, "crawled");
     Ok(found)
+}
+
+/// Whether the participant or the installation still names the target so.
+async fn is_named(services: &Services, participant: &ParticipantContextId, effect: &Effect) -> Result<bool, DeliveryError> {
+    for names in [address(participant), installation()] {
+        let state = state(services, &names).await.map_err(|error| DeliveryError::Retry(error.to_string()))?;
+        if state.names(&effect.key, effect.url.as_ref()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn look(services: &Services, participant: &Participant, effect: &Effect) -> Result<Sighted, RequestError> {
@@ -58,7 +77,8 @@ async fn look(services: &Services, participant: &Participant, effect: &Effect) -
     let address: BaseUrl = served.ok_or_else(not_served)?.counter_party_address.parse().map_err(|_| not_served())?;
     let scopes = all_scopes(&services.settings.load(), &profile);
     let body = dsp::message::render(&CatalogRequestMessage::default(), None).map_err(|e| RequestError::Invalid(e.to_string()))?;
-    let (mut gathered, mut visited) = (Gathered::default(), HashSet::new());
+    let (mut gathered, mut visited) = (Gathered::of(&effect.key.target), HashSet::new());
+    let unusable = |why: Unusable| RequestError::BadGateway(why.to_string());
     let mut page = Some(address.below(&["catalog", "request"]));
     while let Some(url) = page.take().filter(|url| visited.insert(url.clone())) {
         if visited.len() > MAX_PAGES || gathered.room() == 0 {
@@ -82,12 +102,12 @@ async fn look(services: &Services, participant: &Participant, effect: &Effect) -
             }
             answered => answered?,
         };
-        gathered.add(told(services, &profile, answered.value, "catalog", compacted_catalog)?, answered.bytes);
+        gathered.add(told(services, &profile, answered.value, "catalog", compacted_catalog)?, answered.bytes).map_err(unusable)?;
         if gathered.is_cut() {
             break;
         }
         let links = answered.headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
         page = next_page(links, &url, &address);
     }
-    gathered.sighted(address).map_err(|e| RequestError::BadGateway(e.to_string()))
+    gathered.sighted(address).map_err(unusable)
 }

@@ -38,9 +38,9 @@ fn commanded(state: &State, command: &Command, now: Timestamp) -> Result<Decisio
         Command::ReplaceTarget(new) if state.targets.contains_key(&new.id) => Ok(target("target.replaced", new)),
         Command::RemoveTarget(id) if state.targets.contains_key(id) => {
             let decision = Decision::action("target.removed").event(Event::TargetRemoved(id.clone()));
-            // Should somebody else name it too, asking begins anew.
-            let crawls = state.crawls.keys().filter(|key| key.target == *id);
-            Ok(crawls.fold(decision, given_up))
+            // waiting --named no longer--> under way: whether the installation names it is not known here; what is under way finds it out when it is back
+            let waiting = state.crawls.values().filter(|crawl| crawl.key.target == *id && crawl.next.is_some());
+            Ok(waiting.fold(decision, |decision, crawl| under_way(decision, crawl)))
         }
         Command::ReplaceTarget(TargetNode { id, .. }) | Command::RemoveTarget(id) => Err(Refusal::NotFound(id.clone())),
         Command::Want(wanted) => Ok(wanted_now(state, wanted, now)),
@@ -90,14 +90,22 @@ fn wanted_now(state: &State, wanted: &[Wanted], now: Timestamp) -> Decision<Fede
                 Crawl { key, url: wanted.url.clone(), asked_at: now, next: None, seen: None, failures: 0, failure: None }
             }
             // waiting --wanted elsewhere--> under way; what is under way is begun again when it comes back
-            (Some(Wish::Moves), Some(crawl)) => Crawl { url: wanted.url.clone(), asked_at: now, next: None, ..Crawl::clone(crawl) },
+            (Some(Wish::Moves), Some(crawl)) => {
+                // Others are not shown what was seen where they did not ask to look.
+                let seen = crawl.seen.clone().filter(|_| !wanted.shared);
+                Crawl { url: wanted.url.clone(), asked_at: now, next: None, seen, ..Crawl::clone(crawl) }
+            }
             (Some(Wish::Lasts), Some(crawl)) => Crawl { asked_at: now, ..Crawl::clone(crawl) },
             (Some(Wish::Begins | Wish::Moves | Wish::Lasts) | None, _) => continue,
         };
         let begins = crawl.next.is_none() && known.is_none_or(|known| known.next.is_some());
+        let unseen = crawl.seen.is_none() && known.is_some_and(|known| known.seen.is_some());
         let event = Event::Crawl(Arc::new(crawl.clone()));
         after.apply(&event);
         decision = decision.event(event);
+        if unseen {
+            decision = decision.event(Event::ViewRemoved(crawl.key.clone()));
+        }
         if begins {
             decision = begun(decision, &crawl);
         }
@@ -131,12 +139,12 @@ fn due(state: &State, deadline: &str, now: Timestamp) -> Decision<FederatedCatal
         return given_up(Decision::action("crawl.forgotten"), &crawl.key);
     }
     // waiting --due--> under way
-    again("crawl.due", crawl)
+    under_way(Decision::action("crawl.due"), crawl)
 }
 
-fn again(action: &'static str, crawl: &Crawl) -> Decision<FederatedCatalog> {
-    let under_way = Crawl { next: None, ..crawl.clone() };
-    begun(Decision::action(action), &under_way).event(Event::Crawl(Arc::new(under_way)))
+fn under_way(decision: Decision<FederatedCatalog>, crawl: &Crawl) -> Decision<FederatedCatalog> {
+    let crawl = Crawl { next: None, ..crawl.clone() };
+    begun(decision, &crawl).event(Event::Crawl(Arc::new(crawl)))
 }
 
 fn brought(state: &State, effect: &Effect, outcome: &Outcome, now: Timestamp) -> Decision<FederatedCatalog> {
@@ -146,7 +154,7 @@ fn brought(state: &State, effect: &Effect, outcome: &Outcome, now: Timestamp) ->
     }
     // under way --back, but it is elsewhere by now--> under way
     if crawl.url != effect.url {
-        return again("crawl.moved", crawl);
+        return under_way(Decision::action("crawl.moved"), crawl);
     }
     match &outcome.found {
         Found::Seen(sighted) if state.kept_beside(&crawl.key).saturating_add(sighted.catalog.len()) > MAX_KEPT => {
@@ -156,6 +164,10 @@ fn brought(state: &State, effect: &Effect, outcome: &Outcome, now: Timestamp) ->
         Found::Seen(sighted) => seen(crawl, sighted, outcome.pace, now),
         // under way --none--> waiting, with the view that was there
         Found::Failed(reason) => failed(crawl, reason, outcome.pace, now),
+        // under way --named again meanwhile--> under way
+        Found::Unnamed if state.names(&crawl.key, crawl.url.as_ref()) => under_way(Decision::action("crawl.named"), crawl),
+        // under way --named no longer--> nothing
+        Found::Unnamed => given_up(Decision::action("crawl.unnamed"), &crawl.key),
         Found::Gone => Decision::nothing(),
     }
 }

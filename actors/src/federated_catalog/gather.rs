@@ -1,7 +1,7 @@
 //! The pages of a catalog as one catalog. Pure.
 
 use super::{MAX_DATASETS, MAX_VIEW, agent::Sighted};
-use cellspace_schemas::dsp::BaseUrl;
+use cellspace_schemas::{Did, dsp::BaseUrl};
 use serde_json::{Map, Value};
 use std::{collections::HashSet, sync::Arc};
 use xxhash_rust::xxh3::xxh3_128;
@@ -10,8 +10,9 @@ use xxhash_rust::xxh3::xxh3_128;
 const LISTS: [&str; 2] = ["dataset", "catalog"];
 
 /// The pages so far.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
+#[derive(Debug)]
+pub(super) struct Gathered<'a> {
+    target: &'a Did,
     catalog: Option<Map<String, Value>>,
     /// Of which list, and which id.
     known: HashSet<(&'static str, String)>,
@@ -25,11 +26,18 @@ pub(super) struct Gathered {
 pub(super) enum Unusable {
     #[error("the counterparty did not answer with a catalog")]
     NoCatalog,
+    #[error("the counterparty answered with the catalog of another one")]
+    OfAnother,
     #[error("the counterparty's catalog is longer than {MAX_VIEW} bytes")]
     TooLong,
 }
 
-impl Gathered {
+impl<'a> Gathered<'a> {
+    /// No page of this target yet.
+    pub(super) fn of(target: &'a Did) -> Self {
+        Self { target, catalog: None, known: HashSet::new(), items: 0, bytes: 0, cut: false }
+    }
+
     /// How long the next page may be.
     pub(super) const fn room(&self) -> usize {
         MAX_VIEW.saturating_sub(self.bytes)
@@ -41,8 +49,15 @@ impl Gathered {
     }
 
     /// Takes a page, in the form of the Management API, that had so many bytes.
-    pub(super) fn add(&mut self, page: Value, bytes: usize) {
-        let Value::Object(mut page) = page else { return };
+    ///
+    /// # Errors
+    /// When it is none of the target's: whose a catalog is, offers are asked for with.
+    pub(super) fn add(&mut self, page: Value, bytes: usize) -> Result<(), Unusable> {
+        let Value::Object(mut page) = page else { return Err(Unusable::NoCatalog) };
+        let whose = page.entry("participantId").or_insert_with(|| self.target.as_str().into());
+        if whose.as_str() != Some(self.target.as_str()) {
+            return Err(Unusable::OfAnother);
+        }
         self.bytes = self.bytes.saturating_add(bytes);
         let items = LISTS.map(|list| (list, page.remove(list)));
         let catalog = self.catalog.get_or_insert(page);
@@ -63,6 +78,7 @@ impl Gathered {
                 all.push(item);
             }
         }
+        Ok(())
     }
 
     /// There is more than can be read.
@@ -93,27 +109,30 @@ impl Gathered {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::sync::LazyLock;
+
+    static TARGET: LazyLock<Did> = LazyLock::new(|| "did:web:x".parse().unwrap());
 
     fn page(ids: std::ops::Range<usize>) -> Value {
         let datasets: Vec<Value> = ids.map(|n| json!({"@id": format!("d{n}"), "@type": "Dataset"})).collect();
         json!({"@type": "Catalog", "@id": "c", "participantId": "did:web:x", "dataset": datasets})
     }
 
-    fn view(gathered: Gathered) -> (Value, bool) {
+    fn view(gathered: Gathered<'_>) -> (Value, bool) {
         let sighted = gathered.sighted("https://x.example".parse().unwrap()).unwrap();
         (serde_json::from_str(&sighted.catalog).unwrap(), sighted.cut)
     }
 
     #[test]
     fn pages_are_one_catalog() {
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::of(&TARGET);
         assert!(gathered.is_empty() && gathered.room() == MAX_VIEW);
-        gathered.add(page(0..3), 100);
+        gathered.add(page(0..3), 100).unwrap();
         // A dataset that moved to the next page meanwhile is there once; one without an id cannot be told from others.
         let mut second = page(2..5);
         second["catalog"] = json!([{"@type": "Catalog", "@id": "inner"}]);
         second["dataset"].as_array_mut().unwrap().extend([json!({"@type": "Dataset"}), json!({"@type": "Dataset"})]);
-        gathered.add(second, 100);
+        gathered.add(second, 100).unwrap();
         assert_eq!((gathered.room(), gathered.is_cut()), (MAX_VIEW - 200, false));
         let (catalog, cut) = view(gathered);
         assert_eq!(
@@ -124,10 +143,29 @@ mod tests {
     }
 
     #[test]
+    fn a_catalog_is_that_of_its_target() {
+        for (whose, expected) in [
+            (json!({}), Ok(())),
+            (json!({"participantId": "did:web:x"}), Ok(())),
+            (json!({"participantId": "did:web:y"}), Err(Unusable::OfAnother)),
+            (json!({"participantId": ["did:web:x"]}), Err(Unusable::OfAnother)),
+            (json!({"participantId": null}), Err(Unusable::OfAnother)),
+        ] {
+            let mut gathered = Gathered::of(&TARGET);
+            assert_eq!(gathered.add(whose.clone(), 1), expected, "{whose}");
+            assert_eq!(gathered.is_empty(), expected.is_err());
+            if expected.is_ok() {
+                assert_eq!(gathered.add(json!({"participantId": "did:web:y"}), 1), Err(Unusable::OfAnother), "nor is a later page");
+                assert_eq!(view(gathered).0["participantId"], "did:web:x");
+            }
+        }
+    }
+
+    #[test]
     fn the_same_catalog_has_the_same_digest() {
         let digest = |pages: &[Value]| {
-            let mut gathered = Gathered::default();
-            pages.iter().for_each(|page| gathered.add(page.clone(), 1));
+            let mut gathered = Gathered::of(&TARGET);
+            pages.iter().for_each(|page| gathered.add(page.clone(), 1).unwrap());
             gathered.sighted("https://x.example".parse().unwrap()).unwrap().digest
         };
         assert_eq!(digest(&[page(0..4)]), digest(&[page(0..2), page(1..4)]));
@@ -136,21 +174,21 @@ mod tests {
 
     #[test]
     fn a_view_is_bounded() {
-        let mut gathered = Gathered::default();
-        gathered.add(page(0..MAX_DATASETS), 1);
+        let mut gathered = Gathered::of(&TARGET);
+        gathered.add(page(0..MAX_DATASETS), 1).unwrap();
         assert!(!gathered.is_cut());
-        gathered.add(page(MAX_DATASETS - 1..MAX_DATASETS), 1);
+        gathered.add(page(MAX_DATASETS - 1..MAX_DATASETS), 1).unwrap();
         assert!(!gathered.is_cut(), "it is known");
-        gathered.add(page(MAX_DATASETS..MAX_DATASETS + 1), 1);
+        gathered.add(page(MAX_DATASETS..MAX_DATASETS + 1), 1).unwrap();
         assert!(gathered.is_cut());
         let (catalog, cut) = view(gathered);
         assert_eq!((catalog["dataset"].as_array().map(Vec::len), cut), (Some(MAX_DATASETS), true));
         let address: BaseUrl = "https://x.example".parse().unwrap();
-        assert_eq!(Gathered::default().sighted(address.clone()), Err(Unusable::NoCatalog));
+        assert_eq!(Gathered::of(&TARGET).sighted(address.clone()), Err(Unusable::NoCatalog));
         let mut long = page(0..1);
         long["x"] = "x".repeat(MAX_VIEW).into();
-        let mut gathered = Gathered::default();
-        gathered.add(long, 1);
+        let mut gathered = Gathered::of(&TARGET);
+        gathered.add(long, 1).unwrap();
         assert_eq!(gathered.sighted(address), Err(Unusable::TooLong));
     }
 }

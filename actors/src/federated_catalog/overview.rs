@@ -26,6 +26,8 @@ use std::{
     time::Duration,
 };
 
+/// What others are told of a look that failed.
+const NOT_SEEN: &str = "the target did not show its catalog";
 /// How long the first look at targets is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -49,6 +51,11 @@ impl Entry {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.crawl.as_ref().and_then(|crawl| crawl.seen.as_ref()).map_or(0, |seen| seen.bytes)
+    }
+
+    fn wanted(&self, settings: &Settings) -> Wanted {
+        let shared = settings.profiles.get(&self.key.profile).is_some_and(|profile| profile.crawled_by.as_ref() == Some(&self.crawler));
+        Wanted { key: self.key.clone(), url: self.target.url.clone(), shared }
     }
 }
 
@@ -74,7 +81,7 @@ pub async fn overview(services: &Services, participant: &Arc<Participant>, call:
     let crawlers: BTreeSet<&ParticipantContextId> = entries.iter().map(|entry| &entry.crawler).collect();
     let states = join_all(crawlers.into_iter().map(|crawler| async {
         let wanted = entries.iter().filter(|entry| entry.crawler == *crawler);
-        let wanted: Vec<Wanted> = wanted.map(|entry| Wanted { key: entry.key.clone(), url: entry.target.url.clone() }).collect();
+        let wanted: Vec<Wanted> = wanted.map(|entry| entry.wanted(&settings)).collect();
         Ok::<_, RequestError>((crawler.clone(), looked_at(services, crawler, &wanted, call).await?))
     }));
     let states: BTreeMap<ParticipantContextId, Arc<State>> = states.await.into_iter().collect::<Result<_, _>>()?;
@@ -117,7 +124,7 @@ pub(super) fn entries(participant: &Participant, settings: &Settings, own: &Stat
 }
 
 /// The state of an agent that may not have been written yet.
-async fn state(services: &Services, address: &Address) -> Result<Arc<State>, RequestError> {
+pub(super) async fn state(services: &Services, address: &Address) -> Result<Arc<State>, RequestError> {
     match services.cluster.snapshot::<FederatedCatalog>(address).await {
         Ok(state) => Ok(state),
         Err(AskError::NotRegistered) => Ok(Arc::default()),
@@ -185,7 +192,7 @@ impl Overview {
             None => return Err(unavailable("it is not known who asks".to_owned())),
         };
         let (settings, now) = (self.settings.clone(), self.services.cluster.now());
-        let told = crawl(entry, now.millis());
+        let told = crawl(entry, entry.crawler == self.participant, now.millis());
         let target = entry.key.target.clone();
         let made = move || -> Result<Value, serde_json::Error> {
             let mut catalog = match text {
@@ -210,8 +217,8 @@ impl Overview {
     }
 }
 
-/// What is said of the crawl beside the catalog.
-fn crawl(entry: &Entry, now: i64) -> Map<String, Value> {
+/// What is said of the crawl beside the catalog. Why one fails is told to whoever looks: the reason may be what the target tells that one alone.
+pub(super) fn crawl(entry: &Entry, is_own: bool, now: i64) -> Map<String, Value> {
     let (mut beside, mut crawl) = (Map::new(), Map::new());
     crawl.insert("target".to_owned(), entry.key.target.as_str().into());
     crawl.insert("profile".to_owned(), entry.key.profile.as_str().into());
@@ -228,7 +235,7 @@ fn crawl(entry: &Entry, now: i64) -> Map<String, Value> {
         Some(known) => {
             if let Some(failure) = &known.failure {
                 crawl.insert("failedAt".to_owned(), failure.at.millis().into());
-                crawl.insert("error".to_owned(), failure.reason.as_str().into());
+                crawl.insert("error".to_owned(), if is_own { failure.reason.as_str() } else { NOT_SEEN }.into());
                 crawl.insert("failures".to_owned(), known.failures.into());
             }
             if let Some(next) = known.next {

@@ -136,6 +136,11 @@ impl State {
         }
     }
 
+    /// Whether this target is named here, at this address, for this profile.
+    pub(super) fn names(&self, key: &CrawlKey, url: Option<&BaseUrl>) -> bool {
+        self.targets.get(&key.target).is_some_and(|target| target.url.as_ref() == url && target.supports(&key.profile))
+    }
+
     /// Bytes of all views but that of this key.
     pub(super) fn kept_beside(&self, key: &CrawlKey) -> usize {
         let others = self.crawls.values().filter(|crawl| crawl.key != *key);

@@ -40,7 +40,7 @@ fn target(name: &str, url: Option<&str>) -> TargetNode {
 }
 
 fn wanted(name: &str) -> Wanted {
-    Wanted { key: key(name), url: None }
+    Wanted { key: key(name), url: None, shared: false }
 }
 
 fn effect(name: &str) -> Arc<Effect> {
@@ -195,6 +195,11 @@ fn a_target_that_moves_is_looked_at_anew() {
     // Waiting: at once.
     assert_eq!(done(&want(&mut state, "a", NOW)), "crawls");
     assert!(crawl(&state, "a").seen.is_some());
+    // What others are shown too is not shown as of where they asked to look.
+    bring(&mut state, "a", sighted("three"), NOW);
+    let shared = Wanted { shared: true, ..moved };
+    assert_eq!(done(&go(&mut state, Input::Command(Command::Want(vec![shared])), NOW)), "crawls, no view");
+    assert!(crawl(&state, "a").seen.is_none());
 }
 
 #[test]
@@ -212,8 +217,22 @@ fn target_nodes_and_what_follows_their_crawls() {
     for unknown in [Command::ReplaceTarget(target("c", None)), Command::RemoveTarget(did("c"))] {
         assert_eq!(refused(&state, unknown), Refusal::NotFound(did("c")));
     }
-    assert_eq!(done(&go(&mut state, command(Command::RemoveTarget(did("a"))), NOW)), "no target, given up, no view");
+    // Whether the installation names it too is found out at once: if so, the view stays.
+    want(&mut state, "a", NOW);
+    assert_eq!(done(&go(&mut state, command(Command::RemoveTarget(did("a"))), NOW)), "crawls, no target");
+    assert!(crawl(&state, "a").seen.is_some());
+    // Taken out and named again as often as one likes, it is under way once.
+    for _ in 0..3 {
+        go(&mut state, command(Command::AddTarget(target("a", None))), NOW);
+        assert_eq!(done(&want(&mut state, "a", NOW)), "");
+        assert_eq!(done(&go(&mut state, command(Command::RemoveTarget(did("a"))), NOW)), "no target");
+    }
+    assert_eq!(done(&bring(&mut state, "a", Found::Unnamed, NOW)), "given up, no view");
     assert_eq!((state.targets.size(), state.crawls.size()), (1, 1));
+    // Named again before it comes back, it goes on.
+    due(&mut state, "b", NOW.plus(HOUR));
+    assert_eq!(done(&bring(&mut state, "b", Found::Unnamed, NOW)), "crawls");
+    bring(&mut state, "b", sighted("b"), NOW);
     assert_eq!(done(&go(&mut state, command(Command::Leave), NOW)), "no target, given up, no view");
     assert!(state.targets.is_empty() && state.crawls.is_empty());
     assert!(!go(&mut state, command(Command::Leave), NOW).changes());
@@ -310,10 +329,23 @@ fn who_is_shown_what_and_who_looks() {
     assert_ne!(address(&id).partition(), installation().partition(), "whatever a participant is called");
 }
 
+#[test]
+fn why_a_look_failed_is_told_to_whoever_looks() {
+    let failure = Some(Failure { at: NOW, reason: "SECRET".to_owned() });
+    let crawl = Crawl { key: key("a"), url: None, asked_at: NOW, next: Some(NOW), seen: None, failures: 2, failure };
+    let (target, crawler) = (Arc::new(target("a", None)), "operator".parse().unwrap());
+    let entry = Entry { id: key("a").to_string(), key: key("a"), crawler, target, crawl: Some(Arc::new(crawl)) };
+    let told = |is_own| overview::crawl(&entry, is_own, NOW.millis())["crawl"].clone();
+    let (own, of_another) = (told(true), told(false));
+    assert_eq!(own["error"], "SECRET");
+    assert!(of_another["error"].is_string() && !of_another.to_string().contains("SECRET"), "{of_another}");
+    assert_eq!((&of_another["failedAt"], &of_another["failures"]), (&own["failedAt"], &own["failures"]));
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Want(u8, bool),
-    Bring(u8, bool, u8),
+    Bring(u8, Option<bool>, u8),
     Due(u8),
     Add(u8),
     Remove(u8),
@@ -323,7 +355,8 @@ enum Act {
 fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (0..3_u8, any::<bool>()).prop_map(|(n, moved)| Act::Want(n, moved)),
-        4 => (0..3_u8, any::<bool>(), 0..3_u8).prop_map(|(n, good, text)| Act::Bring(n, good, text)),
+        4 => (0..3_u8, prop_oneof![3 => Just(Some(true)), 2 => Just(Some(false)), 1 => Just(None)], 0..3_u8)
+            .prop_map(|(n, good, text)| Act::Bring(n, good, text)),
         3 => (0..3_u8).prop_map(Act::Due),
         1 => (0..3_u8).prop_map(Act::Add),
         1 => (0..3_u8).prop_map(Act::Remove),
@@ -339,6 +372,7 @@ proptest! {
     #[test]
     fn every_crawl_comes_back_and_goes_on(acts in prop::collection::vec((acts(), 0..30_u64), 1..60)) {
         let (mut state, mut now) = (State::default(), NOW);
+        let mut left = false;
         let (mut rows, mut lanes): (BTreeMap<Vec<u8>, Event>, BTreeMap<CrawlKey, Vec<Effect>>) = Default::default();
         for (act, hours) in acts {
             now = now.plus(HOUR * u32::try_from(hours).unwrap());
@@ -346,13 +380,17 @@ proptest! {
             let input = match act {
                 Act::Want(n, moved) => {
                     let url = moved.then(|| "https://moved.example".parse().unwrap());
-                    Input::Command(Command::Want(vec![Wanted { url, ..wanted(&name(n)) }]))
+                    Input::Command(Command::Want(vec![Wanted { url, shared: hours < 15, ..wanted(&name(n)) }]))
                 }
                 Act::Bring(n, good, text) => {
                     // The first row of its lane.
                     let lane = lanes.entry(key(&name(n))).or_default();
                     if lane.is_empty() { continue }
-                    let found = if good { sighted(&text.to_string()) } else { Found::Failed("x".to_owned()) };
+                    let found = match good {
+                        Some(true) => sighted(&text.to_string()),
+                        Some(false) => Found::Failed("x".to_owned()),
+                        None => Found::Unnamed,
+                    };
                     Input::Delivered(Arc::new(lane.remove(0)), outcome(found))
                 }
                 Act::Due(n) => Input::Due(format!("crawl/{}", key(&name(n)))),
@@ -360,6 +398,7 @@ proptest! {
                 Act::Remove(n) => Input::Command(Command::RemoveTarget(did(&name(n)))),
                 Act::Leave => Input::Command(Command::Leave),
             };
+            left |= matches!(act, Act::Leave);
             let Ok(step) = decide(&state, input, now) else { continue };
             for event in &step.events {
                 state.apply(event);
@@ -374,6 +413,7 @@ proptest! {
             for crawl in state.crawls.values() {
                 let under_way = lanes.get(&crawl.key).is_some_and(|lane| !lane.is_empty());
                 prop_assert!(crawl.next.is_some() || under_way, "{:?} is lost", crawl);
+                prop_assert!(left || lanes.get(&crawl.key).is_none_or(|lane| lane.len() < 2), "{:?} is under way twice", crawl);
                 let view = rows.contains_key(super::state::view_row(&crawl.key).as_bytes());
                 prop_assert_eq!(view, crawl.seen.is_some());
             }

@@ -8,10 +8,8 @@ use cellspace_schemas::{Timestamp, odrl::Policy};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// What a catalog has beside plain values.
-const KNOWN: [&str; 6] = ["@context", "service", "distribution", "dataset", "catalog", "hasPolicy"];
-/// Catalogs within catalogs that are looked into at most; what lies deeper is not shown.
-const MAX_NESTING: usize = 4;
+/// Parts of parts that are looked into at most: catalogs within catalogs, their datasets and the distributions of these. What lies deeper is not shown.
+const MAX_DEPTH: usize = 6;
 
 /// Whose view it is.
 pub(super) struct Viewer<'a> {
@@ -27,36 +25,37 @@ impl<'a> Viewer<'a> {
         Self { settings, agent, now, judged: HashMap::new() }
     }
 
-    /// Takes out of a catalog the offers whose terms the participant could not agree to, and the datasets that none is left of.
+    /// Takes out of a catalog the offers whose terms the participant could not agree to, wherever they stand, and the parts that had offers of which
+    /// none is left; of the rest it leaves what is known here to be no place for offers.
     pub(super) fn filter(&mut self, catalog: &mut Value) {
-        self.catalog(catalog, 0);
-    }
-
-    fn catalog(&mut self, catalog: &mut Value, depth: usize) {
         if let Value::Object(fields) = catalog {
+            self.reduce(fields, 0);
+        }
+    }
+
+    fn reduce(&mut self, fields: &mut Map<String, Value>, depth: usize) {
+        fields.retain(|name, value| match name.as_str() {
+            "hasPolicy" => objects(value, |offer| self.is_open(offer)),
+            "dataset" => objects(value, |part| self.is_shown(part, true, depth)),
+            "catalog" | "distribution" => objects(value, |part| self.is_shown(part, false, depth)),
+            "service" | "accessService" => services(value),
             // Whatever else its target has put there may hold offers, under a name that is not known here.
-            fields.retain(|name, value| KNOWN.contains(&name.as_str()) || is_plain(value));
-        }
-        if let Some(datasets) = list(catalog, "dataset") {
-            datasets.retain_mut(|dataset| self.offers(dataset));
-        }
-        if let Some(catalogs) = list(catalog, "catalog") {
-            // One that has offers of its own is shown as a dataset is.
-            catalogs.retain_mut(|inner| depth < MAX_NESTING && (inner.get("hasPolicy").is_none() || self.offers(inner)));
-            catalogs.iter_mut().for_each(|inner| self.catalog(inner, depth + 1));
-        }
+            _ => is_plain(value),
+        });
     }
 
-    /// Whether an offer is left.
-    fn offers(&mut self, dataset: &mut Value) -> bool {
-        let Some(offers) = list(dataset, "hasPolicy") else { return false };
-        offers.retain(|offer| self.is_open(offer));
-        !offers.is_empty()
+    /// Whether the part has an offer left, if it had one or must have one.
+    fn is_shown(&mut self, part: &mut Map<String, Value>, must_offer: bool, depth: usize) -> bool {
+        let offers = must_offer || part.contains_key("hasPolicy");
+        if depth >= MAX_DEPTH {
+            return false;
+        }
+        self.reduce(part, depth + 1);
+        !offers || part.get("hasPolicy").and_then(Value::as_array).is_some_and(|left| !left.is_empty())
     }
 
-    fn is_open(&mut self, offer: &Value) -> bool {
-        let Value::Object(fields) = offer else { return false };
-        let terms: Map<String, Value> = fields.iter().filter(|(name, _)| *name != "@id").map(|(k, v)| (k.clone(), v.clone())).collect();
+    fn is_open(&mut self, offer: &Map<String, Value>) -> bool {
+        let terms: Map<String, Value> = offer.iter().filter(|(name, _)| *name != "@id").map(|(k, v)| (k.clone(), v.clone())).collect();
         let terms = Value::Object(terms);
         let text = terms.to_string();
         if let Some(known) = self.judged.get(&text) {
@@ -72,10 +71,39 @@ impl<'a> Viewer<'a> {
     }
 }
 
-/// Whether nothing is in it.
+/// Leaves those objects of a list that are kept: whether it is a list.
+fn objects(value: &mut Value, mut is_kept: impl FnMut(&mut Map<String, Value>) -> bool) -> bool {
+    let Value::Array(items) = value else { return false };
+    items.retain_mut(|item| item.as_object_mut().is_some_and(&mut is_kept));
+    true
+}
+
+/// Leaves the plain fields of services, or their ids.
+fn services(value: &mut Value) -> bool {
+    let reduce = |service: &mut Value| {
+        if let Value::Object(fields) = service {
+            fields.retain(|_, value| is_plain(value));
+        }
+        !service.is_array()
+    };
+    match value {
+        Value::Array(items) => {
+            items.retain_mut(reduce);
+            true
+        }
+        single => reduce(single),
+    }
+}
+
+/// Whether it is a value, or a list of values, with nothing in it: text, or one that says its type or its language, or an id.
 fn is_plain(value: &Value) -> bool {
-    let is_flat = |value: &Value| !value.is_object() && !value.is_array();
-    is_flat(value) || value.as_array().is_some_and(|items| items.iter().all(is_flat))
+    fn is_flat(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => fields.iter().all(|(name, value)| name.starts_with('@') && !value.is_object() && !value.is_array()),
+            other => !other.is_array(),
+        }
+    }
+    value.as_array().map_or_else(|| is_flat(value), |items| items.iter().all(is_flat))
 }
 
 fn list<'v>(object: &'v mut Value, name: &str) -> Option<&'v mut Vec<Value>> {
@@ -94,7 +122,7 @@ pub(super) fn flattened(catalog: &mut Value) {
             if let Some(Value::Array(datasets)) = catalog.remove("dataset") {
                 found.extend(datasets);
             }
-            if let Some(deeper) = catalog.remove("catalog").filter(|_| depth < MAX_NESTING) {
+            if let Some(deeper) = catalog.remove("catalog").filter(|_| depth < MAX_DEPTH) {
                 open.push((deeper, depth + 1));
             }
         }
@@ -175,6 +203,59 @@ mod tests {
         let maker = shown(&["Maker"]);
         assert_eq!(ids(&maker["dataset"]), ["open", "makers", "both", "unknown", "unknown-makers", "unread", "forbidden"]);
         assert_eq!((ids(&maker["catalog"]), ids(&maker["catalog"][0]["dataset"])), (vec!["c1", "c2"], vec!["inner-open", "inner-makers"]));
+    }
+
+    #[test]
+    fn offers_are_judged_wherever_they_stand() {
+        let (open, closed) = (offer("o", &[]), offer("SECRET", &["Maker"]));
+        let dataset = |fields: Value| {
+            let mut dataset = json!({"@id": "d", "@type": "Dataset", "hasPolicy": [offer("o", &[])]});
+            if let (Some(dataset), Value::Object(fields)) = (dataset.as_object_mut(), fields) {
+                dataset.extend(fields);
+            }
+            dataset
+        };
+        let hidden = json!({"@id": "SECRET", "hasPolicy": [closed]});
+        let deep = |levels: usize, innermost: &Value| {
+            (0..levels).fold(innermost.clone(), |inner, level| json!({"@id": format!("level{level}"), "dataset": [], "catalog": [inner]}))
+        };
+        let of_dataset = |fields: Value| json!({"dataset": [dataset(fields)]});
+        let (settings, agent) = (settings(), ParticipantAgent::new(Did::new("did:web:c").unwrap(), &[]));
+        let shown = |mut catalog: Value| {
+            catalog["@id"] = "c".into();
+            Viewer::new(&settings, &agent, Timestamp(0)).filter(&mut catalog);
+            catalog
+        };
+        for catalog in [
+            of_dataset(json!({"distribution": [{"format": "SECRET", "hasPolicy": [closed]}]})),
+            of_dataset(json!({"distribution": [{"format": "SECRET", "hasPolicy": closed}]})),
+            of_dataset(json!({"distribution": {"format": "SECRET", "hasPolicy": [closed]}})),
+            of_dataset(json!({"distribution": [{"accessService": {"@id": "s", "servesDataset": [hidden]}}]})),
+            of_dataset(json!({"dataset": [hidden]})),
+            of_dataset(json!({"catalog": [{"@id": "c1", "dataset": [hidden]}]})),
+            of_dataset(json!({"catalog": {"@id": "c1", "dataset": [hidden]}})),
+            of_dataset(json!({"x": {"y": hidden}})),
+            json!({"hasPolicy": [closed]}),
+            json!({"hasPolicy": closed}),
+            json!({"catalog": {"@id": "c1", "dataset": [hidden]}}),
+            json!({"catalog": [{"@id": "SECRET", "hasPolicy": closed}]}),
+            json!({"catalog": [deep(4, &json!({"catalog": {"@id": "c1", "dataset": [hidden]}}))]}),
+            json!({"catalog": [deep(4, &json!({"catalog": [{"@id": "c1", "dataset": [hidden]}]}))]}),
+            json!({"catalog": [deep(40, &json!({"@id": "SECRET", "hasPolicy": [open]}))]}),
+            json!({"dataset": [[hidden]], "catalog": [[{"dataset": [hidden]}]], "service": [[hidden]]}),
+            json!({"service": [{"@id": "s", "servesDataset": [hidden]}], "x": [[hidden]]}),
+            of_dataset(json!({"distribution": [[{"hasPolicy": [closed]}]], "x": [["SECRET"]]})),
+        ] {
+            let left = shown(catalog.clone());
+            assert!(!left.to_string().contains("SECRET"), "{catalog}: {left}");
+            assert_eq!(left["@id"], "c");
+        }
+        // What is open everywhere stays whole.
+        let distribution =
+            json!({"@type": "Distribution", "format": "x", "hasPolicy": [open], "accessService": {"@id": "s", "endpointURL": "u"}});
+        let part = dataset(json!({"distribution": [distribution], "title": {"@value": "t", "@language": "en"}, "tags": ["a", "b"]}));
+        let whole = json!({"@id": "c", "hasPolicy": [open], "service": [{"@id": "s"}], "dataset": [part], "catalog": [{"@id": "c1", "dataset": [part]}]});
+        assert_eq!(shown(whole.clone()), whole);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     support::DRAIN,
 };
 use bytes::Bytes;
-use cellspace_actors::federated_catalog::{Crawl, CrawlKey, CrawlOptions, FederatedCatalog, MAX_PAGES, address};
+use cellspace_actors::federated_catalog::{Crawl, CrawlKey, CrawlOptions, FederatedCatalog, MAX_PAGES, State, address};
 use cellspace_client::{
     Client,
     provider::{self, DATA_SET, FILE},
@@ -70,6 +70,13 @@ impl Stage {
     async fn crawls(&self, who: &Participant) -> usize {
         let address = address(&context(who));
         self.node().app.services.cluster.read::<FederatedCatalog, _>(&address, |state| state.crawls.size()).await.unwrap_or_default()
+    }
+
+    /// Waits until the participant neither names nor crawls anything.
+    async fn forgotten(&self, who: &Participant) {
+        let (address, cluster) = (address(&context(who)), &self.node().app.services.cluster);
+        let nothing = |state: &State| (state.crawls.is_empty() && state.targets.is_empty()).then_some(());
+        assert_eq!(cluster.wait::<FederatedCatalog, _>(&address, DRAIN, nothing).await.unwrap(), Some(()), "of {}", who.did);
     }
 
     /// Waits for the views of these targets, and asks for them.
@@ -347,19 +354,18 @@ async fn target_nodes_of_ones_own() {
     let all = s.manage(&s.consumer, Method::POST, "targetnodes/request", Some(Client::typed("QuerySpec", json!({})))).await;
     assert_eq!(all.body.as_array().map(Vec::len), Some(1));
     assert_eq!(manage(Method::DELETE, &one, None).await.0, 204);
-    assert_eq!((manage(Method::GET, &one, None).await.0, s.crawls(&s.consumer).await), (404, 0));
+    assert_eq!(manage(Method::GET, &one, None).await.0, 404);
+    s.forgotten(&s.consumer).await;
+    // Named for all, it is not named by one any more either when an administrator takes it out.
+    s.common_targets(&[&s.provider]).await;
+    s.federated(&s.consumer, &s.consumer, &[&s.provider]).await;
+    s.base.must(Method::DELETE, &format!("{MANAGEMENT}/{one}"), None).await;
+    s.forgotten(&s.consumer).await;
 
     // Nothing stays of a participant that is gone.
     assert_eq!(manage(Method::POST, "targetnodes", Some(json!({"@id": s.provider.did}))).await.0, 200);
     s.federated(&s.consumer, &s.consumer, &[&s.provider]).await;
     s.base.must(Method::DELETE, &format!("{MANAGEMENT}/participants/{}", s.consumer.context), None).await;
-    let address = address(&context(&s.consumer));
-    let gone = s
-        .node()
-        .app
-        .services
-        .cluster
-        .wait::<FederatedCatalog, _>(&address, DRAIN, |state| (state.crawls.is_empty() && state.targets.is_empty()).then_some(()));
-    assert_eq!(gone.await.unwrap(), Some(()));
+    s.forgotten(&s.consumer).await;
     s.close().await;
 }

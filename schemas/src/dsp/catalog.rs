@@ -109,6 +109,7 @@ fn each(object: &mut Map<String, Value>, key: &str, mut change: impl FnMut(&mut 
 fn catalog_lists(catalog: &mut Map<String, Value>, depth: usize) {
     catalog.entry("dataset").or_insert_with(|| json!([]));
     as_list(catalog, "service");
+    offers(catalog);
     each(catalog, "dataset", dataset_lists);
     if depth < MAX_NESTING {
         each(catalog, "catalog", |inner| catalog_lists(inner, depth + 1));
@@ -116,9 +117,13 @@ fn catalog_lists(catalog: &mut Map<String, Value>, depth: usize) {
 }
 
 fn dataset_lists(dataset: &mut Map<String, Value>) {
-    as_list(dataset, "distribution");
-    as_list(dataset, "hasPolicy");
-    for offer in dataset.get_mut("hasPolicy").and_then(Value::as_array_mut).into_iter().flatten() {
+    each(dataset, "distribution", offers);
+    offers(dataset);
+}
+
+fn offers(of: &mut Map<String, Value>) {
+    as_list(of, "hasPolicy");
+    for offer in of.get_mut("hasPolicy").and_then(Value::as_array_mut).into_iter().flatten() {
         // An offer that cannot be read is left as it is: the client sees what the counterparty wrote.
         if let Ok(policy) = Policy::from_json(offer, "$") {
             *offer = policy.to_plain();
@@ -146,11 +151,14 @@ mod tests {
     #[test]
     fn catalogs_of_others() {
         let offer = json!({"@type": "odrl:Offer", "@id": "o", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}}});
-        let dataset = json!({"@id": "a", "@type": "Dataset", "hasPolicy": offer, "distribution": {"@type": "Distribution"}});
-        let catalog = json!({"@context": [CONTEXT], "@type": "Catalog", "dataset": dataset, "catalog": [{"@type": "Catalog"}], "x": 1});
+        let distribution = json!({"@type": "Distribution", "hasPolicy": offer});
+        let dataset = json!({"@id": "a", "@type": "Dataset", "hasPolicy": offer, "distribution": distribution});
+        let catalog = json!({"@context": [CONTEXT], "@type": "Catalog", "dataset": dataset, "catalog": [{"@type": "Catalog"}], "x": 1,
+            "hasPolicy": offer});
         let compacted = compacted_catalog(catalog, NONE).unwrap();
-        assert_eq!(compacted["dataset"][0]["hasPolicy"], json!([{"@type": "Offer", "@id": "o", "permission": [{"action": "use"}]}]));
-        assert_eq!(compacted["dataset"][0]["distribution"], json!([{"@type": "Distribution"}]));
+        let plain = json!([{"@type": "Offer", "@id": "o", "permission": [{"action": "use"}]}]);
+        assert_eq!((&compacted["dataset"][0]["hasPolicy"], &compacted["hasPolicy"]), (&plain, &plain));
+        assert_eq!(compacted["dataset"][0]["distribution"], json!([{"@type": "Distribution", "hasPolicy": plain}]));
         assert_eq!((&compacted["catalog"][0]["dataset"], &compacted["x"]), (&json!([]), &json!(1)));
         assert_eq!(compacted["@context"][0], json!(MANAGEMENT_CONTEXT));
         for other in
