@@ -112,8 +112,8 @@ pub enum Effect {
         /// What to ask for.
         credentials: Vec<CredentialDefinitionId>,
     },
-    /// Looks up the status of a credential.
-    LookAtStatus(CredentialId),
+    /// Looks up the status of a credential of this signed form.
+    LookAtStatus(CredentialId, Uuid),
 }
 
 /// What a delivery brought back.
@@ -201,10 +201,10 @@ impl Agent for CredentialService {
                 }
                 (Effect::ReleaseName(_), _) => context::released(state),
                 (Effect::ConfirmName(..), Outcome::NameTaken) => context::name_lost(state, now),
-                (Effect::LookAtStatus(id), Outcome::Status(status)) => watch::looked_at(state, id, *status),
+                (Effect::LookAtStatus(id, form), Outcome::Status(status)) => watch::looked_at(state, id, *form, *status),
                 (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Status(_))
                 | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_) | Outcome::Status(_))
-                | (Effect::LookAtStatus(_), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_))
+                | (Effect::LookAtStatus(..), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_))
                 | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
@@ -213,7 +213,7 @@ impl Agent for CredentialService {
                 Effect::ConfirmName(path, did) => context::confirm_again(state, path, did),
                 Effect::ReleaseName(path) => context::release_again(state, path),
                 // The dead letter says what is left; a status is looked up again.
-                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets | Effect::LookAtStatus(_) => {
+                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets | Effect::LookAtStatus(..) => {
                     Ok(Decision::nothing())
                 }
             },
@@ -264,7 +264,7 @@ impl Agent for CredentialService {
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
-            Effect::RequestCredentials { .. } | Effect::LookAtStatus(_) => RetryPolicy::default(),
+            Effect::RequestCredentials { .. } | Effect::LookAtStatus(..) => RetryPolicy::default(),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
             | Effect::Enlist(_)
@@ -278,7 +278,7 @@ impl Agent for CredentialService {
     fn destination(effect: &Effect, state: &State) -> Option<String> {
         match effect {
             Effect::RequestCredentials { issuer, .. } => trust::did::authority(issuer),
-            Effect::LookAtStatus(id) => trust::did::authority(&state.credentials.get(id)?.issuer),
+            Effect::LookAtStatus(id, _) => trust::did::authority(&state.credentials.get(id)?.issuer),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
             | Effect::Enlist(_)
@@ -318,7 +318,8 @@ impl Agent for CredentialService {
                     self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
                     Ok(Outcome::Done)
                 }
-                Effect::LookAtStatus(id) => match delivery.snapshot.credentials.get(id) {
+                // Another one has taken its place meanwhile: that one is looked up by itself.
+                Effect::LookAtStatus(id, form) => match delivery.snapshot.credentials.get(id).filter(|held| held.digest() == *form) {
                     Some(held) => {
                         let status = issuance::look_at_status(&self.services, held, delivery.attempt).await?;
                         Ok(status.map_or(Outcome::Done, Outcome::Status))

@@ -116,9 +116,17 @@ impl HolderRequest {
         self.asked.iter().any(|asked| types.contains(&asked.credential_type))
     }
 
+    /// The entry that a credential answers. One of its type alone will do when the format was named wrongly.
+    pub(super) fn entry_of(&self, held: &StoredCredential) -> Option<&RequestedCredential> {
+        let mut of_type = self.asked.iter().filter(|asked| held.types.contains(&asked.credential_type));
+        let first = of_type.clone().next();
+        of_type.find(|asked| asked.format == held.format).or(first)
+    }
+
     /// Whether both are what one entry of the request asked for.
     fn same_entry(&self, a: &StoredCredential, b: &StoredCredential) -> bool {
-        self.asked.iter().any(|asked| a.types.contains(&asked.credential_type) && b.types.contains(&asked.credential_type))
+        a.format == b.format
+            && self.asked.iter().any(|asked| a.types.contains(&asked.credential_type) && b.types.contains(&asked.credential_type))
     }
 
     /// As the Identity API shows it.
@@ -310,16 +318,21 @@ fn take(
     // A credential that is held already keeps the id of its resource, however it is signed this time.
     let same: Vec<Option<&Arc<StoredCredential>>> =
         credentials.iter().map(|c| brought.iter().copied().find(|held| held.is_also(c))).collect();
+    let renewed = request.renews.as_ref().and_then(|old| state.credentials.get(old));
     let mut stored = Vec::new();
     let mut now_held: Vec<Arc<StoredCredential>> = Vec::new();
     for (credential, same) in credentials.iter().zip(&same) {
+        let before = same.or_else(|| renewed.filter(|old| request.same_entry(old, credential)));
         let credential = match same {
             Some(held) if held.raw == credential.raw => (*held).clone(),
-            Some(held) => {
-                let (id, status, watch) = (held.id.clone(), held.status, held.watch.clone());
-                Arc::new(StoredCredential { id, status, watch, ..(**credential).clone() })
+            // Other bytes have a status and a life of their own.
+            Some(_) | None => {
+                let id = same.map_or(&credential.id, |held| &held.id).clone();
+                let watch = &credential.watch;
+                let before = before.filter(|old| !credential.outlives(old));
+                let watch = before.map_or_else(|| watch.clone(), |old| watch.going_on_from(&old.watch));
+                Arc::new(StoredCredential { id, watch, ..(**credential).clone() })
             }
-            None => credential.clone(),
         };
         if same.is_none_or(|held| held.raw != credential.raw) {
             stored.push(credential.clone());
@@ -365,10 +378,12 @@ fn take(
     Ok(decision.event(changed(next)))
 }
 
-/// What a renewal takes the place of: the credential, and the renewal that brought it. Nothing while what came does not count yet.
+/// What a renewal takes the place of: the credential, and the renewal that brought it. Nothing while what came does not count yet, or ends
+/// earlier.
 fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential>], now: Timestamp) -> Vec<Event> {
     let old = request.renews.as_ref().and_then(|old| state.credentials.get(old));
-    let Some(old) = old.filter(|old| came.iter().any(|new| new.types == old.types && new.is_valid(now))) else { return Vec::new() };
+    let replaces = |new: &StoredCredential, old: &StoredCredential| request.same_entry(old, new) && new.is_valid(now) && !old.outlives(new);
+    let Some(old) = old.filter(|old| came.iter().any(|new| replaces(new, old))) else { return Vec::new() };
     let renewal = old.request.as_ref().and_then(|pid| state.requests.get(pid)).filter(|earlier| earlier.renews.is_some());
     let renewal = renewal.filter(|earlier| earlier.holder_pid != request.holder_pid);
     let gone = renewal.map(|earlier| Event::Request(RequestEvent::Removed(earlier.holder_pid.clone())));

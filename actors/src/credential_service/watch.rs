@@ -1,5 +1,5 @@
-//! Held credentials on their way to their end: told of a week before, asked for anew a day before, and looked up in their issuers' status lists once a
-//! day (DCP 1.0 leaves all of it to the holder).
+//! Held credentials on their way to their end: told of a week before, asked for anew a day before, and looked up in their issuers' status lists at once and
+//! then once a day (DCP 1.0 leaves all of it to the holder).
 //!
 //! A credential has one deadline, for whatever comes next; nothing is kept of those that are not due.
 
@@ -18,6 +18,7 @@ use cellspace_schemas::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 /// How long before its end a credential is told of; one that lives no longer than that is told of when it is to be renewed.
 pub const WARNING: Duration = Duration::from_secs(7 * 86_400);
@@ -51,13 +52,22 @@ pub struct Watch {
     pub renewals: u32,
     /// When its status is looked up; never for one without.
     pub look_at: Option<Timestamp>,
+    /// Since when it is held. Its life counts from then when it began earlier, or does not say when.
+    #[serde(default)]
+    pub stored_at: Timestamp,
 }
 
 impl Watch {
-    /// Of a credential that is stored now.
+    /// Of a credential that is stored now; its status is looked up at once.
     #[must_use]
     pub fn begin(has_status: bool, now: Timestamp) -> Self {
-        Self { look_at: has_status.then(|| now.plus(STATUS_EVERY)), ..Self::default() }
+        Self { look_at: has_status.then_some(now), stored_at: now, ..Self::default() }
+    }
+
+    /// With what was done already for one that ended no earlier: otherwise an issuer that grants no more time would be asked without end.
+    #[must_use]
+    pub(super) fn going_on_from(&self, earlier: &Self) -> Self {
+        Self { warned: earlier.warned, renewals: earlier.renewals, ..self.clone() }
     }
 }
 
@@ -65,10 +75,21 @@ impl StoredCredential {
     /// When its end is told of, and from when on it is asked for anew.
     fn milestones(&self) -> Option<(Timestamp, Timestamp, Duration)> {
         let until = self.valid_until?;
-        let life = self.valid_from.map_or(Duration::MAX, |from| until.since(from));
+        let life = until.since(self.valid_from.map_or(self.watch.stored_at, |from| from.max(self.watch.stored_at)));
         let left = RENEWAL.min(life / 4);
         let renewal = until.minus(left);
         Some((if life > WARNING { until.minus(WARNING) } else { renewal }, renewal, left))
+    }
+
+    /// Whether it ends later than the other.
+    pub(super) fn outlives(&self, other: &Self) -> bool {
+        self.valid_until.is_none_or(|until| other.valid_until.is_some_and(|end| until > end))
+    }
+
+    /// Names its signed form in what is asked about it.
+    #[must_use]
+    pub(super) fn digest(&self) -> Uuid {
+        derived_id(&[&self.raw])
     }
 
     /// When something is to be done for it.
@@ -107,7 +128,7 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
     };
     if held.valid_until.is_some_and(|until| until <= now) {
         // Nothing can be done for it any more.
-        let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None };
+        let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None, ..held.watch };
         return Ok(Decision::action("credential.expired").event(stored(StoredCredential { watch, ..(**held).clone() })));
     }
     let mut watch = held.watch.clone();
@@ -127,7 +148,7 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
     }
     if watch.look_at.is_some_and(|at| at <= now) {
         watch.look_at = Some(now.plus(STATUS_EVERY));
-        decision = decision.effect(lane(id), Effect::LookAtStatus(id.clone()));
+        decision = decision.effect(lane(id), Effect::LookAtStatus(id.clone(), held.digest()));
     }
     Ok(decision.event(stored(StoredCredential { watch, ..(**held).clone() })))
 }
@@ -140,18 +161,18 @@ fn renew(
     now: Timestamp,
     decision: Decision<CredentialService>,
 ) -> Decision<CredentialService> {
-    let outlives = |other: &StoredCredential| {
-        let same = other.issuer == held.issuer && other.types == held.types && other.status == HeldStatus::Active;
-        same && other.valid_until.is_none_or(|until| held.valid_until.is_some_and(|end| until > end))
-    };
     let id = &held.id;
     let attempts = move || state.requests.values().filter(move |request| request.renews.as_ref() == Some(id));
-    let under_way = attempts().any(|request| matches!(request.state, RequestState::Requesting | RequestState::Requested));
+    // One that is ISSUED has done what it could.
+    let under_way = attempts().any(|request| request.state != RequestState::Error);
     let source = held.request.as_ref().and_then(|pid| state.requests.get(pid));
-    let asked = source.and_then(|source| source.asked.iter().find(|asked| held.types.contains(&asked.credential_type)));
-    let Some(asked) = asked.filter(|_| {
+    let Some(asked) = source.and_then(|source| source.entry_of(held)).filter(|asked| {
         let free = state.requests.size() < holder_request::MAX_REQUESTS;
-        free && state.active_context().is_some() && !under_way && !state.credentials.values().any(|other| outlives(other))
+        let instead = |other: &Arc<StoredCredential>| {
+            let same = other.issuer == held.issuer && other.format == held.format && other.types.contains(&asked.credential_type);
+            same && other.status == HeldStatus::Active && other.outlives(held)
+        };
+        free && state.active_context().is_some() && !under_way && !state.credentials.values().any(instead)
     }) else {
         return decision;
     };
@@ -166,9 +187,10 @@ fn renew(
     decision
 }
 
-/// What its issuer's lists say now.
-pub fn looked_at(state: &State, id: &CredentialId, status: HeldStatus) -> Decided {
-    let Some(held) = state.credentials.get(id).filter(|held| held.status != status && held.status != HeldStatus::Revoked) else {
+/// What its issuer's lists say now of the credential of this signed form.
+pub fn looked_at(state: &State, id: &CredentialId, form: Uuid, status: HeldStatus) -> Decided {
+    let told = |held: &&Arc<StoredCredential>| held.status != status && held.status != HeldStatus::Revoked && held.digest() == form;
+    let Some(held) = state.credentials.get(id).filter(told) else {
         return Ok(Decision::nothing());
     };
     let changed = StoredCredential { status, ..(**held).clone() };

@@ -104,6 +104,20 @@ impl World {
         assert!(self.take(Input::Command(Prepared::Deliver(delivered))));
     }
 
+    /// Every request until then is answered by what the issuer makes of it.
+    fn answered_until(&mut self, then: Timestamp, most: usize, issue: impl Fn(&str, Timestamp) -> StoredCredential) {
+        while let Some(at) = self.next().filter(|at| *at <= then) {
+            let before = self.requests().len();
+            self.until(at.max(self.now));
+            for pid in self.requests().split_off(before) {
+                assert!(self.requests().len() <= most, "asked without end");
+                let watch = Watch::begin(false, self.now);
+                let name = format!("credential-{}", self.requests().len());
+                self.deliver(pid.as_str(), StoredCredential { watch, request: Some(pid.clone()), ..issue(&name, self.now) });
+            }
+        }
+    }
+
     /// The next deadline of all credentials.
     fn next(&self) -> Option<Timestamp> {
         self.state.credentials.values().filter_map(|held| held.due_at()).min()
@@ -265,22 +279,21 @@ fn short_lives_are_renewed_in_their_last_quarter() {
 }
 
 #[test]
-fn a_status_is_looked_up_every_day_and_counts() {
+fn a_status_is_looked_up_at_once_and_every_day_and_counts() {
     let mut world = World::with(held("first", 365 * DAY, true));
     let now = |world: &World| world.held("first").unwrap().is_valid(world.now);
     for (day, status, state, told) in [
-        (1, HeldStatus::Active, 500, None),
-        (2, HeldStatus::Suspended, 700, Some("credential.held.suspended")),
-        (3, HeldStatus::Suspended, 700, None),
-        (4, HeldStatus::Active, 500, Some("credential.held.resumed")),
-        (5, HeldStatus::Revoked, 600, Some("credential.held.revoked")),
+        (0, HeldStatus::Active, 500, None),
+        (1, HeldStatus::Suspended, 700, Some("credential.held.suspended")),
+        (2, HeldStatus::Suspended, 700, None),
+        (3, HeldStatus::Active, 500, Some("credential.held.resumed")),
+        (4, HeldStatus::Revoked, 600, Some("credential.held.revoked")),
     ] {
         (world.told, world.facts) = (Vec::new(), Vec::new());
         world.until(START.plus(day * STATUS_EVERY));
         let look = world.sent.last().unwrap().clone();
-        assert!(
-            matches!(look.as_ref(), Effect::LookAtStatus(of) if *of == id("first")) && world.sent.len() == usize::try_from(day).unwrap()
-        );
+        assert!(matches!(look.as_ref(), Effect::LookAtStatus(of, _) if *of == id("first")));
+        assert_eq!(world.sent.len(), usize::try_from(day).unwrap() + 1);
         world.take(Input::Delivered(look, Outcome::Status(status)));
         assert_eq!(world.told, [Some("credential.watched"), told].into_iter().flatten().collect::<Vec<_>>(), "day {day}");
         assert_eq!(world.facts.len(), usize::from(told.is_some()));
@@ -288,10 +301,94 @@ fn a_status_is_looked_up_every_day_and_counts() {
         assert_eq!((shown, now(&world)), (state, status == HeldStatus::Active), "day {day}");
     }
     // Revoked is for good.
-    let late = Arc::new(Effect::LookAtStatus(id("first")));
+    let late = world.sent.last().unwrap().clone();
     assert!(!world.take(Input::Delivered(late.clone(), Outcome::Status(HeldStatus::Active))));
     assert!(!world.take(Input::Undeliverable(late, "no".to_owned())));
     world.until(START.plus(400 * DAY));
     assert_eq!(world.sent.len(), 5);
     assert!(matches!(world.state.requests.values().next().unwrap().state, RequestState::Issued));
+}
+
+#[test]
+fn an_issuer_that_does_not_say_since_when_is_asked_in_the_last_quarter() {
+    let hour = Duration::from_secs(3_600);
+    let issue =
+        |name: &str, now: Timestamp| StoredCredential { valid_from: None, valid_until: Some(now.plus(hour)), ..held(name, hour, false) };
+    let mut world = World::with(issue("first", START));
+    assert_eq!(world.next(), Some(START.plus(hour * 3 / 4)));
+    world.answered_until(START.plus(hour * 3), 4, issue);
+    assert_eq!((world.requests().len(), world.state.credentials.size()), (4, 1));
+}
+
+#[test]
+fn an_issuer_that_grants_no_more_time_is_not_asked_without_end() {
+    let end = START.plus(30 * DAY);
+    for from in [None, Some(START)] {
+        let issue = |name: &str, _| StoredCredential { valid_from: from, valid_until: Some(end), ..held(name, 30 * DAY, false) };
+        let mut world = World::with(issue("first", START));
+        world.answered_until(end.plus(DAY), usize::try_from(MAX_RENEWALS).unwrap(), issue);
+        assert_eq!((world.facts.len(), world.state.credentials.size(), world.state.requests.size()), (1, 1, 2));
+    }
+    // What ends earlier takes no place, and is an answer.
+    let shorter = |name: &str, _| StoredCredential { valid_until: Some(end.minus(RENEWAL / 3)), ..held(name, 30 * DAY, false) };
+    let mut world = World::with(held("first", 30 * DAY, false));
+    world.answered_until(end.plus(DAY), 1, shorter);
+    assert!(world.held("first").is_some() && world.requests().len() == 1);
+    let renewal = world.state.requests.get(&world.requests()[0]).unwrap();
+    assert_eq!((renewal.state, renewal.brought.len()), (RequestState::Issued, 1));
+}
+
+#[test]
+fn each_format_of_a_type_is_renewed_by_its_own_entry() {
+    let mut world = World::with(held("other", 365 * DAY, false));
+    let asked =
+        |format, id: &str| RequestedCredential { format, credential_type: "Both".to_owned(), id: CredentialDefinitionId::new(id).unwrap() };
+    let formats = [(CredentialFormat::Vc2Jose, "vc20"), (CredentialFormat::Vc1Jwt, "vc11")];
+    let credentials = formats.map(|(format, id)| asked(format, id)).to_vec();
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials };
+    let pid = HolderPid::new("both").unwrap();
+    world.take(Input::Command(Prepared::Request(request, pid.clone())));
+    let of = |format, name: &str, life| StoredCredential {
+        format,
+        types: vec!["VerifiableCredential".to_owned(), "Both".to_owned()],
+        request: Some(pid.clone()),
+        ..held(name, life, false)
+    };
+    for (format, name) in formats {
+        world.deliver("both", of(format, name, 30 * DAY));
+    }
+    assert!(world.held("vc20").is_some() && world.held("vc11").is_some(), "neither takes the place of the other");
+    world.sent.clear();
+    world.until(START.plus(29 * DAY));
+    let definitions = |effect: &Arc<Effect>| match effect.as_ref() {
+        Effect::RequestCredentials { credentials, .. } => credentials.iter().map(ToString::to_string).collect(),
+        _ => String::new(),
+    };
+    let mut asked: Vec<String> = world.sent.iter().map(definitions).collect();
+    asked.sort();
+    assert_eq!(asked, ["vc11", "vc20"]);
+    // What comes in the one format leaves the other where it is. Types that were not asked for do not matter.
+    let position = world.sent.iter().position(|effect| definitions(effect) == "vc11").unwrap();
+    let pid = world.requests()[position].clone();
+    let mut next = of(CredentialFormat::Vc1Jwt, "next", 60 * DAY);
+    next.types.push("More".to_owned());
+    world.deliver(pid.as_str(), next);
+    assert!(world.held("vc11").is_none() && world.held("vc20").is_some() && world.held("next").is_some());
+}
+
+#[test]
+fn other_bytes_have_a_status_of_their_own() {
+    let mut world = World::with(held("first", 365 * DAY, true));
+    world.until(START);
+    let look = world.sent.last().unwrap().clone();
+    let state = |world: &World| world.held("first").map(|held| (held.status, held.watch.look_at));
+    world.take(Input::Delivered(look.clone(), Outcome::Status(HeldStatus::Suspended)));
+    assert_eq!(state(&world), Some((HeldStatus::Suspended, Some(START.plus(STATUS_EVERY)))));
+    world.deliver("hp", StoredCredential { raw: "signed anew".to_owned(), id: id("again"), ..held("first", 365 * DAY, true) });
+    assert_eq!(state(&world), Some((HeldStatus::Active, Some(START))));
+    // What was found out of the one before says nothing of it.
+    assert!(!world.take(Input::Delivered(look, Outcome::Status(HeldStatus::Revoked))));
+    world.until(START);
+    let look = world.sent.last().unwrap().clone();
+    assert!(world.take(Input::Delivered(look, Outcome::Status(HeldStatus::Revoked))));
 }

@@ -228,6 +228,9 @@ impl Agent for Issuer {
             match command {
                 Command::Admin(command) => {
                     require_context(&self.services, address.owner.clone()).await?;
+                    if let admin::Command::CreateAttestation(body) = &command {
+                        call_out::check_target(&self.services, body)?;
+                    }
                     Ok(Prepared::Admin(command))
                 }
                 Command::Request(request) => {

@@ -1,18 +1,18 @@
 //! Attestations of services: asked about the holder while a request is prepared, before anything is decided.
 //!
-//! `POST url` with who asks and about whom, and a token that the issuer signed. 200 with an object: its members are claims. Another 2xx or 4xx: nothing is
-//! attested. Everything else: not known, and the holder may ask again.
+//! `POST url` with who asks and about whom, and a token that the issuer signed. 200 with an object: its members are claims. Another 2xx or 4xx, or a service
+//! that may not be called: nothing is attested. Everything else: not known, and the holder may ask again.
 
 use super::{Attestation, Definition, Holder, IssuerState, agent::Refusal, claims::Claims};
 use crate::{
     Services,
-    outbound::OutboundRequest,
+    outbound::{OutboundError, OutboundRequest},
     trust::{SigningKey, signing_key},
 };
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{
     Did, ParticipantContextId,
-    issuer::{AttestationId, CredentialDefinitionId},
+    issuer::{AttestationId, CredentialDefinitionId, admin::AttestationBody},
     json,
 };
 use http::{Method, StatusCode};
@@ -38,6 +38,15 @@ pub fn needed<'a>(state: &'a IssuerState, definitions: &'a [CredentialDefinition
     let definitions = definitions.iter().filter_map(|id| state.definitions.get(id));
     let ids = definitions.flat_map(|definition: &Arc<Definition>| definition.attestations.iter());
     ids.filter_map(|id| state.attestations.get(id)).filter_map(|attestation| Some((attestation.clone(), attestation.url()?)))
+}
+
+/// Whether the service that an attestation names may be called; what else is wrong with it is found when it is decided on.
+///
+/// # Errors
+/// [`Refusal::Invalid`] names the target.
+pub fn check_target(services: &Services, body: &AttestationBody) -> Result<(), Refusal> {
+    let url = Attestation::new(body.clone(), services.cluster.now()).ok().and_then(|attestation| attestation.url());
+    url.map_or(Ok(()), |url| services.http.check_target(&url)).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
 /// Asks all services that the definitions need, at once.
@@ -91,7 +100,15 @@ async fn ask_one(
         accept: Some("application/json"),
         trace: None,
     };
-    let answer = services.http.send_unless(request, None, MAX_ANSWER_BYTES).await.map_err(|e| unavailable(e.to_string()))?;
+    let answer = match services.http.send_unless(request, None, MAX_ANSWER_BYTES).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let forbidden = matches!(error, OutboundError::Forbidden(_));
+            let unavailable = unavailable(error.to_string());
+            // It will not be called later either.
+            return if forbidden { Ok(None) } else { Err(unavailable) };
+        }
+    };
     match answer.status {
         StatusCode::OK => json::from_slice::<Claims>(&answer.body).map(Some).map_err(|_| unavailable("its answer is no object".to_owned())),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable(format!("status {}", answer.status))),

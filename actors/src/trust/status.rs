@@ -156,6 +156,18 @@ impl StatusList {
     }
 }
 
+/// What counts when several lists are asked: the greatest.
+const fn weight(outcome: &Result<Result<(), StatusError>, PeerError>) -> u8 {
+    match outcome {
+        Ok(Ok(())) => 0,
+        Err(PeerError::TooEarly | PeerError::Unreachable(_)) => 1,
+        Err(PeerError::Refused(_)) => 2,
+        Ok(Err(StatusError::Form | StatusError::Issuer | StatusError::Purpose)) => 3,
+        Ok(Err(StatusError::Suspended)) => 4,
+        Ok(Err(StatusError::Revoked)) => 5,
+    }
+}
+
 impl Trust {
     /// Checks the status of a credential in lists that are at most as old as the settings and the lists' own `ttl` allow.
     ///
@@ -165,7 +177,8 @@ impl Trust {
         self.status(credential, now).await?.map_err(|rule| PeerError::Refused(rule.to_string()))
     }
 
-    /// As [`Self::check_status`], with the rule that refuses: one about revocation before one about suspension.
+    /// As [`Self::check_status`], with the rule that refuses: one about revocation before one about suspension, and what one list says before
+    /// what cannot be known of another.
     ///
     /// # Errors
     /// [`PeerError`] when a list cannot be had.
@@ -175,9 +188,7 @@ impl Trust {
             [only] => self.check_entry(only, &credential.issuer, now).await,
             several => {
                 let checks = several.iter().map(|entry| self.check_entry(entry, &credential.issuer, now));
-                let checked = futures::future::try_join_all(checks).await?;
-                let revoked = checked.iter().find(|rule| **rule == Err(StatusError::Revoked));
-                Ok(revoked.or_else(|| checked.iter().find(|rule| rule.is_err())).copied().unwrap_or(Ok(())))
+                futures::future::join_all(checks).await.into_iter().max_by_key(weight).unwrap_or(Ok(Ok(())))
             }
         }
     }

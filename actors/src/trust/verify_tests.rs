@@ -444,6 +444,19 @@ async fn every_rule_for_lists() {
 }
 
 #[tokio::test]
+async fn a_list_that_cannot_be_had_hides_nothing_that_another_one_says() {
+    let scene = Scene::new(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
+    let entry = |list: &str, purpose: &str| json!({"type": "BitstringStatusListEntry", "statusPurpose": purpose, "statusListIndex": "9", "statusListCredential": list});
+    let list = World::list_url("issuer");
+    let status = [entry("https://issuer.example/none", "suspension"), entry(&list, "suspension"), entry(&list, "revocation")];
+    scene.hold(&["Member"], json!({ "credentialStatus": status })).await;
+    scene.world.status_list("issuer", &scene.issuer, &[9], json!({"statusPurpose": ["suspension", "revocation"]})).await;
+    assert!(refused(scene.verify(&[], true, after(0)).await).contains("revoked"));
+    scene.world.status_list("issuer", &scene.issuer, &[8], json!({"statusPurpose": ["suspension", "revocation"]})).await;
+    unreachable(scene.verify(&[], true, after(2)).await);
+}
+
+#[tokio::test]
 async fn documents_are_checked_and_kept() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let url = World::document_url("holder");

@@ -7,7 +7,7 @@ use cellspace_actors::{
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
 };
 use cellspace_cluster::Address;
-use cellspace_schemas::dcp::DCP_CONTEXT;
+use cellspace_schemas::{dcp::DCP_CONTEXT, issuer::CredentialId};
 use cellspace_storage::VaultPath;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -375,6 +375,21 @@ async fn credentials_are_issued_presented_and_revoked() {
     revoke(of("MembershipCredential")).await;
     let error = platform.verify("consumer", "provider", &[]).await.unwrap_err();
     assert!(rule(&error).contains("revoked"), "{error}");
+
+    // The holder looks at what it stores: it shows what the list says, and does not present it.
+    let path = format!("{IDENTITY}/participants/consumer/credentials");
+    let stored = json!({"id": held[0]["id"], "verifiableCredentialContainer": {"rawVc": held[0]["verifiableCredential"]["rawVc"]}});
+    platform.must(Method::PUT, &path, Some(stored)).await;
+    let id: CredentialId = serde_json::from_value(held[0]["id"].clone()).unwrap();
+    let revoked = |state: &credential_service::State| {
+        state.credentials.get(&id).is_some_and(|held| held.status == credential_service::watch::HeldStatus::Revoked).then_some(())
+    };
+    let address = Address::of::<CredentialService>(&id_of("consumer"));
+    assert_eq!(services.cluster.wait::<CredentialService, _>(&address, DRAIN, revoked).await.unwrap(), Some(()));
+    let shown = platform.must(Method::GET, &format!("{path}/{id}"), None).await;
+    assert_eq!(shown["state"], 600, "{shown}");
+    let error = platform.verify("consumer", "provider", &[]).await.unwrap_err();
+    assert!(rule(&error).contains("MembershipCredential") && !rule(&error).contains("revoked"), "{error}");
     platform.node.drain(DRAIN).await;
 }
 

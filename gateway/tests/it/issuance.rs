@@ -204,6 +204,18 @@ async fn a_service_attests_and_its_word_is_asked_for_every_time() {
 }
 
 #[tokio::test]
+async fn a_service_that_may_not_be_called_is_not_named() {
+    let platform = Platform::temporary(|config| config.allow_private_targets = Some(false)).await;
+    platform.participant("issuer").await;
+    for (url, expected) in [("http://127.0.0.1:1/a", StatusCode::BAD_REQUEST), ("https://office.example/a", StatusCode::CREATED)] {
+        let body = json!({"id": "office", "attestationType": "http", "configuration": {"url": url}});
+        let answer = platform.issuer(Method::POST, "attestations").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{url}");
+    }
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
 async fn a_credential_is_renewed_before_it_ends() {
     let dir = tempfile::tempdir().unwrap();
     let platform = Platform::seeded(dir.path()).await;
