@@ -21,8 +21,13 @@ pub enum StartError {
     #[error(transparent)]
     VaultOptions(#[from] VaultOptionsError),
     /// Keys lie in another vault.
-    #[error("the keys of this installation lie in the vault in {}: start it without --vault-addr, or begin anew with another --data-dir", .0.display())]
-    OtherVault(PathBuf),
+    #[error("the keys of this installation lie in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
+    OtherVault {
+        /// Where they lie.
+        known: String,
+        /// Where they are looked for now.
+        wanted: String,
+    },
     /// The fabric cannot start.
     #[error(transparent)]
     Fabric(#[from] cellspace_actors::fabric::StartError),

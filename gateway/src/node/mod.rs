@@ -72,6 +72,7 @@ impl Node {
         config.check()?;
         let metrics = metrics::handle();
         let (store, vault) = open(&config).await?;
+        NodeVault::remember(&config, &store).await?;
         let (sockets, urls) = Sockets::bind(&config, &store).await?;
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone()).await?;
@@ -173,7 +174,7 @@ async fn open(config: &NodeConfig) -> Result<(EmbeddedStore, NodeVault), StartEr
     let config = config.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let store = EmbeddedStore::open(&config.data_dir, config.store.clone())?;
-        let vault = NodeVault::open(&config)?;
+        let vault = NodeVault::open(&config, &store)?;
         Ok::<_, StartError>((store, vault))
     });
     opened.await.map_err(|e| StartError::Io(std::io::Error::other(e)))?

@@ -1,11 +1,47 @@
 //! The vault that a node has: its own, or the installation's.
 
 use super::{NodeConfig, StartError};
-use cellspace_storage::{EmbeddedVault, RemoteVault, StoreError, Vault};
-use std::sync::Arc;
+use cellspace_storage::{EmbeddedStore, EmbeddedVault, RemoteVault, StoreError, Vault};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
 
 /// Folder of the embedded vault in the data directory.
 const EMBEDDED: &str = "vault";
+const PLACE: &str = "vault";
+
+/// Where the keys lie that the installation is known by, remembered from its first start.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Place {
+    Embedded,
+    Remote { address: String, folder: String },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("the data directory (no --vault-addr)"),
+            Self::Remote { address, folder } => write!(f, "another vault (--vault-addr {address} --vault-folder {folder})"),
+        }
+    }
+}
+
+impl Place {
+    fn of(config: &NodeConfig) -> Self {
+        match &config.vault {
+            None => Self::Embedded,
+            Some(options) => Self::Remote { address: options.address.trim_end_matches('/').to_owned(), folder: options.folder.clone() },
+        }
+    }
+
+    /// One from before it was remembered is in the data directory.
+    fn known(config: &NodeConfig, store: &EmbeddedStore) -> Result<Option<Self>, StartError> {
+        match store.meta(PLACE)? {
+            Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(PLACE)),
+            None => Ok(config.data_dir.join(EMBEDDED).is_dir().then_some(Self::Embedded)),
+        }
+    }
+}
 
 #[derive(Clone)]
 pub(super) enum NodeVault {
@@ -14,14 +50,25 @@ pub(super) enum NodeVault {
 }
 
 impl NodeVault {
-    /// Opens it; blocks for as long as the disk takes.
-    pub(super) fn open(config: &NodeConfig) -> Result<Self, StartError> {
+    /// Opens the one that the installation began with; blocks for as long as the disk takes.
+    pub(super) fn open(config: &NodeConfig, store: &EmbeddedStore) -> Result<Self, StartError> {
+        let wanted = Place::of(config);
+        if let Some(known) = Place::known(config, store)?.filter(|known| *known != wanted) {
+            return Err(StartError::OtherVault { known: known.to_string(), wanted: wanted.to_string() });
+        }
         match &config.vault {
             None => Ok(Self::Embedded(EmbeddedVault::open(&config.data_dir, &config.master_key())?)),
-            // The keys that this installation is known by lie there.
-            Some(_) if config.data_dir.join(EMBEDDED).is_dir() => Err(StartError::OtherVault(config.data_dir.clone())),
             Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
         }
+    }
+
+    /// Before the first key is made.
+    pub(super) async fn remember(config: &NodeConfig, store: &EmbeddedStore) -> Result<(), StartError> {
+        if store.meta(PLACE)?.is_none() {
+            let text = serde_json::to_string(&Place::of(config)).map_err(|_| StartError::Setting(PLACE))?;
+            store.put_meta(PLACE, &text).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn shared(&self) -> Arc<dyn Vault> {

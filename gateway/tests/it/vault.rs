@@ -4,11 +4,11 @@ use crate::{
     stage::Stage,
     support::{DRAIN, Platform, config},
 };
-use cellspace::{Node, node::StartError};
+use cellspace::{Node, NodeConfig, node::StartError};
 use cellspace_client::{provider::DATA_SET, sharing};
-use cellspace_storage::testkit::remote_vault::Double;
+use cellspace_storage::{OpenError, RemoteVaultOptions, testkit::remote_vault::Double};
 use reqwest::StatusCode;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 #[tokio::test]
 async fn everything_is_signed_where_the_keys_lie() {
@@ -46,18 +46,35 @@ async fn everything_is_signed_where_the_keys_lie() {
     s.close().await;
 }
 
+type Start<'a> = dyn Fn(&Path) -> NodeConfig + 'a;
+
 #[tokio::test]
 async fn an_installation_keeps_the_vault_that_it_began_with() {
-    let (double, dir) = (Double::start().await, tempfile::tempdir().unwrap());
-    Platform::start(config(dir.path())).await.node.drain(DRAIN).await;
-    let elsewhere = cellspace::NodeConfig { vault: Some(double.options()), ..config(dir.path()) };
-    // Tasks of the first one may still be letting go of the directory.
-    let refused = loop {
-        match Node::start(elsewhere.clone()).await {
-            Err(StartError::Open(cellspace_storage::OpenError::Locked { .. })) => tokio::task::yield_now().await,
-            other => break other.map(drop),
-        }
+    let double = Double::start().await;
+    let remote = |dir: &Path| NodeConfig { vault: Some(double.options()), ..config(dir) };
+    let other = |dir: &Path| {
+        let options = RemoteVaultOptions { folder: "other".to_owned(), ..double.options() };
+        NodeConfig { vault: Some(options), ..config(dir) }
     };
-    assert!(matches!(refused, Err(StartError::OtherVault(at)) if at == dir.path()));
-    assert_eq!(double.logins(), 0);
+    let starts: [(&Start<'_>, &Start<'_>, &str); 3] = [
+        (&config, &remote, "lie in the data directory"),
+        (&remote, &config, "lie in another vault (--vault-addr http://127.0.0.1"),
+        (&remote, &other, "--vault-folder cellspace"),
+    ];
+    for (first, then, told) in starts {
+        let dir = tempfile::tempdir().unwrap();
+        Platform::start(first(dir.path())).await.node.drain(DRAIN).await;
+        let left = double.left();
+        // Tasks of the first one may still be letting go of the directory.
+        let refused = loop {
+            match Node::start(then(dir.path())).await {
+                Err(StartError::Open(OpenError::Locked { .. })) => tokio::task::yield_now().await,
+                other => break other.map(drop).unwrap_err(),
+            }
+        };
+        assert!(matches!(refused, StartError::OtherVault { .. }) && refused.to_string().contains(told), "{refused}");
+        assert_eq!(double.left(), left);
+        // What was refused has left nothing in the way.
+        Platform::start(first(dir.path())).await.node.drain(DRAIN).await;
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::{OpenError, durable::unwritable};
 use base64::{Engine, engine::general_purpose};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     env, fmt,
     fs::{self, File, OpenOptions},
@@ -81,27 +82,30 @@ const COMMAND_TIME: Duration = Duration::from_secs(30);
 /// Longest text of a command that is looked at, in bytes.
 const MAX_TEXT: u64 = 4 << 10;
 
-/// What the command writes; it is ended when it takes too long.
+/// What the command writes; it is ended with all that it has started when it takes too long.
 fn run(command: &str, time: Duration) -> io::Result<Zeroizing<String>> {
     let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?;
     let mut out = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?.take(MAX_TEXT);
-    let (sender, read) = mpsc::channel();
+    let group = Pid::from_child(&child);
+    let (sender, ended) = mpsc::channel();
     thread::spawn(move || {
         let mut text = Zeroizing::new(String::new());
-        let outcome = out.read_to_string(&mut text).map(|_| text);
+        let read = out.read_to_string(&mut text);
+        // Who writes on must not wait for a reader.
+        drop(out);
+        let status = child.wait();
         // Nobody listens when the time was over.
-        let _ = sender.send(outcome);
+        let _ = sender.send(read.and(status).and_then(
+            |status| {
+                if status.success() { Ok(text) } else { Err(io::Error::other(status.to_string())) }
+            },
+        ));
     });
-    let outcome = read.recv_timeout(time);
-    if outcome.is_err() {
-        child.kill()?;
-    }
-    let status = child.wait()?;
-    match outcome {
-        Ok(text) if status.success() => text,
-        Ok(_) => Err(io::Error::other(status.to_string())),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", time.as_secs()))),
-    }
+    ended.recv_timeout(time).unwrap_or_else(|_| {
+        // It may have ended just now.
+        let _ = kill_process_group(group, Signal::KILL);
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", time.as_secs())))
+    })
 }
 
 const WANTED: &str = "master key (32 bytes in base64 or hexadecimal)";
@@ -173,8 +177,23 @@ mod tests {
         }
         let slow = run("exec sleep 60", Duration::from_millis(1)).unwrap_err();
         assert_eq!(slow.kind(), io::ErrorKind::TimedOut);
+        let closed = run("exec >&-; exec sleep 60", Duration::from_millis(1)).unwrap_err();
+        assert_eq!(closed.kind(), io::ErrorKind::TimedOut, "one that ends its output and goes on");
         assert!(run("yes", COMMAND_TIME).is_err(), "one that writes without end");
         assert_eq!(format!("{:?}", MasterKey::Command("secret".into())), "Command");
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_ended_with_what_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let command = format!("exec 2>'{}'; sleep 60 & sleep 60", pipe.display());
+        let (sender, ended) = mpsc::channel();
+        // Reads until nobody has it open any more.
+        thread::spawn(move || sender.send(fs::read(pipe).map(|_| ())));
+        assert_eq!(run(&command, Duration::from_secs(1)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        ended.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     }
 
     #[test]

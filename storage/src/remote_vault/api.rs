@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout_at};
 use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
@@ -45,9 +45,10 @@ pub(super) struct Answer {
     pub body: Value,
 }
 
-/// A token, and until when it is good.
+/// A token, since when it is there, and until when it is good.
 struct Session {
     token: Arc<Secret>,
+    since: Instant,
     until: Option<Instant>,
 }
 
@@ -56,7 +57,9 @@ pub(super) struct Api {
     client: Client,
     base: Url,
     options: RemoteVaultOptions,
-    session: Mutex<Option<Session>>,
+    session: parking_lot::Mutex<Option<Session>>,
+    /// Held by who signs in: when the last one was refused, and why.
+    login: Mutex<Option<(Instant, String)>>,
     /// Why the last call had no answer, and when that was.
     failure: parking_lot::Mutex<Option<(Instant, String)>>,
 }
@@ -64,6 +67,8 @@ pub(super) struct Api {
 fn unavailable(reason: impl Into<String>) -> VaultError {
     VaultError::Store(StoreError::Unavailable(reason.into()))
 }
+
+const TOO_LONG: &str = "the login to the vault takes too long";
 
 /// What an error says, without what was asked for.
 fn reason(error: reqwest::Error) -> String {
@@ -84,7 +89,13 @@ impl Api {
             .timeout(options.timeout)
             .build()
             .map_err(|error| VaultOptionsError::Client(error.to_string()))?;
-        Ok(Self { client, base, options, session: Mutex::new(None), failure: parking_lot::Mutex::new(None) })
+        let (session, failure) = (parking_lot::Mutex::new(None), parking_lot::Mutex::new(None));
+        Ok(Self { client, base, options, session, login: Mutex::new(None), failure })
+    }
+
+    /// The installation's folder.
+    pub(super) fn folder(&self) -> &str {
+        &self.options.folder
     }
 
     /// Why the last call had no answer, if it had none. That is believed for a while: whoever is not asked because of it would never be well again.
@@ -109,32 +120,65 @@ impl Api {
             Err(VaultError::Store(error)) => Some((Instant::now(), error.to_string())),
             Ok(_) | Err(_) => None,
         };
-        outcome
+        // Who is let in and may not do this one thing: the vault itself is well.
+        outcome.and_then(|answer| if answer.status == 403 { Err(unavailable("the vault's policy does not allow it")) } else { Ok(answer) })
     }
 
-    /// A token that is refused is exchanged once.
+    /// A token that is refused is exchanged once, unless it is a fresh one.
     async fn signed_in(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
         let token = self.token(None).await?;
         let answer = self.send(method.clone(), path, body.as_ref(), Some(&token)).await?;
         if answer.status != 403 {
             return Ok(answer);
         }
-        let token = self.token(Some(&token)).await?;
-        let answer = self.send(method, path, body.as_ref(), Some(&token)).await?;
-        if answer.status == 403 { Err(unavailable("the vault's policy does not allow it")) } else { Ok(answer) }
+        let other = self.token(Some(&token)).await?;
+        if Arc::ptr_eq(&other, &token) { Ok(answer) } else { self.send(method, path, body.as_ref(), Some(&other)).await }
     }
 
-    /// The token; another one than `refused`. One caller at a time signs in.
-    async fn token(&self, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
-        let mut session = self.session.lock().await;
+    /// The token that is there; not `refused`, unless that is too fresh to be exchanged.
+    fn held(&self, refused: Option<&Arc<Secret>>) -> Option<Arc<Secret>> {
+        let session = self.session.lock();
         let good = |held: &&Session| {
-            held.until.is_none_or(|until| until > Instant::now()) && refused.is_none_or(|refused| !Arc::ptr_eq(refused, &held.token))
+            let given = matches!(self.options.login, Login::Token(_));
+            let other = refused.is_none_or(|refused| !Arc::ptr_eq(refused, &held.token));
+            held.until.is_none_or(|until| until > Instant::now()) && (other || given || held.since.elapsed() < self.options.login_pause)
         };
-        if let Some(held) = session.as_ref().filter(good) {
-            return Ok(held.token.clone());
+        session.as_ref().filter(good).map(|held| held.token.clone())
+    }
+
+    /// The token; another one than `refused` where that can be had. One caller at a time signs in, and what comes of it counts for those that
+    /// wait as well.
+    async fn token(&self, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
+        if let Some(token) = self.held(refused) {
+            return Ok(token);
         }
-        let fresh = match &self.options.login {
-            Login::Token(token) => Session { token: Arc::new(token.clone()), until: None },
+        let end = tokio::time::Instant::now() + self.options.timeout;
+        let mut failed = timeout_at(end, self.login.lock()).await.map_err(|_| unavailable(TOO_LONG))?;
+        if let Some(token) = self.held(refused) {
+            return Ok(token);
+        }
+        if let Some((_, reason)) = failed.as_ref().filter(|(at, _)| at.elapsed() < self.options.login_pause) {
+            return Err(unavailable(reason.clone()));
+        }
+        match timeout_at(end, self.sign_in()).await.unwrap_or_else(|_| Err(unavailable(TOO_LONG))) {
+            Ok(session) => {
+                let token = session.token.clone();
+                *failed = None;
+                *self.session.lock() = Some(session);
+                Ok(token)
+            }
+            Err(error) => {
+                let reason =
+                    if let VaultError::Store(StoreError::Unavailable(reason)) = &error { reason.clone() } else { error.to_string() };
+                *failed = Some((Instant::now(), reason));
+                Err(error)
+            }
+        }
+    }
+
+    async fn sign_in(&self) -> Result<Session, VaultError> {
+        match &self.options.login {
+            Login::Token(token) => Ok(Session { token: Arc::new(token.clone()), since: Instant::now(), until: None }),
             Login::Jwt { mount, role, file } => {
                 let jwt =
                     Zeroizing::new(tokio::fs::read_to_string(file).await.map_err(|e| unavailable(format!("{}: {e}", file.display())))?);
@@ -145,12 +189,9 @@ impl Api {
                 let life = answer.body.pointer("/auth/lease_duration").and_then(Value::as_u64).map(Duration::from_secs);
                 let life = life.filter(|life| !life.is_zero()).unwrap_or(UNKNOWN_LIFE);
                 let until = Instant::now() + life.saturating_sub(BEFORE_END).max(life / 2);
-                Session { token: Arc::new(Secret::from(token.to_owned())), until: Some(until) }
+                Ok(Session { token: Arc::new(Secret::from(token.to_owned())), since: Instant::now(), until: Some(until) })
             }
-        };
-        let token = fresh.token.clone();
-        *session = Some(fresh);
-        Ok(token)
+        }
     }
 
     /// One exchange. What the vault cannot do now is no answer.

@@ -19,9 +19,9 @@ pub(super) fn record(path: &VaultPath) -> String {
     format!("{}/{}", segment(path.owner.as_str()), segment(path.alias.as_str()))
 }
 
-/// The key in the transit engine; it wants a letter or digit at both ends.
-pub(super) fn key(path: &VaultPath) -> String {
-    format!("k{}.{}k", segment(path.owner.as_str()), segment(path.alias.as_str()))
+/// The key in the transit engine, which has no folders: the installation's is the first part of the name. A letter or digit is wanted at both ends.
+pub(super) fn key(installation: &str, path: &VaultPath) -> String {
+    format!("k{}.{}.{}k", segment(installation), segment(path.owner.as_str()), segment(path.alias.as_str()))
 }
 
 /// The alias of a segment in an owner's folder; `None` for what is not ours.
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn names_are_apart_and_lead_back() {
         let paths = [path("a", "bc"), path("ab", "c"), path("did:web:x.example%3A1", "key/1"), path("a-b", "b_c")];
-        let names: Vec<String> = paths.iter().flat_map(|path| [record(path), key(path)]).collect();
+        let names: Vec<String> = paths.iter().flat_map(|path| [record(path), key("one", path), key("one/more", path)]).collect();
         for (n, name) in names.iter().enumerate() {
             assert!(!names[n + 1..].contains(name) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b)), "{name}");
         }

@@ -18,8 +18,10 @@ pub struct RemoteVaultOptions {
     pub transit: String,
     /// Folder in the KV engine below which those of the owners lie.
     pub folder: String,
-    /// Longest exchange.
+    /// Longest exchange, and longest wait for a token.
     pub timeout: Duration,
+    /// Shortest time between two logins: until then the last one's outcome counts.
+    pub login_pause: Duration,
 }
 
 /// How a node signs in.
@@ -59,6 +61,7 @@ impl RemoteVaultOptions {
             transit: "transit".to_owned(),
             folder: "cellspace".to_owned(),
             timeout: Duration::from_secs(10),
+            login_pause: Duration::from_secs(2),
         }
     }
 

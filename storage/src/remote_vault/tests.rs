@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use cellspace_schemas::testkit::seed;
-use std::{env, io::Write};
+use std::{env, io::Write, time::Duration};
 
 #[tokio::test]
 async fn keeps_the_promises_of_all_vaults() {
@@ -53,7 +53,7 @@ async fn a_real_vault_keeps_them_too() {
 async fn who_is_not_let_in_signs_in_anew() {
     let double = Double::start().await;
     double.jwt("old");
-    let vault = RemoteVault::new(double.options()).unwrap();
+    let vault = RemoteVault::new(RemoteVaultOptions { login_pause: Duration::ZERO, ..double.options() }).unwrap();
     let key = path("o", "k");
     let refused = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap_err();
     assert!(refused.to_string().contains("refuses the login with 400"), "{refused}");
@@ -72,6 +72,64 @@ async fn who_is_not_let_in_signs_in_anew() {
     // A policy that does not allow it is no reason to try for ever.
     double.told.lock().status = Some(403);
     assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::Store(StoreError::Unavailable(_)))));
+    assert!(vault.health().is_err(), "not let in");
+}
+
+#[tokio::test]
+async fn a_login_counts_for_all_and_for_a_while() {
+    let double = Double::start().await;
+    let slow = RemoteVaultOptions { login_pause: Duration::from_secs(600), timeout: Duration::from_millis(300), ..double.options() };
+    let patient = RemoteVaultOptions { timeout: Duration::from_secs(60), ..slow.clone() };
+    let key = path("o", "k");
+    // One that has no answer is waited for once.
+    double.told.lock().silent = true;
+    let vault = RemoteVault::new(slow).unwrap();
+    let all = futures::future::join_all((0..8).map(|_| vault.sign(&key, b"m"))).await;
+    assert!(all.iter().all(|outcome| matches!(outcome, Err(VaultError::Store(StoreError::Unavailable(_))))) && double.asked_in() == 1);
+    double.told.lock().silent = false;
+    // Nor is one that was refused asked for again at once.
+    double.jwt("old");
+    let vault = RemoteVault::new(patient.clone()).unwrap();
+    let all = futures::future::join_all((0..8).map(|_| vault.sign(&key, b"m"))).await;
+    assert!(all.iter().all(|outcome| outcome.as_ref().is_err_and(|error| error.to_string().contains("refuses the login with 400"))));
+    assert_eq!((double.asked_in(), vault.health().is_err()), (2, true));
+    // A fresh token is not exchanged: what it may not do, another one may not either, and the vault is well.
+    double.jwt("good");
+    let vault = RemoteVault::new(patient).unwrap();
+    vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    double.told.lock().forget_tokens = true;
+    for _ in 0..2 {
+        let refused = vault.sign(&key, b"m").await.unwrap_err();
+        assert!(matches!(&refused, VaultError::Store(StoreError::Unavailable(reason)) if reason.contains("policy")), "{refused}");
+    }
+    assert_eq!((double.logins(), vault.health().is_ok()), (1, true));
+}
+
+#[tokio::test]
+async fn installations_share_a_vault_and_no_key() {
+    let double = Double::start().await;
+    let of = |folder: &str| RemoteVault::new(RemoteVaultOptions { folder: folder.to_owned(), ..double.options() }).unwrap();
+    let (one, other, key) = (of("one"), of("one/other"), path("o", "k"));
+    let first = one.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    let second = other.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    assert_ne!(first.jwk, second.jwk);
+    one.delete_folder(&key.owner).await.unwrap();
+    assert!(matches!(one.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
+    assert!(verifies(&second, b"m", &other.sign(&key, b"m").await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_be_removed_is_not_forgotten() {
+    let double = Double::start().await;
+    let vault = RemoteVault::new(double.options()).unwrap();
+    let key = path("o", "k");
+    vault.generate_key(&key, KeyAlgorithm::P256).await.unwrap();
+    double.told.lock().keep_keys = true;
+    assert!(matches!(vault.delete(&key).await, Err(VaultError::Store(StoreError::Unavailable(_)))));
+    assert_eq!(double.left(), (1, 1));
+    double.told.lock().keep_keys = false;
+    vault.delete(&key).await.unwrap();
+    assert_eq!(double.left(), (0, 0));
 }
 
 #[tokio::test]

@@ -28,6 +28,10 @@ pub struct Told {
     pub status: Option<u16>,
     /// Takes no token that it has given so far.
     pub forget_tokens: bool,
+    /// Does not answer logins.
+    pub silent: bool,
+    /// Lets no key be removed.
+    pub keep_keys: bool,
 }
 
 #[derive(Default)]
@@ -36,6 +40,7 @@ struct Kept {
     keys: BTreeMap<String, (KeyAlgorithm, bool)>,
     tokens: BTreeSet<String>,
     logins: usize,
+    asked_in: usize,
 }
 
 /// The vault; it ends with the process.
@@ -108,6 +113,12 @@ impl Double {
         self.kept.lock().logins
     }
 
+    /// How often somebody asked to be let in.
+    #[must_use]
+    pub fn asked_in(&self) -> usize {
+        self.kept.lock().asked_in
+    }
+
     /// Records and keys that are left.
     #[must_use]
     pub fn left(&self) -> (usize, usize) {
@@ -135,6 +146,11 @@ impl Double {
             self.kept.lock().tokens.clear();
         }
         if path == "auth/kubernetes/login" {
+            self.kept.lock().asked_in += 1;
+            let silent = self.told.lock().silent;
+            if silent {
+                std::future::pending::<()>().await;
+            }
             return self.login(&body);
         }
         if !self.kept.lock().tokens.contains(&text("x-vault-token")) {
@@ -208,6 +224,7 @@ impl Double {
                 Some(_) => (200, public_key::write(&self.crypto.public_key(&inner).await.unwrap())),
                 None => (404, json!({"errors": []})),
             },
+            ("POST", ["keys", _, "config"]) if self.told.lock().keep_keys => (400, json!({"errors": ["told to"]})),
             ("POST", ["keys", name, "config"]) => match held {
                 Some((algorithm, _)) if body["deletion_allowed"] == true => {
                     self.kept.lock().keys.insert((*name).to_owned(), (algorithm, true));
