@@ -1,6 +1,6 @@
 //! Registration of a participant's data planes (Management API v5; data plane signaling, "Data Plane Registration").
 
-use super::control_plane::{ask, refused, route, snapshot};
+use super::control_plane::{ask, ask_once, refused, route, snapshot};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -27,7 +27,8 @@ pub fn routes() -> Vec<Route> {
 
 async fn register(app: App, request: Request) -> Result<Reply, ApiError> {
     let message: DataPlaneRegistrationMessage = request.json()?;
-    match ask(&app, &request, Command::Register(message)).await? {
+    // Without the key, of which a hash of the request with its secret would be kept: a repeat that names its data plane replaces it by the same one.
+    match ask_once(&app, &request, Command::Register(message)).await? {
         Answer::DataPlanes(data_planes::Reply::Refused(refusal)) => Err(refused(refusal.into())),
         _ => Ok(Reply::empty(StatusCode::OK)),
     }

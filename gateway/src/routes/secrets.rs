@@ -3,8 +3,11 @@
 //! As with the peers, a GET answers the secret with its value: what keeps secrets by this API reads them back. It asks for the scope that writes them, for
 //! who may replace a secret learns nothing that would help against it, and tokens that only read (`management-api:read`, as dashboards have) see which
 //! secrets there are and never one of them. The value is told to nobody else, and no answer with it is kept on the way.
+//!
+//! Secrets are known again by their ids, and an `Idempotency-Key` changes nothing: what would be kept of a request to know it by would let who reads the
+//! store try what its value may be. Who may have to repeat a POST gives an `@id`.
 
-use super::control_plane::{ask, created, not_found, query, refused, route, snapshot};
+use super::control_plane::{ask_once, created, not_found, query, refused, route, snapshot};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -43,7 +46,7 @@ fn draft(request: &Request) -> Result<SecretDraft, ApiError> {
 }
 
 async fn change(app: &App, request: &Request, command: Command) -> Result<Answer, ApiError> {
-    match ask(app, request, command).await? {
+    match ask_once(app, request, command).await? {
         Answer::Secrets(secrets::Reply::Refused(refusal)) => Err(refused(refusal.into())),
         done => Ok(done),
     }

@@ -35,7 +35,12 @@ async fn put(app: App, request: Request) -> Result<Reply, ApiError> {
     let (address, name) = target(&request)?;
     let document: SourceDocument = request.json()?;
     let command = Command::PutSource { name: name.clone(), document: Box::new(document) };
-    app.services.cluster.ask::<DataPlane>(&address, command, request.call()?).await.map_err(|e| ApiError::from_ask(e, refused))?;
+    // Without the key, of which a hash of the request with its secret would be kept: a repeat puts the same source in its place.
+    app.services
+        .cluster
+        .ask::<DataPlane>(&address, command, request.call_without_key())
+        .await
+        .map_err(|e| ApiError::from_ask(e, refused))?;
     let source = find(&app, &address, &name).await?;
     Reply::ok(&source.document(name))
 }
