@@ -18,6 +18,7 @@ pub mod issuer;
 pub mod name;
 pub mod outbound;
 pub mod public_urls;
+pub mod records;
 pub mod services;
 pub mod settings;
 pub mod trust;

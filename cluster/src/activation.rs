@@ -73,6 +73,8 @@ pub(crate) struct Activation<A: Agent> {
     pub(crate) last_used: AtomicI64,
     pub(crate) bytes: AtomicUsize,
     undelivered: AtomicUsize,
+    /// Of these aside.
+    aside: AtomicUsize,
     /// Room for its deliveries to each host, by track; what a track but the main one has in all stands under no name.
     to_hosts: Mutex<HashMap<(Track, String), Arc<Semaphore>>>,
 }
@@ -102,6 +104,7 @@ impl<A: Agent> Activation<A> {
             last_used: AtomicI64::new(now),
             bytes: AtomicUsize::new(0),
             undelivered: AtomicUsize::new(0),
+            aside: AtomicUsize::new(0),
             to_hosts: Mutex::default(),
         }
     }
@@ -149,8 +152,14 @@ impl<A: Agent> Activation<A> {
         hosts.entry((track, host.to_owned())).or_insert_with(|| Arc::new(Semaphore::new(lanes))).clone()
     }
 
-    /// So many outbox rows are undelivered now.
-    pub(crate) fn set_undelivered(&self, rows: usize) {
+    /// Rows that are delivered aside and wait for it.
+    pub(crate) fn aside(&self) -> usize {
+        self.aside.load(Ordering::Acquire)
+    }
+
+    /// So many outbox rows are undelivered now, and so many of them aside.
+    pub(crate) fn set_undelivered(&self, rows: usize, aside: usize) {
+        self.aside.store(aside, Ordering::Release);
         let before = self.undelivered.swap(rows, Ordering::AcqRel);
         if before != rows {
             #[allow(clippy::cast_precision_loss, reason = "a metric")]
@@ -175,7 +184,7 @@ impl<A: Agent> Activation<A> {
 
     /// The last words: nobody is left waiting. `leftovers` were in the inbox, which is shut: none of them was executed.
     pub(crate) fn end(&self, reason: &str, leftovers: Vec<Item<A>>) {
-        self.set_undelivered(0);
+        self.set_undelivered(0, 0);
         self.phase.send_replace(Phase::Gone(reason.to_owned()));
         self.ended.cancel();
         for item in leftovers {
@@ -198,9 +207,9 @@ mod tests {
         let close = || activation.inbox.close_if_idle(|| activation.is_unused());
         assert!(!close(), "a turn is still to run");
         assert!(activation.inbox.rest());
-        activation.set_undelivered(1);
+        activation.set_undelivered(1, 0);
         assert!(!close(), "a row is undelivered");
-        activation.set_undelivered(0);
+        activation.set_undelivered(0, 0);
         let user = activation.in_use(6);
         assert!(!close(), "somebody uses it");
         drop(user);

@@ -64,7 +64,7 @@ pub trait Agent: Send + Sync + Sized + 'static {
     }
 
     /// Asks others what the decision needs, concurrently and before the turn; reads the snapshot only to know what to ask.
-    /// It may run more than once for one command, each time with the same [`Call::id`].
+    /// It may run more than once for one command, each time with the same [`Call::id`]; what it does elsewhere belongs to [`Call::undo`].
     fn prepare<'a>(
         &'a self,
         address: &'a Address,

@@ -1,7 +1,7 @@
 //! Asking, reading and waiting: the caller's half of a command's life.
 
 use crate::{
-    Address, Agent, AskError, Call, CallId, Cluster, PrepareError,
+    Address, Agent, AskError, Call, CallId, Cluster, PrepareError, Undo,
     activation::{Activation, InUse, Phase},
     admission::{Admitted, Spent},
     inbox::{Item, PushError, Waiting},
@@ -73,7 +73,8 @@ impl Cluster {
                 }
             }
             let Some(host) = self.host::<A>() else { return Err(unavailable(format!("no agents of kind {} here", A::KIND))) };
-            let prepare = host.agent.prepare(address, state, command.clone(), &call);
+            let round = Call { undo: Undo::default(), ..call.clone() };
+            let prepare = host.agent.prepare(address, state, command.clone(), &round);
             let prepared = match timeout_at(until, prepare).await {
                 Ok(Ok(prepared)) => prepared,
                 Ok(Err(PrepareError::Refused(refusal))) => return Err(AskError::Refused(refusal)),
@@ -81,7 +82,7 @@ impl Cluster {
                 Err(_) => return Err(unavailable("others did not answer in time")),
             };
             let (reply, answer) = ReplyTo::new();
-            let waiting = Waiting { prepared, call: call.clone(), request_hash, reply };
+            let waiting = Waiting { prepared, call: round, request_hash, reply };
             match activation.push(Item::Command(Box::new(waiting))) {
                 Ok(()) => {}
                 Err((PushError::Full, _)) => return Err(AskError::TooMany { retry_after: RETRY_AFTER }),

@@ -1,5 +1,6 @@
 //! What travels with a command.
 
+use crate::Undo;
 use cellspace_schemas::TraceContext;
 use std::{fmt, time::Duration};
 use uuid::Uuid;
@@ -57,12 +58,21 @@ pub struct Call {
     pub idempotency: Option<IdempotencyKey>,
     /// Who acts, for the audit row: a subject, a counterparty's DID, or an agent's address.
     pub actor: String,
+    /// What is to be taken back should it not be executed. Whatever is set here, each round of preparation gets a fresh one.
+    pub undo: Undo,
 }
 
 impl Call {
     /// A call by `actor` with 30 seconds, no key and no trace.
     #[must_use]
     pub fn by(actor: impl Into<String>) -> Self {
-        Self { id: CallId::fresh(), timeout: Duration::from_secs(30), trace: None, idempotency: None, actor: actor.into() }
+        Self {
+            id: CallId::fresh(),
+            timeout: Duration::from_secs(30),
+            trace: None,
+            idempotency: None,
+            actor: actor.into(),
+            undo: Undo::default(),
+        }
     }
 }

@@ -14,7 +14,7 @@ use cellspace_schemas::{
     Timestamp, TraceContext,
     cloud_event::{CloudEvent, EventPosition},
 };
-use cellspace_storage::{APART, AuditRow, Batch, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
+use cellspace_storage::{APART, AuditRow, Batch, Claim, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -33,7 +33,7 @@ pub(crate) struct Core<A: Agent> {
     pub(crate) riders: Vec<RowKey>,
     /// Whether rows aside were left out since there was room for them.
     pub(crate) full: bool,
-    /// What the last commit left in the wake index.
+    /// What the last commit left in the wake index, of whatever version of the program: rows may mean more to this one, so that a difference is written.
     committed: Wake,
     /// Distinguishes this activation from every other one, of whatever data directory: message ids are made from it.
     nonce: Uuid,
@@ -123,19 +123,19 @@ impl Witness {
 }
 
 impl<A: Agent> Core<A> {
-    pub(crate) fn new(address: Address, epoch: Epoch, seq: Seq, registered: bool, nonce: Uuid) -> Self {
+    pub(crate) fn new(address: Address, claim: Claim, nonce: Uuid) -> Self {
         Self {
             address,
-            epoch,
-            seq,
-            registered,
+            epoch: claim.epoch,
+            seq: claim.head.unwrap_or_default().seq,
+            registered: claim.head.is_some(),
             state: A::State::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             letters: LetterList::default(),
             riders: Vec::new(),
             full: false,
-            committed: Wake::default(),
+            committed: claim.wake,
             nonce,
             sizes: HashMap::new(),
             bytes: 0,
@@ -153,17 +153,12 @@ impl<A: Agent> Core<A> {
         }
     }
 
-    /// All rows are in: the wake index says what they say.
-    pub(crate) fn loaded(&mut self) {
-        self.committed = self.wake();
-    }
-
     /// What the wake index must say.
     pub(crate) fn wake(&self) -> Wake {
         Wake { awake: !self.outbox.is_empty(), due: self.deadlines.next() }
     }
 
-    /// Whether something waits for a commit to ride on: deletions, or a wake index that says too much.
+    /// Whether something waits for a commit to ride on: deletions, or a wake index that says something else.
     pub(crate) fn has_riders(&self) -> bool {
         !self.riders.is_empty() || self.wake() != self.committed
     }

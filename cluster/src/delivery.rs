@@ -47,6 +47,8 @@ pub struct Delivery<'a, A: Agent> {
     pub effect: Arc<A::Effect>,
     /// The agent's newest published state.
     pub snapshot: Arc<A::State>,
+    /// Rows of the agent that are delivered aside and wait for it, those included that came with that state.
+    pub aside: usize,
     /// 1 for the first attempt since the row was loaded.
     pub attempt: u32,
     /// The span of this attempt, in the trace of the turn that made the row.

@@ -183,9 +183,11 @@ async fn one_attempt<A: Agent>(
         progress.next = None;
     }
     let (address, snapshot) = (&activation.address, snapshot()?);
+    // After the state, whose rows are counted before it is seen.
+    let aside = activation.aside();
     let delivering = async {
         let effect = row.effect.clone();
-        let delivery = Delivery { address, id: row.id, effect, snapshot, attempt, trace: trace::current(), message_id: row.message };
+        let delivery = Delivery { address, id: row.id, effect, snapshot, aside, attempt, trace: trace::current(), message_id: row.message };
         agent.deliver(delivery).await
     };
     let span = info_span!("outbox.delivery", trace_id = Empty, vpa = %address, kind = A::KIND.0, attempt);

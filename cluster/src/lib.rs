@@ -46,6 +46,7 @@ mod testing;
 mod timers;
 pub mod trace;
 mod turn;
+pub mod undo;
 mod wakeups;
 mod witness;
 
@@ -64,3 +65,4 @@ pub use follow::{Following, Happened};
 pub use placement::Placement;
 pub use ring::{NodeName, Ring, View};
 pub use slot::Slot;
+pub use undo::Undo;

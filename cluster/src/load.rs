@@ -52,8 +52,7 @@ async fn read<A: Agent>(
     partition: &PartitionKey,
     claim: Claim,
 ) -> Result<Core<A>, Ended> {
-    let head = claim.head.unwrap_or_default();
-    let mut core = Core::<A>::new(activation.address.clone(), claim.epoch, head.seq, claim.head.is_some(), Uuid::new_v4());
+    let mut core = Core::<A>::new(activation.address.clone(), claim, Uuid::new_v4());
     if core.registered {
         // Unless it panicked, the node is ending.
         let ended = |e: JoinError| if e.is_panic() { Ended::Panicked(e.to_string()) } else { Ended::Store(e.to_string()) };
@@ -74,6 +73,5 @@ async fn read<A: Agent>(
             current = next.await.map_err(ended)??;
         }
     }
-    core.loaded();
     Ok(core)
 }

@@ -1,6 +1,6 @@
 //! What the turn under way will write.
 
-use crate::{About, Happening, codec::CodecError, idempotency::StoredReply};
+use crate::{About, Happening, Undo, codec::CodecError, idempotency::StoredReply};
 use cellspace_schemas::TraceContext;
 use cellspace_storage::{Publication, RowChange, RowKey};
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     facts: Vec<Publication>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) replies: Vec<StoredReply>,
+    /// Of the commands that changed something.
+    pub(crate) undo: Vec<Undo>,
     /// Outbox rows aside for which there was no room.
     pub(crate) left_out: u64,
     /// Bytes so far, rows and facts.

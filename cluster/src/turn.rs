@@ -1,7 +1,7 @@
 //! The actor that runs the turns of one activation.
 
 use crate::{
-    AdminError, Agent, Cluster, Input, OutboxId, Rejection,
+    AdminError, Agent, Cluster, Input, OutboxId, Rejection, Undo,
     activation::{Activation, Phase, Wakeup},
     admin::Inspection,
     codec::CodecError,
@@ -188,14 +188,15 @@ impl<A: Agent> TurnActor<A> {
 
     fn publish(&self, core: &Core<A>) {
         self.cluster.account(self.activation.bytes.swap(core.bytes(), Ordering::AcqRel), core.bytes());
-        self.activation.phase.send_replace(Phase::Ready { state: Arc::new(core.state.clone()), registered: core.registered });
+        // First: who sees the state finds the rows counted that came with it.
         self.announce(core);
+        self.activation.phase.send_replace(Phase::Ready { state: Arc::new(core.state.clone()), registered: core.registered });
     }
 
     /// Tells the node what is left to do.
     fn announce(&self, core: &Core<A>) {
         let wake = core.wake();
-        self.activation.set_undelivered(core.outbox.len());
+        self.activation.set_undelivered(core.outbox.len(), core.outbox.aside());
         self.activation.may_have_work.store(wake.awake || wake.due.is_some(), Ordering::Release);
         self.cluster.timers().set(&self.activation.address, self.cluster.near(wake.due));
     }
@@ -267,6 +268,9 @@ impl<A: Agent> TurnActor<A> {
                 let done = core.accept(decision, origin, now, plan)?;
                 if let (true, Some(hash)) = (changes, request_hash) {
                     core.keep_reply(&call, hash, &done, now, plan)?;
+                }
+                if changes {
+                    plan.undo.push(call.undo.clone());
                 }
                 Answer::Done(done)
             }
@@ -359,13 +363,17 @@ impl<A: Agent> TurnActor<A> {
         }
         self.activation.may_have_work.store(true, Ordering::Release);
         callers.otherwise(Otherwise::InDoubt(seq));
+        // From here on it may be durable: what was prepared is taken back only when it is known not to be.
+        let undo: Vec<_> = plan.undo.iter().flat_map(Undo::waive).collect();
         match self.cluster.partitions().commit(batch).await {
             CommitOutcome::Applied => {}
             CommitOutcome::Fenced => {
+                undo.into_iter().for_each(|step| step());
                 callers.otherwise(Otherwise::NotExecuted);
                 return Err(Ended::Fenced);
             }
             CommitOutcome::Refused(reason) => {
+                undo.into_iter().for_each(|step| step());
                 callers.otherwise(Otherwise::Failed);
                 return Err(Ended::Refused(reason));
             }

@@ -1,6 +1,6 @@
 //! The trait behind which agents' state is kept.
 
-use crate::{Batch, Epoch, Head, PartitionKey, Row, RowKey, RowPage};
+use crate::{Batch, Epoch, Head, PartitionKey, Row, RowKey, RowPage, Wake};
 use futures::future::BoxFuture;
 
 /// A store that cannot be used now or any more.
@@ -38,6 +38,8 @@ pub struct Claim {
     pub epoch: Epoch,
     /// The head as stored; `None` when the partition was never written (the id is not registered).
     pub head: Option<Head>,
+    /// What the wake index says of the partition.
+    pub wake: Wake,
 }
 
 /// What is known of a commit.

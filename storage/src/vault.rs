@@ -87,8 +87,9 @@ pub trait Vault: Send + Sync + 'static {
     /// Removes a key or secret; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>>;
 
-    /// Removes every key and secret of the owner, those included that cannot be opened any more; an empty folder is fine. What is removed is
+    /// Removes every key and secret of the owner whose alias begins with `within` (all, when that is empty), those included that cannot be opened any
+    /// more; where there are none is fine. What is removed is
     /// removed durably, a bounded number of records at a time: after an error some may be left, and a repeat goes on with them. The caller
-    /// sees to it that nothing is put into the folder meanwhile.
-    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>>;
+    /// sees to it that nothing is put there meanwhile.
+    fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>>;
 }

@@ -187,7 +187,7 @@ impl Agent for ControlPlane {
                 Command::Negotiation(c) => negotiation::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::Transfer(c) => transfer::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
-                Command::Secrets(c) => secrets::prepare(services, address, &snapshot, c).await?.into(),
+                Command::Secrets(c) => secrets::prepare(services, address, &snapshot, c, call).await?.into(),
             };
             Ok(Prepared { asked, recalled })
         })

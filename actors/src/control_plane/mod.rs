@@ -26,6 +26,8 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transfer;
+#[cfg(test)]
+mod wake_tests;
 
 pub use agent::{Asked, Command, ControlPlane, Created, Effect, Event, Outcome, Prepared, Refusal, Reply};
 pub use participant::Participant;

@@ -352,6 +352,7 @@ pub fn delivered(state: &ControlPlaneState, effect: &Effect, outcome: Outcome) -
             let stopped = Participant { state: ParticipantContextState::Deactivated, ..Participant::clone(participant) };
             Ok(Decision::action("participant.deactivated").event(Event::Set(Arc::new(stopped)).into()))
         }
+        (Effect::DeleteSecrets, Outcome::Done, None) => Ok(secrets::disposed(state)),
         (
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
@@ -406,7 +407,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         Effect::DeleteSecrets => {
             credential_service::secrets::delete_unless_used(services, &delivery.address.owner).await?;
             // Where the credential service stays, its keys do; what this participant's client has given to keep does not.
-            secrets::dispose(services, &delivery.address.owner, &delivery.snapshot).await?;
+            secrets::dispose(services, delivery).await?;
         }
         Effect::ForgetCatalogs => federated_catalog::forget(services, participant).await?,
     }

@@ -31,7 +31,7 @@ pub async fn delete_unless_used(services: &Services, owner: &Owner) -> Result<()
     if ending {
         return Err(DeliveryError::Retry("the participant still ends what it has with others".to_owned()));
     }
-    services.vault.delete_folder(owner).await.map_err(|e| DeliveryError::Retry(e.to_string()))
+    services.vault.delete_folder(owner, "").await.map_err(|e| DeliveryError::Retry(e.to_string()))
 }
 
 fn found<T: Default, R: std::error::Error>(found: Result<T, AskError<R>>) -> Result<T, DeliveryError> {

@@ -5,10 +5,10 @@ use super::{
     decide, prepare,
     state::{DataPlaneState, Event},
 };
-use crate::Services;
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use crate::{Services, credential_service, records};
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{AgentKind, VaultPath};
+use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -51,9 +51,9 @@ impl Agent for DataPlane {
         address: &'a Address,
         snapshot: Arc<DataPlaneState>,
         command: Command,
-        _call: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
-        Box::pin(prepare::prepare(&self.services, address, snapshot, command))
+        Box::pin(prepare::prepare(&self.services, address, snapshot, command, call))
     }
 
     fn decide(state: &DataPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
@@ -79,11 +79,12 @@ impl Agent for DataPlane {
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<(), DeliveryError>> {
         Box::pin(async move {
             match delivery.effect.as_ref() {
-                Effect::Forget(alias) => {
-                    let path = VaultPath { owner: delivery.address.owner.clone(), alias: alias.clone() };
-                    self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))
-                }
+                Effect::Forget(record) => records::forget(self.services.vault.as_ref(), &delivery.address.owner, record).await,
             }
         })
+    }
+
+    fn retry_policy(_effect: &Effect) -> RetryPolicy {
+        credential_service::secrets::RETRY
     }
 }

@@ -8,14 +8,13 @@ use super::{
     source::Source,
     state::DataPlaneState,
 };
-use crate::Services;
-use cellspace_cluster::{Address, PrepareError};
+use crate::{Services, records};
+use cellspace_cluster::{Address, Call, PrepareError};
 use cellspace_schemas::{
-    KeyAlias, MessageId, Owner, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
+    MessageId, Owner, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
     dps::{DataAddress, DataFlowBaseMessage},
     source::SourceDocument,
 };
-use cellspace_storage::{Secret, VaultPath};
 use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
@@ -31,10 +30,10 @@ type Prepares = Result<Prepared, PrepareError<Refusal>>;
 ///
 /// # Errors
 /// [`Refusal`], or something needed is out of reach.
-pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataPlaneState>, command: Command) -> Prepares {
+pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataPlaneState>, command: Command, call: &Call) -> Prepares {
     let participant = ParticipantContextId::new(address.owner.as_str()).map_err(|_| Refusal::UnknownParticipant)?;
     match command {
-        Command::PutSource { name, document } => put_source(services, &participant, &snapshot, name, &document).await,
+        Command::PutSource { name, document } => put_source(services, &participant, &snapshot, name, &document, call).await,
         Command::DeleteSource(name) => Ok(Prepared::DeleteSource(name)),
         Command::Prepare(message) => {
             let (terms, tenant) = begin(services, &participant, &message).await?;
@@ -49,7 +48,7 @@ pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataP
             let source = SourceName::new(source).map_err(|_| Refusal::NoSource)?;
             Ok(opening(message.flow, terms, tenant, Beginning::Start { source, grant: Uuid::new_v4() }))
         }
-        Command::Signal { flow, message, signal } => signalled(services, &address.owner, &snapshot, flow, message, signal).await,
+        Command::Signal { flow, message, signal } => signalled(services, &address.owner, &snapshot, (flow, message, signal), call).await,
         Command::RecordUsage(batch) => Ok(Prepared::RecordUsage { participant, batch }),
         Command::Dispose => Ok(Prepared::Dispose),
     }
@@ -95,6 +94,7 @@ async fn put_source(
     snapshot: &DataPlaneState,
     name: SourceName,
     document: &SourceDocument,
+    call: &Call,
 ) -> Prepares {
     let tenant = participant::find(services, participant).await?.tenant;
     if document.name.as_ref().is_some_and(|other| *other != name) {
@@ -107,7 +107,7 @@ async fn put_source(
         return Err(Refusal::Limit { what: "sources", limit: MAX_SOURCES }.into());
     }
     let record = match document.authorization.as_ref().and_then(|a| a.secret.as_ref()) {
-        Some(secret) => Some(seal(services, &participant.into(), "source-secret", secret).await?),
+        Some(secret) => Some(records::keep(&services.vault, &participant.into(), "source-secret/", secret.expose(), call).await?),
         None => None,
     };
     Ok(Prepared::PutSource { name, source: Arc::new(source), record, tenant })
@@ -117,9 +117,8 @@ async fn signalled(
     services: &Services,
     owner: &Owner,
     snapshot: &DataPlaneState,
-    flow: TransferId,
-    message: Option<MessageId>,
-    signal: FlowSignal,
+    (flow, message, signal): (TransferId, Option<MessageId>, FlowSignal),
+    call: &Call,
 ) -> Prepares {
     let (signal, reason, address) = match signal {
         FlowSignal::Started(address) => (Signal::Started, None, address),
@@ -133,7 +132,7 @@ async fn signalled(
         .get(&flow)
         .is_some_and(|f| f.role == Role::Consumer && !f.is_repeat(signal, message.as_ref()) && next(f.state, f.role, signal).is_ok());
     let address = match address {
-        Some(address) if takes => Some(OfferedAddress::Stored(receive(services, owner, &address).await?)),
+        Some(address) if takes => Some(OfferedAddress::Stored(receive(services, owner, &address, call).await?)),
         Some(_) => Some(OfferedAddress::NotStored),
         None => None,
     };
@@ -141,25 +140,13 @@ async fn signalled(
 }
 
 /// Puts the whole address into the vault: any of its properties may be secret.
-async fn receive(services: &Services, owner: &Owner, address: &DataAddress) -> Result<ReceivedAddress, PrepareError<Refusal>> {
+async fn receive(services: &Services, owner: &Owner, address: &DataAddress, call: &Call) -> Result<ReceivedAddress, PrepareError<Refusal>> {
     let endpoint = address.endpoint.as_deref().ok_or(Refusal::BadAddress)?;
     let url = Url::parse(endpoint).map_err(|_| Refusal::BadAddress)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(Refusal::BadAddress.into());
     }
-    let text = serde_json::to_string(address).map_err(unavailable)?;
-    let record = seal(services, owner, "dataflow-address", &SecretText::new(text)).await?;
+    let text = SecretText::new(serde_json::to_string(address).map_err(|e| PrepareError::Unavailable(e.to_string()))?);
+    let record = records::keep(&services.vault, owner, "dataflow-address/", text.expose(), call).await?;
     Ok(ReceivedAddress { endpoint: endpoint.to_owned(), endpoint_type: address.endpoint_type.clone(), record })
-}
-
-/// Puts a secret into the vault under a record of its own that is never used again.
-async fn seal(services: &Services, owner: &Owner, folder: &str, secret: &SecretText) -> Result<KeyAlias, PrepareError<Refusal>> {
-    let alias = KeyAlias::new(format!("{folder}/{}", Uuid::new_v4())).map_err(unavailable)?;
-    let path = VaultPath { owner: owner.clone(), alias: alias.clone() };
-    services.vault.put_secret(&path, Secret::from(secret.expose())).await.map_err(unavailable)?;
-    Ok(alias)
-}
-
-fn unavailable(error: impl std::fmt::Display) -> PrepareError<Refusal> {
-    PrepareError::Unavailable(error.to_string())
 }

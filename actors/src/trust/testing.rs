@@ -97,9 +97,10 @@ impl Vault for TestVault {
         async { Ok(()) }.boxed()
     }
 
-    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>> {
-        self.keys.lock().retain(|path, _| path.owner != *owner);
-        self.secrets.lock().retain(|path, _| path.owner != *owner);
+    fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
+        let kept = |path: &VaultPath| path.owner != *owner || !path.alias.as_str().starts_with(within);
+        self.keys.lock().retain(|path, _| kept(path));
+        self.secrets.lock().retain(|path, _| kept(path));
         async { Ok(()) }.boxed()
     }
 }

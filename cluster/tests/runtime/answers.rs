@@ -5,7 +5,10 @@ use crate::{
     support::{CounterCommand::*, *},
 };
 use cellspace_cluster::*;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 async fn added(cluster: &Cluster, a: &Address) -> i64 {
     cluster.read::<Counter, _>(a, |s| s.value).await.unwrap()
@@ -165,4 +168,46 @@ async fn the_deadline_of_a_caller_holds_whatever_the_store_does() {
     let short = Call { timeout: Duration::from_secs(2), ..call() };
     assert!(matches!(cluster.ask::<Counter>(&a, Add(1), short).await, Err(AskError::Unknown { .. })));
     assert_eq!(began.elapsed(), Duration::from_secs(2));
+}
+
+/// What a preparation has done elsewhere is taken back as often as nothing came of it, and never when something did or may have.
+#[tokio::test(start_paused = true)]
+async fn preparations_that_nothing_came_of_are_taken_back() {
+    let store = MemoryStore::default();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let agent = Counter { prepares: Some(gate.clone()), ..Counter::default() };
+    let (cluster, agent) = node(&store, agent, Options { inbox: 4, ..Options::default() }).await;
+    let a = counter("a");
+    let expect = |what: &str, count: u32| assert_eq!(agent.taken_back.swap(0, SeqCst), count, "{what}");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    expect("executed", 0);
+    assert!(cluster.ask::<Counter>(&a, Refuse, call()).await.is_err());
+    expect("refused", 1);
+    assert!(cluster.ask::<Counter>(&a, Stale, call()).await.is_err());
+    expect("stale in each round", 4);
+    // Both are prepared before either is decided.
+    let both = (0..2).map(|_| cluster.ask::<Counter>(&a, Slow("x".into()), keyed("both")));
+    let (replies, ()) = tokio::join!(futures::future::join_all(both), async { gate.add_permits(2) });
+    assert!(replies.iter().all(|reply| matches!(reply, Ok(2))), "{replies:?}");
+    expect("answered by the reply of another", 1);
+    let replies = futures::future::join_all((0..100).map(|_| cluster.ask::<Counter>(&a, Add(1), call()))).await;
+    let full = replies.iter().filter(|reply| matches!(reply, Err(AskError::TooMany { .. }))).count();
+    assert!(full > 0);
+    expect("no room", u32::try_from(full).unwrap());
+    let short = Call { timeout: Duration::from_secs(1), ..call() };
+    assert!(cluster.ask::<Counter>(&a, Slow("x".into()), short).await.is_err());
+    expect("given up while it was prepared", 1);
+    for (fault, what, count) in [
+        (Fault::Fenced, "fenced, and then executed", 1),
+        (Fault::Refused, "not to be written", 1),
+        (Fault::LandedUnknown, "landed", 0),
+        (Fault::LostUnknown, "lost, and then executed: nobody knew", 0),
+    ] {
+        store.0.lock().faults.push_back(fault);
+        let _ = cluster.ask::<Counter>(&a, Add(1), call()).await;
+        assert!(store.0.lock().faults.is_empty());
+        expect(what, count);
+    }
+    assert!(cluster.ask::<Counter>(&a, Panic, call()).await.is_err());
+    expect("panicked", 1);
 }

@@ -78,8 +78,9 @@ impl Partitions for MemoryStore {
         disk.activations += 1;
         let epoch = Epoch { view: disk.boot, count: disk.activations };
         disk.claims.insert(partition.clone(), epoch);
-        let head = disk.partitions.get(partition).map(|stored| stored.head);
-        async move { Ok(Claim { epoch, head }) }.boxed()
+        let stored = disk.partitions.get(partition);
+        let claim = Claim { epoch, head: stored.map(|stored| stored.head), wake: stored.map(|stored| stored.wake).unwrap_or_default() };
+        async move { Ok(claim) }.boxed()
     }
     fn scan<'a>(
         &'a self,
@@ -229,6 +230,8 @@ pub struct Counter {
     pub prepares: Option<Arc<tokio::sync::Semaphore>>,
     /// Which call each preparation of a stale command was for.
     pub prepared: Mutex<Vec<CallId>>,
+    /// Preparations that were taken back.
+    pub taken_back: Arc<AtomicU32>,
 }
 
 #[derive(Clone, Default)]
@@ -306,6 +309,10 @@ impl Agent for Counter {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<CounterCommand, PrepareError<Refused>>> {
         async move {
+            let taken_back = self.taken_back.clone();
+            call.undo.by(move || {
+                taken_back.fetch_add(1, Ordering::SeqCst);
+            });
             match (&command, &self.prepares) {
                 (CounterCommand::Slow(_), Some(gate)) => gate.acquire().await.unwrap().forget(),
                 (CounterCommand::Stale, _) => self.prepared.lock().push(call.id),

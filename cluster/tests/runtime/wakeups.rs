@@ -119,6 +119,23 @@ async fn a_deadline_that_nothing_is_done_about_is_written_off() {
     assert_eq!(store.0.lock().commits, 2);
 }
 
+/// As rows do that an earlier version of the program has written, when they have a deadline for this one alone.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_the_wake_index_does_not_know_is_written_once_its_agent_is_loaded() {
+    let (store, cluster, _) = fresh().await;
+    let at = cluster.now().plus(Duration::from_secs(20 * 3600));
+    cluster.ask::<Counter>(&counter("a"), Alarm { at }, call()).await.unwrap();
+    cluster.drain(Duration::from_secs(1)).await;
+    store.restart();
+    store.0.lock().partitions.values_mut().next().unwrap().wake.due = None;
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    assert_eq!(cluster.read::<Counter, _>(&counter("a"), |s| s.alarms).await.unwrap(), 0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((due(&store, "a"), store.0.lock().commits), (Some(at.0), 2));
+    tokio::time::sleep(Duration::from_secs(21 * 3600)).await;
+    assert_eq!(due(&store, "a"), None, "it rang");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_later_entry_of_the_wake_index_does_not_hide_an_earlier_deadline() {
     let (store, cluster, _) = fresh().await;

@@ -4,7 +4,7 @@
 //! reads the head only when nothing of the partition is in flight, so that it sees what landed.
 
 use super::values::StoredHead;
-use crate::{Epoch, Head, PartitionKey, Seq, Wake};
+use crate::{Claim, Epoch, PartitionKey, Seq, Wake};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use tokio::sync::watch;
@@ -105,7 +105,7 @@ impl Raised<'_> {
     }
 
     /// Opens the partition for the claim's commits.
-    pub(super) fn complete(mut self, stored: Option<&StoredHead>) -> Option<Head> {
+    pub(super) fn complete(mut self, stored: Option<&StoredHead>) -> Claim {
         let at = stored.map_or_else(Position::default, |stored| Position { seq: stored.head.seq, wake: stored.wake });
         let mut state = self.claims.state.lock();
         if let Some(held) = state.held.get_mut(self.partition).filter(|held| held.epoch == self.epoch) {
@@ -113,7 +113,7 @@ impl Raised<'_> {
         }
         drop(state);
         self.completed = true;
-        stored.map(|stored| stored.head)
+        Claim { epoch: self.epoch, head: stored.map(|stored| stored.head), wake: at.wake }
     }
 }
 

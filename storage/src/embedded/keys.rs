@@ -13,13 +13,17 @@ const ESCAPED: u8 = 2;
 /// Longest stored key, in bytes; fjall holds the length in 16 bits.
 const MAX_KEY_BYTES: usize = 60_000;
 
-fn push_part(key: &mut Vec<u8>, text: &str) {
+fn push_text(key: &mut Vec<u8>, text: &str) {
     for byte in text.bytes() {
         key.push(byte);
         if byte == NUL {
             key.push(ESCAPED);
         }
     }
+}
+
+fn push_part(key: &mut Vec<u8>, text: &str) {
+    push_text(key, text);
     key.extend_from_slice(&[NUL, END]);
 }
 
@@ -134,15 +138,16 @@ pub(super) fn fit<'a>(texts: impl IntoIterator<Item = &'a str>, rest: usize) -> 
 
 /// Key of a record of the vault: the owner's folder, then the alias.
 pub(super) fn vault(path: &VaultPath) -> Vec<u8> {
-    let mut key = vault_folder(&path.owner);
-    push_part(&mut key, path.alias.as_str());
+    let mut key = vault_folder(&path.owner, path.alias.as_str());
+    key.extend_from_slice(&[NUL, END]);
     key
 }
 
-/// Prefix of the keys of all records in the owner's folder of the vault.
-pub(super) fn vault_folder(owner: &Owner) -> Vec<u8> {
-    let mut key = Vec::with_capacity(owner.as_str().len() + 2);
+/// Prefix of the keys of all records in the owner's folder of the vault whose aliases begin with `within`.
+pub(super) fn vault_folder(owner: &Owner, within: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(owner.as_str().len() + within.len() + 2);
     push_part(&mut key, owner.as_str());
+    push_text(&mut key, within);
     key
 }
 

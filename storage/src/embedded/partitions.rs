@@ -27,7 +27,7 @@ impl Partitions for EmbeddedStore {
             if let Some(held) = stored.map(|stored| stored.head.epoch).filter(|held| *held >= epoch) {
                 return Err(ClaimError::Newer { held });
             }
-            Ok(Claim { epoch, head: raised.complete(stored.as_ref()) })
+            Ok(raised.complete(stored.as_ref()))
         })
     }
 

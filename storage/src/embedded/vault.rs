@@ -333,11 +333,11 @@ impl Opened {
         Ok(())
     }
 
-    /// Removes some records of the owner's folder, synced; whether any is left.
-    fn delete_some(&self, owner: &Owner) -> Result<bool, VaultError> {
+    /// Removes some records with this prefix, synced; whether any is left.
+    fn delete_some(&self, prefix: &[u8]) -> Result<bool, VaultError> {
         let mut durable = self.durable.lock();
         let synced = self.view.snapshot()?;
-        let mut records = synced.prefix(&self.records, keys::vault_folder(owner));
+        let mut records = synced.prefix(&self.records, prefix);
         let mut batch = durable.database.batch();
         let mut paths = Vec::new();
         for record in records.by_ref().take(DELETE_AT_ONCE) {
@@ -427,10 +427,11 @@ impl Vault for EmbeddedVault {
         }))
     }
 
-    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>> {
+    fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
+        let prefix = keys::vault_folder(owner, within);
         // Others get their turn between the parts.
         Box::pin(async move {
-            while self.change(owner, Opened::delete_some).await? {}
+            while self.change(&prefix, |vault, prefix| vault.delete_some(prefix)).await? {}
             Ok(())
         })
     }

@@ -148,7 +148,7 @@ async fn a_large_folder_goes_in_parts_also_when_a_record_is_damaged() {
     vault.put_secret(&stays, Secret::from("s".to_owned())).await.unwrap();
     vault.fill(&owner, 3_000);
     vault.copy_record(&stays, &path("o", "damaged"));
-    vault.delete_folder(&owner).await.unwrap();
+    vault.delete_folder(&owner, "").await.unwrap();
     assert_eq!(vault.count(), 1);
     drop(vault);
     let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
@@ -190,7 +190,7 @@ async fn after_a_panic_in_a_write_everything_fails() {
     assert!(is_poisoned(vault.put_secret(&secret, Secret::from("t".to_owned())).await));
     assert!(is_poisoned(vault.generate_key(&path("o", "k2"), KeyAlgorithm::P256).await));
     assert!(is_poisoned(vault.delete(&key).await));
-    assert!(is_poisoned(vault.delete_folder(&key.owner).await));
+    assert!(is_poisoned(vault.delete_folder(&key.owner, "").await));
     drop(vault);
     let vault = EmbeddedVault::open(dir.path(), &master(1)).unwrap();
     assert_eq!(vault.secret(&secret).await.unwrap().expose_secret(), "s");

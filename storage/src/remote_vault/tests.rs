@@ -45,7 +45,7 @@ async fn a_real_vault_keeps_them_too() {
     for owner in
         ["tk-sign", "tk-again", "tk-secret", "tk-types", "tk-delete", "tk-folder", "tk-folde", "tk-folder0", "tk-folder-", "tk-foldes"]
     {
-        vault.delete_folder(&path(owner, "x").owner).await.unwrap();
+        vault.delete_folder(&path(owner, "x").owner, "").await.unwrap();
     }
 }
 
@@ -113,7 +113,7 @@ async fn installations_share_a_vault_and_no_key() {
     let first = one.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
     let second = other.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
     assert_ne!(first.jwk, second.jwk);
-    one.delete_folder(&key.owner).await.unwrap();
+    one.delete_folder(&key.owner, "").await.unwrap();
     assert!(matches!(one.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
     assert!(verifies(&second, b"m", &other.sign(&key, b"m").await.unwrap()));
 }
@@ -148,7 +148,7 @@ async fn a_vault_that_cannot_be_asked_is_unavailable_and_nothing_else() {
         assert!(unavailable(vault.secret(&secret).await.map(drop)), "{status}");
         assert!(unavailable(vault.put_secret(&secret, Secret::from("x".to_owned())).await), "{status}");
         assert!(unavailable(vault.delete(&key).await), "{status}");
-        assert!(unavailable(vault.delete_folder(&key.owner).await), "{status}");
+        assert!(unavailable(vault.delete_folder(&key.owner, "").await), "{status}");
         assert!(vault.health().is_err(), "{status}");
     }
     double.told.lock().status = None;

@@ -310,7 +310,7 @@ impl Vault for RemoteVault {
         Box::pin(self.0.delete(path))
     }
 
-    fn delete_folder<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<(), VaultError>> {
+    fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(async move {
             let folder = names::folder(owner);
             let answer = self.0.api.kv(Method::GET, "metadata", &format!("{folder}?list"), None).await?;
@@ -319,7 +319,9 @@ impl Vault for RemoteVault {
             }
             let listed = answer.body.pointer("/data/keys").and_then(Value::as_array).filter(|_| done(&answer));
             let listed = listed.ok_or_else(|| unexpected("listing a folder", &answer))?;
-            let segments: Vec<String> = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            // What is in a part has an alias that says so; what has none goes with the whole.
+            let meant = |segment: &&str| within.is_empty() || names::alias(segment).is_some_and(|alias| alias.as_str().starts_with(within));
+            let segments: Vec<String> = listed.iter().filter_map(Value::as_str).filter(meant).map(str::to_owned).collect();
             for some in segments.chunks(DELETE_AT_ONCE) {
                 let removing = some.iter().cloned().map(|segment| self.0.remove(owner.clone(), segment));
                 futures::future::try_join_all(removing).await?;

@@ -100,7 +100,7 @@ impl<V: Vault> Run<V> {
     }
 
     async fn delete_folder(&mut self, path: &VaultPath) {
-        self.vault.delete_folder(&path.owner).await.unwrap();
+        self.vault.delete_folder(&path.owner, "").await.unwrap();
         self.records.retain(|held, _| held.owner != path.owner);
     }
 

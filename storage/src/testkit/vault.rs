@@ -112,7 +112,7 @@ async fn what_is_deleted_is_gone(vault: &dyn Vault) {
 
 async fn a_folder_goes_as_a_whole_and_alone(vault: &dyn Vault) {
     let folder = Owner::new("tk-folder").unwrap();
-    vault.delete_folder(&folder).await.unwrap();
+    vault.delete_folder(&folder, "").await.unwrap();
     let key = path("tk-folder", "key");
     let first = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
     vault.sign(&key, b"m").await.unwrap();
@@ -123,8 +123,14 @@ async fn a_folder_goes_as_a_whole_and_alone(vault: &dyn Vault) {
     for path in secrets.iter().chain(&others) {
         put(path).await;
     }
+    // Of a part of it only what is in that part.
+    vault.delete_folder(&folder, "key/").await.unwrap();
+    for (path, kept) in secrets.iter().zip([true, false, true]) {
+        assert_eq!(vault.secret(path).await.is_ok(), kept, "{path:?}");
+    }
+    vault.sign(&key, b"m").await.unwrap();
     for _ in 0..2 {
-        vault.delete_folder(&folder).await.unwrap();
+        vault.delete_folder(&folder, "").await.unwrap();
         assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
         assert!(matches!(vault.public_key(&key).await, Err(VaultError::NotFound(_))));
         for path in &secrets {

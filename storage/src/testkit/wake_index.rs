@@ -1,7 +1,7 @@
 //! Promises of [`WakeIndex`] (invariant TIMER rests on them).
 
 use super::turn::{Turn, partition};
-use crate::{Partitions, WakeIndex};
+use crate::{Partitions, Wake, WakeIndex};
 use cellspace_schemas::Timestamp;
 
 /// Runs all checks. Expects a store in which nothing else is awake or due.
@@ -34,6 +34,7 @@ async fn awake_follows_the_commits(partitions: &dyn Partitions, wake: &dyn WakeI
     // Another activation finds what the last one left, and clears it.
     for key in &keys {
         let claim = partitions.claim(key).await.unwrap();
+        assert_eq!(claim.wake, Wake { awake: true, due: None });
         Turn::after(key, claim).applied(partitions).await;
     }
     assert_eq!(wake.awake(None, 100).await.unwrap(), []);

@@ -13,21 +13,23 @@ use super::{
     transfer::Transfer,
 };
 use crate::{
-    Services,
+    Services, credential_service,
     data_plane::{self, DataPlane as PlatformPlane},
+    records,
 };
 use cellspace_cluster::{Address, AskError, Call, Decision, Delivery, DeliveryError, PrepareError, RetryPolicy};
 use cellspace_schemas::{
     DataPlaneId, KeyAlias, Timestamp,
     dps::{AuthorizationEntry, DataPlaneRegistrationMessage},
 };
-use cellspace_storage::{Secret, VaultPath};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Table of its entities.
 pub const TABLE: &str = "data-plane";
+/// Where the secrets lie within the participant's part of the vault.
+const PART: &str = "data-plane-";
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -103,7 +105,7 @@ pub async fn prepare(
     address: &Address,
     snapshot: Arc<ControlPlaneState>,
     command: Command,
-    _call: &Call,
+    call: &Call,
 ) -> Result<Prepared, PrepareError<AgentRefusal>> {
     snapshot.participant.as_ref().ok_or(AgentRefusal::from(super::participant::Refusal::NotFound))?;
     let message = match command {
@@ -118,13 +120,10 @@ pub async fn prepare(
         }
         None => None,
         Some(AuthorizationEntry::ClientCredentials { token_endpoint, client_id, client_secret, jwks, jwks_uri }) => {
-            let unavailable = |e: &dyn std::fmt::Display| PrepareError::Unavailable(format!("the secret cannot be stored: {e}"));
-            let alias = KeyAlias::new(format!("data-plane-{}", Uuid::now_v7())).map_err(|e| unavailable(&e))?;
-            let path = VaultPath { owner: address.owner.clone(), alias: alias.clone() };
-            services.vault.put_secret(&path, Secret::from(client_secret.expose().to_owned())).await.map_err(|e| unavailable(&e))?;
+            let secret = records::keep(&services.vault, &address.owner, PART, client_secret.expose(), call).await?;
             let keys = jwks.clone().map(CallbackKeys::Inline).or_else(|| jwks_uri.clone().map(CallbackKeys::At));
             let (token_endpoint, client_id) = (token_endpoint.clone(), client_id.clone());
-            Some(Authorization::ClientCredentials { token_endpoint, client_id, secret: alias, keys })
+            Some(Authorization::ClientCredentials { token_endpoint, client_id, secret, keys })
         }
         Some(AuthorizationEntry::TokenExchange { token_exchange_endpoint, issuer, jwks_uri }) => {
             let (endpoint, issuer, jwks_uri) = (token_exchange_endpoint.clone(), issuer.clone(), jwks_uri.clone());
@@ -267,10 +266,7 @@ pub fn apply(state: &mut ControlPlaneState, event: &Event) {
 pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'_, ControlPlane>) -> Result<Outcome, DeliveryError> {
     let owner = delivery.address.owner.clone();
     match effect {
-        Effect::ForgetSecret(alias) => {
-            let path = VaultPath { owner, alias: alias.clone() };
-            services.vault.delete(&path).await.map(|()| Outcome).map_err(|e| DeliveryError::Retry(e.to_string()))
-        }
+        Effect::ForgetSecret(record) => records::forget(services.vault.as_ref(), &owner, record).await.map(|()| Outcome),
         Effect::Dispose => {
             let plane = Address::of::<PlatformPlane>(owner);
             loop {
@@ -287,6 +283,6 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
 
 /// How often and how long a delivery is tried.
 #[must_use]
-pub fn retry_policy(_effect: &Effect) -> RetryPolicy {
-    RetryPolicy::default()
+pub const fn retry_policy(_effect: &Effect) -> RetryPolicy {
+    credential_service::secrets::RETRY
 }

@@ -15,7 +15,8 @@ pub const UNANSWERED: Duration = Duration::from_secs(24 * 60 * 60);
 pub const NOT_ANSWERED: &str = "not answered within 24 hours";
 /// How many hours a negotiation in which both have spoken stays in a state in which one party waits for the other: seven days.
 pub const PATIENCE: u32 = 7 * 24;
-/// Entry of a participant's configuration with another number of hours.
+/// Entry of a participant's configuration with another number of hours: for a negotiation from its next change on, and not for a first message of the
+/// counterparty, which waits for [`UNANSWERED`] whatever it says.
 pub const PATIENCE_ENTRY: &str = "cellspace.negotiation.patience.hours";
 /// Most that it may say: a year.
 const LONGEST_PATIENCE: u32 = 366 * 24;

@@ -59,7 +59,11 @@ async fn secret(
 ) -> Result<Option<(HeaderName, HeaderValue)>, DeliveryError> {
     let refused = |what: &str| DeliveryError::Refused(format!("{what} of the callback address cannot stand in a request"));
     let Some((name, id)) = callback.auth().map_err(refused)? else { return Ok(None) };
-    let known = state.secrets.get(&id).ok_or_else(|| DeliveryError::Retry(format!("the participant has no secret {id}")))?;
+    let known = state.secrets.get(&id).ok_or_else(|| {
+        let missing = format!("the participant has no secret {id}");
+        // One that was deleted gets no more of them.
+        if state.participant.is_none() { DeliveryError::Refused(missing) } else { DeliveryError::Retry(missing) }
+    })?;
     let path = VaultPath { owner: participant.into(), alias: known.record.clone() };
     let secret = services.vault.secret(&path).await.map_err(|e| match e {
         VaultError::WrongType(_) => DeliveryError::Refused(e.to_string()),

@@ -1,7 +1,7 @@
 //! Secrets that a participant's client has given to keep, for the headers of its callbacks. A row says which there are and where each lies; what they are
 //! is in the participant's part of the vault alone.
 //!
-//! Each value has a record of its own that is never written again: a secret is replaced by the commit that names another record, wholly or not at all.
+//! A secret is replaced by the commit that names another record ([`records`]), wholly or not at all. Rows and values go with the participant.
 
 #[cfg(test)]
 mod tests;
@@ -11,10 +11,10 @@ use super::{
     agent::{Created, Decided, Refusal as AgentRefusal, Reply as AgentReply},
     data_planes, participant,
 };
-use crate::Services;
-use cellspace_cluster::{Address, Decision, DeliveryError, PrepareError, RowOf};
-use cellspace_schemas::{KeyAlias, Owner, SecretId, SecretText, Timestamp, management::SecretDraft};
-use cellspace_storage::{RowKey, Secret as Value, VaultPath};
+use crate::{Services, records};
+use cellspace_cluster::{Address, Call, Decision, Delivery, DeliveryError, PrepareError, RowOf};
+use cellspace_schemas::{KeyAlias, SecretId, SecretText, Timestamp, management::SecretDraft};
+use cellspace_storage::RowKey;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,7 +26,7 @@ pub const TABLE: &str = "secret";
 /// Secrets of one participant at most.
 pub const MAX_SECRETS: usize = 1_000;
 /// Where the records lie within the participant's part of the vault.
-const FOLDER: &str = "secret";
+const PART: &str = "secret/";
 
 /// A secret, without what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,7 @@ pub async fn prepare(
     address: &Address,
     snapshot: &ControlPlaneState,
     command: Command,
+    call: &Call,
 ) -> Result<Prepared, PrepareError<AgentRefusal>> {
     snapshot.participant.as_ref().ok_or(AgentRefusal::from(participant::Refusal::NotFound))?;
     let (id, value, new) = match command {
@@ -143,10 +144,7 @@ pub async fn prepare(
     };
     // Decided once more later; the value of what cannot be kept is not even stored.
     admitted(snapshot, &id, new).map_err(AgentRefusal::from)?;
-    let unavailable = |e: &dyn std::fmt::Display| PrepareError::Unavailable(format!("the secret cannot be stored: {e}"));
-    let record = KeyAlias::new(format!("{FOLDER}/{}", Uuid::new_v4())).map_err(|e| unavailable(&e))?;
-    let path = VaultPath { owner: address.owner.clone(), alias: record.clone() };
-    services.vault.put_secret(&path, Value::from(value.expose())).await.map_err(|e| unavailable(&e))?;
+    let record = records::keep(&services.vault, &address.owner, PART, value.expose(), call).await?;
     Ok(Prepared::Put { id, record, new })
 }
 
@@ -196,19 +194,29 @@ fn forget(decision: Decision<ControlPlane>, id: &SecretId, record: &KeyAlias) ->
     decision.effect(format!("{TABLE}/{id}"), data_planes::Effect::ForgetSecret(record.clone()).into())
 }
 
-/// Takes everything that lies in the vault of a participant that is gone out of it, once nothing is told in its name any more. May be repeated.
+/// Takes all values of a participant that is gone out of the vault, once nothing is told in its name any more. May be repeated.
 ///
 /// # Errors
 /// When it has to be tried again.
-pub async fn dispose(services: &Services, owner: &Owner, state: &ControlPlaneState) -> Result<(), DeliveryError> {
-    if !state.is_at_rest() {
-        return Err(DeliveryError::Retry("the participant still ends what it has with others".to_owned()));
+pub async fn dispose(services: &Services, delivery: &Delivery<'_, ControlPlane>) -> Result<(), DeliveryError> {
+    at_rest(&delivery.snapshot, delivery.aside).map_err(|what| DeliveryError::Retry(what.to_owned()))?;
+    services.vault.delete_folder(&delivery.address.owner, PART).await.map_err(|e| DeliveryError::Retry(e.to_string()))
+}
+
+/// Whether nobody needs the secrets of a participant that is gone: no open process, and no word of one that is still under way to who asked for it.
+fn at_rest(state: &ControlPlaneState, aside: usize) -> Result<(), &'static str> {
+    match (state.is_at_rest(), aside) {
+        (false, _) => Err("the participant still ends what it has with others"),
+        (true, 0) => Ok(()),
+        (true, _) => Err("the participant's callbacks are still told how its processes ended"),
     }
-    for secret in state.secrets.iter() {
-        let path = VaultPath { owner: owner.clone(), alias: secret.record.clone() };
-        services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
-    }
-    Ok(())
+}
+
+/// The values of a participant that is gone have left the vault: so do the rows.
+#[must_use]
+pub fn disposed(state: &ControlPlaneState) -> Decision<ControlPlane> {
+    let ids = state.secrets.iter().map(|secret| secret.id.clone());
+    ids.fold(Decision::action("secrets.deleted"), |decision, id| decision.event(Event::Deleted(id).into()))
 }
 
 /// Folds an event into the state.

@@ -73,3 +73,30 @@ fn there_are_so_many_at_most() {
     assert_eq!(world.forgotten, ["secret/more"]);
     assert!(matches!(world.put("s-0", "secret/other", false), AgentReply::Done));
 }
+
+#[test]
+fn secrets_go_after_all_that_needs_them() {
+    let mut world = world();
+    for id in ["a", "b"] {
+        world.put(id, &format!("secret/{id}"), true);
+    }
+    assert!(at_rest(&world.state, 0).is_ok());
+    assert!(at_rest(&world.state, 1).is_err(), "the receiver of a callback asks for its secret");
+    // Their values have left the vault: so do the rows, of who is gone alone.
+    let delete = participant::Effect::DeleteSecrets;
+    let outcome = |state: &ControlPlaneState| participant::delivered(state, &delete, participant::Outcome::Done).unwrap();
+    assert!(!outcome(&world.state).changes());
+    (world.state.deleted, world.state.participant) = (world.state.participant.take(), None);
+    let decision = outcome(&world.state);
+    assert_eq!((decision.events.len(), decision.effects.len()), (2, 0));
+    world.state = testing::after(&world.state, &decision);
+    assert_eq!(world.state.secrets.iter().count(), 0);
+    assert!(!outcome(&world.state).changes(), "and once");
+}
+
+/// What is removed from the vault is worked on for as long as all that a participant leaves behind.
+#[test]
+fn removals_are_not_given_up_soon() {
+    let forget: AgentEffect = data_planes::Effect::ForgetSecret("secret/1".parse().unwrap()).into();
+    assert!(ControlPlane::retry_policy(&forget).patience() > std::time::Duration::from_secs(12 * 3600));
+}
