@@ -67,6 +67,15 @@ pub enum Command {
     Leave,
 }
 
+/// A request with what it is judged by.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request.
+    pub command: Command,
+    /// How old a view may be that somebody asks for.
+    pub refresh: Duration,
+}
+
 /// Answer: when it was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
@@ -138,7 +147,7 @@ impl Agent for FederatedCatalog {
     const KIND: AgentKind = AgentKind("federated-catalog");
     type State = State;
     type Command = Command;
-    type Prepared = Command;
+    type Prepared = Prepared;
     type Event = Event;
     type Effect = Effect;
     type Outcome = Outcome;
@@ -158,8 +167,8 @@ impl Agent for FederatedCatalog {
         _snapshot: Arc<State>,
         command: Command,
         _call: &'a Call,
-    ) -> BoxFuture<'a, Result<Command, PrepareError<Refusal>>> {
-        async { Ok(command) }.boxed()
+    ) -> BoxFuture<'a, Result<Prepared, PrepareError<Refusal>>> {
+        async { Ok(Prepared { command, refresh: self.options.refresh }) }.boxed()
     }
 
     fn decide(state: &State, input: &Input<Self>, now: Timestamp) -> Decided {

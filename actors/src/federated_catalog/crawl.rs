@@ -26,7 +26,10 @@ use cellspace_schemas::{
 };
 use http::header;
 use std::{collections::HashSet, time::Duration};
-use tokio::time::timeout;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 /// How long one look takes at most, whatever the target does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,11 +45,10 @@ pub(super) async fn crawl(services: &Services, owner: &Owner, effect: &Effect) -
     if !is_named(services, &participant.id, effect).await? {
         return Ok(Found::Unnamed);
     }
-    let found = match timeout(PATIENCE, look(services, &participant, effect)).await {
-        Ok(Ok(sighted)) => Found::Seen(Box::new(sighted)),
-        Ok(Err(RequestError::Unavailable(why))) => return Err(DeliveryError::Retry(why)),
-        Ok(Err(error)) => Found::Failed(error.to_string()),
-        Err(_) => Found::Failed(format!("the target did not answer within {} s", PATIENCE.as_secs())),
+    let found = match look(services, &participant, effect).await {
+        Ok(sighted) => Found::Seen(Box::new(sighted)),
+        Err(RequestError::Unavailable(why)) => return Err(DeliveryError::Retry(why)),
+        Err(error) => Found::Failed(error.to_string()),
     };
     // A target that was taken out meanwhile is forgotten, whatever it showed.
     if !is_named(services, &participant.id, effect).await? {
@@ -69,15 +71,17 @@ async fn is_named(services: &Services, participant: &ParticipantContextId, effec
 }
 
 async fn look(services: &Services, participant: &Participant, effect: &Effect) -> Result<Sighted, RequestError> {
+    let until = Instant::now() + PATIENCE;
+    let late = |_| RequestError::BadGateway(format!("the target did not answer within {} s", PATIENCE.as_secs()));
     let profile = participant.profile_for(Some(&effect.key.profile)).map_err(RequestError::Invalid)?;
     let named = DiscoveryRequest { counter_party_id: Some(effect.key.target.clone()), counter_party_address: effect.url.clone() };
-    let served = discover(services, &participant.id, &named, None).await?;
+    let served = timeout_at(until, discover(services, &participant.id, &named, None)).await.map_err(late)??;
     let served = served.into_iter().find(|served| served.profile == profile);
     let not_served = || RequestError::BadGateway(format!("the target does not serve the dataspace profile {profile}"));
     let address: BaseUrl = served.ok_or_else(not_served)?.counter_party_address.parse().map_err(|_| not_served())?;
     let scopes = all_scopes(&services.settings.load(), &profile);
     let body = dsp::message::render(&CatalogRequestMessage::default(), None).map_err(|e| RequestError::Invalid(e.to_string()))?;
-    let (mut gathered, mut visited) = (Gathered::of(&effect.key.target), HashSet::new());
+    let (mut gathered, mut visited) = (Gathered::of(effect.key.target.clone()), HashSet::new());
     let unusable = |why: Unusable| RequestError::BadGateway(why.to_string());
     let mut page = Some(address.below(&["catalog", "request"]));
     while let Some(url) = page.take().filter(|url| visited.insert(url.clone())) {
@@ -94,19 +98,27 @@ async fn look(services: &Services, participant: &Participant, effect: &Effect) -
             limit: gathered.room(),
             trace: None,
         };
-        let answered = match exchange(services, asked).await {
+        let answered = match timeout_at(until, exchange(services, asked)).await {
             // What was read until then is worth showing.
-            Err(RequestError::TooLong(_)) if !gathered.is_empty() => {
+            Err(_) | Ok(Err(RequestError::TooLong(_))) if !gathered.is_empty() => {
                 gathered.cut();
                 break;
             }
-            answered => answered?,
+            answered => answered.map_err(late)??,
         };
-        gathered.add(told(services, &profile, answered.value, "catalog", compacted_catalog)?, answered.bytes).map_err(unusable)?;
+        // A page may be long: no thread of the executor is held up by it.
+        let (known, services, profile, headers) = (gathered, services.clone(), profile.clone(), answered.headers);
+        let added = spawn_blocking(move || {
+            let mut gathered = known;
+            let page = told(&services, &profile, answered.value, "catalog", compacted_catalog)?;
+            gathered.add(page, answered.bytes).map_err(unusable)?;
+            Ok::<_, RequestError>(gathered)
+        });
+        gathered = added.await.map_err(|ended| RequestError::Unavailable(ended.to_string()))??;
         if gathered.is_cut() {
             break;
         }
-        let links = answered.headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+        let links = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
         page = next_page(links, &url, &address);
     }
     gathered.sighted(address).map_err(unusable)

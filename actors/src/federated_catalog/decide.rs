@@ -2,13 +2,13 @@
 
 use super::{
     CrawlKey, MAX_CRAWLS, MAX_KEPT, MAX_TARGETS, Pace,
-    agent::{Command, Decided, Effect, FederatedCatalog, Found, Outcome, Refusal, Reply, Sighted, Wanted},
+    agent::{Command, Decided, Effect, FederatedCatalog, Found, Outcome, Prepared, Refusal, Reply, Sighted, Wanted},
     pace::{FORGOTTEN_AFTER, NOTED_EVERY},
     state::{CRAWLS, Crawl, Event, Failure, Seen, State},
 };
 use cellspace_cluster::{Decision, Input};
 use cellspace_schemas::{Timestamp, management::TargetNode};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Longest reason kept, in characters.
 const MAX_REASON: usize = 500;
@@ -19,7 +19,7 @@ const MAX_REASON: usize = 500;
 /// [`Refusal`] of a command; nothing was changed.
 pub(super) fn decide(state: &State, input: &Input<FederatedCatalog>, now: Timestamp) -> Decided {
     Ok(match input {
-        Input::Command(command) => commanded(state, command, now)?.replying(Reply { at: now }),
+        Input::Command(Prepared { command, refresh }) => commanded(state, command, *refresh, now)?.replying(Reply { at: now }),
         Input::Due(key) => due(state, key, now),
         Input::Delivered(effect, outcome) => brought(state, effect, outcome, now),
         Input::Undeliverable(effect, reason) => {
@@ -29,7 +29,7 @@ pub(super) fn decide(state: &State, input: &Input<FederatedCatalog>, now: Timest
     })
 }
 
-fn commanded(state: &State, command: &Command, now: Timestamp) -> Result<Decision<FederatedCatalog>, Refusal> {
+fn commanded(state: &State, command: &Command, refresh: Duration, now: Timestamp) -> Result<Decision<FederatedCatalog>, Refusal> {
     let target = |action, target: &TargetNode| Decision::action(action).event(Event::Target(Arc::new(target.clone())));
     match command {
         Command::AddTarget(new) if state.targets.contains_key(&new.id) => Err(Refusal::Exists(new.id.clone())),
@@ -43,7 +43,7 @@ fn commanded(state: &State, command: &Command, now: Timestamp) -> Result<Decisio
             Ok(waiting.fold(decision, |decision, crawl| under_way(decision, crawl)))
         }
         Command::ReplaceTarget(TargetNode { id, .. }) | Command::RemoveTarget(id) => Err(Refusal::NotFound(id.clone())),
-        Command::Want(wanted) => Ok(wanted_now(state, wanted, now)),
+        Command::Want(wanted) => Ok(wanted_now(state, wanted, refresh, now)),
         Command::Leave => Ok(left(state)),
     }
 }
@@ -74,11 +74,11 @@ impl State {
             Some(Wish::Moves | Wish::Lasts) => true,
             None => false,
         };
-        wanted.iter().filter(changes).cloned().collect()
+        wanted.iter().filter(changes).take(MAX_CRAWLS).cloned().collect()
     }
 }
 
-fn wanted_now(state: &State, wanted: &[Wanted], now: Timestamp) -> Decision<FederatedCatalog> {
+fn wanted_now(state: &State, wanted: &[Wanted], refresh: Duration, now: Timestamp) -> Decision<FederatedCatalog> {
     let mut decision = Decision::action("catalogs.wanted");
     let mut after = state.clone();
     for wanted in wanted {
@@ -95,7 +95,12 @@ fn wanted_now(state: &State, wanted: &[Wanted], now: Timestamp) -> Decision<Fede
                 let seen = crawl.seen.clone().filter(|_| !wanted.shared);
                 Crawl { url: wanted.url.clone(), asked_at: now, next: None, seen, ..Crawl::clone(crawl) }
             }
-            (Some(Wish::Lasts), Some(crawl)) => Crawl { asked_at: now, ..Crawl::clone(crawl) },
+            // waiting --wanted again--> waiting no longer than for what is asked for, and under way when that is over
+            (Some(Wish::Lasts), Some(crawl)) => {
+                let fresh = crawl.seen.as_ref().filter(|_| crawl.failures == 0).map(|seen| seen.at.plus(refresh));
+                let next = crawl.next.map(|next| fresh.map_or(next, |fresh| next.min(fresh))).filter(|next| *next > now);
+                Crawl { asked_at: now, next, ..Crawl::clone(crawl) }
+            }
             (Some(Wish::Begins | Wish::Moves | Wish::Lasts) | None, _) => continue,
         };
         let begins = crawl.next.is_none() && known.is_none_or(|known| known.next.is_some());

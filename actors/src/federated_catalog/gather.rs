@@ -2,6 +2,7 @@
 
 use super::{MAX_DATASETS, MAX_VIEW, agent::Sighted};
 use cellspace_schemas::{Did, dsp::BaseUrl};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{collections::HashSet, sync::Arc};
 use xxhash_rust::xxh3::xxh3_128;
@@ -11,13 +12,16 @@ const LISTS: [&str; 2] = ["dataset", "catalog"];
 
 /// The pages so far.
 #[derive(Debug)]
-pub(super) struct Gathered<'a> {
-    target: &'a Did,
+pub(super) struct Gathered {
+    target: Did,
     catalog: Option<Map<String, Value>>,
     /// Of which list, and which id.
     known: HashSet<(&'static str, String)>,
     items: usize,
+    /// Of the answers.
     bytes: usize,
+    /// Of the view's text.
+    kept: usize,
     cut: bool,
 }
 
@@ -32,10 +36,10 @@ pub(super) enum Unusable {
     TooLong,
 }
 
-impl<'a> Gathered<'a> {
+impl Gathered {
     /// No page of this target yet.
-    pub(super) fn of(target: &'a Did) -> Self {
-        Self { target, catalog: None, known: HashSet::new(), items: 0, bytes: 0, cut: false }
+    pub(super) fn of(target: Did) -> Self {
+        Self { target, catalog: None, known: HashSet::new(), items: 0, bytes: 0, kept: 0, cut: false }
     }
 
     /// How long the next page may be.
@@ -60,9 +64,16 @@ impl<'a> Gathered<'a> {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         let items = LISTS.map(|list| (list, page.remove(list)));
+        if self.catalog.is_none() {
+            self.kept = length(&page);
+        }
         let catalog = self.catalog.get_or_insert(page);
         for (list, items) in items {
             let Some(Value::Array(items)) = items else { continue };
+            if !catalog.contains_key(list) {
+                // As text: a name, a colon, the brackets and a comma.
+                self.kept = self.kept.saturating_add(list.len() + 6);
+            }
             let Value::Array(all) = catalog.entry(list).or_insert_with(|| Value::Array(Vec::new())) else { continue };
             for item in items {
                 // What came on an earlier page is known.
@@ -70,11 +81,13 @@ impl<'a> Gathered<'a> {
                 if id.is_some_and(|id| !self.known.insert((list, id.to_owned()))) {
                     continue;
                 }
-                if self.items >= MAX_DATASETS {
+                // And the comma.
+                let kept = self.kept.saturating_add(length(&item)).saturating_add(1);
+                if self.items >= MAX_DATASETS || kept > MAX_VIEW {
                     self.cut = true;
                     break;
                 }
-                self.items += 1;
+                (self.items, self.kept) = (self.items + 1, kept);
                 all.push(item);
             }
         }
@@ -94,7 +107,7 @@ impl<'a> Gathered<'a> {
     /// The view of a target that takes messages here.
     ///
     /// # Errors
-    /// When there is none, or it is longer in the form in which it is kept.
+    /// When there is none, or it is too long with nothing in its lists.
     pub(super) fn sighted(self, address: BaseUrl) -> Result<Sighted, Unusable> {
         let catalog = Value::Object(self.catalog.ok_or(Unusable::NoCatalog)?).to_string();
         if catalog.len() > MAX_VIEW {
@@ -103,6 +116,11 @@ impl<'a> Gathered<'a> {
         let digest = format!("{:032x}", xxh3_128(catalog.as_bytes()));
         Ok(Sighted { address, catalog: Arc::from(catalog), digest, cut: self.cut })
     }
+}
+
+/// Length as text.
+fn length(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 #[cfg(test)]
@@ -118,14 +136,14 @@ mod tests {
         json!({"@type": "Catalog", "@id": "c", "participantId": "did:web:x", "dataset": datasets})
     }
 
-    fn view(gathered: Gathered<'_>) -> (Value, bool) {
+    fn view(gathered: Gathered) -> (Value, bool) {
         let sighted = gathered.sighted("https://x.example".parse().unwrap()).unwrap();
         (serde_json::from_str(&sighted.catalog).unwrap(), sighted.cut)
     }
 
     #[test]
     fn pages_are_one_catalog() {
-        let mut gathered = Gathered::of(&TARGET);
+        let mut gathered = Gathered::of(TARGET.clone());
         assert!(gathered.is_empty() && gathered.room() == MAX_VIEW);
         gathered.add(page(0..3), 100).unwrap();
         // A dataset that moved to the next page meanwhile is there once; one without an id cannot be told from others.
@@ -151,7 +169,7 @@ mod tests {
             (json!({"participantId": ["did:web:x"]}), Err(Unusable::OfAnother)),
             (json!({"participantId": null}), Err(Unusable::OfAnother)),
         ] {
-            let mut gathered = Gathered::of(&TARGET);
+            let mut gathered = Gathered::of(TARGET.clone());
             assert_eq!(gathered.add(whose.clone(), 1), expected, "{whose}");
             assert_eq!(gathered.is_empty(), expected.is_err());
             if expected.is_ok() {
@@ -164,7 +182,7 @@ mod tests {
     #[test]
     fn the_same_catalog_has_the_same_digest() {
         let digest = |pages: &[Value]| {
-            let mut gathered = Gathered::of(&TARGET);
+            let mut gathered = Gathered::of(TARGET.clone());
             pages.iter().for_each(|page| gathered.add(page.clone(), 1).unwrap());
             gathered.sighted("https://x.example".parse().unwrap()).unwrap().digest
         };
@@ -174,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_view_is_bounded() {
-        let mut gathered = Gathered::of(&TARGET);
+        let mut gathered = Gathered::of(TARGET.clone());
         gathered.add(page(0..MAX_DATASETS), 1).unwrap();
         assert!(!gathered.is_cut());
         gathered.add(page(MAX_DATASETS - 1..MAX_DATASETS), 1).unwrap();
@@ -184,10 +202,17 @@ mod tests {
         let (catalog, cut) = view(gathered);
         assert_eq!((catalog["dataset"].as_array().map(Vec::len), cut), (Some(MAX_DATASETS), true));
         let address: BaseUrl = "https://x.example".parse().unwrap();
-        assert_eq!(Gathered::of(&TARGET).sighted(address.clone()), Err(Unusable::NoCatalog));
+        assert_eq!(Gathered::of(TARGET.clone()).sighted(address.clone()), Err(Unusable::NoCatalog));
+        // What is kept may be longer than what was sent.
+        let mut gathered = Gathered::of(TARGET.clone());
+        let mut long = page(0..100);
+        long["dataset"].as_array_mut().unwrap().iter_mut().for_each(|item| item["x"] = "x".repeat(MAX_VIEW / 50).into());
+        gathered.add(long, 1).unwrap();
+        let sighted = gathered.sighted(address.clone()).unwrap();
+        assert!(sighted.cut && sighted.catalog.len() <= MAX_VIEW && sighted.catalog.len() > MAX_VIEW / 10 * 9, "{}", sighted.catalog.len());
         let mut long = page(0..1);
         long["x"] = "x".repeat(MAX_VIEW).into();
-        let mut gathered = Gathered::of(&TARGET);
+        let mut gathered = Gathered::of(TARGET.clone());
         gathered.add(long, 1).unwrap();
         assert_eq!(gathered.sighted(address), Err(Unusable::TooLong));
     }

@@ -25,7 +25,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
+/// Views that are looked into at once, on the whole node: each takes a few times its length while that lasts.
+static LOOKING: Semaphore = Semaphore::const_new(4);
 /// What others are told of a look that failed.
 const NOT_SEEN: &str = "the target did not show its catalog";
 /// How long the first look at targets is waited for.
@@ -153,13 +156,15 @@ async fn looked_at(
     let mut known = state(services, &address).await?;
     let news = known.news(wanted, services.cluster.now());
     // Nothing is begun for one that was never made, or is gone.
-    if !news.is_empty() && is_there(services, crawler).await? {
-        let asked = services.cluster.ask::<FederatedCatalog>(&address, Command::Want(news), call.clone()).await;
-        asked.map_err(|error| RequestError::Unavailable(error.to_string()))?;
-        known = state(services, &address).await?;
+    if news.is_empty() || !is_there(services, crawler).await? {
+        return Ok(known);
     }
+    let asked = services.cluster.ask::<FederatedCatalog>(&address, Command::Want(news.clone()), call.clone()).await;
+    asked.map_err(|error| RequestError::Unavailable(error.to_string()))?;
+    known = state(services, &address).await?;
+    // What others have begun is not waited for: it shows the next time.
     let is_first_look = |state: &State| {
-        let mut begun = wanted.iter().filter_map(|wanted| state.crawls.get(&wanted.key));
+        let mut begun = news.iter().filter_map(|wanted| state.crawls.get(&wanted.key));
         begun.any(|crawl| crawl.next.is_none() && crawl.seen.is_none() && crawl.failure.is_none())
     };
     if !is_first_look(&known) {
@@ -174,17 +179,26 @@ async fn looked_at(
 }
 
 impl Overview {
-    /// The catalog of an entry, without a view an empty one. `crawl` says how fresh it is, `originator` where it was seen: additions to the catalog.
+    /// What `then` makes of the catalog of an entry, without a view an empty one. `crawl` says how fresh it is, `originator` where it was seen: additions
+    /// to the catalog.
     ///
     /// # Errors
     /// [`RequestError::Unavailable`] when the view cannot be read.
-    pub async fn catalog(&self, entry: &Entry, flatten: bool) -> Result<Value, RequestError> {
+    pub async fn catalog<T: Send + 'static>(
+        &self,
+        entry: &Entry,
+        flatten: bool,
+        then: impl FnOnce(Value) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
         let unavailable = |why: String| RequestError::Unavailable(format!("the view of {} cannot be read: {why}", entry.key.target));
-        let row = self.services.cluster.apart::<FederatedCatalog>(&address(&entry.crawler), &view_row(&entry.key)).await;
-        let text = match row.map_err(|error| unavailable(error.to_string()))? {
-            Some(Event::View(_, text)) if entry.bytes() > 0 => Some(text),
-            Some(_) | None => None,
-        };
+        let room = LOOKING.acquire().await.map_err(|closed| unavailable(closed.to_string()))?;
+        let mut text = None;
+        if entry.bytes() > 0 {
+            let row = self.services.cluster.apart::<FederatedCatalog>(&address(&entry.crawler), &view_row(&entry.key)).await;
+            if let Some(Event::View(_, view)) = row.map_err(|error| unavailable(error.to_string()))? {
+                text = Some(view);
+            }
+        }
         // What another one was shown is shown to nobody as it is.
         let claims = match self.claims.get(&entry.key.profile) {
             _ if entry.crawler == self.participant => None,
@@ -194,7 +208,8 @@ impl Overview {
         let (settings, now) = (self.settings.clone(), self.services.cluster.now());
         let told = crawl(entry, entry.crawler == self.participant, now.millis());
         let target = entry.key.target.clone();
-        let made = move || -> Result<Value, serde_json::Error> {
+        let made = move || -> Result<T, serde_json::Error> {
+            let _room = room;
             let mut catalog = match text {
                 Some(text) => serde_json::from_str(&text)?,
                 None => json!({"@context": [MANAGEMENT_CONTEXT, CONTEXT], "@type": "Catalog", "@id": target.as_str(),
@@ -209,7 +224,7 @@ impl Overview {
             if let Value::Object(fields) = &mut catalog {
                 fields.extend(told);
             }
-            Ok(catalog)
+            Ok(then(catalog))
         };
         // A view may be long: no thread of the executor is held up by it.
         let made = tokio::task::spawn_blocking(made).await.map_err(|ended| unavailable(ended.to_string()))?;

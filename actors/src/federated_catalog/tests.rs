@@ -1,7 +1,7 @@
 //! Tables of commands, deadlines and outcomes, and what participants are shown.
 
 use super::{
-    agent::{Command, Effect, FederatedCatalog, Found, Outcome, Refusal, Sighted, Wanted},
+    agent::{Command, Effect, FederatedCatalog, Found, Outcome, Prepared, Refusal, Sighted, Wanted},
     overview::entries,
     state::{Crawl, Event, Seen},
     *,
@@ -67,7 +67,7 @@ fn decide(state: &State, input: Input<FederatedCatalog>, now: Timestamp) -> Resu
 
 /// Why a command is refused.
 fn refused(state: &State, command: Command) -> Refusal {
-    decide(state, Input::Command(command), NOW).err().unwrap()
+    decide(state, ask(command), NOW).err().unwrap()
 }
 
 /// Takes a step, which must not be refused.
@@ -77,8 +77,12 @@ fn go(state: &mut State, input: Input<FederatedCatalog>, now: Timestamp) -> Step
     decision
 }
 
+fn ask(command: Command) -> Input<FederatedCatalog> {
+    Input::Command(Prepared { command, refresh: OPTIONS.refresh })
+}
+
 fn want(state: &mut State, name: &str, now: Timestamp) -> Step {
-    go(state, Input::Command(Command::Want(vec![wanted(name)])), now)
+    go(state, ask(Command::Want(vec![wanted(name)])), now)
 }
 
 fn bring(state: &mut State, name: &str, found: Found, now: Timestamp) -> Step {
@@ -127,7 +131,8 @@ fn a_target_is_looked_at_as_long_as_somebody_asks() {
     assert!(state.news(&[wanted("a")], after(HOUR - Duration::from_millis(1))).is_empty());
     let asked = after(HOUR);
     assert_eq!(state.news(&[wanted("a")], asked), [wanted("a")]);
-    assert_eq!((done(&want(&mut state, "a", asked)), crawl(&state, "a").asked_at), (String::new(), asked));
+    assert_eq!((done(&want(&mut state, "a", asked)), crawl(&state, "a").asked_at), ("crawls".to_owned(), asked), "it is old by then");
+    bring(&mut state, "a", sighted("one"), asked);
     // A day after that it is given up, and nothing stays.
     let day = asked.plus(24 * HOUR);
     assert_eq!(done(&due(&mut state, "a", Timestamp(day.0 - 1))), "crawls");
@@ -138,6 +143,25 @@ fn a_target_is_looked_at_as_long_as_somebody_asks() {
     // What comes back late finds nothing.
     assert!(!bring(&mut state, "a", sighted("three"), day).changes());
     assert!(!due(&mut state, "a", day).changes());
+}
+
+#[test]
+fn what_is_asked_for_again_is_as_fresh_again() {
+    let mut state = State::default();
+    want(&mut state, "a", NOW);
+    bring(&mut state, "a", sighted("one"), NOW);
+    let later = NOW.plus(20 * HOUR);
+    due(&mut state, "a", later);
+    bring(&mut state, "a", sighted("one"), later);
+    assert_eq!(crawl(&state, "a").next, Some(later.plus(5 * HOUR)));
+    let soon = later.plus(Duration::from_secs(60));
+    let mut old = state.clone();
+    assert_eq!((done(&want(&mut state, "a", soon)), crawl(&state, "a").next), (String::new(), Some(later.plus(OPTIONS.refresh))));
+    assert_eq!((done(&want(&mut old, "a", later.plus(HOUR))), crawl(&old, "a").next), ("crawls".to_owned(), None));
+    // One that fails is left alone until its pause is over.
+    bring(&mut old, "a", Found::Failed("x".to_owned()), later.plus(2 * HOUR));
+    let pause = crawl(&old, "a").next;
+    assert_eq!((done(&want(&mut old, "a", Timestamp(pause.unwrap().0 - 1))), crawl(&old, "a").next), (String::new(), pause));
 }
 
 #[test]
@@ -186,7 +210,7 @@ fn a_target_that_moves_is_looked_at_anew() {
     want(&mut state, "a", NOW);
     let moved = Wanted { url: Some("https://elsewhere.example".parse().unwrap()), ..wanted("a") };
     // Under way: it is begun again when it comes back, whatever it brings.
-    assert_eq!(done(&go(&mut state, Input::Command(Command::Want(vec![moved.clone()])), NOW)), "");
+    assert_eq!(done(&go(&mut state, ask(Command::Want(vec![moved.clone()])), NOW)), "");
     let again = bring(&mut state, "a", sighted("one"), NOW);
     assert_eq!((done(&again), &again.effects[0].effect.url), ("crawls".into(), &moved.url));
     assert!(crawl(&state, "a").seen.is_none());
@@ -198,14 +222,14 @@ fn a_target_that_moves_is_looked_at_anew() {
     // What others are shown too is not shown as of where they asked to look.
     bring(&mut state, "a", sighted("three"), NOW);
     let shared = Wanted { shared: true, ..moved };
-    assert_eq!(done(&go(&mut state, Input::Command(Command::Want(vec![shared])), NOW)), "crawls, no view");
+    assert_eq!(done(&go(&mut state, ask(Command::Want(vec![shared])), NOW)), "crawls, no view");
     assert!(crawl(&state, "a").seen.is_none());
 }
 
 #[test]
 fn target_nodes_and_what_follows_their_crawls() {
     let mut state = State::default();
-    let command = |command| Input::Command(command);
+    let command = ask;
     for name in ["a", "b"] {
         go(&mut state, command(Command::AddTarget(target(name, None))), NOW);
         want(&mut state, name, NOW);
@@ -247,11 +271,11 @@ fn target_nodes_and_what_follows_their_crawls() {
 fn all_of_it_is_bounded() {
     let mut state = State::default();
     for n in 0..MAX_TARGETS {
-        go(&mut state, Input::Command(Command::AddTarget(target(&format!("t{n}"), None))), NOW);
+        go(&mut state, ask(Command::AddTarget(target(&format!("t{n}"), None))), NOW);
     }
     assert_eq!(refused(&state, Command::AddTarget(target("more", None))), Refusal::Full);
     let all: Vec<Wanted> = (0..MAX_CRAWLS + 3).map(|n| wanted(&format!("t{n}"))).collect();
-    let step = go(&mut state, Input::Command(Command::Want(all.clone())), NOW);
+    let step = go(&mut state, ask(Command::Want(all.clone())), NOW);
     assert_eq!((step.effects.len(), state.crawls.size()), (MAX_CRAWLS, MAX_CRAWLS));
     assert!(state.news(&all, NOW).is_empty(), "what has no room is not asked for again and again");
     // Views of all together.
@@ -380,7 +404,7 @@ proptest! {
             let input = match act {
                 Act::Want(n, moved) => {
                     let url = moved.then(|| "https://moved.example".parse().unwrap());
-                    Input::Command(Command::Want(vec![Wanted { url, shared: hours < 15, ..wanted(&name(n)) }]))
+                    ask(Command::Want(vec![Wanted { url, shared: hours < 15, ..wanted(&name(n)) }]))
                 }
                 Act::Bring(n, good, text) => {
                     // The first row of its lane.
@@ -394,9 +418,9 @@ proptest! {
                     Input::Delivered(Arc::new(lane.remove(0)), outcome(found))
                 }
                 Act::Due(n) => Input::Due(format!("crawl/{}", key(&name(n)))),
-                Act::Add(n) => Input::Command(Command::AddTarget(target(&name(n), None))),
-                Act::Remove(n) => Input::Command(Command::RemoveTarget(did(&name(n)))),
-                Act::Leave => Input::Command(Command::Leave),
+                Act::Add(n) => ask(Command::AddTarget(target(&name(n), None))),
+                Act::Remove(n) => ask(Command::RemoveTarget(did(&name(n)))),
+                Act::Leave => ask(Command::Leave),
             };
             left |= matches!(act, Act::Leave);
             let Ok(step) = decide(&state, input, now) else { continue };

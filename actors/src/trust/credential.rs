@@ -265,13 +265,19 @@ impl Credential {
     /// # Errors
     /// [`CredentialError::Untrusted`].
     pub fn check_trust(&self, trusted: &[TrustedIssuer]) -> Result<(), CredentialError> {
-        let for_type = |wanted: &String| {
-            let supports = |issuer: &TrustedIssuer| issuer.supported_types.iter().any(|t| t == "*" || t == wanted);
-            trusted.iter().any(|issuer| issuer.id == self.issuer && supports(issuer))
-        };
-        let known = trusted.iter().any(|issuer| issuer.id == self.issuer);
-        if known && self.types.iter().filter(|t| *t != BASE_TYPE).all(for_type) { Ok(()) } else { Err(CredentialError::Untrusted) }
+        if is_trusted(&self.issuer, &self.types, trusted) { Ok(()) } else { Err(CredentialError::Untrusted) }
     }
+}
+
+/// Whether the issuer is trusted for all these types of a credential.
+#[must_use]
+pub fn is_trusted(issuer: &Did, types: &[String], trusted: &[TrustedIssuer]) -> bool {
+    let for_type = |wanted: &String| {
+        let supports = |known: &TrustedIssuer| known.supported_types.iter().any(|t| t == "*" || t == wanted);
+        trusted.iter().any(|known| known.id == *issuer && supports(known))
+    };
+    let known = trusted.iter().any(|known| known.id == *issuer);
+    known && types.iter().filter(|t| *t != BASE_TYPE).all(for_type)
 }
 
 /// The registered claims that a credential's JWT may have.

@@ -16,6 +16,7 @@ use cellspace_schemas::{
     violation::Violation,
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Bytes of the views on one page at most; of one that is longer there is a page of its own.
 const MAX_PAGE: usize = 16 << 20;
@@ -43,18 +44,24 @@ async fn catalogs(app: App, request: Request) -> Result<Reply, ApiError> {
     paging::listed(&request, &query, page, |catalog| catalog)
 }
 
+/// What a catalog is sorted by, when that has an order: more of it need not be kept.
+fn sorted_by(query: &QuerySpec, catalog: &Value) -> Value {
+    let value = query.sort.as_ref().and_then(|sort| sort.first(catalog));
+    value.filter(|value| !value.is_object() && !value.is_array()).cloned().unwrap_or_default()
+}
+
 /// The catalogs that the query asks for. Views are looked into one after the other: those of all target nodes together need not fit into memory.
 async fn page(found: &Overview, query: &QuerySpec, flatten: bool) -> Result<Page<Value>, ApiError> {
     let mut entries: Vec<(&Entry, Value)> = Vec::new();
+    let asked = Arc::new(query.clone());
     for entry in &found.entries {
         let sorted_by = match (&query.sort, query.filter.as_slice()) {
             (None, []) => Value::Null,
-            (sort, _) => {
-                let catalog = found.catalog(entry, flatten).await.map_err(told)?;
-                if !query.matches(&catalog) {
-                    continue;
-                }
-                sort.as_ref().and_then(|sort| sort.first(&catalog)).cloned().unwrap_or_default()
+            _ => {
+                let asked = asked.clone();
+                let judged = move |catalog: Value| asked.matches(&catalog).then(|| sorted_by(&asked, &catalog));
+                let Some(value) = found.catalog(entry, flatten, judged).await.map_err(told)? else { continue };
+                value
             }
         };
         entries.push((entry, sorted_by));
@@ -76,7 +83,7 @@ async fn page(found: &Overview, query: &QuerySpec, flatten: bool) -> Result<Page
     }
     let mut catalogs = Vec::with_capacity(page.items.len());
     for (entry, _) in page.items {
-        catalogs.push(found.catalog(entry, flatten).await.map_err(told)?);
+        catalogs.push(found.catalog(entry, flatten, |catalog| catalog).await.map_err(told)?);
     }
     Ok(Page { items: catalogs, total: page.total, next: page.next })
 }
