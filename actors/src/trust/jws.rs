@@ -183,7 +183,11 @@ impl<'a> Jws<'a> {
             return Err(JwsError::Malformed);
         };
         let decoded = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed);
-        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| JwsError::Malformed)?;
+        let header = decoded(header)?;
+        if json::is_too_deep(&header) {
+            return Err(JwsError::Malformed);
+        }
+        let header: Header = serde_json::from_slice(&header).map_err(|_| JwsError::Malformed)?;
         let (Header { alg: algorithm, kid, typ, crit }, payload) = (header, decoded(payload)?);
         if crit.is_some() {
             return Err(JwsError::Critical);
