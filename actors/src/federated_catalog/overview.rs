@@ -213,7 +213,7 @@ impl Overview {
             let mut catalog = match text {
                 Some(text) => serde_json::from_str(&text)?,
                 None => json!({"@context": [MANAGEMENT_CONTEXT, CONTEXT], "@type": "Catalog", "@id": target.as_str(),
-                    "participantId": target.as_str(), "dataset": [], "service": []}),
+                    "participantId": target.as_str(), "dataset": []}),
             };
             if let Some(claims) = claims {
                 Viewer::new(&settings, &claims, now).filter(&mut catalog);

@@ -343,6 +343,6 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("POST /api/mgmt/v5beta/participants/{participant}/targetnodes/request", "QuerySpec?", "[TargetNode]"),
     ("GET /api/mgmt/v5beta/participants/{participant}/targetnodes/{id}", "-", "TargetNode"),
     ("DELETE /api/mgmt/v5beta/participants/{participant}/targetnodes/{id}", "-", "-"),
-    ("POST /api/mgmt/v5beta/participants/{participant}/catalogs/request", "QuerySpec?", "[Catalog]"),
+    ("POST /api/mgmt/v5beta/participants/{participant}/catalogs/request", "QuerySpec?", "[SeenCatalog]"),
     ("GET /api/dsp/.well-known/dspace-version", "-", "VersionResponse"),
 ];
