@@ -38,7 +38,7 @@ pub enum Command {
     /// Talk to a running platform.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// Give the vault of a platform that is down another master key. The old one opens it no more.
+    /// Give the vault of a platform that is down another master key. Copies of its data from before still open with the old one.
     Rekey(RekeyArgs),
 }
 

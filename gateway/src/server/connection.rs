@@ -117,7 +117,7 @@ impl Protocols {
             activity.rest();
             let mut connection = Box::new(self.http1.serve_connection(TokioIo::new(socket), service.clone()));
             let mut stopping = false;
-            let mut moment = Box::pin(sleep_until(Instant::now() + MOMENT));
+            let mut moment = None;
             let served = poll_fn(|cx| {
                 if !stopping && stopped.as_mut().poll(cx).is_ready() {
                     stopping = true;
@@ -126,15 +126,19 @@ impl Protocols {
                 match Pin::new(&mut *connection).poll(cx) {
                     Poll::Ready(end) => Poll::Ready(Served::Whole(end)),
                     Poll::Pending if !stopping && activity.rests() => {
-                        // A timer that a connection in use is moved on when it fires, not with every request.
-                        while all.len() <= self.few && moment.as_mut().poll(cx).is_ready() {
+                        if all.len() > self.few {
+                            return Poll::Ready(Served::SoFar);
+                        }
+                        // The timer of a connection in use is moved on when it fires, not with every request.
+                        let moment = moment.get_or_insert_with(|| Box::pin(sleep_until(activity.progressed_at() + MOMENT)));
+                        while moment.as_mut().poll(cx).is_ready() {
                             let over = activity.progressed_at() + MOMENT;
                             if over <= Instant::now() {
                                 return Poll::Ready(Served::SoFar);
                             }
                             moment.as_mut().reset(over);
                         }
-                        if all.len() > self.few { Poll::Ready(Served::SoFar) } else { Poll::Pending }
+                        Poll::Pending
                     }
                     Poll::Pending => Poll::Pending,
                 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 const PARTICIPANTS: usize = 3_000;
 /// Assets of each, with a policy and a contract definition for each asset.
-const ASSETS: usize = 4;
+pub(super) const ASSETS: usize = 4;
 /// Requests at once, when nothing else is asked for.
 const CONNECTIONS: usize = 4;
 /// How long the platform keeps what is not used.
@@ -34,8 +34,8 @@ const ANSWER: usize = 400;
 /// Until everybody has left memory.
 const LEAVING: Duration = Duration::from_secs(60);
 /// Those of the agents that are asked.
-const RESIDENT: &str = "cellspace_activations{kind=\"control-plane\"}";
-const ACTIVATED: &str = "cellspace_activations_total{kind=\"control-plane\"}";
+pub(super) const RESIDENT: &str = "cellspace_activations{kind=\"control-plane\"}";
+pub(super) const ACTIVATED: &str = "cellspace_activations_total{kind=\"control-plane\"}";
 
 /// Participants in the order in which they are asked, and from when each has left memory.
 type Queue = Arc<Mutex<VecDeque<(Instant, Arc<Provider>)>>>;
@@ -48,17 +48,17 @@ struct Waker {
     next: Option<Arc<Provider>>,
 }
 
-impl Waker {
-    async fn get(&mut self, participant: &Provider) -> Result<Verdict> {
-        let asset = format!("asset-{:04}", ASSETS - 1);
-        let path = Dataspace::path(&participant.context, &format!("assets/{asset}"));
-        let answer = self.connection.send(Call::get(path, &self.token)).await?;
-        if answer.is_shed() {
-            return Ok(Verdict::Shed);
-        }
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Ok(if answer.status == 200 && body["@id"] == asset { Verdict::Good } else { Verdict::Wrong(answer.told()) })
-    }
+/// Asks the participant for the last of its assets, however it stands in memory.
+pub(super) async fn ask(connection: &mut Connection, token: &str, participant: &Provider) -> Verdict {
+    let asset = format!("asset-{:04}", ASSETS - 1);
+    let path = Dataspace::path(&participant.context, &format!("assets/{asset}"));
+    let answer = match connection.send(Call::get(path, token)).await {
+        Ok(answer) if answer.is_shed() => return Verdict::Shed,
+        Ok(answer) => answer,
+        Err(error) => return Verdict::Wrong(format!("{error:#}")),
+    };
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status == 200 && body["@id"] == asset { Verdict::Good } else { Verdict::Wrong(answer.told()) }
 }
 
 impl Worker for Waker {
@@ -72,7 +72,7 @@ impl Worker for Waker {
 
     async fn operate(&mut self) -> Verdict {
         let Some(participant) = self.next.take() else { return Verdict::Wrong("nobody is left to be asked".to_owned()) };
-        let verdict = self.get(&participant).await.unwrap_or_else(|error| Verdict::Wrong(format!("{error:#}")));
+        let verdict = ask(&mut self.connection, &self.token, &participant).await;
         self.queue.lock().push_back((Instant::now() + COLD_AFTER, participant));
         verdict
     }

@@ -1,16 +1,16 @@
 //! Negotiations that have ended, by their numbers: as `loadtest-fill` makes them.
 
-use super::super::play::text;
+use super::super::{
+    negotiations_many::model::{PAGE, first_page},
+    play::text,
+};
 use crate::drive::Verdict;
-use cellspace_client::Client;
 use rand::{RngExt, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Counterparties and assets that share them.
 const COUNTERPARTIES: usize = 1_000;
 const ASSETS: usize = 5_000;
-/// Negotiations on a page of a query.
-const PAGE: usize = 50;
 
 /// Whether a negotiation of this number is what the platform shows.
 ///
@@ -86,10 +86,7 @@ impl Question {
     }
 
     pub fn body(&self) -> String {
-        let criterion =
-            |(field, value): &(&str, String)| json!({ "@type": "Criterion", "operandLeft": field, "operator": "=", "operandRight": value });
-        let filter: Vec<Value> = self.criteria.iter().map(criterion).collect();
-        Client::typed("QuerySpec", json!({ "limit": PAGE, "filterExpression": filter })).to_string()
+        first_page(&self.criteria)
     }
 
     /// Whether the answer is the page.
@@ -106,6 +103,7 @@ impl Question {
 mod tests {
     use super::*;
     use rand::SeedableRng;
+    use serde_json::json;
 
     fn told(number: usize) -> Value {
         let mut told =

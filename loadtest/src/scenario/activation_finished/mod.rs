@@ -3,6 +3,7 @@
 mod ended;
 
 use super::{
+    activation::{ACTIVATED, ASSETS, RESIDENT, ask},
     catalog::{Dataspace, Provider},
     negotiations_many::pages,
     play::{self, exchange},
@@ -22,13 +23,12 @@ use ended::Question;
 use hdrhistogram::Histogram;
 use http::Method;
 use rand::{SeedableRng, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Ended negotiations of the one that is compared with.
 const FEW: usize = 1_000;
-const ASSETS: usize = 4;
 /// How long the platform keeps what is not used: it looks every two seconds.
 const IDLE_AFTER: &str = "100ms";
 /// Longest time until nobody is in memory, and between two looks.
@@ -40,8 +40,6 @@ const QUERIES: usize = 500;
 const RATIO: f64 = 1.1;
 /// Bytes of an answer, about.
 const ANSWER: usize = 400;
-const RESIDENT: &str = "cellspace_activations{kind=\"control-plane\"}";
-const ACTIVATED: &str = "cellspace_activations_total{kind=\"control-plane\"}";
 
 fn told(verdict: Verdict) -> anyhow::Error {
     anyhow!("{verdict:?}")
@@ -63,20 +61,9 @@ struct Waker {
 }
 
 impl Waker {
-    async fn get(&mut self, participant: &Provider) -> Result<Verdict> {
-        let asset = format!("asset-{:04}", ASSETS - 1);
-        let path = Dataspace::path(&participant.context, &format!("assets/{asset}"));
-        let answer = self.connection.send(Call::get(path, &self.token)).await?;
-        if answer.is_shed() {
-            return Ok(Verdict::Shed);
-        }
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Ok(if answer.status == 200 && body["@id"] == asset { Verdict::Good } else { Verdict::Wrong(answer.told()) })
-    }
-
     async fn few(&mut self) {
         let (few, begun) = (self.few.clone(), Instant::now());
-        let verdict = self.get(&few).await.unwrap_or_else(|error| Verdict::Wrong(format!("{error:#}")));
+        let verdict = ask(&mut self.connection, &self.token, &few).await;
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         match verdict {
             Verdict::Good => self.times.saturating_record(took),
@@ -108,7 +95,7 @@ impl Worker for Waker {
 
     async fn operate(&mut self) -> Verdict {
         let many = self.many.clone();
-        self.get(&many).await.unwrap_or_else(|error| Verdict::Wrong(format!("{error:#}")))
+        ask(&mut self.connection, &self.token, &many).await
     }
 
     async fn check(&mut self) -> Verdict {

@@ -1,7 +1,7 @@
 //! A participant with very many negotiations: how soon queries find what is asked for, and how much longer its other commands take meanwhile.
 
 mod fill;
-mod model;
+pub(super) mod model;
 
 use super::{
     catalog::must,

@@ -110,6 +110,14 @@ impl Model {
     }
 }
 
+/// The query for the first page of what meets all these criteria.
+pub fn first_page(criteria: &[(&'static str, String)]) -> String {
+    let criterion =
+        |(field, value): &(&str, String)| json!({ "@type": "Criterion", "operandLeft": field, "operator": "=", "operandRight": value });
+    let filter: Vec<Value> = criteria.iter().map(criterion).collect();
+    Client::typed("QuerySpec", json!({ "limit": PAGE, "filterExpression": filter })).to_string()
+}
+
 /// A query, and the page that must come.
 #[derive(Debug)]
 pub struct Question {
@@ -119,10 +127,7 @@ pub struct Question {
 
 impl Question {
     pub fn body(&self) -> String {
-        let criterion =
-            |(field, value): &(&str, String)| json!({ "@type": "Criterion", "operandLeft": field, "operator": "=", "operandRight": value });
-        let filter: Vec<Value> = self.criteria.iter().map(criterion).collect();
-        Client::typed("QuerySpec", json!({ "limit": PAGE, "filterExpression": filter })).to_string()
+        first_page(&self.criteria)
     }
 
     /// Whether the answer is the page.
