@@ -21,6 +21,7 @@ pub mod public_urls;
 pub mod records;
 pub mod services;
 pub mod settings;
+pub mod signed_post;
 pub mod trust;
 
 pub use control_plane::ControlPlane;

@@ -3,6 +3,7 @@
 use super::{
     Attestation, Definition, Holder, IssuerState, Process,
     agent::{Decided, Effect, Refusal},
+    approval::{self, Answer},
     issuance::{self, Step},
     state::Event,
     status_list::StatusCommand,
@@ -143,8 +144,11 @@ fn delete_holder(state: &IssuerState, id: &HolderId, now: Timestamp) -> Decided 
     state.holders.get(id).ok_or_else(|| Refusal::not_found("holder", id))?;
     let mut decision = Decision::action("holder.deleted").event(Event::HolderDeleted(id.clone()));
     for process in state.under_way(id) {
-        if let Step::To { state, .. } = issuance::step(process.state, issuance::Command::Abandon) {
-            let error = Some("the holder was removed".to_owned());
+        const GONE: &str = "the holder was removed";
+        if let Some(Answer::Open(question)) = &process.answer {
+            decision = decision.and(approval::end(process, question, Answer::Missing, "", GONE, now)?);
+        } else if let Step::To { state, .. } = issuance::step(process.state, issuance::Command::Abandon) {
+            let error = Some(GONE.to_owned());
             decision = decision.event(Event::Process(Arc::new(Process { state, error, updated_at: now, ..Process::clone(process) })));
         }
     }

@@ -1,7 +1,9 @@
 //! The agent: dispatch of commands and outcomes, and the I/O around them.
 
 use super::{
-    IssuerState, admin, call_out, delivery, requests,
+    IssuerState, admin,
+    approval::{self, Answer},
+    call_out, delivery, hook, requests,
     state::{self, Event},
 };
 use crate::{
@@ -9,7 +11,9 @@ use crate::{
     credential_service::CredentialService,
     trust::{self, PeerError, TokenError},
 };
-use cellspace_cluster::{Address, Agent, AskError, Call, CallId, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{
+    Address, Agent, AskError, Call, CallId, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,
+};
 use cellspace_schemas::{
     Did, Owner, ParticipantContextId, SecretText, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, IssuerPid},
@@ -43,6 +47,8 @@ pub enum Command {
     Admin(admin::Command),
     /// Of a holder.
     Request(requests::Request),
+    /// Of whoever approves.
+    Verdict(approval::Command),
 }
 
 /// A request with what others said about it.
@@ -52,9 +58,11 @@ pub enum Prepared {
     Admin(admin::Command),
     /// Of a verified sender.
     Request(requests::Prepared),
+    /// Of whoever approves.
+    Verdict(approval::Prepared),
 }
 
-/// Something to send to a holder.
+/// Something to send to a holder, or to whoever approves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Effect {
     /// The credentials of a process.
@@ -63,6 +71,22 @@ pub enum Effect {
         process: IssuerPid,
         /// Access token for the holder's credential service, passed on when the holder gave one.
         token: Option<SecretText>,
+    },
+    /// That a process ended without a credential, and why.
+    Reject {
+        /// Which process.
+        process: IssuerPid,
+        /// As with [`Self::Deliver`].
+        token: Option<SecretText>,
+    },
+    /// To the hook of a definition: that a process waits.
+    Ask {
+        /// Which process.
+        process: IssuerPid,
+        /// Which definition.
+        definition: CredentialDefinitionId,
+        /// Whose.
+        issuer: Did,
     },
     /// An offer.
     Offer {
@@ -181,6 +205,27 @@ async fn prepare_request(
     })
 }
 
+async fn prepare_verdict(
+    services: &Services,
+    issuer: &ParticipantContextId,
+    state: &IssuerState,
+    verdict: approval::Command,
+) -> Result<approval::Prepared, PrepareError<Refusal>> {
+    let process = match verdict {
+        approval::Command::Approve(process) => process,
+        approval::Command::Reject { process, reason } => return Ok(approval::Prepared::Reject { process, reason }),
+    };
+    let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
+    // Nobody is asked when nothing is to be decided.
+    let open = state.processes.get(&process).filter(|process| matches!(process.answer, Some(Answer::Open(_))));
+    let asked = open.and_then(|process| Some((state.holders.get(&process.holder)?, process.definitions())));
+    let (attested, count) = match asked {
+        Some((holder, definitions)) => (call_out::ask(services, issuer, state, holder, &definitions).await?, definitions.len()),
+        None => (call_out::Attested::new(), 0),
+    };
+    Ok(approval::Prepared::Approve { process, issuer: issuer_did, indexes: (0..count).map(|_| rand::random()).collect(), attested })
+}
+
 /// An issuer is there for as long as its participant context is, active or not.
 ///
 /// # Errors
@@ -213,7 +258,7 @@ impl Agent for Issuer {
     fn creates(command: &Command) -> bool {
         match command {
             Command::Admin(command) => command.creates(),
-            Command::Request(_) => false,
+            Command::Request(_) | Command::Verdict(_) => false,
         }
     }
 
@@ -228,13 +273,15 @@ impl Agent for Issuer {
             match command {
                 Command::Admin(command) => {
                     require_context(&self.services, address.owner.clone()).await?;
-                    if let admin::Command::CreateAttestation(body) = &command {
-                        call_out::check_target(&self.services, body)?;
-                    }
+                    call_out::check_targets(&self.services, &command)?;
                     Ok(Prepared::Admin(command))
                 }
                 Command::Request(request) => {
                     prepare_request(&self.services, &issuer_of(address)?, &snapshot, request, call.id).await.map(Prepared::Request)
+                }
+                Command::Verdict(verdict) => {
+                    require_context(&self.services, address.owner.clone()).await?;
+                    prepare_verdict(&self.services, &issuer_of(address)?, &snapshot, verdict).await.map(Prepared::Verdict)
                 }
             }
         })
@@ -244,17 +291,17 @@ impl Agent for Issuer {
         match input {
             Input::Command(Prepared::Admin(command)) => admin::decide(state, command, now),
             Input::Command(Prepared::Request(request)) => requests::decide(state, request, now),
+            Input::Command(Prepared::Verdict(verdict)) => approval::decide(state, verdict, now),
             Input::Delivered(effect, ()) => match effect.as_ref() {
                 Effect::Deliver { process, .. } => requests::delivered(state, process, now),
-                Effect::Offer { .. } => Ok(Decision::nothing()),
+                Effect::Reject { .. } | Effect::Ask { .. } | Effect::Offer { .. } => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
                 Effect::Deliver { process, .. } => requests::undeliverable(state, process, reason, now),
-                // The dead letter says why; an offer has no state of its own.
-                Effect::Offer { .. } => Ok(Decision::nothing()),
+                // The dead letter says why: what became of the process is decided, or is decided without the hook; an offer has no state of its own.
+                Effect::Reject { .. } | Effect::Ask { .. } | Effect::Offer { .. } => Ok(Decision::nothing()),
             },
-            // No entity of an issuer has a deadline.
-            Input::Due(_) => Ok(Decision::nothing()),
+            Input::Due(key) => approval::due(state, key, now),
         }
     }
 
@@ -266,11 +313,37 @@ impl Agent for Issuer {
         state::row(event)
     }
 
-    /// The host of the holder's DID.
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Process(process) => approval::deadline(process),
+            Event::Holder(_)
+            | Event::HolderDeleted(_)
+            | Event::Attestation(_)
+            | Event::AttestationDeleted(_)
+            | Event::Definition(_)
+            | Event::DefinitionDeleted(_)
+            | Event::Credential(_) => None,
+        }
+    }
+
+    /// The host of the holder's DID. A hook's is one of this issuer alone: what one issuer names says nothing to others, nor to messages that go there.
     fn destination(effect: &Effect, state: &IssuerState) -> Option<String> {
         match effect {
-            Effect::Deliver { process, .. } => trust::did::authority(&state.processes.get(process)?.holder_did),
+            Effect::Deliver { process, .. } | Effect::Reject { process, .. } => {
+                trust::did::authority(&state.processes.get(process)?.holder_did)
+            }
+            Effect::Ask { definition, issuer, .. } => {
+                let hook = state.definitions.get(definition)?.approval.as_ref()?.hook.as_ref()?;
+                Some(format!("hook/{issuer}/{}", hook.authority()))
+            }
             Effect::Offer { holder, .. } => trust::did::authority(holder),
+        }
+    }
+
+    fn track(effect: &Effect) -> Track {
+        match effect {
+            Effect::Deliver { .. } | Effect::Reject { .. } | Effect::Offer { .. } => Track::Main,
+            Effect::Ask { .. } => Track::Background,
         }
     }
 
@@ -278,7 +351,15 @@ impl Agent for Issuer {
     fn redact(effect: &Effect) -> Option<Effect> {
         match effect {
             Effect::Deliver { process, token: Some(_) } => Some(Effect::Deliver { process: process.clone(), token: None }),
-            Effect::Deliver { token: None, .. } | Effect::Offer { .. } => None,
+            Effect::Reject { process, token: Some(_) } => Some(Effect::Reject { process: process.clone(), token: None }),
+            Effect::Deliver { token: None, .. } | Effect::Reject { token: None, .. } | Effect::Ask { .. } | Effect::Offer { .. } => None,
+        }
+    }
+
+    fn retry_policy(effect: &Effect) -> RetryPolicy {
+        match effect {
+            Effect::Deliver { .. } | Effect::Reject { .. } | Effect::Offer { .. } => RetryPolicy::default(),
+            Effect::Ask { .. } => hook::RETRY,
         }
     }
 

@@ -13,9 +13,16 @@ use serde_json::{Map, Value};
 use url::Url;
 
 /// Longest URL of a service, in bytes.
-const MAX_URL_BYTES: usize = 1024;
+pub(super) const MAX_URL_BYTES: usize = 1024;
 /// Longest configuration, in bytes of JSON.
 const MAX_CONFIGURATION_BYTES: usize = 16 << 10;
+
+/// The URL of a service that an operator names: http or https, without a user, of bounded length.
+pub(super) fn service_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|_| text.len() <= MAX_URL_BYTES)?;
+    let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+    plain.then_some(url)
+}
 
 /// A source of claims (Issuer admin API `attestationType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,10 +85,7 @@ impl Attestation {
     /// The service that is asked, if one is.
     #[must_use]
     pub fn url(&self) -> Option<Url> {
-        let text = self.configuration.get("url").filter(|_| self.source == Source::Http)?.as_str()?;
-        let url = Url::parse(text).ok().filter(|_| text.len() <= MAX_URL_BYTES)?;
-        let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
-        plain.then_some(url)
+        service_url(self.configuration.get("url").filter(|_| self.source == Source::Http)?.as_str()?)
     }
 
     /// What it attests of the holder, with what services have said; `None` when nothing.

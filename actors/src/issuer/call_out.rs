@@ -3,7 +3,7 @@
 //! `POST url` with who asks and about whom, and a token that the issuer signed. 200 with an object: its members are claims. Another 2xx or 4xx, or a service
 //! that may not be called: nothing is attested. Everything else: not known, and the holder may ask again.
 
-use super::{Attestation, Definition, Holder, IssuerState, agent::Refusal, claims::Claims};
+use super::{Attestation, Definition, Holder, IssuerState, admin, agent::Refusal, approval::Approval, claims::Claims};
 use crate::{
     Services,
     outbound::{OutboundError, OutboundRequest},
@@ -12,7 +12,7 @@ use crate::{
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{
     Did, ParticipantContextId,
-    issuer::{AttestationId, CredentialDefinitionId, admin::AttestationBody},
+    issuer::{AttestationId, CredentialDefinitionId},
     json,
 };
 use http::{Method, StatusCode};
@@ -40,12 +40,26 @@ pub fn needed<'a>(state: &'a IssuerState, definitions: &'a [CredentialDefinition
     ids.filter_map(|id| state.attestations.get(id)).filter_map(|attestation| Some((attestation.clone(), attestation.url()?)))
 }
 
-/// Whether the service that an attestation names may be called; what else is wrong with it is found when it is decided on.
+/// Whether all services that the definitions need have said something.
+#[must_use]
+pub fn is_complete(state: &IssuerState, definitions: &[CredentialDefinitionId], said: &Attested) -> bool {
+    needed(state, definitions).all(|(attestation, _)| said.contains_key(&attestation.id))
+}
+
+/// Whether the service that an operator names may be called; what else is wrong with what it names is found when it is decided on.
 ///
 /// # Errors
 /// [`Refusal::Invalid`] names the target.
-pub fn check_target(services: &Services, body: &AttestationBody) -> Result<(), Refusal> {
-    let url = Attestation::new(body.clone(), services.cluster.now()).ok().and_then(|attestation| attestation.url());
+pub fn check_targets(services: &Services, command: &admin::Command) -> Result<(), Refusal> {
+    let url = match command {
+        admin::Command::CreateAttestation(body) => {
+            Attestation::new(body.clone(), services.cluster.now()).ok().and_then(|attestation| attestation.url())
+        }
+        admin::Command::CreateDefinition(body) | admin::Command::UpdateDefinition(body) => {
+            body.approval.as_ref().and_then(|approval| Approval::new(approval).ok()?.hook)
+        }
+        _ => None,
+    };
     url.map_or(Ok(()), |url| services.http.check_target(&url)).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 

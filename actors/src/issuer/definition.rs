@@ -1,6 +1,6 @@
 //! Credential definitions: what can be issued, on which attestations, by which rules.
 
-use super::{claims::Claims, mappings::Mapping, rules::Rule};
+use super::{approval::Approval, claims::Claims, mappings::Mapping, rules::Rule};
 use crate::trust::schema::Schema;
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
@@ -48,6 +48,9 @@ pub struct Definition {
     pub rules: Vec<Rule>,
     /// How claims become members of the credential.
     pub mappings: Vec<Mapping>,
+    /// Whether somebody has to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -95,6 +98,7 @@ impl Definition {
         if mappings.iter().enumerate().any(|(n, a)| mappings.iter().take(n).any(|b| a.collides(b))) {
             return Err("two mappings write the same output".to_owned());
         }
+        let approval = body.approval.as_ref().map(Approval::new).transpose()?;
         let DefinitionBody { id, credential_type, format, json_schema, json_schema_url, additional_context, attestations, .. } = body;
         Ok(Self {
             id,
@@ -107,6 +111,7 @@ impl Definition {
             attestations,
             rules,
             mappings,
+            approval,
             created_at,
         })
     }
@@ -140,6 +145,7 @@ impl Definition {
             attestations: self.attestations.clone(),
             rules: self.rules.iter().map(Rule::body).collect(),
             mappings: self.mappings.iter().map(Mapping::body).collect(),
+            approval: self.approval.as_ref().map(Approval::body),
         };
         DefinitionView { body, participant_context_id: issuer.clone(), created_at: self.created_at }
     }
@@ -207,7 +213,7 @@ mod tests {
         let one = json!({"input": "a", "output": "credentialSubject.a"});
         let inside = json!({"input": "a", "output": "credentialSubject.a.b"});
         type Change = Box<dyn FnOnce(&mut Value)>;
-        let table: [(&str, Change); 10] = [
+        let table: [(&str, Change); 14] = [
             ("validity 0", Box::new(|b| b["validity"] = json!(0))),
             ("validity 100 years", Box::new(|b| b["validity"] = json!(100 * 366 * 86_400_u64))),
             ("type", Box::new(|b| b["credentialType"] = json!("VerifiableCredential"))),
@@ -217,6 +223,10 @@ mod tests {
             ("schema elsewhere", Box::new(|b| b["jsonSchema"] = json!("{\"$ref\": \"https://example.com/m.json\"}"))),
             ("rule", Box::new(|b| b["rules"] = json!([{"type": "script"}]))),
             ("collision", Box::new(move |b| b["mappings"] = json!([one, inside]))),
+            ("hook", Box::new(|b| b["approval"] = json!({"hook": "mailto:office@example.com"}))),
+            ("hook with a user", Box::new(|b| b["approval"] = json!({"hook": "https://u:p@example.com"}))),
+            ("no time to approve", Box::new(|b| b["approval"] = json!({"timeout": 0}))),
+            ("years to approve", Box::new(|b| b["approval"] = json!({"timeout": 366 * 86_400}))),
             ("many", Box::new(|b| b["attestations"] = json!(vec!["a"; MAX_PARTS + 1]))),
         ];
         for (name, change) in table {

@@ -1,9 +1,10 @@
-//! Messages to holders: credentials (DCP 1.0, 6.5) and offers (6.6).
+//! Messages to holders: credentials and rejections (DCP 1.0, 6.5) and offers (6.6).
 
 use super::{
     Issuer, IssuerState, Process,
     agent::{Effect, issuer_of},
     credential::keep_revocation_alone,
+    hook,
     issuance::State,
     signing,
 };
@@ -43,6 +44,13 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
             let message = credential_message(services, &issuer, &delivery.snapshot, process).await?;
             to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.deliver").await
         }
+        Effect::Reject { process, token } => {
+            let known = delivery.snapshot.processes.get(process);
+            let process = known.ok_or_else(|| DeliveryError::Refused(format!("issuance process {process} does not exist")))?;
+            let message = rejection(process);
+            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.reject").await
+        }
+        Effect::Ask { process, definition, .. } => hook::tell(services, &issuer, &delivery, process, definition).await,
         Effect::Offer { holder, credentials } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
             to(holder).post("/offers", &offer_message(did, credentials), None, "credential.offer").await
@@ -92,6 +100,18 @@ async fn credential_message(
         rejection_reason: None,
         credentials,
     })
+}
+
+fn rejection(process: &Process) -> CredentialMessage {
+    CredentialMessage {
+        context: context(),
+        message_type: types::CredentialMessage,
+        issuer_pid: process.id.to_string(),
+        holder_pid: process.holder_pid.to_string(),
+        status: DeliveryStatus::Rejected,
+        rejection_reason: Some(process.error.clone().unwrap_or_default()),
+        credentials: Vec::new(),
+    }
 }
 
 fn offer_message(issuer: Did, credentials: &[CredentialDefinitionId]) -> CredentialOfferMessage {

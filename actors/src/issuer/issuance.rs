@@ -1,6 +1,6 @@
 //! The issuance process: from the holder's request to the delivered credentials.
 
-use super::claims::Claims;
+use super::{approval::Answer, claims::Claims};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     dcp::CredentialFormat,
@@ -13,13 +13,13 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
-    /// The request is known, its claims are not yet judged.
+    /// The request waits for approval.
     Submitted,
     /// Claims and rules are fulfilled; the credentials are on their way.
     Approved,
     /// The holder has the credentials.
     Delivered,
-    /// The credentials could not be delivered.
+    /// The credentials could not be delivered, or nobody approved.
     Errored,
 }
 
@@ -63,8 +63,10 @@ impl State {
 /// What happens to an issuance process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Claims and rules are fulfilled.
+    /// Claims and rules are fulfilled, and whoever is asked approves.
     Approve,
+    /// Whoever is asked does not, or not in time.
+    Reject,
     /// The holder asks again, with the same request.
     Repeat,
     /// The holder's credential service took the credentials.
@@ -77,7 +79,7 @@ pub enum Command {
 
 impl Command {
     /// All.
-    pub const ALL: [Self; 5] = [Self::Approve, Self::Repeat, Self::Delivered, Self::Failed, Self::Abandon];
+    pub const ALL: [Self; 6] = [Self::Approve, Self::Reject, Self::Repeat, Self::Delivered, Self::Failed, Self::Abandon];
 }
 
 /// What a process does next.
@@ -107,7 +109,11 @@ pub const fn step(from: State, command: Command) -> Step {
         (Submitted, C::Approve) => Step::To { state: Approved, deliver: true },
         // a request is approved once
         (Approved | Delivered | Errored, C::Approve) => Step::Refused,
-        // SUBMITTED, APPROVED --repeat-->: the credentials are on their way
+        // SUBMITTED --reject--> ERRORED
+        (Submitted, C::Reject) => Step::To { state: Errored, deliver: false },
+        // what was decided is decided
+        (Approved | Delivered | Errored, C::Reject) => Step::Refused,
+        // SUBMITTED, APPROVED --repeat-->: it is decided, or the credentials are on their way
         (Submitted | Approved, C::Repeat) => Step::Stay,
         // DELIVERED --repeat--> DELIVERED: whoever asks again may have lost them, and gets the same ones
         (Delivered, C::Repeat) => Step::To { state: Delivered, deliver: true },
@@ -160,6 +166,9 @@ pub struct Process {
     pub delivering: bool,
     /// Why it is `ERRORED`.
     pub error: Option<String>,
+    /// What became of the question whether to approve; `None` where nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -173,6 +182,12 @@ impl Process {
         self.requested.iter().map(|r| &r.definition).eq(definitions)
     }
 
+    /// What was asked for.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<CredentialDefinitionId> {
+        self.requested.iter().map(|requested| requested.definition.clone()).collect()
+    }
+
     /// As it is answered to operators.
     #[must_use]
     pub fn view(&self, issuer: &ParticipantContextId) -> ProcessView {
@@ -182,7 +197,7 @@ impl Process {
             participant_context_id: issuer.clone(),
             holder_pid: self.holder_pid.clone(),
             claims: Claims::clone(&self.claims),
-            credential_definitions: self.requested.iter().map(|r| r.definition.clone()).collect(),
+            credential_definitions: self.definitions(),
             credential_formats: self.requested.iter().map(|r| (r.definition.clone(), r.format.name())).collect(),
             state: self.state.name(),
             error_detail: self.error.clone(),
@@ -202,13 +217,13 @@ mod tests {
         use {Command as C, State::*};
         let to = |state, deliver| Step::To { state, deliver };
         let table = [
-            (Submitted, [to(Approved, true), Step::Stay, Step::Refused, Step::Refused, to(Errored, false)]),
-            (Approved, [Step::Refused, Step::Stay, to(Delivered, false), to(Errored, false), to(Errored, false)]),
-            (Delivered, [Step::Refused, to(Delivered, true), Step::Stay, Step::Stay, Step::Stay]),
-            (Errored, [Step::Refused, Step::Anew, to(Delivered, false), Step::Stay, Step::Stay]),
+            (Submitted, [to(Approved, true), to(Errored, false), Step::Stay, Step::Refused, Step::Refused, to(Errored, false)]),
+            (Approved, [Step::Refused, Step::Refused, Step::Stay, to(Delivered, false), to(Errored, false), to(Errored, false)]),
+            (Delivered, [Step::Refused, Step::Refused, to(Delivered, true), Step::Stay, Step::Stay, Step::Stay]),
+            (Errored, [Step::Refused, Step::Refused, Step::Anew, to(Delivered, false), Step::Stay, Step::Stay]),
         ];
         assert_eq!(table.map(|(state, _)| state), State::ALL);
-        assert_eq!(C::ALL.len(), 5);
+        assert_eq!(C::ALL.len(), 6);
         for (state, steps) in table {
             for (command, expected) in C::ALL.into_iter().zip(steps) {
                 assert_eq!(step(state, command), expected, "{state:?} {command:?}");
@@ -230,7 +245,7 @@ mod tests {
         #![proptest_config(cellspace_schemas::testkit::proptest_config())]
         /// Whatever happens: what was delivered stays delivered, and nothing is sent before approval.
         #[test]
-        fn delivered_is_for_good(commands in proptest::collection::vec(0_usize..5, 0..20)) {
+        fn delivered_is_for_good(commands in proptest::collection::vec(0..Command::ALL.len(), 0..20)) {
             let (mut state, mut approved, mut sent, mut delivered) = (State::Submitted, false, false, false);
             for command in commands.into_iter().map(|n| Command::ALL[n]) {
                 // Outcomes come only from what was sent.

@@ -19,13 +19,15 @@ pub struct Mapping {
 }
 
 /// What mappings make of claims.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mapped {
     /// Members of the credential subject.
     pub subject: Claims,
     /// Name of the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 

@@ -1,11 +1,12 @@
 //! The hosted issuer: whom it knows, what it issues on which attestations, what it issued, and the status of that.
 //!
 //! One agent ([`Issuer`]) whose owner is the issuer's participant context. Pure: `issuance` (the process), `status_list`, `definition` with `rules` and
-//! `mappings`, `attestation`, `credential`, and the decisions of `admin` and `requests`. I/O: `agent` (the holder's token), `call_out` (services that
-//! attest), `delivery` (to holders), `publisher` (status lists to verifiers).
+//! `mappings`, `attestation`, `credential`, and the decisions of `admin`, `requests` and `approval`. I/O: `agent` (the holder's token), `call_out` (services
+//! that attest), `hook` (services that approve), `delivery` (to holders), `publisher` (status lists to verifiers).
 
 pub mod admin;
 pub mod agent;
+pub mod approval;
 pub mod attestation;
 pub mod bits;
 pub mod call_out;
@@ -14,6 +15,7 @@ pub mod credential;
 pub mod definition;
 pub mod delivery;
 pub mod holder;
+pub mod hook;
 pub mod issuance;
 pub mod list_credential;
 pub mod mappings;

@@ -1,16 +1,18 @@
-//! Requests of holders (DCP 1.0, 6.4): judged and approved in one turn, with the credentials and their places on the status lists.
+//! Requests of holders (DCP 1.0, 6.4): judged in one turn, and in the same one approved, with the credentials and their places on the status lists, unless
+//! somebody has to approve first.
 
 use super::{
     Definition, Holder, IssuedCredential, IssuerState, Process,
     admin::MAX_REQUESTED,
     agent::{Decided, Effect, Refusal, Reply},
+    approval,
     call_out::{self, Attested},
     claims::Claims,
     credential::MAX_CLAIMS_BYTES,
     issuance::{self, Requested, State, Step},
     mappings::{self, Mapped},
     state::Event,
-    status_list::{LIST_BITS, Slot, StatusChanges},
+    status_list::{LIST_BITS, StatusChanges},
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Processes of one holder at most whose credentials are on their way.
+/// Processes of one holder at most that wait for approval, or whose credentials are on their way.
 pub const MAX_UNDER_WAY: usize = 32;
 
 /// A request as received.
@@ -82,6 +84,34 @@ pub struct Prepared {
     pub attested: Attested,
 }
 
+impl Prepared {
+    /// Its process, new.
+    pub(super) fn process(&self, holder: &Holder, state: State, claims: Claims, requested: Vec<Requested>, now: Timestamp) -> Process {
+        Process {
+            id: self.process.clone(),
+            holder: holder.id.clone(),
+            holder_did: holder.did.clone(),
+            holder_pid: self.holder_pid.clone(),
+            claims: Arc::new(claims),
+            requested,
+            state,
+            delivering: false,
+            error: None,
+            answer: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// What a holder is entitled to.
+pub(super) struct Judged<'a> {
+    /// All that was attested.
+    pub claims: Claims,
+    /// By which definition what is issued, in the order of the request.
+    pub grants: Vec<(&'a Definition, Mapped)>,
+}
+
 /// Whether something needs to be attested: the request repeats none whose outcome stands, and the holder may have another one under way.
 #[must_use]
 pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid) -> bool {
@@ -110,10 +140,14 @@ pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decide
         return Err(Refusal::TooMany.into());
     }
     // A definition has changed since, or a repeat is none any more.
-    if call_out::needed(state, &request.credentials).any(|(attestation, _)| !request.attested.contains_key(&attestation.id)) {
+    if !call_out::is_complete(state, &request.credentials, &request.attested) {
         return Err(Rejection::Stale);
     }
-    approve(state, holder, request, now)
+    let judged = judge(state, holder, &request.credentials, &request.attested)?;
+    match approval::timeout(judged.grants.iter().map(|(definition, _)| *definition)) {
+        Some(timeout) => Ok(approval::submit(request, holder, judged, timeout, now)),
+        None => approve(state, holder, request, judged, now),
+    }
 }
 
 fn send_again(process: &Process, state: State, request: &Prepared, now: Timestamp) -> Decision<super::Issuer> {
@@ -124,41 +158,18 @@ fn send_again(process: &Process, state: State, request: &Prepared, now: Timestam
         .replying(Reply::Accepted(process.id.clone()))
 }
 
-fn lane(process: &IssuerPid) -> String {
+/// Messages about one process come to its holder in order.
+pub(super) fn lane(process: &IssuerPid) -> String {
     format!("issuance/{process}")
 }
 
-fn approve(state: &IssuerState, holder: &Holder, request: &Prepared, now: Timestamp) -> Decided {
+fn approve(state: &IssuerState, holder: &Holder, request: &Prepared, judged: Judged<'_>, now: Timestamp) -> Decided {
     // SUBMITTED and APPROVED in one turn: nothing that a request waits for lies between them.
     let Step::To { state: approved, .. } = issuance::step(State::Submitted, issuance::Command::Approve) else {
         return Err(Refusal::Conflict("the request cannot be approved".to_owned()).into());
     };
-    let mut all_claims = Claims::new();
-    let (mut slots, mut requested, mut issued) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, fresh) in request.credentials.iter().zip(&request.fresh) {
-        let definition = state.definitions.get(id).ok_or_else(|| Refusal::Invalid(format!("credential object {id} does not exist")))?;
-        let (claims, mapped) = judge(state, holder, definition, &request.attested)?;
-        let on_this_form = slots.iter().filter(|(format, _)| *format == definition.format).map(|(_, slot)| *slot);
-        let slot = state.lists.free_slot(definition.format, fresh.index % LIST_BITS, &on_this_form.collect::<Vec<_>>());
-        slots.push((definition.format, slot));
-        let credential = issue(definition, holder, request, fresh, slot, mapped, now);
-        requested.push(Requested { definition: id.clone(), format: definition.format, credential: credential.id.clone() });
-        issued.push(Event::Credential(Arc::new(credential)));
-        all_claims.extend(claims);
-    }
-    let process = Process {
-        id: request.process.clone(),
-        holder: holder.id.clone(),
-        holder_did: holder.did.clone(),
-        holder_pid: request.holder_pid.clone(),
-        claims: Arc::new(all_claims),
-        requested,
-        state: approved,
-        delivering: true,
-        error: None,
-        created_at: now,
-        updated_at: now,
-    };
+    let (requested, issued) = issue(state, &request.process, holder, &request.issuer, judged.grants, &request.fresh, now);
+    let process = Process { delivering: true, ..request.process(holder, approved, judged.claims, requested, now) };
     let decision = Decision::action("issuance.approved")
         .effect(lane(&process.id), Effect::Deliver { process: process.id.clone(), token: request.token.clone() })
         .replying(Reply::Accepted(process.id.clone()))
@@ -166,8 +177,28 @@ fn approve(state: &IssuerState, holder: &Holder, request: &Prepared, now: Timest
     Ok(issued.into_iter().fold(decision, Decision::event))
 }
 
+/// Judges what is asked for.
+///
+/// # Errors
+/// [`Refusal::Invalid`] for a definition that is not there, [`Refusal::NotEntitled`] with what is required.
+pub(super) fn judge<'a>(
+    state: &'a IssuerState,
+    holder: &Holder,
+    definitions: &[CredentialDefinitionId],
+    attested: &Attested,
+) -> Result<Judged<'a>, Refusal> {
+    let mut judged = Judged { claims: Claims::new(), grants: Vec::with_capacity(definitions.len()) };
+    for id in definitions {
+        let definition = state.definitions.get(id).ok_or_else(|| Refusal::Invalid(format!("credential object {id} does not exist")))?;
+        let (claims, mapped) = judge_one(state, holder, definition, attested)?;
+        judged.claims.extend(claims);
+        judged.grants.push((definition, mapped));
+    }
+    Ok(judged)
+}
+
 /// The claims attested for the definition, and what it maps of them.
-fn judge(state: &IssuerState, holder: &Holder, definition: &Definition, attested: &Attested) -> Result<(Claims, Mapped), Refusal> {
+fn judge_one(state: &IssuerState, holder: &Holder, definition: &Definition, attested: &Attested) -> Result<(Claims, Mapped), Refusal> {
     let refused = |required: String| Refusal::NotEntitled(format!("credential object {} requires {required}", definition.id));
     let mut claims = Claims::new();
     for id in &definition.attestations {
@@ -187,36 +218,45 @@ fn judge(state: &IssuerState, holder: &Holder, definition: &Definition, attested
     Ok((claims, mapped))
 }
 
-fn issue(
-    definition: &Definition,
+/// Issues what was granted, each credential with what is fresh about it, on a free place of the status lists.
+pub(super) fn issue(
+    state: &IssuerState,
+    process: &IssuerPid,
     holder: &Holder,
-    request: &Prepared,
-    fresh: &Fresh,
-    slot: Slot,
-    mapped: Mapped,
+    issuer: &Did,
+    grants: Vec<(&Definition, Mapped)>,
+    fresh: &[Fresh],
     now: Timestamp,
-) -> IssuedCredential {
-    let mut credential = IssuedCredential {
-        id: fresh.credential.clone(),
-        definition: definition.id.clone(),
-        process: request.process.clone(),
-        holder: holder.id.clone(),
-        holder_did: holder.did.clone(),
-        issuer: request.issuer.clone(),
-        credential_type: definition.credential_type.clone(),
-        format: definition.format,
-        contexts: definition.additional_context.clone(),
-        subject: Arc::default(),
-        name: None,
-        description: None,
-        valid_from: now,
-        valid_until: now.plus(definition.validity),
-        slot,
-        status: StatusChanges::default(),
-        reason: None,
-    };
-    credential.describe(mapped);
-    credential
+) -> (Vec<Requested>, Vec<Event>) {
+    let (mut slots, mut requested, mut issued) = (Vec::new(), Vec::new(), Vec::new());
+    for ((definition, mapped), fresh) in grants.into_iter().zip(fresh) {
+        let on_this_form = slots.iter().filter(|(format, _)| *format == definition.format).map(|(_, slot)| *slot);
+        let slot = state.lists.free_slot(definition.format, fresh.index % LIST_BITS, &on_this_form.collect::<Vec<_>>());
+        slots.push((definition.format, slot));
+        let mut credential = IssuedCredential {
+            id: fresh.credential.clone(),
+            definition: definition.id.clone(),
+            process: process.clone(),
+            holder: holder.id.clone(),
+            holder_did: holder.did.clone(),
+            issuer: issuer.clone(),
+            credential_type: definition.credential_type.clone(),
+            format: definition.format,
+            contexts: definition.additional_context.clone(),
+            subject: Arc::default(),
+            name: None,
+            description: None,
+            valid_from: now,
+            valid_until: now.plus(definition.validity),
+            slot,
+            status: StatusChanges::default(),
+            reason: None,
+        };
+        credential.describe(mapped);
+        requested.push(Requested { definition: definition.id.clone(), format: definition.format, credential: credential.id.clone() });
+        issued.push(Event::Credential(Arc::new(credential)));
+    }
+    (requested, issued)
 }
 
 /// The holder's credential service took the credentials.
@@ -270,10 +310,10 @@ mod tests {
         Purpose, StatusListId,
         admin::Command as Admin,
         status_list::StatusCommand,
-        testing::{World, did, holder},
+        testing::{World, did, guarded, holder},
     };
     use proptest::prelude::*;
-    use std::collections::HashSet;
+    use std::{collections::HashSet, time::Duration};
 
     const BOTH: [&str; 2] = ["membership", "manufacturer"];
 
@@ -449,15 +489,19 @@ mod tests {
         Status(usize, usize),
         Delete(usize),
         Register(usize),
+        Decide(usize, bool),
+        Pass(u64),
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let act = prop_oneof![
-            4 => (0_usize..2, 0_usize..3, 0_usize..2).prop_map(|(h, p, c)| Act::Request(h, p, c)),
+            4 => (0_usize..2, 0_usize..3, 0_usize..3).prop_map(|(h, p, c)| Act::Request(h, p, c)),
             3 => any::<bool>().prop_map(Act::Sent),
             2 => (0_usize..8, 0_usize..3).prop_map(|(c, s)| Act::Status(c, s)),
             1 => (0_usize..2).prop_map(Act::Delete),
             1 => (0_usize..2).prop_map(Act::Register),
+            2 => (0_usize..4, any::<bool>()).prop_map(|(n, yes)| Act::Decide(n, yes)),
+            1 => (0_u64..80).prop_map(Act::Pass),
         ];
         proptest::collection::vec(act, 1..40)
     }
@@ -469,11 +513,13 @@ mod tests {
         #[test]
         fn histories_keep_the_promises(acts in acts()) {
             let mut world = World::seeded();
+            world.admin(guarded("guarded", Some("https://onboarding.example/"))).unwrap();
+            let all = ["membership", "manufacturer", "guarded"];
             let holders = ["acme", "other"];
             let mut claims = std::collections::HashMap::new();
             for act in acts {
                 let _ = match act {
-                    Act::Request(h, p, c) => world.request(holders[h], &format!("h-{p}"), &BOTH[..=c]).map(drop),
+                    Act::Request(h, p, c) => world.request(holders[h], &format!("h-{p}"), &all[..=c]).map(drop),
                     Act::Sent(_) if world.outbox.is_empty() => Ok(()),
                     Act::Sent(ok) => world.sent(if ok { Ok(()) } else { Err("no") }).map(drop),
                     Act::Status(n, s) => match world.state.credentials.keys().nth(n).cloned() {
@@ -484,6 +530,12 @@ mod tests {
                         None => Ok(()),
                     },
                     Act::Delete(h) => world.admin(Admin::DeleteHolder(holders[h].parse().unwrap())).map(drop),
+                    Act::Decide(n, yes) => match world.state.processes.keys().nth(n).cloned() {
+                        Some(pid) if yes => world.approve(&pid).map(drop),
+                        Some(pid) => world.reject(&pid, None).map(drop),
+                        None => Ok(()),
+                    },
+                    Act::Pass(seconds) => { world.pass(Duration::from_secs(seconds)); Ok(()) }
                     Act::Register(h) => world.admin(holder(holders[h], &json!({"signed": true, "since": "2026"}))).map(drop),
                 };
                 let mut places = HashSet::new();
@@ -495,6 +547,9 @@ mod tests {
                 for process in world.state.processes.values() {
                     let deliveries = world.outbox.iter().filter(|e| matches!(e.as_ref(), Effect::Deliver { process: p, .. } if *p == process.id));
                     prop_assert_eq!(deliveries.count(), usize::from(process.delivering));
+                    let waits = matches!(process.answer, Some(approval::Answer::Open(_)));
+                    prop_assert_eq!(waits, process.state == State::Submitted);
+                    prop_assert_eq!(waits, world.deadlines.contains_key(&format!("approval/{}", process.id)));
                 }
                 let reloaded = world.reloaded();
                 for format in cellspace_schemas::dcp::CredentialFormat::ALL {

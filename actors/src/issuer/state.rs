@@ -65,7 +65,7 @@ impl IssuerState {
         self.processes.get(self.by_request.get(&(holder.clone(), pid.clone()))?)
     }
 
-    /// The holder's processes whose credentials are on their way.
+    /// The holder's processes that wait for approval, or whose credentials are on their way.
     pub fn under_way(&self, holder: &HolderId) -> impl Iterator<Item = &Arc<Process>> {
         self.under_way.get(holder).into_iter().flat_map(|pids| pids.keys()).filter_map(|pid| self.processes.get(pid))
     }
@@ -119,7 +119,7 @@ impl IssuerState {
             self.by_request.insert_mut(request, process.id.clone());
         }
         let mut under_way = self.under_way.get(&process.holder).cloned().unwrap_or_default();
-        if process.delivering || process.state == issuance::State::Approved {
+        if process.delivering || matches!(process.state, issuance::State::Submitted | issuance::State::Approved) {
             under_way.insert_mut(process.id.clone(), ());
         } else {
             under_way.remove_mut(&process.id);

@@ -1,7 +1,7 @@
 //! An issuer without a runtime, for tests: turns on a state, the rows they would write, and the outbox.
 
 use super::{
-    Command, Effect, Event, Issuer, IssuerState, Prepared, Refusal, Reply, admin,
+    Command, Effect, Event, Issuer, IssuerState, Prepared, Refusal, Reply, admin, approval,
     call_out::Attested,
     requests::{self, Fresh},
 };
@@ -12,7 +12,11 @@ use cellspace_schemas::{
 };
 use cellspace_storage::RowKey;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The issuer under test.
 #[derive(Default)]
@@ -25,6 +29,8 @@ pub struct World {
     pub outbox: VecDeque<Arc<Effect>>,
     /// Actions and facts, in order.
     pub log: Vec<String>,
+    /// Deadlines.
+    pub deadlines: BTreeMap<String, Timestamp>,
     now: i64,
     ids: u32,
 }
@@ -58,6 +64,11 @@ impl World {
         }
         for event in decision.events {
             Issuer::apply(&mut self.state, &event);
+            match Issuer::deadline(&event) {
+                Some((key, Some(at))) => drop(self.deadlines.insert(key, at)),
+                Some((key, None)) => drop(self.deadlines.remove(&key)),
+                None => {}
+            }
             match Issuer::row(&event) {
                 RowOf::Put(key) => drop(self.rows.insert(key, event)),
                 RowOf::Delete(key) => drop(self.rows.remove(&key)),
@@ -104,6 +115,34 @@ impl World {
         }
     }
 
+    /// Somebody approves.
+    pub fn approve(&mut self, process: &IssuerPid) -> Result<Reply, Refusal> {
+        self.approve_with(process, Attested::new())
+    }
+
+    /// As [`Self::approve`], with what services attest by then.
+    pub fn approve_with(&mut self, process: &IssuerPid, attested: Attested) -> Result<Reply, Refusal> {
+        let count = self.state.processes.get(process).map_or(0, |process| process.requested.len());
+        let (process, issuer) = (process.clone(), did("issuer"));
+        let verdict = approval::Prepared::Approve { process, issuer, indexes: vec![7; count], attested };
+        self.turn(&Input::Command(Prepared::Verdict(verdict)))
+    }
+
+    /// Somebody rejects.
+    pub fn reject(&mut self, process: &IssuerPid, reason: Option<&str>) -> Result<Reply, Refusal> {
+        let verdict = approval::Prepared::Reject { process: process.clone(), reason: reason.map(str::to_owned) };
+        self.turn(&Input::Command(Prepared::Verdict(verdict)))
+    }
+
+    /// Time goes on, and what is due by then is done.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += i64::try_from(time.as_millis()).unwrap();
+        let due = self.deadlines.iter().filter(|(_, at)| at.0 <= self.now).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        for key in due {
+            self.turn(&Input::Due(key)).unwrap();
+        }
+    }
+
     /// The oldest row of the outbox has this outcome.
     pub fn sent(&mut self, outcome: Result<(), &str>) -> Result<Reply, Refusal> {
         let effect = self.outbox.pop_front().expect("something to send");
@@ -142,10 +181,20 @@ pub fn attestation(id: &str) -> admin::Command {
 
 /// Makes a definition with the attestation `registration`.
 pub fn definition(id: &str, format: &str) -> admin::Command {
-    let body = json!({
+    admin::Command::CreateDefinition(serde_json::from_value(definition_body(id, format)).unwrap())
+}
+
+/// Makes one that asks for approval, within 100 s.
+pub fn guarded(id: &str, hook: Option<&str>) -> admin::Command {
+    let mut body = definition_body(id, "vc20-bssl/jwt");
+    body["approval"] = json!({"hook": hook, "timeout": 100});
+    admin::Command::CreateDefinition(serde_json::from_value(body).unwrap())
+}
+
+fn definition_body(id: &str, format: &str) -> Value {
+    json!({
         "id": id, "credentialType": format!("{id}Credential"), "format": format, "validity": "3600", "attestations": ["registration"],
         "rules": [{"type": "expression", "configuration": {"claim": "signed", "operator": "eq", "value": true}}],
         "mappings": [{"input": "since", "output": "credentialSubject.since", "required": "true"}]
-    });
-    admin::Command::CreateDefinition(serde_json::from_value(body).unwrap())
+    })
 }

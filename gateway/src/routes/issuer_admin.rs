@@ -6,7 +6,8 @@ use crate::{
     http::{Access, Api, ApiError, ErrorKind, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
 };
 use cellspace_actors::issuer::{
-    Command, Issuer, IssuerState, Refusal, admin::Command as Admin, agent::require_context, status_list::StatusCommand,
+    Command, Issuer, IssuerState, Refusal, admin::Command as Admin, agent::require_context, approval::Command as Verdict,
+    status_list::StatusCommand,
 };
 use cellspace_cluster::{Address, AskError, PrepareError};
 use cellspace_schemas::{
@@ -36,6 +37,7 @@ pub fn routes() -> Vec<Route> {
     const CREDENTIALS_READ: Access = Access::Scope("issuer-admin-api:credentials:read", Provisioner::Denied);
     const CREDENTIALS_WRITE: Access = Access::Scope("issuer-admin-api:credentials:write", Provisioner::Denied);
     const PROCESSES_READ: Access = Access::Scope("issuer-admin-api:issuanceprocesses:read", Provisioner::Denied);
+    const PROCESSES_WRITE: Access = Access::Scope("issuer-admin-api:issuanceprocesses:write", Provisioner::Denied);
     let route = |method, path, access, handler: Handler| Route {
         listener: Listener::Admin,
         api: Api::IssuerAdmin,
@@ -83,6 +85,10 @@ pub fn routes() -> Vec<Route> {
         }),
         route(Verb::Query, "/participants/{participant}/issuanceprocesses/query", PROCESSES_READ, |a, r| Box::pin(query_processes(a, r))),
         route(Verb::Get, "/participants/{participant}/issuanceprocesses/{process}", PROCESSES_READ, |a, r| Box::pin(get_process(a, r))),
+        route(Verb::Post, "/participants/{participant}/issuanceprocesses/{process}/approve", PROCESSES_WRITE, |a, r| {
+            Box::pin(approve(a, r))
+        }),
+        route(Verb::Post, "/participants/{participant}/issuanceprocesses/{process}/reject", PROCESSES_WRITE, |a, r| Box::pin(reject(a, r))),
     ]
 }
 
@@ -104,8 +110,12 @@ fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
 }
 
 async fn ask(app: &App, request: &Request, command: Admin) -> Result<(), ApiError> {
+    tell(app, request, Command::Admin(command)).await
+}
+
+async fn tell(app: &App, request: &Request, command: Command) -> Result<(), ApiError> {
     let address = Address::of::<Issuer>(&issuer(request)?);
-    let answer = app.services.cluster.ask::<Issuer>(&address, Command::Admin(command), request.call()?).await;
+    let answer = app.services.cluster.ask::<Issuer>(&address, command, request.call()?).await;
     answer.map(drop).map_err(|error| ApiError::from_ask(error, refused))
 }
 
@@ -248,6 +258,7 @@ const DEFINITION: PathRules = PathRules {
         "attestations",
         "rules.*",
         "mappings.*",
+        "approval.*",
         "participantContextId",
         "createdAt",
     ],
@@ -326,9 +337,14 @@ async fn offer(app: App, request: Request) -> Result<Reply, ApiError> {
     ask(&app, &request, Admin::Offer(body)).await.map(|()| Reply::no_content())
 }
 
-async fn change_status(app: App, request: Request, command: StatusCommand) -> Result<Reply, ApiError> {
-    let credential = credential_id(&request)?;
+/// The reason in the body, if there is one.
+fn reason(request: &Request) -> Result<Option<String>, ApiError> {
     let ReasonBody { reason } = if request.body.is_empty() { ReasonBody::default() } else { request.json()? };
+    Ok(reason)
+}
+
+async fn change_status(app: App, request: Request, command: StatusCommand) -> Result<Reply, ApiError> {
+    let (credential, reason) = (credential_id(&request)?, reason(&request)?);
     ask(&app, &request, Admin::ChangeStatus { credential, command, reason }).await.map(|()| Reply::no_content())
 }
 
@@ -363,6 +379,16 @@ async fn get_process(app: App, request: Request) -> Result<Reply, ApiError> {
     let id: IssuerPid = request.id("process")?;
     let process = state.processes.get(&id).ok_or_else(|| missing("issuance process", id.as_str()))?;
     Reply::ok(&process.view(&issuer))
+}
+
+async fn approve(app: App, request: Request) -> Result<Reply, ApiError> {
+    let process = request.id("process")?;
+    tell(&app, &request, Command::Verdict(Verdict::Approve(process))).await.map(|()| Reply::no_content())
+}
+
+async fn reject(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (process, reason) = (request.id("process")?, reason(&request)?);
+    tell(&app, &request, Command::Verdict(Verdict::Reject { process, reason })).await.map(|()| Reply::no_content())
 }
 
 async fn query_processes(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -31,7 +31,7 @@ async fn start(dir: &Path) -> Platform {
 
 impl Platform {
     /// An issuer `issuer` that knows `acme` and issues both formats, and a second participant `stranger` that it does not know.
-    async fn seeded(dir: &Path) -> Self {
+    pub async fn seeded(dir: &Path) -> Self {
         let platform = start(dir).await;
         for name in ["issuer", "acme", "stranger"] {
             platform.participant(name).await;
@@ -46,22 +46,22 @@ impl Platform {
         platform
     }
 
-    fn identity(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn identity(&self, method: Method, path: &str) -> RequestBuilder {
         self.admin(method, &format!("{IDENTITY}{path}"))
     }
 
-    fn issuer(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn issuer(&self, method: Method, path: &str) -> RequestBuilder {
         self.admin(method, &format!("{ISSUER_ADMIN}/{path}"))
     }
 
-    async fn made(&self, resource: &str, body: Value) {
+    pub async fn made(&self, resource: &str, body: Value) {
         let answer = self.issuer(Method::POST, resource).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED, "{resource}");
         let location = answer.headers()[header::LOCATION].to_str().unwrap();
         assert!(location.starts_with(&format!("{ISSUER_ADMIN}/{resource}/")), "{location}");
     }
 
-    async fn query(&self, resource: &str, query: Value) -> Vec<Value> {
+    pub async fn query(&self, resource: &str, query: Value) -> Vec<Value> {
         let answer = self.issuer(Method::POST, &format!("{resource}/query")).json(&query).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{resource}");
         answer.json().await.unwrap()
@@ -89,16 +89,16 @@ impl Platform {
     }
 
     /// An ID token of `from` for `audience`.
-    async fn id_token(&self, from: &str, audience: &str) -> String {
+    pub async fn id_token(&self, from: &str, audience: &str) -> String {
         trust::token_with_access(&self.node.app.services, &id_of(from), &self.did(audience), None).await.unwrap()
     }
 
-    fn issuance(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
+    pub fn issuance(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.node.urls.issuer_service(&id_of("issuer")));
         self.http.request(method, url).bearer_auth(token)
     }
 
-    async fn ask_as(&self, from: &str, body: &Value) -> Response {
+    pub async fn ask_as(&self, from: &str, body: &Value) -> Response {
         let token = self.id_token(from, "issuer").await;
         self.issuance(Method::POST, "/credentials", &token).json(body).send().await.unwrap()
     }
@@ -109,7 +109,7 @@ impl Platform {
     }
 }
 
-fn definition(id: &str, format: &str) -> Value {
+pub fn definition(id: &str, format: &str) -> Value {
     json!({
         "id": id, "credentialType": format!("{id}Credential"), "format": format, "validity": "604800", "attestations": ["registration"],
         "rules": [{"type": "expression", "configuration": {"claim": "signed", "operator": "eq", "value": true}}],
@@ -117,12 +117,12 @@ fn definition(id: &str, format: &str) -> Value {
     })
 }
 
-fn request(holder_pid: &str, ids: &[&str]) -> Value {
+pub fn request(holder_pid: &str, ids: &[&str]) -> Value {
     let credentials: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
     json!({"@context": [CONTEXT], "type": "CredentialRequestMessage", "holderPid": holder_pid, "credentials": credentials})
 }
 
-fn location(answer: &Response) -> String {
+pub fn location(answer: &Response) -> String {
     answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod agreements;
+mod approval;
 mod architecture;
 mod authorization;
 mod bad_input;

@@ -28,26 +28,45 @@ const SOON: Duration = Duration::from_secs(30);
 const NEGOTIATED: [&str; 5] = ["Initiated", "Requested", "Agreed", "Verified", "Finalized"];
 
 /// Something that was posted.
-struct Post {
+pub struct Post {
     headers: HeaderMap,
     body: Bytes,
 }
 
 impl Post {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The header of its signature.
+    pub fn protected(&self) -> Value {
+        let signature = self.headers["x-jws-signature"].to_str().unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signature.split('.').next().unwrap()).unwrap()).unwrap()
+    }
+
+    /// Checks the signature by an Ed25519 key as RFC 7515, appendix F, says, and by nothing else.
+    pub fn check(&self, key: &[u8]) {
+        let signature = self.headers["x-jws-signature"].to_str().unwrap();
+        let [header, "", signature] = signature.split('.').collect::<Vec<_>>()[..] else { panic!("{signature} is not detached") };
+        let key = UnparsedPublicKey::new(&ED25519, key);
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let over = |body: &[u8]| format!("{header}.{}", URL_SAFE_NO_PAD.encode(body));
+        key.verify(over(&self.body).as_bytes(), &signature).unwrap();
+        let mut changed = self.body.to_vec();
+        changed[0] ^= 1;
+        assert!(key.verify(over(&changed).as_bytes(), &signature).is_err());
     }
 }
 
 /// A client's server for callbacks: answers everything with one status, and tells what came with which answer.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     status: Arc<AtomicU16>,
     posts: mpsc::UnboundedReceiver<(u16, Post)>,
 }
 
 impl Receiver {
-    async fn open(status: u16) -> Self {
+    pub async fn open(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/callback?key=hidden", listener.local_addr().unwrap());
         let (sender, posts) = mpsc::unbounded_channel();
@@ -74,17 +93,17 @@ impl Receiver {
         Self { url, status, posts }
     }
 
-    fn answer(&self, status: u16) {
+    pub fn answer(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }
 
     /// What comes next, with what it was answered.
-    async fn next(&mut self) -> (u16, Post) {
+    pub async fn next(&mut self) -> (u16, Post) {
         tokio::time::timeout(SOON, self.posts.recv()).await.expect("nothing was posted").unwrap()
     }
 
     /// What is taken next.
-    async fn taken(&mut self) -> Post {
+    pub async fn taken(&mut self) -> Post {
         loop {
             let (status, post) = self.next().await;
             if status < 300 {
@@ -142,18 +161,10 @@ impl Stage {
         URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap()
     }
 
-    /// Checks the signature as RFC 7515, appendix F, says, and by nothing else; the header of it.
+    /// Checks the signature; the header of it.
     async fn signed(&self, who: &Participant, post: &Post) -> Value {
-        let signature = post.headers["x-jws-signature"].to_str().unwrap();
-        let [header, "", signature] = signature.split('.').collect::<Vec<_>>()[..] else { panic!("{signature} is not detached") };
-        let protected: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
-        let key = UnparsedPublicKey::new(&ED25519, self.published_key(who, protected["kid"].as_str().unwrap()).await);
-        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-        let over = |body: &[u8]| format!("{header}.{}", URL_SAFE_NO_PAD.encode(body));
-        key.verify(over(&post.body).as_bytes(), &signature).unwrap();
-        let mut changed = post.body.to_vec();
-        changed[0] ^= 1;
-        assert!(key.verify(over(&changed).as_bytes(), &signature).is_err());
+        let protected = post.protected();
+        post.check(&self.published_key(who, protected["kid"].as_str().unwrap()).await);
         protected
     }
 

@@ -98,6 +98,24 @@ pub struct MappingBody {
     pub required: bool,
 }
 
+/// How long a request waits for approval when its definition does not say: a week.
+const APPROVAL_SECONDS: u64 = 7 * 86_400;
+
+/// That somebody has to approve before anything is issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalBody {
+    /// Who is told of requests that wait: the URL of a service. Without one, who decides looks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// How long a request waits, in seconds; nobody's decision rejects it.
+    #[serde(default = "approval_seconds", deserialize_with = "coerce::unsigned")]
+    pub timeout: u64,
+}
+
+const fn approval_seconds() -> u64 {
+    APPROVAL_SECONDS
+}
+
 /// A credential definition to be created or updated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,6 +148,9 @@ pub struct DefinitionBody {
     /// How claims become members of the credential.
     #[serde(default, deserialize_with = "null_is_default")]
     pub mappings: Vec<MappingBody>,
+    /// That somebody has to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalBody>,
 }
 
 /// A credential definition as it is answered.
@@ -171,7 +192,7 @@ pub struct CredentialStatusView {
     pub reason: Option<String>,
 }
 
-/// Optional body of revoke, suspend and resume.
+/// Optional body of revoke, suspend, resume and reject.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonBody {
     /// Why.
@@ -233,6 +254,12 @@ mod tests {
         .unwrap();
         assert_eq!((body.validity, body.format), (604_800, CredentialFormat::Vc2Jose));
         assert_eq!(body.mappings.iter().map(|m| m.required).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(body.approval, None);
+        let approval = |approval| serde_json::from_value::<ApprovalBody>(approval).map(|body| body.timeout).ok();
+        assert_eq!(
+            (approval(json!({})), approval(json!({"timeout": "60"})), approval(json!({"timeout": -1}))),
+            (Some(604_800), Some(60), None)
+        );
         for bad in [json!({}), json!({"id": "d", "credentialType": "M", "format": "paper", "validity": 1})] {
             assert!(serde_json::from_value::<DefinitionBody>(bad).is_err());
         }

@@ -3,25 +3,20 @@
 use super::{Effect, Outcome, envelope::envelope};
 use crate::{
     Services,
-    control_plane::{ControlPlane, ControlPlaneState, dsp::client},
-    trust::{self, TokenError},
+    control_plane::{ControlPlane, ControlPlaneState},
+    signed_post,
+    trust::{self, SigningKey, TokenError},
 };
 use cellspace_cluster::{Delivery, DeliveryError};
-use cellspace_schemas::{
-    ParticipantContextId,
-    management::{CallbackAddress, callback_address::SIGNATURE_HEADER},
-};
+use cellspace_schemas::{ParticipantContextId, management::CallbackAddress};
 use cellspace_storage::{VaultError, VaultPath};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
-/// Most that is read of an answer, in bytes.
-const MAX_ANSWER: usize = 16 << 10;
 /// What the signed text is, in the header of its signature: so that it is taken for nothing else that the participant signs.
 const TYPE: &str = "process-event+json";
 
-/// Posts the event once. Taken: 2xx. Whatever else a receiver answers, it may be about to become ready, so that it is asked again; one that says that it
-/// is gone for good (410) is believed.
+/// Posts the event once.
 ///
 /// # Errors
 /// [`DeliveryError`]
@@ -35,15 +30,9 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     if let Some((name, value)) = secret(services, state, &participant.id, callback).await? {
         headers.insert(name, value);
     }
-    headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature(services, state, &participant.id, &body).await?);
-    let answer = services.http.post(callback.uri.clone(), headers, body.into(), delivery.trace.clone(), MAX_ANSWER).await;
-    let gone = answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::GONE);
-    let answered = answer.is_ok();
-    let outcome = match client::judge(answer.map(|a| (a.status, a.headers, a.body))) {
-        Ok(_) => Ok(Outcome),
-        Err(DeliveryError::Refused(reason)) if answered && !gone => Err(DeliveryError::Retry(reason)),
-        Err(error) => Err(error),
-    };
+    let key = signing_key(services, state, &participant.id).await?;
+    let post = signed_post::Post { url: callback.uri.clone(), headers, body, typ: TYPE };
+    let outcome = signed_post::send(services, &key, post, delivery.trace.clone()).await.map(|()| Outcome);
     let reason = outcome.as_ref().err().map(ToString::to_string);
     tracing::info!(category = "app", vpa = %delivery.address, action = "callback", process = %effect.process, event = effect.event.name(),
         host = callback.host(), reason, "sent");
@@ -77,17 +66,14 @@ async fn secret(
     Ok(Some((name, value)))
 }
 
-async fn signature(
+async fn signing_key(
     services: &Services,
     state: &ControlPlaneState,
     participant: &ParticipantContextId,
-    body: &[u8],
-) -> Result<HeaderValue, DeliveryError> {
-    let key = trust::signing_key(services, participant).await.map_err(|e| match e {
+) -> Result<SigningKey, DeliveryError> {
+    trust::signing_key(services, participant).await.map_err(|e| match e {
         // One that was deleted does not come back; one that is switched off for a while goes on afterwards.
         TokenError::NoParticipant(_) if state.participant.is_none() => DeliveryError::Refused(e.to_string()),
         TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
-    })?;
-    let signature = key.sign_detached(services.vault.as_ref(), TYPE, body).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
-    HeaderValue::from_str(&signature).map_err(|e| DeliveryError::Refused(e.to_string()))
+    })
 }

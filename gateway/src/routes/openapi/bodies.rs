@@ -285,6 +285,8 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("POST /api/admin/v1beta/participants/{participant}/credentials/{credential}/revoke", "Reason?", "-"),
     ("POST /api/admin/v1beta/participants/{participant}/issuanceprocesses/query", "QuerySpec?", "[IssuanceProcess]"),
     ("GET /api/admin/v1beta/participants/{participant}/issuanceprocesses/{process}", "-", "IssuanceProcess"),
+    ("POST /api/admin/v1beta/participants/{participant}/issuanceprocesses/{process}/approve", "-", "-"),
+    ("POST /api/admin/v1beta/participants/{participant}/issuanceprocesses/{process}/reject", "Reason?", "-"),
     ("DELETE /api/admin/v1beta/participants/{participant}/credentialdefinitions/{definition}", "-", "-"),
     ("DELETE /api/admin/v1beta/participants/{participant}/attestations/{attestation}", "-", "-"),
     ("DELETE /api/admin/v1beta/participants/{participant}/holders/{holder}", "-", "-"),

@@ -133,6 +133,19 @@ async fn issue(stage: &Stage, who: &tenants::Participant, name: &str, ids: &mut 
     let credentials = made("credentials/query", json!({"limit": 100})).await;
     let processes = made("issuanceprocesses/query", json!({"limit": 100})).await;
     ids.extend([("issued", text(&credentials[0], "id")), ("process", text(&processes[0], "id"))]);
+    // Two requests that wait for approval.
+    let guarded = json!({"id": id("guarded-definition"), "credentialType": "OwnCredential", "format": "vc20-bssl/jwt", "validity": "604800",
+        "attestations": [id("attestation")], "mappings": [], "approval": {}});
+    made("credentialdefinitions", guarded).await;
+    for (kind, holder_pid) in [("waiting-process", id("wait")), ("spare-waiting-process", id("spare-wait"))] {
+        let body = json!({"issuerDid": who.did, "holderPid": holder_pid,
+            "credentials": [{"format": "vc20-bssl/jwt", "type": "OwnCredential", "id": id("guarded-definition")}]});
+        base.must(Method::POST, &asked, Some(body)).await;
+        let submitted = stage.node().app.services.cluster.wait::<Issuer, _>(&issuer, DRAIN, |state| {
+            state.processes.values().find(|process| process.holder_pid.as_str() == holder_pid).map(|process| process.id.to_string())
+        });
+        ids.insert(kind, submitted.await.unwrap().unwrap());
+    }
     for kind in ["attestation", "spare-attestation", "definition", "spare-definition", "holder", "peer-holder"] {
         ids.insert(kind, id(kind));
     }
