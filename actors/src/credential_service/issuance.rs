@@ -63,7 +63,7 @@ pub async fn send(
     let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
     let token = token_with_access(services, request.participant, request.issuer, None).await.map_err(|e| match e {
         TokenError::NoParticipant(_) => DeliveryError::Refused(e.to_string()),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
     })?;
     let message = CredentialRequestMessage {
         context: messages::context(),

@@ -8,14 +8,14 @@ use cellspace_schemas::{
     dcp::VerificationMethod,
     identity::{
         KeyDescriptor, KeyPairId, KeyPairResource,
-        key_pair::{KeyGeneratorParams, KeyKind},
+        key_pair::{KeyGeneratorParams, KeyKind, KeyUsage},
         participant::MAX_ENTRIES,
     },
 };
 use cellspace_storage::{KeyAlgorithm, PublicKey, RowKey};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Table of its rows.
@@ -83,8 +83,9 @@ pub struct KeyPair {
     pub since: Timestamp,
     /// Whether it is preferred for signing.
     pub default_pair: bool,
-    /// What it is used for, as given.
-    pub usage: Vec<String>,
+    /// What it signs; everything when empty.
+    #[serde(deserialize_with = "known_usages")]
+    pub usage: BTreeSet<KeyUsage>,
     /// For how long its public half stays published after a rotation, as asked for, in milliseconds; 0 when unlimited.
     pub rotation_duration: u64,
     /// Until when credentials count that it may have signed for an issuer; known when it is rotated.
@@ -92,11 +93,23 @@ pub struct KeyPair {
     pub signed_until: Option<Timestamp>,
 }
 
+/// Rows of an earlier version hold whatever was given.
+fn known_usages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<KeyUsage>, D::Error> {
+    let given = Vec::<String>::deserialize(deserializer)?;
+    Ok(KeyUsage::ALL.into_iter().filter(|usage| given.iter().any(|name| name == usage.name())).collect())
+}
+
 impl KeyPair {
-    /// Whether new signatures may be made with it.
+    /// Whether what it signs counts for this usage.
     #[must_use]
-    pub fn can_sign(&self) -> bool {
-        self.state == KeyState::Activated
+    pub fn is_for(&self, usage: KeyUsage) -> bool {
+        self.usage.is_empty() || self.usage.contains(&usage)
+    }
+
+    /// Whether new signatures of this usage may be made with it.
+    #[must_use]
+    pub fn can_sign(&self, usage: KeyUsage) -> bool {
+        self.state == KeyState::Activated && self.is_for(usage)
     }
 
     /// Whether its public half is in the DID document.
@@ -162,8 +175,8 @@ pub struct KeySpec {
     pub existing: Option<Value>,
     /// Whether it is used at once.
     pub active: bool,
-    /// What it is used for.
-    pub usage: Vec<String>,
+    /// What it is used for; everything when empty, or what the key is used for whose place it takes.
+    pub usage: BTreeSet<KeyUsage>,
 }
 
 impl KeySpec {
@@ -194,7 +207,7 @@ impl KeySpec {
             p256: kind == KeyKind::P256,
             existing: descriptor.public_key_jwk.clone(),
             active: descriptor.active.unwrap_or(true),
-            usage: descriptor.usage.iter().take(8).cloned().collect(),
+            usage: descriptor.usage.clone(),
         })
     }
 
@@ -261,7 +274,7 @@ pub struct NewKey {
     /// Whether it is used at once.
     pub active: bool,
     /// What it is used for.
-    pub usage: Vec<String>,
+    pub usage: BTreeSet<KeyUsage>,
 }
 
 /// Requests.
@@ -385,6 +398,8 @@ struct Change {
     gone: Option<KeyAlias>,
     /// Whether the new key becomes the default.
     make_default: bool,
+    /// What the new key is used for, when nothing is said.
+    usage: BTreeSet<KeyUsage>,
 }
 
 /// `None` when it is so already.
@@ -393,7 +408,7 @@ fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Cha
     let find = |id: &KeyPairId| state.keys.get(id).cloned().ok_or(Refusal::NoKey);
     Ok(match command {
         Command::Add { make_default, .. } => {
-            Some(Change { action: "key.added", events: Vec::new(), gone: None, make_default: *make_default })
+            Some(Change { action: "key.added", events: Vec::new(), gone: None, make_default: *make_default, usage: BTreeSet::new() })
         }
         Command::Activate(id) => {
             let key = find(id)?;
@@ -404,6 +419,7 @@ fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Cha
                     events: vec![changed(moved(&key, Activated, now))],
                     gone: None,
                     make_default: false,
+                    usage: BTreeSet::new(),
                 }),
                 Activated => None,
                 Rotated | Revoked => return Err(not_allowed(&key, "activated")),
@@ -415,7 +431,13 @@ fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Cha
                 // ACTIVATED --rotate--> ROTATED
                 Activated => {
                     let rotated = KeyPair { default_pair: false, rotation_duration: *duration, ..moved(&key, Rotated, now) };
-                    Some(Change { action: "key.rotated", events: vec![changed(rotated)], gone: None, make_default: key.default_pair })
+                    Some(Change {
+                        action: "key.rotated",
+                        events: vec![changed(rotated)],
+                        gone: None,
+                        make_default: key.default_pair,
+                        usage: key.usage.clone(),
+                    })
                 }
                 Created | Rotated | Revoked => return Err(not_allowed(&key, "rotated")),
             }
@@ -440,7 +462,7 @@ fn revoke(state: &State, key: &KeyPair, now: Timestamp) -> Change {
     {
         events.push(KeyEvent::Removed(oldest.id.clone()));
     }
-    Change { action: "key.revoked", events, gone: Some(key.alias.clone()), make_default: key.default_pair }
+    Change { action: "key.revoked", events, gone: Some(key.alias.clone()), make_default: key.default_pair, usage: key.usage.clone() }
 }
 
 /// The state that a key pair which the command asks for is added to; `None` when there is none to be made.
@@ -474,14 +496,18 @@ pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
             if let KeyEvent::Changed(key) = event
                 && key.id == *id
             {
-                *event = changed(KeyPair { signed_until: prepared.signed_until, ..(**key).clone() });
+                let signed_until = prepared.signed_until.filter(|_| key.is_for(KeyUsage::Credentials));
+                *event = changed(KeyPair { signed_until, ..(**key).clone() });
             }
         }
     }
     if prepared.command.spec().is_some() {
         // No key was made, since the command had nothing to do then.
-        let new = prepared.new.as_ref().ok_or(Rejection::Stale)?;
-        change.events.extend(add(&after(state, &change.events), new, change.make_default, now)?);
+        let mut new = prepared.new.clone().ok_or(Rejection::Stale)?;
+        if new.usage.is_empty() {
+            new.usage.clone_from(&change.usage);
+        }
+        change.events.extend(add(&after(state, &change.events), &new, change.make_default, now)?);
     }
     Ok(decided(change))
 }

@@ -1,6 +1,6 @@
 //! Answers to presentation queries (DCP 1.0, "Resolution API").
 
-use super::{State, credential::StoredCredential};
+use super::{State, credential::StoredCredential, key::KeyPair};
 use crate::{
     Services,
     trust::{
@@ -15,6 +15,7 @@ use cellspace_cluster::Address;
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     dcp::{CredentialFormat, CredentialScope, PresentationQueryMessage, PresentationResponseMessage, VC1_CONTEXT, VC2_CONTEXT, messages},
+    identity::key_pair::KeyUsage,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,6 +46,9 @@ pub enum QueryError {
     /// The ID token or its access token is refused.
     #[error(transparent)]
     Sender(#[from] PeerError),
+    /// No active key signs presentations.
+    #[error("the participant context has no active key with the usage {}", KeyUsage::Presentation)]
+    NoKey,
     /// Something underneath failed.
     #[error("{0}")]
     Unavailable(String),
@@ -106,7 +110,8 @@ pub fn granted(state: &State, own_did: &Did, verifier: &Did, token: &str, now: T
     let refused = || PeerError::Refused("the token claim must be an access token of this participant for the sender".to_owned());
     let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
     let kid = jws.key_id()?.ok_or_else(refused)?;
-    let key = state.keys.values().find(|key| key.is_published() && key.key_id == kid.url).ok_or_else(refused)?;
+    let signs_tokens = |key: &&Arc<KeyPair>| key.is_published() && key.is_for(KeyUsage::Token) && key.key_id == kid.url;
+    let key = state.keys.values().find(signs_tokens).ok_or_else(refused)?;
     let key = VerifyingKey::from_jwk(&key.public.jwk).ok_or_else(refused)?;
     let claims: AccessClaims = jws.verify(&key)?;
     if claims.iss != *own_did || claims.sub != *verifier || !claims.aud.is_only(own_did.as_str()) {
@@ -144,7 +149,7 @@ pub async fn answer(
         return Err(QueryError::NotGranted);
     }
     let credentials = select(&state, &asked, &granted, now);
-    let key = state.signing_key().ok_or_else(|| QueryError::Unavailable("no active signing key".to_owned()))?;
+    let key = state.signing_key(KeyUsage::Presentation).ok_or(QueryError::NoKey)?;
     let mut presentation = Vec::new();
     for format in CredentialFormat::ALL {
         let raw: Vec<&str> = credentials.iter().filter(|c| c.format == format).map(|c| c.raw.as_str()).collect();

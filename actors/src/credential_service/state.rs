@@ -11,7 +11,7 @@ use crate::trust::SigningKey;
 use cellspace_schemas::{
     Did,
     dcp::DidDocument,
-    identity::KeyPairId,
+    identity::{KeyPairId, key_pair::KeyUsage},
     issuer::{CredentialId, HolderPid},
 };
 use cellspace_storage::VaultPath;
@@ -44,11 +44,11 @@ impl State {
         self.context.as_ref().filter(|context| context.active)
     }
 
-    /// The key that new signatures are made with: the default one among the activated, else the first.
+    /// The key that new signatures of this usage are made with: the default one among the activated that have it, else the first.
     #[must_use]
-    pub fn signing_key(&self) -> Option<SigningKey> {
+    pub fn signing_key(&self, usage: KeyUsage) -> Option<SigningKey> {
         let context = self.context.as_ref()?;
-        let usable = || self.keys.values().filter(|key| key.can_sign());
+        let usable = || self.keys.values().filter(|key| key.can_sign(usage));
         let key = usable().find(|key| key.default_pair).or_else(|| usable().next())?;
         Some(SigningKey {
             did: context.did.clone(),
@@ -58,12 +58,17 @@ impl State {
         })
     }
 
-    /// The DID document as the keys and services are now; `None` without a participant context.
+    /// The DID document as the keys and services are now, each key with the relationships of its usages; `None` without a participant context.
     #[must_use]
     pub fn did_document(&self) -> Option<DidDocument> {
         let context = self.context.as_ref()?;
-        let methods = self.keys.values().filter(|key| key.is_published()).map(|key| key.verification_method(&context.did)).collect();
-        Some(DidDocument::new(context.did.clone(), methods, context.services.clone()))
+        let published = || self.keys.values().filter(|key| key.is_published());
+        let methods = published().map(|key| key.verification_method(&context.did)).collect();
+        let has = |relationship, id: &str| {
+            let usage = KeyUsage::ALL.into_iter().find(|usage| usage.relationship() == relationship);
+            usage.is_some_and(|usage| published().any(|key| key.key_id == id && key.is_for(usage)))
+        };
+        Some(DidDocument::with_relationships(context.did.clone(), methods, context.services.clone(), has))
     }
 
     /// The DID document, when it is published.

@@ -14,13 +14,17 @@ use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, Timestamp,
     dcp::{CredentialFormat, CredentialScope, Service},
-    identity::{KeyPairId, RequestedCredential},
+    identity::{KeyPairId, RequestedCredential, key_pair::KeyUsage},
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
 use cellspace_storage::{KeyAlgorithm, PublicKey};
 use proptest::prelude::*;
 use serde_json::{Map, json};
-use std::{collections::BTreeMap, slice::from_ref, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice::from_ref,
+    sync::Arc,
+};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -38,7 +42,7 @@ fn new_key(name: &str, active: bool) -> NewKey {
         names: KeyNames { id, key_id: format!("{}#{name}", did()), alias },
         public: PublicKey { algorithm: KeyAlgorithm::Ed25519, jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": name}) },
         active,
-        usage: Vec::new(),
+        usage: BTreeSet::new(),
     }
 }
 
@@ -297,16 +301,76 @@ fn every_command_in_every_state_of_a_key() {
 #[test]
 fn signing_and_publishing_follow_the_states() {
     let mut state = acme(true);
-    assert_eq!(state.signing_key().unwrap().kid, format!("{}#k1", did()));
+    let kid = |state: &State| state.signing_key(KeyUsage::Token).map(|key| key.kid);
+    assert_eq!(kid(&state), Some(format!("{}#k1", did())));
     let rotate = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration: 0 };
     command(&mut state, key_command(rotate, Some(new_key("k2", true)))).unwrap();
-    assert_eq!(state.signing_key().unwrap().kid, format!("{}#k2", did()));
+    assert_eq!(kid(&state), Some(format!("{}#k2", did())));
     assert_eq!(state.did_document().unwrap().verification_method.len(), 2);
     for id in ["k1", "k2"] {
         command(&mut state, key_command(key::Command::Revoke { id: KeyPairId::new(id).unwrap(), successor: None }, None)).unwrap();
     }
-    assert!(state.signing_key().is_none());
+    assert_eq!(kid(&state), None);
     assert!(state.did_document().unwrap().verification_method.is_empty());
+}
+
+#[test]
+fn each_usage_has_its_key_and_each_key_the_relationships_of_its_usages() {
+    use KeyUsage::{Credentials, Presentation, Token};
+    let used_for = |name: &str, usage: &[KeyUsage]| NewKey { usage: usage.iter().copied().collect(), ..new_key(name, true) };
+    let add = |state: &mut State, new: NewKey, make_default: bool| {
+        command(state, key_command(key::Command::Add { spec: spec(), make_default }, Some(new))).unwrap();
+    };
+    let id = |name: &str| KeyPairId::new(name).unwrap();
+    let replace = |state: &mut State, old: &str, new: NewKey| {
+        let rotate = key::Command::Rotate { id: id(old), successor: spec(), duration: 0 };
+        command(state, key_command(rotate, Some(new))).unwrap();
+    };
+    let name = |url: &str| url.rsplit('#').next().unwrap().to_owned();
+    // Which key signs credentials, presentations and tokens.
+    let signing = |state: &State| KeyUsage::ALL.map(|usage| state.signing_key(usage).map_or(String::new(), |key| name(&key.kid)));
+    // Which keys verify them.
+    let related = |state: &State| {
+        let document = serde_json::to_value(state.did_document().unwrap()).unwrap();
+        ["assertionMethod", "authentication", "capabilityInvocation"]
+            .map(|list| document[list].as_array().unwrap().iter().map(|url| name(url.as_str().unwrap())).collect::<Vec<_>>().join(" "))
+    };
+    // A key without a usage is for everything, and goes first while it is the default.
+    let mut state = acme(true);
+    add(&mut state, used_for("tokens", &[Token]), false);
+    assert_eq!((signing(&state), related(&state)), (["k1", "k1", "k1"].map(str::to_owned), ["k1", "k1", "k1 tokens"].map(str::to_owned)));
+    // The default one is preferred for what it is used for alone.
+    add(&mut state, used_for("shows", &[Presentation, Token]), true);
+    assert_eq!(signing(&state), ["k1", "shows", "shows"]);
+    assert_eq!(related(&state), ["k1", "k1 shows", "k1 shows tokens"]);
+    // What takes a key's place is used for the same, unless it says otherwise.
+    replace(&mut state, "shows", used_for("shows2", &[]));
+    assert_eq!(state.keys.get(&id("shows2")).unwrap().usage, BTreeSet::from([Presentation, Token]));
+    replace(&mut state, "shows2", used_for("shows3", &[Presentation]));
+    assert_eq!(signing(&state), ["k1", "shows3", "k1"]);
+    // Rotated ones verify what they signed; none is chosen that has not the usage.
+    assert_eq!(related(&state), ["k1", "k1 shows shows2 shows3", "k1 shows shows2 tokens"]);
+    command(&mut state, key_command(key::Command::Revoke { id: id("k1"), successor: None }, None)).unwrap();
+    assert_eq!(signing(&state), ["", "shows3", "tokens"]);
+    add(&mut state, used_for("issues", &[Credentials]), false);
+    assert_eq!(signing(&state), ["issues", "shows3", "tokens"]);
+    // Credentials that its participant issued keep a key that signed none of them no longer.
+    let rotate = key::Command::Rotate { id: id("tokens"), successor: spec(), duration: 1 };
+    let prepared = key::Prepared { command: rotate, new: Some(new_key("tokens2", true)), signed_until: Some(Timestamp(NOW.0 + 9_000_000)) };
+    command(&mut state, Prepared::Key(prepared)).unwrap();
+    assert_eq!(state.keys.get(&id("tokens")).unwrap().signed_until, None);
+}
+
+#[test]
+fn keys_of_an_earlier_version_keep_what_they_are_used_for() {
+    let mut state = acme(true);
+    command(&mut state, key_command(key::Command::Add { spec: spec(), make_default: false }, Some(new_key("k2", true)))).unwrap();
+    let mut row = serde_json::to_value(state.keys.get(&KeyPairId::new("k2").unwrap()).unwrap()).unwrap();
+    for (given, known) in [(json!([]), vec![]), (json!(["signing"]), vec![]), (json!(["sign_token", "signing"]), vec![KeyUsage::Token])] {
+        row["usage"] = given;
+        let read: key::KeyPair = serde_json::from_value(row.clone()).unwrap();
+        assert_eq!(read.usage.into_iter().collect::<Vec<_>>(), known);
+    }
 }
 
 #[test]
@@ -381,7 +445,7 @@ fn private_keys_have_a_folder_of_their_own() {
         |text: &str| key::vault_alias(&KeyAlias::new(text).unwrap()).map(|alias| alias.as_str().to_owned()).map_err(|e| e.to_string());
     assert_eq!(alias("data-plane"), Ok("keypair/data-plane".to_owned()));
     assert_eq!(alias(&"x".repeat(250)), Err("privateKeyAlias is too long".to_owned()));
-    assert_eq!(acme(true).signing_key().unwrap().path.alias.as_str(), "keypair/k1");
+    assert_eq!(acme(true).signing_key(KeyUsage::Presentation).unwrap().path.alias.as_str(), "keypair/k1");
 }
 
 // === requests ===
@@ -750,7 +814,7 @@ proptest! {
             prop_assert!(!(state.deleted && state.context.is_some()) && (state.deleted || !state.leaving));
             if state.context.is_none() {
                 prop_assert!(state.keys.is_empty() && state.credentials.is_empty() && state.requests.is_empty());
-                prop_assert!(state.signing_key().is_none() && state.published_document().is_none());
+                prop_assert!(KeyUsage::ALL.into_iter().all(|usage| state.signing_key(usage).is_none()) && state.published_document().is_none());
             }
             let published = state.published_document().is_some();
             prop_assert_eq!(published, state.context.as_ref().is_some_and(|c| c.active && c.did_state == DidState::Published));

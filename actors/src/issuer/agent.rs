@@ -153,7 +153,7 @@ impl Refusal {
 fn no_token(error: TokenError) -> PrepareError<Refusal> {
     match error {
         TokenError::NoParticipant(_) => Refusal::NoIssuer.into(),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => PrepareError::Unavailable(error.to_string()),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => PrepareError::Unavailable(error.to_string()),
     }
 }
 

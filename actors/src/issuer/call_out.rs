@@ -12,6 +12,7 @@ use crate::{
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{
     Did, ParticipantContextId,
+    identity::key_pair::KeyUsage,
     issuer::{AttestationId, CredentialDefinitionId},
     json,
 };
@@ -81,7 +82,7 @@ pub async fn ask(
     if needed.len() > MAX_CALLS {
         return Err(Refusal::NotEntitled(format!("a request has at most {MAX_CALLS} attestations of services")).into());
     }
-    let key = signing_key(services, issuer).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
+    let key = signing_key(services, issuer, KeyUsage::Token).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
     let asking = needed.into_iter().map(|(id, url)| {
         let key = &key;
         async move {

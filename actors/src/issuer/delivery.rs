@@ -20,6 +20,7 @@ use cellspace_schemas::{
         CredentialContainer, CredentialMessage, CredentialOfferMessage, DeliveryStatus,
         messages::{CredentialReference, context, types},
     },
+    identity::key_pair::KeyUsage,
     issuer::{CredentialDefinitionId, IssuerPid},
 };
 use http::{Method, StatusCode};
@@ -73,7 +74,7 @@ async fn credential_message(
     state: &IssuerState,
     process: &Process,
 ) -> Result<CredentialMessage, DeliveryError> {
-    let key = trust::signing_key(services, issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    let key = trust::signing_key(services, issuer, KeyUsage::Credentials).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
     let mut credentials = Vec::with_capacity(process.requested.len());
     for requested in &process.requested {
         let missing = || DeliveryError::Refused(format!("credential {} does not exist", requested.credential));

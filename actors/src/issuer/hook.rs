@@ -5,6 +5,7 @@ use crate::{Services, signed_post, trust};
 use cellspace_cluster::{Delivery, DeliveryError, RetryPolicy};
 use cellspace_schemas::{
     ParticipantContextId,
+    identity::key_pair::KeyUsage,
     issuer::{CredentialDefinitionId, IssuerPid},
 };
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub async fn tell(
     let hook = hook.ok_or_else(|| DeliveryError::Refused(format!("credential definition {definition} has no hook any more")))?;
     let payload = payload(state, issuer, process).ok_or_else(|| DeliveryError::Refused("the request is decided".to_owned()))?;
     let body = json!({"id": delivery.message_id, "at": services.cluster.now().millis(), "type": EVENT, "payload": payload});
-    let key = trust::signing_key(services, issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+    let key = trust::signing_key(services, issuer, KeyUsage::Token).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
     let post = signed_post::Post { url: hook.clone(), headers: http::HeaderMap::new(), body: body.to_string().into_bytes(), typ: TYPE };
     let outcome = signed_post::send(services, &key, post, delivery.trace.clone()).await;
     let reason = outcome.as_ref().err().map(ToString::to_string);

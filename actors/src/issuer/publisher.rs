@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use cellspace_cluster::{Address, AskError};
-use cellspace_schemas::{ParticipantContextId, Timestamp};
+use cellspace_schemas::{ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
 use std::{sync::Arc, time::Duration};
 
 /// How long a served list credential is valid. Half of it is left when it is signed anew.
@@ -89,9 +89,9 @@ impl StatusListPublisher {
             other => PublishError::Unavailable(other.to_string()),
         })?;
         let version = snapshot.lists.version(id).ok_or(PublishError::Unknown)?;
-        let key = trust::signing_key(services, issuer).await.map_err(|error| match error {
+        let key = trust::signing_key(services, issuer, KeyUsage::Credentials).await.map_err(|error| match error {
             TokenError::NoParticipant(_) => PublishError::Unknown,
-            TokenError::NoKey(_) | TokenError::Unavailable(_) => PublishError::Unavailable(error.to_string()),
+            TokenError::NoKey(..) | TokenError::Unavailable(_) => PublishError::Unavailable(error.to_string()),
         })?;
         let now = services.cluster.now();
         let cached = self.kept.get(&(issuer.clone(), id));

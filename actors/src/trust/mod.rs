@@ -40,7 +40,7 @@ use crate::{
 };
 use aged_cache::{AgedCache, FAILURE_AGE};
 use cellspace_cluster::{Address, AskError, CallId};
-use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use cellspace_schemas::{Did, ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
 use credential::VerifiedCredential;
 use fetch::Fetch;
 use futures::{FutureExt, future::BoxFuture};
@@ -136,24 +136,25 @@ pub enum TokenError {
     /// No such participant, or it is deactivated.
     #[error("no active participant context {0}")]
     NoParticipant(ParticipantContextId),
-    /// It has no active key.
-    #[error("participant context {0} has no active signing key")]
-    NoKey(ParticipantContextId),
+    /// It has no active key of the usage.
+    #[error("participant context {0} has no active key with the usage {1}")]
+    NoKey(ParticipantContextId, KeyUsage),
     /// Something underneath failed; try again later.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// The key that the participant signs with now.
+/// The key that the participant makes signatures of this usage with now.
 ///
 /// # Errors
-/// [`TokenError`] when it is unknown, deactivated or has no active key.
-pub async fn signing_key(services: &Services, participant: &ParticipantContextId) -> Result<SigningKey, TokenError> {
-    read(services, participant, |state| (state.active_context().is_some(), state.signing_key())).await.and_then(|found| match found {
+/// [`TokenError`] when it is unknown, deactivated or has no active key of the usage.
+pub async fn signing_key(services: &Services, participant: &ParticipantContextId, usage: KeyUsage) -> Result<SigningKey, TokenError> {
+    let found = read(services, participant, |state| (state.active_context().is_some(), state.signing_key(usage))).await?;
+    match found {
         (false, _) => Err(TokenError::NoParticipant(participant.clone())),
-        (true, None) => Err(TokenError::NoKey(participant.clone())),
+        (true, None) => Err(TokenError::NoKey(participant.clone(), usage)),
         (true, Some(key)) => Ok(key),
-    })
+    }
 }
 
 /// Makes a self-issued ID token of the participant for `audience` (DCP 1.0, 4.3), with an access token for its own credential service in the
@@ -167,7 +168,7 @@ pub async fn self_issued_token(
     audience: &Did,
     scopes: &[String],
 ) -> Result<String, TokenError> {
-    let key = signing_key(services, participant).await?;
+    let key = signing_key(services, participant, KeyUsage::Token).await?;
     let (vault, now) = (services.vault.as_ref(), services.cluster.now());
     let failed = |e: cellspace_storage::VaultError| TokenError::Unavailable(e.to_string());
     let access = match scopes {
@@ -188,7 +189,7 @@ pub async fn token_with_access(
     audience: &Did,
     token: Option<&str>,
 ) -> Result<String, TokenError> {
-    let key = signing_key(services, participant).await?;
+    let key = signing_key(services, participant, KeyUsage::Token).await?;
     let token = key.id_token(services.vault.as_ref(), audience, token, services.cluster.now()).await;
     token.map_err(|e| TokenError::Unavailable(e.to_string()))
 }

@@ -60,6 +60,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::NotGranted => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         QueryError::Sender(error) => error.into(),
+        QueryError::NoKey => ApiError::later(error),
         QueryError::Unavailable(reason) => ApiError::later(reason),
     })?;
     Reply::ok(&answer)
@@ -92,7 +93,7 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let offer: CredentialOfferMessage = message(&request)?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::later(error),
     })?;
     let sender = verify_sender(&app.services, &own_did, token, None).await?;
     if sender.issuer != offer.issuer {

@@ -62,7 +62,7 @@ pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> R
     match trust::own_did(&app.services, participant).await {
         Ok(_) => Ok(true),
         Err(TokenError::NoParticipant(_)) => Ok(false),
-        Err(error @ (TokenError::NoKey(_) | TokenError::Unavailable(_))) => Err(ApiError::later(error)),
+        Err(error @ (TokenError::NoKey(..) | TokenError::Unavailable(_))) => Err(ApiError::later(error)),
     }
 }
 

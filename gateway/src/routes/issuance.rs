@@ -57,7 +57,7 @@ fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
 async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
     trust::own_did(&app.services, issuer).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
-        TokenError::NoKey(_) | TokenError::Unavailable(_) => ApiError::later(error),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::later(error),
     })
 }
 

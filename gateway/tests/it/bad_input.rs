@@ -7,7 +7,7 @@ use cellspace::{
 };
 use cellspace_actors::{access::AccessClaims, trust};
 use cellspace_client::{Client, operator};
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Timestamp, identity::key_pair::KeyUsage};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -125,7 +125,7 @@ async fn tokens_that_are_not_right_are_refused_everywhere() {
     let hour = Duration::from_secs(3600);
     let expired = services.tokens.mint_for_client(claims("admin"), "bootstrap", Timestamp(now.millis() - 7_200_000), hour).await.unwrap();
     // Signed by a key of this installation, but not by the token service.
-    let key = trust::signing_key(services, &context(&stage.provider)).await.unwrap();
+    let key = trust::signing_key(services, &context(&stage.provider), KeyUsage::Token).await.unwrap();
     let forged = json!({"iss": services.tokens.issuer(), "sub": "bootstrap", "role": "admin", "scope": "management-api:admin", "iat": now.seconds(), "exp": now.seconds() + 60});
     let forged = key.sign(services.vault.as_ref(), "JWT", &forged).await.unwrap();
     let mut changed = stage.admin().token.clone();

@@ -4,6 +4,7 @@ use crate::stage::{Answer, SCOPES, Stage, callback, context, contract_request, d
 use cellspace_actors::{ControlPlane, control_plane::archive::KEPT, trust};
 use cellspace_client::{Client, provider::DATA_SET, sharing};
 use cellspace_cluster::Address;
+use cellspace_schemas::identity::key_pair::KeyUsage;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -139,7 +140,7 @@ async fn a_token_is_for_one_message_to_one_receiver() {
     let good = s.token(&s.consumer, &s.provider).await;
     assert_eq!(ask(Some(good.clone())).await.status, StatusCode::OK);
     let services = &s.node().app.services;
-    let key = trust::signing_key(services, &context(&s.consumer)).await.unwrap();
+    let key = trust::signing_key(services, &context(&s.consumer), KeyUsage::Token).await.unwrap();
     let now = services.cluster.now().seconds();
     let claims = |aud: &str, iat: i64, exp: i64| json!({"iss": s.consumer.did, "sub": s.consumer.did, "aud": aud, "jti": uuid::Uuid::new_v4(), "iat": iat, "exp": exp});
     let signed = |claims: Value| {

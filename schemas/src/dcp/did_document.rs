@@ -118,13 +118,27 @@ impl DidDocument {
     /// A document whose keys may all be used for everything.
     #[must_use]
     pub fn new(id: Did, verification_method: Vec<VerificationMethod>, service: Vec<Service>) -> Self {
-        let all = || Some(verification_method.iter().map(|m| MethodReference::Url(m.id.clone())).collect());
+        Self::with_relationships(id, verification_method, service, |_, _| true)
+    }
+
+    /// A document whose keys have the relationships that `has` says, by the id of their method.
+    #[must_use]
+    pub fn with_relationships(
+        id: Did,
+        verification_method: Vec<VerificationMethod>,
+        service: Vec<Service>,
+        has: impl Fn(Relationship, &str) -> bool,
+    ) -> Self {
+        let of = |relationship| {
+            let methods = verification_method.iter().filter(|method| has(relationship, &method.id));
+            Some(methods.map(|method| MethodReference::Url(method.id.clone())).collect())
+        };
         Self {
             context: serde_json::json!(["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1", DCP_CONTEXT]),
             id,
-            authentication: all(),
-            assertion_method: all(),
-            capability_invocation: all(),
+            authentication: of(Relationship::Authentication),
+            assertion_method: of(Relationship::AssertionMethod),
+            capability_invocation: of(Relationship::CapabilityInvocation),
             verification_method,
             service,
         }

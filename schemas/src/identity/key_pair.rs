@@ -1,9 +1,55 @@
 //! Key pairs.
 
 use super::KeyPairId;
-use crate::{KeyAlias, ParticipantContextId, Timestamp};
+use crate::{KeyAlias, ParticipantContextId, Timestamp, dcp::Relationship};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::{collections::BTreeSet, fmt};
+
+/// What a key pair signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyUsage {
+    /// Credentials that its owner issues, and their status lists.
+    #[serde(rename = "sign_credentials")]
+    Credentials,
+    /// Presentations.
+    #[serde(rename = "sign_presentation")]
+    Presentation,
+    /// Self-issued ID tokens, and whatever else shows who its owner is.
+    #[serde(rename = "sign_token")]
+    Token,
+}
+
+impl KeyUsage {
+    /// Every usage.
+    pub const ALL: [Self; 3] = [Self::Credentials, Self::Presentation, Self::Token];
+
+    /// Its name in the Identity API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "sign_credentials",
+            Self::Presentation => "sign_presentation",
+            Self::Token => "sign_token",
+        }
+    }
+
+    /// The verification relationship that what is signed so is verified by (DCP 1.0, "Validating Self-Issued ID Tokens", "Presentation Validation").
+    #[must_use]
+    pub const fn relationship(self) -> Relationship {
+        match self {
+            Self::Credentials => Relationship::AssertionMethod,
+            Self::Presentation => Relationship::Authentication,
+            Self::Token => Relationship::CapabilityInvocation,
+        }
+    }
+}
+
+impl fmt::Display for KeyUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// How to make a key: `{"algorithm":"EdDSA","curve":"Ed25519"}`. Letter case does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -57,9 +103,9 @@ pub struct KeyDescriptor {
     pub public_key_pem: Option<String>,
     /// Whether it is used at once; `true` when absent.
     pub active: Option<bool>,
-    /// What it is used for; kept and shown.
+    /// What it is used for; everything when empty.
     #[serde(deserialize_with = "crate::issuer::coerce::null_is_default")]
-    pub usage: Vec<String>,
+    pub usage: BTreeSet<KeyUsage>,
 }
 
 /// A key pair as shown.
@@ -90,14 +136,29 @@ pub struct KeyPairResource {
     pub use_duration: u64,
     /// Milliseconds for which the public key stays published after the rotation; 0 when unlimited.
     pub rotation_duration: u64,
-    /// What it is used for.
-    pub usage: Vec<String>,
+    /// What it is used for; everything when empty.
+    pub usage: BTreeSet<KeyUsage>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{from_value, json};
+
+    #[test]
+    fn usages_have_the_names_of_the_api() {
+        for usage in KeyUsage::ALL {
+            assert_eq!(from_value::<KeyUsage>(json!(usage.name())).unwrap(), usage);
+            assert_eq!(json!(usage), json!(usage.name()));
+        }
+        let read = |usage: Value| from_value::<KeyDescriptor>(json!({"usage": usage})).map(|descriptor| descriptor.usage);
+        let twice = read(json!(["sign_token", "sign_presentation", "sign_token"])).unwrap();
+        assert_eq!(twice, BTreeSet::from([KeyUsage::Presentation, KeyUsage::Token]));
+        assert!(read(json!(null)).unwrap().is_empty() && read(json!([])).unwrap().is_empty());
+        for bad in [json!(["sign"]), json!(["sign_token", "SIGN_TOKEN"]), json!("sign_token"), json!([1])] {
+            assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn kinds_are_read_in_every_spelling() {

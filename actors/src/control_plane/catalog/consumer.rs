@@ -46,7 +46,7 @@ pub enum RequestError {
 impl From<TokenError> for RequestError {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::NoParticipant(_) | TokenError::NoKey(_) => Self::Invalid(error.to_string()),
+            TokenError::NoParticipant(_) | TokenError::NoKey(..) => Self::Invalid(error.to_string()),
             TokenError::Unavailable(why) => Self::Unavailable(why),
         }
     }

@@ -67,7 +67,7 @@ pub async fn send(services: &Services, to: Outgoing<'_>, message: Wire) -> Resul
     let url = address.below(&path.iter().map(String::as_str).collect::<Vec<_>>());
     let token = self_issued_token(services, participant, counterparty, scopes).await.map_err(|e| match e {
         // A participant that is switched off for a while goes on afterwards.
-        TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+        TokenError::NoParticipant(_) | TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
     })?;
     let request = OutboundRequest {
         method: Method::POST,

@@ -8,7 +8,7 @@ use crate::{
     trust::{self, SigningKey, TokenError},
 };
 use cellspace_cluster::{Delivery, DeliveryError};
-use cellspace_schemas::{ParticipantContextId, management::CallbackAddress};
+use cellspace_schemas::{ParticipantContextId, identity::key_pair::KeyUsage, management::CallbackAddress};
 use cellspace_storage::{VaultError, VaultPath};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
@@ -71,9 +71,9 @@ async fn signing_key(
     state: &ControlPlaneState,
     participant: &ParticipantContextId,
 ) -> Result<SigningKey, DeliveryError> {
-    trust::signing_key(services, participant).await.map_err(|e| match e {
+    trust::signing_key(services, participant, KeyUsage::Token).await.map_err(|e| match e {
         // One that was deleted does not come back; one that is switched off for a while goes on afterwards.
         TokenError::NoParticipant(_) if state.participant.is_none() => DeliveryError::Refused(e.to_string()),
-        TokenError::NoParticipant(_) | TokenError::NoKey(_) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+        TokenError::NoParticipant(_) | TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
     })
 }
