@@ -81,11 +81,29 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// The verification of such a counterparty by itself beside its bare signature checks (needs `loadtest-parts` beside this executable), and the same requests.
+    VerifyCold {
+        /// Offers that a counterparty sees.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        offers: usize,
+        #[command(flatten)]
+        common: Common,
+    },
     /// A provider with a large catalog: pages, changes, commits and cold activations at 100, 10,000 and more definitions.
     CatalogLarge {
         /// Definitions of the largest catalog, over as many assets.
         #[arg(long, value_name = "N", default_value_t = 99_999)]
         definitions: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Verifiers ask participants of the platform for presentations of two credentials.
+    Presentation {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Participants of the platform ask its issuer for credentials, until they hold them; the books of both sides are compared.
+    Issuance {
         #[command(flatten)]
         common: Common,
     },
@@ -141,7 +159,10 @@ impl LoadCommand {
             Self::Transfer { common } => (Scenario::Transfer, common),
             Self::Provision { common } => (Scenario::Provision, common),
             Self::CatalogCold { offers, common } => (Scenario::CatalogCold { offers }, common),
+            Self::VerifyCold { offers, common } => (Scenario::VerifyCold { offers }, common),
             Self::CatalogLarge { definitions, common } => (Scenario::CatalogLarge { definitions }, common),
+            Self::Presentation { common } => (Scenario::Presentation, common),
+            Self::Issuance { common } => (Scenario::Issuance, common),
             Self::Activation { finished, common } => (Scenario::Activation { finished }, common),
             Self::NegotiationsOpen { open, common } => (Scenario::NegotiationsOpen { open }, common),
             Self::NegotiationsMany { negotiations, common } => (Scenario::NegotiationsMany { negotiations }, common),

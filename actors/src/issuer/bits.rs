@@ -58,19 +58,16 @@ impl Bits {
     /// The first `size` bits as a status list.
     #[must_use]
     pub fn bitstring(&self, size: u32) -> Bitstring {
-        let mut list = Bitstring::zeroes(size as usize);
+        let mut bytes = vec![0; (size as usize).div_ceil(8)];
         for (chunk, words) in &self.chunks {
-            for (n, word) in words.iter().enumerate() {
-                let base = *chunk as usize * CHUNK_BITS as usize + n * u64::BITS as usize;
-                let mut left = *word;
-                while left != 0 {
-                    // A position beyond the list is none of its bits.
-                    let _ = list.set(base + left.trailing_zeros() as usize, true);
-                    left &= left - 1;
-                }
+            let start = *chunk as usize * CHUNK_BITS as usize / 8;
+            // Bit 0 of a list is the left-most one of its first byte. A position beyond the list is none of its bits.
+            let packed = words.iter().flat_map(|word| word.to_le_bytes()).map(u8::reverse_bits);
+            for (to, from) in bytes.iter_mut().skip(start).zip(packed) {
+                *to = from;
             }
         }
-        list
+        Bitstring::from_bytes(bytes)
     }
 }
 

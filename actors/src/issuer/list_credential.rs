@@ -60,9 +60,9 @@ impl ListCredential<'_> {
         ])
     }
 
-    /// The claims to be signed.
+    /// The claims to be signed around [`Self::credential`].
     #[must_use]
-    pub fn jwt_claims(&self) -> Map<String, Value> {
+    pub fn jwt_claims(&self, credential: Map<String, Value>) -> Map<String, Value> {
         let registered = [
             ("iss", json!(self.issuer)),
             ("sub", json!(format!("{}#list", self.url))),
@@ -71,7 +71,7 @@ impl ListCredential<'_> {
             ("nbf", json!(self.valid_from.seconds())),
             ("exp", json!(self.valid_until.seconds())),
         ];
-        secured(self.id.format, self.credential(), registered)
+        secured(self.id.format, credential, registered)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
             let credential = list.credential();
             let encoded = credential["credentialSubject"]["encodedList"].as_str().unwrap();
             assert_eq!(Bitstring::decode(encoded, encoding).unwrap(), content.bits);
-            let claims = list.jwt_claims();
+            let claims = list.jwt_claims(credential);
             match format {
                 CredentialFormat::Vc2Jose => {
                     assert_eq!(claims["type"], json!(["VerifiableCredential", "BitstringStatusListCredential"]));

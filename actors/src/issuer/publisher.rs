@@ -30,9 +30,9 @@ pub struct PublishedList {
 }
 
 impl PublishedList {
-    /// Whether it says what the list says now, by the key that the issuer signs with now, for long enough.
+    /// Whether it says what the list says now, or later, by the key that the issuer signs with now, for long enough.
     fn is_current(&self, version: u64, kid: &str, now: Timestamp) -> bool {
-        self.version == version && self.kid == kid && now.since(self.signed_at) < VALIDITY / 2
+        self.version >= version && self.kid == kid && now.since(self.signed_at) < VALIDITY / 2
     }
 }
 
@@ -47,10 +47,36 @@ pub enum PublishError {
     Unavailable(String),
 }
 
+/// Signed lists.
+struct Kept(quick_cache::sync::Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>>);
+
+impl Kept {
+    /// The list, made when what is kept is not current. Of many who ask for one list only one makes it, the others wait; who wants a later state than
+    /// was being made has it made anew.
+    async fn current<F>(
+        &self,
+        key: &(ParticipantContextId, StatusListId),
+        is_current: impl Fn(&PublishedList) -> bool,
+        make: impl Fn() -> F,
+    ) -> Result<Arc<PublishedList>, PublishError>
+    where
+        F: Future<Output = Result<PublishedList, PublishError>>,
+    {
+        loop {
+            let making = async { make().await.map(Arc::new) };
+            let list = self.0.get_or_insert_async(key, making).await?;
+            if is_current(&list) {
+                return Ok(list);
+            }
+            self.0.remove_if(key, |list| !is_current(list));
+        }
+    }
+}
+
 /// Serves the status lists of all issuers of a node.
 pub struct StatusListPublisher {
     age: Duration,
-    kept: quick_cache::sync::Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>>,
+    kept: Kept,
 }
 
 impl Default for StatusListPublisher {
@@ -64,7 +90,7 @@ impl StatusListPublisher {
     /// Lists that verifiers may keep for `age`.
     #[must_use]
     pub fn new(age: Duration) -> Self {
-        Self { age, kept: quick_cache::sync::Cache::new(MAX_KEPT) }
+        Self { age, kept: Kept(quick_cache::sync::Cache::new(MAX_KEPT)) }
     }
 
     /// How long a verifier may keep a list.
@@ -94,14 +120,11 @@ impl StatusListPublisher {
             TokenError::NoKey(..) | TokenError::Unavailable(_) => PublishError::Unavailable(error.to_string()),
         })?;
         let now = services.cluster.now();
-        let cached = self.kept.get(&(issuer.clone(), id));
-        if let Some(list) = cached.filter(|list| list.is_current(version, &key.kid, now)) {
-            return Ok(list);
-        }
-        let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;
-        let list = Arc::new(self.publish(services, issuer, id, &content, &key, now).await?);
-        self.kept.insert((issuer.clone(), id), list.clone());
-        Ok(list)
+        let make = || async {
+            let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;
+            self.publish(services, issuer, id, &content, &key, now).await
+        };
+        self.kept.current(&(issuer.clone(), id), |list| list.is_current(version, &key.kid, now), make).await
     }
 
     async fn publish(
@@ -117,8 +140,11 @@ impl StatusListPublisher {
         let (ttl, valid_until) = (self.age, now.plus(VALIDITY));
         let list = ListCredential { id, url: &url, issuer: &key.did, content, ttl, valid_from: now, valid_until };
         let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
-        let jwt = signing::sign(services.vault.as_ref(), key, id.format, &list.jwt_claims()).await.map_err(|e| unavailable(&e))?;
-        let json = serde_json::to_vec(&list.credential()).map_err(|e| unavailable(&e))?;
+        // Once: most of the work is to compress the bits.
+        let credential = list.credential();
+        let json = serde_json::to_vec(&credential).map_err(|e| unavailable(&e))?;
+        let claims = list.jwt_claims(credential);
+        let jwt = signing::sign(services.vault.as_ref(), key, id.format, &claims).await.map_err(|e| unavailable(&e))?;
         tracing::debug!(category = "dcp", vpa = %Address::of::<Issuer>(issuer), action = "statuslist.signed", list = %id, version = content.version);
         let tag = format!("{}-{}", content.version, now.millis());
         Ok(PublishedList { jwt: jwt.into(), json: json.into(), tag, version: content.version, kid: key.kid.clone(), signed_at: now })
@@ -128,6 +154,34 @@ impl StatusListPublisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::issuer::Purpose;
+    use cellspace_schemas::dcp::CredentialFormat;
+    use parking_lot::Mutex;
+
+    #[tokio::test]
+    async fn one_makes_a_list_and_a_later_state_is_made_anew() {
+        let kept = Kept(quick_cache::sync::Cache::new(8));
+        let id = StatusListId { format: CredentialFormat::Vc2Jose, purpose: Purpose::Revocation, number: 1 };
+        let key = (ParticipantContextId::new("issuer").unwrap(), id);
+        let made = Mutex::new(Vec::new());
+        let ask = |version: u64| {
+            let (kept, key, made) = (&kept, &key, &made);
+            let make = move || async move {
+                made.lock().push(version);
+                // Others get their turn, so that they really wait.
+                tokio::task::yield_now().await;
+                let empty = Bytes::new;
+                let signed_at = Timestamp(0);
+                Ok(PublishedList { jwt: empty(), json: empty(), tag: String::new(), version, kid: "k1".to_owned(), signed_at })
+            };
+            async move { kept.current(key, |list| list.is_current(version, "k1", Timestamp(0)), make).await.unwrap().version }
+        };
+        // Two before a change, two after it, at the same time.
+        assert_eq!(futures::join!(ask(3), ask(3), ask(4), ask(4)), (3, 3, 4, 4));
+        assert_eq!(*made.lock(), [3, 4]);
+        // Who has not seen the change takes the later state.
+        assert_eq!((ask(3).await, made.lock().len()), (4, 2));
+    }
 
     #[test]
     fn a_list_is_signed_anew_by_content_key_and_age() {
@@ -140,6 +194,7 @@ mod tests {
             (3, "k1", half - Duration::from_millis(1), true),
             (3, "k1", half, false),
             (4, "k1", Duration::ZERO, false),
+            (2, "k1", Duration::ZERO, true),
             (3, "k2", Duration::ZERO, false),
         ] {
             assert_eq!(list.is_current(version, kid, signed_at.plus(age)), current, "{version} {kid} {age:?}");

@@ -130,7 +130,7 @@ mod tests {
                         valid_from: now,
                         valid_until: until,
                     };
-                    let jwt = sign(&self.vault, &self.key, format, &list.jwt_claims()).await.unwrap();
+                    let jwt = sign(&self.vault, &self.key, format, &list.jwt_claims(list.credential())).await.unwrap();
                     self.web.0.lock().insert(url, jwt.into_bytes());
                 }
             }

@@ -8,7 +8,7 @@ fn root() -> &'static Path {
 }
 
 /// Which workspace packages each one may depend on, directly.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("cellspace-schemas", &[]),
     ("cellspace-storage", &["cellspace-schemas"]),
     ("cellspace-cluster", &["cellspace-schemas", "cellspace-storage"]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("cellspace", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors", "cellspace-client"]),
     ("loadtest", &["cellspace-schemas", "cellspace-client"]),
     ("loadtest-fill", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors"]),
+    ("loadtest-parts", &["cellspace-schemas", "cellspace-actors", "loadtest"]),
 ];
 
 /// The workspace's packages, as cargo knows them.

@@ -58,6 +58,7 @@ pub async fn measure(sizes: Sizes, folder: &Path) -> Result<BTreeMap<String, f64
     let rest = tokio::task::spawn_blocking(move || -> Result<_> {
         Ok([
             ("ed25519_verify_per_s".to_owned(), ed25519()?),
+            ("ed25519_sign_per_s".to_owned(), ed25519_sign()?),
             ("es256_verify_per_s".to_owned(), es256()?),
             ("fdatasync_us".to_owned(), fdatasync(&folder)?),
         ])
@@ -145,6 +146,14 @@ fn ed25519() -> Result<f64> {
     let signature = key.sign(&text);
     let public = UnparsedPublicKey::new(&signature::ED25519, key.public_key().as_ref());
     rate(|| Ok(public.verify(&text, signature.as_ref())?))
+}
+
+fn ed25519_sign() -> Result<f64> {
+    let (key, text) = (Ed25519KeyPair::generate()?, [7; SIGNED]);
+    rate(|| {
+        std::hint::black_box(key.sign(&text));
+        Ok(())
+    })
 }
 
 fn es256() -> Result<f64> {

@@ -4,17 +4,22 @@ mod activation;
 mod activation_finished;
 mod catalog;
 mod catalog_large;
+mod hosted;
 mod idle_memory;
+mod issuance;
 mod members;
 mod negotiation;
 mod negotiations_many;
 mod negotiations_open;
 mod noisy_neighbour;
 mod overload;
+mod parts;
 mod play;
+mod presentation;
 mod provision;
 mod strangers;
 mod transfer;
+mod verify_cold;
 
 use crate::{options::Common, report::Report};
 use anyhow::Result;
@@ -38,11 +43,20 @@ pub enum Scenario {
         /// Offers that a counterparty sees.
         offers: usize,
     },
+    /// The verification in it by itself, and the same requests.
+    VerifyCold {
+        /// Offers that a counterparty sees.
+        offers: usize,
+    },
     /// A provider with a large catalog.
     CatalogLarge {
         /// Definitions of the largest, over as many assets.
         definitions: usize,
     },
+    /// Presentations of participants of the platform.
+    Presentation,
+    /// Credentials by the platform's issuer, until they are held.
+    Issuance,
     /// Requests to participants that have left memory.
     Activation {
         /// Ended negotiations of one that is compared with one that has a thousand.
@@ -80,7 +94,10 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::Transfer => transfer::run(common).await,
         Scenario::Provision => provision::run(common).await,
         Scenario::CatalogCold { offers } => catalog::run_cold(offers, common).await,
+        Scenario::VerifyCold { offers } => verify_cold::run(offers, common).await,
         Scenario::CatalogLarge { definitions } => catalog_large::run(definitions, common).await,
+        Scenario::Presentation => presentation::run(common).await,
+        Scenario::Issuance => issuance::run(common).await,
         Scenario::Activation { finished: None } => activation::run(common).await,
         Scenario::Activation { finished: Some(finished) } => activation_finished::run(finished, common).await,
         Scenario::NegotiationsOpen { open } => negotiations_open::run(open, common).await,

@@ -4,11 +4,13 @@ mod identity;
 mod issuer;
 mod party;
 mod server;
+mod signed;
 
 pub use identity::{Identity, now};
 pub use issuer::Issuer;
 pub use party::{Flaw, Party, Region, Tier};
 pub use server::World;
+pub use signed::{PublicKey, claims, part};
 
 /// Type of the credential that every member of the dataspace has.
 pub const MEMBERSHIP: &str = "MembershipCredential";

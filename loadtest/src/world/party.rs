@@ -69,20 +69,26 @@ impl Party {
     /// A self-issued ID token for `audience` (DCP 1.0, "Self-Issued ID Tokens"); its `jti` is used once.
     #[must_use]
     pub fn token(&self, audience: &str) -> String {
-        self.identity.jwt(&self.claims(audience))
+        self.identity.jwt(&self.claims(audience, &self.access))
     }
 
     /// A token with a flaw.
     #[must_use]
     pub fn flawed(&self, audience: &str, flaw: Flaw) -> String {
-        let mut claims = self.claims(audience);
+        self.carrying(audience, &self.access, flaw)
+    }
+
+    /// A token that passes on an access token which the audience gave.
+    #[must_use]
+    pub fn carrying(&self, audience: &str, access: &str, flaw: Flaw) -> String {
+        let mut claims = self.claims(audience, access);
         if flaw == Flaw::Expired {
             (claims["iat"], claims["exp"]) = (json!(now() - 120), json!(now() - 60));
         }
         let mut token = self.identity.jwt(&claims);
         if flaw == Flaw::Signature {
             // Another signature of the right length.
-            let other = self.identity.jwt(&self.claims(audience));
+            let other = self.identity.jwt(&self.claims(audience, access));
             let (body, signature) =
                 (token.rsplit_once('.').map(|(body, _)| body.to_owned()), other.rsplit_once('.').map(|(_, s)| s.to_owned()));
             token = format!("{}.{}", body.unwrap_or_default(), signature.unwrap_or_default());
@@ -90,9 +96,9 @@ impl Party {
         token
     }
 
-    fn claims(&self, audience: &str) -> Value {
+    fn claims(&self, audience: &str, access: &str) -> Value {
         let at = now();
-        json!({"iss": self.identity.did, "sub": self.identity.did, "aud": audience, "jti": Uuid::new_v4(), "iat": at, "exp": at + 60, "token": self.access})
+        json!({"iss": self.identity.did, "sub": self.identity.did, "aud": audience, "jti": Uuid::new_v4(), "iat": at, "exp": at + 60, "token": access})
     }
 
     /// Whether a verifier presented the access token that this party gave.
