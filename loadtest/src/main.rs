@@ -107,6 +107,11 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Verifiers fetch a status list of the platform's issuer, while credentials on it are revoked; needs `loadtest-parts` beside this executable.
+    StatusList {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Requests to participants that have left memory.
     Activation {
         /// Compare a participant with so many negotiations that have ended with one that has a thousand; needs `loadtest-fill` beside this executable.
@@ -163,6 +168,7 @@ impl LoadCommand {
             Self::CatalogLarge { definitions, common } => (Scenario::CatalogLarge { definitions }, common),
             Self::Presentation { common } => (Scenario::Presentation, common),
             Self::Issuance { common } => (Scenario::Issuance, common),
+            Self::StatusList { common } => (Scenario::StatusList, common),
             Self::Activation { finished, common } => (Scenario::Activation { finished }, common),
             Self::NegotiationsOpen { open, common } => (Scenario::NegotiationsOpen { open }, common),
             Self::NegotiationsMany { negotiations, common } => (Scenario::NegotiationsMany { negotiations }, common),

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod list;
 mod others;
 mod verify;
 
@@ -32,6 +33,12 @@ enum Part {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
+    /// A long status list in memory, half of whose credentials are revoked.
+    StatusList {
+        /// Places on it.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u32,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -41,6 +48,7 @@ async fn main() -> Result<()> {
             let figures = verify::measure(verify::PARTIES, Duration::from_secs_f64(seconds.clamp(0.1, 600.0)), seed).await?;
             println!("{}", serde_json::to_string(&figures)?);
         }
+        Part::StatusList { entries } => println!("{}", serde_json::to_string(&list::measure(entries)?)?),
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod parts;
 mod play;
 mod presentation;
 mod provision;
+mod status_list;
 mod strangers;
 mod transfer;
 mod verify_cold;
@@ -57,6 +58,8 @@ pub enum Scenario {
     Presentation,
     /// Credentials by the platform's issuer, until they are held.
     Issuance,
+    /// A status list of the platform's issuer, while credentials on it are revoked.
+    StatusList,
     /// Requests to participants that have left memory.
     Activation {
         /// Ended negotiations of one that is compared with one that has a thousand.
@@ -98,6 +101,7 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::CatalogLarge { definitions } => catalog_large::run(definitions, common).await,
         Scenario::Presentation => presentation::run(common).await,
         Scenario::Issuance => issuance::run(common).await,
+        Scenario::StatusList => status_list::run(common).await,
         Scenario::Activation { finished: None } => activation::run(common).await,
         Scenario::Activation { finished: Some(finished) } => activation_finished::run(finished, common).await,
         Scenario::NegotiationsOpen { open } => negotiations_open::run(open, common).await,

@@ -1,0 +1,81 @@
+//! What a long status list takes in memory, and how long it takes to be written, in the worst case: every place taken, every other bit set.
+
+use anyhow::Result;
+use cellspace_actors::issuer::status_list::{Slot, StatusChanges, StatusCommand, StatusLists};
+use cellspace_schemas::{
+    bitstring::{Bitstring, Encoding},
+    dcp::CredentialFormat,
+};
+use loadtest::measure::process::Usage;
+use serde::Serialize;
+use std::time::Instant;
+
+const FORMAT: CredentialFormat = CredentialFormat::Vc2Jose;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Places on the list.
+    pub entries: u32,
+    /// What the process grew by while it came to be: places and the bits of both purposes, with what the allocator keeps besides.
+    pub resident_bytes: u64,
+    /// Length of the encoded list: its signed form, and its other one, which are kept too, have four thirds of it, and once.
+    pub encoded_bytes: usize,
+    /// Time to encode it, in milliseconds.
+    pub encode_ms: f64,
+}
+
+/// Whether the credential at a place is revoked: half of them are, without a pattern that could be compressed.
+const fn is_revoked(place: u32) -> bool {
+    place.wrapping_mul(0x9e37_79b1).rotate_left(13).wrapping_mul(0x85eb_ca6b) & 0x1_0000 != 0
+}
+
+/// Fills a list.
+fn fill(entries: u32) -> Result<StatusLists> {
+    let mut lists = StatusLists::default();
+    let revoked = StatusChanges::default().after(StatusCommand::Revoke)?;
+    let both = StatusChanges::default().after(StatusCommand::Suspend)?.after(StatusCommand::Revoke)?;
+    for place in 0..entries {
+        let now = match (is_revoked(place), is_revoked(!place)) {
+            (true, true) => both,
+            (true, false) => revoked,
+            (false, _) => StatusChanges::default(),
+        };
+        lists.note(FORMAT, Slot { number: 1, index: place }, StatusChanges::default(), now);
+    }
+    Ok(lists)
+}
+
+/// Measures.
+///
+/// # Errors
+/// When the kernel does not say what the process takes.
+pub fn measure(entries: u32) -> Result<Figures> {
+    // What the code itself and the first allocations take is no matter of a list.
+    drop(fill(1_000)?);
+    let resident = || Ok::<_, anyhow::Error>(Usage::of(std::process::id())?.resident);
+    let before = resident()?;
+    let lists = fill(entries)?;
+    let resident_bytes = resident()?.saturating_sub(before);
+    let mut bits = Bitstring::zeroes(entries as usize);
+    (0..entries).filter(|place| is_revoked(*place)).try_for_each(|place| bits.set(place as usize, true))?;
+    let begun = Instant::now();
+    let encoded_bytes = bits.encode(Encoding::Bitstring).len();
+    let encode_ms = begun.elapsed().as_secs_f64() * 1e3;
+    drop(lists);
+    Ok(Figures { entries, resident_bytes, encoded_bytes, encode_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_them_are_revoked_and_nothing_can_be_compressed() {
+        let figures = measure(80_000).unwrap();
+        let revoked = (0..80_000).filter(|place| is_revoked(*place)).count();
+        assert!((39_000..41_000).contains(&revoked), "{revoked}");
+        // 10,000 bytes are 13,334 characters.
+        assert!(figures.encoded_bytes > 13_000, "{figures:?}");
+    }
+}

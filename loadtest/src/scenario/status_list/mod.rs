@@ -1,0 +1,247 @@
+//! Verifiers fetch a status list of the platform's issuer, while credentials on it are revoked.
+//!
+//! Every list is held against the client's model: a revocation that was acknowledged before the fetch began must be shown, and none that was not sent. Each
+//! state's signature is verified. How much memory the bits of a list take is measured apart, by `loadtest-parts`.
+
+mod model;
+
+use super::{issuance::Office, parts, play};
+use crate::{
+    drive::{Pace, Verdict, Worker, drive, quantile_ms},
+    http::{Answer, Call, Connection},
+    measure::calibration::Sizes,
+    options::Common,
+    report::Report,
+    subject::Subject,
+    world::claims,
+};
+use anyhow::{Context, Result, ensure};
+use cellspace_schemas::bitstring::{Bitstring, Encoding};
+use hdrhistogram::Histogram;
+use http::{Method, header};
+use model::Model;
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use uuid::Uuid;
+
+/// Who holds credentials on the list, and how many are on it.
+const HOLDERS: usize = 64;
+const CREDENTIALS: usize = 3_000;
+/// Credentials issued at once.
+const AT_ONCE: usize = 16;
+/// Fetches at once, when nothing else is asked for.
+const CONNECTIONS: usize = 8;
+/// Which part of the fetches follows a revocation.
+const CHANGES: f64 = 0.01;
+/// How many revocations there may be: some credentials stay as they are.
+const REVOKED: usize = CREDENTIALS / 2;
+
+/// A credential on the list.
+struct Listed {
+    id: String,
+    bit: usize,
+}
+
+/// The list.
+struct List {
+    office: Arc<Office>,
+    path: String,
+    /// Those that may be revoked yet.
+    left: Mutex<Vec<Listed>>,
+    model: Mutex<Model>,
+    /// Set bits of the states that were seen, by their entity tags.
+    states: Mutex<HashMap<String, Arc<HashSet<usize>>>>,
+    /// From a revocation to the end of the fetch that shows it, in microseconds.
+    visible: Mutex<Histogram<u64>>,
+    /// Bits of it.
+    entries: AtomicUsize,
+}
+
+/// Issues a credential to one holder after the other.
+struct Clerk {
+    office: Arc<Office>,
+    admin: Connection,
+    next: Arc<AtomicUsize>,
+}
+
+impl Worker for Clerk {
+    async fn operate(&mut self) -> Verdict {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= CREDENTIALS {
+            return Verdict::Done;
+        }
+        let Some(holder) = self.office.holders.get(number % HOLDERS) else { return Verdict::Wrong("no holder".to_owned()) };
+        self.office.issue(&mut self.admin, holder, &Uuid::new_v4().to_string()).await.err().unwrap_or(Verdict::Good)
+    }
+}
+
+/// Path of the list that a credential's revocation is on, and its bit there.
+fn entry(credential: &Value) -> Option<(String, usize)> {
+    let entries = credential["credentialStatus"].as_array()?;
+    let entry = entries.iter().find(|entry| entry["statusPurpose"] == "revocation")?;
+    let url = url::Url::parse(entry["statusListCredential"].as_str()?).ok()?;
+    Some((url.path().to_owned(), entry["statusListIndex"].as_str()?.parse().ok()?))
+}
+
+impl List {
+    async fn open(subject: &Subject) -> Result<Arc<Self>> {
+        let office = Office::open(subject, HOLDERS).await?;
+        eprintln!("issuing {CREDENTIALS} credentials");
+        let next = Arc::new(AtomicUsize::new(0));
+        let clerk = |_| Ok(Clerk { office: office.clone(), admin: Connection::new(&subject.admin, None)?, next: next.clone() });
+        let clerks = (0..AT_ONCE).map(clerk).collect::<Result<Vec<_>>>()?;
+        let (_, outcome) = drive(clerks, Pace { rate: None, time: Duration::from_secs(3_600) }).await?;
+        ensure!(outcome.good == CREDENTIALS as u64, "only {} of {CREDENTIALS} were issued: {:?}", outcome.good, outcome.told);
+        let all = office.all(&mut Connection::new(&subject.admin, None)?, "credentials").await?;
+        let (mut paths, mut left) = (HashSet::new(), Vec::new());
+        for issued in &all {
+            let (path, bit) = entry(&issued["credential"]).context("a credential without a place on a list of revocations")?;
+            paths.insert(path);
+            left.push(Listed { id: issued["id"].as_str().context("no id")?.to_owned(), bit });
+        }
+        ensure!(paths.len() == 1 && left.len() == CREDENTIALS, "{} credentials on {} lists", left.len(), paths.len());
+        left.truncate(REVOKED);
+        let path = paths.into_iter().next().context("a list")?;
+        let visible = Mutex::new(Histogram::new_with_bounds(1, 120_000_000, 3)?);
+        let (model, states, entries) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Ok(Arc::new(Self { office, path, left: Mutex::new(left), model, states, visible, entries }))
+    }
+
+    /// The bits that an answer shows as set; read and verified once for each state.
+    fn shown(&self, answer: &Answer) -> Result<Arc<HashSet<usize>>, String> {
+        let tag = answer.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).ok_or("no entity tag")?;
+        if let Some(shown) = self.states.lock().get(tag) {
+            return Ok(shown.clone());
+        }
+        let jwt = std::str::from_utf8(&answer.body).map_err(|_| "no text")?;
+        if !self.office.key.signed(jwt) {
+            return Err("a list that the issuer did not sign".to_owned());
+        }
+        let list: Value = claims(jwt).ok_or("no claims")?;
+        let encoded = list["credentialSubject"]["encodedList"].as_str().ok_or("no list")?;
+        let bits = Bitstring::decode(encoded, Encoding::Bitstring).map_err(|error| error.to_string())?;
+        self.entries.store(bits.len(), Ordering::Relaxed);
+        let shown = Arc::new((0..bits.len()).filter(|bit| bits.get(*bit) == Ok(true)).collect::<HashSet<_>>());
+        self.states.lock().insert(tag.to_owned(), shown.clone());
+        Ok(shown)
+    }
+
+    fn judge(&self, began: Instant, answer: &Answer) -> Verdict {
+        if answer.is_shed() {
+            return Verdict::Shed;
+        }
+        if answer.status != 200 {
+            return Verdict::Wrong(answer.told());
+        }
+        let judged = self.shown(answer).and_then(|shown| self.model.lock().judge(began, &shown));
+        judged.err().map_or(Verdict::Good, Verdict::Wrong)
+    }
+}
+
+/// Fetches the list again and again.
+struct Fetcher {
+    list: Arc<List>,
+    public: Connection,
+    admin: Connection,
+    random: StdRng,
+}
+
+impl Fetcher {
+    async fn fetch(&mut self) -> Verdict {
+        let began = Instant::now();
+        match self.public.send(Call::get(&self.list.path, "")).await {
+            Ok(answer) => self.list.judge(began, &answer),
+            Err(error) => Verdict::Wrong(format!("{error:#}")),
+        }
+    }
+
+    /// Revokes a credential, and fetches the list, which must show it.
+    async fn revoke(&mut self, Listed { id, bit }: Listed) -> Verdict {
+        let list = self.list.clone();
+        let path = list.office.path(&format!("credentials/{id}/revoke"));
+        let call = Call::json(Method::POST, path, &list.office.platform.admin.token, json!({"reason": "measured"}).to_string());
+        let began = Instant::now();
+        list.model.lock().revoking(bit);
+        match self.admin.send(call).await {
+            Ok(answer) if answer.status.is_success() => list.model.lock().revoked(bit),
+            Ok(answer) => return Verdict::Wrong(format!("a revocation is answered {}", answer.told())),
+            Err(error) => return Verdict::Wrong(format!("{error:#}")),
+        }
+        let verdict = self.fetch().await;
+        list.visible.lock().saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        verdict
+    }
+}
+
+impl Worker for Fetcher {
+    async fn operate(&mut self) -> Verdict {
+        self.fetch().await
+    }
+
+    /// Between two fetches, now and then a revocation.
+    async fn check(&mut self) -> Verdict {
+        if !self.random.random_bool(CHANGES) {
+            return Verdict::Good;
+        }
+        let next = self.list.left.lock().pop();
+        match next {
+            Some(listed) => self.revoke(listed).await,
+            None => Verdict::Good,
+        }
+    }
+}
+
+/// Plays the scenario.
+pub async fn run(common: &Common) -> Result<Report> {
+    let subject = Subject::open(common, &[]).await?;
+    let seed = common.seed.unwrap_or_default();
+    let bits = parts::measure(&["status-list", "--entries", "1000000"]).await?;
+    let list = List::open(&subject).await?;
+    let workers = common.workers(CONNECTIONS);
+    let fetcher = |n: usize| {
+        let (public, admin) = (Connection::new(&subject.public, subject.tape.clone())?, Connection::new(&subject.admin, None)?);
+        Ok(Fetcher { list: list.clone(), public, admin, random: StdRng::seed_from_u64(seed.wrapping_add(n as u64)) })
+    };
+    let fetchers = (0..workers).map(fetcher).collect::<Result<Vec<_>>>()?;
+    let ready = async {
+        list.visible.lock().reset();
+        Ok(())
+    };
+    let (_, outcome, mut report) = play::window("status-list", &subject, common, fetchers, ready).await?;
+    let answer = Connection::new(&subject.public, None)?.send(Call::get(&list.path, "")).await?.body.len();
+    let visible = list.visible.lock().clone();
+    for (name, value) in [
+        ("entries", json!(list.entries.load(Ordering::Relaxed))),
+        ("list_bytes", json!(answer)),
+        ("revocations", json!(visible.len())),
+        ("revocation_visible_p50_ms", json!(quantile_ms(&visible, 0.5))),
+        ("revocation_visible_p95_ms", json!(quantile_ms(&visible, 0.95))),
+        ("revocation_visible_max_ms", json!(quantile_ms(&visible, 1.0))),
+    ] {
+        report.more.insert(name.to_owned(), value);
+    }
+    report.more.extend(bits.into_iter().map(|(name, value)| (format!("full_{name}"), value)));
+    play::conclude(report, outcome, &subject, common, Sizes { request: 0, token: 0, answer, connections: workers }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_credential_is_read() {
+        let status = |purpose: &str, index: &str| json!({"statusPurpose": purpose, "statusListIndex": index, "statusListCredential": format!("http://localhost:1/statuslist/issuer/{purpose}")});
+        let credential = json!({"credentialStatus": [status("suspension", "7"), status("revocation", "8")]});
+        assert_eq!(entry(&credential), Some(("/statuslist/issuer/revocation".to_owned(), 8)));
+        assert_eq!(entry(&json!({"credentialStatus": [status("suspension", "7")]})), None);
+    }
+}
