@@ -2,6 +2,7 @@
 
 use crate::settings::{ScopeType, Settings};
 use cellspace_schemas::{ProfileId, odrl::Policy};
+use itertools::Itertools;
 use std::collections::BTreeSet;
 
 /// DCP scopes of one message.
@@ -78,21 +79,23 @@ pub fn scopes_of_request<'a>(
 /// As [`scopes_for`], from the left operands alone.
 #[must_use]
 pub fn scopes_for_operands<'a>(settings: &Settings, profile: &ProfileId, operands: impl IntoIterator<Item = &'a str>) -> Scopes {
-    let operands: BTreeSet<&str> = operands.into_iter().collect();
-    let (mut required, mut optional) = (BTreeSet::new(), BTreeSet::new());
+    let operands: Vec<&str> = operands.into_iter().collect();
+    let (mut required, mut optional) = (Vec::new(), Vec::new());
     for scope in settings.dcp_scopes.values().filter(|scope| scope.profile == "*" || scope.profile == profile.as_str()) {
         match (scope.scope_type, scope.prefix_mapping.as_deref()) {
-            (ScopeType::Default, _) => {
-                required.insert(scope.value.clone());
-            }
+            (ScopeType::Default, _) => required.push(scope.value.as_str()),
             (ScopeType::Policy, Some(prefix)) if operands.iter().any(|operand| operand.starts_with(prefix)) => {
-                optional.insert(scope.value.clone());
+                optional.push(scope.value.as_str());
             }
             (ScopeType::Policy, _) => {}
         }
     }
+    let texts = |mut scopes: Vec<&str>| -> Vec<String> {
+        scopes.sort_unstable();
+        scopes.into_iter().dedup().map(str::to_owned).collect()
+    };
     optional.retain(|scope| !required.contains(scope));
-    Scopes { required: required.into_iter().collect(), optional: optional.into_iter().collect(), named: Vec::new() }
+    Scopes { required: texts(required), optional: texts(optional), named: Vec::new() }
 }
 
 /// All scopes that the settings know for a profile: what a participant grants that wants to be shown whatever its credentials open.

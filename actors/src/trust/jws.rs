@@ -255,10 +255,7 @@ impl<'a> Jws<'a> {
             return Err(JwsError::KeyType);
         }
         let (signed, signature) = self.text.rsplit_once('.').ok_or(JwsError::Malformed)?;
-        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.decoding_key(), self.algorithm) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(JwsError::Signature),
-        }
+        if key.verifies(signed.as_bytes(), signature) { Ok(()) } else { Err(JwsError::Signature) }
     }
 
     /// As [`Self::verify`], with a key of the library's.

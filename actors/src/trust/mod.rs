@@ -223,6 +223,17 @@ pub async fn own_did(services: &Services, participant: &ParticipantContextId) ->
     did.ok_or_else(|| TokenError::NoParticipant(participant.clone()))
 }
 
+/// Whether there is such a participant, and it is active: one that is not is for others as if it were not there.
+///
+/// # Errors
+/// [`TokenError::Unavailable`] when its credential service is.
+pub async fn is_active(services: &Services, participant: &ParticipantContextId) -> Result<bool, TokenError> {
+    match read(services, participant, |state| state.active_context().is_some()).await {
+        Err(TokenError::NoParticipant(_)) => Ok(false),
+        found => found,
+    }
+}
+
 async fn read<T>(
     services: &Services,
     participant: &ParticipantContextId,

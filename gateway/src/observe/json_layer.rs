@@ -17,6 +17,8 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::Looku
 const SPAN_ONLY: &str = "otel.";
 /// Room that most lines fit in, in bytes.
 const LINE: usize = 512;
+/// And the values of most spans and events.
+const FIELDS: usize = 192;
 
 /// Writes events as JSON lines.
 pub struct JsonLayer<W> {
@@ -31,7 +33,6 @@ impl<W> JsonLayer<W> {
 }
 
 /// Fields of an event, or of a span, kept with it. Their values are JSON already: there are several lines and spans to each message.
-#[derive(Default)]
 struct Fields {
     /// All values.
     text: Vec<u8>,
@@ -39,6 +40,11 @@ struct Fields {
 }
 
 impl Fields {
+    /// With room for what most have.
+    fn new() -> Self {
+        Self { text: Vec::with_capacity(FIELDS), places: Vec::with_capacity(8) }
+    }
+
     /// Keeps a value, in place of an earlier one of the same name.
     fn put(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
         if field.name().starts_with(SPAN_ONLY) {
@@ -142,7 +148,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Fields::default();
+        let mut fields = Fields::new();
         attributes.record(&mut fields);
         span.extensions_mut().insert(fields);
     }
@@ -155,7 +161,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut own = Fields::default();
+        let mut own = Fields::new();
         event.record(&mut own);
         let metadata = event.metadata();
         let mut line = Line::begun();

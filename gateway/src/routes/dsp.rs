@@ -19,7 +19,7 @@ use cellspace_actors::{
         scopes::scopes_for,
         transfer,
     },
-    trust::{self, TokenError},
+    trust,
 };
 use cellspace_cluster::{Address, AskError, Call, PrepareError};
 use cellspace_schemas::{
@@ -59,11 +59,7 @@ fn nothing(request: &Request) -> ApiError {
 /// # Errors
 /// Unavailable when its credential service is.
 pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> Result<bool, ApiError> {
-    match trust::own_did(&app.services, participant).await {
-        Ok(_) => Ok(true),
-        Err(TokenError::NoParticipant(_)) => Ok(false),
-        Err(error @ (TokenError::NoKey(..) | TokenError::Unavailable(_))) => Err(ApiError::later(error)),
-    }
+    trust::is_active(&app.services, participant).await.map_err(ApiError::later)
 }
 
 /// Finds the receiver; a message without a token is refused here.

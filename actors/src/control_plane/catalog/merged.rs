@@ -3,7 +3,7 @@
 use crate::control_plane::resources::{Offered, OfferedAssets, Offering, Rendered};
 use cellspace_schemas::{AssetId, management::Asset};
 use itertools::{Either, Itertools};
-use std::ops::Bound;
+use std::{iter::once, ops::Bound};
 
 /// An asset with the offers that a counterparty sees, in the order of their definitions.
 pub(super) type Visible<'a> = (&'a Rendered<Asset>, Vec<&'a Offering>);
@@ -19,6 +19,16 @@ pub(super) enum From<'c> {
     Before(&'c AssetId),
 }
 
+impl From<'_> {
+    fn reaches(self, id: &AssetId) -> bool {
+        match self {
+            Self::Start => true,
+            Self::After(from) => id > from,
+            Self::Before(from) => id < from,
+        }
+    }
+}
+
 /// Reads the views together. An asset that is in more than one is one asset with the offers of all of them.
 pub(super) fn merged<'a: 'c, 'c>(views: &'c [&'a OfferedAssets], from: From<'c>) -> impl Iterator<Item = Visible<'a>> + 'c {
     let backwards = matches!(from, From::Before(_));
@@ -28,8 +38,12 @@ pub(super) fn merged<'a: 'c, 'c>(views: &'c [&'a OfferedAssets], from: From<'c>)
         From::Before(id) => (Bound::Unbounded, Bound::Excluded(id)),
     };
     let read = move |view: &&'a OfferedAssets| {
+        // A walk through a tree takes memory of its own: not for those of one asset, of which there may be many.
+        if view.size() == 1 {
+            return Either::Left(view.first().filter(|(id, _)| from.reaches(id)).into_iter());
+        }
         let assets = view.range::<AssetId, _>(bounds);
-        if backwards { Either::Left(assets.rev()) } else { Either::Right(assets) }
+        Either::Right(if backwards { Either::Left(assets.rev()) } else { Either::Right(assets) })
     };
     let mut assets = views.iter().map(read).kmerge_by(move |(a, _), (b, _)| if backwards { a > b } else { a < b }).peekable();
     std::iter::from_fn(move || {
@@ -48,5 +62,6 @@ pub(super) fn merged<'a: 'c, 'c>(views: &'c [&'a OfferedAssets], from: From<'c>)
 }
 
 fn offers(offered: &Offered) -> impl Iterator<Item = &Offering> {
-    offered.offers.values().map(AsRef::as_ref)
+    let only = offered.offers.first().filter(|_| offered.offers.size() == 1);
+    only.map_or_else(|| Either::Right(offered.offers.values()), |(_, offer)| Either::Left(once(offer))).map(AsRef::as_ref)
 }

@@ -13,7 +13,7 @@ use cellspace_schemas::{
     management::{Asset, PolicyDefinition},
 };
 use rpds::RedBlackTreeMapSync;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An asset with offers of it.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ struct View {
 pub(super) struct Views {
     all: OfferedAssets,
     by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
+    /// As `by_access`, as far as the policies are there, in one piece of memory: made by the first that looks after a change.
+    judged: OnceLock<Arc<[(Access, OfferedAssets)]>>,
     /// Offers of all assets.
     offers: usize,
 }
@@ -71,11 +73,16 @@ impl Views {
 
     /// What is offered, by access policy, as far as that is there.
     pub(super) fn by_access(&self) -> impl Iterator<Item = (&Access, &OfferedAssets)> {
-        self.by_access.values().filter_map(|view| Some((view.access.as_ref()?, &view.assets)))
+        let judged = self.judged.get_or_init(|| {
+            let views = self.by_access.values();
+            views.filter_map(|view| Some((view.access.clone()?, view.assets.clone()))).collect()
+        });
+        judged.iter().map(|(access, assets)| (access, assets))
     }
 
     /// The access policy is another one now, or gone.
     pub(super) fn judge_by(&mut self, id: &PolicyDefinitionId, policy: Option<&Arc<Rendered<PolicyDefinition>>>) {
+        self.judged.take();
         if let Some(view) = self.by_access.get_mut(id) {
             view.access = policy.map(Access::of);
         }
@@ -83,6 +90,7 @@ impl Views {
 
     /// Adds an offer that is not there, under this access policy.
     pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, access: Option<&Arc<Rendered<PolicyDefinition>>>) {
+        self.judged.take();
         add(&mut self.all, asset, offering);
         self.offers += 1;
         let id = &offering.definition.definition.access_policy_id;
@@ -103,6 +111,7 @@ impl Views {
     /// Takes an offer away, if it is there.
     pub(super) fn remove(&mut self, asset: &AssetId, definition: &ContractDefinitionId) {
         let Some(old) = self.all.get(asset).and_then(|offered| offered.offers.get(definition)).cloned() else { return };
+        self.judged.take();
         remove(&mut self.all, asset, definition);
         self.offers -= 1;
         let id = &old.definition.definition.access_policy_id;
