@@ -19,7 +19,7 @@ const PAGE: usize = 512;
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
-    let claim = cluster.partitions().claim(&partition).await.map_err(|e| Ended::Store(e.to_string()))?;
+    let claim = cluster.partitions().claim(&partition, cluster.placement().view()).await.map_err(|e| Ended::Store(e.to_string()))?;
     // Whoever ends the activation releases the claim.
     let _ = activation.epoch.set(claim.epoch);
     read(cluster, activation, &partition, claim).await

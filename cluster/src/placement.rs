@@ -22,6 +22,13 @@ impl Placement {
         Self { node, ring }
     }
 
+    /// Version of the view that agents are claimed under.
+    #[must_use]
+    #[allow(clippy::unused_self, reason = "a constant only while there is one node")]
+    pub const fn view(&self) -> u64 {
+        0
+    }
+
     /// Whether this node owns the agent's slot.
     #[must_use]
     pub fn owns(&self, address: &Address) -> bool {

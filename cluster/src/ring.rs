@@ -1,15 +1,12 @@
 //! Which node owns which slot: a pure function of the membership view.
 
 use crate::slot::{SLOTS, Slot};
+pub use cellspace_storage::NodeName;
 use consistent_hash::{Node, RingHash, StaticHashRing};
 use std::hash::{Hash, Hasher};
 
 /// Points of a node on the ring.
 const POINTS: usize = 512;
-
-/// Name of a node, stable over restarts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeName(pub String);
 
 /// Numbered state of the membership. An embedded node lives in a constant view of itself alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

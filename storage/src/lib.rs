@@ -1,4 +1,4 @@
-//! Where truth is kept: traits for partitions, wake index, event log and vault, and their backends: embedded ones,
+//! Where truth is kept: traits for partitions, wake index, membership, event log and vault, and their backends: embedded ones,
 //! and for the vault also that of others.
 //!
 //! A **partition** holds one agent: its head, rows and audit trail, written by one conditional batch per turn ([`Partitions::commit`]).
@@ -10,6 +10,7 @@ pub mod batch;
 pub mod counters;
 pub mod embedded;
 pub mod event_log;
+pub mod membership;
 pub mod partition;
 pub mod partitions;
 pub mod remote_vault;
@@ -23,6 +24,7 @@ pub use batch::{AuditRow, Batch, Publication, RowChange};
 pub use counters::Counters;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, TopicReport};
 pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
+pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swap, View};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
 pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};

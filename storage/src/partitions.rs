@@ -63,8 +63,9 @@ pub trait Partitions: Send + Sync + 'static {
     /// Whether the partition was ever written. Never creates anything.
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Takes the partition for a new activation: raises the epoch above every earlier one.
-    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>>;
+    /// Takes the partition for a new activation, which this view of the membership admits: raises the epoch above every earlier one. Never over an epoch of
+    /// a newer view. A store that one process has for itself counts boots in place of views.
+    fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>>;
 
     /// Rows in key order whose table is `table`, after `after`, at most `limit`. `None`: all tables but those that are [`APART`]; audit rows are in none.
     fn scan<'a>(

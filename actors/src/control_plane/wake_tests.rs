@@ -99,7 +99,7 @@ async fn seed(store: &EmbeddedStore, events: Vec<Event>) {
         RowChange::Put(key, json!({"v": 1, "body": event}).to_string().into())
     };
     let (partition, rows) = (address().partition(), events.into_iter().map(put).collect());
-    let epoch = store.claim(&partition).await.unwrap().epoch;
+    let epoch = store.claim(&partition, 1).await.unwrap().epoch;
     let (audit, wake) = (AuditRow("{}".into()), Wake::default());
     let batch = Batch { partition: partition.clone(), epoch, seq: Seq(1), rows, audit, wake, publish: vec![] };
     assert_eq!(store.commit(batch).await, CommitOutcome::Applied);

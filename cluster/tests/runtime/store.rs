@@ -8,4 +8,5 @@ async fn keeps_the_promises_of_all_backends() {
     let store = MemoryStore::default();
     testkit::wake_index::all(&store, &store).await;
     testkit::partitions::all(&store).await;
+    testkit::partitions::of_many_nodes(&store).await;
 }

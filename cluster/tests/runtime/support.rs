@@ -73,13 +73,17 @@ impl Partitions for MemoryStore {
         let found = disk.partitions.contains_key(partition);
         async move { Ok(found) }.boxed()
     }
-    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
+    fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
         let mut disk = self.0.lock();
         disk.activations += 1;
-        let epoch = Epoch { view: disk.boot, count: disk.activations };
-        disk.claims.insert(partition.clone(), epoch);
+        let epoch = Epoch { view: disk.boot + view, count: disk.activations };
         let stored = disk.partitions.get(partition);
+        let held = disk.claims.get(partition).copied().max(stored.map(|stored| stored.head.epoch));
+        if let Some(held) = held.filter(|held| held.view > epoch.view) {
+            return async move { Err(ClaimError::Newer { held }) }.boxed();
+        }
         let claim = Claim { epoch, head: stored.map(|stored| stored.head), wake: stored.map(|stored| stored.wake).unwrap_or_default() };
+        disk.claims.insert(partition.clone(), epoch);
         async move { Ok(claim) }.boxed()
     }
     fn scan<'a>(
@@ -163,7 +167,9 @@ impl Partitions for MemoryStore {
     fn release(&self, partition: &PartitionKey, epoch: Epoch) {
         let mut disk = self.0.lock();
         if disk.claims.get(partition) == Some(&epoch) {
-            disk.claims.remove(partition);
+            disk.activations += 1;
+            let count = disk.activations;
+            disk.claims.insert(partition.clone(), Epoch { count, ..epoch });
         }
     }
     fn health(&self) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ mod failure_tests;
 mod keys;
 mod lock;
 mod master_key;
+mod membership;
 mod open_error;
 mod options;
 mod partitions;

@@ -15,7 +15,7 @@ impl Partitions for EmbeddedStore {
         blocking(self, move |shared| Ok(read_head(shared, &head)?.is_some()))
     }
 
-    fn claim<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Claim, ClaimError>> {
+    fn claim<'a>(&'a self, partition: &'a PartitionKey, _: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
         Box::pin(async move {
             let shared = self.shared();
             let mut raised = shared.claims.raise(partition);

@@ -4,8 +4,8 @@ use super::{
     EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT,
 };
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Offset, PartitionKey, Partitions, RowKey, Seq, StoreError, Topic, Vault,
-    WakeIndex,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, StoreError,
+    Swap, Topic, Vault, View, WakeIndex,
     testkit::{
         self, Turn,
         turn::{partition, rows},
@@ -49,7 +49,7 @@ async fn everything_is_there_after_reopening() {
     let (topic, group) = (Topic("t".into()), Group("g".into()));
     let store = open(&dir);
     assert_eq!(store.boot(), 1);
-    let first = store.claim(&a).await.unwrap();
+    let first = store.claim(&a, 1).await.unwrap();
     assert_eq!(first.epoch, Epoch { view: 1, count: 1 });
     Turn::after(&a, first).put("t", "1", "one").publish("t", "k", "p1").publish("t", "k", "p2").awake().applied(&store).await;
     Turn::after(&a, first).numbered(2).put("t", "2", "two").due(77).applied(&store).await;
@@ -69,12 +69,12 @@ async fn everything_is_there_after_reopening() {
     // What an activation of the last run still wanted to write cannot land, and a new one goes on where it stopped.
     let late = Turn::after(&a, first).numbered(3).put("t", "3", "late");
     assert_eq!(late.commit(&store).await, CommitOutcome::Fenced);
-    let second = store.claim(&a).await.unwrap();
+    let second = store.claim(&a, 1).await.unwrap();
     assert_eq!((second.epoch, second.head.unwrap().seq), (Epoch { view: 2, count: 1 }, Seq(2)));
     Turn::after(&a, second).applied(&store).await;
     assert_eq!(store.due(Timestamp(i64::MAX), None, 9).await.unwrap(), [], "the deadline of the last run is cleared");
     // Offsets go on although every event was trimmed.
-    let claim = store.claim(&b).await.unwrap();
+    let claim = store.claim(&b, 1).await.unwrap();
     Turn::after(&b, claim).publish("t", "k", "p3").applied(&store).await;
     store.wait(&topic, Offset(2)).await.unwrap();
     let events = store.fetch(&topic, Offset(0), 9).await.unwrap();
@@ -91,7 +91,7 @@ fn in_memory(store: &EmbeddedStore) -> u64 {
 
 /// Forty turns of 100 KB each: nothing of them is in tables by itself.
 async fn fill(store: &EmbeddedStore, key: &PartitionKey) {
-    let (claim, value) = (store.claim(key).await.unwrap(), "x".repeat(100_000));
+    let (claim, value) = (store.claim(key, 1).await.unwrap(), "x".repeat(100_000));
     for seq in 1..=40 {
         Turn::after(key, claim).numbered(seq).put("t", &seq.to_string(), &value).applied(store).await;
     }
@@ -110,7 +110,7 @@ async fn what_recovery_brings_back_does_not_stay_in_memory() {
         let store = open(&killed);
         assert!(in_memory(&store) < 100_000, "{}", in_memory(&store));
         assert_eq!(rows(&store, &key, None).await.len(), 40);
-        assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(40));
+        assert_eq!(store.claim(&key, 1).await.unwrap().head.unwrap().seq, Seq(40));
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_close_leaves_little_to_bring_back() {
     drop(store);
     let store = open(&dir);
     assert_eq!(rows(&store, &key, None).await.len(), 40);
-    assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(40));
+    assert_eq!(store.claim(&key, 1).await.unwrap().head.unwrap().seq, Seq(40));
 }
 
 /// Rows that fill many blocks, with those that find them in several parts.
@@ -145,7 +145,7 @@ async fn rows_in_tables_are_found_one_by_one_and_in_order() {
     let (name, value) = (|n: u64| format!("{n:06}"), |n: u64| format!("{n}").repeat(60));
     let store = open(&dir);
     for key in &keys {
-        let claim = store.claim(key).await.unwrap();
+        let claim = store.claim(key, 1).await.unwrap();
         for seq in 1..=ROWS / 100 {
             let turn = Turn::after(key, claim).numbered(seq).publish("t", "k", "p");
             // Only even numbers are there.
@@ -191,7 +191,7 @@ async fn closing_answers_all_that_waits_and_refuses_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     let key = partition("o", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let commits: Vec<_> = (1..=50).map(|seq| Partitions::commit(&store, Turn::after(&key, claim).numbered(seq).batch())).collect();
     let topic = Topic("t".into());
     let (outcomes, closed, waited) = futures::join!(
@@ -213,8 +213,24 @@ async fn closing_answers_all_that_waits_and_refuses_the_rest() {
     );
     assert!(applied > 0);
     drop(store);
-    let head = open(&dir).claim(&key).await.unwrap().head.unwrap();
+    let head = open(&dir).claim(&key, 1).await.unwrap().head.unwrap();
     assert_eq!(head.seq, Seq(applied as u64), "what was answered is there, and nothing else");
+}
+
+/// Whoever has the data directory is alone, for as long as the process lives.
+#[tokio::test]
+async fn membership_is_a_constant() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir));
+    let store = open(&dir);
+    let view = store.view().await.unwrap().unwrap();
+    assert_eq!((view.version, view.deal.members().len()), (2, 1), "numbered as the epochs are");
+    assert_eq!(store.claim(&partition("o", "k", "a"), 1).await.unwrap().epoch.view, 2);
+    let lease = store.leases().await.unwrap().pop().unwrap();
+    assert!(view.deal.members().iter().all(|member| (&member.node, member.incarnation) == (&lease.node, lease.incarnation)));
+    assert_eq!(store.change_view(View { version: 3, ..view.clone() }).await, Swap::Refused);
+    assert_eq!(store.put_lease(Some(lease.clone()), Lease { counter: 1, ..lease.clone() }).await, Swap::Refused);
+    assert_eq!((store.view().await.unwrap(), store.leases().await.unwrap()), (Some(view), vec![lease]));
 }
 
 #[tokio::test]
@@ -224,7 +240,7 @@ async fn claims_cost_nothing_once_released() {
     let syncs = store.counters().read().1;
     for n in 0..200 {
         let key = partition("o", "k", &n.to_string());
-        let claim = store.claim(&key).await.unwrap();
+        let claim = store.claim(&key, 1).await.unwrap();
         store.release(&key, claim.epoch);
     }
     assert_eq!(store.shared().claims.len(), 0);
@@ -258,20 +274,20 @@ async fn a_claim_given_up_while_it_waits_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut disk) = SlowDisk::open(&dir, DISK_TIMEOUT);
     let key = partition("o", "k", "");
-    let turn = Turn::after(&key, store.claim(&key).await.unwrap());
+    let turn = Turn::after(&key, store.claim(&key, 1).await.unwrap());
     let commit = tokio::spawn({
         let store = store.clone();
         async move { turn.commit(&store).await }
     });
     disk.arrived.recv().await.unwrap();
-    let mut claim = store.claim(&key);
+    let mut claim = store.claim(&key, 1);
     assert!(futures::poll!(&mut claim).is_pending(), "the commit is in flight");
     assert_eq!(store.shared().claims.len(), 1);
     drop(claim);
     assert_eq!(store.shared().claims.len(), 0);
     drop(disk.held);
     assert_eq!(commit.await.unwrap(), CommitOutcome::Applied);
-    assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(1));
+    assert_eq!(store.claim(&key, 1).await.unwrap().head.unwrap().seq, Seq(1));
 }
 
 #[tokio::test]
@@ -279,7 +295,7 @@ async fn a_disk_that_does_not_answer_is_told_and_holds_up_neither_probes_nor_clo
     let dir = tempfile::tempdir().unwrap();
     let (store, mut disk) = SlowDisk::open(&dir, Duration::ZERO);
     let key = partition("o", "k", "");
-    let turn = Turn::after(&key, store.claim(&key).await.unwrap());
+    let turn = Turn::after(&key, store.claim(&key, 1).await.unwrap());
     store.health().unwrap();
     let commit = tokio::spawn({
         let store = store.clone();
@@ -306,7 +322,7 @@ fn reads_of_the_disk_take_no_thread_of_the_executor() {
     let (topic, group) = (Topic("t".into()), Group("g".into()));
     let (warm, cold) = (path("o", "warm"), path("o", "cold"));
     runtime.block_on(async {
-        let claim = store.claim(&key).await.unwrap();
+        let claim = store.claim(&key, 1).await.unwrap();
         Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
         vault.generate_key(&warm, KeyAlgorithm::Ed25519).await.unwrap();
         vault.generate_key(&cold, KeyAlgorithm::Ed25519).await.unwrap();
@@ -314,7 +330,7 @@ fn reads_of_the_disk_take_no_thread_of_the_executor() {
         let (free, taken) = std::sync::mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || taken.recv());
         assert!(store.exists(&key).now_or_never().is_none());
-        assert!(store.claim(&key).now_or_never().is_none());
+        assert!(store.claim(&key, 1).now_or_never().is_none());
         assert!(store.get(&key, &row).now_or_never().is_none());
         assert!(store.scan(&key, None, None, 1).now_or_never().is_none());
         assert!(store.committed(&topic, &group).now_or_never().is_none());
@@ -336,7 +352,7 @@ async fn counters_count_commits_and_syncs() {
     let (commits, syncs, bytes) = store.counters().read();
     let keys: Vec<_> = (0..64).map(|n| partition("o", "k", &n.to_string())).collect();
     let commits_made = keys.iter().map(|key| async {
-        let claim = store.claim(key).await.unwrap();
+        let claim = store.claim(key, 1).await.unwrap();
         Turn::after(key, claim).put("t", "x", "0123456789").applied(&store).await;
     });
     futures::future::join_all(commits_made).await;
@@ -351,7 +367,7 @@ async fn a_key_too_long_is_refused_and_hurts_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     let key = partition("o", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let long = "x".repeat(70_000);
     assert!(matches!(Turn::after(&key, claim).put("t", &long, "v").commit(&store).await, CommitOutcome::Refused(_)));
     assert!(matches!(Turn::after(&key, claim).publish(&long, "k", "v").commit(&store).await, CommitOutcome::Refused(_)));
@@ -366,7 +382,7 @@ async fn a_topic_that_nobody_reads_stays_bounded() {
     let store = EmbeddedStore::open(dir.path(), EmbeddedOptions { unread_events: 5, ..EmbeddedOptions::default() }).unwrap();
     let (topic, group) = (Topic("t".into()), Group("g".into()));
     let key = partition("o", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let publish = |turn: Turn, count: u64| (0..count).fold(turn, |turn, _| turn.publish("t", "k", "p"));
     publish(Turn::after(&key, claim), 8).applied(&store).await;
     let offsets = || async { store.fetch(&topic, Offset(0), 100).await.unwrap().iter().map(|e| e.offset.0).collect::<Vec<_>>() };
@@ -384,7 +400,7 @@ async fn events_lost_unread_are_told_also_after_a_restart() {
     let options = EmbeddedOptions { unread_events: 2, unread_events_of: [(bill.clone(), 6)].into(), ..EmbeddedOptions::default() };
     let store = EmbeddedStore::open(dir.path(), options.clone()).unwrap();
     let key = partition("o", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let publish = |seq: u64, count: u64| {
         let turn = Turn::after(&key, claim).numbered(seq);
         (0..count).fold(turn, |turn, _| turn.publish("bill", "k", "p").publish("facts", "k", "p"))
@@ -413,7 +429,7 @@ async fn many_events_are_trimmed_in_parts() {
     let store = open(&dir);
     let (topic, group) = (Topic("t".into()), Group("g".into()));
     let key = partition("o", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     for seq in 1..=5 {
         let turn = (0..1_000).fold(Turn::after(&key, claim).numbered(seq), |turn, _| turn.publish("t", "k", "p"));
         turn.applied(&store).await;

@@ -24,7 +24,7 @@ async fn payloads(log: &dyn EventLog, topic: &Topic, after: u64) -> Vec<(u64, St
 
 async fn publish(partitions: &dyn Partitions, name: &str, topics: &[(&str, &str)]) {
     let key = partition("tk-log", "k", name);
-    let claim = partitions.claim(&key).await.unwrap();
+    let claim = partitions.claim(&key, 1).await.unwrap();
     let turn = topics.iter().fold(Turn::after(&key, claim), |turn, (topic, payload)| turn.publish(topic, name, payload));
     turn.applied(partitions).await;
     partitions.release(&key, claim.epoch);
@@ -45,7 +45,7 @@ async fn topics_keep_their_order(partitions: &dyn Partitions, log: &dyn EventLog
 
     // A refused commit publishes nothing.
     let key = partition("tk-log", "k", "one");
-    let claim = partitions.claim(&key).await.unwrap();
+    let claim = partitions.claim(&key, 1).await.unwrap();
     let refused = Turn::after(&key, claim).numbered(99).publish("tk.order.a", "one", "never");
     assert_eq!(refused.commit(partitions).await, crate::CommitOutcome::Fenced);
     assert_eq!(payloads(log, &a, 3).await, []);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod event_log;
+pub mod membership;
 pub mod partitions;
 pub mod random;
 pub mod random_vault;
@@ -13,4 +14,5 @@ pub mod turn;
 pub mod vault;
 pub mod wake_index;
 
+pub use membership::MemoryMembership;
 pub use turn::Turn;

@@ -1,7 +1,7 @@
 //! Promises of [`Partitions`].
 
 use super::turn::{Turn, partition, rows};
-use crate::{APART, AuditRow, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Seq};
+use crate::{APART, AuditRow, ClaimError, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Seq};
 use bytes::Bytes;
 
 /// Runs all checks.
@@ -18,6 +18,26 @@ pub async fn all(store: &dyn Partitions) {
     health_is_good(store);
 }
 
+/// What a store promises beside that is shared by nodes: claims are ordered by the views they are made under.
+pub async fn of_many_nodes(store: &dyn Partitions) {
+    let key = partition("tk-views", "k", "");
+    let first = store.claim(&key, 5).await.unwrap();
+    assert_eq!(first.epoch.view, 5);
+    Turn::after(&key, first).put("t", "a", "1").applied(store).await;
+    let newer = store.claim(&key, 7).await.unwrap();
+    assert_eq!((newer.epoch.view, newer.head), (7, Some(Head { epoch: first.epoch, seq: Seq(1) })));
+    for older in [5, 6] {
+        let refused = store.claim(&key, older).await;
+        assert!(matches!(refused, Err(ClaimError::Newer { held }) if held.view == 7), "{older}: {refused:?}");
+    }
+    assert_eq!(Turn::after(&key, first).numbered(2).put("t", "a", "late").commit(store).await, CommitOutcome::Fenced);
+    let again = store.claim(&key, 7).await.unwrap();
+    assert!(again.epoch > newer.epoch, "within a view they are counted");
+    assert_eq!(Turn::after(&key, newer).put("t", "a", "late").commit(store).await, CommitOutcome::Fenced);
+    Turn::after(&key, again).put("t", "a", "2").applied(store).await;
+    assert_eq!(rows(store, &key, None).await, [("t".into(), "a".into(), "2".into())]);
+}
+
 fn health_is_good(store: &dyn Partitions) {
     store.health().unwrap();
 }
@@ -25,7 +45,7 @@ fn health_is_good(store: &dyn Partitions) {
 async fn unknown_ids_leave_nothing(store: &dyn Partitions) {
     let key = partition("tk-unknown", "k", "");
     assert!(!store.exists(&key).await.unwrap());
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     assert_eq!(claim.head, None);
     assert_eq!(rows(store, &key, None).await, []);
     assert_eq!(store.get(&key, &RowKey::new("t", "x")).await.unwrap(), None);
@@ -37,7 +57,7 @@ async fn unknown_ids_leave_nothing(store: &dyn Partitions) {
 /// Invariant FENCE: one commit per (partition, seq).
 async fn one_commit_per_seq(store: &dyn Partitions) {
     let key = partition("tk-seq", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     for wrong in [0, 2, 3, u64::MAX] {
         let turn = Turn::after(&key, claim).numbered(wrong).put("t", "wrong", "x");
         assert_eq!(turn.commit(store).await, CommitOutcome::Fenced, "{wrong}");
@@ -50,16 +70,16 @@ async fn one_commit_per_seq(store: &dyn Partitions) {
     }
     assert!(store.exists(&key).await.unwrap());
     assert_eq!(rows(store, &key, None).await, [("t".into(), "row".into(), "5".into())]);
-    let next = store.claim(&key).await.unwrap();
+    let next = store.claim(&key, 1).await.unwrap();
     assert_eq!(next.head, Some(Head { epoch: claim.epoch, seq: Seq(5) }));
 }
 
 async fn a_claim_fences_what_is_in_flight(store: &dyn Partitions) {
     let key = partition("tk-claim", "k", "");
-    let first = store.claim(&key).await.unwrap();
+    let first = store.claim(&key, 1).await.unwrap();
     Turn::after(&key, first).put("t", "a", "1").applied(store).await;
     // The commit is on its way when the claim comes: either it landed and the claim sees it, or it is fenced for ever.
-    let (outcome, second) = futures::join!(Turn::after(&key, first).numbered(2).put("t", "b", "2").commit(store), store.claim(&key));
+    let (outcome, second) = futures::join!(Turn::after(&key, first).numbered(2).put("t", "b", "2").commit(store), store.claim(&key, 1));
     let second = second.unwrap();
     assert!(second.epoch > first.epoch);
     let landed = match outcome {
@@ -80,7 +100,7 @@ async fn a_claim_fences_what_is_in_flight(store: &dyn Partitions) {
 
 async fn a_released_claim_writes_nothing(store: &dyn Partitions) {
     let key = partition("tk-release", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     Turn::after(&key, claim).put("t", "a", "1").applied(store).await;
     store.release(&key, claim.epoch);
     let after = Turn::after(&key, claim).numbered(2).put("t", "a", "2");
@@ -92,7 +112,7 @@ async fn a_released_claim_writes_nothing(store: &dyn Partitions) {
 
 async fn scans_are_ordered_and_paged(store: &dyn Partitions) {
     let key = partition("tk-scan", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let mut turn = Turn::after(&key, claim);
     for table in ["b", "a", "ab", "a\u{1}"] {
         for id in ["2", "", "10", "1", "é", "1\u{1}", "~"] {
@@ -138,7 +158,7 @@ async fn partitions_do_not_mix(store: &dyn Partitions) {
         }
     }
     for key in &all {
-        let claim = store.claim(key).await.unwrap();
+        let claim = store.claim(key, 1).await.unwrap();
         assert_eq!(claim.head, None, "{key:?}");
         Turn::after(key, claim).put("t", "me", &format!("{key:?}")).put("\u{1}", "", "").applied(store).await;
     }
@@ -151,7 +171,7 @@ async fn partitions_do_not_mix(store: &dyn Partitions) {
 
 async fn audit_rows_are_apart(store: &dyn Partitions) {
     let key = partition("tk-audit", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     for seq in 1..=300 {
         Turn::after(&key, claim).numbered(seq).put("t", "one", &seq.to_string()).applied(store).await;
     }
@@ -167,7 +187,7 @@ async fn audit_rows_are_apart(store: &dyn Partitions) {
 
 async fn tables_that_are_apart_are_found_by_name(store: &dyn Partitions) {
     let key = partition("tk-apart", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let apart = format!("{APART}x");
     Turn::after(&key, claim).put(&apart, "1", "a").put("~last", "1", "b").put(&apart, "2", "c").applied(store).await;
     assert_eq!(rows(store, &key, None).await, [("~last".into(), "1".into(), "b".into())]);
@@ -181,11 +201,11 @@ async fn tables_that_are_apart_are_found_by_name(store: &dyn Partitions) {
 /// All or nothing: nothing of a refused batch is to be seen, in no part of the store.
 async fn a_fenced_batch_leaves_nothing(store: &dyn Partitions) {
     let key = partition("tk-nothing", "k", "");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     Turn::after(&key, claim).put("t", "kept", "1").applied(store).await;
     let refused = Turn::after(&key, claim).numbered(3).put("t", "new", "1").delete("t", "kept").awake().due(7);
     assert_eq!(refused.commit(store).await, CommitOutcome::Fenced);
     assert_eq!(rows(store, &key, None).await, [("t".into(), "kept".into(), "1".into())]);
     assert_eq!(store.audit(&key, 10).await.unwrap().len(), 1);
-    assert_eq!(store.claim(&key).await.unwrap().head.unwrap().seq, Seq(1));
+    assert_eq!(store.claim(&key, 1).await.unwrap().head.unwrap().seq, Seq(1));
 }

@@ -83,7 +83,7 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
 
     async fn claim(&mut self) {
         let key = self.key();
-        let claim = self.store.claim(&key).await.unwrap();
+        let claim = self.store.claim(&key, 1).await.unwrap();
         let model = self.partitions.entry(key).or_default();
         assert_eq!(claim.head, model.head);
         assert!(model.head.is_none_or(|head| claim.epoch > head.epoch));
@@ -106,7 +106,7 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
     /// A turn that must land, and its place in the model; a claim comes first when there is none.
     async fn turn(&mut self, key: &PartitionKey) -> Turn {
         if self.partitions.get(key).is_none_or(|model| model.claim.is_none()) {
-            let claim = self.store.claim(key).await.unwrap();
+            let claim = self.store.claim(key, 1).await.unwrap();
             self.partitions.entry(key.clone()).or_default().claim = Some(claim);
         }
         let model = self.partitions.get_mut(key).expect("made above");
@@ -182,7 +182,7 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
             turns.push(self.turn(key).await);
         }
         let commits = futures::future::join_all(turns.into_iter().map(|turn| Partitions::commit(&self.store, turn.batch())));
-        let (outcomes, claim) = futures::join!(commits, self.store.claim(racing));
+        let (outcomes, claim) = futures::join!(commits, self.store.claim(racing, 1));
         let claim = claim.unwrap();
         for (key, outcome) in keys.iter().zip(outcomes) {
             let model = self.partitions.get_mut(key).expect("has a turn");

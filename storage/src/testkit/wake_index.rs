@@ -14,7 +14,7 @@ async fn awake_follows_the_commits(partitions: &dyn Partitions, wake: &dyn WakeI
     let keys = ["", "a", "a\0", "b", "c"].map(|name| partition("tk-awake", "k", name));
     let mut claims = Vec::new();
     for key in &keys {
-        let claim = partitions.claim(key).await.unwrap();
+        let claim = partitions.claim(key, 1).await.unwrap();
         Turn::after(key, claim).awake().applied(partitions).await;
         claims.push(claim);
     }
@@ -33,7 +33,7 @@ async fn awake_follows_the_commits(partitions: &dyn Partitions, wake: &dyn WakeI
     assert_eq!(wake.awake(None, 100).await.unwrap().len(), 5, "still awake, once each");
     // Another activation finds what the last one left, and clears it.
     for key in &keys {
-        let claim = partitions.claim(key).await.unwrap();
+        let claim = partitions.claim(key, 1).await.unwrap();
         assert_eq!(claim.wake, Wake { awake: true, due: None });
         Turn::after(key, claim).applied(partitions).await;
     }
@@ -45,7 +45,7 @@ async fn due_is_in_order(partitions: &dyn Partitions, wake: &dyn WakeIndex) {
     let mut claims = Vec::new();
     for (name, due) in times {
         let key = partition("tk-due", "k", name);
-        let claim = partitions.claim(&key).await.unwrap();
+        let claim = partitions.claim(&key, 1).await.unwrap();
         Turn::after(&key, claim).due(1).applied(partitions).await;
         Turn::after(&key, claim).numbered(2).due(due).applied(partitions).await;
         claims.push((key, claim));

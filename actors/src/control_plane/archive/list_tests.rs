@@ -88,7 +88,7 @@ impl World {
         }
         let committed = runtime.block_on(async {
             let partition = address.partition();
-            let claim = store.claim(&partition).await.unwrap();
+            let claim = store.claim(&partition, 1).await.unwrap();
             let (audit, wake) = (AuditRow("{}".into()), Wake::default());
             store.commit(Batch { partition, epoch: claim.epoch, seq: Seq(1), rows, audit, wake, publish: vec![] }).await
         });

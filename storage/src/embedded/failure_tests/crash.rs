@@ -32,7 +32,7 @@ async fn after_a_failed_write_everything_fails() {
     };
     tokio::task::yield_now().await;
     let key = partition("o", "k", "a");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     *fails_at.lock() = 0;
     assert!(matches!(Turn::after(&key, claim).commit(&store).await, CommitOutcome::Unknown(reason) if reason == "told to fail"));
     *fails_at.lock() = u64::MAX;
@@ -55,7 +55,7 @@ async fn everything_fails(store: &EmbeddedStore) {
     poisoned(EventLog::commit(store, &topic, &group, Offset(1)).await.unwrap_err());
     poisoned(store.meta("x").unwrap_err());
     poisoned(store.put_meta("x", "y").await.unwrap_err());
-    assert!(store.claim(&key).await.is_err());
+    assert!(store.claim(&key, 1).await.is_err());
 }
 
 /// A limit on the size of files stands for the full disk. The first start is over by then; it makes a journal of 64 MiB.
@@ -82,7 +82,7 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
 
     let store = open(dir.path()).unwrap();
     let key = partition("o", "k", "a");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let landed = claim.head.unwrap().seq.0;
     // The turn that failed may have landed: its outcome was unknown.
     assert!(landed == turns || landed == turns + 1, "{landed} of {turns}");
@@ -97,7 +97,7 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
 async fn fill_the_disk(dir: &Path) {
     let store = open(dir).unwrap();
     let key = partition("o", "k", "a");
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let mut turns = 0;
     loop {
         let seq = turns + 1;
@@ -151,7 +151,7 @@ async fn killed_at_any_moment_it_keeps_what_it_answered() {
         child.wait().unwrap();
         let store = open(dir.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
         let key = partition("o", "k", "a");
-        landed = store.claim(&key).await.unwrap().head.map_or(0, |head| head.seq.0);
+        landed = store.claim(&key, 1).await.unwrap().head.map_or(0, |head| head.seq.0);
         assert!(landed >= last, "round {round}: {landed} of {last} answered");
         assert!(landed == 0 || complete(&store, "a", landed).await.unwrap(), "round {round}");
     }
@@ -161,7 +161,7 @@ async fn answer_until_killed(dir: &Path) {
     let store = open(dir).unwrap();
     loop {
         write(&store, "a", 1).await;
-        let head = store.claim(&partition("o", "k", "a")).await.unwrap().head.unwrap();
+        let head = store.claim(&partition("o", "k", "a"), 1).await.unwrap().head.unwrap();
         println!("\nturn {}", head.seq.0);
     }
 }

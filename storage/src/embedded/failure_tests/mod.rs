@@ -45,7 +45,7 @@ fn value(name: &str, seq: u64) -> String {
 /// `count` turns of one partition, each with a row named by its number and an event.
 async fn write(store: &EmbeddedStore, name: &str, count: u64) {
     let key = partition("o", "k", name);
-    let claim = store.claim(&key).await.unwrap();
+    let claim = store.claim(&key, 1).await.unwrap();
     let first = claim.head.unwrap_or_default().seq.0;
     for seq in first + 1..=first + count {
         let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value(name, seq));

@@ -127,7 +127,7 @@ async fn answer(dir: &Path) {
         let store = store.clone();
         tokio::spawn(async move {
             let key = partition("o", "k", &writer.to_string());
-            let claim = store.claim(&key).await.unwrap();
+            let claim = store.claim(&key, 1).await.unwrap();
             for seq in 1..=TURNS {
                 Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value("w", seq)).applied(&store).await;
                 println!("\nturn {writer} {seq}");
