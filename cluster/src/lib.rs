@@ -33,6 +33,7 @@ mod host;
 mod idempotency;
 mod inbox;
 mod load;
+pub mod membership;
 mod outbox;
 pub mod placement;
 mod plan;
@@ -63,6 +64,6 @@ pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy
 pub use error::{AskError, PrepareError, Rejection};
 pub use follow::{Following, Happened};
 pub use placement::Placement;
-pub use ring::{NodeName, Ring, View};
+pub use ring::{NodeName, Ring};
 pub use slot::Slot;
 pub use undo::Undo;

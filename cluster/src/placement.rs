@@ -2,8 +2,8 @@
 
 use crate::{
     Address,
-    ring::{NodeName, Ring, View},
-    slot::Slot,
+    ring::{NodeName, Ring},
+    slot::{SLOTS, Slot},
 };
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Placement {
     /// A node that owns every slot for as long as the process lives.
     #[must_use]
     pub fn alone(node: NodeName) -> Self {
-        let ring = Arc::new(Ring::of(&View::alone(node.clone())));
+        let ring = Arc::new(Ring::of(std::slice::from_ref(&node), SLOTS));
         Self { node, ring }
     }
 

@@ -1,29 +1,12 @@
-//! Which node owns which slot: a pure function of the membership view.
+//! Which node owns which slot: a pure function of the nodes' names.
 
-use crate::slot::{SLOTS, Slot};
+use crate::slot::Slot;
 pub use cellspace_storage::NodeName;
 use consistent_hash::{Node, RingHash, StaticHashRing};
 use std::hash::{Hash, Hasher};
 
 /// Points of a node on the ring.
 const POINTS: usize = 512;
-
-/// Numbered state of the membership. An embedded node lives in a constant view of itself alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
-    /// Raised by every change.
-    pub version: u64,
-    /// Members that own slots.
-    pub members: Vec<NodeName>,
-}
-
-impl View {
-    /// The view of a node that is alone.
-    #[must_use]
-    pub fn alone(node: NodeName) -> Self {
-        Self { version: 0, members: vec![node] }
-    }
-}
 
 /// xxh3 over a fixed encoding, so that two nodes of different builds agree (the ring's default hash promises no such thing).
 struct Xxh3;
@@ -67,7 +50,7 @@ impl RingHash for Xxh3 {
     }
 }
 
-/// Owner of every slot in one view.
+/// Owner of every slot among some nodes.
 #[derive(Debug, Clone)]
 pub struct Ring {
     members: Vec<NodeName>,
@@ -75,19 +58,19 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Deals the slots along each slot's candidate order, under a cap of `max(ceil(fair), floor(1.05 x fair))` slots a node.
+    /// Deals so many slots along each slot's candidate order, under a cap of `max(ceil(fair), floor(1.05 x fair))` slots a node.
     #[must_use]
-    pub fn of(view: &View) -> Self {
-        let mut members = view.members.clone();
+    pub fn of(nodes: &[NodeName], slots: u16) -> Self {
+        let mut members = nodes.to_vec();
         members.sort();
         members.dedup();
         let nodes = members.iter().enumerate().map(|(n, name)| Node::new(Key(name.0.as_bytes().to_vec())).value(n).quantity(POINTS));
         let ring: StaticHashRing<_, _, Xxh3> = StaticHashRing::new(Xxh3, nodes);
-        let cap = cap(members.len());
+        let cap = cap(usize::from(slots), members.len());
         let mut held = vec![0_usize; members.len()];
-        let owners = Slot::all()
+        let owners = (0..slots)
             .map(|slot| {
-                let key = Key(slot.number().to_le_bytes().to_vec());
+                let key = Key(slot.to_le_bytes().to_vec());
                 let owner = ring.calc_candidates(&key).map(|node| node.value).find(|n| held.get(*n).is_some_and(|h| *h < cap));
                 if let Some(held) = owner.and_then(|n| held.get_mut(n)) {
                     *held += 1;
@@ -98,17 +81,20 @@ impl Ring {
         Self { members, owners }
     }
 
-    /// The node that owns the slot; `None` in an empty view.
+    /// The node that owns the slot; `None` when there is no node.
     #[must_use]
     pub fn owner(&self, slot: Slot) -> Option<&NodeName> {
-        let owner = self.owners.get(usize::from(slot.number())).copied().flatten()?;
-        self.members.get(owner)
+        self.members.get(self.place(slot.number())?)
+    }
+
+    /// The owner's place among the nodes in the order of their names.
+    pub(crate) fn place(&self, slot: u16) -> Option<usize> {
+        self.owners.get(usize::from(slot)).copied().flatten()
     }
 }
 
-/// Most slots one of `nodes` may own.
-fn cap(nodes: usize) -> usize {
-    let slots = usize::from(SLOTS);
+/// Most of the slots that one of `nodes` may own.
+fn cap(slots: usize, nodes: usize) -> usize {
     let fair_up = slots.div_ceil(nodes.max(1));
     let with_room = slots * 105 / (100 * nodes.max(1));
     fair_up.max(with_room)
@@ -117,10 +103,15 @@ fn cap(nodes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slot::SLOTS;
     use std::collections::HashMap;
 
-    fn view(nodes: std::ops::Range<usize>) -> View {
-        View { version: 1, members: nodes.map(|n| NodeName(format!("node-{n}"))).collect() }
+    fn names(nodes: std::ops::Range<usize>) -> Vec<NodeName> {
+        nodes.map(|n| NodeName(format!("node-{n}"))).collect()
+    }
+
+    fn ring(nodes: &[NodeName]) -> Ring {
+        Ring::of(nodes, SLOTS)
     }
 
     fn shares(ring: &Ring) -> HashMap<NodeName, usize> {
@@ -131,35 +122,37 @@ mod tests {
         shares
     }
 
+    fn moved(before: &Ring, after: &Ring) -> usize {
+        Slot::all().filter(|slot| before.owner(*slot) != after.owner(*slot)).count()
+    }
+
     #[test]
     fn every_slot_has_an_owner_and_no_node_more_than_the_cap() {
         for nodes in 1..=16 {
-            let shares = shares(&Ring::of(&view(0..nodes)));
+            let shares = shares(&ring(&names(0..nodes)));
             assert_eq!(shares.values().sum::<usize>(), usize::from(SLOTS));
-            assert!(shares.values().all(|share| *share <= cap(nodes)), "{nodes} nodes: {shares:?}");
+            assert!(shares.values().all(|share| *share <= cap(usize::from(SLOTS), nodes)), "{nodes} nodes: {shares:?}");
         }
-        assert!(Ring::of(&view(0..0)).owner(Slot::of(&cellspace_schemas::Owner::new("a").unwrap())).is_none());
+        assert!(ring(&[]).owner(Slot::of(&cellspace_schemas::Owner::new("a").unwrap())).is_none());
     }
 
     #[test]
     fn the_order_of_members_does_not_matter() {
-        let mut turned = view(0..7);
-        turned.members.reverse();
-        let (a, b) = (Ring::of(&view(0..7)), Ring::of(&turned));
-        assert!(Slot::all().all(|slot| a.owner(slot) == b.owner(slot)));
+        let mut turned = names(0..7);
+        turned.reverse();
+        assert_eq!(moved(&ring(&names(0..7)), &ring(&turned)), 0);
     }
 
     #[test]
     fn a_joining_node_moves_little_more_than_its_share() {
-        let (before, after) = (Ring::of(&view(0..12)), Ring::of(&view(0..13)));
-        let moved = Slot::all().filter(|slot| before.owner(*slot) != after.owner(*slot)).count();
+        let moved = moved(&ring(&names(0..12)), &ring(&names(0..13)));
         assert!(moved <= usize::from(SLOTS) * 12 / 100, "{moved} slots moved, ideal {}", usize::from(SLOTS) / 13);
     }
 
     /// Two builds must agree on placement: these owners never change.
     #[test]
     fn golden() {
-        let ring = Ring::of(&view(0..5));
+        let ring = ring(&names(0..5));
         let owners: Vec<&str> = Slot::all().step_by(512).map(|slot| ring.owner(slot).unwrap().0.as_str()).collect();
         assert_eq!(owners, GOLDEN);
     }

@@ -42,6 +42,18 @@ pub struct Epoch {
     pub count: u64,
 }
 
+impl Epoch {
+    /// The epoch of a claim that is admitted by this view, over the epoch as stored; `None` when that is of a newer view.
+    #[must_use]
+    pub const fn claimed_under(self, view: u64) -> Option<Self> {
+        if self.view > view {
+            return None;
+        }
+        let count = if self.view == view { self.count } else { 0 };
+        Some(Self { view, count: count + 1 })
+    }
+}
+
 /// Number of a committed turn within its partition; the first commit has 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,0 +1,79 @@
+//! The next view: who joins, leaves and is gone, and the steps of a hand-over. Each is a pure function of the present one.
+//!
+//! What all rely on: a life of a node leaves the view only when its lease has ended on every clock, or when it owned nothing for so long.
+
+use super::dealt::Dealt;
+use cellspace_storage::{Deal, Lease, Member, NodeName, View};
+use std::collections::BTreeSet;
+
+/// The view of a cell's first node.
+pub(super) fn first(me: &Member, level: u16) -> View {
+    let deal = Deal { from: vec![me.clone()], to: vec![me.clone()], mark: 0 };
+    View { version: 1, format: level, deal, past: Vec::new() }
+}
+
+fn next(view: &View, deal: Deal) -> View {
+    let mut past = view.past.clone();
+    past.push(view.deal.clone());
+    let past = past.split_off(past.len().saturating_sub(View::PAST));
+    View { version: view.version + 1, format: view.format, deal, past }
+}
+
+/// Without members that are gone; at once, since nobody serves their slots. `joining` takes the place of the last one.
+pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member) -> View {
+    let rest = |members: &[Member]| members.iter().filter(|member| !gone.contains(&member.node)).cloned().collect::<Vec<_>>();
+    let (mut from, mut to) = (rest(&view.deal.from), rest(&view.deal.to));
+    if from.is_empty() && to.is_empty() {
+        from = vec![joining.clone()];
+    }
+    if from.is_empty() {
+        from.clone_from(&to);
+    }
+    if to.is_empty() {
+        to.clone_from(&from);
+    }
+    let mark = if from == to { 0 } else { view.deal.mark };
+    next(view, Deal { from, to, mark })
+}
+
+/// With a later life of a node in the place of an earlier one, whose slots it has at once.
+pub(super) fn replaced(view: &View, me: &Member) -> View {
+    let with = |members: &[Member]| members.iter().map(|member| if member.node == me.node { me } else { member }).cloned().collect();
+    next(view, Deal { from: with(&view.deal.from), to: with(&view.deal.to), mark: view.deal.mark })
+}
+
+/// With another node, to which slots are handed over from now on; only while nothing is half handed over.
+pub(super) fn joined(view: &View, me: &Member) -> Option<View> {
+    let mut to = view.deal.to.clone();
+    to.push(me.clone());
+    to.sort();
+    (view.deal.mark == 0).then(|| next(view, Deal { to, ..view.deal.clone() }))
+}
+
+/// Without a node that is to leave, which hands its slots over from now on. The last one stays.
+pub(super) fn leaving(view: &View, me: &Member) -> Option<View> {
+    let to: Vec<_> = view.deal.to.iter().filter(|member| *member != me).cloned().collect();
+    let deal = Deal { to, ..view.deal.clone() };
+    (view.deal.mark == 0 && !deal.to.is_empty() && deal.to.len() < view.deal.to.len()).then(|| next(view, deal))
+}
+
+/// After the next step of the hand-over under way.
+pub(super) fn advanced(view: &View, dealt: &Dealt, step: u16) -> View {
+    next(view, Deal { mark: dealt.mark_after(step), ..view.deal.clone() })
+}
+
+/// After the hand-over.
+pub(super) fn settled(view: &View) -> View {
+    next(view, Deal { from: view.deal.to.clone(), to: view.deal.to.clone(), mark: 0 })
+}
+
+/// The view with the highest format that all members read; `None` when that is the present one, or when it is not known of all what they read.
+#[must_use]
+pub fn finalized(view: &View, leases: &[Lease]) -> Option<View> {
+    let level = |member: &Member| {
+        leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation).map(|lease| lease.level)
+    };
+    let levels: Option<Vec<u16>> = view.deal.members().into_iter().map(level).collect();
+    let format = levels?.into_iter().min().filter(|format| *format > view.format)?;
+    Some(View { format, ..next(view, view.deal.clone()) })
+}
