@@ -1,11 +1,10 @@
 //! Everybody else, behind the product's way to others: DID documents, presentations and a status list that are ready.
 
 use anyhow::{Context, Result};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
 use cellspace_actors::{
     outbound::{OutboundError, OutboundRequest, OutboundResponse},
-    trust::{IssueToken, PeerError, fetch::Fetch},
+    trust::{IssueToken, PeerError, fetch::Fetch, jwk::VerifyingKey},
 };
 use cellspace_schemas::Did;
 use futures::{FutureExt, future::BoxFuture};
@@ -48,25 +47,30 @@ impl IssueToken for Ours {
     }
 }
 
-/// A signed text with all that its check needs, decoded.
+/// A signed text with its signature and the key that made it.
 pub struct Signed {
     pub text: String,
-    pub signature: Vec<u8>,
-    pub key: Vec<u8>,
+    signature: String,
+    key: VerifyingKey,
 }
 
 impl Signed {
     /// A JWT, with the key that signed it.
-    pub fn read(jwt: &str, key: &[u8]) -> Result<Self> {
+    pub fn read(jwt: &str, key: &VerifyingKey) -> Result<Self> {
         let (text, signature) = jwt.rsplit_once('.').context("no JWT")?;
-        Ok(Self { text: text.to_owned(), signature: BASE64.decode(signature)?, key: key.to_vec() })
+        Ok(Self { text: text.to_owned(), signature: signature.to_owned(), key: key.clone() })
+    }
+
+    /// As the product checks it, with nothing around it.
+    pub fn is_good(&self) -> bool {
+        self.key.verifies(self.text.as_bytes(), &self.signature)
     }
 }
 
 /// A counterparty that presents two credentials.
 pub struct Counterparty {
     pub party: Arc<Party>,
-    pub key: Vec<u8>,
+    pub key: VerifyingKey,
     /// Its presentation and the credentials in it.
     pub signed: Vec<Signed>,
 }
@@ -88,9 +92,8 @@ fn key_seed(seed: u64, number: u64) -> [u8; 32] {
     bytes
 }
 
-fn public_key(document: &Value) -> Result<Vec<u8>> {
-    let x = document["verificationMethod"][0]["publicKeyJwk"]["x"].as_str().context("no key")?;
-    Ok(BASE64.decode(x)?)
+fn public_key(document: &Value) -> Result<VerifyingKey> {
+    VerifyingKey::from_jwk(&document["verificationMethod"][0]["publicKeyJwk"]).context("no key")
 }
 
 impl Others {
