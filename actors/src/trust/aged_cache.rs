@@ -1,9 +1,21 @@
-//! A bounded cache whose entries end, with one load at a time per key and failures remembered briefly.
+//! A bounded cache whose entries end, with one load at a time per key and failures remembered briefly. What is in use may be loaded anew before its end, beside
+//! those who use it.
 
 use super::PeerError;
 use cellspace_schemas::Timestamp;
-use quick_cache::{Weighter, sync::Cache};
-use std::{future::Future, hash::Hash, time::Duration};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, EntryAction},
+};
+use std::{
+    future::Future,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 /// How long a failure is remembered, so that a counterparty out of reach is not asked for every message.
 pub const FAILURE_AGE: Duration = Duration::from_secs(1);
@@ -16,10 +28,16 @@ pub trait Weigh: Clone {
     fn weight(&self) -> u64;
 }
 
-/// Bounded by bytes; the least useful entries go first.
+/// Bounded by bytes; the least useful entries go first. A clone is the same cache.
 pub struct AgedCache<K, V: Weigh> {
-    cache: Cache<K, Aged<V>, ByWeight>,
+    cache: Arc<Cache<K, Aged<V>, ByWeight>>,
     failure_age: Duration,
+}
+
+impl<K, V: Weigh> Clone for AgedCache<K, V> {
+    fn clone(&self) -> Self {
+        Self { cache: self.cache.clone(), failure_age: self.failure_age }
+    }
 }
 
 #[derive(Clone)]
@@ -27,6 +45,22 @@ struct Aged<V> {
     loaded: Timestamp,
     until: Timestamp,
     value: Result<V, PeerError>,
+    /// From when on who uses it has it loaded anew; [`i64::MAX`] while that is under way. Clones share it.
+    renewed_from: Arc<AtomicI64>,
+}
+
+impl<V> Aged<V> {
+    /// Half of its life is over before it is loaded anew.
+    fn new(value: Result<V, PeerError>, loaded: Timestamp, until: Timestamp) -> Self {
+        let from = if value.is_ok() { loaded.plus(until.since(loaded) / 2).0 } else { i64::MAX };
+        Self { loaded, until, value, renewed_from: Arc::new(AtomicI64::new(from)) }
+    }
+
+    /// Whether the caller is the one who has it loaded anew.
+    fn begin_renewal(&self, now: Timestamp) -> bool {
+        let from = self.renewed_from.load(Ordering::Relaxed);
+        from <= now.0 && self.renewed_from.compare_exchange(from, i64::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 #[derive(Clone)]
@@ -42,7 +76,7 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
     /// A cache for about `items` entries of at most `bytes` in all, that remembers failures for `failure_age`.
     #[must_use]
     pub fn new(items: usize, bytes: u64, failure_age: Duration) -> Self {
-        Self { cache: Cache::with_weighter(items, bytes, ByWeight), failure_age }
+        Self { cache: Arc::new(Cache::with_weighter(items, bytes, ByWeight)), failure_age }
     }
 
     /// The value, from the cache while it lasts. `load` gets the value that has just ended, if one has, and brings one with the time until which it
@@ -60,17 +94,56 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
             return aged.value;
         }
         let ended = self.cache.remove_if(key, |aged| aged.until <= now).and_then(|(_, aged)| aged.value.ok());
-        let loading = async {
-            let (value, until) = match load(ended).await {
-                Ok((value, until)) => (Ok(value), until),
-                Err(error) => (Err(error), now.plus(self.failure_age)),
-            };
-            Ok::<_, std::convert::Infallible>(Aged { loaded: now, until, value })
-        };
+        let loading = async { Ok::<_, std::convert::Infallible>(self.aged(load(ended).await, now)) };
         match self.cache.get_or_insert_async(key, loading).await {
             Ok(aged) => aged.value,
             Err(never) => match never {},
         }
+    }
+
+    fn aged(&self, loaded: Result<(V, Timestamp), PeerError>, now: Timestamp) -> Aged<V> {
+        match loaded {
+            Ok((value, until)) => Aged::new(Ok(value), now, until),
+            Err(error) => Aged::new(Err(error), now, now.plus(self.failure_age)),
+        }
+    }
+
+    /// As [`Self::get`], but an entry that is used in the second half of its life is loaded anew beside those who use it, once at a time. They get the one
+    /// that is there, never one past its end. A new one takes its place when it comes, also one that is refused; one that cannot be had leaves it
+    /// there, and is tried again after the failure age.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub async fn get_renewed<F>(&self, key: &K, now: Timestamp, load: impl FnOnce(Option<V>) -> F) -> Result<V, PeerError>
+    where
+        K: Send + Sync + 'static,
+        V: Send + Sync + 'static,
+        F: Future<Output = Result<(V, Timestamp), PeerError>> + Send + 'static,
+    {
+        let Some(aged) = self.cache.get(key).filter(|aged| aged.until > now) else { return self.get(key, now, load).await };
+        if let Ok(value) = &aged.value
+            && aged.begin_renewal(now)
+        {
+            let (cache, key, loading, old) = (self.clone(), key.clone(), load(Some(value.clone())), aged.renewed_from);
+            tokio::spawn(async move { cache.renew(&key, &old, loading.await, now) });
+        }
+        aged.value
+    }
+
+    /// Puts what was loaded into the place of the entry that began it, if that is still there.
+    fn renew(&self, key: &K, old: &Arc<AtomicI64>, loaded: Result<(V, Timestamp), PeerError>, now: Timestamp) {
+        if let Err(error @ (PeerError::Unreachable(_) | PeerError::TooEarly)) = &loaded {
+            tracing::debug!(category = "dcp", action = "trust.renewal.failed", %error);
+            return old.store(now.plus(self.failure_age).0, Ordering::Relaxed);
+        }
+        let aged = self.aged(loaded, now);
+        // Whoever is loading it has begun later.
+        drop(self.cache.entry(key, Some(Duration::ZERO), |_, held| {
+            if Arc::ptr_eq(&held.renewed_from, old) {
+                *held = aged;
+            }
+            EntryAction::Retain(())
+        }));
     }
 
     /// Forgets the entry if it was loaded at least `age` ago; whether it was so. Bounds how often a caller can force a new load.
@@ -82,7 +155,9 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use futures::FutureExt;
+    use std::sync::atomic::AtomicU32;
+    use tokio::sync::oneshot;
 
     #[derive(Clone, Debug, PartialEq)]
     struct Text(String);
@@ -141,6 +216,85 @@ mod tests {
         assert!(!cache.forget_older(&"k", Duration::from_secs(1), Timestamp(999)));
         assert!(cache.forget_older(&"k", Duration::from_secs(1), Timestamp(1_000)));
         assert_eq!(cache.get(&"k", Timestamp(1_000), |_| async { text("b", 60_000) }).await.unwrap().0, "b");
+    }
+
+    /// What a task does that waits for nothing.
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_is_loaded_anew_beside_its_users() {
+        let cache = AgedCache::new(10, 10_000, FAILURE_AGE);
+        let at = |now| (cache.clone(), Timestamp(now));
+        let held = |(cache, now): (AgedCache<&'static str, Text>, Timestamp)| {
+            let never = |_: Option<Text>| -> std::future::Ready<Result<(Text, Timestamp), PeerError>> { panic!("loaded") };
+            cache.get_renewed(&"k", now, never).now_or_never().expect("nobody waits").unwrap().0
+        };
+        cache.get_renewed(&"k", Timestamp(0), |_| async { text("a", 100) }).await.unwrap();
+        assert_eq!(held(at(49)), "a");
+        // In the second half of its life, by the first who asks.
+        let (answer, answered) = oneshot::channel();
+        let load = |old: Option<Text>| async move {
+            assert_eq!(old.unwrap().0, "a");
+            answered.await.unwrap()
+        };
+        assert_eq!(cache.get_renewed(&"k", Timestamp(50), load).now_or_never().unwrap().unwrap().0, "a");
+        settle().await;
+        // The others get what is there, and load nothing.
+        assert_eq!((held(at(51)), held(at(99))), ("a".to_owned(), "a".to_owned()));
+        answer.send(text("b", 150)).unwrap();
+        settle().await;
+        assert_eq!((held(at(52)), held(at(74))), ("b".to_owned(), "b".to_owned()));
+        // Nothing counts beyond its end: who comes then waits.
+        let (answer, answered) = oneshot::channel();
+        let load = |_| async move { answered.await.unwrap() };
+        assert_eq!(cache.get_renewed(&"k", Timestamp(140), load).await.unwrap().0, "b");
+        assert_eq!(cache.get_renewed(&"k", Timestamp(150), |_| async { text("c", 400) }).await.unwrap().0, "c");
+        // What was begun before that comes too late.
+        answer.send(text("late", 240)).unwrap();
+        settle().await;
+        assert_eq!(held(at(151)), "c");
+        // Nor does it come back when the entry was forgotten.
+        let (answer, answered) = oneshot::channel();
+        cache.get_renewed(&"k", Timestamp(300), |_| async move { answered.await.unwrap() }).await.unwrap();
+        assert!(cache.forget_older(&"k", Duration::ZERO, Timestamp(300)));
+        answer.send(text("late", 500)).unwrap();
+        settle().await;
+        assert_eq!(cache.get_renewed(&"k", Timestamp(301), |_| async { text("d", 400) }).await.unwrap().0, "d");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_had_anew_stays_until_its_end_and_what_is_refused_does_not() {
+        let cache = AgedCache::new(10, 10_000, Duration::from_millis(20));
+        let loads = Arc::new(AtomicU32::new(0));
+        let get = |now: i64, outcome: Result<(Text, Timestamp), PeerError>| {
+            let (cache, loads) = (cache.clone(), loads.clone());
+            async move {
+                let load = |_| async move {
+                    loads.fetch_add(1, Ordering::Relaxed);
+                    outcome
+                };
+                let got = cache.get_renewed(&"k", Timestamp(now), load).await;
+                settle().await;
+                got.map(|text| text.0)
+            }
+        };
+        let down = || Err(PeerError::Unreachable("down".to_owned()));
+        assert_eq!(get(0, text("a", 100)).await.unwrap(), "a");
+        for (now, tried) in [(50, 2), (69, 2), (70, 3), (89, 3), (90, 4)] {
+            assert_eq!(get(now, down()).await.unwrap(), "a", "{now}");
+            assert_eq!(loads.load(Ordering::Relaxed), tried, "{now}");
+        }
+        assert!(matches!(get(100, down()).await, Err(PeerError::Unreachable(_))));
+        // Nothing that failed is loaded anew before it is forgotten.
+        assert!(get(119, text("b", 300)).await.is_err());
+        assert_eq!(get(120, text("b", 320)).await.unwrap(), "b");
+        assert_eq!(get(220, Err(PeerError::Refused("gone".to_owned()))).await.unwrap(), "b");
+        assert!(matches!(get(221, text("c", 400)).await, Err(PeerError::Refused(_))));
+        assert_eq!(get(240, text("c", 400)).await.unwrap(), "c");
     }
 
     #[tokio::test]

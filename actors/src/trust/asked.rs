@@ -28,7 +28,7 @@ pub(super) struct Asked {
 impl Asked {
     fn read(request: &VerifyRequest<'_>) -> Result<Self, PeerError> {
         let parse = |texts: &[String]| texts.iter().map(|text| CredentialScope::parse(text)).collect::<Result<BTreeSet<_>, _>>();
-        let ours = |e: ScopeError| PeerError::Unreachable(format!("a configured scope cannot be asked for: {e}"));
+        let ours = |e: ScopeError| PeerError::ours(&e);
         let required = parse(request.required).map_err(ours)?;
         let with = |more: &[String]| -> Result<BTreeSet<_>, PeerError> {
             Ok(required.iter().cloned().chain(parse(more).map_err(ours)?).collect())

@@ -145,38 +145,52 @@ impl quick_cache::Weighter<Digest, Arc<VerifiedCredential>> for ByBytes {
     }
 }
 
+/// What is tolerated in a credential.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Its own id counts when its JWT's `jti` is another (VC Data Model 1.1, 6.3.1 has them the same).
+    pub ids: bool,
+    /// Its schemas are not looked at.
+    pub schemas: bool,
+}
+
 impl Credential {
     /// Reads the claims of a credential JWT.
     ///
     /// # Errors
     /// [`CredentialError`] when they are not of either form or contradict themselves.
     pub fn read(claims: Map<String, Value>) -> Result<Self, CredentialError> {
-        Self::read_with(claims, false)
+        Self::read_with(claims, Tolerance::default())
     }
 
-    /// As [`Self::read`]; with `lenient_ids` a credential's own id counts when the JWT's `jti` is another (VC Data Model 1.1, 6.3.1 has them the same).
+    /// As [`Self::read`], with what is tolerated.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_with(mut claims: Map<String, Value>, lenient_ids: bool) -> Result<Self, CredentialError> {
+    pub fn read_with(mut claims: Map<String, Value>, tolerance: Tolerance) -> Result<Self, CredentialError> {
         let mut registered = Registered::read(&claims)?;
         let own_id = |credential: &Map<String, Value>| credential.get("id").is_some_and(Value::is_string);
-        if lenient_ids && claims.get("vc").and_then(Value::as_object).is_some_and(own_id) {
+        if tolerance.ids && claims.get("vc").and_then(Value::as_object).is_some_and(own_id) {
             registered.jti = None;
         }
         match claims.remove("vc") {
-            Some(Value::Object(vc)) => Self::assemble(CredentialFormat::Vc1Jwt, vc, registered),
+            Some(Value::Object(vc)) => Self::assemble(CredentialFormat::Vc1Jwt, vc, registered, tolerance),
             Some(_) => Err(CredentialError::Form),
             None => {
                 for name in JWT_CLAIMS {
                     claims.remove(name);
                 }
-                Self::assemble(CredentialFormat::Vc2Jose, claims, registered)
+                Self::assemble(CredentialFormat::Vc2Jose, claims, registered, tolerance)
             }
         }
     }
 
-    fn assemble(format: CredentialFormat, mut vc: Map<String, Value>, jwt: Registered) -> Result<Self, CredentialError> {
+    fn assemble(
+        format: CredentialFormat,
+        mut vc: Map<String, Value>,
+        jwt: Registered,
+        tolerance: Tolerance,
+    ) -> Result<Self, CredentialError> {
         let types = texts(vc.get("type")).filter(|types| !types.is_empty()).ok_or(CredentialError::Form)?;
         let contexts = match vc.get("@context") {
             Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -188,7 +202,8 @@ impl Credential {
         };
         let issuer = agree(named_issuer, jwt.iss)?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
         let id = agree(vc.get("id").and_then(Value::as_str).map(str::to_owned), jwt.jti)?;
-        let schemas = SchemaEntry::read_all(vc.get("credentialSchema")).ok_or(CredentialError::SchemaForm)?;
+        let named = vc.get("credentialSchema").filter(|_| !tolerance.schemas);
+        let schemas = SchemaEntry::read_all(named).ok_or(CredentialError::SchemaForm)?;
         let as_signed = (!schemas.is_empty()).then(|| Value::Object(vc.clone()));
         let mut subjects = objects(vc.remove("credentialSubject")).filter(|s| !s.is_empty()).ok_or(CredentialError::Form)?;
         // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
@@ -367,7 +382,8 @@ impl Trust {
         }
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let credential = Credential::read_with(jws.unverified().map_err(signed)?, self.options.lenient_ids)?;
+        let tolerance = Tolerance { ids: self.options.lenient_ids, schemas: self.options.lenient_schemas };
+        let credential = Credential::read_with(jws.unverified().map_err(signed)?, tolerance)?;
         accept(&credential)?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(CredentialError::KeyOwner.into());
@@ -418,14 +434,15 @@ mod tests {
         let mut claims = vc11();
         claims["vc"]["id"] = json!("urn:uuid:2");
         assert_eq!(read(claims.clone()).err(), Some(CredentialError::Contradiction));
-        let Value::Object(lenient) = claims.clone() else { panic!("not an object") };
-        assert_eq!(Credential::read_with(lenient, true).unwrap().id.as_deref(), Some("urn:uuid:2"));
+        let lenient = |claims: Value| {
+            let Value::Object(claims) = claims else { panic!("not an object") };
+            Credential::read_with(claims, Tolerance { ids: true, ..Tolerance::default() })
+        };
+        assert_eq!(lenient(claims.clone()).unwrap().id.as_deref(), Some("urn:uuid:2"));
         // Nothing else may differ, and the JWT's id counts where there is no other.
         claims["vc"]["issuer"] = json!("did:web:other");
-        let Value::Object(lenient) = claims else { panic!("not an object") };
-        assert_eq!(Credential::read_with(lenient, true).err(), Some(CredentialError::Contradiction));
-        let Value::Object(lenient) = vc11() else { panic!("not an object") };
-        assert_eq!(Credential::read_with(lenient, true).unwrap().id.as_deref(), Some("urn:uuid:1"));
+        assert_eq!(lenient(claims).err(), Some(CredentialError::Contradiction));
+        assert_eq!(lenient(vc11()).unwrap().id.as_deref(), Some("urn:uuid:1"));
     }
 
     #[test]
@@ -495,6 +512,7 @@ mod tests {
         };
         assert_eq!(with("nbf", json!(NOW + 1)), Ok(()));
         assert_eq!(with("nbf", json!(NOW + 2)), Err(CredentialError::NotYetValid));
+        assert_eq!(with("exp", json!(NOW + 1)), Ok(()));
         assert_eq!(with("exp", json!(NOW)), Err(CredentialError::Expired));
         let mut claims = vc11();
         claims["vc"]["expirationDate"] = json!("2020-01-01T00:00:00Z");

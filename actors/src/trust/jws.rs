@@ -100,7 +100,7 @@ pub enum JwsError {
     #[error("the token must be a compact JWS with a known alg")]
     Malformed,
     /// The claims are not JSON of the expected form.
-    #[error("the claims of the token are not of the expected form")]
+    #[error("the claims of the token must be of the expected form")]
     Claims,
     /// An algorithm that is not accepted here, symmetric ones among them.
     #[error("the alg of the token must be one that is accepted here")]

@@ -47,14 +47,13 @@ use futures::{FutureExt, future::BoxFuture};
 use quick_cache::sync::Cache;
 use replay::ReplayGuard;
 use std::{sync::Arc, time::Duration};
-use url::Url;
 
 /// Bounds and ages of the trust path.
 #[derive(Debug, Clone)]
 pub struct TrustOptions {
-    /// Oldest status list that is relied on; a list's own `ttl` may only shorten it.
+    /// Oldest status list that is relied on; a list's own `ttl` may only shorten it. One in use is asked for anew when half of it is over.
     pub status_list_age: Duration,
-    /// Oldest DID document that is relied on.
+    /// Oldest DID document that is relied on: a key that was taken out of it counts no longer than this. One in use is asked for anew when half of it is over.
     pub did_document_age: Duration,
     /// Oldest presentation that is relied on, when nothing in it ends earlier. Zero asks for every message.
     pub presentation_age: Duration,
@@ -76,6 +75,8 @@ pub struct TrustOptions {
     pub lenient_relationships: bool,
     /// Accept credentials whose JWT names another id (`jti`) than they have themselves; their own counts.
     pub lenient_ids: bool,
+    /// Accept credentials without looking at the schemas that they name, whatever their kinds. Peers that look at none issue such whose schema cannot be had.
+    pub lenient_schemas: bool,
 }
 
 impl Default for TrustOptions {
@@ -93,6 +94,7 @@ impl Default for TrustOptions {
             schema_cache_bytes: 16 << 20,
             lenient_relationships: false,
             lenient_ids: false,
+            lenient_schemas: false,
         }
     }
 }
@@ -103,7 +105,7 @@ pub struct Trust {
     pub resolver: Resolver,
     fetch: Arc<dyn Fetch>,
     replay: ReplayGuard,
-    status_lists: AgedCache<Url, Arc<status::HeldList>>,
+    status_lists: status::StatusLists,
     schemas: AgedCache<schema::SchemaSource, Arc<schema::Schema>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
     scopes: asked::KnownScopes,
@@ -115,10 +117,11 @@ impl Trust {
     /// Reaches others through `fetch`, normally the [`crate::OutboundHttp`].
     #[must_use]
     pub fn new(fetch: Arc<dyn Fetch>, options: TrustOptions) -> Self {
+        let resolver = Resolver::new(fetch.clone(), &options);
         Self {
-            resolver: Resolver::new(fetch.clone(), &options),
+            status_lists: status::StatusLists::new(fetch.clone(), resolver.clone(), &options),
+            resolver,
             replay: ReplayGuard::new(options.used_tokens, options.opened),
-            status_lists: AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE),
             schemas: AgedCache::new(1_024, options.schema_cache_bytes, FAILURE_AGE),
             // A failure belongs to one message's access token, not to the next message.
             presentations: AgedCache::new(32_768, options.presentation_cache_bytes, Duration::ZERO),
@@ -199,7 +202,14 @@ pub async fn token_with_access(
 /// # Errors
 /// [`PeerError`] names the rule that failed.
 pub async fn verify_sender(services: &Services, own_did: &Did, token: &str, call: Option<CallId>) -> Result<IdToken, PeerError> {
-    services.trust.verify_id_token(own_did, token, call, services.cluster.now()).await
+    let verified = services.trust.verify_id_token(own_did, token, call, services.cluster.now()).await;
+    verified.inspect_err(|error| tell_refusal(own_did, None, error))
+}
+
+/// Tells the owner of the receiver, in the log, why a sender is not believed: which rule failed, or what cannot be known now.
+pub fn tell_refusal(receiver: &Did, vpa: Option<&Address>, error: &PeerError) {
+    let action = if matches!(error, PeerError::Refused(_)) { "peer.refused" } else { "peer.unknown" };
+    tracing::info!(category = "dcp", vpa = vpa.map(tracing::field::display), %receiver, action, rule = %error);
 }
 
 /// Verifies the bearer token of a protocol message and, when `scopes` are asked for, the sender's presentation: signature, audience, replay,
@@ -256,7 +266,7 @@ impl IssueToken for OwnTokens<'_> {
     fn issue<'a>(&'a self, audience: &'a Did, token: Option<&'a str>) -> BoxFuture<'a, Result<String, PeerError>> {
         async move {
             let issued = token_with_access(self.services, self.participant, audience, token).await;
-            issued.map_err(|e| PeerError::Unreachable(e.to_string()))
+            issued.map_err(|reason| PeerError::ours(&reason))
         }
         .boxed()
     }

@@ -52,6 +52,14 @@ pub enum PeerError {
     Unreachable(String),
 }
 
+impl PeerError {
+    /// For what fails on our own side: the reason is for our own log, and nothing that a counterparty is told.
+    pub(super) fn ours(reason: &dyn std::error::Error) -> Self {
+        tracing::warn!(category = "dcp", action = "peer.cannot_be_verified", %reason);
+        Self::Unreachable("the sender cannot be verified now, try again later".to_owned())
+    }
+}
+
 impl From<super::jws::JwsError> for PeerError {
     fn from(rule: super::jws::JwsError) -> Self {
         Self::Refused(rule.to_string())

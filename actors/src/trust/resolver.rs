@@ -20,7 +20,8 @@ use url::Url;
 /// What is read of an answer at most: of a document that is too long enough to say so, of one without end no more.
 const MAX_READ: usize = 4 * MAX_BYTES;
 
-/// Finds documents and keys of DIDs.
+/// Finds documents and keys of DIDs. A clone shares what is kept.
+#[derive(Clone)]
 pub struct Resolver {
     fetch: Arc<dyn Fetch>,
     cache: AgedCache<Did, Resolved>,
@@ -53,16 +54,17 @@ impl Resolver {
         Self { fetch, cache, age: options.did_document_age, lenient: options.lenient_relationships }
     }
 
-    /// The document of a DID, at most as old as the settings allow.
+    /// The document of a DID, at most as old as the settings allow: what was taken out of one counts no longer than that. One that is in use is loaded anew
+    /// when half of that is over.
     ///
     /// # Errors
     /// [`PeerError::Refused`] when there is none or its id is another; [`PeerError::Unreachable`] when it cannot be fetched now.
     pub async fn document(&self, did: &Did, now: Timestamp) -> Result<Arc<DocumentKeys>, PeerError> {
-        let load = |_| async {
-            let resolved = self.load(did).await?;
-            Ok((resolved, now.plus(self.age)))
+        let load = |_| {
+            let (resolver, did) = (self.clone(), did.clone());
+            async move { Ok((resolver.load(&did).await?, now.plus(resolver.age))) }
         };
-        Ok(self.cache.get(did, now, load).await?.keys)
+        Ok(self.cache.get_renewed(did, now, load).await?.keys)
     }
 
     /// The key that a signature of `did` must verify with. A key that the cached document does not have is looked for once more in a fresh one, so

@@ -2,10 +2,10 @@
 //! Algorithm", and its predecessor `StatusList2021`).
 
 use super::{
-    PeerError, Trust,
-    aged_cache::Weigh,
+    PeerError, Resolver, Trust, TrustOptions,
+    aged_cache::{AgedCache, FAILURE_AGE, Weigh},
     credential::{Credential, texts},
-    fetch::get,
+    fetch::{Fetch, get},
     jws::{Jws, JwsError, KeyId, MAX_STATUS_LIST_BYTES},
     keys::SelectedKey,
 };
@@ -194,22 +194,42 @@ impl Trust {
     }
 
     async fn check_entry(&self, entry: &StatusEntry, issuer: &Did, now: Timestamp) -> Result<Result<(), StatusError>, PeerError> {
-        let held = self.status_list(&entry.list, now).await?;
+        let held = self.status_lists.get(&entry.list, now).await?;
         Ok(held.list.check(entry, issuer))
     }
+}
 
-    async fn status_list(&self, url: &Url, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
-        let load = |ended| async move {
-            let held = self.fetch_status_list(url, ended, now).await?;
-            let age = held.list.ttl.map_or(self.options.status_list_age, |ttl| ttl.min(self.options.status_list_age));
-            let until = held.list.valid_until.map_or(now.plus(age), |end| end.min(now.plus(age)));
-            Ok((held, until))
+/// The lists that were looked at last. A clone shares what is kept.
+#[derive(Clone)]
+pub(super) struct StatusLists {
+    fetch: Arc<dyn Fetch>,
+    resolver: Resolver,
+    cache: AgedCache<Url, Arc<HeldList>>,
+    age: Duration,
+}
+
+impl StatusLists {
+    pub(super) fn new(fetch: Arc<dyn Fetch>, resolver: Resolver, options: &TrustOptions) -> Self {
+        let cache = AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE);
+        Self { fetch, resolver, cache, age: options.status_list_age }
+    }
+
+    /// The list, at most as old as the settings and its own `ttl` allow; one that is in use is asked for anew when half of that is over.
+    async fn get(&self, url: &Url, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
+        let load = |held| {
+            let (lists, url) = (self.clone(), url.clone());
+            async move {
+                let held = lists.load(&url, held, now).await?;
+                let age = held.list.ttl.map_or(lists.age, |ttl| ttl.min(lists.age));
+                let until = held.list.valid_until.map_or(now.plus(age), |end| end.min(now.plus(age)));
+                Ok((held, until))
+            }
         };
-        self.status_lists.get(url, now, load).await
+        self.cache.get_renewed(url, now, load).await
     }
 
     /// Fetches a list; one that was held before and has not changed is used on as it is.
-    async fn fetch_status_list(&self, url: &Url, held: Option<Arc<HeldList>>, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
+    async fn load(&self, url: &Url, held: Option<Arc<HeldList>>, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
         let unreachable = |reason: String| PeerError::Unreachable(format!("the status list {url} cannot be fetched: {reason}"));
         let held = match held {
             Some(held) if self.stands(&held, now).await => Some(held),
@@ -220,7 +240,7 @@ impl Trust {
         let response =
             self.fetch.fetch(get(url.clone(), accept), known, MAX_STATUS_LIST_BYTES).await.map_err(|e| unreachable(e.to_string()))?;
         match (response.status, &held) {
-            (StatusCode::OK, _) => self.read_status_list(&response, now).await.map(Arc::new),
+            (StatusCode::OK, _) => self.read(&response, now).await.map(Arc::new),
             (StatusCode::NOT_MODIFIED, Some(held)) if known.is_some() => Ok(held.clone()),
             (status, _) => Err(unreachable(format!("status {status}"))),
         }
@@ -233,7 +253,7 @@ impl Trust {
         signer.is_ok_and(|signer| signer.key == held.signer.key) && held.list.valid_until.is_none_or(|until| until > now)
     }
 
-    async fn read_status_list(&self, response: &OutboundResponse, now: Timestamp) -> Result<HeldList, PeerError> {
+    async fn read(&self, response: &OutboundResponse, now: Timestamp) -> Result<HeldList, PeerError> {
         let form = || PeerError::Refused(StatusError::Form.to_string());
         let text = std::str::from_utf8(&response.body).map_err(|_| form())?.trim();
         let signed = |rule: JwsError| rule.of("status list");

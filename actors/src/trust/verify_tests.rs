@@ -322,6 +322,25 @@ async fn schemas_are_looked_up_and_kept() {
 }
 
 #[tokio::test]
+async fn schemas_are_not_looked_at_where_that_is_chosen() {
+    const SCHEMA: &str = "https://schemas.example/member";
+    for (lenient, outcome) in [(false, Err("a valid credential")), (true, Ok(()))] {
+        let scene = Scene::new(TrustOptions { lenient_schemas: lenient, ..TrustOptions::default() }).await;
+        scene.world.page(SCHEMA, json!({"not": {}}).to_string());
+        for (seconds, kind) in [(0, "Shapes"), (700, "JsonSchema")] {
+            scene.hold(&["Member"], json!({"credentialSchema": {"id": SCHEMA, "type": kind}})).await;
+            let verified = scene.verify(&[], true, after(seconds)).await;
+            match (outcome, kind) {
+                (Ok(()), _) => assert_eq!(types(&verified.unwrap()), ["Member"]),
+                (Err(rule), "Shapes") => assert!(refused(verified).contains(rule)),
+                (Err(_), _) => assert!(refused(verified).contains("schema says")),
+            }
+        }
+        assert_eq!(scene.world.asked(SCHEMA), usize::from(!lenient));
+    }
+}
+
+#[tokio::test]
 async fn a_schema_in_a_credential_counts_when_the_same_issuer_signed_it() {
     const SCHEMA: &str = "https://issuer.example/schemas/member";
     let scene = Scene::new(TrustOptions::default()).await;
@@ -383,7 +402,7 @@ async fn a_list_may_shorten_its_age() {
     }
     assert_eq!(scene.world.asked(&World::list_url("issuer")), 3);
     scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 3_600_000})).await;
-    for seconds in [3, 7, 8] {
+    for seconds in [3, 5, 8] {
         scene.verify(&[], true, after(seconds)).await.unwrap();
     }
     assert_eq!(scene.world.asked(&World::list_url("issuer")), 5);
@@ -460,7 +479,7 @@ async fn a_list_that_cannot_be_had_hides_nothing_that_another_one_says() {
 async fn documents_are_checked_and_kept() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let url = World::document_url("holder");
-    for seconds in [0, 10, 29] {
+    for seconds in [0, 10, 14] {
         scene.verify(&[], true, after(seconds)).await.unwrap();
     }
     assert_eq!(scene.world.asked(&url), 1);
@@ -471,6 +490,59 @@ async fn documents_are_checked_and_kept() {
     refused(scene.verify(&[], true, NOW.plus(Duration::from_millis(30_999))).await);
     unreachable(scene.verify(&[], true, after(31)).await);
     assert_eq!(scene.world.asked(&url), 3);
+}
+
+/// What was begun beside a verification and waits for nothing.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_in_use_is_looked_at_again_before_somebody_waits_for_it() {
+    let scene = Scene::with_member(TrustOptions { status_list_age: Duration::from_secs(4), ..TrustOptions::default() }).await;
+    let (url, index) = (World::list_url("issuer"), scene.holder.did.as_str().len());
+    scene.verify(&[], true, NOW).await.unwrap();
+    scene.world.status_list("issuer", &scene.issuer, &[index], json!({})).await;
+    for (seconds, asked) in [(1, 1), (2, 2)] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+        settle().await;
+        assert_eq!(scene.world.asked(&url), asked, "{seconds}");
+    }
+    // Nobody asks any more, and all the same it is known.
+    scene.world.take_down(&url);
+    assert!(refused(scene.verify(&[], true, after(3)).await).contains("revoked"));
+    assert!(refused(scene.verify(&[], true, after(5)).await).contains("revoked"));
+    settle().await;
+    // Out of reach, the one that is held counts until its age and no longer.
+    assert_eq!(scene.world.asked(&url), 3);
+    unreachable(scene.verify(&[], true, after(6)).await);
+}
+
+#[tokio::test]
+async fn a_document_in_use_is_loaded_again_before_somebody_waits_for_it() {
+    let scene = Scene::with_member(TrustOptions { presentation_age: Duration::from_secs(3_600), ..TrustOptions::default() }).await;
+    let url = World::document_url("holder");
+    scene.verify(&[], true, NOW).await.unwrap();
+    // Its key is taken out: that counts within the bound, here as soon as the document was loaded again.
+    let next = scene.world.key("holder", "k2").await;
+    scene.world.publish("holder", std::slice::from_ref(&next)).await;
+    scene.verify(&[], true, after(14)).await.unwrap();
+    scene.verify(&[], true, after(15)).await.unwrap();
+    settle().await;
+    assert_eq!(scene.world.asked(&url), 2);
+    assert!(refused(scene.verify(&[], true, NOW.plus(Duration::from_millis(15_500))).await).contains("signing key"));
+    // One that cannot be had is used to the end of its age, however often it is tried.
+    let scene = Scene::with_member(TrustOptions { presentation_age: Duration::from_secs(3_600), ..TrustOptions::default() }).await;
+    scene.verify(&[], true, NOW).await.unwrap();
+    scene.world.take_down(&url);
+    for (seconds, asked) in [(20, 2), (20, 2), (29, 3)] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+        settle().await;
+        assert_eq!(scene.world.asked(&url), asked, "{seconds}");
+    }
+    unreachable(scene.verify(&[], true, after(30)).await);
 }
 
 #[tokio::test]
@@ -524,6 +596,70 @@ async fn tokens_are_signed_by_their_issuer_and_used_once() {
     let thief = scene.world.party("thiefs").await;
     scene.holder = SigningKey { did: scene.holder.did.clone(), kid: scene.holder.kid.clone(), ..thief };
     assert!(refused(scene.verify(&[], true, after(1)).await).contains("signature"));
+}
+
+/// What a counterparty is told of a refusal is the rule: what must be. Nothing of what was found, nothing of what is inside, and no two rules are told alike.
+#[test]
+fn every_rule_says_what_must_be() {
+    use super::{
+        credential::CredentialError, id_token::IdTokenError, jws::JwsError, keys::KeyError, presentation::PresentationError,
+        schema::SchemaError, status::StatusError,
+    };
+    use cellspace_schemas::dcp::Relationship;
+    let jws = [
+        JwsError::TooLong(1),
+        JwsError::Malformed,
+        JwsError::Claims,
+        JwsError::Algorithm,
+        JwsError::Critical,
+        JwsError::KeyId,
+        JwsError::KeyType,
+        JwsError::Signature,
+    ];
+    let keys =
+        [Relationship::Authentication, Relationship::AssertionMethod, Relationship::CapabilityInvocation].map(KeyError::Relationship);
+    let keys = keys.into_iter().chain([KeyError::Unknown, KeyError::Ambiguous, KeyError::Unsupported]);
+    let tokens = [
+        IdTokenError::Subject,
+        IdTokenError::Audience,
+        IdTokenError::KeyOwner,
+        IdTokenError::Jti,
+        IdTokenError::Expired,
+        IdTokenError::NotYet,
+    ];
+    let credentials = [
+        CredentialError::Form,
+        CredentialError::KeyOwner,
+        CredentialError::Contradiction,
+        CredentialError::Dates,
+        CredentialError::NotYetValid,
+        CredentialError::Expired,
+        CredentialError::Holder,
+        CredentialError::Untrusted,
+        CredentialError::StatusForm,
+        CredentialError::SchemaForm,
+    ];
+    let presentations = [PresentationError::Form, PresentationError::Holder, PresentationError::Audience, PresentationError::Dates];
+    let lists = [StatusError::Form, StatusError::Issuer, StatusError::Purpose, StatusError::Revoked, StatusError::Suspended];
+    let schemas = [SchemaError::Form, SchemaError::Credential, SchemaError::Violated];
+    // Of a credential, a presentation and a status list the same is told with whose it is.
+    let mut told: Vec<String> = jws.iter().map(ToString::to_string).collect();
+    told.extend(["credential", "presentation", "status list"].iter().flat_map(|what| jws.map(|rule| rule.of(what).to_string())));
+    told.extend(keys.map(|rule| rule.to_string()));
+    told.extend(tokens.map(|rule| rule.to_string()));
+    told.extend(credentials.map(|rule| PeerError::from(rule).to_string()));
+    told.extend(presentations.map(|rule| PeerError::from(rule).to_string()));
+    told.extend(lists.map(|rule| rule.to_string()));
+    told.extend(schemas.map(|rule| PeerError::from(rule).to_string()));
+    for rule in &told {
+        let says = ["must", "needs", "none is supported"].iter().any(|word| rule.contains(word));
+        assert!(says && (20..250).contains(&rule.len()), "{rule}");
+        assert!(!["Error", "::", "{", "\"", "did:"].iter().any(|inner| rule.contains(inner)), "{rule}");
+    }
+    let count = told.len();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), count, "each names its own rule");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
         scopes::Scopes,
     },
     settings::{DataspaceProfile, Settings},
-    trust::PeerError,
+    trust::{PeerError, tell_refusal},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::{Address, CallId, PrepareError};
@@ -145,12 +145,11 @@ pub async fn sender(
         scopes: &asked,
         believe_absence: proof.believe_absence,
     };
-    match peer::verify(services, &settings, call).await {
+    let verified = peer::verify(services, &settings, call).await;
+    let vpa = Address::of::<crate::ControlPlane>(&participant.id);
+    match verified.inspect_err(|error| tell_refusal(&participant.identity, Some(&vpa), error)) {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
-        Err(PeerError::Refused(rule)) => {
-            tracing::info!(category = "dcp", vpa = %Address::of::<crate::ControlPlane>(&participant.id), action = "peer.refused", rule);
-            Err(Refusal::Unauthenticated(rule).into())
-        }
+        Err(PeerError::Refused(rule)) => Err(Refusal::Unauthenticated(rule).into()),
         Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(PrepareError::Unavailable(error.to_string())),
     }
 }
