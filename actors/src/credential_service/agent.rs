@@ -70,7 +70,7 @@ pub enum Prepared {
     /// See [`Command::Deliver`]; sender and credentials are verified.
     Deliver(holder_request::Delivered),
     /// See [`Command::Offer`].
-    Offer(offer::Offer),
+    Offer(offer::Prepared),
 }
 
 /// A change of state.
@@ -182,7 +182,11 @@ impl Agent for CredentialService {
                 Command::Deliver(token, message) => {
                     Prepared::Deliver(issuance::verify_delivery(&self.services, &snapshot, token.expose(), call.id, *message).await?)
                 }
-                Command::Offer(offer) => Prepared::Offer(offer),
+                Command::Offer(offer) => {
+                    let objects =
+                        if offer.may_be_followed(&snapshot) { issuance::offered(&self.services, &offer).await? } else { Vec::new() };
+                    Prepared::Offer(offer::Prepared { offer, objects })
+                }
             })
         })
     }
@@ -194,7 +198,7 @@ impl Agent for CredentialService {
             Input::Command(Prepared::Credential(prepared)) => credential::decide(state, prepared),
             Input::Command(Prepared::Request(request, holder_pid)) => holder_request::request(state, request, holder_pid, now),
             Input::Command(Prepared::Deliver(delivered)) => holder_request::deliver(state, delivered, now),
-            Input::Command(Prepared::Offer(offer)) => offer::decide(state, offer, now),
+            Input::Command(Prepared::Offer(prepared)) => offer::decide(state, prepared, now),
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {
                     holder_request::acknowledged(state, holder_pid, answer, now)

@@ -10,7 +10,7 @@ use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, Owner, ParticipantContextId, Timestamp,
     dcp::Service,
-    identity::{ParticipantResource, participant::MAX_ENTRIES},
+    identity::{OfferRule, ParticipantResource, participant::MAX_ENTRIES},
 };
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub struct ParticipantContext {
     pub properties: Map<String, Value>,
     /// Whether it is a client of the secure token service.
     pub sts_account: bool,
+    /// What it asks for by itself when it is offered.
+    #[serde(default)]
+    pub offer_rules: Vec<OfferRule>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -132,6 +135,8 @@ pub enum Command {
     Publish(Did, bool),
     /// Replaces its scopes.
     SetScopes(Vec<String>),
+    /// Replaces what it asks for by itself when it is offered.
+    SetOfferRules(Vec<OfferRule>),
     /// Adds a service to the DID document.
     AddService(Did, Service),
     /// Replaces a service of the DID document.
@@ -205,6 +210,7 @@ fn create_context(
         scopes: create.scopes.clone(),
         properties: create.properties.clone(),
         sts_account: create.sts_account,
+        offer_rules: Vec::new(),
         created_at: now,
         last_modified: now,
     };
@@ -256,6 +262,10 @@ fn change(state: &State, context: &Arc<ParticipantContext>, command: &Command, n
         Command::SetScopes(scopes) => {
             next.scopes.clone_from(scopes);
             "participant.scopes"
+        }
+        Command::SetOfferRules(rules) => {
+            next.offer_rules.clone_from(rules);
+            "participant.offer.rules"
         }
         Command::AddService(_, service) => {
             if next.services.iter().any(|s| s.id == service.id) {

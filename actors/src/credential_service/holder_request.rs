@@ -82,6 +82,9 @@ pub struct HolderRequest {
     /// The credential that what it brings takes the place of.
     #[serde(default)]
     pub renews: Option<CredentialId>,
+    /// Whether it follows an offer of the issuer.
+    #[serde(default)]
+    pub offered: bool,
 }
 
 impl HolderRequest {
@@ -97,6 +100,7 @@ impl HolderRequest {
             since: now,
             resends: 0,
             renews: None,
+            offered: false,
         }
     }
 
@@ -226,6 +230,13 @@ pub(super) fn renewal(
     (changed(made), effect)
 }
 
+/// A request for what an issuer offers, and what sends it.
+pub(super) fn of_offer(holder_pid: &HolderPid, issuer: &Did, asked: Vec<RequestedCredential>, now: Timestamp) -> (Event, Effect) {
+    let made = HolderRequest { offered: true, ..HolderRequest::new(holder_pid, issuer, asked, now) };
+    let effect = made.sending();
+    (changed(made), effect)
+}
+
 /// Its lane, and the key of its deadline.
 pub(super) fn lane(holder_pid: &HolderPid) -> String {
     format!("{TABLE}/{holder_pid}")
@@ -322,15 +333,15 @@ fn take(
     let mut stored = Vec::new();
     let mut now_held: Vec<Arc<StoredCredential>> = Vec::new();
     for (credential, same) in credentials.iter().zip(&same) {
-        let before = same.or_else(|| renewed.filter(|old| request.same_entry(old, credential)));
+        let answers = |old: &&Arc<StoredCredential>| request.same_entry(old, credential);
+        let before = same.or_else(|| renewed.filter(answers)).or_else(|| brought.iter().copied().find(answers));
         let credential = match same {
             Some(held) if held.raw == credential.raw => (*held).clone(),
             // Other bytes have a status and a life of their own.
             Some(_) | None => {
                 let id = same.map_or(&credential.id, |held| &held.id).clone();
                 let watch = &credential.watch;
-                let before = before.filter(|old| !credential.outlives(old));
-                let watch = before.map_or_else(|| watch.clone(), |old| watch.going_on_from(&old.watch));
+                let watch = before.map_or_else(|| watch.clone(), |old| watch.going_on_from(&old.watch, credential.outlives(old)));
                 Arc::new(StoredCredential { id, watch, ..(**credential).clone() })
             }
         };

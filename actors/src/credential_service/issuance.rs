@@ -4,12 +4,13 @@ use super::{
     Refusal, State,
     credential::StoredCredential,
     holder_request::{Acknowledged, Delivered},
+    offer::Offer,
     watch::HeldStatus,
 };
 use crate::{
     Services,
     outbound::OutboundRequest,
-    trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_with_access},
+    trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_with_access, verify_sender},
 };
 use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
@@ -18,7 +19,9 @@ use cellspace_schemas::{
         CredentialContainer, CredentialFormat, CredentialMessage, CredentialRequestMessage, DeliveryStatus,
         messages::{self, CredentialReference, MAX_CREDENTIALS},
     },
-    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
+    identity::RequestedCredential,
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid, metadata::OtherIssuer},
+    json,
 };
 use http::{Method, StatusCode, header};
 use std::sync::Arc;
@@ -26,6 +29,8 @@ use uuid::Uuid;
 
 /// Attempts at a request that the issuer does not accept yet: it may not see our DID document already.
 const PATIENCE: u32 = 5;
+/// Longest metadata of an issuer that is read, in bytes.
+const MAX_METADATA: usize = 1 << 20;
 /// Longest part of a counterparty's answer that is kept as a reason, in characters.
 const MAX_REASON: usize = 300;
 
@@ -100,6 +105,51 @@ pub async fn send(
     }
 }
 
+/// The objects of an offer that can be asked for, as the issuer's metadata describes them (DCP 1.0, 6.6.1: an offer may hold their ids alone). None when the
+/// issuer has no such metadata: the offer is kept all the same.
+///
+/// # Errors
+/// Unavailable when the issuer cannot be asked now: it offers again.
+pub async fn offered(services: &Services, offer: &Offer) -> Result<Vec<RequestedCredential>, PrepareError<Refusal>> {
+    let described = match metadata(services, &offer.issuer).await {
+        Ok(described) => described.credentials_supported,
+        Err(PeerError::Refused(reason)) => {
+            tracing::info!(category = "dcp", action = "credential.offer.not_followed", counterparty = %offer.issuer, %reason);
+            return Ok(Vec::new());
+        }
+        Err(error @ (PeerError::Unreachable(_) | PeerError::TooEarly)) => {
+            tracing::info!(category = "dcp", action = "credential.offer.not_followed", counterparty = %offer.issuer, reason = %error);
+            return Err(PrepareError::Unavailable("the metadata of the issuer cannot be had".to_owned()));
+        }
+    };
+    let object = |id: &CredentialDefinitionId| {
+        let object = described.iter().find(|object| object.id == id.as_str())?;
+        let format = CredentialFormat::parse(object.profile.as_deref()?)?;
+        Some(RequestedCredential { format, credential_type: object.credential_type.clone(), id: id.clone() })
+    };
+    // A request names each once.
+    let ids = offer.credentials.iter().enumerate().filter(|(n, id)| !offer.credentials.iter().take(*n).any(|other| other == *id));
+    Ok(ids.filter_map(|(_, id)| object(id)).collect())
+}
+
+async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, PeerError> {
+    let wrong = |reason: &str| PeerError::Refused(format!("the metadata of the issuer {reason}"));
+    let base = services.trust.resolver.service(issuer, "IssuerService", services.cluster.now()).await?;
+    let url = format!("{}/metadata", base.as_str().trim_end_matches('/')).parse().map_err(|_| wrong("has no URL"))?;
+    let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: Some("application/json"), trace: None };
+    let answer = services.http.send_unless(request, None, MAX_METADATA).await.map_err(|e| PeerError::Unreachable(e.to_string()))?;
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            return Err(PeerError::Unreachable(format!("status {}", answer.status)));
+        }
+        status if status.is_server_error() => return Err(PeerError::Unreachable(format!("status {status}"))),
+        status => return Err(wrong(&format!("is answered by {status}"))),
+    }
+    let described: OtherIssuer = json::from_slice(&answer.body).map_err(|_| wrong("must be an IssuerMetadata"))?;
+    if described.issuer == *issuer { Ok(described) } else { Err(wrong("must be that of the issuer")) }
+}
+
 /// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, dates.
 ///
 /// # Errors
@@ -113,7 +163,7 @@ pub async fn verify_delivery(
 ) -> Result<Delivered, PrepareError<Refusal>> {
     let context = state.active_context().ok_or(Refusal::NoContext)?;
     let now = services.cluster.now();
-    let sender = services.trust.verify_id_token(&context.did, token, Some(call), now).await.map_err(Refusal::Sender)?;
+    let sender = verify_sender(services, &context.did, token, Some(call)).await.map_err(Refusal::Sender)?;
     let known = HolderPid::new(&message.holder_pid).ok().and_then(|pid| state.requests.get(&pid)).filter(|r| r.issuer == sender.issuer);
     let holder_pid = known.ok_or(Refusal::NoRequest)?.holder_pid.clone();
     let issuer_pid = IssuerPid::new(&message.issuer_pid).map_err(|e| Refusal::BadCredential(format!("issuerPid: {e}")))?;

@@ -1,9 +1,19 @@
-//! Offers of issuers (DCP 1.0, "Credential Offer"): kept, and shown to nobody but the participant's own side. Nothing follows by itself: which
-//! credentials a participant asks for is decided by its own side.
+//! Offers of issuers (DCP 1.0, "Credential Offer"): kept, and shown to nobody but the participant's own side. Where the participant has a rule for it, the
+//! offer is followed at once: what is offered is asked for, once for each offer. Nothing follows without a rule.
 
-use super::{Event, Refusal, State, agent::Decided};
+use super::{
+    CredentialService, Event, Refusal, State,
+    agent::Decided,
+    context::ParticipantContext,
+    holder_request::{self, HolderRequest, MAX_REQUESTS, RequestEvent, RequestState},
+};
+use crate::derived_id::derived_id;
 use cellspace_cluster::{Decision, RowOf};
-use cellspace_schemas::{Did, Timestamp, issuer::CredentialDefinitionId};
+use cellspace_schemas::{
+    Did, Timestamp,
+    identity::RequestedCredential,
+    issuer::{CredentialDefinitionId, HolderPid},
+};
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -12,6 +22,10 @@ use std::sync::Arc;
 pub const TABLE: &str = "offer";
 /// Issuers whose offers are kept, one each; for another one the oldest goes.
 pub const MAX_OFFERS: usize = 64;
+/// Requests that follow offers of one issuer at most; for another one the oldest goes that brought nothing which is still held.
+pub const MAX_FOLLOWED: usize = 64;
+/// Longest id of an offer, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
 
 /// What an issuer offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +33,43 @@ pub const MAX_OFFERS: usize = 64;
 pub struct Offer {
     /// Who.
     pub issuer: Did,
+    /// Which offer it is, when its issuer tells them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Credential objects of its metadata.
     pub credentials: Vec<CredentialDefinitionId>,
     /// When it came.
     #[serde(default)]
     pub received_at: Timestamp,
+}
+
+impl Offer {
+    /// Id of the request that follows it: the same for the same offer of the issuer, which its id tells, or else what it offers.
+    #[must_use]
+    pub fn request_id(&self, holder: &Did) -> HolderPid {
+        let mut offered: Vec<&str> = self.credentials.iter().map(CredentialDefinitionId::as_str).collect();
+        offered.sort_unstable();
+        let which = self.id.as_ref().map_or(offered, |id| vec!["@id", id.as_str()]);
+        let parts = [&["offer", holder.as_str(), self.issuer.as_str()], which.as_slice()].concat();
+        HolderPid::from_uuid(derived_id(&parts))
+    }
+
+    /// Whether it may be one to follow: then what it offers has to be known.
+    #[must_use]
+    pub fn may_be_followed(&self, state: &State) -> bool {
+        let meant = |context: &&Arc<ParticipantContext>| context.offer_rules.iter().any(|rule| rule.issuer == self.issuer);
+        let context = state.active_context().filter(meant);
+        context.is_some_and(|context| !state.requests.contains_key(&self.request_id(&context.did)))
+    }
+}
+
+/// An offer with what its issuer's metadata says of the objects in it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// From its verified issuer.
+    pub offer: Offer,
+    /// Those that can be asked for; none where that was not looked up.
+    pub objects: Vec<RequestedCredential>,
 }
 
 /// Changes.
@@ -39,10 +85,9 @@ pub enum OfferEvent {
 ///
 /// # Errors
 /// [`Refusal::NoContext`]
-pub fn decide(state: &State, offer: &Offer, now: Timestamp) -> Decided {
-    if state.active_context().is_none() {
-        return Err(Refusal::NoContext.into());
-    }
+pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
+    let offer = &prepared.offer;
+    let context = state.active_context().ok_or(Refusal::NoContext)?;
     let mut decision = Decision::action("credential.offered");
     if !state.offers.contains_key(&offer.issuer)
         && state.offers.size() >= MAX_OFFERS
@@ -50,7 +95,41 @@ pub fn decide(state: &State, offer: &Offer, now: Timestamp) -> Decided {
     {
         decision = decision.event(Event::Offer(OfferEvent::Removed(oldest.issuer.clone())));
     }
-    Ok(decision.event(Event::Offer(OfferEvent::Kept(Arc::new(Offer { received_at: now, ..offer.clone() })))))
+    decision = decision.event(Event::Offer(OfferEvent::Kept(Arc::new(Offer { received_at: now, ..offer.clone() }))));
+    Ok(follow(state, context, prepared, now, decision))
+}
+
+/// Asks for what a rule means, unless this offer was followed already or too many were.
+fn follow(
+    state: &State,
+    context: &ParticipantContext,
+    Prepared { offer, objects }: &Prepared,
+    now: Timestamp,
+    decision: Decision<CredentialService>,
+) -> Decision<CredentialService> {
+    let meant = |object: &&RequestedCredential| context.offer_rules.iter().any(|rule| rule.means(&offer.issuer, &object.credential_type));
+    let asked: Vec<RequestedCredential> = objects.iter().filter(meant).cloned().collect();
+    let pid = offer.request_id(&context.did);
+    if asked.is_empty() || state.requests.contains_key(&pid) {
+        return decision;
+    }
+    let followed = || state.requests.values().filter(|request| request.offered && request.issuer == offer.issuer);
+    let brought_nothing = |request: &&Arc<HolderRequest>| match request.state {
+        RequestState::Error => true,
+        RequestState::Issued => !request.brought.iter().any(|id| state.credentials.contains_key(id)),
+        RequestState::Requesting | RequestState::Requested => false,
+    };
+    let full = state.requests.size() >= MAX_REQUESTS || followed().count() >= MAX_FOLLOWED;
+    let gone = followed().filter(brought_nothing).min_by_key(|request| request.since).filter(|_| full);
+    if full && gone.is_none() {
+        return decision;
+    }
+    let mut decision = gone
+        .into_iter()
+        .fold(decision, |decision, request| decision.event(Event::Request(RequestEvent::Removed(request.holder_pid.clone()))));
+    let (made, effect) = holder_request::of_offer(&pid, &offer.issuer, asked, now);
+    decision.action = "credential.offer.followed";
+    decision.event(made).effect(holder_request::lane(&pid), effect)
 }
 
 /// Folds.

@@ -9,6 +9,7 @@ use crate::{
         jwk::VerifyingKey,
         jws::{Jws, JwsHeader, MAX_TOKEN_BYTES, sign},
         replay::SKEW,
+        tell_refusal, verify_sender,
     },
 };
 use cellspace_cluster::Address;
@@ -141,10 +142,11 @@ pub async fn answer(
     })?;
     let own_did = state.active_context().ok_or(QueryError::NoContext)?.did.clone();
     let now = services.cluster.now();
-    let sender = services.trust.verify_id_token(&own_did, bearer, None, now).await?;
+    let sender = verify_sender(services, &own_did, bearer, None).await?;
     let asked = scopes(query)?;
-    let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()))?;
-    let granted = granted(&state, &own_did, &sender.issuer, &token, now)?;
+    let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()));
+    let granted = token.and_then(|token| granted(&state, &own_did, &sender.issuer, &token, now));
+    let granted = granted.inspect_err(|error| tell_refusal(&own_did, Some(&address), error))?;
     if services.dcp.refuse_beyond_grant && !asked.iter().all(|scope| granted.contains(scope)) {
         return Err(QueryError::NotGranted);
     }

@@ -7,14 +7,14 @@ use super::{
     credential::{self, StoredCredential},
     holder_request::{self, Acknowledged, Delivered, RequestState},
     key::{self, KeyNames, KeySpec, KeyState, NewKey},
-    offer::{MAX_OFFERS, Offer},
+    offer::{self, MAX_FOLLOWED, MAX_OFFERS, Offer},
     watch::{HeldStatus, Watch},
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, Timestamp,
     dcp::{CredentialFormat, CredentialScope, Service},
-    identity::{KeyPairId, RequestedCredential, key_pair::KeyUsage},
+    identity::{KeyPairId, OfferRule, RequestedCredential, key_pair::KeyUsage},
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
 use cellspace_storage::{KeyAlgorithm, PublicKey};
@@ -132,6 +132,7 @@ fn every_command_in_every_state_of_a_context() {
         ("publish", || plain(Publish(did(), true)), [no, not_active, Ok(""), Ok("did.published"), not_active, no, no]),
         ("unpublish", || plain(Publish(did(), false)), [no, Ok(""), Ok("did.unpublished"), Ok(""), Ok(""), no, no]),
         ("scopes", || plain(SetScopes(vec![])), [no, Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), Ok("participant.scopes"), no, no]),
+        ("offer rules", || rules(&[("issuer", &["*"])]), [no, Ok("participant.offer.rules"), Ok("participant.offer.rules"), Ok("participant.offer.rules"), Ok("participant.offer.rules"), no, no]),
         ("delete", || plain(Delete), [no, Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), Ok("participant.deleted"), no, no]),
     ];
     for (name, prepared, expected) in table {
@@ -624,13 +625,120 @@ fn a_request_that_brings_nothing_is_sent_again_and_ends() {
     assert_eq!(state.requests.get(&pid).unwrap().state, RequestState::Issued);
 }
 
+fn offer(from: &str, id: Option<&str>, ids: &[&str]) -> Offer {
+    let credentials = ids.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect();
+    Offer { issuer: issuer(from), id: id.map(str::to_owned), credentials, received_at: NOW }
+}
+
+/// The offer with what its issuer says of it: `member-1` is one of the type `Member`, and so on.
+fn offered(from: &str, id: Option<&str>, ids: &[&str]) -> Prepared {
+    let object = |id: &&str| RequestedCredential {
+        format: CredentialFormat::Vc2Jose,
+        credential_type: id.split('-').next().unwrap().to_owned(),
+        id: CredentialDefinitionId::new(id).unwrap(),
+    };
+    Prepared::Offer(offer::Prepared { offer: offer(from, id, ids), objects: ids.iter().map(object).collect() })
+}
+
+/// What the requests that follow offers ask for.
+fn followed(state: &State) -> Vec<String> {
+    let asked = |request: &holder_request::HolderRequest| {
+        let ids: Vec<&str> = request.asked.iter().map(|asked| asked.id.as_str()).collect();
+        format!("{} {}", request.issuer, ids.join(" "))
+    };
+    let mut all: Vec<String> = state.requests.values().filter(|request| request.offered).map(|request| asked(request)).collect();
+    all.sort();
+    all
+}
+
+fn rules(rules: &[(&str, &[&str])]) -> Prepared {
+    let rule = |(from, types): &(&str, &[&str])| OfferRule { issuer: issuer(from), types: types.iter().map(|t| (*t).to_owned()).collect() };
+    plain(context::Command::SetOfferRules(rules.iter().map(rule).collect()))
+}
+
+#[test]
+fn an_offer_is_followed_where_a_rule_says_so_and_once() {
+    let mut state = acme(true);
+    // Without a rule it is kept, whatever is known of it.
+    assert_eq!(command(&mut state, offered("issuer", None, &["Member-1"])), Ok("credential.offered"));
+    assert!(!offer("issuer", None, &["Member-1"]).may_be_followed(&state));
+    command(&mut state, rules(&[("issuer", &["Member", "Maker"]), ("all", &["*"])])).unwrap();
+    assert!(offer("issuer", None, &["Member-1"]).may_be_followed(&state) && !offer("other", None, &["Member-1"]).may_be_followed(&state));
+    assert_eq!(command(&mut state, offered("other", None, &["Member-1"])), Ok("credential.offered"));
+    assert_eq!(command(&mut state, offered("issuer", None, &["Gold-1"])), Ok("credential.offered"));
+    assert_eq!(followed(&state), Vec::<String>::new());
+    // What the rule means of it, in one request that goes out with the turn.
+    let decision =
+        CredentialService::decide(&state, &Input::Command(offered("issuer", None, &["Member-1", "Gold-1", "Maker-2"])), NOW).unwrap();
+    assert!(
+        matches!(decision.effects.as_slice(), [sent] if matches!(&sent.effect, Effect::RequestCredentials { credentials, .. } if credentials.len() == 2))
+    );
+    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    let once = ["did:web:issuer.example Member-1 Maker-2"];
+    assert_eq!(followed(&state), once);
+    // The same offer again, in whatever order, also after its request has ended.
+    for ids in [["Member-1", "Gold-1", "Maker-2"], ["Maker-2", "Member-1", "Gold-1"]] {
+        assert!(!offer("issuer", None, &ids).may_be_followed(&state));
+        assert_eq!(command(&mut state, offered("issuer", None, &ids)), Ok("credential.offered"));
+        let pid = state.requests.keys().next().unwrap().clone();
+        let sent = Effect::RequestCredentials { holder_pid: pid, issuer: issuer("issuer"), credentials: Vec::new() };
+        step(&mut state, Input::Undeliverable(Arc::new(sent), "no".to_owned())).unwrap();
+    }
+    assert_eq!(
+        (followed(&state).as_slice(), state.requests.values().next().unwrap().state),
+        (&once.map(str::to_owned)[..], RequestState::Error)
+    );
+    // Another one: by its id, by what it offers, or of somebody else.
+    for prepared in [
+        offered("issuer", Some("urn:1"), &["Member-1", "Gold-1", "Maker-2"]),
+        offered("issuer", Some("urn:1"), &["Member-1"]),
+        offered("issuer", Some("urn:2"), &["Member-1"]),
+        offered("issuer", None, &["Member-1"]),
+        offered("all", None, &["Gold-1"]),
+        offered("all", Some("urn:1"), &["Gold-1"]),
+    ] {
+        command(&mut state, prepared).unwrap();
+    }
+    let mut all = vec!["did:web:all.example Gold-1"; 2];
+    all.extend(["did:web:issuer.example Member-1"; 2]);
+    all.extend(["did:web:issuer.example Member-1 Maker-2"; 2]);
+    assert_eq!(followed(&state), all);
+    // Nothing follows for one that is switched off, or has no rule any more.
+    command(&mut state, rules(&[])).unwrap();
+    assert_eq!(command(&mut state, offered("all", Some("urn:3"), &["Gold-1"])), Ok("credential.offered"));
+    command(&mut state, plain(context::Command::SetActive(false))).unwrap();
+    assert!(command(&mut state, offered("all", Some("urn:4"), &["Gold-1"])).is_err());
+    assert_eq!(followed(&state).len(), all.len());
+}
+
+#[test]
+fn offers_without_end_are_followed_within_a_bound() {
+    let mut state = acme(true);
+    command(&mut state, rules(&[("issuer", &["*"]), ("other", &["*"])])).unwrap();
+    let follow = |state: &mut State, from: &str, n: usize| command(state, offered(from, Some(&format!("urn:{n}")), &["Member-1"])).unwrap();
+    for n in 0..2 * MAX_FOLLOWED {
+        assert_eq!(follow(&mut state, "issuer", n), if n < MAX_FOLLOWED { "credential.offer.followed" } else { "credential.offered" });
+    }
+    assert_eq!((state.requests.size(), state.offers.size()), (MAX_FOLLOWED, 1));
+    // One issuer's offers take no other's place; what brought nothing makes room, what brought something that is held does not.
+    assert_eq!(follow(&mut state, "other", 0), "credential.offer.followed");
+    let pids: Vec<HolderPid> = state.requests.values().filter(|r| r.issuer == issuer("issuer")).map(|r| r.holder_pid.clone()).collect();
+    command(&mut state, delivered(pids[0].as_str(), "issuer", Ok(vec![held("c1", "raw", Some(pids[0].as_str()))]))).unwrap();
+    assert_eq!(follow(&mut state, "issuer", 1_000), "credential.offered");
+    command(&mut state, delivered(pids[1].as_str(), "issuer", Err("no".to_owned()))).unwrap();
+    assert_eq!(follow(&mut state, "issuer", 1_001), "credential.offer.followed");
+    assert_eq!((state.requests.contains_key(&pids[0]), state.requests.contains_key(&pids[1])), (true, false));
+    command(&mut state, Prepared::Credential(credential::Prepared::Delete(CredentialId::new("c1").unwrap()))).unwrap();
+    assert_eq!(follow(&mut state, "issuer", 1_002), "credential.offer.followed");
+    assert_eq!((state.requests.contains_key(&pids[0]), state.requests.size()), (false, MAX_FOLLOWED + 1));
+}
+
 #[test]
 fn the_newest_offers_are_kept() {
     let mut state = acme(true);
     for n in 0..=MAX_OFFERS {
-        let credentials = vec![CredentialDefinitionId::new("a").unwrap()];
-        let offer = Offer { issuer: issuer(&format!("i{n}")), credentials, received_at: NOW };
-        let input = Input::Command(Prepared::Offer(offer));
+        let offer = offer(&format!("i{n}"), None, &["a"]);
+        let input = Input::Command(Prepared::Offer(offer::Prepared { offer, objects: Vec::new() }));
         let decision = CredentialService::decide(&state, &input, Timestamp(NOW.0 + i64::try_from(n).unwrap())).unwrap();
         decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
     }
@@ -724,6 +832,7 @@ enum Step {
     Reject,
     Forget(u8),
     Offer(u8),
+    OfferRules(u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -743,7 +852,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         (key.clone(), key.clone()).prop_map(|(id, raw)| Step::Issue(id, raw)),
         Just(Step::Reject),
         key.clone().prop_map(Step::Forget),
-        key.prop_map(Step::Offer),
+        key.clone().prop_map(Step::Offer),
+        key.prop_map(Step::OfferRules),
     ]
 }
 
@@ -770,9 +880,8 @@ fn input(step: &Step) -> Input<CredentialService> {
             Input::Command(delivered("hp", "issuer", Ok(vec![held(&format!("c{id}"), &format!("raw-{raw}"), Some("hp"))])))
         }
         Step::Reject => Input::Command(delivered("hp", "issuer", Err("no".to_owned()))),
-        Step::Offer(n) => {
-            Input::Command(Prepared::Offer(Offer { issuer: issuer(&format!("i{n}")), credentials: Vec::new(), received_at: NOW }))
-        }
+        Step::Offer(n) => Input::Command(offered(&format!("i{n}"), None, &["Member-1"])),
+        Step::OfferRules(n) => Input::Command(rules(&[(&format!("i{n}"), &["*"])])),
         Step::Forget(id) => {
             Input::Command(Prepared::Credential(credential::Prepared::Delete(CredentialId::new(format!("c{id}")).unwrap())))
         }

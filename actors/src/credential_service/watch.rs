@@ -26,6 +26,11 @@ pub const WARNING: Duration = Duration::from_secs(7 * 86_400);
 pub const RENEWAL: Duration = Duration::from_secs(86_400);
 /// How often it is asked for, in equal parts of the time that is left.
 pub const MAX_RENEWALS: u32 = 6;
+/// Between two requests that take each other's place, at the least; doubled each time that the next one would come sooner. An issuer whose credentials end ever
+/// sooner is not asked ever faster, and one whose credentials live no longer than this is asked once.
+pub const RENEWAL_PAUSE: Duration = Duration::from_secs(2);
+/// How often the pause is doubled at most: to most of a day.
+const MAX_HASTE: u32 = 15;
 /// How often the status of a credential is looked up.
 pub const STATUS_EVERY: Duration = Duration::from_secs(86_400);
 const FACTS: &str = "runtime.facts";
@@ -55,6 +60,12 @@ pub struct Watch {
     /// Since when it is held. Its life counts from then when it began earlier, or does not say when.
     #[serde(default)]
     pub stored_at: Timestamp,
+    /// When it was asked for anew, or when the one was whose place it took.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
+    /// How often the pause between requests was too short, less how often it was not.
+    #[serde(default)]
+    pub haste: u32,
 }
 
 impl Watch {
@@ -64,10 +75,17 @@ impl Watch {
         Self { look_at: has_status.then_some(now), stored_at: now, ..Self::default() }
     }
 
-    /// With what was done already for one that ended no earlier: otherwise an issuer that grants no more time would be asked without end.
+    /// Of one that takes another's place: at its pace, and with what was done already when it ends no later; otherwise an issuer that grants no more time
+    /// would be asked without end.
     #[must_use]
-    pub(super) fn going_on_from(&self, earlier: &Self) -> Self {
-        Self { warned: earlier.warned, renewals: earlier.renewals, ..self.clone() }
+    pub(super) fn going_on_from(&self, earlier: &Self, ends_later: bool) -> Self {
+        let paced = Self { asked_at: earlier.asked_at, haste: earlier.haste, ..self.clone() };
+        if ends_later { paced } else { Self { warned: earlier.warned, renewals: earlier.renewals, ..paced } }
+    }
+
+    /// When it may be asked for anew, whenever it ends.
+    fn earliest(&self) -> Timestamp {
+        self.asked_at.map_or(Timestamp::default(), |at| at.plus(RENEWAL_PAUSE * (1 << self.haste.min(MAX_HASTE))))
     }
 }
 
@@ -101,7 +119,7 @@ impl StoredCredential {
         let milestones = self.milestones();
         let warning = milestones.filter(|_| !self.watch.warned).map(|(at, ..)| at);
         let renewal = milestones.filter(|_| self.request.is_some() && self.watch.renewals < MAX_RENEWALS);
-        let renewal = renewal.map(|(_, at, left)| at.plus(left / MAX_RENEWALS * self.watch.renewals));
+        let renewal = renewal.map(|(_, at, left)| at.plus(left / MAX_RENEWALS * self.watch.renewals).max(self.watch.earliest()));
         let look = self.watch.look_at.filter(|at| self.valid_until.is_none_or(|until| *at < until));
         [warning, renewal, look].into_iter().flatten().min()
     }
@@ -141,8 +159,11 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
         }
         let passed = (0..MAX_RENEWALS).filter(|n| renewal.plus(left / MAX_RENEWALS * *n) <= now).count();
         let passed = u32::try_from(passed).unwrap_or(MAX_RENEWALS);
-        if held.request.is_some() && passed > watch.renewals {
-            watch.renewals = passed;
+        let earliest = watch.earliest();
+        if held.request.is_some() && passed > watch.renewals && earliest <= now {
+            let hasty = renewal.plus(left / MAX_RENEWALS * watch.renewals) < earliest;
+            watch.haste = if hasty { watch.haste + 1 } else { watch.haste.saturating_sub(1) }.min(MAX_HASTE);
+            (watch.asked_at, watch.renewals) = (Some(now), passed);
             decision = renew(state, held, passed, now, decision);
         }
     }

@@ -6,7 +6,7 @@ use super::{
     context::{self, Create, ParticipantContext},
     credential::{CredentialEvent, StoredCredential},
     holder_request::{Acknowledged, Delivered, Request, RequestState},
-    watch::{HeldStatus, MAX_RENEWALS, RENEWAL, STATUS_EVERY, WARNING, Watch},
+    watch::{HeldStatus, MAX_RENEWALS, RENEWAL, RENEWAL_PAUSE, STATUS_EVERY, WARNING, Watch},
 };
 use cellspace_cluster::{Agent, Decision, Input};
 use cellspace_schemas::{
@@ -16,7 +16,7 @@ use cellspace_schemas::{
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
 use serde_json::{Map, json};
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 const START: Timestamp = Timestamp(1_790_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -106,6 +106,11 @@ impl World {
 
     /// Every request until then is answered by what the issuer makes of it.
     fn answered_until(&mut self, then: Timestamp, most: usize, issue: impl Fn(&str, Timestamp) -> StoredCredential) {
+        self.answered_under(None, then, most, issue);
+    }
+
+    /// The same, under one request whatever is asked.
+    fn answered_under(&mut self, one: Option<&str>, then: Timestamp, most: usize, issue: impl Fn(&str, Timestamp) -> StoredCredential) {
         while let Some(at) = self.next().filter(|at| *at <= then) {
             let before = self.requests().len();
             self.until(at.max(self.now));
@@ -113,6 +118,7 @@ impl World {
                 assert!(self.requests().len() <= most, "asked without end");
                 let watch = Watch::begin(false, self.now);
                 let name = format!("credential-{}", self.requests().len());
+                let pid = one.map_or(pid, |one| HolderPid::new(one).unwrap());
                 self.deliver(pid.as_str(), StoredCredential { watch, request: Some(pid.clone()), ..issue(&name, self.now) });
             }
         }
@@ -336,6 +342,58 @@ fn an_issuer_that_grants_no_more_time_is_not_asked_without_end() {
     assert!(world.held("first").is_some() && world.requests().len() == 1);
     let renewal = world.state.requests.get(&world.requests()[0]).unwrap();
     assert_eq!((renewal.state, renewal.brought.len()), (RequestState::Issued, 1));
+}
+
+#[test]
+fn an_issuer_whose_credentials_end_ever_sooner_is_not_asked_ever_faster() {
+    let life = 30 * DAY;
+    for little in [Duration::from_millis(1), Duration::from_millis(500), Duration::from_secs(1)] {
+        // An answer to each request, or everything under the first one.
+        for under in [None, Some("hp")] {
+            let ends = RefCell::new(vec![START.plus(life)]);
+            let asked = RefCell::new(Vec::new());
+            let issue = |name: &str, now: Timestamp| {
+                let end = ends.borrow().last().unwrap().plus(little);
+                ends.borrow_mut().push(end);
+                asked.borrow_mut().push(now);
+                StoredCredential { valid_until: Some(end), ..held(name, life, false) }
+            };
+            let mut world = World::with(held("first", life, false));
+            world.answered_under(under, START.plus(2 * life), 20, issue);
+            let asked = asked.into_inner();
+            assert!(asked.len() > 5, "{little:?} {asked:?}");
+            for (n, gap) in asked.windows(2).map(|pair| pair[1].since(pair[0])).enumerate() {
+                assert!(gap >= RENEWAL_PAUSE, "{little:?} {n}: {gap:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pause_between_renewals_grows_while_it_is_too_short_and_shrinks_again() {
+    let brief = |life: u64| {
+        move |name: &str, now: Timestamp| StoredCredential {
+            valid_from: None,
+            valid_until: Some(now.plus(Duration::from_secs(life))),
+            ..held(name, DAY, false)
+        }
+    };
+    // A steady short life is none of an issuer's tricks.
+    let mut world = World::with(brief(4)("first", START));
+    world.answered_until(START.plus(Duration::from_secs(3_600)), 1_300, brief(4));
+    assert_eq!(world.requests().len(), 1_200);
+    assert!(world.state.credentials.values().all(|held| held.watch.haste == 0));
+    // Twice as often as it may: each time it waits twice as long, until what it holds has ended.
+    let mut world = World::with(brief(2)("first", START));
+    world.answered_until(START.plus(Duration::from_secs(3_600)), 10, brief(2));
+    assert_eq!(world.requests().len(), 1);
+    // What is slow enough makes up for it.
+    let mut held = brief(60)("first", START);
+    (held.watch.asked_at, held.watch.haste) = (Some(START), 3);
+    let mut world = World::with(held);
+    world.answered_until(START.plus(Duration::from_secs(600)), 20, brief(60));
+    let haste: Vec<u32> = world.state.credentials.values().map(|held| held.watch.haste).collect();
+    assert_eq!(haste, [0]);
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn offer_message(issuer: Did, credentials: &[CredentialDefinitionId]) -> Credent
     CredentialOfferMessage {
         context: context(),
         message_type: types::CredentialOfferMessage,
+        id: None,
         issuer,
         credentials: credentials.iter().map(|id| CredentialReference { id: id.to_string() }).collect(),
     }

@@ -8,7 +8,7 @@ use crate::{
 use cellspace_actors::{
     credential_service::{
         Command, CredentialService, Refusal,
-        offer::Offer,
+        offer::{MAX_ID_BYTES, Offer},
         presentations::{self, QueryError},
     },
     trust::{TokenError, own_did, verify_sender},
@@ -45,6 +45,12 @@ pub(super) fn nothing() -> ApiError {
     ApiError::not_found("not found")
 }
 
+/// What fails on our own side: the reason is for our own log, and nothing that a counterparty is told.
+fn ours(participant: &ParticipantContextId, reason: &dyn std::error::Error) -> ApiError {
+    tracing::warn!(category = "dcp", vpa = %Address::of::<CredentialService>(participant), action = "peer.not_answered", %reason);
+    ApiError::later("the request cannot be answered now, try again later")
+}
+
 /// The message in a request's body, in any form of JSON-LD.
 pub(super) fn message<T: dcp::Message>(request: &Request) -> Result<T, ApiError> {
     dcp::read(&request.body).map_err(|error| ApiError::invalid(format!("malformed body: {error}")))
@@ -60,8 +66,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::NotGranted => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         QueryError::Sender(error) => error.into(),
-        QueryError::NoKey => ApiError::later(error),
-        QueryError::Unavailable(reason) => ApiError::later(reason),
+        QueryError::NoKey | QueryError::Unavailable(_) => ours(&participant, &error),
     })?;
     Reply::ok(&answer)
 }
@@ -86,14 +91,14 @@ fn refused(refusal: Refusal) -> ApiError {
     }
 }
 
-/// Offers are kept for the participant: which credentials it asks for is decided by its own side.
+/// Offers are kept for the participant, and followed where it has a rule for that.
 async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant: ParticipantContextId = request.id("participant").map_err(|_| nothing())?;
     let token = request.require_bearer()?;
     let offer: CredentialOfferMessage = message(&request)?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
-        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::later(error),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => ours(&participant, &error),
     })?;
     let sender = verify_sender(&app.services, &own_did, token, None).await?;
     if sender.issuer != offer.issuer {
@@ -102,9 +107,12 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     if offer.credentials.is_empty() || offer.credentials.len() > MAX_CREDENTIALS {
         return Err(ApiError::invalid(format!("an offer holds 1 to {MAX_CREDENTIALS} credentials")));
     }
+    if offer.id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
+        return Err(ApiError::invalid(format!("@id has at most {MAX_ID_BYTES} bytes")));
+    }
     let ids = offer.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
     let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;
-    let command = Command::Offer(Offer { issuer: sender.issuer, credentials, received_at: app.services.cluster.now() });
+    let command = Command::Offer(Offer { issuer: sender.issuer, id: offer.id, credentials, received_at: app.services.cluster.now() });
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
     asked.map_err(|error| ApiError::from_ask(error, refused))?;

@@ -206,6 +206,9 @@ pub struct CredentialOfferMessage {
     /// Always `CredentialOfferMessage`.
     #[serde(rename = "type")]
     pub message_type: types::CredentialOfferMessage,
+    /// Which offer it is, when the issuer tells them apart.
+    #[serde(rename = "@id", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Who offers.
     pub issuer: Did,
     /// What is offered.

@@ -21,6 +21,38 @@ pub struct RequestedCredential {
     pub id: CredentialDefinitionId,
 }
 
+/// What a participant asks an issuer for when it is offered, without anybody's doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRule {
+    /// Who offers.
+    pub issuer: Did,
+    /// Types of the credentials; `*` stands for all.
+    pub types: Vec<String>,
+}
+
+/// Most rules of a participant.
+pub const MAX_OFFER_RULES: usize = 64;
+/// Most types of a rule.
+pub const MAX_OFFER_TYPES: usize = 32;
+/// Longest type of a rule, in bytes.
+pub const MAX_OFFER_TYPE: usize = 128;
+
+impl OfferRule {
+    /// Whether the rules are few enough, and each says something.
+    #[must_use]
+    pub fn are_good(rules: &[Self]) -> bool {
+        let good_type = |kind: &String| (1..=MAX_OFFER_TYPE).contains(&kind.len());
+        let good = |rule: &Self| (1..=MAX_OFFER_TYPES).contains(&rule.types.len()) && rule.types.iter().all(good_type);
+        rules.len() <= MAX_OFFER_RULES && rules.iter().all(good)
+    }
+
+    /// Whether it is about credentials of this type by this issuer.
+    #[must_use]
+    pub fn means(&self, issuer: &Did, credential_type: &str) -> bool {
+        self.issuer == *issuer && self.types.iter().any(|kind| kind == "*" || kind == credential_type)
+    }
+}
+
 /// A request for credentials.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]

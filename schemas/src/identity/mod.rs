@@ -5,7 +5,7 @@ pub mod ids;
 pub mod key_pair;
 pub mod participant;
 
-pub use credential::{CredentialManifest, CredentialRequestDto, CredentialResource, HolderRequestResource, RequestedCredential};
+pub use credential::{CredentialManifest, CredentialRequestDto, CredentialResource, HolderRequestResource, OfferRule, RequestedCredential};
 pub use ids::KeyPairId;
 pub use key_pair::{KeyDescriptor, KeyPairResource};
 pub use participant::{DidRequest, ParticipantManifest, ParticipantResource, ParticipantSecrets};

@@ -5,7 +5,7 @@ use crate::{
     Did,
     dcp::messages::{Context, context},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// State of a request as its holder may see it (DCP 1.0, 6.8.1 `status`).
@@ -84,6 +84,28 @@ pub struct IssuerMetadata {
     pub issuer: Did,
     /// What it issues.
     pub credentials_supported: Vec<CredentialObject>,
+}
+
+/// What another issuer says of itself, as far as a holder looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherIssuer {
+    /// The issuer.
+    pub issuer: Did,
+    /// What it issues.
+    pub credentials_supported: Vec<OtherObject>,
+}
+
+/// A credential that another issuer can issue.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherObject {
+    /// Its id.
+    pub id: String,
+    /// Type of the credential.
+    pub credential_type: String,
+    /// Alias of its profile; one whose profile is not said cannot be asked for.
+    pub profile: Option<String>,
 }
 
 impl IssuerMetadata {

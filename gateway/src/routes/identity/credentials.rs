@@ -5,11 +5,14 @@ use crate::{
     App,
     http::{Access, ApiError, Progress, Provisioner, Reply, Request, Route, Verb, Wait, read_when},
 };
-use cellspace_actors::credential_service::{self, Command, CredentialService, State, credential, holder_request};
+use cellspace_actors::credential_service::{self, Command, CredentialService, State, context, credential, holder_request};
 use cellspace_schemas::{
     Timestamp,
     dcp::messages::MAX_CREDENTIALS,
-    identity::{CredentialManifest, CredentialRequestDto, CredentialResource, RequestedCredential},
+    identity::{
+        CredentialManifest, CredentialRequestDto, CredentialResource, OfferRule, RequestedCredential,
+        credential::{MAX_OFFER_RULES, MAX_OFFER_TYPE, MAX_OFFER_TYPES},
+    },
     issuer::{CredentialId, HolderPid},
 };
 use http::{StatusCode, header};
@@ -22,6 +25,10 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Verb::Get, "/credentials", ALL, |app, request| Box::pin(list_all(app, request))),
         route(Verb::Get, "/participants/{participant}/credentials/offers", READ, |app, request| Box::pin(offers(app, request))),
+        route(Verb::Get, "/participants/{participant}/credentials/offers/rules", READ, |app, request| Box::pin(offer_rules(app, request))),
+        route(Verb::Put, "/participants/{participant}/credentials/offers/rules", WRITE, |app, request| {
+            Box::pin(set_offer_rules(app, request))
+        }),
         route(Verb::Get, "/participants/{participant}/credentials", READ, |app, request| Box::pin(list(app, request))),
         route(Verb::Post, "/participants/{participant}/credentials", WRITE, |app, request| Box::pin(store(app, request, false))),
         route(Verb::Put, "/participants/{participant}/credentials", WRITE, |app, request| Box::pin(store(app, request, true))),
@@ -55,6 +62,22 @@ fn all_of(state: &State, wanted: Option<&String>, now: Timestamp) -> Option<Vec<
 async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let all = read(&app, &request, |state| state.context.as_ref().map(|_| state.offers.values().cloned().collect::<Vec<_>>()));
     Reply::ok(&all.await?)
+}
+
+/// What the participant asks for by itself when it is offered; no peer has such a route.
+async fn offer_rules(app: App, request: Request) -> Result<Reply, ApiError> {
+    Reply::ok(&read(&app, &request, |state| state.context.as_ref().map(|context| context.offer_rules.clone())).await?)
+}
+
+async fn set_offer_rules(app: App, request: Request) -> Result<Reply, ApiError> {
+    let rules: Vec<OfferRule> = request.json()?;
+    if !OfferRule::are_good(&rules) {
+        return Err(ApiError::invalid(format!(
+            "at most {MAX_OFFER_RULES} rules, each with 1 to {MAX_OFFER_TYPES} types of at most {MAX_OFFER_TYPE} bytes"
+        )));
+    }
+    ask(&app, &request, Command::Context(context::Command::SetOfferRules(rules))).await?;
+    Ok(Reply::no_content())
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

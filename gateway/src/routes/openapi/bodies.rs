@@ -261,6 +261,8 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("GET /api/identity/v1beta/credentials", "-", "[VerifiableCredential]"),
     ("GET /api/identity/v1beta/participants/{participant}/credentials", "-", "[VerifiableCredential]"),
     ("GET /api/identity/v1beta/participants/{participant}/credentials/offers", "-", "[ReceivedOffer]"),
+    ("GET /api/identity/v1beta/participants/{participant}/credentials/offers/rules", "-", "OfferRules"),
+    ("PUT /api/identity/v1beta/participants/{participant}/credentials/offers/rules", "OfferRules", "-"),
     ("GET /api/identity/v1beta/participants/{participant}/credentials/{credential}", "-", "VerifiableCredential"),
     ("POST /api/identity/v1beta/participants/{participant}/credentials", "CredentialManifest", "-"),
     ("PUT /api/identity/v1beta/participants/{participant}/credentials", "CredentialManifest", "-"),

@@ -25,7 +25,7 @@ use cellspace_schemas::{
         ActivityDefinition, NewCell, NewDataspaceDeployment, NewDataspaceProfile, NewParticipantProfileDeployment, NewTenant,
         OrchestrationManifest, OrchestrationTemplate, Query, TenantPropertiesDiff,
     },
-    identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, ParticipantManifest},
+    identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, OfferRule, ParticipantManifest},
     issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody, ReasonBody},
     management::{
         Asset, AssetDraft, AssociateDataspaceProfile, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft,
@@ -112,6 +112,7 @@ pub const READERS: &[(&str, Reads)] = &[
     ("CredentialRequest", is::<CredentialRequestDto>),
     ("ParticipantManifest", is::<ParticipantManifest>),
     ("Scopes", is::<Vec<String>>),
+    ("OfferRules", is::<Vec<OfferRule>>),
     ("HolderDraft", is::<HolderBody>),
     ("AttestationDraft", is::<AttestationBody>),
     ("CredentialDefinitionDraft", is::<DefinitionBody>),
