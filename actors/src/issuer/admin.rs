@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::issuer::{
         Purpose, Status, StatusListId,
+        status_list::ListBits,
         testing::{World, attestation, definition, did, holder},
     };
     use cellspace_schemas::dcp::CredentialFormat;
@@ -281,7 +282,8 @@ mod tests {
         world.request("acme", "h", &["membership"]).unwrap();
         let credential = world.state.credentials.values().next().unwrap().clone();
         let list = StatusListId { format: CredentialFormat::Vc2Jose, purpose: Purpose::Revocation, number: 1 };
-        let bit = |world: &World| world.state.lists.content(list).unwrap().bits.get(credential.slot.index as usize).unwrap();
+        let bit =
+            |world: &World| world.state.lists.content(list, ListBits::default()).unwrap().bits.get(credential.slot.index as usize).unwrap();
         assert!(!bit(&world));
         let change = |command, reason: Option<&str>| Command::ChangeStatus {
             credential: credential.id.clone(),
@@ -297,7 +299,8 @@ mod tests {
         world.admin(change(StatusCommand::Revoke, None)).unwrap();
         assert_eq!((world.log.len(), world.state.lists.version(list)), (log, version), "a repeat changes nothing");
         assert!(matches!(world.admin(change(StatusCommand::Resume, None)), Err(Refusal::Conflict(_))));
-        assert_eq!(world.reloaded().lists.content(list), world.state.lists.content(list));
+        let content = |state: &IssuerState| state.lists.content(list, ListBits::default());
+        assert_eq!(content(&world.reloaded()), content(&world.state));
     }
 
     #[test]

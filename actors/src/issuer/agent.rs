@@ -191,8 +191,8 @@ async fn prepare_request(
         }
         Some(_) | None => call_out::Attested::new(),
     };
-    let fresh =
-        request.credentials.iter().map(|_| requests::Fresh { credential: CredentialId::from_uuid(Uuid::new_v4()), index: rand::random() });
+    let list_bits = services.status_lists.bits();
+    let fresh = request.credentials.iter().map(|_| requests::Fresh::new(CredentialId::from_uuid(Uuid::new_v4()), list_bits));
     Ok(requests::Prepared {
         holder: id_token.issuer,
         issuer: issuer_did,
@@ -218,12 +218,13 @@ async fn prepare_verdict(
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
     // Nobody is asked when nothing is to be decided.
     let open = state.processes.get(&process).filter(|process| matches!(process.answer, Some(Answer::Open(_))));
-    let asked = open.and_then(|process| Some((state.holders.get(&process.holder)?, process.definitions())));
-    let (attested, count) = match asked {
-        Some((holder, definitions)) => (call_out::ask(services, issuer, state, holder, &definitions).await?, definitions.len()),
-        None => (call_out::Attested::new(), 0),
-    };
-    Ok(approval::Prepared::Approve { process, issuer: issuer_did, indexes: (0..count).map(|_| rand::random()).collect(), attested })
+    let list_bits = services.status_lists.bits();
+    let (mut attested, mut fresh) = (call_out::Attested::new(), Vec::new());
+    if let Some((open, holder)) = open.and_then(|process| Some((process, state.holders.get(&process.holder)?))) {
+        attested = call_out::ask(services, issuer, state, holder, &open.definitions()).await?;
+        fresh.extend(open.requested.iter().map(|requested| requests::Fresh::new(requested.credential.clone(), list_bits)));
+    }
+    Ok(approval::Prepared::Approve(approval::Approved { process, issuer: issuer_did, fresh, attested }))
 }
 
 /// An issuer is there for as long as its participant context is, active or not.

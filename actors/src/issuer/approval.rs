@@ -104,16 +104,7 @@ pub enum Command {
 #[derive(Debug)]
 pub enum Prepared {
     /// The credentials are issued.
-    Approve {
-        /// Which request.
-        process: IssuerPid,
-        /// Who issues.
-        issuer: Did,
-        /// Random positions on status lists, one per credential.
-        indexes: Vec<u32>,
-        /// What services attest now.
-        attested: Attested,
-    },
+    Approve(Approved),
     /// They are not.
     Reject {
         /// Which request.
@@ -121,6 +112,19 @@ pub enum Prepared {
         /// Why.
         reason: Option<String>,
     },
+}
+
+/// An approval with what is needed to issue.
+#[derive(Debug)]
+pub struct Approved {
+    /// Which request.
+    pub process: IssuerPid,
+    /// Who issues.
+    pub issuer: Did,
+    /// One per credential asked for.
+    pub fresh: Vec<Fresh>,
+    /// What services attest now.
+    pub attested: Attested,
 }
 
 /// How long a request for these definitions waits; `None` when none of them asks for approval.
@@ -167,11 +171,11 @@ pub(super) fn submit(
 /// # Errors
 /// [`Refusal`]
 pub fn decide(state: &IssuerState, prepared: &Prepared, now: Timestamp) -> Decided {
-    let (Prepared::Approve { process: pid, .. } | Prepared::Reject { process: pid, .. }) = prepared;
+    let (Prepared::Approve(Approved { process: pid, .. }) | Prepared::Reject { process: pid, .. }) = prepared;
     let process = state.processes.get(pid).ok_or_else(|| Refusal::not_found("issuance process", pid))?;
     match (&process.answer, prepared) {
-        (Some(Answer::Open(question)), Prepared::Approve { issuer, indexes, attested, .. }) if question.until > now => {
-            approve(state, process, question, issuer, indexes, attested, now)
+        (Some(Answer::Open(question)), Prepared::Approve(approved)) if question.until > now => {
+            approve(state, process, question, approved, now)
         }
         (Some(Answer::Open(question)), Prepared::Reject { reason, .. }) if question.until > now => {
             let reason = reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()).unwrap_or("the request was not approved");
@@ -180,33 +184,25 @@ pub fn decide(state: &IssuerState, prepared: &Prepared, now: Timestamp) -> Decid
             }
             end(process, question, Answer::Rejected, "issuance.rejected", reason, now)
         }
-        (Some(Answer::Approved), Prepared::Approve { .. }) | (Some(Answer::Rejected), Prepared::Reject { .. }) => Ok(Decision::nothing()),
+        (Some(Answer::Approved), Prepared::Approve(_)) | (Some(Answer::Rejected), Prepared::Reject { .. }) => Ok(Decision::nothing()),
         (None | Some(_), _) => {
             Err(Refusal::Conflict(format!("nothing is to be decided any more, the process is {}", process.state.name())).into())
         }
     }
 }
 
-fn approve(
-    state: &IssuerState,
-    process: &Process,
-    question: &Question,
-    issuer: &Did,
-    indexes: &[u32],
-    attested: &Attested,
-    now: Timestamp,
-) -> Decided {
-    let Step::To { state: approved, .. } = issuance::step(process.state, issuance::Command::Approve) else {
+fn approve(state: &IssuerState, process: &Process, question: &Question, approved: &Approved, now: Timestamp) -> Decided {
+    let Step::To { state: next, .. } = issuance::step(process.state, issuance::Command::Approve) else {
         return Err(Refusal::Conflict(format!("a process that is {} cannot be approved", process.state.name())).into());
     };
     let holder = state.holders.get(&process.holder).filter(|holder| holder.did == process.holder_did);
     let holder = holder.ok_or_else(|| Refusal::Conflict("the holder has another DID by now".to_owned()))?;
     let definitions = process.definitions();
-    if !call_out::is_complete(state, &definitions, attested) || indexes.len() != definitions.len() {
+    if !call_out::is_complete(state, &definitions, &approved.attested) || approved.fresh.len() != definitions.len() {
         return Err(Rejection::Stale);
     }
     // What is not so any more stands in the way of the decision; it is no fault of whoever decides.
-    let judged = requests::judge(state, holder, &definitions, attested).map_err(|refusal| match refusal {
+    let judged = requests::judge(state, holder, &definitions, &approved.attested).map_err(|refusal| match refusal {
         Refusal::Invalid(rule) | Refusal::NotEntitled(rule) => Refusal::Conflict(rule),
         other => other,
     })?;
@@ -216,11 +212,9 @@ fn approve(
         let rule = format!("what was shown is not as the jsonSchema of {} says by now, reject the request", definition.id);
         return Err(Refusal::Conflict(rule).into());
     }
-    let fresh =
-        process.requested.iter().zip(indexes).map(|(requested, index)| Fresh { credential: requested.credential.clone(), index: *index });
-    let (requested, issued) = requests::issue(state, &process.id, holder, issuer, grants, &fresh.collect::<Vec<_>>(), now);
+    let (requested, issued) = requests::issue(state, &process.id, holder, &approved.issuer, grants, &approved.fresh, now);
     let answer = Some(Answer::Approved);
-    let process = Process { state: approved, delivering: true, requested, answer, updated_at: now, ..process.clone() };
+    let process = Process { state: next, delivering: true, requested, answer, updated_at: now, ..process.clone() };
     let decision = Decision::action("issuance.approved")
         .effect(lane(&process.id), Effect::Deliver { process: process.id.clone(), token: question.token.clone() })
         .event(Event::Process(Arc::new(process)));

@@ -2,7 +2,7 @@
 
 use super::{
     credential::{BASE_TYPE, STATUS_LIST_2021_CONTEXT, secured, validity_names},
-    status_list::{ListContent, StatusListId},
+    status_list::StatusListId,
 };
 use cellspace_schemas::{
     Did, Timestamp,
@@ -20,8 +20,8 @@ pub struct ListCredential<'a> {
     pub url: &'a str,
     /// The issuer's DID.
     pub issuer: &'a Did,
-    /// Its content.
-    pub content: &'a ListContent,
+    /// Its bits as they are written (`encodedList`).
+    pub encoded: &'a str,
     /// How long a verifier may keep it.
     pub ttl: Duration,
     /// From when it is valid.
@@ -43,7 +43,7 @@ impl ListCredential<'_> {
             ("id".to_owned(), json!(format!("{}#list", self.url))),
             ("type".to_owned(), json!(kind)),
             ("statusPurpose".to_owned(), json!(self.id.purpose.name())),
-            ("encodedList".to_owned(), json!(self.content.bits.encode(self.id.encoding()))),
+            ("encodedList".to_owned(), json!(self.encoded)),
         ]);
         if self.id.format == CredentialFormat::Vc2Jose {
             // Unknown to the older data model.
@@ -78,28 +78,27 @@ impl ListCredential<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::issuer::status_list::{LIST_BITS, Purpose};
-    use cellspace_schemas::bitstring::{Bitstring, Encoding};
+    use crate::issuer::status_list::Purpose;
+    use cellspace_schemas::bitstring::{Bitstring, Encoding, MIN_BITS};
 
     #[test]
     fn both_forms_hold_the_bits() {
-        let mut bits = Bitstring::zeroes(LIST_BITS as usize);
+        let mut bits = Bitstring::zeroes(MIN_BITS);
         bits.set(7, true).unwrap();
-        let content = ListContent { version: 1, bits };
         let issuer = Did::new("did:web:issuer").unwrap();
         for (format, encoding) in [(CredentialFormat::Vc2Jose, Encoding::Bitstring), (CredentialFormat::Vc1Jwt, Encoding::StatusList2021)] {
             let list = ListCredential {
                 id: StatusListId { format, purpose: Purpose::Revocation, number: 1 },
                 url: "https://issuer/list",
                 issuer: &issuer,
-                content: &content,
+                encoded: &bits.encode(encoding),
                 ttl: Duration::from_secs(2),
                 valid_from: Timestamp(0),
                 valid_until: Timestamp(1_000),
             };
             let credential = list.credential();
             let encoded = credential["credentialSubject"]["encodedList"].as_str().unwrap();
-            assert_eq!(Bitstring::decode(encoded, encoding).unwrap(), content.bits);
+            assert_eq!(Bitstring::decode(encoded, encoding).unwrap(), bits);
             let claims = list.jwt_claims(credential);
             match format {
                 CredentialFormat::Vc2Jose => {

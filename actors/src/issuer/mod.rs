@@ -36,4 +36,4 @@ pub use holder::Holder;
 pub use issuance::Process;
 pub use publisher::{PublishError, StatusListPublisher};
 pub use state::{Event, IssuerState};
-pub use status_list::{Purpose, Status, StatusListId};
+pub use status_list::{ListBits, Purpose, Status, StatusListId};

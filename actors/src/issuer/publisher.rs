@@ -1,6 +1,11 @@
 //! Status lists as they are served: signed once per version, kept in a bounded cache.
 
-use super::{Issuer, StatusListId, list_credential::ListCredential, signing, status_list::ListContent};
+use super::{
+    Issuer, StatusListId,
+    list_credential::ListCredential,
+    signing,
+    status_list::{ListBits, ListContent},
+};
 use crate::{
     Services,
     trust::{self, TokenError},
@@ -8,12 +13,15 @@ use crate::{
 use bytes::Bytes;
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
+use quick_cache::{Weighter, sync::Cache};
 use std::{sync::Arc, time::Duration};
 
 /// How long a served list credential is valid. Half of it is left when it is signed anew.
 const VALIDITY: Duration = Duration::from_secs(3600);
-/// Signed lists kept at most: about 20 KiB each when half full of revocations, much less otherwise.
-const MAX_KEPT: usize = 512;
+/// Bytes of signed lists kept at most. A list of a million credentials is some 400 KiB in both its forms when half of them are revoked.
+const MAX_KEPT_BYTES: u64 = 64 << 20;
+/// Lists expected among them: few, so that the largest one has room.
+const KEPT: usize = 64;
 
 /// A status list credential, signed and in its JSON form.
 #[derive(Debug)]
@@ -47,8 +55,23 @@ pub enum PublishError {
     Unavailable(String),
 }
 
+#[derive(Clone)]
+struct ByBytes;
+
+impl<K> Weighter<K, Arc<PublishedList>> for ByBytes {
+    fn weight(&self, _: &K, list: &Arc<PublishedList>) -> u64 {
+        (list.jwt.len() + list.json.len()) as u64
+    }
+}
+
 /// Signed lists.
-struct Kept(quick_cache::sync::Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>>);
+struct Kept(Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>, ByBytes>);
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self(Cache::with_weighter(KEPT, MAX_KEPT_BYTES, ByBytes))
+    }
+}
 
 impl Kept {
     /// The list, made when what is kept is not current. Of many who ask for one list only one makes it, the others wait; who wants a later state than
@@ -76,21 +99,28 @@ impl Kept {
 /// Serves the status lists of all issuers of a node.
 pub struct StatusListPublisher {
     age: Duration,
+    bits: ListBits,
     kept: Kept,
 }
 
 impl Default for StatusListPublisher {
     /// Verifiers may keep lists for five seconds.
     fn default() -> Self {
-        Self::new(Duration::from_secs(5))
+        Self::new(Duration::from_secs(5), ListBits::default())
     }
 }
 
 impl StatusListPublisher {
-    /// Lists that verifiers may keep for `age`.
+    /// Lists of so many bits that verifiers may keep for `age`.
     #[must_use]
-    pub fn new(age: Duration) -> Self {
-        Self { age, kept: Kept(quick_cache::sync::Cache::new(MAX_KEPT)) }
+    pub fn new(age: Duration, bits: ListBits) -> Self {
+        Self { age, bits, kept: Kept::default() }
+    }
+
+    /// How many bits lists have.
+    #[must_use]
+    pub const fn bits(&self) -> ListBits {
+        self.bits
     }
 
     /// How long a verifier may keep a list.
@@ -121,8 +151,8 @@ impl StatusListPublisher {
         })?;
         let now = services.cluster.now();
         let make = || async {
-            let content = snapshot.lists.content(id).ok_or(PublishError::Unknown)?;
-            self.publish(services, issuer, id, &content, &key, now).await
+            let content = snapshot.lists.content(id, self.bits).ok_or(PublishError::Unknown)?;
+            self.publish(services, issuer, id, content, &key, now).await
         };
         self.kept.current(&(issuer.clone(), id), |list| list.is_current(version, &key.kid, now), make).await
     }
@@ -132,15 +162,17 @@ impl StatusListPublisher {
         services: &Services,
         issuer: &ParticipantContextId,
         id: StatusListId,
-        content: &ListContent,
+        content: ListContent,
         key: &trust::SigningKey,
         now: Timestamp,
     ) -> Result<PublishedList, PublishError> {
         let url = services.urls.status_list(issuer, &id.to_string());
         let (ttl, valid_until) = (self.age, now.plus(VALIDITY));
-        let list = ListCredential { id, url: &url, issuer: &key.did, content, ttl, valid_from: now, valid_until };
         let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
-        // Once: most of the work is to compress the bits.
+        let (bits, encoding) = (content.bits, id.encoding());
+        // Once: most of the work is to compress the bits. Milliseconds for a large list: no thread of the executor is held up by it.
+        let encoded = tokio::task::spawn_blocking(move || bits.encode(encoding)).await.map_err(|e| unavailable(&e))?;
+        let list = ListCredential { id, url: &url, issuer: &key.did, encoded: &encoded, ttl, valid_from: now, valid_until };
         let credential = list.credential();
         let json = serde_json::to_vec(&credential).map_err(|e| unavailable(&e))?;
         let claims = list.jwt_claims(credential);
@@ -160,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_makes_a_list_and_a_later_state_is_made_anew() {
-        let kept = Kept(quick_cache::sync::Cache::new(8));
+        let kept = Kept::default();
         let id = StatusListId { format: CredentialFormat::Vc2Jose, purpose: Purpose::Revocation, number: 1 };
         let key = (ParticipantContextId::new("issuer").unwrap(), id);
         let made = Mutex::new(Vec::new());

@@ -12,7 +12,7 @@ use super::{
     issuance::{self, Requested, State, Step},
     mappings::{self, Mapped},
     state::Event,
-    status_list::{LIST_BITS, StatusChanges},
+    status_list::{ListBits, StatusChanges},
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
@@ -61,6 +61,8 @@ pub struct Fresh {
     pub credential: CredentialId,
     /// A random position on a status list; a free one is looked for from there on.
     pub index: u32,
+    /// How many bits status lists have.
+    pub list_bits: ListBits,
 }
 
 /// A request with its verified sender.
@@ -82,6 +84,14 @@ pub struct Prepared {
     pub fresh: Vec<Fresh>,
     /// What services attested.
     pub attested: Attested,
+}
+
+impl Fresh {
+    /// What is fresh about a credential with this id.
+    #[must_use]
+    pub fn new(credential: CredentialId, list_bits: ListBits) -> Self {
+        Self { credential, index: rand::random(), list_bits }
+    }
 }
 
 impl Prepared {
@@ -231,7 +241,7 @@ pub(super) fn issue(
     let (mut slots, mut requested, mut issued) = (Vec::new(), Vec::new(), Vec::new());
     for ((definition, mapped), fresh) in grants.into_iter().zip(fresh) {
         let on_this_form = slots.iter().filter(|(format, _)| *format == definition.format).map(|(_, slot)| *slot);
-        let slot = state.lists.free_slot(definition.format, fresh.index % LIST_BITS, &on_this_form.collect::<Vec<_>>());
+        let slot = state.lists.free_slot(definition.format, fresh.list_bits, fresh.index, &on_this_form.collect::<Vec<_>>());
         slots.push((definition.format, slot));
         let mut credential = IssuedCredential {
             id: fresh.credential.clone(),
@@ -412,7 +422,8 @@ mod tests {
     }
 
     fn prepared(pid: &str, credentials: &[&str]) -> Prepared {
-        let fresh = |n: usize| Fresh { credential: CredentialId::new(format!("fresh-{n}")).unwrap(), index: 7 };
+        let fresh =
+            |n: usize| Fresh { credential: CredentialId::new(format!("fresh-{n}")).unwrap(), index: 7, list_bits: ListBits::default() };
         Prepared {
             holder: did("acme"),
             issuer: did("issuer"),
@@ -555,7 +566,7 @@ mod tests {
                 for format in cellspace_schemas::dcp::CredentialFormat::ALL {
                     for purpose in Purpose::ALL {
                         let id = StatusListId { format, purpose, number: 1 };
-                        prop_assert_eq!(world.state.lists.content(id), reloaded.lists.content(id));
+                        prop_assert_eq!(world.state.lists.content(id, ListBits::default()), reloaded.lists.content(id, ListBits::default()));
                     }
                 }
                 for holder in holders {

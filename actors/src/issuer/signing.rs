@@ -35,7 +35,7 @@ mod tests {
             admin::Command,
             credential::tests::{issuer, urls},
             list_credential::ListCredential,
-            status_list::StatusCommand,
+            status_list::{ListBits, StatusCommand},
             testing::{World, did},
         },
         outbound::{OutboundError, OutboundRequest, OutboundResponse},
@@ -119,13 +119,14 @@ mod tests {
             for format in CredentialFormat::ALL {
                 for purpose in Purpose::ALL {
                     let id = StatusListId { format, purpose, number: 1 };
-                    let (url, content) = (self.urls.status_list(&issuer(), &id.to_string()), self.world.state.lists.content(id).unwrap());
+                    let content = self.world.state.lists.content(id, ListBits::default()).unwrap();
+                    let url = self.urls.status_list(&issuer(), &id.to_string());
                     let (ttl, until) = (Duration::from_secs(2), now.plus(Duration::from_secs(3_600)));
                     let list = ListCredential {
                         id,
                         url: &url,
                         issuer: &self.key.did,
-                        content: &content,
+                        encoded: &content.bits.encode(id.encoding()),
                         ttl,
                         valid_from: now,
                         valid_until: until,

@@ -11,9 +11,29 @@ use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// Bits of every list: the least that keeps holders apart.
-#[allow(clippy::cast_possible_truncation)] // 131,072
-pub const LIST_BITS: u32 = MIN_BITS as u32;
+/// How many bits lists have: a power of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListBits(u32);
+
+impl ListBits {
+    /// The least that keeps holders apart: 131,072.
+    #[allow(clippy::cast_possible_truncation)] // 131,072
+    pub const LEAST: Self = Self(MIN_BITS as u32);
+    /// The most: 8,388,608, a megabyte where nothing can be compressed.
+    pub const MOST: Self = Self(1 << 23);
+
+    /// So many bits; `None` when lists cannot have as many.
+    #[must_use]
+    pub const fn new(bits: u32) -> Option<Self> {
+        if bits.is_power_of_two() && Self::LEAST.0 <= bits && bits <= Self::MOST.0 { Some(Self(bits)) } else { None }
+    }
+}
+
+impl Default for ListBits {
+    fn default() -> Self {
+        Self::LEAST
+    }
+}
 
 /// What a set bit means (`statusPurpose`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -218,19 +238,14 @@ struct List {
     suspended: Bits,
     revocations: u64,
     suspensions: u64,
+    /// Behind the last position that was ever taken.
+    end: u32,
 }
 
 /// All lists of an issuer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StatusLists {
     lists: HashTrieMapSync<(CredentialFormat, u32), List>,
-    size: u32,
-}
-
-impl Default for StatusLists {
-    fn default() -> Self {
-        Self::with_size(LIST_BITS)
-    }
 }
 
 /// What the state of a list was when it was read.
@@ -243,25 +258,20 @@ pub struct ListContent {
 }
 
 impl StatusLists {
-    /// Lists with so many bits each.
-    fn with_size(size: u32) -> Self {
-        Self { lists: HashTrieMapSync::new_sync(), size }
-    }
-
-    /// A free slot: the first free position from the random `start` on, so that neither position nor neighbourhood tells when a credential was
-    /// issued. When a list is full, on the next one. Whoever asks for more than one slot before they are taken names those in `reserved`.
+    /// A free slot on lists of this size: the first free position from the random `start` on, so that neither position nor neighbourhood tells when a
+    /// credential was issued. When a list is full, on the next one. Whoever asks for more than one slot before they are taken names those in `reserved`.
     #[must_use]
-    pub fn free_slot(&self, format: CredentialFormat, start: u32, reserved: &[Slot]) -> Slot {
+    pub fn free_slot(&self, format: CredentialFormat, size: ListBits, start: u32, reserved: &[Slot]) -> Slot {
         let mut number = 1;
         loop {
             let taken = self.lists.get(&(format, number)).map(|list| list.taken.clone());
             let mut taken = taken.unwrap_or_default();
-            // A full list is passed by without a look at its bits; one that holds fewer credentials than it has bits has a free position.
-            if taken.count() < self.size as usize {
+            // A full list is passed by without a look at its bits.
+            if taken.count() < size.0 as usize {
                 for slot in reserved.iter().filter(|slot| slot.number == number) {
                     taken.set(slot.index, true);
                 }
-                if let Some(index) = taken.first_unset(start, self.size) {
+                if let Some(index) = taken.first_unset(start, size.0) {
                     return Slot { number, index };
                 }
             }
@@ -274,6 +284,7 @@ impl StatusLists {
         let key = (format, slot.number);
         let mut list = self.lists.get(&key).cloned().unwrap_or_default();
         list.taken.set(slot.index, true);
+        list.end = list.end.max(slot.index.saturating_add(1));
         list.revoked.set(slot.index, now.bit(Purpose::Revocation));
         list.suspended.set(slot.index, now.bit(Purpose::Suspension));
         list.revocations += now.revocation.saturating_sub(before.revocation);
@@ -281,15 +292,16 @@ impl StatusLists {
         self.lists.insert_mut(key, list);
     }
 
-    /// The list's content; `None` when the issuer has no such list. Lists of both purposes exist as soon as a credential is on them.
+    /// The list's content, `size` bits; more, where credentials were put farther behind when lists were larger. `None` when the issuer has no such list. Lists
+    /// of both purposes exist as soon as a credential is on them.
     #[must_use]
-    pub fn content(&self, id: StatusListId) -> Option<ListContent> {
+    pub fn content(&self, id: StatusListId, size: ListBits) -> Option<ListContent> {
         let list = self.lists.get(&(id.format, id.number))?;
         let (version, bits) = match id.purpose {
             Purpose::Revocation => (list.revocations, &list.revoked),
             Purpose::Suspension => (list.suspensions, &list.suspended),
         };
-        Some(ListContent { version, bits: bits.bitstring(self.size) })
+        Some(ListContent { version, bits: bits.bitstring(size.0.max(list.end.next_power_of_two())) })
     }
 
     /// The version of a list's content, without the content.
@@ -374,24 +386,53 @@ mod tests {
     #[test]
     fn lists_have_the_smallest_private_size() {
         let mut lists = StatusLists::default();
-        assert_eq!(lists.content(id(Purpose::Revocation, 1)), None);
-        let slot = lists.free_slot(FORMAT, 7 + LIST_BITS, &[]);
+        let size = ListBits::default();
+        assert_eq!(lists.content(id(Purpose::Revocation, 1), size), None);
+        let slot = lists.free_slot(FORMAT, size, 7 + size.0, &[]);
         assert_eq!(slot, Slot { number: 1, index: 7 });
         lists.note(FORMAT, slot, StatusChanges::default(), StatusChanges::default());
         for purpose in Purpose::ALL {
-            let content = lists.content(id(purpose, 1)).unwrap();
+            let content = lists.content(id(purpose, 1), size).unwrap();
             assert_eq!((content.version, content.bits.len()), (0, MIN_BITS));
-            assert_eq!(lists.content(id(purpose, 2)), None);
+            assert_eq!(lists.content(id(purpose, 2), size), None);
         }
-        assert_eq!(lists.content(StatusListId { format: CredentialFormat::Vc1Jwt, ..id(Purpose::Revocation, 1) }), None);
+        assert_eq!(lists.content(StatusListId { format: CredentialFormat::Vc1Jwt, ..id(Purpose::Revocation, 1) }, size), None);
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_within_bounds() {
+        for (bits, good) in
+            [(131_072, true), (1 << 20, true), (1 << 23, true), (1 << 16, false), (1 << 24, false), (1_000_000, false), (0, false)]
+        {
+            assert_eq!(ListBits::new(bits).is_some(), good, "{bits}");
+        }
+    }
+
+    /// A million credentials are on one list, each where it was put, whatever size lists have later.
+    #[test]
+    fn a_list_holds_a_million_and_keeps_them_when_lists_become_smaller() {
+        let (large, small) = (ListBits(1 << 20), ListBits::LEAST);
+        let mut lists = StatusLists::default();
+        let revoked = StatusChanges::default().after(StatusCommand::Revoke).unwrap();
+        for index in 0..1_000_000 {
+            let now = if index % 3 == 0 { revoked } else { StatusChanges::default() };
+            lists.note(FORMAT, Slot { number: 1, index }, StatusChanges::default(), now);
+        }
+        assert_eq!(lists.free_slot(FORMAT, large, 17, &[]), Slot { number: 1, index: 1_000_000 });
+        let list = id(Purpose::Revocation, 1);
+        let content = lists.content(list, large).unwrap();
+        assert_eq!((content.bits.len(), content.version), (1 << 20, 333_334));
+        assert!((0..1 << 20).all(|n| content.bits.get(n).unwrap() == (n < 1_000_000 && n % 3 == 0)));
+        assert_eq!(lists.content(list, small), Some(content));
+        assert_eq!(lists.free_slot(FORMAT, small, 17, &[]), Slot { number: 2, index: 17 });
     }
 
     #[test]
     fn a_full_list_is_followed_by_the_next() {
-        let mut lists = StatusLists::with_size(4);
+        let mut lists = StatusLists::default();
         let mut seen = std::collections::HashSet::new();
         for n in 0..10 {
-            let slot = lists.free_slot(FORMAT, 2, &[]);
+            let slot = lists.free_slot(FORMAT, ListBits(4), 2, &[]);
             assert_eq!(slot.number, 1 + n / 4);
             assert!(seen.insert(slot));
             lists.note(FORMAT, slot, StatusChanges::default(), StatusChanges::default());
@@ -400,17 +441,17 @@ mod tests {
 
     #[test]
     fn slots_of_a_full_list_that_are_reserved_count_as_taken() {
-        let mut lists = StatusLists::with_size(2);
+        let mut lists = StatusLists::default();
         lists.note(FORMAT, Slot { number: 1, index: 0 }, StatusChanges::default(), StatusChanges::default());
-        assert_eq!(lists.free_slot(FORMAT, 0, &[Slot { number: 1, index: 1 }]), Slot { number: 2, index: 0 });
+        assert_eq!(lists.free_slot(FORMAT, ListBits(2), 0, &[Slot { number: 1, index: 1 }]), Slot { number: 2, index: 0 });
     }
 
     #[test]
     fn reserved_slots_are_not_given_twice() {
-        let lists = StatusLists::with_size(2);
+        let lists = StatusLists::default();
         let mut slots = Vec::new();
         for _ in 0..5 {
-            let slot = lists.free_slot(FORMAT, 1, &slots);
+            let slot = lists.free_slot(FORMAT, ListBits(2), 1, &slots);
             assert!(!slots.contains(&slot));
             slots.push(slot);
         }
@@ -421,7 +462,7 @@ mod tests {
         /// Bits follow the statuses, and versions tell contents apart: equal versions of one history mean equal bits.
         #[test]
         fn versions_follow_the_bits(steps in proptest::collection::vec((0_u32..4, 0_usize..3), 1..40)) {
-            let mut lists = StatusLists::with_size(8);
+            let mut lists = StatusLists::default();
             let mut credentials = [StatusChanges::default(); 4];
             let mut history = std::collections::HashMap::new();
             for (n, command) in steps {
@@ -431,7 +472,7 @@ mod tests {
                     *changes = after;
                 }
                 for purpose in Purpose::ALL {
-                    if let Some(content) = lists.content(id(purpose, 1)) {
+                    if let Some(content) = lists.content(id(purpose, 1), ListBits(8)) {
                         prop_assert_eq!(lists.version(id(purpose, 1)), Some(content.version));
                         let bits = history.entry((purpose, content.version)).or_insert_with(|| content.bits.clone());
                         prop_assert_eq!(&*bits, &content.bits);

@@ -4,6 +4,7 @@ use super::{
     Command, Effect, Event, Issuer, IssuerState, Prepared, Refusal, Reply, admin, approval,
     call_out::Attested,
     requests::{self, Fresh},
+    status_list::ListBits,
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
@@ -98,7 +99,7 @@ impl World {
             format!("{:08}", self.ids)
         };
         let process = IssuerPid::new(id()).unwrap();
-        let fresh = credentials.iter().map(|_| Fresh { credential: CredentialId::new(id()).unwrap(), index: 7 }).collect();
+        let fresh = credentials.iter().map(|_| fresh(CredentialId::new(id()).unwrap())).collect();
         let request = requests::Prepared {
             holder: did(holder),
             issuer: did("issuer"),
@@ -122,9 +123,10 @@ impl World {
 
     /// As [`Self::approve`], with what services attest by then.
     pub fn approve_with(&mut self, process: &IssuerPid, attested: Attested) -> Result<Reply, Refusal> {
-        let count = self.state.processes.get(process).map_or(0, |process| process.requested.len());
+        let known = self.state.processes.get(process).into_iter();
+        let fresh = known.flat_map(|process| &process.requested).map(|requested| fresh(requested.credential.clone())).collect();
         let (process, issuer) = (process.clone(), did("issuer"));
-        let verdict = approval::Prepared::Approve { process, issuer, indexes: vec![7; count], attested };
+        let verdict = approval::Prepared::Approve(approval::Approved { process, issuer, fresh, attested });
         self.turn(&Input::Command(Prepared::Verdict(verdict)))
     }
 
@@ -161,6 +163,10 @@ impl World {
         }
         state
     }
+}
+
+fn fresh(credential: CredentialId) -> Fresh {
+    Fresh { credential, index: 7, list_bits: ListBits::default() }
 }
 
 /// `did:web:<name>`.

@@ -6,6 +6,7 @@ use crate::{
     node::{NodeConfig, Ports},
     observe::{LogFormat, LogOptions},
 };
+use cellspace_actors::issuer::ListBits;
 use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::{Login, MasterKey, RemoteVaultOptions};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,6 +87,9 @@ pub struct UpArgs {
     /// Oldest status list that is relied on: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
+    /// Bits of the status lists of issuers hosted here, one per credential: a power of two from 131072 to 8388608.
+    #[arg(long, value_name = "BITS", default_value = "131072", value_parser = list_bits)]
+    pub status_list_bits: ListBits,
     /// An agent unused for so long leaves memory.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub idle_after: Duration,
@@ -261,6 +265,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "expected a number with the unit ms, s or m, for example 10s".to_owned())
 }
 
+fn list_bits(text: &str) -> Result<ListBits, String> {
+    let bits = text.parse().ok().and_then(ListBits::new);
+    bits.ok_or_else(|| "expected a power of two from 131072 to 8388608".to_owned())
+}
+
 fn issuer(text: &str) -> Result<IssuerConfig, String> {
     // The issuer may hold an equals sign of its own, a JWKS URL hardly.
     let (issuer, rest) = text.rsplit_once('=').ok_or("expected ISS=JWKS_URL[,AUDIENCE]")?;
@@ -292,6 +301,7 @@ impl UpArgs {
             issuers: self.issuers.clone(),
             allow_private_targets: self.allow_private_targets,
             status_list_age: self.status_list_age,
+            status_list_bits: self.status_list_bits,
             ..NodeConfig::new(&self.data.data_dir)
         };
         config.cluster.idle_after = self.idle_after;
@@ -375,6 +385,11 @@ mod tests {
         assert_eq!((config.issuers[0].jwks.as_str(), config.issuers[0].audience.as_deref()), ("https://idp/jwks", Some("cells")));
         assert_eq!(up(&["--single-participant", "acme"]).single_participant, Some("acme".parse().unwrap()));
         assert_eq!(up(&[]).single_participant, None);
+        assert_eq!(up(&["--status-list-bits", "1048576"]).status_list_bits, ListBits::new(1 << 20).unwrap());
+        assert_eq!(up(&[]).status_list_bits, ListBits::LEAST);
+        for bad in ["0", "1000000", "65536", "16777216", "many"] {
+            assert!(Cli::try_parse_from(["cellspace", "up", "--status-list-bits", bad]).is_err(), "{bad}");
+        }
         assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
         assert_eq!(up(&[]).ports, Ports::Remembered);
         assert!(matches!(up(&["--master-key-command", "pass show cells"]).master_key, Some(MasterKey::Command(_))));

@@ -7,6 +7,7 @@ use cellspace_actors::{
     control_plane::dsp::{AtOnce, Steering},
     fabric::topics::USAGE,
     federated_catalog::CrawlOptions,
+    issuer::ListBits,
     outbound::OutboundOptions,
     trust::TrustOptions,
 };
@@ -80,6 +81,8 @@ pub struct NodeConfig {
     pub outbound: OutboundOptions,
     /// Oldest status list that is relied on, and how long the lists of issuers hosted here may be kept by their verifiers.
     pub status_list_age: Duration,
+    /// How many bits the status lists of issuers hosted here have. Lists that are there keep what is on them, whatever is said later.
+    pub status_list_bits: ListBits,
     /// Ages and bounds of what is believed about others; `opened` and `status_list_age` are set at the start.
     pub trust: TrustOptions,
     /// How DCP is spoken where peers differ; the default is the specification's.
@@ -115,6 +118,7 @@ impl NodeConfig {
             allow_private_targets: None,
             outbound: OutboundOptions::default(),
             status_list_age: Duration::from_secs(5),
+            status_list_bits: ListBits::default(),
             trust: TrustOptions::default(),
             dcp: DcpOptions::default(),
             steering: Arc::new(AtOnce),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cellspace::NodeConfig;
 use cellspace_actors::{
     credential_service::{self, CredentialService},
-    issuer::{Issuer, issuance::State},
+    issuer::{Issuer, ListBits, issuance::State},
     trust,
 };
 use cellspace_cluster::Address;
@@ -33,17 +33,21 @@ impl Platform {
     /// An issuer `issuer` that knows `acme` and issues both formats, and a second participant `stranger` that it does not know.
     pub async fn seeded(dir: &Path) -> Self {
         let platform = start(dir).await;
+        platform.fill().await;
+        platform
+    }
+
+    async fn fill(&self) {
         for name in ["issuer", "acme", "stranger"] {
-            platform.participant(name).await;
+            self.participant(name).await;
         }
         let acme =
-            json!({"holderId": "acme", "did": platform.did("acme"), "name": "Acme", "properties": {"signed": true, "since": "2026-01-01"}});
-        platform.made("holders", acme).await;
-        platform.made("attestations", json!({"id": "registration", "attestationType": "holder", "configuration": {}})).await;
+            json!({"holderId": "acme", "did": self.did("acme"), "name": "Acme", "properties": {"signed": true, "since": "2026-01-01"}});
+        self.made("holders", acme).await;
+        self.made("attestations", json!({"id": "registration", "attestationType": "holder", "configuration": {}})).await;
         for (id, format) in [("membership", "vc20-bssl/jwt"), ("manufacturer", "VC1_0_JWT")] {
-            platform.made("credentialdefinitions", definition(id, format)).await;
+            self.made("credentialdefinitions", definition(id, format)).await;
         }
-        platform
     }
 
     pub fn identity(&self, method: Method, path: &str) -> RequestBuilder {
@@ -415,6 +419,59 @@ async fn operators_get_the_promised_answers() {
     let nobody = platform.node.urls.admin("/api/admin/v1beta/participants/nobody/attestations");
     let body = json!({"id": "a", "attestationType": "holder"});
     assert_eq!(platform.http.post(nobody).bearer_auth(&platform.token).json(&body).send().await.unwrap().status(), 404);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_list_for_a_million_is_served_and_keeps_its_bits_when_lists_become_smaller() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = ListBits::new(1 << 20).unwrap();
+    let platform = Platform::start(NodeConfig { status_list_bits: large, ..config(dir.path()) }).await;
+    platform.fill().await;
+    for n in 0..8 {
+        assert_eq!(platform.issue("acme", &format!("hp-{n}")).await["status"], "ISSUED");
+    }
+    let credentials = platform.query("credentials", json!({})).await;
+    let on_list = |credential: &Value| {
+        let entry = &credential["credential"]["credentialStatus"][0];
+        entry["statusListCredential"].as_str().unwrap().ends_with("/bssl-revocation-1")
+    };
+    let index = |credential: &Value| -> usize {
+        credential["credential"]["credentialStatus"][0]["statusListIndex"].as_str().unwrap().parse().unwrap()
+    };
+    let farthest = credentials.iter().filter(|credential| on_list(credential)).max_by_key(|credential| index(credential)).unwrap();
+    assert!(index(farthest) >= MIN_BITS, "eight positions of a million, all in the first eighth");
+    let id = farthest["id"].as_str().unwrap();
+    assert_eq!(platform.issuer(Method::POST, &format!("credentials/{id}/revoke")).send().await.unwrap().status(), 204);
+    let bits = async |platform: &Platform| {
+        let list: Value = platform.list("bssl-revocation-1", "application/json").await.json().await.unwrap();
+        Bitstring::decode(list["credentialSubject"]["encodedList"].as_str().unwrap(), Encoding::Bitstring).unwrap()
+    };
+    let served = bits(&platform).await;
+    assert_eq!((served.len(), served.get(index(farthest))), (1 << 20, Ok(true)));
+    platform.node.drain(DRAIN).await;
+    let again = start(dir.path()).await;
+    let served = bits(&again).await;
+    assert_eq!((served.len(), served.get(index(farthest))), ((index(farthest) + 1).next_power_of_two(), Ok(true)));
+    again.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn a_changed_list_is_signed_once_for_all_who_ask_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::seeded(dir.path()).await;
+    assert_eq!(platform.issue("acme", "hp-1").await["status"], "ISSUED");
+    let (services, issuer) = (&platform.node.app.services, id_of("issuer"));
+    let list = "bssl-revocation-1".parse().unwrap();
+    let ask = || services.status_lists.list(services, &issuer, list);
+    let lists = futures::future::try_join_all((0..16).map(|_| ask())).await.unwrap();
+    assert!(lists.iter().all(|other| Arc::ptr_eq(other, &lists[0])));
+    let credential = platform.query("credentials", json!({})).await.into_iter().map(|c| c["id"].as_str().unwrap().to_owned());
+    for id in credential {
+        assert_eq!(platform.issuer(Method::POST, &format!("credentials/{id}/revoke")).send().await.unwrap().status(), 204);
+    }
+    let revoked = ask().await.unwrap();
+    assert!(revoked.tag != lists[0].tag && Arc::ptr_eq(&revoked, &ask().await.unwrap()));
     platform.node.drain(DRAIN).await;
 }
 
