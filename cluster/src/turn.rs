@@ -377,7 +377,11 @@ impl<A: Agent> TurnActor<A> {
                 callers.otherwise(Otherwise::Failed);
                 return Err(Ended::Refused(reason));
             }
-            CommitOutcome::Unknown(reason) => return Err(Ended::InDoubt(reason)),
+            CommitOutcome::Unknown(reason) => {
+                // Neither taken nor done with: what they hold until the outcome is known, they hold on.
+                std::mem::forget(undo);
+                return Err(Ended::InDoubt(reason));
+            }
         }
         crash_point!("after-commit-before-reply");
         core.landed(seq, wake);

@@ -29,5 +29,5 @@ pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
 pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
-pub use vault::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
+pub use vault::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, Vault, VaultError, VaultPath};
 pub use wake::{DueRow, Wake, WakeIndex};

@@ -43,6 +43,9 @@ pub struct VaultPath {
     pub alias: KeyAlias,
 }
 
+/// Aliases that are listed of one folder at most.
+pub const MAX_ALIASES: usize = 100_000;
+
 /// A secret value; zeroised on drop, never printed.
 pub type Secret = secrecy::SecretString;
 
@@ -86,6 +89,9 @@ pub trait Vault: Send + Sync + 'static {
 
     /// Removes a key or secret; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>>;
+
+    /// Aliases in the owner's folder that begin with `within`, [`MAX_ALIASES`] at most, in any order.
+    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>>;
 
     /// Removes every key and secret of the owner whose alias begins with `within` (all, when that is empty), those included that cannot be opened any
     /// more; where there are none is fine. What is removed is

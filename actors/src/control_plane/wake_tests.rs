@@ -85,6 +85,7 @@ async fn services(store: &EmbeddedStore, cluster: &Cluster) -> Services {
         settings: SettingsCache::default(),
         workers: Arc::default(),
         status_lists: Arc::default(),
+        records: Arc::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     Services,
     control_plane::{ControlPlane, participant::TENANT},
     issuer::Issuer,
-    name, trust,
+    name, records, trust,
 };
 use cellspace_cluster::{
     Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
@@ -164,10 +164,10 @@ impl Agent for CredentialService {
         Box::pin(async move {
             Ok(match command {
                 Command::Context(context::Command::Create(create)) => {
-                    Prepared::Context(self.prepare_create(address, &snapshot, create).await?)
+                    Prepared::Context(self.prepare_create(address, &snapshot, create, call).await?)
                 }
                 Command::Context(other) => Prepared::Context(context::Prepared::Plain(other)),
-                Command::Key(command) => Prepared::Key(self.prepare_key(address, &snapshot, command).await?),
+                Command::Key(command) => Prepared::Key(self.prepare_key(address, &snapshot, command, call).await?),
                 Command::Credential(credential::Command::Store { id, raw, replace }) => {
                     let context = snapshot.context.as_ref().ok_or(Refusal::NoContext)?;
                     let id = id.unwrap_or_else(|| CredentialId::from_uuid(Uuid::new_v4()));
@@ -352,6 +352,7 @@ impl CredentialService {
         address: &Address,
         snapshot: &State,
         create: Box<context::Create>,
+        call: &Call,
     ) -> Result<context::Prepared, PrepareError<Refusal>> {
         if snapshot.context.is_some() {
             return Err(Refusal::ContextExists.into());
@@ -372,7 +373,7 @@ impl CredentialService {
         let id = participant(address);
         let path = context::reserve_name(&self.services, &id, &create.did).await?;
         listing::ROWS.reserve(&self.services, &id).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
-        let making = planned.into_iter().map(|(spec, names)| self.make_key(address, spec, names));
+        let making = planned.into_iter().map(|(spec, names)| self.make_key(address, spec, names, call));
         match futures::future::try_join_all(making).await {
             Ok(keys) => Ok(context::Prepared::Create { id, path, create, keys }),
             Err(error) => {
@@ -411,6 +412,7 @@ impl CredentialService {
         address: &Address,
         snapshot: &State,
         command: key::Command,
+        call: &Call,
     ) -> Result<key::Prepared, PrepareError<Refusal>> {
         let context = snapshot.context.as_ref().ok_or(Refusal::NoContext)?;
         let before = key::before_new(snapshot, &command, self.services.cluster.now())?;
@@ -418,7 +420,7 @@ impl CredentialService {
             (Some(before), Some(spec)) => {
                 let names = key::KeyNames::new(&context.did, spec, Uuid::new_v4());
                 key::check_new(&before, &context.did, &names)?;
-                Some(self.make_key(address, spec.clone(), names).await?)
+                Some(self.make_key(address, spec.clone(), names, call).await?)
             }
             (None, _) | (_, None) => None,
         };
@@ -429,15 +431,36 @@ impl CredentialService {
         Ok(key::Prepared { command, new, signed_until })
     }
 
-    async fn make_key(&self, address: &Address, spec: key::KeySpec, names: key::KeyNames) -> Result<key::NewKey, PrepareError<Refusal>> {
+    /// The key of the spec. One whose name in the vault nobody has chosen goes again, should the command not be executed; a chosen name is found again by a
+    /// repeat of the command.
+    async fn make_key(
+        &self,
+        address: &Address,
+        spec: key::KeySpec,
+        names: key::KeyNames,
+        call: &Call,
+    ) -> Result<key::NewKey, PrepareError<Refusal>> {
+        let vault = &self.services.vault;
         let path = VaultPath { owner: address.owner.clone(), alias: key::vault_alias(&names.alias)? };
-        let public = match &spec.existing {
-            None => self.services.vault.generate_key(&path, spec.algorithm()).await.map_err(|error| match error {
-                VaultError::WrongType(_) => Refusal::KeyExists.into(),
-                other => PrepareError::Unavailable(other.to_string()),
-            })?,
-            Some(jwk) => {
-                let held = self.services.vault.public_key(&path).await;
+        let refused = |error| match error {
+            VaultError::WrongType(_) => Refusal::KeyExists.into(),
+            other => PrepareError::Unavailable(other.to_string()),
+        };
+        let public = match (&spec.existing, names.made()) {
+            (None, Some(fresh)) => {
+                let (path, undo) = records::begin(&self.services, &address.owner, &key::PART, fresh, call)?;
+                let (vault, algorithm) = (vault.clone(), spec.algorithm());
+                // Goes on when its caller gives up: what is removed then must be there by then.
+                let making = tokio::spawn(async move {
+                    let made = vault.generate_key(&path, algorithm).await;
+                    drop(undo);
+                    made
+                });
+                making.await.map_err(|e| PrepareError::Unavailable(e.to_string()))?.map_err(refused)?
+            }
+            (None, None) => vault.generate_key(&path, spec.algorithm()).await.map_err(refused)?,
+            (Some(jwk), _) => {
+                let held = vault.public_key(&path).await;
                 held.ok()
                     .filter(|held| same_key(&held.jwk, jwk))
                     .ok_or(Refusal::BadKey("the vault must hold the private key of publicKeyJwk"))?

@@ -1,7 +1,7 @@
 //! Key pairs: CREATED, ACTIVATED, ROTATED, REVOKED.
 
-use super::{Effect, Event, Refusal, State, agent::Decided, context::LANE, presentations::PRESENTATION_LIFETIME};
-use crate::trust::replay::SKEW;
+use super::{CredentialService, Effect, Event, Refusal, State, agent::Decided, context::LANE, presentations::PRESENTATION_LIFETIME};
+use crate::{records::Part, trust::replay::SKEW};
 use cellspace_cluster::{Decision, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, ParticipantContextId, Timestamp,
@@ -24,6 +24,11 @@ pub const TABLE: &str = "key";
 const MAX_REVOKED: usize = 64;
 /// Folder of private keys within the participant's part of the vault: a key pair's alias is a name among key pairs, whatever else lies there.
 const FOLDER: &str = "keypair";
+/// How aliases begin that nobody has chosen, and nobody may choose: a key under such a name that no row names is left over.
+const MADE: &str = "made-";
+/// The keys of these.
+pub const PART: Part<CredentialService> =
+    Part { prefix: "keypair/made-", named: |state| state.keys.values().filter_map(|key| vault_alias(&key.alias).ok()).collect() };
 /// How long anything counts that a participant signs for itself: a presentation, within the skew of clocks.
 const SIGNATURE_LIFETIME: Duration = PRESENTATION_LIFETIME.saturating_add(SKEW);
 const KEY_CONTEXT: &str = "https://w3id.org/security/suites/jws-2020/v1";
@@ -193,6 +198,9 @@ impl KeySpec {
         if descriptor.public_key_jwk.is_some() && (descriptor.key_generator_params.is_some() || descriptor.private_key_alias.is_none()) {
             return Err(Refusal::BadKey("publicKeyJwk needs a privateKeyAlias and excludes keyGeneratorParams"));
         }
+        if descriptor.private_key_alias.as_ref().is_some_and(|alias| alias.as_str().starts_with(MADE)) {
+            return Err(Refusal::BadKey("a privateKeyAlias must not begin with made-, as those do that are made here"));
+        }
         let fragment_ok = |id: &String| {
             let fragment = id.rsplit('#').next().unwrap_or_default();
             !fragment.is_empty() && id.len() <= 512 && id.bytes().all(|b| b.is_ascii_graphic())
@@ -236,6 +244,12 @@ pub struct KeyNames {
 }
 
 impl KeyNames {
+    /// What is fresh about the alias, when nobody has chosen it.
+    #[must_use]
+    pub fn made(&self) -> Option<Uuid> {
+        self.alias.as_str().strip_prefix(MADE).and_then(|fresh| Uuid::parse_str(fresh).ok())
+    }
+
     /// The names that the spec gives, filled up from `fresh`.
     #[must_use]
     pub fn new(did: &Did, spec: &KeySpec, fresh: Uuid) -> Self {
@@ -244,7 +258,8 @@ impl KeyNames {
             Some(url) if url.starts_with("did:") => url.to_owned(),
             Some(fragment) => format!("{did}#{}", fragment.trim_start_matches('#')),
         };
-        let alias = spec.alias.clone().unwrap_or_else(|| KeyAlias::from_uuid(fresh));
+        let made = || KeyAlias::new(format!("{MADE}{fresh}")).unwrap_or_else(|_| KeyAlias::from_uuid(fresh));
+        let alias = spec.alias.clone().unwrap_or_else(made);
         let id = spec.resource_id.clone().unwrap_or_else(|| KeyPairId::from_uuid(fresh));
         Self { id, key_id, alias }
     }

@@ -444,6 +444,14 @@ fn key_pairs_are_replaced_for_ever() {
 fn private_keys_have_a_folder_of_their_own() {
     let alias =
         |text: &str| key::vault_alias(&KeyAlias::new(text).unwrap()).map(|alias| alias.as_str().to_owned()).map_err(|e| e.to_string());
+    let chosen = |alias: &str| {
+        let descriptor = serde_json::from_value(serde_json::json!({"keyId": "k", "privateKeyAlias": alias})).unwrap();
+        KeySpec::read(&descriptor).map(|spec| KeyNames::new(&did(), &spec, uuid::Uuid::from_u128(7)).made())
+    };
+    assert!(matches!((chosen("alias-1"), chosen("made-1")), (Ok(None), Err(Refusal::BadKey(_)))));
+    let made = KeyNames::new(&did(), &KeySpec::fresh(), uuid::Uuid::from_u128(7));
+    assert_eq!(made.made(), Some(uuid::Uuid::from_u128(7)));
+    assert_eq!(key::vault_alias(&made.alias).unwrap().as_str(), "keypair/made-00000000-0000-0000-0000-000000000007");
     assert_eq!(alias("data-plane"), Ok("keypair/data-plane".to_owned()));
     assert_eq!(alias(&"x".repeat(250)), Err("privateKeyAlias is too long".to_owned()));
     assert_eq!(acme(true).signing_key(KeyUsage::Presentation).unwrap().path.alias.as_str(), "keypair/k1");

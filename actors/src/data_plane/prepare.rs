@@ -1,6 +1,7 @@
 //! What must be asked of others before a decision: the participant, and the vault, which keeps what must not lie in rows.
 
 use super::{
+    DataPlane,
     command::{Beginning, Command, FlowSignal, OfferedAddress, Opening, Prepared, Refusal, Signalled},
     decide::MAX_SOURCES,
     flow::{ReceivedAddress, Role, Signal, Terms, next},
@@ -8,7 +9,10 @@ use super::{
     source::Source,
     state::DataPlaneState,
 };
-use crate::{Services, records};
+use crate::{
+    Services,
+    records::{self, Part},
+};
 use cellspace_cluster::{Address, Call, PrepareError};
 use cellspace_schemas::{
     MessageId, Owner, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
@@ -21,6 +25,13 @@ use uuid::Uuid;
 
 /// Names of the one way of transfer that there is: that of the Eclipse connectors, and that of the profile's specification.
 pub const HTTP_PULL: [&str; 2] = ["HttpData-PULL", "https://w3id.org/dspace-sig/profile/http-pull"];
+/// Where the secrets of sources lie within the participant's part of the vault.
+const SOURCES: Part<DataPlane> = Part { prefix: "source-secret/", named: |state| state.secrets.values().cloned().collect() };
+/// Where received addresses do.
+const ADDRESSES: Part<DataPlane> = Part {
+    prefix: "dataflow-address/",
+    named: |state| state.flows.values().filter_map(|flow| flow.received.as_ref().map(|address| address.record.clone())).collect(),
+};
 /// Key of the metadata that names the source.
 const SOURCE: &str = "source";
 
@@ -107,7 +118,7 @@ async fn put_source(
         return Err(Refusal::Limit { what: "sources", limit: MAX_SOURCES }.into());
     }
     let record = match document.authorization.as_ref().and_then(|a| a.secret.as_ref()) {
-        Some(secret) => Some(records::keep(&services.vault, &participant.into(), "source-secret/", secret.expose(), call).await?),
+        Some(secret) => Some(records::keep(services, &participant.into(), &SOURCES, secret.expose(), call).await?),
         None => None,
     };
     Ok(Prepared::PutSource { name, source: Arc::new(source), record, tenant })
@@ -147,6 +158,6 @@ async fn receive(services: &Services, owner: &Owner, address: &DataAddress, call
         return Err(Refusal::BadAddress.into());
     }
     let text = SecretText::new(serde_json::to_string(address).map_err(|e| PrepareError::Unavailable(e.to_string()))?);
-    let record = records::keep(&services.vault, owner, "dataflow-address/", text.expose(), call).await?;
+    let record = records::keep(services, owner, &ADDRESSES, text.expose(), call).await?;
     Ok(ReceivedAddress { endpoint: endpoint.to_owned(), endpoint_type: address.endpoint_type.clone(), record })
 }

@@ -218,6 +218,33 @@ async fn the_source_opens_what_it_says_and_sees_what_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_in_the_vault_goes_and_what_rows_name_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_secret = |alias: &str| json!({"baseUrl": "http://localhost:1/x", "authorization": {"vaultAlias": alias, "secret": "s3cret"}});
+    let node = Node::start(dir.path()).await;
+    node.source("a", with_secret("a")).await.unwrap();
+    let left =
+        VaultPath { owner: (&participant(PROVIDER)).into(), alias: format!("source-secret/{}", uuid::Uuid::new_v4()).parse().unwrap() };
+    // As it is when the process dies between the vault and the commit.
+    node.services.vault.put_secret(&left, "s3cret".into()).await.unwrap();
+    node.stop().await;
+    let node = Node::start(dir.path()).await;
+    node.source("b", with_secret("b")).await.unwrap();
+    let gone = async {
+        while node.services.vault.secret(&left).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    let named: Vec<_> = node.state(PROVIDER, |state| state.secrets.values().cloned().collect()).await;
+    assert_eq!(named.len(), 2);
+    for alias in named {
+        assert!(node.services.vault.secret(&VaultPath { alias, ..left.clone() }).await.is_ok());
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_of_the_source_stay_between_us() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Source::start().await);
     let node = Node::start(dir.path()).await;

@@ -205,6 +205,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &NodeVault,
         urls,
         settings: SettingsCache::default(),
         workers: Arc::default(),
+        records: Arc::default(),
         status_lists: Arc::new(StatusListPublisher::new(config.status_list_age, config.status_list_bits)),
         tokens: Arc::new(tokens),
     };

@@ -2,12 +2,13 @@
 
 use crate::{
     stage::Stage,
-    support::{DRAIN, Platform, config},
+    support::{DRAIN, IDENTITY, Platform, config},
 };
 use cellspace::{Node, NodeConfig, node::StartError};
-use cellspace_client::{provider::DATA_SET, sharing};
-use cellspace_storage::{OpenError, RemoteVaultOptions, testkit::remote_vault::Double};
-use reqwest::StatusCode;
+use cellspace_client::{Client, provider::DATA_SET, sharing};
+use cellspace_storage::{KeyAlgorithm, OpenError, RemoteVaultOptions, VaultPath, testkit::remote_vault::Double};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 use std::{path::Path, time::Duration};
 
 #[tokio::test]
@@ -44,6 +45,53 @@ async fn everything_is_signed_where_the_keys_lie() {
     assert_eq!(s.base.form("/token", &form).await.status(), StatusCode::OK);
     assert_eq!(readiness().await.status(), StatusCode::OK);
     s.close().await;
+}
+
+/// What a process that died had put for commits that it did not make goes when the next such thing is kept; what has a name of somebody's choice stays.
+async fn what_a_crash_left_goes(base: Platform) {
+    let s = Stage::on(base).await;
+    let vault = s.node().app.services.vault.clone();
+    let at = |owner: &str, alias: String| VaultPath { owner: owner.parse().unwrap(), alias: alias.parse().unwrap() };
+    let consumer = s.consumer.context.as_str();
+    let left = [(consumer, "secret/"), (consumer, "source-secret/"), ("late", "keypair/made-")];
+    let left = left.map(|(owner, part)| at(owner, format!("{part}{}", uuid::Uuid::new_v4())));
+    let mine = at(consumer, "secret/mine".to_owned());
+    for path in &left {
+        vault.generate_key(path, KeyAlgorithm::Ed25519).await.unwrap();
+    }
+    vault.generate_key(&mine, KeyAlgorithm::Ed25519).await.unwrap();
+    let secret = Client::typed("Secret", json!({"@id": "s-1", "value": "s3cret"}));
+    s.base.must(Method::POST, &s.consumer.path("secrets"), Some(secret)).await;
+    let source = json!({"baseUrl": "http://localhost:1/x", "authorization": {"vaultAlias": "store", "secret": "s3cret"}});
+    s.base.must(Method::PUT, &format!("/participants/{consumer}/sources/x"), Some(source)).await;
+    let mut late = s.base.manifest("late", "late");
+    late["key"].as_object_mut().unwrap().remove("privateKeyAlias");
+    s.base.must(Method::POST, &format!("{IDENTITY}/participants"), Some(late)).await;
+    let gone = async {
+        for path in &left {
+            while vault.public_key(path).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    assert!(vault.public_key(&mine).await.is_ok());
+    for (owner, part, count) in [(consumer, "secret/", 2), (consumer, "source-secret/", 1), ("late", "keypair/made-", 1)] {
+        assert_eq!(vault.aliases(&owner.parse().unwrap(), part).await.unwrap().len(), count, "{part}");
+    }
+    s.close().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_goes_from_the_embedded_vault() {
+    what_a_crash_left_goes(Platform::temporary(|config| config.status_list_age = Duration::from_secs(2)).await).await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_goes_from_the_installations_vault() {
+    let double = Double::start().await;
+    let options = double.options();
+    what_a_crash_left_goes(Platform::temporary(|config| config.vault = Some(options)).await).await;
 }
 
 type Start<'a> = dyn Fn(&Path) -> NodeConfig + 'a;

@@ -6,12 +6,12 @@ use super::{
     options::{RemoteVaultOptions, VaultOptionsError},
     public_key,
 };
-use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
+use crate::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use cellspace_schemas::Owner;
+use cellspace_schemas::{KeyAlias, Owner};
 use futures::future::BoxFuture;
 use quick_cache::sync::Cache;
 use reqwest::Method;
@@ -238,6 +238,17 @@ impl Inner {
         }
     }
 
+    /// What lies in an owner's folder, by the names there.
+    async fn list(&self, owner: &Owner) -> Result<Vec<String>, VaultError> {
+        let answer = self.api.kv(Method::GET, "metadata", &format!("{}?list", names::folder(owner)), None).await?;
+        if answer.status == 404 {
+            return Ok(Vec::new());
+        }
+        let listed = answer.body.pointer("/data/keys").and_then(Value::as_array).filter(|_| done(&answer));
+        let listed = listed.ok_or_else(|| unexpected("listing a folder", &answer))?;
+        Ok(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
     /// Removes all versions of a record.
     async fn forget(&self, record: &str) -> Result<(), VaultError> {
         let answer = self.api.kv(Method::DELETE, "metadata", record, None).await?;
@@ -310,18 +321,20 @@ impl Vault for RemoteVault {
         Box::pin(self.0.delete(path))
     }
 
+    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
+        Box::pin(async move {
+            let listed = self.0.list(owner).await?;
+            let aliases = listed.iter().filter_map(|segment| names::alias(segment)).filter(|alias| alias.as_str().starts_with(within));
+            Ok(aliases.take(MAX_ALIASES).collect())
+        })
+    }
+
     fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(async move {
-            let folder = names::folder(owner);
-            let answer = self.0.api.kv(Method::GET, "metadata", &format!("{folder}?list"), None).await?;
-            if answer.status == 404 {
-                return Ok(());
-            }
-            let listed = answer.body.pointer("/data/keys").and_then(Value::as_array).filter(|_| done(&answer));
-            let listed = listed.ok_or_else(|| unexpected("listing a folder", &answer))?;
             // What is in a part has an alias that says so; what has none goes with the whole.
-            let meant = |segment: &&str| within.is_empty() || names::alias(segment).is_some_and(|alias| alias.as_str().starts_with(within));
-            let segments: Vec<String> = listed.iter().filter_map(Value::as_str).filter(meant).map(str::to_owned).collect();
+            let meant =
+                |segment: &String| within.is_empty() || names::alias(segment).is_some_and(|alias| alias.as_str().starts_with(within));
+            let segments: Vec<String> = self.0.list(owner).await?.into_iter().filter(meant).collect();
             for some in segments.chunks(DELETE_AT_ONCE) {
                 let removing = some.iter().cloned().map(|segment| self.0.remove(owner.clone(), segment));
                 futures::future::try_join_all(removing).await?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Services, credential_service,
     data_plane::{self, DataPlane as PlatformPlane},
-    records,
+    records::{self, Part},
 };
 use cellspace_cluster::{Address, AskError, Call, Decision, Delivery, DeliveryError, PrepareError, RetryPolicy};
 use cellspace_schemas::{
@@ -29,7 +29,8 @@ use uuid::Uuid;
 /// Table of its entities.
 pub const TABLE: &str = "data-plane";
 /// Where the secrets lie within the participant's part of the vault.
-const PART: &str = "data-plane-";
+const PART: Part<ControlPlane> =
+    Part { prefix: "data-plane-", named: |state| state.data_planes.all().filter_map(|plane| plane.secret().cloned()).collect() };
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -120,7 +121,7 @@ pub async fn prepare(
         }
         None => None,
         Some(AuthorizationEntry::ClientCredentials { token_endpoint, client_id, client_secret, jwks, jwks_uri }) => {
-            let secret = records::keep(&services.vault, &address.owner, PART, client_secret.expose(), call).await?;
+            let secret = records::keep(services, &address.owner, &PART, client_secret.expose(), call).await?;
             let keys = jwks.clone().map(CallbackKeys::Inline).or_else(|| jwks_uri.clone().map(CallbackKeys::At));
             let (token_endpoint, client_id) = (token_endpoint.clone(), client_id.clone());
             Some(Authorization::ClientCredentials { token_endpoint, client_id, secret, keys })
