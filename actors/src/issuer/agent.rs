@@ -3,7 +3,8 @@
 use super::{
     IssuerState, admin,
     approval::{self, Answer},
-    call_out, delivery, hook, requests,
+    call_out::{self, CallOuts},
+    delivery, hook, requests,
     state::{self, Event},
 };
 use crate::{
@@ -30,13 +31,14 @@ pub type Decided = Result<Decision<Issuer>, Rejection<Refusal>>;
 /// The hosted issuer of one participant context; the owner of its address is the participant context id.
 pub struct Issuer {
     services: Services,
+    call_outs: CallOuts,
 }
 
 impl Issuer {
     /// The agent with the services that its I/O uses.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self { services }
+        Self { services, call_outs: CallOuts::default() }
     }
 }
 
@@ -134,6 +136,9 @@ pub enum Refusal {
     /// A definition's attestations, rules or mappings are not fulfilled; says what is required.
     #[error("{0}")]
     NotEntitled(String),
+    /// Too many holders have come that nobody registered.
+    #[error("the issuer takes no more holders that are not registered")]
+    NoRoom,
     /// The holder has too many requests under way.
     #[error("a holder has at most {} requests under way", requests::MAX_UNDER_WAY)]
     TooMany,
@@ -174,7 +179,7 @@ pub async fn verify_holder(
 }
 
 async fn prepare_request(
-    services: &Services,
+    (services, call_outs): (&Services, &CallOuts),
     issuer: &ParticipantContextId,
     state: &IssuerState,
     request: requests::Request,
@@ -185,11 +190,11 @@ async fn prepare_request(
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
     let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
     // Nobody is asked about a stranger.
-    let attested = match state.holder_by_did(&id_token.issuer) {
-        Some(holder) if requests::is_judged(state, holder, &request.holder_pid) => {
-            call_out::ask(services, issuer, state, holder, &request.credentials).await?
+    let attested = match requests::holder_of(state, &id_token.issuer, &request.credentials, services.cluster.now()) {
+        Ok(holder) if requests::is_judged(state, &holder, &request.holder_pid) => {
+            call_outs.ask(services, issuer, state, &holder, &request.credentials).await?
         }
-        Some(_) | None => call_out::Attested::new(),
+        Ok(_) | Err(_) => call_out::Attested::new(),
     };
     let list_bits = services.status_lists.bits();
     let fresh = request.credentials.iter().map(|_| requests::Fresh::new(CredentialId::from_uuid(Uuid::new_v4()), list_bits));
@@ -206,7 +211,7 @@ async fn prepare_request(
 }
 
 async fn prepare_verdict(
-    services: &Services,
+    (services, call_outs): (&Services, &CallOuts),
     issuer: &ParticipantContextId,
     state: &IssuerState,
     verdict: approval::Command,
@@ -221,7 +226,7 @@ async fn prepare_verdict(
     let list_bits = services.status_lists.bits();
     let (mut attested, mut fresh) = (call_out::Attested::new(), Vec::new());
     if let Some((open, holder)) = open.and_then(|process| Some((process, state.holders.get(&process.holder)?))) {
-        attested = call_out::ask(services, issuer, state, holder, &open.definitions()).await?;
+        attested = call_outs.ask(services, issuer, state, holder, &open.definitions()).await?;
         fresh.extend(open.requested.iter().map(|requested| requests::Fresh::new(requested.credential.clone(), list_bits)));
     }
     Ok(approval::Prepared::Approve(approval::Approved { process, issuer: issuer_did, fresh, attested }))
@@ -278,11 +283,15 @@ impl Agent for Issuer {
                     Ok(Prepared::Admin(command))
                 }
                 Command::Request(request) => {
-                    prepare_request(&self.services, &issuer_of(address)?, &snapshot, request, call.id).await.map(Prepared::Request)
+                    prepare_request((&self.services, &self.call_outs), &issuer_of(address)?, &snapshot, request, call.id)
+                        .await
+                        .map(Prepared::Request)
                 }
                 Command::Verdict(verdict) => {
                     require_context(&self.services, address.owner.clone()).await?;
-                    prepare_verdict(&self.services, &issuer_of(address)?, &snapshot, verdict).await.map(Prepared::Verdict)
+                    prepare_verdict((&self.services, &self.call_outs), &issuer_of(address)?, &snapshot, verdict)
+                        .await
+                        .map(Prepared::Verdict)
                 }
             }
         })

@@ -155,6 +155,7 @@ mod tests {
             id: cellspace_schemas::issuer::HolderId::new("h").unwrap(),
             did: cellspace_schemas::Did::new("did:web:acme").unwrap(),
             name: "Acme".to_owned(),
+            anonymous: false,
             properties: json!({"since": "2026", "name": "Acme Inc"}).as_object().unwrap().clone(),
             created_at: Timestamp(0),
             updated_at: Timestamp(0),

@@ -51,6 +51,9 @@ pub struct Definition {
     /// Whether somebody has to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// Whether holders may ask that nobody has registered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous_allowed: bool,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -99,6 +102,7 @@ impl Definition {
             return Err("two mappings write the same output".to_owned());
         }
         let approval = body.approval.as_ref().map(Approval::new).transpose()?;
+        let anonymous_allowed = body.anonymous_allowed;
         let DefinitionBody { id, credential_type, format, json_schema, json_schema_url, additional_context, attestations, .. } = body;
         Ok(Self {
             id,
@@ -112,6 +116,7 @@ impl Definition {
             rules,
             mappings,
             approval,
+            anonymous_allowed,
             created_at,
         })
     }
@@ -146,6 +151,7 @@ impl Definition {
             rules: self.rules.iter().map(Rule::body).collect(),
             mappings: self.mappings.iter().map(Mapping::body).collect(),
             approval: self.approval.as_ref().map(Approval::body),
+            anonymous_allowed: self.anonymous_allowed,
         };
         DefinitionView { body, participant_context_id: issuer.clone(), created_at: self.created_at }
     }

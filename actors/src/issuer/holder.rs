@@ -24,6 +24,9 @@ pub struct Holder {
     pub did: Did,
     /// For people.
     pub name: String,
+    /// Whether it was made by a request, instead of by an operator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
     /// What the attestation source `holder` attests.
     pub properties: Claims,
     /// When it was made.
@@ -45,7 +48,14 @@ impl Holder {
         if serde_json::to_vec(&properties).map_or(usize::MAX, |json| json.len()) > MAX_PROPERTIES_BYTES {
             return Err(format!("properties have at most {MAX_PROPERTIES_BYTES} bytes"));
         }
-        Ok(Self { id: holder_id, did, name, properties, created_at, updated_at: now })
+        Ok(Self { id: holder_id, did, name, anonymous: false, properties, created_at, updated_at: now })
+    }
+
+    /// Who asks without being registered: of it nothing is known but its DID, which is its id and name. `None` when that can be no id.
+    #[must_use]
+    pub fn anonymous(did: &Did, now: Timestamp) -> Option<Self> {
+        let (id, name) = (HolderId::new(did.as_str()).ok()?, did.to_string());
+        Some(Self { id, did: did.clone(), name, anonymous: true, properties: Claims::new(), created_at: now, updated_at: now })
     }
 
     /// As it is answered.
@@ -56,7 +66,7 @@ impl Holder {
             holder_id: self.id.clone(),
             did: self.did.clone(),
             holder_name: self.name.clone(),
-            anonymous: false,
+            anonymous: self.anonymous,
             properties: self.properties.clone(),
             participant_context_id: issuer.clone(),
             created_at: self.created_at,

@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// Processes of one holder at most that wait for approval, or whose credentials are on their way.
 pub const MAX_UNDER_WAY: usize = 32;
+/// Holders at most that nobody has registered.
+pub const MAX_ANONYMOUS: usize = 10_000;
 
 /// A request as received.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -122,6 +124,20 @@ pub(super) struct Judged<'a> {
     pub grants: Vec<(&'a Definition, Mapped)>,
 }
 
+/// Who asks: a registered holder, or one that is registered by its request, where all that it asks for is there for those too.
+///
+/// # Errors
+/// [`Refusal::UnknownHolder`]; [`Refusal::NoRoom`] when there are too many of them.
+pub fn holder_of(state: &IssuerState, did: &Did, definitions: &[CredentialDefinitionId], now: Timestamp) -> Result<Arc<Holder>, Refusal> {
+    if let Some(known) = state.holder_by_did(did) {
+        return Ok(known.clone());
+    }
+    let open = |id| state.definitions.get(id).is_some_and(|definition| definition.anonymous_allowed);
+    let new = Holder::anonymous(did, now).filter(|new| definitions.iter().all(open) && !state.holders.contains_key(&new.id));
+    let new = new.ok_or(Refusal::UnknownHolder)?;
+    if state.anonymous >= MAX_ANONYMOUS { Err(Refusal::NoRoom) } else { Ok(Arc::new(new)) }
+}
+
 /// Whether something needs to be attested: the request repeats none whose outcome stands, and the holder may have another one under way.
 #[must_use]
 pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid) -> bool {
@@ -135,7 +151,7 @@ pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid) -> bool 
 /// # Errors
 /// [`Refusal`]: nothing of a refused request is stored.
 pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decided {
-    let holder = state.holder_by_did(&request.holder).ok_or(Refusal::UnknownHolder)?;
+    let holder = &holder_of(state, &request.holder, &request.credentials, now)?;
     if let Some(process) = state.process_of(&request.holder, &request.holder_pid) {
         match issuance::step(process.state, issuance::Command::Repeat) {
             Step::Anew => {}
@@ -154,10 +170,11 @@ pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decide
         return Err(Rejection::Stale);
     }
     let judged = judge(state, holder, &request.credentials, &request.attested)?;
-    match approval::timeout(judged.grants.iter().map(|(definition, _)| *definition)) {
-        Some(timeout) => Ok(approval::submit(request, holder, judged, timeout, now)),
-        None => approve(state, holder, request, judged, now),
-    }
+    let decision = match approval::timeout(judged.grants.iter().map(|(definition, _)| *definition)) {
+        Some(timeout) => approval::submit(request, holder, judged, timeout, now),
+        None => approve(state, holder, request, judged, now)?,
+    };
+    Ok(if state.holders.contains_key(&holder.id) { decision } else { decision.event(Event::Holder(holder.clone())) })
 }
 
 fn send_again(process: &Process, state: State, request: &Prepared, now: Timestamp) -> Decision<super::Issuer> {
@@ -320,7 +337,7 @@ mod tests {
         Purpose, StatusListId,
         admin::Command as Admin,
         status_list::StatusCommand,
-        testing::{World, did, guarded, holder},
+        testing::{World, definition, did, guarded, holder},
     };
     use proptest::prelude::*;
     use std::{collections::HashSet, time::Duration};
@@ -454,6 +471,41 @@ mod tests {
         assert_eq!((process(&world, &pid).state, process(&world, &pid).error.as_deref()), (State::Delivered, None));
         assert!(matches!(world.request("acme", "h-1", &["membership"]), Err(Refusal::Conflict(_))));
         assert_eq!(world.log.iter().filter(|kind| kind.contains("usage")).count(), 2, "billed once");
+    }
+
+    #[test]
+    fn who_is_not_registered_gets_what_is_there_for_everybody() {
+        let mut world = World::seeded();
+        let Admin::CreateDefinition(mut open) = definition("open", "vc20-bssl/jwt") else { panic!("no definition") };
+        (open.anonymous_allowed, open.mappings) = (true, Vec::new());
+        world.admin(Admin::CreateDefinition(open.clone())).unwrap();
+        // Its rules hold for them as well: nothing is known of a stranger but its DID.
+        assert!(matches!(world.request("stranger", "h-1", &["open"]), Err(Refusal::NotEntitled(_))));
+        open.rules.clear();
+        world.admin(Admin::UpdateDefinition(open.clone())).unwrap();
+        for refused in [&["open", "membership"][..], &["open", "none"]] {
+            assert_eq!(world.request("stranger", "h-1", refused), Err(Refusal::UnknownHolder));
+        }
+        assert!(world.state.holder_by_did(&did("stranger")).is_none(), "nothing of what is refused is kept");
+        let pid = world.request("stranger", "h-1", &["open"]).unwrap();
+        assert_eq!(world.request("stranger", "h-1", &["open"]), Ok(pid));
+        let holder_of = |world: &World| Holder::clone(world.state.holder_by_did(&did("stranger")).unwrap());
+        assert!(holder_of(&world).anonymous);
+        assert_eq!((holder_of(&world).id.as_str(), world.state.anonymous), (did("stranger").as_str(), 1));
+        // An operator that takes it up makes it one of its own.
+        let taken = serde_json::from_value(json!({"holderId": did("stranger"), "did": did("stranger")})).unwrap();
+        world.admin(Admin::UpdateHolder(taken)).unwrap();
+        assert_eq!((holder_of(&world).anonymous, world.state.anonymous), (false, 0));
+        assert_eq!(world.reloaded().anonymous, 0);
+        // Not for ever more of them.
+        world.state.anonymous = MAX_ANONYMOUS;
+        assert_eq!(world.request("another", "h-1", &["open"]), Err(Refusal::NoRoom));
+        assert!(world.request("stranger", "h-2", &["open"]).is_ok());
+        world.state.anonymous = 0;
+        // The id is somebody else's.
+        let clash = serde_json::from_value(json!({"holderId": did("third"), "did": did("fourth")})).unwrap();
+        world.admin(Admin::CreateHolder(clash)).unwrap();
+        assert_eq!(world.request("third", "h-1", &["open"]), Err(Refusal::UnknownHolder));
     }
 
     #[test]

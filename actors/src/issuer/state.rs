@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct IssuerState {
     /// Whom it knows.
     pub holders: RedBlackTreeMapSync<HolderId, Arc<Holder>>,
+    /// How many of these nobody has registered.
+    pub anonymous: usize,
     /// Where its claims come from.
     pub attestations: RedBlackTreeMapSync<AttestationId, Arc<Attestation>>,
     /// What it can issue.
@@ -82,16 +84,13 @@ impl IssuerState {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Holder(holder) => {
-                if let Some(before) = self.holders.get(&holder.id) {
-                    self.by_did.remove_mut(&before.did);
-                }
+                self.forget_holder(&holder.id);
+                self.anonymous += usize::from(holder.anonymous);
                 self.by_did.insert_mut(holder.did.clone(), holder.id.clone());
                 self.holders.insert_mut(holder.id.clone(), holder.clone());
             }
             Event::HolderDeleted(id) => {
-                if let Some(before) = self.holders.get(id) {
-                    self.by_did.remove_mut(&before.did);
-                }
+                self.forget_holder(id);
                 self.holders.remove_mut(id);
             }
             Event::Attestation(attestation) => self.attestations.insert_mut(attestation.id.clone(), attestation.clone()),
@@ -108,6 +107,14 @@ impl IssuerState {
                 self.lists.note(credential.format, credential.slot, before, credential.status);
                 self.credentials.insert_mut(credential.id.clone(), credential.clone());
             }
+        }
+    }
+
+    /// What follows from a holder that is changed or gone.
+    fn forget_holder(&mut self, id: &HolderId) {
+        if let Some(before) = self.holders.get(id) {
+            self.anonymous = self.anonymous.saturating_sub(usize::from(before.anonymous));
+            self.by_did.remove_mut(&before.did);
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
         Refusal::Exists(..) | Refusal::Conflict(_) => ErrorKind::Conflict,
         Refusal::Unauthorized(_) | Refusal::UnknownHolder => ErrorKind::Unauthenticated,
         Refusal::NotEntitled(_) => ErrorKind::NotAuthorized,
-        Refusal::TooMany => ErrorKind::TooMany,
+        Refusal::TooMany | Refusal::NoRoom => ErrorKind::TooMany,
     };
     ApiError::new(kind, refusal.to_string())
 }
@@ -259,6 +259,7 @@ const DEFINITION: PathRules = PathRules {
         "rules.*",
         "mappings.*",
         "approval.*",
+        "anonymousAllowed",
         "participantContextId",
         "createdAt",
     ],

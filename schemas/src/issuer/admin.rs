@@ -151,6 +151,9 @@ pub struct DefinitionBody {
     /// That somebody has to approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalBody>,
+    /// Whether holders may ask that nobody has registered.
+    #[serde(default, deserialize_with = "coerce::boolean", skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous_allowed: bool,
 }
 
 /// A credential definition as it is answered.
