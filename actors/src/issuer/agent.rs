@@ -82,14 +82,7 @@ pub enum Effect {
         token: Option<SecretText>,
     },
     /// To the hook of a definition: that a process waits.
-    Ask {
-        /// Which process.
-        process: IssuerPid,
-        /// Which definition.
-        definition: CredentialDefinitionId,
-        /// Whose.
-        issuer: Did,
-    },
+    Ask(hook::Ask),
     /// An offer.
     Offer {
         /// To whom.
@@ -304,12 +297,12 @@ impl Agent for Issuer {
             Input::Command(Prepared::Verdict(verdict)) => approval::decide(state, verdict, now),
             Input::Delivered(effect, ()) => match effect.as_ref() {
                 Effect::Deliver { process, .. } => requests::delivered(state, process, now),
-                Effect::Reject { .. } | Effect::Ask { .. } | Effect::Offer { .. } => Ok(Decision::nothing()),
+                Effect::Reject { .. } | Effect::Ask(_) | Effect::Offer { .. } => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
                 Effect::Deliver { process, .. } => requests::undeliverable(state, process, reason, now),
                 // The dead letter says why: what became of the process is decided, or is decided without the hook; an offer has no state of its own.
-                Effect::Reject { .. } | Effect::Ask { .. } | Effect::Offer { .. } => Ok(Decision::nothing()),
+                Effect::Reject { .. } | Effect::Ask(_) | Effect::Offer { .. } => Ok(Decision::nothing()),
             },
             Input::Due(key) => approval::due(state, key, now),
         }
@@ -342,10 +335,7 @@ impl Agent for Issuer {
             Effect::Deliver { process, .. } | Effect::Reject { process, .. } => {
                 trust::did::authority(&state.processes.get(process)?.holder_did)
             }
-            Effect::Ask { definition, issuer, .. } => {
-                let hook = state.definitions.get(definition)?.approval.as_ref()?.hook.as_ref()?;
-                Some(format!("hook/{issuer}/{}", hook.authority()))
-            }
+            Effect::Ask(ask) => Some(format!("hook/{}/{}", ask.issuer, ask.target(state)?.authority())),
             Effect::Offer { holder, .. } => trust::did::authority(holder),
         }
     }
@@ -353,7 +343,7 @@ impl Agent for Issuer {
     fn track(effect: &Effect) -> Track {
         match effect {
             Effect::Deliver { .. } | Effect::Reject { .. } | Effect::Offer { .. } => Track::Main,
-            Effect::Ask { .. } => Track::Background,
+            Effect::Ask(_) => Track::Background,
         }
     }
 
@@ -362,14 +352,14 @@ impl Agent for Issuer {
         match effect {
             Effect::Deliver { process, token: Some(_) } => Some(Effect::Deliver { process: process.clone(), token: None }),
             Effect::Reject { process, token: Some(_) } => Some(Effect::Reject { process: process.clone(), token: None }),
-            Effect::Deliver { token: None, .. } | Effect::Reject { token: None, .. } | Effect::Ask { .. } | Effect::Offer { .. } => None,
+            Effect::Deliver { token: None, .. } | Effect::Reject { token: None, .. } | Effect::Ask(_) | Effect::Offer { .. } => None,
         }
     }
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
             Effect::Deliver { .. } | Effect::Reject { .. } | Effect::Offer { .. } => RetryPolicy::default(),
-            Effect::Ask { .. } => hook::RETRY,
+            Effect::Ask(_) => hook::RETRY,
         }
     }
 

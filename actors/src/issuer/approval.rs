@@ -1,8 +1,8 @@
 //! Approval: requests that wait in `SUBMITTED` for the word of whoever governs the issuer, such as the onboarding service of a dataspace authority.
 //!
 //! Attestations are evaluated twice. Before the question, so that nobody is asked about who is not entitled, and whoever decides sees what would be issued.
-//! And again when it is approved, so that nothing is issued that does not hold any more. What is issued is what was shown: nothing that an attestation
-//! says otherwise meanwhile slips in behind the approval.
+//! And again when it is approved, so that nothing is issued that does not hold any more. What is issued is what was shown: nothing that an attestation or a
+//! definition says otherwise meanwhile slips in behind the approval.
 
 use super::{
     Definition, Holder, Issuer, IssuerState, Process,
@@ -10,6 +10,7 @@ use super::{
     agent::{Decided, Effect, Refusal, Reply},
     attestation::{MAX_URL_BYTES, service_url},
     call_out::{self, Attested},
+    hook::{Ask, hook_id},
     issuance::{self, Requested, State, Step},
     mappings::Mapped,
     requests::{self, Fresh, Judged, lane},
@@ -23,6 +24,7 @@ use cellspace_schemas::{
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use url::Url;
+use uuid::Uuid;
 
 /// Longest time that a request may wait: 90 days.
 const MAX_TIMEOUT: Duration = Duration::from_secs(90 * 86_400);
@@ -84,6 +86,8 @@ pub struct Question {
     pub token: Option<SecretText>,
     /// What would be issued, in the order of the request.
     pub subjects: Vec<Mapped>,
+    /// On which [`Definition::terms`], in the same order.
+    pub terms: Vec<Uuid>,
 }
 
 /// A decision about a request, of an operator or of a governance authority's service.
@@ -149,9 +153,10 @@ pub(super) fn submit(
         }
     }
     let mut decision = Decision::action("issuance.submitted").replying(Reply::Accepted(request.process.clone()));
-    for (n, (_, definition)) in hooks.into_iter().enumerate() {
-        let ask = Effect::Ask { process: request.process.clone(), definition: definition.clone(), issuer: request.issuer.clone() };
-        decision = decision.effect(format!("{QUESTION}{}/{n}", request.process), ask);
+    for (n, (hook, definition)) in hooks.into_iter().enumerate() {
+        let (process, issuer) = (request.process.clone(), request.issuer.clone());
+        let ask = Ask { process, definition: definition.clone(), hook: hook_id(hook), issuer };
+        decision = decision.effect(format!("{QUESTION}{}/{n}", request.process), Effect::Ask(ask));
     }
     let requested = judged.grants.iter().zip(&request.fresh).map(|((definition, _), fresh)| Requested {
         definition: definition.id.clone(),
@@ -159,8 +164,8 @@ pub(super) fn submit(
         credential: fresh.credential.clone(),
     });
     let requested = requested.collect();
-    let subjects = judged.grants.into_iter().map(|(_, mapped)| mapped).collect();
-    let question = Question { until: now.plus(timeout), token: request.token.clone(), subjects };
+    let (terms, subjects) = judged.grants.into_iter().map(|(definition, mapped)| (definition.terms(), mapped)).unzip();
+    let question = Question { until: now.plus(timeout), token: request.token.clone(), subjects, terms };
     let answer = Some(Answer::Open(Arc::new(question)));
     let process = Process { answer, ..request.process(holder, State::Submitted, judged.claims, requested, now) };
     decision.event(Event::Process(Arc::new(process)))
@@ -198,6 +203,9 @@ fn approve(state: &IssuerState, process: &Process, question: &Question, approved
     let holder = state.holders.get(&process.holder).filter(|holder| holder.did == process.holder_did);
     let holder = holder.ok_or_else(|| Refusal::Conflict("the holder has another DID by now".to_owned()))?;
     let definitions = process.definitions();
+    if !requests::admits(state, holder, &definitions) {
+        return Err(Refusal::Conflict("the holder must be registered by now".to_owned()).into());
+    }
     if !call_out::is_complete(state, &definitions, &approved.attested) || approved.fresh.len() != definitions.len() {
         return Err(Rejection::Stale);
     }
@@ -206,6 +214,10 @@ fn approve(state: &IssuerState, process: &Process, question: &Question, approved
         Refusal::Invalid(rule) | Refusal::NotEntitled(rule) => Refusal::Conflict(rule),
         other => other,
     })?;
+    if let Some(((definition, _), _)) = judged.grants.iter().zip(&question.terms).find(|((d, _), asked)| d.terms() != **asked) {
+        let rule = format!("type, format, validity or contexts of {} are not as they were shown, reject the request", definition.id);
+        return Err(Refusal::Conflict(rule).into());
+    }
     let grants: Vec<(&Definition, Mapped)> =
         judged.grants.iter().zip(&question.subjects).map(|((d, _), shown)| (*d, shown.clone())).collect();
     if let Some((definition, _)) = grants.iter().find(|(definition, shown)| !definition.describes(&holder.did, &shown.subject)) {
@@ -289,7 +301,7 @@ mod tests {
         let mut world = world();
         let pid = world.request("acme", "h-1", &["membership", "guarded"]).unwrap();
         assert_eq!((process(&world, &pid).state, world.state.credentials.size()), (State::Submitted, 0));
-        assert!(matches!(world.outbox.front().map(AsRef::as_ref), Some(Effect::Ask { process, .. }) if *process == pid));
+        assert!(matches!(world.outbox.front().map(AsRef::as_ref), Some(Effect::Ask(ask)) if ask.process == pid));
         world.sent(Err("nobody listens")).unwrap();
         // It waits all the same, and a repeat of the request is the same one.
         assert_eq!(world.request("acme", "h-1", &["membership", "guarded"]), Ok(pid.clone()));
@@ -396,6 +408,70 @@ mod tests {
         world.admin(Admin::CreateDefinition(body)).unwrap();
         world.approve(&pid).unwrap();
         assert_eq!(process(&world, &pid).state, State::Approved);
+    }
+
+    #[test]
+    fn what_a_definition_says_otherwise_was_not_approved() {
+        let mut world = world();
+        let Admin::CreateDefinition(body) = guarded("guarded", Some(HOOK)) else { panic!("no definition") };
+        let pid = world.request("acme", "h-1", &["membership", "guarded"]).unwrap();
+        for change in [
+            json!({"credentialType": "OtherCredential"}),
+            json!({"format": "VC1_0_JWT"}),
+            json!({"validity": "7200"}),
+            json!({"additionalContext": ["https://example.com/context"]}),
+        ] {
+            let mut changed = json!(body);
+            changed.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            world.admin(Admin::UpdateDefinition(serde_json::from_value(changed).unwrap())).unwrap();
+            assert!(matches!(world.approve(&pid), Err(Refusal::Conflict(_))), "{change}");
+        }
+        assert_eq!((process(&world, &pid).state, world.state.credentials.size()), (State::Submitted, 0));
+        world.admin(Admin::UpdateDefinition(body)).unwrap();
+        world.approve(&pid).unwrap();
+    }
+
+    #[test]
+    fn a_hook_is_told_for_as_long_as_there_is_one_and_something_to_decide() {
+        let mut world = world();
+        world.admin(guarded("second", Some(HOOK))).unwrap();
+        let pid = world.request("acme", "h-1", &["guarded", "second"]).unwrap();
+        let Some(Effect::Ask(ask)) = world.outbox.pop_front().as_deref().cloned() else { panic!("nobody is asked") };
+        assert!(world.outbox.is_empty(), "it is one hook");
+        let told = |world: &World| ask.target(&world.state).map(ToString::to_string);
+        let moved = |to: Option<&str>| {
+            let Admin::CreateDefinition(body) = guarded("second", to) else { panic!("no definition") };
+            Admin::UpdateDefinition(body)
+        };
+        assert_eq!(told(&world).as_deref(), Some(HOOK));
+        // Who asked first is gone; the other one's question stays.
+        world.admin(Admin::DeleteDefinition("guarded".parse().unwrap())).unwrap();
+        assert_eq!(told(&world).as_deref(), Some(HOOK));
+        world.admin(moved(None)).unwrap();
+        assert_eq!(told(&world), None);
+        // It is elsewhere by now.
+        let elsewhere = "https://office.example/";
+        world.admin(guarded("guarded", Some(elsewhere))).unwrap();
+        assert_eq!(told(&world).as_deref(), Some(elsewhere));
+        world.admin(moved(Some(HOOK))).unwrap();
+        assert_eq!(told(&world).as_deref(), Some(HOOK));
+        world.reject(&pid, None).unwrap();
+        assert_eq!(told(&world), None);
+    }
+
+    #[test]
+    fn who_is_not_registered_is_approved_only_for_what_is_open() {
+        let mut world = world();
+        let Admin::CreateDefinition(mut open) = guarded("open", Some(HOOK)) else { panic!("no definition") };
+        (open.anonymous_allowed, open.attestations, open.rules, open.mappings) = (true, Vec::new(), Vec::new(), Vec::new());
+        world.admin(Admin::CreateDefinition(open.clone())).unwrap();
+        let pid = world.request("stranger", "h-1", &["open"]).unwrap();
+        open.anonymous_allowed = false;
+        world.admin(Admin::UpdateDefinition(open)).unwrap();
+        assert!(matches!(world.approve(&pid), Err(Refusal::Conflict(_))));
+        let taken = serde_json::from_value(json!({"holderId": did("stranger"), "did": did("stranger")})).unwrap();
+        world.admin(Admin::UpdateHolder(taken)).unwrap();
+        world.approve(&pid).unwrap();
     }
 
     #[test]

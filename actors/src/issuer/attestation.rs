@@ -28,7 +28,7 @@ pub(super) fn service_url(text: &str) -> Option<Url> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The holder's registration: its properties, and `id` (its DID) and `name` where the properties have none.
+    /// The holder's registration: its properties, and `id` (its DID) and `name` where the properties have none. Nothing of one that nobody has registered.
     Holder,
     /// A service that is asked about the holder, at the configuration's `url`.
     Http,
@@ -92,6 +92,7 @@ impl Attestation {
     #[must_use]
     pub fn attest(&self, holder: &Holder, said: &Attested) -> Option<Claims> {
         match self.source {
+            Source::Holder if holder.anonymous => None,
             Source::Holder => {
                 let mut claims = holder.properties.clone();
                 claims.entry("id").or_insert_with(|| Value::String(holder.did.to_string()));
@@ -171,9 +172,12 @@ mod tests {
             Value::Object(source.attest(&holder, &said).unwrap()),
             json!({"since": "2026", "name": "Acme Inc", "id": "did:web:acme"})
         );
+        let stranger = Holder { anonymous: true, ..holder.clone() };
+        assert_eq!(source.attest(&stranger, &said), None);
         let service = Attestation { source: Source::Http, ..source };
         assert_eq!(service.attest(&holder, &said), None);
         let of = |claims: Option<Claims>| service.attest(&holder, &Attested::from([(service.id.clone(), claims)]));
         assert_eq!((of(None), of(Some(Claims::new()))), (None, Some(Claims::new())));
+        assert_eq!(service.attest(&stranger, &Attested::from([(service.id.clone(), Some(Claims::new()))])), Some(Claims::new()));
     }
 }

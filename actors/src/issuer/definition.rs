@@ -1,7 +1,7 @@
 //! Credential definitions: what can be issued, on which attestations, by which rules.
 
 use super::{approval::Approval, claims::Claims, mappings::Mapping, rules::Rule};
-use crate::trust::schema::Schema;
+use crate::{derived_id::derived_id, trust::schema::Schema};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     dcp::CredentialFormat,
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
 use url::Url;
+use uuid::Uuid;
 
 /// Rules, mappings, attestations and contexts of one definition at most, each.
 pub const MAX_PARTS: usize = 64;
@@ -119,6 +120,14 @@ impl Definition {
             anonymous_allowed,
             created_at,
         })
+    }
+
+    /// The same for as long as what a credential has of the definition itself, whatever is claimed, stays the same: type, format, validity and contexts.
+    #[must_use]
+    pub fn terms(&self) -> Uuid {
+        let validity = self.validity.as_secs().to_string();
+        let named = [self.credential_type.as_str(), self.format.name(), &validity];
+        derived_id(&named.into_iter().chain(self.additional_context.iter().map(String::as_str)).collect::<Vec<_>>())
     }
 
     /// Whether a subject is as the JSON schema says, if there is one.

@@ -51,7 +51,7 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
             let message = rejection(process);
             to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.reject").await
         }
-        Effect::Ask { process, definition, .. } => hook::tell(services, &issuer, &delivery, process, definition).await,
+        Effect::Ask(ask) => hook::tell(services, &issuer, &delivery, ask).await,
         Effect::Offer { holder, credentials } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
             to(holder).post("/offers", &offer_message(did, credentials), None, "credential.offer").await

@@ -1,15 +1,21 @@
 //! The hook of an approval: a service that is told that a request waits. It decides by the Issuer admin API, now or another day.
 
-use super::{Issuer, IssuerState, approval::Answer};
-use crate::{Services, signed_post, trust};
+use super::{
+    Issuer, IssuerState, Process,
+    approval::{Answer, Question},
+};
+use crate::{Services, derived_id::derived_id, signed_post, trust};
 use cellspace_cluster::{Delivery, DeliveryError, RetryPolicy};
 use cellspace_schemas::{
-    ParticipantContextId,
+    Did, ParticipantContextId,
     identity::key_pair::KeyUsage,
     issuer::{CredentialDefinitionId, IssuerPid},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
+use url::Url;
+use uuid::Uuid;
 
 /// What the signed text is, in the header of its signature.
 const TYPE: &str = "issuance-process+json";
@@ -19,7 +25,44 @@ const EVENT: &str = "IssuanceProcessSubmitted";
 pub const RETRY: RetryPolicy =
     RetryPolicy { first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(60), attempts: 1_000 };
 
-/// Tells the hook of a definition of a process, while its question is open.
+/// That a hook is to be told that a process waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ask {
+    /// Which process.
+    pub process: IssuerPid,
+    /// The first of its definitions with the hook.
+    pub definition: CredentialDefinitionId,
+    /// Which hook, by its [`hook_id`]: where it is, is nobody's business but the issuer's.
+    pub hook: Uuid,
+    /// Whose.
+    pub issuer: Did,
+}
+
+/// What a hook is known by.
+pub(super) fn hook_id(hook: &Url) -> Uuid {
+    derived_id(&[hook.as_str()])
+}
+
+impl Ask {
+    /// What is to be decided; `None` when nothing is, any more.
+    fn question<'a>(&self, state: &'a IssuerState) -> Option<(&'a Process, &'a Question)> {
+        let process = state.processes.get(&self.process)?;
+        let Some(Answer::Open(question)) = &process.answer else { return None };
+        Some((process, question))
+    }
+
+    /// Who is told: the hook, for as long as a definition of the process has it, else the one that the first has by now. `None` when there is nobody any more,
+    /// or nothing to decide.
+    #[must_use]
+    pub fn target<'a>(&self, state: &'a IssuerState) -> Option<&'a Url> {
+        let (process, _) = self.question(state)?;
+        let hook = |definition| state.definitions.get(definition)?.approval.as_ref()?.hook.as_ref();
+        let same = process.requested.iter().filter_map(|requested| hook(&requested.definition)).find(|hook| hook_id(hook) == self.hook);
+        same.or_else(|| hook(&self.definition))
+    }
+}
+
+/// Tells a hook of a process, while there is something to decide.
 ///
 /// # Errors
 /// [`DeliveryError`]
@@ -27,26 +70,24 @@ pub async fn tell(
     services: &Services,
     issuer: &ParticipantContextId,
     delivery: &Delivery<'_, Issuer>,
-    process: &IssuerPid,
-    definition: &CredentialDefinitionId,
+    ask: &Ask,
 ) -> Result<(), DeliveryError> {
     let state = &delivery.snapshot;
-    let hook = state.definitions.get(definition).and_then(|definition| definition.approval.as_ref()?.hook.clone());
-    let hook = hook.ok_or_else(|| DeliveryError::Refused(format!("credential definition {definition} has no hook any more")))?;
-    let payload = payload(state, issuer, process).ok_or_else(|| DeliveryError::Refused("the request is decided".to_owned()))?;
+    let Some((hook, payload)) = ask.target(state).cloned().zip(payload(state, issuer, ask)) else {
+        return Ok(());
+    };
     let body = json!({"id": delivery.message_id, "at": services.cluster.now().millis(), "type": EVENT, "payload": payload});
     let key = trust::signing_key(services, issuer, KeyUsage::Token).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
     let post = signed_post::Post { url: hook.clone(), headers: http::HeaderMap::new(), body: body.to_string().into_bytes(), typ: TYPE };
     let outcome = signed_post::send(services, &key, post, delivery.trace.clone()).await;
     let reason = outcome.as_ref().err().map(ToString::to_string);
-    tracing::info!(category = "dcp", vpa = %delivery.address, action = "issuance.hook", %process, host = hook.host_str(), reason, "sent");
+    tracing::info!(category = "dcp", vpa = %delivery.address, action = "issuance.hook", process = %ask.process, host = hook.host_str(), reason, "sent");
     outcome
 }
 
 /// What is decided about; `None` when nothing is, any more.
-fn payload(state: &IssuerState, issuer: &ParticipantContextId, process: &IssuerPid) -> Option<Value> {
-    let process = state.processes.get(process)?;
-    let Some(Answer::Open(question)) = &process.answer else { return None };
+fn payload(state: &IssuerState, issuer: &ParticipantContextId, ask: &Ask) -> Option<Value> {
+    let (process, question) = ask.question(state)?;
     let name = state.holders.get(&process.holder).map(|holder| holder.name.as_str());
     let credentials = process.requested.iter().zip(&question.subjects).map(|(requested, shown)| {
         let credential_type = state.definitions.get(&requested.definition).map(|definition| definition.credential_type.as_str());

@@ -124,18 +124,22 @@ pub(super) struct Judged<'a> {
     pub grants: Vec<(&'a Definition, Mapped)>,
 }
 
-/// Who asks: a registered holder, or one that is registered by its request, where all that it asks for is there for those too.
+/// Whether a holder may ask for these: all of them must be open to one that nobody has registered, also when it is known from an earlier request.
+pub(super) fn admits(state: &IssuerState, holder: &Holder, definitions: &[CredentialDefinitionId]) -> bool {
+    let open = |id| state.definitions.get(id).is_some_and(|definition| definition.anonymous_allowed);
+    !holder.anonymous || definitions.iter().all(open)
+}
+
+/// Who asks: a holder that is known, or one that is made by its request. Something must be stored of a stranger that waits for approval as well: by how many
+/// there are, what is kept of them is bounded.
 ///
 /// # Errors
 /// [`Refusal::UnknownHolder`]; [`Refusal::NoRoom`] when there are too many of them.
 pub fn holder_of(state: &IssuerState, did: &Did, definitions: &[CredentialDefinitionId], now: Timestamp) -> Result<Arc<Holder>, Refusal> {
-    if let Some(known) = state.holder_by_did(did) {
-        return Ok(known.clone());
-    }
-    let open = |id| state.definitions.get(id).is_some_and(|definition| definition.anonymous_allowed);
-    let new = Holder::anonymous(did, now).filter(|new| definitions.iter().all(open) && !state.holders.contains_key(&new.id));
-    let new = new.ok_or(Refusal::UnknownHolder)?;
-    if state.anonymous >= MAX_ANONYMOUS { Err(Refusal::NoRoom) } else { Ok(Arc::new(new)) }
+    let known = state.holder_by_did(did).cloned();
+    let new = || Holder::anonymous(did, now).filter(|new| !state.holders.contains_key(&new.id)).map(Arc::new);
+    let holder = known.or_else(new).filter(|holder| admits(state, holder, definitions)).ok_or(Refusal::UnknownHolder)?;
+    if state.anonymous >= MAX_ANONYMOUS && !state.holders.contains_key(&holder.id) { Err(Refusal::NoRoom) } else { Ok(holder) }
 }
 
 /// Whether something needs to be attested: the request repeats none whose outcome stands, and the holder may have another one under way.
@@ -339,6 +343,7 @@ mod tests {
         status_list::StatusCommand,
         testing::{World, definition, did, guarded, holder},
     };
+    use cellspace_schemas::issuer::admin::DefinitionBody;
     use proptest::prelude::*;
     use std::{collections::HashSet, time::Duration};
 
@@ -478,8 +483,12 @@ mod tests {
         let mut world = World::seeded();
         let Admin::CreateDefinition(mut open) = definition("open", "vc20-bssl/jwt") else { panic!("no definition") };
         (open.anonymous_allowed, open.mappings) = (true, Vec::new());
+        let rules = std::mem::take(&mut open.rules);
         world.admin(Admin::CreateDefinition(open.clone())).unwrap();
-        // Its rules hold for them as well: nothing is known of a stranger but its DID.
+        // Nobody has registered it: its registration attests nothing, and rules hold for it as well.
+        assert!(matches!(world.request("stranger", "h-1", &["open"]), Err(Refusal::NotEntitled(_))));
+        (open.attestations, open.rules) = (Vec::new(), rules);
+        world.admin(Admin::UpdateDefinition(open.clone())).unwrap();
         assert!(matches!(world.request("stranger", "h-1", &["open"]), Err(Refusal::NotEntitled(_))));
         open.rules.clear();
         world.admin(Admin::UpdateDefinition(open.clone())).unwrap();
@@ -506,6 +515,32 @@ mod tests {
         let clash = serde_json::from_value(json!({"holderId": did("third"), "did": did("fourth")})).unwrap();
         world.admin(Admin::CreateHolder(clash)).unwrap();
         assert_eq!(world.request("third", "h-1", &["open"]), Err(Refusal::UnknownHolder));
+    }
+
+    #[test]
+    fn who_came_to_what_is_open_comes_no_further() {
+        let mut world = World::seeded();
+        let Admin::CreateDefinition(mut closed) = definition("closed", "vc20-bssl/jwt") else { panic!("no definition") };
+        (closed.attestations, closed.rules, closed.mappings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut open = DefinitionBody { id: "open".parse().unwrap(), anonymous_allowed: true, ..closed.clone() };
+        for body in [&closed, &open] {
+            world.admin(Admin::CreateDefinition(body.clone())).unwrap();
+        }
+        world.request("stranger", "h-1", &["open"]).unwrap();
+        assert!(world.state.holder_by_did(&did("stranger")).unwrap().anonymous);
+        for refused in [&["membership"][..], &["closed"], &["open", "closed"], &["none"]] {
+            assert_eq!(world.request("stranger", "h-2", refused), Err(Refusal::UnknownHolder), "{refused:?}");
+        }
+        // Open no more, also to who came before, and for what it has.
+        open.anonymous_allowed = false;
+        world.admin(Admin::UpdateDefinition(open)).unwrap();
+        for pid in ["h-1", "h-3"] {
+            assert_eq!(world.request("stranger", pid, &["open"]), Err(Refusal::UnknownHolder));
+        }
+        // Registered, it is like any other.
+        let taken = serde_json::from_value(json!({"holderId": did("stranger"), "did": did("stranger")})).unwrap();
+        world.admin(Admin::UpdateHolder(taken)).unwrap();
+        world.request("stranger", "h-2", &["closed"]).unwrap();
     }
 
     #[test]
