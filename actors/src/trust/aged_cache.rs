@@ -16,9 +16,13 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a failure is remembered, so that a counterparty out of reach is not asked for every message.
 pub const FAILURE_AGE: Duration = Duration::from_secs(1);
+/// How many entries of a cache are loaded anew beside their users at a time. Strangers choose what is in use here, and how slowly it is sent: what finds no
+/// place is loaded when it has ended, by those who wait for it.
+const RENEWALS_AT_ONCE: usize = 64;
 /// Bytes that an entry costs beside its value.
 const OVERHEAD: u64 = 256;
 
@@ -32,11 +36,12 @@ pub trait Weigh: Clone {
 pub struct AgedCache<K, V: Weigh> {
     cache: Arc<Cache<K, Aged<V>, ByWeight>>,
     failure_age: Duration,
+    renewals: Arc<Semaphore>,
 }
 
 impl<K, V: Weigh> Clone for AgedCache<K, V> {
     fn clone(&self) -> Self {
-        Self { cache: self.cache.clone(), failure_age: self.failure_age }
+        Self { cache: self.cache.clone(), failure_age: self.failure_age, renewals: self.renewals.clone() }
     }
 }
 
@@ -56,12 +61,19 @@ impl<V> Aged<V> {
         Self { loaded, until, value, renewed_from: Arc::new(AtomicI64::new(from)) }
     }
 
-    /// Whether the caller is the one who has it loaded anew.
-    fn begin_renewal(&self, now: Timestamp) -> bool {
+    /// A place for the caller who is the one that has it loaded anew.
+    fn begin_renewal(&self, now: Timestamp, renewals: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         let from = self.renewed_from.load(Ordering::Relaxed);
-        from <= now.0 && self.renewed_from.compare_exchange(from, i64::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if from > now.0 {
+            return None;
+        }
+        let place = renewals.clone().try_acquire_owned().ok()?;
+        self.renewed_from.compare_exchange(from, i64::MAX, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| place)
     }
 }
+
+/// An entry that something newer may take the place of, if it is still there by then.
+pub struct Held(Arc<AtomicI64>);
 
 #[derive(Clone)]
 struct ByWeight;
@@ -76,7 +88,11 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
     /// A cache for about `items` entries of at most `bytes` in all, that remembers failures for `failure_age`.
     #[must_use]
     pub fn new(items: usize, bytes: u64, failure_age: Duration) -> Self {
-        Self { cache: Arc::new(Cache::with_weighter(items, bytes, ByWeight)), failure_age }
+        Self {
+            cache: Arc::new(Cache::with_weighter(items, bytes, ByWeight)),
+            failure_age,
+            renewals: Arc::new(Semaphore::new(RENEWALS_AT_ONCE)),
+        }
     }
 
     /// The value, from the cache while it lasts. `load` gets the value that has just ended, if one has, and brings one with the time until which it
@@ -108,8 +124,8 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
         }
     }
 
-    /// As [`Self::get`], but an entry that is used in the second half of its life is loaded anew beside those who use it, once at a time. They get the one
-    /// that is there, never one past its end. A new one takes its place when it comes, also one that is refused; one that cannot be had leaves it
+    /// As [`Self::get`], but an entry that is used in the second half of its life is loaded anew beside those who use it, once at a time and
+    /// not too many at once. They get the one that is there, never one past its end. A new one takes its place when it comes, also one that is refused; one that cannot be had leaves it
     /// there, and is tried again after the failure age.
     ///
     /// # Errors
@@ -122,24 +138,37 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
     {
         let Some(aged) = self.cache.get(key).filter(|aged| aged.until > now) else { return self.get(key, now, load).await };
         if let Ok(value) = &aged.value
-            && aged.begin_renewal(now)
+            && let Some(place) = aged.begin_renewal(now, &self.renewals)
         {
-            let (cache, key, loading, old) = (self.clone(), key.clone(), load(Some(value.clone())), aged.renewed_from);
-            tokio::spawn(async move { cache.renew(&key, &old, loading.await, now) });
+            let (cache, key, loading, old) = (self.clone(), key.clone(), load(Some(value.clone())), Held(aged.renewed_from));
+            tokio::spawn(async move {
+                let loaded = loading.await;
+                if let Err(error @ (PeerError::Unreachable(_) | PeerError::TooEarly)) = &loaded {
+                    tracing::debug!(category = "dcp", action = "trust.renewal.failed", %error);
+                    old.0.store(now.plus(cache.failure_age).0, Ordering::Relaxed);
+                }
+                cache.replace(&key, &old, loaded, now);
+                drop(place);
+            });
         }
         aged.value
     }
 
-    /// Puts what was loaded into the place of the entry that began it, if that is still there.
-    fn renew(&self, key: &K, old: &Arc<AtomicI64>, loaded: Result<(V, Timestamp), PeerError>, now: Timestamp) {
-        if let Err(error @ (PeerError::Unreachable(_) | PeerError::TooEarly)) = &loaded {
-            tracing::debug!(category = "dcp", action = "trust.renewal.failed", %error);
-            return old.store(now.plus(self.failure_age).0, Ordering::Relaxed);
+    /// The entry, if it was loaded at least `age` ago: to be replaced.
+    #[must_use]
+    pub fn older(&self, key: &K, age: Duration, now: Timestamp) -> Option<Held> {
+        self.cache.get(key).filter(|aged| aged.loaded.plus(age) <= now).map(|aged| Held(aged.renewed_from))
+    }
+
+    /// Puts what was loaded into the place of an entry, if that is still there. What could not be had leaves it there.
+    pub fn replace(&self, key: &K, old: &Held, loaded: Result<(V, Timestamp), PeerError>, now: Timestamp) {
+        if matches!(loaded, Err(PeerError::Unreachable(_) | PeerError::TooEarly)) {
+            return;
         }
         let aged = self.aged(loaded, now);
         // Whoever is loading it has begun later.
         drop(self.cache.entry(key, Some(Duration::ZERO), |_, held| {
-            if Arc::ptr_eq(&held.renewed_from, old) {
+            if Arc::ptr_eq(&held.renewed_from, &old.0) {
                 *held = aged;
             }
             EntryAction::Retain(())
@@ -295,6 +324,39 @@ mod tests {
         assert_eq!(get(220, Err(PeerError::Refused("gone".to_owned()))).await.unwrap(), "b");
         assert!(matches!(get(221, text("c", 400)).await, Err(PeerError::Refused(_))));
         assert_eq!(get(240, text("c", 400)).await.unwrap(), "c");
+    }
+
+    #[tokio::test]
+    async fn what_never_ends_begins_no_renewals_without_end() {
+        let cache = AgedCache::new(1_000, 1 << 20, FAILURE_AGE);
+        let begun = Arc::new(AtomicU32::new(0));
+        for key in 0..3 * RENEWALS_AT_ONCE {
+            cache.get_renewed(&key, Timestamp(0), |_| async { text("a", 100) }).await.unwrap();
+            let endless = |_| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                std::future::pending()
+            };
+            assert_eq!(cache.get_renewed(&key, Timestamp(50), endless).now_or_never().unwrap().unwrap().0, "a");
+        }
+        settle().await;
+        assert_eq!(begun.load(Ordering::Relaxed), u32::try_from(RENEWALS_AT_ONCE).unwrap());
+        // Whoever comes after the end loads it, begun or not.
+        for key in [0, RENEWALS_AT_ONCE] {
+            assert_eq!(cache.get_renewed(&key, Timestamp(100), |_| async { text("b", 200) }).await.unwrap().0, "b");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_after_each_renewal() {
+        let cache = AgedCache::new(1_000, 1 << 20, FAILURE_AGE);
+        for key in 0..3 * RENEWALS_AT_ONCE {
+            cache.get_renewed(&key, Timestamp(0), |_| async { text("a", 100) }).await.unwrap();
+            let outcome = if key % 2 == 0 { text("b", 200) } else { Err(PeerError::Unreachable("down".to_owned())) };
+            cache.get_renewed(&key, Timestamp(50), |_| async { outcome }).await.unwrap();
+            settle().await;
+        }
+        assert_eq!(cache.renewals.available_permits(), RENEWALS_AT_ONCE);
+        assert_eq!(cache.get(&(2 * RENEWALS_AT_ONCE), Timestamp(51), |_| async { text("c", 200) }).await.unwrap().0, "b");
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 use super::{
     PeerError, Trust,
     claims::{NumericDate, OneOrMany},
-    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
+    jwk::VerifyingKey,
+    jws::{Jws, JwsError, KeyId, MAX_CREDENTIAL_BYTES},
     replay::SKEW,
 };
 use cellspace_schemas::{
@@ -54,6 +55,17 @@ pub struct Presentation {
     pub credentials: Vec<String>,
     /// Until when it counts.
     pub valid_until: Option<Timestamp>,
+    /// With which keys its holder has signed it.
+    pub signers: Vec<Signer>,
+}
+
+/// A key of a holder that a presentation is signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// Which.
+    pub id: KeyId,
+    /// The key.
+    pub key: VerifyingKey,
 }
 
 /// The rules for presentations.
@@ -178,14 +190,16 @@ impl Trust {
         verifier: &Did,
         now: Timestamp,
     ) -> Result<Presentation, PeerError> {
-        let (outer, content) = self.open_presentation(&jwt_of(entry)?, holder, verifier, now).await?;
-        let (inner, content) = match content {
-            Content::Enveloped(jwt) => self.open_presentation(&jwt, holder, verifier, now).await?,
-            content @ Content::Credentials(..) => (None, content),
-        };
+        let (mut valid_until, signer, mut content) = self.open_presentation(&jwt_of(entry)?, holder, verifier, now).await?;
+        let mut signers = vec![signer];
+        if let Content::Enveloped(jwt) = content {
+            let (inner, signer, enveloped) = self.open_presentation(&jwt, holder, verifier, now).await?;
+            valid_until = [valid_until, inner].into_iter().flatten().min();
+            signers.push(signer);
+            content = enveloped;
+        }
         let Content::Credentials(format, credentials) = content else { return Err(PresentationError::Form.into()) };
-        let valid_until = [outer, inner].into_iter().flatten().min();
-        Ok(Presentation { format, credentials, valid_until })
+        Ok(Presentation { format, credentials, valid_until, signers })
     }
 
     async fn open_presentation(
@@ -194,7 +208,7 @@ impl Trust {
         holder: &Did,
         verifier: &Did,
         now: Timestamp,
-    ) -> Result<(Option<Timestamp>, Content), PeerError> {
+    ) -> Result<(Option<Timestamp>, Signer, Content), PeerError> {
         let signed = |rule: JwsError| rule.of("presentation");
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
@@ -204,7 +218,8 @@ impl Trust {
         let key = self.resolver.key(holder, kid.as_ref(), Relationship::Authentication, now).await?;
         let claims: PresentationClaims = jws.verify(&key.key).map_err(signed)?;
         let content = claims.check(holder, verifier, now)?;
-        Ok((claims.exp.map(|exp| exp.0), content))
+        let signer = Signer { id: KeyId::parse(&key.url).map_err(signed)?, key: key.key.clone() };
+        Ok((claims.exp.map(|exp| exp.0), signer, content))
     }
 }
 

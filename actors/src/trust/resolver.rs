@@ -20,11 +20,16 @@ use url::Url;
 /// What is read of an answer at most: of a document that is too long enough to say so, of one without end no more.
 const MAX_READ: usize = 4 * MAX_BYTES;
 
+/// Bytes of what is known of documents that were looked at once more within the last second.
+const NEWER_BYTES: u64 = 2 << 20;
+
 /// Finds documents and keys of DIDs. A clone shares what is kept.
 #[derive(Clone)]
 pub struct Resolver {
     fetch: Arc<dyn Fetch>,
     cache: AgedCache<Did, Resolved>,
+    /// Of which documents a newer one was asked for.
+    newer: AgedCache<Did, Looked>,
     age: Duration,
     lenient: bool,
 }
@@ -48,10 +53,21 @@ impl Weigh for Resolved {
     }
 }
 
+/// A document was looked at once more.
+#[derive(Clone)]
+struct Looked;
+
+impl Weigh for Looked {
+    fn weight(&self) -> u64 {
+        0
+    }
+}
+
 impl Resolver {
     pub(super) fn new(fetch: Arc<dyn Fetch>, options: &TrustOptions) -> Self {
         let cache = AgedCache::new(16_384, options.did_cache_bytes, FAILURE_AGE);
-        Self { fetch, cache, age: options.did_document_age, lenient: options.lenient_relationships }
+        let newer = AgedCache::new(8_192, NEWER_BYTES, FAILURE_AGE);
+        Self { fetch, cache, newer, age: options.did_document_age, lenient: options.lenient_relationships }
     }
 
     /// The document of a DID, at most as old as the settings allow: what was taken out of one counts no longer than that. One that is in use is loaded anew
@@ -68,10 +84,10 @@ impl Resolver {
     }
 
     /// The key that a signature of `did` must verify with. A key that the cached document does not have is looked for once more in a fresh one, so
-    /// that a rotation is seen at once; at most once a second per DID.
+    /// that a rotation is seen at once; at most once a second per DID. The cached one stays for all others when there is none to be had.
     ///
     /// # Errors
-    /// As [`Self::document`], and [`PeerError::Refused`] with the rule that no key meets.
+    /// As [`Self::document`], also when the fresh one cannot be fetched, and [`PeerError::Refused`] with the rule that no key meets.
     pub async fn key(
         &self,
         did: &Did,
@@ -81,12 +97,25 @@ impl Resolver {
     ) -> Result<Arc<SelectedKey>, PeerError> {
         let selected = self.document(did, now).await?.select(kid, relationship, self.lenient);
         let selected = match selected {
-            Err(KeyError::Unknown | KeyError::Relationship(_)) if self.cache.forget_older(did, FAILURE_AGE, now) => {
+            Err(KeyError::Unknown | KeyError::Relationship(_)) => {
+                self.look_again(did, now).await?;
                 self.document(did, now).await?.select(kid, relationship, self.lenient)
             }
             other => other,
         };
         selected.map_err(|rule| PeerError::Refused(rule.to_string()))
+    }
+
+    /// Loads a document that is not fresh anew, once for all who ask; what comes takes its place.
+    async fn look_again(&self, did: &Did, now: Timestamp) -> Result<(), PeerError> {
+        let Some(held) = self.cache.older(did, FAILURE_AGE, now) else { return Ok(()) };
+        let load = |_| async {
+            let loaded = self.load(did).await;
+            let looked = loaded.as_ref().map(|_| (Looked, now.plus(FAILURE_AGE))).map_err(Clone::clone);
+            self.cache.replace(did, &held, loaded.map(|resolved| (resolved, now.plus(self.age))), now);
+            looked
+        };
+        self.newer.get(did, now, load).await.map(|Looked| ())
     }
 
     /// URL of a service of the DID.

@@ -6,7 +6,7 @@ use super::{
     asked::Asked,
     credential::{Credential, VerifiedCredential},
     jws::{JwsError, MAX_CREDENTIAL_BYTES},
-    presentation::{MAX_PRESENTATIONS, Presentation},
+    presentation::{MAX_PRESENTATIONS, Presentation, Signer},
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
 use cellspace_cluster::trace;
@@ -58,6 +58,8 @@ fn hash_of(trusted: &[TrustedIssuer]) -> u64 {
 #[derive(Debug)]
 pub struct Presented {
     credentials: Vec<Arc<VerifiedCredential>>,
+    /// With what its holder has signed them.
+    signers: Vec<Signer>,
     /// Why credentials that would have matched do not count.
     failures: Vec<PeerError>,
     asked: Timestamp,
@@ -103,9 +105,16 @@ impl Trust {
                 Ok((Arc::new(presented), until))
             };
             let presented = self.presentations.get(&key, now, load).await?;
+            let signed = self.still_signed(&presented, &id.issuer, now).await;
+            let earlier = presented.asked < now;
+            if again && earlier && matches!(signed, Err(PeerError::Refused(_))) {
+                again = false;
+                self.presentations.forget_older(&key, Duration::from_millis(1), now);
+                continue;
+            }
+            signed?;
             let verdict = self.judge(&presented, &asked, request, now).await?;
             let stale_absence = verdict.missing_optional && !(request.believe_absence && presented.asked.plus(ABSENCE_AGE) > now);
-            let earlier = presented.asked < now;
             if again && earlier && (stale_absence || verdict.missing_required.is_some()) {
                 again = false;
                 self.presentations.forget_older(&key, Duration::from_millis(1), now);
@@ -116,6 +125,17 @@ impl Trust {
             }
             return Ok(VerifiedPeer { did: id.issuer, credentials: verdict.used });
         }
+    }
+
+    /// Whether its holder has the keys still that the presentation is signed with.
+    async fn still_signed(&self, presented: &Presented, holder: &Did, now: Timestamp) -> Result<(), PeerError> {
+        for signer in &presented.signers {
+            let key = self.resolver.key(holder, Some(&signer.id), Relationship::Authentication, now).await?;
+            if key.key != signer.key {
+                return Err(JwsError::Signature.of("presentation"));
+            }
+        }
+        Ok(())
     }
 
     /// Which credentials count now, and what is missing.
@@ -205,11 +225,21 @@ impl Trust {
             None if asked.required.is_empty() => Vec::new(),
             None => return Err(not_granted()),
         };
-        let mut presented =
-            Presented { credentials: Vec::new(), failures: Vec::new(), asked: now, valid_until: now.plus(self.options.presentation_age) };
+        let mut presented = Presented {
+            credentials: Vec::new(),
+            signers: Vec::new(),
+            failures: Vec::new(),
+            asked: now,
+            valid_until: now.plus(self.options.presentation_age),
+        };
         for entry in entries.iter().take(MAX_PRESENTATIONS) {
             let presentation = self.verify_presentation(entry, holder, request.own_did, now).await?;
             presented.valid_until = presentation.valid_until.map_or(presented.valid_until, |until| until.min(presented.valid_until));
+            for signer in &presentation.signers {
+                if !presented.signers.contains(signer) {
+                    presented.signers.push(signer.clone());
+                }
+            }
             self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, now).await?;
         }
         Ok(presented)

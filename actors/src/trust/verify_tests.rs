@@ -572,6 +572,69 @@ async fn a_rotation_is_seen_at_once_and_a_revocation_in_time() {
 }
 
 #[tokio::test]
+async fn a_made_up_key_takes_no_document_away_from_others() {
+    let mut scene = Scene::with_member(TrustOptions::default()).await;
+    let url = World::document_url("holder");
+    scene.verify(&[], true, NOW).await.unwrap();
+    scene.world.take_down(&url);
+    let (own, made_up) = (scene.holder.clone(), scene.world.key("holder", "k3").await);
+    // The document that is held counts to the end of its age, whatever strangers say.
+    for (seconds, asked) in [(2, 2), (4, 3)] {
+        scene.holder = made_up.clone();
+        for _ in 0..3 {
+            unreachable(scene.verify(&[], true, after(seconds)).await);
+        }
+        assert_eq!(scene.world.asked(&url), asked, "at most once a second");
+        scene.holder = own.clone();
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    // One that comes takes its place, for messages that come together too.
+    scene.world.bring_back(&url);
+    let next = scene.world.key("holder", "k2").await;
+    scene.world.publish("holder", &[own, next.clone()]).await;
+    scene.holder = next;
+    let (one, other) = futures::future::join(scene.verify(&[], true, after(6)), scene.verify(&[], true, after(6))).await;
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(scene.world.asked(&url), 4);
+    // So does the answer that there is none any more.
+    scene.world.page(&url, r#"{"id":"did:web:other.example"}"#);
+    let known = std::mem::replace(&mut scene.holder, made_up);
+    assert!(refused(scene.verify(&[], true, after(8)).await).contains("id of the DID document"));
+    scene.holder = known;
+    assert!(refused(scene.verify(&[], true, after(8)).await).contains("id of the DID document"));
+}
+
+#[tokio::test]
+async fn a_presentation_counts_no_longer_than_the_key_that_signed_it() {
+    let mut scene = Scene::with_member(TrustOptions::default()).await;
+    // Tokens are signed with another key than presentations.
+    let (old, new) = (scene.holder.clone(), scene.world.key("holder", "k2").await);
+    scene.world.publish("holder", &[old, new.clone()]).await;
+    scene.holder = new.clone();
+    for seconds in [0, 20] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(scene.world.queries("holder"), 1);
+    scene.world.publish("holder", std::slice::from_ref(&new)).await;
+    scene.verify(&[], true, after(34)).await.unwrap();
+    // Within the age of documents, not that of presentations: it is asked for once more, and comes signed as before.
+    assert!(refused(scene.verify(&[], true, after(50)).await).contains("signing key"));
+    assert_eq!(scene.world.queries("holder"), 2);
+    scene.world.sign_presentations("holder", &new);
+    scene.verify(&[], true, after(51)).await.unwrap();
+    assert_eq!(scene.world.queries("holder"), 3);
+    // The same id for another key is no way around it.
+    let other = SigningKey { kid: new.kid.clone(), ..scene.world.key("holder", "k5").await };
+    scene.world.publish("holder", std::slice::from_ref(&other)).await;
+    scene.holder = other.clone();
+    assert!(refused(scene.verify(&[], true, after(82)).await).contains("sign"));
+    scene.world.sign_presentations("holder", &other);
+    scene.verify(&[], true, after(83)).await.unwrap();
+}
+
+#[tokio::test]
 async fn tokens_are_signed_by_their_issuer_and_used_once() {
     let mut scene = Scene::with_member(TrustOptions::default()).await;
     let trusted = [TrustedIssuer { id: scene.issuer.did.clone(), supported_types: vec!["*".to_owned()] }];

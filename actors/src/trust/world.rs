@@ -160,6 +160,14 @@ impl World {
         self.with_wallet(holder, |wallet| wallet.grants = Some(types.iter().map(|t| (*t).to_owned()).collect()));
     }
 
+    pub fn sign_presentations(&self, holder: &str, key: &SigningKey) {
+        self.with_wallet(holder, |wallet| wallet.key = key.clone());
+    }
+
+    pub fn bring_back(&self, url: &str) {
+        self.down.lock().remove(url);
+    }
+
     pub fn change_presentations(&self, holder: &str, change: Value) {
         self.with_wallet(holder, |wallet| wallet.change = change);
     }
