@@ -4,6 +4,7 @@ use super::{
     Effect, Event, Refusal, State,
     agent::{Decided, Reply},
     credential::{CredentialEvent, MAX_CREDENTIALS, StoredCredential},
+    entries,
 };
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
@@ -85,6 +86,9 @@ pub struct HolderRequest {
     /// Whether it follows an offer of the issuer.
     #[serde(default)]
     pub offered: bool,
+    /// How many requests have followed the same offer before.
+    #[serde(default)]
+    pub attempt: u32,
 }
 
 impl HolderRequest {
@@ -101,6 +105,7 @@ impl HolderRequest {
             resends: 0,
             renews: None,
             offered: false,
+            attempt: 0,
         }
     }
 
@@ -116,21 +121,11 @@ impl HolderRequest {
         Effect::RequestCredentials { holder_pid: self.holder_pid.clone(), issuer: self.issuer.clone(), credentials }
     }
 
-    fn asks_for(&self, types: &[String]) -> bool {
-        self.asked.iter().any(|asked| types.contains(&asked.credential_type))
-    }
-
     /// The entry that a credential answers. One of its type alone will do when the format was named wrongly.
     pub(super) fn entry_of(&self, held: &StoredCredential) -> Option<&RequestedCredential> {
-        let mut of_type = self.asked.iter().filter(|asked| held.types.contains(&asked.credential_type));
+        let mut of_type = self.asked.iter().filter(|asked| entries::may_be_for(held, asked));
         let first = of_type.clone().next();
         of_type.find(|asked| asked.format == held.format).or(first)
-    }
-
-    /// Whether both are what one entry of the request asked for.
-    fn same_entry(&self, a: &StoredCredential, b: &StoredCredential) -> bool {
-        a.format == b.format
-            && self.asked.iter().any(|asked| a.types.contains(&asked.credential_type) && b.types.contains(&asked.credential_type))
     }
 
     /// As the Identity API shows it.
@@ -150,6 +145,11 @@ impl HolderRequest {
             error_detail: self.error.clone(),
         }
     }
+}
+
+/// The entry of a request of ours that a credential answers, while that request is kept.
+pub(super) fn entry_of<'a>(state: &'a State, held: &StoredCredential) -> Option<&'a RequestedCredential> {
+    held.request.as_ref().and_then(|pid| state.requests.get(pid))?.entry_of(held)
 }
 
 /// A delivery from an issuer, verified.
@@ -231,8 +231,14 @@ pub(super) fn renewal(
 }
 
 /// A request for what an issuer offers, and what sends it.
-pub(super) fn of_offer(holder_pid: &HolderPid, issuer: &Did, asked: Vec<RequestedCredential>, now: Timestamp) -> (Event, Effect) {
-    let made = HolderRequest { offered: true, ..HolderRequest::new(holder_pid, issuer, asked, now) };
+pub(super) fn of_offer(
+    holder_pid: &HolderPid,
+    issuer: &Did,
+    asked: Vec<RequestedCredential>,
+    attempt: u32,
+    now: Timestamp,
+) -> (Event, Effect) {
+    let made = HolderRequest { offered: true, attempt, ..HolderRequest::new(holder_pid, issuer, asked, now) };
     let effect = made.sending();
     (changed(made), effect)
 }
@@ -293,7 +299,7 @@ fn failed(request: &HolderRequest, reason: &str, now: Timestamp) -> HolderReques
 }
 
 /// The issuer delivers or rejects. Repeats are answered again; what comes anew takes the place of what the request brought for the same entry
-/// before. A request is ISSUED when there is something for each of its entries.
+/// before, in whatever format. A request is ISSUED when there is something for each of its entries.
 ///
 /// # Errors
 /// [`Refusal::NoRequest`] for unknown requests and for those to another issuer alike; [`Refusal::BadCredential`] for what was not asked for.
@@ -322,19 +328,25 @@ fn take(
     issuer_pid: Option<IssuerPid>,
     now: Timestamp,
 ) -> Decided {
-    if let Some(other) = credentials.iter().find(|c| !request.asks_for(&c.types)) {
+    let asked = &request.asked;
+    if let Some(other) = credentials.iter().find(|c| !asked.iter().any(|entry| entries::may_be_for(c, entry))) {
         return Err(Refusal::BadCredential(format!("a credential of the types {} was not asked for", other.types.join(", "))).into());
     }
     let brought: Vec<&Arc<StoredCredential>> = request.brought.iter().filter_map(|id| state.credentials.get(id)).collect();
     // A credential that is held already keeps the id of its resource, however it is signed this time.
-    let same: Vec<Option<&Arc<StoredCredential>>> =
-        credentials.iter().map(|c| brought.iter().copied().find(|held| held.is_also(c))).collect();
+    let again: Vec<Option<usize>> = credentials.iter().map(|c| brought.iter().position(|held| held.is_also(c))).collect();
+    let places = entries::of_held(asked, &brought);
+    let given = entries::of_delivered(asked, credentials, &again, &places);
+    let Some(given) = given.into_iter().collect::<Option<Vec<usize>>>() else {
+        return Err(Refusal::BadCredential("a delivery must hold no more credentials than were asked for".to_owned()).into());
+    };
+    let same: Vec<Option<&Arc<StoredCredential>>> = again.iter().map(|held| held.map(|n| brought[n])).collect();
+    let at = |entry: usize| places.iter().position(|place| *place == Some(entry)).map(|n| brought[n]);
     let renewed = request.renews.as_ref().and_then(|old| state.credentials.get(old));
     let mut stored = Vec::new();
     let mut now_held: Vec<Arc<StoredCredential>> = Vec::new();
-    for (credential, same) in credentials.iter().zip(&same) {
-        let answers = |old: &&Arc<StoredCredential>| request.same_entry(old, credential);
-        let before = same.or_else(|| renewed.filter(answers)).or_else(|| brought.iter().copied().find(answers));
+    for ((credential, same), entry) in credentials.iter().zip(&same).zip(&given) {
+        let before = same.or_else(|| renewed.filter(|old| entries::may_be_for(old, &asked[*entry]))).or_else(|| at(*entry));
         let credential = match same {
             Some(held) if held.raw == credential.raw => (*held).clone(),
             // Other bytes have a status and a life of their own.
@@ -350,17 +362,15 @@ fn take(
         }
         now_held.push(credential);
     }
-    let is_kept = |held: &StoredCredential| same.iter().flatten().any(|kept| kept.id == held.id);
-    let (gone, others): (Vec<_>, Vec<_>) = brought
-        .into_iter()
-        .filter(|held| !is_kept(held))
-        .partition(|held| credentials.iter().any(|credential| request.same_entry(held, credential)));
+    // One that came takes the place of what its entry had; there is none for those that an earlier version took beyond the entries.
+    let not_again = (0..brought.len()).filter(|n| !again.contains(&Some(*n)));
+    let (gone, others): (Vec<usize>, Vec<usize>) = not_again.partition(|n| places[*n].is_none_or(|place| given.contains(&place)));
     let fresh = same.iter().filter(|same| same.is_none()).count();
     if state.credentials.size() + fresh > MAX_CREDENTIALS + gone.len() {
         return Err(Refusal::Full("credentials").into());
     }
-    let now_held: Vec<Arc<StoredCredential>> = others.into_iter().cloned().chain(now_held).collect();
-    let complete = request.asked.iter().all(|asked| now_held.iter().any(|held| held.types.contains(&asked.credential_type)));
+    let now_held: Vec<Arc<StoredCredential>> = others.into_iter().map(|n| brought[n].clone()).chain(now_held).collect();
+    let complete = asked.iter().all(|entry| now_held.iter().any(|held| entries::may_be_for(held, entry)));
     let next_state = match request.state {
         // REQUESTING, REQUESTED, ERROR --all is here--> ISSUED; ISSUED --issued--> ISSUED (re-issued)
         _ if complete => RequestState::Issued,
@@ -381,7 +391,7 @@ fn take(
         ..request.clone()
     };
     let mut decision = Decision::action("credentials.issued");
-    decision.events.extend(gone.into_iter().map(|held| Event::Credential(CredentialEvent::Removed(held.id.clone()))));
+    decision.events.extend(gone.into_iter().map(|n| Event::Credential(CredentialEvent::Removed(brought[n].id.clone()))));
     if complete {
         decision.events.extend(replaced(state, request, credentials, now));
     }
@@ -393,7 +403,10 @@ fn take(
 /// earlier.
 fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential>], now: Timestamp) -> Vec<Event> {
     let old = request.renews.as_ref().and_then(|old| state.credentials.get(old));
-    let replaces = |new: &StoredCredential, old: &StoredCredential| request.same_entry(old, new) && new.is_valid(now) && !old.outlives(new);
+    let for_one = |new: &StoredCredential, old: &StoredCredential| {
+        request.asked.iter().any(|entry| entries::may_be_for(new, entry) && entries::may_be_for(old, entry))
+    };
+    let replaces = |new: &StoredCredential, old: &StoredCredential| for_one(new, old) && new.is_valid(now) && !old.outlives(new);
     let Some(old) = old.filter(|old| came.iter().any(|new| replaces(new, old))) else { return Vec::new() };
     let renewal = old.request.as_ref().and_then(|pid| state.requests.get(pid)).filter(|earlier| earlier.renews.is_some());
     let renewal = renewal.filter(|earlier| earlier.holder_pid != request.holder_pid);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Services,
-    outbound::OutboundRequest,
+    outbound::{OutboundError, OutboundRequest},
     trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_with_access, verify_sender},
 };
 use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
@@ -106,7 +106,7 @@ pub async fn send(
 }
 
 /// The objects of an offer that can be asked for, as the issuer's metadata describes them (DCP 1.0, 6.6.1: an offer may hold their ids alone). None when the
-/// issuer has no such metadata: the offer is kept all the same.
+/// issuer has no such metadata, or none that may be had: the offer is kept all the same.
 ///
 /// # Errors
 /// Unavailable when the issuer cannot be asked now: it offers again.
@@ -132,12 +132,20 @@ pub async fn offered(services: &Services, offer: &Offer) -> Result<Vec<Requested
     Ok(ids.filter_map(|(_, id)| object(id)).collect())
 }
 
+/// What may not be called, or is too long, is so the next time as well.
+fn no_metadata(error: OutboundError) -> PeerError {
+    match error {
+        OutboundError::Forbidden(_) | OutboundError::TooLarge(..) => PeerError::Refused(error.to_string()),
+        OutboundError::Unreachable(..) | OutboundError::TimedOut(_) => PeerError::Unreachable(error.to_string()),
+    }
+}
+
 async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, PeerError> {
     let wrong = |reason: &str| PeerError::Refused(format!("the metadata of the issuer {reason}"));
     let base = services.trust.resolver.service(issuer, "IssuerService", services.cluster.now()).await?;
     let url = format!("{}/metadata", base.as_str().trim_end_matches('/')).parse().map_err(|_| wrong("has no URL"))?;
     let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: Some("application/json"), trace: None };
-    let answer = services.http.send_unless(request, None, MAX_METADATA).await.map_err(|e| PeerError::Unreachable(e.to_string()))?;
+    let answer = services.http.send_unless(request, None, MAX_METADATA).await.map_err(no_metadata)?;
     match answer.status {
         StatusCode::OK => {}
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
@@ -257,4 +265,20 @@ async fn verify(
         PeerError::Refused(rule) => Refusal::BadCredential(rule).into(),
         PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_that_can_never_be_had_is_none() {
+        let of = |error| match no_metadata(error) {
+            PeerError::Refused(_) => true,
+            PeerError::Unreachable(_) | PeerError::TooEarly => false,
+        };
+        let at = || "http://127.0.0.1/".to_owned();
+        assert!(of(OutboundError::Forbidden(at())) && of(OutboundError::TooLarge(at(), MAX_METADATA)));
+        assert!(!of(OutboundError::Unreachable(at(), "refused".to_owned())) && !of(OutboundError::TimedOut(at())));
+    }
 }

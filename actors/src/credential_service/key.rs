@@ -13,7 +13,7 @@ use cellspace_schemas::{
     },
 };
 use cellspace_storage::{KeyAlgorithm, PublicKey, RowKey};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -88,20 +88,15 @@ pub struct KeyPair {
     pub since: Timestamp,
     /// Whether it is preferred for signing.
     pub default_pair: bool,
-    /// What it signs; everything when empty.
-    #[serde(deserialize_with = "known_usages")]
+    /// What it signs; everything when empty. Rows of an earlier version have a `usage` that was shown and had no effect: what such a key has signed of whatever
+    /// kind counts on.
+    #[serde(rename = "usages", default)]
     pub usage: BTreeSet<KeyUsage>,
     /// For how long its public half stays published after a rotation, as asked for, in milliseconds; 0 when unlimited.
     pub rotation_duration: u64,
     /// Until when credentials count that it may have signed for an issuer; known when it is rotated.
     #[serde(default)]
     pub signed_until: Option<Timestamp>,
-}
-
-/// Rows of an earlier version hold whatever was given.
-fn known_usages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<KeyUsage>, D::Error> {
-    let given = Vec::<String>::deserialize(deserializer)?;
-    Ok(KeyUsage::ALL.into_iter().filter(|usage| given.iter().any(|name| name == usage.name())).collect())
 }
 
 impl KeyPair {

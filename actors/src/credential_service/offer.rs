@@ -1,10 +1,12 @@
 //! Offers of issuers (DCP 1.0, "Credential Offer"): kept, and shown to nobody but the participant's own side. Where the participant has a rule for it, the
-//! offer is followed at once: what is offered is asked for, once for each offer. Nothing follows without a rule.
+//! offer is followed at once: what is offered is asked for, once for each offer with an id of its own. One without may
+//! be the same again when what followed it has ended, and nothing is held of what it brought. Nothing follows without a rule.
 
 use super::{
     CredentialService, Event, Refusal, State,
     agent::Decided,
     context::ParticipantContext,
+    credential::StoredCredential,
     holder_request::{self, HolderRequest, MAX_REQUESTS, RequestEvent, RequestState},
 };
 use crate::derived_id::derived_id;
@@ -44,14 +46,26 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Id of the request that follows it: the same for the same offer of the issuer, which its id tells, or else what it offers.
-    #[must_use]
-    pub fn request_id(&self, holder: &Did) -> HolderPid {
+    /// Id of the request that follows it after so many: the same for the same offer of the issuer, which its id tells, or else what it offers.
+    fn request_id(&self, holder: &Did, attempt: u32) -> HolderPid {
         let mut offered: Vec<&str> = self.credentials.iter().map(CredentialDefinitionId::as_str).collect();
         offered.sort_unstable();
         let which = self.id.as_ref().map_or(offered, |id| vec!["@id", id.as_str()]);
-        let parts = [&["offer", holder.as_str(), self.issuer.as_str()], which.as_slice()].concat();
+        let attempt = (attempt > 0).then(|| attempt.to_string());
+        let again: Vec<&str> = attempt.iter().flat_map(|attempt| ["@attempt", attempt.as_str()]).collect();
+        let parts = [&["offer", holder.as_str(), self.issuer.as_str()], which.as_slice(), again.as_slice()].concat();
         HolderPid::from_uuid(derived_id(&parts))
+    }
+
+    /// The last request that followed it.
+    fn followed_by<'a>(&self, state: &'a State, holder: &Did) -> Option<&'a Arc<HolderRequest>> {
+        let by = |request: &&Arc<HolderRequest>| request.holder_pid == self.request_id(holder, request.attempt);
+        followed(state, &self.issuer).find(by)
+    }
+
+    /// Whether nothing has followed it, or what did counts no longer.
+    fn is_open(&self, state: &State, holder: &Did) -> bool {
+        self.followed_by(state, holder).is_none_or(|request| self.id.is_none() && request.state.is_final() && !is_held(state, request))
     }
 
     /// Whether it may be one to follow: then what it offers has to be known.
@@ -59,7 +73,7 @@ impl Offer {
     pub fn may_be_followed(&self, state: &State) -> bool {
         let meant = |context: &&Arc<ParticipantContext>| context.offer_rules.iter().any(|rule| rule.issuer == self.issuer);
         let context = state.active_context().filter(meant);
-        context.is_some_and(|context| !state.requests.contains_key(&self.request_id(&context.did)))
+        context.is_some_and(|context| self.is_open(state, &context.did))
     }
 }
 
@@ -99,6 +113,26 @@ pub fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
     Ok(follow(state, context, prepared, now, decision))
 }
 
+/// The requests that follow offers of an issuer.
+fn followed<'a>(state: &'a State, issuer: &Did) -> impl Iterator<Item = &'a Arc<HolderRequest>> {
+    state.requests.values().filter(move |request| request.offered && request.issuer == *issuer)
+}
+
+/// Whether a request has ended, and nothing is held of what it brought.
+fn brought_nothing(state: &State, request: &HolderRequest) -> bool {
+    match request.state {
+        RequestState::Error | RequestState::Issued => !request.brought.iter().any(|id| state.credentials.contains_key(id)),
+        RequestState::Requesting | RequestState::Requested => false,
+    }
+}
+
+/// Whether anything is held that a request asked for, brought by it, or by what has renewed that.
+fn is_held(state: &State, request: &HolderRequest) -> bool {
+    let of_it = |entry: &RequestedCredential| request.asked.iter().any(|asked| asked.id == entry.id);
+    let answers = |held: &Arc<StoredCredential>| held.issuer == request.issuer && holder_request::entry_of(state, held).is_some_and(of_it);
+    state.credentials.values().any(answers)
+}
+
 /// Asks for what a rule means, unless this offer was followed already or too many were.
 fn follow(
     state: &State,
@@ -109,25 +143,24 @@ fn follow(
 ) -> Decision<CredentialService> {
     let meant = |object: &&RequestedCredential| context.offer_rules.iter().any(|rule| rule.means(&offer.issuer, &object.credential_type));
     let asked: Vec<RequestedCredential> = objects.iter().filter(meant).cloned().collect();
-    let pid = offer.request_id(&context.did);
-    if asked.is_empty() || state.requests.contains_key(&pid) {
+    if asked.is_empty() || !offer.is_open(state, &context.did) {
         return decision;
     }
-    let followed = || state.requests.values().filter(|request| request.offered && request.issuer == offer.issuer);
-    let brought_nothing = |request: &&Arc<HolderRequest>| match request.state {
-        RequestState::Error => true,
-        RequestState::Issued => !request.brought.iter().any(|id| state.credentials.contains_key(id)),
-        RequestState::Requesting | RequestState::Requested => false,
-    };
-    let full = state.requests.size() >= MAX_REQUESTS || followed().count() >= MAX_FOLLOWED;
-    let gone = followed().filter(brought_nothing).min_by_key(|request| request.since).filter(|_| full);
+    // What an attempt before came to is told by this one.
+    let earlier = offer.followed_by(state, &context.did);
+    let attempt = earlier.map_or(0, |request| request.attempt.saturating_add(1));
+    let pid = offer.request_id(&context.did, attempt);
+    let followed = || followed(state, &offer.issuer);
+    let full = earlier.is_none() && (state.requests.size() >= MAX_REQUESTS || followed().count() >= MAX_FOLLOWED);
+    let oldest = || followed().filter(|request| brought_nothing(state, request)).min_by_key(|request| request.since);
+    let gone = earlier.or_else(|| oldest().filter(|_| full));
     if full && gone.is_none() {
         return decision;
     }
     let mut decision = gone
         .into_iter()
         .fold(decision, |decision, request| decision.event(Event::Request(RequestEvent::Removed(request.holder_pid.clone()))));
-    let (made, effect) = holder_request::of_offer(&pid, &offer.issuer, asked, now);
+    let (made, effect) = holder_request::of_offer(&pid, &offer.issuer, asked, attempt, now);
     decision.action = "credential.offer.followed";
     decision.event(made).effect(holder_request::lane(&pid), effect)
 }

@@ -349,14 +349,16 @@ fn an_issuer_whose_credentials_end_ever_sooner_is_not_asked_ever_faster() {
     let life = 30 * DAY;
     for little in [Duration::from_millis(1), Duration::from_millis(500), Duration::from_secs(1)] {
         // An answer to each request, or everything under the first one.
-        for under in [None, Some("hp")] {
+        for (under, alternate) in [(None, false), (Some("hp"), false), (None, true), (Some("hp"), true)] {
             let ends = RefCell::new(vec![START.plus(life)]);
             let asked = RefCell::new(Vec::new());
             let issue = |name: &str, now: Timestamp| {
                 let end = ends.borrow().last().unwrap().plus(little);
                 ends.borrow_mut().push(end);
                 asked.borrow_mut().push(now);
-                StoredCredential { valid_until: Some(end), ..held(name, life, false) }
+                // In a format that nobody asked for is no way around it.
+                let format = CredentialFormat::ALL[if alternate { asked.borrow().len() % 2 } else { 1 }];
+                StoredCredential { format, valid_until: Some(end), ..held(name, life, false) }
             };
             let mut world = World::with(held("first", life, false));
             world.answered_under(under, START.plus(2 * life), 20, issue);
@@ -432,6 +434,28 @@ fn each_format_of_a_type_is_renewed_by_its_own_entry() {
     next.types.push("More".to_owned());
     world.deliver(pid.as_str(), next);
     assert!(world.held("vc11").is_none() && world.held("vc20").is_some() && world.held("next").is_some());
+}
+
+#[test]
+fn a_credential_in_another_format_takes_the_place_of_the_one_that_it_renews() {
+    let life = 30 * DAY;
+    let other =
+        |name: &str, until| StoredCredential { format: CredentialFormat::Vc1Jwt, valid_until: Some(until), ..held(name, life, false) };
+    let mut world = World::with(held("first", life, false));
+    let end = START.plus(life);
+    world.until(end.minus(RENEWAL));
+    let pid = world.requests()[0].clone();
+    world.deliver(pid.as_str(), StoredCredential { request: Some(pid.clone()), ..other("second", end.plus(life)) });
+    assert!(world.held("first").is_none() && world.held("second").is_some());
+    // One that another request for the same has brought is there instead, too.
+    let mut world = World::with(held("first", life, false));
+    let asked = world.state.requests.values().next().unwrap().asked.clone();
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked };
+    world.take(Input::Command(Prepared::Request(request, HolderPid::new("more").unwrap())));
+    world.deliver("more", StoredCredential { request: HolderPid::new("more").ok(), ..other("longer", end.plus(life)) });
+    world.sent.clear();
+    world.until(end);
+    assert!(world.requests().is_empty());
 }
 
 #[test]
