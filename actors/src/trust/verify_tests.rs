@@ -564,6 +564,7 @@ async fn a_rotation_is_seen_at_once_and_a_revocation_in_time() {
     scene.holder = old;
     refused(scene.verify(&[], true, after(60)).await);
     // The issuer's key is judged at every use, too: what it signed counts no more when it is gone.
+    scene.world.sign_presentations("holder", &new);
     scene.holder = new;
     scene.verify(&[], true, after(61)).await.unwrap();
     let next = scene.world.key("issuer", "k2").await;
