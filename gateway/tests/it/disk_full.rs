@@ -1,50 +1,18 @@
 //! A disk without room, on the real process: a clear error, failing readiness, and nothing that was acknowledged is lost.
 
-use crate::{
-    process::Process,
-    support::{form_of, ok, text},
-};
-use reqwest::{Client, Method, Response, StatusCode};
-use serde_json::{Value, json};
-use std::path::Path;
-
-/// A running `cellspace up`.
-struct Up {
-    process: Process,
-    line: Value,
-    http: Client,
-    token: String,
-}
+use crate::{process::Up, support::text};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::json;
 
 impl Up {
-    /// Starts it after the shell's command `limit`. `secret` is that of the first client; `None`: this start makes it.
-    async fn start(dir: &Path, limit: &str, secret: Option<&str>) -> Self {
-        let data = dir.join("data");
-        let mut arguments = vec!["up", "--json", "--log", "error", "--data-dir", data.to_str().unwrap()];
-        arguments.extend(secret.is_none().then_some(["--port", "0"]).into_iter().flatten());
-        let mut process = Process::limited(dir, limit, &arguments);
-        let line = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
-        let (http, secret) = (Client::new(), secret.map_or_else(|| text(&line, "clientSecret"), str::to_owned));
-        let (id, url) = (text(&line, "clientId"), text(&line, "tokenUrl"));
-        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let token = text(&ok(form_of(http.post(url), &form).send().await.unwrap()).await, "access_token");
-        Self { process, line, http, token }
-    }
-
     /// Makes a client of the token service.
     async fn make(&self, id: &str) -> Response {
-        let request = self.http.request(Method::POST, format!("{}/api/v1/clients", text(&self.line, "admin"))).bearer_auth(&self.token);
-        request.json(&json!({"id": id, "role": "provisioner"})).send().await.unwrap()
+        self.admin(Method::POST, "/api/v1/clients").json(&json!({"id": id, "role": "provisioner"})).send().await.unwrap()
     }
 
     async fn readiness(&self) -> (StatusCode, String) {
         let answer = self.http.get(format!("{}/api/check/readiness", text(&self.line, "ops"))).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
-    }
-
-    async fn kill(mut self) {
-        self.process.signal("KILL");
-        self.process.end().await;
     }
 }
 

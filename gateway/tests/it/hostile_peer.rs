@@ -41,6 +41,8 @@ pub enum Place {
     IssuerDocument,
     /// The status list of its credential.
     StatusList,
+    /// The schema of its credential.
+    Schema,
     /// Its DSP endpoints.
     Dsp,
     /// A source of data.
@@ -61,6 +63,7 @@ impl Place {
             (None, "did.json") => (name, Self::Document),
             (_, "cs/presentations/query") => (name, Self::Presentation),
             (_, "list") => (name, Self::StatusList),
+            (_, "schema") => (name, Self::Schema),
             (_, "data") => (name, Self::Source),
             (_, "token") => (name, Self::PlaneToken),
             (_, "jwks") => (name, Self::Jwks),
@@ -164,6 +167,7 @@ pub enum Forged {
     Credential(String),
     Presentation(String),
     List(String),
+    Schema(String),
 }
 
 /// The server.
@@ -360,6 +364,10 @@ impl Inner {
             Place::StatusList => {
                 let list = self.forged(name, |f| if let Forged::List(text) = f { Some(text) } else { None });
                 ("application/vc+jwt", list.unwrap_or_else(|| self.signed(&issuer, "vc+jwt", &self.list(&issuer))))
+            }
+            Place::Schema => {
+                let schema = self.forged(name, |f| if let Forged::Schema(text) = f { Some(text) } else { None });
+                ("application/schema+json", schema.unwrap_or_else(|| "{}".to_owned()))
             }
             Place::Dsp => json(json!({"@context": ["https://w3id.org/dspace/2025/1/context.jsonld"], "@type": "Catalog", "@id": "c",
                 "participantId": self.did(name), "dataset": []})),

@@ -2,7 +2,7 @@
 
 use crate::{
     hostile::is_clear,
-    hostile_peer::{Forged, Peer, forbidden_ground, now, sign, with},
+    hostile_peer::{Forged, Peer, TYPE, forbidden_ground, now, sign, with},
     support::{DRAIN, Platform, read},
 };
 use aws_lc_rs::{
@@ -312,6 +312,7 @@ async fn presentations_credentials_and_lists() {
             Forged::Credential(_) => "credential",
             Forged::Presentation(_) => "presentation",
             Forged::List(_) => "status list",
+            Forged::Schema(_) => "schema",
         };
         peer.forges(&name, forged);
         let (status, body) = p.catalog_for("acme", &peer.token(&name, &acme, &json!({}))).await;
@@ -323,6 +324,43 @@ async fn presentations_credentials_and_lists() {
     assert_eq!(*visits.lock(), 0, "a key was fetched from where the header said");
     let (status, body) = p.catalog_for("acme", &peer.token("friend", &acme, &json!({}))).await;
     assert_eq!(status, StatusCode::OK, "{body}");
+    p.node.drain(DRAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_with_a_thousand_claims_and_more() {
+    let (p, peer) = (Platform::temporary(|_| {}).await, Peer::start().await);
+    p.full_participant("acme").await;
+    let acme = p.did("acme");
+    let parties = ["thousand", "types", "subjects", "endless"];
+    p.demands_credentials(&parties.map(|name| peer.issuer(name))).await;
+    let claims = |holder: &str, n: usize| {
+        let more = (0..n).map(|n| (format!("claim-{n}"), json!(n)));
+        Value::Object([("id".to_owned(), json!(peer.did(holder)))].into_iter().chain(more).collect())
+    };
+    let more = (0..1_000).map(|n| format!("Type{n}"));
+    let types: Vec<String> = ["VerifiableCredential", TYPE].map(str::to_owned).into_iter().chain(more).collect();
+    let all = [
+        // Many claims are no fault.
+        ("thousand", json!({"credentialSubject": claims("thousand", 1_000)}), Ok(())),
+        // All that it is called must be what its issuer is trusted for.
+        ("types", json!({ "type": types }), Err("trusted for every type")),
+        // All that it speaks of must be its holder.
+        ("subjects", json!({"credentialSubject": vec![claims("subjects", 1), claims("thousand", 1)]}), Err("must be its holder")),
+        ("endless", json!({"credentialSubject": claims("endless", 40_000)}), Err("must not be longer than")),
+    ];
+    for (name, change, expected) in all {
+        peer.forges(name, Forged::Credential(peer.credential(name, &change)));
+        let (status, body) = p.catalog_for("acme", &peer.token(name, &acme, &json!({}))).await;
+        match expected {
+            Ok(()) => assert_eq!(status, StatusCode::OK, "{name}: {body}"),
+            Err(rule) => {
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{name}: {body}");
+                assert!(body["reason"][0].as_str().unwrap().contains(rule), "{name}: {body}");
+            }
+        }
+        is_clear(&body);
+    }
     p.node.drain(DRAIN).await;
 }
 

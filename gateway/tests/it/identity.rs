@@ -280,6 +280,73 @@ async fn offers_are_kept() {
 }
 
 #[tokio::test]
+async fn an_offer_is_followed_where_a_rule_says_so() {
+    let platform = start().await;
+    platform.participant("acme").await;
+    platform.issuer_with(&[]).await;
+    let body = json!({"holderId": "acme", "did": platform.did("acme"), "name": "acme", "properties": {"level": "full"}});
+    platform.must(Method::POST, &format!("{ISSUER_ADMIN}/holders"), Some(body)).await;
+    let rules = format!("{IDENTITY}/participants/acme/credentials/offers/rules");
+    assert_eq!(platform.must(Method::GET, &rules, None).await, json!([]));
+    let issuer = platform.did("issuer");
+    for bad in [
+        json!([{"issuer": issuer, "types": []}]),
+        json!([{"issuer": issuer, "types": [""]}]),
+        json!([{"issuer": "issuer", "types": ["*"]}]),
+        json!({}),
+    ] {
+        assert_eq!(platform.call(Method::PUT, &rules, Some(bad.clone())).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    let rule = json!([{"issuer": issuer, "types": ["MembershipCredential"]}]);
+    platform.must(Method::PUT, &rules, Some(rule.clone())).await;
+    assert_eq!(platform.must(Method::GET, &rules, None).await, rule);
+    // Of what is offered the rule means one; the format is what the issuer's metadata says.
+    let offer = json!({"holderId": "acme", "credentials": ["membership", "manufacturer"]});
+    platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/offer"), Some(offer)).await;
+    let address = Address::of::<CredentialService>(&id_of("acme"));
+    let held = |state: &credential_service::State| {
+        let types = |held: &credential_service::credential::StoredCredential| held.types.last().cloned();
+        state.credentials.values().next().map(|first| (types(first), state.credentials.size(), state.requests.size(), state.offers.size()))
+    };
+    let found = platform.node.app.services.cluster.wait::<CredentialService, _>(&address, DRAIN, held).await.unwrap().unwrap();
+    assert_eq!(found, (Some("MembershipCredential".to_owned()), 1, 1, 1));
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn each_signature_takes_a_key_of_its_usage() {
+    let platform = start().await;
+    platform.participant("verifier").await;
+    let mut manifest = platform.manifest("acme", "acme");
+    let key = |name: &str, usage: &str| json!({"keyId": name, "privateKeyAlias": name, "usage": [usage]});
+    manifest["key"] = json!(null);
+    manifest["keys"] = json!([key("shows", "sign_presentation"), key("issues", "sign_credentials")]);
+    platform.must(Method::POST, &format!("{IDENTITY}/participants"), Some(manifest)).await;
+    let document = platform.public("/acme/did.json").await.1;
+    let kid = |name: &str| json!([format!("{}#{name}", platform.did("acme"))]);
+    assert_eq!(
+        (&document["assertionMethod"], &document["authentication"], &document["capabilityInvocation"]),
+        (&kid("issues"), &kid("shows"), &json!([]))
+    );
+    // No key signs tokens: said clearly, and nothing else is taken for one.
+    // Nor can it ask others for their credentials, which is nobody's business but its own.
+    let unasked = platform.verify("verifier", "acme", &[]).await.unwrap_err();
+    assert_eq!(unasked.to_string(), "the sender cannot be verified now, try again later");
+    let token = async || self_issued_token(&platform.node.app.services, &id_of("acme"), &platform.did("verifier"), &[]).await;
+    assert_eq!(token().await.unwrap_err().to_string(), "participant context acme has no active key with the usage sign_token");
+    platform.must(Method::PUT, &format!("{IDENTITY}/participants/acme/keypairs"), Some(key("tokens", "sign_token"))).await;
+    let query = async |token: &str| platform.query_presentations("verifier", token, &[MEMBERSHIP]).await;
+    // Its signature is believed: what is missing is the access token that should be in it.
+    let (status, body) = query(&token().await.unwrap()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(body.to_string().contains("token claim"), "{body}");
+    assert_eq!(platform.public("/acme/did.json").await.1["capabilityInvocation"], kid("tokens"));
+    let unknown = platform.call(Method::PUT, &format!("{IDENTITY}/participants/acme/keypairs"), Some(key("other", "sign"))).await;
+    assert_eq!(unknown.0, StatusCode::BAD_REQUEST, "{}", unknown.1);
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
 async fn only_published_documents_are_found() {
     let platform = start().await;
     let mut manifest = platform.manifest("acme", "acme");

@@ -1,5 +1,7 @@
 //! The program as its users start it: a process with signals, standard output, files.
 
+use crate::support::{form_of, ok, text};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -76,5 +78,40 @@ impl Process {
 
     pub fn errors(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
+    }
+}
+
+/// A running `cellspace up`, and its first client.
+pub struct Up {
+    pub process: Process,
+    /// What it said at its start.
+    pub line: Value,
+    pub http: Client,
+    token: String,
+}
+
+impl Up {
+    /// Starts it after the shell's command `limit`. `secret` is that of the first client; `None`: this start makes it.
+    pub async fn start(dir: &Path, limit: &str, secret: Option<&str>) -> Self {
+        let data = dir.join("data");
+        let mut arguments = vec!["up", "--json", "--log", "error", "--data-dir", data.to_str().unwrap()];
+        arguments.extend(secret.is_none().then_some(["--port", "0"]).into_iter().flatten());
+        let mut process = Process::limited(dir, limit, &arguments);
+        let line = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
+        let (http, secret) = (Client::new(), secret.map_or_else(|| text(&line, "clientSecret"), str::to_owned));
+        let (id, url) = (text(&line, "clientId"), text(&line, "tokenUrl"));
+        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        let token = text(&ok(form_of(http.post(url), &form).send().await.unwrap()).await, "access_token");
+        Self { process, line, http, token }
+    }
+
+    /// A call of the admin listener.
+    pub fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", text(&self.line, "admin"))).bearer_auth(&self.token)
+    }
+
+    pub async fn kill(mut self) {
+        self.process.signal("KILL");
+        self.process.end().await;
     }
 }
