@@ -25,9 +25,12 @@ pub struct Figures {
     pub encode_ms: f64,
 }
 
-/// Whether the credential at a place is revoked: half of them are, without a pattern that could be compressed.
-const fn is_revoked(place: u32) -> bool {
-    place.wrapping_mul(0x9e37_79b1).rotate_left(13).wrapping_mul(0x85eb_ca6b) & 0x1_0000 != 0
+/// Whether the credential at a place is revoked: half of them are, without a pattern that could be compressed (the mixing of SplitMix64).
+fn is_revoked(place: u32) -> bool {
+    let mixed = u64::from(place).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) & 1 == 1
 }
 
 /// Fills a list.
