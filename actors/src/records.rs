@@ -1,8 +1,9 @@
 //! Values and keys in the vault that rows name: each in a record of its own that is never written again, so that a commit names the new one wholly or not
 //! at all.
 //!
-//! A record is in the vault before the commit that names it. What no commit names is removed again. What a crash between the two leaves is looked for the next
-//! time that something is kept in the same part of the owner's folder, which is what a client does whose request was cut off; else it goes with the folder.
+//! A record is in the vault before the commit that names it. What no commit names is removed again. What a crash between the two leaves is looked for in a
+//! private vault the next time that something is kept in the same part of the owner's folder, which is what a client does whose request was cut off; else it
+//! goes with the folder.
 
 use crate::Services;
 use cellspace_cluster::{Address, Agent, AskError, Call, DeliveryError, PrepareError, Undo};
@@ -103,7 +104,7 @@ pub fn begin<A: Agent, R>(
     let alias = KeyAlias::new(format!("{}{name}", part.prefix)).map_err(|e| PrepareError::Unavailable(e.to_string()))?;
     let path = VaultPath { owner: owner.clone(), alias };
     services.records.hold(&services.vault, &path, call);
-    if services.records.first(owner, part.prefix) {
+    if services.vault.is_private() && services.records.first(owner, part.prefix) {
         let (services, owner) = (services.clone(), owner.clone());
         tokio::spawn(async move {
             if let Err(reason) = sweep(&services, &owner, part).await {

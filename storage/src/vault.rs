@@ -90,6 +90,10 @@ pub trait Vault: Send + Sync + 'static {
     /// Removes a key or secret; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>>;
 
+    /// Whether the rows of the store beside it are the only ones that may name what is here. A vault that is somewhere else may be reached from a copy of the
+    /// store too, and what older rows do not name may be a key in use.
+    fn is_private(&self) -> bool;
+
     /// Aliases in the owner's folder that begin with `within`, [`MAX_ALIASES`] at most, in any order.
     fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>>;
 

@@ -97,6 +97,10 @@ impl Vault for TestVault {
         async { Ok(()) }.boxed()
     }
 
+    fn is_private(&self) -> bool {
+        true
+    }
+
     fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
         let (keys, secrets) = (self.keys.lock(), self.secrets.lock());
         let there = keys.keys().chain(secrets.keys()).filter(|path| path.owner == *owner && path.alias.as_str().starts_with(within));

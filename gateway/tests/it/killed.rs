@@ -64,6 +64,12 @@ async fn a_token_that_was_used_before_a_kill_counts_no_second_time() {
     ] {
         first.must(Method::POST, &format!("/api/mgmt/v5beta/participants/acme/{resource}"), typed(kind, body)).await;
     }
+    // Without a way to transfer it nothing is offered.
+    let authorization = json!({"type": "oauth2_client_credentials", "tokenEndpoint": peer.url("friend", "/token"), "clientId": "cp", "clientSecret": "s3cret"});
+    let plane = json!({"dataplaneId": "plane", "endpoint": peer.url("friend", "/flows"), "profiles": ["HttpData-PULL"], "authorization": authorization});
+    let answer = first.admin(Method::PUT, "/api/mgmt/v5beta/participants/acme/dataplanes").json(&plane).send().await.unwrap();
+    let (status, told) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, StatusCode::OK, "{told}");
     let catalog = first.tell("/catalog/request", &peer.token("friend", &acme, &json!({})), &dsp("CatalogRequestMessage", json!({}))).await;
     let offer = sharing::offers(&ok(catalog).await).remove(0);
     let message = |pid: &str| contract_request(pid, &peer.url("friend", "/dsp"), &offer, acme.as_str());

@@ -427,6 +427,10 @@ impl Vault for EmbeddedVault {
         }))
     }
 
+    fn is_private(&self) -> bool {
+        true
+    }
+
     fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
         let prefix = keys::vault_folder(owner, within);
         Box::pin(async move {

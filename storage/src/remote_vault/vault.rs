@@ -321,6 +321,10 @@ impl Vault for RemoteVault {
         Box::pin(self.0.delete(path))
     }
 
+    fn is_private(&self) -> bool {
+        false
+    }
+
     fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
         Box::pin(async move {
             let listed = self.0.list(owner).await?;

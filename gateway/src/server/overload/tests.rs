@@ -180,7 +180,8 @@ proptest! {
         // Each client asks so often that ten times as much comes, when nobody waits.
         let think = work * clients / 10;
         let flood = server.serve(clients, think, second * 8);
-        prop_assert!(flood.refused > 0);
+        // Few clients with little work each cannot wait longer than they may.
+        prop_assert!(flood.refused > 0 || work * clients <= TARGET * 2);
         let demand = 10.0 / work.as_secs_f64();
         let left = ((1.0 - demand * refusal.as_secs_f64()) / (work - refusal).as_secs_f64()).max(LEAST / work.as_secs_f64());
         let goodput = f64::from(flood.admitted) / 4.0;
