@@ -199,6 +199,9 @@ impl Trust {
     }
 }
 
+/// Lists kept, about. The cache has a part for every 32 of them, on machines with many processors: the longest list must have room in one.
+const LISTS: usize = 512;
+
 /// The lists that were looked at last. A clone shares what is kept.
 #[derive(Clone)]
 pub(super) struct StatusLists {
@@ -210,7 +213,7 @@ pub(super) struct StatusLists {
 
 impl StatusLists {
     pub(super) fn new(fetch: Arc<dyn Fetch>, resolver: Resolver, options: &TrustOptions) -> Self {
-        let cache = AgedCache::new(4_096, options.status_cache_bytes, FAILURE_AGE);
+        let cache = AgedCache::new(LISTS, options.status_cache_bytes, FAILURE_AGE);
         Self { fetch, resolver, cache, age: options.status_list_age }
     }
 

@@ -99,6 +99,9 @@ impl Books {
         if issued.len() != credentials.len() || self.ids.len() != issued.len() || !self.ids.iter().all(|id| issued.contains(id.as_str())) {
             wrong.push(format!("{} credentials were issued, {} are held", credentials.len(), self.ids.len()));
         }
+        if credentials.len() != processes.len() {
+            wrong.push(format!("{} processes issued {} credentials", processes.len(), credentials.len()));
+        }
         wrong
     }
 }
@@ -184,6 +187,10 @@ mod tests {
         let issued = |ids: &[&str]| ids.iter().map(|id| json!({"credential": {"id": id}})).collect::<Vec<_>>();
         let good = [process("a", "DELIVERED")];
         assert_eq!(books.compare(&requests, &good, &issued(&["urn:uuid:1"])), [""; 0]);
+        // One credential that answers two requests.
+        let both = HashSet::from(["a".to_owned(), "b".to_owned()]);
+        let twice = [process("a", "DELIVERED"), process("b", "DELIVERED")];
+        assert_eq!(books.compare(&both, &twice, &issued(&["urn:uuid:1"])), ["2 processes issued 1 credentials"]);
         for (processes, credentials) in [
             (vec![process("a", "APPROVED")], issued(&["urn:uuid:1"])),
             (vec![], issued(&["urn:uuid:1"])),

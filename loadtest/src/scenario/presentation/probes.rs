@@ -25,7 +25,9 @@ pub async fn all(cast: &Cast, subject: &Subject, random: &mut StdRng) -> Result<
         if let Err(verdict) = query.ask(&cast.seen, &mut connection).await {
             wrong.push(format!("a good query: {verdict:?}"));
         }
-        let forged = format!("{access}x");
+        let (signed, _) = access.rsplit_once('.').context("a signed access token")?;
+        let (_, signature) = of_stranger.rsplit_once('.').context("a signed access token")?;
+        let forged = format!("{signed}.{signature}");
         let probes = [
             ("a token used twice", query.call()),
             ("a token for another audience", query.granted.call(verifier.carrying(&other.hosted.did, &access, Flaw::None))),

@@ -16,6 +16,7 @@ use crate::{
     world::claims,
 };
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use cellspace_schemas::bitstring::{Bitstring, Encoding};
 use hdrhistogram::Histogram;
 use http::{Method, header};
@@ -58,8 +59,8 @@ struct List {
     /// Those that may be revoked yet.
     left: Mutex<Vec<Listed>>,
     model: Mutex<Model>,
-    /// Set bits of the states that were seen, by their entity tags.
-    states: Mutex<HashMap<String, Arc<HashSet<usize>>>>,
+    /// Set bits of the states that were seen, by their entity tags, with the bytes that showed them.
+    states: Mutex<HashMap<String, (Bytes, Arc<HashSet<usize>>)>>,
     /// From a revocation to the end of the fetch that shows it, in microseconds.
     visible: Mutex<Histogram<u64>>,
     /// Bits of it.
@@ -119,8 +120,8 @@ impl List {
     /// The bits that an answer shows as set; read and verified once for each state.
     fn shown(&self, answer: &Answer) -> Result<Arc<HashSet<usize>>, String> {
         let tag = answer.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).ok_or("no entity tag")?;
-        if let Some(shown) = self.states.lock().get(tag) {
-            return Ok(shown.clone());
+        if let Some((body, shown)) = self.states.lock().get(tag) {
+            return if *body == answer.body { Ok(shown.clone()) } else { Err("two lists with one entity tag".to_owned()) };
         }
         let jwt = std::str::from_utf8(&answer.body).map_err(|_| "no text")?;
         if !self.office.key.signed(jwt) {
@@ -131,7 +132,7 @@ impl List {
         let bits = Bitstring::decode(encoded, Encoding::Bitstring).map_err(|error| error.to_string())?;
         self.entries.store(bits.len(), Ordering::Relaxed);
         let shown = Arc::new((0..bits.len()).filter(|bit| bits.get(*bit) == Ok(true)).collect::<HashSet<_>>());
-        self.states.lock().insert(tag.to_owned(), shown.clone());
+        self.states.lock().insert(tag.to_owned(), (answer.body.clone(), shown.clone()));
         Ok(shown)
     }
 
@@ -177,7 +178,9 @@ impl Fetcher {
             Err(error) => return Verdict::Wrong(format!("{error:#}")),
         }
         let verdict = self.fetch().await;
-        list.visible.lock().saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if verdict == Verdict::Good {
+            list.visible.lock().saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
         verdict
     }
 }
