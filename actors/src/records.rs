@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, Weak},
 };
 use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 /// Parts of folders of which it is remembered that they were looked through; what is forgotten is looked through once more.
@@ -36,11 +37,13 @@ pub struct Records {
     /// Those of which it is not known yet whether a commit names them.
     under_way: Mutex<HashSet<VaultPath>>,
     looked: Cache<(Owner, &'static str), ()>,
+    looking: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Default for Records {
     fn default() -> Self {
-        Self { under_way: Mutex::default(), looked: Cache::new(LOOKED) }
+        Self { under_way: Mutex::default(), looked: Cache::new(LOOKED), looking: TaskTracker::new(), stop: CancellationToken::new() }
     }
 }
 
@@ -53,6 +56,25 @@ impl Records {
             self.looked.insert(place, ());
         }
         first
+    }
+
+    /// Looks through a part beside whoever keeps something in it, until the node ends.
+    fn look(&self, looking: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.looking.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = looking => {}
+            }
+        });
+    }
+
+    /// Looks through nothing any more, also not what has begun: what is left is found the next time. For the end of the process, while agents can be read.
+    pub async fn drain(&self) {
+        self.stop.cancel();
+        self.looking.close();
+        self.looking.wait().await;
     }
 
     /// From now on it is not known whether a commit names the record at this path, which is new; it is removed should the call not be executed. Where nobody
@@ -105,8 +127,8 @@ pub fn begin<A: Agent, R>(
     let path = VaultPath { owner: owner.clone(), alias };
     services.records.hold(&services.vault, &path, call);
     if services.vault.is_private() && services.records.first(owner, part.prefix) {
-        let (services, owner) = (services.clone(), owner.clone());
-        tokio::spawn(async move {
+        let (records, services, owner) = (services.records.clone(), services.clone(), owner.clone());
+        records.look(async move {
             if let Err(reason) = sweep(&services, &owner, part).await {
                 services.records.looked.remove(&(owner.clone(), part.prefix));
                 tracing::warn!(category = "app", %owner, part = part.prefix, reason, "what a crash may have left in the vault is not looked for");
@@ -148,13 +170,17 @@ async fn sweep<A: Agent>(services: &Services, owner: &Owner, part: &'static Part
     let there = services.vault.aliases(owner, part.prefix).await.map_err(|e| e.to_string())?;
     // In this order: what was there is under way still, or what became of it is known and can be read.
     let under_way = services.records.of(owner);
-    let named = match services.cluster.snapshot::<A>(&Address::of::<A>(owner.clone())).await {
+    let agent = Address::of::<A>(owner.clone());
+    let named = match services.cluster.snapshot::<A>(&agent).await {
         Ok(state) => (part.named)(&state),
         Err(AskError::NotRegistered) => HashSet::new(),
         Err(error) => return Err(error.to_string()),
     };
     let left = left_over(part.prefix, there, &under_way, &named);
     for record in &left {
+        if !services.cluster.serves(&agent) {
+            return Err("the agent is another node's by now".to_owned());
+        }
         let path = VaultPath { owner: owner.clone(), alias: record.clone() };
         services.vault.delete(&path).await.map_err(|e| e.to_string())?;
         tracing::info!(category = "app", %owner, %record, "a record that nothing names has left the vault");
@@ -217,6 +243,27 @@ mod tests {
         let others = ["part/mine", "part/", "other/00000000-0000-0000-0000-000000000003"].map(alias);
         let there = [vec![named.clone(), under_way.clone(), left.clone()], others.to_vec()].concat();
         assert_eq!(left_over("part/", there, &HashSet::from([under_way]), &HashSet::from([named])), [left]);
+    }
+
+    /// What has begun ends, and nothing begins: a vault that never answers does not hold up the end of the process.
+    #[tokio::test]
+    async fn nothing_is_looked_through_beyond_the_end() {
+        let records = Records::default();
+        let held = Arc::new(());
+        for drained in [false, true] {
+            let held = held.clone();
+            records.look(async move {
+                std::future::pending::<()>().await;
+                drop(held);
+            });
+            assert_eq!(records.looking.len(), 1);
+            if !drained {
+                tokio::task::yield_now().await;
+            }
+            records.drain().await;
+            assert!(records.looking.is_empty());
+        }
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]

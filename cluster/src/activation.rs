@@ -27,10 +27,10 @@ const LANES_TO_HOST: usize = 32;
 const LANES_ASIDE: usize = 32;
 /// Of these to one host.
 const LANES_ASIDE_TO_HOST: usize = 8;
-/// Deliveries in the background of one agent under way at once.
-const LANES_BACKGROUND: usize = 4;
+/// Deliveries in the background of one agent under way at once: an eighth of the node's, so that a few agents whose receivers are slow leave room.
+const LANES_BACKGROUND: usize = 2;
 /// Of these to one host.
-const LANES_BACKGROUND_TO_HOST: usize = 2;
+const LANES_BACKGROUND_TO_HOST: usize = 1;
 /// Hosts remembered without a delivery on its way to them.
 const KEPT_HOSTS: usize = 64;
 

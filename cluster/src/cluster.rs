@@ -188,6 +188,12 @@ impl Cluster {
         Ok(exists)
     }
 
+    /// Whether this node may act for the agent now: its slot is this node's, whose lease holds.
+    #[must_use]
+    pub fn serves(&self, address: &Address) -> bool {
+        self.placement().lease_held() && self.placement().owns(address)
+    }
+
     /// `Ok` while turns can be expected to commit.
     ///
     /// # Errors

@@ -103,6 +103,11 @@ impl Outcome {
         let _ = self.latencies.add(&other.latencies);
         self.good += other.good;
         self.shed += other.shed;
+        self.blame(other);
+    }
+
+    /// Takes over what went wrong elsewhere, and nothing else: a wrong answer counts whenever it came.
+    pub fn blame(&mut self, other: Self) {
         self.errors += other.errors;
         self.told.extend(other.told.into_iter().take(TOLD.saturating_sub(self.told.len())));
     }
@@ -226,6 +231,17 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if self.0.is_multiple_of(10) { Verdict::Wrong("tenth".to_owned()) } else { Verdict::Good }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_wrong_before_counts_and_is_told() {
+        let pace = |seconds| Pace { rate: None, time: Duration::from_secs(seconds) };
+        let (workers, warm) = drive(vec![Slow(0)], pace(2)).await.unwrap();
+        let (_, mut outcome) = drive(workers, pace(1)).await.unwrap();
+        let (good, p99) = (outcome.good, outcome.quantile_ms(0.99));
+        outcome.blame(warm);
+        assert_eq!((outcome.errors, outcome.told.len(), outcome.good), (3, 3, good));
+        assert!((outcome.quantile_ms(0.99) - p99).abs() < f64::EPSILON);
     }
 
     struct Few(u32);

@@ -107,8 +107,11 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Verifiers fetch a status list of the platform's issuer, while credentials on it are revoked; needs `loadtest-parts` beside this executable.
+    /// Verifiers fetch a status list of the platform's issuer, while credentials on it are suspended and resumed; needs `loadtest-parts` beside this executable.
     StatusList {
+        /// Credentials that lists are for, on a platform of our own: their length is the next power of two.
+        #[arg(long, value_name = "N")]
+        entries: Option<u32>,
         #[command(flatten)]
         common: Common,
     },
@@ -168,7 +171,7 @@ impl LoadCommand {
             Self::CatalogLarge { definitions, common } => (Scenario::CatalogLarge { definitions }, common),
             Self::Presentation { common } => (Scenario::Presentation, common),
             Self::Issuance { common } => (Scenario::Issuance, common),
-            Self::StatusList { common } => (Scenario::StatusList, common),
+            Self::StatusList { entries, common } => (Scenario::StatusList { entries }, common),
             Self::Activation { finished, common } => (Scenario::Activation { finished }, common),
             Self::NegotiationsOpen { open, common } => (Scenario::NegotiationsOpen { open }, common),
             Self::NegotiationsMany { negotiations, common } => (Scenario::NegotiationsMany { negotiations }, common),

@@ -15,7 +15,7 @@ use cellspace_schemas::{
     dcp::CredentialMessage,
     fabric::TenantId,
     identity::KeyPairId,
-    issuer::{CredentialDefinitionId, CredentialId, HolderPid},
+    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid, metadata::RequestStatus},
 };
 use cellspace_storage::{AgentKind, VaultError, VaultPath};
 use futures::future::BoxFuture;
@@ -112,6 +112,15 @@ pub enum Effect {
         /// What to ask for.
         credentials: Vec<CredentialDefinitionId>,
     },
+    /// Asks what has become of a request that the issuer took.
+    LookAtRequest {
+        /// Our id of the request.
+        holder_pid: HolderPid,
+        /// Whom to ask.
+        issuer: Did,
+        /// Its id of the request.
+        issuer_pid: IssuerPid,
+    },
     /// Looks up the status of a credential of this signed form.
     LookAtStatus(CredentialId, Uuid),
 }
@@ -125,6 +134,8 @@ pub enum Outcome {
     NameTaken,
     /// The issuer took the request.
     Acknowledged(holder_request::Acknowledged),
+    /// What the issuer says of the request; `None` when it knows none.
+    Request(Option<RequestStatus>),
     /// The status of a credential.
     Status(watch::HeldStatus),
 }
@@ -206,9 +217,13 @@ impl Agent for CredentialService {
                 (Effect::ReleaseName(_), _) => context::released(state),
                 (Effect::ConfirmName(..), Outcome::NameTaken) => context::name_lost(state, now),
                 (Effect::LookAtStatus(id, form), Outcome::Status(status)) => watch::looked_at(state, id, *form, *status),
-                (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Status(_))
-                | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_) | Outcome::Status(_))
-                | (Effect::LookAtStatus(..), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_))
+                (Effect::LookAtRequest { holder_pid, issuer_pid, .. }, Outcome::Request(status)) => {
+                    holder_request::looked_at(state, holder_pid, issuer_pid, *status, now)
+                }
+                (Effect::RequestCredentials { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Status(_) | Outcome::Request(_))
+                | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_) | Outcome::Status(_) | Outcome::Request(_))
+                | (Effect::LookAtStatus(..), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_) | Outcome::Request(_))
+                | (Effect::LookAtRequest { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_) | Outcome::Status(_))
                 | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
@@ -216,10 +231,13 @@ impl Agent for CredentialService {
                 // Out of attempts is no answer: only the name's agent says whose it is.
                 Effect::ConfirmName(path, did) => context::confirm_again(state, path, did),
                 Effect::ReleaseName(path) => context::release_again(state, path),
-                // The dead letter says what is left; a status is looked up again.
-                Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets | Effect::LookAtStatus(..) => {
-                    Ok(Decision::nothing())
-                }
+                // The dead letter says what is left; a status is looked up again, and what has become of a request is asked again.
+                Effect::Enlist(_)
+                | Effect::Delist
+                | Effect::DeleteKey(_)
+                | Effect::DeleteSecrets
+                | Effect::LookAtStatus(..)
+                | Effect::LookAtRequest { .. } => Ok(Decision::nothing()),
             },
             Input::Due(key) => match key.split_once('/') {
                 Some((holder_request::TABLE, id)) => {
@@ -268,7 +286,7 @@ impl Agent for CredentialService {
 
     fn retry_policy(effect: &Effect) -> RetryPolicy {
         match effect {
-            Effect::RequestCredentials { .. } | Effect::LookAtStatus(..) => RetryPolicy::default(),
+            Effect::RequestCredentials { .. } | Effect::LookAtRequest { .. } | Effect::LookAtStatus(..) => RetryPolicy::default(),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
             | Effect::Enlist(_)
@@ -281,7 +299,7 @@ impl Agent for CredentialService {
     /// The host of the issuer's DID.
     fn destination(effect: &Effect, state: &State) -> Option<String> {
         match effect {
-            Effect::RequestCredentials { issuer, .. } => trust::did::authority(issuer),
+            Effect::RequestCredentials { issuer, .. } | Effect::LookAtRequest { issuer, .. } => trust::did::authority(issuer),
             Effect::LookAtStatus(id, _) => trust::did::authority(&state.credentials.get(id)?.issuer),
             Effect::ConfirmName(..)
             | Effect::ReleaseName(_)
@@ -330,6 +348,11 @@ impl Agent for CredentialService {
                     }
                     None => Ok(Outcome::Done),
                 },
+                Effect::LookAtRequest { issuer, issuer_pid, .. } => {
+                    let trace = delivery.trace.clone();
+                    let status = issuance::request_status(&self.services, &participant, issuer, issuer_pid, trace).await?;
+                    Ok(Outcome::Request(status))
+                }
                 Effect::RequestCredentials { holder_pid, issuer, credentials } => {
                     let request = issuance::Outgoing { participant: &participant, holder_pid, issuer, credentials };
                     let answer = issuance::send(&self.services, &request, delivery.attempt, delivery.trace.clone()).await?;

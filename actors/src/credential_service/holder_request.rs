@@ -10,7 +10,7 @@ use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, Timestamp,
     identity::{HolderRequestResource, RequestedCredential, credential::TypeAndFormat},
-    issuer::{CredentialId, HolderPid, IssuerPid},
+    issuer::{CredentialId, HolderPid, IssuerPid, metadata::RequestStatus},
 };
 use cellspace_storage::RowKey;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ pub const MAX_REQUESTS: usize = 10_000;
 pub const RESEND_AFTER: Duration = Duration::from_secs(60);
 /// How often an accepted request is sent again: half an hour in all.
 pub const MAX_RESENDS: u32 = 4;
+/// How often its issuer is asked from then on what has become of it: somebody there may have to approve it.
+pub const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// How often it is asked at most: a hundred days in all.
+pub const MAX_LOOKS: u32 = 400;
+/// What is told of a request that an issuer knows nothing of by then, or says nothing about.
+const NOTHING_CAME: &str = "the issuer took the request and sent nothing";
 
 /// State of a request (Identity API). CREATED is never seen: making a request and starting to send it are one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +86,9 @@ pub struct HolderRequest {
     /// How often it was sent again, since nothing came.
     #[serde(default)]
     pub resends: u32,
+    /// How often its issuer was asked what has become of it.
+    #[serde(default)]
+    pub looks: u32,
     /// The credential that what it brings takes the place of.
     #[serde(default)]
     pub renews: Option<CredentialId>,
@@ -103,6 +112,7 @@ impl HolderRequest {
             error: None,
             since: now,
             resends: 0,
+            looks: 0,
             renews: None,
             offered: false,
             attempt: 0,
@@ -112,8 +122,8 @@ impl HolderRequest {
     /// When it is looked after: an issuer that took it may have given up, and nothing that it says would come here.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
-        let waits = self.state == RequestState::Requested;
-        waits.then(|| self.since.plus(RESEND_AFTER.saturating_mul(1 << self.resends.min(MAX_RESENDS))))
+        let pause = if self.looks > 0 { LOOK_EVERY } else { RESEND_AFTER.saturating_mul(1 << self.resends.min(MAX_RESENDS)) };
+        (self.state == RequestState::Requested).then(|| self.since.plus(pause))
     }
 
     fn sending(&self) -> Effect {
@@ -255,6 +265,10 @@ pub fn acknowledged(state: &State, holder_pid: &HolderPid, answer: &Acknowledged
     let next = match request.state {
         // REQUESTING --acknowledged--> REQUESTED
         RequestState::Requesting => HolderRequest { state: RequestState::Requested, since: now, issuer_pid, ..(**request).clone() },
+        // ERROR --acknowledged--> REQUESTED: what was rejected is an earlier process, the issuer has made another one
+        RequestState::Error if request.issuer_pid.is_some() && issuer_pid != request.issuer_pid => {
+            HolderRequest { state: RequestState::Requested, since: now, issuer_pid, error: None, ..(**request).clone() }
+        }
         // The credentials, or a rejection, overtook the acknowledgement: only the id is news.
         RequestState::Requested | RequestState::Issued | RequestState::Error if request.issuer_pid.is_none() && issuer_pid.is_some() => {
             HolderRequest { issuer_pid, ..(**request).clone() }
@@ -269,18 +283,43 @@ pub fn due(state: &State, holder_pid: &HolderPid, now: Timestamp) -> Decided {
     let Some(request) = state.requests.get(holder_pid).filter(|r| r.due_at().is_some_and(|at| at <= now)) else {
         return Ok(Decision::nothing());
     };
-    if request.resends >= MAX_RESENDS {
-        // REQUESTED --due--> ERROR
-        return Ok(Decision::action("credentials.error").event(changed(failed(
-            request,
-            "the issuer took the request and sent nothing",
-            now,
-        ))));
+    if request.resends < MAX_RESENDS {
+        return Ok(send_again(&HolderRequest { resends: request.resends + 1, ..(**request).clone() }, now));
     }
-    // REQUESTED --due--> REQUESTING: the same request, which an issuer answers by what became of it
-    let again = HolderRequest { state: RequestState::Requesting, since: now, resends: request.resends + 1, ..(**request).clone() };
+    match &request.issuer_pid {
+        // REQUESTED --due--> REQUESTED: its issuer is asked whether it still waits for something
+        Some(issuer_pid) if request.looks < MAX_LOOKS => {
+            let looked = HolderRequest { looks: request.looks + 1, since: now, ..(**request).clone() };
+            let (holder_pid, issuer, issuer_pid) = (holder_pid.clone(), request.issuer.clone(), issuer_pid.clone());
+            let effect = Effect::LookAtRequest { holder_pid, issuer, issuer_pid };
+            Ok(Decision::action("credentials.requested.asked").effect(lane(&looked.holder_pid), effect).event(changed(looked)))
+        }
+        // REQUESTED --due--> ERROR
+        Some(_) | None => Ok(Decision::action("credentials.error").event(changed(failed(request, NOTHING_CAME, now)))),
+    }
+}
+
+/// REQUESTED --> REQUESTING: the same request, which an issuer answers by what became of it.
+fn send_again(request: &HolderRequest, now: Timestamp) -> Decision<super::CredentialService> {
+    let again = HolderRequest { state: RequestState::Requesting, since: now, ..request.clone() };
     let effect = again.sending();
-    Ok(Decision::action("credentials.requesting.again").event(changed(again)).effect(lane(holder_pid), effect))
+    Decision::action("credentials.requesting.again").effect(lane(&again.holder_pid), effect).event(changed(again))
+}
+
+/// The issuer says what has become of its process; `None` when it knows none. Nothing follows for a request that has another one by now.
+pub fn looked_at(state: &State, holder_pid: &HolderPid, issuer_pid: &IssuerPid, status: Option<RequestStatus>, now: Timestamp) -> Decided {
+    let waits = |request: &&Arc<HolderRequest>| request.state == RequestState::Requested && request.issuer_pid.as_ref() == Some(issuer_pid);
+    let Some(request) = state.requests.get(holder_pid).filter(waits) else { return Ok(Decision::nothing()) };
+    let reason = match status {
+        // It waits on, and is asked about again.
+        Some(RequestStatus::Received) => return Ok(Decision::nothing()),
+        // What was sent has not come, or not all of it.
+        Some(RequestStatus::Issued) => return Ok(send_again(request, now)),
+        // REQUESTED --rejected--> ERROR
+        Some(RequestStatus::Rejected) => "the issuer rejected the request",
+        None => NOTHING_CAME,
+    };
+    Ok(Decision::action("credentials.error").event(changed(failed(request, reason, now))))
 }
 
 /// The request could not be handed over.
@@ -310,6 +349,10 @@ pub fn deliver(state: &State, delivered: &Delivered, now: Timestamp) -> Decided 
     let request = state.requests.get(&delivered.holder_pid).filter(|r| r.issuer == delivered.issuer).ok_or(Refusal::NoRequest)?;
     let issuer_pid = Some(delivered.issuer_pid.clone());
     match (&delivered.outcome, request.state) {
+        // Of a process that another one has taken the place of. While the request is sent, its acknowledgement says whether there is another one.
+        (Err(_), RequestState::Requested) if request.issuer_pid.as_ref().is_some_and(|known| *known != delivered.issuer_pid) => {
+            Ok(Decision::nothing())
+        }
         // REQUESTING, REQUESTED --rejected--> ERROR
         (Err(reason), RequestState::Requesting | RequestState::Requested) => {
             let next = HolderRequest { issuer_pid, ..failed(request, reason, now) };
@@ -369,8 +412,10 @@ fn take(
     if state.credentials.size() + fresh > MAX_CREDENTIALS + gone.len() {
         return Err(Refusal::Full("credentials").into());
     }
+    // What came is for the entries that it was given, what else there is stays at its own: one of a type alone does not stand for two that are.
+    let filled: Vec<usize> = others.iter().filter_map(|n| places[*n]).chain(given.iter().copied()).collect();
+    let complete = (0..asked.len()).all(|entry| filled.contains(&entry));
     let now_held: Vec<Arc<StoredCredential>> = others.into_iter().map(|n| brought[n].clone()).chain(now_held).collect();
-    let complete = asked.iter().all(|entry| now_held.iter().any(|held| entries::may_be_for(held, entry)));
     let next_state = match request.state {
         // REQUESTING, REQUESTED, ERROR --all is here--> ISSUED; ISSUED --issued--> ISSUED (re-issued)
         _ if complete => RequestState::Issued,

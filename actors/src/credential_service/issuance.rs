@@ -16,15 +16,19 @@ use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
     Did, ParticipantContextId, TraceContext,
     dcp::{
-        CredentialContainer, CredentialFormat, CredentialMessage, CredentialRequestMessage, DeliveryStatus,
+        self, CredentialContainer, CredentialFormat, CredentialMessage, CredentialRequestMessage, DeliveryStatus,
         messages::{self, CredentialReference, MAX_CREDENTIALS},
     },
     identity::RequestedCredential,
-    issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid, metadata::OtherIssuer},
+    issuer::{
+        CredentialDefinitionId, CredentialId, HolderPid, IssuerPid,
+        metadata::{OtherIssuer, OtherStatus, RequestStatus},
+    },
     json,
 };
 use http::{Method, StatusCode, header};
 use std::sync::Arc;
+use url::Url;
 use uuid::Uuid;
 
 /// Attempts at a request that the issuer does not accept yet: it may not see our DID document already.
@@ -58,18 +62,14 @@ pub async fn send(
     trace: Option<TraceContext>,
 ) -> Result<Acknowledged, DeliveryError> {
     let not_yet = |reason: String| if attempt < PATIENCE { DeliveryError::Retry(reason) } else { DeliveryError::Refused(reason) };
-    let now = services.cluster.now();
-    let base = services.trust.resolver.service(request.issuer, "IssuerService", now).await.map_err(|e| match e {
+    let base = issuer_service(services, request.issuer).await.map_err(|e| match e {
         PeerError::Refused(reason) => not_yet(reason),
         PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
         PeerError::TooEarly => DeliveryError::Retry(e.to_string()),
     })?;
     let url = format!("{}/credentials", base.as_str().trim_end_matches('/'));
     let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
-    let token = token_with_access(services, request.participant, request.issuer, None).await.map_err(|e| match e {
-        TokenError::NoParticipant(_) => DeliveryError::Refused(e.to_string()),
-        TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
-    })?;
+    let token = bearer(services, request.participant, request.issuer).await?;
     let message = CredentialRequestMessage {
         context: messages::context(),
         message_type: messages::types::CredentialRequestMessage,
@@ -103,6 +103,54 @@ pub async fn send(
         status if status.is_client_error() => Err(DeliveryError::Refused(said())),
         _ => Err(DeliveryError::Retry(said())),
     }
+}
+
+/// Asks an issuer what has become of a request that it took (DCP 1.0, 6.8); `None` when it knows none, or does not say it.
+///
+/// # Errors
+/// [`DeliveryError`]
+pub async fn request_status(
+    services: &Services,
+    participant: &ParticipantContextId,
+    issuer: &Did,
+    issuer_pid: &IssuerPid,
+    trace: Option<TraceContext>,
+) -> Result<Option<RequestStatus>, DeliveryError> {
+    let mut url = issuer_service(services, issuer).await.map_err(|e| match e {
+        PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
+        PeerError::Refused(_) | PeerError::TooEarly => DeliveryError::Retry(e.to_string()),
+    })?;
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["requests", issuer_pid.as_str()]);
+    }
+    let token = bearer(services, participant, issuer).await?;
+    let request = OutboundRequest { method: Method::GET, url, bearer: Some(token), body: None, accept: Some("application/json"), trace };
+    let answer = services.http.send(request).await?;
+    tracing::info!(category = "dcp", action = "credentials.request.status", counterparty = %issuer, vpa = %Address::of::<super::CredentialService>(participant),
+        status = answer.status.as_u16());
+    match answer.status {
+        StatusCode::OK => {
+            Ok(dcp::read::<OtherStatus>(&answer.body).ok().filter(|said| said.issuer_pid == issuer_pid.as_str()).map(|said| said.status))
+        }
+        // It may not see our DID document just now.
+        StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Err(DeliveryError::Retry(format!("the issuer answered {}", answer.status)))
+        }
+        status if status.is_client_error() || status.is_success() => Ok(None),
+        status => Err(DeliveryError::Retry(format!("the issuer answered {status}"))),
+    }
+}
+
+async fn issuer_service(services: &Services, issuer: &Did) -> Result<Url, PeerError> {
+    services.trust.resolver.service(issuer, "IssuerService", services.cluster.now()).await
+}
+
+/// The token of a message to an issuer.
+async fn bearer(services: &Services, participant: &ParticipantContextId, issuer: &Did) -> Result<String, DeliveryError> {
+    token_with_access(services, participant, issuer, None).await.map_err(|e| match e {
+        TokenError::NoParticipant(_) => DeliveryError::Refused(e.to_string()),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
+    })
 }
 
 /// The objects of an offer that can be asked for, as the issuer's metadata describes them (DCP 1.0, 6.6.1: an offer may hold their ids alone). None when the
@@ -142,7 +190,7 @@ fn no_metadata(error: OutboundError) -> PeerError {
 
 async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, PeerError> {
     let wrong = |reason: &str| PeerError::Refused(format!("the metadata of the issuer {reason}"));
-    let base = services.trust.resolver.service(issuer, "IssuerService", services.cluster.now()).await?;
+    let base = issuer_service(services, issuer).await?;
     let url = format!("{}/metadata", base.as_str().trim_end_matches('/')).parse().map_err(|_| wrong("has no URL"))?;
     let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: Some("application/json"), trace: None };
     let answer = services.http.send_unless(request, None, MAX_METADATA).await.map_err(no_metadata)?;
@@ -161,7 +209,7 @@ async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, Peer
 /// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, dates.
 ///
 /// # Errors
-/// [`Refusal`] names the rule; unavailable when the issuer's DID document is out of reach.
+/// [`Refusal`] names the rule, or says that the issuer's DID document is out of reach.
 pub async fn verify_delivery(
     services: &Services,
     state: &State,
@@ -263,7 +311,7 @@ async fn verify(
     });
     verified.await.map_err(|error| match error {
         PeerError::Refused(rule) => Refusal::BadCredential(rule).into(),
-        PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
+        PeerError::TooEarly | PeerError::Unreachable(_) => Refusal::Sender(error).into(),
     })
 }
 

@@ -70,7 +70,7 @@ pub enum Refusal {
     /// Too many of a kind.
     #[error("the participant context has as many {0} as it may have")]
     Full(&'static str),
-    /// The sender of a message is not who it must be.
+    /// The sender of a message is not who it must be, or it cannot be known now whether what it sent is good.
     #[error(transparent)]
     Sender(PeerError),
 }

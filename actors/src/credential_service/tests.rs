@@ -648,8 +648,11 @@ fn a_delivery_brings_one_credential_for_each_entry_at_most() {
             deliver(&mut state, &[&a, &b]).unwrap();
         } else {
             deliver(&mut state, &[&a]).unwrap();
+            // It stands for one of them, whatever its type.
+            assert_eq!(state.requests.values().next().unwrap().state, RequestState::Requested);
             deliver(&mut state, &[&b]).unwrap();
         }
+        assert_eq!(state.requests.values().next().unwrap().state, RequestState::Issued);
         assert_eq!(ids(&state), ["a", "b"], "{together}");
         deliver(&mut state, &[&Arc::new(StoredCredential { raw: "anew".to_owned(), ..(*b).clone() })]).unwrap();
         assert_eq!(ids(&state), ["a", "b"], "{together}");
@@ -675,36 +678,132 @@ fn a_delivery_brings_one_credential_for_each_entry_at_most() {
     assert_eq!(ids(&state), ["c"]);
 }
 
-#[test]
-fn a_request_that_brings_nothing_is_sent_again_and_ends() {
-    let pid = HolderPid::new("hp").unwrap();
-    let mut state = acme(true);
-    let mut now = NOW;
-    let turn = |state: &mut State, input: Input<CredentialService>, now: Timestamp| {
-        let decision = CredentialService::decide(state, &input, now).unwrap();
-        decision.events.iter().for_each(|event| CredentialService::apply(state, event));
-        let due = decision.events.iter().filter_map(CredentialService::deadline).find_map(|(key, at)| at.map(|at| (key, at)));
-        (decision.action, decision.effects.len(), due)
-    };
-    let acknowledge = || Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: IssuerPid::new("ip").ok() }));
+/// A request that its issuer has acknowledged as often as it was sent, until that is over, and how long it waited each time.
+fn asked_in_vain(issuer_pid: Option<&str>) -> (State, Timestamp, Vec<u64>) {
+    let (mut state, mut now, mut waits) = (acme(true), NOW, Vec::new());
     turn(&mut state, Input::Command(request("hp", &["a"])), now);
-    let mut waits = Vec::new();
     for resends in 0..=holder_request::MAX_RESENDS {
-        let (_, _, due) = turn(&mut state, acknowledge(), now);
+        let (_, _, due) = turn(&mut state, acknowledged(issuer_pid), now);
         let (key, at) = due.unwrap();
         waits.push(at.since(now).as_secs());
         assert_eq!(turn(&mut state, Input::Due(key.clone()), now).0, "", "too early");
         now = at;
-        let (action, sent, _) = turn(&mut state, Input::Due(key), now);
-        let last = resends == holder_request::MAX_RESENDS;
-        assert_eq!((action, sent), if last { ("credentials.error", 0) } else { ("credentials.requesting.again", 1) });
+        if resends < holder_request::MAX_RESENDS {
+            let (action, sent, _) = turn(&mut state, Input::Due(key), now);
+            assert_eq!((action, sent.len()), ("credentials.requesting.again", 1));
+        }
     }
+    (state, now, waits)
+}
+
+fn acknowledged(issuer_pid: Option<&str>) -> Input<CredentialService> {
+    Input::Delivered(effect(), Outcome::Acknowledged(Acknowledged { issuer_pid: issuer_pid.map(|pid| IssuerPid::new(pid).unwrap()) }))
+}
+
+/// What a turn did, what it sends, and the deadline that it set.
+fn turn(
+    state: &mut State,
+    input: Input<CredentialService>,
+    now: Timestamp,
+) -> (&'static str, Vec<Arc<Effect>>, Option<(String, Timestamp)>) {
+    let decision = CredentialService::decide(state, &input, now).unwrap();
+    decision.events.iter().for_each(|event| CredentialService::apply(state, event));
+    let due = decision.events.iter().filter_map(CredentialService::deadline).find_map(|(key, at)| at.map(|at| (key, at)));
+    (decision.action, decision.effects.into_iter().map(|outgoing| Arc::new(outgoing.effect)).collect(), due)
+}
+
+#[test]
+fn a_request_that_brings_nothing_is_sent_again_and_ends() {
+    let pid = HolderPid::new("hp").unwrap();
+    // An issuer that gave it no name cannot be asked what has become of it.
+    let (mut state, now, waits) = asked_in_vain(None);
     assert_eq!(waits, [60, 120, 240, 480, 960]);
+    let (action, sent, _) = turn(&mut state, Input::Due("request/hp".to_owned()), now);
+    assert_eq!((action, sent.len()), ("credentials.error", 0));
     let ended = state.requests.get(&pid).unwrap();
     assert_eq!((ended.state, ended.due_at()), (RequestState::Error, None));
     // What comes late is taken all the same.
     turn(&mut state, Input::Command(delivered("hp", "issuer", Ok(vec![held("c1", "one", Some("hp"))]))), now);
     assert_eq!(state.requests.get(&pid).unwrap().state, RequestState::Issued);
+}
+
+#[test]
+fn a_request_waits_for_as_long_as_its_issuer_says_that_it_does() {
+    use cellspace_schemas::issuer::metadata::RequestStatus::{Issued, Received, Rejected};
+    let pid = HolderPid::new("hp").unwrap();
+    let (mut state, mut now, _) = asked_in_vain(Some("ip"));
+    let request = |state: &State| state.requests.get(&pid).unwrap().clone();
+    let due = || Input::Due("request/hp".to_owned());
+    let said = |effect: &Arc<Effect>, status| Input::Delivered(effect.clone(), Outcome::Request(status));
+    let look = |state: &mut State, now: &mut Timestamp| {
+        let (action, sent, again) = turn(state, due(), *now);
+        assert_eq!(action, "credentials.requested.asked");
+        assert!(matches!(sent[0].as_ref(), Effect::LookAtRequest { issuer_pid, .. } if issuer_pid.as_str() == "ip"));
+        assert_eq!(turn(state, due(), *now).0, "", "once");
+        *now = again.unwrap().1;
+        sent[0].clone()
+    };
+    // For days; an issuer that cannot be reached is asked again.
+    for n in 0..8 {
+        let asked = look(&mut state, &mut now);
+        let outcome = if n % 2 == 0 { said(&asked, Some(Received)) } else { Input::Undeliverable(asked, "no answer".to_owned()) };
+        assert_eq!(turn(&mut state, outcome, NOW).0, "");
+        assert_eq!(request(&state).state, RequestState::Requested);
+    }
+    assert!(now.since(NOW) > std::time::Duration::from_secs(48 * 3_600));
+    let asked = look(&mut state, &mut now);
+    for (status, expected) in [(Some(Rejected), RequestState::Error), (None, RequestState::Error), (Some(Issued), RequestState::Requesting)]
+    {
+        let mut state = state.clone();
+        turn(&mut state, said(&asked, status), now);
+        assert_eq!(request(&state).state, expected, "{status:?}");
+        // Said once more, or of another process, it changes nothing.
+        assert_eq!(turn(&mut state, said(&asked, Some(Rejected)), now).0, "");
+        turn(&mut state, acknowledged(Some("ip-2")), now);
+        assert_eq!(turn(&mut state, said(&asked, Some(Rejected)), now).0, "");
+    }
+    // Approved after all.
+    let mut issued = state.clone();
+    turn(&mut issued, Input::Command(delivered("hp", "issuer", Ok(vec![held("c1", "one", Some("hp"))]))), now);
+    assert_eq!((request(&issued).state, request(&issued).due_at()), (RequestState::Issued, None));
+    // Not without end.
+    let mut looks = request(&state).looks;
+    while request(&state).state == RequestState::Requested {
+        let (_, sent, again) = turn(&mut state, due(), now);
+        now = again.map_or(now, |(_, at)| at);
+        looks += u32::try_from(sent.len()).unwrap();
+    }
+    assert_eq!((looks, request(&state).state), (holder_request::MAX_LOOKS, RequestState::Error));
+}
+
+#[test]
+fn a_rejection_of_an_earlier_process_leaves_the_newer_one_alone() {
+    let pid = HolderPid::new("hp").unwrap();
+    let rejected = |issuer_pid: &str| {
+        let Prepared::Deliver(rejection) = delivered("hp", "issuer", Err("no".to_owned())) else { panic!("no delivery") };
+        Input::Command(Prepared::Deliver(Delivered { issuer_pid: IssuerPid::new(issuer_pid).unwrap(), ..rejection }))
+    };
+    let told = |state: &State| (state.requests.get(&pid).unwrap().state, state.requests.get(&pid).unwrap().error.is_some());
+    let mut state = acme(true);
+    turn(&mut state, Input::Command(request("hp", &["a"])), NOW);
+    let (_, _, due) = turn(&mut state, acknowledged(Some("first")), NOW);
+    let (key, at) = due.unwrap();
+    turn(&mut state, Input::Due(key), at);
+    // It had ended at its issuer, which has made another process of the repeat.
+    let mut early = state.clone();
+    turn(&mut state, acknowledged(Some("second")), at);
+    turn(&mut state, rejected("first"), at);
+    assert_eq!(told(&state), (RequestState::Requested, false));
+    turn(&mut state, rejected("second"), at);
+    assert_eq!(told(&state), (RequestState::Error, true));
+    // The same before the acknowledgement.
+    turn(&mut early, rejected("first"), at);
+    assert_eq!(told(&early), (RequestState::Error, true));
+    let mut last = early.clone();
+    turn(&mut early, acknowledged(Some("second")), at);
+    assert_eq!(told(&early), (RequestState::Requested, false));
+    turn(&mut last, acknowledged(Some("first")), at);
+    assert_eq!(told(&last), (RequestState::Error, true));
 }
 
 fn offer(from: &str, id: Option<&str>, ids: &[&str]) -> Offer {

@@ -190,8 +190,9 @@ fn renew(
     let Some(asked) = source.and_then(|source| source.entry_of(held)).filter(|asked| {
         let free = state.requests.size() < holder_request::MAX_REQUESTS;
         let instead = |other: &Arc<StoredCredential>| {
-            let same_entry = holder_request::entry_of(state, other).is_some_and(|entry| entry.id == asked.id);
-            let same = same_entry || other.format == held.format && other.types.contains(&asked.credential_type);
+            // By what was asked for, where that is known: another object may be of the same type.
+            let same = holder_request::entry_of(state, other)
+                .map_or_else(|| other.format == held.format && other.types.contains(&asked.credential_type), |entry| entry.id == asked.id);
             other.issuer == held.issuer && same && other.status == HeldStatus::Active && other.outlives(held)
         };
         free && state.active_context().is_some() && !under_way && !state.credentials.values().any(instead)

@@ -458,6 +458,21 @@ fn a_credential_in_another_format_takes_the_place_of_the_one_that_it_renews() {
     assert!(world.requests().is_empty());
 }
 
+/// Two objects of an issuer may be of one type: what the one has brought is not there instead of the other.
+#[test]
+fn a_credential_of_the_same_type_by_another_definition_is_no_renewal() {
+    let life = 30 * DAY;
+    let mut world = World::with(held("first", life, false));
+    let mut asked = world.state.requests.values().next().unwrap().asked.clone();
+    asked[0].id = CredentialDefinitionId::new("other-object").unwrap();
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked };
+    world.take(Input::Command(Prepared::Request(request, HolderPid::new("more").unwrap())));
+    world.deliver("more", StoredCredential { request: HolderPid::new("more").ok(), ..held("longer", 2 * life, false) });
+    world.sent.clear();
+    world.until(START.plus(life).minus(RENEWAL));
+    assert_eq!(world.requests().len(), 1);
+}
+
 #[test]
 fn other_bytes_have_a_status_of_their_own() {
     let mut world = World::with(held("first", 365 * DAY, true));

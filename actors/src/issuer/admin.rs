@@ -1,7 +1,7 @@
 //! What operators do: holders, attestations, credential definitions, the status of credentials, offers.
 
 use super::{
-    Attestation, Definition, Holder, IssuerState, Process,
+    Attestation, Definition, Holder, IssuedCredential, Issuer, IssuerState, Process,
     agent::{Decided, Effect, Refusal},
     approval::{self, Answer},
     issuance::{self, Step},
@@ -83,7 +83,9 @@ impl Command {
 pub fn decide(state: &IssuerState, command: &Command, now: Timestamp) -> Decided {
     match command {
         Command::CreateHolder(body) => {
-            if state.holders.contains_key(&body.holder_id) {
+            // One that came by itself is registered like any other.
+            let taken = state.holders.get(&body.holder_id).is_some_and(|there| !there.anonymous || there.did != body.did);
+            if taken {
                 return Err(Refusal::exists("holder", &body.holder_id).into());
             }
             set_holder(state, body, now, now, "holder.created")
@@ -133,11 +135,28 @@ fn room(count: usize, what: &str) -> Result<(), Refusal> {
 }
 
 fn set_holder(state: &IssuerState, body: &HolderBody, created_at: Timestamp, now: Timestamp, action: &'static str) -> Decided {
-    if let Some(other) = state.holder_by_did(&body.did).filter(|other| other.id != body.holder_id) {
+    let other = state.holder_by_did(&body.did).filter(|other| other.id != body.holder_id);
+    if let Some(other) = other.filter(|other| !other.anonymous) {
         return Err(Refusal::Conflict(format!("holder {} has the DID {}", other.id, other.did)).into());
     }
-    let holder = Holder::new(body.clone(), created_at, now).map_err(Refusal::Invalid)?;
-    Ok(Decision::action(action).event(Event::Holder(Arc::new(holder))))
+    let holder = Arc::new(Holder::new(body.clone(), created_at, now).map_err(Refusal::Invalid)?);
+    let decision = Decision::action(action);
+    Ok(match other {
+        Some(stranger) => take_up(state, stranger, &holder, decision),
+        None => decision.event(Event::Holder(holder)),
+    })
+}
+
+/// Who came as a stranger is a registered holder from now on, with what it has asked for and got.
+fn take_up(state: &IssuerState, stranger: &Holder, holder: &Arc<Holder>, decision: Decision<Issuer>) -> Decision<Issuer> {
+    let mut decision = decision.event(Event::HolderDeleted(stranger.id.clone())).event(Event::Holder(holder.clone()));
+    for process in state.of_stranger(&stranger.id) {
+        let issued = process.requested.iter().filter_map(|requested| state.credentials.get(&requested.credential));
+        let of_holder = |issued: &IssuedCredential| IssuedCredential { holder: holder.id.clone(), ..issued.clone() };
+        decision.events.extend(issued.map(|issued| Event::Credential(Arc::new(of_holder(issued)))));
+        decision.events.push(Event::Process(Arc::new(Process { holder: holder.id.clone(), ..Process::clone(process) })));
+    }
+    decision
 }
 
 fn delete_holder(state: &IssuerState, id: &HolderId, now: Timestamp) -> Decided {
@@ -172,7 +191,7 @@ fn change_status(state: &IssuerState, id: &CredentialId, command: StatusCommand,
     if status == credential.status {
         return Ok(Decision::nothing());
     }
-    let mut changed = super::IssuedCredential::clone(credential);
+    let mut changed = IssuedCredential::clone(credential);
     changed.status = status;
     changed.reason = reason.map(str::to_owned);
     let fact = Fact {
@@ -207,7 +226,7 @@ mod tests {
     use crate::issuer::{
         Purpose, Status, StatusListId,
         status_list::ListBits,
-        testing::{World, attestation, definition, did, holder},
+        testing::{World, attestation, definition, did, holder, open},
     };
     use cellspace_schemas::dcp::CredentialFormat;
 
@@ -301,6 +320,41 @@ mod tests {
         assert!(matches!(world.admin(change(StatusCommand::Resume, None)), Err(Refusal::Conflict(_))));
         let content = |state: &IssuerState| state.lists.content(list, ListBits::default());
         assert_eq!(content(&world.reloaded()), content(&world.state));
+    }
+
+    #[test]
+    fn who_came_as_a_stranger_is_registered_with_what_it_has() {
+        let stranger = || did("stranger");
+        for id_of_entry in ["known", stranger().as_str()] {
+            let mut world = World::seeded();
+            world.admin(open("open", false)).unwrap();
+            world.admin(open("waits", true)).unwrap();
+            world.request("stranger", "h-1", &["open"]).unwrap();
+            world.sent(Ok(())).unwrap();
+            let waits = world.request("stranger", "h-2", &["waits"]).unwrap();
+            let body =
+                HolderBody { did: stranger(), holder_id: id(id_of_entry), ..body(holder("known", &json!({"signed": true, "since": "1"}))) };
+            // An entry of somebody else is not taken.
+            let of_acme = HolderBody { holder_id: id("acme"), ..body.clone() };
+            assert!(matches!(world.admin(Command::CreateHolder(of_acme)), Err(Refusal::Exists(..))));
+            let other = HolderBody { holder_id: id(stranger().as_str()), did: did("fourth"), ..body.clone() };
+            assert!(matches!(world.admin(Command::CreateHolder(other)), Err(Refusal::Exists(..))));
+            world.admin(Command::CreateHolder(body.clone())).unwrap();
+            assert!(matches!(world.admin(Command::CreateHolder(body)), Err(Refusal::Exists(..))), "once");
+            for state in [&world.state, &world.reloaded()] {
+                let known = state.holder_by_did(&stranger()).unwrap();
+                assert_eq!((known.id.as_str(), known.anonymous, state.anonymous), (id_of_entry, false, 0));
+                assert_eq!(state.holders.size(), 2, "one entry of it, and acme's");
+                assert!(state.processes.values().all(|process| process.holder == known.id));
+                assert!(state.credentials.values().all(|issued| issued.holder == known.id));
+                assert_eq!(state.under_way(&known.id).map(|process| &process.id).collect::<Vec<_>>(), [&waits]);
+                assert_eq!(state.of_stranger(&id(stranger().as_str())).count(), 0);
+            }
+            // It goes on, and may have what only registered holders may.
+            world.approve(&waits).unwrap();
+            assert_eq!(world.state.credentials.size(), 2);
+            world.request("stranger", "h-3", &["membership"]).unwrap();
+        }
     }
 
     #[test]

@@ -123,6 +123,9 @@ pub enum Refusal {
     /// The sender's token breaks a rule.
     #[error("{0}")]
     Unauthorized(String),
+    /// The sender cannot be verified now.
+    #[error("{0}")]
+    NotNow(String),
     /// The sender is not registered.
     #[error("the sender must be a registered holder")]
     UnknownHolder,
@@ -158,7 +161,7 @@ fn no_token(error: TokenError) -> PrepareError<Refusal> {
 /// Verifies the ID token of a holder.
 ///
 /// # Errors
-/// [`Refusal::Unauthorized`] with the rule that was broken; unavailable when its DID document cannot be fetched.
+/// [`Refusal::Unauthorized`] with the rule that was broken; [`Refusal::NotNow`] when its DID document cannot be fetched.
 pub async fn verify_holder(
     services: &Services,
     issuer: &Did,
@@ -167,7 +170,7 @@ pub async fn verify_holder(
 ) -> Result<trust::IdToken, PrepareError<Refusal>> {
     trust::verify_sender(services, issuer, token, call).await.map_err(|error| match error {
         PeerError::Refused(rule) => Refusal::Unauthorized(rule).into(),
-        PeerError::TooEarly | PeerError::Unreachable(_) => PrepareError::Unavailable(error.to_string()),
+        PeerError::TooEarly | PeerError::Unreachable(_) => Refusal::NotNow(error.to_string()).into(),
     })
 }
 
@@ -183,8 +186,9 @@ async fn prepare_request(
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
     let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
     // Nobody is asked about a stranger.
-    let attested = match requests::holder_of(state, &id_token.issuer, &request.credentials, services.cluster.now()) {
-        Ok(holder) if requests::is_judged(state, &holder, &request.holder_pid) => {
+    let now = services.cluster.now();
+    let attested = match requests::holder_of(state, &id_token.issuer, &request.credentials, now) {
+        Ok(holder) if requests::is_judged(state, &holder, &request.holder_pid, &request.credentials, now) => {
             call_outs.ask(services, issuer, state, &holder, &request.credentials).await?
         }
         Ok(_) | Err(_) => call_out::Attested::new(),

@@ -171,6 +171,22 @@ pub(super) fn submit(
     decision.event(Event::Process(Arc::new(process)))
 }
 
+/// Whether a repeat of a request that waits came with another access token than the one that is kept.
+#[must_use]
+pub(super) fn has_other_token(process: &Process, repeat: &requests::Prepared) -> bool {
+    matches!(&process.answer, Some(Answer::Open(question)) if repeat.token.is_some() && repeat.token != question.token)
+}
+
+/// The request waits on, and what is sent to its holder then comes with the token of its repeat: an earlier one may have ended by that time.
+pub(super) fn with_token_of(process: &Process, repeat: &requests::Prepared, now: Timestamp) -> Decision<Issuer> {
+    let answer = match &process.answer {
+        Some(Answer::Open(question)) => Some(Answer::Open(Arc::new(Question { token: repeat.token.clone(), ..Question::clone(question) }))),
+        other => other.clone(),
+    };
+    let kept = Process { answer, updated_at: now, ..process.clone() };
+    Decision::action("issuance.repeated").event(Event::Process(Arc::new(kept))).replying(Reply::Accepted(process.id.clone()))
+}
+
 /// Decides about a decision. Pure. The same one again changes nothing; another one, or one that comes too late, is refused.
 ///
 /// # Errors
@@ -317,6 +333,40 @@ mod tests {
         assert_eq!((process(&world, &pid).state, world.outbox.len()), (State::Delivered, 0));
         let usage = "org.cellspace.usage.credential-issued";
         assert_eq!(world.log, ["issuance.submitted", "issuance.approved", "issuance.delivered", usage, usage]);
+    }
+
+    #[test]
+    fn what_is_sent_comes_with_the_newest_token() {
+        let token = |text: &str| Some(SecretText::new(text));
+        for approved in [true, false] {
+            let mut world = world();
+            world.admin(guarded("quiet", None)).unwrap();
+            world.token = token("first");
+            let pid = world.request("acme", "h-1", &["quiet"]).unwrap();
+            // The same one, or none, changes nothing.
+            for (came, rows) in [("first", 0), ("second", 1)] {
+                let log = world.log.len();
+                world.token = token(came);
+                assert_eq!(world.request("acme", "h-1", &["quiet"]), Ok(pid.clone()));
+                assert_eq!(world.log.len(), log + rows, "{came}");
+            }
+            world.token = None;
+            assert_eq!(world.request("acme", "h-1", &["quiet"]), Ok(pid.clone()));
+            assert_eq!(world.log.last().unwrap(), "issuance.repeated");
+            assert_eq!((process(&world, &pid).state, world.deadlines.len(), world.outbox.len()), (State::Submitted, 1, 0));
+            // Of other credentials it is no repeat, and its token is not kept.
+            world.token = token("third");
+            assert!(matches!(world.request("acme", "h-1", &["membership"]), Err(Refusal::Conflict(_))));
+            if approved {
+                world.approve(&pid).unwrap()
+            } else {
+                world.reject(&pid, None).unwrap()
+            };
+            match world.outbox.front().map(AsRef::as_ref) {
+                Some(Effect::Deliver { token: sent, .. } | Effect::Reject { token: sent, .. }) => assert_eq!(*sent, token("second")),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

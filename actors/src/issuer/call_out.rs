@@ -39,6 +39,8 @@ pub const MAX_CALLS: usize = 8;
 const MAX_ANSWER_BYTES: usize = 16 << 10;
 /// Questions of one issuer under way at once.
 const MAX_AT_ONCE: usize = 64;
+/// Of these about holders that nobody has registered: whoever wants to can be some of them.
+const MAX_ABOUT_STRANGERS: usize = MAX_AT_ONCE / 4;
 /// Answers that have room until who waits for them has them.
 const KEPT: usize = 1_024;
 /// Lifetime of the token.
@@ -80,7 +82,23 @@ pub fn check_targets(services: &Services, command: &admin::Command) -> Result<()
 }
 
 /// What is asked: whose attestation of whom, and what the question says beside that.
-type Question = (ParticipantContextId, AttestationId, HolderId, Url, Timestamp);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Question {
+    issuer: ParticipantContextId,
+    attestation: AttestationId,
+    holder: HolderId,
+    service: Url,
+    /// When what the question says of a holder was written; `None` for one that nobody has registered, of which it says the same at all times.
+    registered: Option<Timestamp>,
+}
+
+impl Question {
+    fn new(issuer: &ParticipantContextId, attestation: &AttestationId, holder: &Holder, service: &Url) -> Self {
+        let registered = (!holder.anonymous).then_some(holder.updated_at);
+        let (issuer, attestation) = (issuer.clone(), attestation.clone());
+        Self { issuer, attestation, holder: holder.id.clone(), service: service.clone(), registered }
+    }
+}
 
 /// An answer: claims, or that nothing is attested.
 #[derive(Debug, Clone)]
@@ -95,19 +113,28 @@ impl Weigh for Said {
 /// Questions under way: one at a time about the same, and a bounded number of one issuer's.
 pub struct CallOuts {
     asked: AgedCache<Question, Said>,
-    under_way: Mutex<HashMap<ParticipantContextId, usize>>,
+    under_way: Mutex<HashMap<ParticipantContextId, Count>>,
+}
+
+/// Questions of one issuer under way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    all: usize,
+    about_strangers: usize,
 }
 
 /// Room for one question of an issuer.
-struct Room<'a>(&'a CallOuts, &'a ParticipantContextId);
+struct Room<'a>(&'a CallOuts, &'a Question);
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.0.under_way.lock();
-        if let Some(count) = under_way.get_mut(self.1) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                under_way.remove(self.1);
+        let Self(outs, question) = self;
+        let mut under_way = outs.under_way.lock();
+        if let Some(count) = under_way.get_mut(&question.issuer) {
+            count.all = count.all.saturating_sub(1);
+            count.about_strangers = count.about_strangers.saturating_sub(usize::from(question.registered.is_none()));
+            if count.all == 0 {
+                under_way.remove(&question.issuer);
             }
         }
     }
@@ -120,14 +147,16 @@ impl Default for CallOuts {
 }
 
 impl CallOuts {
-    fn room<'a>(&'a self, issuer: &'a ParticipantContextId) -> Option<Room<'a>> {
+    fn room<'a>(&'a self, question: &'a Question) -> Option<Room<'a>> {
         let mut under_way = self.under_way.lock();
-        let count = under_way.entry(issuer.clone()).or_default();
-        if *count >= MAX_AT_ONCE {
+        let stranger = question.registered.is_none();
+        let count = under_way.get(&question.issuer).copied().unwrap_or_default();
+        if count.all >= MAX_AT_ONCE || stranger && count.about_strangers >= MAX_ABOUT_STRANGERS {
             return None;
         }
-        *count += 1;
-        Some(Room(self, issuer))
+        let more = Count { all: count.all + 1, about_strangers: count.about_strangers + usize::from(stranger) };
+        under_way.insert(question.issuer.clone(), more);
+        Some(Room(self, question))
     }
 
     /// The answer to a question, which is asked unless it is being asked already.
@@ -136,7 +165,7 @@ impl CallOuts {
         F: Future<Output = Result<Option<Claims>, String>>,
     {
         let asking = |_| async move {
-            let _room = self.room(&question.0).ok_or_else(|| PeerError::Unreachable("too many attestations are asked for".to_owned()))?;
+            let _room = self.room(question).ok_or_else(|| PeerError::Unreachable("too many attestations are asked for".to_owned()))?;
             let claims = ask().await.map_err(PeerError::Unreachable)?;
             // Over as soon as it is there.
             Ok((Said(claims.map(Arc::new)), now))
@@ -173,7 +202,7 @@ impl CallOuts {
         let key = signing_key(services, issuer, KeyUsage::Token).await.map_err(|e| PrepareError::Unavailable(e.to_string()))?;
         let (key, now) = (&key, services.cluster.now());
         let asking = needed.into_iter().map(|(id, url)| async move {
-            let question = (issuer.clone(), id.clone(), holder.id.clone(), url.clone(), holder.updated_at);
+            let question = Question::new(issuer, &id, holder, &url);
             let claims = self.answer(&question, now, || ask_one(services, key, holder, &id, url)).await;
             // Which service it is, is nobody's business but the operator's.
             let claims = claims.map_err(|reason| {
@@ -228,8 +257,14 @@ mod tests {
     use tokio::sync::Notify;
 
     fn question(issuer: &str, holder: usize) -> Question {
+        about(issuer, &holder.to_string(), false, Timestamp(0))
+    }
+
+    fn about(issuer: &str, holder: &str, anonymous: bool, updated_at: Timestamp) -> Question {
         let url = "https://office.example/".parse().unwrap();
-        (issuer.parse().unwrap(), "office".parse().unwrap(), holder.to_string().parse().unwrap(), url, Timestamp(0))
+        let stranger = Holder::anonymous(&Did::new("did:web:stranger").unwrap(), updated_at).unwrap();
+        let holder = Holder { id: holder.parse().unwrap(), anonymous, ..stranger };
+        Question::new(&issuer.parse().unwrap(), &"office".parse().unwrap(), &holder, &url)
     }
 
     #[tokio::test]
@@ -241,7 +276,7 @@ mod tests {
                 let asking = || async {
                     asked.fetch_add(1, Ordering::SeqCst);
                     open.notified().await;
-                    if question.2.as_str() == "2" { Err("down".to_owned()) } else { Ok(Some(Claims::new())) }
+                    if question.holder.as_str() == "2" { Err("down".to_owned()) } else { Ok(Some(Claims::new())) }
                 };
                 outs.answer(&question, Timestamp(5), asking).await
             }
@@ -280,7 +315,7 @@ mod tests {
         };
         let many = futures::future::join_all((0..MAX_AT_ONCE).map(|holder| ask(question("issuer", holder))));
         let meanwhile = async {
-            while outs.under_way.lock().values().sum::<usize>() < MAX_AT_ONCE {
+            while outs.under_way.lock().values().map(|count| count.all).sum::<usize>() < MAX_AT_ONCE {
                 tokio::task::yield_now().await;
             }
             assert!(ask(question("issuer", MAX_AT_ONCE)).await.is_err());
@@ -289,6 +324,30 @@ mod tests {
         };
         let (answers, ()) = futures::future::join(many, meanwhile).await;
         assert!(answers.iter().all(Result::is_ok));
+        assert!(outs.under_way.lock().is_empty());
+    }
+
+    /// Whenever a stranger comes, and whatever of it is not kept yet, the question is the same; a registered one may have changed.
+    #[test]
+    fn what_is_asked_about_a_stranger_does_not_change() {
+        let at = |anonymous, now| about("issuer", "h", anonymous, Timestamp(now));
+        assert!(at(true, 1) == at(true, 2) && at(false, 1) != at(false, 2) && at(true, 1) != at(false, 1));
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_places_to_those_who_are_registered() {
+        let (outs, now) = (CallOuts::default(), Timestamp(5));
+        let strangers: Vec<_> = (0..MAX_AT_ONCE).map(|n| about("issuer", &format!("stranger-{n}"), true, now)).collect();
+        let held: Vec<_> = strangers.iter().filter_map(|stranger| outs.room(stranger)).collect();
+        assert_eq!(held.len(), 16);
+        let known: Vec<_> = (0..MAX_AT_ONCE).map(|n| question("issuer", n)).collect();
+        let registered = known.iter().filter_map(|holder| outs.room(holder)).count();
+        assert_eq!(registered, known.len(), "each gives its place back at once");
+        let all: Vec<_> = known.iter().filter_map(|holder| outs.room(holder)).collect();
+        assert_eq!(all.len(), MAX_AT_ONCE - held.len());
+        drop(held);
+        assert!(outs.room(&strangers[0]).is_some(), "their places are free again");
+        drop(all);
         assert!(outs.under_way.lock().is_empty());
     }
 }

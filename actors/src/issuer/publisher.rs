@@ -13,8 +13,9 @@ use crate::{
 use bytes::Bytes;
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
+use cellspace_storage::Vault;
 use quick_cache::{Weighter, sync::Cache};
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 /// How long a served list credential is valid. Half of it is left when it is signed anew.
 const VALIDITY: Duration = Duration::from_secs(3600);
@@ -55,17 +56,27 @@ pub enum PublishError {
     Unavailable(String),
 }
 
+/// What came of making a list. A failure stays until those have it who waited.
+#[derive(Clone)]
+enum Made {
+    List(Arc<PublishedList>),
+    Failure(Arc<PublishError>),
+}
+
 #[derive(Clone)]
 struct ByBytes;
 
-impl<K> Weighter<K, Arc<PublishedList>> for ByBytes {
-    fn weight(&self, _: &K, list: &Arc<PublishedList>) -> u64 {
-        (list.jwt.len() + list.json.len()) as u64
+impl<K> Weighter<K, Made> for ByBytes {
+    fn weight(&self, _: &K, made: &Made) -> u64 {
+        match made {
+            Made::List(list) => (list.jwt.len() + list.json.len()) as u64,
+            Made::Failure(_) => 1,
+        }
     }
 }
 
 /// Signed lists.
-struct Kept(Cache<(ParticipantContextId, StatusListId), Arc<PublishedList>, ByBytes>);
+struct Kept(Cache<(ParticipantContextId, StatusListId), Made, ByBytes>);
 
 impl Default for Kept {
     fn default() -> Self {
@@ -74,8 +85,8 @@ impl Default for Kept {
 }
 
 impl Kept {
-    /// The list, made when what is kept is not current. Of many who ask for one list only one makes it, the others wait; who wants a later state than
-    /// was being made has it made anew.
+    /// The list, made when what is kept is not current. Of many who ask for one list only one makes it, the others wait, also for its failure, which nobody
+    /// sees who comes later; who wants a later state than was being made has it made anew.
     async fn current<F>(
         &self,
         key: &(ParticipantContextId, StatusListId),
@@ -86,12 +97,19 @@ impl Kept {
         F: Future<Output = Result<PublishedList, PublishError>>,
     {
         loop {
-            let making = async { make().await.map(Arc::new) };
-            let list = self.0.get_or_insert_async(key, making).await?;
-            if is_current(&list) {
-                return Ok(list);
+            let making = async {
+                let made = make().await.map(Arc::new);
+                Ok::<_, Infallible>(made.map_or_else(|failure| Made::Failure(Arc::new(failure)), Made::List))
+            };
+            match self.0.get_or_insert_async(key, making).await {
+                Ok(Made::List(list)) if is_current(&list) => return Ok(list),
+                Ok(Made::List(_)) => drop(self.0.remove_if(key, |made| matches!(made, Made::List(list) if !is_current(list)))),
+                Ok(Made::Failure(failure)) => {
+                    self.0.remove_if(key, |made| matches!(made, Made::Failure(other) if Arc::ptr_eq(other, &failure)));
+                    return Err(PublishError::clone(&failure));
+                }
+                Err(never) => match never {},
             }
-            self.0.remove_if(key, |list| !is_current(list));
         }
     }
 }
@@ -168,27 +186,46 @@ impl StatusListPublisher {
     ) -> Result<PublishedList, PublishError> {
         let url = services.urls.status_list(issuer, &id.to_string());
         let (ttl, valid_until) = (self.age, now.plus(VALIDITY));
-        let unavailable = |error: &dyn std::error::Error| PublishError::Unavailable(error.to_string());
         let (bits, encoding) = (content.bits, id.encoding());
         // Once: most of the work is to compress the bits. Milliseconds for a large list: no thread of the executor is held up by it.
         let encoded = tokio::task::spawn_blocking(move || bits.encode(encoding)).await.map_err(|e| unavailable(&e))?;
         let list = ListCredential { id, url: &url, issuer: &key.did, encoded: &encoded, ttl, valid_from: now, valid_until };
-        let credential = list.credential();
-        let json = serde_json::to_vec(&credential).map_err(|e| unavailable(&e))?;
-        let claims = list.jwt_claims(credential);
-        let jwt = signing::sign(services.vault.as_ref(), key, id.format, &claims).await.map_err(|e| unavailable(&e))?;
+        let (jwt, json) = forms(services.vault.as_ref(), key, &list).await?;
         tracing::debug!(category = "dcp", vpa = %Address::of::<Issuer>(issuer), action = "statuslist.signed", list = %id, version = content.version);
         let tag = format!("{}-{}", content.version, now.millis());
-        Ok(PublishedList { jwt: jwt.into(), json: json.into(), tag, version: content.version, kid: key.kid.clone(), signed_at: now })
+        Ok(PublishedList { jwt, json, tag, version: content.version, kid: key.kid.clone(), signed_at: now })
     }
+}
+
+fn unavailable(error: &dyn Error) -> PublishError {
+    PublishError::Unavailable(error.to_string())
+}
+
+/// A list in its signed and its plain form, each in no more memory than it is long.
+async fn forms(vault: &dyn Vault, key: &trust::SigningKey, list: &ListCredential<'_>) -> Result<(Bytes, Bytes), PublishError> {
+    let credential = list.credential();
+    let json = serde_json::to_vec(&credential).map_err(|e| unavailable(&e))?;
+    let claims = list.jwt_claims(credential);
+    let jwt = signing::sign(vault, key, list.id.format, &claims).await.map_err(|e| unavailable(&e))?;
+    Ok((jwt.into_bytes().into_boxed_slice().into(), json.into_boxed_slice().into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::issuer::Purpose;
+    use crate::{
+        issuer::{
+            Purpose,
+            status_list::{Slot, StatusChanges, StatusCommand, StatusLists},
+            testing::did,
+        },
+        trust::testing::TestVault,
+    };
     use cellspace_schemas::dcp::CredentialFormat;
+    use cellspace_storage::KeyAlgorithm;
     use parking_lot::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
 
     #[tokio::test]
     async fn one_makes_a_list_and_a_later_state_is_made_anew() {
@@ -213,6 +250,68 @@ mod tests {
         assert_eq!(*made.lock(), [3, 4]);
         // Who has not seen the change takes the later state.
         assert_eq!((ask(3).await, made.lock().len()), (4, 2));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_by_those_who_wait_and_by_nobody_else() {
+        let (kept, made, open) = (Kept::default(), AtomicUsize::new(0), Notify::new());
+        let id = StatusListId { format: CredentialFormat::Vc2Jose, purpose: Purpose::Revocation, number: 1 };
+        let key = (ParticipantContextId::new("issuer").unwrap(), id);
+        let ask = || {
+            let make = || async {
+                made.fetch_add(1, Ordering::SeqCst);
+                open.notified().await;
+                Err(PublishError::Unavailable("no vault".to_owned()))
+            };
+            kept.current(&key, |_| true, make)
+        };
+        let failure = || Some(PublishError::Unavailable("no vault".to_owned()));
+        for round in 1..3 {
+            let opened = async {
+                while made.load(Ordering::SeqCst) < round {
+                    tokio::task::yield_now().await;
+                }
+                open.notify_one();
+            };
+            let together = futures::future::join_all((0..10).map(|_| async { ask().await.err() }));
+            let (failures, ()) = futures::join!(together, opened);
+            assert!(failures.into_iter().all(|told| told == failure()));
+            assert_eq!(made.load(Ordering::SeqCst), round);
+        }
+    }
+
+    /// A million credentials at the worst, where nothing can be compressed: with the places, the bits of both purposes, and both forms of both lists.
+    #[tokio::test]
+    async fn all_that_is_kept_of_a_million_entries_is_less_than_two_mebibytes() {
+        let (mut lists, bits) = (StatusLists::default(), ListBits::new(1 << 20).unwrap());
+        let revoked = StatusChanges::default().after(StatusCommand::Revoke).unwrap();
+        let both = StatusChanges::default().after(StatusCommand::Suspend).and_then(|changes| changes.after(StatusCommand::Revoke)).unwrap();
+        let suspended = StatusChanges::default().after(StatusCommand::Suspend).unwrap();
+        let mut random = 1_u64;
+        for index in 0..1_000_000 {
+            // Marsaglia's xorshift.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let now = [StatusChanges::default(), revoked, suspended, both][usize::try_from(random >> 62).unwrap()];
+            lists.note(CredentialFormat::Vc2Jose, Slot { number: 1, index }, StatusChanges::default(), now);
+        }
+        let (vault, path) = (TestVault::default(), TestVault::path("issuer", "key-1"));
+        vault.generate_key(&path, KeyAlgorithm::P256).await.unwrap();
+        let key = trust::SigningKey { kid: format!("{}#key-1", did("issuer")), did: did("issuer"), path, algorithm: KeyAlgorithm::P256 };
+        let mut kept = lists.bytes();
+        for purpose in Purpose::ALL {
+            let id = StatusListId { format: CredentialFormat::Vc2Jose, purpose, number: 1 };
+            let content = lists.content(id, bits).unwrap();
+            assert_eq!(content.bits.len(), 1 << 20);
+            let encoded = &content.bits.encode(id.encoding());
+            let (ttl, valid_until) = (Duration::from_secs(5), Timestamp(1));
+            let url = "https://cells.example/statuslist/issuer/bssl-revocation-1";
+            let list = ListCredential { id, url, issuer: &key.did, encoded, ttl, valid_from: Timestamp(0), valid_until };
+            let (jwt, json) = forms(&vault, &key, &list).await.unwrap();
+            kept += jwt.len() + json.len();
+        }
+        assert!((1 << 20..2 << 20).contains(&kept), "{kept}");
     }
 
     #[test]

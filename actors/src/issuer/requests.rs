@@ -12,7 +12,7 @@ use super::{
     issuance::{self, Requested, State, Step},
     mappings::{self, Mapped},
     state::Event,
-    status_list::{ListBits, StatusChanges},
+    status_list::{ListBits, Status, StatusChanges},
 };
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
@@ -27,6 +27,10 @@ use std::sync::Arc;
 pub const MAX_UNDER_WAY: usize = 32;
 /// Holders at most that nobody has registered.
 pub const MAX_ANONYMOUS: usize = 10_000;
+/// Processes of one of these at most, whatever became of them.
+pub const MAX_OF_STRANGER: usize = 32;
+/// Credentials of one of these at most that count, or wait for approval.
+pub const MAX_HELD_BY_STRANGER: usize = 16;
 
 /// A request as received.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -142,12 +146,40 @@ pub fn holder_of(state: &IssuerState, did: &Did, definitions: &[CredentialDefini
     if state.anonymous >= MAX_ANONYMOUS && !state.holders.contains_key(&holder.id) { Err(Refusal::NoRoom) } else { Ok(holder) }
 }
 
-/// Whether something needs to be attested: the request repeats none whose outcome stands, and the holder may have another one under way.
+/// Whether there is room for one more process of the holder. What strangers can make an issuer keep is bounded by how many they are, and by what each may have.
+///
+/// # Errors
+/// [`Refusal::TooMany`] while too many are under way; [`Refusal::NotEntitled`] when a stranger has had what it may have.
+pub fn room(state: &IssuerState, holder: &Holder, asked: &[CredentialDefinitionId], now: Timestamp) -> Result<(), Refusal> {
+    if state.under_way(&holder.id).count() >= MAX_UNDER_WAY {
+        return Err(Refusal::TooMany);
+    }
+    if !holder.anonymous {
+        return Ok(());
+    }
+    if state.of_stranger(&holder.id).count() >= MAX_OF_STRANGER {
+        let rule = format!("a holder that is not registered has at most {MAX_OF_STRANGER} requests, for more it must be registered");
+        return Err(Refusal::NotEntitled(rule));
+    }
+    let counts = |process: &Process, requested: &Requested| match state.credentials.get(&requested.credential) {
+        Some(issued) => issued.valid_until > now && issued.status.status() != Status::Revoked,
+        None => process.state == State::Submitted,
+    };
+    let held = state.of_stranger(&holder.id).flat_map(|process| process.requested.iter().filter(|requested| counts(process, requested)));
+    if held.count() + asked.len() > MAX_HELD_BY_STRANGER {
+        let rule =
+            format!("a holder that is not registered has at most {MAX_HELD_BY_STRANGER} credentials, for more it must be registered");
+        return Err(Refusal::NotEntitled(rule));
+    }
+    Ok(())
+}
+
+/// Whether something needs to be attested: the request repeats none whose outcome stands, and there is room for it.
 #[must_use]
-pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid) -> bool {
+pub fn is_judged(state: &IssuerState, holder: &Holder, pid: &HolderPid, asked: &[CredentialDefinitionId], now: Timestamp) -> bool {
     let process = state.process_of(&holder.did, pid);
     let stands = process.is_some_and(|process| issuance::step(process.state, issuance::Command::Repeat) != Step::Anew);
-    !stands && state.under_way(&holder.id).count() < MAX_UNDER_WAY
+    !stands && room(state, holder, asked, now).is_ok()
 }
 
 /// Decides about a request. Pure.
@@ -163,22 +195,25 @@ pub fn decide(state: &IssuerState, request: &Prepared, now: Timestamp) -> Decide
                 return Err(Refusal::Conflict("the holderPid was used for a request of other credentials".to_owned()).into());
             }
             Step::To { state, deliver: true } if !process.delivering => return Ok(send_again(process, state, request, now)),
+            Step::Stay if approval::has_other_token(process, request) => return Ok(approval::with_token_of(process, request, now)),
             Step::To { .. } | Step::Stay | Step::Refused => return Ok(Decision::reply(Reply::Accepted(process.id.clone()))),
         }
     }
-    if state.under_way(&holder.id).count() >= MAX_UNDER_WAY {
-        return Err(Refusal::TooMany.into());
-    }
+    room(state, holder, &request.credentials, now)?;
     // A definition has changed since, or a repeat is none any more.
     if !call_out::is_complete(state, &request.credentials, &request.attested) {
         return Err(Rejection::Stale);
     }
     let judged = judge(state, holder, &request.credentials, &request.attested)?;
-    let decision = match approval::timeout(judged.grants.iter().map(|(definition, _)| *definition)) {
+    let mut decision = match approval::timeout(judged.grants.iter().map(|(definition, _)| *definition)) {
         Some(timeout) => approval::submit(request, holder, judged, timeout, now),
         None => approve(state, holder, request, judged, now)?,
     };
-    Ok(if state.holders.contains_key(&holder.id) { decision } else { decision.event(Event::Holder(holder.clone())) })
+    if !state.holders.contains_key(&holder.id) {
+        // Before its process, which is one of a stranger's.
+        decision.events.insert(0, Event::Holder(holder.clone()));
+    }
+    Ok(decision)
 }
 
 fn send_again(process: &Process, state: State, request: &Prepared, now: Timestamp) -> Decision<super::Issuer> {
@@ -341,7 +376,7 @@ mod tests {
         Purpose, StatusListId,
         admin::Command as Admin,
         status_list::StatusCommand,
-        testing::{World, definition, did, guarded, holder},
+        testing::{World, definition, did, guarded, holder, open},
     };
     use cellspace_schemas::issuer::admin::DefinitionBody;
     use proptest::prelude::*;
@@ -431,7 +466,8 @@ mod tests {
         assert_eq!(process(&world, &pid).claims.get("registered"), Some(&json!(true)));
         // A repeat of what stands needs nobody.
         let judged = |world: &World, pid: &str| {
-            is_judged(&world.state, world.state.holder_by_did(&did("acme")).unwrap(), &HolderPid::new(pid).unwrap())
+            let (holder, asked) = (world.state.holder_by_did(&did("acme")).unwrap(), ["office".parse().unwrap()]);
+            is_judged(&world.state, holder, &HolderPid::new(pid).unwrap(), &asked, Timestamp(0))
         };
         assert!(!judged(&world, "h-1") && judged(&world, "h-2"));
         assert_eq!(world.request("acme", "h-1", &["office"]), Ok(pid));
@@ -544,6 +580,64 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_can_make_an_issuer_keep_is_bounded() {
+        let mut world = World::seeded();
+        for (id, guarded) in [("open", false), ("free", false), ("waits", true)] {
+            world.admin(open(id, guarded)).unwrap();
+        }
+        let refused = |outcome: Result<IssuerPid, Refusal>, what: &str| match outcome {
+            Err(Refusal::NotEntitled(rule)) => assert!(rule.contains(what), "{rule}"),
+            other => panic!("{other:?}"),
+        };
+        let taken = |world: &mut World, pid: &str, asked: &[&str]| {
+            let pid = world.request("stranger", pid, asked).unwrap();
+            world.sent(Ok(())).unwrap();
+            pid
+        };
+        for n in 0..7 {
+            taken(&mut world, &format!("h-{n}"), &["open", "free"]);
+        }
+        // What waits for approval counts as well.
+        let waits = world.request("stranger", "w-1", &["waits"]).unwrap();
+        let last = taken(&mut world, "h-7", &["open"]);
+        let before = world.rows.len();
+        refused(world.request("stranger", "h-8", &["open"]), "16 credentials");
+        assert_eq!((world.rows.len(), world.outbox.len()), (before, 0), "nothing of it is kept");
+        let judged = |world: &World| {
+            let (holder, asked) = (world.state.holder_by_did(&did("stranger")).unwrap(), ["open".parse().unwrap()]);
+            is_judged(&world.state, holder, &HolderPid::new("h-8").unwrap(), &asked, world.now())
+        };
+        assert!(!judged(&world), "nobody is asked about it either");
+        // Repeats are no more of them; others have room of their own.
+        assert_eq!(world.request("stranger", "h-7", &["open"]), Ok(last));
+        world.sent(Ok(())).unwrap();
+        assert!(world.request("another", "h-1", &["open"]).is_ok());
+        world.sent(Ok(())).unwrap();
+        // What is rejected, revoked or past its end counts no longer.
+        world.reject(&waits, None).unwrap();
+        world.sent(Ok(())).unwrap();
+        assert!(judged(&world));
+        taken(&mut world, "h-8", &["open"]);
+        refused(world.request("stranger", "h-9", &["open"]), "16 credentials");
+        let credential = world.state.credentials.values().find(|issued| issued.holder_did == did("stranger")).unwrap().id.clone();
+        world.admin(Admin::ChangeStatus { credential, command: StatusCommand::Revoke, reason: None }).unwrap();
+        taken(&mut world, "h-9", &["open"]);
+        world.pass(Duration::from_secs(3_600));
+        refused(world.request("stranger", "h-10", &["open"; 17]), "16 credentials");
+        for n in 10..31 {
+            assert!(world.reloaded().of_stranger(&did("stranger").as_str().parse().unwrap()).count() == n + 1);
+            taken(&mut world, &format!("h-{n}"), &["open"]);
+            world.pass(Duration::from_secs(3_600));
+        }
+        // However little counts of all that.
+        refused(world.request("stranger", "h-31", &["open"]), "32 requests");
+        // Registered, it goes on, also under another id.
+        let body = json!({"holderId": "known", "did": did("stranger"), "name": "Known"});
+        world.admin(Admin::CreateHolder(serde_json::from_value(body).unwrap())).unwrap();
+        assert!(world.request("stranger", "h-31", &["open"]).is_ok());
+    }
+
+    #[test]
     fn a_failed_request_is_judged_anew() {
         let mut world = World::seeded();
         let first = world.request("acme", "h-1", &BOTH).unwrap();
@@ -593,7 +687,7 @@ mod tests {
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let act = prop_oneof![
-            4 => (0_usize..2, 0_usize..3, 0_usize..3).prop_map(|(h, p, c)| Act::Request(h, p, c)),
+            4 => (0_usize..2, 0_usize..3, 0_usize..4).prop_map(|(h, p, c)| Act::Request(h, p, c)),
             3 => any::<bool>().prop_map(Act::Sent),
             2 => (0_usize..8, 0_usize..3).prop_map(|(c, s)| Act::Status(c, s)),
             1 => (0_usize..2).prop_map(Act::Delete),
@@ -612,11 +706,14 @@ mod tests {
         fn histories_keep_the_promises(acts in acts()) {
             let mut world = World::seeded();
             world.admin(guarded("guarded", Some("https://onboarding.example/"))).unwrap();
+            world.admin(open("open", true)).unwrap();
             let all = ["membership", "manufacturer", "guarded"];
             let holders = ["acme", "other"];
             let mut claims = std::collections::HashMap::new();
             for act in acts {
                 let _ = match act {
+                    // Who is not registered may ask for this one.
+                    Act::Request(h, p, 3) => world.request(holders[h], &format!("h-{p}"), &["open"]).map(drop),
                     Act::Request(h, p, c) => world.request(holders[h], &format!("h-{p}"), &all[..=c]).map(drop),
                     Act::Sent(_) if world.outbox.is_empty() => Ok(()),
                     Act::Sent(ok) => world.sent(if ok { Ok(()) } else { Err("no") }).map(drop),
@@ -658,8 +755,12 @@ mod tests {
                 }
                 for holder in holders {
                     prop_assert_eq!(world.state.holder_by_did(&did(holder)), reloaded.holder_by_did(&did(holder)));
-                    let under_way = |state: &IssuerState| state.under_way(&holder.parse().unwrap()).cloned().collect::<Vec<_>>();
-                    prop_assert_eq!(under_way(&world.state), under_way(&reloaded));
+                    for id in [holder.parse().unwrap(), did(holder).as_str().parse().unwrap()] {
+                        let under_way = |state: &IssuerState| state.under_way(&id).cloned().collect::<Vec<_>>();
+                        prop_assert_eq!(under_way(&world.state), under_way(&reloaded));
+                        let all = |state: &IssuerState| state.of_stranger(&id).cloned().collect::<Vec<_>>();
+                        prop_assert_eq!(all(&world.state), all(&reloaded));
+                    }
                     for pid in 0..3 {
                         let pid = HolderPid::new(format!("h-{pid}")).unwrap();
                         prop_assert_eq!(world.state.process_of(&did(holder), &pid), reloaded.process_of(&did(holder), &pid));

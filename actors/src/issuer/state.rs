@@ -30,8 +30,11 @@ pub struct IssuerState {
     pub lists: StatusLists,
     by_did: HashTrieMapSync<Did, HolderId>,
     by_request: HashTrieMapSync<(Did, HolderPid), IssuerPid>,
-    under_way: HashTrieMapSync<HolderId, RedBlackTreeMapSync<IssuerPid, ()>>,
+    under_way: HashTrieMapSync<HolderId, Pids>,
+    of_strangers: HashTrieMapSync<HolderId, Pids>,
 }
+
+type Pids = RedBlackTreeMapSync<IssuerPid, ()>;
 
 /// A change of state: the new value of one row, or its removal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,6 +75,11 @@ impl IssuerState {
         self.under_way.get(holder).into_iter().flat_map(|pids| pids.keys()).filter_map(|pid| self.processes.get(pid))
     }
 
+    /// All processes of a holder that nobody has registered, since it came.
+    pub fn of_stranger(&self, holder: &HolderId) -> impl Iterator<Item = &Arc<Process>> {
+        self.of_strangers.get(holder).into_iter().flat_map(|pids| pids.keys()).filter_map(|pid| self.processes.get(pid))
+    }
+
     /// Until when a credential counts that was issued by now, or is just being issued; `None` when there is none.
     #[must_use]
     pub fn signed_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -86,11 +94,15 @@ impl IssuerState {
             Event::Holder(holder) => {
                 self.forget_holder(&holder.id);
                 self.anonymous += usize::from(holder.anonymous);
+                if !holder.anonymous {
+                    self.of_strangers.remove_mut(&holder.id);
+                }
                 self.by_did.insert_mut(holder.did.clone(), holder.id.clone());
                 self.holders.insert_mut(holder.id.clone(), holder.clone());
             }
             Event::HolderDeleted(id) => {
                 self.forget_holder(id);
+                self.of_strangers.remove_mut(id);
                 self.holders.remove_mut(id);
             }
             Event::Attestation(attestation) => self.attestations.insert_mut(attestation.id.clone(), attestation.clone()),
@@ -125,22 +137,35 @@ impl IssuerState {
         if newest.is_none_or(|newest| (newest.created_at, &newest.id) <= (process.created_at, &process.id)) {
             self.by_request.insert_mut(request, process.id.clone());
         }
-        let mut under_way = self.under_way.get(&process.holder).cloned().unwrap_or_default();
-        if process.delivering || matches!(process.state, issuance::State::Submitted | issuance::State::Approved) {
-            under_way.insert_mut(process.id.clone(), ());
-        } else {
-            under_way.remove_mut(&process.id);
+        // It may have been another's: an operator has taken up who came as a stranger.
+        if let Some(before) = self.processes.get(&process.id) {
+            note(&mut self.under_way, &before.holder, &process.id, false);
         }
-        if under_way.is_empty() {
-            self.under_way.remove_mut(&process.holder);
-        } else {
-            self.under_way.insert_mut(process.holder.clone(), under_way);
+        let under_way = process.delivering || matches!(process.state, issuance::State::Submitted | issuance::State::Approved);
+        note(&mut self.under_way, &process.holder, &process.id, under_way);
+        if self.holders.get(&process.holder).is_some_and(|holder| holder.anonymous && holder.created_at <= process.created_at) {
+            note(&mut self.of_strangers, &process.holder, &process.id, true);
         }
         self.processes.insert_mut(process.id.clone(), process.clone());
     }
 }
 
-/// Which row an event writes.
+/// Notes that a process is one of a holder's, or is not.
+fn note(of: &mut HashTrieMapSync<HolderId, Pids>, holder: &HolderId, process: &IssuerPid, there: bool) {
+    let mut pids = of.get(holder).cloned().unwrap_or_default();
+    if there {
+        pids.insert_mut(process.clone(), ());
+    } else if !pids.remove_mut(process) {
+        return;
+    }
+    if pids.is_empty() {
+        of.remove_mut(holder);
+    } else {
+        of.insert_mut(holder.clone(), pids);
+    }
+}
+
+/// Which row an event writes. Holders come before their processes, also when they are loaded.
 #[must_use]
 pub fn row(event: &Event) -> RowOf {
     const HOLDER: &str = "holder";

@@ -282,14 +282,17 @@ impl StatusLists {
     /// Takes note of a credential's bits; `before` is what was noted last, the default for a new credential.
     pub fn note(&mut self, format: CredentialFormat, slot: Slot, before: StatusChanges, now: StatusChanges) {
         let key = (format, slot.number);
-        let mut list = self.lists.get(&key).cloned().unwrap_or_default();
+        if !self.lists.contains_key(&key) {
+            self.lists.insert_mut(key, List::default());
+        }
+        // Where it is: a copy would have all its chunks be copied as well.
+        let Some(list) = self.lists.get_mut(&key) else { return };
         list.taken.set(slot.index, true);
         list.end = list.end.max(slot.index.saturating_add(1));
         list.revoked.set(slot.index, now.bit(Purpose::Revocation));
         list.suspended.set(slot.index, now.bit(Purpose::Suspension));
         list.revocations += now.revocation.saturating_sub(before.revocation);
         list.suspensions += now.suspension.saturating_sub(before.suspension);
-        self.lists.insert_mut(key, list);
     }
 
     /// The list's content, `size` bits; more, where credentials were put farther behind when lists were larger. `None` when the issuer has no such list. Lists
@@ -302,6 +305,12 @@ impl StatusLists {
             Purpose::Suspension => (list.suspensions, &list.suspended),
         };
         Some(ListContent { version, bits: bits.bitstring(size.0.max(list.end.next_power_of_two())) })
+    }
+
+    /// What the places and bits of all lists take in memory at most, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lists.values().map(|list| size_of::<List>() + list.taken.bytes() + list.revoked.bytes() + list.suspended.bytes()).sum()
     }
 
     /// The version of a list's content, without the content.

@@ -8,7 +8,7 @@ use super::{
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
-    Did, Timestamp,
+    Did, SecretText, Timestamp,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
 use cellspace_storage::RowKey;
@@ -30,6 +30,8 @@ pub struct World {
     pub outbox: VecDeque<Arc<Effect>>,
     /// Actions and facts, in order.
     pub log: Vec<String>,
+    /// Access token that comes with requests.
+    pub token: Option<SecretText>,
     /// Deadlines.
     pub deadlines: BTreeMap<String, Timestamp>,
     now: i64,
@@ -103,7 +105,7 @@ impl World {
         let request = requests::Prepared {
             holder: did(holder),
             issuer: did("issuer"),
-            token: None,
+            token: self.token.clone(),
             holder_pid: HolderPid::new(pid).unwrap(),
             credentials: credentials.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect(),
             process,
@@ -134,6 +136,11 @@ impl World {
     pub fn reject(&mut self, process: &IssuerPid, reason: Option<&str>) -> Result<Reply, Refusal> {
         let verdict = approval::Prepared::Reject { process: process.clone(), reason: reason.map(str::to_owned) };
         self.turn(&Input::Command(Prepared::Verdict(verdict)))
+    }
+
+    /// The time of the last turn.
+    pub const fn now(&self) -> Timestamp {
+        Timestamp(self.now)
     }
 
     /// Time goes on, and what is due by then is done.
@@ -188,6 +195,16 @@ pub fn attestation(id: &str) -> admin::Command {
 /// Makes a definition with the attestation `registration`.
 pub fn definition(id: &str, format: &str) -> admin::Command {
     admin::Command::CreateDefinition(serde_json::from_value(definition_body(id, format)).unwrap())
+}
+
+/// Makes one that is open to holders that nobody has registered, with what is to be approved within 100 s where `guarded`.
+pub fn open(id: &str, guarded: bool) -> admin::Command {
+    let approval = guarded.then(|| json!({"timeout": 100}));
+    let body = json!({
+        "id": id, "credentialType": format!("{id}Credential"), "format": "vc20-bssl/jwt", "validity": "3600", "anonymousAllowed": true,
+        "approval": approval,
+    });
+    admin::Command::CreateDefinition(serde_json::from_value(body).unwrap())
 }
 
 /// Makes one that asks for approval, within 100 s.

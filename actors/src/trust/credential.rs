@@ -382,8 +382,7 @@ impl Trust {
         }
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let tolerance = Tolerance { ids: self.options.lenient_ids, schemas: self.options.lenient_schemas };
-        let credential = Credential::read_with(jws.unverified().map_err(signed)?, tolerance)?;
+        let credential = Credential::read_with(jws.unverified().map_err(signed)?, self.options.tolerance())?;
         accept(&credential)?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(CredentialError::KeyOwner.into());

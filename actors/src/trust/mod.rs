@@ -41,7 +41,7 @@ use crate::{
 use aged_cache::{AgedCache, FAILURE_AGE};
 use cellspace_cluster::{Address, AskError, CallId};
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
-use credential::VerifiedCredential;
+use credential::{Tolerance, VerifiedCredential};
 use fetch::Fetch;
 use futures::{FutureExt, future::BoxFuture};
 use quick_cache::sync::Cache;
@@ -77,6 +77,13 @@ pub struct TrustOptions {
     pub lenient_ids: bool,
     /// Accept credentials without looking at the schemas that they name, whatever their kinds. Peers that look at none issue such whose schema cannot be had.
     pub lenient_schemas: bool,
+}
+
+impl TrustOptions {
+    /// What is tolerated in credentials, those that are status lists among them.
+    const fn tolerance(&self) -> Tolerance {
+        Tolerance { ids: self.lenient_ids, schemas: self.lenient_schemas }
+    }
 }
 
 impl Default for TrustOptions {

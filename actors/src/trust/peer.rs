@@ -53,6 +53,12 @@ pub enum PeerError {
 }
 
 impl PeerError {
+    /// For what another party does not answer: how our own request ended is for our own log, and nothing that a counterparty is told.
+    pub(super) fn unreachable(what: String, cause: &dyn std::fmt::Display) -> Self {
+        tracing::info!(category = "dcp", action = "peer.unreachable", what, %cause);
+        Self::Unreachable(what)
+    }
+
     /// For what fails on our own side: the reason is for our own log, and nothing that a counterparty is told.
     pub(super) fn ours(reason: &dyn std::error::Error) -> Self {
         tracing::warn!(category = "dcp", action = "peer.cannot_be_verified", %reason);

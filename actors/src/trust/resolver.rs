@@ -14,7 +14,7 @@ use cellspace_schemas::{
     json,
 };
 use http::StatusCode;
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 use url::Url;
 
 /// What is read of an answer at most: of a document that is too long enough to say so, of one without end no more.
@@ -148,16 +148,16 @@ impl Resolver {
     }
 
     async fn download(&self, did: &Did, url: Url) -> Result<Resolved, PeerError> {
-        let unreachable = |reason: String| PeerError::Unreachable(format!("the DID document of {did} cannot be fetched: {reason}"));
+        let unreachable = |cause: &dyn Display| PeerError::unreachable(format!("the DID document of {did} cannot be fetched"), cause);
         let request = get(url, "application/did+json, application/json");
-        let response = self.fetch.fetch(request, None, MAX_READ).await.map_err(|e| unreachable(e.to_string()))?;
+        let response = self.fetch.fetch(request, None, MAX_READ).await.map_err(|e| unreachable(&e))?;
         match response.status {
             StatusCode::OK => {}
             // Some peers answer 204 for a DID they do not have.
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::NO_CONTENT => {
                 return Err(PeerError::Refused(format!("the DID {did} must have a published document")));
             }
-            other => return Err(unreachable(format!("status {other}"))),
+            other => return Err(unreachable(&other)),
         }
         if response.body.len() > MAX_BYTES {
             return Err(PeerError::Refused(format!("a DID document has at most {MAX_BYTES} bytes")));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cellspace_schemas::{Did, Timestamp, json};
 use http::StatusCode;
 use serde_json::Value;
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, fmt::Display, sync::Arc, time::Duration};
 use url::Url;
 
 /// Longest schema, in bytes.
@@ -199,12 +199,12 @@ impl Trust {
     }
 
     async fn fetch_schema(&self, url: &Url, accept: &'static str, limit: usize) -> Result<Bytes, PeerError> {
-        let unreachable = |reason: String| PeerError::Unreachable(format!("the schema {url} cannot be fetched: {reason}"));
+        let unreachable = |cause: &dyn Display| PeerError::unreachable(format!("the schema {url} cannot be fetched"), cause);
         // One byte more than allowed, to tell what is too long from what ended.
-        let response = self.fetch.fetch(get(url.clone(), accept), None, limit + 1).await.map_err(|e| unreachable(e.to_string()))?;
+        let response = self.fetch.fetch(get(url.clone(), accept), None, limit + 1).await.map_err(|e| unreachable(&e))?;
         match response.status {
             StatusCode::OK => Ok(response.body),
-            status => Err(unreachable(format!("status {status}"))),
+            status => Err(unreachable(&status)),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{
     PeerError, Resolver, Trust, TrustOptions,
     aged_cache::{AgedCache, FAILURE_AGE, Weigh},
-    credential::{Credential, texts},
+    credential::{Credential, Tolerance, texts},
     fetch::{Fetch, get},
     jws::{Jws, JwsError, KeyId, MAX_STATUS_LIST_BYTES},
     keys::SelectedKey,
@@ -17,7 +17,7 @@ use cellspace_schemas::{
 };
 use http::{StatusCode, header};
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 use url::Url;
 
 /// Longest entity tag that is kept, in bytes.
@@ -209,12 +209,13 @@ pub(super) struct StatusLists {
     resolver: Resolver,
     cache: AgedCache<Url, Arc<HeldList>>,
     age: Duration,
+    tolerance: Tolerance,
 }
 
 impl StatusLists {
     pub(super) fn new(fetch: Arc<dyn Fetch>, resolver: Resolver, options: &TrustOptions) -> Self {
         let cache = AgedCache::new(LISTS, options.status_cache_bytes, FAILURE_AGE);
-        Self { fetch, resolver, cache, age: options.status_list_age }
+        Self { fetch, resolver, cache, age: options.status_list_age, tolerance: options.tolerance() }
     }
 
     /// The list, at most as old as the settings and its own `ttl` allow; one that is in use is asked for anew when half of that is over.
@@ -233,19 +234,18 @@ impl StatusLists {
 
     /// Fetches a list; one that was held before and has not changed is used on as it is.
     async fn load(&self, url: &Url, held: Option<Arc<HeldList>>, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
-        let unreachable = |reason: String| PeerError::Unreachable(format!("the status list {url} cannot be fetched: {reason}"));
+        let unreachable = |cause: &dyn Display| PeerError::unreachable(format!("the status list {url} cannot be fetched"), cause);
         let held = match held {
             Some(held) if self.stands(&held, now).await => Some(held),
             _ => None,
         };
         let known = held.as_ref().and_then(|held| held.tag.as_deref());
         let accept = "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1";
-        let response =
-            self.fetch.fetch(get(url.clone(), accept), known, MAX_STATUS_LIST_BYTES).await.map_err(|e| unreachable(e.to_string()))?;
+        let response = self.fetch.fetch(get(url.clone(), accept), known, MAX_STATUS_LIST_BYTES).await.map_err(|e| unreachable(&e))?;
         match (response.status, &held) {
             (StatusCode::OK, _) => self.read(&response, now).await.map(Arc::new),
             (StatusCode::NOT_MODIFIED, Some(held)) if known.is_some() => Ok(held.clone()),
-            (status, _) => Err(unreachable(format!("status {status}"))),
+            (status, _) => Err(unreachable(&status)),
         }
     }
 
@@ -262,7 +262,7 @@ impl StatusLists {
         let signed = |rule: JwsError| rule.of("status list");
         let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let credential = Credential::read(jws.unverified::<Map<String, Value>>().map_err(signed)?)
+        let credential = Credential::read_with(jws.unverified::<Map<String, Value>>().map_err(signed)?, self.tolerance)
             .map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use std::{
     collections::BTreeSet,
+    fmt::Display,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -257,8 +258,9 @@ impl Trust {
         now: Timestamp,
     ) -> Result<(), PeerError> {
         for jwt in &presentation.credentials {
-            let mut meant = false;
+            let (mut read, mut meant) = (false, false);
             let accept = |credential: &Credential| {
+                read = true;
                 meant = !scopes_of(credential, &asked.all).is_empty();
                 if !meant || credential.format != presentation.format {
                     return Err(PeerError::Refused("a presentation must hold credentials of its own format".to_owned()));
@@ -273,7 +275,8 @@ impl Trust {
                     presented.credentials.push(verified);
                 }
                 Err(unknown @ (PeerError::Unreachable(_) | PeerError::TooEarly)) => return Err(unknown),
-                Err(reason) if meant => presented.failures.push(reason),
+                // One that cannot be read may have been meant.
+                Err(reason) if meant || !read => presented.failures.push(reason),
                 // Not asked for: neither here nor there.
                 Err(_) => {}
             }
@@ -308,10 +311,10 @@ impl Trust {
             accept: Some("application/json"),
             trace: None,
         };
-        let unreachable = |reason: String| PeerError::Unreachable(format!("the credential service of {holder} cannot be asked: {reason}"));
+        let unreachable =
+            |cause: &dyn Display| PeerError::unreachable(format!("the credential service of {holder} cannot be asked"), cause);
         let span = info_span!("dcp.presentation_query", counterparty = %holder);
-        let response =
-            trace::within(span, None, self.fetch.fetch(request, None, MAX_ANSWER_BYTES)).await.map_err(|e| unreachable(e.to_string()))?;
+        let response = trace::within(span, None, self.fetch.fetch(request, None, MAX_ANSWER_BYTES)).await.map_err(|e| unreachable(&e))?;
         match response.status {
             status if status.is_success() => {
                 let message: PresentationResponseMessage = dcp::read(&response.body)
@@ -322,7 +325,7 @@ impl Trust {
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
                 Err(PeerError::Refused("the credential service must answer a presentation query with scopes".to_owned()))
             }
-            status => Err(unreachable(format!("status {status}"))),
+            status => Err(unreachable(&status)),
         }
     }
 }

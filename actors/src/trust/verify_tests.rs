@@ -5,7 +5,11 @@ use super::{
     world::{Draft, NOW, Tokens, World},
 };
 use crate::settings::TrustedIssuer;
-use cellspace_schemas::{ParticipantContextId, Timestamp, dcp::CredentialFormat};
+use cellspace_schemas::{
+    ParticipantContextId, Timestamp,
+    bitstring::{Bitstring, Encoding},
+    dcp::CredentialFormat,
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -238,7 +242,7 @@ async fn every_rule_for_credentials() {
         (json!({"validFrom": after(3_600).to_rfc3339()}), "valid already"),
         (json!({"issuer": "did:web:other.example"}), "issuer"),
         (json!({"type": ["VerifiableCredential", "Member", "Maker"]}), "trusted"),
-        (json!({"credentialStatus": {"type": "Unknown"}}), "valid credential"),
+        (json!({"credentialStatus": {"type": "Unknown"}}), "status of a credential must be"),
     ];
     for (change, expected) in table {
         let scene = Scene::new(TrustOptions::default()).await;
@@ -324,7 +328,7 @@ async fn schemas_are_looked_up_and_kept() {
 #[tokio::test]
 async fn schemas_are_not_looked_at_where_that_is_chosen() {
     const SCHEMA: &str = "https://schemas.example/member";
-    for (lenient, outcome) in [(false, Err("a valid credential")), (true, Ok(()))] {
+    for (lenient, outcome) in [(false, Err("schemas of a credential must be")), (true, Ok(()))] {
         let scene = Scene::new(TrustOptions { lenient_schemas: lenient, ..TrustOptions::default() }).await;
         scene.world.page(SCHEMA, json!({"not": {}}).to_string());
         for (seconds, kind) in [(0, "Shapes"), (700, "JsonSchema")] {
@@ -337,6 +341,17 @@ async fn schemas_are_not_looked_at_where_that_is_chosen() {
             }
         }
         assert_eq!(scene.world.asked(SCHEMA), usize::from(!lenient));
+        // A status list is a credential as well.
+        let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+        let list = json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": scene.issuer.did,
+            "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded},
+            "credentialSchema": {"id": SCHEMA, "type": "Shapes"}});
+        scene.world.page(&World::list_url("issuer"), scene.issuer.sign(&scene.world.vault, "vc+jwt", &list).await.unwrap());
+        scene.hold(&["Member"], json!({})).await;
+        match (outcome, scene.verify(&[], true, after(1_400)).await) {
+            (Ok(()), verified) => assert_eq!(types(&verified.unwrap()), ["Member"]),
+            (Err(rule), verified) => assert!(refused(verified).contains(&format!("status list: the {rule}"))),
+        }
     }
 }
 

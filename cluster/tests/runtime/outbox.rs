@@ -106,6 +106,21 @@ async fn what_is_delivered_in_the_background_stops_nothing_else() {
     assert!((Duration::from_secs(36)..Duration::from_secs(45)).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
 
+/// A few agents whose receivers are slow, whatever they have to tell, leave the background to others.
+#[tokio::test(start_paused = true)]
+async fn a_few_agents_leave_room_in_the_background() {
+    let (_, cluster, _) = fresh().await;
+    for agent in 0..7 {
+        for n in 0..20 {
+            send(&cluster, &format!("a{agent}"), &format!("s{n}"), &format!("background-{agent}-{n}/{n}")).await;
+        }
+    }
+    let began = tokio::time::Instant::now();
+    send(&cluster, "b", "x", "background-other/bad").await;
+    until(&cluster, "b", |s| s.given_up == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
 /// More hosts that are silent than there are lanes: their breakers come due together, and those who wait for a lane and those who wait for their turn at a
 /// host do not pass them round among themselves.
 #[tokio::test(start_paused = true)]

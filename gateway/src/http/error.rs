@@ -121,6 +121,12 @@ impl ApiError {
     pub fn later(reason: impl std::fmt::Display) -> Self {
         Self::unavailable(reason.to_string(), Duration::from_secs(1))
     }
+    /// 503 for who is outside of the installation: the cause is for our own log alone.
+    #[must_use]
+    pub fn not_now(cause: impl std::fmt::Display) -> Self {
+        tracing::warn!(category = "app", action = "request.not_answered", %cause);
+        Self::later("the request cannot be answered now, try again later")
+    }
     /// 400 with one entry per violation.
     #[must_use]
     pub fn violations(violations: Vec<Violation>) -> Self {
@@ -166,6 +172,20 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// As [`Self::from_ask`], for who is outside of the installation: what fails within it is for our own log alone.
+    pub fn from_ask_outside<R: std::error::Error>(error: cellspace_cluster::AskError<R>, refused: impl FnOnce(R) -> Self) -> Self {
+        use cellspace_cluster::AskError;
+        match error {
+            AskError::Unavailable { reason, retry_after } => Self { retry_after: Some(retry_after), ..Self::not_now(reason) },
+            AskError::Unknown { reason } => {
+                Self { message: "the outcome is unknown, send the same once more".to_owned(), ..Self::not_now(reason) }
+            }
+            other => Self::from_ask(other, refused),
+        }
+    }
+}
+
 impl From<cellspace_actors::trust::PeerError> for ApiError {
     /// 401 when the sender's proof is refused; 503 when it could not be looked at, so that the sender tries again with a fresh token.
     fn from(error: cellspace_actors::trust::PeerError) -> Self {
@@ -174,5 +194,30 @@ impl From<cellspace_actors::trust::PeerError> for ApiError {
             PeerError::Refused(rule) => Self::new(ErrorKind::Unauthenticated, rule),
             PeerError::TooEarly | PeerError::Unreachable(_) => Self::later(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cellspace_cluster::AskError;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused for a reason")]
+    struct Refusal;
+
+    /// Of what fails within the installation nobody outside hears; what is refused is told.
+    #[test]
+    fn causes_of_our_own_stay_inside() {
+        let outside = |error| ApiError::from_ask_outside(error, |refusal: Refusal| ApiError::invalid(refusal.to_string()));
+        let (reason, second) = (|| "/var/lib/cellspace/store: no space left".to_owned(), Duration::from_secs(7));
+        for error in [AskError::Unavailable { reason: reason(), retry_after: second }, AskError::Unknown { reason: reason() }] {
+            let told = outside(error);
+            assert_eq!(told.kind, ErrorKind::Unavailable);
+            assert!(told.retry_after.is_some() && !told.message.contains("store"), "{}", told.message);
+        }
+        assert_eq!(outside(AskError::Unavailable { reason: reason(), retry_after: second }).retry_after, Some(second));
+        assert_eq!(outside(AskError::Refused(Refusal)).message, "refused for a reason");
+        assert!(!ApiError::not_now(reason()).message.contains("store"));
     }
 }

@@ -153,6 +153,7 @@ impl Node {
         }
         // What went through flows is told while its agents still take commands.
         self.app.services.workers.drain(left(end)).await;
+        self.app.services.records.drain().await;
         self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
         self.operations.drain(left(end)).await;

@@ -70,7 +70,7 @@ fn refused(error: &PullError) -> ApiError {
         PullError::NotFound => ErrorKind::NotFound,
         PullError::Source(_) => ErrorKind::BadGateway,
         PullError::TooMany => ErrorKind::TooMany,
-        PullError::Unavailable(reason) => return ApiError::later(reason),
+        PullError::Unavailable(cause) => return ApiError::not_now(cause),
     };
     ApiError::new(kind, error.to_string())
 }

@@ -45,12 +45,6 @@ pub(super) fn nothing() -> ApiError {
     ApiError::not_found("not found")
 }
 
-/// What fails on our own side: the reason is for our own log, and nothing that a counterparty is told.
-fn ours(participant: &ParticipantContextId, reason: &dyn std::error::Error) -> ApiError {
-    tracing::warn!(category = "dcp", vpa = %Address::of::<CredentialService>(participant), action = "peer.not_answered", %reason);
-    ApiError::later("the request cannot be answered now, try again later")
-}
-
 /// The message in a request's body, in any form of JSON-LD.
 pub(super) fn message<T: dcp::Message>(request: &Request) -> Result<T, ApiError> {
     dcp::read(&request.body).map_err(|error| ApiError::invalid(format!("malformed body: {error}")))
@@ -66,7 +60,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::NotGranted => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         QueryError::Sender(error) => error.into(),
-        QueryError::NoKey | QueryError::Unavailable(_) => ours(&participant, &error),
+        QueryError::NoKey | QueryError::Unavailable(_) => ApiError::not_now(error),
     })?;
     Reply::ok(&answer)
 }
@@ -78,7 +72,7 @@ async fn credentials(app: App, request: Request) -> Result<Reply, ApiError> {
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let command = Command::Deliver(token, Box::new(message));
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
-    asked.map_err(|error| ApiError::from_ask(error, refused))?;
+    asked.map_err(|error| ApiError::from_ask_outside(error, refused))?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
@@ -98,7 +92,7 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let offer: CredentialOfferMessage = message(&request)?;
     let own_did = own_did(&app.services, &participant).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
-        TokenError::NoKey(..) | TokenError::Unavailable(_) => ours(&participant, &error),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::not_now(error),
     })?;
     let sender = verify_sender(&app.services, &own_did, token, None).await?;
     if sender.issuer != offer.issuer {
@@ -115,6 +109,6 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     let command = Command::Offer(Offer { issuer: sender.issuer, id: offer.id, credentials, received_at: app.services.cluster.now() });
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
-    asked.map_err(|error| ApiError::from_ask(error, refused))?;
+    asked.map_err(|error| ApiError::from_ask_outside(error, refused))?;
     Ok(Reply::empty(StatusCode::OK))
 }

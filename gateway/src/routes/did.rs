@@ -45,7 +45,7 @@ async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let segments: Vec<&str> = SEGMENTS.iter().map_while(|name| request.params.get(name)).collect();
     let path = if segments.is_empty() { ".well-known".to_owned() } else { segments.join("/") };
     let path = Owner::new(path).ok().filter(name::is_servable).ok_or_else(missing)?;
-    let participant = name::owner_of(&app.services, &path).await.map_err(ApiError::later)?.ok_or_else(missing)?;
+    let participant = name::owner_of(&app.services, &path).await.map_err(ApiError::not_now)?.ok_or_else(missing)?;
     let address = Address::of::<CredentialService>(&participant);
     let published = app.services.cluster.read::<CredentialService, _>(&address, |state| {
         let owns = state.context.as_ref().is_some_and(|context| context.path == path);
@@ -54,7 +54,7 @@ async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let document = match published.await {
         Ok(document) => document.ok_or_else(missing)?,
         Err(AskError::NotRegistered) => return Err(missing()),
-        Err(other) => return Err(ApiError::later(other)),
+        Err(other) => return Err(ApiError::not_now(other)),
     };
     let body = serde_json::to_vec(&document).map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Reply::bytes(StatusCode::OK, "application/did+json", body))

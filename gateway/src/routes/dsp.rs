@@ -59,7 +59,7 @@ fn nothing(request: &Request) -> ApiError {
 /// # Errors
 /// Unavailable when its credential service is.
 pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> Result<bool, ApiError> {
-    trust::is_active(&app.services, participant).await.map_err(ApiError::later)
+    trust::is_active(&app.services, participant).await.map_err(ApiError::not_now)
 }
 
 /// Finds the receiver; a message without a token is refused here.
@@ -157,7 +157,7 @@ impl Target {
         match incoming::sender(&app.services, &self.state, proof, |settings| scopes_for(settings, &self.profile, [])).await {
             Ok(sender) => Ok(sender.did().clone()),
             Err(PrepareError::Refused(refusal)) => Err(refused(request, refusal.into())),
-            Err(PrepareError::Unavailable(reason)) => Err(ApiError::later(reason)),
+            Err(PrepareError::Unavailable(cause)) => Err(ApiError::not_now(cause)),
         }
     }
 }
@@ -242,7 +242,7 @@ pub(super) async fn get<P: Protocol>(app: App, request: Request) -> Result<Reply
         Some(id) => {
             let address = Address::of::<ControlPlane>(&target.participant);
             let found = archive::with(&app.services.cluster, &address, target.state.clone(), P::key(id)).await;
-            found.map_err(|e| ApiError::later(e.to_string()))?
+            found.map_err(ApiError::not_now)?
         }
         None => target.state.clone(),
     };
@@ -256,7 +256,7 @@ pub(super) async fn get<P: Protocol>(app: App, request: Request) -> Result<Reply
 fn asked(request: &Request, error: AskError<Refusal>) -> ApiError {
     match error {
         AskError::NotRegistered => nothing(request),
-        other => ApiError::from_ask(other, |refusal| refused(request, refusal)),
+        other => ApiError::from_ask_outside(other, |refusal| refused(request, refusal)),
     }
 }
 
@@ -268,7 +268,7 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
         // A participant that was switched off meanwhile is as one that is not there.
         Refusal::Participant(_) | Refusal::Message(dsp::Refusal::NotFound) => return nothing(request),
         Refusal::Message(dsp::Refusal::Unauthenticated(_)) => ErrorKind::Unauthenticated,
-        Refusal::Message(dsp::Refusal::Changed) => ErrorKind::Unavailable,
+        Refusal::Message(dsp::Refusal::Changed | dsp::Refusal::NotNow(_)) => ErrorKind::Unavailable,
         Refusal::Message(dsp::Refusal::TooMany) => ErrorKind::TooMany,
         Refusal::Message(dsp::Refusal::Invalid(_)) => ErrorKind::Invalid,
         Refusal::Negotiation(negotiation::Refusal::PidUsed | negotiation::Refusal::AgreementUsed)

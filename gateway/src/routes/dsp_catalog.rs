@@ -107,7 +107,7 @@ fn told(error: NotServed) -> ApiError {
         PrepareError::Refused(Refusal::Unauthenticated(why)) => ApiError::new(ErrorKind::Unauthenticated, why),
         PrepareError::Refused(Refusal::Invalid(why)) => ApiError::invalid(why),
         PrepareError::Refused(refusal @ Refusal::TooMany) => ApiError::new(ErrorKind::TooMany, refusal.to_string()),
-        PrepareError::Refused(refusal @ Refusal::Changed) => ApiError::later(refusal.to_string()),
-        PrepareError::Unavailable(why) => ApiError::later(why),
+        PrepareError::Refused(refusal @ (Refusal::Changed | Refusal::NotNow(_))) => ApiError::later(refusal),
+        PrepareError::Unavailable(cause) => ApiError::not_now(cause),
     }
 }

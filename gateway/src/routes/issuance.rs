@@ -57,7 +57,7 @@ fn issuer(request: &Request) -> Result<ParticipantContextId, ApiError> {
 async fn own_did(app: &App, issuer: &ParticipantContextId) -> Result<Did, ApiError> {
     trust::own_did(&app.services, issuer).await.map_err(|error| match error {
         TokenError::NoParticipant(_) => nothing(),
-        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::later(error),
+        TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::not_now(error),
     })
 }
 
@@ -65,7 +65,7 @@ async fn snapshot(app: &App, issuer: &ParticipantContextId) -> Result<Arc<Issuer
     let found = app.services.cluster.snapshot::<Issuer>(&Address::of::<Issuer>(issuer)).await;
     found.map_err(|error| match error {
         AskError::NotRegistered => nothing(),
-        other => ApiError::from_ask(other, told),
+        other => ApiError::from_ask_outside(other, told),
     })
 }
 
@@ -79,7 +79,7 @@ async fn request_credentials(app: App, request: Request) -> Result<Reply, ApiErr
     let answer = app.services.cluster.ask::<Issuer>(&Address::of::<Issuer>(&issuer), command, call).await;
     let answer = answer.map_err(|error| match error {
         AskError::NotRegistered => nothing(),
-        other => ApiError::from_ask(other, told),
+        other => ApiError::from_ask_outside(other, told),
     })?;
     match answer {
         issuer::Reply::Accepted(pid) => {
@@ -105,7 +105,7 @@ async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let did = own_did(&app, &issuer).await?;
     let sender = verify_holder(&app.services, &did, token, None).await.map_err(|error| match error {
         PrepareError::Refused(refusal) => told(refusal),
-        PrepareError::Unavailable(reason) => ApiError::later(reason),
+        PrepareError::Unavailable(cause) => ApiError::not_now(cause),
     })?;
     let state = snapshot(&app, &issuer).await?;
     // The request of another holder is the same as none.

@@ -101,6 +101,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
         Refusal::Unauthorized(_) | Refusal::UnknownHolder => ErrorKind::Unauthenticated,
         Refusal::NotEntitled(_) => ErrorKind::NotAuthorized,
         Refusal::TooMany | Refusal::NoRoom => ErrorKind::TooMany,
+        Refusal::NotNow(_) => ErrorKind::Unavailable,
     };
     ApiError::new(kind, refusal.to_string())
 }

@@ -41,7 +41,7 @@ async fn status_list(app: App, request: Request) -> Result<Reply, ApiError> {
     let publisher = &app.services.status_lists;
     let list = publisher.list(&app.services, &issuer, id).await.map_err(|error| match error {
         PublishError::Unknown => missing(),
-        PublishError::Unavailable(reason) => ApiError::later(reason),
+        PublishError::Unavailable(cause) => ApiError::not_now(cause),
     })?;
     let (content_type, body, tag) = match form {
         Form::Signed => (VC_JWT, &list.jwt, format!("\"{}-jwt\"", list.tag)),

@@ -53,7 +53,7 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
         StsError::InvalidClient | StsError::Token(TokenError::NoParticipant(_)) => {
             ApiError::new(ErrorKind::Unauthenticated, "the client is unknown or its secret is wrong")
         }
-        StsError::Token(error) => ApiError::later(error),
+        StsError::Token(error) => ApiError::not_now(error),
     })?;
     let body = json!({"access_token": token, "expires_in": EXPIRES_IN, "token_type": "Bearer"});
     Ok(Reply::ok(&body)?.header(header::CACHE_CONTROL, "no-store"))

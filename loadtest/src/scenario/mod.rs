@@ -58,8 +58,11 @@ pub enum Scenario {
     Presentation,
     /// Credentials by the platform's issuer, until they are held.
     Issuance,
-    /// A status list of the platform's issuer, while credentials on it are revoked.
-    StatusList,
+    /// A status list of the platform's issuer, while credentials on it are suspended and resumed.
+    StatusList {
+        /// For how many credentials lists are; as the platform has them, where it is not said.
+        entries: Option<u32>,
+    },
     /// Requests to participants that have left memory.
     Activation {
         /// Ended negotiations of one that is compared with one that has a thousand.
@@ -101,7 +104,7 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::CatalogLarge { definitions } => catalog_large::run(definitions, common).await,
         Scenario::Presentation => presentation::run(common).await,
         Scenario::Issuance => issuance::run(common).await,
-        Scenario::StatusList => status_list::run(common).await,
+        Scenario::StatusList { entries } => status_list::run(entries, common).await,
         Scenario::Activation { finished: None } => activation::run(common).await,
         Scenario::Activation { finished: Some(finished) } => activation_finished::run(finished, common).await,
         Scenario::NegotiationsOpen { open } => negotiations_open::run(open, common).await,

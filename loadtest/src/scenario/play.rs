@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Until memory and caches have settled.
 pub const WARM_UP: Duration = Duration::from_secs(2);
 
-/// Lets the workers warm up, makes `ready`, and measures a window.
+/// Lets the workers warm up, makes `ready`, and measures a window. What goes wrong before it counts as well.
 pub async fn window<W: Worker>(
     name: &str,
     subject: &Subject,
@@ -27,12 +27,13 @@ pub async fn window<W: Worker>(
     ready: impl Future<Output = Result<()>>,
 ) -> Result<(Vec<W>, Outcome, Report)> {
     let pace = common.pace();
-    let (workers, _) = drive(workers, Pace { time: WARM_UP, ..pace }).await?;
+    let (workers, warm) = drive(workers, Pace { time: WARM_UP, ..pace }).await?;
     ready.await?;
     eprintln!("measuring for {} s", pace.time.as_secs_f64());
     let meter = Meter::start(subject).await?;
-    let (workers, outcome) = drive(workers, pace).await?;
+    let (workers, mut outcome) = drive(workers, pace).await?;
     let report = meter.stop(subject, name, &outcome).await?;
+    outcome.blame(warm);
     Ok((workers, outcome, report))
 }
 

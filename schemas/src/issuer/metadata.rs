@@ -3,13 +3,16 @@
 use super::{CredentialDefinitionId, HolderPid, IssuerPid};
 use crate::{
     Did,
-    dcp::messages::{Context, context},
+    dcp::{
+        Message,
+        messages::{Context, context},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// State of a request as its holder may see it (DCP 1.0, 6.8.1 `status`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RequestStatus {
     /// Known, not yet delivered.
@@ -45,6 +48,18 @@ impl CredentialStatus {
         Self { context: context(), message_type: "CredentialStatus", issuer_pid, holder_pid, status }
     }
 }
+
+/// What another issuer says of a request, as far as a holder looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherStatus {
+    /// The process on the issuer's side.
+    pub issuer_pid: String,
+    /// Its state.
+    pub status: RequestStatus,
+}
+
+impl Message for OtherStatus {}
 
 /// A credential that an issuer can issue (DCP 1.0, 6.6.2).
 #[derive(Debug, Clone, PartialEq, Serialize)]

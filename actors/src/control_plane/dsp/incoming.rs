@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The policies changed while the sender was verified: it may send again.
     #[error("the policies have just changed, send the message again")]
     Changed,
+    /// The sender cannot be verified now: it may send again.
+    #[error("{0}")]
+    NotNow(String),
     /// Others must end before one more begins.
     #[error("too many open processes")]
     TooMany,
@@ -127,7 +130,7 @@ pub struct Proof<'a> {
 /// Verifies the sender of a message, who is asked for these scopes.
 ///
 /// # Errors
-/// [`Refusal`]; unavailable when its DID document, its credentials or a status list are out of reach.
+/// [`Refusal`], [`Refusal::NotNow`] when its DID document, its credentials or a status list are out of reach.
 pub async fn sender(
     services: &Services,
     state: &ControlPlaneState,
@@ -150,7 +153,7 @@ pub async fn sender(
     match verified.inspect_err(|error| tell_refusal(&participant.identity, Some(&vpa), error)) {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => Err(Refusal::Unauthenticated(rule).into()),
-        Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(PrepareError::Unavailable(error.to_string())),
+        Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(Refusal::NotNow(error.to_string()).into()),
     }
 }
 

@@ -188,8 +188,9 @@ pub async fn run(largest: usize, common: &Common) -> Result<Report> {
     let (everywhere, mut outcome, mut report) = play::window("catalog-large", &subject, common, everywhere, at_rest(&subject)).await?;
     drop(everywhere);
     let at_the_end = readers(&usual, &parties, Viewer::AtTheEnd, &subject, common)?;
-    let (at_the_end, _) = drive(at_the_end, Pace { time: play::WARM_UP, ..common.pace() }).await?;
-    let (at_the_end, end) = drive(at_the_end, common.pace()).await?;
+    let (at_the_end, warm) = drive(at_the_end, Pace { time: play::WARM_UP, ..common.pace() }).await?;
+    let (at_the_end, mut end) = drive(at_the_end, common.pace()).await?;
+    end.blame(warm);
     drop(at_the_end);
     let mut figures = Figures::from([
         ("first_page_p95_ms".to_owned(), rounded(outcome.quantile_ms(0.95))),

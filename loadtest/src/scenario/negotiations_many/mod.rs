@@ -198,14 +198,17 @@ pub async fn run(negotiations: usize, common: &Common) -> Result<Report> {
     let queries = Pace { rate: Some(common.rate.unwrap_or(QUERIES_PER_SECOND)), ..common.pace() };
     let commands = Pace { rate: Some(COMMANDS_PER_SECOND), ..common.pace() };
     let warm = |pace: Pace| Pace { time: play::WARM_UP, ..pace };
-    let ((askers, _), (commanders, _)) = tokio::try_join!(drive(askers, warm(queries)), drive(commanders, warm(commands)))?;
-    let (commanders, alone) = drive(commanders, commands).await?;
+    let ((askers, asked_warm), (commanders, told_warm)) =
+        tokio::try_join!(drive(askers, warm(queries)), drive(commanders, warm(commands)))?;
+    let (commanders, mut alone) = drive(commanders, commands).await?;
+    alone.blame(told_warm);
     eprintln!("commands alone: p95 {:.2} ms; now with queries", alone.quantile_ms(0.95));
     times.lock().values_mut().for_each(Histogram::reset);
     let meter = Meter::start(&subject).await?;
     let ((askers, mut asked), (commanders, beside)) = tokio::try_join!(drive(askers, queries), drive(commanders, commands))?;
     let mut report = meter.stop(&subject, "negotiations-many", &asked).await?;
     drop((askers, commanders));
+    asked.blame(asked_warm);
 
     let ratio = beside.quantile_ms(0.95) / alone.quantile_ms(0.95);
     judge(&mut asked, ratio);

@@ -82,8 +82,9 @@ pub async fn run(common: &Common) -> Result<Report> {
     let workers = common.workers(CONNECTIONS);
     let regulars = (0..workers).map(regular).collect::<Result<Vec<_>>>()?;
     let pace = Pace { rate: Some(common.rate.unwrap_or(RATE)), ..common.pace() };
-    let (regulars, _) = drive(regulars, Pace { time: play::WARM_UP, ..pace }).await?;
-    let (regulars, alone) = drive(regulars, pace).await?;
+    let (regulars, warm) = drive(regulars, Pace { time: play::WARM_UP, ..pace }).await?;
+    let (regulars, mut alone) = drive(regulars, pace).await?;
+    alone.blame(warm);
     eprintln!("alone: p95 {:.2} ms; now the attack", alone.quantile_ms(0.95));
 
     let beside = async {

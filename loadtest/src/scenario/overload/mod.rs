@@ -75,7 +75,7 @@ pub async fn run(common: &Common) -> Result<Report> {
 
     let asker = |n: usize| Asker::reader(&cast, &subject, seed.wrapping_add(n as u64), None);
     let askers = (0..CONNECTIONS).map(asker).collect::<Result<Vec<_>>>()?;
-    let (askers, _) = drive(askers, Pace { rate: None, time: play::WARM_UP }).await?;
+    let (askers, warm) = drive(askers, Pace { rate: None, time: play::WARM_UP }).await?;
     cast.sign_ahead(catalog::ahead(NORMAL, AHEAD_PER_SECOND), seed).await?;
     let (askers, sustained) = drive(askers, Pace { rate: None, time: NORMAL }).await?;
     drop(askers);
@@ -104,6 +104,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
     let mut report = meter.stop(&subject, "overload", &outcome).await?;
     drop(flooders);
+    outcome.blame(warm);
     let recovery = recovered(&answered, end.into_std(), usual);
     if recovery.is_none_or(|took| took > RECOVERY) {
         outcome.wrong(format!("the latency is not as usual again within {RECOVERY:?}: {recovery:?}"));

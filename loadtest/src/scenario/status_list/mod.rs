@@ -1,6 +1,6 @@
-//! Verifiers fetch a status list of the platform's issuer, while credentials on it are revoked.
+//! Verifiers fetch a status list of the platform's issuer, while credentials on it are suspended and resumed: withdrawn as by a revocation, but without end.
 //!
-//! Every list is held against the client's model: a revocation that was acknowledged before the fetch began must be shown, and none that was not sent. Each
+//! Every list is held against the client's model: a change that was acknowledged before the fetch began must be shown, and none that was not sent. Each
 //! state's signature is verified. How much memory the bits of a list take is measured apart, by `loadtest-parts`.
 
 mod model;
@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -41,27 +41,30 @@ const CREDENTIALS: usize = 3_000;
 const AT_ONCE: usize = 16;
 /// Fetches at once, when nothing else is asked for.
 const CONNECTIONS: usize = 8;
-/// Which part of the fetches follows a revocation.
+/// Which part of the fetches follows a change.
 const CHANGES: f64 = 0.01;
-/// How many revocations there may be: some credentials stay as they are.
-const REVOKED: usize = CREDENTIALS / 2;
+/// How many credentials change: the others stay as they are.
+const CHANGED: usize = 500;
+/// Entries of a list where nothing is said of it.
+const LEAST_ENTRIES: u32 = 131_072;
 
 /// A credential on the list.
 struct Listed {
     id: String,
     bit: usize,
+    suspended: bool,
 }
 
 /// The list.
 struct List {
     office: Arc<Office>,
     path: String,
-    /// Those that may be revoked yet.
-    left: Mutex<Vec<Listed>>,
+    /// Those that are not being changed; the one that waits longest is next.
+    idle: Mutex<VecDeque<Listed>>,
     model: Mutex<Model>,
     /// Set bits of the states that were seen, by their entity tags, with the bytes that showed them.
     states: Mutex<HashMap<String, (Bytes, Arc<HashSet<usize>>)>>,
-    /// From a revocation to the end of the fetch that shows it, in microseconds.
+    /// From a change to the end of the fetch that shows it, in microseconds.
     visible: Mutex<Histogram<u64>>,
     /// Bits of it.
     entries: AtomicUsize,
@@ -85,10 +88,10 @@ impl Worker for Clerk {
     }
 }
 
-/// Path of the list that a credential's revocation is on, and its bit there.
+/// Path of the list that a credential's suspension is on, and its bit there.
 fn entry(credential: &Value) -> Option<(String, usize)> {
     let entries = credential["credentialStatus"].as_array()?;
-    let entry = entries.iter().find(|entry| entry["statusPurpose"] == "revocation")?;
+    let entry = entries.iter().find(|entry| entry["statusPurpose"] == "suspension")?;
     let url = url::Url::parse(entry["statusListCredential"].as_str()?).ok()?;
     Some((url.path().to_owned(), entry["statusListIndex"].as_str()?.parse().ok()?))
 }
@@ -103,18 +106,18 @@ impl List {
         let (_, outcome) = drive(clerks, Pace { rate: None, time: Duration::from_secs(3_600) }).await?;
         ensure!(outcome.good == CREDENTIALS as u64, "only {} of {CREDENTIALS} were issued: {:?}", outcome.good, outcome.told);
         let all = office.all(&mut Connection::new(&subject.admin, None)?, "credentials").await?;
-        let (mut paths, mut left) = (HashSet::new(), Vec::new());
+        let (mut paths, mut idle) = (HashSet::new(), VecDeque::new());
         for issued in &all {
-            let (path, bit) = entry(&issued["credential"]).context("a credential without a place on a list of revocations")?;
+            let (path, bit) = entry(&issued["credential"]).context("a credential without a place on a list of suspensions")?;
             paths.insert(path);
-            left.push(Listed { id: issued["id"].as_str().context("no id")?.to_owned(), bit });
+            idle.push_back(Listed { id: issued["id"].as_str().context("no id")?.to_owned(), bit, suspended: false });
         }
-        ensure!(paths.len() == 1 && left.len() == CREDENTIALS, "{} credentials on {} lists", left.len(), paths.len());
-        left.truncate(REVOKED);
+        ensure!(paths.len() == 1 && idle.len() == CREDENTIALS, "{} credentials on {} lists", idle.len(), paths.len());
+        idle.truncate(CHANGED);
         let path = paths.into_iter().next().context("a list")?;
         let visible = Mutex::new(Histogram::new_with_bounds(1, 120_000_000, 3)?);
         let (model, states, entries) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-        Ok(Arc::new(Self { office, path, left: Mutex::new(left), model, states, visible, entries }))
+        Ok(Arc::new(Self { office, path, idle: Mutex::new(idle), model, states, visible, entries }))
     }
 
     /// The bits that an answer shows as set; read and verified once for each state.
@@ -165,18 +168,20 @@ impl Fetcher {
         }
     }
 
-    /// Revokes a credential, and fetches the list, which must show it.
-    async fn revoke(&mut self, Listed { id, bit }: Listed) -> Verdict {
+    /// Suspends or resumes a credential, and fetches the list, which must show it.
+    async fn change(&mut self, Listed { id, bit, suspended }: Listed) -> Verdict {
         let list = self.list.clone();
-        let path = list.office.path(&format!("credentials/{id}/revoke"));
+        let path = list.office.path(&format!("credentials/{id}/{}", if suspended { "resume" } else { "suspend" }));
         let call = Call::json(Method::POST, path, &list.office.platform.admin.token, json!({"reason": "measured"}).to_string());
         let began = Instant::now();
-        list.model.lock().revoking(bit);
+        list.model.lock().changing(bit, !suspended);
+        // One of which it is not known what became of it is not changed again.
         match self.admin.send(call).await {
-            Ok(answer) if answer.status.is_success() => list.model.lock().revoked(bit),
-            Ok(answer) => return Verdict::Wrong(format!("a revocation is answered {}", answer.told())),
+            Ok(answer) if answer.status.is_success() => list.model.lock().changed(bit),
+            Ok(answer) => return Verdict::Wrong(format!("a change is answered {}", answer.told())),
             Err(error) => return Verdict::Wrong(format!("{error:#}")),
         }
+        list.idle.lock().push_back(Listed { id, bit, suspended: !suspended });
         let verdict = self.fetch().await;
         if verdict == Verdict::Good {
             list.visible.lock().saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -190,24 +195,36 @@ impl Worker for Fetcher {
         self.fetch().await
     }
 
-    /// Between two fetches, now and then a revocation.
+    /// Between two fetches, now and then a change.
     async fn check(&mut self) -> Verdict {
         if !self.random.random_bool(CHANGES) {
             return Verdict::Good;
         }
-        let next = self.list.left.lock().pop();
+        let next = self.list.idle.lock().pop_front();
         match next {
-            Some(listed) => self.revoke(listed).await,
-            None => Verdict::Good,
+            Some(listed) => self.change(listed).await,
+            None => Verdict::Wrong("no credential is left that could be changed".to_owned()),
         }
     }
 }
 
-/// Plays the scenario.
-pub async fn run(common: &Common) -> Result<Report> {
-    let subject = Subject::open(common, &[]).await?;
+/// How many bits a list has that is for so many entries.
+fn bits_for(entries: u32) -> Option<u32> {
+    entries.max(LEAST_ENTRIES).checked_next_power_of_two()
+}
+
+/// Plays the scenario; with `entries`, on a platform whose lists are for so many credentials.
+pub async fn run(entries: Option<u32>, common: &Common) -> Result<Report> {
+    let bits = match entries {
+        Some(entries) => {
+            common.own("another one's lists are as long as they are")?;
+            bits_for(entries).context("a list cannot have so many entries")?
+        }
+        None => LEAST_ENTRIES,
+    };
+    let subject = Subject::open(common, &["--status-list-bits", &bits.to_string()]).await?;
     let seed = common.seed.unwrap_or_default();
-    let bits = parts::measure(&["status-list", "--entries", "1000000"]).await?;
+    let full = parts::measure(&["status-list", "--entries", "1000000"]).await?;
     let list = List::open(&subject).await?;
     let workers = common.workers(CONNECTIONS);
     let fetcher = |n: usize| {
@@ -225,14 +242,14 @@ pub async fn run(common: &Common) -> Result<Report> {
     for (name, value) in [
         ("entries", json!(list.entries.load(Ordering::Relaxed))),
         ("list_bytes", json!(answer)),
-        ("revocations", json!(visible.len())),
-        ("revocation_visible_p50_ms", json!(quantile_ms(&visible, 0.5))),
-        ("revocation_visible_p95_ms", json!(quantile_ms(&visible, 0.95))),
-        ("revocation_visible_max_ms", json!(quantile_ms(&visible, 1.0))),
+        ("changes", json!(visible.len())),
+        ("change_visible_p50_ms", json!(quantile_ms(&visible, 0.5))),
+        ("change_visible_p95_ms", json!(quantile_ms(&visible, 0.95))),
+        ("change_visible_max_ms", json!(quantile_ms(&visible, 1.0))),
     ] {
         report.more.insert(name.to_owned(), value);
     }
-    report.more.extend(bits.into_iter().map(|(name, value)| (format!("full_{name}"), value)));
+    report.more.extend(full.into_iter().map(|(name, value)| (format!("full_{name}"), value)));
     play::conclude(report, outcome, &subject, common, Sizes { request: 0, token: 0, answer, connections: workers }).await
 }
 
@@ -244,7 +261,15 @@ mod tests {
     fn the_place_of_a_credential_is_read() {
         let status = |purpose: &str, index: &str| json!({"statusPurpose": purpose, "statusListIndex": index, "statusListCredential": format!("http://localhost:1/statuslist/issuer/{purpose}")});
         let credential = json!({"credentialStatus": [status("suspension", "7"), status("revocation", "8")]});
-        assert_eq!(entry(&credential), Some(("/statuslist/issuer/revocation".to_owned(), 8)));
-        assert_eq!(entry(&json!({"credentialStatus": [status("suspension", "7")]})), None);
+        assert_eq!(entry(&credential), Some(("/statuslist/issuer/suspension".to_owned(), 7)));
+        assert_eq!(entry(&json!({"credentialStatus": [status("revocation", "8")]})), None);
+    }
+
+    #[test]
+    fn lists_have_a_bit_for_each_entry() {
+        assert_eq!(
+            [1, 131_072, 131_073, 1_000_000, u32::MAX].map(bits_for),
+            [Some(131_072), Some(131_072), Some(262_144), Some(1 << 20), None]
+        );
     }
 }
