@@ -1,13 +1,12 @@
 //! What an operator sees of the runtime, and may do about it.
 
 use crate::{
-    Address, Agent, Cluster, NodeName, OutboxId,
+    Address, Agent, Cluster, NodeName, OutboxId, Slot,
     codec::{self, CodecError, Opened},
     core::{Core, Witness},
     dead_letters::{Letter, letters_table},
     host::AnyHost,
     outbox::{OUTBOX, OutboxRow},
-    slot::Slot,
 };
 use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{Epoch, Row, RowKey, Seq, StoreError};

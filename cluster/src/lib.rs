@@ -39,7 +39,6 @@ pub mod placement;
 mod plan;
 mod reply;
 pub mod ring;
-pub mod slot;
 mod supervisor;
 mod sweep;
 #[cfg(test)]
@@ -55,6 +54,7 @@ pub use address::Address;
 pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
 pub use agent::{Agent, Input, RowOf};
 pub use call::{Call, CallId, IdempotencyKey};
+pub use cellspace_storage::Slot;
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
 #[cfg(feature = "failpoints")]
@@ -65,5 +65,4 @@ pub use error::{AskError, PrepareError, Rejection};
 pub use follow::{Following, Happened};
 pub use placement::Placement;
 pub use ring::{NodeName, Ring};
-pub use slot::Slot;
 pub use undo::Undo;

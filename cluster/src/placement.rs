@@ -1,10 +1,10 @@
 //! Which agents this node may run: the ring of the present view, and the lease under which it serves.
 
 use crate::{
-    Address,
+    Address, Slot,
     ring::{NodeName, Ring},
-    slot::{SLOTS, Slot},
 };
+use cellspace_storage::slot::SLOTS;
 use std::sync::Arc;
 
 /// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.

@@ -1,7 +1,7 @@
 //! Which node owns which slot: a pure function of the nodes' names.
 
-use crate::slot::Slot;
 pub use cellspace_storage::NodeName;
+use cellspace_storage::Slot;
 use consistent_hash::{Node, RingHash, StaticHashRing};
 use std::hash::{Hash, Hasher};
 
@@ -103,7 +103,7 @@ fn cap(slots: usize, nodes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot::SLOTS;
+    use cellspace_storage::slot::SLOTS;
     use std::collections::HashMap;
 
     fn names(nodes: std::ops::Range<usize>) -> Vec<NodeName> {

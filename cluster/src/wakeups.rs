@@ -2,7 +2,7 @@
 
 use crate::{Address, Cluster, host::address_of};
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{DueRow, PartitionKey, StoreError};
+use cellspace_storage::{PartitionKey, StoreError};
 use std::time::Duration;
 
 /// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
@@ -27,13 +27,15 @@ impl Cluster {
     }
 
     pub(crate) async fn wake_all(&self) -> Result<(), StoreError> {
-        let mut after = None;
+        let mut from = None;
         loop {
-            let page = self.inner.wake.awake(after.clone(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for partition in &page {
+            let page = self.inner.wake.awake(from, PAGE).await?;
+            for partition in &page.entries {
                 self.wake_soon(partition).await;
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
             }
         }
     }
@@ -55,16 +57,18 @@ impl Cluster {
 
     pub(crate) async fn load_deadlines(&self) -> Result<(), StoreError> {
         let until = self.now().plus(HORIZON);
-        let mut after: Option<DueRow> = None;
+        let mut from = None;
         loop {
-            let page = self.inner.wake.due(until, after.clone(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for row in &page {
+            let page = self.inner.wake.due(until, from, PAGE).await?;
+            for row in &page.entries {
                 if let Some(host) = self.host_of(&row.partition.kind) {
                     // A resident agent may have an earlier deadline by now, or be about to come back.
                     self.wake_at(&address_of(&*host, &row.partition), row.due);
                 }
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
             }
         }
     }

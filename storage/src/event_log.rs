@@ -1,6 +1,6 @@
 //! The event log: topics with keys, consumer groups, commit after effect, replay.
 
-use crate::StoreError;
+use crate::{Publication, StoreError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,12 @@ impl DeadLetter {
     }
 }
 
-/// An ordered, durable log. Events arrive by [`crate::Batch::publish`], in the commit that caused them.
+/// An ordered, durable log. Events arrive by [`crate::Batch::publish`]: a store that holds both writes them with the commit that caused them, any other one
+/// brings them here after it.
 pub trait EventLog: Send + Sync + 'static {
+    /// Appends events, those of a key in their order; durable when this answers. After an error some of them may be there.
+    fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Events after `after` in order, at most `limit`.
     fn fetch<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<EventRecord>, StoreError>>;
 

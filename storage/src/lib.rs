@@ -1,5 +1,5 @@
 //! Where truth is kept: traits for partitions, wake index, membership, event log and vault, and their backends: embedded ones,
-//! and for the vault also that of others.
+//! ScyllaDB or Cassandra (feature `scylla`) for partitions and wake index, and for the vault also that of others.
 //!
 //! A **partition** holds one agent: its head, rows and audit trail, written by one conditional batch per turn ([`Partitions::commit`]).
 //! Only this crate knows a database. Every backend passes the same `testkit`.
@@ -15,6 +15,8 @@ pub mod partition;
 pub mod partitions;
 pub mod remote_vault;
 pub mod row;
+pub mod scylla;
+pub mod slot;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod vault;
@@ -29,5 +31,9 @@ pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
 pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
+#[cfg(feature = "scylla")]
+pub use scylla::ScyllaStore;
+pub use scylla::{Replication, ScyllaError, ScyllaOptions};
+pub use slot::Slot;
 pub use vault::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, Vault, VaultError, VaultPath};
-pub use wake::{DueRow, Wake, WakeIndex};
+pub use wake::{DueRow, Wake, WakeCursor, WakeIndex, WakePage};

@@ -92,7 +92,7 @@ pub struct Lease {
 pub enum Swap {
     /// It took place.
     Applied,
-    /// Something else was there; nothing was changed.
+    /// Something else was there. By now what was to be put may be: by the same request, sent again on its way.
     Refused,
     /// It may have taken place, or still may.
     Unknown(String),

@@ -1,6 +1,7 @@
 //! The wake index: which agents must come back by themselves after a restart, and when.
 
 use crate::{PartitionKey, StoreError};
+use bytes::Bytes;
 use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
 
@@ -14,7 +15,7 @@ pub struct Wake {
 }
 
 /// An entry of the index by time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueRow {
     /// When the agent must be activated.
     pub due: Timestamp,
@@ -22,11 +23,39 @@ pub struct DueRow {
     pub partition: PartitionKey,
 }
 
-/// Reads the index that [`crate::Partitions::commit`] keeps (invariant TIMER: every deadline fires).
-pub trait WakeIndex: Send + Sync + 'static {
-    /// Partitions with undelivered outbox rows, in key order after `after`, at most `limit`.
-    fn awake(&self, after: Option<PartitionKey>, limit: usize) -> BoxFuture<'_, Result<Vec<PartitionKey>, StoreError>>;
+/// Where the next page of the index begins; only the store that made it reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeCursor(pub(crate) Bytes);
 
-    /// Deadlines up to and including `until`, earliest first, after the entry `after`, at most `limit`.
-    fn due(&self, until: Timestamp, after: Option<DueRow>, limit: usize) -> BoxFuture<'_, Result<Vec<DueRow>, StoreError>>;
+impl WakeCursor {
+    /// From what the store keeps of its place.
+    #[must_use]
+    pub fn new(place: impl Into<Bytes>) -> Self {
+        Self(place.into())
+    }
+
+    /// What the store kept.
+    #[must_use]
+    pub fn place(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A page of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakePage<T> {
+    /// The entries; an entry of a partition that was just written may come twice.
+    pub entries: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<WakeCursor>,
+}
+
+/// Reads the index that [`crate::Partitions::commit`] keeps (invariant TIMER: every deadline fires). The order of entries is the store's own. An entry
+/// too many is harmless, and there may be some after a crash; one too few there never is.
+pub trait WakeIndex: Send + Sync + 'static {
+    /// Partitions with undelivered outbox rows, at most `limit`.
+    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>>;
+
+    /// Deadlines up to and including `until`, at most `limit`.
+    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>>;
 }

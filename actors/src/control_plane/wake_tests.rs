@@ -128,7 +128,7 @@ fn wakes(rows: Vec<Event>, due: Timestamp, later: Duration, awaited: Event, want
     life(folder.path(), Duration::ZERO, rows, async |store, cluster| {
         assert!(cluster.read::<ControlPlane, _>(&address(), |state| state.participant.is_some()).await.unwrap());
         let known = loop {
-            match store.due(Timestamp(i64::MAX), None, 9).await.unwrap().pop() {
+            match store.due(Timestamp(i64::MAX), None, 9).await.unwrap().entries.pop() {
                 Some(row) => break row,
                 None => yield_now().await,
             }

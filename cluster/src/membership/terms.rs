@@ -1,6 +1,6 @@
 //! Times and sizes that all nodes of a cell agree on.
 
-use crate::slot::SLOTS;
+use cellspace_storage::slot::SLOTS;
 use std::{ops::Add, time::Duration};
 
 /// Time on a node's own clock, which goes on while the machine sleeps. Never compared with another node's.

@@ -178,26 +178,16 @@ impl Partitions for MemoryStore {
 }
 
 impl WakeIndex for MemoryStore {
-    fn awake(&self, after: Option<PartitionKey>, limit: usize) -> BoxFuture<'_, Result<Vec<PartitionKey>, StoreError>> {
+    fn awake(&self, _: Option<WakeCursor>, _: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
         let disk = self.0.lock();
-        let found = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| key.clone());
-        let page = found.filter(|key| after.as_ref().is_none_or(|after| key > after)).take(limit).collect();
-        async move { Ok(page) }.boxed()
+        let entries = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| key.clone()).collect();
+        async move { Ok(WakePage { entries, next: None }) }.boxed()
     }
-    fn due(&self, until: Timestamp, after: Option<DueRow>, limit: usize) -> BoxFuture<'_, Result<Vec<DueRow>, StoreError>> {
+    fn due(&self, until: Timestamp, _: Option<WakeCursor>, _: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
         let disk = self.0.lock();
-        let mut rows: Vec<DueRow> = disk
-            .partitions
-            .iter()
-            .filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }))
-            .filter(|row| row.due <= until)
-            .collect();
-        rows.sort_by(|a, b| (a.due, &a.partition).cmp(&(b.due, &b.partition)));
-        if let Some(after) = after {
-            rows.retain(|row| (row.due, &row.partition) > (after.due, &after.partition));
-        }
-        rows.truncate(limit);
-        async move { Ok(rows) }.boxed()
+        let due = disk.partitions.iter().filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }));
+        let entries = due.filter(|row| row.due <= until).collect();
+        async move { Ok(WakePage { entries, next: None }) }.boxed()
     }
 }
 

@@ -1,8 +1,14 @@
 //! `cellspace admin`: what an operator does with a running platform, as a client of its admin listener.
 
+#[cfg(feature = "scylla")]
+use super::args::SchemaArgs;
 use super::args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs};
 use crate::node::Bootstrap;
 use anyhow::{Context, Result, bail};
+#[cfg(not(feature = "scylla"))]
+use cellspace_storage::ScyllaError;
+#[cfg(feature = "scylla")]
+use cellspace_storage::scylla::{SCHEMA_VERSION, create_schema};
 use http::{Method, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -18,6 +24,10 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Unpark(AgentArgs { data, address }) => {
             call(data, Method::POST, &agent(address, "/unpark")?).await?;
         }
+        #[cfg(feature = "scylla")]
+        AdminCommand::Schema(args) => schema(args).await?,
+        #[cfg(not(feature = "scylla"))]
+        AdminCommand::Schema(_) => return Err(ScyllaError::NotBuilt.into()),
         AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
         AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {
             (Some(letter), _) => {
@@ -28,6 +38,18 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
             }
             (None, None) => print(&call(data, Method::GET, &agent(address, "/outbox")?).await?),
         },
+    }
+    Ok(())
+}
+
+#[cfg(feature = "scylla")]
+async fn schema(args: &SchemaArgs) -> Result<()> {
+    let options = args.keyspace.options(&args.cassandra)?;
+    let keyspace = &options.keyspace;
+    match create_schema(&options, &args.replication).await? {
+        Some(SCHEMA_VERSION) => println!("keyspace {keyspace} has schema version {SCHEMA_VERSION}"),
+        Some(before) => println!("keyspace {keyspace} has schema version {SCHEMA_VERSION}, up from {before}"),
+        None => println!("keyspace {keyspace} was made, with schema version {SCHEMA_VERSION} and replication {}", args.replication),
     }
     Ok(())
 }

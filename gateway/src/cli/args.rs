@@ -6,15 +6,18 @@ use crate::{
     node::{NodeConfig, Ports},
     observe::{LogFormat, LogOptions},
 };
+use anyhow::Context;
 use cellspace_actors::issuer::ListBits;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{Login, MasterKey, RemoteVaultOptions};
+use cellspace_storage::{Login, MasterKey, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
 
 /// Where data is kept without `--data-dir`.
 const DATA_DIR: &str = "cellspace-data";
+/// Environment variable with the password of the database.
+const PASSWORD: &str = "CELLSPACE_CASSANDRA_PASSWORD";
 
 /// Dataspace participants as virtual actors.
 #[derive(Debug, Parser)]
@@ -84,6 +87,8 @@ pub struct UpArgs {
     pub master_key: MasterKeyArgs,
     #[command(flatten)]
     pub vault: VaultArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Oldest status list that is relied on: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
@@ -149,6 +154,45 @@ pub struct VaultArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// Keep agents in this ScyllaDB or Cassandra instead of the data directory: HOST:PORT of some of its nodes, separated by commas. The schema comes from
+    /// `cellspace admin schema`. The log of events and, unless it is elsewhere, the vault stay in the data directory.
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_CASSANDRA")]
+    pub cassandra: Vec<String>,
+    #[command(flatten)]
+    pub keyspace: KeyspaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyspaceArgs {
+    /// Keyspace of the cell.
+    #[arg(long, value_name = "NAME", default_value = "cellspace", env = "CELLSPACE_CASSANDRA_KEYSPACE")]
+    pub cassandra_keyspace: String,
+    /// Datacenter whose nodes are asked [default: all].
+    #[arg(long, value_name = "NAME", env = "CELLSPACE_CASSANDRA_DATACENTER")]
+    pub cassandra_datacenter: Option<String>,
+    /// User that the database knows; its password comes from --cassandra-password-file, or from the environment variable CELLSPACE_CASSANDRA_PASSWORD.
+    #[arg(long, value_name = "NAME", env = "CELLSPACE_CASSANDRA_USER")]
+    pub cassandra_user: Option<String>,
+    /// File with the user's password.
+    #[arg(long, value_name = "FILE", env = "CELLSPACE_CASSANDRA_PASSWORD_FILE", requires = "cassandra_user")]
+    pub cassandra_password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// HOST:PORT of some nodes of the ScyllaDB or Cassandra, separated by commas.
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_CASSANDRA", required = true)]
+    pub cassandra: Vec<String>,
+    #[command(flatten)]
+    pub keyspace: KeyspaceArgs,
+    /// How often each row is kept, when the keyspace is made: a number, or DATACENTER=NUMBER for each datacenter, separated by commas.
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub replication: Replication,
+}
+
+#[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct NewMasterKeyArgs {
     /// File with the new master key; made when missing.
@@ -183,6 +227,8 @@ pub struct DemoArgs {
     /// Keep data and log in this directory, which must be empty [default: a temporary one, removed when the story passed].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -230,6 +276,8 @@ pub enum AdminCommand {
     Outbox(OutboxArgs),
     /// Show how an agent stands.
     Explain(AgentArgs),
+    /// Make the keyspace of a cell in ScyllaDB or Cassandra, or bring it to the schema of this build. May be repeated.
+    Schema(SchemaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -283,7 +331,10 @@ fn issuer(text: &str) -> Result<IssuerConfig, String> {
 
 impl UpArgs {
     /// The node's configuration.
-    pub fn config(&self) -> NodeConfig {
+    ///
+    /// # Errors
+    /// When the password cannot be read.
+    pub fn config(&self) -> anyhow::Result<NodeConfig> {
         let mut config = NodeConfig {
             master_key: self.master_key.source(),
             vault: self.vault.options(),
@@ -305,7 +356,8 @@ impl UpArgs {
             ..NodeConfig::new(&self.data.data_dir)
         };
         config.cluster.idle_after = self.idle_after;
-        config
+        config.scylla = self.store.options()?;
+        Ok(config)
     }
 }
 
@@ -328,6 +380,38 @@ impl VaultArgs {
             folder: self.vault_folder.clone(),
             ..RemoteVaultOptions::new(address, login)
         })
+    }
+}
+
+impl StoreArgs {
+    /// The cell's keyspace, when one is named.
+    ///
+    /// # Errors
+    /// When the password cannot be read.
+    pub fn options(&self) -> anyhow::Result<Option<ScyllaOptions>> {
+        if self.cassandra.is_empty() { Ok(None) } else { self.keyspace.options(&self.cassandra).map(Some) }
+    }
+}
+
+impl KeyspaceArgs {
+    /// The keyspace on these nodes.
+    ///
+    /// # Errors
+    /// When the password cannot be read.
+    pub fn options(&self, nodes: &[String]) -> anyhow::Result<ScyllaOptions> {
+        let login = match (&self.cassandra_user, &self.cassandra_password_file) {
+            (None, _) => None,
+            (Some(user), Some(file)) => {
+                let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+                Some((user.clone(), Secret::from(text.trim_end_matches(['\r', '\n']))))
+            }
+            (Some(user), None) => {
+                let text = std::env::var(PASSWORD).with_context(|| format!("neither --cassandra-password-file nor {PASSWORD} is given"))?;
+                Some((user.clone(), Secret::from(text)))
+            }
+        };
+        let datacenter = self.cassandra_datacenter.clone();
+        Ok(ScyllaOptions { datacenter, login, ..ScyllaOptions::new(nodes.to_vec(), &self.cassandra_keyspace) })
     }
 }
 
@@ -368,7 +452,7 @@ mod tests {
     fn up(args: &[&str]) -> NodeConfig {
         let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
         match cli.command {
-            Command::Up(args) => args.config(),
+            Command::Up(args) => args.config().unwrap(),
             Command::Demo(_) | Command::Admin(_) | Command::Rekey(_) => panic!("not up"),
         }
     }
@@ -407,6 +491,14 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
+        assert!(up(&["--cassandra-keyspace", "x"]).scylla.is_none());
+        let store = up(&["--cassandra", "a:1,b:2", "--cassandra-datacenter", "dc"]).scylla.unwrap();
+        assert_eq!(
+            (store.contact_points.join(" "), store.keyspace.as_str(), store.datacenter.as_deref()),
+            ("a:1 b:2".into(), "cellspace", Some("dc"))
+        );
+        let schema = |args: &[&str]| Cli::try_parse_from(["cellspace", "admin", "schema", "--cassandra", "a:1"].iter().chain(args)).is_ok();
+        assert!(schema(&[]) && schema(&["--replication", "a=3,b=2"]) && !schema(&["--replication", "0"]));
         let rekey = |args: &[&str]| Cli::try_parse_from(["cellspace", "rekey"].iter().chain(args)).is_ok();
         assert!(rekey(&["--new-master-key-file", "f"]) && rekey(&["--master-key-env", "A", "--new-master-key-env", "B"]));
         assert!(!rekey(&[]) && !rekey(&["--new-master-key-file", "f", "--new-master-key-env", "B"]));

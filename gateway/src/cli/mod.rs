@@ -61,7 +61,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn demo(args: &args::DemoArgs, place: demo::Place) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let (options, stop) = (demo::Options { keep: args.keep, json: args.json }, CancellationToken::new());
+    let (options, stop) = (demo::Options { keep: args.keep, json: args.json, store: args.store.options()? }, CancellationToken::new());
     let mut played = pin!(demo::run(options, place, stop.clone()));
     tokio::select! {
         outcome = &mut played => return outcome,

@@ -12,8 +12,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub async fn run(args: &UpArgs) -> anyhow::Result<()> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::listen()?;
+    let config = args.config()?;
     let node = tokio::select! {
-        node = Node::start(args.config()) => node?,
+        node = Node::start(config) => node?,
         () = signals.next() => anyhow::bail!("ended by a signal before the platform was up"),
     };
     if args.json {

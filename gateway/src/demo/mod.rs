@@ -8,7 +8,7 @@ pub use place::Place;
 use crate::node::{Bootstrap, Node, NodeConfig, Ports};
 use anyhow::{Context, Error, Result, anyhow};
 use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
-use cellspace_storage::MasterKey;
+use cellspace_storage::{MasterKey, ScyllaOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
 use timeline::Timeline;
@@ -22,12 +22,14 @@ const ANSWER: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(10);
 
 /// How the demo is played.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Leave the platform running and print how to reach it.
     pub keep: bool,
     /// One JSON object a line.
     pub json: bool,
+    /// The empty keyspace that the platform keeps its agents in; without one they are in its data directory.
+    pub store: Option<ScyllaOptions>,
 }
 
 /// The demo failed and has said why.
@@ -46,6 +48,7 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
     // It goes with the platform.
     config.master_key = Some(MasterKey::File(place.data().join("master.key")));
     config.status_list_age = STATUS_LIST_AGE;
+    config.scylla.clone_from(&options.store);
     let node = match Node::start(config).await {
         Ok(node) => node,
         Err(reason) => {

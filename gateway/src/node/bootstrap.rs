@@ -3,7 +3,7 @@
 //! The file is written before the client is made, so that no crash leaves a client whose secret nobody knows; a mark in the store keeps a
 //! client that an operator has deleted from coming back.
 
-use super::StartError;
+use super::{NodeStore, StartError};
 use crate::App;
 use cellspace_actors::access::{
     clients::{self, ClientRole, Clients, Command, NewClient, Refusal, SecretHash},
@@ -11,7 +11,7 @@ use cellspace_actors::access::{
 };
 use cellspace_cluster::{AskError, Call};
 use cellspace_schemas::{ClientId, SecretText};
-use cellspace_storage::{EmbeddedStore, Secret};
+use cellspace_storage::Secret;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -71,8 +71,8 @@ struct Stored {
 }
 
 /// Makes the client at the first start; afterwards reads its file, which may be gone.
-pub async fn ensure(dir: &Path, store: &EmbeddedStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
-    let made = store.meta(MADE)?.is_some();
+pub async fn ensure(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
+    let made = store.meta(MADE).await?.is_some();
     let bootstrap = match Bootstrap::read(dir)? {
         Some(bootstrap) => bootstrap,
         None if made => return Ok(None),

@@ -13,7 +13,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::Options;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{EmbeddedOptions, MasterKey, RemoteVaultOptions, Topic};
+use cellspace_storage::{EmbeddedOptions, MasterKey, RemoteVaultOptions, ScyllaError, ScyllaOptions, Topic};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -50,7 +50,7 @@ impl Ports {
     }
 }
 
-/// Configuration of a node with embedded storage.
+/// Configuration of a node.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// Where everything is kept; made when missing.
@@ -95,8 +95,10 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Bounds of the runtime.
     pub cluster: Options,
-    /// Bounds of the store.
+    /// Bounds of the embedded store.
     pub store: EmbeddedOptions,
+    /// The cell's keyspace in ScyllaDB or Cassandra, where agents are then; without it they are in the data directory.
+    pub scylla: Option<ScyllaOptions>,
 }
 
 impl NodeConfig {
@@ -126,6 +128,7 @@ impl NodeConfig {
             limits: Limits::default(),
             cluster: Options::default(),
             store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },
+            scylla: None,
         }
     }
 
@@ -136,6 +139,12 @@ impl NodeConfig {
         match self.ports {
             Ports::Base(base) if base > Ports::LAST_BASE => return Err(StartError::Port(base)),
             _ => {}
+        }
+        if let Some(options) = &self.scylla {
+            if !cfg!(feature = "scylla") {
+                return Err(ScyllaError::NotBuilt.into());
+            }
+            options.check()?;
         }
         for url in [&self.public_url, &self.admin_url].into_iter().flatten() {
             let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/" && url.username().is_empty();

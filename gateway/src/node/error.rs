@@ -1,7 +1,7 @@
 //! Why a node does not start, and what to do about it.
 
 use crate::http::TableError;
-use cellspace_storage::{OpenError, StoreError, VaultError, VaultOptionsError};
+use cellspace_storage::{OpenError, ScyllaError, StoreError, VaultError, VaultOptionsError};
 use std::{io, net::IpAddr, path::PathBuf};
 use url::Url;
 
@@ -14,6 +14,22 @@ pub enum StartError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Scylla(#[from] ScyllaError),
+    /// The agents of the data directory are in another store.
+    #[error("the agents of this installation are in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
+    OtherStore {
+        /// Where they are.
+        known: String,
+        /// Where they are looked for now.
+        wanted: String,
+    },
+    /// The keyspace belongs to another data directory.
+    #[error(
+        "the keyspace {0} holds the agents of another installation: start it with that one's --data-dir, or begin anew with another --cassandra-keyspace"
+    )]
+    OtherInstallation(String),
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -1,14 +1,13 @@
 //! Under which URLs the installation is known, remembered from its first start: they are part of its data (DIDs, endpoints, token issuer).
 
-use super::{NodeConfig, Ports, StartError};
+use super::{NodeConfig, NodeStore, Ports, StartError};
 use cellspace_actors::PublicUrls;
-use cellspace_storage::EmbeddedStore;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use tokio::net::TcpListener;
 use url::Url;
 
-const ADDRESSES: &str = "addresses";
+pub(super) const ADDRESSES: &str = "addresses";
 
 /// What is remembered: one value, so that no crash leaves the half of it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +27,8 @@ pub struct Sockets {
 
 impl Sockets {
     /// Binds the listeners, finds the URLs, and holds them against those of earlier starts.
-    pub async fn bind(config: &NodeConfig, store: &EmbeddedStore) -> Result<(Self, PublicUrls), StartError> {
-        let known = remembered(store)?;
+    pub async fn bind(config: &NodeConfig, store: &NodeStore) -> Result<(Self, PublicUrls), StartError> {
+        let known = remembered(store).await?;
         let ports = match (config.ports, &known) {
             (Ports::Base(base), _) => Ports::consecutive(base),
             (_, Some(known)) => known.ports,
@@ -69,8 +68,8 @@ async fn bind(host: IpAddr, port: u16, listener: &'static str, known: bool) -> R
     })
 }
 
-fn remembered(store: &EmbeddedStore) -> Result<Option<Addresses>, StartError> {
-    let Some(text) = store.meta(ADDRESSES)? else { return Ok(None) };
+async fn remembered(store: &NodeStore) -> Result<Option<Addresses>, StartError> {
+    let Some(text) = store.meta(ADDRESSES).await? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(ADDRESSES))
 }
 

@@ -5,11 +5,13 @@ mod bootstrap;
 mod config;
 mod error;
 mod identity;
+mod store;
 mod vault;
 
 pub use bootstrap::Bootstrap;
 pub use config::{NodeConfig, Ports};
 pub use error::StartError;
+pub use store::NodeStore;
 
 use crate::{
     App,
@@ -28,8 +30,7 @@ use cellspace_actors::{
     settings::SettingsCache,
     trust::{Trust, TrustOptions},
 };
-use cellspace_cluster::{Clock, Cluster, SystemClock};
-use cellspace_storage::EmbeddedStore;
+use cellspace_cluster::{Clock, SystemClock};
 use identity::Sockets;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -53,7 +54,7 @@ pub struct Node {
     /// What handlers see.
     pub app: App,
     fabric: Fabric,
-    store: EmbeddedStore,
+    store: NodeStore,
     vault: NodeVault,
     public: Connections,
     admin: Connections,
@@ -71,7 +72,8 @@ impl Node {
         crate::crypto::install();
         config.check()?;
         let metrics = metrics::handle();
-        let (store, vault) = open(&config).await?;
+        let store = NodeStore::open(&config).await?;
+        let vault = NodeVault::open(&config, &store).await?;
         NodeVault::remember(&config, &store).await?;
         let (sockets, urls) = Sockets::bind(&config, &store).await?;
         let urls = Arc::new(urls);
@@ -170,20 +172,9 @@ impl Node {
     }
 }
 
-/// Opening reads and replays files: off the runtime's threads.
-async fn open(config: &NodeConfig) -> Result<(EmbeddedStore, NodeVault), StartError> {
-    let config = config.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let store = EmbeddedStore::open(&config.data_dir, config.store.clone())?;
-        let vault = NodeVault::open(&config, &store)?;
-        Ok::<_, StartError>((store, vault))
-    });
-    opened.await.map_err(|e| StartError::Io(std::io::Error::other(e)))?
-}
-
-async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &NodeVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
+async fn assemble(config: &NodeConfig, store: &NodeStore, vault: &NodeVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), clock.clone(), config.cluster.clone());
+    let cluster = store.cluster(clock.clone(), config.cluster.clone());
     let shared_vault = vault.shared();
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
     // A store that was opened before may have served tokens that this process does not remember.
@@ -198,7 +189,7 @@ async fn assemble(config: &NodeConfig, store: &EmbeddedStore, vault: &NodeVault,
         cluster: cluster.clone(),
         cell: config.cell.as_str().into(),
         vault: shared_vault,
-        events: Arc::new(store.clone()),
+        events: store.events(),
         trust: Arc::new(Trust::new(Arc::new(http.clone()), trust)),
         http,
         own,

@@ -1,7 +1,7 @@
 //! The vault that a node has: its own, or the installation's.
 
-use super::{NodeConfig, StartError};
-use cellspace_storage::{EmbeddedStore, EmbeddedVault, RemoteVault, StoreError, Vault};
+use super::{NodeConfig, NodeStore, StartError};
+use cellspace_storage::{EmbeddedVault, RemoteVault, StoreError, Vault};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -35,8 +35,8 @@ impl Place {
     }
 
     /// One from before it was remembered is in the data directory.
-    fn known(config: &NodeConfig, store: &EmbeddedStore) -> Result<Option<Self>, StartError> {
-        match store.meta(PLACE)? {
+    async fn known(config: &NodeConfig, store: &NodeStore) -> Result<Option<Self>, StartError> {
+        match store.meta(PLACE).await? {
             Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(PLACE)),
             None => Ok(config.data_dir.join(EMBEDDED).is_dir().then_some(Self::Embedded)),
         }
@@ -50,21 +50,26 @@ pub(super) enum NodeVault {
 }
 
 impl NodeVault {
-    /// Opens the one that the installation began with; blocks for as long as the disk takes.
-    pub(super) fn open(config: &NodeConfig, store: &EmbeddedStore) -> Result<Self, StartError> {
+    /// Opens the one that the installation began with.
+    pub(super) async fn open(config: &NodeConfig, store: &NodeStore) -> Result<Self, StartError> {
         let wanted = Place::of(config);
-        if let Some(known) = Place::known(config, store)?.filter(|known| *known != wanted) {
+        if let Some(known) = Place::known(config, store).await?.filter(|known| *known != wanted) {
             return Err(StartError::OtherVault { known: known.to_string(), wanted: wanted.to_string() });
         }
         match &config.vault {
-            None => Ok(Self::Embedded(EmbeddedVault::open(&config.data_dir, &config.master_key())?)),
+            None => {
+                let config = config.clone();
+                // Blocks for as long as the disk takes.
+                let opened = tokio::task::spawn_blocking(move || EmbeddedVault::open(&config.data_dir, &config.master_key()));
+                Ok(Self::Embedded(opened.await.map_err(std::io::Error::other)??))
+            }
             Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
         }
     }
 
     /// Before the first key is made.
-    pub(super) async fn remember(config: &NodeConfig, store: &EmbeddedStore) -> Result<(), StartError> {
-        if store.meta(PLACE)?.is_none() {
+    pub(super) async fn remember(config: &NodeConfig, store: &NodeStore) -> Result<(), StartError> {
+        if store.meta(PLACE).await?.is_none() {
             let text = serde_json::to_string(&Place::of(config)).map_err(|_| StartError::Setting(PLACE))?;
             store.put_meta(PLACE, &text).await?;
         }

@@ -1,8 +1,9 @@
 //! Is this node fit? Four questions, each answered by named components.
 
+use crate::node::NodeStore;
 use cellspace_actors::fabric::topics::USAGE;
 use cellspace_cluster::Cluster;
-use cellspace_storage::{EmbeddedStore, StoreError, TopicReport};
+use cellspace_storage::{StoreError, TopicReport};
 use parking_lot::RwLock;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     checks: RwLock<Vec<(&'static str, Check)>>,
-    store: EmbeddedStore,
+    store: NodeStore,
 }
 
 /// Answer of a health route.
@@ -44,7 +45,7 @@ struct Failure {
 impl Health {
     /// Watches the runtime (with the store below), the vault, and the store's events.
     #[must_use]
-    pub fn new(cluster: Cluster, vault: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static, store: EmbeddedStore) -> Self {
+    pub fn new(cluster: Cluster, vault: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static, store: NodeStore) -> Self {
         let said = |outcome: Result<(), StoreError>| outcome.map_err(|e| e.to_string());
         let checks: Vec<(&'static str, Check)> =
             vec![("store", Box::new(move || said(cluster.health()))), ("vault", Box::new(move || said(vault())))];

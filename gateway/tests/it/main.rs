@@ -8,6 +8,8 @@ mod approval;
 mod architecture;
 mod authorization;
 mod bad_input;
+#[cfg(feature = "scylla")]
+mod cassandra;
 mod conformance;
 mod data_plane;
 mod disk_full;

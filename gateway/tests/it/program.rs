@@ -133,6 +133,21 @@ async fn a_demo_that_cannot_start_says_so_in_json() {
     assert!(demo.errors().contains("is not empty"), "{}", demo.errors());
 }
 
+/// Nothing is begun with a store that the build does not know.
+#[cfg(not(feature = "scylla"))]
+#[tokio::test]
+async fn a_build_without_the_driver_says_which_feature_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let named = ["--cassandra", "localhost:9042"];
+    for before in [vec!["up", "--port", "0", "--data-dir", data.to_str().unwrap()], vec!["admin", "schema"]] {
+        let mut refused = Process::start(dir.path(), &[before.as_slice(), &named].concat());
+        assert_eq!(refused.end().await.code(), Some(1));
+        assert!(refused.errors().contains("`--features scylla`"), "{before:?} {}", refused.errors());
+        assert!(!data.exists());
+    }
+}
+
 pub async fn up(dir: &Path, more: &[&str]) -> (Process, Value) {
     let data = dir.join("data");
     let mut arguments = vec!["up", "--json", "--port", "0", "--data-dir", data.to_str().unwrap()];

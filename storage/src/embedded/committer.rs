@@ -9,7 +9,7 @@ use super::{
     topics::TopicState,
     values::{StoredHead, encode_event, encode_number},
 };
-use crate::{Batch, CommitOutcome, EventRecord, Group, Head, Offset, PartitionKey, RowChange, StoreError, Topic, Wake};
+use crate::{Batch, CommitOutcome, EventRecord, Group, Head, Offset, PartitionKey, Publication, RowChange, StoreError, Topic, Wake};
 use fjall::{Keyspace, OwnedWriteBatch};
 use serde_json::json;
 use std::{
@@ -37,6 +37,8 @@ pub(super) enum Write {
     Join(Topic, Group),
     /// Moves a group's position forward.
     Advance(Topic, Group, Offset),
+    /// Events of commits in another store.
+    Publish(Vec<Publication>),
     /// Puts a poison event aside.
     DeadLetter(Topic, EventRecord, String),
     /// A setting of the installation: metadata key and value.
@@ -46,6 +48,7 @@ pub(super) enum Write {
 impl Write {
     /// Whether all its keys are short enough for the database, which would otherwise panic.
     fn fits(&self) -> bool {
+        let published = |event: &Publication| keys::fit([event.topic.0.as_str()], 8);
         match self {
             Self::Commit(batch) => {
                 let PartitionKey { owner, kind, name } = &batch.partition;
@@ -53,8 +56,9 @@ impl Write {
                     RowChange::Put(key, _) | RowChange::Delete(key) => key.as_bytes().len(),
                 };
                 let longest = batch.rows.iter().map(row).max().unwrap_or(0).max(8);
-                keys::fit([owner.as_str(), kind, name], longest) && batch.publish.iter().all(|p| keys::fit([p.topic.0.as_str()], 8))
+                keys::fit([owner.as_str(), kind, name], longest) && batch.publish.iter().all(published)
             }
+            Self::Publish(events) => events.iter().all(published),
             Self::Join(topic, group) | Self::Advance(topic, group, _) => keys::fit([topic.0.as_str(), group.0.as_str()], 0),
             Self::DeadLetter(topic, _, _) => keys::fit([topic.0.as_str()], 32),
             Self::Setting(key, _) => keys::fit([key.as_str()], 0),
@@ -199,6 +203,12 @@ impl Committer {
                 let offset = offset.min(state.newest());
                 if state.groups.get(&group).is_none_or(|position| *position < offset) {
                     self.move_group(staged, &topic, group, offset);
+                }
+                CommitOutcome::Applied
+            }
+            Write::Publish(events) => {
+                for event in events {
+                    self.publish(staged, event.topic, &event.key, &event.payload);
                 }
                 CommitOutcome::Applied
             }

@@ -1,11 +1,15 @@
 //! The event log of the embedded store: events are published by commits, and readers see synced ones alone.
 
 use super::{EmbeddedStore, committer::Write, durable::read_error, keys, partitions::blocking, values};
-use crate::{EventLog, EventRecord, Group, Offset, StoreError, Topic};
+use crate::{EventLog, EventRecord, Group, Offset, Publication, StoreError, Topic};
 use fjall::Readable;
 use futures::future::BoxFuture;
 
 impl EventLog for EmbeddedStore {
+    fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.write(Write::Publish(events)))
+    }
+
     fn fetch<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<EventRecord>, StoreError>> {
         let prefix = keys::topic(topic);
         let Some(start) = self.shared().views.of(topic).start(after) else {

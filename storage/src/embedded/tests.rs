@@ -33,13 +33,14 @@ async fn keeps_the_promises_of_all_backends() {
     let store = open(&dir);
     testkit::wake_index::all(&store, &store).await;
     testkit::partitions::all(&store).await;
-    testkit::event_log::all(&store, &store).await;
+    testkit::event_log::all(&store).await;
+    testkit::event_log::commits_publish(&store, &store).await;
 }
 
 #[tokio::test]
 async fn random_operations_agree_with_the_model() {
     let dir = tempfile::tempdir().unwrap();
-    testkit::random::run(seed(), 800, || open(&dir)).await;
+    testkit::random::run(seed(), 800, async || open(&dir), |store| Some(store)).await;
 }
 
 #[tokio::test]
@@ -62,8 +63,8 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(store.boot(), 2);
     assert_eq!(store.meta("public-url").unwrap().as_deref(), Some("http://localhost:2"));
     assert_eq!(store.meta("boot").unwrap(), None, "settings are apart from the store's own keys");
-    assert_eq!(store.awake(None, 9).await.unwrap(), []);
-    assert_eq!(store.due(Timestamp(77), None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.awake(None, 9).await.unwrap().entries, []);
+    assert_eq!(store.due(Timestamp(77), None, 9).await.unwrap().entries.len(), 1);
     assert_eq!(EventLog::committed(&store, &topic, &group).await.unwrap(), Offset(2));
     assert_eq!(rows(&store, &a, None).await.len(), 2);
     // What an activation of the last run still wanted to write cannot land, and a new one goes on where it stopped.
@@ -72,7 +73,7 @@ async fn everything_is_there_after_reopening() {
     let second = store.claim(&a, 1).await.unwrap();
     assert_eq!((second.epoch, second.head.unwrap().seq), (Epoch { view: 2, count: 1 }, Seq(2)));
     Turn::after(&a, second).applied(&store).await;
-    assert_eq!(store.due(Timestamp(i64::MAX), None, 9).await.unwrap(), [], "the deadline of the last run is cleared");
+    assert_eq!(store.due(Timestamp(i64::MAX), None, 9).await.unwrap().entries, [], "the deadline of the last run is cleared");
     // Offsets go on although every event was trimmed.
     let claim = store.claim(&b, 1).await.unwrap();
     Turn::after(&b, claim).publish("t", "k", "p3").applied(&store).await;

@@ -1,15 +1,32 @@
 //! Promises of [`EventLog`].
 
 use super::turn::{Turn, partition};
-use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Topic};
+use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Publication, Topic};
 
 /// Runs all checks.
-pub async fn all(partitions: &dyn Partitions, log: &dyn EventLog) {
-    topics_keep_their_order(partitions, log).await;
-    waiting_ends_with_the_event(partitions, log).await;
-    groups_only_move_forward(partitions, log).await;
-    events_stay_until_all_groups_have_passed(partitions, log).await;
-    dead_letters_say_why(partitions, log).await;
+pub async fn all(log: &dyn EventLog) {
+    topics_keep_their_order(log).await;
+    waiting_ends_with_the_event(log).await;
+    groups_only_move_forward(log).await;
+    events_stay_until_all_groups_have_passed(log).await;
+    dead_letters_say_why(log).await;
+}
+
+/// What commits promise of their events: those of a commit that landed come, in order, and no others.
+pub async fn commits_publish(partitions: &dyn Partitions, log: &dyn EventLog) {
+    let (t, key) = (topic("tk.commits"), partition("tk-log", "k", "one"));
+    let claim = partitions.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim)
+        .publish("tk.commits", "a", "1")
+        .publish("tk.commits.x", "a", "x")
+        .publish("tk.commits", "a", "2")
+        .applied(partitions)
+        .await;
+    let refused = Turn::after(&key, claim).numbered(99).publish("tk.commits", "a", "never");
+    assert_eq!(refused.commit(partitions).await, crate::CommitOutcome::Fenced);
+    Turn::after(&key, claim).numbered(2).publish("tk.commits", "a", "3").applied(partitions).await;
+    log.wait(&t, Offset(2)).await.unwrap();
+    assert_eq!(payloads(log, &t, 0).await, [(1, "1".into()), (2, "2".into()), (3, "3".into())]);
 }
 
 fn topic(name: &str) -> Topic {
@@ -22,19 +39,20 @@ async fn payloads(log: &dyn EventLog, topic: &Topic, after: u64) -> Vec<(u64, St
     events.into_iter().map(text).collect()
 }
 
-async fn publish(partitions: &dyn Partitions, name: &str, topics: &[(&str, &str)]) {
-    let key = partition("tk-log", "k", name);
-    let claim = partitions.claim(&key, 1).await.unwrap();
-    let turn = topics.iter().fold(Turn::after(&key, claim), |turn, (topic, payload)| turn.publish(topic, name, payload));
-    turn.applied(partitions).await;
-    partitions.release(&key, claim.epoch);
+async fn publish(log: &dyn EventLog, key: &str, events: &[(&str, &str)]) {
+    let event = |(topic, payload): &(&str, &str)| Publication {
+        topic: Topic((*topic).to_owned()),
+        key: key.to_owned(),
+        payload: (*payload).to_owned().into(),
+    };
+    log.publish(events.iter().map(event).collect()).await.unwrap();
 }
 
-async fn topics_keep_their_order(partitions: &dyn Partitions, log: &dyn EventLog) {
+async fn topics_keep_their_order(log: &dyn EventLog) {
     let (a, ab) = (topic("tk.order.a"), topic("tk.order.ab"));
     assert_eq!(payloads(log, &a, 0).await, []);
-    publish(partitions, "one", &[("tk.order.a", "1"), ("tk.order.ab", "x"), ("tk.order.a", "2")]).await;
-    publish(partitions, "two", &[("tk.order.a", "3")]).await;
+    publish(log, "one", &[("tk.order.a", "1"), ("tk.order.ab", "x"), ("tk.order.a", "2")]).await;
+    publish(log, "two", &[("tk.order.a", "3")]).await;
     assert_eq!(payloads(log, &a, 0).await, [(1, "1".into()), (2, "2".into()), (3, "3".into())]);
     assert_eq!(payloads(log, &a, 1).await, [(2, "2".into()), (3, "3".into())]);
     assert_eq!(payloads(log, &a, 3).await, []);
@@ -42,32 +60,25 @@ async fn topics_keep_their_order(partitions: &dyn Partitions, log: &dyn EventLog
     assert_eq!(payloads(log, &ab, 0).await, [(1, "x".into())]);
     let first = log.fetch(&a, Offset(0), 1).await.unwrap();
     assert_eq!(first.iter().map(|event| event.key.as_str()).collect::<Vec<_>>(), ["one"]);
-
-    // A refused commit publishes nothing.
-    let key = partition("tk-log", "k", "one");
-    let claim = partitions.claim(&key, 1).await.unwrap();
-    let refused = Turn::after(&key, claim).numbered(99).publish("tk.order.a", "one", "never");
-    assert_eq!(refused.commit(partitions).await, crate::CommitOutcome::Fenced);
-    assert_eq!(payloads(log, &a, 3).await, []);
 }
 
-async fn waiting_ends_with_the_event(partitions: &dyn Partitions, log: &dyn EventLog) {
+async fn waiting_ends_with_the_event(log: &dyn EventLog) {
     let t = topic("tk.wait");
     let waiting = async {
         log.wait(&t, Offset(0)).await.unwrap();
         payloads(log, &t, 0).await
     };
-    let (seen, ()) = futures::join!(waiting, publish(partitions, "wait", &[("tk.wait", "now")]));
+    let (seen, ()) = futures::join!(waiting, publish(log, "wait", &[("tk.wait", "now")]));
     assert_eq!(seen, [(1, "now".into())], "what was waited for can be fetched");
     log.wait(&t, Offset(0)).await.unwrap();
-    let (second, ()) = futures::join!(log.wait(&t, Offset(1)), publish(partitions, "wait", &[("tk.wait", "again")]));
+    let (second, ()) = futures::join!(log.wait(&t, Offset(1)), publish(log, "wait", &[("tk.wait", "again")]));
     second.unwrap();
 }
 
-async fn groups_only_move_forward(partitions: &dyn Partitions, log: &dyn EventLog) {
+async fn groups_only_move_forward(log: &dyn EventLog) {
     let t = topic("tk.groups");
     let (g, other) = (Group("g".into()), Group("g2".into()));
-    publish(partitions, "groups", &[("tk.groups", "1"), ("tk.groups", "2"), ("tk.groups", "3")]).await;
+    publish(log, "groups", &[("tk.groups", "1"), ("tk.groups", "2"), ("tk.groups", "3")]).await;
     assert_eq!(log.committed(&t, &g).await.unwrap(), Offset(0));
     assert_eq!(log.committed(&t, &other).await.unwrap(), Offset(0));
     for (commit, expect) in [(2, 2), (1, 2), (0, 2), (3, 3), (u64::MAX, 3)] {
@@ -77,24 +88,24 @@ async fn groups_only_move_forward(partitions: &dyn Partitions, log: &dyn EventLo
     assert_eq!(log.committed(&t, &other).await.unwrap(), Offset(0));
 }
 
-async fn events_stay_until_all_groups_have_passed(partitions: &dyn Partitions, log: &dyn EventLog) {
+async fn events_stay_until_all_groups_have_passed(log: &dyn EventLog) {
     let t = topic("tk.trim");
     let (fast, slow) = (Group("fast".into()), Group("slow".into()));
     assert_eq!(log.committed(&t, &slow).await.unwrap(), Offset(0));
     assert_eq!(log.committed(&t, &fast).await.unwrap(), Offset(0));
-    publish(partitions, "trim", &[("tk.trim", "1"), ("tk.trim", "2"), ("tk.trim", "3")]).await;
+    publish(log, "trim", &[("tk.trim", "1"), ("tk.trim", "2"), ("tk.trim", "3")]).await;
     log.commit(&t, &fast, Offset(3)).await.unwrap();
     assert_eq!(payloads(log, &t, 0).await.len(), 3, "the slow group needs them");
     log.commit(&t, &slow, Offset(2)).await.unwrap();
     assert_eq!(payloads(log, &t, 2).await, [(3, "3".into())]);
     log.commit(&t, &slow, Offset(3)).await.unwrap();
-    publish(partitions, "trim", &[("tk.trim", "4")]).await;
+    publish(log, "trim", &[("tk.trim", "4")]).await;
     assert_eq!(payloads(log, &t, 3).await, [(4, "4".into())], "offsets go on after everything was trimmed");
 }
 
-async fn dead_letters_say_why(partitions: &dyn Partitions, log: &dyn EventLog) {
+async fn dead_letters_say_why(log: &dyn EventLog) {
     let (t, dead) = (topic("tk.poison"), topic("tk.poison.dead"));
-    publish(partitions, "poison", &[("tk.poison", r#"{"a":1}"#), ("tk.poison", "not json")]).await;
+    publish(log, "poison", &[("tk.poison", r#"{"a":1}"#), ("tk.poison", "not json")]).await;
     for event in log.fetch(&t, Offset(0), 10).await.unwrap() {
         log.dead_letter(&t, event, "cannot read it".to_owned()).await.unwrap();
     }

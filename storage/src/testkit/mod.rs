@@ -10,6 +10,7 @@ pub mod partitions;
 pub mod random;
 pub mod random_vault;
 pub mod remote_vault;
+pub mod services;
 pub mod turn;
 pub mod vault;
 pub mod wake_index;

@@ -1,6 +1,9 @@
 //! A random-operations run against a model in memory, with reopenings.
 
-use super::turn::{Turn, partition, rows};
+use super::{
+    turn::{Turn, partition, rows},
+    wake_index,
+};
 use crate::{
     AuditRow, Claim, CommitOutcome, DueRow, EventLog, Group, Head, Offset, PartitionKey, Partitions, RowKey, Seq, Topic, Wake, WakeIndex,
 };
@@ -32,9 +35,10 @@ struct TopicModel {
 }
 
 /// A run in progress.
-struct Run<S> {
+struct Run<S, L> {
     random: StdRng,
     store: S,
+    log: L,
     partitions: BTreeMap<PartitionKey, Model>,
     topics: BTreeMap<String, TopicModel>,
     keys: Vec<PartitionKey>,
@@ -45,12 +49,24 @@ const TABLES: [&str; 3] = ["a", "ab", "b"];
 const TOPICS: [&str; 2] = ["tk.random", "tk.random.x"];
 const GROUPS: [&str; 2] = ["g", "h"];
 
-/// Runs `steps` operations; `open` opens the store anew each time, after the last one was dropped.
-pub async fn run<S: Partitions + WakeIndex + EventLog>(seed: u64, steps: usize, mut open: impl FnMut() -> S) {
+/// Runs `steps` operations; `open` opens the store anew each time, after the last one was dropped. `log` is what the commits' events are in at once, if they are.
+pub async fn run<S: Partitions + WakeIndex>(
+    seed: u64,
+    steps: usize,
+    mut open: impl AsyncFnMut() -> S,
+    log: impl Fn(&S) -> Option<&dyn EventLog>,
+) {
     let names = ["", "a", "a\0", "ab", "b"];
     let keys = ["tk-o", "tk-o2"].into_iter().flat_map(|owner| names.map(|name| partition(owner, "k", name))).collect();
-    let mut run =
-        Run { random: StdRng::seed_from_u64(seed), store: open(), partitions: BTreeMap::new(), topics: BTreeMap::new(), keys, values: 0 };
+    let mut run = Run {
+        random: StdRng::seed_from_u64(seed),
+        store: open().await,
+        log,
+        partitions: BTreeMap::new(),
+        topics: BTreeMap::new(),
+        keys,
+        values: 0,
+    };
     for step in 0..steps {
         match run.random.random_range(0..100) {
             0..10 => run.claim().await,
@@ -64,7 +80,7 @@ pub async fn run<S: Partitions + WakeIndex + EventLog>(seed: u64, steps: usize, 
             97..99 => run.check().await,
             _ => {
                 drop(run.store);
-                run.store = open();
+                run.store = open().await;
                 for model in run.partitions.values_mut() {
                     model.stale.extend(model.claim.take());
                 }
@@ -76,7 +92,7 @@ pub async fn run<S: Partitions + WakeIndex + EventLog>(seed: u64, steps: usize, 
     run.check().await;
 }
 
-impl<S: Partitions + WakeIndex + EventLog> Run<S> {
+impl<S: Partitions + WakeIndex, L: Fn(&S) -> Option<&dyn EventLog>> Run<S, L> {
     fn key(&mut self) -> PartitionKey {
         self.keys.choose(&mut self.random).expect("there are keys").clone()
     }
@@ -144,7 +160,8 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
     async fn commit(&mut self) {
         let key = self.key();
         let mut turn = self.turn(&key).await;
-        for _ in 0..self.random.random_range(0..3) {
+        let events = if (self.log)(&self.store).is_some() { self.random.random_range(0..3) } else { 0 };
+        for _ in 0..events {
             let topic = *TOPICS.choose(&mut self.random).expect("not empty");
             self.values += 1;
             let event = (key.name.clone(), self.values.to_string());
@@ -217,26 +234,28 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
     }
 
     async fn consume(&mut self) {
+        let Some(log) = (self.log)(&self.store) else { return };
         let topic = *TOPICS.choose(&mut self.random).expect("not empty");
         let group = *GROUPS.choose(&mut self.random).expect("not empty");
         let model = self.topics.entry(topic.to_owned()).or_default();
         let (t, g) = (Topic(topic.to_owned()), Group(group.to_owned()));
         let position = *model.groups.entry(group.to_owned()).or_default();
-        assert_eq!(self.store.committed(&t, &g).await.unwrap(), Offset(position));
+        assert_eq!(log.committed(&t, &g).await.unwrap(), Offset(position));
         let to = self.random.random_range(0..=model.events.len() as u64);
-        EventLog::commit(&self.store, &t, &g, Offset(to)).await.unwrap();
+        log.commit(&t, &g, Offset(to)).await.unwrap();
         model.groups.insert(group.to_owned(), position.max(to));
         model.trimmed = model.trimmed.max(model.groups.values().min().copied().unwrap_or(0));
     }
 
     /// Events that a known group still needs are all there, in order; what all have passed may be gone.
     async fn fetch(&mut self) {
+        let Some(log) = (self.log)(&self.store) else { return };
         let topic = *TOPICS.choose(&mut self.random).expect("not empty");
         let empty = TopicModel::default();
         let model = self.topics.get(topic).unwrap_or(&empty);
         let after = self.random.random_range(0..=model.events.len());
         let after = after.max(usize::try_from(model.trimmed).unwrap());
-        let events = self.store.fetch(&Topic(topic.to_owned()), Offset(after as u64), 10).await.unwrap();
+        let events = log.fetch(&Topic(topic.to_owned()), Offset(after as u64), 10).await.unwrap();
         let found: Vec<_> = events.into_iter().map(|e| (e.offset.0, e.key, String::from_utf8(e.payload.to_vec()).unwrap())).collect();
         let expect = model.events.iter().enumerate().skip(after).take(10);
         let expect: Vec<_> = expect.map(|(n, (key, payload))| (n as u64 + 1, key.clone(), payload.clone())).collect();
@@ -252,12 +271,12 @@ impl<S: Partitions + WakeIndex + EventLog> Run<S> {
             assert_eq!(self.store.audit(key, usize::MAX).await.unwrap(), expect, "{key:?}");
         }
         let awake: Vec<_> = self.partitions.iter().filter(|(_, model)| model.wake.awake).map(|(key, _)| key.clone()).collect();
-        assert_eq!(self.store.awake(None, 1_000).await.unwrap(), awake);
+        assert_eq!(wake_index::awake(&self.store, 3).await, awake);
         let until = Timestamp(self.random.random_range(-6..101));
         let due = self.partitions.iter().filter_map(|(key, model)| Some((model.wake.due.filter(|due| *due <= until)?, key.clone())));
         let mut due: Vec<_> = due.collect();
         due.sort();
-        let found = self.store.due(until, None, 1_000).await.unwrap();
+        let found = wake_index::due(&self.store, until.0, 3).await;
         assert_eq!(found.into_iter().map(|DueRow { due, partition }| (due, partition)).collect::<Vec<_>>(), due);
     }
 }

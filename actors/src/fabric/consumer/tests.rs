@@ -2,6 +2,7 @@
 
 use super::*;
 use cellspace_schemas::{EventPosition, Timestamp};
+use cellspace_storage::Publication;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
@@ -60,6 +61,13 @@ impl MemoryLog {
 }
 
 impl EventLog for MemoryLog {
+    fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut stored = self.events.lock();
+        for event in events {
+            self.push(&mut stored, &event.key, event.payload.to_vec());
+        }
+        Box::pin(async { Ok(()) })
+    }
     fn fetch<'a>(&'a self, _: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<EventRecord>, StoreError>> {
         Box::pin(async move {
             let left = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));

@@ -65,7 +65,7 @@ async fn complete(store: &EmbeddedStore, name: &str, count: u64) -> Result<bool,
     there &= store.scan(&key, None, None, 10_000).await?.rows.len() as u64 == count;
     there &= store.audit(&key, 10_000).await?.len() as u64 == count;
     there &= store.fetch(&Topic("topic".into()), Offset(0), 10_000).await?.len() as u64 == count;
-    there &= store.awake(None, 10).await? == [key];
+    there &= store.awake(None, 10).await?.entries == [key];
     Ok(there)
 }
 

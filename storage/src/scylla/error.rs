@@ -1,0 +1,55 @@
+//! Why a store in ScyllaDB or Cassandra cannot be used.
+
+use crate::StoreError;
+#[cfg(feature = "scylla")]
+use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+
+/// Why the store cannot be used. Each says what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ScyllaError {
+    /// The options make no sense.
+    #[error("{0}")]
+    Options(String),
+    /// The driver is not in this build.
+    #[error("this build of cellspace has no ScyllaDB and Cassandra in it: build it with `--features scylla`")]
+    NotBuilt,
+    /// No node answers, or not as a database of this kind does.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// It does not do what it is asked.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// The keyspace, its tables or their version are missing.
+    #[error("the keyspace does not hold the schema of this build: run `cellspace admin schema`")]
+    NoSchema,
+    /// A newer build has made the schema.
+    #[error("the keyspace has schema version {found}, this build knows up to {supported}: run the newer build")]
+    NewerSchema {
+        /// Version found.
+        found: i32,
+        /// Newest version that this build knows.
+        supported: i32,
+    },
+    /// Opening went wrong later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// From the driver's errors.
+#[cfg(feature = "scylla")]
+impl ScyllaError {
+    pub(super) fn refused(error: ExecutionError) -> Self {
+        match error {
+            ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, text)) => Self::Refused(format!("{kind}: {text}")),
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+
+    pub(super) fn prepare(error: PrepareError) -> Self {
+        Self::Refused(error.to_string())
+    }
+
+    pub(super) fn is_invalid(error: &ExecutionError) -> bool {
+        matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
+    }
+}

@@ -1,0 +1,206 @@
+//! Partitions: claims and reads. Commits are in [`super::commit`].
+
+use super::{
+    ScyllaStore,
+    heads::{StoredHead, stored},
+    marks::Mark,
+    store::{Conditional, Inner, unavailable},
+};
+use crate::{
+    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError,
+};
+use futures::future::BoxFuture;
+use scylla::DeserializeRow;
+
+/// Tries of a claim: whoever commits at the same time makes one fail.
+const CLAIM_TRIES: usize = 16;
+/// Tries of a read during which the rows were moved.
+const READ_TRIES: usize = 5;
+
+#[derive(DeserializeRow)]
+pub(super) struct StoredRow {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+#[derive(DeserializeRow)]
+struct Witness {
+    value: Option<Vec<u8>>,
+    mark: Option<Vec<u8>>,
+}
+
+impl From<StoredRow> for Row {
+    fn from(row: StoredRow) -> Self {
+        Self { key: RowKey::from_bytes(row.key.into()), value: row.value.unwrap_or_default().into() }
+    }
+}
+
+/// A partition's key as the statements take it.
+pub(super) fn key(partition: &PartitionKey) -> (&str, &str, &str) {
+    (partition.owner.as_str(), &partition.kind, &partition.name)
+}
+
+impl Partitions for ScyllaStore {
+    fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { Ok(self.inner().head(partition).await?.head.is_some()) })
+    }
+
+    fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
+        Box::pin(self.inner().claim(partition, view))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a PartitionKey,
+        table: Option<&'a str>,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
+        let (wanted, end) = match table {
+            Some(table) => {
+                let wanted = RowKey::new(table, "").as_bytes().to_vec();
+                let mut end = wanted.clone();
+                // The NUL that ends the name.
+                if let Some(last) = end.last_mut() {
+                    *last = 1;
+                }
+                (wanted, end)
+            }
+            // Tables that are apart sort last.
+            None => (Vec::new(), APART.to_string().into_bytes()),
+        };
+        let (start, follows) = match after.map(|after| after.as_bytes().to_vec()) {
+            Some(after) if after >= wanted => (after, true),
+            Some(_) | None => (wanted, false),
+        };
+        Box::pin(async move {
+            if start >= end {
+                return Ok(RowPage::default());
+            }
+            let inner = self.inner();
+            let statement = if follows { &inner.statements.scan_after } else { &inner.statements.scan };
+            let ((owner, kind, name), fetched) = (key(partition), limit.saturating_add(1));
+            let mut rows = inner
+                .read(partition, |generation| {
+                    Box::pin(inner.many::<StoredRow>(statement, (owner, kind, name, generation, &start, &end), fetched))
+                })
+                .await?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            Ok(RowPage { rows: rows.into_iter().map(Row::from).collect(), more })
+        })
+    }
+
+    fn get<'a>(&'a self, partition: &'a PartitionKey, row: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        Box::pin(async move {
+            let (inner, (owner, kind, name)) = (self.inner(), key(partition));
+            let found = inner
+                .read(partition, |generation| {
+                    Box::pin(inner.one::<StoredRow>(&inner.statements.get, (owner, kind, name, generation, row.as_bytes())))
+                })
+                .await?;
+            Ok(found.map(Row::from))
+        })
+    }
+
+    fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
+        Box::pin(async move {
+            let rows = self.inner().many::<StoredRow>(&self.inner().statements.newest, key(partition), limit).await?;
+            let read = |row: StoredRow| match row.key.try_into() {
+                Ok(seq) => Ok((Seq(u64::from_be_bytes(seq)), AuditRow(row.value.unwrap_or_default().into()))),
+                Err(_) => Err(StoreError::Corrupt("a stored audit row cannot be read".to_owned())),
+            };
+            rows.into_iter().map(read).collect()
+        })
+    }
+
+    fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: Seq) -> BoxFuture<'a, Result<Option<AuditRow>, StoreError>> {
+        Box::pin(async move {
+            let ((owner, kind, name), seq) = (key(partition), seq.0.to_be_bytes());
+            let found = self.inner().one::<Witness>(&self.inner().statements.witness, (owner, kind, name, seq.as_slice()));
+            Ok(found.await?.map(|witness| AuditRow(witness.value.unwrap_or_default().into())))
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
+        Box::pin(self.inner().commit(batch))
+    }
+
+    fn release(&self, partition: &PartitionKey, epoch: Epoch) {
+        self.inner().claims.release(partition, epoch);
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.inner().health()
+    }
+}
+
+impl Inner {
+    async fn claim(&self, partition: &PartitionKey, view: u64) -> Result<Claim, ClaimError> {
+        for _ in 0..CLAIM_TRIES {
+            let found = self.head(partition).await?;
+            let Some(epoch) = found.fence.claimed_under(view) else { return Err(ClaimError::Newer { held: found.fence }) };
+            if self.raise(partition, epoch, &found).await? {
+                return Ok(self.claimed(partition, epoch, &found));
+            }
+        }
+        Err(StoreError::Unavailable(format!("others keep writing {partition}")).into())
+    }
+
+    /// Raises the fence on the head exactly as found, generations of its rows included: whoever holds the partition may be moving them without a commit.
+    pub(super) async fn raise(&self, partition: &PartitionKey, epoch: Epoch, found: &StoredHead) -> Result<bool, StoreError> {
+        let (owner, kind, name) = key(partition);
+        let fence = Some(found.fence).filter(|fence| *fence != Epoch::default());
+        let values = (
+            stored(epoch.view),
+            stored(epoch.count),
+            owner,
+            kind,
+            name,
+            fence.and_then(|fence| stored(fence.view)),
+            fence.and_then(|fence| stored(fence.count)),
+            found.head.and_then(|head| stored(head.seq.0)),
+            found.present,
+            found.copying,
+        );
+        let answer = self.conditional(&self.statements.claim, values).await.map_err(unavailable)?;
+        Ok(matches!(answer, Some(Conditional::Applied)))
+    }
+
+    fn claimed(&self, partition: &PartitionKey, epoch: Epoch, head: &StoredHead) -> Claim {
+        self.claims.hold(partition, epoch, head.at);
+        Claim { epoch, head: head.head, wake: head.at.wake() }
+    }
+
+    /// Reads rows of the generation that is the present one before and after.
+    async fn read<'a, T>(
+        &self,
+        partition: &PartitionKey,
+        rows: impl Fn(i32) -> BoxFuture<'a, Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let mut generation = self.generation(partition).await?;
+        for _ in 0..READ_TRIES {
+            let found = rows(generation).await?;
+            let after = self.generation(partition).await?;
+            if after == generation {
+                return Ok(found);
+            }
+            generation = after;
+        }
+        Err(StoreError::Unavailable(format!("the rows of {partition} are being moved")))
+    }
+
+    async fn generation(&self, partition: &PartitionKey) -> Result<i32, StoreError> {
+        match self.claims.generation(partition) {
+            Some(generation) => Ok(generation),
+            None => Ok(self.head(partition).await?.at.rows.number),
+        }
+    }
+
+    /// Whether the commit under this mark has landed; asked when no other answer can come any more.
+    pub(super) async fn has_landed(&self, partition: &PartitionKey, mark: &Mark) -> Result<bool, StoreError> {
+        let ((owner, kind, name), seq) = (key(partition), mark.seq.0.to_be_bytes());
+        let found = self.one::<Witness>(&self.statements.witness_now, (owner, kind, name, seq.as_slice())).await?;
+        Ok(found.is_some_and(|witness| witness.mark == Some(mark.encode())))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a crash leaves beside the partitions.
+
+use super::{Keyspace, SOON, log};
+use crate::{
+    Batch, DueRow, EventLog, Offset, PartitionKey, Partitions, Topic,
+    scylla::{heads::Position, marks::Mark},
+    testkit::{Turn, turn::partition, wake_index},
+};
+use cellspace_schemas::Timestamp;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Writes what lies beside the partition for a turn, and not the turn.
+async fn begin(store: &super::ScyllaStore, batch: &Batch) {
+    let mark = Mark { hour: store.inner().hour(), epoch: batch.epoch, seq: batch.seq };
+    let next = Position {
+        seq: batch.seq,
+        awake: batch.wake.awake.then_some(mark),
+        due: batch.wake.due.map(|due| (due, mark)),
+        ..Position::default()
+    };
+    store.inner().write_beside(batch, &mark, &Position::default(), &next).await.unwrap();
+}
+
+#[tokio::test]
+async fn wake_rows_of_commits_that_never_came_go_with_the_next_claim() {
+    let Some(keyspace) = Keyspace::new("wake_rows_of_commits_that_never_came").await else { return };
+    let (store, key) = (keyspace.open().await, partition("o", "k", ""));
+    let claim = store.claim(&key, 1).await.unwrap();
+    begin(&store, &Turn::after(&key, claim).awake().due(7).batch()).await;
+    // The commit may be on its way: the agent is woken, which settles it.
+    assert_eq!(wake_index::awake(&store, 9).await, std::slice::from_ref(&key));
+    assert_eq!(wake_index::due(&store, 7, 9).await, [DueRow { due: Timestamp(7), partition: key.clone() }]);
+    let next = keyspace.open().await;
+    next.claim(&key, 1).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(wake_index::awake(&next, 9).await, []);
+        assert_eq!(wake_index::due(&next, 7, 9).await, []);
+    }
+    keyspace.remove().await;
+}
+
+#[tokio::test]
+async fn events_go_out_after_a_crash_if_their_commit_landed() {
+    let Some(keyspace) = Keyspace::new("events_go_out_after_a_crash").await else { return };
+    let (store, dir) = (keyspace.open().await, tempfile::tempdir().unwrap());
+    let (landed, lost) = (partition("o", "k", "landed"), partition("o", "k", "lost"));
+    let publish = |key: &PartitionKey, claim, seq: u64| Turn::after(key, claim).numbered(seq).publish("t", &key.name, &seq.to_string());
+    // Nobody brings them away before the end.
+    let claim = store.claim(&landed, 1).await.unwrap();
+    for seq in 1..=30 {
+        publish(&landed, claim, seq).applied(&store).await;
+    }
+    let claim = store.claim(&lost, 1).await.unwrap();
+    begin(&store, &publish(&lost, claim, 1).batch()).await;
+    drop(store);
+
+    let (store, log) = (keyspace.open().await, log(&dir));
+    store.claim(&lost, 1).await.unwrap();
+    store.publish_to(Arc::new(log.clone()));
+    let topic = Topic("t".into());
+    timeout(SOON, log.wait(&topic, Offset(29))).await.unwrap().unwrap();
+    // What is committed from now on comes after them.
+    let claim = store.claim(&landed, 1).await.unwrap();
+    publish(&landed, claim, 31).applied(&store).await;
+    timeout(SOON, log.wait(&topic, Offset(30))).await.unwrap().unwrap();
+    let events = log.fetch(&topic, Offset(0), 100).await.unwrap();
+    let events: Vec<_> = events.into_iter().map(|event| (event.key, String::from_utf8(event.payload.to_vec()).unwrap())).collect();
+    assert_eq!(events, (1..=31).map(|seq| ("landed".to_owned(), seq.to_string())).collect::<Vec<_>>());
+    keyspace.remove().await;
+}
+
+/// With a queue of one, most wait in the database.
+#[tokio::test]
+async fn more_events_than_fit_in_memory_come_in_order() {
+    let Some(mut keyspace) = Keyspace::new("more_events_than_fit_in_memory").await else { return };
+    keyspace.0.publications = 1;
+    let (store, key, dir) = (keyspace.open().await, partition("o", "k", ""), tempfile::tempdir().unwrap());
+    let (log, topic) = (log(&dir), Topic("t".into()));
+    store.publish_to(Arc::new(log.clone()));
+    let claim = store.claim(&key, 1).await.unwrap();
+    for seq in 1..=100 {
+        Turn::after(&key, claim).numbered(seq).publish("t", "k", &seq.to_string()).applied(&store).await;
+    }
+    timeout(SOON, log.wait(&topic, Offset(99))).await.unwrap().unwrap();
+    let events = log.fetch(&topic, Offset(0), 200).await.unwrap();
+    let numbers: Vec<String> = events.iter().map(|event| String::from_utf8(event.payload.to_vec()).unwrap()).collect();
+    assert_eq!(numbers, (1..=100).map(|seq: u32| seq.to_string()).collect::<Vec<_>>());
+    keyspace.remove().await;
+}

@@ -1,0 +1,166 @@
+//! The wake index: rows by bucket and hour, each held against the head of its partition when it is read.
+
+use super::{
+    ScyllaStore,
+    hours::{self, BUCKETS, Class, bucket, hour_of},
+    marks::{Fate, Mark},
+    partitions::key,
+    store::Inner,
+};
+use crate::{DueRow, PartitionKey, StoreError, WakeCursor, WakeIndex, WakePage};
+use cellspace_schemas::{Owner, Timestamp};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use scylla::DeserializeRow;
+use serde::{Deserialize, Serialize};
+
+/// Heads looked at side by side.
+const AT_ONCE: usize = 32;
+
+/// Where a page begins: after `last` in the hour, at its beginning without.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Place {
+    bucket: i16,
+    hour: Option<i64>,
+    last: Option<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// In the index by time.
+    due: Option<i64>,
+    owner: String,
+    kind: String,
+    name: String,
+    mark: Vec<u8>,
+}
+
+#[derive(DeserializeRow)]
+struct Awake {
+    owner: String,
+    kind: String,
+    name: String,
+    mark: Vec<u8>,
+}
+
+#[derive(DeserializeRow)]
+struct Due {
+    due: i64,
+    owner: String,
+    kind: String,
+    name: String,
+    mark: Vec<u8>,
+}
+
+impl WakeIndex for ScyllaStore {
+    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
+        Box::pin(async move {
+            let page = self.inner().page(None, from, limit).await?;
+            Ok(WakePage { entries: page.entries.into_iter().map(|row| row.partition).collect(), next: page.next })
+        })
+    }
+
+    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
+        Box::pin(self.inner().page(Some(until), from, limit))
+    }
+}
+
+impl Inner {
+    /// Entries of the index of those that are awake, or by time up to `until`.
+    async fn page(&self, until: Option<Timestamp>, from: Option<WakeCursor>, limit: usize) -> Result<WakePage<DueRow>, StoreError> {
+        let unreadable = |_| StoreError::Corrupt("a cursor cannot be read".to_owned());
+        let mut place: Place = match from {
+            Some(cursor) => serde_json::from_slice(cursor.place()).map_err(unreadable)?,
+            None => Place::default(),
+        };
+        // What is overdue when it is written is in the hour of then.
+        let (class, last_hour) = match until {
+            None => (Class::Awake, i64::MAX),
+            Some(until) => (Class::Due, hour_of(until).max(self.hour() + 1)),
+        };
+        let mut entries = Vec::new();
+        while place.bucket < BUCKETS {
+            let known = self.hours(class, place.bucket, last_hour).await?;
+            let Some(hour) = known.into_iter().find(|hour| place.hour.is_none_or(|at| *hour >= at)) else {
+                place = Place { bucket: place.bucket + 1, hour: None, last: None };
+                continue;
+            };
+            if place.hour != Some(hour) {
+                place = Place { hour: Some(hour), last: None, ..place };
+            }
+            let wanted = limit.max(1) - entries.len();
+            let rows = self.entries(until, &place, hour, wanted).await?;
+            let ended = rows.len() < wanted;
+            if rows.is_empty() && place.last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
+                self.empty(class, place.bucket, hour).await?;
+            }
+            if let Some(last) = rows.last() {
+                place.last = Some(last.clone());
+            }
+            let checked: Vec<Option<DueRow>> =
+                stream::iter(rows).map(|row| self.checked(place.bucket, hour, row)).buffered(AT_ONCE).try_collect().await?;
+            entries.extend(checked.into_iter().flatten());
+            if ended {
+                place = Place { hour: Some(hour + 1), last: None, ..place };
+            }
+            if entries.len() == limit.max(1) {
+                let next = serde_json::to_vec(&place).map_err(unreadable)?;
+                return Ok(WakePage { entries, next: Some(WakeCursor::new(next)) });
+            }
+        }
+        Ok(WakePage { entries, next: None })
+    }
+
+    async fn entries(&self, until: Option<Timestamp>, place: &Place, hour: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let (statements, bucket) = (&self.statements, place.bucket);
+        let Some(until) = until else {
+            let rows = match &place.last {
+                None => self.many::<Awake>(&statements.awake, (bucket, hour), limit).await?,
+                Some(Entry { owner, kind, name, mark, .. }) => {
+                    self.many::<Awake>(&statements.awake_after, (bucket, hour, owner, kind, name, mark), limit).await?
+                }
+            };
+            return Ok(rows.into_iter().map(|Awake { owner, kind, name, mark }| Entry { due: None, owner, kind, name, mark }).collect());
+        };
+        let rows = match &place.last {
+            None => self.many::<Due>(&statements.due, (bucket, hour, until.0), limit).await?,
+            Some(Entry { due, owner, kind, name, mark }) => {
+                self.many::<Due>(&statements.due_after, (bucket, hour, due, owner, kind, name, mark), limit).await?
+            }
+        };
+        let early = rows.into_iter().take_while(|row| row.due <= until.0);
+        Ok(early.map(|Due { due, owner, kind, name, mark }| Entry { due: Some(due), owner, kind, name, mark }).collect())
+    }
+
+    /// The entry, unless its partition's head says that it is of no use: then it is removed.
+    async fn checked(&self, bucket: i16, hour: i64, entry: Entry) -> Result<Option<DueRow>, StoreError> {
+        let unreadable = |_| StoreError::Corrupt("a wake row names no owner".to_owned());
+        let partition = PartitionKey { owner: Owner::new(entry.owner).map_err(unreadable)?, kind: entry.kind, name: entry.name };
+        debug_assert_eq!(bucket, hours::bucket(&partition));
+        let mark = Mark::decode(&entry.mark)?;
+        debug_assert_eq!(hour, mark.hour);
+        let head = self.head(&partition).await?;
+        let due = entry.due.map(Timestamp);
+        let named = match due {
+            None => head.at.awake,
+            Some(due) => head.at.due.filter(|(named, _)| *named == due).map(|(_, mark)| mark),
+        };
+        if mark.fate(&head, named) == Fate::Stale {
+            match due {
+                None => self.remove_awake(&partition, &mark).await?,
+                Some(due) => self.remove_due(&partition, due, &mark).await?,
+            }
+            return Ok(None);
+        }
+        Ok(Some(DueRow { due: due.unwrap_or_default(), partition }))
+    }
+
+    pub(super) async fn remove_awake(&self, partition: &PartitionKey, mark: &Mark) -> Result<(), StoreError> {
+        let (owner, kind, name) = key(partition);
+        self.run(&self.statements.remove_awake, (bucket(partition), mark.hour, owner, kind, name, mark.encode())).await
+    }
+
+    pub(super) async fn remove_due(&self, partition: &PartitionKey, due: Timestamp, mark: &Mark) -> Result<(), StoreError> {
+        let (owner, kind, name) = key(partition);
+        self.run(&self.statements.remove_due, (bucket(partition), mark.hour, due.0, owner, kind, name, mark.encode())).await
+    }
+}

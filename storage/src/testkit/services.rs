@@ -1,0 +1,26 @@
+//! Servers that some tests need, named by the environment. Without one a test says that it is skipped; with `CELLSPACE_REQUIRE_SERVICES=1` it fails.
+
+use std::io::Write;
+
+/// Contact points of the Cassandra or ScyllaDB of `CELLSPACE_TEST_CASSANDRA`.
+#[must_use]
+pub fn cassandra(test: &str) -> Option<Vec<String>> {
+    of("CELLSPACE_TEST_CASSANDRA", "Cassandra", test).map(|hosts| hosts.split(',').map(str::to_owned).collect())
+}
+
+/// Bootstrap servers of the Kafka of `CELLSPACE_TEST_KAFKA`.
+#[must_use]
+pub fn kafka(test: &str) -> Option<String> {
+    of("CELLSPACE_TEST_KAFKA", "Kafka", test)
+}
+
+fn of(variable: &str, name: &str, test: &str) -> Option<String> {
+    if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
+        return Some(value);
+    }
+    let required = std::env::var("CELLSPACE_REQUIRE_SERVICES").is_ok_and(|required| required == "1");
+    assert!(!required, "{test} needs {name}: {variable} says where it is, see deploy/dev");
+    // Past the capture of the test's output.
+    let _ = writeln!(std::io::stderr(), "\nskipped: needs {name}: {test} ({variable})");
+    None
+}
