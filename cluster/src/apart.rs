@@ -1,10 +1,99 @@
-//! Rows set apart: written by an agent's events, never loaded with its state, read one by one when somebody asks for them.
+//! Rows set apart: written by an agent's events, never loaded with its state, read when somebody asks for them.
 
 use crate::{
     Address, Agent, Cluster,
     codec::{self, CodecError},
 };
-use cellspace_storage::{Row, RowKey, StoreError};
+use bytes::Bytes;
+use cellspace_storage::{RowKey, Rows, StoreError};
+use std::{marker::PhantomData, ops::ControlFlow};
+use tokio::sync::oneshot;
+
+/// The rows of one agent in tables that are [`APART`](cellspace_storage::APART). Reading them may wait for the disk, or for others.
+pub struct Apart<'a, A> {
+    rows: &'a dyn Rows,
+    agent: PhantomData<fn() -> A>,
+}
+
+impl<A: Agent> Apart<'_, A> {
+    /// The event in one row.
+    ///
+    /// # Errors
+    /// When the store or the row cannot be read.
+    pub fn get(&self, key: &RowKey) -> Result<Option<A::Event>, StoreError> {
+        Ok(self.get_all(std::slice::from_ref(key))?.into_iter().flatten().next())
+    }
+
+    /// The events in these rows, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the store or a row cannot be read.
+    pub fn get_all(&self, keys: &[RowKey]) -> Result<Vec<Option<A::Event>>, StoreError> {
+        let read = |(key, value): (&RowKey, Option<Bytes>)| value.map(|value| event::<A>(key.table(), key.id(), &value)).transpose();
+        keys.iter().zip(self.rows.values(keys)?).map(read).collect()
+    }
+
+    /// Which of these rows are there, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
+        self.rows.has(keys)
+    }
+
+    /// The rows of a table after an id, in order of their ids, at most `limit`: `(id, event)`.
+    ///
+    /// # Errors
+    /// When the store or a row cannot be read.
+    pub fn after(&self, table: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, A::Event)>, StoreError> {
+        let mut found = Vec::new();
+        let mut outcome = Ok(());
+        self.each(table, after, limit, &mut |id, value| match event::<A>(table, id, value) {
+            Ok(event) => {
+                found.push((id.to_owned(), event));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                outcome = Err(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        outcome.map(|()| found)
+    }
+
+    /// What follows `beginning` in the ids of a table that begin with it, in their order, at most `limit`, from what is behind `after` on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn ids(&self, table: &str, beginning: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut found = Vec::new();
+        self.each(table, Some(&format!("{beginning}{after}")), limit, &mut |id, _| match id.strip_prefix(beginning) {
+            Some(rest) => {
+                found.push(rest.to_owned());
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        })?;
+        Ok(found)
+    }
+
+    fn each(
+        &self,
+        table: &str,
+        after: Option<&str>,
+        mut limit: usize,
+        take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        if limit == 0 {
+            return Ok(());
+        }
+        self.rows.each(table, after, &mut |id, value| {
+            limit -= 1;
+            take(id, value)?;
+            if limit == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+}
 
 impl Cluster {
     /// The event in one row of a table that is [`APART`](cellspace_storage::APART); activates nothing.
@@ -12,36 +101,35 @@ impl Cluster {
     /// # Errors
     /// When the store or the row cannot be read.
     pub async fn apart<A: Agent>(&self, address: &Address, key: &RowKey) -> Result<Option<A::Event>, StoreError> {
-        self.partitions().get(&address.partition(), key).await?.map(|row| event::<A>(&row)).transpose()
+        let row = self.partitions().get(&address.partition(), key).await?;
+        row.map(|row| event::<A>(row.key.table(), row.key.id(), &row.value)).transpose()
     }
 
-    /// The rows of such a table after an id, in order of their ids, at most `limit`: `(id, event)`; activates nothing.
+    /// What `read` finds in such tables; it does not run on a thread of the executor, and should soon be done. Activates nothing.
     ///
     /// # Errors
-    /// When the store or a row cannot be read.
-    pub async fn apart_after<A: Agent>(
+    /// When the store cannot be read, and those of `read`.
+    pub async fn read_apart<A, T, E>(
         &self,
         address: &Address,
-        table: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, A::Event)>, StoreError> {
-        let after = after.map(|id| RowKey::new(table, id));
-        let page = self.partitions().scan(&address.partition(), Some(table), after.as_ref(), limit).await?;
-        page.rows.iter().map(|row| Ok((row.key.id().to_owned(), event::<A>(row)?))).collect()
-    }
-
-    /// The ids alone of the rows of such a table after an id, in their order, at most `limit`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn apart_ids_after(&self, address: &Address, table: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let page = self.partitions().scan(&address.partition(), Some(table), Some(&RowKey::new(table, after)), limit).await?;
-        Ok(page.rows.iter().map(|row| row.key.id().to_owned()).collect())
+        read: impl FnOnce(&Apart<'_, A>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        A: Agent,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let read = Box::new(move |rows: &dyn Rows| {
+            // Who asked may have gone.
+            let _ = tell.send(read(&Apart { rows, agent: PhantomData }));
+        });
+        self.partitions().read(&address.partition(), read).await?;
+        told.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the rows were not read".to_owned()).into()))
     }
 }
 
-fn event<A: Agent>(row: &Row) -> Result<A::Event, StoreError> {
-    let unreadable = |e: CodecError| StoreError::Corrupt(format!("{}/{}: {e}", row.key.table(), row.key.id()));
-    Ok(codec::open::<A::Event>(&row.value).map_err(unreadable)?.body)
+fn event<A: Agent>(table: &str, id: &str, value: &[u8]) -> Result<A::Event, StoreError> {
+    let unreadable = |e: CodecError| StoreError::Corrupt(format!("{table}/{id}: {e}"));
+    Ok(codec::open::<A::Event>(value).map_err(unreadable)?.body)
 }

@@ -53,6 +53,7 @@ mod witness;
 pub use address::Address;
 pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
 pub use agent::{Agent, Input, RowOf};
+pub use apart::Apart;
 pub use call::{Call, CallId, IdempotencyKey};
 pub use cellspace_storage::Slot;
 pub use clock::{Clock, SystemClock};

@@ -28,7 +28,7 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, Ope
 pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
 pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swap, View};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
-pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, StoreError};
+pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, ReadRows, Rows, StoreError};
 pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
 #[cfg(feature = "scylla")]

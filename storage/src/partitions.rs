@@ -1,7 +1,9 @@
 //! The trait behind which agents' state is kept.
 
 use crate::{Batch, Epoch, Head, PartitionKey, Row, RowKey, RowPage, Wake};
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use std::ops::ControlFlow;
 
 /// A store that cannot be used now or any more.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,6 +60,30 @@ pub enum CommitOutcome {
 /// First character of tables that are set apart: a scan of all tables leaves them out, so that what an activation does not need costs it nothing.
 pub const APART: char = '\u{7f}';
 
+/// Rows of one partition. Reading them may wait for the disk, or for others.
+pub trait Rows {
+    /// The values of these rows, in the order of the keys; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn values(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError>;
+
+    /// Which of these rows are there, in the order of the keys; mostly cheaper than their values.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError>;
+
+    /// Gives `take` the rows of a table behind `after`, in order of their ids: id and value, until it breaks off.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError>;
+}
+
+/// What is done with the rows of a partition where it may wait.
+pub type ReadRows = Box<dyn FnOnce(&dyn Rows) + Send>;
+
 /// Partitions of one cell.
 pub trait Partitions: Send + Sync + 'static {
     /// Whether the partition was ever written. Never creates anything.
@@ -78,6 +104,10 @@ pub trait Partitions: Send + Sync + 'static {
 
     /// One row.
     fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
+
+    /// Many reads at once: `read` has the rows for as long as it runs, which is not on a thread of the executor. It has run when this answers well, and else
+    /// has not.
+    fn read<'a>(&'a self, partition: &'a PartitionKey, read: ReadRows) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// The newest audit rows, newest first, at most `limit`: `(seq, row)`.
     fn audit<'a>(

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -117,6 +118,11 @@ impl Partitions for MemoryStore {
         let row = value.map(|value| Row { key: key.clone(), value });
         async move { Ok(row) }.boxed()
     }
+    fn read<'a>(&'a self, partition: &'a PartitionKey, read: ReadRows) -> BoxFuture<'a, Result<(), StoreError>> {
+        let rows = self.0.lock().partitions.get(partition).map(|s| s.rows.clone()).unwrap_or_default();
+        read(&Copied(rows));
+        async move { Ok(()) }.boxed()
+    }
     fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
         let disk = self.0.lock();
         let rows = disk.partitions.get(partition).map(|s| s.audit.iter().rev().take(limit).cloned().collect()).unwrap_or_default();
@@ -173,6 +179,27 @@ impl Partitions for MemoryStore {
         }
     }
     fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Rows as they were.
+struct Copied(BTreeMap<Vec<u8>, Bytes>);
+
+impl Rows for Copied {
+    fn values(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        Ok(keys.iter().map(|key| self.0.get(key.as_bytes()).cloned()).collect())
+    }
+    fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
+        Ok(keys.iter().map(|key| self.0.contains_key(key.as_bytes())).collect())
+    }
+    fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for (key, value) in &self.0 {
+            let key = RowKey::from_bytes(key.clone().into());
+            if key.table() == table && after.is_none_or(|after| key.id() > after) && take(key.id(), value).is_break() {
+                break;
+            }
+        }
         Ok(())
     }
 }

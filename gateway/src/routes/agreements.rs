@@ -1,7 +1,7 @@
 //! Contract agreements of a participant (Management API v5).
 
 use super::{
-    control_plane::{Fields, Keys, ask, body, not_found, page, processes, route, snapshot, snapshot_with, sought},
+    control_plane::{FEW, Fields, Keys, ask, body, not_found, page, processes, route, snapshot, snapshot_with, sought},
     paging,
 };
 use crate::{
@@ -9,7 +9,10 @@ use crate::{
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
 use cellspace_actors::control_plane::{
-    archive::{AGREED, Field, Key, Sought, list::Listed},
+    archive::{
+        AGREED, Field, Key, Sought,
+        list::{Asked, Listed},
+    },
     negotiation::{Agreement, Command, Negotiation, view},
 };
 use cellspace_schemas::{
@@ -40,7 +43,6 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     const FIELDS: Fields = &[("assetId", Field::Asset)];
     const PARTIES: Fields = &[("providerId", Field::Counterparty), ("consumerId", Field::Counterparty)];
     let query = paging::query(&request, &view::AGREEMENT_PATHS)?;
-    let participant = request.param("participant")?;
     let mut wanted = sought::<Negotiation>(&query, FIELDS);
     wanted.push(Sought { field: Field::Agreed, values: vec![AGREED.to_owned()] });
     // A party that is not the participant is its counterparty.
@@ -49,13 +51,20 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     wanted.extend(
         sought::<Negotiation>(&query, PARTIES).into_iter().filter(|party| party.values.iter().all(|did| Some(did.as_str()) != own)),
     );
-    let fields = |a: &Agreement| view::agreement_for_query(a, participant);
+    let participant = request.param("participant")?.to_owned();
+    let fields = move |a: &Agreement| view::agreement_for_query(a, &participant);
+    let compared = fields.clone();
     // What led to no agreement meets no criterion.
-    let of_negotiation = |n: &Negotiation| n.agreement.as_deref().map_or(Value::Null, fields);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, of_negotiation).await?;
-    // They stand in the order of their negotiations.
-    let agreements = found.iter().filter_map(|n| Some((n.id.as_str(), n.agreement.as_deref()?)));
-    page(&request, &query, (agreements, whole, false), |(negotiation, _)| negotiation, |(_, a)| fields(a), |(_, a)| view::agreement(a))
+    let of_negotiation = Box::new(move |n: &Negotiation| n.agreement.as_deref().map_or(Value::Null, &compared));
+    let asked = Arc::new(Asked { query, sought: wanted, judged: false, fields: of_negotiation });
+    let Listed { found, whole } = processes(&app, &request, KEYS, &asked).await?;
+    let long = found.len() > FEW;
+    let told = move || {
+        // They stand in the order of their negotiations.
+        let agreements = found.iter().filter_map(|n| Some((n.id.as_str(), n.agreement.as_deref()?)));
+        page(&request, &asked.query, (agreements, whole, false), |(id, _)| id, |(_, a)| fields(a), |(_, a)| view::agreement(a))
+    };
+    paging::beside(long, told).await
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

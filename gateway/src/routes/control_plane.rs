@@ -15,7 +15,7 @@ use cellspace_actors::{
         agent::{self, Created, Refusal},
         archive::{
             self, Field, Filed, Key, Sought,
-            list::{self, ListError, Listed},
+            list::{self, Asked, ListError, Listed},
         },
         data_planes, dsp, negotiation, participant, resources, secrets, transfer,
     },
@@ -167,6 +167,9 @@ pub(super) async fn snapshot_with(app: &App, request: &Request, key: Key) -> Res
     archive::with(&app.services.cluster, &address(request)?, state, key).await.map_err(ApiError::later)
 }
 
+/// Processes that are compared and written on the spot; each costs a little more than other things do.
+pub(super) const FEW: usize = 32;
+
 /// Fields whose value leads to one process, and the key that it leads to it by.
 pub(super) type Keys = &'static [(&'static str, fn(&str) -> Option<Key>)];
 
@@ -183,36 +186,29 @@ pub(super) fn sought<T: Filed>(query: &QuerySpec, fields: Fields) -> Vec<Sought>
 }
 
 /// The processes among which the query looks, wherever they are kept. One that names a process by one of the `keys` looks at that alone, one for a
-/// `correlationId` only at what has it, and any other one only at what has all that is `sought`.
+/// `correlationId` only at what has it, and any other one only at what has all that is sought.
 ///
 /// # Errors
 /// Unavailable when the archive cannot be read; invalid when more would have to be sorted than can be.
-pub(super) async fn processes<T: Filed>(
-    app: &App,
-    request: &Request,
-    query: &QuerySpec,
-    keys: Keys,
-    sought: &[Sought],
-    fields: impl Fn(&T) -> Value,
-) -> Result<Listed<T>, ApiError> {
+pub(super) async fn processes<T: Filed>(app: &App, request: &Request, keys: Keys, asked: &Arc<Asked<T>>) -> Result<Listed<T>, ApiError> {
     let (cluster, address, state) = (&app.services.cluster, address(request)?, snapshot(app, request).await?);
-    let asked = |name: &str| {
-        query.filter.iter().find_map(|criterion| {
+    let named = |name: &str| {
+        asked.query.filter.iter().find_map(|criterion| {
             let named = criterion.operator == Operator::Equal && criterion.left.names(name);
             criterion.right.as_str().filter(|_| named)
         })
     };
     // Text that can be no id is the id of none.
-    if let Some((text, key)) = keys.iter().find_map(|(name, key)| Some((asked(name)?, key))) {
+    if let Some((text, key)) = keys.iter().find_map(|(name, key)| Some((named(name)?, key))) {
         let Some(key) = key(text) else { return Ok(Listed::whole(Vec::new())) };
         let state = archive::with(cluster, &address, state, key.clone()).await.map_err(ApiError::later)?;
         return Ok(Listed::whole(T::at(&state, &key).cloned().into_iter().collect()));
     }
-    if let Some(text) = asked("correlationId") {
+    if let Some(text) = named("correlationId") {
         let Ok(pid) = Pid::new(text) else { return Ok(Listed::whole(Vec::new())) };
         return Ok(Listed::whole(list::correlated(cluster, &address, &state, &pid).await.map_err(ApiError::later)?));
     }
-    list::all(cluster, &address, &state, query, sought, fields).await.map_err(|error| match error {
+    list::all(cluster, &address, &state, asked).await.map_err(|error| match error {
         ListError::Store(error) => ApiError::later(error),
         ListError::TooMany => ApiError::invalid(error.to_string()),
     })

@@ -2,7 +2,7 @@
 
 use super::{
     control_plane::{
-        self, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot, snapshot_with, sought,
+        self, FEW, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot, snapshot_with, sought,
     },
     paging,
 };
@@ -16,7 +16,10 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::{Field, Key, list::Listed},
+    archive::{
+        Field, Key,
+        list::{Asked, Listed},
+    },
     dsp::Role,
     negotiation::{Act, Command, Negotiation, NewNegotiation, Reply as Negotiated, view},
 };
@@ -99,13 +102,17 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
     const FIELDS: Fields =
         &[("state", Field::State), ("type", Field::Role), ("counterPartyId", Field::Counterparty), ("assetId", Field::Asset)];
     let query = paging::query(&request, &view::NEGOTIATION_PATHS)?;
-    let participant = request.param("participant")?;
-    let fields = |n: &Negotiation| view::negotiation_for_query(n, participant);
-    let wanted = sought::<Negotiation>(&query, FIELDS);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, fields).await?;
-    // What is sought in every criterion was compared when it was found.
-    let judged = wanted.len() == query.filter.len();
-    page(&request, &query, (found, whole, judged), |n| n.id.as_str(), |n| fields(n), |n| view::negotiation(n))
+    let participant = request.param("participant")?.to_owned();
+    let sought = sought::<Negotiation>(&query, FIELDS);
+    // What is sought in every criterion is compared when it is found.
+    let judged = sought.len() == query.filter.len();
+    let fields = Box::new(move |n: &Negotiation| view::negotiation_for_query(n, &participant));
+    let asked = Arc::new(Asked { query, sought, judged, fields });
+    let Listed { found, whole } = processes(&app, &request, KEYS, &asked).await?;
+    let long = found.len() > FEW;
+    let told =
+        move || page(&request, &asked.query, (found, whole, judged), |n| n.id.as_str(), |n| (asked.fields)(n), |n| view::negotiation(n));
+    paging::beside(long, told).await
 }
 
 async fn find(app: &App, request: &Request) -> Result<Arc<Negotiation>, ApiError> {

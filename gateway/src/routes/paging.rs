@@ -45,3 +45,14 @@ pub(super) fn listed<T, V: Serialize>(
     }
     Ok(reply)
 }
+
+/// An answer, made off the executor's threads when it is `long`: there it would hold up other tasks.
+///
+/// # Errors
+/// Those of `answer`; internal error when that ends without one.
+pub(super) async fn beside(long: bool, answer: impl FnOnce() -> Result<Reply, ApiError> + Send + 'static) -> Result<Reply, ApiError> {
+    if !long {
+        return answer();
+    }
+    tokio::task::spawn_blocking(answer).await.map_err(|ended| ApiError::internal(ended.to_string()))?
+}

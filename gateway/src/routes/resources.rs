@@ -92,8 +92,5 @@ pub(super) async fn list<T: Resource>(app: App, request: Request, rules: &PathRu
         }
         None => answered(&request, &query, T::all(&state.resources), |item| item.id(), |item| item.json()),
     };
-    if looked_at <= FEW {
-        return answer();
-    }
-    tokio::task::spawn_blocking(answer).await.map_err(|ended| ApiError::internal(ended.to_string()))?
+    paging::beside(looked_at > FEW, answer).await
 }

@@ -1,7 +1,9 @@
 //! Transfer processes of a participant (Management API v5).
 
 use super::{
-    control_plane::{self, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot_with, sought},
+    control_plane::{
+        self, FEW, Fields, Keys, address, ask, body, callbacks, not_found, page, processes, profile, route, snapshot_with, sought,
+    },
     paging,
 };
 use crate::{
@@ -14,7 +16,10 @@ use crate::{
 use cellspace_actors::control_plane::{
     ControlPlane,
     agent::Reply as Answer,
-    archive::{Field, Key, list::Listed},
+    archive::{
+        Field, Key,
+        list::{Asked, Listed},
+    },
     transfer::{Act, Command, NewTransfer, Reply as Transferred, Transfer, view},
 };
 use cellspace_schemas::{
@@ -72,13 +77,17 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
         ("contractId", Field::Contract),
     ];
     let query = paging::query(&request, &view::TRANSFER_PATHS)?;
-    let participant = request.param("participant")?;
-    let fields = |t: &Transfer| view::transfer_for_query(t, participant);
-    let wanted = sought::<Transfer>(&query, FIELDS);
-    let Listed { found, whole } = processes(&app, &request, &query, KEYS, &wanted, fields).await?;
-    // What is sought in every criterion was compared when it was found.
-    let judged = wanted.len() == query.filter.len();
-    page(&request, &query, (found, whole, judged), |t| t.id.as_str(), |t| fields(t), |t| view::transfer(t))
+    let participant = request.param("participant")?.to_owned();
+    let sought = sought::<Transfer>(&query, FIELDS);
+    // What is sought in every criterion is compared when it is found.
+    let judged = sought.len() == query.filter.len();
+    let fields = Box::new(move |t: &Transfer| view::transfer_for_query(t, &participant));
+    let asked = Arc::new(Asked { query, sought, judged, fields });
+    let Listed { found, whole } = processes(&app, &request, KEYS, &asked).await?;
+    let long = found.len() > FEW;
+    let told =
+        move || page(&request, &asked.query, (found, whole, judged), |t| t.id.as_str(), |t| (asked.fields)(t), |t| view::transfer(t));
+    paging::beside(long, told).await
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -2,12 +2,16 @@
 
 use super::{EmbeddedStore, committer::Write, durable::read_error, keys, store::Shared, values, values::StoredHead};
 use crate::{
-    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError,
+    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seq,
+    StoreError,
 };
 use bytes::Bytes;
-use fjall::Readable;
+use fjall::{Readable, Snapshot};
 use futures::future::BoxFuture;
-use std::{ops::Bound, sync::Arc};
+use std::{
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
 
 impl Partitions for EmbeddedStore {
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -63,6 +67,14 @@ impl Partitions for EmbeddedStore {
         })
     }
 
+    fn read<'a>(&'a self, partition: &'a PartitionKey, read: ReadRows) -> BoxFuture<'a, Result<(), StoreError>> {
+        let prefix = keys::partition(partition);
+        blocking(self, move |shared| {
+            read(&Synced { shared, snapshot: shared.view.snapshot()?, prefix });
+            Ok(())
+        })
+    }
+
     fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
         let prefix = keys::partition(partition);
         blocking(self, move |shared| {
@@ -101,6 +113,51 @@ impl Partitions for EmbeddedStore {
     fn health(&self) -> Result<(), StoreError> {
         self.alive()?;
         self.shared().view.health()
+    }
+}
+
+/// Rows of a partition, as they were synced at one moment.
+struct Synced<'a> {
+    shared: &'a Shared,
+    snapshot: Snapshot,
+    /// Of all keys of the partition.
+    prefix: Vec<u8>,
+}
+
+impl Synced<'_> {
+    fn stored(&self, key: &RowKey) -> Vec<u8> {
+        keys::joined(&self.prefix, key.as_bytes())
+    }
+}
+
+impl Rows for Synced<'_> {
+    fn values(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let value = |key: &RowKey| {
+            let value = self.snapshot.get(&self.shared.tables.rows, self.stored(key)).map_err(read_error)?;
+            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        };
+        keys.iter().map(value).collect()
+    }
+
+    fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
+        keys.iter().map(|key| self.snapshot.contains_key(&self.shared.tables.rows, self.stored(key)).map_err(read_error)).collect()
+    }
+
+    fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let all = keys::joined(&self.prefix, RowKey::new(table, "").as_bytes());
+        let (ids, end) = (all.len(), keys::after_prefix(&all));
+        let start = match after {
+            Some(after) => Bound::Excluded(keys::joined(&all, after.as_bytes())),
+            None => Bound::Included(all),
+        };
+        for entry in self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (start, Bound::Excluded(end))) {
+            let (key, value) = entry.into_inner().map_err(read_error)?;
+            let id = key.get(ids..).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(|| values::unreadable("row"))?;
+            if take(id, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,15 +7,22 @@ use super::{
     store::{Conditional, Inner, unavailable},
 };
 use crate::{
-    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, Row, RowKey, RowPage, Seq, StoreError,
+    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seq,
+    StoreError,
 };
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use scylla::DeserializeRow;
+use std::ops::ControlFlow;
+use tokio::{runtime, task::spawn_blocking};
 
 /// Tries of a claim: whoever commits at the same time makes one fail.
 const CLAIM_TRIES: usize = 16;
 /// Tries of a read during which the rows were moved.
 const READ_TRIES: usize = 5;
+/// Of many rows that are read one by one so many are asked for at once, and so many of those in order.
+const AT_ONCE: usize = 32;
+const PAGE: usize = 256;
 
 #[derive(DeserializeRow)]
 pub(super) struct StoredRow {
@@ -103,6 +110,11 @@ impl Partitions for ScyllaStore {
         })
     }
 
+    fn read<'a>(&'a self, partition: &'a PartitionKey, read: ReadRows) -> BoxFuture<'a, Result<(), StoreError>> {
+        let rows = Fetched { store: self.clone(), partition: partition.clone(), runtime: runtime::Handle::current() };
+        Box::pin(async move { spawn_blocking(move || read(&rows)).await.map_err(|stopped| StoreError::Unavailable(stopped.to_string())) })
+    }
+
     fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
         Box::pin(async move {
             let rows = self.inner().many::<StoredRow>(&self.inner().statements.newest, key(partition), limit).await?;
@@ -132,6 +144,38 @@ impl Partitions for ScyllaStore {
 
     fn health(&self) -> Result<(), StoreError> {
         self.inner().health()
+    }
+}
+
+/// Rows of a partition, fetched when they are asked for.
+struct Fetched {
+    store: ScyllaStore,
+    partition: PartitionKey,
+    runtime: runtime::Handle,
+}
+
+impl Rows for Fetched {
+    fn values(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let found = stream::iter(keys).map(|key| self.store.get(&self.partition, key)).buffered(AT_ONCE);
+        self.runtime.block_on(found.map_ok(|row| row.map(|row| row.value)).try_collect())
+    }
+
+    fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
+        Ok(self.values(keys)?.iter().map(Option::is_some).collect())
+    }
+
+    fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut after = after.map(|id| RowKey::new(table, id));
+        loop {
+            let page = self.runtime.block_on(self.store.scan(&self.partition, Some(table), after.as_ref(), PAGE))?;
+            for row in &page.rows {
+                if take(row.key.id(), &row.value).is_break() {
+                    return Ok(());
+                }
+            }
+            let Some(last) = page.rows.last().filter(|_| page.more) else { return Ok(()) };
+            after = Some(last.key.clone());
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Promises of [`Partitions`].
 
 use super::turn::{Turn, partition, rows};
-use crate::{APART, AuditRow, ClaimError, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Seq};
+use crate::{APART, AuditRow, ClaimError, CommitOutcome, Head, PartitionKey, Partitions, Row, RowKey, Rows, Seq};
 use bytes::Bytes;
+use std::ops::ControlFlow;
 
 /// Runs all checks.
 pub async fn all(store: &dyn Partitions) {
@@ -14,6 +15,7 @@ pub async fn all(store: &dyn Partitions) {
     partitions_do_not_mix(store).await;
     audit_rows_are_apart(store).await;
     tables_that_are_apart_are_found_by_name(store).await;
+    many_reads_at_once(store).await;
     a_fenced_batch_leaves_nothing(store).await;
     health_is_good(store);
 }
@@ -196,6 +198,47 @@ async fn tables_that_are_apart_are_found_by_name(store: &dyn Partitions) {
     let found = [("1", "a"), ("2", "c")].map(|(id, value)| (apart.clone(), id.to_owned(), value.to_owned()));
     assert_eq!(rows(store, &key, Some(&apart)).await, found);
     assert!(store.get(&key, &RowKey::new(&apart, "2")).await.unwrap().is_some());
+}
+
+async fn many_reads_at_once(store: &dyn Partitions) {
+    type Seen = (Vec<(String, String)>, Vec<String>, Vec<Option<Bytes>>, Vec<bool>);
+    async fn seen(store: &dyn Partitions, key: &PartitionKey) -> Seen {
+        let (tell, told) = std::sync::mpsc::channel();
+        let read = move |rows: &dyn Rows| {
+            let mut all = Vec::new();
+            let each = rows.each("a", None, &mut |id, value| {
+                all.push((id.to_owned(), String::from_utf8(value.to_vec()).unwrap()));
+                ControlFlow::Continue(())
+            });
+            let mut two_behind = Vec::new();
+            let behind = rows.each("a", Some("1"), &mut |id, _| {
+                two_behind.push(id.to_owned());
+                if two_behind.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            each.and(behind).unwrap();
+            let keys = [("a", "2"), ("a", "20"), ("b", "2"), ("a", "10")].map(|(table, id)| RowKey::new(table, id));
+            tell.send((all, two_behind, rows.values(&keys).unwrap(), rows.has(&keys).unwrap())).unwrap();
+        };
+        store.read(key, Box::new(read)).await.unwrap();
+        told.recv().unwrap()
+    }
+    // Neighbours that begin alike have rows of the same tables.
+    let key = partition("tk-read", "k", "");
+    for neighbour in [partition("tk-read", "k", "1"), partition("tk-read", "k\0", "")] {
+        let claim = store.claim(&neighbour, 1).await.unwrap();
+        Turn::after(&neighbour, claim).put("a", "0", "other").put("a", "~", "other").applied(store).await;
+    }
+    assert_eq!(seen(store, &key).await, (vec![], vec![], vec![None; 4], vec![false; 4]));
+    let claim = store.claim(&key, 1).await.unwrap();
+    let mut turn = Turn::after(&key, claim).put("", "9", "other").put("b", "3", "other").put("a\u{1}", "3", "other");
+    for id in ["2", "10", "1", "é"] {
+        turn = turn.put("a", id, id);
+    }
+    turn.applied(store).await;
+    let all = ["1", "10", "2", "é"].map(|id| (id.to_owned(), id.to_owned()));
+    let values = vec![Some(Bytes::from_static(b"2")), None, None, Some(Bytes::from_static(b"10"))];
+    let has = vec![true, false, false, true];
+    assert_eq!(seen(store, &key).await, (all.to_vec(), vec!["10".to_owned(), "2".to_owned()], values, has));
 }
 
 /// All or nothing: nothing of a refused batch is to be seen, in no part of the store.

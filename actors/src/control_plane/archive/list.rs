@@ -4,10 +4,10 @@ use super::{
     Event, Filed, Sought,
     key::{of, table},
     recall::find,
-    search::{Search, Way},
+    search::{Search, Step, Way},
 };
 use crate::control_plane::{self, ControlPlane, ControlPlaneState};
-use cellspace_cluster::{Address, Cluster};
+use cellspace_cluster::{Address, Apart, Cluster};
 use cellspace_schemas::{Pid, QuerySpec, Timestamp, query_spec::SortOrder};
 use cellspace_storage::StoreError;
 use serde_json::Value;
@@ -70,21 +70,44 @@ impl<T> Listed<T> {
     }
 }
 
-/// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. Whatever meets the
-/// query has all that is `sought`; with that, archived processes are found by their marks, as are the newest of very many, and else all are looked at, as
-/// when the shorter ways turn out to be longer. `fields` is null for one that is not to be listed.
+/// What a list is asked for.
+pub struct Asked<T> {
+    /// The query.
+    pub query: QuerySpec,
+    /// What whatever meets the query has: archived processes are found by it.
+    pub sought: Vec<Sought>,
+    /// Whether, the other way round, whatever has all that is sought meets the query.
+    pub judged: bool,
+    /// What the query is compared with; null for a process that is not to be listed.
+    pub fields: Box<dyn Fn(&T) -> Value + Send + Sync>,
+}
+
+impl<T: Filed> Asked<T> {
+    fn is_sought(&self, process: &T) -> bool {
+        self.sought.iter().all(|sought| sought.admits(process))
+    }
+
+    fn is_met_by(&self, process: &T) -> bool {
+        if self.judged {
+            return self.is_sought(process);
+        }
+        let fields = (self.fields)(process);
+        !fields.is_null() && self.query.matches(&fields)
+    }
+}
+
+/// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. Archived processes
+/// are found by the marks of what is sought, as are the newest of very many, and else all are looked at, as when the shorter ways turn out to be longer.
 ///
 /// # Errors
 /// [`ListError`]
 pub async fn all<T: Filed>(
     cluster: &Cluster,
     address: &Address,
-    state: &ControlPlaneState,
-    query: &QuerySpec,
-    sought: &[Sought],
-    fields: impl Fn(&T) -> Value,
+    state: &Arc<ControlPlaneState>,
+    asked: &Arc<Asked<T>>,
 ) -> Result<Listed<T>, ListError> {
-    all_within(Limits::default(), cluster, address, state, query, sought, fields).await
+    all_within(Limits::default(), cluster, address, state, asked).await
 }
 
 /// As [`all`], at this cost.
@@ -92,13 +115,11 @@ pub(super) async fn all_within<T: Filed>(
     limits: Limits,
     cluster: &Cluster,
     address: &Address,
-    state: &ControlPlaneState,
-    query: &QuerySpec,
-    sought: &[Sought],
-    fields: impl Fn(&T) -> Value,
+    state: &Arc<ControlPlaneState>,
+    asked: &Arc<Asked<T>>,
 ) -> Result<Listed<T>, ListError> {
-    let is_sought = |process: &&Arc<T>| sought.iter().all(|sought| sought.admits(process.as_ref()));
-    let live: Vec<Arc<T>> = T::live(state).filter(is_sought).cloned().collect();
+    let Asked { query, sought, .. } = &**asked;
+    let live: Vec<Arc<T>> = T::live(state).filter(|process| asked.is_sought(process)).cloned().collect();
     if !state.archive.opened {
         return Ok(Listed::whole(live));
     }
@@ -106,7 +127,7 @@ pub(super) async fn all_within<T: Filed>(
     let from_newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
     let few = from_newest
         && marked
-        && match Search::new(limits, cluster, address, Way::marked::<T>(sought), None).are_few().await {
+        && match are_few::<T>(limits, cluster, address, sought).await {
             Ok(few) => few,
             Err(ListError::TooMany) => false,
             Err(error) => return Err(error),
@@ -114,7 +135,7 @@ pub(super) async fn all_within<T: Filed>(
     let ways = [(from_newest && !few).then_some(Way::Newest), marked.then(|| Way::marked::<T>(sought)), Some(Way::All)];
     let mut outcome = Err(ListError::TooMany);
     for way in ways.into_iter().flatten() {
-        outcome = look(limits, (cluster, address, state), query, way, live.clone(), &fields).await;
+        outcome = look(limits, (cluster, address, state), asked, way, live.clone()).await;
         if !matches!(outcome, Err(ListError::TooMany)) {
             break;
         }
@@ -122,16 +143,34 @@ pub(super) async fn all_within<T: Filed>(
     outcome
 }
 
+/// Whether few have the marks that are sought.
+async fn are_few<T: Filed>(limits: Limits, cluster: &Cluster, address: &Address, sought: &[Sought]) -> Result<bool, ListError> {
+    let (mut search, mut seen) = (Search::new(limits, Way::marked::<T>(sought), None), 0);
+    while seen <= limits.few {
+        let wanted = limits.few + 1 - seen;
+        let read = move |rows: &Apart<'_, ControlPlane>| {
+            let step = search.ids::<T>(rows, wanted)?;
+            Ok::<_, ListError>((search, step))
+        };
+        let (back, step) = cluster.read_apart(address, read).await?;
+        (search, seen) = (back, seen + step.found.len());
+        if step.ended {
+            return Ok(seen <= limits.few);
+        }
+    }
+    Ok(false)
+}
+
 /// Goes one way, as far as the page reaches.
 async fn look<T: Filed>(
     limits: Limits,
-    (cluster, address, state): (&Cluster, &Address, &ControlPlaneState),
-    query: &QuerySpec,
+    (cluster, address, state): (&Cluster, &Address, &Arc<ControlPlaneState>),
+    asked: &Arc<Asked<T>>,
     way: Way,
     mut found: Vec<Arc<T>>,
-    fields: impl Fn(&T) -> Value,
 ) -> Result<Listed<T>, ListError> {
     // Without a sort the order is that of the ids. What comes after enough matches, in the order of the list, is not on the page.
+    let query = &asked.query;
     let (unsorted, newest) = (query.sort.is_none(), matches!(way, Way::Newest));
     let in_order = unsorted || newest;
     if in_order && query.offset > limits.matches {
@@ -143,17 +182,20 @@ async fn look<T: Filed>(
         at if newest => Way::behind(Timestamp(at.unwrap_or_default()), after.id()),
         _ => after.id().to_owned(),
     });
-    let mut search = Search::new(limits, cluster, address, way, behind);
+    let mut search = Search::new(limits, way, behind);
     let (mut ended, mut archived): (bool, Vec<Arc<T>>) = (false, Vec::new());
     while archived.len() < enough && !ended {
-        let page = search.next::<T>(enough - archived.len()).await?;
-        ended = page.is_empty();
-        archived.extend(page.into_iter().filter(|process| {
+        let (state, asked, wanted) = (state.clone(), asked.clone(), enough - archived.len());
+        let read = move |rows: &Apart<'_, ControlPlane>| {
+            let Step { mut found, ended } = search.next::<T>(rows, wanted)?;
             // What is in the state is newer.
-            let superseded = T::key(process.id()).is_some_and(|key| key.is_in(state));
-            let fields = if superseded { Value::Null } else { fields(process) };
-            !fields.is_null() && query.matches(&fields)
-        }));
+            let superseded = |process: &T| T::key(process.id()).is_some_and(|key| key.is_in(&state));
+            found.retain(|process| !superseded(process) && asked.is_met_by(process));
+            Ok::<_, ListError>((search, Step { found, ended }))
+        };
+        let (back, step) = cluster.read_apart(address, read).await?;
+        (search, ended) = (back, step.ended);
+        archived.extend(step.found);
         if !in_order && archived.len() > limits.matches {
             return Err(ListError::TooMany);
         }
@@ -178,28 +220,33 @@ pub async fn correlated<T: Filed>(
     pid: &Pid,
 ) -> Result<Vec<Arc<T>>, StoreError> {
     let mut found: Vec<Arc<T>> = T::correlated(state, pid).cloned().collect();
-    if !state.archive.opened {
-        found.sort_by(|a, b| a.id().cmp(b.id()));
-        return Ok(found);
+    if state.archive.opened {
+        let (prefix, known) = (of(pid, ""), found.clone());
+        let archived = move |rows: &Apart<'_, ControlPlane>| archived(rows, &prefix, &known);
+        found.extend(cluster.read_apart(address, archived).await?);
     }
-    let prefix = of(pid, "");
-    let mut after = prefix.clone();
+    found.sort_by(|a, b| a.id().cmp(b.id()));
+    Ok(found)
+}
+
+/// What is archived under names that begin like this, but what is known.
+fn archived<T: Filed>(rows: &Apart<'_, ControlPlane>, prefix: &str, known: &[Arc<T>]) -> Result<Vec<Arc<T>>, StoreError> {
+    let (mut found, mut after): (Vec<Arc<T>>, _) = (Vec::new(), prefix.to_owned());
     loop {
-        let page = cluster.apart_after::<ControlPlane>(address, &table(T::OF), Some(&after), PAGE).await?;
+        let page = rows.after(&table(T::OF), Some(&after), PAGE)?;
         let Some((last, _)) = page.last() else { break };
         after.clone_from(last);
-        for (_, event) in page.into_iter().filter(|(id, _)| id.starts_with(&prefix)) {
+        for (_, event) in page.into_iter().filter(|(id, _)| id.starts_with(prefix)) {
             let control_plane::Event::Archive(Event::Named { id, .. }) = event else { continue };
-            if found.iter().all(|process| process.id() != id)
+            if known.iter().chain(&found).all(|process| process.id() != id)
                 && let Some(key) = T::key(&id)
             {
-                found.extend(find::<T>(cluster, address, &key).await?);
+                found.extend(find::<T>(rows, &key)?);
             }
         }
-        if !after.starts_with(&prefix) {
+        if !after.starts_with(prefix) {
             break;
         }
     }
-    found.sort_by(|a, b| a.id().cmp(b.id()));
     Ok(found)
 }

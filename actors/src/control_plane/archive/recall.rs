@@ -6,7 +6,7 @@ use crate::control_plane::{
     negotiation::{self, Negotiation},
     transfer::{self, Transfer},
 };
-use cellspace_cluster::{Address, Cluster, Rejection};
+use cellspace_cluster::{Address, Apart, Cluster, Rejection};
 use cellspace_storage::StoreError;
 use std::{borrow::Cow, sync::Arc};
 
@@ -66,13 +66,21 @@ impl Recalled {
 /// When the archive cannot be read.
 pub async fn recall(cluster: &Cluster, address: &Address, state: &ControlPlaneState, keys: Vec<Key>) -> Result<Recalled, StoreError> {
     let mut recalled = Recalled { moved: state.archive.moved, ..Recalled::default() };
-    for key in keys.iter().filter(|key| state.archive.opened && !key.is_in(state)) {
-        match key {
-            Key::Negotiation(_) | Key::Agreement(_) | Key::NegotiationOf(..) => {
-                recalled.negotiations.extend(find::<Negotiation>(cluster, address, key).await?);
+    let missed: Vec<Key> = keys.iter().filter(|key| state.archive.opened && !key.is_in(state)).cloned().collect();
+    if !missed.is_empty() {
+        let read = move |rows: &Apart<'_, ControlPlane>| {
+            let (mut negotiations, mut transfers) = (Vec::new(), Vec::new());
+            for key in &missed {
+                match key {
+                    Key::Negotiation(_) | Key::Agreement(_) | Key::NegotiationOf(..) => {
+                        negotiations.extend(find::<Negotiation>(rows, key)?)
+                    }
+                    Key::Transfer(_) | Key::TransferOf(..) => transfers.extend(find::<Transfer>(rows, key)?),
+                }
             }
-            Key::Transfer(_) | Key::TransferOf(..) => recalled.transfers.extend(find::<Transfer>(cluster, address, key).await?),
-        }
+            Ok::<_, StoreError>((negotiations, transfers))
+        };
+        (recalled.negotiations, recalled.transfers) = cluster.read_apart(address, read).await?;
     }
     recalled.keys = keys;
     Ok(recalled)
@@ -95,11 +103,10 @@ pub async fn with(
     Ok(recalled.shown_to(&state))
 }
 
-pub(super) async fn find<T: Filed>(cluster: &Cluster, address: &Address, key: &Key) -> Result<Option<Arc<T>>, StoreError> {
-    let event = cluster.apart::<ControlPlane>(address, &key.row()).await?;
-    let event = match event {
+pub(super) fn find<T: Filed>(rows: &Apart<'_, ControlPlane>, key: &Key) -> Result<Option<Arc<T>>, StoreError> {
+    let event = match rows.get(&key.row())? {
         Some(control_plane::Event::Archive(Event::Named { id, .. })) => match T::key(&id) {
-            Some(key) => cluster.apart::<ControlPlane>(address, &key.row()).await?,
+            Some(key) => rows.get(&key.row())?,
             None => None,
         },
         other => other,

@@ -1,27 +1,33 @@
 //! Goes through archived processes: in order of their ids through all of them, or through those alone that have the marks that are sought; or from the newest
-//! on.
+//! on. In small steps: each is one read, and between them others have their turn.
 
 use super::{
     Field, Filed, Sought,
     key::table,
     list::{Limits, ListError},
     marks::newest_first,
-    recall::find,
 };
 use crate::control_plane::ControlPlane;
-use cellspace_cluster::{Address, Cluster};
+use cellspace_cluster::Apart;
 use cellspace_schemas::Timestamp;
-use futures::{StreamExt, TryStreamExt, stream};
-use std::{collections::VecDeque, sync::Arc};
+use cellspace_storage::RowKey;
+use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
 
 /// Rows read at once.
 const PAGE: usize = 256;
-/// Processes read at once that were found by their marks, and how many reads of them are under way.
+/// Rows of each value by which it is seen which field has the fewest, and ids that are looked up at once under other fields.
+const SAMPLE: usize = 64;
+/// Rows looked at in a step that finds nothing, about.
+const STEP: usize = 2_048;
+/// Processes read in a step that were found by their marks, at most.
 const FOUND: usize = 64;
-const READS: usize = 8;
+
+/// Where archived processes and their marks are read.
+type Rows<'a> = Apart<'a, ControlPlane>;
+
 /// A way through the archive.
-pub(super) struct Search<'a> {
-    store: Store<'a>,
+pub(super) struct Search {
+    left: Left,
     way: Way,
     /// Behind what it goes on: an id; from the newest on, with the time before it.
     after: Option<String>,
@@ -50,96 +56,70 @@ impl Way {
     }
 }
 
-/// Where rows are read, and how many more may be.
-struct Store<'a> {
-    cluster: &'a Cluster,
-    address: &'a Address,
-    left: Limits,
-}
+/// How much may still be read.
+struct Left(Limits);
 
-impl Store<'_> {
+impl Left {
     fn count(&mut self, rows: usize) -> Result<(), ListError> {
-        self.left.rows = self.left.rows.checked_sub(rows).ok_or(ListError::TooMany)?;
+        self.0.rows = self.0.rows.checked_sub(rows).ok_or(ListError::TooMany)?;
         Ok(())
     }
 
     fn count_reads(&mut self, reads: usize) -> Result<(), ListError> {
-        self.left.reads = self.left.reads.checked_sub(reads).ok_or(ListError::TooMany)?;
+        self.0.reads = self.0.reads.checked_sub(reads).ok_or(ListError::TooMany)?;
         Ok(())
     }
 }
 
-impl<'a> Search<'a> {
+/// What a step has found, and whether nothing follows.
+pub(super) struct Step<T> {
+    pub(super) found: Vec<T>,
+    pub(super) ended: bool,
+}
+
+impl Search {
     /// Goes this way, behind `after`.
-    pub(super) const fn new(limits: Limits, cluster: &'a Cluster, address: &'a Address, way: Way, after: Option<String>) -> Self {
-        Self { store: Store { cluster, address, left: limits }, way, after, step: 0 }
+    pub(super) const fn new(limits: Limits, way: Way, after: Option<String>) -> Self {
+        Self { left: Left(limits), way, after, step: 0 }
     }
 
-    /// Whether few have the marks that are sought; it is done with then.
-    pub(super) async fn are_few(mut self) -> Result<bool, ListError> {
-        let Way::Marked(common) = &mut self.way else { return Ok(false) };
-        for _ in 0..=self.store.left.few {
-            match common.next(&mut self.store, self.after.as_deref()).await? {
-                Some(id) => self.after = Some(id),
-                None => return Ok(true),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Some that follow, no more than `wanted` at first where that saves reading; none at the end.
-    pub(super) async fn next<T: Filed>(&mut self, wanted: usize) -> Result<Vec<Arc<T>>, ListError> {
-        let Store { cluster, address, .. } = self.store;
+    /// Some that follow, no more than `wanted` at first where that saves reading; there may be more when there are none among them.
+    pub(super) fn next<T: Filed>(&mut self, rows: &Rows<'_>, wanted: usize) -> Result<Step<Arc<T>>, ListError> {
         if matches!(self.way, Way::All) {
-            let page = cluster.apart_after::<ControlPlane>(address, &table(T::TABLE), self.after.as_deref(), PAGE).await?;
-            self.store.count(page.len())?;
+            let page = rows.after(&table(T::TABLE), self.after.as_deref(), PAGE)?;
+            self.left.count(page.len())?;
+            let ended = page.len() < PAGE;
             if let Some((last, _)) = page.last() {
                 self.after = Some(last.clone());
             }
-            return Ok(page.into_iter().filter_map(|(_, event)| T::read(event)).collect());
+            return Ok(Step { found: page.into_iter().filter_map(|(_, event)| T::read(event)).collect(), ended });
         }
-        // What is marked may be gone when it is read: that is not the end.
-        loop {
-            let step = wanted.max(self.step).min(FOUND);
-            self.step = step * 2;
-            let ids = self.ids::<T>(step).await?;
-            if ids.is_empty() {
-                return Ok(Vec::new());
-            }
-            self.store.count_reads(ids.len())?;
-            let keys: Vec<_> = ids.iter().filter_map(|id| T::key(id)).collect();
-            let found = stream::iter(keys).map(|key| async move { find::<T>(cluster, address, &key).await }).buffered(READS);
-            let found: Vec<Arc<T>> = found.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-        }
+        let step = wanted.max(self.step).min(FOUND);
+        self.step = step * 2;
+        let Step { found: ids, ended } = self.ids::<T>(rows, step)?;
+        self.left.count_reads(ids.len())?;
+        let keys: Vec<RowKey> = ids.iter().filter_map(|id| T::key(id)).map(|key| key.row()).collect();
+        // What is marked may be gone when it is read.
+        let found = rows.get_all(&keys)?.into_iter().flatten().filter_map(T::read).collect();
+        Ok(Step { found, ended })
     }
 
     /// The ids of some that follow and are marked.
-    async fn ids<T: Filed>(&mut self, wanted: usize) -> Result<Vec<String>, ListError> {
-        let mut ids = Vec::new();
+    pub(super) fn ids<T: Filed>(&mut self, rows: &Rows<'_>, wanted: usize) -> Result<Step<String>, ListError> {
         match &mut self.way {
-            Way::Marked(common) => {
-                while ids.len() < wanted
-                    && let Some(id) = common.next(&mut self.store, self.after.as_deref()).await?
-                {
-                    self.after = Some(id.clone());
-                    ids.push(id);
-                }
-            }
+            Way::Marked(common) => common.next(rows, &mut self.left, &mut self.after, wanted),
             Way::All | Way::Newest => {
-                let prefix = Field::Created.prefix();
-                let after = format!("{prefix}{}", self.after.as_deref().unwrap_or_default());
-                let rows = self.store.cluster.apart_ids_after(self.store.address, &T::KIND.marks(), &after, wanted).await?;
-                self.store.count(rows.len())?;
-                for row in rows.iter().filter_map(|row| row.strip_prefix(&prefix)) {
-                    self.after = Some(row.to_owned());
-                    ids.extend(row.split_once('\n').map(|(_, id)| id.to_owned()));
+                let after = self.after.as_deref().unwrap_or_default();
+                let marks = rows.ids(&T::KIND.marks(), &Field::Created.prefix(), after, wanted)?;
+                self.left.count(marks.len())?;
+                let found = marks.iter().filter_map(|mark| mark.split_once('\n').map(|(_, id)| id.to_owned())).collect();
+                let ended = marks.len() < wanted;
+                if let Some(last) = marks.into_iter().next_back() {
+                    self.after = Some(last);
                 }
+                Ok(Step { found, ended })
             }
         }
-        Ok(ids)
     }
 
     /// The id of the last one that was looked at.
@@ -148,46 +128,71 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Ids that are under one of the sought values of every field.
-pub(super) struct Common(Vec<Vec<Ids>>);
+/// Ids that are under one of the sought values of every field. The field that has the fewest leads: its ids are gone through, and looked up under the values
+/// of the others.
+pub(super) struct Common {
+    table: String,
+    fields: Vec<Vec<Ids>>,
+    /// Whether the first of the fields is known to be the one that leads.
+    led: bool,
+}
 
 impl Common {
     fn of<T: Filed>(sought: &[Sought]) -> Self {
-        let ids = |sought: &Sought| {
-            let of = |value: &String| Ids::new(T::KIND.marks(), sought.field.beginning(value));
-            sought.values.iter().map(of).collect()
-        };
-        Self(sought.iter().map(ids).collect())
+        let ids = |sought: &Sought| sought.values.iter().map(|value| Ids::new(sought.field.beginning(value))).collect();
+        Self { table: T::KIND.marks(), fields: sought.iter().map(ids).collect(), led: sought.len() < 2 }
     }
 
-    /// The first one behind `after`.
-    async fn next(&mut self, store: &mut Store<'_>, after: Option<&str>) -> Result<Option<String>, ListError> {
-        // No id has a control character: the least text behind one is nobody's.
-        let mut least = after.map_or_else(String::new, |after| format!("{after}\0"));
-        let (mut agreed, mut field) = (0, 0);
-        // Each field in turn goes on to what another one has, until all have the same.
-        while agreed < self.0.len() {
-            let Some(values) = self.0.get_mut(field) else { return Ok(None) };
-            let mut first: Option<String> = None;
-            for ids in values {
-                if let Some(id) = ids.seek(store, &least).await?
-                    && first.as_deref().is_none_or(|first| id < first)
-                {
-                    first = Some(id.to_owned());
-                }
-            }
-            let Some(first) = first else { return Ok(None) };
-            agreed = if first == least { agreed + 1 } else { 1 };
-            least = first;
-            field = (field + 1) % self.0.len();
+    /// Some behind `after`, which goes on to the last one that was looked at.
+    fn next(&mut self, rows: &Rows<'_>, left: &mut Left, after: &mut Option<String>, wanted: usize) -> Result<Step<String>, ListError> {
+        if !self.led {
+            self.choose(rows, left, after.as_deref().unwrap_or_default())?;
         }
-        Ok(Some(least))
+        let Self { table, fields, .. } = self;
+        let Some((leader, others)) = fields.split_first_mut() else { return Ok(Step { found: Vec::new(), ended: true }) };
+        let (mut found, mut looked) = (Vec::new(), 0);
+        while found.len() < wanted && looked < STEP {
+            let few = if others.is_empty() { wanted - found.len() } else { SAMPLE };
+            let mut ids = leading(leader, rows, left, table, after.as_deref().unwrap_or_default(), few)?;
+            let Some(last) = ids.last().cloned() else { return Ok(Step { found, ended: true }) };
+            looked += ids.len();
+            for field in others.iter() {
+                let mut there = vec![false; ids.len()];
+                for values in field {
+                    let keys: Vec<RowKey> = ids.iter().map(|id| values.row(table, id)).collect();
+                    left.count(keys.len())?;
+                    looked += keys.len();
+                    there.iter_mut().zip(rows.has(&keys)?).for_each(|(there, has)| *there |= has);
+                }
+                let mut there = there.into_iter();
+                ids.retain(|_| there.next().unwrap_or_default());
+            }
+            *after = Some(last);
+            found.extend(ids);
+        }
+        Ok(Step { found, ended: false })
+    }
+
+    /// Puts the field first that has the fewest ids, as far as can be seen: as many of its ids reach furthest.
+    fn choose(&mut self, rows: &Rows<'_>, left: &mut Left, after: &str) -> Result<(), ListError> {
+        for ids in self.fields.iter_mut().flatten() {
+            ids.go_on(rows, left, &self.table, after, SAMPLE)?;
+        }
+        let reach = |field: &Vec<Ids>| {
+            let nearest = field.iter().filter(|ids| !ids.ended).map(|ids| ids.last.clone()).min();
+            let read = field.iter().map(|ids| ids.read.len()).sum::<usize>();
+            (nearest.is_none(), nearest, Reverse(read))
+        };
+        if let Some((leader, _)) = self.fields.iter().enumerate().max_by_key(|(_, field)| reach(field)) {
+            self.fields.swap(0, leader);
+        }
+        self.led = true;
+        Ok(())
     }
 }
 
 /// Ids under one value of one field, in their order.
 struct Ids {
-    table: String,
     beginning: String,
     read: VecDeque<String>,
     /// The last one read.
@@ -196,56 +201,38 @@ struct Ids {
 }
 
 impl Ids {
-    const fn new(table: String, beginning: String) -> Self {
-        Self { table, beginning, read: VecDeque::new(), last: String::new(), ended: false }
+    const fn new(beginning: String) -> Self {
+        Self { beginning, read: VecDeque::new(), last: String::new(), ended: false }
     }
 
-    /// The first one that is not before `least`, which does not go back from call to call.
-    async fn seek(&mut self, store: &mut Store<'_>, least: &str) -> Result<Option<&str>, ListError> {
-        loop {
-            while self.read.front().is_some_and(|id| id.as_str() < least) {
-                self.read.pop_front();
-            }
-            if self.ended || !self.read.is_empty() {
-                return Ok(self.read.front().map(String::as_str));
-            }
-            let after = format!("{}{}", self.beginning, before(least).max(std::mem::take(&mut self.last)));
-            let rows = store.cluster.apart_ids_after(store.address, &self.table, &after, PAGE).await?;
-            store.count(rows.len())?;
-            let ids: Vec<&str> = rows.iter().filter_map(|row| row.strip_prefix(&self.beginning)).collect();
-            self.ended = ids.len() < PAGE;
-            self.last = ids.last().map_or_else(String::new, |last| (*last).to_owned());
-            self.read.extend(ids.into_iter().map(str::to_owned));
+    /// Reads more, behind `after` at least.
+    fn go_on(&mut self, rows: &Rows<'_>, left: &mut Left, table: &str, after: &str, limit: usize) -> Result<(), ListError> {
+        let ids = rows.ids(table, &self.beginning, after.max(&self.last), limit)?;
+        left.count(ids.len())?;
+        self.ended = ids.len() < limit;
+        if let Some(last) = ids.last() {
+            self.last.clone_from(last);
         }
+        self.read.extend(ids);
+        Ok(())
+    }
+
+    /// Where it says of this id that it is under the value.
+    fn row(&self, table: &str, id: &str) -> RowKey {
+        RowKey::new(table, &format!("{}{id}", self.beginning))
     }
 }
 
-/// A text before `id`, and next to it: what is read behind it begins with what is not before `id`, or little earlier.
-fn before(id: &str) -> String {
-    let mut rest = id.chars();
-    let below = rest.next_back().and_then(|last| u32::from(last).checked_sub(1)).and_then(char::from_u32);
-    // Behind `x\0` comes what is behind `x`.
-    below.map_or_else(|| rest.as_str().to_owned(), |below| format!("{}{below}{}", rest.as_str(), char::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn what_is_before() {
-        assert_eq!((before(""), before("x\0"), before("xb")), (String::new(), "x".to_owned(), "xa\u{10ffff}".to_owned()));
-        // There is no character before it.
-        assert_eq!(before("x\u{e000}"), "x");
-    }
-
-    proptest! {
-        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
-
-        #[test]
-        fn before_is_before(id in "[!-~é\u{e000}\u{10ffff}]{1,6}\0?") {
-            prop_assert!(before(&id) < id);
+/// The next ids, at most so many, that are under any of these values: in their order, behind `after`.
+fn leading(values: &mut [Ids], rows: &Rows<'_>, left: &mut Left, table: &str, after: &str, limit: usize) -> Result<Vec<String>, ListError> {
+    let mut ids = Vec::new();
+    while ids.len() < limit {
+        for values in values.iter_mut().filter(|values| values.read.is_empty() && !values.ended) {
+            values.go_on(rows, left, table, after, limit.min(PAGE))?;
         }
+        let least = values.iter_mut().filter(|values| !values.read.is_empty()).min_by(|a, b| a.read.front().cmp(&b.read.front()));
+        let Some(id) = least.and_then(|values| values.read.pop_front()) else { break };
+        ids.push(id);
     }
+    Ok(ids)
 }

@@ -34,9 +34,9 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// Queries and commands a second, and who makes them.
+/// Queries and commands a second, and who makes them. They are due at times of their own, so that commands meet queries in every phase.
 const QUERIES_PER_SECOND: f64 = 50.0;
-const COMMANDS_PER_SECOND: f64 = 50.0;
+const COMMANDS_PER_SECOND: f64 = 47.0;
 const CONNECTIONS: usize = 16;
 /// Slowest p95 of a query, in milliseconds, and how much slower commands may become.
 const SLOWEST_MS: f64 = 20.0;
