@@ -4,14 +4,17 @@ use crate::Cluster;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::{task::yield_now, time::sleep};
 
-/// Pause between two sweeps at least: each walks over all that is in memory.
+/// Pause between two sweeps: each walks over all that is in memory. A quarter of the time after which an agent is idle, within these bounds.
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause behind a sweep that memory pressure asked for, at most.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Agents passivated before others get their turn: what leaves at once must not stand in the way of what comes.
 const AT_ONCE: usize = 16;
 
 impl Cluster {
     pub(crate) async fn sweep(self) {
-        let pause = (self.inner.options.idle_after / 4).clamp(AT_MOST_EVERY, Duration::from_secs(30));
+        let pause = (self.inner.options.idle_after / 4).clamp(LEAST_PAUSE, LONGEST_PAUSE);
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
@@ -19,7 +22,7 @@ impl Cluster {
                 () = self.inner.draining.cancelled() => return,
             }
             self.sweep_once().await;
-            if self.inner.draining.run_until_cancelled(sleep(AT_MOST_EVERY)).await.is_none() {
+            if self.inner.draining.run_until_cancelled(sleep(pause.min(AT_MOST_EVERY))).await.is_none() {
                 return;
             }
         }

@@ -213,6 +213,19 @@ async fn many_that_leave_let_others_through() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_soon_idle_soon_leaves() {
+    let store = MemoryStore::default();
+    let options = Options { idle_after: Duration::from_millis(20), ..Options::default() };
+    let (cluster, _) = node(&store, Counter::default(), options).await;
+    for value in 1..4 {
+        assert_eq!(cluster.ask::<Counter>(&counter("p"), Add(1), call()).await.unwrap(), value);
+        assert_eq!(cluster.resident::<Counter>(), 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(cluster.resident::<Counter>(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_pressure_passivates_the_least_recently_used() {
     let store = MemoryStore::default();
     let options = Options { resident_bytes: 2_000, idle_after: Duration::from_secs(100_000), ..Options::default() };
