@@ -29,10 +29,11 @@ pub(crate) fn check(text: &str, max: usize) -> Result<(), IdError> {
         Err(IdError::Empty)
     } else if text.len() > max {
         Err(IdError::TooLong(max))
-    } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        Err(IdError::BadCharacter)
-    } else {
+    } else if text.bytes().all(|b| b.is_ascii_graphic()) || !text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        // Nearly all are of such characters alone, which is seen sooner.
         Ok(())
+    } else {
+        Err(IdError::BadCharacter)
     }
 }
 

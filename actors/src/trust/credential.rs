@@ -21,8 +21,6 @@ use std::sync::{Arc, OnceLock};
 
 /// The type that every credential has.
 pub const BASE_TYPE: &str = "VerifiableCredential";
-/// JWT claims that are no part of a credential of the VC Data Model 2.0.
-const JWT_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
 /// Why a credential does not count. Names the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,20 +166,17 @@ impl Credential {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_with(mut claims: Map<String, Value>, tolerance: Tolerance) -> Result<Self, CredentialError> {
-        let mut registered = Registered::read(&claims)?;
+        let mut registered = Registered::take(&mut claims)?;
         let own_id = |credential: &Map<String, Value>| credential.get("id").is_some_and(Value::is_string);
-        if tolerance.ids && claims.get("vc").and_then(Value::as_object).is_some_and(own_id) {
-            registered.jti = None;
-        }
         match claims.remove("vc") {
-            Some(Value::Object(vc)) => Self::assemble(CredentialFormat::Vc1Jwt, vc, registered, tolerance),
-            Some(_) => Err(CredentialError::Form),
-            None => {
-                for name in JWT_CLAIMS {
-                    claims.remove(name);
+            Some(Value::Object(vc)) => {
+                if tolerance.ids && own_id(&vc) {
+                    registered.jti = None;
                 }
-                Self::assemble(CredentialFormat::Vc2Jose, claims, registered, tolerance)
+                Self::assemble(CredentialFormat::Vc1Jwt, vc, registered, tolerance)
             }
+            Some(_) => Err(CredentialError::Form),
+            None => Self::assemble(CredentialFormat::Vc2Jose, claims, registered, tolerance),
         }
     }
 
@@ -197,45 +192,52 @@ impl Credential {
             one => one.and_then(Value::as_str).map(|one| vec![one.to_owned()]).unwrap_or_default(),
         };
         let named_issuer = match vc.get("issuer") {
-            Some(Value::Object(issuer)) => issuer.get("id").and_then(Value::as_str).map(str::to_owned),
-            issuer => issuer.and_then(Value::as_str).map(str::to_owned),
+            Some(Value::Object(issuer)) => issuer.get("id").and_then(Value::as_str),
+            issuer => issuer.and_then(Value::as_str),
         };
-        let issuer = agree(named_issuer, jwt.iss)?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
-        let id = agree(vc.get("id").and_then(Value::as_str).map(str::to_owned), jwt.jti)?;
+        let issuer = agree(named_issuer, jwt.iss.as_deref())?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
+        let id = agree(vc.get("id").and_then(Value::as_str), jwt.jti.as_deref())?.map(str::to_owned);
         let named = vc.get("credentialSchema").filter(|_| !tolerance.schemas);
         let schemas = SchemaEntry::read_all(named).ok_or(CredentialError::SchemaForm)?;
         let as_signed = (!schemas.is_empty()).then(|| Value::Object(vc.clone()));
-        let mut subjects = objects(vc.remove("credentialSubject")).filter(|s| !s.is_empty()).ok_or(CredentialError::Form)?;
+
+        let subjects = vc.get_mut("credentialSubject").and_then(objects).filter(|all| !all.is_empty()).ok_or(CredentialError::Form)?;
         // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
         if let ([Value::Object(subject)], Some(sub)) = (subjects.as_mut_slice(), jwt.sub) {
             subject.entry("id").or_insert(Value::String(sub));
         }
+        let subjects = subjects.iter().map(|s| s.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()).collect();
+
         // A status that cannot be read must not pass for none.
-        let status = match vc.remove("credentialStatus") {
-            None | Some(Value::Null) => Vec::new(),
-            given => objects(given).ok_or(CredentialError::StatusForm)?,
+        let (status, stated) = match vc.get_mut("credentialStatus") {
+            None | Some(Value::Null) => (Vec::new(), false),
+            Some(given) => {
+                let entries = objects(given).ok_or(CredentialError::StatusForm)?;
+                let read = entries.iter().map(StatusEntry::read).collect::<Option<Vec<_>>>().ok_or(CredentialError::StatusForm)?;
+                (read.into_iter().flatten().collect(), !entries.is_empty())
+            }
         };
+        if !stated {
+            vc.remove("credentialStatus");
+        }
+
         let (from, until) = match format {
             CredentialFormat::Vc1Jwt => ("issuanceDate", "expirationDate"),
             CredentialFormat::Vc2Jose => ("validFrom", "validUntil"),
         };
-        let valid_from = latest(date(vc.get(from))?, jwt.nbf);
+        let (valid_from, begun) = (latest(date(vc.get(from))?, jwt.nbf), jwt.iat);
         let valid_until = earliest(date(vc.get(until))?, jwt.exp);
-        for (name, value) in [(from, valid_from.or(jwt.iat)), (until, valid_until)] {
+        for (name, value) in [(from, valid_from.or(begun)), (until, valid_until)] {
             if let Some(value) = value {
-                vc.insert(name.to_owned(), Value::String(value.to_rfc3339()));
+                put(&mut vc, name, value.to_rfc3339());
             }
         }
         if let Some(id) = &id {
-            vc.insert("id".to_owned(), Value::String(id.clone()));
+            put(&mut vc, "id", id.as_str());
         }
-        vc.insert("type".to_owned(), types.iter().map(|t| Value::String(t.clone())).collect());
-        vc.insert("issuer".to_owned(), Value::String(issuer.to_string()));
-        let subject_ids = subjects.iter().map(|s| s.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()).collect();
-        let entries = status.iter().map(StatusEntry::read).collect::<Option<Vec<_>>>().ok_or(CredentialError::StatusForm)?;
-        vc.insert("credentialSubject".to_owned(), Value::Array(subjects));
-        if !status.is_empty() {
-            vc.insert("credentialStatus".to_owned(), Value::Array(status));
+        put(&mut vc, "issuer", issuer.as_str());
+        if let Some(one) = vc.get_mut("type").filter(|types| !types.is_array()) {
+            *one = Value::Array(vec![one.take()]);
         }
         Ok(Self {
             format,
@@ -243,10 +245,10 @@ impl Credential {
             types,
             contexts,
             issuer,
-            subjects: subject_ids,
+            subjects,
             valid_from,
             valid_until,
-            status: entries.into_iter().flatten().collect(),
+            status,
             schemas,
             as_signed,
             json: Value::Object(vc),
@@ -295,7 +297,7 @@ pub fn is_trusted(issuer: &Did, types: &[String], trusted: &[TrustedIssuer]) -> 
     known && types.iter().filter(|t| *t != BASE_TYPE).all(for_type)
 }
 
-/// The registered claims that a credential's JWT may have.
+/// The registered claims that a credential's JWT may have, which are no part of a credential of the VC Data Model 2.0; `aud` says nothing here.
 struct Registered {
     iss: Option<String>,
     sub: Option<String>,
@@ -306,21 +308,36 @@ struct Registered {
 }
 
 impl Registered {
-    fn read(claims: &Map<String, Value>) -> Result<Self, CredentialError> {
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-        let date = |name: &str| match claims.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value.clone()).map(|NumericDate(t)| Some(t)).map_err(|_| CredentialError::Dates),
+    /// Takes them out of the claims.
+    fn take(claims: &mut Map<String, Value>) -> Result<Self, CredentialError> {
+        claims.remove("aud");
+        let mut text = |name: &str| match claims.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
         };
-        Ok(Self { iss: text("iss"), sub: text("sub"), jti: text("jti"), iat: date("iat")?, nbf: date("nbf")?, exp: date("exp")? })
+        let (iss, sub, jti) = (text("iss"), text("sub"), text("jti"));
+        let mut date = |name: &str| match claims.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value).map(|NumericDate(t)| Some(t)).map_err(|_| CredentialError::Dates),
+        };
+        Ok(Self { iss, sub, jti, iat: date("iat")?, nbf: date("nbf")?, exp: date("exp")? })
     }
 }
 
 /// The value that two places name; they must not differ.
-fn agree(one: Option<String>, other: Option<String>) -> Result<Option<String>, CredentialError> {
+fn agree<'a>(one: Option<&'a str>, other: Option<&'a str>) -> Result<Option<&'a str>, CredentialError> {
     match (one, other) {
         (Some(a), Some(b)) if a != b => Err(CredentialError::Contradiction),
         (a, b) => Ok(a.or(b)),
+    }
+}
+
+/// Puts a text into its place, if that has not got it.
+fn put(object: &mut Map<String, Value>, name: &str, text: impl AsRef<str> + Into<String>) {
+    match object.get_mut(name) {
+        Some(held) if held == text.as_ref() => {}
+        Some(held) => *held = Value::String(text.into()),
+        None => drop(object.insert(name.to_owned(), Value::String(text.into()))),
     }
 }
 
@@ -351,13 +368,12 @@ pub(super) fn texts(value: Option<&Value>) -> Option<Vec<String>> {
     }
 }
 
-/// One object or a list of objects.
-fn objects(value: Option<Value>) -> Option<Vec<Value>> {
-    match value? {
-        one @ Value::Object(_) => Some(vec![one]),
-        Value::Array(all) if all.iter().all(Value::is_object) => Some(all),
-        _ => None,
+/// The list of objects that one object, or a list of them, is made.
+fn objects(value: &mut Value) -> Option<&mut Vec<Value>> {
+    if value.is_object() {
+        *value = Value::Array(vec![value.take()]);
     }
+    value.as_array_mut().filter(|all| all.iter().all(Value::is_object))
 }
 
 impl Trust {

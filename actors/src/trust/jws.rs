@@ -178,11 +178,11 @@ impl<'a> Jws<'a> {
         if text.len() > max_bytes {
             return Err(JwsError::TooLong(max_bytes));
         }
-        let mut parts = text.split('.');
-        let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err(JwsError::Malformed);
-        };
-        let decoded = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed);
+        // No part has a point in it: that of a fourth one would be none of base64url.
+        let (signed, _) = text.rsplit_once('.').ok_or(JwsError::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(JwsError::Malformed)?;
+        // Most of what is read lies in base64 in base64: this library takes a fraction of the time.
+        let decoded = |part: &str| base64_simd::URL_SAFE_NO_PAD.decode_to_vec(part).map_err(|_| JwsError::Malformed);
         let header = decoded(header)?;
         if json::is_too_deep(&header) {
             return Err(JwsError::Malformed);
@@ -286,6 +286,7 @@ fn signature_by(algorithm: Algorithm) -> Validation {
 mod tests {
     use super::*;
     use crate::trust::testing::TestVault;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     async fn signed(algorithm: KeyAlgorithm) -> (String, VerifyingKey) {
@@ -324,6 +325,16 @@ mod tests {
             DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
         let claims: Value = Jws::parse(token, MAX_TOKEN_BYTES).unwrap().verify(&key.unwrap()).unwrap();
         assert_eq!(claims["iss"], "joe");
+    }
+
+    proptest! {
+        #![proptest_config(cellspace_schemas::testkit::proptest_config())]
+
+        /// Padding, odd lengths, bits that say nothing and other alphabets are refused.
+        #[test]
+        fn base64url_is_read_as_strictly_as_elsewhere(text in "[A-Za-z0-9_-]{0,70}[A-Za-z0-9_=+/. ]{0,2}") {
+            prop_assert_eq!(base64_simd::URL_SAFE_NO_PAD.decode_to_vec(&text).ok(), URL_SAFE_NO_PAD.decode(&text).ok());
+        }
     }
 
     #[tokio::test]

@@ -12,8 +12,12 @@ use cellspace_schemas::{
     Did, Timestamp,
     dcp::{CredentialFormat, Relationship},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::Value;
+use std::{borrow::Cow, fmt};
 
 /// Most presentations in one answer.
 pub const MAX_PRESENTATIONS: usize = 16;
@@ -34,7 +38,22 @@ pub struct PresentationClaims {
     types: Option<Value>,
     id: Option<String>,
     #[serde(rename = "verifiableCredential")]
-    credentials: Option<Value>,
+    credentials: Option<Credentials>,
+}
+
+/// The JWTs of `verifiableCredential`: texts, or enveloped credentials (VC Data Model 2.0, 4.13), one or a list. `None` for what is neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Credentials(Vec<Option<String>>);
+
+/// The JWT of one of them.
+struct Credential(Option<String>);
+
+/// An object around a credential.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    types: Option<Value>,
+    id: Option<String>,
 }
 
 /// What a presentation JWT holds.
@@ -98,7 +117,7 @@ impl PresentationClaims {
     ///
     /// # Errors
     /// [`PresentationError`] names the rule.
-    pub fn check(&self, holder: &Did, verifier: &Did, now: Timestamp) -> Result<Content, PresentationError> {
+    pub fn check(self, holder: &Did, verifier: &Did, now: Timestamp) -> Result<Content, PresentationError> {
         let named = |value: &Value| value.as_str().or_else(|| value.get("id")?.as_str()) == Some(holder.as_str());
         if self.iss.as_ref().is_some_and(|iss| iss != holder) || self.holder.as_ref().is_some_and(|h| !named(h)) {
             return Err(PresentationError::Holder);
@@ -114,12 +133,13 @@ impl PresentationClaims {
         self.content().ok_or(PresentationError::Form)
     }
 
-    fn content(&self) -> Option<Content> {
+    fn content(self) -> Option<Content> {
         if let Some(vp) = &self.vp {
             let presentations = vp.as_array().map_or_else(|| std::slice::from_ref(vp), Vec::as_slice);
             let mut all = Vec::new();
             for presentation in presentations {
-                all.extend(credentials(presentation.get("verifiableCredential"))?);
+                let credentials = presentation.get("verifiableCredential").map(Credentials::deserialize).transpose().ok()?;
+                all.extend(credentials.unwrap_or_default().jwts()?);
             }
             return (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc1Jwt, all));
         }
@@ -129,7 +149,7 @@ impl PresentationClaims {
         if !has_type(self.types.as_ref(), "VerifiablePresentation") {
             return None;
         }
-        let all = credentials(self.credentials.as_ref())?;
+        let all = self.credentials.unwrap_or_default().jwts()?;
         (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc2Jose, all))
     }
 }
@@ -150,27 +170,79 @@ fn data_url(url: &str, media: &[&str]) -> Option<String> {
     media.contains(&found).then(|| data.to_owned())
 }
 
-/// Credential JWTs: texts, or enveloped ones (VC Data Model 2.0, 4.13).
-fn credentials(list: Option<&Value>) -> Option<Vec<String>> {
-    let one = |value: &Value| match value {
-        Value::String(jwt) => Some(jwt.clone()),
-        object if has_type(object.get("type"), "EnvelopedVerifiableCredential") => data_url(object.get("id")?.as_str()?, &VC_MEDIA),
-        _ => None,
-    };
-    match list {
-        None => Some(Vec::new()),
-        Some(Value::Array(all)) => all.iter().map(one).collect(),
-        Some(single) => one(single).map(|jwt| vec![jwt]),
+impl Credentials {
+    /// All of them, if all are such.
+    fn jwts(self) -> Option<Vec<String>> {
+        self.0.into_iter().collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Credentials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CredentialsVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Credential {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CredentialVisitor)
+    }
+}
+
+/// A list, or a single one.
+struct CredentialsVisitor;
+
+struct CredentialVisitor;
+
+impl<'de> Visitor<'de> for CredentialsVisitor {
+    type Value = Credentials;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("credentials")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Credentials, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Credential(jwt)) = list.next_element()? {
+            all.push(jwt);
+        }
+        Ok(Credentials(all))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Credentials, E> {
+        CredentialVisitor.visit_str(text).map(|Credential(jwt)| Credentials(vec![jwt]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Credentials, A::Error> {
+        CredentialVisitor.visit_map(fields).map(|Credential(jwt)| Credentials(vec![jwt]))
+    }
+}
+
+impl<'de> Visitor<'de> for CredentialVisitor {
+    type Value = Credential;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a credential as a text or in an envelope")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Credential, E> {
+        Ok(Credential(Some(text.to_owned())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Credential, A::Error> {
+        let Envelope { types, id } = Envelope::deserialize(MapAccessDeserializer::new(fields))?;
+        let enveloped = has_type(types.as_ref(), "EnvelopedVerifiableCredential");
+        Ok(Credential(id.filter(|_| enveloped).and_then(|id| data_url(&id, &VC_MEDIA))))
     }
 }
 
 /// The JWT of an entry of a presentation response: a text, or an enveloped presentation.
-fn jwt_of(entry: &Value) -> Result<String, PresentationError> {
+fn jwt_of(entry: &Value) -> Result<Cow<'_, str>, PresentationError> {
     match entry {
-        Value::String(jwt) => Ok(jwt.clone()),
+        Value::String(jwt) => Ok(jwt.into()),
         object if has_type(object.get("type"), "EnvelopedVerifiablePresentation") => {
             let id = object.get("id").and_then(Value::as_str);
-            id.and_then(|id| data_url(id, &VP_MEDIA)).ok_or(PresentationError::Form)
+            id.and_then(|id| data_url(id, &VP_MEDIA)).map(Cow::Owned).ok_or(PresentationError::Form)
         }
         _ => Err(PresentationError::Form),
     }
@@ -217,9 +289,10 @@ impl Trust {
         }
         let key = self.resolver.key(holder, kid.as_ref(), Relationship::Authentication, now).await?;
         let claims: PresentationClaims = jws.verify(&key.key).map_err(signed)?;
+        let until = claims.exp.map(|exp| exp.0);
         let content = claims.check(holder, verifier, now)?;
         let signer = Signer { id: KeyId::parse(&key.url).map_err(signed)?, key: key.key.clone() };
-        Ok((claims.exp.map(|exp| exp.0), signer, content))
+        Ok((until, signer, content))
     }
 }
 
@@ -264,10 +337,18 @@ mod tests {
             json!({}),
             json!({"type": "Something", "verifiableCredential": ["a.b.c"]}),
             old(json!({"vp": {"verifiableCredential": [{"type": "VerifiableCredential"}]}})),
+            old(json!({"vp": {"verifiableCredential": 1}})),
+            old(json!({"vp": {"verifiableCredential": ["a.b.c", null]}})),
+            json!({"type": "VerifiablePresentation", "verifiableCredential": {"type": "EnvelopedVerifiableCredential", "id": "a.b.c"}}),
+            json!({"type": "VerifiablePresentation", "verifiableCredential": ["a.b.c", {"id": "data:application/vc+jwt,a.b.c"}]}),
             old(json!({"vp": {"verifiableCredential": vec!["a.b.c"; MAX_CREDENTIALS + 1]}})),
             json!({"type": "EnvelopedVerifiablePresentation", "id": "https://example.com"}),
         ] {
             assert_eq!(check(bad.clone()), Err(PresentationError::Form), "{bad}");
+        }
+        for unreadable in [json!(1), json!([1]), json!([["a.b.c"]]), json!([{"id": 1}])] {
+            let claims = json!({"type": "VerifiablePresentation", "verifiableCredential": unreadable});
+            assert!(serde_json::from_value::<PresentationClaims>(claims).is_err(), "{unreadable}");
         }
     }
 

@@ -293,9 +293,12 @@ impl Trust {
         tokens: &dyn IssueToken,
         now: Timestamp,
     ) -> Result<Option<Vec<serde_json::Value>>, PeerError> {
-        let base = self.resolver.service(holder, "CredentialService", now).await?;
-        let url = format!("{}/presentations/query", base.as_str().trim_end_matches('/'));
-        let url = url.parse().map_err(|_| PeerError::Refused("the CredentialService of a DID document must be a URL".to_owned()))?;
+        let mut url = self.resolver.service(holder, "CredentialService", now).await?;
+        let Ok(mut path) = url.path_segments_mut() else {
+            return Err(PeerError::Refused("the CredentialService of a DID document must be a URL with a path".to_owned()));
+        };
+        path.pop_if_empty().extend(["presentations", "query"]);
+        drop(path);
         let query = PresentationQueryMessage {
             context: messages::context(),
             message_type: messages::types::PresentationQueryMessage,
