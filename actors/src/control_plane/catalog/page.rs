@@ -204,7 +204,7 @@ impl<'a> Viewer<'a> {
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
         let matches = |asset: &Asset| query.filter.is_empty() || asset.public_fields().meet(&query.filter);
         let views = self.state.resources.views();
-        let granted: Vec<_> = views.filter(|(access, _)| self.grants(access)).map(|(_, assets)| assets).collect();
+        let (accesses, granted): (Vec<_>, Vec<_>) = views.filter(|(access, _)| self.grants(access)).unzip();
         let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
         let (mut page, ends, more) = match cursor {
             Some(Cursor::Before(id)) => {
@@ -216,12 +216,25 @@ impl<'a> Viewer<'a> {
             Some(Cursor::After(id)) => Self::fill(visible(From::After(id)), query.limit),
             None => Self::fill(visible(From::Start).skip(query.offset), query.limit),
         };
-        let backwards = matches!(cursor, Some(Cursor::Before(_)));
         let (first, last) = ends.unzip();
+        // Mostly the one that the page begins behind is there still, which is seen sooner than what else there is.
+        let is_there = |id: &AssetId| {
+            self.state.resources.offers_of(id).is_some_and(|offered| {
+                let is_granted = |offering: &&'a Offering| accesses.iter().any(|access| access.is_of(offering));
+                let offers: Vec<_> = offered.offers.values().map(AsRef::as_ref).filter(is_granted).collect();
+                matches(offered.asset.value()) && self.seen((&offered.asset, offers)).is_some()
+            })
+        };
         let any = |from| visible(from).next().is_some();
-        let has_previous =
-            first.is_some_and(|id| if backwards { more } else { (cursor.is_some() || query.offset > 0) && any(From::Before(id)) });
-        let has_next = last.is_some_and(|id| if backwards { any(From::After(id)) } else { more });
+        let has_previous = first.is_some_and(|id| match cursor {
+            Some(Cursor::Before(_)) => more,
+            Some(Cursor::After(behind)) => is_there(behind) || any(From::Before(id)),
+            None => query.offset > 0 && any(From::Before(id)),
+        });
+        let has_next = last.is_some_and(|id| match cursor {
+            Some(Cursor::Before(before)) => is_there(before) || any(From::After(id)),
+            Some(Cursor::After(_)) | None => more,
+        });
         page.next = last.filter(|_| has_next).map(|id| Cursor::After(id.clone()));
         page.previous = first.filter(|_| has_previous).map(|id| Cursor::Before(id.clone()));
         page

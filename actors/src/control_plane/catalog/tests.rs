@@ -345,8 +345,22 @@ proptest! {
         let (agent, mut changes) = (agent(&[]), changes.into_iter());
         let (query, mut cursor, mut found) = (QuerySpec { limit, ..QuerySpec::default() }, None, Vec::new());
         loop {
-            let page = looking(&state, &agent, |viewer| viewer.page(&query, cursor.as_ref()));
-            found.extend(page.datasets().map(|text| serde_json::from_str::<Value>(text).unwrap()["@id"].as_str().unwrap().to_owned()));
+            let look = |cursor: Option<&Cursor>| {
+                let page = looking(&state, &agent, |viewer| viewer.page(&query, cursor));
+                let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["@id"].as_str().unwrap().to_owned();
+                let ids: Vec<String> = page.datasets().map(id).collect();
+                (page, ids)
+            };
+            let (page, ids) = look(cursor.as_ref());
+            // What is linked is there now, whether or not what the page lies behind still is.
+            if let (Some(first), true) = (ids.first(), cursor.is_some()) {
+                prop_assert_eq!(page.previous.is_some(), visible(&now).iter().any(|id| id < first), "{:?} {:?}", now, first);
+            }
+            let (back, before) = look(Some(&Cursor::Before(name(15).parse().unwrap())));
+            if let Some(last) = before.last() {
+                prop_assert_eq!(back.next.is_some(), visible(&now).iter().any(|id| id > last), "{:?} {:?}", now, last);
+            }
+            found.extend(ids);
             let Some(next) = page.next else { break };
             cursor = Some(next);
             for (n, shown) in changes.by_ref().take(3) {

@@ -40,6 +40,12 @@ impl Access {
     fn of(policy: &Arc<Rendered<PolicyDefinition>>) -> Self {
         Self { policy: policy.clone(), comparisons: Comparisons::of(&policy.value().policy) }
     }
+
+    /// Whether the offering is under this policy.
+    #[must_use]
+    pub fn is_of(&self, offering: &Offering) -> bool {
+        self.policy.value().id == offering.definition.definition.access_policy_id
+    }
 }
 
 /// What is offered under an access policy, which may not be there.
