@@ -137,14 +137,28 @@ pub enum Command {
     SetScopes(Vec<String>),
     /// Replaces what it asks for by itself when it is offered.
     SetOfferRules(Vec<OfferRule>),
-    /// Adds a service to the DID document.
-    AddService(Did, Service),
-    /// Replaces a service of the DID document.
-    ReplaceService(Did, Service),
-    /// Removes a service of the DID document.
-    RemoveService(Did, String),
+    /// Changes a service of the DID document.
+    Service {
+        /// Of which DID.
+        did: Did,
+        /// What is changed.
+        change: ServiceChange,
+        /// Whether the document is published with it, if it is not.
+        publish: bool,
+    },
     /// Deletes it with everything it has.
     Delete,
+}
+
+/// A change of the services of a DID document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ServiceChange {
+    /// One more.
+    Add(Service),
+    /// Another one in the place of that with its id.
+    Replace(Service),
+    /// The one with this id goes.
+    Remove(String),
 }
 
 /// A request with what it needs.
@@ -242,12 +256,8 @@ fn change(state: &State, context: &Arc<ParticipantContext>, command: &Command, n
             (next.active, next.did_state) = (false, DidState::Unpublished);
             "participant.deactivated"
         }
-        Command::Publish(did, _) | Command::AddService(did, _) | Command::ReplaceService(did, _) | Command::RemoveService(did, _)
-            if *did != context.did =>
-        {
-            return Err(Refusal::OtherDid.into());
-        }
-        Command::Publish(_, true) if !context.active => return Err(Refusal::Inactive.into()),
+        Command::Publish(did, _) | Command::Service { did, .. } if *did != context.did => return Err(Refusal::OtherDid.into()),
+        Command::Publish(_, true) | Command::Service { publish: true, .. } if !context.active => return Err(Refusal::Inactive.into()),
         Command::Publish(_, wanted) if *wanted == context.is_published() => return Ok(Decision::nothing()),
         // GENERATED, UNPUBLISHED --publish--> PUBLISHED
         Command::Publish(_, true) => {
@@ -267,31 +277,43 @@ fn change(state: &State, context: &Arc<ParticipantContext>, command: &Command, n
             next.offer_rules.clone_from(rules);
             "participant.offer.rules"
         }
-        Command::AddService(_, service) => {
-            if next.services.iter().any(|s| s.id == service.id) {
-                return Err(Refusal::ServiceExists.into());
+        Command::Service { change, publish, .. } => {
+            if *publish {
+                next.did_state = DidState::Published;
             }
-            if next.services.len() >= MAX_ENTRIES {
-                return Err(Refusal::Full("services").into());
-            }
-            next.services.push(service.clone());
-            "did.service.added"
-        }
-        Command::ReplaceService(_, service) => {
-            *next.services.iter_mut().find(|s| s.id == service.id).ok_or(Refusal::NoService)? = service.clone();
-            "did.service.replaced"
-        }
-        Command::RemoveService(_, id) => {
-            let before = next.services.len();
-            next.services.retain(|s| s.id != *id);
-            if next.services.len() == before {
-                return Err(Refusal::NoService.into());
-            }
-            "did.service.removed"
+            change_service(&mut next.services, change)?
         }
         Command::Delete => return Ok(delete(state, context)),
     };
     Ok(Decision::action(action).event(changed(next)))
+}
+
+/// Changes the services; the audit's word for it.
+fn change_service(services: &mut Vec<Service>, change: &ServiceChange) -> Result<&'static str, Refusal> {
+    Ok(match change {
+        ServiceChange::Add(service) => {
+            if services.iter().any(|s| s.id == service.id) {
+                return Err(Refusal::ServiceExists);
+            }
+            if services.len() >= MAX_ENTRIES {
+                return Err(Refusal::Full("services"));
+            }
+            services.push(service.clone());
+            "did.service.added"
+        }
+        ServiceChange::Replace(service) => {
+            *services.iter_mut().find(|s| s.id == service.id).ok_or(Refusal::NoService)? = service.clone();
+            "did.service.replaced"
+        }
+        ServiceChange::Remove(id) => {
+            let before = services.len();
+            services.retain(|s| s.id != *id);
+            if services.len() == before {
+                return Err(Refusal::NoService);
+            }
+            "did.service.removed"
+        }
+    })
 }
 
 fn delete(state: &State, context: &ParticipantContext) -> Decision<super::CredentialService> {

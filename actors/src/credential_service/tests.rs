@@ -98,7 +98,10 @@ fn acme(active: bool) -> State {
 
 #[test]
 fn every_command_in_every_state_of_a_context() {
-    use context::Command::{AddService, Delete, Publish, RemoveService, ReplaceService, SetActive, SetScopes};
+    use context::{
+        Command::{Delete, Publish, SetActive, SetScopes},
+        ServiceChange::{Add, Remove, Replace},
+    };
     let service = |id: &str| Service::new(id, "DataService", "https://cells.example/x");
     let generated = acme(false);
     let published = acme(true);
@@ -141,18 +144,28 @@ fn every_command_in_every_state_of_a_context() {
             assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{name} when {state_name}");
         }
     }
+    let change = |did: Did, change, publish| plain(context::Command::Service { did, change, publish });
     for (prepared, expected) in [
-        (plain(AddService(did(), service("t"))), Ok("did.service.added")),
-        (plain(AddService(did(), service("s"))), Err("the DID document has a service with this id already")),
-        (plain(ReplaceService(did(), service("s"))), Ok("did.service.replaced")),
-        (plain(ReplaceService(did(), service("t"))), Err("the DID document has no service with this id")),
-        (plain(RemoveService(did(), "s".to_owned())), Ok("did.service.removed")),
-        (plain(RemoveService(did(), "t".to_owned())), Err("the DID document has no service with this id")),
-        (plain(AddService(issuer("other"), service("t"))), Err("the DID does not belong to the participant context")),
+        (change(did(), Add(service("t")), false), Ok("did.service.added")),
+        (change(did(), Add(service("s")), false), Err("the DID document has a service with this id already")),
+        (change(did(), Replace(service("s")), false), Ok("did.service.replaced")),
+        (change(did(), Replace(service("t")), false), Err("the DID document has no service with this id")),
+        (change(did(), Remove("s".to_owned()), false), Ok("did.service.removed")),
+        (change(did(), Remove("t".to_owned()), false), Err("the DID document has no service with this id")),
+        (change(issuer("other"), Add(service("t")), false), Err("the DID does not belong to the participant context")),
         (plain(Publish(issuer("other"), true)), Err("the DID does not belong to the participant context")),
     ] {
         assert_eq!(command(&mut acme(true), prepared).as_deref().map_err(String::as_str), expected);
     }
+    // Published with it, when that is asked for and the context is active.
+    for (publish, shown) in [(false, false), (true, true)] {
+        let mut state = unpublished.clone();
+        command(&mut state, change(did(), Add(service("t")), publish)).unwrap();
+        assert_eq!(state.published_document().is_some_and(|document| document.service("DataService").is_some()), shown);
+    }
+    let mut state = deactivated.clone();
+    assert_eq!(command(&mut state, change(did(), Add(service("t")), true)).as_deref().map_err(String::as_str), not_active);
+    assert_eq!(state.context.as_ref().unwrap().services.len(), 1);
 }
 
 #[test]

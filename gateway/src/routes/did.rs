@@ -12,15 +12,19 @@ use http::StatusCode;
 
 /// Path parameters in order; as many as [`name::MAX_SEGMENTS`].
 const SEGMENTS: [&str; name::MAX_SEGMENTS] = ["a", "b", "c", "d"];
-/// `did:web:host` lies below `.well-known`. A client that looks there for a DID with a path finds that one too.
-const PATHS: [&str; 1 + 2 * name::MAX_SEGMENTS] = [
+/// `did:web:host` lies below `.well-known`. A client that looks there for a DID with a path finds that one too, and one that looks at the path itself.
+const PATHS: [&str; 1 + 3 * name::MAX_SEGMENTS] = [
     "/.well-known/did.json",
+    "/{a}",
     "/{a}/did.json",
     "/{a}/.well-known/did.json",
+    "/{a}/{b}",
     "/{a}/{b}/did.json",
     "/{a}/{b}/.well-known/did.json",
+    "/{a}/{b}/{c}",
     "/{a}/{b}/{c}/did.json",
     "/{a}/{b}/{c}/.well-known/did.json",
+    "/{a}/{b}/{c}/{d}",
     "/{a}/{b}/{c}/{d}/did.json",
     "/{a}/{b}/{c}/{d}/.well-known/did.json",
 ];

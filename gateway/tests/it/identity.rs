@@ -101,13 +101,13 @@ async fn names_belong_to_one_participant() {
     let platform = start().await;
     let create = format!("{IDENTITY}/participants");
     platform.participant("acme").await;
-    for path in ["/acme/did.json", "/acme/.well-known/did.json"] {
+    for path in ["/acme/did.json", "/acme/.well-known/did.json", "/acme"] {
         let (status, document) = platform.public(path).await;
         assert_eq!((status, &document["id"]), (StatusCode::OK, &json!(platform.did("acme"))));
         assert_eq!(document["verificationMethod"][0]["id"], format!("{}#key1", platform.did("acme")));
         assert_eq!(document["capabilityInvocation"][0], document["verificationMethod"][0]["id"]);
     }
-    for path in ["/other/did.json", "/.well-known/did.json", "/acme/other/did.json"] {
+    for path in ["/other/did.json", "/.well-known/did.json", "/acme/other/did.json", "/other", "/acme/other", "/api/dsp", "/did.json"] {
         assert_eq!(platform.public(path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
     // In use, and used up as an id.

@@ -5,7 +5,10 @@ use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
 };
-use cellspace_actors::credential_service::{Command, context};
+use cellspace_actors::credential_service::{
+    Command,
+    context::{self, ServiceChange},
+};
 use cellspace_schemas::{
     Did,
     dcp::{DidDocument, Service},
@@ -58,17 +61,27 @@ async fn publish(app: App, request: Request, wanted: bool) -> Result<Reply, ApiE
 
 async fn add_endpoint(app: App, request: Request) -> Result<Reply, ApiError> {
     let service = service(&request)?;
-    change(&app, &request, context::Command::AddService(did(&request)?, service)).await
+    change_service(&app, &request, ServiceChange::Add(service)).await
 }
 
 async fn replace_endpoint(app: App, request: Request) -> Result<Reply, ApiError> {
     let service = service(&request)?;
-    change(&app, &request, context::Command::ReplaceService(did(&request)?, service)).await
+    change_service(&app, &request, ServiceChange::Replace(service)).await
 }
 
 async fn remove_endpoint(app: App, request: Request) -> Result<Reply, ApiError> {
     let id = request.query.get("serviceId").cloned().ok_or_else(|| ApiError::invalid("serviceId is required"))?;
-    change(&app, &request, context::Command::RemoveService(did(&request)?, id)).await
+    change_service(&app, &request, ServiceChange::Remove(id)).await
+}
+
+/// With `autoPublish=true` the document is published, too.
+async fn change_service(app: &App, request: &Request, service: ServiceChange) -> Result<Reply, ApiError> {
+    let publish = match request.query.get("autoPublish").map(String::as_str) {
+        Some("true") => true,
+        Some("false") | None => false,
+        Some(_) => return Err(ApiError::invalid("autoPublish must be true or false")),
+    };
+    change(app, request, context::Command::Service { did: did(request)?, change: service, publish }).await
 }
 
 fn did(request: &Request) -> Result<Did, ApiError> {
