@@ -92,6 +92,9 @@ pub struct UpArgs {
     /// Oldest status list that is relied on: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
+    /// What counterparties may do otherwise than the specifications say, several times if need be; nothing without it.
+    #[arg(long = "tolerate", value_name = "WHAT")]
+    pub tolerated: Vec<Tolerated>,
     /// Bits of the status lists of issuers hosted here, one per credential: a power of two from 131072 to 8388608.
     #[arg(long, value_name = "BITS", default_value = "131072", value_parser = list_bits)]
     pub status_list_bits: ListBits,
@@ -103,6 +106,17 @@ pub struct UpArgs {
     pub json: bool,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// What of a counterparty is tolerated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tolerated {
+    /// DID documents that state no verification relationship at all
+    Relationships,
+    /// Credentials whose JWT names another id than they have themselves; their own counts
+    Ids,
+    /// Credentials that name schemas, at which nobody looks
+    Schemas,
 }
 
 #[derive(Debug, Args)]
@@ -356,6 +370,10 @@ impl UpArgs {
             ..NodeConfig::new(&self.data.data_dir)
         };
         config.cluster.idle_after = self.idle_after;
+        let tolerated = |what| self.tolerated.contains(&what);
+        config.trust.lenient_relationships = tolerated(Tolerated::Relationships);
+        config.trust.lenient_ids = tolerated(Tolerated::Ids);
+        config.trust.lenient_schemas = tolerated(Tolerated::Schemas);
         config.scylla = self.store.options()?;
         Ok(config)
     }
@@ -469,6 +487,13 @@ mod tests {
         assert_eq!((config.issuers[0].jwks.as_str(), config.issuers[0].audience.as_deref()), ("https://idp/jwks", Some("cells")));
         assert_eq!(up(&["--single-participant", "acme"]).single_participant, Some("acme".parse().unwrap()));
         assert_eq!(up(&[]).single_participant, None);
+        let lenient = |arguments: &[&str]| {
+            let trust = up(arguments).trust;
+            [trust.lenient_relationships, trust.lenient_ids, trust.lenient_schemas]
+        };
+        assert_eq!((lenient(&[]), lenient(&["--tolerate", "ids"])), ([false; 3], [false, true, false]));
+        assert_eq!(lenient(&["--tolerate", "relationships", "--tolerate", "schemas"]), [true, false, true]);
+        assert!(Cli::try_parse_from(["cellspace", "up", "--tolerate", "signatures"]).is_err());
         assert_eq!(up(&["--status-list-bits", "1048576"]).status_list_bits, ListBits::new(1 << 20).unwrap());
         assert_eq!(up(&[]).status_list_bits, ListBits::LEAST);
         for bad in ["0", "1000000", "65536", "16777216", "many"] {

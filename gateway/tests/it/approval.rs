@@ -6,8 +6,12 @@ use crate::{
     support::{DRAIN, Platform, config, id_of},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_actors::issuer::{Issuer, issuance::State};
+use cellspace_actors::{
+    credential_service::issuance::request_status,
+    issuer::{Issuer, issuance::State},
+};
 use cellspace_cluster::Address;
+use cellspace_schemas::issuer::metadata::RequestStatus;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -56,6 +60,12 @@ impl Platform {
     }
 }
 
+/// What `acme` hears of its request when it asks the issuer by itself.
+async fn heard(platform: &Platform, process: &str) -> Option<RequestStatus> {
+    let (services, issuer) = (&platform.node.app.services, platform.did("issuer"));
+    request_status(services, &id_of("acme"), &issuer, &process.parse().unwrap(), None).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_authority_is_told_and_approves() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,6 +86,7 @@ async fn an_authority_is_told_and_approves() {
     assert_eq!(payload["credentials"][0]["credentialSubject"]["since"], "2026-01-01");
     let process = payload["issuanceProcessId"].as_str().unwrap();
     assert_eq!(platform.told_of(process).await["status"], "RECEIVED");
+    assert_eq!((heard(&platform, process).await, heard(&platform, "none").await), (Some(RequestStatus::Received), None));
     let waiting = platform
         .query("issuanceprocesses", json!({"filterExpression": [{"operandLeft": "state", "operator": "=", "operandRight": "SUBMITTED"}]}));
     assert_eq!(waiting.await[0]["id"], process);
@@ -85,6 +96,12 @@ async fn an_authority_is_told_and_approves() {
     }
     assert_eq!(platform.decide(process, "reject", json!({"reason": "no"})).await, StatusCode::CONFLICT);
     platform.known("hp-1", "ISSUED").await;
+    let delivered = async {
+        while heard(&platform, process).await != Some(RequestStatus::Issued) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DRAIN, delivered).await.unwrap();
     assert_eq!(platform.query("credentials", json!({})).await.len(), 1);
     platform.node.drain(DRAIN).await;
 }
@@ -102,6 +119,7 @@ async fn a_rejection_reaches_the_holder_with_its_reason() {
     }
     assert_eq!(platform.decide(&process, "approve", json!(null)).await, StatusCode::CONFLICT);
     assert_eq!(platform.told_of(&process).await["status"], "REJECTED");
+    assert_eq!(heard(&platform, &process).await, Some(RequestStatus::Rejected));
     let known = platform.known("hp-1", "ERROR").await;
     assert!(known.to_string().contains("no member of the dataspace"), "{known}");
     platform.node.drain(DRAIN).await;
