@@ -56,6 +56,8 @@ impl<A: Agent> Clone for Phase<A> {
 
 pub(crate) struct Activation<A: Agent> {
     pub(crate) address: Address,
+    /// The view since which its slot is served here; once that has ended it is worth nothing.
+    pub(crate) since: u64,
     pub(crate) inbox: Inbox<A>,
     pub(crate) phase: watch::Sender<Phase<A>>,
     pub(crate) actor: OnceLock<ActorRef<Wakeup>>,
@@ -89,9 +91,10 @@ impl<A: Agent> Drop for InUse<A> {
 }
 
 impl<A: Agent> Activation<A> {
-    pub(crate) fn new(address: Address, inbox: usize, now: i64) -> Self {
+    pub(crate) fn new(address: Address, since: u64, inbox: usize, now: i64) -> Self {
         Self {
             address,
+            since,
             inbox: Inbox::new(inbox),
             phase: watch::Sender::new(Phase::Loading),
             actor: OnceLock::new(),
@@ -174,6 +177,13 @@ impl<A: Agent> Activation<A> {
         Ok(())
     }
 
+    /// Closes it when its slot was not served without a break since then.
+    pub(crate) fn close_unless(&self, since: u64) {
+        if self.since != since {
+            let _ = self.push(Item::Close);
+        }
+    }
+
     pub(crate) fn wake_actor(&self) {
         // Before the actor runs there is no one to wake: it looks into the inbox when it starts. A send to one that has stopped is
         // answered by `end`, which gets what was in the inbox.
@@ -203,7 +213,7 @@ mod tests {
     /// Between the look for agents to passivate and the closing a turn may have left a row, or somebody may have come.
     #[test]
     fn what_came_into_use_is_not_closed() {
-        let activation = Arc::new(Activation::<Idle>::new(address(), 8, 5));
+        let activation = Arc::new(Activation::<Idle>::new(address(), 0, 8, 5));
         let close = || activation.inbox.close_if_idle(|| activation.is_unused());
         assert!(!close(), "a turn is still to run");
         assert!(activation.inbox.rest());

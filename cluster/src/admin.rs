@@ -212,7 +212,7 @@ impl Cluster {
         let slot = Slot::of(&address.owner);
         let mut explanation = Explanation {
             slot: slot.number(),
-            node: self.placement().owner(slot).map(|NodeName(name)| name.clone()),
+            node: self.placement().owner(slot).map(|NodeName(name)| name),
             registered: self.partitions().exists(&address.partition()).await?,
             resident: false,
             epoch: None,

@@ -1,10 +1,11 @@
 //! Asking, reading and waiting: the caller's half of a command's life.
 
 use crate::{
-    Address, Agent, AskError, Call, CallId, Cluster, PrepareError, Undo,
+    Address, Agent, AskError, Call, CallId, Cluster, PrepareError, Slot, Undo,
     activation::{Activation, InUse, Phase},
     admission::{Admitted, Spent},
     inbox::{Item, PushError, Waiting},
+    membership::Route,
     reply::{Answer, ReplyTo},
     trace,
     turn::replay,
@@ -18,6 +19,8 @@ use tracing::{field::Empty, info_span};
 const ROUNDS: usize = 4;
 /// What callers are told when this node cannot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a request waits for a slot that this node owns and that is about to open.
+const HELD: Duration = Duration::from_millis(500);
 /// How long a reader waits for an agent to load.
 pub(crate) const READ: Duration = Duration::from_secs(30);
 
@@ -118,8 +121,10 @@ impl Cluster {
     /// # Errors
     /// [`AskError::NotRegistered`] or not executed.
     pub async fn read<A: Agent, T>(&self, address: &Address, query: impl FnOnce(&A::State) -> T) -> Result<T, AskError<A::Refusal>> {
-        let (_in_use, state) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
-        Ok(query(&state))
+        let (in_use, state) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
+        let found = query(&state);
+        self.may_answer(&in_use)?;
+        Ok(found)
     }
 
     /// The newest published snapshot itself.
@@ -127,7 +132,9 @@ impl Cluster {
     /// # Errors
     /// [`AskError::NotRegistered`] or not executed.
     pub async fn snapshot<A: Agent>(&self, address: &Address) -> Result<Arc<A::State>, AskError<A::Refusal>> {
-        Ok(self.ready::<A>(address, false, false, Instant::now() + READ).await?.1)
+        let (in_use, state) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
+        self.may_answer(&in_use)?;
+        Ok(state)
     }
 
     /// Waits until `query` is `Some` on a published snapshot; `None` at the time-out, and as soon as the node is told to [`Cluster::stop_waiting`].
@@ -172,6 +179,7 @@ impl Cluster {
                 match phase {
                     Phase::Ready { state, .. } => {
                         if let Some(found) = query(&state) {
+                            self.may_answer(&in_use)?;
                             return Ok(found);
                         }
                     }
@@ -184,6 +192,34 @@ impl Cluster {
             }
             if self.is_draining() {
                 return Err(unavailable("the node is draining"));
+            }
+        }
+    }
+
+    /// What was read may leave only while nobody else can have changed it.
+    fn may_answer<A: Agent>(&self, in_use: &InUse<A>) -> Result<(), AskError<A::Refusal>> {
+        let Activation { address, since, .. } = &*in_use.0;
+        if self.placement().still_serves(address, *since) { Ok(()) } else { Err(unavailable("the agent is being moved")) }
+    }
+
+    /// The view since which this node serves the agent's slot; waits a moment for one that is about to open.
+    async fn serving_since<R: std::error::Error>(&self, address: &Address, until: Instant) -> Result<u64, AskError<R>> {
+        if let Some(since) = self.placement().serves(address) {
+            return Ok(since);
+        }
+        let Some(cell) = self.placement().cell() else { return Err(unavailable("this node serves nothing")) };
+        let (slot, until) = (Slot::of(&address.owner), until.min(Instant::now() + HELD));
+        let mut changes = cell.changes();
+        loop {
+            changes.mark_unchanged();
+            match (cell.serves(slot), cell.route(slot)) {
+                (Some(since), _) => return Ok(since),
+                (None, Route::Forward(owner, _)) => return Err(unavailable(format!("the agent is on node {}", owner.node))),
+                (None, Route::Unavailable(reason)) => return Err(unavailable(reason)),
+                (None, Route::Here | Route::Hold | Route::Refresh) => {}
+            }
+            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+                return Err(unavailable("the agent is being moved"));
             }
         }
     }
@@ -209,9 +245,6 @@ impl Cluster {
         until: Instant,
     ) -> Result<(InUse<A>, Arc<A::State>), AskError<A::Refusal>> {
         let Some(host) = self.host::<A>() else { return Err(unavailable(format!("no agents of kind {} here", A::KIND))) };
-        if !self.placement().owns(address) {
-            return Err(unavailable("another node owns the agent's slot"));
-        }
         let mut last = String::from("the agent is being moved");
         for _ in 0..ROUNDS {
             if self.is_draining() {
@@ -220,21 +253,25 @@ impl Cluster {
             if let Some(reason) = host.why_parked(address) {
                 return Err(unavailable(format!("the agent is parked: {reason}")));
             }
+            let since = self.serving_since(address, until).await?;
             let resident = host.resident(address);
             let cold = resident.as_ref().is_none_or(|activation| activation.is_loading());
             let _place = if cold && !admitted { Some(self.admit(address, None)?) } else { None };
             let activation: Arc<Activation<A>> = match resident {
-                Some(activation) => activation,
+                Some(activation) => {
+                    activation.close_unless(since);
+                    activation
+                }
                 None => {
                     if !creates && !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {
                         return Err(AskError::NotRegistered);
                     }
-                    host.activate(self, address)
+                    host.activate(self, address, since)
                 }
             };
             let in_use = activation.in_use(self.now().millis());
             // Nearly always it is there: nothing to wait for.
-            if let Phase::Ready { registered: true, state, .. } = &*activation.phase.borrow() {
+            if let (Phase::Ready { registered: true, state, .. }, true) = (&*activation.phase.borrow(), activation.since == since) {
                 return Ok((in_use, state.clone()));
             }
             let mut phases = activation.phase.subscribe();
@@ -255,7 +292,8 @@ impl Cluster {
                     }
                     continue;
                 }
-                Phase::Ready { state, .. } => return Ok((in_use, state)),
+                Phase::Ready { state, .. } if activation.since == since => return Ok((in_use, state)),
+                Phase::Ready { .. } => {}
                 Phase::Loading => {}
                 Phase::Gone(reason) => last = reason,
             }

@@ -4,6 +4,7 @@ use crate::{
     Address, Agent, Clock, NodeName, Placement, Track,
     absent::Absent,
     admission::Admission,
+    cell::Cell,
     destinations::Destinations,
     host::{AnyHost, Host},
     supervisor::{OnPanic, Supervised, Supervisor},
@@ -102,6 +103,28 @@ impl Cluster {
     /// A runtime over this store; agents are registered next, then it is started.
     #[must_use]
     pub fn new(partitions: Arc<dyn Partitions>, wake: Arc<dyn WakeIndex>, clock: Arc<dyn Clock>, options: Options) -> Self {
+        Self::placed(partitions, wake, clock, options, Placement::alone(NodeName("node-1".into())))
+    }
+
+    /// A runtime that shares the agents of this store with other nodes.
+    #[must_use]
+    pub fn in_cell(
+        partitions: Arc<dyn Partitions>,
+        wake: Arc<dyn WakeIndex>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        cell: Arc<Cell>,
+    ) -> Self {
+        Self::placed(partitions, wake, clock, options, Placement::in_cell(cell))
+    }
+
+    fn placed(
+        partitions: Arc<dyn Partitions>,
+        wake: Arc<dyn WakeIndex>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        placement: Placement,
+    ) -> Self {
         let inner = Inner {
             timers: Timers::new(clock.clone()),
             admission: Admission::new(options.node_inbox, options.owner_inbox, options.counterparty_inbox),
@@ -115,7 +138,7 @@ impl Cluster {
             wake,
             clock,
             options,
-            placement: Placement::alone(NodeName("node-1".into())),
+            placement,
             hosts: RwLock::default(),
             supervised: Supervised::default(),
             supervisor: OnceCell::new(),
@@ -137,8 +160,17 @@ impl Cluster {
     /// # Errors
     /// When the wake index cannot be read.
     pub async fn start(&self) -> Result<(), StoreError> {
-        self.load_deadlines().await?;
-        self.wake_all().await?;
+        match self.placement().cell() {
+            None => {
+                self.load_deadlines().await?;
+                self.wake_all().await?;
+            }
+            Some(cell) => {
+                tokio::spawn(cell.clone().run());
+                tokio::spawn(Self::close_slots(self.clone(), cell.clone()));
+                tokio::spawn(Self::wake_opened(self.clone(), cell.clone()));
+            }
+        }
         tokio::spawn(Self::run_timers(self.clone()));
         tokio::spawn(Self::look_ahead(self.clone()));
         tokio::spawn(Self::sweep(self.clone()));
@@ -151,17 +183,26 @@ impl Cluster {
         self.inner.stop_waiting.cancel();
     }
 
-    /// Stops admitting, finishes running turns, releases every activation; gives up after `limit`.
+    /// Hands the slots over where there are other nodes, stops admitting, finishes running turns, releases every activation; gives up after `limit`.
     pub async fn drain(&self, limit: Duration) {
+        let until = tokio::time::Instant::now() + limit;
         self.stop_waiting();
+        if let Some(cell) = self.placement().cell()
+            && tokio::time::timeout_at(until, cell.leave()).await.is_err()
+        {
+            tracing::warn!(category = "app", "drain gave up on handing the slots over in time");
+        }
         self.inner.draining.cancel();
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
-        let all = futures::future::join_all(hosts.into_iter().map(AnyHost::close_all));
-        if tokio::time::timeout(limit, all).await.is_err() {
+        let all = futures::future::join_all(hosts.into_iter().map(|host| host.close_all(None)));
+        if tokio::time::timeout_at(until, all).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
         // Agents hold this handle among their services: without this the store would never be let go.
         self.inner.hosts.write().clear();
+        if let Some(cell) = self.placement().cell() {
+            cell.stop();
+        }
     }
 
     /// The time of day.
@@ -191,7 +232,7 @@ impl Cluster {
     /// Whether this node may act for the agent now: its slot is this node's, whose lease holds.
     #[must_use]
     pub fn serves(&self, address: &Address) -> bool {
-        self.placement().lease_held() && self.placement().owns(address)
+        self.placement().serves(address).is_some()
     }
 
     /// `Ok` while turns can be expected to commit.

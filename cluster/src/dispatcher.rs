@@ -174,7 +174,7 @@ async fn one_attempt<A: Agent>(
     };
     let destination = A::destination(&row.effect, &*snapshot()?);
     let room = room(cluster, activation, destination, A::track(&row.effect), patience).await?;
-    if !cluster.placement().lease_held() {
+    if !cluster.placement().still_serves(&activation.address, activation.since) {
         return Err(retry("this node does not hold its lease"));
     }
     {

@@ -6,7 +6,7 @@ use crate::codec::CodecError;
 pub(crate) enum Ended {
     #[error("the partition was claimed by a newer activation")]
     Fenced,
-    #[error("this node does not hold its lease")]
+    #[error("this node does not serve the agent's slot any more")]
     NoLease,
     #[error("the outcome of a commit is unknown: {0}")]
     InDoubt(String),

@@ -1,7 +1,7 @@
 //! All activations of one kind on this node, and what happens when one fails.
 
 use crate::{
-    Address, AdminError, Agent, Cluster, OutboxId,
+    Address, AdminError, Agent, Cluster, OutboxId, Slot,
     activation::{Activation, Phase},
     admin::Inspection,
     codec,
@@ -19,6 +19,7 @@ use ractor::SpawnErr;
 use serde_json::Value;
 use std::{
     any::Any,
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -55,8 +56,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn unused(&self) -> Vec<Resident>;
     /// Passivates one of them, unless it was used since it was found unused.
     fn passivate(&self, found: &Resident);
-    /// Tells every agent to finish its turn and stop, and waits for it.
-    fn close_all(self: Arc<Self>) -> BoxFuture<'static, ()>;
+    /// Tells every agent of these slots, or of all, to finish its turn and stop, and waits for it.
+    fn close_all(self: Arc<Self>, slots: Option<Arc<HashSet<u16>>>) -> BoxFuture<'static, ()>;
     fn parked(&self) -> Vec<(Address, String)>;
     fn unpark(&self, address: &Address) -> bool;
     /// What a resident agent says of itself.
@@ -91,12 +92,17 @@ impl<A: Agent> Host<A> {
         self.parked.get(address).map(|reason| reason.clone())
     }
 
-    /// The activation in memory, or a new one that starts to load.
-    pub(crate) fn activate(self: &Arc<Self>, cluster: &Cluster, address: &Address) -> Arc<Activation<A>> {
+    /// The activation in memory, or a new one that starts to load. One from before the slot was served since then is closing.
+    pub(crate) fn activate(self: &Arc<Self>, cluster: &Cluster, address: &Address, since: u64) -> Arc<Activation<A>> {
         match self.activations.entry(address.clone()) {
-            Entry::Occupied(entry) => entry.get().clone(),
+            Entry::Occupied(entry) => {
+                let held = entry.get().clone();
+                drop(entry);
+                held.close_unless(since);
+                held
+            }
             Entry::Vacant(entry) => {
-                let activation = Arc::new(Activation::new(address.clone(), cluster.options().inbox, cluster.now().millis()));
+                let activation = Arc::new(Activation::new(address.clone(), since, cluster.options().inbox, cluster.now().millis()));
                 entry.insert(activation.clone());
                 gauge!("cellspace_activations", "kind" => A::KIND.0).increment(1.0);
                 counter!("cellspace_activations_total", "kind" => A::KIND.0).increment(1);
@@ -135,8 +141,13 @@ impl<A: Agent> Host<A> {
             return;
         }
         let (address, reason) = (&activation.address, ended.to_string());
-        tracing::error!(category = "app", vpa = %address, reason, "activation dropped");
-        counter!("cellspace_activation_failures_total", "kind" => A::KIND.0).increment(1);
+        if matches!(ended, Ended::NoLease) {
+            // Its slot is handed over, or the node has lost it: nothing is wrong with the agent.
+            tracing::info!(category = "app", vpa = %address, reason, "activation dropped");
+        } else {
+            tracing::error!(category = "app", vpa = %address, reason, "activation dropped");
+            counter!("cellspace_activation_failures_total", "kind" => A::KIND.0).increment(1);
+        }
         let leftovers = activation.inbox.shut();
         self.leave(cluster, activation);
         activation.end(&reason, leftovers);
@@ -175,7 +186,8 @@ impl<A: Agent> Host<A> {
             if cluster.is_draining() {
                 return Err(unavailable("the node is draining"));
             }
-            let activation = self.activate(&cluster, &address);
+            let since = cluster.placement().serves(&address).ok_or_else(|| unavailable("this node does not serve the agent's slot"))?;
+            let activation = self.activate(&cluster, &address, since);
             let Err((_, refused)) = activation.push(item) else { break };
             item = refused;
             timeout_at(until, activation.ended.cancelled()).await.map_err(|_| unavailable("the agent did not stop in time"))?;
@@ -203,8 +215,11 @@ impl<A: Agent> AnyHost for Host<A> {
 
     fn wake(self: Arc<Self>, cluster: Cluster, address: Address) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            while !cluster.is_draining() && !self.parked.contains_key(&address) && cluster.placement().owns(&address) {
-                let activation = self.activate(&cluster, &address);
+            while !cluster.is_draining()
+                && !self.parked.contains_key(&address)
+                && let Some(since) = cluster.placement().serves(&address)
+            {
+                let activation = self.activate(&cluster, &address, since);
                 let mut phase = activation.phase.subscribe();
                 // A fresh activation looks at its deadlines and outbox by itself.
                 if activation.push(Item::Tick).is_ok() {
@@ -242,9 +257,10 @@ impl<A: Agent> AnyHost for Host<A> {
         }
     }
 
-    fn close_all(self: Arc<Self>) -> BoxFuture<'static, ()> {
+    fn close_all(self: Arc<Self>, slots: Option<Arc<HashSet<u16>>>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let all: Vec<_> = self.activations.iter().map(|entry| entry.value().clone()).collect();
+            let meant = |address: &Address| slots.as_ref().is_none_or(|slots| slots.contains(&Slot::of(&address.owner).number()));
+            let all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
             for activation in &all {
                 let _ = activation.push(Item::Close);
             }

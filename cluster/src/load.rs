@@ -7,7 +7,7 @@ use crate::{
     ended::Ended,
     idempotency::Replies,
 };
-use cellspace_storage::{Claim, PartitionKey, Row, RowKey};
+use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::{JoinError, spawn_blocking};
@@ -19,7 +19,12 @@ const PAGE: usize = 512;
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
-    let claim = cluster.partitions().claim(&partition, cluster.placement().view()).await.map_err(|e| Ended::Store(e.to_string()))?;
+    let claim = cluster.partitions().claim(&partition, activation.since).await.map_err(|error| {
+        if let (ClaimError::Newer { .. }, Some(cell)) = (&error, cluster.placement().cell()) {
+            cell.look_for_newer();
+        }
+        Ended::Store(error.to_string())
+    })?;
     // Whoever ends the activation releases the claim.
     let _ = activation.epoch.set(claim.epoch);
     read(cluster, activation, &partition, claim).await

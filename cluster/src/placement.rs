@@ -1,7 +1,8 @@
-//! Which agents this node may run: the ring of the present view, and the lease under which it serves.
+//! Which agents this node may run.
 
 use crate::{
     Address, Slot,
+    cell::Cell,
     ring::{NodeName, Ring},
 };
 use cellspace_storage::slot::SLOTS;
@@ -9,42 +10,55 @@ use std::sync::Arc;
 
 /// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.
 #[derive(Debug, Clone)]
-pub struct Placement {
-    node: NodeName,
-    ring: Arc<Ring>,
+pub struct Placement(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Alone(Arc<Ring>),
+    Cell(Arc<Cell>),
 }
 
 impl Placement {
     /// A node that owns every slot for as long as the process lives.
     #[must_use]
     pub fn alone(node: NodeName) -> Self {
-        let ring = Arc::new(Ring::of(std::slice::from_ref(&node), SLOTS));
-        Self { node, ring }
+        Self(Kind::Alone(Arc::new(Ring::of(&[node], SLOTS))))
     }
 
-    /// Version of the view that agents are claimed under.
+    /// A node that shares the slots with others.
     #[must_use]
-    #[allow(clippy::unused_self, reason = "a constant only while there is one node")]
-    pub const fn view(&self) -> u64 {
-        0
+    pub const fn in_cell(cell: Arc<Cell>) -> Self {
+        Self(Kind::Cell(cell))
     }
 
-    /// Whether this node owns the agent's slot.
+    /// The view since which this node serves the agent's slot: its agents are claimed under it. `None`: not now.
     #[must_use]
-    pub fn owns(&self, address: &Address) -> bool {
-        self.owner(Slot::of(&address.owner)) == Some(&self.node)
+    pub fn serves(&self, address: &Address) -> Option<u64> {
+        match &self.0 {
+            Kind::Alone(_) => Some(0),
+            Kind::Cell(cell) => cell.serves(Slot::of(&address.owner)),
+        }
+    }
+
+    /// Whether it has served the slot since then without a break: asked before a commit or an effect is sent, and before an answer leaves.
+    #[must_use]
+    pub fn still_serves(&self, address: &Address, since: u64) -> bool {
+        self.serves(address) == Some(since)
     }
 
     /// The node that owns the slot.
     #[must_use]
-    pub fn owner(&self, slot: Slot) -> Option<&NodeName> {
-        self.ring.owner(slot)
+    pub fn owner(&self, slot: Slot) -> Option<NodeName> {
+        match &self.0 {
+            Kind::Alone(ring) => ring.owner(slot).cloned(),
+            Kind::Cell(cell) => cell.owner(slot),
+        }
     }
 
-    /// Whether the node still holds its lease: checked before a commit is sent and before an answer leaves.
-    #[must_use]
-    #[allow(clippy::unused_self, reason = "a constant only while there is one node")]
-    pub const fn lease_held(&self) -> bool {
-        true
+    pub(crate) const fn cell(&self) -> Option<&Arc<Cell>> {
+        match &self.0 {
+            Kind::Alone(_) => None,
+            Kind::Cell(cell) => Some(cell),
+        }
     }
 }

@@ -103,8 +103,10 @@ fn cap(slots: usize, nodes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cellspace_schemas::testkit::proptest_config;
     use cellspace_storage::slot::SLOTS;
-    use std::collections::HashMap;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
 
     fn names(nodes: std::ops::Range<usize>) -> Vec<NodeName> {
         nodes.map(|n| NodeName(format!("node-{n}"))).collect()
@@ -143,10 +145,44 @@ mod tests {
         assert_eq!(moved(&ring(&names(0..7)), &ring(&turned)), 0);
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 8, ..proptest_config() })]
+
+        /// Whatever the nodes are called.
+        #[test]
+        fn slots_are_balanced(prefix in "[a-z]{1,12}") {
+            for nodes in 3..=12 {
+                let names: Vec<_> = (0..nodes).map(|n| NodeName(format!("{prefix}{n}"))).collect();
+                let most = shares(&ring(&names)).into_values().max().unwrap();
+                prop_assert!(most * nodes * 100 <= usize::from(SLOTS) * 105, "{most} slots of one of {nodes} nodes");
+            }
+        }
+
+        /// The ideal is that slots go to a node that joins, or from one that leaves, and no others move. By how much it is missed depends on the names;
+        /// the median over the sizes is held to a tenth.
+        #[test]
+        fn few_slots_move_beside_those_that_must(prefix in "[a-z]{1,12}") {
+            let mut ratios = Vec::new();
+            for nodes in 3..12 {
+                let names: Vec<_> = (0..=nodes).map(|n| NodeName(format!("{prefix}{n}"))).collect();
+                let (fewer, more) = (ring(&names[..nodes]), ring(&names));
+                let must = shares(&more)[&names[nodes]];
+                ratios.push(moved(&fewer, &more) * 100 / must);
+            }
+            ratios.sort_unstable();
+            prop_assert!(ratios[ratios.len() / 2] <= 110 && ratios[ratios.len() - 1] <= 125, "moved, in percent of what must: {ratios:?}");
+        }
+    }
+
+    /// As cells are usually built: by one node at a time, up to ten.
     #[test]
-    fn a_joining_node_moves_little_more_than_its_share() {
-        let moved = moved(&ring(&names(0..12)), &ring(&names(0..13)));
-        assert!(moved <= usize::from(SLOTS) * 12 / 100, "{moved} slots moved, ideal {}", usize::from(SLOTS) / 13);
+    fn the_usual_names_move_at_most_a_tenth_more_than_the_ideal() {
+        for nodes in 3..10 {
+            let (fewer, more) = (ring(&names(0..nodes)), ring(&names(0..nodes + 1)));
+            let must = shares(&more)[&NodeName(format!("node-{nodes}"))];
+            let moved = moved(&fewer, &more);
+            assert!(moved * 100 <= must * 110, "{moved} slots moved for {must} at {nodes} nodes");
+        }
     }
 
     /// Two builds must agree on placement: these owners never change.
@@ -155,6 +191,7 @@ mod tests {
         let ring = ring(&names(0..5));
         let owners: Vec<&str> = Slot::all().step_by(512).map(|slot| ring.owner(slot).unwrap().0.as_str()).collect();
         assert_eq!(owners, GOLDEN);
+        assert_eq!(owners.into_iter().collect::<HashSet<_>>().len(), 5);
     }
 
     const GOLDEN: [&str; 8] = ["node-2", "node-0", "node-1", "node-4", "node-1", "node-3", "node-4", "node-2"];

@@ -186,6 +186,12 @@ impl<A: Agent> TurnActor<A> {
         }
     }
 
+    /// What is decided on a state that may be old must not leave.
+    fn check_lease(&self) -> Result<(), Ended> {
+        let serves = self.cluster.placement().still_serves(&self.activation.address, self.activation.since);
+        if serves { Ok(()) } else { Err(Ended::NoLease) }
+    }
+
     fn publish(&self, core: &Core<A>) {
         self.cluster.account(self.activation.bytes.swap(core.bytes(), Ordering::AcqRel), core.bytes());
         // First: who sees the state finds the rows counted that came with it.
@@ -223,7 +229,8 @@ impl<A: Agent> TurnActor<A> {
                 Item::Redress(redress) => Self::redress(core, *redress, &mut plan, callers)?,
                 Item::Close => {
                     close = true;
-                    flush = true;
+                    // Where the slot has gone already the next one writes what is left.
+                    flush = self.check_lease().is_ok();
                 }
             }
         }
@@ -237,6 +244,9 @@ impl<A: Agent> TurnActor<A> {
         if !plan.is_empty() || (flush && core.has_riders()) {
             self.commit(core, plan, now, callers, taken).await?;
         } else {
+            if !callers.commands.is_empty() {
+                self.check_lease()?;
+            }
             self.announce(core);
         }
         Ok(close)
@@ -355,9 +365,7 @@ impl<A: Agent> TurnActor<A> {
         crash_point!("before-commit");
         let batch = core.batch(&mut plan, now)?;
         let (seq, wake) = (batch.seq, batch.wake);
-        if !self.cluster.placement().lease_held() {
-            return Err(Ended::NoLease);
-        }
+        self.check_lease()?;
         if !core.registered {
             self.cluster.absent().born(&core.address);
         }

@@ -1,9 +1,10 @@
 //! Agents that come back by themselves: for undelivered outbox rows (invariant OUTBOX), for deadlines (invariant TIMER), after failures.
 
-use crate::{Address, Cluster, host::address_of};
+use crate::{Address, Cluster, cell::Cell, host::address_of};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{PartitionKey, StoreError};
-use std::time::Duration;
+use futures::future::join_all;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
 const HORIZON: Duration = Duration::from_secs(3600);
@@ -40,12 +41,49 @@ impl Cluster {
         }
     }
 
+    /// Stops the agents of slots as they close, and says when the last turns have ended.
+    pub(crate) async fn close_slots(self, cell: Arc<Cell>) {
+        let Some(mut closes) = cell.take_closes() else { return };
+        while let Some(Some(slots)) = self.inner.draining.run_until_cancelled(closes.recv()).await {
+            let set: Arc<HashSet<u16>> = Arc::new(slots.iter().copied().collect());
+            let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
+            let cell = cell.clone();
+            // A turn that takes long keeps no other slot.
+            tokio::spawn(async move {
+                join_all(hosts.into_iter().map(|host| host.close_all(Some(set.clone())))).await;
+                cell.ended(&slots);
+            });
+        }
+    }
+
+    /// Wakes what left undelivered rows or deadlines in slots that have opened.
+    pub(crate) async fn wake_opened(self, cell: Arc<Cell>) {
+        while self.inner.draining.run_until_cancelled(cell.opened()).await.is_some() {
+            let mut pause = FIRST_PAUSE;
+            while let Err(error) = self.wake_served().await {
+                tracing::error!(category = "app", %error, "the wake index cannot be read");
+                if self.inner.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    return;
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    async fn wake_served(&self) -> Result<(), StoreError> {
+        self.load_deadlines().await?;
+        self.wake_all().await
+    }
+
     async fn wake_soon(&self, partition: &PartitionKey) {
         let Some(host) = self.host_of(&partition.kind) else {
             tracing::warn!(category = "app", vpa = %partition, "the wake index names an unknown kind of agent");
             return;
         };
         let address = address_of(&*host, partition);
+        if self.placement().serves(&address).is_none() {
+            return;
+        }
         // The permit is taken here, so that whoever walks a long list goes no faster than agents load.
         let Ok(permit) = self.inner.waking.clone().acquire_owned().await else { return };
         let cluster = self.clone();
@@ -61,9 +99,10 @@ impl Cluster {
         loop {
             let page = self.inner.wake.due(until, from, PAGE).await?;
             for row in &page.entries {
-                if let Some(host) = self.host_of(&row.partition.kind) {
+                let address = self.host_of(&row.partition.kind).map(|host| address_of(&*host, &row.partition));
+                if let Some(address) = address.filter(|address| self.placement().serves(address).is_some()) {
                     // A resident agent may have an earlier deadline by now, or be about to come back.
-                    self.wake_at(&address_of(&*host, &row.partition), row.due);
+                    self.wake_at(&address, row.due);
                 }
             }
             from = page.next;

@@ -15,6 +15,8 @@ mod node;
 mod plan;
 mod table;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use dealt::{Dealt, Rings};

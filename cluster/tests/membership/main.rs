@@ -69,6 +69,13 @@ fn histories_keep_the_invariants() {
     assert!(acks > run * 100 && views > run * 4, "{acks} commands and {views} views in {run} histories: that shows nothing");
 }
 
+/// Leases are for reads and effects: commits are safe without any of them.
+#[test]
+fn commits_are_safe_without_leases() {
+    let (found, [run, ..]) = search(testkit::seed(), histories() / 2, Some(Bug::OnlyFenced));
+    assert_eq!(found, None, "after {run} histories");
+}
+
 /// Each rule is broken once, and an invariant finds it.
 #[test]
 fn broken_rules_are_found() {
@@ -81,6 +88,7 @@ fn broken_rules_are_found() {
         (Bug::ReleasesWhatItServes, "LEASE"),
         (Bug::KeepsActivations, "LEASE"),
         (Bug::UnconditionalClaims, "FENCE"),
+        (Bug::ClaimsOverNewer, "FENCE"),
         (Bug::UnknownIsNotExecuted, "ACK"),
         (Bug::AnswersBeforeCommit, "ACK"),
         (Bug::SendsBeforeCommit, "EFFECT"),

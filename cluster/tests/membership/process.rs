@@ -111,15 +111,21 @@ impl Process {
         self.bug == Some(bug)
     }
 
+    fn is_lawless(&self) -> bool {
+        self.bug.is_some_and(|bug| bug == Bug::NoLeaseCheck || bug.only_fences())
+    }
+
     pub fn now(&self, time: u64) -> Moment {
         self.clock.read(time)
     }
 
     /// Whether it would serve the slot now.
     pub fn serves(&self, slot: u16, time: u64) -> bool {
-        self.node.as_ref().is_some_and(|node| {
-            if self.is(Bug::NoLeaseCheck) { node.open_since(slot).is_some() } else { node.serves(slot, self.now(time)) }
-        })
+        self.node.as_ref().is_some_and(
+            |node| {
+                if self.is_lawless() { node.open_since(slot).is_some() } else { node.serves(slot, self.now(time)) }
+            },
+        )
     }
 
     pub fn leave(&mut self) {
@@ -368,7 +374,7 @@ impl Process {
     fn asked(&mut self, asked: Asked, until: u64, time: u64, out: &mut Out) {
         let Some(node) = &self.node else { return self.refuse(asked, out) };
         let mut route = node.route(asked.slot, asked.version, asked.hops, self.now(time));
-        if self.is(Bug::NoLeaseCheck) && node.open_since(asked.slot).is_some() {
+        if self.is_lawless() && node.open_since(asked.slot).is_some() {
             route = Route::Here;
         }
         match route {
@@ -435,7 +441,8 @@ impl Process {
         }
         let Answer::Partition(mut partition) = answer else { return self.drop_activation(slot, out) };
         let held = partition.head.epoch;
-        let Some(epoch) = held.claimed_under(view) else {
+        let over = self.is(Bug::ClaimsOverNewer).then_some(Epoch { view, count: number });
+        let Some(epoch) = over.or_else(|| held.claimed_under(view)) else {
             self.refresh(out);
             return self.drop_activation(slot, out);
         };

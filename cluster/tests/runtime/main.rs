@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
 mod answers;
+mod cells;
 mod follow;
 mod outbox;
 mod simulation;

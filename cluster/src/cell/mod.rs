@@ -1,0 +1,215 @@
+//! This node as part of a cell: its life, its slots, and what it says to its peers. The rules are in [`crate::membership`]; here are the rows, the clock
+//! and the tasks.
+
+mod open_slots;
+mod peers;
+mod rounds;
+
+pub use open_slots::{BootClock, Uptime};
+pub use peers::{Peer, PeerError, PeerLink};
+
+use crate::{
+    Slot,
+    membership::{Answer, Ended, Node, Route, Terms},
+    ring::NodeName,
+};
+use cellspace_storage::{Member, Membership, View};
+use open_slots::OpenSlots;
+use parking_lot::{Mutex, RwLock};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How a node is part of a cell.
+pub struct CellOptions {
+    /// Its name, its own in the cell and stable over restarts.
+    pub node: NodeName,
+    /// Highest level of rows that this build reads.
+    pub level: u16,
+    /// Where its peers reach it (`host:port`).
+    pub endpoint: String,
+    /// The same for all nodes.
+    pub terms: Terms,
+    /// The rows.
+    pub membership: Arc<dyn Membership>,
+    /// The way to its peers.
+    pub peers: Arc<dyn PeerLink>,
+    /// Its clock.
+    pub uptime: Arc<dyn Uptime>,
+}
+
+/// One life of a node in its cell.
+pub struct Cell {
+    options: CellOptions,
+    node: Mutex<Option<Node>>,
+    open: OpenSlots,
+    endpoints: RwLock<BTreeMap<Member, String>>,
+    /// A newer view is to be looked for.
+    look: Notify,
+    /// Slots may be about to open.
+    opens: Notify,
+    /// Slots have opened, whose agents may have to come back.
+    woken: Notify,
+    /// Slots that close, to whoever stops their agents.
+    closing: mpsc::UnboundedSender<Vec<u16>>,
+    closes: Mutex<Option<mpsc::UnboundedReceiver<Vec<u16>>>>,
+    /// This life is over.
+    over: CancellationToken,
+}
+
+impl Cell {
+    /// A node that begins its life when the runtime starts.
+    #[must_use]
+    pub fn new(options: CellOptions) -> Arc<Self> {
+        // Bounded: a slot closes once until it opened again.
+        let (closing, closes) = mpsc::unbounded_channel();
+        let uptime = options.uptime.clone();
+        Arc::new(Self {
+            open: OpenSlots::new(options.terms.slots, uptime),
+            options,
+            node: Mutex::new(None),
+            endpoints: RwLock::default(),
+            look: Notify::new(),
+            opens: Notify::new(),
+            woken: Notify::new(),
+            closing,
+            closes: Mutex::new(Some(closes)),
+            over: CancellationToken::new(),
+        })
+    }
+
+    /// A peer shows a view.
+    ///
+    /// # Errors
+    /// [`Ended`]: this life is over.
+    pub fn shown(&self, view: View) -> Result<(), Ended> {
+        {
+            let mut node = self.node.lock();
+            let Some(node) = node.as_mut() else { return Ok(()) };
+            let closes = node.learn(view, self.open.now()).inspect_err(|_| self.over.cancel())?;
+            self.closed(node, &closes);
+        }
+        self.opens.notify_one();
+        Ok(())
+    }
+
+    /// A peer that owns these slots under the view `version` asks `to` for them. `None`: that is another life of this node.
+    #[must_use]
+    pub fn asked(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<Answer>> {
+        let node = self.node.lock();
+        let node = node.as_ref().filter(|node| node.me() == to)?;
+        if version > node.version() {
+            self.look.notify_one();
+        }
+        Some(slots.iter().map(|slot| node.asked(*slot, version)).collect())
+    }
+
+    /// The view that this node has applied; `None` before the first.
+    #[must_use]
+    pub fn view(&self) -> Option<View> {
+        self.node.lock().as_ref().and_then(|node| node.view().cloned())
+    }
+
+    /// Whether this node is part of the view.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.node.lock().as_ref().is_some_and(Node::is_member)
+    }
+
+    /// Resolves when this life is over: the process is to end.
+    pub async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// Hands the slots over, and waits until this node is no member any more.
+    pub(crate) async fn leave(&self) {
+        if let Some(node) = self.node.lock().as_mut() {
+            node.leave();
+        }
+        let mut changes = self.open.subscribe();
+        let alone = || self.view().is_none_or(|view| view.deal.members().len() <= 1);
+        while self.is_member() && !alone() && !self.over.is_cancelled() && changes.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn stop(&self) {
+        self.over.cancel();
+    }
+
+    /// The view since which the slot is open here, while the lease holds.
+    pub(crate) fn serves(&self, slot: Slot) -> Option<u64> {
+        self.open.serves(slot)
+    }
+
+    pub(crate) fn owner(&self, slot: Slot) -> Option<NodeName> {
+        self.node.lock().as_ref().and_then(|node| node.owner(slot.number())).map(|member| member.node.clone())
+    }
+
+    /// Where a request goes that came in here.
+    pub(crate) fn route(&self, slot: Slot) -> Route {
+        let now = self.open.now();
+        self.node.lock().as_ref().map_or(Route::Unavailable("the node is starting"), |node| node.route(slot.number(), 0, 0, now))
+    }
+
+    /// Changes when slots open or the lease is renewed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.open.subscribe()
+    }
+
+    /// An epoch of a newer view was found.
+    pub(crate) fn look_for_newer(&self) {
+        self.look.notify_one();
+    }
+
+    /// Slots as they close; for the one task that stops their agents.
+    pub(crate) fn take_closes(&self) -> Option<mpsc::UnboundedReceiver<Vec<u16>>> {
+        self.closes.lock().take()
+    }
+
+    /// Slots have opened since it was asked last.
+    pub(crate) async fn opened(&self) {
+        self.woken.notified().await;
+    }
+
+    /// The last turns of these slots have ended, and nothing of them is in memory.
+    pub(crate) fn ended(&self, slots: &[u16]) {
+        if let Some(node) = self.node.lock().as_mut() {
+            slots.iter().for_each(|slot| node.ended(*slot));
+        }
+        self.opens.notify_one();
+    }
+
+    /// While the node is locked, so that no opening comes between.
+    fn closed(&self, node: &Node, closes: &[u16]) {
+        if !closes.is_empty() {
+            self.open.close(closes);
+            tracing::debug!(category = "app", version = node.version(), slots = closes.len(), "slots are handed over");
+            let _ = self.closing.send(closes.to_vec());
+        }
+    }
+
+    /// Whether anybody released anything.
+    fn take_answers(&self, answers: Vec<(Peer, Vec<u16>, Vec<Answer>)>, version: u64) -> bool {
+        let mut node = self.node.lock();
+        let Some(node) = node.as_mut() else { return false };
+        let mut released = false;
+        for (peer, slots, answers) in answers {
+            for (slot, answer) in slots.into_iter().zip(answers) {
+                match answer {
+                    Answer::Released => {
+                        node.released(slot, &peer.member, version);
+                        released = true;
+                    }
+                    Answer::Newer(_) => self.look.notify_one(),
+                    Answer::NotYet | Answer::Behind => {}
+                }
+            }
+        }
+        released
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("node", &self.options.node).field("open", &self.open).finish_non_exhaustive()
+    }
+}

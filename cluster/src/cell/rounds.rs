@@ -1,0 +1,181 @@
+//! The rounds of a node: renew, read, apply, act.
+
+use super::{Cell, Peer};
+use crate::membership::{Ended, Moment, Node, Rings, next_life};
+use cellspace_storage::{Lease, Member, StoreError, Swap, View};
+use futures::future::join_all;
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+
+/// Looks at the rows in one round, each after something was changed.
+const LOOKS: usize = 3;
+/// Pause before peers are asked for slots again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Cell {
+    /// Renews and looks at the rows, for as long as this life lasts.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let asking = tokio::spawn(self.clone().open_slots());
+        let rounds = async {
+            loop {
+                let began = self.open.now();
+                if let Err(ended) = self.round().await {
+                    tracing::error!(category = "app", node = %self.options.node, reason = %ended, "this node is no part of the cell any more");
+                    return;
+                }
+                // A round that took long is followed by the next at once.
+                let rest = self.options.terms.renew.saturating_sub(self.open.now().0.saturating_sub(began.0));
+                tokio::select! {
+                    () = sleep(rest) => {}
+                    () = self.look.notified() => {}
+                }
+            }
+        };
+        // Who stops on its own terms goes on renewing until its process ends.
+        let _ = self.over.run_until_cancelled(rounds).await;
+        self.over.cancel();
+        self.open.end();
+        asking.abort();
+    }
+
+    async fn round(&self) -> Result<(), Ended> {
+        if !self.is_born() && !self.be_born().await {
+            return Ok(());
+        }
+        let Some((before, next)) = self.node.lock().as_mut().map(|node| node.renewal(self.open.now())) else { return Ok(()) };
+        let outcome = self.swap(self.options.membership.put_lease(Some(before), next)).await;
+        if let Some(node) = self.node.lock().as_mut() {
+            node.renewed(&outcome);
+        }
+        for _ in 0..LOOKS {
+            if !self.look_once().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_born(&self) -> bool {
+        self.node.lock().is_some()
+    }
+
+    /// Takes the node's row for this life; only what is known to have taken place counts.
+    async fn be_born(&self) -> bool {
+        let Some(leases) = self.read(self.options.membership.leases()).await else { return false };
+        let (before, next) = next_life(&self.options.node, self.options.level, &self.options.endpoint, &leases);
+        if self.swap(self.options.membership.put_lease(before, next.clone())).await != Swap::Applied {
+            return false;
+        }
+        let terms = self.options.terms.clone();
+        *self.node.lock() = Some(Node::new(next, terms.clone(), Rings::new(terms.slots), self.open.now()));
+        true
+    }
+
+    /// Reads the rows and does what follows; whether anything was changed.
+    async fn look_once(&self) -> Result<bool, Ended> {
+        // In this order: what is said of the lease is not older than the view.
+        let Some(view) = self.read(self.options.membership.view()).await else { return Ok(false) };
+        let Some(leases) = self.read(self.options.membership.leases()).await else { return Ok(false) };
+        *self.endpoints.write() = endpoints(&leases);
+        let step = {
+            let mut node = self.node.lock();
+            let Some(node) = node.as_mut() else { return Ok(false) };
+            let step = node.observed(view, &leases, self.open.now())?;
+            self.closed(node, &step.closes);
+            self.open.renew(node);
+            step
+        };
+        self.opens.notify_one();
+        for (before, next) in &step.revokes {
+            tracing::warn!(category = "app", node = %next.node, "a node stands still: its lease is taken away");
+            self.swap(self.options.membership.put_lease(Some(before.clone()), next.clone())).await;
+        }
+        let acted = !step.revokes.is_empty() || step.change.is_some();
+        if let Some(view) = step.change
+            && self.swap(self.options.membership.change_view(view.clone())).await == Swap::Applied
+        {
+            tracing::info!(category = "app", version = view.version, mark = view.deal.mark, "the membership changed");
+            self.shown(view.clone())?;
+            self.show(&view).await;
+        }
+        Ok(acted)
+    }
+
+    /// A store that does not answer within a lease has lost it: what was sent may still land.
+    async fn swap(&self, write: impl Future<Output = Swap>) -> Swap {
+        timeout(self.options.terms.lease, write).await.unwrap_or_else(|_| Swap::Unknown("no answer in time".to_owned()))
+    }
+
+    async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        match timeout(self.options.terms.lease, read).await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(error)) => {
+                tracing::warn!(category = "app", %error, "the membership cannot be read");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(category = "app", "the membership was not read in time");
+                None
+            }
+        }
+    }
+
+    /// Whoever is not reached in a moment finds the view in its next round.
+    async fn show(&self, view: &View) {
+        let peers = self.peers(view);
+        join_all(peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.show(peer, view)))).await;
+    }
+
+    /// All members of the view but this node.
+    fn peers(&self, view: &View) -> Vec<Peer> {
+        let me = self.node.lock().as_ref().map(|node| node.me().clone());
+        let endpoints = self.endpoints.read();
+        let peer = |member| Some(Peer { endpoint: endpoints.get(member)?.clone(), member: member.clone() });
+        view.deal.members().into_iter().filter(|member| Some(*member) != me.as_ref()).filter_map(peer).collect()
+    }
+
+    /// Opens slots as soon as nobody else can serve them.
+    async fn open_slots(self: Arc<Self>) {
+        let this = &*self;
+        loop {
+            let Some((asks, version, opens_by)) = this.open_free() else {
+                this.opens.notified().await;
+                continue;
+            };
+            let mut by_member: BTreeMap<Member, Vec<u16>> = BTreeMap::new();
+            for (member, slot) in asks {
+                by_member.entry(member).or_default().push(slot);
+            }
+            let questions = by_member.into_iter().filter_map(|(member, slots)| {
+                let endpoint = this.endpoints.read().get(&member).cloned()?;
+                Some((Peer { member, endpoint }, slots))
+            });
+            let answers = join_all(questions.map(|(peer, slots)| async move {
+                let answers = timeout(this.options.terms.renew, this.options.peers.ask(&peer, &slots, version)).await;
+                (peer, slots, answers.ok().and_then(Result::ok).unwrap_or_default())
+            }))
+            .await;
+            if !this.take_answers(answers, version) {
+                sleep(opens_by.0.saturating_sub(this.open.now().0).min(ASK_AGAIN)).await;
+            }
+        }
+    }
+
+    /// Opens what is free; whom to ask for the rest, under which view, and when one of them opens at the latest. `None`: nothing waits for others.
+    fn open_free(&self) -> Option<(Vec<(Member, u16)>, u64, Moment)> {
+        let mut node = self.node.lock();
+        let node = node.as_mut()?;
+        let opened = node.open_free(self.open.now());
+        if !opened.is_empty() {
+            self.open.open(&opened, node);
+            self.woken.notify_one();
+        }
+        Some((node.asks(), node.version(), node.opens_by()?))
+    }
+}
+
+/// Where each present life of a node is reached.
+fn endpoints(leases: &[Lease]) -> BTreeMap<Member, String> {
+    let member = |lease: &Lease| Member { node: lease.node.clone(), incarnation: lease.incarnation };
+    leases.iter().map(|lease| (member(lease), lease.endpoint.clone())).collect()
+}

@@ -1,0 +1,235 @@
+//! Several nodes in one process, over one store and a link in memory: hand-over with the real host and turn loop, in paused time.
+
+use crate::support::{CounterCommand::*, *};
+use cellspace_cluster::{
+    membership::{Answer, Moment, Terms},
+    *,
+};
+use cellspace_storage::{Lease, Member, Membership, StoreError, Swap, View, testkit::MemoryMembership};
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Owners whose agents are asked.
+const OWNERS: usize = 48;
+
+/// What all nodes of a test share.
+#[derive(Clone, Default)]
+struct Place {
+    store: MemoryStore,
+    rows: MemoryMembership,
+    nodes: Arc<Mutex<BTreeMap<String, Node>>>,
+}
+
+#[derive(Clone)]
+struct Node {
+    cell: Arc<Cell>,
+    cluster: Cluster,
+    /// Nothing goes out of it or comes in.
+    cut: Arc<AtomicBool>,
+}
+
+struct Time(Instant);
+
+impl Uptime for Time {
+    fn now(&self) -> Moment {
+        Moment(self.0.elapsed())
+    }
+}
+
+/// A node's way to rows and peers, which can be cut.
+struct Way {
+    place: Place,
+    cut: Arc<AtomicBool>,
+}
+
+impl Way {
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    fn peer(&self, to: &Peer) -> Result<Node, PeerError> {
+        let node = self.place.nodes.lock().get(&to.endpoint).cloned();
+        let reached = node.filter(|node| !self.is_cut() && !node.cut.load(Ordering::SeqCst));
+        reached.ok_or_else(|| PeerError("cut".into()))
+    }
+}
+
+impl PeerLink for Way {
+    fn show<'a>(&'a self, to: &'a Peer, view: &'a View) -> BoxFuture<'a, Result<(), PeerError>> {
+        async move { self.peer(to)?.cell.shown(view.clone()).map_err(|ended| PeerError(ended.to_string())) }.boxed()
+    }
+
+    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>> {
+        async move { self.peer(to)?.cell.asked(&to.member, slots, version).ok_or_else(|| PeerError("another life".into())) }.boxed()
+    }
+}
+
+impl Membership for Way {
+    fn view(&self) -> BoxFuture<'_, Result<Option<View>, StoreError>> {
+        if self.is_cut() { unreachable().boxed() } else { self.place.rows.view() }
+    }
+
+    fn change_view(&self, next: View) -> BoxFuture<'_, Swap> {
+        if self.is_cut() { async { Swap::Unknown("cut".into()) }.boxed() } else { self.place.rows.change_view(next) }
+    }
+
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        if self.is_cut() { unreachable().boxed() } else { self.place.rows.leases() }
+    }
+
+    fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
+        if self.is_cut() { async { Swap::Unknown("cut".into()) }.boxed() } else { self.place.rows.put_lease(before, next) }
+    }
+}
+
+async fn unreachable<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("cut".into()))
+}
+
+impl Place {
+    async fn start(&self, name: &str) -> Node {
+        let cut = Arc::new(AtomicBool::new(false));
+        let way = Arc::new(Way { place: self.clone(), cut: cut.clone() });
+        let cell = Cell::new(CellOptions {
+            node: NodeName(name.to_owned()),
+            level: 1,
+            endpoint: name.to_owned(),
+            terms: Terms { step: 512, ..Terms::default() },
+            membership: way.clone(),
+            peers: way,
+            uptime: Arc::new(Time(Instant::now())),
+        });
+        let store = Arc::new(self.store.clone());
+        let cluster = Cluster::in_cell(store.clone(), store, TestClock::new(), Options::default(), cell.clone());
+        cluster.register(Arc::new(Counter::default()));
+        let node = Node { cell, cluster, cut };
+        self.nodes.lock().insert(name.to_owned(), node.clone());
+        node.cluster.start().await.unwrap();
+        node
+    }
+
+    /// Until all named are members and no hand-over is under way.
+    async fn settled(&self, names: &[&str]) {
+        let expected: Vec<_> = names.iter().map(|name| NodeName((*name).to_owned())).collect();
+        let limit = Instant::now() + Duration::from_secs(120);
+        loop {
+            let view = self.rows.view().await.unwrap();
+            let done = view.as_ref().is_some_and(|view| {
+                view.deal.from == view.deal.to
+                    && view.deal.to.iter().map(|member: &Member| member.node.clone()).eq(expected.iter().cloned())
+            });
+            if done {
+                return;
+            }
+            assert!(Instant::now() < limit, "not settled: {view:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Asks as a client does that goes to whichever node is there, and comes again when it is told to: the value, and how long it took.
+    async fn ask(&self, name: &str, command: CounterCommand) -> (i64, Duration) {
+        let (began, key) = (Instant::now(), uuid::Uuid::new_v4().to_string());
+        loop {
+            let nodes: Vec<Node> = self.nodes.lock().values().filter(|node| !node.cut.load(Ordering::SeqCst)).cloned().collect();
+            for node in nodes {
+                match node
+                    .cluster
+                    .ask::<Counter>(&counter(name), command.clone(), Call { idempotency: IdempotencyKey::parse(&key), ..call() })
+                    .await
+                {
+                    Ok(value) => return (value, began.elapsed()),
+                    Err(AskError::Unavailable { .. } | AskError::Unknown { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "nobody answers for {name}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Adds one to each counter, and finds nothing lost and nothing doubled; the longest that one took.
+    async fn add_to_all(&self, expected: i64) -> Duration {
+        let mut longest = Duration::ZERO;
+        for n in 0..OWNERS {
+            let (value, took) = self.ask(&format!("o{n}"), Add(1)).await;
+            assert_eq!(value, expected, "o{n}");
+            longest = longest.max(took);
+        }
+        longest
+    }
+
+    fn resident(&self) -> BTreeMap<String, usize> {
+        self.nodes.lock().iter().map(|(name, node)| (name.clone(), node.cluster.resident::<Counter>())).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_share_the_agents_and_hand_them_over_under_load() {
+    let place = Place::default();
+    place.start("a").await;
+    assert!(place.add_to_all(1).await < Duration::from_secs(1), "a cell's first node has nobody to wait for");
+    place.start("b").await;
+    let mut rounds = 1;
+    let loading = async {
+        let mut longest = Duration::ZERO;
+        while rounds < 40 {
+            rounds += 1;
+            longest = longest.max(place.add_to_all(rounds).await);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        longest
+    };
+    let (longest, ()) = tokio::join!(loading, async {
+        place.settled(&["a", "b"]).await;
+        place.start("c").await;
+        place.settled(&["a", "b", "c"]).await;
+    });
+    assert!(longest <= Duration::from_millis(500), "{longest:?} for an agent that is handed over");
+    place.add_to_all(41).await;
+    let resident = place.resident();
+    assert_eq!(resident.values().sum::<usize>(), OWNERS, "each is in memory once: {resident:?}");
+    assert!(resident.values().all(|count| (8..=26).contains(count)), "{resident:?}");
+    // Whoever leaves hands over what it has.
+    let leaving = place.nodes.lock().get("b").cloned().unwrap();
+    let (longest, ()) = tokio::join!(place.add_to_all(42), async {
+        leaving.cluster.drain(Duration::from_secs(60)).await;
+        place.nodes.lock().remove("b");
+    });
+    assert!(longest <= Duration::from_millis(500), "{longest:?} for an agent of a node that leaves");
+    place.settled(&["a", "c"]).await;
+    place.add_to_all(43).await;
+}
+
+/// Nobody else can have served its agents: what is in memory is still true.
+#[tokio::test(start_paused = true)]
+async fn without_the_rows_nobody_serves_and_all_go_on_when_they_are_back() {
+    let place = Place::default();
+    for name in ["a", "b"] {
+        place.start(name).await;
+    }
+    place.settled(&["a", "b"]).await;
+    place.add_to_all(1).await;
+    let resident = place.resident();
+    place.rows.set_out(true);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let nodes = place.nodes.lock().clone();
+    for node in nodes.values() {
+        let refused = node.cluster.ask::<Counter>(&counter("o1"), Add(1), call()).await;
+        assert!(matches!(refused, Err(AskError::Unavailable { .. })), "{refused:?}");
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    place.rows.set_out(false);
+    let longest = place.add_to_all(2).await;
+    assert!(longest <= Duration::from_secs(1), "{longest:?}");
+    assert_eq!(place.resident(), resident, "what was in memory was kept");
+    assert_eq!(place.rows.view().await.unwrap().unwrap().deal.to.len(), 2, "nobody was taken for dead");
+}
