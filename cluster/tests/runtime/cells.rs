@@ -16,10 +16,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Owners whose agents are asked.
 const OWNERS: usize = 48;
+/// What a node may deliver.
+const DELIVERIES: usize = 100;
 
 /// What all nodes of a test share.
 #[derive(Clone, Default)]
@@ -33,6 +35,7 @@ struct Place {
 struct Node {
     cell: Arc<Cell>,
     cluster: Cluster,
+    agent: Arc<Counter>,
     /// Nothing goes out of it or comes in.
     cut: Arc<AtomicBool>,
 }
@@ -110,8 +113,9 @@ impl Place {
         });
         let store = Arc::new(self.store.clone());
         let cluster = Cluster::in_cell(store.clone(), store, TestClock::new(), Options::default(), cell.clone());
-        cluster.register(Arc::new(Counter::default()));
-        let node = Node { cell, cluster, cut };
+        let agent = Arc::new(Counter { gate: Some(Arc::new(Semaphore::new(DELIVERIES))), ..Counter::default() });
+        cluster.register(agent.clone());
+        let node = Node { cell, cluster, agent, cut };
         self.nodes.lock().insert(name.to_owned(), node.clone());
         node.cluster.start().await.unwrap();
         node
@@ -207,6 +211,44 @@ async fn nodes_share_the_agents_and_hand_them_over_under_load() {
     assert!(longest <= Duration::from_millis(500), "{longest:?} for an agent of a node that leaves");
     place.settled(&["a", "c"]).await;
     place.add_to_all(43).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_cut_off_serves_nothing_and_the_others_go_on() {
+    let place = Place::default();
+    for name in ["a", "b", "c"] {
+        place.start(name).await;
+    }
+    place.settled(&["a", "b", "c"]).await;
+    place.add_to_all(1).await;
+    let lost = place.nodes.lock().get("b").cloned().unwrap();
+    let its: Vec<String> = (0..OWNERS).map(|n| format!("o{n}")).collect();
+    let reads = |name: &String| {
+        let (cluster, address) = (lost.cluster.clone(), counter(name));
+        async move { cluster.read::<Counter, _>(&address, |s| s.value).await.ok().map(|_| address) }
+    };
+    let its: Vec<Address> = futures::future::join_all(its.iter().map(reads)).await.into_iter().flatten().collect();
+    assert!(its.len() > 5);
+    // Rows that it does not come to deliver.
+    lost.agent.gate.as_ref().unwrap().forget_permits(DELIVERIES);
+    let first = its[0].clone();
+    lost.cluster.ask::<Counter>(&first, Send { lane: "x".into(), effect: "x1".into() }, call()).await.unwrap();
+    lost.cut.store(true, Ordering::SeqCst);
+    let longest = place.add_to_all(2).await;
+    assert!(longest <= Duration::from_secs(5), "{longest:?} until the agents of a lost node answered");
+    for address in &its {
+        let read = lost.cluster.read::<Counter, _>(address, |s| s.value).await;
+        assert!(matches!(read, Err(AskError::Unavailable { .. })), "it must not answer from what it has: {read:?}");
+        assert!(lost.cluster.ask::<Counter>(address, Add(100), call()).await.is_err());
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let sent: usize = ["a", "c"].iter().map(|name| place.nodes.lock()[*name].agent.sent.lock().len()).sum();
+    assert_eq!(sent, 1, "its rows are delivered by whoever has the slot now");
+    // It comes to know that it was given up, and its process ends.
+    lost.cut.store(false, Ordering::SeqCst);
+    lost.cell.over().await;
+    place.nodes.lock().remove("b");
+    place.add_to_all(3).await;
 }
 
 /// Nobody else can have served its agents: what is in memory is still true.
