@@ -202,18 +202,25 @@ impl OutboundHttp {
     }
 }
 
+/// What is read of an answer before others have their turn: whoever sends fast, and much, holds up nobody.
+const TURN_BYTES: usize = 64 << 10;
+
 /// Reads the whole answer, unless it is longer than `limit`.
 async fn whole(mut response: reqwest::Response, target: &str, limit: usize) -> Result<OutboundResponse, OutboundError> {
     let too_large = || OutboundError::TooLarge(target.to_owned(), limit);
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let mut body = Vec::new();
+    let (mut body, mut turn) = (Vec::new(), TURN_BYTES);
     while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e, target))? {
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
+        if body.len() > turn {
+            turn = body.len() + TURN_BYTES;
+            tokio::task::yield_now().await;
+        }
     }
     Ok(OutboundResponse { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.into() })
 }

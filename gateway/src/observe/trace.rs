@@ -16,20 +16,26 @@ pub fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
     if values.next().is_some() { None } else { TraceContext::parse(value) }
 }
 
-/// Opens the span of a request, below `parent`, and tells its context.
+/// Opens the span of a request, below `parent`, and tells its context. `participant`: whom the path names.
 #[must_use]
-pub fn server_span(parent: Option<&TraceContext>, method: &Method, route: &str, listener: &'static str) -> (Span, TraceContext) {
+pub fn server_span(
+    parent: Option<&TraceContext>,
+    method: &Method,
+    route: &str,
+    listener: &'static str,
+    participant: Option<&str>,
+) -> (Span, TraceContext) {
     let span = tracing::info_span!(
         "http.server",
         otel.name = %format_args!("{method} {route}"),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %method,
+        http.request.method = method.as_str(),
         http.route = route,
         http.response.status_code = Empty,
         listener,
         trace_id = Empty,
-        participant = Empty,
+        participant,
     );
     let context = trace::open(&span, parent);
     (span, context)
@@ -58,7 +64,7 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn check(parent: Option<&TraceContext>) -> TraceContext {
-        let (_, context) = server_span(parent, &Method::GET, "/a", "admin");
+        let (_, context) = server_span(parent, &Method::GET, "/a", "admin", None);
         if let Some(parent) = parent {
             assert_eq!(context.trace_id(), parent.trace_id());
         }
@@ -82,7 +88,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
         tracing::subscriber::with_default(subscriber, || {
             let parent = TraceContext::parse(PARENT).unwrap();
-            let (span, context) = server_span(Some(&parent), &Method::GET, "/a", "admin");
+            let (span, context) = server_span(Some(&parent), &Method::GET, "/a", "admin", None);
             assert_eq!(context.trace_id(), parent.trace_id());
             assert_eq!(span.context().span().span_context().span_id().to_string(), &context.as_str()[36..52]);
             check(None);
@@ -108,7 +114,7 @@ mod tests {
         let http = OutboundHttp::new(OutboundOptions { allow_private: true, ..OutboundOptions::default() }).unwrap();
 
         let parent = TraceContext::parse(PARENT).unwrap();
-        let (span, context) = server_span(Some(&parent), &Method::POST, "/a", "public");
+        let (span, context) = server_span(Some(&parent), &Method::POST, "/a", "public", None);
         let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: None, trace: None };
         let delivery = trace::within(tracing::info_span!("delivery"), None, http.send(request));
         trace::scope(context.clone(), delivery).instrument(span).await.unwrap();

@@ -100,10 +100,8 @@ impl ResolveLayer {
             .as_ref()
             .map_or_else(|_| (self.router.api_near(self.listener, path), "unmatched"), |found| (found.route.api, found.route.path));
         let parent = trace::incoming(request.headers());
-        let (span, trace) = trace::server_span(parent.as_ref(), request.method(), route, self.listener.name());
-        if let Some(participant) = found.as_ref().ok().and_then(|found| found.params.get("participant")) {
-            span.record("participant", participant);
-        }
+        let participant = found.as_ref().ok().and_then(|found| found.params.get("participant"));
+        let (span, trace) = trace::server_span(parent.as_ref(), request.method(), route, self.listener.name(), participant);
         let raw_query = request.uri().query().map(str::to_owned);
         let lasts = found.as_ref().is_ok_and(|found| matches!(found.route.method, Verb::Follow | Verb::Await));
         let waits = lasts

@@ -3,7 +3,6 @@
 mod consumer;
 mod discovery;
 mod merged;
-mod offer_id;
 mod page;
 mod provider;
 mod render;
@@ -15,7 +14,7 @@ mod tests;
 /// The id of a definition's offer of an asset.
 #[cfg(test)]
 pub(super) fn testing_offer_id(definition: &str, asset: &str, key: u128) -> String {
-    offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), uuid::Uuid::from_u128(key))
+    super::resources::offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), uuid::Uuid::from_u128(key))
 }
 
 pub(crate) use consumer::{Exchange, exchange, told};

@@ -2,16 +2,16 @@
 
 use super::{
     merged::{From, Visible, merged},
-    render::{self, Endpoint, Offer},
+    render::{self, Endpoint},
 };
 use crate::control_plane::{
     ControlPlaneState,
     policy::{Evaluation, is_fulfilled},
-    resources::{Access, Offering, Rendered},
+    resources::{Access, Offering, Rendered, Row},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
-    AssetId, Did, PolicyDefinitionId, QuerySpec,
+    AssetId, Did, QuerySpec,
     management::{Asset, PolicyDefinition},
     query_spec::PathRules,
 };
@@ -107,7 +107,7 @@ pub struct Viewer<'a> {
     /// The distributions asked for last: neighbours mostly have the same.
     last_distributions: RefCell<Option<(Hints<'a>, Arc<str>)>>,
     /// Offers of one participant have few terms.
-    terms: RefCell<Vec<(&'a PolicyDefinitionId, &'a Rendered<PolicyDefinition>)>>,
+    terms: RefCell<Vec<&'a Rendered<PolicyDefinition>>>,
 }
 
 impl<'a> Viewer<'a> {
@@ -132,8 +132,8 @@ impl<'a> Viewer<'a> {
     }
 
     /// Text of the distributions of an asset; empty when it cannot be transferred.
-    fn distributions(&self, asset: &'a Asset) -> Arc<str> {
-        let metadata = asset.dataplane_metadata.as_ref();
+    fn distributions(&self, Visible { asset, row }: &Visible<'a>) -> Arc<str> {
+        let metadata = asset.value().dataplane_metadata.as_ref().filter(|_| row.has_hints());
         let hints: Hints<'a> = metadata.map_or((&[], &[]), |m| (&m.labels, &m.profiles));
         let mut last = self.last_distributions.borrow_mut();
         if let Some((_, text)) = last.as_ref().filter(|(of, _)| *of == hints) {
@@ -145,30 +145,31 @@ impl<'a> Viewer<'a> {
         text
     }
 
-    fn terms(&self, offering: &'a Offering) -> Option<&'a Rendered<PolicyDefinition>> {
-        let id = &offering.definition.definition.contract_policy_id;
+    fn terms(&self, id: &str) -> Option<&'a Rendered<PolicyDefinition>> {
         let mut known = self.terms.borrow_mut();
-        if let Some((_, terms)) = known.iter().find(|(known, _)| *known == id) {
+        if let Some(terms) = known.iter().find(|terms| terms.value().id.as_str() == id) {
             return Some(*terms);
         }
-        let terms = self.state.resources.terms(offering)?.as_ref();
+        let terms = self.state.resources.terms(id)?.as_ref();
         if known.len() < MAX_TERMS {
-            known.push((id, terms));
+            known.push(terms);
         }
         Some(terms)
     }
 
+    /// Offers whose terms are there.
+    fn offers<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = (&'r str, &'r Rendered<PolicyDefinition>)> {
+        row.offers().filter_map(|(id, terms)| Some((id, self.terms(terms)?)))
+    }
+
     /// What is shown of an asset with these offers. A dataset without a way to transfer it is none (DSP 2025-1, 5.3.2).
-    fn seen(&self, (asset, offers): Visible<'a>) -> Option<Seen<'a>> {
-        let offers: Vec<Offer<'a>> = offers.into_iter().filter_map(|offering| Some((offering, self.terms(offering)?))).collect();
-        if offers.is_empty() {
-            return None;
+    fn seen(&self, visible: Visible<'a>) -> Option<Seen<'a>> {
+        self.offers(&visible.row).next()?;
+        if visible.row.is_catalog() {
+            return Some(Seen::Catalog(visible.asset));
         }
-        if asset.value().is_catalog {
-            return Some(Seen::Catalog(asset));
-        }
-        let distributions = self.distributions(asset.value());
-        (!distributions.is_empty()).then_some(Seen::Dataset { asset, offers, distributions })
+        let distributions = self.distributions(&visible);
+        (!distributions.is_empty()).then_some(Seen::Dataset { visible, distributions })
     }
 
     /// One dataset by its id, as an object without `@context`; hidden and unknown ones are the same `None`.
@@ -180,12 +181,11 @@ impl<'a> Viewer<'a> {
             let access = access.value();
             *judged.entry(&access.id).or_insert_with(|| is_fulfilled(&access.policy, &self.evaluation))
         };
-        let visible = |offering: &&'a Offering| self.state.resources.access(offering).is_some_and(&mut grants);
-        let offers: Vec<&Offering> = offered.offers.values().map(AsRef::as_ref).filter(visible).collect();
-        match self.seen((&offered.asset, offers))? {
-            Seen::Dataset { asset, offers, distributions } => {
+        let is_visible = |offering: &'a Offering| self.state.resources.access(offering).is_some_and(&mut grants);
+        match self.seen(Visible::of(offered, is_visible))? {
+            Seen::Dataset { visible, distributions } => {
                 let mut text = String::new();
-                render::dataset(&mut text, asset, &offers, &distributions);
+                render::dataset(&mut text, visible.asset, self.offers(&visible.row), &distributions);
                 Some(text)
             }
             Seen::Catalog(_) => None,
@@ -203,27 +203,25 @@ impl<'a> Viewer<'a> {
     #[must_use]
     pub fn page(&self, query: &QuerySpec, cursor: Option<&Cursor>) -> Page {
         let matches = |asset: &Asset| query.filter.is_empty() || asset.public_fields().meet(&query.filter);
-        let views = self.state.resources.views();
-        let (accesses, granted): (Vec<_>, Vec<_>) = views.filter(|(access, _)| self.grants(access)).unzip();
-        let visible = |from| merged(&granted, from).filter(|(asset, _)| matches(asset.value())).filter_map(|visible| self.seen(visible));
+        let granted: Vec<_> = self.state.resources.views().iter().filter(|view| self.grants(&view.access)).collect();
+        let visible =
+            |from| merged(&granted, from).filter(|visible| matches(visible.asset.value())).filter_map(|visible| self.seen(visible));
         let (mut page, ends, more) = match cursor {
             Some(Cursor::Before(id)) => {
-                let (mut page, ends, more) = Self::fill(visible(From::Before(id)), query.limit);
+                let (mut page, ends, more) = self.fill(visible(From::Before(id)), query.limit);
                 page.datasets.reverse();
                 page.catalogs.reverse();
                 (page, ends.map(|(last, first)| (first, last)), more)
             }
-            Some(Cursor::After(id)) => Self::fill(visible(From::After(id)), query.limit),
-            None => Self::fill(visible(From::Start).skip(query.offset), query.limit),
+            Some(Cursor::After(id)) => self.fill(visible(From::After(id)), query.limit),
+            None => self.fill(visible(From::Start).skip(query.offset), query.limit),
         };
         let (first, last) = ends.unzip();
         // Mostly the one that the page begins behind is there still, which is seen sooner than what else there is.
+        let is_granted = |offering: &Offering| granted.iter().any(|view| view.access.is_of(offering));
         let is_there = |id: &AssetId| {
-            self.state.resources.offers_of(id).is_some_and(|offered| {
-                let is_granted = |offering: &&'a Offering| accesses.iter().any(|access| access.is_of(offering));
-                let offers: Vec<_> = offered.offers.values().map(AsRef::as_ref).filter(is_granted).collect();
-                matches(offered.asset.value()) && self.seen((&offered.asset, offers)).is_some()
-            })
+            let offered = self.state.resources.offers_of(id).filter(|offered| matches(offered.asset().value()));
+            offered.and_then(|offered| self.seen(Visible::of(offered, is_granted))).is_some()
         };
         let any = |from| visible(from).next().is_some();
         let has_previous = first.is_some_and(|id| match cursor {
@@ -241,7 +239,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// Up to `limit` items and [`MAX_PAGE_BYTES`], the ids of the first and the last one, and whether there are more.
-    fn fill(items: impl Iterator<Item = Seen<'a>>, limit: usize) -> (Page, Option<(&'a AssetId, &'a AssetId)>, bool) {
+    fn fill(&self, items: impl Iterator<Item = Seen<'a>>, limit: usize) -> (Page, Option<(&'a AssetId, &'a AssetId)>, bool) {
         let (mut page, mut ends) = (Page { text: String::with_capacity(USUAL_PAGE_BYTES), ..Page::default() }, None);
         for seen in items {
             let (found, start) = (page.datasets.len() + page.catalogs.len(), page.text.len());
@@ -253,8 +251,8 @@ impl<'a> Viewer<'a> {
                     page.text.push_str(&render::catalog_asset(asset));
                     &mut page.catalogs
                 }
-                Seen::Dataset { asset, offers, distributions } => {
-                    render::dataset(&mut page.text, asset, offers, distributions);
+                Seen::Dataset { visible, distributions } => {
+                    render::dataset(&mut page.text, visible.asset, self.offers(&visible.row), distributions);
                     &mut page.datasets
                 }
             };
@@ -274,8 +272,7 @@ impl<'a> Viewer<'a> {
 enum Seen<'a> {
     /// With its visible offers, and the text of its distributions.
     Dataset {
-        asset: &'a Rendered<Asset>,
-        offers: Vec<Offer<'a>>,
+        visible: Visible<'a>,
         distributions: Arc<str>,
     },
     Catalog(&'a Rendered<Asset>),
@@ -284,7 +281,7 @@ enum Seen<'a> {
 impl<'a> Seen<'a> {
     fn id(&self) -> &'a AssetId {
         match self {
-            Self::Dataset { asset, .. } | Self::Catalog(asset) => &asset.value().id,
+            Self::Dataset { visible: Visible { asset, .. }, .. } | Self::Catalog(asset) => &asset.value().id,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Datasets and catalogs as compact JSON text (DSP 2025-1, catalog schemas), put together from parts that are made once per version.
 
-use super::{offer_id::write_offer_id, page::Page, resolve::offered_terms};
-use crate::control_plane::resources::{Offering, Rendered};
+use super::{page::Page, resolve::offered_terms};
+use crate::control_plane::resources::Rendered;
 use cellspace_schemas::{
     Did, TransferType,
     dsp::CONTEXT,
@@ -58,20 +58,20 @@ pub(super) fn distributions(types: &BTreeSet<TransferType>, endpoint: &Endpoint)
     types.iter().map(distribution).collect::<Vec<_>>().join(",")
 }
 
-/// An offer with its terms.
-pub(super) type Offer<'a> = (&'a Offering, &'a Rendered<PolicyDefinition>);
-
-/// Writes a dataset with its offers and its distributions.
-pub(super) fn dataset(text: &mut String, asset: &Rendered<Asset>, offers: &[Offer<'_>], distributions: &str) {
+/// Writes a dataset with its offers, each an id and its terms, and its distributions.
+pub(super) fn dataset<'t>(
+    text: &mut String,
+    asset: &Rendered<Asset>,
+    offers: impl Iterator<Item = (&'t str, &'t Rendered<PolicyDefinition>)>,
+    distributions: &str,
+) {
     for part in ["{", asset.text(asset_members), r#","hasPolicy":["#] {
         text.push_str(part);
     }
-    for (n, (offering, terms)) in offers.iter().enumerate() {
-        let definition = &offering.definition;
-        text.push_str(if n > 0 { r#",{"@id":""# } else { r#"{"@id":""# });
+    for (n, (id, terms)) in offers.enumerate() {
+        let begin = if n > 0 { r#",{"@id":""# } else { r#"{"@id":""# };
         // The id is base64 and colons: nothing to escape.
-        write_offer_id(text, &definition.definition.id, &asset.value().id, definition.offer_key);
-        for part in [r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
+        for part in [begin, id, r#"","@type":"Offer","#, terms.text(terms_members), "}"] {
             text.push_str(part);
         }
     }

@@ -1,11 +1,10 @@
 //! From an offer id to the offer, for a counterparty that may see it.
 
-use super::offer_id;
 use crate::{
     control_plane::{
         ControlPlaneState,
         policy::{Evaluation, ParticipantAgent, PolicyScope, is_fulfilled},
-        resources::OfferDefinition,
+        resources::{OfferDefinition, offer_id},
     },
     settings::Settings,
 };
@@ -42,7 +41,7 @@ fn existing<'s>(state: &'s ControlPlaneState, id: &OfferId) -> Option<(&'s Arc<O
     let (definition, asset, key) = offer_id::parts(id)?;
     let resources = &state.resources;
     let definition = resources.definition(&definition).filter(|definition| definition.offer_key == key)?;
-    resources.offers_of(&asset).filter(|offered| offered.offers.contains_key(&definition.definition.id))?;
+    resources.offers_of(&asset).filter(|offered| offered.offers().contains_key(&definition.definition.id))?;
     Some((definition, resources.asset(&asset)?))
 }
 

@@ -125,7 +125,7 @@ fn summary(datasets: &[Value]) -> Vec<(String, Vec<String>)> {
 }
 
 fn offer(definition: &str, asset: &str) -> String {
-    offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), Uuid::from_u128(9))
+    resources::offer_id::offer_id(&definition.parse().unwrap(), &asset.parse().unwrap(), Uuid::from_u128(9))
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn offer_ids_lead_back() {
     assert_eq!((open.asset.id.as_str(), open.policy.permission.len()), ("open", 1));
     assert!(resolve(&offer("d-restricted", "restricted"), &["Membership"]).is_some(), "the contract policy is another question");
     assert!(resolve(&offer("d-hidden", "hidden"), &["Manufacturer"]).is_some());
-    let foreign_key = offer_id::offer_id(&"d-open".parse().unwrap(), &"open".parse().unwrap(), Uuid::from_u128(8));
+    let foreign_key = resources::offer_id::offer_id(&"d-open".parse().unwrap(), &"open".parse().unwrap(), Uuid::from_u128(8));
     for (what, id, credentials) in [
         ("hidden", offer("d-hidden", "hidden"), &["Membership"][..]),
         ("not selected", offer("d-open", "hidden"), &["Membership", "Manufacturer"]),

@@ -17,7 +17,7 @@ fn asset(state: &ControlPlaneState, draft: &AssetDraft, id: AssetId, created_at:
     let resources = &state.resources;
     room::for_bytes(resources, resources.asset(&asset.id).map_or(0, |old| size::of_asset(old)), size::of_asset(&asset))?;
     room::for_values(resources, &asset)?;
-    let old = || resources.offers_of(&asset.id).map_or(0, |offered| offered.offers.size());
+    let old = || resources.offers_of(&asset.id).map_or(0, |offered| offered.offers().size());
     room::for_offers(resources, resources.definitions().len(), old, || resources.selecting(&asset))?;
     Ok(Event::Asset(Arc::new(asset)).into())
 }

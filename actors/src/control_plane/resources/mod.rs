@@ -3,11 +3,13 @@
 mod assets;
 mod atoms;
 mod definitions;
+pub(super) mod offer_id;
 mod offered;
 mod policies;
 mod postings;
 mod rendered;
 mod room;
+mod row;
 mod selectors;
 mod size;
 mod state;
@@ -18,9 +20,10 @@ mod tests;
 
 pub use offered::{Offering, Offerings};
 pub use rendered::Rendered;
+pub use row::Row;
 pub use selectors::FoundBy;
 pub use state::{OfferDefinition, State};
-pub use views::{Access, Offered, OfferedAssets};
+pub use views::{Access, Offered, OfferedAssets, View};
 
 use super::{
     ControlPlaneState,

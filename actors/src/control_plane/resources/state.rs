@@ -7,7 +7,7 @@ use super::{
     rendered::Rendered,
     selectors::{Anchor, FoundBy, Selectors},
     size,
-    views::{Access, Offered, OfferedAssets, Views},
+    views::{Offered, OfferedAssets, View, Views},
 };
 use cellspace_schemas::{
     AssetId, ContractDefinitionId, PolicyDefinitionId,
@@ -103,10 +103,10 @@ impl State {
         self.policies.get(&offering.definition.definition.access_policy_id)
     }
 
-    /// The terms of an offer as they are now.
+    /// The terms of this id as they are now.
     #[must_use]
-    pub fn terms(&self, offering: &Offering) -> Option<&Arc<Rendered<PolicyDefinition>>> {
-        self.policies.get(&offering.definition.definition.contract_policy_id)
+    pub fn terms(&self, id: &str) -> Option<&Arc<Rendered<PolicyDefinition>>> {
+        self.policies.get(id)
     }
 
     /// Definitions that are compared with every asset.
@@ -152,7 +152,8 @@ impl State {
     }
 
     /// What is offered, by access policy, as far as that is there.
-    pub fn views(&self) -> impl Iterator<Item = (&Access, &OfferedAssets)> {
+    #[must_use]
+    pub fn views(&self) -> &[View] {
         self.offers.by_access()
     }
 
@@ -197,7 +198,7 @@ impl State {
     /// Assets that have an offer by this definition.
     pub(super) fn offered_by(&self, id: &ContractDefinitionId) -> Vec<AssetId> {
         let Some(anchor) = self.anchor_of(id) else { return Vec::new() };
-        let has = |asset: &AssetId| self.offers_of(asset).is_some_and(|offered| offered.offers.contains_key(id));
+        let has = |asset: &AssetId| self.offers_of(asset).is_some_and(|offered| offered.offers().contains_key(id));
         match self.selectors.assets_of(anchor) {
             Some(ids) => ids.into_iter().filter(has).collect(),
             None => self.offered().keys().filter(|asset| has(asset)).cloned().collect(),

@@ -357,13 +357,13 @@ fn searched(state: &State) -> Found {
 }
 
 fn pairs(assets: &OfferedAssets) -> impl Iterator<Item = (String, String)> {
-    assets.iter().flat_map(|(a, offered)| offered.offers.keys().map(move |d| (a.to_string(), d.to_string())))
+    assets.iter().flat_map(|(a, offered)| offered.offers().keys().map(move |d| (a.to_string(), d.to_string())))
 }
 
 fn indexed(state: &State) -> Found {
     let offers: BTreeSet<_> = pairs(state.offered()).collect();
     let views: Vec<_> =
-        state.views().flat_map(|(access, assets)| pairs(assets).map(|pair| (access.policy.value().id.clone(), pair))).collect();
+        state.views().iter().flat_map(|view| pairs(&view.assets).map(|pair| (view.access.policy.value().id.clone(), pair))).collect();
     assert!(views.iter().all(|(access, (_, d))| state.definition(&id(d)).unwrap().definition.access_policy_id == *access));
     assert_eq!((views.len(), views.into_iter().map(|(_, pair)| pair).collect()), (state.offers(), offers.clone()));
     let policies = ["p0", "p1", "p2"].into_iter().filter(|p| state.definition_using(&id(p)).is_some());
@@ -413,7 +413,7 @@ fn offers_follow_their_policies() {
     must(&mut state, Command::CreateDefinition(definition("general", "p", "t", json!([]))));
     must(&mut state, Command::CreateAsset(asset("a", "red")));
     let operands = |state: &ControlPlaneState| -> Vec<String> {
-        let offers = state.resources.offers_of(&id("a")).unwrap().offers.clone();
+        let offers = state.resources.offers_of(&id("a")).unwrap().offers().clone();
         let access = offers.values().filter_map(|offering| state.resources.access(offering));
         access.flat_map(|access| access.value().policy.atomic_constraints().map(|c| c.left_operand.clone()).collect::<Vec<_>>()).collect()
     };
@@ -424,5 +424,5 @@ fn offers_follow_their_policies() {
     must(&mut state, Command::UpdateDefinition(id("general"), definition("general", "t", "t", json!([]))));
     assert_eq!(operands(&state), ["new", "terms"]);
     must(&mut state, Command::CreateAsset(asset("b", "red")));
-    assert_eq!(state.resources.offers_of(&id("b")).unwrap().offers.size(), 1);
+    assert_eq!(state.resources.offers_of(&id("b")).unwrap().offers().size(), 1);
 }

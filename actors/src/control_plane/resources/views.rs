@@ -6,6 +6,7 @@
 use super::{
     offered::{Offering, Offerings},
     rendered::Rendered,
+    row::Row,
 };
 use crate::control_plane::policy::Comparisons;
 use cellspace_schemas::{
@@ -13,15 +14,54 @@ use cellspace_schemas::{
     management::{Asset, PolicyDefinition},
 };
 use rpds::RedBlackTreeMapSync;
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
+
+/// Offers of an asset whose row is kept at most: so it takes no more than a part of what the asset itself does.
+const MAX_KEPT_OFFERS: usize = 4;
 
 /// An asset with offers of it.
 #[derive(Debug, Clone)]
 pub struct Offered {
+    asset: Arc<Rendered<Asset>>,
+    /// Never none.
+    offers: Offerings,
+    /// Made by the first that looks.
+    row: OnceLock<Arc<Row>>,
+}
+
+impl Offered {
+    fn new(asset: &Arc<Rendered<Asset>>, offers: Offerings) -> Self {
+        Self { asset: asset.clone(), offers, row: OnceLock::new() }
+    }
+
     /// The asset.
-    pub asset: Arc<Rendered<Asset>>,
+    #[must_use]
+    pub const fn asset(&self) -> &Arc<Rendered<Asset>> {
+        &self.asset
+    }
+
     /// Its offers, never none.
-    pub offers: Offerings,
+    #[must_use]
+    pub const fn offers(&self) -> &Offerings {
+        &self.offers
+    }
+
+    /// What pages read of it.
+    #[must_use]
+    pub fn row(&self) -> Cow<'_, Row> {
+        self.kept_row().map_or_else(|| Cow::Owned(self.new_row()), |row| Cow::Borrowed(row.as_ref()))
+    }
+
+    fn kept_row(&self) -> Option<&Arc<Row>> {
+        (self.offers.size() <= MAX_KEPT_OFFERS).then(|| self.row.get_or_init(|| Arc::new(self.new_row())))
+    }
+
+    fn new_row(&self) -> Row {
+        Row::new(&self.asset, self.offers.values().map(AsRef::as_ref))
+    }
 }
 
 /// Assets with offers, by id.
@@ -50,18 +90,37 @@ impl Access {
 
 /// What is offered under an access policy, which may not be there.
 #[derive(Debug, Clone)]
-struct View {
+struct Under {
     access: Option<Access>,
     assets: OfferedAssets,
+}
+
+/// What is offered under an access policy.
+#[derive(Debug)]
+pub struct View {
+    /// The policy.
+    pub access: Access,
+    /// What whoever fulfils it sees.
+    pub assets: OfferedAssets,
+    /// The row of the only asset, when there is one: of many access policies, most have one.
+    pub only: Option<Arc<Row>>,
+}
+
+impl View {
+    fn of(under: &Under) -> Option<Self> {
+        let only = under.assets.first().filter(|_| under.assets.size() == 1);
+        let only = only.and_then(|(_, offered)| offered.kept_row()).cloned();
+        Some(Self { access: under.access.clone()?, assets: under.assets.clone(), only })
+    }
 }
 
 /// Everything that is offered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Views {
     all: OfferedAssets,
-    by_access: RedBlackTreeMapSync<PolicyDefinitionId, View>,
+    by_access: RedBlackTreeMapSync<PolicyDefinitionId, Under>,
     /// As `by_access`, as far as the policies are there, in one piece of memory: made by the first that looks after a change.
-    judged: OnceLock<Arc<[(Access, OfferedAssets)]>>,
+    judged: OnceLock<Arc<[View]>>,
     /// Offers of all assets.
     offers: usize,
 }
@@ -78,12 +137,8 @@ impl Views {
     }
 
     /// What is offered, by access policy, as far as that is there.
-    pub(super) fn by_access(&self) -> impl Iterator<Item = (&Access, &OfferedAssets)> {
-        let judged = self.judged.get_or_init(|| {
-            let views = self.by_access.values();
-            views.filter_map(|view| Some((view.access.clone()?, view.assets.clone()))).collect()
-        });
-        judged.iter().map(|(access, assets)| (access, assets))
+    pub(super) fn by_access(&self) -> &[View] {
+        self.judged.get_or_init(|| self.by_access.values().filter_map(View::of).collect())
     }
 
     /// The access policy is another one now, or gone.
@@ -105,7 +160,7 @@ impl Views {
         } else {
             let mut assets = OfferedAssets::default();
             add(&mut assets, asset, offering);
-            self.by_access.insert_mut(id.clone(), View { access: access.map(Access::of), assets });
+            self.by_access.insert_mut(id.clone(), Under { access: access.map(Access::of), assets });
         }
     }
 
@@ -139,20 +194,17 @@ impl Views {
 
 fn add(assets: &mut OfferedAssets, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
     let definition = offering.definition.definition.id.clone();
-    if let Some(offered) = assets.get_mut(&asset.value().id) {
-        offered.asset = asset.clone();
-        offered.offers.insert_mut(definition, offering.clone());
-    } else {
-        let mut offers = Offerings::default();
-        offers.insert_mut(definition, offering.clone());
-        assets.insert_mut(asset.value().id.clone(), Offered { asset: asset.clone(), offers });
-    }
+    let mut offers = assets.get(&asset.value().id).map(|offered| offered.offers.clone()).unwrap_or_default();
+    offers.insert_mut(definition, offering.clone());
+    assets.insert_mut(asset.value().id.clone(), Offered::new(asset, offers));
 }
 
 fn remove(assets: &mut OfferedAssets, asset: &AssetId, definition: &ContractDefinitionId) {
-    let Some(offered) = assets.get_mut(asset) else { return };
-    offered.offers.remove_mut(definition);
-    if offered.offers.is_empty() {
+    let Some(offered) = assets.get(asset) else { return };
+    let left = Offered::new(&offered.asset, offered.offers.remove(definition));
+    if left.offers.is_empty() {
         assets.remove_mut(asset);
+    } else {
+        assets.insert_mut(asset.clone(), left);
     }
 }

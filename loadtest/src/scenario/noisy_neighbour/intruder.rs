@@ -5,7 +5,6 @@ use crate::{
     drive::{Verdict, Worker},
     http::{Call, Connection},
     scenario::catalog::{Cast, Provider, REQUEST},
-    subject::Subject,
     world::Flaw,
 };
 use anyhow::Result;
@@ -30,8 +29,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(hostile: &Arc<Hostile>, provider: Arc<Provider>, subject: &Subject) -> Result<Self> {
-        Ok(Self { hostile: hostile.clone(), provider, connection: Connection::new(&subject.public, None)? })
+    pub fn new(hostile: &Arc<Hostile>, provider: Arc<Provider>, public: &str) -> Result<Self> {
+        Ok(Self { hostile: hostile.clone(), provider, connection: Connection::new(public, None)? })
     }
 }
 
@@ -53,8 +52,8 @@ pub struct Flood {
 }
 
 impl Flood {
-    pub fn new(cast: &Arc<Cast>, provider: Arc<Provider>, subject: &Subject, n: usize) -> Result<Self> {
-        let (connection, random) = (Connection::new(&subject.public, None)?, StdRng::seed_from_u64(n as u64));
+    pub fn new(cast: &Arc<Cast>, provider: Arc<Provider>, public: &str, n: usize) -> Result<Self> {
+        let (connection, random) = (Connection::new(public, None)?, StdRng::seed_from_u64(n as u64));
         Ok(Self { cast: cast.clone(), provider, connection, random })
     }
 }

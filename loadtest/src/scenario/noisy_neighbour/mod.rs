@@ -21,7 +21,10 @@ use intruder::{Flood, Guest};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 
 /// The victim, and three who are attacked.
 const PROVIDERS: usize = 4;
@@ -56,12 +59,33 @@ impl Worker for Regular {
     }
 }
 
+/// Where the attackers run: on threads of their own, since the victim's clients would not wait for their turn among them either.
+struct Apart(Option<Runtime>);
+
+impl Apart {
+    fn new() -> Result<Self> {
+        Ok(Self(Some(Builder::new_multi_thread().worker_threads(2).thread_name("attackers").enable_all().build()?)))
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        self.0.as_ref().context("threads for the attackers")?.spawn(work).await?
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The attack, for so long.
-async fn attack(cast: &Arc<Cast>, subject: &Subject, hostile: &Arc<Hostile>, time: Duration) -> Result<(Outcome, Outcome)> {
+async fn attack(cast: Arc<Cast>, public: String, hostile: Arc<Hostile>, time: Duration) -> Result<(Outcome, Outcome)> {
     let attacked = cast.providers.get(1..).context("providers to attack")?;
     let at = |n: usize| attacked.get(n % attacked.len()).cloned().context("a provider");
-    let guests = (0..GUESTS).map(|n| Guest::new(hostile, at(n)?, subject)).collect::<Result<Vec<_>>>()?;
-    let floods = (0..FLOODERS).map(|n| Flood::new(cast, at(n)?, subject, n)).collect::<Result<Vec<_>>>()?;
+    let guests = (0..GUESTS).map(|n| Guest::new(&hostile, at(n)?, &public)).collect::<Result<Vec<_>>>()?;
+    let floods = (0..FLOODERS).map(|n| Flood::new(&cast, at(n)?, &public, n)).collect::<Result<Vec<_>>>()?;
     let pace = |rate| Pace { rate: Some(rate), time };
     let ((_, guests), (_, floods)) = tokio::try_join!(drive(guests, pace(GUESTS_PER_SECOND)), drive(floods, pace(FLOOD_PER_SECOND)))?;
     Ok((guests, floods))
@@ -72,7 +96,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let subject = Subject::open(common, &[]).await?;
     let seed = common.seed.unwrap_or_default();
     let cast = Cast::open(&subject, seed, PROVIDERS, PARTIES, 10).await?;
-    let hostile = Hostile::open(seed).await?;
+    let apart = Apart::new()?;
+    let hostile = apart.run(Hostile::open(seed)).await?;
     catalog::touch(&cast, &subject).await?;
 
     let regular = |n: usize| {
@@ -93,7 +118,8 @@ pub async fn run(common: &Common) -> Result<Report> {
         let (_, outcome) = drive(regulars, pace).await?;
         anyhow::Ok((meter.stop(&subject, "noisy-neighbour", &outcome).await?, outcome))
     };
-    let (beside, attack) = tokio::join!(beside, attack(&cast, &subject, &hostile, LEAD + pace.time));
+    let attack = apart.run(attack(cast.clone(), subject.public.clone(), hostile.clone(), LEAD + pace.time));
+    let (beside, attack) = tokio::join!(beside, attack);
     let ((mut report, mut outcome), (guests, floods)) = (beside?, attack?);
     let ratio = report.p95_ms / alone.quantile_ms(0.95);
     if ratio > RATIO {

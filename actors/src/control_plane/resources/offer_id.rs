@@ -5,7 +5,7 @@ use cellspace_schemas::{AssetId, ContractDefinitionId, OfferId};
 use uuid::Uuid;
 
 /// Writes the id of a definition's offer of an asset: definition, asset and the definition's key, each in base64.
-pub(super) fn write_offer_id(text: &mut String, definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) {
+pub(in crate::control_plane) fn write_offer_id(text: &mut String, definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) {
     BASE64.encode_string(definition.as_str(), text);
     text.push(':');
     BASE64.encode_string(asset.as_str(), text);
@@ -15,14 +15,14 @@ pub(super) fn write_offer_id(text: &mut String, definition: &ContractDefinitionI
 
 /// As [`write_offer_id`], on its own.
 #[cfg(test)]
-pub(super) fn offer_id(definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) -> String {
+pub(in crate::control_plane) fn offer_id(definition: &ContractDefinitionId, asset: &AssetId, key: Uuid) -> String {
     let mut id = String::new();
     write_offer_id(&mut id, definition, asset, key);
     id
 }
 
 /// The parts of an offer id of ours; `None` for any other text.
-pub(super) fn parts(id: &OfferId) -> Option<(ContractDefinitionId, AssetId, Uuid)> {
+pub(in crate::control_plane) fn parts(id: &OfferId) -> Option<(ContractDefinitionId, AssetId, Uuid)> {
     let mut parts = id.as_str().split(':');
     let mut next = || BASE64.decode(parts.next()?).ok();
     let (definition, asset, key) = (next()?, next()?, next()?);
