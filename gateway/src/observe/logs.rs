@@ -173,7 +173,8 @@ mod tests {
         let provider = exporter(&base).unwrap();
         let parent = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         let subscriber = tracing_subscriber::registry().with(export_layer(provider.tracer("test")));
-        let context = tracing::subscriber::with_default(subscriber, || server_span(Some(&parent), &http::Method::POST, "/x", "admin", None).1);
+        let context =
+            tracing::subscriber::with_default(subscriber, || server_span(Some(&parent), &http::Method::POST, "/x", "admin", None).1);
         LogGuard(Some(provider)).flush().await;
         let (path, body) = received.recv().await.unwrap();
         assert_eq!(path, "/v1/traces");

@@ -56,29 +56,26 @@ impl Gateway {
     /// The one filter: every path, every method.
     pub fn filter(self) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
         let gateway = Arc::new(self);
-        warp::path::full()
-            .and(warp::method())
-            .and(warp::header::headers_cloned())
-            .and(warp::ext::get::<Arc<Resolved>>())
-            .and(warp::body::stream())
-            .then(move |path: warp::path::FullPath, method, headers, resolved: Arc<Resolved>, body| {
+        warp::path::full().and(warp::method()).and(warp::ext::get::<Arc<Resolved>>()).and(warp::body::stream()).then(
+            move |path: warp::path::FullPath, method, resolved: Arc<Resolved>, body| {
                 let gateway = gateway.clone();
                 async move {
                     let head = method == Method::HEAD;
-                    let answer = gateway.answer(path.as_str(), method, headers, &resolved, body).await;
+                    let answer = gateway.answer(path.as_str(), method, &resolved, body).await;
                     into_warp(answer.unwrap_or_else(|error| refuse(resolved.api, &error.in_process(resolved.pid()))), head)
                 }
-            })
+            },
+        )
     }
 
     async fn answer<D: Buf, E: std::error::Error + Send + Sync + 'static>(
         &self,
         path: &str,
         method: Method,
-        headers: HeaderMap,
         resolved: &Arc<Resolved>,
         body: impl Stream<Item = Result<D, E>>,
     ) -> Result<Reply, ApiError> {
+        let headers = std::mem::take(&mut *resolved.headers.lock());
         let found = match &resolved.found {
             Ok(found) => found,
             Err(Miss::NotFound) => return Err(ApiError::not_found("no such route")),

@@ -8,8 +8,9 @@ use crate::{
 };
 use cellspace_schemas::TraceContext;
 use dashmap::DashMap;
-use http::{Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use metrics::{Counter, Gauge, Histogram};
+use parking_lot::Mutex;
 use std::{
     future::Future,
     pin::Pin,
@@ -34,6 +35,8 @@ pub struct Resolved {
     pub span: Span,
     /// The query, without the question mark.
     pub raw_query: Option<String>,
+    /// The headers, once nothing before the handler reads them any more: moved there, since a token makes copies dear.
+    pub headers: Mutex<HeaderMap>,
     /// The longest time that the client may ask to wait for a state, or that what it follows or awaits may take to begin; zero when it does none of it.
     pub wait: Duration,
     /// Its place among the long polls: given back when nobody knows of the request any more.
@@ -108,7 +111,20 @@ impl ResolveLayer {
             || request.method().is_safe()
                 && raw_query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
         let wait = if waits { wait::MAX_WAIT } else { Duration::ZERO };
-        (Resolved { found, api, trace, span, raw_query, wait, place: OnceLock::new(), started: AtomicBool::new(false) }, route)
+        (
+            Resolved {
+                found,
+                api,
+                trace,
+                span,
+                raw_query,
+                headers: Mutex::default(),
+                wait,
+                place: OnceLock::new(),
+                started: AtomicBool::new(false),
+            },
+            route,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     answer::{AnswerLayer, SocketBody},
     deadline::DeadlineLayer,
     dispatch::Gateway,
-    resolve::ResolveLayer,
+    resolve::{ResolveLayer, Resolved},
     shed::ShedLayer,
 };
 use crate::http::{Listener, Router};
@@ -76,7 +76,17 @@ where
         // counts the body's bytes: 413
         .layer(RequestBodyLimitLayer::new(limits.body))
         // authenticate, authorise, handle
+        .map_request(hand_over_headers)
         .service(warp::service(gateway.filter()))
+}
+
+/// To the handler, which needs no copy of them.
+fn hand_over_headers<B>(mut request: Request<B>) -> Request<B> {
+    let headers = std::mem::take(request.headers_mut());
+    if let Some(resolved) = request.extensions().get::<Arc<Resolved>>() {
+        *resolved.headers.lock() = headers;
+    }
+    request
 }
 
 /// Says nothing: the layer above writes the answer.

@@ -188,6 +188,7 @@ fn distributions_follow_the_data_planes() {
             .collect::<BTreeMap<_, _>>()
     };
     let mut state = provider();
+    assert_eq!(formats(&state)["open"], ["HttpData-PULL"]);
     data_plane(&mut state, "dp-eu", &["HttpData-PUSH"], &["eu"]);
     let metadata = DataplaneMetadata { labels: vec!["eu".to_owned()], ..DataplaneMetadata::default() };
     asset(&mut state, "restricted", json!({}), Some(metadata));

@@ -8,7 +8,10 @@ use cellspace_storage::RowKey;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Data planes of one participant at most.
@@ -155,6 +158,8 @@ pub enum Event {
 pub struct DataPlanes {
     current: RedBlackTreeMapSync<DataPlaneId, Arc<DataPlane>>,
     superseded: RedBlackTreeMapSync<PlaneRef, Arc<DataPlane>>,
+    /// What all of the current ones offer together: made by the first that asks after a change.
+    offered: OnceLock<Arc<BTreeSet<TransferType>>>,
 }
 
 impl DataPlanes {
@@ -213,8 +218,13 @@ impl DataPlanes {
 
     /// How an asset with this metadata can be transferred: what data planes with its labels offer, of the types it names, or all when it names none.
     #[must_use]
-    pub fn transfer_types(&self, metadata: Option<&DataplaneMetadata>) -> BTreeSet<TransferType> {
-        let (named, labels) = metadata.map_or((&[][..], &[][..]), |m| (&m.profiles[..], &m.labels[..]));
+    pub fn transfer_types(&self, metadata: Option<&DataplaneMetadata>) -> Arc<BTreeSet<TransferType>> {
+        let all = || self.offered.get_or_init(|| Arc::new(self.transfer_types_of(&[], &[]))).clone();
+        let asks = metadata.filter(|m| !(m.profiles.is_empty() && m.labels.is_empty()));
+        asks.map_or_else(all, |m| Arc::new(self.transfer_types_of(&m.profiles, &m.labels)))
+    }
+
+    fn transfer_types_of(&self, named: &[String], labels: &[String]) -> BTreeSet<TransferType> {
         let serving = self.current.values().filter(|plane| labels.iter().all(|label| plane.labels.contains(label)));
         let offered = serving.flat_map(|plane| plane.transfer_types.iter());
         offered.filter(|offer| named.is_empty() || named.iter().any(|name| name == offer.as_str())).cloned().collect()
@@ -222,6 +232,7 @@ impl DataPlanes {
 
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
+        self.offered.take();
         match event {
             Event::Set(plane) => self.current.insert_mut(plane.id.clone(), plane.clone()),
             Event::Deleted(id) => {
@@ -295,7 +306,7 @@ mod tests {
         let types = |named: &[&str], labels: &[&str]| {
             let own = |list: &[&str]| list.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
             let metadata = DataplaneMetadata { labels: own(labels), profiles: own(named), ..DataplaneMetadata::default() };
-            planes.transfer_types(Some(&metadata)).into_iter().map(String::from).collect::<Vec<_>>()
+            planes.transfer_types(Some(&metadata)).iter().cloned().map(String::from).collect::<Vec<_>>()
         };
         assert_eq!(types(&[], &[]), ["PULL", "PUSH"]);
         assert_eq!(types(&["PUSH", "S3"], &[]), ["PUSH"]);
