@@ -1,6 +1,6 @@
 //! What the client promises, against a server that says what it was asked.
 
-use super::{OutboundError, OutboundHttp, OutboundOptions, OutboundRequest};
+use super::{OutboundError, OutboundHttp, OutboundOptions, OutboundRequest, TURN_BYTES, whole};
 use cellspace_cluster::trace;
 use cellspace_schemas::TraceContext;
 use http::{Method, StatusCode};
@@ -108,6 +108,26 @@ async fn size_and_time_are_bounded() {
     let (url, _heads) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1234").await;
     let hasty = client(OutboundOptions { timeout: Duration::from_millis(50), ..OutboundOptions::default() });
     assert!(hasty.send(get(&url)).await.is_err());
+}
+
+/// All of it is there already, and yet others run in between.
+#[tokio::test]
+async fn a_long_answer_leaves_others_their_turns() {
+    const CHUNKS: usize = 8;
+    let chunks = (0..CHUNKS).map(|_| Ok::<_, std::io::Error>(vec![0; TURN_BYTES]));
+    let answer = http::Response::new(reqwest::Body::wrap_stream(futures::stream::iter(chunks)));
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let others = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let body = whole(answer.into(), "somebody", CHUNKS * TURN_BYTES).await.unwrap().body;
+    others.abort();
+    assert_eq!(body.len(), CHUNKS * TURN_BYTES);
+    assert!(turns.load(Ordering::Relaxed) >= CHUNKS / 2, "{turns:?}");
 }
 
 #[tokio::test]

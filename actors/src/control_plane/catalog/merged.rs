@@ -12,8 +12,13 @@ pub(super) struct Visible<'a> {
 }
 
 impl<'a> Visible<'a> {
+    /// An asset with all of these offers.
+    pub(super) fn all_of(offered: &'a Offered) -> Self {
+        Self { asset: offered.asset(), row: offered.row() }
+    }
+
     /// An asset with some of its offers.
-    pub(super) fn of(offered: &'a Offered, mut is_visible: impl FnMut(&'a Offering) -> bool) -> Self {
+    pub(super) fn some_of(offered: &'a Offered, mut is_visible: impl FnMut(&'a Offering) -> bool) -> Self {
         let offers = offered.offers().values().map(AsRef::as_ref).filter(|offering| is_visible(offering));
         Self { asset: offered.asset(), row: Cow::Owned(Row::new(offered.asset(), offers)) }
     }
@@ -60,7 +65,7 @@ impl<'a> Found<'a> {
     fn alone(self) -> Visible<'a> {
         match self {
             Self::Only(row, _) => Visible { asset: row.asset(), row: Cow::Borrowed(row) },
-            Self::Among(offered) => Visible { asset: offered.asset(), row: offered.row() },
+            Self::Among(offered) => Visible::all_of(offered),
         }
     }
 }

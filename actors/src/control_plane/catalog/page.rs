@@ -182,7 +182,7 @@ impl<'a> Viewer<'a> {
             *judged.entry(&access.id).or_insert_with(|| is_fulfilled(&access.policy, &self.evaluation))
         };
         let is_visible = |offering: &'a Offering| self.state.resources.access(offering).is_some_and(&mut grants);
-        match self.seen(Visible::of(offered, is_visible))? {
+        match self.seen(Visible::some_of(offered, is_visible))? {
             Seen::Dataset { visible, distributions } => {
                 let mut text = String::new();
                 render::dataset(&mut text, visible.asset, self.offers(&visible.row), &distributions);
@@ -218,10 +218,9 @@ impl<'a> Viewer<'a> {
         };
         let (first, last) = ends.unzip();
         // Mostly the one that the page begins behind is there still, which is seen sooner than what else there is.
-        let is_granted = |offering: &Offering| granted.iter().any(|view| view.access.is_of(offering));
         let is_there = |id: &AssetId| {
-            let offered = self.state.resources.offers_of(id).filter(|offered| matches(offered.asset().value()));
-            offered.and_then(|offered| self.seen(Visible::of(offered, is_granted))).is_some()
+            let mut offered = granted.iter().filter_map(|view| view.assets.get(id));
+            offered.any(|offered| matches(offered.asset().value()) && self.seen(Visible::all_of(offered)).is_some())
         };
         let any = |from| visible(from).next().is_some();
         let has_previous = first.is_some_and(|id| match cursor {

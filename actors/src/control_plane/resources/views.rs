@@ -19,8 +19,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Offers of an asset whose row is kept at most: so it takes no more than a part of what the asset itself does.
+/// Offers of an asset whose row is kept at most.
 const MAX_KEPT_OFFERS: usize = 4;
+/// Offers of a participant whose rows are kept at most, about: they take a few MB then.
+const MAX_KEPT: usize = 20_000;
 
 /// An asset with offers of it.
 #[derive(Debug, Clone)]
@@ -28,13 +30,14 @@ pub struct Offered {
     asset: Arc<Rendered<Asset>>,
     /// Never none.
     offers: Offerings,
-    /// Made by the first that looks.
-    row: OnceLock<Arc<Row>>,
+    /// Made by the first that looks, where it is kept.
+    row: Option<OnceLock<Arc<Row>>>,
 }
 
 impl Offered {
-    fn new(asset: &Arc<Rendered<Asset>>, offers: Offerings) -> Self {
-        Self { asset: asset.clone(), offers, row: OnceLock::new() }
+    fn new(asset: &Arc<Rendered<Asset>>, offers: Offerings, keeps_row: bool) -> Self {
+        let row = (keeps_row && offers.size() <= MAX_KEPT_OFFERS).then(OnceLock::new);
+        Self { asset: asset.clone(), offers, row }
     }
 
     /// The asset.
@@ -56,7 +59,7 @@ impl Offered {
     }
 
     fn kept_row(&self) -> Option<&Arc<Row>> {
-        (self.offers.size() <= MAX_KEPT_OFFERS).then(|| self.row.get_or_init(|| Arc::new(self.new_row())))
+        Some(self.row.as_ref()?.get_or_init(|| Arc::new(self.new_row())))
     }
 
     fn new_row(&self) -> Row {
@@ -79,12 +82,6 @@ pub struct Access {
 impl Access {
     fn of(policy: &Arc<Rendered<PolicyDefinition>>) -> Self {
         Self { policy: policy.clone(), comparisons: Comparisons::of(&policy.value().policy) }
-    }
-
-    /// Whether the offering is under this policy.
-    #[must_use]
-    pub fn is_of(&self, offering: &Offering) -> bool {
-        self.policy.value().id == offering.definition.definition.access_policy_id
     }
 }
 
@@ -152,14 +149,15 @@ impl Views {
     /// Adds an offer that is not there, under this access policy.
     pub(super) fn add(&mut self, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, access: Option<&Arc<Rendered<PolicyDefinition>>>) {
         self.judged.take();
-        add(&mut self.all, asset, offering);
+        add(&mut self.all, asset, offering, false);
         self.offers += 1;
+        let keeps_row = self.offers <= MAX_KEPT;
         let id = &offering.definition.definition.access_policy_id;
         if let Some(view) = self.by_access.get_mut(id) {
-            add(&mut view.assets, asset, offering);
+            add(&mut view.assets, asset, offering, keeps_row);
         } else {
             let mut assets = OfferedAssets::default();
-            add(&mut assets, asset, offering);
+            add(&mut assets, asset, offering, keeps_row);
             self.by_access.insert_mut(id.clone(), Under { access: access.map(Access::of), assets });
         }
     }
@@ -192,16 +190,16 @@ impl Views {
     }
 }
 
-fn add(assets: &mut OfferedAssets, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>) {
+fn add(assets: &mut OfferedAssets, asset: &Arc<Rendered<Asset>>, offering: &Arc<Offering>, keeps_row: bool) {
     let definition = offering.definition.definition.id.clone();
     let mut offers = assets.get(&asset.value().id).map(|offered| offered.offers.clone()).unwrap_or_default();
     offers.insert_mut(definition, offering.clone());
-    assets.insert_mut(asset.value().id.clone(), Offered::new(asset, offers));
+    assets.insert_mut(asset.value().id.clone(), Offered::new(asset, offers, keeps_row));
 }
 
 fn remove(assets: &mut OfferedAssets, asset: &AssetId, definition: &ContractDefinitionId) {
     let Some(offered) = assets.get(asset) else { return };
-    let left = Offered::new(&offered.asset, offered.offers.remove(definition));
+    let left = Offered::new(&offered.asset, offered.offers.remove(definition), offered.row.is_some());
     if left.offers.is_empty() {
         assets.remove_mut(asset);
     } else {
