@@ -7,8 +7,8 @@ use tokio::{task::yield_now, time::sleep};
 /// Pause between two sweeps: each walks over all that is in memory. A quarter of the time after which an agent is idle, within these bounds.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The pause behind a sweep that memory pressure asked for, at most.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Behind a sweep that memory pressure asked for, so that one that finds little to passivate does not go on and on.
+const UNDER_PRESSURE: Duration = Duration::from_secs(1);
 /// Agents passivated before others get their turn: what leaves at once must not stand in the way of what comes.
 const AT_ONCE: usize = 16;
 
@@ -16,13 +16,13 @@ impl Cluster {
     pub(crate) async fn sweep(self) {
         let pause = (self.inner.options.idle_after / 4).clamp(LEAST_PAUSE, LONGEST_PAUSE);
         loop {
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.inner.pressure.notified() => {}
+            let pressed = tokio::select! {
+                () = sleep(pause) => false,
+                () = self.inner.pressure.notified() => true,
                 () = self.inner.draining.cancelled() => return,
-            }
+            };
             self.sweep_once().await;
-            if self.inner.draining.run_until_cancelled(sleep(pause.min(AT_MOST_EVERY))).await.is_none() {
+            if pressed && self.inner.draining.run_until_cancelled(sleep(UNDER_PRESSURE)).await.is_none() {
                 return;
             }
         }

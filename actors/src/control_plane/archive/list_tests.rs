@@ -26,6 +26,8 @@ use tokio::runtime::Runtime;
 
 /// Processes in the archive: more than are read at once.
 const ARCHIVED: usize = 600;
+/// More than it is seen by at first which field has the fewest.
+const EARLY: usize = 70;
 const STATES: [State; 3] = [State::Finalized, State::Terminated, State::Requested];
 
 fn peer(n: usize) -> Did {
@@ -38,7 +40,12 @@ fn process(n: usize, state: State) -> Negotiation {
     let mut process = negotiation::tests::negotiation(state, role);
     process.id = format!("n-{n:05}").parse().unwrap();
     process.counterparty = peer(if n.is_multiple_of(150) { 9 } else { n % 3 });
-    process.offer.target = if n < ARCHIVED / 2 { "first" } else { "second" }.parse().unwrap();
+    let asset = match n {
+        ..EARLY => "early",
+        n if n < ARCHIVED / 2 => "first",
+        _ => "second",
+    };
+    process.offer.target = asset.parse().unwrap();
     // Some began at the same time.
     process.created_at = Timestamp(i64::try_from(n * 31 % 250).unwrap() - 100);
     process.state_at = Timestamp(i64::try_from(n * 7_919 % 1_000).unwrap());
@@ -138,7 +145,7 @@ fn sought(query: &QuerySpec) -> Vec<Sought> {
 
 fn values() -> impl Strategy<Value = Value> {
     let words =
-        ["FINALIZED", "TERMINATED", "REQUESTED", "CONSUMER", "PROVIDER", "first", "second", "third", "did:web:peer-0", "did:web:peer-9"];
+        ["FINALIZED", "TERMINATED", "REQUESTED", "CONSUMER", "PROVIDER", "early", "first", "second", "third", "did:web:peer-0", "did:web:peer-9"];
     let codes = STATES.map(State::code);
     prop_oneof![
         8 => proptest::sample::select(words.to_vec()).prop_map(Value::from),
@@ -215,6 +222,7 @@ fn what_would_take_too_long_is_refused() {
     let created = |order, filter| QuerySpec { sort: Some("createdAt".parse().unwrap()), order, filter, limit: 2, ..QuerySpec::default() };
     let peer_9 = || vec![by("counterPartyId", "did:web:peer-9")];
     let limits = |rows, reads, few| Limits { rows, reads, few, ..Limits::default() };
+    let both = |one: Criterion, others: Vec<Criterion>| [vec![one], others].concat();
     let table = [
         ("the few of a peer", created(SortOrder::Desc, peer_9()), limits(300, 4, 10), true),
         ("its newest, among all", created(SortOrder::Desc, peer_9()), limits(700, 700, 1), true),
@@ -222,6 +230,8 @@ fn what_would_take_too_long_is_refused() {
         ("the oldest of all", created(SortOrder::Asc, vec![]), limits(ARCHIVED, 0, 10), true),
         ("too many rows", created(SortOrder::Asc, vec![]), limits(ARCHIVED - 1, ARCHIVED, 10), false),
         ("the newest of all", created(SortOrder::Desc, vec![]), limits(10, 10, 10), true),
+        ("the field with the few leads", QuerySpec { filter: both(by("type", "CONSUMER"), peer_9()), ..QuerySpec::default() }, limits(150, 4, 0), true),
+        ("also when it is the other one later", QuerySpec { filter: both(by("assetId", "early"), vec![by("type", "CONSUMER")]), limit: 100, ..QuerySpec::default() }, limits(300, 70, 0), true),
         (
             "too many marks: all are looked at",
             QuerySpec { filter: vec![by("type", "CONSUMER")], ..QuerySpec::default() },

@@ -11,6 +11,7 @@ use crate::control_plane::ControlPlane;
 use cellspace_cluster::Apart;
 use cellspace_schemas::Timestamp;
 use cellspace_storage::RowKey;
+use itertools::Itertools;
 use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
 
 /// Rows read at once.
@@ -129,40 +130,45 @@ impl Search {
 }
 
 /// Ids that are under one of the sought values of every field. The field that has the fewest leads: its ids are gone through, and looked up under the values
-/// of the others.
+/// of the others. Which one that is may change on the way, and is asked again, each time after twice as many ids.
 pub(super) struct Common {
     table: String,
     fields: Vec<Vec<Ids>>,
-    /// Whether the first of the fields is known to be the one that leads.
-    led: bool,
+    /// After how many ids it is asked again, and how many there were since.
+    ask_after: usize,
+    since: usize,
 }
 
 impl Common {
     fn of<T: Filed>(sought: &[Sought]) -> Self {
         let ids = |sought: &Sought| sought.values.iter().map(|value| Ids::new(sought.field.beginning(value))).collect();
-        Self { table: T::KIND.marks(), fields: sought.iter().map(ids).collect(), led: sought.len() < 2 }
+        Self { table: T::KIND.marks(), fields: sought.iter().map(ids).collect(), ask_after: 0, since: 0 }
     }
 
     /// Some behind `after`, which goes on to the last one that was looked at.
     fn next(&mut self, rows: &Rows<'_>, left: &mut Left, after: &mut Option<String>, wanted: usize) -> Result<Step<String>, ListError> {
-        if !self.led {
-            self.choose(rows, left, after.as_deref().unwrap_or_default())?;
-        }
-        let Self { table, fields, .. } = self;
-        let Some((leader, others)) = fields.split_first_mut() else { return Ok(Step { found: Vec::new(), ended: true }) };
         let (mut found, mut looked) = (Vec::new(), 0);
         while found.len() < wanted && looked < STEP {
+            let behind = after.as_deref().unwrap_or_default();
+            if self.fields.len() > 1 && self.since >= self.ask_after {
+                self.choose(rows, left, behind)?;
+            }
+            let Some((leader, others)) = self.fields.split_first_mut() else { break };
             let few = if others.is_empty() { wanted - found.len() } else { SAMPLE };
-            let mut ids = leading(leader, rows, left, table, after.as_deref().unwrap_or_default(), few)?;
+            let mut ids = leading(leader, rows, left, &self.table, behind, few)?;
             let Some(last) = ids.last().cloned() else { return Ok(Step { found, ended: true }) };
             looked += ids.len();
+            self.since += ids.len();
             for field in others.iter() {
                 let mut there = vec![false; ids.len()];
                 for values in field {
-                    let keys: Vec<RowKey> = ids.iter().map(|id| values.row(table, id)).collect();
+                    let open: Vec<usize> = there.iter().positions(|there| !there).collect();
+                    let keys: Vec<RowKey> = open.iter().filter_map(|n| ids.get(*n)).map(|id| values.row(&self.table, id)).collect();
                     left.count(keys.len())?;
                     looked += keys.len();
-                    there.iter_mut().zip(rows.has(&keys)?).for_each(|(there, has)| *there |= has);
+                    for (n, has) in open.into_iter().zip(rows.has(&keys)?) {
+                        there.get_mut(n).into_iter().for_each(|there| *there = has);
+                    }
                 }
                 let mut there = there.into_iter();
                 ids.retain(|_| there.next().unwrap_or_default());
@@ -173,10 +179,13 @@ impl Common {
         Ok(Step { found, ended: false })
     }
 
-    /// Puts the field first that has the fewest ids, as far as can be seen: as many of its ids reach furthest.
+    /// Puts the field first that has the fewest ids behind `after`, as far as can be seen: as many of its ids reach furthest.
     fn choose(&mut self, rows: &Rows<'_>, left: &mut Left, after: &str) -> Result<(), ListError> {
         for ids in self.fields.iter_mut().flatten() {
-            ids.go_on(rows, left, &self.table, after, SAMPLE)?;
+            ids.skip_to(after);
+            if ids.read.is_empty() && !ids.ended {
+                ids.go_on(rows, left, &self.table, after, SAMPLE)?;
+            }
         }
         let reach = |field: &Vec<Ids>| {
             let nearest = field.iter().filter(|ids| !ids.ended).map(|ids| ids.last.clone()).min();
@@ -186,7 +195,7 @@ impl Common {
         if let Some((leader, _)) = self.fields.iter().enumerate().max_by_key(|(_, field)| reach(field)) {
             self.fields.swap(0, leader);
         }
-        self.led = true;
+        (self.ask_after, self.since) = ((self.ask_after * 2).max(SAMPLE), 0);
         Ok(())
     }
 }
@@ -215,6 +224,13 @@ impl Ids {
         }
         self.read.extend(ids);
         Ok(())
+    }
+
+    /// Leaves out what is not behind `after`.
+    fn skip_to(&mut self, after: &str) {
+        while self.read.front().is_some_and(|id| id.as_str() <= after) {
+            self.read.pop_front();
+        }
     }
 
     /// Where it says of this id that it is under the value.
