@@ -350,8 +350,8 @@ impl Agent for CredentialService {
                 },
                 Effect::LookAtRequest { issuer, issuer_pid, .. } => {
                     let trace = delivery.trace.clone();
-                    let status = issuance::request_status(&self.services, &participant, issuer, issuer_pid, trace).await?;
-                    Ok(Outcome::Request(status))
+                    let asked = issuance::request_status(&self.services, &participant, issuer, issuer_pid, trace).await;
+                    issuance::believed(asked, delivery.attempt)
                 }
                 Effect::RequestCredentials { holder_pid, issuer, credentials } => {
                     let request = issuance::Outgoing { participant: &participant, holder_pid, issuer, credentials };

@@ -2,6 +2,7 @@
 
 use super::{
     Refusal, State,
+    agent::Outcome,
     credential::StoredCredential,
     holder_request::{Acknowledged, Delivered},
     offer::Offer,
@@ -27,6 +28,7 @@ use cellspace_schemas::{
     json,
 };
 use http::{Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
@@ -96,6 +98,7 @@ pub async fn send(
         status if status.is_success() => {
             let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
             let last = location.and_then(|location| location.trim_end_matches('/').rsplit('/').next());
+            let last = last.and_then(|id| percent_decode_str(id).decode_utf8().ok());
             Ok(Acknowledged { issuer_pid: last.and_then(|id| IssuerPid::new(id).ok()) })
         }
         StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(not_yet(said())),
@@ -138,6 +141,21 @@ pub async fn request_status(
         }
         status if status.is_client_error() || status.is_success() => Ok(None),
         status => Err(DeliveryError::Retry(format!("the issuer answered {status}"))),
+    }
+}
+
+/// What is made of an issuer's answer about a request: that it knows none is believed when it has said so for a while, as it may be switched off for a moment;
+/// what cannot be asked for as long is asked another time.
+///
+/// # Errors
+/// [`DeliveryError`] when it is to be asked again soon.
+pub fn believed(asked: Result<Option<RequestStatus>, DeliveryError>, attempt: u32) -> Result<Outcome, DeliveryError> {
+    match asked {
+        Ok(None) if attempt < PATIENCE => Err(DeliveryError::Retry("the issuer knows no such request".to_owned())),
+        Ok(status) => Ok(Outcome::Request(status)),
+        Err(DeliveryError::Refused(_)) => Ok(Outcome::Done),
+        Err(_) if attempt >= PATIENCE => Ok(Outcome::Done),
+        Err(error) => Err(error),
     }
 }
 
@@ -318,6 +336,17 @@ async fn verify(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_an_issuer_knows_nothing_is_believed_after_a_while() {
+        let down = || Err(DeliveryError::Unreachable("down".to_owned()));
+        assert!(believed(Ok(None), 1).is_err() && believed(down(), 1).is_err());
+        assert!(matches!(believed(Ok(Some(RequestStatus::Rejected)), 1), Ok(Outcome::Request(Some(RequestStatus::Rejected)))));
+        assert!(matches!(believed(Ok(None), PATIENCE), Ok(Outcome::Request(None))));
+        // Nothing is known, and nothing is lost: it is asked another time.
+        assert!(matches!(believed(down(), PATIENCE), Ok(Outcome::Done)));
+        assert!(matches!(believed(Err(DeliveryError::Refused("inactive".to_owned())), 1), Ok(Outcome::Done)));
+    }
 
     #[test]
     fn metadata_that_can_never_be_had_is_none() {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Services,
+    control_plane::dsp::incoming::claimed_sender,
     credential_service::CredentialService,
     trust::{self, PeerError, TokenError},
 };
@@ -262,6 +263,13 @@ impl Agent for Issuer {
         match command {
             Command::Admin(command) => command.creates(),
             Command::Request(_) | Command::Verdict(_) => false,
+        }
+    }
+
+    fn counterparty(command: &Command) -> Option<String> {
+        match command {
+            Command::Request(request) => claimed_sender(&request.bearer).map(String::from),
+            Command::Admin(_) | Command::Verdict(_) => None,
         }
     }
 

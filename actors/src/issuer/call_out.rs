@@ -41,6 +41,8 @@ const MAX_ANSWER_BYTES: usize = 16 << 10;
 const MAX_AT_ONCE: usize = 64;
 /// Of these about holders that nobody has registered: whoever wants to can be some of them.
 const MAX_ABOUT_STRANGERS: usize = MAX_AT_ONCE / 4;
+/// Requests of such holders that wait for an answer at once, also one that another has asked for: each takes a place of the issuer's inbox meanwhile.
+const MAX_WAITING_STRANGERS: usize = MAX_AT_ONCE;
 /// Answers that have room until who waits for them has them.
 const KEPT: usize = 1_024;
 /// Lifetime of the token.
@@ -121,6 +123,23 @@ pub struct CallOuts {
 struct Count {
     all: usize,
     about_strangers: usize,
+    /// Requests of strangers that wait for the answers.
+    waiting_strangers: usize,
+}
+
+impl Count {
+    const fn is_none(&self) -> bool {
+        self.all == 0 && self.waiting_strangers == 0
+    }
+}
+
+/// A stranger's request that waits for an answer.
+struct Wait<'a>(&'a CallOuts, &'a ParticipantContextId);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.change(self.1, |count| count.waiting_strangers = count.waiting_strangers.saturating_sub(1));
+    }
 }
 
 /// Room for one question of an issuer.
@@ -129,14 +148,10 @@ struct Room<'a>(&'a CallOuts, &'a Question);
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         let Self(outs, question) = self;
-        let mut under_way = outs.under_way.lock();
-        if let Some(count) = under_way.get_mut(&question.issuer) {
+        outs.change(&question.issuer, |count| {
             count.all = count.all.saturating_sub(1);
             count.about_strangers = count.about_strangers.saturating_sub(usize::from(question.registered.is_none()));
-            if count.all == 0 {
-                under_way.remove(&question.issuer);
-            }
-        }
+        });
     }
 }
 
@@ -147,6 +162,26 @@ impl Default for CallOuts {
 }
 
 impl CallOuts {
+    fn change(&self, issuer: &ParticipantContextId, change: impl FnOnce(&mut Count)) {
+        let mut under_way = self.under_way.lock();
+        let Some(count) = under_way.get_mut(issuer) else { return };
+        change(count);
+        if count.is_none() {
+            under_way.remove(issuer);
+        }
+    }
+
+    /// Room for a stranger's request that waits.
+    fn wait<'a>(&'a self, issuer: &'a ParticipantContextId) -> Option<Wait<'a>> {
+        let mut under_way = self.under_way.lock();
+        let count = under_way.get(issuer).copied().unwrap_or_default();
+        if count.waiting_strangers >= MAX_WAITING_STRANGERS {
+            return None;
+        }
+        under_way.insert(issuer.clone(), Count { waiting_strangers: count.waiting_strangers + 1, ..count });
+        Some(Wait(self, issuer))
+    }
+
     fn room<'a>(&'a self, question: &'a Question) -> Option<Room<'a>> {
         let mut under_way = self.under_way.lock();
         let stranger = question.registered.is_none();
@@ -154,7 +189,7 @@ impl CallOuts {
         if count.all >= MAX_AT_ONCE || stranger && count.about_strangers >= MAX_ABOUT_STRANGERS {
             return None;
         }
-        let more = Count { all: count.all + 1, about_strangers: count.about_strangers + usize::from(stranger) };
+        let more = Count { all: count.all + 1, about_strangers: count.about_strangers + usize::from(stranger), ..count };
         under_way.insert(question.issuer.clone(), more);
         Some(Room(self, question))
     }
@@ -164,8 +199,10 @@ impl CallOuts {
     where
         F: Future<Output = Result<Option<Claims>, String>>,
     {
+        let too_many = || "too many attestations are asked for".to_owned();
+        let _waits = if question.registered.is_none() { Some(self.wait(&question.issuer).ok_or_else(too_many)?) } else { None };
         let asking = |_| async move {
-            let _room = self.room(question).ok_or_else(|| PeerError::Unreachable("too many attestations are asked for".to_owned()))?;
+            let _room = self.room(question).ok_or_else(|| PeerError::Unreachable(too_many()))?;
             let claims = ask().await.map_err(PeerError::Unreachable)?;
             // Over as soon as it is there.
             Ok((Said(claims.map(Arc::new)), now))
@@ -332,6 +369,31 @@ mod tests {
     fn what_is_asked_about_a_stranger_does_not_change() {
         let at = |anonymous, now| about("issuer", "h", anonymous, Timestamp(now));
         assert!(at(true, 1) == at(true, 2) && at(false, 1) != at(false, 2) && at(true, 1) != at(false, 1));
+    }
+
+    #[tokio::test]
+    async fn few_strangers_wait_for_one_answer() {
+        let (outs, open, now) = (CallOuts::default(), Notify::new(), Timestamp(5));
+        let one = about("issuer", "stranger", true, now);
+        let ask = || async {
+            let asking = || async {
+                open.notified().await;
+                Ok(None)
+            };
+            outs.answer(&one, now, asking).await
+        };
+        let many = futures::future::join_all((0..MAX_WAITING_STRANGERS).map(|_| ask()));
+        let meanwhile = async {
+            while outs.under_way.lock().values().map(|count| count.waiting_strangers).sum::<usize>() < MAX_WAITING_STRANGERS {
+                tokio::task::yield_now().await;
+            }
+            assert!(ask().await.is_err());
+            assert!(outs.answer(&question("issuer", 0), now, || async { Ok(None) }).await.is_ok(), "one that is registered");
+            open.notify_one();
+        };
+        let (answers, ()) = futures::future::join(many, meanwhile).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert!(outs.under_way.lock().is_empty());
     }
 
     #[tokio::test]

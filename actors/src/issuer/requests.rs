@@ -114,7 +114,8 @@ impl Prepared {
             delivering: false,
             error: None,
             answer: None,
-            created_at: now,
+            // Also where the clock was put back meanwhile: by this, a stranger's processes are told from those of others of its id before.
+            created_at: now.max(holder.created_at),
             updated_at: now,
         }
     }
@@ -162,6 +163,8 @@ pub fn room(state: &IssuerState, holder: &Holder, asked: &[CredentialDefinitionI
         return Err(Refusal::NotEntitled(rule));
     }
     let counts = |process: &Process, requested: &Requested| match state.credentials.get(&requested.credential) {
+        // What could not be delivered, the holder has not.
+        Some(_) if process.state == State::Errored => false,
         Some(issued) => issued.valid_until > now && issued.status.status() != Status::Revoked,
         None => process.state == State::Submitted,
     };

@@ -144,8 +144,19 @@ fn sought(query: &QuerySpec) -> Vec<Sought> {
 }
 
 fn values() -> impl Strategy<Value = Value> {
-    let words =
-        ["FINALIZED", "TERMINATED", "REQUESTED", "CONSUMER", "PROVIDER", "early", "first", "second", "third", "did:web:peer-0", "did:web:peer-9"];
+    let words = [
+        "FINALIZED",
+        "TERMINATED",
+        "REQUESTED",
+        "CONSUMER",
+        "PROVIDER",
+        "early",
+        "first",
+        "second",
+        "third",
+        "did:web:peer-0",
+        "did:web:peer-9",
+    ];
     let codes = STATES.map(State::code);
     prop_oneof![
         8 => proptest::sample::select(words.to_vec()).prop_map(Value::from),
@@ -230,8 +241,18 @@ fn what_would_take_too_long_is_refused() {
         ("the oldest of all", created(SortOrder::Asc, vec![]), limits(ARCHIVED, 0, 10), true),
         ("too many rows", created(SortOrder::Asc, vec![]), limits(ARCHIVED - 1, ARCHIVED, 10), false),
         ("the newest of all", created(SortOrder::Desc, vec![]), limits(10, 10, 10), true),
-        ("the field with the few leads", QuerySpec { filter: both(by("type", "CONSUMER"), peer_9()), ..QuerySpec::default() }, limits(150, 4, 0), true),
-        ("also when it is the other one later", QuerySpec { filter: both(by("assetId", "early"), vec![by("type", "CONSUMER")]), limit: 100, ..QuerySpec::default() }, limits(300, 70, 0), true),
+        (
+            "the field with the few leads",
+            QuerySpec { filter: both(by("type", "CONSUMER"), peer_9()), ..QuerySpec::default() },
+            limits(150, 4, 0),
+            true,
+        ),
+        (
+            "also when it is the other one later",
+            QuerySpec { filter: both(by("assetId", "early"), vec![by("type", "CONSUMER")]), limit: 100, ..QuerySpec::default() },
+            limits(300, 70, 0),
+            true,
+        ),
         (
             "too many marks: all are looked at",
             QuerySpec { filter: vec![by("type", "CONSUMER")], ..QuerySpec::default() },
