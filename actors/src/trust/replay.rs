@@ -59,6 +59,9 @@ struct Used {
 
 impl Used {
     fn forget_before(&mut self, minute: i64) {
+        if self.by_minute.first_key_value().is_none_or(|(first, _)| *first >= minute) {
+            return;
+        }
         let live = self.by_minute.split_off(&minute);
         self.count -= self.by_minute.values().flat_map(HashMap::values).map(HashMap::len).sum::<usize>();
         self.by_minute = live;
