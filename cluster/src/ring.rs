@@ -103,7 +103,7 @@ fn cap(slots: usize, nodes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cellspace_schemas::testkit::proptest_config;
+    use cellspace_schemas::testkit;
     use cellspace_storage::slot::SLOTS;
     use proptest::prelude::*;
     use std::collections::{HashMap, HashSet};
@@ -146,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 8, ..proptest_config() })]
+        #![proptest_config(ProptestConfig { cases: 8, ..testkit::proptest_config() })]
 
         /// Whatever the nodes are called.
         #[test]

@@ -23,6 +23,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::time::Instant;
 use tracing::info_span;
 
 /// How long an absent optional credential is believed, where it may be believed at all.
@@ -214,7 +215,7 @@ impl Trust {
         let mut questions = vec![&asked.all];
         questions.extend([&asked.named, &asked.required].into_iter().filter(|less| !less.is_empty()));
         questions.dedup();
-        let mut granted = None;
+        let (mut granted, begun) = (None, Instant::now());
         for scopes in questions {
             granted = self.ask(holder, access, scopes, tokens, now).await?;
             if granted.is_some() {
@@ -226,6 +227,8 @@ impl Trust {
             None if asked.required.is_empty() => Vec::new(),
             None => return Err(not_granted()),
         };
+        // It may have taken its time, and what it has signed is as old as its answer.
+        let answered = now.plus(begun.elapsed());
         let mut presented = Presented {
             credentials: Vec::new(),
             signers: Vec::new(),
@@ -234,14 +237,14 @@ impl Trust {
             valid_until: now.plus(self.options.presentation_age),
         };
         for entry in entries.iter().take(MAX_PRESENTATIONS) {
-            let presentation = self.verify_presentation(entry, holder, request.own_did, now).await?;
+            let presentation = self.verify_presentation(entry, holder, request.own_did, answered).await?;
             presented.valid_until = presentation.valid_until.map_or(presented.valid_until, |until| until.min(presented.valid_until));
             for signer in &presentation.signers {
                 if !presented.signers.contains(signer) {
                     presented.signers.push(signer.clone());
                 }
             }
-            self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, now).await?;
+            self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, answered).await?;
         }
         Ok(presented)
     }

@@ -128,6 +128,18 @@ async fn presentations_are_asked_for_once() {
     assert_eq!(scene.world.queries("holder"), 3);
 }
 
+/// What a holder signs when it answers late is not from the future.
+#[tokio::test(start_paused = true)]
+async fn a_holder_may_take_its_time() {
+    let scene = Scene::with_member(TrustOptions::default()).await;
+    let signed_at = |seconds| json!({"iat": after(seconds).seconds()});
+    scene.world.slow_down("holder", Duration::from_secs(5));
+    scene.world.change_presentations("holder", signed_at(7));
+    assert!(refused(scene.verify(&[], true, NOW).await).contains("valid now"));
+    scene.world.change_presentations("holder", signed_at(5));
+    scene.verify(&[], true, NOW).await.unwrap();
+}
+
 /// What a participant has of its own counts for itself as it would count for others.
 #[tokio::test]
 async fn a_credential_in_the_holders_own_hands() {

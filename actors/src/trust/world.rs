@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 /// A moment that tests start from.
@@ -50,6 +51,8 @@ struct Wallet {
     grants: Option<Vec<String>>,
     /// Claims that its presentations have otherwise.
     change: Value,
+    /// How long it takes.
+    takes: Duration,
 }
 
 /// A credential to be made.
@@ -81,7 +84,7 @@ impl World {
     pub async fn party(&self, name: &str) -> SigningKey {
         let key = self.key(name, "k1").await;
         self.publish(name, std::slice::from_ref(&key)).await;
-        let wallet = Wallet { key: key.clone(), credentials: Vec::new(), grants: None, change: json!({}) };
+        let wallet = Wallet { key: key.clone(), credentials: Vec::new(), grants: None, change: json!({}), takes: Duration::ZERO };
         self.wallets.lock().insert(format!("https://{name}.example/cs/presentations/query"), wallet);
         key
     }
@@ -166,6 +169,10 @@ impl World {
 
     pub fn bring_back(&self, url: &str) {
         self.down.lock().remove(url);
+    }
+
+    pub fn slow_down(&self, holder: &str, takes: Duration) {
+        self.with_wallet(holder, |wallet| wallet.takes = takes);
     }
 
     pub fn change_presentations(&self, holder: &str, change: Value) {
@@ -266,7 +273,12 @@ impl Fetch for World {
             }
             let wallet = self.wallets.lock().get(&url).cloned();
             let (status, body) = match wallet {
-                Some(wallet) => self.answer_query(wallet, request).await,
+                Some(wallet) => {
+                    if !wallet.takes.is_zero() {
+                        tokio::time::sleep(wallet.takes).await;
+                    }
+                    self.answer_query(wallet, request).await
+                }
                 None => match self.pages.lock().get(&url) {
                     Some(body) => return Ok(self.answer_page(&url, body, known)),
                     None => (StatusCode::NOT_FOUND, Bytes::new()),
