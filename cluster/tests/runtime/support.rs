@@ -6,7 +6,7 @@ use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::*;
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::ControlFlow,
@@ -205,17 +205,30 @@ impl Rows for Copied {
 }
 
 impl WakeIndex for MemoryStore {
-    fn awake(&self, _: Option<WakeCursor>, _: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
+    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
         let disk = self.0.lock();
-        let entries = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| key.clone()).collect();
-        async move { Ok(WakePage { entries, next: None }) }.boxed()
+        let awake = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| (key.clone(), key.clone()));
+        let page = wake_page(awake.collect(), from, limit);
+        async move { Ok(page) }.boxed()
     }
-    fn due(&self, until: Timestamp, _: Option<WakeCursor>, _: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
+    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
         let disk = self.0.lock();
         let due = disk.partitions.iter().filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }));
-        let entries = due.filter(|row| row.due <= until).collect();
-        async move { Ok(WakePage { entries, next: None }) }.boxed()
+        let due = due.filter(|row| row.due <= until).map(|row| ((row.due, row.partition.clone()), row));
+        let page = wake_page(due.collect(), from, limit);
+        async move { Ok(page) }.boxed()
     }
+}
+
+/// The entries behind a cursor, which is the key of the last one before.
+fn wake_page<K: Ord + Serialize + DeserializeOwned, T>(mut all: Vec<(K, T)>, from: Option<WakeCursor>, limit: usize) -> WakePage<T> {
+    let from: Option<K> = from.map(|from| serde_json::from_slice(from.place()).unwrap());
+    all.retain(|(key, _)| from.as_ref().is_none_or(|from| key > from));
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let more = all.len() > limit;
+    all.truncate(limit);
+    let next = all.last().filter(|_| more).map(|(key, _)| WakeCursor::new(serde_json::to_vec(key).unwrap()));
+    WakePage { entries: all.into_iter().map(|(_, entry)| entry).collect(), next }
 }
 
 /// Wall clock that moves with tokio's time.
