@@ -87,6 +87,7 @@ impl Trust {
     /// # Errors
     /// [`PeerError`] names the rule.
     pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
+        let begun = Instant::now();
         let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
         let asked = self.scopes.of(request)?;
         if asked.all.is_empty() {
@@ -102,7 +103,7 @@ impl Trust {
         let mut again = true;
         loop {
             let load = |_| async {
-                let presented = self.query(&id, access, &asked, request, tokens, now).await?;
+                let presented = self.query(&id, access, &asked, request, tokens, (now, begun)).await?;
                 let until = presented.valid_until;
                 Ok((Arc::new(presented), until))
             };
@@ -208,14 +209,15 @@ impl Trust {
         asked: &Asked,
         request: &VerifyRequest<'_>,
         tokens: &dyn IssueToken,
-        now: Timestamp,
+        // When the message came, on both clocks.
+        (now, begun): (Timestamp, Instant),
     ) -> Result<Presented, PeerError> {
         let holder = &id.issuer;
         // A holder that grants less than everything is asked for what its message names, then for what it must grant alone.
         let mut questions = vec![&asked.all];
         questions.extend([&asked.named, &asked.required].into_iter().filter(|less| !less.is_empty()));
         questions.dedup();
-        let (mut granted, begun) = (None, Instant::now());
+        let mut granted = None;
         for scopes in questions {
             granted = self.ask(holder, access, scopes, tokens, now).await?;
             if granted.is_some() {
