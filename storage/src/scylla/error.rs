@@ -1,8 +1,6 @@
 //! Why a store in ScyllaDB or Cassandra cannot be used.
 
 use crate::StoreError;
-#[cfg(feature = "scylla")]
-use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
 
 /// Why the store cannot be used. Each says what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,23 +31,4 @@ pub enum ScyllaError {
     /// Opening went wrong later.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// From the driver's errors.
-#[cfg(feature = "scylla")]
-impl ScyllaError {
-    pub(super) fn refused(error: ExecutionError) -> Self {
-        match error {
-            ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, text)) => Self::Refused(format!("{kind}: {text}")),
-            other => Self::Unreachable(other.to_string()),
-        }
-    }
-
-    pub(super) fn prepare(error: PrepareError) -> Self {
-        Self::Refused(error.to_string())
-    }
-
-    pub(super) fn is_invalid(error: &ExecutionError) -> bool {
-        matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
-    }
 }

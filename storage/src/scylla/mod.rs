@@ -5,51 +5,20 @@
 //! cannot land, whenever it arrives. Conditional writes are sent once: neither driver nor store repeats them, and what was not answered is *unknown* until the
 //! partition has been claimed anew, after which the audit row of its seq is the witness.
 //!
-//! What lies **beside the partitions** (wake index, publications) is written before the commit that needs it, under a [`mark`](marks) that no other commit has, and
+//! What lies **beside the partitions** (wake index, publications) is written before the commit that needs it, under a mark that no other commit has, and
 //! removed after the commit that does not need it any more. A crash in between leaves a row too many, which its mark tells; never one too few.
 //!
 //! **Deleted rows** would be read over for days before the database forgets them. A partition that has gathered many is copied to its next
-//! [generation](generations), so that an activation reads about as much as it gets.
+//! generation, so that an activation reads about as much as it gets.
 //!
 //! The driver is in builds with the feature `scylla`; what is chosen of such a store can be said in all.
 
 #[cfg(feature = "scylla")]
-mod claims;
-#[cfg(feature = "scylla")]
-mod commit;
-#[cfg(feature = "scylla")]
-mod connect;
+mod driver;
 mod error;
-#[cfg(feature = "scylla")]
-mod generations;
-#[cfg(feature = "scylla")]
-mod heads;
-#[cfg(feature = "scylla")]
-mod hours;
-#[cfg(feature = "scylla")]
-mod marks;
-#[cfg(feature = "scylla")]
-mod membership;
 mod options;
-#[cfg(feature = "scylla")]
-mod partitions;
-#[cfg(feature = "scylla")]
-mod publications;
-#[cfg(feature = "scylla")]
-mod schema;
-#[cfg(feature = "scylla")]
-mod statements;
-#[cfg(feature = "scylla")]
-mod store;
-#[cfg(feature = "scylla")]
-#[cfg(test)]
-mod tests;
-#[cfg(feature = "scylla")]
-mod wake_index;
 
+#[cfg(feature = "scylla")]
+pub use driver::{SCHEMA_VERSION, ScyllaStore, create_schema};
 pub use error::ScyllaError;
 pub use options::{Replication, ScyllaOptions};
-#[cfg(feature = "scylla")]
-pub use schema::{SCHEMA_VERSION, create_schema};
-#[cfg(feature = "scylla")]
-pub use store::ScyllaStore;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     AuditRow, Claim, CommitOutcome, PartitionKey, Partitions, Seq, StoreError,
-    scylla::ScyllaStore,
+    scylla::driver::ScyllaStore,
     testkit::{
         Turn,
         turn::{partition, rows},

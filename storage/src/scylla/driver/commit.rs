@@ -5,7 +5,7 @@ use super::{
     heads::{Position, stored},
     hours::{Class, bucket, hour_of},
     marks::Mark,
-    partitions::key,
+    partitions::{Part, key},
     publications::Landed,
     store::{Conditional, Inner, applied},
 };
@@ -63,6 +63,10 @@ pub(super) fn int(number: i32) -> Option<CqlValue> {
     Some(CqlValue::Int(number))
 }
 
+pub(super) fn tiny(part: Part) -> Option<CqlValue> {
+    Some(CqlValue::TinyInt(part as i8))
+}
+
 pub(super) fn blob(bytes: &[u8]) -> Option<CqlValue> {
     Some(CqlValue::Blob(bytes.to_vec()))
 }
@@ -104,7 +108,7 @@ impl Inner {
             return CommitOutcome::Unknown(format!("not sent: {error}"));
         }
         let changes = last_changes(&batch.rows);
-        let deleted = changes.values().filter(|value| value.is_none()).count();
+        let deleted = changes.iter().filter(|(row, value)| value.is_none() && Part::of(row.as_bytes()) == Part::Read).count();
         next.rows.deleted = next.rows.deleted.saturating_add(i32::try_from(deleted).unwrap_or(i32::MAX));
         let outcome = match self.batch_of(&batch, &changes, &mark, &next).send(self).await {
             Ok(Some(Conditional::Applied)) => CommitOutcome::Applied,
@@ -156,10 +160,11 @@ impl Inner {
         let condition = [number(batch.epoch.view), number(batch.epoch.count), before.and_then(number)];
         writes.add(&statements.commit, of(set, partition, condition));
         for (row, value) in changes {
-            let (generation, row) = (int(next.rows.number), blob(row.as_bytes()));
+            let (part, row) = (Part::of(row.as_bytes()), blob(row.as_bytes()));
+            let generation = int(if part == Part::Apart { 0 } else { next.rows.number });
             match value {
-                Some(value) => writes.add(&statements.put, of([], partition, [generation, row, blob(value)])),
-                None => writes.add(&statements.delete, of([], partition, [generation, row])),
+                Some(value) => writes.add(&statements.put, of([], partition, [tiny(part), generation, row, blob(value)])),
+                None => writes.add(&statements.delete, of([], partition, [tiny(part), generation, row])),
             }
         }
         let audit = [blob(&batch.seq.0.to_be_bytes()), blob(&batch.audit.0), blob(&mark.encode())];

@@ -42,9 +42,30 @@ impl From<StoredRow> for Row {
     }
 }
 
+/// Where a row lies in its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Among those that an activation reads, in the present generation.
+    Read = 0,
+    /// Apart from them: rows that are many and mostly stay, which are never copied, in the one generation 0.
+    Apart = 2,
+}
+
+impl Part {
+    pub(super) fn of(key: &[u8]) -> Self {
+        // The character is one byte.
+        if key.first().is_some_and(|first| char::from(*first) == APART) { Self::Apart } else { Self::Read }
+    }
+}
+
 /// A partition's key as the statements take it.
 pub(super) fn key(partition: &PartitionKey) -> (&str, &str, &str) {
     (partition.owner.as_str(), &partition.kind, &partition.name)
+}
+
+/// As the database takes a limit, which is never zero.
+fn bound(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX).max(1)
 }
 
 impl Partitions for ScyllaStore {
@@ -86,10 +107,11 @@ impl Partitions for ScyllaStore {
             }
             let inner = self.inner();
             let statement = if follows { &inner.statements.scan_after } else { &inner.statements.scan };
-            let ((owner, kind, name), fetched) = (key(partition), limit.saturating_add(1));
+            let ((owner, kind, name), part, fetched) = (key(partition), Part::of(&start), limit.saturating_add(1));
+            let bound = bound(fetched);
             let mut rows = inner
-                .read(partition, |generation| {
-                    Box::pin(inner.many::<StoredRow>(statement, (owner, kind, name, generation, &start, &end), fetched))
+                .read(partition, part, |generation| {
+                    Box::pin(inner.many::<StoredRow>(statement, (owner, kind, name, part as i8, generation, &start, &end, bound), fetched))
                 })
                 .await?;
             let more = rows.len() > limit;
@@ -100,10 +122,10 @@ impl Partitions for ScyllaStore {
 
     fn get<'a>(&'a self, partition: &'a PartitionKey, row: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
         Box::pin(async move {
-            let (inner, (owner, kind, name)) = (self.inner(), key(partition));
+            let (inner, (owner, kind, name), part) = (self.inner(), key(partition), Part::of(row.as_bytes()));
             let found = inner
-                .read(partition, |generation| {
-                    Box::pin(inner.one::<StoredRow>(&inner.statements.get, (owner, kind, name, generation, row.as_bytes())))
+                .read(partition, part, |generation| {
+                    Box::pin(inner.one::<StoredRow>(&inner.statements.get, (owner, kind, name, part as i8, generation, row.as_bytes())))
                 })
                 .await?;
             Ok(found.map(Row::from))
@@ -117,7 +139,8 @@ impl Partitions for ScyllaStore {
 
     fn audit<'a>(&'a self, partition: &'a PartitionKey, limit: usize) -> BoxFuture<'a, Result<Vec<(Seq, AuditRow)>, StoreError>> {
         Box::pin(async move {
-            let rows = self.inner().many::<StoredRow>(&self.inner().statements.newest, key(partition), limit).await?;
+            let ((owner, kind, name), bound) = (key(partition), bound(limit));
+            let rows = self.inner().many::<StoredRow>(&self.inner().statements.newest, (owner, kind, name, bound), limit).await?;
             let read = |row: StoredRow| match row.key.try_into() {
                 Ok(seq) => Ok((Seq(u64::from_be_bytes(seq)), AuditRow(row.value.unwrap_or_default().into()))),
                 Err(_) => Err(StoreError::Corrupt("a stored audit row cannot be read".to_owned())),
@@ -220,8 +243,12 @@ impl Inner {
     async fn read<'a, T>(
         &self,
         partition: &PartitionKey,
+        part: Part,
         rows: impl Fn(i32) -> BoxFuture<'a, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
+        if part == Part::Apart {
+            return rows(0).await;
+        }
         let mut generation = self.generation(partition).await?;
         for _ in 0..READ_TRIES {
             let found = rows(generation).await?;

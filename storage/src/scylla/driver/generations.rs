@@ -1,14 +1,14 @@
 //! Generations of rows. The database keeps the traces of deleted rows for days and reads over them each time; so when many have gathered, the rows that are left
 //! are copied to the next generation. Readers look at the present one alone; the one before is dropped whole with the next copy, so that an activation that has
-//! lost its partition and does not know it yet reads old rows, never none.
+//! lost its partition and does not know it yet reads old rows, never none. Rows that are apart are many and no activation reads them: they are not copied.
 //!
 //! The copy is made under the claim, by conditional batches that hold the same fence and seq as the commit before which it is made: should anybody else take the
 //! partition meanwhile, the rest is refused, and what was copied is never looked at. Numbers of generations are not used again.
 
 use super::{
-    commit::{Writes, blob, int, number, of},
+    commit::{Writes, blob, int, number, of, tiny},
     heads::Position,
-    partitions::{StoredRow, key},
+    partitions::{Part, StoredRow, key},
     store::{Conditional, Inner},
 };
 use crate::{CommitOutcome, Epoch, PartitionKey, StoreError};
@@ -64,7 +64,7 @@ impl Inner {
             }
             bytes += key.len() + value.len();
             kept += 1;
-            writes.add(&self.statements.put, of([], partition, [int(new), blob(&key), Some(CqlValue::Blob(value))]));
+            writes.add(&self.statements.put, of([], partition, [tiny(Part::Read), int(new), blob(&key), Some(CqlValue::Blob(value))]));
         }
         if bytes > 0 {
             self.copied(writes).await?;

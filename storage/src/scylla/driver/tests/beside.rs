@@ -3,7 +3,7 @@
 use super::{Keyspace, SOON, log};
 use crate::{
     Batch, DueRow, EventLog, Offset, PartitionKey, Partitions, Topic,
-    scylla::{heads::Position, marks::Mark},
+    scylla::driver::{heads::Position, marks::Mark},
     testkit::{Turn, turn::partition, wake_index},
 };
 use cellspace_schemas::Timestamp;

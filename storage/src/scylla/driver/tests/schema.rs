@@ -1,7 +1,7 @@
 //! Versions of the schema.
 
 use super::Keyspace;
-use crate::scylla::{Replication, SCHEMA_VERSION, ScyllaError, ScyllaStore, connect, create_schema};
+use crate::scylla::driver::{Replication, SCHEMA_VERSION, ScyllaError, ScyllaStore, connect, create_schema};
 
 #[tokio::test]
 async fn another_schema_than_this_builds_is_refused() {

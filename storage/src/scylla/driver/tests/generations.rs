@@ -2,8 +2,8 @@
 
 use super::Keyspace;
 use crate::{
-    PartitionKey, Partitions, Seq,
-    scylla::{ScyllaStore, partitions::key},
+    APART, PartitionKey, Partitions, Seq,
+    scylla::driver::{ScyllaStore, partitions::key},
     testkit::{
         Turn,
         turn::{partition, rows},
@@ -39,10 +39,11 @@ async fn an_activation_reads_as_much_after_many_turns_as_after_few() {
     keyspace.0.deleted_rows = 50;
     let (store, key) = (keyspace.open().await, partition("o", "k", ""));
     let claim = store.claim(&key, 1).await.unwrap();
-    Turn::after(&key, claim).put("t", "kept", "1").put("u", "kept", "2").applied(&store).await;
+    let apart = format!("{APART}ended");
+    Turn::after(&key, claim).put("t", "kept", "1").put("u", "kept", "2").put(&apart, "1", "3").put(&apart, "2", "4").applied(&store).await;
     for seq in 2..=400 {
         let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), "x");
-        let turn = if seq > 2 { turn.delete("t", &(seq - 1).to_string()) } else { turn };
+        let turn = if seq > 2 { turn.delete("t", &(seq - 1).to_string()) } else { turn.delete(&apart, "2") };
         turn.applied(&store).await;
     }
     let (live, deleted) = read(&store, &key).await;
@@ -56,6 +57,10 @@ async fn an_activation_reads_as_much_after_many_turns_as_after_few() {
         assert_eq!(store.claim(&key, 1).await.unwrap().head.unwrap().seq, Seq(400));
         assert_eq!(store.audit(&key, 1_000).await.unwrap().len(), 400);
     }
+    // What is apart was not copied, and is there.
+    assert_eq!(store.inner().head(&key).await.unwrap().at.rows.kept, 3);
+    let found = rows(&store, &key, Some(&apart)).await;
+    assert_eq!(found, [(apart.clone(), "1".to_owned(), "3".to_owned())]);
     keyspace.remove().await;
 }
 

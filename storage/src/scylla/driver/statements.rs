@@ -24,7 +24,7 @@ macro_rules! statements {
     };
 }
 
-// Part 0 of a partition holds its rows, part 1 its audit rows.
+// Part 0 of a partition holds its rows, part 1 its audit rows, part 2 the rows of tables that are apart.
 statements! {
     read head: "SELECT DISTINCT owner, kind, name, fence_view, fence_count, epoch_view, epoch_count, seq, awake, due, due_mark, present, copying, kept, deleted \
         FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
@@ -32,8 +32,8 @@ statements! {
         IF fence_view = ? AND fence_count = ? AND seq = ? AND present = ? AND copying = ?";
     write commit: "UPDATE partitions SET epoch_view = ?, epoch_count = ?, seq = ?, awake = ?, due = ?, due_mark = ?, deleted = ? \
         WHERE owner = ? AND kind = ? AND name = ? IF fence_view = ? AND fence_count = ? AND seq = ?";
-    write put: "INSERT INTO partitions (owner, kind, name, part, generation, key, value) VALUES (?, ?, ?, 0, ?, ?, ?)";
-    write delete: "DELETE FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ? AND key = ?";
+    write put: "INSERT INTO partitions (owner, kind, name, part, generation, key, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    write delete: "DELETE FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
     write audit: "INSERT INTO partitions (owner, kind, name, part, generation, key, value, mark) VALUES (?, ?, ?, 1, 0, ?, ?, ?)";
     /// Says that a copy is being made.
     write copy: "UPDATE partitions SET copying = ? WHERE owner = ? AND kind = ? AND name = ? IF fence_view = ? AND fence_count = ? AND seq = ?";
@@ -41,11 +41,11 @@ statements! {
     write copied: "UPDATE partitions SET present = ?, kept = ?, deleted = 0 WHERE owner = ? AND kind = ? AND name = ? \
         IF fence_view = ? AND fence_count = ? AND seq = ?";
     repeat forget: "DELETE FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation >= ? AND generation < ?";
-    read scan: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ? AND key >= ? AND key < ?";
-    read scan_after: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ? AND key > ? AND key < ?";
+    read scan: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key >= ? AND key < ? LIMIT ?";
+    read scan_after: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key > ? AND key < ? LIMIT ?";
     read scan_all: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ?";
-    read get: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ? AND key = ?";
-    read newest: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 ORDER BY part DESC, generation DESC, key DESC";
+    read get: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
+    read newest: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 ORDER BY part DESC, generation DESC, key DESC LIMIT ?";
     read witness: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 AND generation = 0 AND key = ?";
     /// The same, and nothing is on its way any more.
     serial witness_now: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 AND generation = 0 AND key = ?";

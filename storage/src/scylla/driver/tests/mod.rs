@@ -24,7 +24,7 @@ pub(super) struct Keyspace(pub(super) ScyllaOptions);
 impl Keyspace {
     /// A fresh one; `None` when there is no database.
     pub(super) async fn new(test: &str) -> Option<Self> {
-        let nodes = services::cassandra(&format!("scylla::tests::{test}"))?;
+        let nodes = services::cassandra(&format!("scylla::driver::tests::{test}"))?;
         let replication = Replication::Simple(u8::try_from(nodes.len()).unwrap());
         let name = format!("t_{}_{}", std::process::id(), test.rsplit("::").next().unwrap());
         let keyspace = Self(ScyllaOptions::new(nodes, &name[..name.len().min(48)]));

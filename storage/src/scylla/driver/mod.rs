@@ -1,0 +1,24 @@
+//! The store itself, by the driver of ScyllaDB.
+
+mod claims;
+mod commit;
+mod connect;
+mod errors;
+mod generations;
+mod heads;
+mod hours;
+mod marks;
+mod membership;
+mod partitions;
+mod publications;
+mod schema;
+mod statements;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wake_index;
+
+pub use schema::{SCHEMA_VERSION, create_schema};
+pub use store::ScyllaStore;
+
+use super::{Replication, ScyllaError, ScyllaOptions};
