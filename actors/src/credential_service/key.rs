@@ -92,7 +92,7 @@ pub struct KeyPair {
     /// kind counts on.
     #[serde(rename = "usages", default)]
     pub usage: BTreeSet<KeyUsage>,
-    /// For how long its public half stays published after a rotation, as asked for, in milliseconds; 0 when unlimited.
+    /// For how long its public half stays published after a rotation, as asked for, in milliseconds; 0 when nothing was asked for.
     pub rotation_duration: u64,
     /// Until when credentials count that it may have signed for an issuer; known when it is rotated.
     #[serde(default)]
@@ -118,13 +118,12 @@ impl KeyPair {
         matches!(self.state, KeyState::Activated | KeyState::Rotated)
     }
 
-    /// When its public half leaves the DID document: for a rotated key after the duration that was asked for, but not while something counts that it has
-    /// signed.
+    /// When its public half leaves the DID document: for a rotated key when nothing counts any more that it has signed, but not before the duration that
+    /// was asked for is over.
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
-        let limited = self.state == KeyState::Rotated && self.rotation_duration > 0;
-        let asked = self.since.plus(Duration::from_millis(self.rotation_duration));
-        limited.then(|| asked.max(self.since.plus(SIGNATURE_LIFETIME)).max(self.signed_until.unwrap_or_default()))
+        let lasting = Duration::from_millis(self.rotation_duration).max(SIGNATURE_LIFETIME);
+        (self.state == KeyState::Rotated).then(|| self.since.plus(lasting).max(self.signed_until.unwrap_or_default()))
     }
 
     /// As the DID document shows it.
@@ -305,7 +304,7 @@ pub enum Command {
         id: KeyPairId,
         /// By what.
         successor: KeySpec,
-        /// How long the old public half stays published, in milliseconds; 0 when unlimited.
+        /// How long the old public half stays published at the least, in milliseconds; while something counts that it has signed it stays anyway.
         duration: u64,
     },
     /// Revokes a key pair, and adds another one in its place when asked to.
@@ -434,6 +433,9 @@ fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Cha
                 Activated => None,
                 Rotated | Revoked => return Err(not_allowed(&key, "activated")),
             }
+        }
+        Command::Rotate { successor, .. } if !successor.active => {
+            return Err(Refusal::BadKey("the key that takes the place of a rotated one must be active"));
         }
         Command::Rotate { id, duration, .. } => {
             let key = find(id)?;

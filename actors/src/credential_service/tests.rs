@@ -417,12 +417,13 @@ fn what_a_command_refuses_is_known_before_a_key_is_made() {
 fn a_rotated_key_leaves_the_document_when_nothing_counts_that_it_has_signed() {
     const SIGNED: u64 = 601_000;
     for (duration, signed_until, ends) in [
-        (0, Some(9_000_000), None),
-        (1_000, None, Some(SIGNED)),
-        (SIGNED + 5, None, Some(SIGNED + 5)),
-        (1_000, Some(10_000), Some(SIGNED)),
-        (1_000, Some(9_000_000), Some(9_000_000)),
-        (9_000_001, Some(9_000_000), Some(9_000_001)),
+        (0, None, SIGNED),
+        (0, Some(9_000_000), 9_000_000),
+        (1_000, None, SIGNED),
+        (SIGNED + 5, None, SIGNED + 5),
+        (1_000, Some(10_000), SIGNED),
+        (1_000, Some(9_000_000), 9_000_000),
+        (9_000_001, Some(9_000_000), 9_000_001),
     ] {
         let mut state = acme(true);
         let command = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration };
@@ -430,19 +431,51 @@ fn a_rotated_key_leaves_the_document_when_nothing_counts_that_it_has_signed() {
         let prepared = Prepared::Key(key::Prepared { command, new: Some(new_key("k2", true)), signed_until });
         let decision = CredentialService::decide(&state, &Input::Command(prepared), NOW).unwrap();
         let deadlines: Vec<_> = decision.events.iter().filter_map(CredentialService::deadline).collect();
-        let ends = ends.map(|ends| NOW.0 + i64::try_from(ends).unwrap());
-        assert_eq!(deadlines, [("key/k1".to_owned(), ends.map(Timestamp)), ("key/k2".to_owned(), None)]);
+        let ends = NOW.0 + i64::try_from(ends).unwrap();
+        assert_eq!(deadlines, [("key/k1".to_owned(), Some(Timestamp(ends))), ("key/k2".to_owned(), None)]);
         decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
         let mut due = |at: i64| {
             let decision = CredentialService::decide(&state, &Input::Due("key/k1".to_owned()), Timestamp(at)).unwrap();
             decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
             (decision.action, state.did_document().unwrap().verification_method.len())
         };
-        match ends {
-            None => assert_eq!(due(i64::MAX), ("", 2)),
-            Some(at) => assert_eq!((due(at - 1), due(at), due(at + 1)), (("", 2), ("key.revoked", 1), ("", 1))),
+        assert_eq!((due(ends - 1), due(ends), due(ends + 1)), (("", 2), ("key.revoked", 1), ("", 1)));
+    }
+}
+
+#[test]
+fn key_pairs_are_rotated_for_ever() {
+    let mut state = acme(true);
+    let mut now = NOW;
+    for n in 1..300 {
+        let (id, new) = (KeyPairId::new(format!("k{n}")).unwrap(), new_key(&format!("k{}", n + 1), true));
+        let command = key::Command::Rotate { id, successor: spec(), duration: 0 };
+        let rotated = CredentialService::decide(&state, &Input::Command(key_command(command, Some(new))), now).unwrap();
+        rotated.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+        let due: Vec<_> = rotated.events.iter().filter_map(CredentialService::deadline).filter_map(|(key, at)| Some((key, at?))).collect();
+        for (key, at) in due {
+            now = at;
+            let ended = CredentialService::decide(&state, &Input::Due(key), now).unwrap();
+            ended.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
         }
     }
+    assert_eq!(state.did_document().unwrap().verification_method.len(), 1);
+    assert_eq!(state.keys.size(), 65, "the oldest revoked ones are forgotten");
+}
+
+#[test]
+fn what_takes_the_place_of_a_rotated_key_is_active() {
+    let mut state = acme(true);
+    let rotate = |active| {
+        let command = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: KeySpec { active, ..spec() }, duration: 0 };
+        (key::before_new(&acme(true), &command, NOW).is_ok(), key_command(command, Some(new_key("k2", active))))
+    };
+    let refused = Err("the key that takes the place of a rotated one must be active".to_owned());
+    let (before, inactive) = rotate(false);
+    assert_eq!((before, command(&mut state, inactive)), (false, refused), "no key is made for it");
+    let (before, active) = rotate(true);
+    assert_eq!((before, command(&mut state, active)), (true, Ok("key.rotated")));
+    assert!(KeyUsage::ALL.into_iter().all(|usage| state.signing_key(usage).is_some()));
 }
 
 #[test]

@@ -477,7 +477,9 @@ async fn keys_are_rotated_and_revoked() {
     let after = listed().await;
     let state = |id: &str| after.iter().find(|k| k["id"] == *id || k["keyId"] == *id).unwrap()["state"].clone();
     assert_eq!((after.len(), state(&old), state(&key_id)), (2, json!(300), json!(200)));
-    // Neither twice, nor under the same names.
+    // Neither twice, nor under the same names, nor by one that does not sign.
+    let (status, answer) = platform.call(Method::POST, &format!("{pairs}/{old}/rotate"), Some(json!({"active": false}))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     assert_eq!(platform.call(Method::POST, &format!("{pairs}/{old}/rotate"), None).await.0, StatusCode::CONFLICT);
     assert_eq!(platform.call(Method::PUT, &pairs, Some(descriptor)).await.0, StatusCode::CONFLICT);
     assert_eq!(platform.public("/consumer/did.json").await.1["verificationMethod"].as_array().unwrap().len(), 2);

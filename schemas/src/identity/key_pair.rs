@@ -134,7 +134,7 @@ pub struct KeyPairResource {
     pub timestamp: Timestamp,
     /// Milliseconds of use planned; 0 when unlimited.
     pub use_duration: u64,
-    /// Milliseconds for which the public key stays published after the rotation; 0 when unlimited.
+    /// Milliseconds for which the public key stays published after the rotation at the least; while something counts that it has signed it stays anyway.
     pub rotation_duration: u64,
     /// What it is used for; everything when empty.
     pub usage: BTreeSet<KeyUsage>,
