@@ -84,8 +84,8 @@ pub fn scopes(query: &PresentationQueryMessage) -> Result<Vec<CredentialScope>, 
     }
 }
 
-/// Credentials that are asked for, granted and valid, newest first: of each issuer and type the newest, unless one is asked for by its id, and
-/// not more than a presentation can carry. A scope beyond the grant is answered by fewer credentials (DCP 1.0, "Scopes").
+/// Credentials that are asked for, granted and valid, newest first: of each issuer, type and format the newest, unless one is asked for by its id, and
+/// not more than a presentation can carry. A verifier may read one format alone, and each has a presentation of its own. A scope beyond the grant is answered by fewer credentials (DCP 1.0, "Scopes").
 #[must_use]
 pub fn select<'a>(
     state: &'a State,
@@ -98,7 +98,7 @@ pub fn select<'a>(
     found.sort_by(|a, b| b.valid_from.cmp(&a.valid_from).then_with(|| a.id.cmp(&b.id)));
     let by_id: Vec<_> = asked.iter().filter(|scope| matches!(scope, CredentialScope::Id(_))).cloned().collect();
     let mut seen = HashSet::new();
-    found.retain(|c| seen.insert((&c.issuer, &c.types)) || meant(c, &by_id));
+    found.retain(|c| seen.insert((c.format, &c.issuer, &c.types)) || meant(c, &by_id));
     found.truncate(MAX_PRESENTED);
     found
 }

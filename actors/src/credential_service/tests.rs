@@ -1059,26 +1059,29 @@ fn only_what_is_asked_granted_and_valid_is_presented() {
 #[test]
 fn a_presentation_is_bounded() {
     let mut state = acme(true);
-    let mut store = |id: &str, kind: &str, from: i64| {
-        let credential =
-            StoredCredential { valid_from: Some(Timestamp(NOW.0 - from)), ..(*typed(id, &format!("urn:{id}"), kind, id)).clone() };
+    let mut store = |id: &str, kind: &str, format: CredentialFormat, from: i64| {
+        let valid_from = Some(Timestamp(NOW.0 - from));
+        let credential = StoredCredential { valid_from, format, ..(*typed(id, &format!("urn:{id}"), kind, id)).clone() };
         let stored = credential::Prepared::Store { credential: Arc::new(credential), replace: false };
         command(&mut state, Prepared::Credential(stored)).unwrap();
     };
-    store("old", "Member", 20);
-    store("new", "Member", 10);
+    let (vc1, vc2) = (CredentialFormat::Vc1Jwt, CredentialFormat::Vc2Jose);
+    store("old", "Member", vc2, 20);
+    store("new", "Member", vc2, 10);
+    store("older", "Member", vc1, 40);
+    store("other", "Member", vc1, 30);
     for n in 0..40 {
-        store(&format!("k{n}"), &format!("Kind{n}"), 100 + n);
+        store(&format!("k{n}"), &format!("Kind{n}"), vc2, 100 + n);
     }
     let scope = |text: &str| CredentialScope::parse(&format!("org.eclipse.dspace.dcp.vc.{text}")).unwrap();
     let select = |asked: &[CredentialScope]| {
         super::presentations::select(&state, asked, asked, NOW).iter().map(|c| c.id.as_str().to_owned()).collect::<Vec<_>>()
     };
-    // Of one issuer and type the newest; the one that is asked for by its id as well.
-    assert_eq!(select(&[scope("type:Member")]), ["new"]);
-    assert_eq!(select(&[scope("type:Member"), scope("id:urn:old")]), ["new", "old"]);
+    // Of one issuer, type and format the newest; the one that is asked for by its id as well.
+    assert_eq!(select(&[scope("type:Member")]), ["new", "other"]);
+    assert_eq!(select(&[scope("type:Member"), scope("id:urn:old")]), ["new", "old", "other"]);
     let all = select(&[scope("type:VerifiableCredential")]);
-    assert_eq!((all.len(), all[0].as_str(), all[31].as_str()), (32, "new", "k30"));
+    assert_eq!((all.len(), all[0].as_str(), all[31].as_str()), (32, "new", "k29"));
 }
 
 // === whatever is asked ===
