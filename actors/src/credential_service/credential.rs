@@ -5,7 +5,7 @@ use super::{
     agent::Decided,
     watch::{HeldStatus, Watch},
 };
-use crate::trust::credential::Credential;
+use crate::trust::{credential::Credential, replay::SKEW};
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
@@ -85,6 +85,12 @@ impl StoredCredential {
     pub fn is_valid(&self, now: Timestamp) -> bool {
         let in_time = self.valid_from.is_none_or(|from| from <= now) && self.valid_until.is_none_or(|until| until > now);
         in_time && self.status == HeldStatus::Active
+    }
+
+    /// Whether it is none that counts now already, also by a clock that is a little ahead.
+    #[must_use]
+    pub fn is_to_come(&self, now: Timestamp) -> bool {
+        self.valid_from.is_some_and(|from| from > now.plus(SKEW))
     }
 
     /// Whether the other is this credential again: what its issuer calls it decides, or that it is the same to the byte.

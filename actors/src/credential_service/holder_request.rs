@@ -338,7 +338,7 @@ fn failed(request: &HolderRequest, reason: &str, now: Timestamp) -> HolderReques
 }
 
 /// The issuer delivers or rejects. Repeats are answered again; what comes anew takes the place of what the request brought for the same entry
-/// before, in whatever format. A request is ISSUED when there is something for each of its entries.
+/// before, in whatever format, unless that is valid and this is not yet. A request is ISSUED when there is something for each of its entries.
 ///
 /// # Errors
 /// [`Refusal::NoRequest`] for unknown requests and for those to another issuer alike; [`Refusal::BadCredential`] for what was not asked for.
@@ -389,6 +389,11 @@ fn take(
     let mut stored = Vec::new();
     let mut now_held: Vec<Arc<StoredCredential>> = Vec::new();
     for ((credential, same), entry) in credentials.iter().zip(&same).zip(&given) {
+        let goes = same.or_else(|| at(*entry)).filter(|held| held.raw != credential.raw);
+        if credential.is_to_come(now) && goes.is_some_and(|held| held.is_valid(now)) {
+            let rule = "a credential that is not valid yet must not take the place of one that is";
+            return Err(Refusal::BadCredential(rule.to_owned()).into());
+        }
         let before = same.or_else(|| renewed.filter(|old| entries::may_be_for(old, &asked[*entry]))).or_else(|| at(*entry));
         let credential = match same {
             Some(held) if held.raw == credential.raw => (*held).clone(),

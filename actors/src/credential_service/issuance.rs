@@ -224,7 +224,7 @@ async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, Peer
     if described.issuer == *issuer { Ok(described) } else { Err(wrong("must be that of the issuer")) }
 }
 
-/// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, dates.
+/// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, that it has not expired.
 ///
 /// # Errors
 /// [`Refusal`] names the rule, or says that the issuer's DID document is out of reach.
@@ -314,7 +314,8 @@ async fn verify(
     let now = services.cluster.now();
     let verified = services.trust.verify_credential(jwt, now, |credential| {
         credential.check_holder(holder)?;
-        credential.check_dates(now)?;
+        // One that is not valid yet is held, and presented from then on.
+        credential.check_end(now)?;
         let Some((issuer, container)) = delivered else { return Ok(()) };
         let rule = if credential.issuer != *issuer {
             "a delivered credential must be issued by the sender"

@@ -617,6 +617,38 @@ fn deliveries_are_repeatable_and_replace_what_the_request_brought() {
     assert_eq!(ids(&state), ["c5"]);
 }
 
+#[test]
+fn a_credential_that_is_not_valid_yet_is_held_and_takes_no_valid_ones_place() {
+    let from = |resource: &str, from: i64| {
+        let (valid_from, valid_until) = (Some(Timestamp(NOW.0 + from)), Some(Timestamp(NOW.0 + 9_000_000)));
+        Arc::new(StoredCredential { valid_from, valid_until, ..(*held(resource, resource, Some("hp"))).clone() })
+    };
+    let mut state = acme(true);
+    command(&mut state, request("hp", &["a"])).unwrap();
+    let deliver = |state: &mut State, came: Arc<StoredCredential>| command(state, delivered("hp", "issuer", Ok(vec![came])));
+    let ids = |state: &State| state.credentials.keys().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+    assert_eq!(deliver(&mut state, from("later", 3_600_000)), Ok("credentials.issued"));
+    let resource = |at: i64| {
+        let held = state.credentials.values().next().unwrap();
+        (held.resource(&ParticipantContextId::new("acme").unwrap(), Timestamp(at)).state, held.is_valid(Timestamp(at)))
+    };
+    let (begins, ends) = (NOW.0 + 3_600_000, NOW.0 + 9_000_000);
+    let shown = [NOW.0, begins - 1, begins, ends - 1, ends].map(resource);
+    assert_eq!(shown, [(900, false), (900, false), (500, true), (500, true), (800, false)]);
+    // Another one that is to come, then one that is valid.
+    for next in [from("latest", 3_700_000), from("valid", 0)] {
+        deliver(&mut state, next.clone()).unwrap();
+        assert_eq!(ids(&state), [next.id.as_str()]);
+    }
+    let refused = Err("a credential that is not valid yet must not take the place of one that is".to_owned());
+    assert_eq!(deliver(&mut state, from("later", 3_600_000)), refused);
+    let anew = StoredCredential { raw: "anew".to_owned(), credential_id: Some("urn:1".to_owned()), ..(*from("valid", 3_600_000)).clone() };
+    assert_eq!(deliver(&mut state, Arc::new(anew)), refused);
+    assert_eq!(ids(&state), ["valid"]);
+    // Clocks differ a little.
+    assert_eq!(deliver(&mut state, from("ahead", 1_000)), Ok("credentials.issued"));
+}
+
 /// A credential with these types, known to its issuer by `id`.
 fn typed(resource: &str, id: &str, kind: &str, raw: &str) -> Arc<StoredCredential> {
     let types = vec!["VerifiableCredential".to_owned(), kind.to_owned()];

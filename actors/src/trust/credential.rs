@@ -260,13 +260,15 @@ impl Credential {
     /// # Errors
     /// [`CredentialError::NotYetValid`] or [`CredentialError::Expired`].
     pub fn check_dates(&self, now: Timestamp) -> Result<(), CredentialError> {
-        if self.valid_from.is_some_and(|from| from > now.plus(SKEW)) {
-            Err(CredentialError::NotYetValid)
-        } else if self.valid_until.is_some_and(|until| until <= now) {
-            Err(CredentialError::Expired)
-        } else {
-            Ok(())
-        }
+        if self.valid_from.is_some_and(|from| from > now.plus(SKEW)) { Err(CredentialError::NotYetValid) } else { self.check_end(now) }
+    }
+
+    /// Whether it is valid now, or will be.
+    ///
+    /// # Errors
+    /// [`CredentialError::Expired`].
+    pub fn check_end(&self, now: Timestamp) -> Result<(), CredentialError> {
+        if self.valid_until.is_some_and(|until| until <= now) { Err(CredentialError::Expired) } else { Ok(()) }
     }
 
     /// Whether it speaks of the holder alone.

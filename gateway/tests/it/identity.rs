@@ -2,12 +2,16 @@
 
 use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
 use cellspace_actors::{
-    CredentialService, DcpOptions, credential_service,
+    CredentialService, DcpOptions, credential_service, issuer,
     settings::TrustedIssuer,
-    trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, verify_peer},
+    trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, signing_key, verify_peer},
 };
 use cellspace_cluster::Address;
-use cellspace_schemas::{dcp::DCP_CONTEXT, issuer::CredentialId};
+use cellspace_schemas::{
+    dcp::{CredentialFormat, DCP_CONTEXT},
+    identity::key_pair::KeyUsage,
+    issuer::CredentialId,
+};
 use cellspace_storage::VaultPath;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -657,9 +661,39 @@ async fn deliveries_answer_requests_of_their_issuer() {
         let (answered, body) = deliver(sender, holder_pid, status, payload, format).await;
         assert_eq!(answered.as_u16(), expected, "{sender} {holder_pid} {status}: {body}");
     }
-    let held = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials"), None).await;
+    let path = format!("{IDENTITY}/participants/consumer/credentials");
+    let held = platform.must(Method::GET, &path, None).await;
     assert_eq!(held.as_array().unwrap().len(), 1);
-    let request = platform.must(Method::GET, &format!("{IDENTITY}/participants/consumer/credentials/request/hp-1"), None).await;
+    // One that has expired is not taken, whoever brings it; one that is not valid yet is held until then, unless a valid one would go for it.
+    let signed = |from: &'static str, until: &'static str| {
+        let mut changed = claims(&mine);
+        let (platform, object) = (&platform, changed.as_object_mut().unwrap());
+        ["iat", "nbf", "exp"].iter().for_each(|name| drop(object.remove(*name)));
+        object.extend([("validFrom".to_owned(), json!(from)), ("validUntil".to_owned(), json!(until))]);
+        async move {
+            let key = signing_key(services, &id_of("issuer"), KeyUsage::Credentials).await.unwrap();
+            let object = changed.as_object().unwrap();
+            issuer::signing::sign(platform.node.app.services.vault.as_ref(), &key, CredentialFormat::Vc2Jose, object).await.unwrap()
+        }
+    };
+    let (expired, to_come) = (signed("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z").await, signed("2100-01-01T00:00:00Z", "2101-01-01T00:00:00Z").await);
+    for (payload, expected, rule) in [(&expired, 400, "must not be expired"), (&to_come, 400, "must not take the place")] {
+        let (answered, body) = deliver("issuer", "hp-1", "ISSUED", payload.clone(), jose).await;
+        assert!(answered.as_u16() == expected && body.to_string().contains(rule), "{body}");
+    }
+    let manifest = |id: &str, raw: &str| json!({"id": id, "verifiableCredentialContainer": {"rawVc": raw}});
+    assert_eq!(platform.call(Method::POST, &path, Some(manifest("c-1", &expired))).await.0, StatusCode::BAD_REQUEST);
+    platform.must(Method::POST, &path, Some(manifest("c-2", &to_come))).await;
+    assert_eq!(platform.must(Method::GET, &format!("{path}/c-2"), None).await["state"], 900);
+    platform.verify("consumer", "thief", &[]).await.unwrap();
+    platform.must(Method::DELETE, &format!("{path}/{}", held[0]["id"].as_str().unwrap()), None).await;
+    assert!(platform.verify("consumer", "issuer", &[]).await.is_err(), "what is not valid yet is not presented");
+    platform.must(Method::DELETE, &format!("{path}/c-2"), None).await;
+    let (answered, body) = deliver("issuer", "hp-1", "ISSUED", to_come, jose).await;
+    assert!(answered.is_success(), "{body}");
+    let held = platform.must(Method::GET, &path, None).await;
+    assert_eq!((held.as_array().unwrap().len(), &held[0]["state"]), (1, &json!(900)));
+    let request = platform.must(Method::GET, &format!("{path}/request/hp-1"), None).await;
     assert_eq!(request["status"], "ISSUED");
     // A second request under the same id is refused; one for what the issuer does not have ends in an error.
     let path = format!("{IDENTITY}/participants/consumer/credentials/request");
