@@ -88,7 +88,7 @@ struct Header {
 }
 
 /// Algorithms of what participants sign, those of their keys in DID documents.
-const PARTICIPANTS: [Algorithm; 2] = [Algorithm::EdDSA, Algorithm::ES256];
+const PARTICIPANTS: [Algorithm; 5] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384, Algorithm::PS256, Algorithm::RS256];
 
 /// Why a text is not a JWS that may be relied on. Names the rule, never what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -251,11 +251,11 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// [`JwsError::KeyType`] or [`JwsError::Signature`].
     pub fn verify_signature(&self, key: &VerifyingKey) -> Result<(), JwsError> {
-        if self.algorithm != key.signature_algorithm() {
+        if !key.algorithms().contains(&self.algorithm) {
             return Err(JwsError::KeyType);
         }
         let (signed, signature) = self.text.rsplit_once('.').ok_or(JwsError::Malformed)?;
-        if key.verifies(signed.as_bytes(), signature) { Ok(()) } else { Err(JwsError::Signature) }
+        if key.verifies(self.algorithm, signed.as_bytes(), signature) { Ok(()) } else { Err(JwsError::Signature) }
     }
 
     /// As [`Self::verify`], with a key of the library's.
@@ -327,6 +327,66 @@ mod tests {
         assert_eq!(claims["iss"], "joe");
     }
 
+    /// RFC 7515, appendix A.2: RS256.
+    const RSA: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+    const RS256: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
+        cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    /// Made with another library.
+    const OTHER_RSA: &str = "y-8OPB6y1GiDmmaFM21KZGPUBeHDa7KpEQNyfymxeTt10SwKK9HNFRANbtcnaP8a7tbKf_L0FiXea6Et9GSlyMA-sPwZK0v5-Lbm13qfcpnkiqHLBG5Z0q3bV9TLNFzDZPrb4qZXVxnhcMc3z7xYfudtRsYZWSAIEuVGRN7o7G2JO7vnDYtN4xFcieeoZSMuShTncE2Q9Q2jsDOWY1KbkDyDHzKFyT11OHKseKdrageUji5iBaN3g-GAQyrgTnTIp53Fx71fzav1KfWNsDIA0pBRh0nNPkhJkTe7BxrzFf_4gOnkYkF3mXIZtHlmPkZiPhaP1QwOFgq5ReK3BSQJrw";
+    const PS256: &str = "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJqb2UifQ.\
+        L1Y31KvLTjYIg2DVm5uvIW-cf5TcDveWB4otzSoAMtqLwMbsrMnDNrtnqgnlKy2NTm6ofBPFldbrbw1K5GLi_p4JyxWQkUQh1xbexEFnRlw1L3XO4zbb8aS5CdcLZQ9NHLrGRprn2KgQ7tkPirTv-Mqjqv61DKIeiN2h1wQQDb27bqST7rYevyIwyXuVopalIJvAKCAM0hBeH3diIpgvAom7F68CeGsvdvfyThRUegJ_tCnlGYR155lbJ6GsGik6AizGPgBgoMZaysplGN6lfo38TnuTjcpDEWTeY9JxNaT975GseBagvB5IA3Ik1K9TEeTlZg6DlfUFCWMU-JLEBQ";
+
+    fn rsa(modulus: &str, more: &Value) -> VerifyingKey {
+        let mut jwk = json!({"kty": "RSA", "n": modulus, "e": "AQAB"});
+        jwk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        VerifyingKey::from_jwk(&jwk).unwrap()
+    }
+
+    #[test]
+    fn signatures_with_rsa_are_verified_by_the_algorithm_of_the_key() {
+        for (token, own, other, algorithm, confused) in
+            [(RS256, RSA, OTHER_RSA, "RS256", "PS256"), (PS256, OTHER_RSA, RSA, "PS256", "RS256")]
+        {
+            let verify = |token: &str, key: &VerifyingKey| {
+                Jws::parse(token, MAX_TOKEN_BYTES).and_then(|jws| jws.verify::<Value>(key)).map(|claims| claims["iss"].clone())
+            };
+            for more in [json!({}), json!({"alg": algorithm})] {
+                assert_eq!(verify(token, &rsa(own, &more)), Ok(json!("joe")), "{more}");
+            }
+            assert_eq!(verify(token, &rsa(own, &json!({"alg": confused}))), Err(JwsError::KeyType));
+            assert_eq!(verify(token, &rsa(other, &json!({}))), Err(JwsError::Signature));
+            // The header is signed as well.
+            let relabelled = token.replacen(&URL_SAFE_NO_PAD.encode(json!({"alg": algorithm}).to_string()),
+                &URL_SAFE_NO_PAD.encode(json!({"alg": confused}).to_string()), 1);
+            assert_ne!(relabelled, token);
+            assert_eq!(verify(&relabelled, &rsa(own, &json!({}))), Err(JwsError::Signature));
+        }
+    }
+
+    /// Whatever a token says of its algorithm, the key decides.
+    #[tokio::test]
+    async fn an_algorithm_that_is_not_the_keys_is_refused() {
+        let (_, ed25519) = signed(KeyAlgorithm::Ed25519).await;
+        let (_, p256) = signed(KeyAlgorithm::P256).await;
+        let p384 = VerifyingKey::from_multikey("z82Lm1MpAkeJcix9K8TMiLd5NMAhnwkjjCBeWHXyu3U4oT2MVJJKXkcVBgjGhnLBn2Kaau9").unwrap();
+        let keys: [(VerifyingKey, &[&str]); 6] = [
+            (ed25519, &["EdDSA"]),
+            (p256, &["ES256"]),
+            (p384, &["ES384"]),
+            (rsa(RSA, &json!({})), &["PS256", "RS256"]),
+            (rsa(RSA, &json!({"alg": "PS256"})), &["PS256"]),
+            (rsa(RSA, &json!({"alg": "RS256"})), &["RS256"]),
+        ];
+        for (key, own) in keys {
+            for algorithm in ["EdDSA", "ES256", "ES384", "PS256", "RS256"] {
+                let token = with_header(&json!({"alg": algorithm}));
+                let refused = if own.contains(&algorithm) { JwsError::Signature } else { JwsError::KeyType };
+                let verified = Jws::parse(&token, MAX_TOKEN_BYTES).unwrap().verify::<Value>(&key);
+                assert_eq!(verified, Err(refused), "{algorithm} with a key for {own:?}");
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(cellspace_schemas::testkit::proptest_config())]
 
@@ -396,8 +456,8 @@ mod tests {
             (json!({"alg": "none", "kid": kid}), JwsError::Malformed),
             (json!({"alg": "eddsa", "kid": kid}), JwsError::Malformed),
             (json!({"alg": "HS256", "kid": kid}), JwsError::Algorithm),
-            (json!({"alg": "RS256", "kid": kid}), JwsError::Algorithm),
-            (json!({"alg": "ES384", "kid": kid}), JwsError::Algorithm),
+            (json!({"alg": "RS512", "kid": kid}), JwsError::Algorithm),
+            (json!({"alg": "PS384", "kid": kid}), JwsError::Algorithm),
             (json!({"alg": "EdDSA", "kid": kid, "crit": ["exp"]}), JwsError::Critical),
             (json!({"alg": "EdDSA", "kid": kid, "crit": []}), JwsError::Critical),
             (json!({"alg": "EdDSA", "kid": "k1"}), JwsError::KeyId),

@@ -26,7 +26,7 @@ pub enum KeyError {
     #[error("the signing key must have the {} relationship in the DID document", name(*.0))]
     Relationship(Relationship),
     /// Not a key that is supported.
-    #[error("the signing key must be Ed25519 or P-256, as publicKeyJwk or publicKeyMultibase")]
+    #[error("the signing key must be Ed25519, P-256 or P-384, as publicKeyJwk or publicKeyMultibase, or RSA with 2048 to 4096 bits, as publicKeyJwk")]
     Unsupported,
 }
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn keys_of_other_kinds_are_refused() {
         let mut document = document(&["#k1"], json!({"authentication": ["#k1"]}));
-        document.verification_method[0].public_key_jwk = Some(json!({"kty": "RSA", "n": "AA", "e": "AQAB"}));
+        document.verification_method[0].public_key_jwk = Some(json!({"kty": "EC", "crv": "secp256k1", "x": X, "y": X}));
         assert_eq!(DocumentKeys::of(document).select(None, Relationship::Authentication, false), Err(KeyError::Unsupported));
     }
 }

@@ -63,7 +63,7 @@ impl Signed {
 
     /// As the product checks it, with nothing around it.
     pub fn is_good(&self) -> bool {
-        self.key.verifies(self.text.as_bytes(), &self.signature)
+        self.key.algorithms().iter().any(|by| self.key.verifies(*by, self.text.as_bytes(), &self.signature))
     }
 }
 
