@@ -354,7 +354,9 @@ impl Agent for CredentialService {
                     issuance::believed(asked, delivery.attempt)
                 }
                 Effect::RequestCredentials { holder_pid, issuer, credentials } => {
-                    let request = issuance::Outgoing { participant: &participant, holder_pid, issuer, credentials };
+                    let request = delivery.snapshot.requests.get(holder_pid);
+                    let code = request.and_then(|request| request.pre_authorized_code.as_ref());
+                    let request = issuance::Outgoing { participant: &participant, holder_pid, issuer, credentials, code };
                     let answer = issuance::send(&self.services, &request, delivery.attempt, delivery.trace.clone()).await?;
                     Ok(Outcome::Acknowledged(answer))
                 }

@@ -8,7 +8,7 @@ use super::{
 };
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
-    Did, Timestamp,
+    Did, SecretText, Timestamp,
     identity::{HolderRequestResource, RequestedCredential, credential::TypeAndFormat},
     issuer::{CredentialId, HolderPid, IssuerPid, metadata::RequestStatus},
 };
@@ -98,6 +98,9 @@ pub struct HolderRequest {
     /// How many requests have followed the same offer before.
     #[serde(default)]
     pub attempt: u32,
+    /// The code by which its issuer has authorized it beforehand, until all is here. No outbox row and no dead letter holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_authorized_code: Option<SecretText>,
 }
 
 impl HolderRequest {
@@ -116,6 +119,7 @@ impl HolderRequest {
             renews: None,
             offered: false,
             attempt: 0,
+            pre_authorized_code: None,
         }
     }
 
@@ -191,6 +195,8 @@ pub struct Request {
     pub issuer: Did,
     /// What to ask for; at least one.
     pub credentials: Vec<RequestedCredential>,
+    /// The code by which the issuer has authorized it beforehand.
+    pub pre_authorized_code: Option<SecretText>,
 }
 
 /// Changes.
@@ -219,7 +225,8 @@ pub fn request(state: &State, request: &Request, holder_pid: &HolderPid, now: Ti
         return Err(Refusal::Full("credential requests").into());
     }
     // (none) --request--> REQUESTING
-    let made = HolderRequest::new(holder_pid, &request.issuer, request.credentials.clone(), now);
+    let pre_authorized_code = request.pre_authorized_code.clone();
+    let made = HolderRequest { pre_authorized_code, ..HolderRequest::new(holder_pid, &request.issuer, request.credentials.clone(), now) };
     let effect = made.sending();
     Ok(Decision::action("credentials.requesting")
         .event(changed(made))
@@ -437,6 +444,7 @@ fn take(
         issuer_pid,
         brought: now_held.iter().map(|held| held.id.clone()).collect(),
         error: request.error.clone().filter(|_| next_state == RequestState::Error),
+        pre_authorized_code: request.pre_authorized_code.clone().filter(|_| next_state != RequestState::Issued),
         since: if next_state == request.state { request.since } else { now },
         ..request.clone()
     };

@@ -11,11 +11,11 @@ use super::{
 use crate::{
     Services,
     outbound::{OutboundError, OutboundRequest},
-    trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_with_access, verify_sender},
+    trust::{PeerError, TokenError, credential::VerifiedCredential, status::StatusError, token_for_issuer, verify_sender},
 };
 use cellspace_cluster::{Address, CallId, DeliveryError, PrepareError};
 use cellspace_schemas::{
-    Did, ParticipantContextId, TraceContext,
+    Did, ParticipantContextId, SecretText, TraceContext,
     dcp::{
         self, CredentialContainer, CredentialFormat, CredentialMessage, CredentialRequestMessage, DeliveryStatus,
         messages::{self, CredentialReference, MAX_CREDENTIALS},
@@ -51,6 +51,8 @@ pub struct Outgoing<'a> {
     pub issuer: &'a Did,
     /// For what.
     pub credentials: &'a [CredentialDefinitionId],
+    /// The code by which the issuer has authorized it beforehand.
+    pub code: Option<&'a SecretText>,
 }
 
 /// Sends a `CredentialRequestMessage` to the issuer's `IssuerService`. A repeat carries the same holderPid.
@@ -71,7 +73,7 @@ pub async fn send(
     })?;
     let url = format!("{}/credentials", base.as_str().trim_end_matches('/'));
     let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
-    let token = bearer(services, request.participant, request.issuer).await?;
+    let token = bearer(services, request.participant, request.issuer, request.code).await?;
     let message = CredentialRequestMessage {
         context: messages::context(),
         message_type: messages::types::CredentialRequestMessage,
@@ -126,7 +128,7 @@ pub async fn request_status(
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(["requests", issuer_pid.as_str()]);
     }
-    let token = bearer(services, participant, issuer).await?;
+    let token = bearer(services, participant, issuer, None).await?;
     let request = OutboundRequest { method: Method::GET, url, bearer: Some(token), body: None, accept: Some("application/json"), trace };
     let answer = services.http.send(request).await?;
     tracing::info!(category = "dcp", action = "credentials.request.status", counterparty = %issuer, vpa = %Address::of::<super::CredentialService>(participant),
@@ -164,8 +166,13 @@ async fn issuer_service(services: &Services, issuer: &Did) -> Result<Url, PeerEr
 }
 
 /// The token of a message to an issuer.
-async fn bearer(services: &Services, participant: &ParticipantContextId, issuer: &Did) -> Result<String, DeliveryError> {
-    token_with_access(services, participant, issuer, None).await.map_err(|e| match e {
+async fn bearer(
+    services: &Services,
+    participant: &ParticipantContextId,
+    issuer: &Did,
+    code: Option<&SecretText>,
+) -> Result<String, DeliveryError> {
+    token_for_issuer(services, participant, issuer, code.map(SecretText::expose)).await.map_err(|e| match e {
         TokenError::NoParticipant(_) => DeliveryError::Refused(e.to_string()),
         TokenError::NoKey(..) | TokenError::Unavailable(_) => DeliveryError::Retry(e.to_string()),
     })

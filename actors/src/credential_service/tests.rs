@@ -12,7 +12,7 @@ use super::{
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
-    Did, KeyAlias, Owner, ParticipantContextId, Timestamp,
+    Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
     dcp::{CredentialFormat, CredentialScope, Service},
     identity::{KeyPairId, OfferRule, RequestedCredential, key_pair::KeyUsage},
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
@@ -520,8 +520,9 @@ fn request(holder_pid: &str, ids: &[&str]) -> Prepared {
         id: CredentialDefinitionId::new(id).unwrap(),
     };
     let pid = HolderPid::new(holder_pid).unwrap();
+    let credentials = ids.iter().map(asked).collect();
     let request =
-        holder_request::Request { holder_pid: Some(pid.clone()), issuer: issuer("issuer"), credentials: ids.iter().map(asked).collect() };
+        holder_request::Request { holder_pid: Some(pid.clone()), issuer: issuer("issuer"), credentials, pre_authorized_code: None };
     Prepared::Request(request, pid)
 }
 
@@ -602,6 +603,30 @@ fn every_input_in_every_state_of_a_request() {
             assert_eq!(outcome.as_ref().map(|s| *s).map_err(String::as_str), expected, "{name} when {from:?}");
         }
     }
+}
+
+#[test]
+fn a_code_of_the_issuer_is_kept_until_all_is_here_and_in_no_outbox_row() {
+    let mut state = acme(true);
+    let Prepared::Request(mut asking, pid) = request("hp", &["a", "b"]) else { panic!("not a request") };
+    asking.credentials[1].credential_type = "Maker".to_owned();
+    asking.pre_authorized_code = Some(SecretText::new("c0de"));
+    let decision = CredentialService::decide(&state, &Input::Command(Prepared::Request(asking, pid.clone())), NOW).unwrap();
+    assert_eq!(decision.effects.len(), 1);
+    assert!(decision.effects.iter().all(|sent| !serde_json::to_string(&sent.effect).unwrap().contains("c0de")));
+    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    let code = |state: &State| {
+        let row = serde_json::to_string(state.requests.get(&pid).unwrap().as_ref()).unwrap();
+        let read: holder_request::HolderRequest = serde_json::from_str(&row).unwrap();
+        read.pre_authorized_code.map(|code| code.expose().to_owned())
+    };
+    // Whatever sends it again has it.
+    step(&mut state, Input::Undeliverable(effect(), "gave up".to_owned())).unwrap();
+    assert_eq!(code(&state).as_deref(), Some("c0de"));
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c1", "urn:1", "Member", "one")]))).unwrap();
+    assert_eq!(code(&state).as_deref(), Some("c0de"));
+    command(&mut state, delivered("hp", "issuer", Ok(vec![typed("c2", "urn:2", "Maker", "two")]))).unwrap();
+    assert_eq!((state.requests.get(&pid).unwrap().state, code(&state)), (RequestState::Issued, None));
 }
 
 #[test]

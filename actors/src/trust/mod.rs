@@ -204,6 +204,22 @@ pub async fn token_with_access(
     token.map_err(|e| TokenError::Unavailable(e.to_string()))
 }
 
+/// Makes a self-issued ID token of the participant for an issuer that it asks for credentials, with the code by which that has authorized the request
+/// beforehand, where it has (DCP 1.0, "Credential Request API").
+///
+/// # Errors
+/// [`TokenError`] when the participant cannot sign.
+pub async fn token_for_issuer(
+    services: &Services,
+    participant: &ParticipantContextId,
+    issuer: &Did,
+    code: Option<&str>,
+) -> Result<String, TokenError> {
+    let key = signing_key(services, participant, KeyUsage::Token).await?;
+    let token = key.id_token_with_code(services.vault.as_ref(), issuer, code, services.cluster.now()).await;
+    token.map_err(|e| TokenError::Unavailable(e.to_string()))
+}
+
 /// Verifies the bearer token of a message whose sender needs no credentials (the DCP endpoints themselves), see [`Trust::verify_id_token`].
 ///
 /// # Errors

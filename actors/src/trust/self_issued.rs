@@ -47,16 +47,28 @@ impl SigningKey {
     /// # Errors
     /// [`VaultError`] of the vault.
     pub async fn id_token(&self, vault: &dyn Vault, audience: &Did, token: Option<&str>, now: Timestamp) -> Result<String, VaultError> {
-        let claims = IdTokenClaims {
+        self.sign(vault, "JWT", &IdTokenClaims { token, ..self.id_claims(audience, now) }).await
+    }
+
+    /// A self-issued ID token for an issuer, with the code by which that has authorized a request beforehand.
+    ///
+    /// # Errors
+    /// [`VaultError`] of the vault.
+    pub async fn id_token_with_code(&self, vault: &dyn Vault, issuer: &Did, code: Option<&str>, now: Timestamp) -> Result<String, VaultError> {
+        self.sign(vault, "JWT", &IdTokenClaims { code, ..self.id_claims(issuer, now) }).await
+    }
+
+    fn id_claims<'a>(&'a self, audience: &'a Did, now: Timestamp) -> IdTokenClaims<'a> {
+        IdTokenClaims {
             iss: &self.did,
             sub: &self.did,
             aud: audience,
             jti: Uuid::new_v4(),
             iat: now.seconds(),
             exp: now.plus(Duration::from_secs(ID_TOKEN_SECONDS)).seconds(),
-            token,
-        };
-        self.sign(vault, "JWT", &claims).await
+            token: None,
+            code: None,
+        }
     }
 
     /// An access token for our own credential service: `verifier` may ask for credentials of these scopes.
@@ -87,6 +99,8 @@ struct IdTokenClaims<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    #[serde(rename = "pre-authorized_code", skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
-use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of};
+use crate::{identity::claims, support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of}};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace::NodeConfig;
@@ -165,6 +165,39 @@ impl Office {
         });
         url
     }
+}
+
+#[tokio::test]
+async fn a_request_carries_the_code_by_which_its_issuer_has_authorized_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = start(dir.path()).await;
+    platform.participant("acme").await;
+    // An issuer that is none of ours.
+    let shop = Arc::new(Office::default());
+    *shop.says.lock() = (201, json!({}));
+    let mut manifest = platform.manifest("shop", "shop");
+    manifest["serviceEndpoints"] = json!([{"id": "shop-issuer", "type": "IssuerService", "serviceEndpoint": shop.open().await}]);
+    assert!(platform.identity(Method::POST, "/participants").json(&manifest).send().await.unwrap().status().is_success());
+    let ask = async |holder_pid: &str, code: Option<&str>| {
+        let body = json!({"issuerDid": platform.did("shop"), "holderPid": holder_pid, "preAuthorizedCode": code,
+            "credentials": [{"format": "vc20-bssl/jwt", "type": "Member", "id": "m"}]});
+        platform.identity(Method::POST, "/participants/acme/credentials/request").json(&body).send().await.unwrap().status()
+    };
+    for (holder_pid, code) in [("with", Some("SplxlOBe")), ("without", None)] {
+        assert_eq!(ask(holder_pid, code).await, StatusCode::CREATED);
+        let path = format!("/participants/acme/credentials/request/{holder_pid}?wait=REQUESTED&timeout=20s");
+        let request: Value = platform.identity(Method::GET, &path).send().await.unwrap().json().await.unwrap();
+        assert_eq!(request["status"], "REQUESTED", "{request}");
+        assert!(!request.to_string().contains("SplxlOBe"), "{request}");
+        let (token, message) = shop.asked.lock().pop().unwrap();
+        let claims = claims(&token);
+        assert_eq!((&message["holderPid"], &claims["aud"]), (&json!(holder_pid), &json!(platform.did("shop"))));
+        assert_eq!(claims.get("pre-authorized_code"), code.map(|code| json!(code)).as_ref());
+    }
+    for bad in [String::new(), "x".repeat(2_049)] {
+        assert_eq!(ask("bad", Some(&bad)).await, StatusCode::BAD_REQUEST);
+    }
+    platform.node.drain(DRAIN).await;
 }
 
 #[tokio::test]

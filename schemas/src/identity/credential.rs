@@ -1,7 +1,7 @@
 //! Credentials and credential requests of the Identity API.
 
 use crate::{
-    Did, ParticipantContextId,
+    Did, ParticipantContextId, SecretText,
     dcp::CredentialFormat,
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid, coerce},
 };
@@ -63,7 +63,12 @@ pub struct CredentialRequestDto {
     pub holder_pid: Option<HolderPid>,
     /// What to ask for.
     pub credentials: Vec<RequestedCredential>,
+    /// A code by which the issuer has authorized the request beforehand, where it supports that (DCP 1.0, 6.4).
+    pub pre_authorized_code: Option<SecretText>,
 }
+
+/// Longest `pre_authorized_code`, in bytes.
+pub const MAX_CODE_BYTES: usize = 2_048;
 
 /// A request as shown.
 #[derive(Debug, Clone, Serialize)]

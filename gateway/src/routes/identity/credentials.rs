@@ -11,7 +11,7 @@ use cellspace_schemas::{
     dcp::messages::MAX_CREDENTIALS,
     identity::{
         CredentialManifest, CredentialRequestDto, CredentialResource, OfferRule, RequestedCredential,
-        credential::{MAX_OFFER_RULES, MAX_OFFER_TYPE, MAX_OFFER_TYPES},
+        credential::{MAX_CODE_BYTES, MAX_OFFER_RULES, MAX_OFFER_TYPE, MAX_OFFER_TYPES},
     },
     issuer::{CredentialId, HolderPid},
 };
@@ -111,7 +111,15 @@ async fn ask_issuer(app: App, request: Request) -> Result<Reply, ApiError> {
     if dto.credentials.iter().enumerate().any(twice) {
         return Err(ApiError::invalid("credentials must not name a credential object twice"));
     }
-    let asked = holder_request::Request { holder_pid: dto.holder_pid, issuer: dto.issuer_did, credentials: dto.credentials };
+    if dto.pre_authorized_code.as_ref().is_some_and(|code| !(1..=MAX_CODE_BYTES).contains(&code.expose().len())) {
+        return Err(ApiError::invalid(format!("preAuthorizedCode must have 1 to {MAX_CODE_BYTES} bytes")));
+    }
+    let asked = holder_request::Request {
+        holder_pid: dto.holder_pid,
+        issuer: dto.issuer_did,
+        credentials: dto.credentials,
+        pre_authorized_code: dto.pre_authorized_code,
+    };
     match ask(&app, &request, Command::Request(asked)).await? {
         credential_service::Reply::Requested(holder_pid) => {
             let participant = request.param("participant")?;
