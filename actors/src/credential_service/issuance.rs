@@ -5,7 +5,7 @@ use super::{
     agent::Outcome,
     credential::StoredCredential,
     holder_request::{Acknowledged, Delivered},
-    offer::Offer,
+    offer::{Offer, OfferedObject},
     watch::HeldStatus,
 };
 use crate::{
@@ -23,7 +23,7 @@ use cellspace_schemas::{
     identity::RequestedCredential,
     issuer::{
         CredentialDefinitionId, CredentialId, HolderPid, IssuerPid,
-        metadata::{OtherIssuer, OtherStatus, RequestStatus},
+        metadata::{OtherIssuer, OtherObject, OtherStatus, RequestStatus},
     },
     json,
 };
@@ -178,17 +178,19 @@ async fn bearer(
     })
 }
 
-/// The objects of an offer that can be asked for, as the issuer's metadata describes them (DCP 1.0, 6.6.1: an offer may hold their ids alone). None when the
-/// issuer has no such metadata, or none that may be had: the offer is kept all the same.
+/// The objects of an offer that can be asked for, as the offer describes them, and where it does not (DCP 1.0, 6.6.1: it may hold their ids alone), as the
+/// issuer's metadata does. Those of the offer's own when the issuer has no such metadata, or none that may be had: the offer is kept all the same.
 ///
 /// # Errors
 /// Unavailable when the issuer cannot be asked now: it offers again.
 pub async fn offered(services: &Services, offer: &Offer) -> Result<Vec<RequestedCredential>, PrepareError<Refusal>> {
-    let described = match metadata(services, &offer.issuer).await {
-        Ok(described) => described.credentials_supported,
+    let is_whole = |id: &CredentialDefinitionId| offer.object(id).is_some_and(OfferedObject::is_whole);
+    let described = if offer.credentials.iter().all(is_whole) { Ok(Vec::new()) } else { supported(services, &offer.issuer).await };
+    let described = match described {
+        Ok(described) => described,
         Err(PeerError::Refused(reason)) => {
             tracing::info!(category = "dcp", action = "credential.offer.not_followed", counterparty = %offer.issuer, %reason);
-            return Ok(Vec::new());
+            Vec::new()
         }
         Err(error @ (PeerError::Unreachable(_) | PeerError::TooEarly)) => {
             tracing::info!(category = "dcp", action = "credential.offer.not_followed", counterparty = %offer.issuer, reason = %error);
@@ -196,9 +198,10 @@ pub async fn offered(services: &Services, offer: &Offer) -> Result<Vec<Requested
         }
     };
     let object = |id: &CredentialDefinitionId| {
-        let object = described.iter().find(|object| object.id == id.as_str())?;
-        let format = CredentialFormat::parse(object.profile.as_deref()?)?;
-        Some(RequestedCredential { format, credential_type: object.credential_type.clone(), id: id.clone() })
+        let (offered, described) = (offer.object(id), described.iter().find(|object| object.id == id.as_str()));
+        let profile = offered.and_then(|object| object.profile.as_deref()).or_else(|| described?.profile.as_deref())?;
+        let credential_type = offered.and_then(|object| object.credential_type.as_ref()).or_else(|| described.map(|object| &object.credential_type))?;
+        Some(RequestedCredential { format: CredentialFormat::parse(profile)?, credential_type: credential_type.clone(), id: id.clone() })
     };
     // A request names each once.
     let ids = offer.credentials.iter().enumerate().filter(|(n, id)| !offer.credentials.iter().take(*n).any(|other| other == *id));
@@ -213,7 +216,8 @@ fn no_metadata(error: OutboundError) -> PeerError {
     }
 }
 
-async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, PeerError> {
+/// What the issuer's metadata say that it issues.
+async fn supported(services: &Services, issuer: &Did) -> Result<Vec<OtherObject>, PeerError> {
     let wrong = |reason: &str| PeerError::Refused(format!("the metadata of the issuer {reason}"));
     let base = issuer_service(services, issuer).await?;
     let url = format!("{}/metadata", base.as_str().trim_end_matches('/')).parse().map_err(|_| wrong("has no URL"))?;
@@ -228,7 +232,7 @@ async fn metadata(services: &Services, issuer: &Did) -> Result<OtherIssuer, Peer
         status => return Err(wrong(&format!("is answered by {status}"))),
     }
     let described: OtherIssuer = json::from_slice(&answer.body).map_err(|_| wrong("must be an IssuerMetadata"))?;
-    if described.issuer == *issuer { Ok(described) } else { Err(wrong("must be that of the issuer")) }
+    if described.issuer == *issuer { Ok(described.credentials_supported) } else { Err(wrong("must be that of the issuer")) }
 }
 
 /// Verifies a delivery: who sends it, that it answers a request of ours, and each credential: signature, issuer, holder, that it has not expired.

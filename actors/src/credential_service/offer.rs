@@ -13,6 +13,7 @@ use crate::derived_id::derived_id;
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, Timestamp,
+    dcp::messages::OfferedCredential,
     identity::RequestedCredential,
     issuer::{CredentialDefinitionId, HolderPid},
 };
@@ -26,8 +27,51 @@ pub const TABLE: &str = "offer";
 pub const MAX_OFFERS: usize = 64;
 /// Requests that follow offers of one issuer at most; for another one the oldest goes that brought nothing which is still held.
 pub const MAX_FOLLOWED: usize = 64;
-/// Longest id of an offer, in bytes.
+/// Longest id of an offer, and longest type, profile and reason of an object in it, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
+
+/// What an offer says itself of one of its objects; the issuer's metadata say the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedObject {
+    /// Which.
+    pub id: CredentialDefinitionId,
+    /// Type of the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_type: Option<String>,
+    /// Alias of its profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Why it is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_reason: Option<String>,
+}
+
+impl OfferedObject {
+    /// Reads an object of a message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(object: OfferedCredential) -> Result<Self, String> {
+        let OfferedCredential { id, credential_type, profile, offer_reason, .. } = object;
+        if [&credential_type, &profile, &offer_reason].into_iter().flatten().any(|text| text.len() > MAX_ID_BYTES) {
+            return Err(format!("credentialType, profile and offerReason have at most {MAX_ID_BYTES} bytes"));
+        }
+        let id = CredentialDefinitionId::new(id).map_err(|e| e.to_string())?;
+        Ok(Self { id, credential_type, profile, offer_reason })
+    }
+
+    /// Whether an `id` is all that it says.
+    const fn is_sparse(&self) -> bool {
+        self.credential_type.is_none() && self.profile.is_none() && self.offer_reason.is_none()
+    }
+
+    /// Whether its issuer's metadata need not be asked before it is asked for.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.credential_type.is_some() && self.profile.is_some()
+    }
+}
 
 /// What an issuer offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,16 +84,41 @@ pub struct Offer {
     pub id: Option<String>,
     /// Credential objects of its metadata.
     pub credentials: Vec<CredentialDefinitionId>,
+    /// Those of them of which it says more itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<OfferedObject>,
     /// When it came.
     #[serde(default)]
     pub received_at: Timestamp,
 }
 
 impl Offer {
-    /// Id of the request that follows it after so many: the same for the same offer of the issuer, which its id tells, or else what it offers.
+    /// Of an issuer, under this id if it has one.
+    #[must_use]
+    pub fn new(issuer: Did, id: Option<String>, objects: Vec<OfferedObject>, received_at: Timestamp) -> Self {
+        let credentials = objects.iter().map(|object| object.id.clone()).collect();
+        let objects = objects.into_iter().filter(|object| !object.is_sparse()).collect();
+        Self { issuer, id, credentials, objects, received_at }
+    }
+
+    /// What it says itself of an object.
+    #[must_use]
+    pub fn object(&self, id: &CredentialDefinitionId) -> Option<&OfferedObject> {
+        self.objects.iter().find(|object| object.id == *id)
+    }
+
+    /// Id of the request that follows it after so many: the same for the same offer of the issuer, which its id tells, or else what it offers and why.
     fn request_id(&self, holder: &Did, attempt: u32) -> HolderPid {
+        let reason = |id: &CredentialDefinitionId| self.object(id).and_then(|object| object.offer_reason.as_deref());
         let mut offered: Vec<&str> = self.credentials.iter().map(CredentialDefinitionId::as_str).collect();
         offered.sort_unstable();
+        let mut reasons: Vec<&str> = self.credentials.iter().filter_map(reason).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        if !reasons.is_empty() {
+            offered.push("@reason");
+            offered.extend(reasons);
+        }
         let which = self.id.as_ref().map_or(offered, |id| vec!["@id", id.as_str()]);
         let attempt = (attempt > 0).then(|| attempt.to_string());
         let again: Vec<&str> = attempt.iter().flat_map(|attempt| ["@attempt", attempt.as_str()]).collect();
@@ -77,7 +146,7 @@ impl Offer {
     }
 }
 
-/// An offer with what its issuer's metadata says of the objects in it.
+/// An offer with what is known of the objects in it, by itself or by its issuer's metadata.
 #[derive(Debug)]
 pub struct Prepared {
     /// From its verified issuer.

@@ -7,13 +7,13 @@ use super::{
     credential::{self, StoredCredential},
     holder_request::{self, Acknowledged, Delivered, RequestState},
     key::{self, KeyNames, KeySpec, KeyState, NewKey},
-    offer::{self, MAX_FOLLOWED, MAX_OFFERS, Offer},
+    offer::{self, MAX_FOLLOWED, MAX_ID_BYTES, MAX_OFFERS, Offer, OfferedObject},
     watch::{HeldStatus, Watch},
 };
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
-    dcp::{CredentialFormat, CredentialScope, Service},
+    dcp::{CredentialFormat, CredentialScope, Service, messages::OfferedCredential},
     identity::{KeyPairId, OfferRule, RequestedCredential, key_pair::KeyUsage},
     issuer::{CredentialDefinitionId, CredentialId, HolderPid, IssuerPid},
 };
@@ -910,8 +910,8 @@ fn a_rejection_of_an_earlier_process_leaves_the_newer_one_alone() {
 }
 
 fn offer(from: &str, id: Option<&str>, ids: &[&str]) -> Offer {
-    let credentials = ids.iter().map(|id| CredentialDefinitionId::new(id).unwrap()).collect();
-    Offer { issuer: issuer(from), id: id.map(str::to_owned), credentials, received_at: NOW }
+    let object = |id: &&str| OfferedObject::read(OfferedCredential { id: (*id).to_owned(), ..OfferedCredential::default() }).unwrap();
+    Offer::new(issuer(from), id.map(str::to_owned), ids.iter().map(object).collect(), NOW)
 }
 
 /// The offer with what its issuer says of it: `member-1` is one of the type `Member`, and so on.
@@ -987,6 +987,51 @@ fn an_offer_is_followed_where_a_rule_says_so_and_once() {
     command(&mut state, plain(context::Command::SetActive(false))).unwrap();
     assert!(command(&mut state, offered("all", Some("urn:4"), &["Gold-1"])).is_err());
     assert_eq!(followed(&state).len(), all.len());
+}
+
+#[test]
+fn an_offer_for_another_reason_is_another_one() {
+    let mut state = acme(true);
+    command(&mut state, rules(&[("issuer", &["*"])])).unwrap();
+    let with = |reason: Option<&str>, id: Option<&str>| {
+        let Prepared::Offer(mut prepared) = offered("issuer", id, &["Member-1"]) else { panic!("no offer") };
+        let said = OfferedCredential { id: "Member-1".to_owned(), offer_reason: reason.map(str::to_owned), ..OfferedCredential::default() };
+        prepared.offer = Offer::new(issuer("issuer"), id.map(str::to_owned), vec![OfferedObject::read(said).unwrap()], NOW);
+        Prepared::Offer(prepared)
+    };
+    let table = [
+        (None, None, true),
+        (None, None, false),
+        (Some("reissue"), None, true),
+        (Some("reissue"), None, false),
+        (Some("proof-key-revocation"), None, true),
+        // Its id says which offer it is.
+        (None, Some("urn:1"), true),
+        (Some("reissue"), Some("urn:1"), false),
+    ];
+    for (reason, id, follows) in table {
+        let told = command(&mut state, with(reason, id)).unwrap();
+        assert_eq!(told == "credential.offer.followed", follows, "{reason:?} {id:?}");
+        let kept = state.offers.get(&issuer("issuer")).unwrap();
+        let member = CredentialDefinitionId::new("Member-1").unwrap();
+        assert_eq!(kept.object(&member).and_then(|object| object.offer_reason.as_deref()), reason);
+        assert_eq!((kept.credentials.as_slice(), kept.objects.len()), ([member].as_slice(), usize::from(reason.is_some())));
+        // Rows of before say nothing of objects.
+        let mut row = serde_json::to_value(kept.as_ref()).unwrap();
+        row.as_object_mut().unwrap().remove("objects");
+        assert!(serde_json::from_value::<Offer>(row).unwrap().objects.is_empty());
+    }
+    for (length, good) in [(MAX_ID_BYTES, true), (MAX_ID_BYTES + 1, false)] {
+        let long = || Some("x".repeat(length));
+        let object = || OfferedCredential { id: "a".to_owned(), ..OfferedCredential::default() };
+        for object in [
+            OfferedCredential { credential_type: long(), ..object() },
+            OfferedCredential { profile: long(), ..object() },
+            OfferedCredential { offer_reason: long(), ..object() },
+        ] {
+            assert_eq!(OfferedObject::read(object).is_ok(), good, "{length}");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ use std::sync::Arc;
 pub const MAX_DEFINITIONS: usize = 4096;
 /// Credentials in one request or offer at most.
 pub const MAX_REQUESTED: usize = 32;
+/// Longest reason of an offer, in bytes.
+const MAX_OFFER_REASON: usize = 128;
 /// Longest reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 1024;
 
@@ -216,7 +218,12 @@ fn offer(state: &IssuerState, body: &OfferBody) -> Decided {
     if let Some(missing) = body.credentials.iter().find(|id| !state.definitions.contains_key(*id)) {
         return Err(Refusal::Invalid(format!("credential definition {missing} does not exist")).into());
     }
-    let effect = Effect::Offer { holder: holder.did.clone(), credentials: body.credentials.clone() };
+    let good = |reason: &String| (1..=MAX_OFFER_REASON).contains(&reason.len()) && !reason.chars().any(char::is_control);
+    if !body.offer_reason.as_ref().is_none_or(good) {
+        return Err(Refusal::Invalid(format!("offerReason has 1 to {MAX_OFFER_REASON} bytes, none of them a control character")).into());
+    }
+    let (credentials, reason) = (body.credentials.clone(), body.offer_reason.clone());
+    let effect = Effect::Offer { holder: holder.did.clone(), credentials, reason };
     Ok(Decision::action("credential.offered").effect(format!("offer/{}", holder.id), effect))
 }
 
@@ -225,6 +232,7 @@ mod tests {
     use super::*;
     use crate::issuer::{
         Purpose, Status, StatusListId,
+        delivery::offer_message,
         status_list::ListBits,
         testing::{World, attestation, definition, did, holder, open},
     };
@@ -360,13 +368,32 @@ mod tests {
     #[test]
     fn offers_name_what_can_be_issued() {
         let mut world = World::seeded();
-        let offer = |credentials: &[&str]| {
-            Command::Offer(OfferBody { holder_id: id("acme"), credentials: credentials.iter().map(|c| id(c)).collect() })
+        let offer = |credentials: &[&str], reason: Option<&str>| {
+            let credentials = credentials.iter().map(|c| id(c)).collect();
+            Command::Offer(OfferBody { holder_id: id("acme"), credentials, offer_reason: reason.map(str::to_owned) })
         };
-        assert!(matches!(world.admin(offer(&[])), Err(Refusal::Invalid(_))));
-        assert!(matches!(world.admin(offer(&["gold"])), Err(Refusal::Invalid(_))));
-        world.admin(offer(&["membership"])).unwrap();
-        assert!(matches!(world.outbox.front().map(AsRef::as_ref), Some(Effect::Offer { holder, .. }) if *holder == did("acme")));
-        world.sent(Ok(())).unwrap();
+        assert!(matches!(world.admin(offer(&[], None)), Err(Refusal::Invalid(_))));
+        assert!(matches!(world.admin(offer(&["gold"], None)), Err(Refusal::Invalid(_))));
+        for bad in ["", "a\nb", &"x".repeat(MAX_OFFER_REASON + 1)] {
+            assert!(matches!(world.admin(offer(&["membership"], Some(bad))), Err(Refusal::Invalid(_))), "{bad}");
+        }
+        for reason in [None, Some("proof-key-revocation")] {
+            world.admin(offer(&["membership"], reason)).unwrap();
+            let Some(Effect::Offer { holder, credentials, reason: told }) = world.outbox.front().map(AsRef::as_ref) else { panic!("no offer") };
+            assert_eq!((holder, told.as_deref()), (&did("acme"), reason));
+            // All that there is to say, so that the holder need not ask for it.
+            let message = offer_message(&world.state, did("issuer"), credentials, told.as_deref());
+            let object = serde_json::to_value(&message.credentials[0]).unwrap();
+            let mut expected = serde_json::json!({"id": "membership", "type": "CredentialObject", "credentialType": "membershipCredential",
+                "bindingMethods": ["did:web"], "profile": "vc20-bssl/jwt"});
+            if let Some(schema) = &world.state.definitions.get(&id("membership")).unwrap().json_schema_url {
+                expected["credentialSchema"] = serde_json::json!(schema);
+            }
+            if let Some(reason) = reason {
+                expected["offerReason"] = serde_json::json!(reason);
+            }
+            assert_eq!(object, expected);
+            world.sent(Ok(())).unwrap();
+        }
     }
 }

@@ -90,6 +90,9 @@ pub enum Effect {
         holder: Did,
         /// Of what.
         credentials: Vec<CredentialDefinitionId>,
+        /// Why, when that was said.
+        #[serde(default)]
+        reason: Option<String>,
     },
 }
 

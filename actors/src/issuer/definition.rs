@@ -4,7 +4,7 @@ use super::{approval::Approval, claims::Claims, mappings::Mapping, rules::Rule};
 use crate::{derived_id::derived_id, trust::schema::Schema};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
-    dcp::CredentialFormat,
+    dcp::{CredentialFormat, messages::OfferedCredential},
     issuer::{
         AttestationId, CredentialDefinitionId,
         admin::{DefinitionBody, DefinitionView},
@@ -23,6 +23,8 @@ pub const MAX_PARTS: usize = 64;
 pub const MAX_VALIDITY: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// Longest JSON schema, in bytes.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
+/// What credentials are bound to: the holder's DID.
+const BINDING: &str = "did:web";
 /// Longest credential type or URL, in bytes.
 const MAX_TEXT_BYTES: usize = 1024;
 
@@ -174,9 +176,22 @@ impl Definition {
             credential_type: self.credential_type.clone(),
             credential_schema: self.json_schema_url.clone(),
             offer_reason: "reissue",
-            binding_methods: vec!["did:web"],
+            binding_methods: vec![BINDING],
             profile: self.format.profile(),
             issuance_policy: json!({"id": self.id, "input_descriptors": []}),
+        }
+    }
+
+    /// As offers name it.
+    #[must_use]
+    pub fn offered(&self) -> OfferedCredential {
+        OfferedCredential {
+            id: self.id.to_string(),
+            credential_type: Some(self.credential_type.clone()),
+            credential_schema: self.json_schema_url.clone(),
+            binding_methods: vec![BINDING.to_owned()],
+            profile: Some(self.format.profile().to_owned()),
+            ..OfferedCredential::default()
         }
     }
 }

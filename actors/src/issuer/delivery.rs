@@ -18,7 +18,7 @@ use cellspace_schemas::{
     Did, ParticipantContextId, SecretText, TraceContext,
     dcp::{
         CredentialContainer, CredentialMessage, CredentialOfferMessage, DeliveryStatus,
-        messages::{CredentialReference, context, types},
+        messages::{OfferedCredential, context, types},
     },
     identity::key_pair::KeyUsage,
     issuer::{CredentialDefinitionId, IssuerPid},
@@ -52,9 +52,10 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
             to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.reject").await
         }
         Effect::Ask(ask) => hook::tell(services, &issuer, &delivery, ask).await,
-        Effect::Offer { holder, credentials } => {
+        Effect::Offer { holder, credentials, reason } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
-            to(holder).post("/offers", &offer_message(did, credentials), None, "credential.offer").await
+            let message = offer_message(&delivery.snapshot, did, credentials, reason.as_deref());
+            to(holder).post("/offers", &message, None, "credential.offer").await
         }
     }
 }
@@ -115,13 +116,24 @@ fn rejection(process: &Process) -> CredentialMessage {
     }
 }
 
-fn offer_message(issuer: Did, credentials: &[CredentialDefinitionId]) -> CredentialOfferMessage {
+/// With all that is known of what is offered; of a definition that has gone since, its id.
+pub(super) fn offer_message(
+    state: &IssuerState,
+    issuer: Did,
+    credentials: &[CredentialDefinitionId],
+    reason: Option<&str>,
+) -> CredentialOfferMessage {
+    let object = |id: &CredentialDefinitionId| {
+        let object = state.definitions.get(id).map(|definition| definition.offered());
+        let object = object.unwrap_or_else(|| OfferedCredential { id: id.to_string(), ..OfferedCredential::default() });
+        OfferedCredential { offer_reason: reason.map(str::to_owned), ..object }
+    };
     CredentialOfferMessage {
         context: context(),
         message_type: types::CredentialOfferMessage,
         id: None,
         issuer,
-        credentials: credentials.iter().map(|id| CredentialReference { id: id.to_string() }).collect(),
+        credentials: credentials.iter().map(object).collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 use cellspace_actors::{
     credential_service::{
         Command, CredentialService, Refusal,
-        offer::{MAX_ID_BYTES, Offer},
+        offer::{MAX_ID_BYTES, Offer, OfferedObject},
         presentations::{self, QueryError},
     },
     trust::{TokenError, own_did, verify_sender},
@@ -17,7 +17,6 @@ use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{
     ParticipantContextId, SecretText,
     dcp::{self, CredentialMessage, CredentialOfferMessage, PresentationQueryMessage, messages::MAX_CREDENTIALS},
-    issuer::CredentialDefinitionId,
 };
 use http::StatusCode;
 
@@ -104,9 +103,9 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
     if offer.id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
         return Err(ApiError::invalid(format!("@id has at most {MAX_ID_BYTES} bytes")));
     }
-    let ids = offer.credentials.iter().map(|reference| CredentialDefinitionId::new(&reference.id));
-    let credentials = ids.collect::<Result<_, _>>().map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;
-    let command = Command::Offer(Offer { issuer: sender.issuer, id: offer.id, credentials, received_at: app.services.cluster.now() });
+    let objects = offer.credentials.into_iter().map(OfferedObject::read).collect::<Result<_, _>>();
+    let objects = objects.map_err(|e| ApiError::invalid(format!("credentials: {e}")))?;
+    let command = Command::Offer(Offer::new(sender.issuer, offer.id, objects, app.services.cluster.now()));
     let call = Call { trace: request.trace.clone(), ..Call::by("dcp") };
     let asked = app.services.cluster.ask::<CredentialService>(&Address::of::<CredentialService>(&participant), command, call).await;
     asked.map_err(|error| ApiError::from_ask_outside(error, refused))?;

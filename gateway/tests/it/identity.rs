@@ -272,7 +272,7 @@ async fn offers_are_kept() {
     platform.issuer_with(&[]).await;
     let body = json!({"holderId": "acme", "did": platform.did("acme"), "name": "acme", "properties": {}});
     platform.must(Method::POST, &format!("{ISSUER_ADMIN}/holders"), Some(body)).await;
-    let offer = json!({"holderId": "acme", "credentials": ["membership"]});
+    let offer = json!({"holderId": "acme", "credentials": ["membership"], "offerReason": "proof-key-revocation"});
     platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/offer"), Some(offer)).await;
     let address = Address::of::<CredentialService>(&id_of("acme"));
     let offered = |state: &credential_service::State| (!state.offers.is_empty()).then_some(());
@@ -280,6 +280,8 @@ async fn offers_are_kept() {
     assert!(waited.is_some());
     let offers = platform.must(Method::GET, &format!("{IDENTITY}/participants/acme/credentials/offers"), None).await;
     assert_eq!((&offers[0]["issuer"], &offers[0]["credentials"]), (&json!(platform.did("issuer")), &json!(["membership"])));
+    let object = json!({"id": "membership", "credentialType": "MembershipCredential", "profile": "vc20-bssl/jwt", "offerReason": "proof-key-revocation"});
+    assert_eq!(offers[0]["objects"], json!([object]));
     platform.node.drain(DRAIN).await;
 }
 

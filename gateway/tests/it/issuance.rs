@@ -12,6 +12,7 @@ use cellspace_actors::{
 use cellspace_cluster::Address;
 use cellspace_schemas::{
     bitstring::{Bitstring, Encoding, MIN_BITS},
+    dcp::CredentialFormat,
     issuer::CredentialId,
 };
 use http_body_util::{BodyExt, Full};
@@ -152,9 +153,10 @@ impl Office {
                 let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let office = office.clone();
                     async move {
-                        let token = request.headers()[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+                        let token = request.headers().get(header::AUTHORIZATION).map_or("", |token| token.to_str().unwrap());
+                        let token = token.trim_start_matches("Bearer ").to_owned();
                         let body = request.into_body().collect().await.unwrap().to_bytes();
-                        office.asked.lock().push((token, serde_json::from_slice(&body).unwrap()));
+                        office.asked.lock().push((token, serde_json::from_slice(&body).unwrap_or_default()));
                         let (status, said) = office.says.lock().clone();
                         let body = Full::new(Bytes::from(said.to_string()));
                         Ok::<_, Infallible>(hyper::Response::builder().status(status).body(body).unwrap())
@@ -197,6 +199,44 @@ async fn a_request_carries_the_code_by_which_its_issuer_has_authorized_it() {
     for bad in [String::new(), "x".repeat(2_049)] {
         assert_eq!(ask("bad", Some(&bad)).await, StatusCode::BAD_REQUEST);
     }
+    platform.node.drain(DRAIN).await;
+}
+
+#[tokio::test]
+async fn what_an_offer_says_of_its_objects_is_not_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = start(dir.path()).await;
+    platform.participant("acme").await;
+    // It answers requests, and has no metadata.
+    let shop = Arc::new(Office::default());
+    *shop.says.lock() = (404, json!({}));
+    let mut manifest = platform.manifest("shop", "shop");
+    manifest["serviceEndpoints"] = json!([{"id": "shop-issuer", "type": "IssuerService", "serviceEndpoint": shop.open().await}]);
+    assert!(platform.identity(Method::POST, "/participants").json(&manifest).send().await.unwrap().status().is_success());
+    let rules = json!([{"issuer": platform.did("shop"), "types": ["Member"]}]);
+    assert!(platform.identity(Method::PUT, "/participants/acme/credentials/offers/rules").json(&rules).send().await.unwrap().status().is_success());
+    let offer = async |objects: Value| {
+        let body = json!({"@context": [CONTEXT], "type": "CredentialOfferMessage", "issuer": platform.did("shop"), "credentials": objects});
+        let url = format!("{}/offers", platform.node.urls.credential_service(&id_of("acme")));
+        let token = platform.id_token("shop", "acme").await;
+        platform.http.post(url).bearer_auth(token).json(&body).send().await.unwrap().status()
+    };
+    let address = Address::of::<CredentialService>(&id_of("acme"));
+    let asked = || async {
+        let asked = |state: &credential_service::State| {
+            Some(state.requests.values().flat_map(|request| request.asked.iter()).map(|asked| (asked.id.to_string(), asked.format)).collect::<Vec<_>>())
+        };
+        platform.node.app.services.cluster.wait::<CredentialService, _>(&address, DRAIN, asked).await.unwrap().unwrap()
+    };
+    // Sparse ones are described by metadata alone.
+    assert_eq!(offer(json!([{"id": "m", "type": "CredentialObject"}])).await, StatusCode::OK);
+    assert!(asked().await.is_empty());
+    let whole = |id: &str| json!({"id": id, "type": "CredentialObject", "credentialType": "Member", "profile": "vc11-sl2021/jwt"});
+    assert_eq!(offer(json!([whole("m"), {"id": "n", "credentialType": "Member"}])).await, StatusCode::OK);
+    assert_eq!(asked().await, [("m".to_owned(), CredentialFormat::Vc1Jwt)]);
+    let mut long = whole("m");
+    long["offerReason"] = json!("x".repeat(513));
+    assert_eq!(offer(json!([long])).await, StatusCode::BAD_REQUEST);
     platform.node.drain(DRAIN).await;
 }
 

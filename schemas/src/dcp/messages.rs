@@ -57,6 +57,10 @@ pub mod types {
         /// An offer of credentials.
         CredentialOfferMessage
     );
+    message_type!(
+        /// A credential that an issuer can issue.
+        CredentialObject
+    );
 }
 
 /// Terms of presentation submissions (DIF Presentation Exchange 2.0), which peers add to their messages.
@@ -196,6 +200,32 @@ pub struct CredentialMessage {
     pub credentials: Vec<CredentialContainer>,
 }
 
+/// A credential object in an offer (6.6.2). What it does not say is in the issuer's metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedCredential {
+    /// Its id.
+    pub id: String,
+    /// Always `CredentialObject`; not looked at.
+    #[serde(rename = "type", skip_deserializing)]
+    pub object_type: types::CredentialObject,
+    /// Type of the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_type: Option<String>,
+    /// Schema of its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_schema: Option<String>,
+    /// What it is bound to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub binding_methods: Vec<String>,
+    /// Alias of its profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Why it is offered, for example `reissue` or `proof-key-revocation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_reason: Option<String>,
+}
+
 /// An issuer offers credentials (6.6.1). Objects may be sparse, with an `id` only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,7 +242,7 @@ pub struct CredentialOfferMessage {
     /// Who offers.
     pub issuer: Did,
     /// What is offered.
-    pub credentials: Vec<CredentialReference>,
+    pub credentials: Vec<OfferedCredential>,
 }
 
 impl Message for PresentationQueryMessage {
@@ -282,6 +312,26 @@ mod tests {
             assert!(accepted(json!([DCP_CONTEXT])) && !accepted(json!([])) && !accepted(json!([DCP_CONTEXT, other])), "{kind}");
         }
         assert_eq!(serde_json::to_value(context()).unwrap(), json!([DCP_CONTEXT]));
+    }
+
+    #[test]
+    fn objects_of_offers_say_what_they_say() {
+        let read = |object: Value| {
+            let message = json!({"@context": [DCP_CONTEXT], "type": "CredentialOfferMessage", "issuer": "did:web:i", "credentials": [object]});
+            from_value::<CredentialOfferMessage>(message).map(|offer| serde_json::to_value(&offer.credentials[0]).unwrap())
+        };
+        let whole = json!({"id": "a", "type": "CredentialObject", "credentialType": "Member", "credentialSchema": "https://i.example/s",
+            "offerReason": "reissue", "bindingMethods": ["did:web"], "profile": "vc20-bssl/jwt"});
+        assert_eq!(read(whole.clone()).unwrap(), whole);
+        let mut more = whole.clone();
+        more["issuancePolicy"] = json!({"id": "x"});
+        assert_eq!(read(more).unwrap(), whole);
+        for sparse in [json!({"id": "a"}), json!({"id": "a", "type": "CredentialObject", "profiles": ["x"], "offerReason": null})] {
+            assert_eq!(read(sparse).unwrap(), json!({"id": "a", "type": "CredentialObject"}));
+        }
+        for bad in [json!({}), json!({"id": "a", "credentialType": 1}), json!({"id": "a", "offerReason": ["reissue"]}), json!("a")] {
+            assert!(read(bad.clone()).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -211,6 +211,8 @@ pub struct OfferBody {
     pub holder_id: HolderId,
     /// Which credential definitions.
     pub credentials: Vec<CredentialDefinitionId>,
+    /// Why, for example `reissue` or `proof-key-revocation` (DCP 1.0, 6.6.2).
+    pub offer_reason: Option<String>,
 }
 
 /// An issuance process as it is answered.
