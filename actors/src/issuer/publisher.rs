@@ -17,8 +17,9 @@ use cellspace_storage::Vault;
 use quick_cache::{Weighter, sync::Cache};
 use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
-/// How long a served list credential is valid. Half of it is left when it is signed anew.
-const VALIDITY: Duration = Duration::from_secs(3600);
+/// How long a served list credential is valid. Half of it is left when it is signed anew. Verifiers that ignore its `ttl`, as the DCP profile says, keep it until
+/// then: within this time they see a revocation.
+const VALIDITY: Duration = Duration::from_secs(300);
 /// Bytes of signed lists kept at most. A list of a million credentials is some 400 KiB in both its forms when half of them are revoked.
 const MAX_KEPT_BYTES: u64 = 64 << 20;
 /// Lists expected among them: few, so that the largest one has room.

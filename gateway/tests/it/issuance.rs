@@ -11,6 +11,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::Address;
 use cellspace_schemas::{
+    Timestamp,
     bitstring::{Bitstring, Encoding, MIN_BITS},
     dcp::CredentialFormat,
     issuer::CredentialId,
@@ -377,6 +378,9 @@ fn bit(list: &Value, index: usize) -> bool {
     let encoded = list["credentialSubject"]["encodedList"].as_str().unwrap();
     let bits = Bitstring::decode(encoded, Encoding::Bitstring).unwrap();
     assert_eq!(bits.len(), MIN_BITS);
+    // Some verifiers look at nothing else to know for how long it counts.
+    let date = |name: &str| Timestamp::parse_rfc3339(list[name].as_str().unwrap()).unwrap();
+    assert_eq!(date("validUntil").since(date("validFrom")), Duration::from_secs(300));
     bits.get(index).unwrap()
 }
 
