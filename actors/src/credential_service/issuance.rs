@@ -307,7 +307,7 @@ pub async fn look_at_status(services: &Services, held: &StoredCredential, attemp
         Ok(Ok(())) => return Ok(Some(HeldStatus::Active)),
         Ok(Err(StatusError::Revoked)) => return Ok(Some(HeldStatus::Revoked)),
         Ok(Err(StatusError::Suspended)) => return Ok(Some(HeldStatus::Suspended)),
-        Ok(Err(rule @ (StatusError::Form | StatusError::Issuer | StatusError::Purpose))) => rule.to_string(),
+        Ok(Err(rule @ (StatusError::Form | StatusError::Length | StatusError::Issuer | StatusError::Purpose))) => rule.to_string(),
         Err(PeerError::Unreachable(reason)) if attempt < PATIENCE => return Err(DeliveryError::Unreachable(reason)),
         Err(error @ PeerError::TooEarly) if attempt < PATIENCE => return Err(DeliveryError::Retry(error.to_string())),
         Err(error) => error.to_string(),

@@ -150,6 +150,8 @@ pub struct Tolerance {
     pub ids: bool,
     /// Its schemas are not looked at.
     pub schemas: bool,
+    /// A status list may have fewer entries than its specification says.
+    pub short_lists: bool,
 }
 
 impl Credential {

@@ -77,12 +77,14 @@ pub struct TrustOptions {
     pub lenient_ids: bool,
     /// Accept credentials without looking at the schemas that they name, whatever their kinds. Peers that look at none issue such whose schema cannot be had.
     pub lenient_schemas: bool,
+    /// Accept status lists with fewer than 131,072 entries, which tell more of who is on them. Peers publish such.
+    pub lenient_lists: bool,
 }
 
 impl TrustOptions {
     /// What is tolerated in credentials, those that are status lists among them.
     const fn tolerance(&self) -> Tolerance {
-        Tolerance { ids: self.lenient_ids, schemas: self.lenient_schemas }
+        Tolerance { ids: self.lenient_ids, schemas: self.lenient_schemas, short_lists: self.lenient_lists }
     }
 }
 
@@ -102,6 +104,7 @@ impl Default for TrustOptions {
             lenient_relationships: false,
             lenient_ids: false,
             lenient_schemas: false,
+            lenient_lists: false,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::outbound::OutboundResponse;
 use cellspace_schemas::{
     Did, Timestamp,
-    bitstring::{Bitstring, Encoding},
+    bitstring::{Bitstring, Encoding, MIN_BITS},
     dcp::Relationship,
 };
 use http::{StatusCode, header};
@@ -97,6 +97,9 @@ pub enum StatusError {
     #[error("a status list must be a verifiable credential of type BitstringStatusListCredential or StatusList2021Credential")]
     Form,
     #[allow(missing_docs)]
+    #[error("a status list must have {MIN_BITS} entries at least")]
+    Length,
+    #[allow(missing_docs)]
     #[error("a status list must be issued by the issuer of the credential")]
     Issuer,
     #[allow(missing_docs)]
@@ -136,6 +139,15 @@ impl StatusList {
         })
     }
 
+    /// Whether it is long enough to keep holders apart (Bitstring Status List 1.0, 3.2, `STATUS_LIST_LENGTH_ERROR`; `StatusList2021` has the same bound).
+    ///
+    /// # Errors
+    /// [`StatusError::Length`].
+    pub const fn check_length(&self) -> Result<(), StatusError> {
+        // One bit is one entry, see [`StatusEntry::read`].
+        if self.bits.len() < MIN_BITS { Err(StatusError::Length) } else { Ok(()) }
+    }
+
     /// Whether the credential's bit is clear in this list.
     ///
     /// # Errors
@@ -162,7 +174,7 @@ const fn weight(outcome: &Result<Result<(), StatusError>, PeerError>) -> u8 {
         Ok(Ok(())) => 0,
         Err(PeerError::TooEarly | PeerError::Unreachable(_)) => 1,
         Err(PeerError::Refused(_)) => 2,
-        Ok(Err(StatusError::Form | StatusError::Issuer | StatusError::Purpose)) => 3,
+        Ok(Err(StatusError::Form | StatusError::Length | StatusError::Issuer | StatusError::Purpose)) => 3,
         Ok(Err(StatusError::Suspended)) => 4,
         Ok(Err(StatusError::Revoked)) => 5,
     }
@@ -271,7 +283,11 @@ impl StatusLists {
         jws.verify_signature(&signer.key).map_err(signed)?;
         credential.check_dates(now).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
-        Ok(HeldList { list: StatusList::read(&credential).map_err(|_| form())?, signer, tag: tag.map(str::to_owned) })
+        let list = StatusList::read(&credential).map_err(|_| form())?;
+        if !self.tolerance.short_lists {
+            list.check_length().map_err(|rule| PeerError::Refused(rule.to_string()))?;
+        }
+        Ok(HeldList { list, signer, tag: tag.map(str::to_owned) })
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::settings::TrustedIssuer;
 use cellspace_schemas::{
     ParticipantContextId, Timestamp,
-    bitstring::{Bitstring, Encoding},
+    bitstring::{Bitstring, Encoding, MIN_BITS},
     dcp::CredentialFormat,
 };
 use serde_json::{Value, json};
@@ -354,7 +354,7 @@ async fn schemas_are_not_looked_at_where_that_is_chosen() {
         }
         assert_eq!(scene.world.asked(SCHEMA), usize::from(!lenient));
         // A status list is a credential as well.
-        let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+        let encoded = Bitstring::zeroes(MIN_BITS).encode(Encoding::Bitstring);
         let list = json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": scene.issuer.did,
             "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded},
             "credentialSchema": {"id": SCHEMA, "type": "Shapes"}});
@@ -487,6 +487,27 @@ async fn every_rule_for_lists() {
     // Unsigned lists prove nothing.
     scene.world.page(&World::list_url("issuer"), r#"{"type":["VerifiableCredential","BitstringStatusListCredential"]}"#);
     refused(scene.verify(&[], true, after(2)).await);
+}
+
+#[tokio::test]
+async fn short_lists_count_only_where_that_is_chosen() {
+    for (lenient, kind) in [(false, Encoding::Bitstring), (false, Encoding::StatusList2021), (true, Encoding::Bitstring), (true, Encoding::StatusList2021)] {
+        let options = TrustOptions { status_list_age: Duration::ZERO, lenient_lists: lenient, ..TrustOptions::default() };
+        let scene = Scene::new(options).await;
+        let name = if kind == Encoding::Bitstring { "BitstringStatusList" } else { "StatusList2021" };
+        let status = json!({"type": format!("{name}Entry"), "statusPurpose": "revocation", "statusListIndex": "9",
+            "statusListCredential": World::list_url("issuer")});
+        scene.hold(&["Member"], json!({ "credentialStatus": status })).await;
+        for (seconds, bits, long) in [(0, MIN_BITS, true), (1, MIN_BITS - 8, false), (2, 16, false), (3, 2 * MIN_BITS, true)] {
+            let list = json!({"type": ["VerifiableCredential", format!("{name}Credential")], "issuer": scene.issuer.did,
+                "credentialSubject": {"type": name, "statusPurpose": "revocation", "encodedList": Bitstring::zeroes(bits).encode(kind)}});
+            scene.world.page(&World::list_url("issuer"), scene.issuer.sign(&scene.world.vault, "vc+jwt", &list).await.unwrap());
+            match scene.verify(&[], true, after(seconds)).await {
+                Ok(peer) => assert!((long || lenient) && types(&peer) == ["Member"], "{name} {bits} {lenient}"),
+                refusal => assert!(!long && !lenient && refused(refusal).contains("131072 entries"), "{name} {bits} {lenient}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -731,7 +752,7 @@ fn every_rule_says_what_must_be() {
         CredentialError::SchemaForm,
     ];
     let presentations = [PresentationError::Form, PresentationError::Holder, PresentationError::Audience, PresentationError::Dates];
-    let lists = [StatusError::Form, StatusError::Issuer, StatusError::Purpose, StatusError::Revoked, StatusError::Suspended];
+    let lists = [StatusError::Form, StatusError::Length, StatusError::Issuer, StatusError::Purpose, StatusError::Revoked, StatusError::Suspended];
     let schemas = [SchemaError::Form, SchemaError::Credential, SchemaError::Violated];
     // Of a credential, a presentation and a status list the same is told with whose it is.
     let mut told: Vec<String> = jws.iter().map(ToString::to_string).collect();

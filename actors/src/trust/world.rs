@@ -13,7 +13,7 @@ use crate::{
 use bytes::Bytes;
 use cellspace_schemas::{
     Did, Timestamp,
-    bitstring::{Bitstring, Encoding},
+    bitstring::{Bitstring, Encoding, MIN_BITS},
     dcp::{CredentialFormat, CredentialScope, DCP_CONTEXT, DidDocument, Service, VerificationMethod},
 };
 use cellspace_storage::{KeyAlgorithm, Vault};
@@ -203,7 +203,7 @@ impl World {
 
     /// Publishes the issuer's status list, signed by `signer`, with these bits set.
     pub async fn status_list(&self, issuer: &str, signer: &SigningKey, set: &[usize], subject: Value) {
-        let mut bits = Bitstring::zeroes(256);
+        let mut bits = Bitstring::zeroes(MIN_BITS);
         for index in set {
             bits.set(*index, true).unwrap();
         }

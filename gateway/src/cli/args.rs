@@ -117,6 +117,8 @@ pub enum Tolerated {
     Ids,
     /// Credentials that name schemas, at which nobody looks
     Schemas,
+    /// Status lists with fewer than 131072 entries
+    Lists,
 }
 
 #[derive(Debug, Args)]
@@ -374,6 +376,7 @@ impl UpArgs {
         config.trust.lenient_relationships = tolerated(Tolerated::Relationships);
         config.trust.lenient_ids = tolerated(Tolerated::Ids);
         config.trust.lenient_schemas = tolerated(Tolerated::Schemas);
+        config.trust.lenient_lists = tolerated(Tolerated::Lists);
         config.scylla = self.store.options()?;
         Ok(config)
     }
@@ -489,10 +492,11 @@ mod tests {
         assert_eq!(up(&[]).single_participant, None);
         let lenient = |arguments: &[&str]| {
             let trust = up(arguments).trust;
-            [trust.lenient_relationships, trust.lenient_ids, trust.lenient_schemas]
+            [trust.lenient_relationships, trust.lenient_ids, trust.lenient_schemas, trust.lenient_lists]
         };
-        assert_eq!((lenient(&[]), lenient(&["--tolerate", "ids"])), ([false; 3], [false, true, false]));
-        assert_eq!(lenient(&["--tolerate", "relationships", "--tolerate", "schemas"]), [true, false, true]);
+        assert_eq!((lenient(&[]), lenient(&["--tolerate", "ids"])), ([false; 4], [false, true, false, false]));
+        assert_eq!(lenient(&["--tolerate", "relationships", "--tolerate", "schemas"]), [true, false, true, false]);
+        assert_eq!(lenient(&["--tolerate", "lists"]), [false, false, false, true]);
         assert!(Cli::try_parse_from(["cellspace", "up", "--tolerate", "signatures"]).is_err());
         assert_eq!(up(&["--status-list-bits", "1048576"]).status_list_bits, ListBits::new(1 << 20).unwrap());
         assert_eq!(up(&[]).status_list_bits, ListBits::LEAST);

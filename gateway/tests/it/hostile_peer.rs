@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
     Did,
-    bitstring::{Bitstring, Encoding},
+    bitstring::{Bitstring, Encoding, MIN_BITS},
 };
 use flate2::{Compression, write::GzEncoder};
 use parking_lot::Mutex;
@@ -336,7 +336,7 @@ impl Inner {
     }
 
     fn list(&self, issuer: &str) -> Value {
-        let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+        let encoded = Bitstring::zeroes(MIN_BITS).encode(Encoding::Bitstring);
         json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": self.did(issuer),
             "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded}})
     }
