@@ -1,6 +1,7 @@
 //! The installation's own base URLs: part of the data, since DIDs contain them.
 
-use cellspace_schemas::{Did, Owner, ParticipantContextId, ProfileId};
+use cellspace_schemas::{Did, Owner, ParticipantContextId, ProfileId, issuer::CredentialDefinitionId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 /// Base URLs without a trailing slash.
@@ -51,6 +52,12 @@ impl PublicUrls {
     #[must_use]
     pub fn issuer_service(&self, issuer: &ParticipantContextId) -> String {
         self.public(&format!("/api/issuance/v1beta/participants/{issuer}"))
+    }
+
+    /// The JSON schema of what a credential definition of a hosted issuer says of its subjects.
+    #[must_use]
+    pub fn credential_schema(&self, issuer: &ParticipantContextId, definition: &CredentialDefinitionId) -> String {
+        format!("{}/schemas/{}", self.issuer_service(issuer), utf8_percent_encode(definition.as_str(), NON_ALPHANUMERIC))
     }
 
     /// A status list credential of a hosted issuer.

@@ -232,6 +232,7 @@ mod tests {
     use super::*;
     use crate::issuer::{
         Purpose, Status, StatusListId,
+        credential::tests::{issuer, urls},
         delivery::offer_message,
         status_list::ListBits,
         testing::{World, attestation, definition, did, holder, open},
@@ -382,13 +383,12 @@ mod tests {
             let Some(Effect::Offer { holder, credentials, reason: told }) = world.outbox.front().map(AsRef::as_ref) else { panic!("no offer") };
             assert_eq!((holder, told.as_deref()), (&did("acme"), reason));
             // All that there is to say, so that the holder need not ask for it.
-            let message = offer_message(&world.state, did("issuer"), credentials, told.as_deref());
+            let offered = |id: &CredentialDefinitionId| Some(world.state.definitions.get(id)?.offered(&issuer(), &urls()));
+            let message = offer_message(did("issuer"), credentials, told.as_deref(), offered);
             let object = serde_json::to_value(&message.credentials[0]).unwrap();
             let mut expected = serde_json::json!({"id": "membership", "type": "CredentialObject", "credentialType": "membershipCredential",
+                "credentialSchema": "http://localhost:8080/api/issuance/v1beta/participants/issuer/schemas/membership",
                 "bindingMethods": ["did:web"], "profile": "vc20-bssl/jwt"});
-            if let Some(schema) = &world.state.definitions.get(&id("membership")).unwrap().json_schema_url {
-                expected["credentialSchema"] = serde_json::json!(schema);
-            }
             if let Some(reason) = reason {
                 expected["offerReason"] = serde_json::json!(reason);
             }

@@ -1,7 +1,7 @@
 //! Credential definitions: what can be issued, on which attestations, by which rules.
 
 use super::{approval::Approval, claims::Claims, mappings::Mapping, rules::Rule};
-use crate::{derived_id::derived_id, trust::schema::Schema};
+use crate::{PublicUrls, derived_id::derived_id, trust::schema::Schema};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
     dcp::{CredentialFormat, messages::OfferedCredential},
@@ -167,14 +167,27 @@ impl Definition {
         DefinitionView { body, participant_context_id: issuer.clone(), created_at: self.created_at }
     }
 
-    /// As the issuer's metadata name it (DCP 1.0, 6.6.2). Claims come from registration, so nothing needs to be presented.
+    /// Where its schema is: where the operator says, or where the issuer serves it. Credentials do not name it, since what operators write there need not be a
+    /// schema, and verifiers would have to refuse them then.
+    fn schema_url(&self, issuer: &ParticipantContextId, urls: &PublicUrls) -> String {
+        self.json_schema_url.clone().unwrap_or_else(|| urls.credential_schema(issuer, &self.id))
+    }
+
+    /// Its schema, as it is served; one that is fulfilled by everything when there is none.
     #[must_use]
-    pub fn credential_object(&self) -> CredentialObject {
+    pub fn schema_text(&self) -> &str {
+        self.json_schema.as_deref().unwrap_or("{}")
+    }
+
+    /// As the issuer's metadata name it, with all that there is to say (DCP 1.0, 6.6.2 and 6.7.1). Claims come from registration, so nothing needs to be
+    /// presented.
+    #[must_use]
+    pub fn credential_object(&self, issuer: &ParticipantContextId, urls: &PublicUrls) -> CredentialObject {
         CredentialObject {
             id: self.id.clone(),
             object_type: "CredentialObject",
             credential_type: self.credential_type.clone(),
-            credential_schema: self.json_schema_url.clone(),
+            credential_schema: self.schema_url(issuer, urls),
             offer_reason: "reissue",
             binding_methods: vec![BINDING],
             profile: self.format.profile(),
@@ -184,11 +197,11 @@ impl Definition {
 
     /// As offers name it.
     #[must_use]
-    pub fn offered(&self) -> OfferedCredential {
+    pub fn offered(&self, issuer: &ParticipantContextId, urls: &PublicUrls) -> OfferedCredential {
         OfferedCredential {
             id: self.id.to_string(),
             credential_type: Some(self.credential_type.clone()),
-            credential_schema: self.json_schema_url.clone(),
+            credential_schema: Some(self.schema_url(issuer, urls)),
             binding_methods: vec![BINDING.to_owned()],
             profile: Some(self.format.profile().to_owned()),
             ..OfferedCredential::default()

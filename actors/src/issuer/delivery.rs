@@ -54,7 +54,8 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
         Effect::Ask(ask) => hook::tell(services, &issuer, &delivery, ask).await,
         Effect::Offer { holder, credentials, reason } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
-            let message = offer_message(&delivery.snapshot, did, credentials, reason.as_deref());
+            let offered = |id: &CredentialDefinitionId| Some(delivery.snapshot.definitions.get(id)?.offered(&issuer, &services.urls));
+            let message = offer_message(did, credentials, reason.as_deref(), offered);
             to(holder).post("/offers", &message, None, "credential.offer").await
         }
     }
@@ -118,14 +119,13 @@ fn rejection(process: &Process) -> CredentialMessage {
 
 /// With all that is known of what is offered; of a definition that has gone since, its id.
 pub(super) fn offer_message(
-    state: &IssuerState,
     issuer: Did,
     credentials: &[CredentialDefinitionId],
     reason: Option<&str>,
+    offered: impl Fn(&CredentialDefinitionId) -> Option<OfferedCredential>,
 ) -> CredentialOfferMessage {
     let object = |id: &CredentialDefinitionId| {
-        let object = state.definitions.get(id).map(|definition| definition.offered());
-        let object = object.unwrap_or_else(|| OfferedCredential { id: id.to_string(), ..OfferedCredential::default() });
+        let object = offered(id).unwrap_or_else(|| OfferedCredential { id: id.to_string(), ..OfferedCredential::default() });
         OfferedCredential { offer_reason: reason.map(str::to_owned), ..object }
     };
     CredentialOfferMessage {

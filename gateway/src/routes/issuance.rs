@@ -42,6 +42,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Post, "/participants/{participant}/credentials", |app, request| Box::pin(request_credentials(app, request))),
         route(Verb::Get, "/participants/{participant}/requests/{request}", |app, request| Box::pin(request_status(app, request))),
         route(Verb::Get, "/participants/{participant}/metadata", |app, request| Box::pin(metadata(app, request))),
+        route(Verb::Get, "/participants/{participant}/schemas/{schema}", |app, request| Box::pin(schema(app, request))),
     ]
 }
 
@@ -118,5 +119,16 @@ async fn metadata(app: App, request: Request) -> Result<Reply, ApiError> {
     let issuer = issuer(&request)?;
     let did = own_did(&app, &issuer).await?;
     let state = snapshot(&app, &issuer).await?;
-    Reply::ok(&IssuerMetadata::new(did, state.definitions.values().map(|definition| definition.credential_object()).collect()))
+    let objects = state.definitions.values().map(|definition| definition.credential_object(&issuer, &app.services.urls));
+    Reply::ok(&IssuerMetadata::new(did, objects.collect()))
+}
+
+/// What a definition says of its subjects, for those that name no schema elsewhere; no peer has such a route.
+async fn schema(app: App, request: Request) -> Result<Reply, ApiError> {
+    let issuer = issuer(&request)?;
+    own_did(&app, &issuer).await?;
+    let id: CredentialDefinitionId = request.id("schema").map_err(|_| nothing())?;
+    let state = snapshot(&app, &issuer).await?;
+    let definition = state.definitions.get(&id).ok_or_else(nothing)?;
+    Ok(Reply::bytes(StatusCode::OK, "application/schema+json", definition.schema_text().to_owned()))
 }

@@ -443,6 +443,30 @@ async fn requests_are_judged_by_sender_and_content() {
     assert_eq!(metadata["issuer"], json!(platform.did("issuer")));
     let profiles: Vec<&Value> = metadata["credentialsSupported"].as_array().unwrap().iter().map(|o| &o["profile"]).collect();
     assert_eq!(profiles, ["vc11-sl2021/jwt", "vc20-bssl/jwt"]);
+    // Each names the schema that the operator names, or that it has given.
+    let mut given = definition("given/1", "vc20-bssl/jwt");
+    let schema = json!({"properties": {"since": {"type": "string"}}});
+    (given["credentialType"], given["jsonSchema"]) = (json!("Given"), json!(schema.to_string()));
+    platform.made("credentialdefinitions", given.clone()).await;
+    (given["id"], given["jsonSchemaUrl"]) = (json!("named"), json!("https://schemas.example/member.json"));
+    platform.made("credentialdefinitions", given).await;
+    let metadata: Value = platform.issuance(Method::GET, "/metadata", "").send().await.unwrap().json().await.unwrap();
+    let mut served = 0;
+    for object in metadata["credentialsSupported"].as_array().unwrap() {
+        let url = object["credentialSchema"].as_str().unwrap();
+        if object["id"] == "named" {
+            assert_eq!(url, "https://schemas.example/member.json");
+            continue;
+        }
+        let answer = platform.http.get(url).send().await.unwrap();
+        assert_eq!((answer.status(), &answer.headers()[header::CONTENT_TYPE]), (StatusCode::OK, "application/schema+json"), "{url}");
+        let expected = if object["id"] == "given/1" { schema.clone() } else { json!({}) };
+        assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+        served += 1;
+    }
+    assert_eq!(served, 3);
+    let unknown = format!("{}/schemas/none", platform.node.urls.issuer_service(&id_of("issuer")));
+    assert_eq!(platform.http.get(unknown).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     platform.node.drain(DRAIN).await;
 }
 

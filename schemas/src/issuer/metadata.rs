@@ -72,9 +72,8 @@ pub struct CredentialObject {
     pub object_type: &'static str,
     /// Type of the credential.
     pub credential_type: String,
-    /// Schema of its subject, when it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential_schema: Option<String>,
+    /// Where the schema of its subject is.
+    pub credential_schema: String,
     /// Why it is offered.
     pub offer_reason: &'static str,
     /// What it is bound to.

@@ -135,6 +135,7 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("POST /api/credentials/v1/participants/{participant}/credentials", "CredentialMessage", "-"),
     ("POST /api/credentials/v1/participants/{participant}/offers", "CredentialOfferMessage", "-"),
     ("GET /api/issuance/v1beta/participants/{participant}/metadata", "-", "IssuerMetadata"),
+    ("GET /api/issuance/v1beta/participants/{participant}/schemas/{schema}", "-", "*application/schema+json"),
     ("POST /api/issuance/v1beta/participants/{participant}/credentials", "CredentialRequestMessage", "-"),
     ("GET /api/issuance/v1beta/participants/{participant}/requests/{request}", "-", "CredentialRequestStatus"),
     ("GET /api/data/{participant}/{flow}", "-", "*application/octet-stream"),

@@ -190,6 +190,7 @@ impl World {
             self.set(kind, id, other, Some("nowhere"));
         }
         self.set("list", "bssl-revocation-1", None, Some("bssl-revocation-99"));
+        self.set("issued-definition", "membership-credential-def", None, Some("no-definition"));
 
         let base = &self.stage.base;
         let made = async |path: &str, body: Value| base.must(Method::POST, path, Some(body)).await;

@@ -74,7 +74,7 @@ fn not_carried() -> Vec<(&'static str, Value)> {
             message(
                 "IssuerMetadata",
                 &["issuer", "credentialsSupported"],
-                json!({"issuer": text, "credentialsSupported": each(&["id", "type", "credentialType", "bindingMethods", "profile"], object)}),
+                json!({"issuer": text, "credentialsSupported": each(&["id", "type", "credentialType", "credentialSchema", "offerReason", "bindingMethods", "profile"], object)}),
             ),
         ),
     ]
