@@ -77,7 +77,7 @@ impl World {
             credential_type: "Member".to_owned(),
             id: CredentialDefinitionId::new("member").unwrap(),
         };
-        let request = Request { holder_pid: None, issuer: did("issuer"), credentials: vec![asked] };
+        let request = Request { holder_pid: None, issuer: did("issuer"), credentials: vec![asked], pre_authorized_code: None };
         world.take(Input::Command(Prepared::Request(request, HolderPid::new("hp").unwrap())));
         world.deliver("hp", credential);
         (world.told, world.sent) = (Vec::new(), Vec::new());
@@ -405,7 +405,7 @@ fn each_format_of_a_type_is_renewed_by_its_own_entry() {
         |format, id: &str| RequestedCredential { format, credential_type: "Both".to_owned(), id: CredentialDefinitionId::new(id).unwrap() };
     let formats = [(CredentialFormat::Vc2Jose, "vc20"), (CredentialFormat::Vc1Jwt, "vc11")];
     let credentials = formats.map(|(format, id)| asked(format, id)).to_vec();
-    let request = Request { holder_pid: None, issuer: did("issuer"), credentials };
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials, pre_authorized_code: None };
     let pid = HolderPid::new("both").unwrap();
     world.take(Input::Command(Prepared::Request(request, pid.clone())));
     let of = |format, name: &str, life| StoredCredential {
@@ -450,7 +450,7 @@ fn a_credential_in_another_format_takes_the_place_of_the_one_that_it_renews() {
     // One that another request for the same has brought is there instead, too.
     let mut world = World::with(held("first", life, false));
     let asked = world.state.requests.values().next().unwrap().asked.clone();
-    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked };
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked, pre_authorized_code: None };
     world.take(Input::Command(Prepared::Request(request, HolderPid::new("more").unwrap())));
     world.deliver("more", StoredCredential { request: HolderPid::new("more").ok(), ..other("longer", end.plus(life)) });
     world.sent.clear();
@@ -465,7 +465,7 @@ fn a_credential_of_the_same_type_by_another_definition_is_no_renewal() {
     let mut world = World::with(held("first", life, false));
     let mut asked = world.state.requests.values().next().unwrap().asked.clone();
     asked[0].id = CredentialDefinitionId::new("other-object").unwrap();
-    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked };
+    let request = Request { holder_pid: None, issuer: did("issuer"), credentials: asked, pre_authorized_code: None };
     world.take(Input::Command(Prepared::Request(request, HolderPid::new("more").unwrap())));
     world.deliver("more", StoredCredential { request: HolderPid::new("more").ok(), ..held("longer", 2 * life, false) });
     world.sent.clear();

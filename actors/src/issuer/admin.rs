@@ -280,7 +280,7 @@ mod tests {
             Command::UpdateDefinition(unknown),
             Command::DeleteDefinition(id("gold")),
             Command::ChangeStatus { credential: id("none"), command: StatusCommand::Revoke, reason: None },
-            Command::Offer(OfferBody { holder_id: id("stranger"), credentials: vec![id("membership")] }),
+            Command::Offer(OfferBody { holder_id: id("stranger"), credentials: vec![id("membership")], offer_reason: None }),
         ] {
             assert!(!command.creates());
             let rows = world.rows.len();

@@ -2,16 +2,18 @@
 
 use super::options::{Login, RemoteVaultOptions, VaultOptionsError};
 use crate::{Secret, StoreError, VaultError};
+use bytes::Bytes;
 use reqwest::{Client, Method, Url};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{sync::Mutex, time::timeout_at};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
@@ -22,14 +24,44 @@ const FAILED_FOR: Duration = Duration::from_secs(10);
 /// How long a token of unknown life is used.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
-/// A body of ours: it may hold a secret.
-pub(super) type Body = Zeroizing<String>;
+/// A body of ours: it may hold a secret, so that its memory is wiped with the last handle.
+pub(super) type Body = Bytes;
 
-/// Writes a body.
+/// Writes a body, in memory that is long enough from the beginning: no part of it is left where it has grown.
 pub(super) fn body(content: &impl Serialize) -> Result<Body, VaultError> {
-    serde_json::to_string(content)
-        .map(Zeroizing::new)
-        .map_err(|e| VaultError::Crypto(format!("a message to the vault cannot be written: {e}")))
+    Ok(Bytes::from_owner(written(content).map_err(|e| VaultError::Crypto(format!("a message to the vault cannot be written: {e}")))?))
+}
+
+fn written(content: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, content)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(length.0));
+    serde_json::to_writer(&mut *text, content)?;
+    Ok(text)
+}
+
+/// How much is written to it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Wipes all texts of a document.
+fn wipe(document: &mut Value) {
+    match document {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 #[derive(Serialize)]
@@ -38,11 +70,25 @@ struct LoginBody<'a> {
     jwt: &'a str,
 }
 
-/// An answer: its status, and its body when that is JSON.
-#[derive(Debug)]
+/// An answer: its status, and its body when that is JSON. What is a secret there is taken out of it, and the rest wiped.
 pub(super) struct Answer {
     pub status: u16,
     pub body: Value,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        wipe(&mut self.body);
+    }
+}
+
+impl ZeroizeOnDrop for Answer {}
+
+impl Answer {
+    /// Takes the secret at this place out of it.
+    pub(super) fn take(&mut self, pointer: &str) -> Option<Value> {
+        self.body.pointer_mut(pointer).map(Value::take)
+    }
 }
 
 /// A token, since when it is there, and until when it is good.
@@ -78,6 +124,17 @@ fn reason(error: reqwest::Error) -> String {
         cause = next;
     }
     format!("the vault does not answer: {cause}")
+}
+
+/// What a login gives.
+fn session(mut answer: Answer) -> Result<Session, VaultError> {
+    let life = answer.body.pointer("/auth/lease_duration").and_then(Value::as_u64).map(Duration::from_secs);
+    let Some(Value::String(token)) = answer.take("/auth/client_token") else {
+        return Err(unavailable(format!("the vault refuses the login with {}", answer.status)));
+    };
+    let life = life.filter(|life| !life.is_zero()).unwrap_or(UNKNOWN_LIFE);
+    let until = Instant::now() + life.saturating_sub(BEFORE_END).max(life / 2);
+    Ok(Session { token: Arc::new(Secret::from(token)), since: Instant::now(), until: Some(until) })
 }
 
 impl Api {
@@ -183,13 +240,7 @@ impl Api {
                 let jwt =
                     Zeroizing::new(tokio::fs::read_to_string(file).await.map_err(|e| unavailable(format!("{}: {e}", file.display())))?);
                 let body = body(&LoginBody { role, jwt: jwt.trim() })?;
-                let answer = self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?;
-                let token = answer.body.pointer("/auth/client_token").and_then(Value::as_str);
-                let token = token.ok_or_else(|| unavailable(format!("the vault refuses the login with {}", answer.status)))?;
-                let life = answer.body.pointer("/auth/lease_duration").and_then(Value::as_u64).map(Duration::from_secs);
-                let life = life.filter(|life| !life.is_zero()).unwrap_or(UNKNOWN_LIFE);
-                let until = Instant::now() + life.saturating_sub(BEFORE_END).max(life / 2);
-                Ok(Session { token: Arc::new(Secret::from(token.to_owned())), since: Instant::now(), until: Some(until) })
+                session(self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?)
             }
         }
     }
@@ -211,7 +262,7 @@ impl Api {
             request = request.header("x-vault-token", value);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.as_bytes().to_vec());
+            request = request.header("content-type", "application/json").body(body.clone());
         }
         let mut response = request.send().await.map_err(|e| unavailable(reason(e)))?;
         let mut text = Zeroizing::new(Vec::new());
@@ -226,5 +277,42 @@ impl Api {
             return Err(unavailable(format!("the vault answered {status}")));
         }
         Ok(Answer { status, body: serde_json::from_slice(&text).unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+
+    #[test]
+    fn bodies_are_written_where_they_are_wiped() {
+        let content = LoginBody { role: "cells", jwt: "s3cret \" \u{1f511}" };
+        let text = written(&content).unwrap();
+        wiped(&text);
+        assert_eq!(text.capacity(), text.len(), "it never grew, and left no part of it behind");
+        assert_eq!(*text, serde_json::to_vec(&content).unwrap());
+        // Sent as often as need be, from the same memory.
+        let body = body(&content).unwrap();
+        assert_eq!((body.clone().as_ptr(), &body[..]), (body.as_ptr(), text.as_slice()));
+    }
+
+    #[test]
+    fn answers_leave_nothing_behind() {
+        let mut document = json!({"auth": {"client_token": "s3cret", "policies": ["a", {"b": "c"}], "lease_duration": 9, "renewable": true, "x": null}});
+        wipe(&mut document);
+        assert_eq!(document, json!({"auth": {"client_token": "", "policies": ["", {"b": ""}], "lease_duration": 9, "renewable": true, "x": null}}));
+        let answer = |auth: Value| Answer { status: 200, body: json!({ "auth": auth }) };
+        let mut taken = answer(json!({"client_token": "s3cret"}));
+        wiped(&taken);
+        assert_eq!((taken.take("/auth/client_token"), &taken.body), (Some(json!("s3cret")), &json!({"auth": {"client_token": null}})));
+        let held = session(answer(json!({"client_token": "s3cret", "lease_duration": 3_600}))).unwrap();
+        let life = held.until.unwrap().duration_since(held.since);
+        assert!(held.token.expose_secret() == "s3cret" && (3_500..3_600).contains(&life.as_secs()), "{life:?}");
+        for refused in [json!(null), json!({}), json!({"client_token": 1})] {
+            assert!(session(answer(refused)).is_err());
+        }
     }
 }

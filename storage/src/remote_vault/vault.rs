@@ -112,7 +112,7 @@ impl Inner {
             return Err(unexpected("reading a record", &answer));
         }
         // Moved, not copied, so that no copy is left behind.
-        let mut take = |name: &str| answer.body.pointer_mut(&format!("/data/data/{name}")).map(Value::take);
+        let mut take = |name: &str| answer.take(&format!("/data/data/{name}"));
         let content = match (take(SECRET), take(KEY)) {
             (Some(Value::String(text)), None) => Content::Secret(Secret::from(text)),
             (None, Some(kind)) if kind == "ed25519" => Content::Key(KeyAlgorithm::Ed25519),
