@@ -489,6 +489,27 @@ async fn every_rule_for_lists() {
     refused(scene.verify(&[], true, after(2)).await);
 }
 
+/// A prohibition may be about a credential that nobody requires: what is not known of it is not its absence.
+#[tokio::test]
+async fn a_credential_that_is_not_required_is_not_absent_while_its_list_cannot_be_had() {
+    const OTHER_LIST: &str = "https://issuer.example/other";
+    let scene = Scene::new(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
+    let status = json!({"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "9", "statusListCredential": OTHER_LIST});
+    let maker = json!({"vc": {"type": ["VerifiableCredential", "Maker"], "credentialSubject": {"id": scene.holder.did}, "credentialStatus": status}});
+    scene.world.hold("holder", vec![scene.draft("Member", json!({})).await, scene.draft("Maker", maker).await]);
+    unreachable(scene.verify(&[MAKER], true, after(0)).await);
+    // Who has no use for it is not held up by it.
+    assert_eq!(types(&scene.verify(&[], true, after(1)).await.unwrap()), ["Member"]);
+    for (seconds, set, expected) in [(2, 8, &["Maker", "Member"][..]), (4, 9, &["Member"])] {
+        let mut bits = Bitstring::zeroes(MIN_BITS);
+        bits.set(set, true).unwrap();
+        let list = json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": scene.issuer.did,
+            "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": bits.encode(Encoding::Bitstring)}});
+        scene.world.page(OTHER_LIST, scene.issuer.sign(&scene.world.vault, "vc+jwt", &list).await.unwrap());
+        assert_eq!(types(&scene.verify(&[MAKER], true, after(seconds)).await.unwrap()), expected);
+    }
+}
+
 #[tokio::test]
 async fn short_lists_count_only_where_that_is_chosen() {
     for (lenient, kind) in [(false, Encoding::Bitstring), (false, Encoding::StatusList2021), (true, Encoding::Bitstring), (true, Encoding::StatusList2021)] {
