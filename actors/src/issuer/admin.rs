@@ -380,7 +380,9 @@ mod tests {
         }
         for reason in [None, Some("proof-key-revocation")] {
             world.admin(offer(&["membership"], reason)).unwrap();
-            let Some(Effect::Offer { holder, credentials, reason: told }) = world.outbox.front().map(AsRef::as_ref) else { panic!("no offer") };
+            let Some(Effect::Offer { holder, credentials, reason: told }) = world.outbox.front().map(AsRef::as_ref) else {
+                panic!("no offer")
+            };
             assert_eq!((holder, told.as_deref()), (&did("acme"), reason));
             // All that there is to say, so that the holder need not ask for it.
             let offered = |id: &CredentialDefinitionId| Some(world.state.definitions.get(id)?.offered(&issuer(), &urls()));

@@ -356,8 +356,11 @@ mod tests {
             assert_eq!(verify(token, &rsa(own, &json!({"alg": confused}))), Err(JwsError::KeyType));
             assert_eq!(verify(token, &rsa(other, &json!({}))), Err(JwsError::Signature));
             // The header is signed as well.
-            let relabelled = token.replacen(&URL_SAFE_NO_PAD.encode(json!({"alg": algorithm}).to_string()),
-                &URL_SAFE_NO_PAD.encode(json!({"alg": confused}).to_string()), 1);
+            let relabelled = token.replacen(
+                &URL_SAFE_NO_PAD.encode(json!({"alg": algorithm}).to_string()),
+                &URL_SAFE_NO_PAD.encode(json!({"alg": confused}).to_string()),
+                1,
+            );
             assert_ne!(relabelled, token);
             assert_eq!(verify(&relabelled, &rsa(own, &json!({}))), Err(JwsError::Signature));
         }

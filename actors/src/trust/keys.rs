@@ -26,7 +26,9 @@ pub enum KeyError {
     #[error("the signing key must have the {} relationship in the DID document", name(*.0))]
     Relationship(Relationship),
     /// Not a key that is supported.
-    #[error("the signing key must be Ed25519, P-256 or P-384, as publicKeyJwk or publicKeyMultibase, or RSA with 2048 to 4096 bits, as publicKeyJwk")]
+    #[error(
+        "the signing key must be Ed25519, P-256 or P-384, as publicKeyJwk or publicKeyMultibase, or RSA with 2048 to 4096 bits, as publicKeyJwk"
+    )]
     Unsupported,
 }
 

@@ -54,7 +54,13 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`VaultError`] of the vault.
-    pub async fn id_token_with_code(&self, vault: &dyn Vault, issuer: &Did, code: Option<&str>, now: Timestamp) -> Result<String, VaultError> {
+    pub async fn id_token_with_code(
+        &self,
+        vault: &dyn Vault,
+        issuer: &Did,
+        code: Option<&str>,
+        now: Timestamp,
+    ) -> Result<String, VaultError> {
         self.sign(vault, "JWT", &IdTokenClaims { code, ..self.id_claims(issuer, now) }).await
     }
 

@@ -512,7 +512,9 @@ async fn a_credential_that_is_not_required_is_not_absent_while_its_list_cannot_b
 
 #[tokio::test]
 async fn short_lists_count_only_where_that_is_chosen() {
-    for (lenient, kind) in [(false, Encoding::Bitstring), (false, Encoding::StatusList2021), (true, Encoding::Bitstring), (true, Encoding::StatusList2021)] {
+    for (lenient, kind) in
+        [(false, Encoding::Bitstring), (false, Encoding::StatusList2021), (true, Encoding::Bitstring), (true, Encoding::StatusList2021)]
+    {
         let options = TrustOptions { status_list_age: Duration::ZERO, lenient_lists: lenient, ..TrustOptions::default() };
         let scene = Scene::new(options).await;
         let name = if kind == Encoding::Bitstring { "BitstringStatusList" } else { "StatusList2021" };
@@ -773,7 +775,8 @@ fn every_rule_says_what_must_be() {
         CredentialError::SchemaForm,
     ];
     let presentations = [PresentationError::Form, PresentationError::Holder, PresentationError::Audience, PresentationError::Dates];
-    let lists = [StatusError::Form, StatusError::Length, StatusError::Issuer, StatusError::Purpose, StatusError::Revoked, StatusError::Suspended];
+    let lists =
+        [StatusError::Form, StatusError::Length, StatusError::Issuer, StatusError::Purpose, StatusError::Revoked, StatusError::Suspended];
     let schemas = [SchemaError::Form, SchemaError::Credential, SchemaError::Violated];
     // Of a credential, a presentation and a status list the same is told with whose it is.
     let mut told: Vec<String> = jws.iter().map(ToString::to_string).collect();

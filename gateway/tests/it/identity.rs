@@ -678,7 +678,8 @@ async fn deliveries_answer_requests_of_their_issuer() {
             issuer::signing::sign(platform.node.app.services.vault.as_ref(), &key, CredentialFormat::Vc2Jose, object).await.unwrap()
         }
     };
-    let (expired, to_come) = (signed("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z").await, signed("2100-01-01T00:00:00Z", "2101-01-01T00:00:00Z").await);
+    let (expired, to_come) =
+        (signed("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z").await, signed("2100-01-01T00:00:00Z", "2101-01-01T00:00:00Z").await);
     for (payload, expected, rule) in [(&expired, 400, "must not be expired"), (&to_come, 400, "must not take the place")] {
         let (answered, body) = deliver("issuer", "hp-1", "ISSUED", payload.clone(), jose).await;
         assert!(answered.as_u16() == expected && body.to_string().contains(rule), "{body}");

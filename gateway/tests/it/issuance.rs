@@ -1,6 +1,9 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
-use crate::{identity::claims, support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of}};
+use crate::{
+    identity::claims,
+    support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace::NodeConfig;
@@ -215,7 +218,16 @@ async fn what_an_offer_says_of_its_objects_is_not_asked_for() {
     manifest["serviceEndpoints"] = json!([{"id": "shop-issuer", "type": "IssuerService", "serviceEndpoint": shop.open().await}]);
     assert!(platform.identity(Method::POST, "/participants").json(&manifest).send().await.unwrap().status().is_success());
     let rules = json!([{"issuer": platform.did("shop"), "types": ["Member"]}]);
-    assert!(platform.identity(Method::PUT, "/participants/acme/credentials/offers/rules").json(&rules).send().await.unwrap().status().is_success());
+    assert!(
+        platform
+            .identity(Method::PUT, "/participants/acme/credentials/offers/rules")
+            .json(&rules)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     let offer = async |objects: Value| {
         let body = json!({"@context": [CONTEXT], "type": "CredentialOfferMessage", "issuer": platform.did("shop"), "credentials": objects});
         let url = format!("{}/offers", platform.node.urls.credential_service(&id_of("acme")));
@@ -225,7 +237,14 @@ async fn what_an_offer_says_of_its_objects_is_not_asked_for() {
     let address = Address::of::<CredentialService>(&id_of("acme"));
     let asked = || async {
         let asked = |state: &credential_service::State| {
-            Some(state.requests.values().flat_map(|request| request.asked.iter()).map(|asked| (asked.id.to_string(), asked.format)).collect::<Vec<_>>())
+            Some(
+                state
+                    .requests
+                    .values()
+                    .flat_map(|request| request.asked.iter())
+                    .map(|asked| (asked.id.to_string(), asked.format))
+                    .collect::<Vec<_>>(),
+            )
         };
         platform.node.app.services.cluster.wait::<CredentialService, _>(&address, DRAIN, asked).await.unwrap().unwrap()
     };

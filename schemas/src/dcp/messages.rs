@@ -317,7 +317,8 @@ mod tests {
     #[test]
     fn objects_of_offers_say_what_they_say() {
         let read = |object: Value| {
-            let message = json!({"@context": [DCP_CONTEXT], "type": "CredentialOfferMessage", "issuer": "did:web:i", "credentials": [object]});
+            let message =
+                json!({"@context": [DCP_CONTEXT], "type": "CredentialOfferMessage", "issuer": "did:web:i", "credentials": [object]});
             from_value::<CredentialOfferMessage>(message).map(|offer| serde_json::to_value(&offer.credentials[0]).unwrap())
         };
         let whole = json!({"id": "a", "type": "CredentialObject", "credentialType": "Member", "credentialSchema": "https://i.example/s",

@@ -301,9 +301,13 @@ mod tests {
 
     #[test]
     fn answers_leave_nothing_behind() {
-        let mut document = json!({"auth": {"client_token": "s3cret", "policies": ["a", {"b": "c"}], "lease_duration": 9, "renewable": true, "x": null}});
+        let mut document =
+            json!({"auth": {"client_token": "s3cret", "policies": ["a", {"b": "c"}], "lease_duration": 9, "renewable": true, "x": null}});
         wipe(&mut document);
-        assert_eq!(document, json!({"auth": {"client_token": "", "policies": ["", {"b": ""}], "lease_duration": 9, "renewable": true, "x": null}}));
+        assert_eq!(
+            document,
+            json!({"auth": {"client_token": "", "policies": ["", {"b": ""}], "lease_duration": 9, "renewable": true, "x": null}})
+        );
         let answer = |auth: Value| Answer { status: 200, body: json!({ "auth": auth }) };
         let mut taken = answer(json!({"client_token": "s3cret"}));
         wiped(&taken);
