@@ -173,17 +173,22 @@ impl Office {
     }
 }
 
-#[tokio::test]
-async fn a_request_carries_the_code_by_which_its_issuer_has_authorized_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let platform = start(dir.path()).await;
+/// With a participant `acme`, and an issuer `shop` that is none of ours and answers everything with this status.
+async fn with_shop(dir: &Path, status: u16) -> (Platform, Arc<Office>) {
+    let platform = start(dir).await;
     platform.participant("acme").await;
-    // An issuer that is none of ours.
     let shop = Arc::new(Office::default());
-    *shop.says.lock() = (201, json!({}));
+    *shop.says.lock() = (status, json!({}));
     let mut manifest = platform.manifest("shop", "shop");
     manifest["serviceEndpoints"] = json!([{"id": "shop-issuer", "type": "IssuerService", "serviceEndpoint": shop.open().await}]);
     assert!(platform.identity(Method::POST, "/participants").json(&manifest).send().await.unwrap().status().is_success());
+    (platform, shop)
+}
+
+#[tokio::test]
+async fn a_request_carries_the_code_by_which_its_issuer_has_authorized_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (platform, shop) = with_shop(dir.path(), 201).await;
     let ask = async |holder_pid: &str, code: Option<&str>| {
         let body = json!({"issuerDid": platform.did("shop"), "holderPid": holder_pid, "preAuthorizedCode": code,
             "credentials": [{"format": "vc20-bssl/jwt", "type": "Member", "id": "m"}]});
@@ -209,14 +214,8 @@ async fn a_request_carries_the_code_by_which_its_issuer_has_authorized_it() {
 #[tokio::test]
 async fn what_an_offer_says_of_its_objects_is_not_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let platform = start(dir.path()).await;
-    platform.participant("acme").await;
-    // It answers requests, and has no metadata.
-    let shop = Arc::new(Office::default());
-    *shop.says.lock() = (404, json!({}));
-    let mut manifest = platform.manifest("shop", "shop");
-    manifest["serviceEndpoints"] = json!([{"id": "shop-issuer", "type": "IssuerService", "serviceEndpoint": shop.open().await}]);
-    assert!(platform.identity(Method::POST, "/participants").json(&manifest).send().await.unwrap().status().is_success());
+    // It has no metadata.
+    let (platform, _) = with_shop(dir.path(), 404).await;
     let rules = json!([{"issuer": platform.did("shop"), "types": ["Member"]}]);
     assert!(
         platform
