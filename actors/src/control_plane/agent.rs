@@ -5,7 +5,7 @@ use super::{
     dsp::{self, Steering},
     negotiation, participant, process_events, resources, secrets, transfer,
 };
-use crate::{Services, credential_service};
+use crate::{Services, credential_service, trust::claimed_sender};
 use cellspace_cluster::{
     About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,
 };
@@ -165,7 +165,7 @@ impl Agent for ControlPlane {
             | Command::DataPlanes(_)
             | Command::Secrets(_) => return None,
         };
-        dsp::incoming::claimed_sender(&envelope.token).map(|did| did.to_string())
+        claimed_sender(&envelope.token).map(|did| did.to_string())
     }
 
     fn prepare<'a>(

@@ -66,13 +66,11 @@ pub async fn send(
     trace: Option<TraceContext>,
 ) -> Result<Acknowledged, DeliveryError> {
     let not_yet = |reason: String| if attempt < PATIENCE { DeliveryError::Retry(reason) } else { DeliveryError::Refused(reason) };
-    let base = issuer_service(services, request.issuer).await.map_err(|e| match e {
+    let url = below_issuer(services, request.issuer, &["credentials"]).await.map_err(|e| match e {
         PeerError::Refused(reason) => not_yet(reason),
         PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
         PeerError::TooEarly => DeliveryError::Retry(e.to_string()),
     })?;
-    let url = format!("{}/credentials", base.as_str().trim_end_matches('/'));
-    let url = url.parse().map_err(|_| DeliveryError::Refused("the IssuerService of a DID document must be a URL".to_owned()))?;
     let token = bearer(services, request.participant, request.issuer, request.code).await?;
     let message = CredentialRequestMessage {
         context: messages::context(),
@@ -121,13 +119,10 @@ pub async fn request_status(
     issuer_pid: &IssuerPid,
     trace: Option<TraceContext>,
 ) -> Result<Option<RequestStatus>, DeliveryError> {
-    let mut url = issuer_service(services, issuer).await.map_err(|e| match e {
+    let url = below_issuer(services, issuer, &["requests", issuer_pid.as_str()]).await.map_err(|e| match e {
         PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
         PeerError::Refused(_) | PeerError::TooEarly => DeliveryError::Retry(e.to_string()),
     })?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["requests", issuer_pid.as_str()]);
-    }
     let token = bearer(services, participant, issuer, None).await?;
     let request = OutboundRequest { method: Method::GET, url, bearer: Some(token), body: None, accept: Some("application/json"), trace };
     let answer = services.http.send(request).await?;
@@ -161,8 +156,9 @@ pub fn believed(asked: Result<Option<RequestStatus>, DeliveryError>, attempt: u3
     }
 }
 
-async fn issuer_service(services: &Services, issuer: &Did) -> Result<Url, PeerError> {
-    services.trust.resolver.service(issuer, "IssuerService", services.cluster.now()).await
+/// URL of a path below an issuer's service.
+async fn below_issuer(services: &Services, issuer: &Did, segments: &[&str]) -> Result<Url, PeerError> {
+    services.trust.resolver.below(issuer, "IssuerService", segments, services.cluster.now()).await
 }
 
 /// The token of a message to an issuer.
@@ -220,8 +216,7 @@ fn no_metadata(error: OutboundError) -> PeerError {
 /// What the issuer's metadata say that it issues.
 async fn supported(services: &Services, issuer: &Did) -> Result<Vec<OtherObject>, PeerError> {
     let wrong = |reason: &str| PeerError::Refused(format!("the metadata of the issuer {reason}"));
-    let base = issuer_service(services, issuer).await?;
-    let url = format!("{}/metadata", base.as_str().trim_end_matches('/')).parse().map_err(|_| wrong("has no URL"))?;
+    let url = below_issuer(services, issuer, &["metadata"]).await?;
     let request = OutboundRequest { method: Method::GET, url, bearer: None, body: None, accept: Some("application/json"), trace: None };
     let answer = services.http.send_unless(request, None, MAX_METADATA).await.map_err(no_metadata)?;
     match answer.status {

@@ -9,9 +9,8 @@ use super::{
 };
 use crate::{
     Services,
-    control_plane::dsp::incoming::claimed_sender,
     credential_service::CredentialService,
-    trust::{self, PeerError, TokenError},
+    trust::{self, PeerError, TokenError, claimed_sender},
 };
 use cellspace_cluster::{
     Address, Agent, AskError, Call, CallId, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,

@@ -43,20 +43,20 @@ pub async fn deliver(services: &Services, delivery: Delivery<'_, Issuer>) -> Res
         Effect::Deliver { process, token } => {
             let process = ready(&delivery.snapshot, process)?;
             let message = credential_message(services, &issuer, &delivery.snapshot, process).await?;
-            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.deliver").await
+            to(&process.holder_did).post("credentials", &message, token.as_ref().map(SecretText::expose), "issuance.deliver").await
         }
         Effect::Reject { process, token } => {
             let known = delivery.snapshot.processes.get(process);
             let process = known.ok_or_else(|| DeliveryError::Refused(format!("issuance process {process} does not exist")))?;
             let message = rejection(process);
-            to(&process.holder_did).post("/credentials", &message, token.as_ref().map(SecretText::expose), "issuance.reject").await
+            to(&process.holder_did).post("credentials", &message, token.as_ref().map(SecretText::expose), "issuance.reject").await
         }
         Effect::Ask(ask) => hook::tell(services, &issuer, &delivery, ask).await,
         Effect::Offer { holder, credentials, reason } => {
             let did = trust::own_did(services, &issuer).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
             let offered = |id: &CredentialDefinitionId| Some(delivery.snapshot.definitions.get(id)?.offered(&issuer, &services.urls));
             let message = offer_message(did, credentials, reason.as_deref(), offered);
-            to(holder).post("/offers", &message, None, "credential.offer").await
+            to(holder).post("offers", &message, None, "credential.offer").await
         }
     }
 }
@@ -156,15 +156,13 @@ impl Recipient<'_> {
         action: &'static str,
     ) -> Result<(), DeliveryError> {
         let services = self.services;
-        let service = services.trust.resolver.service(self.holder, CREDENTIAL_SERVICE, services.cluster.now()).await;
-        let mut url = service.map_err(|error| match error {
+        let below = services.trust.resolver.below(self.holder, CREDENTIAL_SERVICE, &[path], services.cluster.now()).await;
+        let url = below.map_err(|error| match error {
             // Its document may not be published yet.
             PeerError::Refused(rule) => self.soft_refusal(rule),
             PeerError::Unreachable(reason) => DeliveryError::Unreachable(reason),
             PeerError::TooEarly => DeliveryError::Retry(error.to_string()),
         })?;
-        let full = format!("{}{path}", url.path().trim_end_matches('/'));
-        url.set_path(&full);
         let bearer = trust::token_with_access(services, self.issuer, self.holder, token).await;
         let bearer = bearer.map_err(|e| DeliveryError::Retry(e.to_string()))?;
         let body = serde_json::to_vec(message).map_err(|e| DeliveryError::Refused(e.to_string()))?;

@@ -19,6 +19,7 @@ pub mod replay;
 pub mod resolver;
 pub mod schema;
 pub mod self_issued;
+pub mod since;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -28,7 +29,7 @@ mod verify_tests;
 #[cfg(test)]
 mod world;
 
-pub use id_token::IdToken;
+pub use id_token::{IdToken, claimed_sender};
 pub use peer::{PeerError, VerifiedPeer, VerifyRequest};
 pub use resolver::Resolver;
 pub use self_issued::{ID_TOKEN_SECONDS, SigningKey};

@@ -129,6 +129,21 @@ impl Resolver {
         if url.cannot_be_a_base() { Err(missing()) } else { Ok(url) }
     }
 
+    /// URL of a path below a service of the DID, whatever ends that of the service.
+    ///
+    /// # Errors
+    /// As [`Self::service`].
+    pub async fn below(&self, did: &Did, service_type: &str, segments: &[&str], now: Timestamp) -> Result<Url, PeerError> {
+        let mut url = self.service(did, service_type, now).await?;
+        let service = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&service);
+        // What cannot be a base is no service.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        Ok(url)
+    }
+
     async fn load(&self, did: &Did) -> Result<Resolved, PeerError> {
         match locate(did, self.fetch.allows_private()) {
             None => Err(PeerError::Refused("the DID must be a did:web or did:key".to_owned())),

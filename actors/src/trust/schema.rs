@@ -4,7 +4,7 @@
 //! A schema may be a credential itself (VC JSON Schema, 3.2): then its issuer is that of the credential, and what it says of its own schema is not followed,
 //! so that no chain of schemas has an effect.
 
-use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES};
+use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES, since::Since};
 use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
 use bytes::Bytes;
 use cellspace_schemas::{Did, Timestamp, json};
@@ -163,7 +163,8 @@ impl Trust {
     /// [`PeerError::Refused`] when it breaks one, or one is none; [`PeerError::Unreachable`] when one cannot be had.
     pub async fn check_schemas(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
         let checks = credential.schemas.iter().map(|entry| async {
-            let load = |_| async { self.load_schema(&entry.source, now).await.map(|(schema, until)| (Arc::new(schema), until)) };
+            let load =
+                |_| async { self.load_schema(&entry.source, Since::new(now)).await.map(|(schema, until)| (Arc::new(schema), until)) };
             let schema = self.schemas.get(&entry.source, now, load).await?;
             if schema.issuer.as_ref().is_some_and(|issuer| *issuer != credential.issuer) {
                 return Err(PeerError::from(SchemaError::Credential));
@@ -174,25 +175,26 @@ impl Trust {
     }
 
     /// A schema, with the end of its use.
-    async fn load_schema(&self, source: &SchemaSource, now: Timestamp) -> Result<(Schema, Timestamp), PeerError> {
+    async fn load_schema(&self, source: &SchemaSource, since: Since) -> Result<(Schema, Timestamp), PeerError> {
+        let until = since.at().plus(AGE);
         match source {
             SchemaSource::Bare(url) => {
                 let text = self.fetch_schema(url, "application/schema+json, application/json;q=0.9, */*;q=0.1", MAX_BYTES).await?;
-                Ok((Schema::compile(url, &text)?, now.plus(AGE)))
+                Ok((Schema::compile(url, &text)?, until))
             }
             SchemaSource::Signed(url) => {
                 let text = self.fetch_schema(url, "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1", MAX_CREDENTIAL_BYTES).await?;
                 let text = std::str::from_utf8(&text).map_err(|_| SchemaError::Credential)?.trim();
                 let is_schema = |credential: &Credential| -> Result<(), PeerError> {
                     let named = credential.types.iter().any(|kind| kind == "JsonSchemaCredential");
-                    if named { Ok(credential.check_dates(now)?) } else { Err(SchemaError::Credential.into()) }
+                    if named { Ok(credential.check_dates(since.now())?) } else { Err(SchemaError::Credential.into()) }
                 };
-                let verified = self.verify_credential(text, now, is_schema).await?;
-                self.check_status(&verified.credential, now).await?;
+                let verified = self.verify_credential(text, since.now(), is_schema).await?;
+                self.check_status(&verified.credential, since.now()).await?;
                 let held = verified.credential.json.pointer("/credentialSubject/0/jsonSchema").ok_or(SchemaError::Credential)?;
                 let schema =
                     Schema { issuer: Some(verified.credential.issuer.clone()), ..Schema::compile(url, held.to_string().as_bytes())? };
-                let until = verified.credential.valid_until.map_or(now.plus(AGE), |end| end.min(now.plus(AGE)));
+                let until = verified.credential.valid_until.map_or(until, |end| end.min(until));
                 Ok((schema, until))
             }
         }

@@ -8,6 +8,7 @@ use super::{
     fetch::{Fetch, get},
     jws::{Jws, JwsError, KeyId, MAX_STATUS_LIST_BYTES},
     keys::SelectedKey,
+    since::Since,
 };
 use crate::outbound::OutboundResponse;
 use cellspace_schemas::{
@@ -247,6 +248,8 @@ impl StatusLists {
     /// Fetches a list; one that was held before and has not changed is used on as it is.
     async fn load(&self, url: &Url, held: Option<Arc<HeldList>>, now: Timestamp) -> Result<Arc<HeldList>, PeerError> {
         let unreachable = |cause: &dyn Display| PeerError::unreachable(format!("the status list {url} cannot be fetched"), cause);
+        // Whoever signs it may take its time.
+        let since = Since::new(now);
         let held = match held {
             Some(held) if self.stands(&held, now).await => Some(held),
             _ => None,
@@ -255,7 +258,7 @@ impl StatusLists {
         let accept = "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1";
         let response = self.fetch.fetch(get(url.clone(), accept), known, MAX_STATUS_LIST_BYTES).await.map_err(|e| unreachable(&e))?;
         match (response.status, &held) {
-            (StatusCode::OK, _) => self.read(&response, now).await.map(Arc::new),
+            (StatusCode::OK, _) => self.read(&response, since).await.map(Arc::new),
             (StatusCode::NOT_MODIFIED, Some(held)) if known.is_some() => Ok(held.clone()),
             (status, _) => Err(unreachable(&status)),
         }
@@ -268,7 +271,7 @@ impl StatusLists {
         signer.is_ok_and(|signer| signer.key == held.signer.key) && held.list.valid_until.is_none_or(|until| until > now)
     }
 
-    async fn read(&self, response: &OutboundResponse, now: Timestamp) -> Result<HeldList, PeerError> {
+    async fn read(&self, response: &OutboundResponse, since: Since) -> Result<HeldList, PeerError> {
         let form = || PeerError::Refused(StatusError::Form.to_string());
         let text = std::str::from_utf8(&response.body).map_err(|_| form())?.trim();
         let signed = |rule: JwsError| rule.of("status list");
@@ -279,9 +282,9 @@ impl StatusLists {
         if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
         }
-        let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
+        let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, since.now()).await?;
         jws.verify_signature(&signer.key).map_err(signed)?;
-        credential.check_dates(now).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
+        credential.check_dates(since.now()).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
         let list = StatusList::read(&credential).map_err(|_| form())?;
         if !self.tolerance.short_lists {

@@ -7,6 +7,7 @@ use super::{
     credential::{Credential, VerifiedCredential},
     jws::{JwsError, MAX_CREDENTIAL_BYTES},
     presentation::{MAX_PRESENTATIONS, Presentation, Signer},
+    since::Since,
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
 use cellspace_cluster::trace;
@@ -23,7 +24,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::Instant;
 use tracing::info_span;
 
 /// How long an absent optional credential is believed, where it may be believed at all.
@@ -87,7 +87,7 @@ impl Trust {
     /// # Errors
     /// [`PeerError`] names the rule.
     pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
-        let begun = Instant::now();
+        let since = Since::new(now);
         let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
         let asked = self.scopes.of(request)?;
         if asked.all.is_empty() {
@@ -103,12 +103,12 @@ impl Trust {
         let mut again = true;
         loop {
             let load = |_| async {
-                let presented = self.query(&id, access, &asked, request, tokens, (now, begun)).await?;
+                let presented = self.query(&id, access, &asked, request, tokens, since).await?;
                 let until = presented.valid_until;
                 Ok((Arc::new(presented), until))
             };
             let presented = self.presentations.get(&key, now, load).await?;
-            let signed = self.still_signed(&presented, &id.issuer, now).await;
+            let signed = self.still_signed(&presented, &id.issuer, since).await;
             let earlier = presented.asked < now;
             if again && earlier && matches!(signed, Err(PeerError::Refused(_))) {
                 again = false;
@@ -116,7 +116,7 @@ impl Trust {
                 continue;
             }
             signed?;
-            let verdict = self.judge(&presented, &asked, request, now).await?;
+            let verdict = self.judge(&presented, &asked, request, since).await?;
             let stale_absence = verdict.missing_optional && !(request.believe_absence && presented.asked.plus(ABSENCE_AGE) > now);
             if again && earlier && (stale_absence || verdict.missing_required.is_some()) {
                 again = false;
@@ -131,9 +131,9 @@ impl Trust {
     }
 
     /// Whether its holder has the keys still that the presentation is signed with.
-    async fn still_signed(&self, presented: &Presented, holder: &Did, now: Timestamp) -> Result<(), PeerError> {
+    async fn still_signed(&self, presented: &Presented, holder: &Did, since: Since) -> Result<(), PeerError> {
         for signer in &presented.signers {
-            let key = self.resolver.key(holder, Some(&signer.id), Relationship::Authentication, now).await?;
+            let key = self.resolver.key(holder, Some(&signer.id), Relationship::Authentication, since.now()).await?;
             if key.key != signer.key {
                 return Err(JwsError::Signature.of("presentation"));
             }
@@ -142,13 +142,13 @@ impl Trust {
     }
 
     /// Which credentials count now, and what is missing.
-    async fn judge(&self, presented: &Presented, asked: &Asked, request: &VerifyRequest<'_>, now: Timestamp) -> Result<Verdict, PeerError> {
+    async fn judge(&self, presented: &Presented, asked: &Asked, request: &VerifyRequest<'_>, since: Since) -> Result<Verdict, PeerError> {
         let mut used = Vec::new();
         let mut satisfied = Vec::new();
         let mut reasons: Vec<(Vec<&CredentialScope>, PeerError)> = Vec::new();
         for candidate in &presented.credentials {
             let scopes = scopes_of(&candidate.credential, &asked.all);
-            match self.usable(candidate, request.trusted_issuers, now).await {
+            match self.usable(candidate, request.trusted_issuers, since).await {
                 Ok(()) => {
                     satisfied.extend(scopes);
                     used.push(candidate.clone());
@@ -179,26 +179,27 @@ impl Trust {
         trusted: &[TrustedIssuer],
         now: Timestamp,
     ) -> Result<Arc<VerifiedCredential>, PeerError> {
+        let since = Since::new(now);
         let accept = |credential: &Credential| {
             credential.check_trust(trusted)?;
             Ok(credential.check_holder(holder)?)
         };
         let verified = self.verify_credential(jwt, now, accept).await?;
-        self.usable(&verified, trusted, now).await?;
+        self.usable(&verified, trusted, since).await?;
         Ok(verified)
     }
 
     /// Whether a credential counts at this moment, where these issuers are trusted.
-    async fn usable(&self, verified: &VerifiedCredential, trusted: &[TrustedIssuer], now: Timestamp) -> Result<(), PeerError> {
+    async fn usable(&self, verified: &VerifiedCredential, trusted: &[TrustedIssuer], since: Since) -> Result<(), PeerError> {
         let credential = &verified.credential;
-        credential.check_dates(now)?;
+        credential.check_dates(since.now())?;
         credential.check_trust(trusted)?;
-        let key = self.resolver.key(&credential.issuer, Some(&verified.key_id), Relationship::AssertionMethod, now).await?;
+        let key = self.resolver.key(&credential.issuer, Some(&verified.key_id), Relationship::AssertionMethod, since.now()).await?;
         if key.key != verified.key {
             return Err(JwsError::Signature.of("credential"));
         }
-        self.check_status(credential, now).await?;
-        self.check_schemas(credential, now).await
+        self.check_status(credential, since.now()).await?;
+        self.check_schemas(credential, since.now()).await
     }
 
     /// Asks the counterparty's credential service, and verifies what it answers.
@@ -209,8 +210,7 @@ impl Trust {
         asked: &Asked,
         request: &VerifyRequest<'_>,
         tokens: &dyn IssueToken,
-        // When the message came, on both clocks.
-        (now, begun): (Timestamp, Instant),
+        since: Since,
     ) -> Result<Presented, PeerError> {
         let holder = &id.issuer;
         // A holder that grants less than everything is asked for what its message names, then for what it must grant alone.
@@ -219,7 +219,7 @@ impl Trust {
         questions.dedup();
         let mut granted = None;
         for scopes in questions {
-            granted = self.ask(holder, access, scopes, tokens, now).await?;
+            granted = self.ask(holder, access, scopes, tokens, since.now()).await?;
             if granted.is_some() {
                 break;
             }
@@ -229,24 +229,22 @@ impl Trust {
             None if asked.required.is_empty() => Vec::new(),
             None => return Err(not_granted()),
         };
-        // It may have taken its time, and what it has signed is as old as its answer.
-        let answered = now.plus(begun.elapsed());
         let mut presented = Presented {
             credentials: Vec::new(),
             signers: Vec::new(),
             failures: Vec::new(),
-            asked: now,
-            valid_until: now.plus(self.options.presentation_age),
+            asked: since.at(),
+            valid_until: since.at().plus(self.options.presentation_age),
         };
         for entry in entries.iter().take(MAX_PRESENTATIONS) {
-            let presentation = self.verify_presentation(entry, holder, request.own_did, answered).await?;
+            let presentation = self.verify_presentation(entry, holder, request.own_did, since.now()).await?;
             presented.valid_until = presentation.valid_until.map_or(presented.valid_until, |until| until.min(presented.valid_until));
             for signer in &presentation.signers {
                 if !presented.signers.contains(signer) {
                     presented.signers.push(signer.clone());
                 }
             }
-            self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, answered).await?;
+            self.take(&mut presented, &presentation, holder, asked, request.trusted_issuers, since).await?;
         }
         Ok(presented)
     }
@@ -260,7 +258,7 @@ impl Trust {
         holder: &Did,
         asked: &Asked,
         trusted: &[TrustedIssuer],
-        now: Timestamp,
+        since: Since,
     ) -> Result<(), PeerError> {
         for jwt in &presentation.credentials {
             let (mut read, mut meant) = (false, false);
@@ -273,9 +271,9 @@ impl Trust {
                 credential.check_trust(trusted)?;
                 Ok(credential.check_holder(holder)?)
             };
-            match self.verify_credential(jwt, now, accept).await {
+            match self.verify_credential(jwt, since.now(), accept).await {
                 Ok(verified) => {
-                    let ends = verified.credential.valid_until.filter(|until| *until > now);
+                    let ends = verified.credential.valid_until.filter(|until| *until > since.now());
                     presented.valid_until = ends.map_or(presented.valid_until, |until| until.min(presented.valid_until));
                     presented.credentials.push(verified);
                 }
@@ -298,12 +296,7 @@ impl Trust {
         tokens: &dyn IssueToken,
         now: Timestamp,
     ) -> Result<Option<Vec<serde_json::Value>>, PeerError> {
-        let mut url = self.resolver.service(holder, "CredentialService", now).await?;
-        let Ok(mut path) = url.path_segments_mut() else {
-            return Err(PeerError::Refused("the CredentialService of a DID document must be a URL with a path".to_owned()));
-        };
-        path.pop_if_empty().extend(["presentations", "query"]);
-        drop(path);
+        let url = self.resolver.below(holder, "CredentialService", &["presentations", "query"], now).await?;
         let query = PresentationQueryMessage {
             context: messages::context(),
             message_type: messages::types::PresentationQueryMessage,

@@ -8,7 +8,7 @@ use crate::settings::TrustedIssuer;
 use cellspace_schemas::{
     ParticipantContextId, Timestamp,
     bitstring::{Bitstring, Encoding, MIN_BITS},
-    dcp::CredentialFormat,
+    dcp::{CredentialFormat, DidDocument, Service},
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -113,7 +113,7 @@ fn unreachable(outcome: Result<VerifiedPeer, PeerError>) {
     assert!(matches!(outcome, Err(PeerError::Unreachable(_))), "{outcome:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn presentations_are_asked_for_once() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     for seconds in [0, 1, 100, 599] {
@@ -128,20 +128,54 @@ async fn presentations_are_asked_for_once() {
     assert_eq!(scene.world.queries("holder"), 3);
 }
 
-/// What a holder signs when it answers late is not from the future.
+/// What a holder signs when it answers late is not from the future, also when its document was slow already.
 #[tokio::test(start_paused = true)]
 async fn a_holder_may_take_its_time() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let signed_at = |seconds| json!({"iat": after(seconds).seconds()});
-    scene.world.slow_down("holder", Duration::from_secs(5));
-    scene.world.change_presentations("holder", signed_at(7));
+    scene.world.slow_down(&World::document_url("holder"), Duration::from_secs(4));
+    scene.world.slow_down(&World::query_url("holder"), Duration::from_secs(5));
+    scene.world.change_presentations("holder", signed_at(11));
     assert!(refused(scene.verify(&[], true, NOW).await).contains("valid now"));
     scene.world.change_presentations("holder", signed_at(5));
     scene.verify(&[], true, NOW).await.unwrap();
 }
 
+/// Nor is what an issuer signs while something else is waited for, or while it is itself asked.
+#[tokio::test(start_paused = true)]
+async fn a_list_may_be_signed_meanwhile() {
+    const SCHEMA: &str = "https://issuer.example/schemas/member";
+    let slow = Duration::from_secs(5);
+    // The holder is slow, the list is, a schema in a credential is.
+    for url in [World::query_url("holder"), World::list_url("issuer"), SCHEMA.to_owned()] {
+        for (seconds, good) in [(5, true), (7, false)] {
+            let scene = Scene::new(TrustOptions::default()).await;
+            let (issuer, world) = (&scene.issuer, &scene.world);
+            let dated = |kind: &str, subject: Value| json!({"type": ["VerifiableCredential", kind], "issuer": issuer.did, "validFrom": after(seconds).to_rfc3339(), "credentialSubject": subject});
+            let (page, claims, change) = if url == SCHEMA {
+                let subject = json!({"id": SCHEMA, "jsonSchema": {}});
+                (
+                    SCHEMA.to_owned(),
+                    dated("JsonSchemaCredential", subject),
+                    json!({"credentialSchema": {"id": SCHEMA, "type": "JsonSchemaCredential"}}),
+                )
+            } else {
+                let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+                let subject = json!({"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded});
+                (World::list_url("issuer"), dated("BitstringStatusListCredential", subject), json!({}))
+            };
+            world.page(&page, issuer.sign(&world.vault, "vc+jwt", &claims).await.unwrap());
+            scene.hold(&["Member"], change).await;
+            world.slow_down(&url, slow);
+            let outcome = scene.verify(&[], true, NOW).await;
+            assert_eq!(outcome.is_ok(), good, "{url}: {outcome:?}");
+            assert!(good || refused(outcome).contains("valid already"), "{url}");
+        }
+    }
+}
+
 /// What a participant has of its own counts for itself as it would count for others.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_in_the_holders_own_hands() {
     let scene = Scene::new(TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() }).await;
     let trusting = |issuer: &SigningKey, types: &str| [TrustedIssuer { id: issuer.did.clone(), supported_types: vec![types.to_owned()] }];
@@ -166,7 +200,7 @@ async fn a_credential_in_the_holders_own_hands() {
     assert!(matches!(scene.trust.verify_held(&own, &scene.holder.did, &good, NOW).await, Err(PeerError::Refused(_))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn concurrent_messages_share_a_query() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let all = futures::future::join_all((0..16).map(|_| scene.verify(&[], true, NOW))).await;
@@ -175,7 +209,7 @@ async fn concurrent_messages_share_a_query() {
     assert_eq!(scene.world.asked(&World::list_url("issuer")), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn both_formats_in_one_answer() {
     let scene = Scene::new(TrustOptions::default()).await;
     scene.hold(&["Member", "Maker"], json!({})).await;
@@ -183,7 +217,7 @@ async fn both_formats_in_one_answer() {
     assert_eq!(types(&peer), ["Maker", "Member"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_holder_that_grants_less_is_asked_for_what_is_required() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.world.grant("holder", &["Member"]);
@@ -193,7 +227,7 @@ async fn a_holder_that_grants_less_is_asked_for_what_is_required() {
     assert!(refused(scene.verify(&[MAKER], false, after(1)).await).contains("grant"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_message_names_is_asked_for_before_less() {
     let scene = Scene::new(TrustOptions::default()).await;
     scene.hold(&["Member", "Maker"], json!({})).await;
@@ -220,7 +254,7 @@ async fn what_a_message_names_is_asked_for_before_less() {
     assert_eq!(scene.world.asked_scopes()[2..], [vec![MAKER, MEMBER, OTHER], vec![MAKER, MEMBER], vec![MEMBER]]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn absence_is_believed_briefly_and_only_where_it_may() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let queries = || scene.world.queries("holder");
@@ -235,7 +269,7 @@ async fn absence_is_believed_briefly_and_only_where_it_may() {
     assert_eq!(queries(), 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_required_credential_refuses_and_is_asked_for_every_time() {
     let scene = Scene::new(TrustOptions::default()).await;
     for seconds in 0..3 {
@@ -246,7 +280,7 @@ async fn a_missing_required_credential_refuses_and_is_asked_for_every_time() {
     scene.verify(&[], true, after(3)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_rule_for_credentials() {
     let table = [
         (json!({"credentialSubject": {"id": "did:web:thief.example"}}), "holder"),
@@ -264,7 +298,7 @@ async fn every_rule_for_credentials() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_rule_for_presentations() {
     let table = [
         (json!({"iss": "did:web:thief.example"}), "holder"),
@@ -283,7 +317,7 @@ async fn every_rule_for_presentations() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn trust_is_judged_at_every_use() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.verify(&[], true, NOW).await.unwrap();
@@ -295,7 +329,7 @@ async fn trust_is_judged_at_every_use() {
     assert!(refused(scene.verify(&[], true, after(10)).await).contains("expired"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn status_is_looked_up_at_every_use() {
     let scene = Scene::with_member(TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() }).await;
     let index = scene.holder.did.as_str().len();
@@ -312,7 +346,7 @@ async fn status_is_looked_up_at_every_use() {
     unreachable(scene.verify(&[], true, after(6)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn schemas_are_looked_up_and_kept() {
     const SCHEMA: &str = "https://schemas.example/member";
     let scene = Scene::new(TrustOptions::default()).await;
@@ -337,7 +371,7 @@ async fn schemas_are_looked_up_and_kept() {
     assert!(refused(scene.verify(&[], true, after(2_405)).await).contains("JSON schema"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn schemas_are_not_looked_at_where_that_is_chosen() {
     const SCHEMA: &str = "https://schemas.example/member";
     for (lenient, outcome) in [(false, Err("schemas of a credential must be")), (true, Ok(()))] {
@@ -367,7 +401,7 @@ async fn schemas_are_not_looked_at_where_that_is_chosen() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_schema_in_a_credential_counts_when_the_same_issuer_signed_it() {
     const SCHEMA: &str = "https://issuer.example/schemas/member";
     let scene = Scene::new(TrustOptions::default()).await;
@@ -420,7 +454,7 @@ async fn a_schema_in_a_credential_counts_when_the_same_issuer_signed_it() {
     assert!(refused(scene.verify(&[], true, after(seconds)).await).contains("credential"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_may_shorten_its_age() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     scene.world.status_list("issuer", &scene.issuer, &[], json!({"ttl": 0})).await;
@@ -435,7 +469,7 @@ async fn a_list_may_shorten_its_age() {
     assert_eq!(scene.world.asked(&World::list_url("issuer")), 5);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_has_not_changed_is_not_sent_again() {
     let options = || TrustOptions { status_list_age: Duration::from_secs(2), ..TrustOptions::default() };
     let scene = Scene::with_member(options()).await;
@@ -457,7 +491,7 @@ async fn a_list_that_has_not_changed_is_not_sent_again() {
     assert!(refused(scene.verify(&[], true, after(31)).await).contains("signing key"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_but_trusted_issuers_is_asked_for_keys() {
     let scene = Scene::new(TrustOptions::default()).await;
     let mut held = vec![scene.draft("Member", json!({})).await];
@@ -476,7 +510,7 @@ async fn nobody_but_trusted_issuers_is_asked_for_keys() {
     assert!(refused(scene.verify_trusting(&[], true, after(600), "Maker").await).contains("trusted"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_rule_for_lists() {
     let scene = Scene::with_member(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
     let other = scene.world.party("other").await;
@@ -490,7 +524,7 @@ async fn every_rule_for_lists() {
 }
 
 /// A prohibition may be about a credential that nobody requires: what is not known of it is not its absence.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_is_not_required_is_not_absent_while_its_list_cannot_be_had() {
     const OTHER_LIST: &str = "https://issuer.example/other";
     let scene = Scene::new(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
@@ -510,7 +544,7 @@ async fn a_credential_that_is_not_required_is_not_absent_while_its_list_cannot_b
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn short_lists_count_only_where_that_is_chosen() {
     for (lenient, kind) in
         [(false, Encoding::Bitstring), (false, Encoding::StatusList2021), (true, Encoding::Bitstring), (true, Encoding::StatusList2021)]
@@ -533,7 +567,7 @@ async fn short_lists_count_only_where_that_is_chosen() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_cannot_be_had_hides_nothing_that_another_one_says() {
     let scene = Scene::new(TrustOptions { status_list_age: Duration::ZERO, ..TrustOptions::default() }).await;
     let entry = |list: &str, purpose: &str| json!({"type": "BitstringStatusListEntry", "statusPurpose": purpose, "statusListIndex": "9", "statusListCredential": list});
@@ -546,7 +580,7 @@ async fn a_list_that_cannot_be_had_hides_nothing_that_another_one_says() {
     unreachable(scene.verify(&[], true, after(2)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn documents_are_checked_and_kept() {
     let scene = Scene::with_member(TrustOptions::default()).await;
     let url = World::document_url("holder");
@@ -571,6 +605,23 @@ async fn settle() {
 }
 
 #[tokio::test]
+async fn a_path_below_a_service_has_no_empty_part() {
+    let scene = Scene::new(TrustOptions::default()).await;
+    for (seconds, service, expected) in [
+        (0, "https://holder.example", "https://holder.example/requests/a%2Fb"),
+        (100, "https://holder.example/", "https://holder.example/requests/a%2Fb"),
+        (200, "https://holder.example/is//", "https://holder.example/is/requests/a%2Fb"),
+        (300, "https://holder.example/is//?tenant=1", "https://holder.example/is/requests/a%2Fb?tenant=1"),
+    ] {
+        let service = Service::new("#is", "IssuerService", service);
+        let document = DidDocument::new(scene.holder.did.clone(), Vec::new(), vec![service]);
+        scene.world.page(&World::document_url("holder"), serde_json::to_vec(&document).unwrap());
+        let below = scene.trust.resolver.below(&scene.holder.did, "IssuerService", &["requests", "a/b"], after(seconds)).await;
+        assert_eq!(below.unwrap().as_str(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_in_use_is_looked_at_again_before_somebody_waits_for_it() {
     let scene = Scene::with_member(TrustOptions { status_list_age: Duration::from_secs(4), ..TrustOptions::default() }).await;
     let (url, index) = (World::list_url("issuer"), scene.holder.did.as_str().len());
@@ -591,7 +642,7 @@ async fn a_list_in_use_is_looked_at_again_before_somebody_waits_for_it() {
     unreachable(scene.verify(&[], true, after(6)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_document_in_use_is_loaded_again_before_somebody_waits_for_it() {
     let scene = Scene::with_member(TrustOptions { presentation_age: Duration::from_secs(3_600), ..TrustOptions::default() }).await;
     let url = World::document_url("holder");
@@ -616,7 +667,7 @@ async fn a_document_in_use_is_loaded_again_before_somebody_waits_for_it() {
     unreachable(scene.verify(&[], true, after(30)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotation_is_seen_at_once_and_a_revocation_in_time() {
     let mut scene = Scene::with_member(TrustOptions::default()).await;
     scene.verify(&[], true, NOW).await.unwrap();
@@ -643,7 +694,7 @@ async fn a_rotation_is_seen_at_once_and_a_revocation_in_time() {
     assert!(refused(scene.verify(&[], true, after(120)).await).contains("signing key"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_made_up_key_takes_no_document_away_from_others() {
     let mut scene = Scene::with_member(TrustOptions::default()).await;
     let url = World::document_url("holder");
@@ -677,7 +728,7 @@ async fn a_made_up_key_takes_no_document_away_from_others() {
     assert!(refused(scene.verify(&[], true, after(8)).await).contains("id of the DID document"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_presentation_counts_no_longer_than_the_key_that_signed_it() {
     let mut scene = Scene::with_member(TrustOptions::default()).await;
     // Tokens are signed with another key than presentations.
@@ -706,7 +757,7 @@ async fn a_presentation_counts_no_longer_than_the_key_that_signed_it() {
     scene.verify(&[], true, after(83)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tokens_are_signed_by_their_issuer_and_used_once() {
     let mut scene = Scene::with_member(TrustOptions::default()).await;
     let trusted = [TrustedIssuer { id: scene.issuer.did.clone(), supported_types: vec!["*".to_owned()] }];
@@ -798,7 +849,7 @@ fn every_rule_says_what_must_be() {
     assert_eq!(told.len(), count, "each names its own rule");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tokens_from_before_a_take_over_are_signed_anew() {
     let scene = Scene::with_member(TrustOptions { opened: Some(NOW), ..TrustOptions::default() }).await;
     for (seconds, admitted) in [(0, false), (1, false), (2, true)] {

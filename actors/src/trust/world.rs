@@ -36,6 +36,8 @@ pub struct World {
     pub vault: TestVault,
     pages: Mutex<HashMap<String, Bytes>>,
     down: Mutex<HashSet<String>>,
+    /// How long they take to answer.
+    slow: Mutex<HashMap<String, Duration>>,
     wallets: Mutex<HashMap<String, Wallet>>,
     asked: Mutex<Vec<String>>,
     sent: Mutex<Vec<String>>,
@@ -51,8 +53,6 @@ struct Wallet {
     grants: Option<Vec<String>>,
     /// Claims that its presentations have otherwise.
     change: Value,
-    /// How long it takes.
-    takes: Duration,
 }
 
 /// A credential to be made.
@@ -76,6 +76,10 @@ impl World {
         format!("https://{name}.example/.well-known/did.json")
     }
 
+    pub fn query_url(name: &str) -> String {
+        format!("https://{name}.example/cs/presentations/query")
+    }
+
     pub fn list_url(name: &str) -> String {
         format!("https://{name}.example/list")
     }
@@ -84,8 +88,8 @@ impl World {
     pub async fn party(&self, name: &str) -> SigningKey {
         let key = self.key(name, "k1").await;
         self.publish(name, std::slice::from_ref(&key)).await;
-        let wallet = Wallet { key: key.clone(), credentials: Vec::new(), grants: None, change: json!({}), takes: Duration::ZERO };
-        self.wallets.lock().insert(format!("https://{name}.example/cs/presentations/query"), wallet);
+        let wallet = Wallet { key: key.clone(), credentials: Vec::new(), grants: None, change: json!({}) };
+        self.wallets.lock().insert(Self::query_url(name), wallet);
         key
     }
 
@@ -143,7 +147,7 @@ impl World {
     }
 
     pub fn queries(&self, holder: &str) -> usize {
-        self.asked(&format!("https://{holder}.example/cs/presentations/query"))
+        self.asked(&Self::query_url(holder))
     }
 
     /// The types that presentation queries asked for, one list a query.
@@ -152,7 +156,7 @@ impl World {
     }
 
     fn with_wallet(&self, holder: &str, change: impl FnOnce(&mut Wallet)) {
-        change(self.wallets.lock().get_mut(&format!("https://{holder}.example/cs/presentations/query")).unwrap());
+        change(self.wallets.lock().get_mut(&Self::query_url(holder)).unwrap());
     }
 
     pub fn hold(&self, holder: &str, credentials: Vec<(CredentialFormat, String)>) {
@@ -171,8 +175,9 @@ impl World {
         self.down.lock().remove(url);
     }
 
-    pub fn slow_down(&self, holder: &str, takes: Duration) {
-        self.with_wallet(holder, |wallet| wallet.takes = takes);
+    /// From now on it takes so long to answer.
+    pub fn slow_down(&self, url: &str, takes: Duration) {
+        self.slow.lock().insert(url.to_owned(), takes);
     }
 
     pub fn change_presentations(&self, holder: &str, change: Value) {
@@ -271,14 +276,13 @@ impl Fetch for World {
             if self.down.lock().contains(&url) {
                 return Err(OutboundError::TimedOut(url));
             }
+            let takes = self.slow.lock().get(&url).copied();
+            if let Some(takes) = takes {
+                tokio::time::sleep(takes).await;
+            }
             let wallet = self.wallets.lock().get(&url).cloned();
             let (status, body) = match wallet {
-                Some(wallet) => {
-                    if !wallet.takes.is_zero() {
-                        tokio::time::sleep(wallet.takes).await;
-                    }
-                    self.answer_query(wallet, request).await
-                }
+                Some(wallet) => self.answer_query(wallet, request).await,
                 None => match self.pages.lock().get(&url) {
                     Some(body) => return Ok(self.answer_page(&url, body, known)),
                     None => (StatusCode::NOT_FOUND, Bytes::new()),

@@ -122,7 +122,7 @@ impl Target {
         pids: (Option<&Pid>, Option<&Pid>),
         command: Command,
     ) -> Result<Answer, ApiError> {
-        let sender = incoming::claimed_sender(&self.token);
+        let sender = trust::claimed_sender(&self.token);
         let mut call = Call::by(sender.as_ref().map_or("counterparty", Did::as_str));
         call.trace.clone_from(&request.trace);
         let answer = app.services.cluster.ask::<ControlPlane>(&Address::of::<ControlPlane>(&self.participant), command, call).await;

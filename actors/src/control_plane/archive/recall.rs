@@ -1,10 +1,13 @@
 //! Brings archived processes back for one decision or one answer.
 
 use super::{super::ControlPlaneState, Event, Filed, Key};
-use crate::control_plane::{
-    self, ControlPlane, Refusal,
-    negotiation::{self, Negotiation},
-    transfer::{self, Transfer},
+use crate::{
+    control_plane::{
+        self, ControlPlane, Refusal,
+        negotiation::{self, Negotiation},
+        transfer::{self, Transfer},
+    },
+    trust,
 };
 use cellspace_cluster::{Address, Apart, Cluster, Rejection};
 use cellspace_storage::StoreError;
@@ -143,7 +146,7 @@ fn of_negotiation(command: &negotiation::Command) -> Vec<Key> {
                 _ => None,
             };
             let begun = theirs.filter(|_| incoming.id.is_none()).and_then(|theirs| {
-                let sender = control_plane::dsp::incoming::claimed_sender(&incoming.envelope.token)?;
+                let sender = trust::claimed_sender(&incoming.envelope.token)?;
                 Some(Key::NegotiationOf(sender, theirs.clone()))
             });
             let agreement = match &incoming.message {
@@ -165,7 +168,7 @@ fn of_transfer(command: &transfer::Command) -> Vec<Key> {
         Command::Receive(incoming) => {
             let begun = match &incoming.message {
                 Message::Request(message) if incoming.id.is_none() => {
-                    let sender = control_plane::dsp::incoming::claimed_sender(&incoming.envelope.token);
+                    let sender = trust::claimed_sender(&incoming.envelope.token);
                     let theirs = sender.map(|sender| Key::TransferOf(sender, message.consumer_pid.clone()));
                     theirs.into_iter().chain([Key::Agreement(message.agreement_id.clone())]).collect()
                 }

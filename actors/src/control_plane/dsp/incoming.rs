@@ -13,7 +13,6 @@ use crate::{
     settings::{DataspaceProfile, Settings},
     trust::{PeerError, tell_refusal},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::{Address, CallId, PrepareError};
 use cellspace_schemas::{Did, ProfileId, SecretText};
 use serde::{Deserialize, Serialize};
@@ -99,19 +98,6 @@ pub fn receiver<'a>(
     let participant = state.active().map_err(|_| Refusal::NotFound)?;
     let known = settings.profiles.get(profile).filter(|_| participant.has_profile(profile));
     Ok((participant.as_ref(), known.ok_or(Refusal::NotFound)?))
-}
-
-/// Who a token says it is from, before anything is verified: enough to know what its sender would have to be asked for, and for the audit row of a
-/// message that was verified afterwards.
-#[must_use]
-pub fn claimed_sender(token: &SecretText) -> Option<Did> {
-    #[derive(Deserialize)]
-    struct Claims {
-        iss: Did,
-    }
-    let payload = token.expose().split('.').nth(1)?;
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.iss)
 }
 
 /// A message as far as its sender is to be proven.

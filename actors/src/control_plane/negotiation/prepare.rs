@@ -6,13 +6,11 @@ use crate::{
     control_plane::{
         ControlPlaneState,
         agent::Refusal as AgentRefusal,
-        dsp::{
-            Role, Steering,
-            incoming::{self, claimed_sender},
-        },
+        dsp::{Role, Steering, incoming},
         scopes::{Scopes, scopes_for},
     },
     settings::Settings,
+    trust::claimed_sender,
 };
 use cellspace_cluster::{CallId, PrepareError};
 use cellspace_schemas::{AgreementId, NegotiationId, dsp::negotiation::NegotiationEvent};

@@ -10,6 +10,7 @@ use crate::{
         scopes::{Scopes, scopes_for},
     },
     settings::Settings,
+    trust::claimed_sender,
 };
 use cellspace_cluster::{CallId, PrepareError};
 use cellspace_schemas::TransferId;
@@ -50,6 +51,6 @@ pub(super) fn asks(settings: &Settings, state: &ControlPlaneState, incoming: &In
         Message::Request(message) => state.negotiations.of_agreement(&message.agreement_id),
         Message::Start(_) | Message::Suspension(_) | Message::Completion(_) | Message::Termination(_) => None,
     };
-    let own = agreement.filter(|n| incoming::claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
+    let own = agreement.filter(|n| claimed_sender(&incoming.envelope.token).as_ref() == Some(&n.counterparty));
     scopes_for(settings, &incoming.envelope.profile, own.and_then(|n| n.agreement.as_ref()).map(|a| &a.policy))
 }
