@@ -1,7 +1,7 @@
 //! The agent: dispatch of commands and outcomes, and the I/O around them.
 
 use super::{
-    IssuerState, admin,
+    IssuerState, admin, admission,
     approval::{self, Answer},
     call_out::{self, CallOuts},
     delivery, hook, requests,
@@ -139,7 +139,7 @@ pub enum Refusal {
     #[error("the issuer takes no more holders that are not registered")]
     NoRoom,
     /// The holder has too many requests under way.
-    #[error("a holder has at most {} requests under way", requests::MAX_UNDER_WAY)]
+    #[error("a holder has at most {} requests under way", admission::MAX_UNDER_WAY)]
     TooMany,
 }
 
@@ -190,8 +190,8 @@ async fn prepare_request(
     let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
     // Nobody is asked about a stranger.
     let now = services.cluster.now();
-    let attested = match requests::holder_of(state, &id_token.issuer, &request.credentials, now) {
-        Ok(holder) if requests::is_judged(state, &holder, &request.holder_pid, &request.credentials, now) => {
+    let attested = match admission::holder_of(state, &id_token.issuer, &request.credentials, now) {
+        Ok(holder) if admission::is_judged(state, &holder, &request.holder_pid, &request.credentials, now) => {
             call_outs.ask(services, issuer, state, &holder, &request.credentials).await?
         }
         Ok(_) | Err(_) => call_out::Attested::new(),

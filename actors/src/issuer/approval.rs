@@ -7,6 +7,7 @@
 use super::{
     Definition, Holder, Issuer, IssuerState, Process,
     admin::MAX_REASON_BYTES,
+    admission,
     agent::{Decided, Effect, Refusal, Reply},
     attestation::{MAX_URL_BYTES, service_url},
     call_out::{self, Attested},
@@ -219,7 +220,7 @@ fn approve(state: &IssuerState, process: &Process, question: &Question, approved
     let holder = state.holders.get(&process.holder).filter(|holder| holder.did == process.holder_did);
     let holder = holder.ok_or_else(|| Refusal::Conflict("the holder has another DID by now".to_owned()))?;
     let definitions = process.definitions();
-    if !requests::admits(state, holder, &definitions) {
+    if !admission::admits(state, holder, &definitions) {
         return Err(Refusal::Conflict("the holder must be registered by now".to_owned()).into());
     }
     if !call_out::is_complete(state, &definitions, &approved.attested) || approved.fresh.len() != definitions.len() {
@@ -552,7 +553,7 @@ mod tests {
     #[test]
     fn waiting_requests_of_a_holder_are_bounded() {
         let mut world = world();
-        for n in 0..requests::MAX_UNDER_WAY {
+        for n in 0..admission::MAX_UNDER_WAY {
             world.request("acme", &format!("h-{n}"), &["guarded"]).unwrap();
         }
         assert_eq!(world.request("acme", "one-more", &["guarded"]), Err(Refusal::TooMany));

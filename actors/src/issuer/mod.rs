@@ -1,10 +1,11 @@
 //! The hosted issuer: whom it knows, what it issues on which attestations, what it issued, and the status of that.
 //!
 //! One agent ([`Issuer`]) whose owner is the issuer's participant context. Pure: `issuance` (the process), `status_list`, `definition` with `rules` and
-//! `mappings`, `attestation`, `credential`, and the decisions of `admin`, `requests` and `approval`. I/O: `agent` (the holder's token), `call_out` (services
+//! `mappings`, `attestation`, `credential`, and the decisions of `admin`, `admission`, `requests` and `approval`. I/O: `agent` (the holder's token), `call_out` (services
 //! that attest), `hook` (services that approve), `delivery` (to holders), `publisher` (status lists to verifiers).
 
 pub mod admin;
+pub mod admission;
 pub mod agent;
 pub mod approval;
 pub mod attestation;
