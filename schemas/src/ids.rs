@@ -1,6 +1,9 @@
 //! A type per identifier, so that two ids cannot be swapped by accident and every id is bounded before it is trusted.
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// Longest identifier accepted from outside, in bytes.
@@ -262,9 +265,30 @@ pub enum DidError {
 }
 
 /// A decentralized identifier without path, query or fragment (DID Core 3.1).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Did(Arc<str>);
+
+struct DidVisitor;
+
+impl<'de> Deserialize<'de> for Did {
+    /// From the text where it lies: of all identifiers this one is in every message several times.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(DidVisitor)
+    }
+}
+
+impl Visitor<'_> for DidVisitor {
+    type Value = Did;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a DID")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Did, E> {
+        Did::new(text).map_err(E::custom)
+    }
+}
 
 impl Did {
     /// Checks the syntax.
@@ -272,7 +296,14 @@ impl Did {
     /// # Errors
     /// [`DidError`] when the text is no DID, is too long, or is a DID URL.
     pub fn new(text: impl AsRef<str>) -> Result<Self, DidError> {
-        let text = text.as_ref();
+        Self::check(text.as_ref()).map(|()| Self(Arc::from(text.as_ref())))
+    }
+
+    /// As [`Self::new`], where only the syntax is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(text: &str) -> Result<(), DidError> {
         check(text, MAX_ID_BYTES)?;
         let mut parts = text.splitn(3, ':');
         let (scheme, method, id) = (parts.next(), parts.next(), parts.next());
@@ -280,7 +311,7 @@ impl Did {
         let id_ok = id.is_some_and(|i| {
             !i.is_empty() && i.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'%' | b':'))
         });
-        if scheme == Some("did") && method_ok && id_ok { Ok(Self(Arc::from(text))) } else { Err(DidError::Syntax) }
+        if scheme == Some("did") && method_ok && id_ok { Ok(()) } else { Err(DidError::Syntax) }
     }
 
     /// The DID as text.

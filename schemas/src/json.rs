@@ -2,7 +2,7 @@
 //!
 //! What is read here may be stored, inside of other objects: the bound leaves room for them below the limit that reading it back has (128 levels).
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, de::Error as _};
 
 /// Levels of objects and arrays at most.
 pub const MAX_DEPTH: usize = 32;
@@ -11,7 +11,7 @@ pub const MAX_DEPTH: usize = 32;
 ///
 /// # Errors
 /// When it is nested deeper, or not JSON of the type's shape.
-pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
     if is_too_deep(bytes) {
         return Err(serde_json::Error::custom(format_args!("nested more than {MAX_DEPTH} levels deep")));
     }

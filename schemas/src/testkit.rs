@@ -3,7 +3,12 @@
 // Tests alone use it.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
-use proptest::test_runner::{Config, RngSeed};
+use proptest::{
+    collection,
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
+use serde_json::Value;
 use std::hash::{BuildHasher, RandomState};
 
 /// Environment variable that brings a seed back.
@@ -22,4 +27,26 @@ pub fn seed() -> u64 {
 #[must_use]
 pub fn proptest_config() -> Config {
     Config { rng_seed: RngSeed::Fixed(seed()), failure_persistence: None, ..Config::default() }
+}
+
+/// JSON of a few levels, of these texts, its members of these names.
+pub fn json<T, N>(text: T, name: N) -> impl Strategy<Value = Value>
+where
+    T: Strategy<Value = String> + 'static,
+    N: Strategy<Value = String> + Clone + 'static,
+{
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 3, move |inner| {
+        prop_oneof![
+            collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+            collection::vec((name.clone(), inner), 0..3).prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
 }

@@ -327,21 +327,8 @@ fn text() -> impl Strategy<Value = String> {
 
 /// Values in the wrappings of JSON-LD.
 fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        text().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 3, |inner| {
-        let key = prop_oneof![prop::sample::select(vec!["@value", "@id", "@list", "@type", "odrl:type"]).prop_map(str::to_owned), text()];
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
-            prop::collection::vec((key, inner), 0..3).prop_map(|fields| Value::Object(fields.into_iter().collect())),
-        ]
-    })
+    let key = prop_oneof![prop::sample::select(vec!["@value", "@id", "@list", "@type", "odrl:type"]).prop_map(str::to_owned), text()];
+    cellspace_schemas::testkit::json(text(), key.boxed())
 }
 
 /// Every place in a document.

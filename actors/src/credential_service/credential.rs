@@ -5,7 +5,7 @@ use super::{
     agent::Decided,
     watch::{HeldStatus, Watch},
 };
-use crate::trust::{credential::Credential, replay::SKEW};
+use crate::trust::{credential::VerifiedCredential, replay::SKEW};
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
@@ -61,7 +61,15 @@ pub struct StoredCredential {
 impl StoredCredential {
     /// From a credential that is verified now.
     #[must_use]
-    pub fn new(id: CredentialId, credential: &Credential, holder: &Did, raw: String, request: Option<HolderPid>, now: Timestamp) -> Self {
+    pub fn new(
+        id: CredentialId,
+        verified: &VerifiedCredential,
+        holder: &Did,
+        raw: String,
+        request: Option<HolderPid>,
+        now: Timestamp,
+    ) -> Self {
+        let credential = &verified.credential;
         Self {
             id,
             credential_id: credential.id.clone(),
@@ -73,7 +81,7 @@ impl StoredCredential {
             valid_from: credential.valid_from,
             valid_until: credential.valid_until,
             raw,
-            json: credential.json.clone(),
+            json: verified.json(),
             request,
             status: HeldStatus::Active,
             watch: Watch::begin(!credential.status.is_empty(), now),

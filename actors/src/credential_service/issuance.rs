@@ -265,8 +265,7 @@ pub async fn verify_delivery(
             let checks = message.credentials.into_iter().map(|container| async {
                 let verified = verify(services, &context.did, &container.payload, Some((&sender.issuer, &container))).await?;
                 let id = CredentialId::from_uuid(Uuid::new_v4());
-                let stored =
-                    StoredCredential::new(id, &verified.credential, &context.did, container.payload, Some(holder_pid.clone()), now);
+                let stored = StoredCredential::new(id, &verified, &context.did, container.payload, Some(holder_pid.clone()), now);
                 Ok::<_, PrepareError<Refusal>>(Arc::new(stored))
             });
             Ok(futures::future::try_join_all(checks).await?)
@@ -286,7 +285,7 @@ pub async fn verify_given(
     raw: String,
 ) -> Result<StoredCredential, PrepareError<Refusal>> {
     let verified = verify(services, holder, &raw, None).await?;
-    Ok(StoredCredential::new(id, &verified.credential, holder, raw, None, services.cluster.now()))
+    Ok(StoredCredential::new(id, &verified, holder, raw, None, services.cluster.now()))
 }
 
 /// What its issuer's status lists say of a credential that is held; `None` when they cannot be believed, or had: it is looked up again another day.

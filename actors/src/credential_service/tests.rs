@@ -161,7 +161,10 @@ fn every_command_in_every_state_of_a_context() {
     for (publish, shown) in [(false, false), (true, true)] {
         let mut state = unpublished.clone();
         command(&mut state, change(did(), Add(service("t")), publish)).unwrap();
-        assert_eq!(state.published_document().is_some_and(|document| document.service("DataService").is_some()), shown);
+        assert_eq!(
+            state.published_document().is_some_and(|document| document.service.iter().any(|service| service.is("DataService"))),
+            shown
+        );
     }
     let mut state = deactivated.clone();
     assert_eq!(command(&mut state, change(did(), Add(service("t")), true)).as_deref().map_err(String::as_str), not_active);

@@ -105,11 +105,12 @@ impl<K: Clone + Eq + Hash, V: Weigh> AgedCache<K, V> {
     where
         F: Future<Output = Result<(V, Timestamp), PeerError>>,
     {
-        // By far the most frequent way: nobody has to write.
-        if let Some(aged) = self.cache.get(key).filter(|aged| aged.until > now) {
-            return aged.value;
-        }
-        let ended = self.cache.remove_if(key, |aged| aged.until <= now).and_then(|(_, aged)| aged.value.ok());
+        let ended = match self.cache.get(key) {
+            // By far the most frequent way: nobody has to write.
+            Some(aged) if aged.until > now => return aged.value,
+            Some(_) => self.cache.remove_if(key, |aged| aged.until <= now).and_then(|(_, aged)| aged.value.ok()),
+            None => None,
+        };
         let loading = async { Ok::<_, std::convert::Infallible>(self.aged(load(ended).await, now)) };
         match self.cache.get_or_insert_async(key, loading).await {
             Ok(aged) => aged.value,

@@ -1,7 +1,11 @@
 //! Registered JWT claims as they come from outside (RFC 7519, 4.1).
 
 use cellspace_schemas::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
+use std::fmt;
 
 /// A `NumericDate`: seconds since the epoch, fractions allowed. Kept to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,16 +14,23 @@ pub struct NumericDate(pub Timestamp);
 /// Far beyond any date that is meant, far within what can be added to.
 const MAX_SECONDS: f64 = 1e11;
 
-impl<'de> Deserialize<'de> for NumericDate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
+impl NumericDate {
+    /// The date so many seconds after the epoch; `None` when none is meant.
+    #[must_use]
+    pub fn of(seconds: f64) -> Option<Self> {
         if !(0.0..=MAX_SECONDS).contains(&seconds) {
-            return Err(serde::de::Error::custom("not a NumericDate"));
+            return None;
         }
         // In range by the check above; rounding down shortens validity by less than a millisecond.
         #[allow(clippy::cast_possible_truncation)]
         let millis = (seconds * 1000.0).floor() as i64;
-        Ok(Self(Timestamp(millis)))
+        Some(Self(Timestamp(millis)))
+    }
+}
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::of(f64::deserialize(deserializer)?).ok_or_else(|| de::Error::custom("not a NumericDate"))
     }
 }
 
@@ -37,16 +48,25 @@ impl OneOrMany {
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            One(String),
-            Many(Vec<String>),
-        }
-        Ok(match Either::deserialize(deserializer)? {
-            Either::One(text) => Self(vec![text]),
-            Either::Many(texts) => Self(texts),
-        })
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list of texts")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany(vec![text.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMany, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
     }
 }
 

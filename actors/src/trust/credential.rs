@@ -3,10 +3,10 @@
 
 use super::{
     PeerError, Trust,
-    claims::NumericDate,
-    jwk::VerifyingKey,
-    jws::{Jws, JwsError, KeyId, MAX_CREDENTIAL_BYTES},
+    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
+    keys::SelectedKey,
     replay::SKEW,
+    said::Said,
     schema::SchemaEntry,
     status::StatusEntry,
 };
@@ -16,11 +16,15 @@ use cellspace_schemas::{
     dcp::{CredentialFormat, Relationship},
 };
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
 
 /// The type that every credential has.
 pub const BASE_TYPE: &str = "VerifiableCredential";
+/// Contexts and status entries that credentials mostly have at most: what is kept has no room for more than there are.
+const USUAL: usize = 4;
 
 /// Why a credential does not count. Names the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,9 +94,8 @@ pub struct Credential {
     pub schemas: Vec<SchemaEntry>,
     /// The credential as the signed form has it, when it has schemas.
     pub as_signed: Option<Value>,
-    /// The credential in the JSON form of its data model: `type`, `credentialSubject` and `credentialStatus` are always lists, `issuer` is always the
-    /// DID, whatever the signed form had.
-    pub json: Value,
+    /// When its JWT was issued.
+    issued: Option<Timestamp>,
 }
 
 /// A credential whose signature was verified.
@@ -100,12 +103,10 @@ pub struct Credential {
 pub struct VerifiedCredential {
     /// What it says.
     pub credential: Credential,
-    /// Which key of its issuer signed it.
-    pub key_id: KeyId,
-    /// That key.
-    pub key: VerifyingKey,
-    /// Length of the signed form, in bytes.
-    pub bytes: usize,
+    /// The key of its issuer that signed it.
+    pub signer: Arc<SelectedKey>,
+    /// The signed form.
+    jwt: Arc<str>,
     view: OnceLock<Arc<Value>>,
 }
 
@@ -113,23 +114,50 @@ impl VerifiedCredential {
     /// What it takes in memory, in bytes, roughly: the read form costs several times the signed one.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        u64::try_from(self.bytes * 6).unwrap_or(u64::MAX)
+        u64::try_from(self.jwt.len() * 6).unwrap_or(u64::MAX)
     }
 
-    /// The form that `view` gives it, at most once; every caller must ask with the same function.
+    /// As [`Credential::json`], put together at every call.
     #[must_use]
-    pub fn viewed(&self, view: fn(&Value) -> Value) -> Arc<Value> {
-        self.view.get_or_init(|| Arc::new(view(&self.credential.json))).clone()
+    pub fn json(&self) -> Value {
+        // It was read before.
+        let Ok(jws) = Jws::parse(&self.jwt, MAX_CREDENTIAL_BYTES) else { return Value::Null };
+        jws.unverified().map_or(Value::Null, |claims: Said<'_>| self.credential.json(&claims))
+    }
+
+    /// The form that `view` gives [`Self::json`], at most once; every caller must ask with the same function.
+    #[must_use]
+    pub fn viewed(&self, view: fn(Value) -> Value) -> Arc<Value> {
+        self.view.get_or_init(|| Arc::new(view(self.json()))).clone()
     }
 }
 
-/// SHA-256 of a credential's signed form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Digest([u8; 32]);
+/// The signed form of a credential that is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SignedForm(Arc<str>);
 
-impl Digest {
-    fn of(jwt: &str) -> Self {
-        Self(Sha256::digest(jwt).into())
+/// One that is looked for.
+struct Sought<'a>(&'a str);
+
+/// Longest end of a signed form that is hashed, in bytes: what differs has another signature there, and nothing is kept that nobody signed.
+const HASHED: usize = 64;
+
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bytes = self.0.as_bytes();
+        bytes.get(bytes.len().saturating_sub(HASHED)..).hash(state);
+    }
+}
+
+impl Hash for SignedForm {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Sought(&self.0).hash(state);
+    }
+}
+
+impl quick_cache::Equivalent<SignedForm> for Sought<'_> {
+    fn equivalent(&self, known: &SignedForm) -> bool {
+        *self.0 == *known.0
     }
 }
 
@@ -137,8 +165,8 @@ impl Digest {
 #[derive(Debug, Clone)]
 pub(super) struct ByBytes;
 
-impl quick_cache::Weighter<Digest, Arc<VerifiedCredential>> for ByBytes {
-    fn weight(&self, _: &Digest, verified: &Arc<VerifiedCredential>) -> u64 {
+impl quick_cache::Weighter<SignedForm, Arc<VerifiedCredential>> for ByBytes {
+    fn weight(&self, _: &SignedForm, verified: &Arc<VerifiedCredential>) -> u64 {
         verified.weight().saturating_add(256)
     }
 }
@@ -159,7 +187,7 @@ impl Credential {
     ///
     /// # Errors
     /// [`CredentialError`] when they are not of either form or contradict themselves.
-    pub fn read(claims: Map<String, Value>) -> Result<Self, CredentialError> {
+    pub fn read(claims: &Said<'_>) -> Result<Self, CredentialError> {
         Self::read_with(claims, Tolerance::default())
     }
 
@@ -167,80 +195,51 @@ impl Credential {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_with(mut claims: Map<String, Value>, tolerance: Tolerance) -> Result<Self, CredentialError> {
-        let mut registered = Registered::take(&mut claims)?;
-        let own_id = |credential: &Map<String, Value>| credential.get("id").is_some_and(Value::is_string);
-        match claims.remove("vc") {
-            Some(Value::Object(vc)) => {
-                if tolerance.ids && own_id(&vc) {
-                    registered.jti = None;
-                }
-                Self::assemble(CredentialFormat::Vc1Jwt, vc, registered, tolerance)
-            }
-            Some(_) => Err(CredentialError::Form),
-            None => Self::assemble(CredentialFormat::Vc2Jose, claims, registered, tolerance),
+    pub fn read_with(claims: &Said<'_>, tolerance: Tolerance) -> Result<Self, CredentialError> {
+        let mut jwt = Registered::of(claims)?;
+        let (format, vc) = match claims.get("vc") {
+            Some(vc) => (CredentialFormat::Vc1Jwt, vc),
+            None => (CredentialFormat::Vc2Jose, claims),
+        };
+        if !vc.is_object() {
+            return Err(CredentialError::Form);
         }
-    }
-
-    fn assemble(
-        format: CredentialFormat,
-        mut vc: Map<String, Value>,
-        jwt: Registered,
-        tolerance: Tolerance,
-    ) -> Result<Self, CredentialError> {
-        let types = texts(vc.get("type")).filter(|types| !types.is_empty()).ok_or(CredentialError::Form)?;
-        let contexts = match vc.get("@context") {
-            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            one => one.and_then(Value::as_str).map(|one| vec![one.to_owned()]).unwrap_or_default(),
-        };
-        let named_issuer = match vc.get("issuer") {
-            Some(Value::Object(issuer)) => issuer.get("id").and_then(Value::as_str),
-            issuer => issuer.and_then(Value::as_str),
-        };
-        let issuer = agree(named_issuer, jwt.iss.as_deref())?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
-        let id = agree(vc.get("id").and_then(Value::as_str), jwt.jti.as_deref())?.map(str::to_owned);
+        let own_id = vc.text_of("id");
+        if format == CredentialFormat::Vc1Jwt && tolerance.ids && own_id.is_some() {
+            jwt.jti = None;
+        }
+        let types = vc.get("type").and_then(Said::texts).filter(|types| !types.is_empty()).ok_or(CredentialError::Form)?;
+        let named_contexts = vc.get("@context").map(Said::items).unwrap_or_default();
+        let mut contexts = Vec::with_capacity(named_contexts.len().min(USUAL));
+        contexts.extend(named_contexts.iter().filter_map(Said::text).map(str::to_owned));
+        let named_issuer = vc.get("issuer").and_then(|issuer| issuer.text_of("id").or_else(|| issuer.text()));
+        let issuer = agree(named_issuer, jwt.iss)?.and_then(|issuer| Did::new(issuer).ok()).ok_or(CredentialError::Form)?;
+        let id = agree(own_id, jwt.jti)?.map(str::to_owned);
         let named = vc.get("credentialSchema").filter(|_| !tolerance.schemas);
         let schemas = SchemaEntry::read_all(named).ok_or(CredentialError::SchemaForm)?;
-        let as_signed = (!schemas.is_empty()).then(|| Value::Object(vc.clone()));
+        let as_signed = (!schemas.is_empty()).then(|| Value::Object(signed_form(claims, format)));
 
-        let subjects = vc.get_mut("credentialSubject").and_then(objects).filter(|all| !all.is_empty()).ok_or(CredentialError::Form)?;
-        // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
-        if let ([Value::Object(subject)], Some(sub)) = (subjects.as_mut_slice(), jwt.sub) {
-            subject.entry("id").or_insert(Value::String(sub));
-        }
-        let subjects = subjects.iter().map(|s| s.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()).collect();
+        let subjects = vc.get("credentialSubject").and_then(objects).filter(|all| !all.is_empty()).ok_or(CredentialError::Form)?;
+        let subjects = match (subjects, jwt.sub) {
+            // In the older form `sub` stands for the subject's id (6.3.1); some issuers put other things there, so an id that is given wins.
+            ([subject], Some(sub)) if subject.get("id").is_none() => vec![sub.to_owned()],
+            (subjects, _) => subjects.iter().map(|subject| subject.text_of("id").unwrap_or_default().to_owned()).collect(),
+        };
 
         // A status that cannot be read must not pass for none.
-        let (status, stated) = match vc.get_mut("credentialStatus") {
-            None | Some(Value::Null) => (Vec::new(), false),
+        let status = match vc.get("credentialStatus") {
+            None | Some(Said::Null) => Vec::new(),
             Some(given) => {
                 let entries = objects(given).ok_or(CredentialError::StatusForm)?;
-                let read = entries.iter().map(StatusEntry::read).collect::<Option<Vec<_>>>().ok_or(CredentialError::StatusForm)?;
-                (read.into_iter().flatten().collect(), !entries.is_empty())
+                let mut status = Vec::with_capacity(entries.len().min(USUAL));
+                for entry in entries {
+                    status.extend(StatusEntry::read(entry).ok_or(CredentialError::StatusForm)?);
+                }
+                status
             }
         };
-        if !stated {
-            vc.remove("credentialStatus");
-        }
 
-        let (from, until) = match format {
-            CredentialFormat::Vc1Jwt => ("issuanceDate", "expirationDate"),
-            CredentialFormat::Vc2Jose => ("validFrom", "validUntil"),
-        };
-        let (valid_from, begun) = (latest(date(vc.get(from))?, jwt.nbf), jwt.iat);
-        let valid_until = earliest(date(vc.get(until))?, jwt.exp);
-        for (name, value) in [(from, valid_from.or(begun)), (until, valid_until)] {
-            if let Some(value) = value {
-                put(&mut vc, name, value.to_rfc3339());
-            }
-        }
-        if let Some(id) = &id {
-            put(&mut vc, "id", id.as_str());
-        }
-        put(&mut vc, "issuer", issuer.as_str());
-        if let Some(one) = vc.get_mut("type").filter(|types| !types.is_array()) {
-            *one = Value::Array(vec![one.take()]);
-        }
+        let [from, until] = names_of_dates(format);
         Ok(Self {
             format,
             id,
@@ -248,13 +247,46 @@ impl Credential {
             contexts,
             issuer,
             subjects,
-            valid_from,
-            valid_until,
+            valid_from: latest(date(vc.get(from))?, jwt.nbf),
+            valid_until: earliest(date(vc.get(until))?, jwt.exp),
             status,
             schemas,
             as_signed,
-            json: Value::Object(vc),
+            issued: jwt.iat,
         })
+    }
+
+    /// The credential in the JSON form of its data model: `type`, `credentialSubject` and `credentialStatus` are always lists, `issuer` is always the
+    /// DID, whatever the signed form had. `claims` are those that it was read from.
+    #[must_use]
+    pub fn json(&self, claims: &Said<'_>) -> Value {
+        let mut vc = signed_form(claims, self.format);
+        for name in ["type", "credentialSubject", "credentialStatus"] {
+            if let Some(one) = vc.get_mut(name).filter(|given| !given.is_array()) {
+                *one = Value::Array(vec![one.take()]);
+            }
+        }
+        if let (Some(Value::Array(subjects)), [id]) = (vc.get_mut("credentialSubject"), self.subjects.as_slice())
+            && let [Value::Object(subject)] = subjects.as_mut_slice()
+            && !id.is_empty()
+        {
+            subject.entry("id").or_insert_with(|| Value::String(id.clone()));
+        }
+        // One that is null, or a list of none.
+        if vc.get("credentialStatus").and_then(Value::as_array).is_some_and(|entries| !entries.iter().any(Value::is_object)) {
+            vc.remove("credentialStatus");
+        }
+        let dates = [self.valid_from.or(self.issued), self.valid_until];
+        for (name, date) in names_of_dates(self.format).into_iter().zip(dates) {
+            if let Some(date) = date {
+                vc.insert(name.to_owned(), Value::String(date.to_rfc3339()));
+            }
+        }
+        if let Some(id) = &self.id {
+            vc.insert("id".to_owned(), Value::String(id.clone()));
+        }
+        vc.insert("issuer".to_owned(), Value::String(self.issuer.to_string()));
+        Value::Object(vc)
     }
 
     /// Whether it is valid now.
@@ -302,29 +334,51 @@ pub fn is_trusted(issuer: &Did, types: &[String], trusted: &[TrustedIssuer]) -> 
 }
 
 /// The registered claims that a credential's JWT may have, which are no part of a credential of the VC Data Model 2.0; `aud` says nothing here.
-struct Registered {
-    iss: Option<String>,
-    sub: Option<String>,
-    jti: Option<String>,
+struct Registered<'a> {
+    iss: Option<&'a str>,
+    sub: Option<&'a str>,
+    jti: Option<&'a str>,
     iat: Option<Timestamp>,
     nbf: Option<Timestamp>,
     exp: Option<Timestamp>,
 }
 
-impl Registered {
-    /// Takes them out of the claims.
-    fn take(claims: &mut Map<String, Value>) -> Result<Self, CredentialError> {
-        claims.remove("aud");
-        let mut text = |name: &str| match claims.remove(name) {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
+/// Their names.
+const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "jti", "iat", "nbf", "exp"];
+
+impl<'a> Registered<'a> {
+    fn of(claims: &'a Said<'_>) -> Result<Self, CredentialError> {
+        let text = |name| claims.text_of(name);
+        let date = |name| match claims.get(name) {
+            None | Some(Said::Null) => Ok(None),
+            Some(date) => date.numeric_date().map(Some).ok_or(CredentialError::Dates),
         };
-        let (iss, sub, jti) = (text("iss"), text("sub"), text("jti"));
-        let mut date = |name: &str| match claims.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value).map(|NumericDate(t)| Some(t)).map_err(|_| CredentialError::Dates),
-        };
-        Ok(Self { iss, sub, jti, iat: date("iat")?, nbf: date("nbf")?, exp: date("exp")? })
+        Ok(Self { iss: text("iss"), sub: text("sub"), jti: text("jti"), iat: date("iat")?, nbf: date("nbf")?, exp: date("exp")? })
+    }
+}
+
+/// Where the credential is in the claims.
+pub(super) fn body<'s, 'a>(claims: &'s Said<'a>, format: CredentialFormat) -> Option<&'s Said<'a>> {
+    match format {
+        CredentialFormat::Vc1Jwt => claims.get("vc"),
+        CredentialFormat::Vc2Jose => Some(claims),
+    }
+}
+
+/// The credential in the claims, as they have it.
+fn signed_form(claims: &Said<'_>, format: CredentialFormat) -> Map<String, Value> {
+    let Some(Value::Object(mut vc)) = body(claims, format).map(Said::to_value) else { return Map::new() };
+    if format == CredentialFormat::Vc2Jose {
+        vc.retain(|name, _| !REGISTERED.contains(&name.as_str()));
+    }
+    vc
+}
+
+/// Begin and end of its validity.
+const fn names_of_dates(format: CredentialFormat) -> [&'static str; 2] {
+    match format {
+        CredentialFormat::Vc1Jwt => ["issuanceDate", "expirationDate"],
+        CredentialFormat::Vc2Jose => ["validFrom", "validUntil"],
     }
 }
 
@@ -333,15 +387,6 @@ fn agree<'a>(one: Option<&'a str>, other: Option<&'a str>) -> Result<Option<&'a 
     match (one, other) {
         (Some(a), Some(b)) if a != b => Err(CredentialError::Contradiction),
         (a, b) => Ok(a.or(b)),
-    }
-}
-
-/// Puts a text into its place, if that has not got it.
-fn put(object: &mut Map<String, Value>, name: &str, text: impl AsRef<str> + Into<String>) {
-    match object.get_mut(name) {
-        Some(held) if held == text.as_ref() => {}
-        Some(held) => *held = Value::String(text.into()),
-        None => drop(object.insert(name.to_owned(), Value::String(text.into()))),
     }
 }
 
@@ -356,28 +401,16 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     }
 }
 
-fn date(value: Option<&Value>) -> Result<Option<Timestamp>, CredentialError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_str().and_then(Timestamp::parse_rfc3339).map(Some).ok_or(CredentialError::Dates),
+fn date(said: Option<&Said<'_>>) -> Result<Option<Timestamp>, CredentialError> {
+    match said {
+        None | Some(Said::Null) => Ok(None),
+        Some(date) => date.text().and_then(Timestamp::parse_rfc3339).map(Some).ok_or(CredentialError::Dates),
     }
 }
 
-/// One text or a list of texts.
-pub(super) fn texts(value: Option<&Value>) -> Option<Vec<String>> {
-    match value? {
-        Value::String(one) => Some(vec![one.clone()]),
-        Value::Array(all) => all.iter().map(|v| v.as_str().map(str::to_owned)).collect(),
-        _ => None,
-    }
-}
-
-/// The list of objects that one object, or a list of them, is made.
-fn objects(value: &mut Value) -> Option<&mut Vec<Value>> {
-    if value.is_object() {
-        *value = Value::Array(vec![value.take()]);
-    }
-    value.as_array_mut().filter(|all| all.iter().all(Value::is_object))
+/// One object, or a list of nothing but objects.
+fn objects<'s, 'a>(said: &'s Said<'a>) -> Option<&'s [Said<'a>]> {
+    Some(said.items()).filter(|items| items.iter().all(Said::is_object))
 }
 
 impl Trust {
@@ -394,24 +427,23 @@ impl Trust {
         accept: impl FnOnce(&Credential) -> Result<(), PeerError>,
     ) -> Result<Arc<VerifiedCredential>, PeerError> {
         let signed = |rule: JwsError| rule.of("credential");
-        let hash = Digest::of(jwt);
-        if let Some(known) = self.credentials.get(&hash) {
+        if let Some(known) = self.credentials.get(&Sought(jwt)) {
             accept(&known.credential)?;
-            let key = self.resolver.key(&known.credential.issuer, Some(&known.key_id), Relationship::AssertionMethod, now).await?;
-            return if key.key == known.key { Ok(known) } else { Err(signed(JwsError::Signature)) };
+            let key = self.resolver.key(&known.credential.issuer, Some(&known.signer.url), Relationship::AssertionMethod, now).await?;
+            return if key.key == known.signer.key { Ok(known) } else { Err(signed(JwsError::Signature)) };
         }
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let credential = Credential::read_with(jws.unverified().map_err(signed)?, self.options.tolerance())?;
+        let credential = Credential::read_with(&jws.unverified().map_err(signed)?, self.options.tolerance())?;
         accept(&credential)?;
-        if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
+        if kid.is_some_and(|kid| kid.did != credential.issuer.as_str()) {
             return Err(CredentialError::KeyOwner.into());
         }
-        let key = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, now).await?;
-        jws.verify_signature(&key.key).map_err(signed)?;
-        let key_id = KeyId::parse(&key.url).map_err(signed)?;
-        let verified = Arc::new(VerifiedCredential { credential, key_id, key: key.key.clone(), bytes: jwt.len(), view: OnceLock::new() });
-        self.credentials.insert(hash, verified.clone());
+        let signer = self.resolver.key(&credential.issuer, kid.map(|kid| kid.url), Relationship::AssertionMethod, now).await?;
+        jws.verify_signature(&signer.key).map_err(signed)?;
+        let jwt: Arc<str> = jwt.into();
+        let verified = Arc::new(VerifiedCredential { credential, signer, jwt: jwt.clone(), view: OnceLock::new() });
+        self.credentials.insert(SignedForm(jwt), verified.clone());
         Ok(verified)
     }
 }
@@ -419,13 +451,19 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quick_cache::sync::Cache;
+    use serde::Deserialize as _;
     use serde_json::json;
 
     const NOW: i64 = 1_790_000_000;
 
     fn read(claims: Value) -> Result<Credential, CredentialError> {
-        let Value::Object(claims) = claims else { panic!("not an object") };
-        Credential::read(claims)
+        Credential::read(&Said::deserialize(&claims).unwrap())
+    }
+
+    fn shown(claims: &Value) -> Value {
+        let claims = Said::deserialize(claims).unwrap();
+        Credential::read(&claims).unwrap().json(&claims)
     }
 
     fn vc11() -> Value {
@@ -449,14 +487,23 @@ mod tests {
     }
 
     #[test]
+    fn signed_forms_with_the_same_end_are_told_apart() {
+        let end = "x".repeat(HASHED);
+        let form = |begin: &str| SignedForm(format!("{begin}.{end}").into());
+        let known = Cache::with_weighter(10, 1_000, quick_cache::UnitWeighter);
+        known.insert(form("a.b"), 1);
+        let sought = format!("a.b.{end}");
+        assert_eq!((known.get(&Sought(&sought)), known.get(&Sought(&sought[1..]))), (Some(1), None));
+        assert_eq!((known.get(&form("a.c")), known.get(&Sought("x"))), (None, None));
+    }
+
+    #[test]
     fn a_jti_of_its_own_is_tolerated_where_that_is_chosen() {
         let mut claims = vc11();
         claims["vc"]["id"] = json!("urn:uuid:2");
         assert_eq!(read(claims.clone()).err(), Some(CredentialError::Contradiction));
-        let lenient = |claims: Value| {
-            let Value::Object(claims) = claims else { panic!("not an object") };
-            Credential::read_with(claims, Tolerance { ids: true, ..Tolerance::default() })
-        };
+        let lenient =
+            |claims: Value| Credential::read_with(&Said::deserialize(&claims).unwrap(), Tolerance { ids: true, ..Tolerance::default() });
         assert_eq!(lenient(claims.clone()).unwrap().id.as_deref(), Some("urn:uuid:2"));
         // Nothing else may differ, and the JWT's id counts where there is no other.
         claims["vc"]["issuer"] = json!("did:web:other");
@@ -466,18 +513,18 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_into_one() {
-        let old = read(vc11()).unwrap();
+        let (old, json) = (read(vc11()).unwrap(), shown(&vc11()));
         assert_eq!((old.format, old.id.as_deref(), old.issuer.as_str()), (CredentialFormat::Vc1Jwt, Some("urn:uuid:1"), "did:web:issuer"));
         assert_eq!(old.valid_until, Some(Timestamp::from_seconds(NOW + 100)));
-        assert_eq!(old.json["expirationDate"], Timestamp::from_seconds(NOW + 100).to_rfc3339());
-        assert_eq!(old.json["issuer"], "did:web:issuer");
-        assert_eq!(old.json["credentialSubject"], json!([{"id": "did:web:holder", "since": "2026-01-01"}]));
+        assert_eq!(json["expirationDate"], Timestamp::from_seconds(NOW + 100).to_rfc3339());
+        assert_eq!(json["issuer"], "did:web:issuer");
+        assert_eq!(json["credentialSubject"], json!([{"id": "did:web:holder", "since": "2026-01-01"}]));
 
-        let new = read(vc20()).unwrap();
+        let (new, json) = (read(vc20()).unwrap(), shown(&vc20()));
         assert_eq!((new.format, new.subjects.as_slice()), (CredentialFormat::Vc2Jose, ["did:web:holder".to_owned()].as_slice()));
         assert_eq!(new.valid_until, Timestamp::parse_rfc3339("2030-01-01T00:00:00Z"));
         assert_eq!(new.contexts, ["https://www.w3.org/ns/credentials/v2"]);
-        assert_eq!((new.json.get("iss"), new.json.get("exp")), (None, None));
+        assert_eq!((json.get("iss"), json.get("exp")), (None, None));
         assert_eq!(new.status.len(), 1);
         for credential in [old, new] {
             assert_eq!(credential.types, ["VerifiableCredential", "Member"]);

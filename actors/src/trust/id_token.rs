@@ -5,6 +5,7 @@ use super::{
     claims::{NumericDate, OneOrMany},
     jws::{Jws, KeyId, MAX_TOKEN_BYTES},
     replay::{SKEW, TokenHash},
+    said::Text,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_cluster::CallId;
@@ -26,15 +27,16 @@ pub struct IdToken {
 
 /// Claims as received.
 #[derive(Debug, Clone, Deserialize)]
-pub struct IdTokenClaims {
+pub struct IdTokenClaims<'a> {
     iss: Did,
-    sub: Did,
+    #[serde(borrow)]
+    sub: Text<'a>,
     aud: OneOrMany,
-    jti: String,
+    jti: Text<'a>,
     iat: NumericDate,
     exp: NumericDate,
     nbf: Option<NumericDate>,
-    token: Option<String>,
+    token: Option<Text<'a>>,
 }
 
 /// The rules for claims. Each text says what must be, not what was found.
@@ -60,22 +62,22 @@ pub enum IdTokenError {
     NotYet,
 }
 
-impl IdTokenClaims {
+impl IdTokenClaims<'_> {
     /// Checks everything that needs neither key nor memory; answers until when the token counts.
     ///
     /// # Errors
     /// [`IdTokenError`] names the rule.
-    pub fn check(&self, own_did: &Did, kid: Option<&KeyId>, now: Timestamp) -> Result<Timestamp, IdTokenError> {
-        if self.iss != self.sub {
+    pub fn check(&self, own_did: &Did, kid: Option<KeyId<'_>>, now: Timestamp) -> Result<Timestamp, IdTokenError> {
+        if self.iss.as_str() != self.sub.0 {
             return Err(IdTokenError::Subject);
         }
         if !self.aud.is_only(own_did.as_str()) {
             return Err(IdTokenError::Audience);
         }
-        if kid.is_some_and(|kid| kid.did != self.iss) {
+        if kid.is_some_and(|kid| kid.did != self.iss.as_str()) {
             return Err(IdTokenError::KeyOwner);
         }
-        if self.jti.is_empty() {
+        if self.jti.0.is_empty() {
             return Err(IdTokenError::Jti);
         }
         let begins = self.nbf.map_or(self.iat.0, |nbf| nbf.0.max(self.iat.0));
@@ -109,13 +111,13 @@ impl Trust {
     pub async fn verify_id_token(&self, own_did: &Did, token: &str, call: Option<CallId>, now: Timestamp) -> Result<IdToken, PeerError> {
         let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
         let kid = jws.key_id()?;
-        let claims: IdTokenClaims = jws.unverified()?;
-        let until = claims.check(own_did, kid.as_ref(), now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
-        let key = self.resolver.key(&claims.iss, kid.as_ref(), Relationship::CapabilityInvocation, now).await?;
+        let claims: IdTokenClaims<'_> = jws.unverified()?;
+        let until = claims.check(own_did, kid, now).map_err(|rule| PeerError::Refused(rule.to_string()))?;
+        let key = self.resolver.key(&claims.iss, kid.map(|kid| kid.url), Relationship::CapabilityInvocation, now).await?;
         // Of the text that the claims above were read from.
         jws.verify_signature(&key.key)?;
-        self.replay.admit(TokenHash::of(&claims.iss, own_did, &claims.jti), call, claims.iat.0, until, now)?;
-        Ok(IdToken { issuer: claims.iss, token: claims.token })
+        self.replay.admit(TokenHash::of(&claims.iss, own_did, claims.jti.as_ref()), call, claims.iat.0, until, now)?;
+        Ok(IdToken { issuer: claims.iss, token: claims.token.map(|token| token.0.into_owned()) })
     }
 }
 
@@ -129,9 +131,11 @@ mod tests {
     fn checked(change: &Value) -> Result<i64, IdTokenError> {
         let mut claims = json!({"iss": "did:web:a", "sub": "did:web:a", "aud": "did:web:b", "jti": "1", "iat": NOW, "exp": NOW + 60});
         claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let kid = claims.as_object_mut().unwrap().remove("kid").map(|kid| KeyId::parse(kid.as_str().unwrap()).unwrap());
-        let claims: IdTokenClaims = serde_json::from_value(claims).unwrap();
-        claims.check(&Did::new("did:web:b").unwrap(), kid.as_ref(), Timestamp::from_seconds(NOW)).map(|until| until.seconds() - NOW)
+        let kid = claims.as_object_mut().unwrap().remove("kid");
+        let kid = kid.as_ref().map(|kid| KeyId::parse(kid.as_str().unwrap()).unwrap());
+        let claims = claims.to_string();
+        let claims: IdTokenClaims<'_> = serde_json::from_str(&claims).unwrap();
+        claims.check(&Did::new("did:web:b").unwrap(), kid, Timestamp::from_seconds(NOW)).map(|until| until.seconds() - NOW)
     }
 
     #[test]
@@ -167,14 +171,15 @@ mod tests {
     #[test]
     fn claims_that_must_be_there() {
         let claims = json!({"iss": "did:web:a", "sub": "did:web:a", "aud": "did:web:b", "jti": "1", "iat": NOW, "exp": NOW + 60});
-        assert!(serde_json::from_value::<IdTokenClaims>(claims.clone()).is_ok());
+        let readable = |claims: &Value| serde_json::from_str::<IdTokenClaims<'_>>(&claims.to_string()).is_ok();
+        assert!(readable(&claims));
         for name in ["iss", "sub", "aud", "jti", "iat", "exp"] {
             let mut claims = claims.clone();
             claims.as_object_mut().unwrap().remove(name);
-            assert!(serde_json::from_value::<IdTokenClaims>(claims).is_err(), "{name}");
+            assert!(!readable(&claims), "{name}");
         }
         let mut claims = claims;
         claims["token"] = json!({"scope": "*"});
-        assert!(serde_json::from_value::<IdTokenClaims>(claims).is_err(), "token must be a text");
+        assert!(!readable(&claims), "token must be a text");
     }
 }

@@ -1,8 +1,9 @@
 //! Which key of a DID document a signature must verify with (DCP 1.0, "Validating Self-Issued ID Tokens", step 3). Pure.
 
-use super::{jwk::VerifyingKey, jws::KeyId};
-use cellspace_schemas::dcp::{DidDocument, Relationship, VerificationMethod};
-use std::{collections::HashMap, sync::Arc};
+use super::jwk::VerifyingKey;
+use cellspace_schemas::dcp::{DidDocument, Relationship, Service, VerificationMethod};
+use std::sync::Arc;
+use url::Url;
 
 /// A key of a DID document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,48 +41,66 @@ const fn name(relationship: Relationship) -> &'static str {
     }
 }
 
-/// A DID document with its keys, each read once.
+/// A DID document with its keys and the URLs of its services, each read once.
 #[derive(Debug)]
 pub struct DocumentKeys {
     /// The document.
     pub document: DidDocument,
-    /// By absolute DID URL; `None` for a key that is not supported.
-    keys: HashMap<String, Option<Arc<SelectedKey>>>,
+    /// By absolute DID URL, of two with the same the first; `None` for a key that is not supported.
+    keys: Vec<(String, Option<Arc<SelectedKey>>)>,
+    /// Of the services in their order; `None` for what is no URL with a path.
+    services: Vec<Option<Url>>,
 }
 
 impl DocumentKeys {
     /// Reads the keys of a document.
     #[must_use]
     pub fn of(document: DidDocument) -> Self {
-        let mut keys = HashMap::new();
-        for method in document.methods() {
+        let key_of = |method: &VerificationMethod| {
             let url = document.absolute(&method.id);
             let key = public_key(method).map(|key| Arc::new(SelectedKey { url: url.clone(), key }));
-            keys.entry(url).or_insert(key);
-        }
-        Self { document, keys }
+            (url, key)
+        };
+        let keys = document.methods().map(key_of).collect();
+        let services = document.service.iter().map(url_of).collect();
+        Self { document, keys, services }
     }
 
-    /// Selects a key. With `lenient`, a document that states no relationship at all passes; one that states any is held to it.
+    /// URL of the first service of this type that has a plain one, without a slash at the end of its path.
+    #[must_use]
+    pub fn service(&self, service_type: &str) -> Option<&Url> {
+        let mut services = self.document.service.iter().zip(&self.services);
+        services.find(|(service, _)| service.is(service_type) && service.service_endpoint.is_string())?.1.as_ref()
+    }
+
+    /// Selects the key with this absolute DID URL, or the only one. With `lenient`, a document that states no relationship at all passes; one that states any
+    /// is held to it.
     ///
     /// # Errors
     /// [`KeyError`] names the rule.
-    pub fn select(&self, kid: Option<&KeyId>, relationship: Relationship, lenient: bool) -> Result<Arc<SelectedKey>, KeyError> {
+    pub fn select(&self, url: Option<&str>, relationship: Relationship, lenient: bool) -> Result<Arc<SelectedKey>, KeyError> {
         let only;
-        let url = match (kid, self.document.verification_method.as_slice()) {
-            (Some(kid), _) => &kid.url,
+        let url = match (url, self.document.verification_method.as_slice()) {
+            (Some(url), _) => url,
             (None, [one]) => {
                 only = self.document.absolute(&one.id);
-                &only
+                only.as_str()
             }
             (None, _) => return Err(KeyError::Ambiguous),
         };
-        let key = self.keys.get(url).ok_or(KeyError::Unknown)?;
+        let (_, key) = self.keys.iter().find(|(known, _)| known == url).ok_or(KeyError::Unknown)?;
         if !(self.document.relates(relationship, url) || lenient && self.document.states_no_relationship()) {
             return Err(KeyError::Relationship(relationship));
         }
         key.clone().ok_or(KeyError::Unsupported)
     }
+}
+
+fn url_of(service: &Service) -> Option<Url> {
+    let mut url = Url::parse(service.service_endpoint.as_str()?).ok().filter(|url| !url.cannot_be_a_base())?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Some(url)
 }
 
 fn public_key(method: &VerificationMethod) -> Option<VerifyingKey> {
@@ -130,10 +149,25 @@ mod tests {
             (&bare, Some("did:web:a#k1"), CapabilityInvocation, true, Ok("did:web:a#k1")),
         ];
         for (document, kid, relationship, lenient, expected) in table {
-            let kid = kid.map(|kid| KeyId::parse(kid).unwrap());
-            let selected = DocumentKeys::of(document.clone()).select(kid.as_ref(), relationship, lenient);
+            let selected = DocumentKeys::of(document.clone()).select(kid, relationship, lenient);
             assert_eq!(selected.as_ref().map(|s| s.url.as_str()), expected.as_ref().map(|u| *u), "{kid:?} {relationship:?} {lenient}");
         }
+    }
+
+    #[test]
+    fn services_with_plain_urls_are_found() {
+        let mut document = document(&["#k1"], json!({}));
+        let service = |kind: Value, endpoint: Value| Service { id: "#s".to_owned(), service_type: kind, service_endpoint: endpoint };
+        document.service = vec![
+            service(json!("CredentialService"), json!({"uri": "https://x"})),
+            service(json!(["Other", "CredentialService"]), json!("https://cs.example.com//")),
+            service(json!("CredentialService"), json!("https://second.example.com")),
+            service(json!("IssuerService"), json!("mailto:issuer@example.com")),
+        ];
+        let keys = DocumentKeys::of(document);
+        let url = |kind| keys.service(kind).map(Url::as_str);
+        assert_eq!(url("CredentialService"), Some("https://cs.example.com/"));
+        assert_eq!((url("IssuerService"), url("Unknown")), (None, None));
     }
 
     #[test]

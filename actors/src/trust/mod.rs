@@ -17,6 +17,7 @@ pub mod peer;
 pub mod presentation;
 pub mod replay;
 pub mod resolver;
+pub mod said;
 pub mod schema;
 pub mod self_issued;
 pub mod since;
@@ -120,7 +121,8 @@ pub struct Trust {
     schemas: AgedCache<schema::SchemaSource, Arc<schema::Schema>>,
     presentations: AgedCache<verify::PresentationKey, Arc<verify::Presented>>,
     scopes: asked::KnownScopes,
-    credentials: Cache<credential::Digest, Arc<VerifiedCredential>, credential::ByBytes>,
+    /// By their signed form.
+    credentials: Cache<credential::SignedForm, Arc<VerifiedCredential>, credential::ByBytes>,
     options: TrustOptions,
 }
 

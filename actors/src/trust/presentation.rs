@@ -4,20 +4,18 @@
 use super::{
     PeerError, Trust,
     claims::{NumericDate, OneOrMany},
-    jwk::VerifyingKey,
-    jws::{Jws, JwsError, KeyId, MAX_CREDENTIAL_BYTES},
+    jws::{Jws, JwsError, MAX_CREDENTIAL_BYTES},
+    keys::SelectedKey,
     replay::SKEW,
+    said::{Said, Text},
 };
 use cellspace_schemas::{
     Did, Timestamp,
     dcp::{CredentialFormat, Relationship},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::Deserialize;
 use serde_json::Value;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, sync::Arc};
 
 /// Most presentations in one answer.
 pub const MAX_PRESENTATIONS: usize = 16;
@@ -26,34 +24,20 @@ pub const MAX_CREDENTIALS: usize = 64;
 
 /// Claims of a presentation JWT.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct PresentationClaims {
+pub struct PresentationClaims<'a> {
     iss: Option<Did>,
-    holder: Option<Value>,
+    #[serde(borrow)]
+    holder: Option<Said<'a>>,
     aud: Option<OneOrMany>,
     iat: Option<NumericDate>,
     nbf: Option<NumericDate>,
     exp: Option<NumericDate>,
-    vp: Option<Value>,
+    vp: Option<Said<'a>>,
     #[serde(rename = "type")]
-    types: Option<Value>,
-    id: Option<String>,
+    types: Option<Said<'a>>,
+    id: Option<Text<'a>>,
     #[serde(rename = "verifiableCredential")]
-    credentials: Option<Credentials>,
-}
-
-/// The JWTs of `verifiableCredential`: texts, or enveloped credentials (VC Data Model 2.0, 4.13), one or a list. `None` for what is neither.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Credentials(Vec<Option<String>>);
-
-/// The JWT of one of them.
-struct Credential(Option<String>);
-
-/// An object around a credential.
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(rename = "type")]
-    types: Option<Value>,
-    id: Option<String>,
+    credentials: Option<Said<'a>>,
 }
 
 /// What a presentation JWT holds.
@@ -75,16 +59,7 @@ pub struct Presentation {
     /// Until when it counts.
     pub valid_until: Option<Timestamp>,
     /// With which keys its holder has signed it.
-    pub signers: Vec<Signer>,
-}
-
-/// A key of a holder that a presentation is signed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signer {
-    /// Which.
-    pub id: KeyId,
-    /// The key.
-    pub key: VerifyingKey,
+    pub signers: Vec<Arc<SelectedKey>>,
 }
 
 /// The rules for presentations.
@@ -112,13 +87,13 @@ impl From<PresentationError> for PeerError {
     }
 }
 
-impl PresentationClaims {
+impl PresentationClaims<'_> {
     /// Checks everything that needs no key, and takes the content out.
     ///
     /// # Errors
     /// [`PresentationError`] names the rule.
-    pub fn check(self, holder: &Did, verifier: &Did, now: Timestamp) -> Result<Content, PresentationError> {
-        let named = |value: &Value| value.as_str().or_else(|| value.get("id")?.as_str()) == Some(holder.as_str());
+    pub fn check(&self, holder: &Did, verifier: &Did, now: Timestamp) -> Result<Content, PresentationError> {
+        let named = |said: &Said<'_>| said.text().or_else(|| said.text_of("id")) == Some(holder.as_str());
         if self.iss.as_ref().is_some_and(|iss| iss != holder) || self.holder.as_ref().is_some_and(|h| !named(h)) {
             return Err(PresentationError::Holder);
         }
@@ -133,119 +108,49 @@ impl PresentationClaims {
         self.content().ok_or(PresentationError::Form)
     }
 
-    fn content(self) -> Option<Content> {
-        if let Some(vp) = &self.vp {
-            let presentations = vp.as_array().map_or_else(|| std::slice::from_ref(vp), Vec::as_slice);
-            let mut all = Vec::new();
-            for presentation in presentations {
-                let credentials = presentation.get("verifiableCredential").map(Credentials::deserialize).transpose().ok()?;
-                all.extend(credentials.unwrap_or_default().jwts()?);
-            }
-            return (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc1Jwt, all));
-        }
-        if has_type(self.types.as_ref(), "EnvelopedVerifiablePresentation") {
-            return self.id.as_deref().and_then(|id| data_url(id, &VP_MEDIA)).map(Content::Enveloped);
-        }
-        if !has_type(self.types.as_ref(), "VerifiablePresentation") {
+    fn content(&self) -> Option<Content> {
+        let has_type = |wanted| self.types.as_ref().is_some_and(|types| types.names(wanted));
+        let (format, all) = if let Some(vp) = &self.vp {
+            let presentations = vp.items().iter().map(|presentation| jwts(presentation.get("verifiableCredential")));
+            (CredentialFormat::Vc1Jwt, presentations.collect::<Option<Vec<_>>>()?.concat())
+        } else if has_type("EnvelopedVerifiablePresentation") {
+            return data_url(&self.id.as_ref()?.0, &VP_MEDIA).map(|jwt| Content::Enveloped(jwt.to_owned()));
+        } else if has_type("VerifiablePresentation") {
+            (CredentialFormat::Vc2Jose, jwts(self.credentials.as_ref())?)
+        } else {
             return None;
-        }
-        let all = self.credentials.unwrap_or_default().jwts()?;
-        (all.len() <= MAX_CREDENTIALS).then_some(Content::Credentials(CredentialFormat::Vc2Jose, all))
+        };
+        (all.len() <= MAX_CREDENTIALS).then(|| Content::Credentials(format, all.into_iter().map(str::to_owned).collect()))
     }
 }
 
 const VP_MEDIA: [&str; 2] = ["application/vp+jwt", "application/vp-ld+jwt"];
 const VC_MEDIA: [&str; 2] = ["application/vc+jwt", "application/vc-ld+jwt"];
 
-fn has_type(types: Option<&Value>, wanted: &str) -> bool {
-    match types {
-        Some(Value::Array(all)) => all.iter().any(|t| t == wanted),
-        Some(one) => one == wanted,
-        None => false,
-    }
-}
-
-fn data_url(url: &str, media: &[&str]) -> Option<String> {
+fn data_url<'a>(url: &'a str, media: &[&str]) -> Option<&'a str> {
     let (found, data) = url.strip_prefix("data:")?.split_once(',')?;
-    media.contains(&found).then(|| data.to_owned())
+    media.contains(&found).then_some(data)
 }
 
-impl Credentials {
-    /// All of them, if all are such.
-    fn jwts(self) -> Option<Vec<String>> {
-        self.0.into_iter().collect()
-    }
-}
-
-impl<'de> Deserialize<'de> for Credentials {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CredentialsVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Credential {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CredentialVisitor)
-    }
-}
-
-/// A list, or a single one.
-struct CredentialsVisitor;
-
-struct CredentialVisitor;
-
-impl<'de> Visitor<'de> for CredentialsVisitor {
-    type Value = Credentials;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("credentials")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Credentials, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Credential(jwt)) = list.next_element()? {
-            all.push(jwt);
-        }
-        Ok(Credentials(all))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Credentials, E> {
-        CredentialVisitor.visit_str(text).map(|Credential(jwt)| Credentials(vec![jwt]))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Credentials, A::Error> {
-        CredentialVisitor.visit_map(fields).map(|Credential(jwt)| Credentials(vec![jwt]))
-    }
-}
-
-impl<'de> Visitor<'de> for CredentialVisitor {
-    type Value = Credential;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a credential as a text or in an envelope")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Credential, E> {
-        Ok(Credential(Some(text.to_owned())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Credential, A::Error> {
-        let Envelope { types, id } = Envelope::deserialize(MapAccessDeserializer::new(fields))?;
-        let enveloped = has_type(types.as_ref(), "EnvelopedVerifiableCredential");
-        Ok(Credential(id.filter(|_| enveloped).and_then(|id| data_url(&id, &VC_MEDIA))))
-    }
+/// The JWTs of `verifiableCredential`: texts, or enveloped credentials (VC Data Model 2.0, 4.13), one or a list. `None` when one is neither.
+fn jwts<'s>(credentials: Option<&'s Said<'_>>) -> Option<Vec<&'s str>> {
+    let jwt = |said: &'s Said<'_>| match said {
+        Said::Text(jwt) => Some(jwt.as_ref()),
+        said if said.get("type")?.names("EnvelopedVerifiableCredential") => data_url(said.text_of("id")?, &VC_MEDIA),
+        _ => None,
+    };
+    credentials.map(Said::items).unwrap_or_default().iter().map(jwt).collect()
 }
 
 /// The JWT of an entry of a presentation response: a text, or an enveloped presentation.
 fn jwt_of(entry: &Value) -> Result<Cow<'_, str>, PresentationError> {
-    match entry {
-        Value::String(jwt) => Ok(jwt.into()),
-        object if has_type(object.get("type"), "EnvelopedVerifiablePresentation") => {
-            let id = object.get("id").and_then(Value::as_str);
-            id.and_then(|id| data_url(id, &VP_MEDIA)).map(Cow::Owned).ok_or(PresentationError::Form)
-        }
-        _ => Err(PresentationError::Form),
+    if let Value::String(jwt) = entry {
+        return Ok(jwt.into());
     }
+    let said = Said::deserialize(entry).map_err(|_| PresentationError::Form)?;
+    let enveloped = said.get("type").is_some_and(|types| types.names("EnvelopedVerifiablePresentation"));
+    let jwt = said.text_of("id").filter(|_| enveloped).and_then(|id| data_url(id, &VP_MEDIA));
+    jwt.map(|jwt| jwt.to_owned().into()).ok_or(PresentationError::Form)
 }
 
 impl Trust {
@@ -280,19 +185,17 @@ impl Trust {
         holder: &Did,
         verifier: &Did,
         now: Timestamp,
-    ) -> Result<(Option<Timestamp>, Signer, Content), PeerError> {
+    ) -> Result<(Option<Timestamp>, Arc<SelectedKey>, Content), PeerError> {
         let signed = |rule: JwsError| rule.of("presentation");
         let jws = Jws::parse(jwt, MAX_CREDENTIAL_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        if kid.as_ref().is_some_and(|kid| kid.did != *holder) {
+        if kid.is_some_and(|kid| kid.did != holder.as_str()) {
             return Err(PresentationError::Holder.into());
         }
-        let key = self.resolver.key(holder, kid.as_ref(), Relationship::Authentication, now).await?;
-        let claims: PresentationClaims = jws.verify(&key.key).map_err(signed)?;
-        let until = claims.exp.map(|exp| exp.0);
+        let signer = self.resolver.key(holder, kid.map(|kid| kid.url), Relationship::Authentication, now).await?;
+        let claims: PresentationClaims<'_> = jws.verify(&signer.key).map_err(signed)?;
         let content = claims.check(holder, verifier, now)?;
-        let signer = Signer { id: KeyId::parse(&key.url).map_err(signed)?, key: key.key.clone() };
-        Ok((until, signer, content))
+        Ok((claims.exp.map(|exp| exp.0), signer, content))
     }
 }
 
@@ -304,7 +207,8 @@ mod tests {
     const NOW: i64 = 1_790_000_000;
 
     fn check(claims: Value) -> Result<Content, PresentationError> {
-        let claims: PresentationClaims = serde_json::from_value(claims).unwrap();
+        let claims = claims.to_string();
+        let claims: PresentationClaims<'_> = serde_json::from_str(&claims).unwrap();
         claims.check(&Did::new("did:web:holder").unwrap(), &Did::new("did:web:verifier").unwrap(), Timestamp::from_seconds(NOW))
     }
 
@@ -348,7 +252,7 @@ mod tests {
         }
         for unreadable in [json!(1), json!([1]), json!([["a.b.c"]]), json!([{"id": 1}])] {
             let claims = json!({"type": "VerifiablePresentation", "verifiableCredential": unreadable});
-            assert!(serde_json::from_value::<PresentationClaims>(claims).is_err(), "{unreadable}");
+            assert_eq!(check(claims), Err(PresentationError::Form), "{unreadable}");
         }
     }
 

@@ -5,7 +5,6 @@ use super::{
     aged_cache::{AgedCache, FAILURE_AGE, Weigh},
     did::{Location, locate},
     fetch::{Fetch, get},
-    jws::KeyId,
     keys::{DocumentKeys, KeyError, SelectedKey},
 };
 use cellspace_schemas::{
@@ -83,23 +82,24 @@ impl Resolver {
         Ok(self.cache.get_renewed(did, now, load).await?.keys)
     }
 
-    /// The key that a signature of `did` must verify with. A key that the cached document does not have is looked for once more in a fresh one, so
-    /// that a rotation is seen at once; at most once a second per DID. The cached one stays for all others when there is none to be had.
+    /// The key that a signature of `did` must verify with: the one with this DID URL, or its only one. A key that the cached document does not have is
+    /// looked for once more in a fresh one, so that a rotation is seen at once; at most once a second per DID. The cached one stays for all others when
+    /// there is none to be had.
     ///
     /// # Errors
     /// As [`Self::document`], also when the fresh one cannot be fetched, and [`PeerError::Refused`] with the rule that no key meets.
     pub async fn key(
         &self,
         did: &Did,
-        kid: Option<&KeyId>,
+        url: Option<&str>,
         relationship: Relationship,
         now: Timestamp,
     ) -> Result<Arc<SelectedKey>, PeerError> {
-        let selected = self.document(did, now).await?.select(kid, relationship, self.lenient);
+        let selected = self.document(did, now).await?.select(url, relationship, self.lenient);
         let selected = match selected {
             Err(KeyError::Unknown | KeyError::Relationship(_)) => {
                 self.look_again(did, now).await?;
-                self.document(did, now).await?.select(kid, relationship, self.lenient)
+                self.document(did, now).await?.select(url, relationship, self.lenient)
             }
             other => other,
         };
@@ -125,19 +125,16 @@ impl Resolver {
     pub async fn service(&self, did: &Did, service_type: &str, now: Timestamp) -> Result<Url, PeerError> {
         let document = self.document(did, now).await?;
         let missing = || PeerError::Refused(format!("the DID document of {did} must have a service of type {service_type} with a URL"));
-        let url = Url::parse(document.document.service(service_type).ok_or_else(missing)?).map_err(|_| missing())?;
-        if url.cannot_be_a_base() { Err(missing()) } else { Ok(url) }
+        document.service(service_type).cloned().ok_or_else(missing)
     }
 
-    /// URL of a path below a service of the DID, whatever ends that of the service.
+    /// URL of a path below a service of the DID.
     ///
     /// # Errors
     /// As [`Self::service`].
     pub async fn below(&self, did: &Did, service_type: &str, segments: &[&str], now: Timestamp) -> Result<Url, PeerError> {
         let mut url = self.service(did, service_type, now).await?;
-        let service = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&service);
-        // What cannot be a base is no service.
+        // What cannot be a base is no service; the root alone ends in a slash.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }

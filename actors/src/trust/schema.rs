@@ -4,7 +4,7 @@
 //! A schema may be a credential itself (VC JSON Schema, 3.2): then its issuer is that of the credential, and what it says of its own schema is not followed,
 //! so that no chain of schemas has an effect.
 
-use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES, since::Since};
+use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES, said::Said, since::Since};
 use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
 use bytes::Bytes;
 use cellspace_schemas::{Did, Timestamp, json};
@@ -48,9 +48,9 @@ pub enum SchemaSource {
 }
 
 impl SchemaEntry {
-    fn read(entry: &Value) -> Option<Self> {
-        let url = Url::parse(entry.get("id")?.as_str()?).ok()?;
-        let (described, source) = match entry.get("type")?.as_str()? {
+    fn read(entry: &Said<'_>) -> Option<Self> {
+        let url = Url::parse(entry.text_of("id")?).ok()?;
+        let (described, source) = match entry.text_of("type")? {
             "JsonSchema" => (Described::Credential, SchemaSource::Bare(url)),
             "JsonSchemaCredential" => (Described::Credential, SchemaSource::Signed(url)),
             "JsonSchemaValidator2018" => (Described::Subjects, SchemaSource::Bare(url)),
@@ -61,12 +61,11 @@ impl SchemaEntry {
 
     /// The entries of a credential; `None` when there are too many, or one is of no supported form: it must not pass for none.
     #[must_use]
-    pub fn read_all(given: Option<&Value>) -> Option<Vec<Self>> {
+    pub fn read_all(given: Option<&Said<'_>>) -> Option<Vec<Self>> {
         match given {
-            None | Some(Value::Null) => Some(Vec::new()),
-            Some(Value::Array(all)) if all.len() > MAX_SCHEMAS => None,
-            Some(Value::Array(all)) => all.iter().map(Self::read).collect(),
-            Some(one) => Self::read(one).map(|entry| vec![entry]),
+            None | Some(Said::Null) => Some(Vec::new()),
+            Some(given) if given.items().len() > MAX_SCHEMAS => None,
+            Some(given) => given.items().iter().map(Self::read).collect(),
         }
     }
 
@@ -191,7 +190,8 @@ impl Trust {
                 };
                 let verified = self.verify_credential(text, since.now(), is_schema).await?;
                 self.check_status(&verified.credential, since.now()).await?;
-                let held = verified.credential.json.pointer("/credentialSubject/0/jsonSchema").ok_or(SchemaError::Credential)?;
+                let json = verified.json();
+                let held = json.pointer("/credentialSubject/0/jsonSchema").ok_or(SchemaError::Credential)?;
                 let schema =
                     Schema { issuer: Some(verified.credential.issuer.clone()), ..Schema::compile(url, held.to_string().as_bytes())? };
                 let until = verified.credential.valid_until.map_or(until, |end| end.min(until));

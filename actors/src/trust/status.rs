@@ -4,10 +4,11 @@
 use super::{
     PeerError, Resolver, Trust, TrustOptions,
     aged_cache::{AgedCache, FAILURE_AGE, Weigh},
-    credential::{Credential, Tolerance, texts},
+    credential::{Credential, Tolerance, body},
     fetch::{Fetch, get},
-    jws::{Jws, JwsError, KeyId, MAX_STATUS_LIST_BYTES},
+    jws::{Jws, JwsError, MAX_STATUS_LIST_BYTES},
     keys::SelectedKey,
+    said::Said,
     since::Since,
 };
 use crate::outbound::OutboundResponse;
@@ -17,7 +18,6 @@ use cellspace_schemas::{
     dcp::Relationship,
 };
 use http::{StatusCode, header};
-use serde_json::{Map, Value};
 use std::{fmt::Display, sync::Arc, time::Duration};
 use url::Url;
 
@@ -41,26 +41,26 @@ impl StatusEntry {
     /// Reads an entry: `None` when it is of no supported form, `Some(None)` when it is only informational (purposes `message` and `refresh`).
     #[must_use]
     #[allow(clippy::option_option)]
-    pub fn read(entry: &Value) -> Option<Option<Self>> {
-        let encoding = match entry.get("type")?.as_str()? {
+    pub fn read(entry: &Said<'_>) -> Option<Option<Self>> {
+        let encoding = match entry.text_of("type")? {
             "BitstringStatusListEntry" => Encoding::Bitstring,
             "StatusList2021Entry" => Encoding::StatusList2021,
             _ => return None,
         };
-        let purpose = match entry.get("statusPurpose")?.as_str()? {
+        let purpose = match entry.text_of("statusPurpose")? {
             purpose @ ("revocation" | "suspension") => purpose.to_owned(),
             "message" | "refresh" => return Some(None),
             _ => return None,
         };
         // One bit per credential; larger entries exist for messages only.
-        if entry.get("statusSize").is_some_and(|size| size.as_u64() != Some(1)) {
+        if entry.get("statusSize").is_some_and(|size| size.whole() != Some(1)) {
             return None;
         }
         let index = match entry.get("statusListIndex")? {
-            Value::String(text) => text.parse().ok()?,
-            number => usize::try_from(number.as_u64()?).ok()?,
+            Said::Text(text) => text.0.parse().ok()?,
+            number => usize::try_from(number.whole()?).ok()?,
         };
-        let list = Url::parse(entry.get("statusListCredential")?.as_str()?).ok()?;
+        let list = Url::parse(entry.text_of("statusListCredential")?).ok()?;
         Some(Some(Self { encoding, purpose, index, list }))
     }
 }
@@ -115,25 +115,26 @@ pub enum StatusError {
 }
 
 impl StatusList {
-    /// Reads a list credential.
+    /// Reads a list credential, with the claims that it was read from.
     ///
     /// # Errors
     /// [`StatusError::Form`].
-    pub fn read(credential: &Credential) -> Result<Self, StatusError> {
-        let subject = credential.json.pointer("/credentialSubject/0").ok_or(StatusError::Form)?;
+    pub fn read(credential: &Credential, claims: &Said<'_>) -> Result<Self, StatusError> {
+        let subject = body(claims, credential.format).and_then(|vc| vc.get("credentialSubject")?.items().first());
+        let subject = subject.ok_or(StatusError::Form)?;
         let has_type = |wanted: &str| credential.types.iter().any(|t| t == wanted);
-        let encoding = match subject.get("type").and_then(Value::as_str) {
+        let encoding = match subject.text_of("type") {
             Some("BitstringStatusList") if has_type("BitstringStatusListCredential") => Encoding::Bitstring,
             Some("StatusList2021") if has_type("StatusList2021Credential") => Encoding::StatusList2021,
             _ => return Err(StatusError::Form),
         };
-        let encoded = subject.get("encodedList").and_then(Value::as_str).ok_or(StatusError::Form)?;
+        let encoded = subject.text_of("encodedList").ok_or(StatusError::Form)?;
         // In milliseconds (Bitstring Status List 1.0, 2.2).
-        let ttl = subject.get("ttl").and_then(Value::as_u64).map(Duration::from_millis);
+        let ttl = subject.get("ttl").and_then(Said::whole).map(Duration::from_millis);
         Ok(Self {
             issuer: credential.issuer.clone(),
             encoding,
-            purposes: texts(subject.get("statusPurpose")).ok_or(StatusError::Form)?,
+            purposes: subject.get("statusPurpose").and_then(Said::texts).ok_or(StatusError::Form)?,
             bits: Bitstring::decode(encoded, encoding).map_err(|_| StatusError::Form)?,
             ttl,
             valid_until: credential.valid_until,
@@ -266,8 +267,7 @@ impl StatusLists {
 
     /// Whether a list that was verified once would be verified now, if its bytes are still the same.
     async fn stands(&self, held: &HeldList, now: Timestamp) -> bool {
-        let Ok(kid) = KeyId::parse(&held.signer.url) else { return false };
-        let signer = self.resolver.key(&held.list.issuer, Some(&kid), Relationship::AssertionMethod, now).await;
+        let signer = self.resolver.key(&held.list.issuer, Some(&held.signer.url), Relationship::AssertionMethod, now).await;
         signer.is_ok_and(|signer| signer.key == held.signer.key) && held.list.valid_until.is_none_or(|until| until > now)
     }
 
@@ -277,16 +277,17 @@ impl StatusLists {
         let signed = |rule: JwsError| rule.of("status list");
         let jws = Jws::parse(text, MAX_STATUS_LIST_BYTES).map_err(signed)?;
         let kid = jws.key_id().map_err(signed)?;
-        let credential = Credential::read_with(jws.unverified::<Map<String, Value>>().map_err(signed)?, self.tolerance)
-            .map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
-        if kid.as_ref().is_some_and(|kid| kid.did != credential.issuer) {
+        let claims: Said<'_> = jws.unverified().map_err(signed)?;
+        let credential =
+            Credential::read_with(&claims, self.tolerance).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
+        if kid.is_some_and(|kid| kid.did != credential.issuer.as_str()) {
             return Err(PeerError::Refused("the key of a status list must be one of its issuer".to_owned()));
         }
-        let signer = self.resolver.key(&credential.issuer, kid.as_ref(), Relationship::AssertionMethod, since.now()).await?;
+        let signer = self.resolver.key(&credential.issuer, kid.map(|kid| kid.url), Relationship::AssertionMethod, since.now()).await?;
         jws.verify_signature(&signer.key).map_err(signed)?;
         credential.check_dates(since.now()).map_err(|rule| PeerError::Refused(format!("status list: {rule}")))?;
         let tag = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.len() <= MAX_TAG_BYTES);
-        let list = StatusList::read(&credential).map_err(|_| form())?;
+        let list = StatusList::read(&credential, &claims).map_err(|_| form())?;
         if !self.tolerance.short_lists {
             list.check_length().map_err(|rule| PeerError::Refused(rule.to_string()))?;
         }
@@ -297,7 +298,8 @@ impl StatusLists {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde::Deserialize as _;
+    use serde_json::{Value, json};
 
     fn entry(kind: &str, purpose: &str, index: Value) -> Value {
         json!({"type": kind, "statusPurpose": purpose, "statusListIndex": index, "statusListCredential": "https://issuer/list"})
@@ -307,22 +309,25 @@ mod tests {
         let encoding = if kind == "BitstringStatusList" { Encoding::Bitstring } else { Encoding::StatusList2021 };
         let mut bits = Bitstring::zeroes(64);
         bits.set(set, true).unwrap();
-        let Value::Object(claims) = json!({"type": ["VerifiableCredential", format!("{kind}Credential")], "issuer": "did:web:issuer",
+        let claims = json!({"type": ["VerifiableCredential", format!("{kind}Credential")], "issuer": "did:web:issuer",
             "credentialSubject": {"id": "https://issuer/list#list", "type": kind, "statusPurpose": purposes, "ttl": 2_000,
-                "encodedList": bits.encode(encoding)}})
-        else {
-            panic!("not an object")
-        };
-        StatusList::read(&Credential::read(claims).unwrap())
+                "encodedList": bits.encode(encoding)}});
+        let claims = Said::deserialize(&claims).unwrap();
+        StatusList::read(&Credential::read(&claims).unwrap(), &claims)
+    }
+
+    #[allow(clippy::option_option)]
+    fn read_entry(entry: &Value) -> Option<Option<StatusEntry>> {
+        StatusEntry::read(&Said::deserialize(entry).unwrap())
     }
 
     #[test]
     fn entries_are_read() {
         for kind in ["BitstringStatusListEntry", "StatusList2021Entry"] {
-            let read = StatusEntry::read(&entry(kind, "revocation", json!("7"))).unwrap().unwrap();
+            let read = read_entry(&entry(kind, "revocation", json!("7"))).unwrap().unwrap();
             assert_eq!((read.index, read.purpose.as_str()), (7, "revocation"));
-            assert_eq!(StatusEntry::read(&entry(kind, "suspension", json!(7))).unwrap().unwrap().index, 7);
-            assert_eq!(StatusEntry::read(&entry(kind, "message", json!("7"))), Some(None));
+            assert_eq!(read_entry(&entry(kind, "suspension", json!(7))).unwrap().unwrap().index, 7);
+            assert_eq!(read_entry(&entry(kind, "message", json!("7"))), Some(None));
         }
         let mut wide = entry("BitstringStatusListEntry", "revocation", json!("7"));
         wide["statusSize"] = json!(2);
@@ -334,7 +339,7 @@ mod tests {
             entry("BitstringStatusListEntry", "revocation", json!(-1)),
             json!({"type": "BitstringStatusListEntry"}),
         ] {
-            assert_eq!(StatusEntry::read(&bad), None, "{bad}");
+            assert_eq!(read_entry(&bad), None, "{bad}");
         }
     }
 
@@ -342,7 +347,7 @@ mod tests {
     fn every_rule_for_lists() {
         use StatusError::{Issuer, Purpose, Revoked, Suspended};
         let check = |list: &StatusList, kind: &str, purpose: &str, index: usize, issuer: &str| {
-            let entry = StatusEntry::read(&entry(kind, purpose, json!(index))).unwrap().unwrap();
+            let entry = read_entry(&entry(kind, purpose, json!(index))).unwrap().unwrap();
             list.check(&entry, &Did::new(issuer).unwrap())
         };
         for (kind, entry) in [("BitstringStatusList", "BitstringStatusListEntry"), ("StatusList2021", "StatusList2021Entry")] {

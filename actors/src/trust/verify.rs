@@ -6,7 +6,8 @@ use super::{
     asked::Asked,
     credential::{Credential, VerifiedCredential},
     jws::{JwsError, MAX_CREDENTIAL_BYTES},
-    presentation::{MAX_PRESENTATIONS, Presentation, Signer},
+    keys::SelectedKey,
+    presentation::{MAX_PRESENTATIONS, Presentation},
     since::Since,
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
@@ -61,7 +62,7 @@ fn hash_of(trusted: &[TrustedIssuer]) -> u64 {
 pub struct Presented {
     credentials: Vec<Arc<VerifiedCredential>>,
     /// With what its holder has signed them.
-    signers: Vec<Signer>,
+    signers: Vec<Arc<SelectedKey>>,
     /// Why credentials that would have matched do not count.
     failures: Vec<PeerError>,
     asked: Timestamp,
@@ -133,7 +134,7 @@ impl Trust {
     /// Whether its holder has the keys still that the presentation is signed with.
     async fn still_signed(&self, presented: &Presented, holder: &Did, since: Since) -> Result<(), PeerError> {
         for signer in &presented.signers {
-            let key = self.resolver.key(holder, Some(&signer.id), Relationship::Authentication, since.now()).await?;
+            let key = self.resolver.key(holder, Some(&signer.url), Relationship::Authentication, since.now()).await?;
             if key.key != signer.key {
                 return Err(JwsError::Signature.of("presentation"));
             }
@@ -194,12 +195,12 @@ impl Trust {
         let credential = &verified.credential;
         credential.check_dates(since.now())?;
         credential.check_trust(trusted)?;
-        let key = self.resolver.key(&credential.issuer, Some(&verified.key_id), Relationship::AssertionMethod, since.now()).await?;
-        if key.key != verified.key {
+        let key = self.resolver.key(&credential.issuer, Some(&verified.signer.url), Relationship::AssertionMethod, since.now()).await?;
+        if key.key != verified.signer.key {
             return Err(JwsError::Signature.of("credential"));
         }
         self.check_status(credential, since.now()).await?;
-        self.check_schemas(credential, since.now()).await
+        if credential.schemas.is_empty() { Ok(()) } else { self.check_schemas(credential, since.now()).await }
     }
 
     /// Asks the counterparty's credential service, and verifies what it answers.
@@ -271,9 +272,10 @@ impl Trust {
                 credential.check_trust(trusted)?;
                 Ok(credential.check_holder(holder)?)
             };
-            match self.verify_credential(jwt, since.now(), accept).await {
+            let now = since.now();
+            match self.verify_credential(jwt, now, accept).await {
                 Ok(verified) => {
-                    let ends = verified.credential.valid_until.filter(|until| *until > since.now());
+                    let ends = verified.credential.valid_until.filter(|until| *until > now);
                     presented.valid_until = ends.map_or(presented.valid_until, |until| until.min(presented.valid_until));
                     presented.credentials.push(verified);
                 }

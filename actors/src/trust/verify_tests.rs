@@ -93,7 +93,7 @@ impl Scene {
 }
 
 fn types(peer: &VerifiedPeer) -> Vec<&str> {
-    let mut types: Vec<&str> = peer.credentials.iter().map(|c| c.credential.json["type"][1].as_str().unwrap()).collect();
+    let mut types: Vec<&str> = peer.credentials.iter().map(|c| c.credential.types[1].as_str()).collect();
     types.sort_unstable();
     types
 }

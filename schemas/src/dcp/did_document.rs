@@ -183,13 +183,6 @@ impl DidDocument {
         self.authentication.is_none() && self.assertion_method.is_none() && self.capability_invocation.is_none()
     }
 
-    /// URL of the first service of this type that has a plain URL, without a trailing slash.
-    #[must_use]
-    pub fn service(&self, service_type: &str) -> Option<&str> {
-        let endpoint = self.service.iter().filter(|s| s.is(service_type)).find_map(|s| s.service_endpoint.as_str());
-        endpoint.map(|url| url.trim_end_matches('/'))
-    }
-
     fn names(&self, id: &str, url: &str) -> bool {
         id == url || (id.starts_with('#') && url.strip_prefix(self.id.as_str()) == Some(id))
     }
@@ -206,11 +199,7 @@ mod tests {
             "@context": "https://www.w3.org/ns/did/v1",
             "id": "did:web:example.com",
             "verificationMethod": [{"id": "#a", "type": "JsonWebKey2020", "publicKeyJwk": {"kty": "OKP"}}],
-            "authentication": ["did:web:example.com#a", {"id": "#b", "type": "Multikey", "publicKeyMultibase": "z6Mk"}],
-            "service": [
-                {"id": "#x", "type": "CredentialService", "serviceEndpoint": {"uri": "https://x"}},
-                {"id": "#cs", "type": ["CredentialService"], "serviceEndpoint": "https://cs.example.com/"}
-            ]
+            "authentication": ["did:web:example.com#a", {"id": "#b", "type": "Multikey", "publicKeyMultibase": "z6Mk"}]
         }))
         .unwrap();
         assert!(document.method("did:web:example.com#a").is_some());
@@ -220,8 +209,6 @@ mod tests {
         assert!(document.relates(Relationship::Authentication, "did:web:example.com#b"));
         assert!(!document.relates(Relationship::CapabilityInvocation, "did:web:example.com#a"));
         assert!(!document.states_no_relationship());
-        assert_eq!(document.service("CredentialService"), Some("https://cs.example.com"));
-        assert_eq!(document.service("IssuerService"), None);
     }
 
     #[test]

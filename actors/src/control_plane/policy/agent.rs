@@ -22,7 +22,7 @@ impl ParticipantAgent {
     /// The counterparty with its verified credentials, in any shape.
     #[must_use]
     pub fn new(did: Did, credentials: &[Value]) -> Self {
-        Self::of(did, credentials.iter().map(uniform).map(Arc::new).collect())
+        Self::of(did, credentials.iter().cloned().map(uniform).map(Arc::new).collect())
     }
 
     /// Its DID.
@@ -66,9 +66,8 @@ impl ParticipantAgent {
 /// A credential in one shape whatever its version: `type`, `@context` and `credentialSubject` are lists, `issuer` is an object, `issuanceDate` and
 /// `expirationDate` are there when `validFrom` and `validUntil` are.
 #[must_use]
-pub fn uniform(credential: &Value) -> Value {
-    let Value::Object(credential) = credential else { return Value::Null };
-    let mut uniform = credential.clone();
+pub fn uniform(credential: Value) -> Value {
+    let Value::Object(mut uniform) = credential else { return Value::Null };
     for key in ["type", "@context", "credentialSubject"] {
         if let Some(value) = uniform.get_mut(key)
             && !value.is_array()

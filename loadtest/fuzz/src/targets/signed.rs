@@ -1,6 +1,5 @@
 //! Signed texts and what they say: tokens, credentials, presentations, status lists.
 
-use super::json;
 use cellspace::auth::{Claims, KeySet, planes::Named};
 use cellspace_actors::trust::{
     credential::Credential,
@@ -9,14 +8,16 @@ use cellspace_actors::trust::{
     jws::{Jws, MAX_TOKEN_BYTES},
     presentation::{Content, MAX_CREDENTIALS, PresentationClaims},
     replay::SKEW,
+    said::Said,
     status::{StatusEntry, StatusList},
 };
 use cellspace_schemas::{
     Did, Timestamp,
     bitstring::{Bitstring, Encoding, MAX_BYTES},
     dcp::CredentialFormat,
+    json,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -39,11 +40,11 @@ pub fn texts(data: &[u8]) {
         assert!(jws.verify::<Value>(&key).is_err(), "nobody signed that");
     }
     if let Ok(claims) = claims {
-        assert!(!cellspace_schemas::json::is_too_deep(claims.to_string().as_bytes()));
+        assert!(!json::is_too_deep(claims.to_string().as_bytes()));
     }
     drop(jws.unverified::<Claims>());
-    if let (Ok(claims), Ok(kid)) = (jws.unverified::<IdTokenClaims>(), kid)
-        && let Ok(until) = claims.check(&did("receiver"), kid.as_ref(), NOW)
+    if let (Ok(claims), Ok(kid)) = (jws.unverified::<IdTokenClaims<'_>>(), kid)
+        && let Ok(until) = claims.check(&did("receiver"), kid, NOW)
     {
         // So long its `jti` is remembered, and no longer.
         assert!(until > NOW && until <= NOW.plus(MAX_LIFETIME).plus(SKEW).plus(SKEW));
@@ -52,9 +53,9 @@ pub fn texts(data: &[u8]) {
 
 /// Claims of credentials, in both forms.
 pub fn credentials(data: &[u8]) {
-    let Some(Value::Object(claims)) = json(data) else { return };
-    let _ = StatusEntry::read(&Value::Object(claims.clone()));
-    let Ok(credential) = Credential::read(claims) else { return };
+    let Ok(claims) = json::from_slice::<Said<'_>>(data) else { return };
+    drop(StatusEntry::read(&claims));
+    let Ok(credential) = Credential::read(&claims) else { return };
     assert!(!credential.types.is_empty() && !credential.subjects.is_empty());
     assert!(credential.check_trust(&[]).is_err(), "trusted by nobody");
     drop(credential.check_dates(NOW));
@@ -63,8 +64,9 @@ pub fn credentials(data: &[u8]) {
     }
     // What policies see of it says the same.
     if credential.format == CredentialFormat::Vc2Jose {
-        let Value::Object(again) = credential.json.clone() else { panic!("a credential is an object") };
-        let again = Credential::read(again).expect("what was read of a credential is one");
+        let shown = credential.json(&claims).to_string();
+        let again = serde_json::from_str(&shown).map(|claims: Said<'_>| Credential::read(&claims));
+        let again = again.expect("JSON").expect("what was read of a credential is one");
         assert_eq!((&again.issuer, &again.types, &again.subjects), (&credential.issuer, &credential.types, &credential.subjects));
         assert_eq!((&again.status, again.valid_until), (&credential.status, credential.valid_until));
     }
@@ -72,7 +74,7 @@ pub fn credentials(data: &[u8]) {
 
 /// Claims of presentations.
 pub fn presentations(data: &[u8]) {
-    let Ok(claims) = cellspace_schemas::json::from_slice::<PresentationClaims>(data) else { return };
+    let Ok(claims) = json::from_slice::<PresentationClaims<'_>>(data) else { return };
     match claims.check(&did("holder"), &did("verifier"), NOW) {
         Ok(Content::Credentials(_, credentials)) => assert!(credentials.len() <= MAX_CREDENTIALS),
         Ok(Content::Enveloped(_)) | Err(_) => {}
@@ -88,13 +90,11 @@ pub fn status_lists(data: &[u8]) {
             assert_eq!(Bitstring::decode(&bits.encode(encoding), encoding).as_ref(), Ok(&bits));
         }
     }
-    let Some(value) = json(data) else { return };
-    let _ = KeySet::parse(&value);
-    let Value::Object(claims) = value else { return };
-    let entry = |list: &Map<String, Value>| list.get("entry").and_then(StatusEntry::read).flatten();
-    let entry = entry(&claims);
-    if let Ok(credential) = Credential::read(claims)
-        && let Ok(list) = StatusList::read(&credential)
+    let Ok(claims) = json::from_slice::<Said<'_>>(data) else { return };
+    let _ = KeySet::parse(&claims.to_value());
+    let entry = claims.get("entry").and_then(StatusEntry::read).flatten();
+    if let Ok(credential) = Credential::read(&claims)
+        && let Ok(list) = StatusList::read(&credential, &claims)
         && let Some(entry) = entry
         && list.check(&entry, &credential.issuer).is_ok()
     {
