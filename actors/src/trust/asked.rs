@@ -1,7 +1,8 @@
 //! The credentials that a message's sender is asked for, as scopes.
 
 use super::{PeerError, VerifyRequest};
-use cellspace_schemas::dcp::{CredentialScope, ScopeError};
+use bytes::Bytes;
+use cellspace_schemas::dcp::{CredentialScope, PresentationQueryMessage, ScopeError, messages};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::{
     collections::BTreeSet,
@@ -18,9 +19,10 @@ const KNOWN_BYTES: u64 = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) required: BTreeSet<CredentialScope>,
-    /// The required ones, and those that the message itself names.
-    pub(super) named: BTreeSet<CredentialScope>,
     pub(super) all: BTreeSet<CredentialScope>,
+    /// Presentation queries in the order in which a holder gets them: one that grants less than everything is asked for what its message names, then for
+    /// what it must grant alone.
+    pub(super) queries: Vec<Bytes>,
     /// Of all.
     hash: u64,
 }
@@ -34,9 +36,23 @@ impl Asked {
             Ok(required.iter().cloned().chain(parse(more).map_err(ours)?).collect())
         };
         let (named, all) = (with(request.named)?, with(request.optional)?);
+        let mut questions = vec![&all];
+        questions.extend([&named, &required].into_iter().filter(|less| !less.is_empty()));
+        questions.dedup();
+        let queries = questions.into_iter().map(query).collect::<Result<_, _>>().map_err(|error| PeerError::ours(&error))?;
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&all);
-        Ok(Self { required, named, all, hash })
+        Ok(Self { required, all, queries, hash })
     }
+}
+
+fn query(scopes: &BTreeSet<CredentialScope>) -> serde_json::Result<Bytes> {
+    let query = PresentationQueryMessage {
+        context: messages::context(),
+        message_type: messages::types::PresentationQueryMessage,
+        scope: Some(scopes.iter().map(ToString::to_string).collect()),
+        presentation_definition: None,
+    };
+    serde_json::to_vec(&query).map(Bytes::from)
 }
 
 impl PartialEq for Asked {
@@ -66,14 +82,14 @@ impl Equivalent<Texts> for TextsOf<'_> {
     }
 }
 
-/// Texts are kept as they are, and in up to three sets.
+/// Texts are kept as they are, and in up to two sets and three queries.
 #[derive(Clone)]
 struct ByTexts;
 
 impl Weighter<Texts, Arc<Asked>> for ByTexts {
     fn weight(&self, key: &Texts, _: &Arc<Asked>) -> u64 {
         let texts = key.iter().flatten().map(|text| text.len() + 64).sum::<usize>();
-        256 + 4 * u64::try_from(texts).unwrap_or(u64::MAX / 8)
+        256 + 6 * u64::try_from(texts).unwrap_or(u64::MAX / 8)
     }
 }
 

@@ -11,10 +11,11 @@ use super::{
     since::Since,
 };
 use crate::{outbound::OutboundRequest, settings::TrustedIssuer};
+use bytes::Bytes;
 use cellspace_cluster::trace;
 use cellspace_schemas::{
     Did, ParticipantContextId, Timestamp,
-    dcp::{self, CredentialScope, PresentationQueryMessage, PresentationResponseMessage, Relationship, messages},
+    dcp::{self, CredentialScope, PresentationResponseMessage, Relationship},
 };
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
@@ -214,13 +215,9 @@ impl Trust {
         since: Since,
     ) -> Result<Presented, PeerError> {
         let holder = &id.issuer;
-        // A holder that grants less than everything is asked for what its message names, then for what it must grant alone.
-        let mut questions = vec![&asked.all];
-        questions.extend([&asked.named, &asked.required].into_iter().filter(|less| !less.is_empty()));
-        questions.dedup();
         let mut granted = None;
-        for scopes in questions {
-            granted = self.ask(holder, access, scopes, tokens, since.now()).await?;
+        for query in &asked.queries {
+            granted = self.ask(holder, access, query.clone(), tokens, since.now()).await?;
             if granted.is_some() {
                 break;
             }
@@ -294,23 +291,16 @@ impl Trust {
         &self,
         holder: &Did,
         access: &str,
-        scopes: &BTreeSet<CredentialScope>,
+        query: Bytes,
         tokens: &dyn IssueToken,
         now: Timestamp,
     ) -> Result<Option<Vec<serde_json::Value>>, PeerError> {
         let url = self.resolver.below(holder, "CredentialService", &["presentations", "query"], now).await?;
-        let query = PresentationQueryMessage {
-            context: messages::context(),
-            message_type: messages::types::PresentationQueryMessage,
-            scope: Some(scopes.iter().map(ToString::to_string).collect()),
-            presentation_definition: None,
-        };
-        let body = serde_json::to_vec(&query).map_err(|e| PeerError::Unreachable(e.to_string()))?;
         let request = OutboundRequest {
             method: Method::POST,
             url,
             bearer: Some(tokens.issue(holder, Some(access)).await?),
-            body: Some(body.into()),
+            body: Some(query),
             accept: Some("application/json"),
             trace: None,
         };
