@@ -1,5 +1,6 @@
 //! Our messages to counterparties (DSP 2025-1, HTTPS bindings).
 
+use super::Pids;
 use crate::{
     Services,
     outbound::{OutboundError, OutboundRequest},
@@ -8,15 +9,20 @@ use crate::{
 use bytes::Bytes;
 use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{
-    AgreementId, Did, MessageId, ParticipantContextId, TraceContext,
+    AgreementId, Did, MessageId, ParticipantContextId, Pid, TraceContext,
     dsp::{
         self, BaseUrl,
-        message::{Message, render},
+        message::{Message, read, render},
+        negotiation::ContractNegotiation,
+        transfer::TransferProcess,
     },
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
+
+/// Attempts at a first message until an answer that says "taken" and not by which process is believed to be the last word: some six seconds.
+const NAMELESS_ATTEMPTS: u32 = 7;
 
 /// A message as it is sent: what it is, its text, and its path below the counterparty's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +59,41 @@ pub struct Outgoing<'a> {
     pub contract: Option<&'a AgreementId>,
     /// The credentials that the counterparty may ask us for.
     pub scopes: &'a [String],
+    /// Both parties' ids of the process, as far as they are known: without the counterparty's the message is the first one.
+    pub pids: Pids,
+    /// JSON-LD contexts of the dataspace profile, which an answer may have.
+    pub contexts: &'a [String],
+    /// 1 for the first attempt.
+    pub attempt: u32,
     /// The trace it belongs to.
     pub trace: Option<TraceContext>,
 }
 
-/// Sends the message once. Taken: 2xx. Refused for good: 4xx but 408 and 429. Everything else may be taken later.
+/// What a message about a process is answered with.
+pub trait Process: Message + DeserializeOwned {
+    /// `(consumerPid, providerPid)` as it names them.
+    fn pids(&self) -> (&Pid, &Pid);
+}
+
+impl Process for ContractNegotiation {
+    fn pids(&self) -> (&Pid, &Pid) {
+        (&self.consumer_pid, &self.provider_pid)
+    }
+}
+
+impl Process for TransferProcess {
+    fn pids(&self) -> (&Pid, &Pid) {
+        (&self.consumer_pid, &self.provider_pid)
+    }
+}
+
+/// Sends the message once; answers what the counterparty calls its process, if it says so. Taken: 2xx, for a first message with the process that it began.
+/// Refused for good: 4xx but 408 and 429. Everything else may be taken later.
 ///
 /// # Errors
 /// [`DeliveryError`]
-pub async fn send(services: &Services, to: Outgoing<'_>, message: Wire) -> Result<Bytes, DeliveryError> {
-    let Outgoing { participant, counterparty, address, contract, scopes, trace } = to;
+pub async fn send<P: Process>(services: &Services, to: Outgoing<'_>, message: Wire) -> Result<Option<Pid>, DeliveryError> {
+    let Outgoing { participant, counterparty, address, contract, scopes, pids, contexts, attempt, trace } = to;
     let Wire { kind, body, path } = message;
     let url = address.below(&path.iter().map(String::as_str).collect::<Vec<_>>());
     let token = self_issued_token(services, participant, counterparty, scopes).await.map_err(|e| match e {
@@ -78,7 +109,8 @@ pub async fn send(services: &Services, to: Outgoing<'_>, message: Wire) -> Resul
         trace,
     };
     let answer = services.http.send(request).await;
-    let outcome = judge(answer.map(|a| (a.status, a.headers, a.body))).map(|(_, body)| body);
+    let outcome = judge(answer.map(|a| (a.status, a.headers, a.body)))
+        .and_then(|(status, body)| named(read::<P>(&body, contexts).ok().map(|answer| answer.body), &pids, status, attempt));
     let (status, reason) = match &outcome {
         Ok(_) => ("taken", None),
         Err(DeliveryError::Refused(reason)) => ("refused", Some(reason.as_str())),
@@ -89,6 +121,23 @@ pub async fn send(services: &Services, to: Outgoing<'_>, message: Wire) -> Resul
     tracing::info!(category = "dsp", vpa = %Address::of::<crate::ControlPlane>(participant), action = kind, counterparty = %counterparty,
         contract = contract.map(AgreementId::as_str), status, reason, "sent");
     outcome
+}
+
+/// What the counterparty calls its process, by the process in its answer. A first message is answered with the process that it began, and is sent again
+/// until it is: whoever gets it twice knows it by our process. To later ones nothing need be said, and what is said does not matter.
+fn named<P: Process>(process: Option<P>, pids: &Pids, status: StatusCode, attempt: u32) -> Result<Option<Pid>, DeliveryError> {
+    let theirs = process.and_then(|process| {
+        let (consumer, provider) = process.pids();
+        pids.of_sender(Some(consumer), Some(provider)).ok()
+    });
+    if theirs.is_some() || !pids.is_first() {
+        return Ok(theirs);
+    }
+    let reason = format!("answered {} without a {} of this process", status.as_u16(), P::TYPE);
+    if attempt < NAMELESS_ATTEMPTS {
+        return Err(DeliveryError::Retry(reason));
+    }
+    Err(DeliveryError::Refused(format!("{reason} (after {attempt} attempts)")))
 }
 
 /// What an answer means for the delivery.
@@ -119,7 +168,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Role, *};
+    use cellspace_schemas::dsp::negotiation::NegotiationState;
 
     fn judged(status: u16, retry_after: Option<&'static str>, body: &'static str) -> Result<(StatusCode, Bytes), DeliveryError> {
         let mut headers = HeaderMap::new();
@@ -150,6 +200,33 @@ mod tests {
         let body = r#"{"@type":"TransferError","code":"400","reason":["use requires Membership"]}"#;
         assert_eq!(judged(400, None, body), Err(DeliveryError::Refused("answered 400: use requires Membership".into())));
         assert_eq!(judged(400, None, "<html>"), Err(DeliveryError::Refused("answered 400".into())));
+    }
+
+    #[test]
+    fn a_first_message_is_answered_with_its_process() {
+        let pid = |text: &str| Pid::new(text).unwrap();
+        let process = |consumer, provider| {
+            Some(ContractNegotiation { consumer_pid: pid(consumer), provider_pid: pid(provider), state: NegotiationState::Requested })
+        };
+        let first = Pids::new(Role::Consumer, pid("own"), None);
+        let later = Pids::new(Role::Consumer, pid("own"), Some(&pid("theirs")));
+        let told = |process, pids, attempt| named(process, pids, StatusCode::CREATED, attempt);
+        for attempt in [1, NAMELESS_ATTEMPTS, NAMELESS_ATTEMPTS + 1] {
+            assert_eq!(told(process("own", "theirs"), &first, attempt), Ok(Some(pid("theirs"))), "{attempt}");
+            assert_eq!(told(process("own", "theirs"), &later, attempt), Ok(Some(pid("theirs"))), "{attempt}");
+            for other in [None, process("other", "theirs"), process("own", "others")] {
+                assert_eq!(told(other, &later, attempt), Ok(None), "{attempt}");
+            }
+            for other in [None, process("other", "theirs")] {
+                let reason = "answered 201 without a ContractNegotiation of this process";
+                let expected = if attempt < NAMELESS_ATTEMPTS {
+                    DeliveryError::Retry(reason.into())
+                } else {
+                    DeliveryError::Refused(format!("{reason} (after {attempt} attempts)"))
+                };
+                assert_eq!(told(other, &first, attempt), Err(expected), "{attempt}");
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,12 @@ impl Pids {
         Self { role, own: own.into(), theirs: theirs.cloned() }
     }
 
+    /// Whether the counterparty has not said yet what it calls the process.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.theirs.is_none()
+    }
+
     /// `(consumerPid, providerPid)` as the counterparty is shown them: as long as its own is not known, ours stands in its place.
     #[must_use]
     pub fn shown(self) -> (Pid, Pid) {

@@ -14,7 +14,6 @@ use cellspace_schemas::{
     MessageId, Pid,
     dsp::{
         BaseUrl,
-        message::read,
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, NegotiationEvent, Reasons,
@@ -44,14 +43,12 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
         address: &negotiation.address,
         contract: negotiation.agreement.as_ref().map(|a| &a.id),
         scopes: &scopes,
+        pids: negotiation.pids(),
+        contexts: settings.profiles.get(&negotiation.profile).map_or(&[][..], |profile| &profile.contexts),
+        attempt: delivery.attempt,
         trace: delivery.trace.clone(),
     };
-    let answer = client::send(services, to, wire).await?;
-    // The first message is answered with the process that it began. An answer that cannot be read, or is about another process, is no reason to send
-    // again: the counterparty names its process in its next message.
-    let contexts = settings.profiles.get(&negotiation.profile).map_or(&[][..], |profile| &profile.contexts);
-    let process = read::<ContractNegotiation>(&answer, contexts).ok().map(|answer| answer.body);
-    Ok(Outcome::Taken { pid: process.and_then(|p| negotiation.pids().of_sender(Some(&p.consumer_pid), Some(&p.provider_pid)).ok()) })
+    Ok(Outcome::Taken { pid: client::send::<ContractNegotiation>(services, to, wire).await? })
 }
 
 /// `None` when there is nobody to tell: the counterparty never said what it calls the process, so it has none.

@@ -15,7 +15,6 @@ use cellspace_schemas::{
     MessageId, Pid,
     dps::DataFlowBaseMessage,
     dsp::{
-        message::read,
         negotiation::Reasons,
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
@@ -62,14 +61,12 @@ async fn tell(
         address: &transfer.address,
         contract: Some(&transfer.agreement),
         scopes: &scopes,
+        pids: transfer.pids(),
+        contexts: settings.profiles.get(&transfer.profile).map_or(&[][..], |profile| &profile.contexts),
+        attempt: delivery.attempt,
         trace: delivery.trace.clone(),
     };
-    let answer = client::send(services, to, wire).await?;
-    // An answer that cannot be read, or is about another process, is no reason to send again: the counterparty names its process in its next
-    // message.
-    let contexts = settings.profiles.get(&transfer.profile).map_or(&[][..], |profile| &profile.contexts);
-    let process = read::<TransferProcess>(&answer, contexts).ok().map(|answer| answer.body);
-    Ok(Outcome::Taken { pid: process.and_then(|p| transfer.pids().of_sender(Some(&p.consumer_pid), Some(&p.provider_pid)).ok()) })
+    Ok(Outcome::Taken { pid: client::send::<TransferProcess>(services, to, wire).await? })
 }
 
 /// `None` when there is nobody to tell: the counterparty never said what it calls the process, so it has none.
