@@ -50,6 +50,7 @@ fn running_transfer(id: &str, bound: PlaneRef, state: State) -> Transfer {
         end_failures: 0,
         ends_at: None,
         look_at: None,
+        patience: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,

@@ -1,7 +1,7 @@
 //! Bounds of processes with counterparties: how many are open at once, and how long one may wait for us.
 
 use super::Refusal;
-use cellspace_schemas::{Did, management::ParticipantContextConfig};
+use cellspace_schemas::{Did, Timestamp, management::ParticipantContextConfig};
 use rpds::HashTrieMapSync;
 use std::time::Duration;
 
@@ -13,21 +13,30 @@ pub const MAX_OPEN_WITH_COUNTERPARTY: usize = 10_000;
 pub const UNANSWERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the counterparty is told then.
 pub const NOT_ANSWERED: &str = "not answered within 24 hours";
-/// How many hours a negotiation in which both have spoken stays in a state in which one party waits for the other: seven days.
+/// How many hours a process in which both have spoken stays in a state in which one party waits for the other, or for its own data plane: seven days.
 pub const PATIENCE: u32 = 7 * 24;
 /// Entry of a participant's configuration with another number of hours: for a negotiation from its next change on, and not for a first message of the
 /// counterparty, which waits for [`UNANSWERED`] whatever it says.
-pub const PATIENCE_ENTRY: &str = "cellspace.negotiation.patience.hours";
+pub const NEGOTIATION_PATIENCE: &str = "cellspace.negotiation.patience.hours";
+/// The same for transfers.
+pub const TRANSFER_PATIENCE: &str = "cellspace.transfer.patience.hours";
 /// Most that it may say: a year.
 const LONGEST_PATIENCE: u32 = 366 * 24;
 /// What the counterparty is told of a transfer that the policy of its agreement ends.
 pub const NOT_IN_FORCE: &str = "the agreement is not in force any more";
 
-/// What the participant's configuration says of [`PATIENCE`]; what cannot be meant is as if it were not there.
+/// What this entry of the participant's configuration says of [`PATIENCE`]; what cannot be meant is as if it were not there.
 #[must_use]
-pub fn patience(config: &ParticipantContextConfig) -> Option<u32> {
-    let hours = config.entries.get(PATIENCE_ENTRY)?.trim().parse().ok()?;
+pub fn patience(config: &ParticipantContextConfig, entry: &str) -> Option<u32> {
+    let hours = config.entries.get(entry)?.trim().parse().ok()?;
     (1..=LONGEST_PATIENCE).contains(&hours).then_some(hours)
+}
+
+/// When so many hours since then are over: at a full hour, so that what comes and goes within one seldom changes when the participant is woken next.
+#[must_use]
+pub fn patient_until(since: Timestamp, hours: u32) -> Timestamp {
+    const HOUR: i64 = 60 * 60 * 1_000;
+    Timestamp(since.0.div_euclid(HOUR).saturating_add(i64::from(hours) + 1).saturating_mul(HOUR))
 }
 
 /// Open processes of one kind, counted.

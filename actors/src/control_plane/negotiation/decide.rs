@@ -356,7 +356,7 @@ fn settle(state: &ControlPlaneState, id: &NegotiationId, cause: Cause, now: Time
 
 /// The change: the negotiation's row, its message if one is to be sent, and facts for others.
 fn changed(state: &ControlPlaneState, before: Option<&Negotiation>, mut next: Negotiation) -> Decision<ControlPlane> {
-    next.patience = state.known().and_then(|participant| limits::patience(&participant.config));
+    next.patience = state.known().and_then(|participant| limits::patience(&participant.config, limits::NEGOTIATION_PATIENCE));
     let mut decision = Decision::action(next.state.action());
     if before.is_none_or(|b| b.step != next.step)
         && let Some(message) = next.state.sends()

@@ -493,7 +493,7 @@ fn clients_act_on_and_remove_negotiations() {
     // How long it may wait from now on is what its participant says then.
     let mut patient = with(Role::Provider, State::Requested, |_| {});
     let mut own = patient.participant.as_deref().unwrap().clone();
-    own.config.entries.insert(dsp::limits::PATIENCE_ENTRY.to_owned(), "48".to_owned());
+    own.config.entries.insert(dsp::limits::NEGOTIATION_PATIENCE.to_owned(), "48".to_owned());
     patient.participant = Some(Arc::new(own));
     let offering = only(&after(&patient, &act(&patient, "n", Act::Offer(offer("open", 9))).unwrap())).clone();
     assert_eq!((offering.state, offering.patience, offering.due()), (State::Offering, Some(48), None));

@@ -83,13 +83,10 @@ impl Negotiation {
             .or_else(|| if self.is_unanswered() { Some(self.created_at.plus(limits::UNANSWERED)) } else { self.waits_until() })
     }
 
-    /// How long one party waits for the other: with no message of ours under way, and at full hours, so that what comes and goes within one seldom
-    /// changes when the participant is woken next.
+    /// How long one party waits for the other: with no message of ours under way.
     fn waits_until(&self) -> Option<Timestamp> {
-        const HOUR: i64 = 60 * 60 * 1_000;
         let waits = !self.state.is_final() && self.state.sends().is_none();
-        let patience = i64::from(self.patience.unwrap_or(limits::PATIENCE));
-        waits.then(|| Timestamp(self.state_at.0.div_euclid(HOUR).saturating_add(patience + 1).saturating_mul(HOUR)))
+        waits.then(|| limits::patient_until(self.state_at, self.patience.unwrap_or(limits::PATIENCE)))
     }
 
     /// Why it ends when it is due: what the counterparty is told, too.

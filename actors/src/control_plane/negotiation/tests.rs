@@ -246,8 +246,8 @@ fn nothing_waits_for_ever() {
 fn patience_is_the_participants_own() {
     let of = |hours: &str| {
         let mut config = cellspace_schemas::management::ParticipantContextConfig::default();
-        config.entries.insert(limits::PATIENCE_ENTRY.to_owned(), hours.to_owned());
-        limits::patience(&config)
+        config.entries.insert(limits::NEGOTIATION_PATIENCE.to_owned(), hours.to_owned());
+        limits::patience(&config, limits::NEGOTIATION_PATIENCE)
     };
     assert_eq!((of("1"), of(" 48 "), of("8784")), (Some(1), Some(48), Some(8784)));
     assert_eq!((of("0"), of("8785"), of("-1"), of("a week"), of("")), (None, None, None, None, None));

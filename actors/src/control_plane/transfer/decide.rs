@@ -9,7 +9,7 @@ use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
     agent::{Decided, Refusal as AgentRefusal},
     data_planes,
-    dsp::{self, Repeats, Role, process::told},
+    dsp::{self, Repeats, Role, limits, process::told},
     negotiation::{self, Agreement, Negotiation},
     policy::{AgreementFacts, Evaluation, reason_against},
     process_events,
@@ -149,6 +149,7 @@ fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: T
         end_failures: 0,
         ends_at,
         look_at: None,
+        patience: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -257,6 +258,7 @@ fn requested(state: &ControlPlaneState, arrived: &Arrived, message: &TransferReq
         end_failures: 0,
         ends_at: agreement.ends_at(),
         look_at: monitor::next_look(agreement, now),
+        patience: None,
         accepted: Repeats::of(envelope.mark.clone()),
         error_detail: None,
         errors: 0,
@@ -334,7 +336,8 @@ fn settle(state: &ControlPlaneState, effect: &Effect, cause: Cause, now: Timesta
 
 /// The change: the transfer's row, its tasks, and facts for others.
 fn changed(state: &ControlPlaneState, before: Option<&Transfer>, moved: Moved) -> Decision<ControlPlane> {
-    let Moved { transfer, tasks } = moved;
+    let Moved { mut transfer, tasks } = moved;
+    transfer.patience = state.known().and_then(|participant| limits::patience(&participant.config, limits::TRANSFER_PATIENCE));
     let same_state = before.is_some_and(|b| b.state == transfer.state);
     let errored = before.is_some_and(|b| b.errors != transfer.errors);
     let mut decision = Decision::action(if errored { "transfer.errored" } else { transfer.state.action() });

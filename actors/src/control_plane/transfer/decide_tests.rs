@@ -100,6 +100,7 @@ fn with(role: Role, at: State, change: impl FnOnce(&mut Transfer)) -> ControlPla
         end_failures: 0,
         ends_at: None,
         look_at: None,
+        patience: None,
         accepted: dsp::Repeats::default(),
         error_detail: None,
         errors: 0,

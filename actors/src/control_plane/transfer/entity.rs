@@ -68,6 +68,9 @@ pub struct Transfer {
     /// When it is seen next whether the policy of the agreement lets it go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_at: Option<Timestamp>,
+    /// How many hours it may wait for the counterparty or for our data plane, when that is not [`limits::PATIENCE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
     /// Messages accepted, to know repeats by.
     pub accepted: Repeats,
     /// Why it ended, or what the data plane reported last.
@@ -116,7 +119,22 @@ impl Transfer {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         let over = self.ends_at.into_iter().chain(self.look_at).filter(|_| !self.state.is_ending());
-        self.end_again_at.or_else(|| self.unanswered_at().into_iter().chain(over).min())
+        self.end_again_at.or_else(|| self.unanswered_at().into_iter().chain(self.waits_until()).chain(over).min())
+    }
+
+    /// Until when it waits for the counterparty, or for our data plane that said it would tell: with nothing of ours under way, and data neither flowing
+    /// nor paused.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let under_way = self.message.is_some() || self.call.is_some() || matches!(self.state, State::Started | State::Suspended);
+        let waits = !under_way && !self.state.is_ending() && !self.is_unanswered();
+        waits.then(|| limits::patient_until(self.state_at, self.hours_of_patience()))
+    }
+
+    /// How many hours it may wait.
+    #[must_use]
+    pub fn hours_of_patience(&self) -> u32 {
+        self.patience.unwrap_or(limits::PATIENCE)
     }
 
     /// Until when we have to act on a request.

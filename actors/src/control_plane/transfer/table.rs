@@ -525,6 +525,15 @@ pub fn transition(transfer: &Transfer, cause: Cause, now: Timestamp) -> Result<O
             let why = Some(limits::NOT_ANSWERED.to_owned());
             moved(t.ending(why.clone(), why, now))
         }
+        // PREPARATION_REQUESTED, STARTUP_REQUESTED --due--> TERMINATING (both): our data plane has not said what it said it would
+        (PreparationRequested | StartupRequested, Consumer | Provider, Cause::Due) if t.waits_until().is_some_and(|at| at <= now) => {
+            moved(t.ending(Some(PLANE_FAILED.to_owned()), Some(t.waited_for("the data plane")), now))
+        }
+        // any other state with nothing under way --due--> TERMINATING (both): the counterparty has let it wait for long enough
+        (_, Consumer | Provider, Cause::Due) if t.waits_until().is_some_and(|at| at <= now) => {
+            let why = Some(t.waited_for("the counterparty"));
+            moved(t.ending(why.clone(), why, now))
+        }
         // any state --due--> the same: what was due was done before
         (_, Consumer | Provider, Cause::Due) => Ok(None),
         // any other state with a call under way --call failed--> TERMINATING (both)
@@ -625,6 +634,11 @@ impl Transfer {
     /// Staying in the state.
     fn same(&self) -> Next {
         Next { transfer: self.clone(), tasks: Vec::new() }
+    }
+
+    /// Why it ends when nobody has answered in time.
+    fn waited_for(&self, whom: &str) -> String {
+        format!("no answer of {whom} within {} hours in state {}", self.hours_of_patience(), self.state.name())
     }
 
     /// Ending it by ourselves. `told` goes to the counterparty, `detail` stays with us.

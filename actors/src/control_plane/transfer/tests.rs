@@ -53,6 +53,7 @@ pub fn transfer(state: State, role: Role) -> Transfer {
         end_failures: 0,
         ends_at: None,
         look_at: None,
+        patience: None,
         accepted: Repeats::default(),
         error_detail: None,
         errors: 0,
@@ -562,6 +563,36 @@ fn a_request_that_nobody_answers_ends() {
     // What we have acted on has no deadline.
     let started = transition(&t, Cause::Act(Act::Start), Timestamp(2)).unwrap().unwrap();
     assert_eq!(started.transfer.due(), None);
+}
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    for (role, state) in [Role::Consumer, Role::Provider].into_iter().flat_map(|role| State::ALL.map(|state| (role, state))) {
+        let t = Transfer { message: None, call: None, state_at: Timestamp(10), ..transfer(state, role) };
+        if matches!(state, State::Started | State::Suspended) || state.is_ending() {
+            assert_eq!(t.due(), None, "{role:?} {state:?}");
+            continue;
+        }
+        let plane = matches!(state, State::PreparationRequested | State::StartupRequested);
+        let whom = if plane { "the data plane" } else { "the counterparty" };
+        for (patience, hours) in [(None, 168), (Some(2), 2)] {
+            let t = Transfer { patience, ..t.clone() };
+            let due = Timestamp((hours + 1) * 3_600_000);
+            assert_eq!(t.due(), Some(due), "{role:?} {state:?}");
+            assert_eq!(transition(&t, Cause::Due, Timestamp(due.0 - 1)), Ok(None), "{role:?} {state:?}");
+            let Moved { transfer: ended, tasks } = transition(&t, Cause::Due, due).unwrap().unwrap();
+            let detail = format!("no answer of {whom} within {hours} hours in state {}", state.name());
+            assert_eq!((ended.state, ended.error_detail.as_ref()), (State::Terminating, Some(&detail)), "{role:?} {state:?}");
+            let told = tasks.iter().find_map(|task| if let Task::Tell(_, notice) = task { Some(notice) } else { None });
+            let expected = Notice::Termination(Some(if plane { "the data plane failed".to_owned() } else { detail }));
+            assert_eq!(told, (state != State::PreparationRequested).then_some(&expected), "{role:?} {state:?}");
+            assert!(tasks.iter().any(|task| matches!(task, Task::Call(_, PlaneCall::Terminate(_)))), "{role:?} {state:?}");
+            // While something of ours is under way, its own bounds count.
+            for (message, call) in [(Some(5), None), (None, Some(5))] {
+                assert_eq!(Transfer { message, call, ..t.clone() }.due(), None, "{role:?} {state:?}");
+            }
+        }
+    }
 }
 
 #[test]
