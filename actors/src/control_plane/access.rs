@@ -1,28 +1,87 @@
-//! What a consumer that wants a dataset, whatever that takes, has already, or may ask for. Pure.
+//! What a consumer that wants a dataset, whatever that takes, has already, or may ask for.
 
-use super::{ControlPlaneState, dsp::Role};
+use super::{
+    ControlPlaneState,
+    archive::{
+        AGREED, Field, Sought,
+        list::{self, Asked, CREATED, ListError},
+    },
+    dsp::Role,
+    negotiation::{Agreement, Negotiation, State},
+};
+use cellspace_cluster::{Address, Cluster};
 use cellspace_schemas::{
-    AgreementId, AssetId, Did, OfferId, ProfileId, Timestamp,
+    AgreementId, AssetId, Did, OfferId, ProfileId, QuerySpec, Timestamp,
     dsp::negotiation::MessageOffer,
     odrl::{Policy, PolicyType},
+    query_spec::SortOrder,
 };
-use serde_json::Value;
+use cellspace_storage::StoreError;
+use serde_json::{Map, Value};
+use std::sync::Arc;
 
-/// The newest agreement that is in force with this participant as consumer, for this dataset of this provider. Those that are not used and left the
-/// state for the archive are not looked for.
-#[must_use]
-pub fn usable_agreement(
-    state: &ControlPlaneState,
-    provider: &Did,
-    profile: &ProfileId,
-    dataset: &AssetId,
+/// A dataset that is wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Of whom.
+    pub provider: Did,
+    /// In which dataspace profile.
+    pub profile: ProfileId,
+    /// Which.
+    pub dataset: AssetId,
+}
+
+impl Wanted {
+    /// The agreement that a negotiation has led to, when it is one on the dataset, in force, with this participant as consumer.
+    fn usable<'a>(&self, n: &'a Negotiation, now: Timestamp) -> Option<&'a Arc<Agreement>> {
+        let of_theirs = n.role == Role::Consumer && n.counterparty == self.provider && n.profile == self.profile;
+        let agreement = n.agreement_in_force().filter(|agreement| of_theirs && agreement.asset == self.dataset)?;
+        agreement.ends_at().is_none_or(|ends| ends > now).then_some(agreement)
+    }
+
+    fn newest<'a>(&self, negotiations: impl Iterator<Item = &'a Arc<Negotiation>>, now: Timestamp) -> Option<AgreementId> {
+        negotiations.filter_map(|n| self.usable(n, now)).max_by_key(|agreement| agreement.signed_at).map(|agreement| agreement.id.clone())
+    }
+
+    /// What marks the archived negotiations among which there may be one.
+    fn marks(&self) -> Vec<Sought> {
+        let one = |field, value: &str| Sought { field, values: vec![value.to_owned()] };
+        vec![
+            one(Field::Counterparty, self.provider.as_str()),
+            one(Field::Asset, self.dataset.as_str()),
+            one(Field::State, State::Finalized.name()),
+            one(Field::Role, Role::Consumer.name()),
+            one(Field::Agreed, AGREED),
+        ]
+    }
+}
+
+/// The newest agreement that is in force with this participant as consumer, for this dataset of this provider: of those in the state, and only when there
+/// is none of those in the archive. What would take more looking than a list may is not found.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub async fn usable_agreement(
+    cluster: &Cluster,
+    address: &Address,
+    state: &Arc<ControlPlaneState>,
+    wanted: Wanted,
     now: Timestamp,
-) -> Option<AgreementId> {
-    let agreed = state.negotiations.iter().filter(|n| n.role == Role::Consumer && n.counterparty == *provider && n.profile == *profile);
-    let in_force = agreed
-        .filter_map(|n| n.agreement_in_force())
-        .filter(|agreement| agreement.asset == *dataset && agreement.ends_at().is_none_or(|ends| ends > now));
-    in_force.max_by_key(|agreement| agreement.signed_at).map(|agreement| agreement.id.clone())
+) -> Result<Option<AgreementId>, StoreError> {
+    if let Some(live) = wanted.newest(state.negotiations.iter(), now) {
+        return Ok(Some(live));
+    }
+    let query = QuerySpec { limit: 1, sort: CREATED.parse().ok(), order: SortOrder::Desc, ..QuerySpec::default() };
+    let is_usable = {
+        let wanted = wanted.clone();
+        move |n: &Negotiation| wanted.usable(n, now).map_or(Value::Null, |_| Value::Object(Map::new()))
+    };
+    let asked = Asked { query, sought: wanted.marks(), judged: false, fields: Box::new(is_usable) };
+    match list::all(cluster, address, state, &Arc::new(asked)).await {
+        Ok(listed) => Ok(wanted.newest(listed.found.iter(), now)),
+        Err(ListError::TooMany) => Ok(None),
+        Err(ListError::Store(error)) => Err(error),
+    }
 }
 
 /// The offer of this id in a dataset that its provider has shown, or its first one.
@@ -53,15 +112,15 @@ pub fn offer_of(dataset: &Value, id: &AssetId, provider: &Did, wanted: Option<&O
 mod tests {
     use super::*;
     use crate::control_plane::{
-        negotiation::{self, Agreement, Negotiation, State, tests::negotiation},
+        negotiation::{self, tests::negotiation},
         testing::{self, NOW, offer, own, peer, profile},
     };
     use serde_json::json;
-    use std::sync::Arc;
 
     #[test]
     fn the_newest_agreement_in_force_is_used() {
         let mut state = testing::state();
+        let wanted = Wanted { provider: peer(), profile: profile(), dataset: "open".parse().unwrap() };
         let mut add = |id: &str, role, at, signed, constraint: Value, change: fn(&mut Negotiation)| {
             let agreed = Agreement::on(&offer("open", 9), id.parse().unwrap(), peer(), own(), Timestamp(signed));
             let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": constraint}]});
@@ -71,7 +130,11 @@ mod tests {
             n.agreement = Some(Arc::new(agreed));
             change(&mut n);
             state.negotiations.apply(&negotiation::Event::Set(Arc::new(n)));
-            usable_agreement(&state, &peer(), &profile(), &"open".parse().unwrap(), NOW).map(|id| id.to_string())
+            // What is found by the marks is all there is.
+            let marked = state.negotiations.iter().filter(|n| wanted.marks().iter().all(|sought| sought.admits(&***n)));
+            let found = wanted.newest(state.negotiations.iter(), NOW);
+            assert_eq!(wanted.newest(marked, NOW), found);
+            found.map(|id| id.to_string())
         };
         let (any, over) = (json!([]), json!([{"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1s"}]));
         let old = NOW.0 - 60_000;

@@ -17,7 +17,8 @@ use crate::{
 use cellspace_actors::{
     ControlPlane,
     control_plane::{
-        ControlPlaneState, access,
+        ControlPlaneState,
+        access::{self, Wanted},
         agent::Reply as Answer,
         archive::Key,
         catalog::request_dataset,
@@ -102,7 +103,9 @@ impl Course<'_> {
         }
         let state = snapshot(self.app, self.request).await?;
         let DatasetRequest { id, counter_party_id, .. } = &self.wanted.dataset;
-        Ok(access::usable_agreement(&state, counter_party_id, &self.profile, id, self.app.services.cluster.now()))
+        let wanted = Wanted { provider: counter_party_id.clone(), profile: self.profile.clone(), dataset: id.clone() };
+        let cluster = &self.app.services.cluster;
+        access::usable_agreement(cluster, &address(self.request)?, &state, wanted, cluster.now()).await.map_err(ApiError::later)
     }
 
     /// An agreement on the dataset's offer.

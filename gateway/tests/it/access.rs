@@ -1,6 +1,7 @@
 //! A dataset in one call, over real sockets.
 
 use crate::stage::Stage;
+use cellspace_actors::{ControlPlane, control_plane::archive::KEPT};
 use cellspace_client::{
     Client,
     client::Answer,
@@ -8,6 +9,8 @@ use cellspace_client::{
     sharing::{self, PROFILE},
     tenants::Participant,
 };
+use cellspace_cluster::Address;
+use cellspace_schemas::ParticipantContextId;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -83,6 +86,39 @@ async fn a_dataset_in_one_call() {
     let chosen = offers.iter().find(|offer| offer.asset == DATA_SET && offer.policy.to_string().contains("Manufacturer")).unwrap();
     let of_choice = s.granted(None, json!({"offerId": chosen.id, "additionalScopes": [MANUFACTURER]})).await;
     assert_ne!(of_choice["contractAgreementId"], fresh["contractAgreementId"]);
+    s.close().await;
+}
+
+/// One that ended so long ago that it is not in memory any more.
+#[tokio::test]
+async fn an_agreement_in_the_archive_is_used_again() {
+    let s = Stage::open().await;
+    let first = s.granted(None, json!({})).await;
+    let transfer = format!("transferprocesses/{}", first["transferProcessId"].as_str().unwrap());
+    let over = Client::typed("TerminateTransfer", json!({"reason": "enough"}));
+    assert_eq!(s.manage(&s.consumer, Method::POST, &format!("{transfer}/terminate"), Some(over)).await.status, 204);
+    let reached = async |path: &str| {
+        let state = s.manage(&s.consumer, Method::GET, &format!("{path}/state?wait=TERMINATED&timeout=20s"), None).await;
+        assert_eq!(state.body["state"], "TERMINATED", "{}", state.body);
+    };
+    reached(&transfer).await;
+    // The participant's last ones are others: there is nobody who would take their messages.
+    let nowhere = format!("{}/nowhere", s.provider.dsp);
+    for n in 0..KEPT + 2 {
+        let policy = json!({"@type": "Offer", "@id": format!("o-{n}"), "assigner": s.provider.did, "target": "other", "permission": []});
+        let body = json!({"profile": PROFILE, "counterPartyAddress": nowhere, "counterPartyId": s.provider.did, "policy": policy});
+        let begun = s.manage(&s.consumer, Method::POST, "contractnegotiations", Some(Client::typed("ContractRequest", body))).await;
+        assert_eq!(begun.status, 200, "{}", begun.body);
+        reached(&format!("contractnegotiations/{}", begun.body["@id"].as_str().unwrap())).await;
+    }
+    let context: ParticipantContextId = s.consumer.context.parse().unwrap();
+    let in_memory = s.node().app.services.cluster.read::<ControlPlane, _>(&Address::of::<ControlPlane>(&context), |state| {
+        state.negotiations.iter().any(|n| n.agreement.is_some())
+    });
+    assert!(!in_memory.await.unwrap(), "the agreement is still in memory");
+    let again = s.granted(None, json!({})).await;
+    assert_eq!(again["contractAgreementId"], first["contractAgreementId"]);
+    assert_ne!(again["transferProcessId"], first["transferProcessId"]);
     s.close().await;
 }
 

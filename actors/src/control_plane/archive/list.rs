@@ -40,7 +40,7 @@ impl Default for Limits {
 }
 
 /// The field of the time at which a process began.
-const CREATED: &str = "createdAt";
+pub const CREATED: &str = "createdAt";
 
 /// Why a list cannot be told.
 #[derive(Debug, thiserror::Error)]

@@ -131,7 +131,8 @@ impl Sought {
     }
 
     /// Whether the process is one of those that are sought.
-    pub(super) fn admits<T: Filed>(&self, process: &T) -> bool {
+    #[must_use]
+    pub fn admits<T: Filed>(&self, process: &T) -> bool {
         process.value(self.field).is_some_and(|value| self.values.iter().any(|sought| *sought == value))
     }
 }
