@@ -107,11 +107,14 @@ fn is_for(expression: &Compiled, scope: PolicyScope) -> bool {
     }
 }
 
-/// Whether running transfers under the policy are judged by it.
+/// Whether running transfers under the policy are judged by it: by its dates, which need not settle anything for good, or by an expression for that.
 #[must_use]
 pub fn is_monitored(policy: &Policy, settings: &Settings) -> bool {
-    let expressions = policy.atomic_constraints().flat_map(|constraint| settings.expressions_for(&constraint.left_operand));
-    expressions.into_iter().any(|expression| is_for(expression, PolicyScope::PolicyMonitor))
+    policy.atomic_constraints().any(|constraint| {
+        let expressions = settings.expressions_for(&constraint.left_operand);
+        in_force::is_in_force_date(&constraint.left_operand)
+            || expressions.iter().any(|expression| is_for(expression, PolicyScope::PolicyMonitor))
+    })
 }
 
 /// What keeps the policy from being evaluated, whoever asks, one text each: left operands that have no meaning here, or none for the action of their

@@ -52,7 +52,7 @@ pub fn next_date(policy: &Policy, signed: Timestamp, now: Timestamp) -> Option<T
 }
 
 /// From when on the dates in the policy of an agreement that was signed then keep it from being fulfilled, for good and whatever else holds; `None`
-/// when they do not. Dates under a `xone` are left aside: what is fulfilled then hangs on the other constraints too.
+/// when they do not. Dates under a `xone` are left aside: what is fulfilled then hangs on the other constraints too, and is judged at each date.
 #[must_use]
 pub fn ends_at(policy: &Policy, signed: Timestamp) -> Option<Timestamp> {
     let permitted = policy.permission.iter().flat_map(|permission| permission.duty.iter().chain([permission]));

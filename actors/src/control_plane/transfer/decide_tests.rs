@@ -28,8 +28,10 @@ use cellspace_schemas::{
     },
     management::{DataplaneMetadata, ParticipantContextState},
 };
-use serde_json::{Map, json};
-use std::sync::Arc;
+use serde_json::{Map, Value, json};
+use std::{sync::Arc, time::Duration};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn pid(text: &str) -> Pid {
     Pid::new(text).unwrap()
@@ -353,7 +355,7 @@ fn for_a_day(role: Role) -> ControlPlaneState {
 
 #[test]
 fn a_transfer_ends_with_its_agreement() {
-    let last = NOW.plus(std::time::Duration::from_secs(86_400));
+    let last = NOW.plus(DAY);
     let state = for_a_day(Role::Consumer);
     let ask = |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()) }, now);
     let begun = after(&state, &ask(last).unwrap());
@@ -380,12 +382,22 @@ fn watching(text: &str) -> Arc<Settings> {
 
 /// The agreement's policy permits use for a day, and afterwards to who is watched.
 fn for_a_day_and_watched() -> ControlPlaneState {
+    let watched = json!({"leftOperand": "Watched", "operator": "eq", "rightOperand": "x"});
+    agreed_on(&json!({"permission": [{"action": "use", "constraint": [{"or": [date("lteq", 1), watched]}]}]}))
+}
+
+/// A constraint to some days after the agreement.
+fn date(operator: &str, days: u32) -> Value {
+    json!({"leftOperand": "inForceDate", "operator": operator, "rightOperand": format!("contractAgreement+{days}d")})
+}
+
+/// The agreement's policy has these rules.
+fn agreed_on(rules: &Value) -> ControlPlaneState {
     let mut state = for_a_day(Role::Provider);
     let mut negotiation = state.negotiations.get(&"n".parse().unwrap()).unwrap().as_ref().clone();
     let mut agreement = negotiation.agreement.as_deref().unwrap().clone();
-    let day = json!({"leftOperand": "inForceDate", "operator": "lteq", "rightOperand": "contractAgreement+1d"});
-    let watched = json!({"leftOperand": "Watched", "operator": "eq", "rightOperand": "x"});
-    let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": [{"or": [day, watched]}]}]});
+    let mut policy = json!({"@type": "Agreement"});
+    policy.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
     agreement.policy = serde_json::from_value(policy).unwrap();
     negotiation.agreement = Some(Arc::new(agreement));
     state.negotiations.apply(&negotiation::Event::Set(Arc::new(negotiation)));
@@ -399,7 +411,7 @@ fn a_running_transfer_is_looked_at_when_dates_pass() {
         sent_by(watched_by(text), Arc::new(AtOnce), state, "m", None, Message::Request(request("c")))
     };
     let state = for_a_day_and_watched();
-    let after_a_day = Timestamp(NOW.plus(std::time::Duration::from_secs(86_400)).0 + 1);
+    let after_a_day = Timestamp(NOW.plus(DAY).0 + 1);
     let begun = after(&state, &asks(&state, "false").unwrap());
     let transfer = only(&begun);
     assert_eq!((transfer.state, transfer.ends_at, transfer.due()), (State::StartupRequested, None, Some(after_a_day)));
@@ -430,6 +442,34 @@ fn a_running_transfer_is_looked_at_when_dates_pass() {
     let held = after(&state, &sent_by(watched_by("true"), Arc::new(Silent), &state, "m", None, Message::Request(request("c"))).unwrap());
     let ended = after(&held, &due(&held, &only(&held).id, only(&held).due().unwrap()).unwrap());
     assert_eq!(only(&ended).error_detail.as_deref(), Some(limits::NOT_ANSWERED));
+}
+
+/// What follows from dates alone ends a transfer without an expression, also when it is not for good.
+#[test]
+fn dates_that_settle_nothing_for_good_are_judged_when_they_pass() {
+    let claim = json!({"leftOperand": "Membership", "operator": "eq", "rightOperand": "active"});
+    let after_a_day = Timestamp(NOW.plus(DAY).0 + 1);
+    let permission = |constraint: Value| json!({"permission": [{"action": "use", "constraint": [constraint]}]});
+    let prohibition = |constraints: Value| json!({"prohibition": [{"action": "use", "constraint": constraints}]});
+    for (rules, ends) in [
+        (permission(json!({"xone": [date("lteq", 1), date("gteq", 3)]})), true),
+        (permission(json!({"xone": [date("lteq", 1), date("gteq", 1)]})), false),
+        (permission(json!({"xone": [date("lteq", 1), claim]})), false),
+        (permission(json!({"or": [date("lteq", 1), claim]})), false),
+        (prohibition(json!([date("gteq", 1), date("lteq", 2)])), true),
+        (prohibition(json!([date("gteq", 2), date("lteq", 3)])), false),
+    ] {
+        let state = agreed_on(&rules);
+        let mut running = with(Role::Provider, State::Started, |t| t.look_at = Some(Timestamp(NOW.plus(DAY).0 + 1)));
+        running.negotiations.apply(&negotiation::Event::Set(state.negotiations.get(&"n".parse().unwrap()).unwrap().clone()));
+        assert_eq!(running.negotiations.agreement(&"ag".parse().unwrap()).unwrap().ends_at(), None, "{rules}");
+        let looked_at = after(&running, &due(&running, &only(&running).id, after_a_day).unwrap());
+        let looked = |now| match monitor::looked(&looked_at, only(&looked_at), &settings(), now) {
+            Outcome::Looked { unmet } => unmet.is_some(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((looked(NOW), looked(after_a_day)), (false, ends), "{rules}");
+    }
 }
 
 #[test]

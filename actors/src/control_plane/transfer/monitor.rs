@@ -1,5 +1,5 @@
-//! Whether a transfer may go on: the policy of its agreement in the scope `policy.monitor`. The provider asks whenever data begins to flow, and after each
-//! date that the policy names.
+//! Whether a transfer may go on: the policy of its agreement in the scope `policy.monitor`, by its dates and by expressions for that scope. The provider asks
+//! whenever data begins to flow, and after each date that the policy names.
 //!
 //! Nobody presents anything then, so that expressions see who the consumer is, the agreement and the time, and no claims.
 
