@@ -9,6 +9,9 @@ use cellspace_storage::{RowKey, Rows, StoreError};
 use std::{marker::PhantomData, ops::ControlFlow};
 use tokio::sync::oneshot;
 
+/// What sorts behind everything that follows in an id.
+const LAST: &str = "\u{10ffff}";
+
 /// The rows of one agent in tables that are [`APART`](cellspace_storage::APART). Reading them may wait for the disk, or for others.
 pub struct Apart<'a, A> {
     rows: &'a dyn Rows,
@@ -74,6 +77,27 @@ impl<A: Agent> Apart<'_, A> {
             }
             None => ControlFlow::Break(()),
         })?;
+        Ok(found)
+    }
+
+    /// The other way round: what follows `beginning` in the ids of a table that begin with it, from the last one in front of `before` on, at most `limit`;
+    /// from the very last one without.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn ids_back(&self, table: &str, beginning: &str, before: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut found = Vec::new();
+        // No id goes on with the last of all characters.
+        let before = format!("{beginning}{}", before.unwrap_or(LAST));
+        if limit > 0 {
+            self.rows.each_back(table, &before, &mut |id, _| match id.strip_prefix(beginning) {
+                Some(rest) => {
+                    found.push(rest.to_owned());
+                    if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                }
+                None => ControlFlow::Break(()),
+            })?;
+        }
         Ok(found)
     }
 

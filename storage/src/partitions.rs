@@ -79,6 +79,12 @@ pub trait Rows {
     /// # Errors
     /// When the store cannot be read.
     fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError>;
+
+    /// The other way round: gives `take` the rows of a table in front of `before`, from the last one on, until it breaks off.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn each_back(&self, table: &str, before: &str, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError>;
 }
 
 /// What is done with the rows of a partition where it may wait.

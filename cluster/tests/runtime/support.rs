@@ -193,6 +193,15 @@ impl Rows for Copied {
     fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
         Ok(keys.iter().map(|key| self.0.contains_key(key.as_bytes())).collect())
     }
+    fn each_back(&self, table: &str, before: &str, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for (key, value) in self.0.iter().rev() {
+            let key = RowKey::from_bytes(key.clone().into());
+            if key.table() == table && key.id() < before && take(key.id(), value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
     fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
         for (key, value) in &self.0 {
             let key = RowKey::from_bytes(key.clone().into());

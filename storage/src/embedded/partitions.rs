@@ -6,7 +6,7 @@ use crate::{
     StoreError,
 };
 use bytes::Bytes;
-use fjall::{Readable, Snapshot};
+use fjall::{Guard, Readable, Snapshot};
 use futures::future::BoxFuture;
 use std::{
     ops::{Bound, ControlFlow},
@@ -150,15 +150,26 @@ impl Rows for Synced<'_> {
             Some(after) => Bound::Excluded(keys::joined(&all, after.as_bytes())),
             None => Bound::Included(all),
         };
-        for entry in self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (start, Bound::Excluded(end))) {
-            let (key, value) = entry.into_inner().map_err(read_error)?;
-            let id = key.get(ids..).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(|| values::unreadable("row"))?;
-            if take(id, &value).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        give(self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (start, Bound::Excluded(end))), ids, take)
     }
+
+    fn each_back(&self, table: &str, before: &str, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let all = keys::joined(&self.prefix, RowKey::new(table, "").as_bytes());
+        let (ids, end) = (all.len(), Bound::Excluded(keys::joined(&all, before.as_bytes())));
+        give(self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (Bound::Included(all), end)).rev(), ids, take)
+    }
+}
+
+/// Gives `take` these rows, until it breaks off; their ids stand behind so many bytes of their keys.
+fn give(rows: impl Iterator<Item = Guard>, ids: usize, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+    for entry in rows {
+        let (key, value) = entry.into_inner().map_err(read_error)?;
+        let id = key.get(ids..).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(|| values::unreadable("row"))?;
+        if take(id, &value).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a read off the executor's threads: whatever is not cached waits for the disk.

@@ -201,7 +201,7 @@ async fn tables_that_are_apart_are_found_by_name(store: &dyn Partitions) {
 }
 
 async fn many_reads_at_once(store: &dyn Partitions) {
-    type Seen = (Vec<(String, String)>, Vec<String>, Vec<Option<Bytes>>, Vec<bool>);
+    type Seen = (Vec<(String, String)>, Vec<String>, Vec<Vec<String>>, Vec<Option<Bytes>>, Vec<bool>);
     async fn seen(store: &dyn Partitions, key: &PartitionKey) -> Seen {
         let (tell, told) = std::sync::mpsc::channel();
         let read = move |rows: &dyn Rows| {
@@ -216,8 +216,19 @@ async fn many_reads_at_once(store: &dyn Partitions) {
                 if two_behind.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             each.and(behind).unwrap();
+            let back = |before: &str, most: usize| {
+                let mut ids = Vec::new();
+                let back = rows.each_back("a", before, &mut |id, value| {
+                    assert!(all.contains(&(id.to_owned(), String::from_utf8(value.to_vec()).unwrap())));
+                    ids.push(id.to_owned());
+                    if ids.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+                back.unwrap();
+                ids
+            };
+            let backwards = [("\u{10ffff}", 99), ("2", 99), ("10", 2), ("é", 2), ("1", 99), ("", 99)].map(|(before, most)| back(before, most));
             let keys = [("a", "2"), ("a", "20"), ("b", "2"), ("a", "10")].map(|(table, id)| RowKey::new(table, id));
-            tell.send((all, two_behind, rows.values(&keys).unwrap(), rows.has(&keys).unwrap())).unwrap();
+            tell.send((all, two_behind, backwards.to_vec(), rows.values(&keys).unwrap(), rows.has(&keys).unwrap())).unwrap();
         };
         store.read(key, Box::new(read)).await.unwrap();
         told.recv().unwrap()
@@ -228,7 +239,7 @@ async fn many_reads_at_once(store: &dyn Partitions) {
         let claim = store.claim(&neighbour, 1).await.unwrap();
         Turn::after(&neighbour, claim).put("a", "0", "other").put("a", "~", "other").applied(store).await;
     }
-    assert_eq!(seen(store, &key).await, (vec![], vec![], vec![None; 4], vec![false; 4]));
+    assert_eq!(seen(store, &key).await, (vec![], vec![], vec![vec![]; 6], vec![None; 4], vec![false; 4]));
     let claim = store.claim(&key, 1).await.unwrap();
     let mut turn = Turn::after(&key, claim).put("", "9", "other").put("b", "3", "other").put("a\u{1}", "3", "other");
     for id in ["2", "10", "1", "é"] {
@@ -238,7 +249,9 @@ async fn many_reads_at_once(store: &dyn Partitions) {
     let all = ["1", "10", "2", "é"].map(|id| (id.to_owned(), id.to_owned()));
     let values = vec![Some(Bytes::from_static(b"2")), None, None, Some(Bytes::from_static(b"10"))];
     let has = vec![true, false, false, true];
-    assert_eq!(seen(store, &key).await, (all.to_vec(), vec!["10".to_owned(), "2".to_owned()], values, has));
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let backwards = [&["é", "2", "10", "1"][..], &["10", "1"], &["1"], &["2", "10"], &[], &[]].map(ids).to_vec();
+    assert_eq!(seen(store, &key).await, (all.to_vec(), ids(&["10", "2"]), backwards, values, has));
 }
 
 /// All or nothing: nothing of a refused batch is to be seen, in no part of the store.

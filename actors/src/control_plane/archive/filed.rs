@@ -10,7 +10,7 @@ use super::{
     marks::{AGREED, newest_first},
 };
 use crate::control_plane;
-use cellspace_schemas::Pid;
+use cellspace_schemas::{Pid, Timestamp};
 use std::{borrow::Cow, sync::Arc};
 
 /// A kind of process that is archived when it has ended.
@@ -30,6 +30,8 @@ pub trait Filed: Send + Sync + Sized + 'static {
     fn names(&self) -> Vec<Key>;
     /// Its value in a field that lists are searched by: a text without white space.
     fn value(&self, field: Field) -> Option<Cow<'_, str>>;
+    /// Its place among those of its kind, from the oldest on: when it began, and its id.
+    fn place(&self) -> (Timestamp, &str);
     /// The words of its states, and their numbers.
     fn states() -> impl Iterator<Item = (&'static str, u16)>;
     /// The process in a row, if it is of this kind.
@@ -73,6 +75,10 @@ impl Filed for Negotiation {
             Field::Created => newest_first(self.created_at).into(),
             Field::Contract => return None,
         })
+    }
+
+    fn place(&self) -> (Timestamp, &str) {
+        (self.created_at, self.id.as_str())
     }
 
     fn states() -> impl Iterator<Item = (&'static str, u16)> {
@@ -135,6 +141,10 @@ impl Filed for Transfer {
             Field::Created => newest_first(self.created_at).into(),
             Field::Agreed => return None,
         })
+    }
+
+    fn place(&self) -> (Timestamp, &str) {
+        (self.created_at, self.id.as_str())
     }
 
     fn states() -> impl Iterator<Item = (&'static str, u16)> {

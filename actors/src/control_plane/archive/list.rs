@@ -97,7 +97,7 @@ impl<T: Filed> Asked<T> {
 }
 
 /// All processes of a kind that may be on the page which the query asks for, wherever they are kept, and one behind it when there is one. Archived processes
-/// are found by the marks of what is sought, as are the newest of very many, and else all are looked at, as when the shorter ways turn out to be longer.
+/// are found by the marks of what is sought, as are the newest or oldest of very many, and else all are looked at, as when the shorter ways turn out to be longer.
 ///
 /// # Errors
 /// [`ListError`]
@@ -124,15 +124,19 @@ pub(super) async fn all_within<T: Filed>(
         return Ok(Listed::whole(live));
     }
     let marked = state.archive.marked && !sought.is_empty();
-    let from_newest = query.order == SortOrder::Desc && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED)) && state.archive.marked;
-    let few = from_newest
+    let by_time = state.archive.marked && query.sort.as_ref().is_some_and(|sort| sort.names(CREATED));
+    let few = by_time
         && marked
         && match are_few::<T>(limits, cluster, address, sought).await {
             Ok(few) => few,
             Err(ListError::TooMany) => false,
             Err(error) => return Err(error),
         };
-    let ways = [(from_newest && !few).then_some(Way::Newest), marked.then(|| Way::marked::<T>(sought)), Some(Way::All)];
+    let from_end = match query.order {
+        SortOrder::Desc => Way::Newest,
+        SortOrder::Asc => Way::Oldest,
+    };
+    let ways = [(by_time && !few).then_some(from_end), marked.then(|| Way::marked::<T>(sought)), Some(Way::All)];
     let mut outcome = Err(ListError::TooMany);
     for way in ways.into_iter().flatten() {
         outcome = look(limits, (cluster, address, state), asked, way, live.clone()).await;
@@ -171,26 +175,28 @@ async fn look<T: Filed>(
 ) -> Result<Listed<T>, ListError> {
     // Without a sort the order is that of the ids. What comes after enough matches, in the order of the list, is not on the page.
     let query = &asked.query;
-    let (unsorted, newest) = (query.sort.is_none(), matches!(way, Way::Newest));
-    let in_order = unsorted || newest;
+    let (unsorted, by_time) = (query.sort.is_none(), way.is_by_time());
+    let in_order = unsorted || by_time;
     if in_order && query.offset > limits.matches {
         return Err(ListError::TooMany);
     }
     let enough = if in_order { query.offset.saturating_add(query.limit).saturating_add(1) } else { usize::MAX };
     let after = query.after.as_ref().filter(|_| in_order);
-    let behind = after.map(|after| match after.key().and_then(|key| key.as_i64()) {
-        at if newest => Way::behind(Timestamp(at.unwrap_or_default()), after.id()),
-        _ => after.id().to_owned(),
-    });
+    let place = after.map(|after| (Timestamp(after.key().and_then(|key| key.as_i64()).unwrap_or_default()), after.id().to_owned()));
+    let behind = place.as_ref().map(|(at, id)| way.behind(*at, id));
+    // From the oldest on the place may be read again, and what comes before it.
+    let passed = place.filter(|_| matches!(way, Way::Oldest));
     let mut search = Search::new(limits, way, behind);
     let (mut ended, mut archived): (bool, Vec<Arc<T>>) = (false, Vec::new());
-    while archived.len() < enough && !ended {
-        let (state, asked, wanted) = (state.clone(), asked.clone(), enough - archived.len());
+    while !ended && archived.iter().filter(|process| search.is_past(&***process)).take(enough).count() < enough {
+        let (state, asked, wanted) = (state.clone(), asked.clone(), enough.saturating_sub(archived.len()).max(1));
+        let passed = passed.clone();
         let read = move |rows: &Apart<'_, ControlPlane>| {
             let Step { mut found, ended } = search.next::<T>(rows, wanted)?;
             // What is in the state is newer.
             let superseded = |process: &T| T::key(process.id()).is_some_and(|key| key.is_in(&state));
-            found.retain(|process| !superseded(process) && asked.is_met_by(process));
+            let is_passed = |process: &T| passed.as_ref().is_some_and(|place| process.place() <= (place.0, place.1.as_str()));
+            found.retain(|process| !superseded(process) && !is_passed(process) && asked.is_met_by(process));
             Ok::<_, ListError>((search, Step { found, ended }))
         };
         let (back, step) = cluster.read_apart(address, read).await?;

@@ -178,11 +178,12 @@ fn criteria() -> impl Strategy<Value = Criterion> {
 
 fn queries() -> impl Strategy<Value = QuerySpec> {
     let sort = proptest::sample::select(vec![None, None, Some("stateTimestamp"), Some("createdAt"), Some("edc:createdAt")]);
-    (0..60_usize, 1..80_usize, sort, prop::collection::vec(criteria(), 0..4)).prop_map(|(offset, limit, sort, filter)| QuerySpec {
+    let order = proptest::sample::select(vec![SortOrder::Asc, SortOrder::Desc]);
+    (0..60_usize, 1..80_usize, sort, order, prop::collection::vec(criteria(), 0..4)).prop_map(|(offset, limit, sort, order, filter)| QuerySpec {
         offset,
         limit,
         sort: sort.map(|sort| sort.parse().unwrap()),
-        order: SortOrder::Desc,
+        order,
         filter,
         after: None,
     })
@@ -231,6 +232,7 @@ fn what_would_take_too_long_is_refused() {
     let world = &*WORLD;
     let by = |left: &str, right: &str| Criterion { left: left.parse().unwrap(), operator: Operator::Equal, right: json!(right) };
     let created = |order, filter| QuerySpec { sort: Some("createdAt".parse().unwrap()), order, filter, limit: 2, ..QuerySpec::default() };
+    let changed = || QuerySpec { sort: Some("stateTimestamp".parse().unwrap()), limit: 2, ..QuerySpec::default() };
     let peer_9 = || vec![by("counterPartyId", "did:web:peer-9")];
     let limits = |rows, reads, few| Limits { rows, reads, few, ..Limits::default() };
     let both = |one: Criterion, others: Vec<Criterion>| [vec![one], others].concat();
@@ -238,9 +240,10 @@ fn what_would_take_too_long_is_refused() {
         ("the few of a peer", created(SortOrder::Desc, peer_9()), limits(300, 4, 10), true),
         ("its newest, among all", created(SortOrder::Desc, peer_9()), limits(700, 700, 1), true),
         ("among too many: its few are looked for after all", created(SortOrder::Desc, peer_9()), limits(300, 20, 1), true),
-        ("the oldest of all", created(SortOrder::Asc, vec![]), limits(ARCHIVED, 0, 10), true),
-        ("too many rows", created(SortOrder::Asc, vec![]), limits(ARCHIVED - 1, ARCHIVED, 10), false),
         ("the newest of all", created(SortOrder::Desc, vec![]), limits(10, 10, 10), true),
+        ("the oldest of all", created(SortOrder::Asc, vec![]), limits(10, 10, 10), true),
+        ("too many that must be read: all are looked at", created(SortOrder::Asc, vec![]), limits(ARCHIVED, 0, 10), true),
+        ("too many rows", changed(), limits(ARCHIVED - 1, ARCHIVED, 10), false),
         (
             "the field with the few leads",
             QuerySpec { filter: both(by("type", "CONSUMER"), peer_9()), ..QuerySpec::default() },

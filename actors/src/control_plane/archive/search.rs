@@ -1,5 +1,5 @@
 //! Goes through archived processes: in order of their ids through all of them, or through those alone that have the marks that are sought; or from the newest
-//! on. In small steps: each is one read, and between them others have their turn.
+//! or the oldest on. In small steps: each is one read, and between them others have their turn.
 
 use super::{
     Field, Filed, Sought,
@@ -30,7 +30,7 @@ type Rows<'a> = Apart<'a, ControlPlane>;
 pub(super) struct Search {
     left: Left,
     way: Way,
-    /// Behind what it goes on: an id; from the newest on, with the time before it.
+    /// Behind what it goes on: an id; from the newest or the oldest on, with the time before it.
     after: Option<String>,
     /// How many are read next: more each time, since what is read one by one may not meet the query.
     step: usize,
@@ -44,6 +44,8 @@ pub(super) enum Way {
     Marked(Common),
     /// From the newest on. All must be marked.
     Newest,
+    /// From the oldest on, of those that began at the same time in either order. All must be marked.
+    Oldest,
 }
 
 impl Way {
@@ -51,9 +53,19 @@ impl Way {
         Self::Marked(Common::of::<T>(sought))
     }
 
-    /// From the newest on, behind one that began at this time and has this id.
-    pub(super) fn behind(at: Timestamp, id: &str) -> String {
-        format!("{}\n{id}", newest_first(at))
+    /// Whether it is that of the times at which processes began.
+    pub(super) const fn is_by_time(&self) -> bool {
+        matches!(self, Self::Newest | Self::Oldest)
+    }
+
+    /// What this way goes on behind, after one that began at this time and has this id. From the oldest on that one may come again, with all that began
+    /// at its time: among those it has no place.
+    pub(super) fn behind(&self, at: Timestamp, id: &str) -> String {
+        match self {
+            Self::Newest => format!("{}\n{id}", newest_first(at)),
+            Self::Oldest => format!("{}\n{}", newest_first(at), char::MAX),
+            Self::All | Self::Marked(_) => id.to_owned(),
+        }
     }
 }
 
@@ -109,9 +121,13 @@ impl Search {
     pub(super) fn ids<T: Filed>(&mut self, rows: &Rows<'_>, wanted: usize) -> Result<Step<String>, ListError> {
         match &mut self.way {
             Way::Marked(common) => common.next(rows, &mut self.left, &mut self.after, wanted),
-            Way::All | Way::Newest => {
-                let after = self.after.as_deref().unwrap_or_default();
-                let marks = rows.ids(&T::KIND.marks(), &Field::Created.prefix(), after, wanted)?;
+            Way::All | Way::Newest | Way::Oldest => {
+                let (table, prefix) = (T::KIND.marks(), Field::Created.prefix());
+                let marks = if matches!(self.way, Way::Oldest) {
+                    rows.ids_back(&table, &prefix, self.after.as_deref(), wanted)?
+                } else {
+                    rows.ids(&table, &prefix, self.after.as_deref().unwrap_or_default(), wanted)?
+                };
                 self.left.count(marks.len())?;
                 let found = marks.iter().filter_map(|mark| mark.split_once('\n').map(|(_, id)| id.to_owned())).collect();
                 let ended = marks.len() < wanted;
@@ -126,6 +142,15 @@ impl Search {
     /// The id of the last one that was looked at.
     pub(super) fn last(&self) -> Option<&str> {
         self.after.as_deref()
+    }
+
+    /// Whether nothing that would come before this one in a list can still be found. From the oldest on that is so once another time was come to.
+    pub(super) fn is_past<T: Filed>(&self, process: &T) -> bool {
+        let time = |after: &str| after.split_once('\n').map(|(time, _)| time.to_owned());
+        match self.way {
+            Way::Oldest => self.after.as_deref().and_then(time).as_deref() != process.value(Field::Created).as_deref(),
+            Way::All | Way::Marked(_) | Way::Newest => true,
+        }
     }
 }
 

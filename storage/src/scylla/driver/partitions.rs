@@ -200,6 +200,20 @@ impl Rows for Fetched {
             after = Some(last.key.clone());
         }
     }
+
+    fn each_back(&self, table: &str, before: &str, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut before = RowKey::new(table, before);
+        loop {
+            let rows = self.runtime.block_on(self.store.inner().scan_back(&self.partition, table, &before))?;
+            for row in &rows {
+                if take(row.key.id(), &row.value).is_break() {
+                    return Ok(());
+                }
+            }
+            let Some(last) = rows.last().filter(|_| rows.len() == PAGE) else { return Ok(()) };
+            before = last.key.clone();
+        }
+    }
 }
 
 impl Inner {
@@ -237,6 +251,17 @@ impl Inner {
     fn claimed(&self, partition: &PartitionKey, epoch: Epoch, head: &StoredHead) -> Claim {
         self.claims.hold(partition, epoch, head.at);
         Claim { epoch, head: head.head, wake: head.at.wake() }
+    }
+
+    /// The rows of a table in front of `before`, from the last one on, [`PAGE`] at most.
+    async fn scan_back(&self, partition: &PartitionKey, table: &str, before: &RowKey) -> Result<Vec<Row>, StoreError> {
+        let ((owner, kind, name), first) = (key(partition), RowKey::new(table, "").as_bytes().to_vec());
+        let (end, part) = (before.as_bytes().to_vec(), Part::of(&first));
+        let rows = self.read(partition, part, |generation| {
+            let values = (owner, kind, name, part as i8, generation, &first, &end, bound(PAGE));
+            Box::pin(self.many::<StoredRow>(&self.statements.scan_before, values, PAGE))
+        });
+        Ok(rows.await?.into_iter().map(Row::from).collect())
     }
 
     /// Reads rows of the generation that is the present one before and after.

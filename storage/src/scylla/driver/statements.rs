@@ -43,6 +43,8 @@ statements! {
     repeat forget: "DELETE FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation >= ? AND generation < ?";
     read scan: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key >= ? AND key < ? LIMIT ?";
     read scan_after: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key > ? AND key < ? LIMIT ?";
+    read scan_before: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key >= ? AND key < ? \
+        ORDER BY part DESC, generation DESC, key DESC LIMIT ?";
     read scan_all: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ?";
     read get: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
     read newest: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 ORDER BY part DESC, generation DESC, key DESC LIMIT ?";
