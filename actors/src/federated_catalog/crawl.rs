@@ -79,8 +79,10 @@ async fn look(services: &Services, participant: &Participant, effect: &Effect) -
     let served = served.into_iter().find(|served| served.profile == profile);
     let not_served = || RequestError::BadGateway(format!("the target does not serve the dataspace profile {profile}"));
     let address: BaseUrl = served.ok_or_else(not_served)?.counter_party_address.parse().map_err(|_| not_served())?;
-    let scopes = all_scopes(&services.settings.load(), &profile);
-    let body = dsp::message::render(&CatalogRequestMessage::default(), None).map_err(|e| RequestError::Invalid(e.to_string()))?;
+    let settings = services.settings.load();
+    let scopes = all_scopes(&settings, &profile);
+    let body = dsp::message::render(&CatalogRequestMessage::default(), None, settings.context(&profile));
+    let body = body.map_err(|e| RequestError::Invalid(e.to_string()))?;
     let (mut gathered, mut visited) = (Gathered::of(effect.key.target.clone()), HashSet::new());
     let unusable = |why: Unusable| RequestError::BadGateway(why.to_string());
     let mut page = Some(address.below(&["catalog", "request"]));

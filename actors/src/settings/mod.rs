@@ -10,7 +10,7 @@ pub use programs::Compiled;
 pub use state::SettingsState;
 
 use arc_swap::ArcSwap;
-use cellspace_schemas::ProfileId;
+use cellspace_schemas::{ProfileId, dsp::SentContext};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The profile that every installation has (DSP 2025-1 over HTTPS).
@@ -42,6 +42,10 @@ pub struct Settings {
     /// By name; [`DEFAULT_PROFILE`] is always there.
     pub profiles: BTreeMap<ProfileId, DataspaceProfile>,
     programs: programs::Programs,
+    /// What is sent in each profile begins with.
+    contexts: BTreeMap<ProfileId, SentContext>,
+    /// The same in one that is not there any more.
+    protocol_context: SentContext,
 }
 
 impl Settings {
@@ -53,11 +57,19 @@ impl Settings {
         dcp_scopes: BTreeMap<String, DcpScope>,
         profiles: BTreeMap<ProfileId, DataspaceProfile>,
     ) -> Self {
-        let mut settings = Self { version, cel_expressions, dcp_scopes, profiles, programs: programs::Programs::default() };
+        let mut settings = Self { version, cel_expressions, dcp_scopes, profiles, ..Self::default() };
         if let Some(default) = default_profile() {
             settings.profiles.entry(default.name.clone()).or_insert(default);
         }
+        settings.contexts =
+            settings.profiles.iter().map(|(name, profile)| (name.clone(), SentContext::of(&profile.contexts))).collect();
         settings
+    }
+
+    /// The contexts of what is sent in a profile.
+    #[must_use]
+    pub fn context(&self, profile: &ProfileId) -> &SentContext {
+        self.contexts.get(profile).unwrap_or(&self.protocol_context)
     }
 
     /// The expressions that give this left operand its meaning, compiled on first use.

@@ -227,7 +227,8 @@ async fn receive<P: Protocol, T: Message + DeserializeOwned>(
     let (consumer, provider) = (consumer.cloned(), provider.cloned());
     let command = P::command(envelope, id, message);
     let reply = target.ask(app, request, T::TYPE, (consumer.as_ref(), provider.as_ref()), command).await?;
-    answer(status, &P::process(reply).ok_or_else(|| ApiError::internal("a message was answered without a process"))?)
+    let process = P::process(reply).ok_or_else(|| ApiError::internal("a message was answered without a process"))?;
+    answer(app, &target, status, &process)
 }
 
 /// A process as its counterparty, and nobody else, may see it.
@@ -249,7 +250,7 @@ pub(super) async fn get<P: Protocol>(app: App, request: Request) -> Result<Reply
     let found = id.and_then(|id| P::find(&state, &id));
     let own = found.filter(|(counterparty, profile, _)| **counterparty == sender && **profile == target.profile);
     let (.., process) = own.ok_or_else(|| nothing(&request))?;
-    answer(StatusCode::OK, &process)
+    answer(&app, &target, StatusCode::OK, &process)
 }
 
 /// A runtime error as the protocol tells it.
@@ -279,11 +280,11 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
     ApiError::new(kind, message).with_pids(consumer, provider)
 }
 
-/// An answer with a message of the protocol.
+/// An answer with a message of the protocol, in the target's profile.
 ///
 /// # Errors
 /// Internal error when it cannot be written.
-fn answer<T: Message + Serialize>(status: StatusCode, message: &T) -> Result<Reply, ApiError> {
-    let body = render(message, None).map_err(|e| ApiError::internal(e.to_string()))?;
+fn answer<T: Message + Serialize>(app: &App, target: &Target, status: StatusCode, message: &T) -> Result<Reply, ApiError> {
+    let body = render(message, None, app.services.settings.load().context(&target.profile)).map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Reply::bytes(status, "application/json", body))
 }

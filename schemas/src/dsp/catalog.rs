@@ -134,11 +134,11 @@ fn offers(of: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::message::{read, render};
+    use crate::dsp::message::{SentContext, read, render};
 
     #[test]
     fn requests() {
-        let written = render(&CatalogRequestMessage { filter: vec![json!({"@type": "QuerySpec"})] }, None).unwrap();
+        let written = render(&CatalogRequestMessage { filter: vec![json!({"@type": "QuerySpec"})] }, None, &SentContext::default()).unwrap();
         assert_eq!(read::<CatalogRequestMessage>(&written, &[]).unwrap().body.filter.len(), 1);
         for (filter, count) in [(json!(null), 0), (json!([]), 0), (json!({"limit": 1}), 1)] {
             let text = json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage", "filter": filter}).to_string();

@@ -229,10 +229,50 @@ pub(super) fn is_compact(
     }
 }
 
+/// The `@context` of what is sent in a dataspace profile: the protocol's own, and behind it those that the profile has beside that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentContext {
+    urls: Box<[String]>,
+    text: Box<str>,
+}
+
+impl Default for SentContext {
+    /// The protocol's own alone.
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl SentContext {
+    /// That of a profile with these contexts.
+    #[must_use]
+    pub fn of(profile_contexts: &[String]) -> Self {
+        let mut urls = vec![CONTEXT.to_owned()];
+        for url in profile_contexts {
+            if !urls.contains(url) {
+                urls.push(url.clone());
+            }
+        }
+        Self { text: Value::from(urls.as_slice()).to_string().into(), urls: urls.into() }
+    }
+
+    /// As JSON text, a list of URLs.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.urls.len()
+    }
+}
+
 #[derive(Serialize)]
 struct Outgoing<'a, T> {
     #[serde(rename = "@context")]
-    context: [&'static str; 1],
+    context: &'a [String],
     #[serde(rename = "@type")]
     kind: &'static str,
     #[serde(rename = "@id", skip_serializing_if = "Option::is_none")]
@@ -241,12 +281,12 @@ struct Outgoing<'a, T> {
     body: &'a T,
 }
 
-/// Writes a message: the protocol's context alone, so that every receiver knows it.
+/// Writes a message with the contexts of its profile.
 ///
 /// # Errors
 /// When the body cannot be written as JSON, which no message type here can cause.
-pub fn render<T: Message + Serialize>(body: &T, id: Option<&MessageId>) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Outgoing { context: [CONTEXT], kind: T::TYPE, id, body })
+pub fn render<T: Message + Serialize>(body: &T, id: Option<&MessageId>, context: &SentContext) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Outgoing { context: &context.urls, kind: T::TYPE, id, body })
 }
 
 #[cfg(test)]
@@ -269,11 +309,23 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let id = MessageId::new("m-1").unwrap();
-        let text = render(&Ping { word: "hi".into() }, Some(&id)).unwrap();
+        let text = render(&Ping { word: "hi".into() }, Some(&id), &SentContext::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value, json!({"@context": [CONTEXT], "@type": "Ping", "@id": "m-1", "word": "hi"}));
         let back = read::<Ping>(&text, &[]).unwrap();
         assert_eq!((back.id, back.body.word.as_str()), (Some(id), "hi"));
+    }
+
+    #[test]
+    fn a_profile_sends_its_own_contexts_too() {
+        let own = ["https://example.com/a", CONTEXT, "https://example.com/\"b\"", "https://example.com/a"].map(str::to_owned);
+        let context = SentContext::of(&own);
+        let expected = json!([CONTEXT, own[0], own[2]]);
+        assert_eq!((context.count(), context.text()), (3, expected.to_string().as_str()));
+        let text = render(&Ping { word: "hi".into() }, None, &context).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&text).unwrap()["@context"], expected);
+        assert!(read::<Ping>(&text, &own).is_ok() && read::<Ping>(&text, &[]).is_err());
+        assert_eq!(SentContext::default().text(), json!([CONTEXT]).to_string());
     }
 
     #[test]

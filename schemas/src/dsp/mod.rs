@@ -14,4 +14,4 @@ pub mod versions;
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use data_address::{DataAddress, EndpointProperty};
-pub use message::{CONTEXT, Message, MessageError, Received};
+pub use message::{CONTEXT, Message, MessageError, Received, SentContext};

@@ -313,7 +313,7 @@ pub enum NegotiationEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::message::{CONTEXT, Message, MessageError, read, render};
+    use crate::dsp::message::{CONTEXT, Message, MessageError, SentContext, read, render};
     use serde_json::json;
 
     fn request() -> Value {
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(message.offer.id.as_str(), "urn:uuid:o");
         assert_eq!(message.offer.policy.permission.len(), 1);
         assert_eq!(message.provider_pid, None);
-        let text: Value = serde_json::from_slice(&render(&message, None).unwrap()).unwrap();
+        let text: Value = serde_json::from_slice(&render(&message, None, &SentContext::default()).unwrap()).unwrap();
         assert_eq!(
             text["offer"],
             json!({"@type": "Offer", "@id": "urn:uuid:o", "target": "urn:uuid:d", "permission": [{"action": "use"}]})
@@ -370,7 +370,7 @@ mod tests {
         let message: ContractAgreementMessage = parse(&value).unwrap();
         assert_eq!(message.agreement.timestamp, Some(Timestamp(1_672_534_800_000)));
         assert_eq!(message.agreement.target.as_str(), "d");
-        let text: Value = serde_json::from_slice(&render(&message, None).unwrap()).unwrap();
+        let text: Value = serde_json::from_slice(&render(&message, None, &SentContext::default()).unwrap()).unwrap();
         assert_eq!(parse::<ContractAgreementMessage>(&text), Ok(message));
         for (path, bad) in
             [("/agreement/timestamp", json!("soon")), ("/agreement/assignee", json!(null)), ("/agreement/@type", json!("Offer"))]

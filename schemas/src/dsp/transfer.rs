@@ -110,7 +110,7 @@ messages! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::message::{CONTEXT, read, render};
+    use crate::dsp::message::{CONTEXT, SentContext, read, render};
     use serde_json::{Value, json};
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
             "format": "HttpData-PULL", "callbackAddress": "https://example.com/callback"});
         let message = read::<TransferRequestMessage>(&serde_json::to_vec(&value).unwrap(), &[]).unwrap().body;
         assert_eq!(message.data_address, None);
-        assert_eq!(serde_json::from_slice::<Value>(&render(&message, None).unwrap()).unwrap(), {
+        assert_eq!(serde_json::from_slice::<Value>(&render(&message, None, &SentContext::default()).unwrap()).unwrap(), {
             let mut value = value.clone();
             value["callbackAddress"] = json!("https://example.com/callback");
             value
@@ -137,7 +137,7 @@ mod tests {
             "dataAddress": {"@type": "DataAddress", "endpointType": "t", "endpoint": "http://example.com"}});
         let message = read::<TransferStartMessage>(&serde_json::to_vec(&value).unwrap(), &[]).unwrap().body;
         assert_eq!(message.data_address.as_ref().unwrap().endpoint.as_deref(), Some("http://example.com"));
-        assert_eq!(serde_json::from_slice::<Value>(&render(&message, None).unwrap()).unwrap(), value);
+        assert_eq!(serde_json::from_slice::<Value>(&render(&message, None, &SentContext::default()).unwrap()).unwrap(), value);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! Installation-wide settings: CEL expressions, DCP scopes, dataspace profiles with their trusted issuers (Management API).
 
 use super::{Reader, participant_context::MAX_PROFILES};
-use crate::{Did, ParticipantContextId, ProfileId, query_spec::PathRules, violation::Violation};
+use crate::{
+    Did, ParticipantContextId, ProfileId,
+    dsp::{SentContext, message::MAX_CONTEXTS},
+    query_spec::PathRules,
+    violation::Violation,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
@@ -229,6 +234,9 @@ impl DataspaceProfile {
         let path = r.path("protocol");
         let protocol = r.raw("protocol").and_then(|protocol| r.part(|| Protocol::from_json(protocol, &path, name.as_ref())));
         let contexts = short_texts(&mut r, "jsonLdContextsUrl");
+        if SentContext::of(&contexts).count() > MAX_CONTEXTS {
+            r.note("jsonLdContextsUrl", format!("at most {MAX_CONTEXTS} with the protocol's own, since messages have no more"));
+        }
         let issuers = r.path("trustedIssuers");
         let list = r.list("trustedIssuers", MAX_ISSUERS);
         let trusted_issuers: Vec<TrustedIssuer> = list
@@ -348,6 +356,7 @@ mod tests {
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "x", "supportedTypes": ["*"]}]}),
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": []}]}),
             json!({"name": "net", "protocol": protocol, "crawledBy": "a b"}),
+            json!({"name": "net", "protocol": protocol, "jsonLdContextsUrl": (0..8).map(|n| format!("https://x.example/{n}")).collect::<Vec<_>>()}),
         ] {
             assert!(profile(bad.clone()).is_err(), "{bad}");
         }

@@ -12,6 +12,7 @@ use crate::control_plane::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{
     AssetId, Did, QuerySpec,
+    dsp::SentContext,
     management::{Asset, PolicyDefinition},
     query_spec::PathRules,
 };
@@ -192,10 +193,10 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    /// A page as catalog of this participant.
+    /// A page as catalog of this participant, with the contexts of its profile.
     #[must_use]
-    pub fn catalog(&self, page: &Page, participant: &Did) -> String {
-        render::catalog(page, participant, &self.endpoint)
+    pub fn catalog(&self, page: &Page, participant: &Did, context: &SentContext) -> String {
+        render::catalog(page, participant, &self.endpoint, context)
     }
 
     /// A page. The query's offset counts from the catalog's beginning, and is spent when a cursor says where to go on; the query cannot sort. Only what

@@ -110,7 +110,8 @@ pub async fn serve_catalog(
         let url = services.urls.dsp(call.participant, call.profile);
         format!("{url}/catalog/request?continuationToken={}", cursor.token())
     };
-    Ok(CatalogAnswer { body: viewer.catalog(&page, &participant.identity), next: page.next.map(link), previous: page.previous.map(link) })
+    let body = viewer.catalog(&page, &participant.identity, settings.context(call.profile));
+    Ok(CatalogAnswer { body, next: page.next.map(link), previous: page.previous.map(link) })
 }
 
 /// Answers `GET /catalog/datasets/{id}`.
@@ -119,10 +120,11 @@ pub async fn serve_catalog(
 /// [`NotServed`]; a hidden dataset is not found, like one that does not exist.
 pub async fn serve_dataset(services: &Services, call: CatalogCall<'_>, id: &AssetId) -> Result<String, NotServed> {
     let state = state_of(services, call.participant).await?;
-    incoming::receiver(&state, &services.settings.load(), call.profile)?;
+    let settings = services.settings.load();
+    incoming::receiver(&state, &settings, call.profile)?;
     let sender = verified(services, call, &state).await?;
     let dataset = viewer(services, call, &state, &sender).dataset(id).ok_or(Refusal::NotFound)?;
-    Ok(render::root_dataset(&dataset))
+    Ok(render::root_dataset(&dataset, settings.context(call.profile)))
 }
 
 /// The query in a message's filter: none, or one `QuerySpec` that does not sort.

@@ -4,7 +4,7 @@ use super::{page::Page, resolve::offered_terms};
 use crate::control_plane::resources::Rendered;
 use cellspace_schemas::{
     Did, TransferType,
-    dsp::CONTEXT,
+    dsp::SentContext,
     management::{Asset, PolicyDefinition},
 };
 use serde_json::{Map, Value, json};
@@ -96,11 +96,11 @@ pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
 }
 
 /// The catalog around a page. Lists that would be empty are left out, as the schema has it.
-pub(super) fn catalog(page: &Page, participant: &Did, endpoint: &Endpoint) -> String {
+pub(super) fn catalog(page: &Page, participant: &Did, endpoint: &Endpoint, context: &SentContext) -> String {
     let length: usize = page.datasets().chain(page.catalogs()).map(|item| item.len() + 1).sum();
     let mut text = String::with_capacity(length + 1_024);
     for part in
-        [r#"{"@context":[""#, CONTEXT, r#""],"@id":"#, &endpoint.catalog, r#","@type":"Catalog","participantId":""#, participant.as_str()]
+        [r#"{"@context":"#, context.text(), r#","@id":"#, &endpoint.catalog, r#","@type":"Catalog","participantId":""#, participant.as_str()]
     {
         text.push_str(part);
     }
@@ -125,7 +125,7 @@ fn list<'a>(text: &mut String, begin: &str, items: impl Iterator<Item = &'a str>
 }
 
 /// A dataset on its own.
-pub(super) fn root_dataset(dataset: &str) -> String {
+pub(super) fn root_dataset(dataset: &str, context: &SentContext) -> String {
     let rest = dataset.strip_prefix('{').unwrap_or(dataset);
-    format!(r#"{{"@context":[{}],{rest}"#, Value::from(CONTEXT))
+    format!(r#"{{"@context":{},{rest}"#, context.text())
 }

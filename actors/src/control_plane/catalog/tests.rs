@@ -12,6 +12,7 @@ use crate::{
 };
 use cellspace_schemas::{
     AssetId, Did, OfferId, QuerySpec, Timestamp,
+    dsp::SentContext,
     management::{Asset, ContractDefinition, DataplaneMetadata, PolicyDefinition},
     odrl::Policy,
 };
@@ -163,7 +164,7 @@ fn datasets_are_as_the_specification_has_them() {
     );
     let participant = Did::new("did:web:p").unwrap();
     let whole = |credentials: &[&str]| -> Value {
-        let text = looking(&state, &agent(credentials), |viewer| viewer.catalog(&viewer.page(&QuerySpec::default(), None), &participant));
+        let text = looking(&state, &agent(credentials), |viewer| viewer.catalog(&viewer.page(&QuerySpec::default(), None), &participant, &SentContext::default()));
         serde_json::from_str(&text).unwrap()
     };
     let (catalog, empty) = (whole(&["Membership"]), whole(&[]));
@@ -173,7 +174,7 @@ fn datasets_are_as_the_specification_has_them() {
     );
     assert!(catalog.get("catalog").is_none() && catalog["service"][0]["endpointURL"] == json!(URL));
     assert!(empty.get("dataset").is_none());
-    let root: Value = serde_json::from_str(&render::root_dataset(&dataset.to_string())).unwrap();
+    let root: Value = serde_json::from_str(&render::root_dataset(&dataset.to_string(), &SentContext::default())).unwrap();
     assert_eq!((&root["@context"][0], &root["@id"]), (&json!(cellspace_schemas::dsp::CONTEXT), &json!("open")));
 }
 

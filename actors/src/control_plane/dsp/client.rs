@@ -11,7 +11,7 @@ use cellspace_cluster::{Address, DeliveryError};
 use cellspace_schemas::{
     AgreementId, Did, MessageId, ParticipantContextId, Pid, TraceContext,
     dsp::{
-        self, BaseUrl,
+        self, BaseUrl, SentContext,
         message::{Message, read, render},
         negotiation::ContractNegotiation,
         transfer::TransferProcess,
@@ -35,13 +35,22 @@ pub struct Wire {
     pub path: Vec<String>,
 }
 
+/// What a message begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// Its `@id`.
+    pub id: &'a MessageId,
+    /// The contexts of its profile.
+    pub context: &'a SentContext,
+}
+
 impl Wire {
-    /// Writes a message with this `@id`.
+    /// Writes a message that begins so.
     ///
     /// # Errors
     /// Refused when it cannot be written.
-    pub fn new<T: Message + Serialize>(message: &T, id: &MessageId, path: &[&str]) -> Result<Self, DeliveryError> {
-        let body = render(message, Some(id)).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
+    pub fn new<T: Message + Serialize>(message: &T, head: Head<'_>, path: &[&str]) -> Result<Self, DeliveryError> {
+        let body = render(message, Some(head.id), head.context).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
         Ok(Self { kind: T::TYPE, body, path: path.iter().map(|segment| (*segment).to_owned()).collect() })
     }
 }

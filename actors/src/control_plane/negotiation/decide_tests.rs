@@ -8,7 +8,7 @@ use super::{
 use crate::control_plane::{
     ControlPlaneState, Refusal as AgentRefusal, Reply as AgentReply,
     agent::Decided,
-    dsp::{self, AtOnce, Envelope, Role, Sender, Steering, limits, process::OtherProcess},
+    dsp::{self, AtOnce, Envelope, Role, Sender, Steering, client::Head, limits, process::OtherProcess},
     participant,
     scopes::Scopes,
     testing::{NOW, Silent, after, envelope, offer, own, peer, profile, refusal, sender, settings, state},
@@ -16,10 +16,13 @@ use crate::control_plane::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
     Did, MessageId, NegotiationId, Pid, SecretText, Timestamp,
-    dsp::negotiation::{
-        ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiationEventMessage,
-        ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer, NegotiationEvent,
-        NegotiationState as Seen, Reasons,
+    dsp::{
+        CONTEXT, SentContext,
+        negotiation::{
+            ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiationEventMessage,
+            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer, NegotiationEvent,
+            NegotiationState as Seen, Reasons,
+        },
     },
     management::ParticipantContextState,
 };
@@ -552,8 +555,9 @@ fn a_transfer_proves_the_finalization() {
 
 #[test]
 fn every_message_on_its_way() {
-    let id = MessageId::new("urn:uuid:1").unwrap();
-    let wire = |state: &ControlPlaneState, message| super::deliver::wire(only(state), message, "http://own/dsp", &id).unwrap();
+    let (id, context) = (MessageId::new("urn:uuid:1").unwrap(), SentContext::of(&["https://example.com/own".to_owned()]));
+    let head = Head { id: &id, context: &context };
+    let wire = |state: &ControlPlaneState, message| super::deliver::wire(only(state), message, "http://own/dsp", head).unwrap();
     let consumer = with(Role::Consumer, State::Requested, agreed);
     let provider = with(Role::Provider, State::Requested, agreed);
     for (state, message, kind, path) in [
@@ -572,6 +576,7 @@ fn every_message_on_its_way() {
         let (consumer_pid, provider_pid) = if only(state).role == Role::Consumer { ("n", "theirs") } else { ("theirs", "n") };
         assert_eq!((&body["consumerPid"], &body["providerPid"]), (&json!(consumer_pid), &json!(provider_pid)), "{body}");
         assert_eq!((&body["@id"], &body["@type"]), (&json!("urn:uuid:1"), &json!(kind)));
+        assert_eq!(body["@context"], json!([CONTEXT, "https://example.com/own"]));
     }
     // A first request says where answers go; nothing else is sent to a process that is not known.
     let unknown = with(Role::Consumer, State::Requesting, |n| n.counterparty_pid = None);

@@ -5,7 +5,7 @@ use crate::{
     Services,
     control_plane::{
         ControlPlane,
-        dsp::client::{self, Wire},
+        dsp::client::{self, Head, Wire},
         scopes::{RequestScope, scopes_of_request},
     },
 };
@@ -31,10 +31,9 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     let Some(negotiation) = current else { return Ok(Outcome::NothingToTell) };
     let participant = state.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
     let callback = services.urls.dsp(&participant.id, &negotiation.profile);
-    let Some(wire) = wire(negotiation, effect.message, &callback, &MessageId::from_uuid(delivery.message_id))? else {
-        return Ok(Outcome::NothingToTell);
-    };
-    let settings = services.settings.load();
+    let (settings, id) = (services.settings.load(), MessageId::from_uuid(delivery.message_id));
+    let head = Head { id: &id, context: settings.context(&negotiation.profile) };
+    let Some(wire) = wire(negotiation, effect.message, &callback, head)? else { return Ok(Outcome::NothingToTell) };
     let request = RequestScope::ContractNegotiation;
     let scopes = scopes_of_request(&settings, &negotiation.profile, request, [&negotiation.offer.policy]).all();
     let to = client::Outgoing {
@@ -52,7 +51,7 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
 }
 
 /// `None` when there is nobody to tell: the counterparty never said what it calls the process, so it has none.
-pub(super) fn wire(n: &Negotiation, message: Sent, callback: &str, id: &MessageId) -> Result<Option<Wire>, DeliveryError> {
+pub(super) fn wire(n: &Negotiation, message: Sent, callback: &str, head: Head<'_>) -> Result<Option<Wire>, DeliveryError> {
     let offer = || n.offer.clone();
     let Some(theirs) = &n.counterparty_pid else {
         let first = || -> Result<(Pid, Option<BaseUrl>), DeliveryError> {
@@ -63,12 +62,12 @@ pub(super) fn wire(n: &Negotiation, message: Sent, callback: &str, id: &MessageI
             Sent::Request => {
                 let (consumer_pid, callback_address) = first()?;
                 let body = ContractRequestMessage { consumer_pid, provider_pid: None, offer: offer(), callback_address };
-                Wire::new(&body, id, &["negotiations", "request"]).map(Some)
+                Wire::new(&body, head, &["negotiations", "request"]).map(Some)
             }
             Sent::Offer => {
                 let (provider_pid, callback_address) = first()?;
                 let body = ContractOfferMessage { provider_pid, consumer_pid: None, offer: offer(), callback_address };
-                Wire::new(&body, id, &["negotiations", "offers"]).map(Some)
+                Wire::new(&body, head, &["negotiations", "offers"]).map(Some)
             }
             Sent::Accepted | Sent::Agreement | Sent::Verification | Sent::Finalized | Sent::Termination => Ok(None),
         };
@@ -78,28 +77,28 @@ pub(super) fn wire(n: &Negotiation, message: Sent, callback: &str, id: &MessageI
     match message {
         Sent::Request => {
             let body = ContractRequestMessage { consumer_pid, provider_pid: Some(provider_pid), offer: offer(), callback_address: None };
-            Wire::new(&body, id, &path("request"))
+            Wire::new(&body, head, &path("request"))
         }
         Sent::Offer => {
             let body = ContractOfferMessage { provider_pid, consumer_pid: Some(consumer_pid), offer: offer(), callback_address: None };
-            Wire::new(&body, id, &path("offers"))
+            Wire::new(&body, head, &path("offers"))
         }
         Sent::Accepted | Sent::Finalized => {
             let event_type = if message == Sent::Accepted { NegotiationEvent::Accepted } else { NegotiationEvent::Finalized };
-            Wire::new(&ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type }, id, &path("events"))
+            Wire::new(&ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type }, head, &path("events"))
         }
         Sent::Agreement => {
             let Some(agreement) = &n.agreement else { return Ok(None) };
-            Wire::new(&ContractAgreementMessage { provider_pid, consumer_pid, agreement: agreement.to_message() }, id, &path("agreement"))
+            Wire::new(&ContractAgreementMessage { provider_pid, consumer_pid, agreement: agreement.to_message() }, head, &path("agreement"))
         }
         Sent::Verification => {
             let path = ["negotiations", theirs.as_str(), "agreement", "verification"];
-            Wire::new(&ContractAgreementVerificationMessage { provider_pid, consumer_pid }, id, &path)
+            Wire::new(&ContractAgreementVerificationMessage { provider_pid, consumer_pid }, head, &path)
         }
         Sent::Termination => {
             let reason = n.error_detail.as_ref().map_or_else(Reasons::default, Reasons::of);
             let body = ContractNegotiationTerminationMessage { provider_pid, consumer_pid, code: None, reason };
-            Wire::new(&body, id, &path("termination"))
+            Wire::new(&body, head, &path("termination"))
         }
     }
     .map(Some)

@@ -8,7 +8,7 @@ use crate::control_plane::{
     ControlPlaneState, Effect as AgentEffect, Refusal as AgentRefusal, Reply as AgentReply,
     agent::Decided,
     data_planes::{self, PlaneRef},
-    dsp::{self, AtOnce, Role, Sender, Steering, limits, process::OtherProcess},
+    dsp::{self, AtOnce, Role, Sender, Steering, client::Head, limits, process::OtherProcess},
     negotiation::{self, Agreement, Negotiation},
     participant,
     scopes::Scopes,
@@ -19,7 +19,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{
     AgreementId, Did, MessageId, Pid, SecretText, Timestamp,
     dsp::{
-        DataAddress,
+        CONTEXT, DataAddress, SentContext,
         negotiation::{NegotiationState, Reasons},
         transfer::{
             TransferCompletionMessage, TransferRequestMessage, TransferStartMessage, TransferState as Seen, TransferSuspensionMessage,
@@ -573,8 +573,9 @@ fn open_transfers_are_bounded() {
 
 #[test]
 fn every_message_on_its_way() {
-    let id = MessageId::new("urn:uuid:1").unwrap();
-    let wire = |state: &ControlPlaneState, notice: &Notice| super::deliver::wire(only(state), notice, "http://own/dsp", &id).unwrap();
+    let (id, context) = (MessageId::new("urn:uuid:1").unwrap(), SentContext::of(&["https://example.com/own".to_owned()]));
+    let head = Head { id: &id, context: &context };
+    let wire = |state: &ControlPlaneState, notice: &Notice| super::deliver::wire(only(state), notice, "http://own/dsp", head).unwrap();
     for (role, consumer_pid, provider_pid) in [(Role::Consumer, "t", "theirs"), (Role::Provider, "theirs", "t")] {
         let state = with(role, State::Started, |t| t.start_with = Some(StartWith::default()));
         for (notice, kind, path) in [

@@ -6,7 +6,7 @@ use crate::{
     control_plane::{
         ControlPlane,
         data_planes::client as plane,
-        dsp::client::{self, Wire},
+        dsp::client::{self, Head, Wire},
         scopes::{RequestScope, scopes_of_request},
     },
 };
@@ -52,9 +52,9 @@ async fn tell(
     let policy = delivery.snapshot.negotiations.agreement(&transfer.agreement).map(|a| &a.policy);
     let scopes = scopes_of_request(&settings, &transfer.profile, RequestScope::TransferProcess, policy).all();
     let callback = services.urls.dsp(&participant.id, &transfer.profile);
-    let Some(wire) = wire(transfer, message, &callback, &MessageId::from_uuid(delivery.message_id))? else {
-        return Ok(Outcome::NothingToTell);
-    };
+    let id = MessageId::from_uuid(delivery.message_id);
+    let head = Head { id: &id, context: settings.context(&transfer.profile) };
+    let Some(wire) = wire(transfer, message, &callback, head)? else { return Ok(Outcome::NothingToTell) };
     let to = client::Outgoing {
         participant: &participant.id,
         counterparty: &transfer.counterparty,
@@ -70,7 +70,7 @@ async fn tell(
 }
 
 /// `None` when there is nobody to tell: the counterparty never said what it calls the process, so it has none.
-pub(super) fn wire(t: &Transfer, message: &Notice, callback: &str, id: &MessageId) -> Result<Option<Wire>, DeliveryError> {
+pub(super) fn wire(t: &Transfer, message: &Notice, callback: &str, head: Head<'_>) -> Result<Option<Wire>, DeliveryError> {
     if let Notice::Request(data_address) = message {
         let callback_address = callback.parse().map_err(|e| DeliveryError::Refused(format!("callback address: {e}")))?;
         let request = TransferRequestMessage {
@@ -80,7 +80,7 @@ pub(super) fn wire(t: &Transfer, message: &Notice, callback: &str, id: &MessageI
             data_address: data_address.clone(),
             callback_address,
         };
-        return Wire::new(&request, id, &["transfers", "request"]).map(Some);
+        return Wire::new(&request, head, &["transfers", "request"]).map(Some);
     }
     let Some(theirs) = &t.counterparty_pid else { return Ok(None) };
     let path = |last| ["transfers", theirs.as_str(), last];
@@ -89,16 +89,16 @@ pub(super) fn wire(t: &Transfer, message: &Notice, callback: &str, id: &MessageI
     match message {
         Notice::Request(_) => return Ok(None),
         Notice::Start(data_address) => {
-            Wire::new(&TransferStartMessage { provider_pid, consumer_pid, data_address: data_address.clone() }, id, &path("start"))
+            Wire::new(&TransferStartMessage { provider_pid, consumer_pid, data_address: data_address.clone() }, head, &path("start"))
         }
         Notice::Suspension(reason) => {
             let body = TransferSuspensionMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) };
-            Wire::new(&body, id, &path("suspension"))
+            Wire::new(&body, head, &path("suspension"))
         }
-        Notice::Completion => Wire::new(&TransferCompletionMessage { provider_pid, consumer_pid }, id, &path("completion")),
+        Notice::Completion => Wire::new(&TransferCompletionMessage { provider_pid, consumer_pid }, head, &path("completion")),
         Notice::Termination(reason) => {
             let body = TransferTerminationMessage { provider_pid, consumer_pid, code: None, reason: reasons(reason) };
-            Wire::new(&body, id, &path("termination"))
+            Wire::new(&body, head, &path("termination"))
         }
     }
     .map(Some)

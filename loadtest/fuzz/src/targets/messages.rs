@@ -8,7 +8,7 @@ use cellspace_schemas::{
     dsp::{
         self, Message, Received,
         catalog::{CatalogRequestMessage, compacted_catalog, compacted_dataset},
-        message::{MAX_MESSAGE_BYTES, read, render},
+        message::{MAX_MESSAGE_BYTES, SentContext, read, render},
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MAX_REASON_CHARS,
@@ -47,7 +47,7 @@ fn message<T: Message + Serialize + DeserializeOwned + PartialEq + Debug>(data: 
     let Ok(Received { id, body }) = read::<T>(data, &[]) else { return };
     assert!(data.len() <= MAX_MESSAGE_BYTES && !is_too_deep(data));
     super::kept(&body);
-    let text = render(&body, id.as_ref()).expect("what was read can be written");
+    let text = render(&body, id.as_ref(), &SentContext::default()).expect("what was read can be written");
     if text.len() <= MAX_MESSAGE_BYTES {
         assert_eq!(read::<T>(&text, &[]), Ok(Received { id, body }));
     }
