@@ -1,6 +1,6 @@
 //! The installation's own base URLs: part of the data, since DIDs contain them.
 
-use cellspace_schemas::{Did, Owner, ParticipantContextId, ProfileId, issuer::CredentialDefinitionId};
+use cellspace_schemas::{Did, Owner, ParticipantContextId, issuer::CredentialDefinitionId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
@@ -30,10 +30,10 @@ impl PublicUrls {
         Self::join(&self.admin, path)
     }
 
-    /// DSP base of a participant in a profile: `{public}/api/dsp/{participant}/{profile}`.
+    /// DSP base of a participant in the profile with this path, which begins with a slash: `{public}/api/dsp/{participant}{path}`.
     #[must_use]
-    pub fn dsp(&self, participant: &ParticipantContextId, profile: &ProfileId) -> String {
-        format!("{}/api/dsp/{participant}/{profile}", self.public.as_str().trim_end_matches('/'))
+    pub fn dsp(&self, participant: &ParticipantContextId, path: &str) -> String {
+        format!("{}/api/dsp/{participant}{path}", self.public.as_str().trim_end_matches('/'))
     }
 
     /// DSP version discovery of a participant, the `DataService` endpoint of its DID document.

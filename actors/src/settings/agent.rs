@@ -104,6 +104,9 @@ pub enum Refusal {
     /// The expression cannot be used.
     #[error("{0}")]
     Expression(String),
+    /// Another profile has the path, or its name.
+    #[error("the path {0} is that of another dataspace profile")]
+    PathTaken(String),
     /// The default profile stays.
     #[error("the dataspace profile {DEFAULT_PROFILE} always exists")]
     DefaultProfile,
@@ -215,10 +218,12 @@ fn decide(state: &SettingsState, command: &Command) -> Result<(&'static str, Eve
         Command::CreateProfile(new) => {
             let there = state.profiles.contains_key(&new.name) || is_default(&new.name);
             absent(there, state.profiles.size(), Kind::Profile, new.name.as_str())?;
+            own_path(state, new)?;
             Ok(("settings.profile.created", Event::Profile(Arc::new(new.clone()))))
         }
         Command::UpdateProfile(new) => {
             present(state.profiles.contains_key(&new.name) || is_default(&new.name), Kind::Profile, new.name.as_str())?;
+            own_path(state, new)?;
             Ok(("settings.profile.updated", Event::Profile(Arc::new(new.clone()))))
         }
         Command::DeleteProfile(name) if is_default(name) => Err(Refusal::DefaultProfile),
@@ -227,6 +232,13 @@ fn decide(state: &SettingsState, command: &Command) -> Result<(&'static str, Eve
             Ok(("settings.profile.deleted", Event::ProfileDeleted(name.clone())))
         }
     }
+}
+
+/// Whether a path leads to one profile alone: those of others, and their names, are not its own.
+fn own_path(state: &SettingsState, new: &DataspaceProfile) -> Result<(), Refusal> {
+    let settings = state.settings();
+    let taken = [new.segment(), new.name.as_str()].into_iter().any(|place| settings.profile_at(place).is_some_and(|of| *of != new.name));
+    if taken { Err(Refusal::PathTaken(new.path.clone())) } else { Ok(()) }
 }
 
 /// Puts the newest settings in this node's memory: at its start, and after a change before the answer goes out.
@@ -274,7 +286,7 @@ mod tests {
 
     fn profile(name: &str) -> DataspaceProfile {
         let default = super::super::default_profile().unwrap();
-        DataspaceProfile { name: ProfileId::new(name).unwrap(), ..default }
+        DataspaceProfile { name: ProfileId::new(name).unwrap(), path: format!("/{name}"), ..default }
     }
 
     fn run(state: &mut SettingsState, rows: &mut BTreeMap<Vec<u8>, Event>, command: Command) -> Result<(), Refusal> {
@@ -314,6 +326,21 @@ mod tests {
         assert_eq!(go(Command::UpdateProfile(profile("net"))), Some(Refusal::NotFound(Kind::Profile, "net".into())));
         assert_eq!(go(Command::UpdateProfile(profile(DEFAULT_PROFILE))), None);
         assert_eq!(go(Command::CreateProfile(profile("net"))), None);
+        // A path, and a name, leads to one profile.
+        let at = |of: &str, path: &str| DataspaceProfile { path: path.to_owned(), ..profile(of) };
+        let taken = |path: &str| Some(Refusal::PathTaken(path.to_owned()));
+        assert_eq!(go(Command::CreateProfile(at("other", "/net"))), taken("/net"));
+        assert_eq!(go(Command::UpdateProfile(at("net", &format!("/{DEFAULT_PROFILE}")))), taken(&format!("/{DEFAULT_PROFILE}")));
+        assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
+        assert_eq!(go(Command::CreateProfile(at("other", "/elsewhere"))), taken("/elsewhere"));
+        assert_eq!(go(Command::CreateProfile(at("elsewhere", "/fine"))), taken("/fine"));
+        assert_eq!(go(Command::UpdateProfile(at("net", "/net"))), None);
+        assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
+        let settings = state.settings();
+        for (place, of) in [("net", Some("net")), ("elsewhere", Some("net")), (DEFAULT_PROFILE, Some(DEFAULT_PROFILE)), ("other", None)] {
+            assert_eq!(settings.profile_at(place).map(ProfileId::as_str), of, "{place}");
+        }
+        assert_eq!((settings.path_of(&name("net")).as_ref(), settings.path_of(&name("gone")).as_ref()), ("/elsewhere", "/gone"));
         assert_eq!(state.settings().profiles.len(), 2);
     }
 

@@ -11,7 +11,7 @@ pub use state::SettingsState;
 
 use arc_swap::ArcSwap;
 use cellspace_schemas::{ProfileId, dsp::SentContext};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// The profile that every installation has (DSP 2025-1 over HTTPS).
 pub const DEFAULT_PROFILE: &str = "http-dsp-profile-2025-1";
@@ -46,6 +46,8 @@ pub struct Settings {
     contexts: BTreeMap<ProfileId, SentContext>,
     /// The same in one that is not there any more.
     protocol_context: SentContext,
+    /// Profiles by what stands for them in paths: their own path's segment, and their name.
+    places: BTreeMap<String, ProfileId>,
 }
 
 impl Settings {
@@ -63,7 +65,21 @@ impl Settings {
         }
         settings.contexts =
             settings.profiles.iter().map(|(name, profile)| (name.clone(), SentContext::of(&profile.contexts))).collect();
+        let places = settings.profiles.values().flat_map(|profile| [profile.name.as_str(), profile.segment()].map(|place| (place, profile)));
+        settings.places = places.map(|(place, profile)| (place.to_owned(), profile.name.clone())).collect();
         settings
+    }
+
+    /// The profile that this segment of a path stands for. By its name it is found whatever its path is: it may have been another one before.
+    #[must_use]
+    pub fn profile_at(&self, segment: &str) -> Option<&ProfileId> {
+        self.places.get(segment)
+    }
+
+    /// The path of a profile, as it is told to others.
+    #[must_use]
+    pub fn path_of(&self, profile: &ProfileId) -> Cow<'_, str> {
+        self.profiles.get(profile).map_or_else(|| format!("/{profile}").into(), |profile| profile.path.as_str().into())
     }
 
     /// The contexts of what is sent in a profile.

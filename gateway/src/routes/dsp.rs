@@ -67,11 +67,12 @@ pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> R
 /// # Errors
 /// Not found, unauthenticated.
 async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
-    let parsed = request.param("participant")?.parse().ok().zip(request.param("profile")?.parse().ok());
+    let settings = app.services.settings.load();
+    let parsed = request.param("participant")?.parse().ok().zip(settings.profile_at(request.param("profile")?).cloned());
     let (participant, profile): (ParticipantContextId, ProfileId) = parsed.ok_or_else(|| nothing(request))?;
     let state = app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&participant)).await;
     let state = state.map_err(|error| asked(request, error))?;
-    incoming::receiver(&state, &app.services.settings.load(), &profile).map_err(|_| nothing(request))?;
+    incoming::receiver(&state, &settings, &profile).map_err(|_| nothing(request))?;
     if !is_party(app, &participant).await? {
         return Err(nothing(request));
     }

@@ -45,7 +45,7 @@ async fn party(app: &App, request: &Request) -> Result<ParticipantContextId, Api
 }
 
 async fn target(app: &App, request: &Request) -> Result<(ParticipantContextId, ProfileId), ApiError> {
-    let profile = request.param("profile")?.parse().map_err(|_| nothing())?;
+    let profile = app.services.settings.load().profile_at(request.param("profile")?).cloned().ok_or_else(nothing)?;
     Ok((party(app, request).await?, profile))
 }
 

@@ -414,7 +414,7 @@ impl Platform {
             let (status, answer) = self.as_client(acme, Method::POST, &own("acme", resource), Some(&typed(kind, body))).await;
             assert_eq!(status, StatusCode::OK, "{resource}: {answer}");
         }
-        let provider = json!({"profile": PROFILE, "counterPartyAddress": self.node.urls.dsp(&id_of("acme"), &PROFILE.parse().unwrap()),
+        let provider = json!({"profile": PROFILE, "counterPartyAddress": self.node.urls.dsp(&id_of("acme"), &format!("/{PROFILE}")),
             "counterPartyId": self.did("acme")});
         let with = |kind: &str, more: Value| {
             let mut body = provider.clone();
@@ -440,7 +440,7 @@ impl Platform {
 
     /// Begins a transfer of `globex` by `transfer_type`.
     pub async fn transfer(&self, globex: &str, agreement: &str, transfer_type: &str) -> String {
-        let body = json!({"profile": PROFILE, "counterPartyAddress": self.node.urls.dsp(&id_of("acme"), &PROFILE.parse().unwrap()),
+        let body = json!({"profile": PROFILE, "counterPartyAddress": self.node.urls.dsp(&id_of("acme"), &format!("/{PROFILE}")),
             "contractId": agreement, "transferType": transfer_type});
         let path = "/api/mgmt/v5beta/participants/globex/transferprocesses";
         let (status, begun) = self.as_client(globex, Method::POST, path, Some(&typed("TransferRequest", body))).await;

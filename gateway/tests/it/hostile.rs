@@ -44,7 +44,7 @@ impl Platform {
 
     /// A message to a participant of ours: status and body.
     pub async fn told(&self, participant: &str, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
-        let url = format!("{}{path}", self.node.urls.dsp(&id_of(participant), &PROFILE.parse().unwrap()));
+        let url = format!("{}{path}", self.node.urls.dsp(&id_of(participant), &format!("/{PROFILE}")));
         read(self.http.post(url).bearer_auth(token).json(body).send().await.unwrap()).await
     }
 

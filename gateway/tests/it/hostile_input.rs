@@ -43,7 +43,7 @@ async fn bombs_in_bodies() {
     let (p, peer) = (Platform::temporary(|_| {}).await, Peer::start().await);
     p.full_participant("acme").await;
     let acme = p.did("acme");
-    let base = p.node.urls.dsp(&id_of("acme"), &PROFILE.parse().unwrap());
+    let base = p.node.urls.dsp(&id_of("acme"), &format!("/{PROFILE}"));
     let credentials = p.node.urls.credential_service(&id_of("acme"));
     let issuance = p.node.urls.issuer_service(&id_of("acme"));
     let token = || peer.token("friend", &acme, &json!({}));

@@ -32,6 +32,7 @@ mod node;
 mod openapi;
 mod process;
 mod process_events;
+mod profiles;
 mod program;
 mod queries;
 mod sharing;

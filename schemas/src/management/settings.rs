@@ -220,7 +220,7 @@ impl DataspaceProfile {
         free_properties: false,
     };
 
-    /// Reads a body. Only what is served can be a profile: DSP 2025-1 over HTTPS, under the path `/<name>`.
+    /// Reads a body. Only what is served can be a profile: DSP 2025-1 over HTTPS. Its path is one segment, and without one its name.
     ///
     /// # Errors
     /// Every violated rule.
@@ -249,6 +249,12 @@ impl DataspaceProfile {
             let Protocol { version, path, binding, namespace } = protocol?;
             Some(Self { name: name?, version, path, binding, namespace, contexts, trusted_issuers, crawled_by })
         })
+    }
+
+    /// What stands for it in paths.
+    #[must_use]
+    pub fn segment(&self) -> &str {
+        self.path.trim_start_matches('/')
     }
 
     /// The form of the API, without `@context`.
@@ -283,13 +289,20 @@ impl Protocol {
             r.note("binding", "must be HTTPS, the only binding that is served");
         }
         let namespace = r.required_text("namespace", MAX_TEXT);
+        let path = r.text("path", MAX_TEXT);
         let own = name.map(|name| format!("/{name}"));
-        let path = r.text("path", MAX_TEXT).or_else(|| own.clone());
-        if own.is_some() && path != own {
-            r.note("path", "must be the name with a leading slash, or left out");
+        if path.as_ref().is_some_and(|path| Some(path) != own.as_ref() && !is_segment(path)) {
+            r.note("path", "must be a slash and one segment: letters, digits and . _ ~ - and no dot at its beginning");
         }
+        let path = path.or(own);
         r.finish(|| Some(Self { version: version?, path: path?, binding: binding?, namespace: namespace? }))
     }
+}
+
+/// A slash and one segment of unreserved characters (RFC 3986, 2.3), which is no name of a place that is known to all.
+fn is_segment(path: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    path.strip_prefix('/').is_some_and(|segment| !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(unreserved))
 }
 
 fn identifier(r: &mut Reader<'_>, fresh_id: &str) -> Option<String> {
@@ -346,13 +359,22 @@ mod tests {
         assert_eq!((good.path.as_str(), good.trusted_issuers.len(), &good.crawled_by), ("/net", 1, &None));
         let crawled = profile(json!({"name": "net", "protocol": protocol, "crawledBy": "operator"})).unwrap();
         assert_eq!(DataspaceProfile::from_json(&body("DataspaceProfile", crawled.to_json())), Ok(crawled));
+        let at = |path: &str| json!({"name": "net", "protocol": {"version": "2025-1", "binding": "HTTPS", "namespace": "n", "path": path}});
+        assert_eq!(profile(at("/other.v1")).unwrap().path, "/other.v1");
         let again = body("DataspaceProfile", good.to_json());
         assert_eq!(DataspaceProfile::from_json(&again), Ok(good));
         for bad in [
             json!({"name": "net"}),
             json!({"name": "a/b", "protocol": protocol}),
             json!({"name": "net", "protocol": {"version": "0.8", "binding": "HTTPS", "namespace": "n"}}),
-            json!({"name": "net", "protocol": {"version": "2025-1", "binding": "HTTPS", "namespace": "n", "path": "/other"}}),
+            at("other"),
+            at("/"),
+            at("/.well-known"),
+            at("/a/b"),
+            at("/a/"),
+            at("/a%2Fb"),
+            at("/a?b"),
+            at("/ä"),
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "x", "supportedTypes": ["*"]}]}),
             json!({"name": "net", "protocol": protocol, "trustedIssuers": [{"@id": "did:web:i", "supportedTypes": []}]}),
             json!({"name": "net", "protocol": protocol, "crawledBy": "a b"}),

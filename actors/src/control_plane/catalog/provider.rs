@@ -77,10 +77,10 @@ async fn verified(services: &Services, call: CatalogCall<'_>, state: &ControlPla
         .await
 }
 
-/// What a verified counterparty looks at.
-fn viewer<'a>(services: &Services, call: CatalogCall<'_>, state: &'a ControlPlaneState, sender: &'a Sender) -> Viewer<'a> {
+/// What a verified counterparty looks at; `url` is the DSP base that it asks.
+fn viewer<'a>(services: &Services, url: &str, state: &'a ControlPlaneState, sender: &'a Sender) -> Viewer<'a> {
     let evaluation = Evaluation::new(PolicyScope::Catalog, &sender.settings, &sender.agent, services.cluster.now());
-    Viewer::new(state, evaluation, &services.urls.dsp(call.participant, call.profile))
+    Viewer::new(state, evaluation, url)
 }
 
 /// Answers `POST /catalog/request`.
@@ -104,12 +104,10 @@ pub async fn serve_catalog(
         Some(token) => Some(Cursor::parse(token).ok_or_else(|| Refusal::Invalid("unknown continuationToken".to_owned()))?),
     };
     let sender = verified(services, call, &state).await?;
-    let viewer = viewer(services, call, &state, &sender);
+    let url = services.urls.dsp(call.participant, &profile.path);
+    let viewer = viewer(services, &url, &state, &sender);
     let page = viewer.page(&query, cursor.as_ref());
-    let link = |cursor: Cursor| {
-        let url = services.urls.dsp(call.participant, call.profile);
-        format!("{url}/catalog/request?continuationToken={}", cursor.token())
-    };
+    let link = |cursor: Cursor| format!("{url}/catalog/request?continuationToken={}", cursor.token());
     let body = viewer.catalog(&page, &participant.identity, settings.context(call.profile));
     Ok(CatalogAnswer { body, next: page.next.map(link), previous: page.previous.map(link) })
 }
@@ -121,9 +119,10 @@ pub async fn serve_catalog(
 pub async fn serve_dataset(services: &Services, call: CatalogCall<'_>, id: &AssetId) -> Result<String, NotServed> {
     let state = state_of(services, call.participant).await?;
     let settings = services.settings.load();
-    incoming::receiver(&state, &settings, call.profile)?;
+    let (_, profile) = incoming::receiver(&state, &settings, call.profile)?;
     let sender = verified(services, call, &state).await?;
-    let dataset = viewer(services, call, &state, &sender).dataset(id).ok_or(Refusal::NotFound)?;
+    let url = services.urls.dsp(call.participant, &profile.path);
+    let dataset = viewer(services, &url, &state, &sender).dataset(id).ok_or(Refusal::NotFound)?;
     Ok(render::root_dataset(&dataset, settings.context(call.profile)))
 }
 

@@ -30,8 +30,8 @@ pub async fn deliver(services: &Services, effect: &Effect, delivery: &Delivery<'
     let current = state.negotiations.get(&effect.negotiation).filter(|n| n.step == effect.step && n.state.sends() == Some(effect.message));
     let Some(negotiation) = current else { return Ok(Outcome::NothingToTell) };
     let participant = state.known().ok_or_else(|| DeliveryError::Refused("the participant is gone".to_owned()))?;
-    let callback = services.urls.dsp(&participant.id, &negotiation.profile);
     let (settings, id) = (services.settings.load(), MessageId::from_uuid(delivery.message_id));
+    let callback = services.urls.dsp(&participant.id, &settings.path_of(&negotiation.profile));
     let head = Head { id: &id, context: settings.context(&negotiation.profile) };
     let Some(wire) = wire(negotiation, effect.message, &callback, head)? else { return Ok(Outcome::NothingToTell) };
     let request = RequestScope::ContractNegotiation;

@@ -51,7 +51,7 @@ async fn tell(
     let settings = services.settings.load();
     let policy = delivery.snapshot.negotiations.agreement(&transfer.agreement).map(|a| &a.policy);
     let scopes = scopes_of_request(&settings, &transfer.profile, RequestScope::TransferProcess, policy).all();
-    let callback = services.urls.dsp(&participant.id, &transfer.profile);
+    let callback = services.urls.dsp(&participant.id, &settings.path_of(&transfer.profile));
     let id = MessageId::from_uuid(delivery.message_id);
     let head = Head { id: &id, context: settings.context(&transfer.profile) };
     let Some(wire) = wire(transfer, message, &callback, head)? else { return Ok(Outcome::NothingToTell) };

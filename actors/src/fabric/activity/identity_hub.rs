@@ -55,7 +55,7 @@ impl IdentityHubActivity {
             "roles": ["participant"], "scopes": [], "additionalProperties": work.tenant_properties(),
             "serviceEndpoints": [
                 {"id": format!("{id}-credentialservice"), "type": "CredentialService", "serviceEndpoint": urls.credential_service(id)},
-                {"id": format!("{id}-dsp"), "type": "ProtocolEndpoint", "serviceEndpoint": urls.dsp(id, profile)},
+                {"id": format!("{id}-dsp"), "type": "ProtocolEndpoint", "serviceEndpoint": urls.dsp(id, &format!("/{profile}"))},
                 {"id": format!("{id}-dataservice"), "type": "DataService", "serviceEndpoint": urls.dsp_versions(id)},
             ],
             // A key id of its own: a verifier that remembers the document of whoever had the DID before looks again for a key it does not know.
