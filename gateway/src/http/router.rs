@@ -5,13 +5,9 @@
 
 use super::{Access, Api, Listener, Route, Verb};
 use crate::auth::scope::Scope;
-use cellspace_schemas::ParticipantContextId;
 use http::Method;
 use percent_encoding::percent_decode_str;
 use std::{collections::HashMap, sync::Arc};
-
-/// Parameter of paths that names a participant context.
-const PARTICIPANT: &str = "participant";
 
 /// Why a table cannot be served: a mistake in the program, found at start and by a test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,9 +78,12 @@ pub struct Router {
 struct Entry {
     route: Route,
     scope: Option<Scope>,
-    /// Whose things it is about, when its path does not say.
-    participant: Option<ParticipantContextId>,
+    /// What its path does not say.
+    fixed: Fixed,
 }
+
+/// Values of parameters that paths do not have.
+type Fixed = Arc<[(&'static str, String)]>;
 
 #[derive(Default)]
 struct Node {
@@ -123,29 +122,31 @@ impl Router {
         let mut router =
             Self { entries: Vec::with_capacity(routes.len()), public: Node::default(), admin: Node::default(), ops: Node::default() };
         for route in routes {
-            router.add(route, None)?;
+            router.add(route, Fixed::default())?;
         }
         Ok(router)
     }
 
-    /// With routes whose paths do not name the participant context that they are about: to handlers and authorisation it is as if they named this one.
+    /// With routes whose paths do not name what they are about, the participant context before all: to handlers and authorisation it is as if they named
+    /// these.
     ///
     /// # Errors
     /// [`TableError`] names the first wrong route.
-    pub fn of_participant(mut self, routes: Vec<Route>, participant: &ParticipantContextId) -> Result<Self, TableError> {
+    pub fn naming(mut self, routes: Vec<Route>, fixed: &[(&'static str, &str)]) -> Result<Self, TableError> {
+        let fixed: Fixed = fixed.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         for route in routes {
-            self.add(route, Some(participant.clone()))?;
+            self.add(route, fixed.clone())?;
         }
         Ok(self)
     }
 
-    fn add(&mut self, route: Route, participant: Option<ParticipantContextId>) -> Result<(), TableError> {
+    fn add(&mut self, route: Route, fixed: Fixed) -> Result<(), TableError> {
         let scope = match route.access {
             Access::Open => None,
             Access::Scope(scope, _) => Some(Scope::parse(scope).ok_or_else(|| TableError::Scope { route: route.path.to_owned(), scope })?),
         };
         let index = self.entries.len();
-        self.entries.push(Entry { route, scope, participant });
+        self.entries.push(Entry { route, scope, fixed });
         for prefix in route.prefixes {
             let root = match route.listener {
                 Listener::Public => &mut self.public,
@@ -185,9 +186,9 @@ impl Router {
             return Err(search.miss());
         };
         let entry = self.entries.get(index).ok_or(Miss::NotFound)?;
-        let mut params = Vec::with_capacity(names.len() + 1);
+        let mut params = Vec::with_capacity(names.len() + entry.fixed.len());
         // First of all: nothing in the path names another one.
-        params.extend(entry.participant.as_ref().map(|participant| (PARTICIPANT, participant.to_string())));
+        params.extend(entry.fixed.iter().cloned());
         let mut names = names.iter();
         for (value, name) in search.values.iter().zip(names.by_ref()) {
             let value = percent_decode_str(value).decode_utf8().map_err(|_| Miss::Malformed)?;

@@ -27,7 +27,7 @@ use cellspace_actors::{
     fabric::Fabric,
     issuer::StatusListPublisher,
     outbound::OutboundOptions,
-    settings::SettingsCache,
+    settings::{DEFAULT_PROFILE, SettingsCache},
     trust::{Trust, TrustOptions},
 };
 use cellspace_cluster::{Clock, SystemClock};
@@ -207,7 +207,11 @@ async fn assemble(config: &NodeConfig, store: &NodeStore, vault: &NodeVault, url
     let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
     let routes = match &config.single_participant {
         None => Router::new(routes::all())?,
-        Some(participant) => Router::new(routes::all())?.of_participant(routes::management_v4::routes(), participant)?,
+        Some(participant) => {
+            let (participant, profile) = (("participant", participant.as_str()), ("profile", DEFAULT_PROFILE));
+            let router = Router::new(routes::all())?.naming(routes::management_v4::routes(), &[participant])?;
+            router.naming(routes::dsp_classic::routes(), &[participant, profile])?
+        }
     };
     let watched = vault.clone();
     let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.clone()));

@@ -1,13 +1,16 @@
 //! The catalog protocol and version discovery (DSP 2025-1, HTTPS binding), open to counterparties.
 
-use super::{dsp::is_party, prefixes::DSP};
+use super::{dsp::is_party, dsp_classic::PATH, prefixes::DSP};
 use crate::{
     App,
     http::{Access, Api, ApiError, ErrorKind, Listener, Reply, Request, Route, Verb, route::Handler},
 };
-use cellspace_actors::control_plane::{
-    catalog::{CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles},
-    dsp::Refusal,
+use cellspace_actors::{
+    control_plane::{
+        catalog::{CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles},
+        dsp::Refusal,
+    },
+    settings::DEFAULT_PROFILE,
 };
 use cellspace_cluster::PrepareError;
 use cellspace_schemas::{AssetId, ParticipantContextId, ProfileId, management::DataspaceProfile};
@@ -78,7 +81,7 @@ async fn dataset(app: App, request: Request) -> Result<Reply, ApiError> {
 
 async fn versions(app: App, request: Request) -> Result<Reply, ApiError> {
     let participant = party(&app, &request).await?;
-    told_versions(&app, &participant, "").await
+    told_versions(&app, &participant, |profile| profile.path.clone()).await
 }
 
 /// What is served at the place that names no participant, by an installation that is there for one.
@@ -87,14 +90,22 @@ async fn versions_of_the_only_one(app: App) -> Result<Reply, ApiError> {
     if !is_party(&app, &participant).await? {
         return Err(nothing());
     }
-    told_versions(&app, &participant, &format!("/{participant}")).await
+    let path = |profile: &DataspaceProfile| match profile.name.as_str() {
+        DEFAULT_PROFILE => PATH.to_owned(),
+        _ => format!("/{participant}{}", profile.path),
+    };
+    told_versions(&app, &participant, path).await
 }
 
 /// The versions of a participant, with paths below the place where they are told (DSP 2025-1, "Exposure of Versions").
-async fn told_versions(app: &App, participant: &ParticipantContextId, place: &str) -> Result<Reply, ApiError> {
+async fn told_versions(
+    app: &App,
+    participant: &ParticipantContextId,
+    path: impl Fn(&DataspaceProfile) -> String,
+) -> Result<Reply, ApiError> {
     let served = served_profiles(&app.services, participant).await.map_err(told)?;
     let version = |profile: &DataspaceProfile| {
-        json!({"version": profile.version, "path": format!("{place}{}", profile.path), "binding": profile.binding,
+        json!({"version": profile.version, "path": path(profile), "binding": profile.binding,
             "profile": profile.name.as_str(), "identifierType": "did:web",
             "auth": {"protocol": "DCP", "version": "1.0", "profile": ["vc11-sl2021/jwt", "vc20-bssl/jwt"]}})
     };

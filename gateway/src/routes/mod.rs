@@ -14,6 +14,7 @@ pub mod dcp;
 pub mod did;
 mod dsp;
 pub mod dsp_catalog;
+pub mod dsp_classic;
 pub mod dsp_negotiation;
 pub mod dsp_transfer;
 pub mod events;
@@ -46,7 +47,7 @@ pub mod transfers;
 
 use crate::http::Route;
 
-/// Every operation of the platform, but for those of an installation that is there for one participant ([`management_v4`]).
+/// Every operation of the platform, but for those of an installation that is there for one participant ([`management_v4`], [`dsp_classic`]).
 #[must_use]
 pub fn all() -> Vec<Route> {
     let mut all = Vec::new();

@@ -31,6 +31,8 @@ pub const DATAFLOWS: &[&str] = &["/api/v1"];
 pub const SIGNALING: &[&str] = &["/api/signaling"];
 /// DSP (`/{participant}/{profile}/...`, `/{participant}/.well-known/dspace-version`).
 pub const DSP: &[&str] = &["/api/dsp"];
+/// The same of the default profile of one participant, neither of which paths name.
+pub const DSP_CLASSIC: &[&str] = &["/api/dsp/2025-1"];
 /// DCP credential service (`/participants/{participant}/...`).
 pub const CREDENTIALS: &[&str] = &["/api/credentials/v1"];
 /// DCP issuance (`/participants/{participant}/...`).

@@ -4,6 +4,7 @@ use crate::{
     stage::{self, Stage},
     support::{DRAIN, IDENTITY, Platform, id_of, read},
 };
+use cellspace_actors::trust;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -239,8 +240,22 @@ async fn one_participant_need_not_be_named() {
     let (status, unnamed) = p.public(&format!("/api/dsp{VERSIONS}")).await;
     assert_eq!((status, unnamed["protocolVersions"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{unnamed}");
     assert_eq!(named["protocolVersions"][0]["path"], "/http-dsp-profile-2025-1");
-    named["protocolVersions"][0]["path"] = json!("/acme/http-dsp-profile-2025-1");
+    named["protocolVersions"][0]["path"] = json!("/2025-1");
     assert_eq!(named, unnamed);
+    // The protocol is there, too, as it is below the participant.
+    for path in ["/catalog/datasets/x", "/negotiations/x", "/transfers/x"] {
+        let (named, unnamed) =
+            (p.public(&format!("/api/dsp/acme/http-dsp-profile-2025-1{path}")).await, p.public(&format!("/api/dsp/2025-1{path}")).await);
+        assert_eq!((unnamed.0, &unnamed), (StatusCode::UNAUTHORIZED, &named), "{path}");
+    }
+    let (told, acme) = (p.node.urls.public("/api/dsp/2025-1/catalog/request"), p.did("acme"));
+    let asked = async |url: &str| {
+        let token = trust::self_issued_token(&p.node.app.services, &id_of("other"), &acme, &[]).await.unwrap();
+        let message = json!({"@context": ["https://w3id.org/dspace/2025/1/context.jsonld"], "@type": "CatalogRequestMessage"});
+        read(p.http.post(url).bearer_auth(token).json(&message).send().await.unwrap()).await
+    };
+    let (status, catalog) = asked(&told).await;
+    assert_eq!((status, &catalog["@type"], &catalog["participantId"]), (StatusCode::OK, &json!("Catalog"), &json!(acme)), "{catalog}");
     let token = async |participant: &str| {
         let secret = p
             .client(json!({"id": format!("{participant}-client"), "role": "participant", "participantContext": participant,
@@ -290,6 +305,7 @@ async fn one_participant_need_not_be_named() {
     p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await;
     let (status, refused) = p.public(&format!("/api/dsp{VERSIONS}")).await;
     assert_eq!((status, &refused["@type"]), (StatusCode::NOT_FOUND, &json!("VersionsError")));
+    assert_eq!(p.public("/api/dsp/2025-1/negotiations/x").await.0, StatusCode::NOT_FOUND);
     for v4 in V4 {
         assert_eq!(
             p.call(Method::POST, &format!("{v4}/assets/request"), Some(body("QuerySpec", json!({})))).await.0,

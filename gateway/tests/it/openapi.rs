@@ -4,7 +4,7 @@ use crate::support::{DRAIN, Platform, id_of};
 use cellspace::{
     http::{Access, Route},
     routes::{
-        self, management_v4,
+        self, dsp_classic, management_v4,
         openapi::{
             bodies::{BODIES, bodies, line},
             documents::Document,
@@ -139,7 +139,7 @@ async fn every_operation_is_documented_and_nothing_else() {
 
 #[test]
 fn every_route_has_its_bodies_and_nothing_else_has() {
-    let routes: Vec<Route> = routes::all().into_iter().chain(management_v4::routes()).collect();
+    let routes: Vec<Route> = routes::all().into_iter().chain(management_v4::routes()).chain(dsp_classic::routes()).collect();
     let without: Vec<String> = routes.iter().filter(|route| bodies(route).is_none()).map(line).collect();
     assert_eq!(without, Vec::<String>::new());
     let lines: BTreeSet<String> = routes.iter().map(line).collect();

@@ -4,8 +4,9 @@ use super::documents::Document;
 use crate::{
     http::Route,
     routes::{
+        dsp_classic::NAMED,
         management_v4::PARTICIPANT,
-        prefixes::{MANAGEMENT_PARTICIPANT, MANAGEMENT_V4},
+        prefixes::{DSP, DSP_CLASSIC, MANAGEMENT_PARTICIPANT, MANAGEMENT_V4},
     },
 };
 
@@ -66,12 +67,15 @@ pub struct Bodies {
     pub answers: Content,
 }
 
-/// The route's line in the table: its method and canonical path; of one that does not name its participant, those of its twin that does.
+/// The route's line in the table: its method and canonical path; of one that does not name whom it is about, those of its twin that does.
 #[must_use]
 pub fn line(route: &Route) -> String {
-    let (prefixes, participant) =
-        if route.prefixes == MANAGEMENT_V4 { (MANAGEMENT_PARTICIPANT, PARTICIPANT) } else { (route.prefixes, "") };
-    format!("{} {}{participant}{}", route.method.http(), prefixes.first().copied().unwrap_or_default(), route.path)
+    let (prefixes, named) = match route.prefixes {
+        MANAGEMENT_V4 => (MANAGEMENT_PARTICIPANT, PARTICIPANT),
+        DSP_CLASSIC => (DSP, NAMED),
+        prefixes => (prefixes, ""),
+    };
+    format!("{} {}{named}{}", route.method.http(), prefixes.first().copied().unwrap_or_default(), route.path)
 }
 
 /// What the route takes and answers; `None` when the table has no line for it.
