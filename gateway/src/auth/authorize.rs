@@ -16,6 +16,9 @@ pub struct Need<'a> {
     pub scope: &'a Scope,
     /// Whether a provisioner may call.
     pub provisioner: Provisioner,
+    /// Whether the participant's token needs no scope of the API: where paths name no participant there are none (Management API v4). A token that has
+    /// some is held to them.
+    pub unscoped: bool,
     /// The participant context of the path.
     pub owner: Option<&'a str>,
     /// Whether the route creates participant contexts: its handler compares the id of the body ([`Principal::may_create`]).
@@ -29,7 +32,7 @@ impl<'a> Need<'a> {
         let (Access::Scope(_, provisioner), Some(scope)) = (matched.route.access, matched.scope.as_ref()) else { return None };
         let owner = OWNER_PARAMS.iter().find_map(|name| matched.params.get(name));
         let creates_participant = matched.route.method == Verb::Post && matched.route.path == "/participants";
-        Some(Self { api: matched.route.api, scope, provisioner, owner, creates_participant })
+        Some(Self { api: matched.route.api, scope, provisioner, unscoped: matched.unnamed, owner, creates_participant })
     }
 
     /// Whether the caller must be a participant context that exists: asked before its scopes, as the peers do. In the APIs that are about
@@ -100,7 +103,9 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
             None
         }
         Role::Participant => {
-            scope()?;
+            if !(need.unscoped && caller.scopes.iter().all(|held| held.prefix != need.scope.prefix)) {
+                scope()?;
+            }
             own_path()?;
             // A participant that was granted the `:admin` scope of an API is still no admin of it, and changes nothing that is everybody's.
             let everybodys = need.api == Api::Management && need.owner.is_none() && need.scope.action == Action::Write;
@@ -213,16 +218,53 @@ mod tests {
         ];
         for (caller, scope, provisioner, owner, creates_participant, expected) in table {
             let scope = Scope::parse(scope).unwrap();
-            let need = Need { api: Api::Management, scope: &scope, provisioner, owner, creates_participant };
+            let need = Need { api: Api::Management, scope: &scope, provisioner, unscoped: false, owner, creates_participant };
             let got = authorize(caller, &need).map(|p| p.participant.map(String::from));
             assert_eq!(got, expected, "{caller:?} {need:?}");
+        }
+    }
+
+    /// Where no scopes are asked for, roles count as everywhere, and who has scopes of the API no more than they say.
+    #[test]
+    fn routes_without_scopes() {
+        let scope = Scope::parse("m:assets:write").unwrap();
+        let need = |provisioner, owner| Need {
+            api: Api::Management,
+            scope: &scope,
+            provisioner,
+            unscoped: true,
+            owner: Some(owner),
+            creates_participant: false,
+        };
+        let lacks = Err(Denial::Scope(scope.clone()));
+        for (role, scopes, provisioner, owner, expected) in [
+            (None, &[][..], Provisioner::Denied, "p", Ok(())),
+            (None, &["i:read"], Provisioner::Denied, "p", Ok(())),
+            (Some(Role::Participant), &["i:admin"], Provisioner::Denied, "p", Ok(())),
+            (None, &["i:read"], Provisioner::Denied, "q", Err(Denial::ForeignOwner)),
+            (None, &["i:read", "m:read"], Provisioner::Denied, "p", lacks.clone()),
+            (None, &["m:policies:write"], Provisioner::Denied, "p", lacks.clone()),
+            (None, &["m:admin"], Provisioner::Denied, "q", Ok(())),
+            (Some(Role::Admin), &["i:admin"], Provisioner::Denied, "p", lacks.clone()),
+            (Some(Role::Provisioner), &[], Provisioner::Denied, "p", Err(Denial::NotForProvisioners)),
+            (Some(Role::Provisioner), &[], Provisioner::Listed, "p", lacks),
+        ] {
+            let caller = caller(role, Some("p"), false, scopes);
+            assert_eq!(authorize(&caller, &need(provisioner, owner)).map(drop), expected, "{caller:?} {owner}");
         }
     }
 
     #[test]
     fn participants_must_be_known() {
         let scope = Scope::parse("m:assets:read").unwrap();
-        let need = |api| Need { api, scope: &scope, provisioner: Provisioner::Denied, owner: None, creates_participant: false };
+        let need = |api| Need {
+            api,
+            scope: &scope,
+            provisioner: Provisioner::Denied,
+            unscoped: false,
+            owner: None,
+            creates_participant: false,
+        };
         let of_one = |api| Need { owner: Some("p"), ..need(api) };
         let participant = caller(None, Some("p"), true, &["m:read"]);
         let no_subject = caller(None, None, true, &["m:read"]);

@@ -46,6 +46,8 @@ pub struct Match {
     pub route: Route,
     /// What it asks of a token; `None` on open routes.
     pub scope: Option<Scope>,
+    /// Whether it is about a participant context that its path does not name.
+    pub unnamed: bool,
     /// Values of `{name}` segments, percent-decoded; of `{*name}` as received, since decoding it would blur its segments.
     pub params: Params,
 }
@@ -197,7 +199,7 @@ impl Router {
         if let (Some(rest), Some(name)) = (search.rest, names.next()) {
             params.push((*name, rest.to_owned()));
         }
-        Ok(Match { route: entry.route, scope: entry.scope.clone(), params: Params(params.into()) })
+        Ok(Match { route: entry.route, scope: entry.scope.clone(), unnamed: !entry.fixed.is_empty(), params: Params(params.into()) })
     }
 
     /// Whose error body a path gets that has no route: that of the only API below its longest known part.

@@ -165,6 +165,6 @@ async fn participant_itself(app: &App, token: &str, participant: &ParticipantCon
     let caller = app.verifier.verify(token).await?;
     let scope = Scope::parse(SCOPE).ok_or_else(|| ApiError::internal("no scope"))?;
     let owner = Some(participant.as_str());
-    let need = Need { api: Api::Dps, scope: &scope, provisioner: Provisioner::Denied, owner, creates_participant: false };
+    let need = Need { api: Api::Dps, scope: &scope, provisioner: Provisioner::Denied, unscoped: false, owner, creates_participant: false };
     app.known.authorize(&caller, &need).await
 }

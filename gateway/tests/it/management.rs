@@ -256,14 +256,13 @@ async fn one_participant_need_not_be_named() {
     };
     let (status, catalog) = asked(&told).await;
     assert_eq!((status, &catalog["@type"], &catalog["participantId"]), (StatusCode::OK, &json!("Catalog"), &json!(acme)), "{catalog}");
-    let token = async |participant: &str| {
-        let secret = p
-            .client(json!({"id": format!("{participant}-client"), "role": "participant", "participantContext": participant,
-                "scopes": ["management-api:write"]}))
-            .await;
-        p.token_of(&format!("{participant}-client"), &secret).await
+    let token = async |participant: &str, scope: &str| {
+        let id = format!("{participant}-{}", scope.replace(':', "-"));
+        let client = json!({"id": id, "role": "participant", "participantContext": participant, "scopes": [scope]});
+        let secret = p.client(client).await;
+        p.token_of(&id, &secret).await
     };
-    let (own, foreign) = (token("acme").await, token("other").await);
+    let (own, foreign) = (token("acme", "management-api:write").await, token("other", "management-api:write").await);
     let as_of = async |token: &str, method: Method, path: &str, body: Option<&Value>| {
         let request = p.bare(method, path).bearer_auth(token);
         let request = if let Some(body) = body { request.json(body) } else { request };
@@ -273,6 +272,21 @@ async fn one_participant_need_not_be_named() {
         assert_eq!(as_of(&foreign, Method::GET, &format!("{v4}/assets/a"), None).await.0, StatusCode::FORBIDDEN);
         assert_eq!(p.bare(Method::GET, &format!("{v4}/assets/a")).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     }
+    // There are no scopes there: any token of the participant does, unless it is held to some of this API.
+    let (any, reader) = (token("acme", "identity-api:read").await, token("acme", "management-api:read").await);
+    let (v4, v5) = ("/api/mgmt/v4/assets", format!("{MANAGEMENT}/participants/acme/assets"));
+    let (other, path) = (token("other", "identity-api:read").await, format!("{v4}/request"));
+    let (all, here) = (body("QuerySpec", json!({})), body("Asset", json!({"@id": "b", "properties": {}})));
+    for (token, path, body, expected) in [
+        (&any, v4, &here, StatusCode::OK),
+        (&any, v5.as_str(), &here, StatusCode::FORBIDDEN),
+        (&other, v4, &here, StatusCode::FORBIDDEN),
+        (&reader, v4, &here, StatusCode::FORBIDDEN),
+        (&reader, path.as_str(), &all, StatusCode::OK),
+    ] {
+        assert_eq!(as_of(token, Method::POST, path, Some(body)).await.0, expected, "{path}");
+    }
+    assert_eq!(as_of(&any, Method::DELETE, &format!("{v4}/b"), None).await.0, StatusCode::NO_CONTENT);
     assert_eq!(as_of(&own, Method::POST, "/api/mgmt/v4/assets", Some(&made)).await.0, StatusCode::OK);
     for (v4, resource) in
         V4.into_iter().zip(["assets/request", "contractnegotiations/request"]).chain([(V4[0], "transferprocesses/request")])
