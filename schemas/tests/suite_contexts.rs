@@ -19,6 +19,7 @@ use cellspace_schemas::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage,
         },
+        properties::spelled,
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
             TransferTerminationMessage,
@@ -245,6 +246,28 @@ macro_rules! each_claim {
             json!({"issuer": "did:web:i.example", "credentials": [object, {"id": "urn:uuid:e", "type": "CredentialObject"}]}),
         );
     }};
+}
+
+/// What a client gave an asset reaches a receiver that expands the catalog, and comes back under the names that it gave.
+#[test]
+fn properties_of_assets_are_kept_by_a_processor() {
+    let Some(contexts) = contexts("properties_of_assets_are_kept_by_a_processor") else { return };
+    let properties = json!({"description": "d", "version": 2, "title": {"en": "t"}, "action": "none of the protocol's", "dct:title": "t",
+        "conformsTo": "urn:schema:twin", "https://x.example/n": 1});
+    let mut dataset = spelled(properties.as_object().unwrap());
+    dataset.extend(catalog()["dataset"][0].as_object().unwrap().clone().into_iter().filter(|(name, _)| !properties[name].is_string()));
+    dataset.insert("@context".to_owned(), json!([CONTEXT]));
+    let dataset = Value::Object(dataset);
+    let kept = expanded(&dataset, &contexts);
+    let edc = |name: &str| &kept[0][format!("https://w3id.org/edc/v0.0.1/ns/{name}")];
+    assert_eq!((edc("description"), edc("version")), (&json!([{"@value": "d"}]), &json!([{"@value": 2}])), "{kept}");
+    assert_eq!((&edc("title")[0]["https://w3id.org/edc/v0.0.1/ns/en"][0]["@value"], &edc("action")[0]["@value"]), (&json!("t"), &json!("none of the protocol's")));
+    assert_eq!(kept[0]["http://purl.org/dc/terms/conformsTo"], json!([{"@id": "urn:schema:twin"}]));
+    for read in [compacted_dataset(dataset, &[]).unwrap(), compacted_dataset(kept.clone(), &[]).unwrap()] {
+        for name in ["description", "version", "title", "action", "conformsTo"] {
+            assert_eq!(read[name], properties[name], "{name}: {read}");
+        }
+    }
 }
 
 #[test]

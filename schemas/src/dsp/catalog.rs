@@ -3,6 +3,7 @@
 use super::{
     CONTEXT, Message, MessageError,
     message::{is_compact, wrong_type},
+    properties,
 };
 use crate::{
     jsonld::{self, DSP, Others},
@@ -36,7 +37,7 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 }
 
 /// A counterparty's catalog, in any form of JSON-LD, as the Management API answers it: its own context beside the protocol's, lists as lists, policies in
-/// compact form. `profile_contexts` as for [`super::message::read`].
+/// compact form, properties of the connectors' vocabulary under their bare names. `profile_contexts` as for [`super::message::read`].
 ///
 /// # Errors
 /// [`MessageError`] when it is no catalog, or cannot be read.
@@ -107,6 +108,7 @@ fn each(object: &mut Map<String, Value>, key: &str, mut change: impl FnMut(&mut 
 }
 
 fn catalog_lists(catalog: &mut Map<String, Value>, depth: usize) {
+    properties::bare(catalog);
     catalog.entry("dataset").or_insert_with(|| json!([]));
     as_list(catalog, "service");
     offers(catalog);
@@ -117,6 +119,7 @@ fn catalog_lists(catalog: &mut Map<String, Value>, depth: usize) {
 }
 
 fn dataset_lists(dataset: &mut Map<String, Value>) {
+    properties::bare(dataset);
     each(dataset, "distribution", offers);
     offers(dataset);
 }

@@ -9,6 +9,7 @@ pub mod data_address;
 pub mod error;
 pub mod message;
 pub mod negotiation;
+pub mod properties;
 pub mod transfer;
 pub mod versions;
 

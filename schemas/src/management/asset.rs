@@ -25,6 +25,12 @@ const RESERVED: [&str; 12] = [
     "dcat:distribution",
 ];
 
+/// Whether a name has a meaning of its own where public properties are shown.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// An asset as a client describes it. What it says about a data address is ignored: the data plane knows its sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AssetDraft {

@@ -4,7 +4,7 @@ use super::{page::Page, resolve::offered_terms};
 use crate::control_plane::resources::Rendered;
 use cellspace_schemas::{
     Did, TransferType,
-    dsp::SentContext,
+    dsp::{SentContext, properties::spelled},
     management::{Asset, PolicyDefinition},
 };
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ fn members(fields: &Map<String, Value>) -> String {
 }
 
 fn asset_members(asset: &Asset) -> String {
-    let mut fields = asset.properties.clone();
+    let mut fields = spelled(&asset.properties);
     fields.insert("@id".to_owned(), asset.id.as_str().into());
     fields.insert("@type".to_owned(), "Dataset".into());
     members(&fields)
@@ -88,6 +88,7 @@ pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
         |fields: &mut Map<String, Value>, key: &str| fields.remove(key).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let (url, format) = (text(&mut fields, "endpointURL"), text(&mut fields, "format"));
     let service = data_service(&url);
+    let mut fields = spelled(&fields);
     fields.insert("@id".to_owned(), asset.id.as_str().into());
     fields.insert("@type".to_owned(), "Catalog".into());
     fields.insert("distribution".to_owned(), json!([{"@type": "Distribution", "format": format, "accessService": service}]));

@@ -157,7 +157,7 @@ fn datasets_are_as_the_specification_has_them() {
     let dataset = seen(&state, &["Membership"]).remove(0);
     assert_eq!(
         dataset,
-        json!({"@id": "open", "@type": "Dataset", "description": "a \"quoted\" text", "https://ex.org/n": 1,
+        json!({"@id": "open", "@type": "Dataset", "https://w3id.org/edc/v0.0.1/ns/description": "a \"quoted\" text", "https://ex.org/n": 1,
             "hasPolicy": [{"@id": offer("d-open", "open"), "@type": "Offer", "permission": [{"action": "use"}]}],
             "distribution": [{"@type": "Distribution", "format": "HttpData-PULL",
                 "accessService": {"@id": URL, "@type": "DataService", "endpointURL": URL}}]})
@@ -208,7 +208,7 @@ fn catalogs_within_the_catalog() {
     let page = looking(&state, &agent(&["Membership"]), |viewer| viewer.page(&QuerySpec::default(), None));
     let inner: Value = serde_json::from_str(page.catalogs().next().unwrap()).unwrap();
     assert_eq!((&inner["@type"], &inner["service"][0]["endpointURL"]), (&json!("Catalog"), &json!("https://other.example/dsp")));
-    assert_eq!((page.datasets().count(), inner.get("hasPolicy"), &inner["description"]), (1, None, &json!("x")));
+    assert_eq!((page.datasets().count(), inner.get("hasPolicy"), &inner["https://w3id.org/edc/v0.0.1/ns/description"]), (1, None, &json!("x")));
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub struct Catalog<'a> {
 pub struct Dataset<'a> {
     #[serde(rename = "@id")]
     pub id: &'a str,
+    #[serde(rename = "https://w3id.org/edc/v0.0.1/ns/revision", alias = "revision")]
     pub revision: u64,
     #[serde(borrow, rename = "hasPolicy")]
     pub offers: Vec<Offer<'a>>,
