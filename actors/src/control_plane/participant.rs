@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Services, credential_service, federated_catalog,
     name::{self, ReserveError},
-    settings::DEFAULT_PROFILE,
+    settings::{DEFAULT_PROFILE, Settings},
 };
 use cellspace_cluster::{Decision, Delivery, DeliveryError, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{
@@ -78,9 +78,19 @@ impl Participant {
         self.state == ParticipantContextState::Activated
     }
 
-    /// The profiles it is associated with, in the order of the association; without one, the default profile.
+    /// The profiles that it uses: those it is associated with, in the order of the association, without one the default profile; and all others, where
+    /// every participant uses all.
     #[must_use]
-    pub fn profiles(&self) -> Vec<ProfileId> {
+    pub fn profiles(&self, settings: &Settings) -> Vec<ProfileId> {
+        let mut own = self.associated();
+        if settings.every_profile {
+            own.extend(settings.profiles.keys().filter(|name| !self.has_profile(name)).cloned());
+        }
+        own
+    }
+
+    /// The profiles it is associated with.
+    fn associated(&self) -> Vec<ProfileId> {
         self.listed_profiles().filter_map(|name| ProfileId::new(name).ok()).collect()
     }
 
@@ -88,22 +98,26 @@ impl Participant {
         self.config.entries.get(PROFILES_ENTRY).map_or(DEFAULT_PROFILE, String::as_str).split(',').map(str::trim)
     }
 
-    /// The profile of a request: the one asked for, when the participant is associated with it; without one, the only one it has.
+    /// The profile of a request: the one asked for, when the participant uses it; without one, the only one it is associated with.
     ///
     /// # Errors
     /// Tells the client what to do.
-    pub fn profile_for(&self, asked: Option<&ProfileId>) -> Result<ProfileId, String> {
-        match (asked, self.profiles().as_slice()) {
-            (Some(asked), own) if own.contains(asked) => Ok(asked.clone()),
+    pub fn profile_for(&self, asked: Option<&ProfileId>, settings: &Settings) -> Result<ProfileId, String> {
+        match (asked, self.associated().as_slice()) {
+            (Some(asked), _) if self.uses(asked, settings) => Ok(asked.clone()),
             (Some(asked), _) => Err(format!("the participant is not associated with the dataspace profile {asked}")),
             (None, [only]) => Ok(only.clone()),
             (None, _) => Err("profile is required, since the participant is associated with more than one".to_owned()),
         }
     }
 
-    /// Whether it may use the profile.
+    /// Whether it uses the profile.
     #[must_use]
-    pub fn has_profile(&self, profile: &ProfileId) -> bool {
+    pub fn uses(&self, profile: &ProfileId, settings: &Settings) -> bool {
+        self.has_profile(profile) || settings.every_profile && settings.profiles.contains_key(profile)
+    }
+
+    fn has_profile(&self, profile: &ProfileId) -> bool {
         self.listed_profiles().any(|name| name == profile.as_str())
     }
 }

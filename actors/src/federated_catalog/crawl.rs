@@ -73,7 +73,7 @@ async fn is_named(services: &Services, participant: &ParticipantContextId, effec
 async fn look(services: &Services, participant: &Participant, effect: &Effect) -> Result<Sighted, RequestError> {
     let until = Instant::now() + PATIENCE;
     let late = |_| RequestError::BadGateway(format!("the target did not answer within {} s", PATIENCE.as_secs()));
-    let profile = participant.profile_for(Some(&effect.key.profile)).map_err(RequestError::Invalid)?;
+    let profile = participant.profile_for(Some(&effect.key.profile), &services.settings.load()).map_err(RequestError::Invalid)?;
     let named = DiscoveryRequest { counter_party_id: Some(effect.key.target.clone()), counter_party_address: effect.url.clone() };
     let served = timeout_at(until, discover(services, &participant.id, &named, None)).await.map_err(late)??;
     let served = served.into_iter().find(|served| served.profile == profile);

@@ -106,7 +106,7 @@ pub async fn overview(services: &Services, participant: &Arc<Participant>, call:
 /// itself it looks at itself. Pure.
 pub(super) fn entries(participant: &Participant, settings: &Settings, own: &State, common: &State) -> Vec<Entry> {
     let mut found = BTreeMap::new();
-    for profile in participant.profiles().iter().filter_map(|name| settings.profiles.get(name)) {
+    for profile in participant.profiles(settings).iter().filter_map(|name| settings.profiles.get(name)) {
         let mut add = |target: &Arc<TargetNode>, crawler: &ParticipantContextId| {
             let key = CrawlKey { target: target.id.clone(), profile: profile.name.clone() };
             // Nobody is its own counterparty.

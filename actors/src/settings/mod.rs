@@ -41,6 +41,8 @@ pub struct Settings {
     pub dcp_scopes: BTreeMap<String, DcpScope>,
     /// By name; [`DEFAULT_PROFILE`] is always there.
     pub profiles: BTreeMap<ProfileId, DataspaceProfile>,
+    /// Whether every participant uses all profiles, whatever it is associated with.
+    pub every_profile: bool,
     programs: programs::Programs,
     /// What is sent in each profile begins with.
     contexts: BTreeMap<ProfileId, SentContext>,
@@ -97,17 +99,27 @@ impl Settings {
 
 /// The newest settings in memory; reading costs one atomic load.
 #[derive(Debug, Clone, Default)]
-pub struct SettingsCache(Arc<ArcSwap<Settings>>);
+pub struct SettingsCache {
+    newest: Arc<ArcSwap<Settings>>,
+    every_profile: bool,
+}
 
 impl SettingsCache {
+    /// Of a node in whose configuration it stands whether every participant uses all profiles.
+    #[must_use]
+    pub fn new(every_profile: bool) -> Self {
+        Self { every_profile, ..Self::default() }
+    }
+
     /// The newest settings.
     #[must_use]
     pub fn load(&self) -> Arc<Settings> {
-        self.0.load_full()
+        self.newest.load_full()
     }
 
     /// Puts newer settings in place; older ones are ignored.
     pub fn store(&self, settings: Arc<Settings>) {
-        self.0.rcu(|now| if settings.version >= now.version { settings.clone() } else { now.clone() });
+        let settings = Arc::new(Settings { every_profile: self.every_profile, ..Arc::unwrap_or_clone(settings) });
+        self.newest.rcu(|now| if settings.version >= now.version { settings.clone() } else { now.clone() });
     }
 }

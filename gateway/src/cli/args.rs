@@ -74,9 +74,12 @@ pub struct UpArgs {
     #[arg(long, value_name = "NAME", default_value = "cell-1", env = "CELLSPACE_CELL")]
     pub cell: String,
     /// Id of the one participant context that this installation is there for. Its things are then also served without naming it: Management API v4, at
-    /// /api/mgmt/v4 and /api/management/v4.
+    /// /api/mgmt/v4 and /api/management/v4, and DSP at /api/dsp/2025-1.
     #[arg(long, value_name = "ID", env = "CELLSPACE_SINGLE_PARTICIPANT")]
     pub single_participant: Option<ParticipantContextId>,
+    /// Every participant uses all dataspace profiles of the installation, whatever it is associated with.
+    #[arg(long, env = "CELLSPACE_EVERY_PROFILE")]
+    pub every_profile: bool,
     /// Accept access tokens of this issuer too: its `iss` claim, the URL of its JWKS, and the audience that its tokens must name in `aud` or
     /// `azp`. Without an audience every token of the issuer is taken, also one for another application: leave it out only for an issuer that
     /// serves this installation alone. Its tokens may say `role` (admin, provisioner, participant) and `participant_context_id` in place of
@@ -365,6 +368,7 @@ impl UpArgs {
             admin_url: self.admin_url.clone(),
             cell: self.cell.clone(),
             single_participant: self.single_participant.clone(),
+            every_profile: self.every_profile,
             issuers: self.issuers.clone(),
             allow_private_targets: self.allow_private_targets,
             status_list_age: self.status_list_age,
@@ -490,6 +494,7 @@ mod tests {
         assert_eq!((config.issuers[0].jwks.as_str(), config.issuers[0].audience.as_deref()), ("https://idp/jwks", Some("cells")));
         assert_eq!(up(&["--single-participant", "acme"]).single_participant, Some("acme".parse().unwrap()));
         assert_eq!(up(&[]).single_participant, None);
+        assert_eq!((up(&["--every-profile"]).every_profile, up(&[]).every_profile), (true, false));
         let lenient = |arguments: &[&str]| {
             let trust = up(arguments).trust;
             [trust.lenient_relationships, trust.lenient_ids, trust.lenient_schemas, trust.lenient_lists]

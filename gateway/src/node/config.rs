@@ -73,6 +73,8 @@ pub struct NodeConfig {
     pub cell: String,
     /// The participant context that this installation is there for, if it is there for one: the Management API then also serves v4, which names none.
     pub single_participant: Option<ParticipantContextId>,
+    /// Whether every participant uses all dataspace profiles, whatever it is associated with.
+    pub every_profile: bool,
     /// Issuers of access tokens beside the embedded token service.
     pub issuers: Vec<IssuerConfig>,
     /// Whether counterparties may have loopback and private addresses and plain HTTP. By default when this node's own public URL is loopback.
@@ -116,6 +118,7 @@ impl NodeConfig {
             admin_url: None,
             cell: "cell-1".to_owned(),
             single_participant: None,
+            every_profile: false,
             issuers: Vec::new(),
             allow_private_targets: None,
             outbound: OutboundOptions::default(),

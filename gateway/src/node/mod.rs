@@ -195,7 +195,7 @@ async fn assemble(config: &NodeConfig, store: &NodeStore, vault: &NodeVault, url
         own,
         dcp: config.dcp,
         urls,
-        settings: SettingsCache::default(),
+        settings: SettingsCache::new(config.every_profile),
         workers: Arc::default(),
         records: Arc::default(),
         status_lists: Arc::new(StatusListPublisher::new(config.status_list_age, config.status_list_bits)),

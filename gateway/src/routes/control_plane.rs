@@ -150,7 +150,7 @@ pub(super) fn found(value: Option<Value>, what: &str, id: impl std::fmt::Display
 pub(super) async fn profile(app: &App, request: &Request, asked: Option<&ProfileId>) -> Result<ProfileId, ApiError> {
     let state = snapshot(app, request).await?;
     let participant = state.active().map_err(|refusal| refused(refusal.into()))?;
-    participant.profile_for(asked).map_err(ApiError::invalid)
+    participant.profile_for(asked, &app.services.settings.load()).map_err(ApiError::invalid)
 }
 
 /// 404 for something under one's own path.

@@ -139,7 +139,7 @@ async fn get_config(app: App, request: Request) -> Result<Reply, ApiError> {
 async fn get_profiles(app: App, request: Request) -> Result<Reply, ApiError> {
     let state = snapshot(&app, &request).await?;
     let settings = app.services.settings.load();
-    let own = state.participant.as_ref().map(|participant| participant.profiles()).unwrap_or_default();
+    let own = state.participant.as_ref().map(|participant| participant.profiles(&settings)).unwrap_or_default();
     let known: Vec<Value> =
         own.iter().filter_map(|name| settings.profiles.get(name)).map(DataspaceProfile::to_json).map(with_context).collect();
     Reply::ok(&known)

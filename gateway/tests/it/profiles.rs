@@ -34,6 +34,32 @@ impl Stage {
     }
 }
 
+#[tokio::test]
+async fn every_participant_may_use_every_profile() {
+    let s = Stage::with(|config| config.every_profile = true).await;
+    assert_eq!(s.defines("acme-net", None).await, StatusCode::OK);
+    let (provider, request) = (at(&s.provider, "/acme-net"), dsp("CatalogRequestMessage", json!({})));
+    assert_eq!(s.message(&s.consumer, &provider, "/catalog/request", &request).await.status, StatusCode::OK);
+    assert_eq!(s.message(&s.consumer, &at(&s.provider, "/nowhere"), "/catalog/request", &request).await.status, StatusCode::NOT_FOUND);
+    let named = |profiles: Value| profiles.as_array().unwrap().iter().map(|profile| profile["name"].clone()).collect::<Vec<_>>();
+    let shown = s.manage(&s.provider, Method::GET, "profiles", None).await.body;
+    assert_eq!(named(shown), [json!(PROFILE), json!("acme-net")]);
+    // A client that names none means the one that its participant is associated with.
+    let offer = s.offers(&s.consumer).await.remove(0);
+    for profile in [None, Some("acme-net")] {
+        let mut body = sharing::contract_request(if profile.is_some() { &provider } else { &s.provider }, &offer);
+        match profile {
+            Some(profile) => body["profile"] = json!(profile),
+            None => drop(body.as_object_mut().unwrap().remove("profile")),
+        }
+        let begun = s.manage(&s.consumer, Method::POST, "contractnegotiations", Some(body)).await;
+        assert_eq!(begun.status, 200, "{}", begun.body);
+        let agreed = s.reached(&s.consumer, begun.body["@id"].as_str().unwrap(), "FINALIZED").await;
+        assert_eq!(agreed["profile"], profile.unwrap_or(PROFILE));
+    }
+    s.close().await;
+}
+
 /// The participant as it is addressed at another place.
 fn at(who: &Participant, place: &str) -> Participant {
     let base = who.dsp.strip_suffix(&format!("/{PROFILE}")).unwrap();

@@ -153,7 +153,7 @@ pub async fn request_catalog(
     trace: Option<TraceContext>,
 ) -> Result<Value, RequestError> {
     let participant = participant(services, id).await?;
-    let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
+    let profile = participant.profile_for(request.profile.as_ref(), &services.settings.load()).map_err(RequestError::Invalid)?;
     let message = CatalogRequestMessage { filter: request.query_spec.iter().cloned().collect() };
     let body = dsp::message::render(&message, None, services.settings.load().context(&profile)).map_err(|error| RequestError::Unavailable(error.to_string()))?;
     let url = request.counter_party_address.below(&["catalog", "request"]);
@@ -174,7 +174,7 @@ pub async fn request_dataset(
     trace: Option<TraceContext>,
 ) -> Result<Value, RequestError> {
     let participant = participant(services, id).await?;
-    let profile = participant.profile_for(request.profile.as_ref()).map_err(RequestError::Invalid)?;
+    let profile = participant.profile_for(request.profile.as_ref(), &services.settings.load()).map_err(RequestError::Invalid)?;
     let url = request.counter_party_address.below(&["catalog", "datasets", request.id.as_str()]);
     let scopes = scopes_with(services, &profile, &request.additional_scopes);
     let counterparty = &request.counter_party_id;

@@ -49,7 +49,7 @@ pub async fn discover(
     }
     let Versions { endpoint, base, told } = found?;
     let settings = services.settings.load();
-    let profiles: BTreeSet<_> = participant.profiles().into_iter().collect();
+    let profiles: BTreeSet<_> = participant.profiles(&settings).into_iter().collect();
     let own = profiles.iter().filter_map(|name| settings.profiles.get(name));
     Ok(own.flat_map(|profile| in_common(profile, &told.protocol_versions, &endpoint, &base)).collect())
 }

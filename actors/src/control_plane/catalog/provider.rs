@@ -61,7 +61,7 @@ async fn state_of(services: &Services, participant: &ParticipantContextId) -> Re
 pub async fn served_profiles(services: &Services, participant: &ParticipantContextId) -> Result<Vec<DataspaceProfile>, NotServed> {
     let state = state_of(services, participant).await?;
     let settings = services.settings.load();
-    let own = state.active().map_err(|_| Refusal::NotFound)?.profiles();
+    let own = state.active().map_err(|_| Refusal::NotFound)?.profiles(&settings);
     Ok(own.iter().filter_map(|name| settings.profiles.get(name)).cloned().collect())
 }
 

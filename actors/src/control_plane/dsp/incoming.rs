@@ -96,7 +96,7 @@ pub fn receiver<'a>(
     profile: &ProfileId,
 ) -> Result<(&'a Participant, &'a DataspaceProfile), Refusal> {
     let participant = state.active().map_err(|_| Refusal::NotFound)?;
-    let known = settings.profiles.get(profile).filter(|_| participant.has_profile(profile));
+    let known = settings.profiles.get(profile).filter(|_| participant.uses(profile, settings));
     Ok((participant.as_ref(), known.ok_or(Refusal::NotFound)?))
 }
 

@@ -1,7 +1,10 @@
 //! Requests to the negotiations of a participant, and their answers.
 
 use super::{Act, State, table};
-use crate::control_plane::dsp::{Envelope, OtherProcess, Role, Sender, Steering};
+use crate::{
+    control_plane::dsp::{Envelope, OtherProcess, Role, Sender, Steering},
+    settings::Settings,
+};
 use cellspace_schemas::{
     AgreementId, AssetId, Did, NegotiationId, Pid, ProfileId, Timestamp,
     dsp::{
@@ -127,6 +130,8 @@ pub enum Prepared {
         role: Role,
         /// What.
         new: Box<NewNegotiation>,
+        /// The settings now.
+        settings: Arc<Settings>,
     },
     /// Something is to be done.
     Act {

@@ -13,6 +13,7 @@ use crate::control_plane::{
     participant::Participant,
     process_events,
 };
+use crate::settings::Settings;
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     NegotiationId, Pid, Timestamp,
@@ -40,7 +41,7 @@ fn not_allowed(refused: table::Refused) -> Refused {
 /// [`Refusal`]
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
-        Prepared::Begin { id, role, new } => begin(state, id, *role, new, now),
+        Prepared::Begin { id, role, new, settings } => begin(state, id, (*role, new), settings, now),
         Prepared::Act { id, act, seen } => act_on(state, id, act, seen.as_deref(), now),
         Prepared::Delete(id) => delete(state, id),
         Prepared::Retire { agreement, reason } => retire::retire(state, agreement, reason, now),
@@ -83,12 +84,18 @@ fn found<'a>(state: &'a ControlPlaneState, id: &NegotiationId) -> Result<&'a Arc
     state.negotiations.get(id).ok_or_else(|| refused(Refusal::NotFound(id.clone())))
 }
 
-fn begin(state: &ControlPlaneState, id: &NegotiationId, role: Role, new: &NewNegotiation, now: Timestamp) -> Decided {
+fn begin(
+    state: &ControlPlaneState,
+    id: &NegotiationId,
+    (role, new): (Role, &NewNegotiation),
+    settings: &Settings,
+    now: Timestamp,
+) -> Decided {
     let participant = active(state)?;
     if state.negotiations.get(id).is_some() {
         return Err(refused(Refusal::Exists(id.clone())));
     }
-    if !participant.has_profile(&new.profile) {
+    if !participant.uses(&new.profile, settings) {
         return Err(refused(Refusal::NoProfile(new.profile.clone())));
     }
     // Asked here, where assets are removed too: what is offered is there as long as it is negotiated.

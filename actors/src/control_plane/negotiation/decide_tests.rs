@@ -446,8 +446,8 @@ fn new() -> Box<NewNegotiation> {
 #[test]
 fn clients_begin_negotiations() {
     let state = with(Role::Consumer, State::Requested, |_| {});
-    let begin =
-        |state: &ControlPlaneState, id: &str, role, new| decide(state, &Prepared::Begin { id: id.parse().unwrap(), role, new }, NOW);
+    let begun = |id: &str, role, new| Prepared::Begin { id: id.parse().unwrap(), role, new, settings: Arc::new(settings()) };
+    let begin = |state: &ControlPlaneState, id: &str, role, new| decide(state, &begun(id, role, new), NOW);
     let ask = |state: &ControlPlaneState, id: &str, new| begin(state, id, Role::Consumer, new);
     let decision = ask(&state, "n2", new()).unwrap();
     assert!(matches!(&decision.reply, AgentReply::Negotiation(Reply::Begun { id, at: NOW }) if id.as_str() == "n2"));
@@ -533,7 +533,7 @@ fn open_negotiations_are_bounded() {
     assert_eq!(refusal(member().sends(&state, "m", None, first_request("new", offer("open", 9)))).to_string(), too_many);
     assert_eq!(refusal(member().sends(&state, "m", None, first_offer("new"))).to_string(), too_many);
     for role in Role::ALL {
-        let own = decide(&state, &Prepared::Begin { id: "own".parse().unwrap(), role, new: new() }, NOW);
+        let own = decide(&state, &Prepared::Begin { id: "own".parse().unwrap(), role, new: new(), settings: Arc::new(settings()) }, NOW);
         assert_eq!(refusal(own).to_string(), too_many);
     }
     // Repeats are answered, messages in what is open are taken, others begin.

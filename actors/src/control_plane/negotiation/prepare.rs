@@ -29,8 +29,8 @@ pub async fn prepare(
     call: CallId,
 ) -> Result<Prepared, PrepareError<AgentRefusal>> {
     Ok(match command {
-        Command::Request(new) => begin(Role::Consumer, new),
-        Command::Offer(new) => begin(Role::Provider, new),
+        Command::Request(new) => begin(services, Role::Consumer, new),
+        Command::Offer(new) => begin(services, Role::Provider, new),
         Command::Act { id, act } => Prepared::Act { id, act, seen: None },
         Command::Accept { id, seen } => Prepared::Act { id, act: Box::new(Act::Accept), seen },
         Command::Agree { id, seen } => Prepared::Act { id, act: Box::new(Act::Agree(AgreementId::from_uuid(Uuid::now_v7()))), seen },
@@ -50,9 +50,9 @@ pub async fn prepare(
     })
 }
 
-fn begin(role: Role, new: Box<NewNegotiation>) -> Prepared {
+fn begin(services: &Services, role: Role, new: Box<NewNegotiation>) -> Prepared {
     let id = new.id.clone().unwrap_or_else(|| NegotiationId::from_uuid(Uuid::now_v7()));
-    Prepared::Begin { id, role, new }
+    Prepared::Begin { id, role, new, settings: services.settings.load() }
 }
 
 /// What the sender is asked for: policies judge requests and acceptances alone.

@@ -5,7 +5,7 @@ use crate::control_plane::{
     ControlPlane, ControlPlaneState, Effect as AgentEffect,
     dsp::Role,
     negotiation::{self, Negotiation, NewNegotiation, Prepared, State as Negotiating},
-    testing::{NOW, offer, peer, profile, state},
+    testing::{NOW, offer, peer, profile, settings, state},
     transfer::{self, State as Transferring, Transfer},
 };
 use cellspace_cluster::{Agent, Decision, Track};
@@ -14,6 +14,7 @@ use cellspace_schemas::{
     management::{CallbackAddress, ProcessEvent},
 };
 use serde_json::json;
+use std::sync::Arc;
 
 fn names(events: &[ProcessEvent]) -> String {
     events.iter().map(|event| event.name().rsplit('.').next().unwrap()).collect::<Vec<_>>().join(" ")
@@ -173,7 +174,8 @@ fn begun(state: &ControlPlaneState, callbacks: Vec<CallbackAddress>) -> Decision
         offer: offer("open", 9),
         callbacks,
     };
-    negotiation::decide(state, &Prepared::Begin { id: "n".parse().unwrap(), role: Role::Consumer, new: Box::new(new) }, NOW).unwrap()
+    let begun = Prepared::Begin { id: "n".parse().unwrap(), role: Role::Consumer, new: Box::new(new), settings: Arc::new(settings()) };
+    negotiation::decide(state, &begun, NOW).unwrap()
 }
 
 #[test]

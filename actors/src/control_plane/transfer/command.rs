@@ -112,6 +112,8 @@ pub enum Prepared {
         id: TransferId,
         /// What.
         new: Box<NewTransfer>,
+        /// The settings now.
+        settings: Arc<Settings>,
     },
     /// Something is to be done.
     Act {

@@ -43,7 +43,7 @@ fn not_allowed(refused: table::Refused) -> Refused {
 /// [`Refusal`]
 pub fn decide(state: &ControlPlaneState, prepared: &Prepared, now: Timestamp) -> Decided {
     match prepared {
-        Prepared::Request { id, new } => request(state, id, new, now),
+        Prepared::Request { id, new, settings } => request(state, id, new, settings, now),
         Prepared::Act { id, act, settings } => {
             state.active().map_err(AgentRefusal::from)?;
             let transfer = found(state, id)?;
@@ -109,14 +109,14 @@ fn agreement<'a>(state: &'a ControlPlaneState, id: &AgreementId, role: Role) -> 
     Some((negotiation, negotiation.agreement_in_force()?))
 }
 
-fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, now: Timestamp) -> Decided {
+fn request(state: &ControlPlaneState, id: &TransferId, new: &NewTransfer, settings: &Settings, now: Timestamp) -> Decided {
     let participant = state.active().map_err(AgentRefusal::from)?;
     if state.transfers.get(id).is_some() {
         return Err(refused(Refusal::Exists(id.clone())));
     }
     let (negotiation, agreement) =
         agreement(state, &new.agreement, Role::Consumer).ok_or_else(|| refused(Refusal::NoAgreement(new.agreement.clone())))?;
-    if negotiation.profile != new.profile || !participant.has_profile(&new.profile) {
+    if negotiation.profile != new.profile || !participant.uses(&new.profile, settings) {
         return Err(refused(Refusal::OtherProfile(new.profile.clone())));
     }
     let ends_at = agreement.ends_at();

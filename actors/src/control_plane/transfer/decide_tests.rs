@@ -321,8 +321,8 @@ fn new() -> NewTransfer {
 #[test]
 fn clients_begin_transfers() {
     let state = with(Role::Consumer, State::Requested, |_| {});
-    let ask =
-        |state: &ControlPlaneState, id: &str, new| decide(state, &Prepared::Request { id: id.parse().unwrap(), new: Box::new(new) }, NOW);
+    let asked = |id: &str, new| Prepared::Request { id: id.parse().unwrap(), new: Box::new(new), settings: Arc::new(settings()) };
+    let ask = |state: &ControlPlaneState, id: &str, new| decide(state, &asked(id, new), NOW);
     let decision = ask(&state, "t2", new()).unwrap();
     assert!(matches!(&decision.reply, AgentReply::Transfer(Reply::Begun { id, at: NOW }) if id.as_str() == "t2"));
     assert_eq!((decision.action, decision.effects.len()), ("transfer.preparation_requested", 1));
@@ -357,7 +357,7 @@ fn for_a_day(role: Role) -> ControlPlaneState {
 fn a_transfer_ends_with_its_agreement() {
     let last = NOW.plus(DAY);
     let state = for_a_day(Role::Consumer);
-    let ask = |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()) }, now);
+    let ask = |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()), settings: Arc::new(settings()) }, now);
     let begun = after(&state, &ask(last).unwrap());
     assert_eq!(only(&begun).due(), Some(Timestamp(last.0 + 1)));
     assert!(matches!(refusal(ask(Timestamp(last.0 + 1))), AgentRefusal::Transfer(Refusal::NoAgreement(_))));

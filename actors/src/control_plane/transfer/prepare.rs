@@ -31,7 +31,7 @@ pub async fn prepare(
     Ok(match command {
         Command::Request(new) => {
             let id = new.id.clone().unwrap_or_else(|| TransferId::from_uuid(Uuid::now_v7()));
-            Prepared::Request { id, new }
+            Prepared::Request { id, new, settings: services.settings.load() }
         }
         Command::Act { id, act } => Prepared::Act { id, act, settings: services.settings.load() },
         Command::Signal { id, signal } => Prepared::Signal { id, signal },
