@@ -141,17 +141,6 @@ async fn what_a_deleted_participant_began_is_over() {
 }
 
 #[tokio::test]
-async fn callbacks_are_not_promised() {
-    let p = Platform::temporary(|_| {}).await;
-    assert_eq!(p.manage(Method::POST, "/participants", Some(context(&p, "acme", json!({"@id": "acme"})))).await.0, StatusCode::OK);
-    let mut request = p.negotiation();
-    request["callbackAddresses"] = json!([{"uri": "https://app.example/cb", "events": ["contract"], "transactional": true}]);
-    let (status, refused) = p.manage(Method::POST, "/participants/acme/contractnegotiations", Some(request)).await;
-    assert_eq!((status, &refused[0]["path"]), (StatusCode::BAD_REQUEST, &json!("$.callbackAddresses[0].transactional")));
-    p.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
 async fn participants_are_listed() {
     let p = Platform::temporary(|_| {}).await;
     let path = |query: &str| format!("{MANAGEMENT}/participants{query}");

@@ -179,7 +179,7 @@ impl Stage {
 async fn who_asked_is_told_in_order_and_by_the_participants_key() {
     let s = Stage::open().await;
     let mut receiver = Receiver::open(204).await;
-    let id = s.negotiate(json!([{"uri": receiver.url, "events": ["contract.negotiation"], "transactional": false}])).await;
+    let id = s.negotiate(json!([{"uri": receiver.url, "events": ["contract.negotiation"], "transactional": true}])).await;
     let negotiation = s.finalized(&id).await;
     let mut ids = Vec::new();
     for step in NEGOTIATED {

@@ -44,7 +44,7 @@ pub struct CallbackAddress {
     pub uri: Url,
     /// Prefixes of the names of events that are told; none: nothing is.
     pub events: Vec<String>,
-    /// Whether the change waits for the callback; never.
+    /// Whether the client would have the change wait for the callback. It is kept and shown; no change waits for anybody.
     pub transactional: bool,
     /// Header for the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,9 +84,6 @@ impl CallbackAddress {
             r.note_all(vec![violation.showing(&Value::from(event.as_str()))]);
         }
         let transactional = r.boolean("transactional").unwrap_or(false);
-        if transactional {
-            r.note("transactional", "must be false: no change waits for a callback, each is delivered at least once after the change");
-        }
         let (auth_key, auth_code_id) = auth(&mut r);
         r.finish(|| Some(Self { uri: uri?, events, transactional, auth_key, auth_code_id }))
     }
@@ -181,9 +178,11 @@ mod tests {
 
     #[test]
     fn what_is_accepted_is_shown_again() {
-        let all = read(json!([good()])).unwrap();
-        assert_eq!(all.iter().map(CallbackAddress::to_json).collect::<Vec<_>>(), [good()]);
-        let [one] = all.as_slice() else { panic!("{all:?}") };
+        let mut waiting = good();
+        waiting["transactional"] = json!(true);
+        let all = read(json!([good(), waiting])).unwrap();
+        assert_eq!(all.iter().map(CallbackAddress::to_json).collect::<Vec<_>>(), [good(), waiting]);
+        let [one, _] = all.as_slice() else { panic!("{all:?}") };
         let wanted: Vec<_> = ProcessEvent::ALL.into_iter().filter(|event| one.wants(*event)).map(ProcessEvent::name).collect();
         assert_eq!(wanted.len(), 9, "{wanted:?}");
         assert!(wanted.contains(&"contract.negotiation.finalized") && wanted.contains(&"transfer.process.started"));
@@ -219,7 +218,7 @@ mod tests {
             ("uri", json!(format!("https://app.example/{}", "x".repeat(MAX_URI_BYTES))), vec!["uri"]),
             ("events", json!(["contract", "asset.created", "contract.negotiation", ""]), vec!["events[1]", "events[3]"]),
             ("events", json!("contract"), vec!["events"]),
-            ("transactional", json!(true), vec!["transactional"]),
+            ("transactional", json!("yes"), vec!["transactional"]),
             ("authKey", json!("X Key"), vec!["authKey"]),
             ("authKey", json!(""), vec!["authKey"]),
             ("authKey", json!("Content-Length"), vec!["authKey"]),

@@ -158,7 +158,7 @@ mod tests {
             ("/policy/assigner", json!(null), "$.policy.assigner"),
             ("/policy/assigner", json!("acme"), "$.policy.assigner"),
             ("/policy/permission", json!([{"constraint": []}]), "$.policy.permission[0].action"),
-            ("/callbackAddresses/0/transactional", json!(true), "$.callbackAddresses[0].transactional"),
+            ("/callbackAddresses/0/transactional", json!(1), "$.callbackAddresses[0].transactional"),
             ("/callbackAddresses/0/uri", json!("ftp://x"), "$.callbackAddresses[0].uri"),
         ];
         for (at, value, path) in cases {
@@ -222,7 +222,7 @@ mod offer_tests {
             ("/policy", json!({"@type": "Set"}), &["$.policy.@type", "$.policy.assigner", "$.policy.@id", "$.policy.target"]),
             ("/policy/assigner", json!("did:web:consumer"), &["$.policy.assigner"]),
             ("/policy/permission", json!([{"constraint": []}]), &["$.policy.permission[0].action"]),
-            ("/callbackAddresses/0/transactional", json!(true), &["$.callbackAddresses[0].transactional"]),
+            ("/callbackAddresses/0/transactional", json!(1), &["$.callbackAddresses[0].transactional"]),
         ];
         for (at, value, paths) in cases {
             let mut body = body();
