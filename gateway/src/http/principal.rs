@@ -48,6 +48,14 @@ impl Principal {
         if id.as_str() == Owner::installation().as_str() {
             return Err(ApiError::invalid(format!("the participant context id {id} is reserved")));
         }
+        self.may_change(id)
+    }
+
+    /// Whether it may change the participant context `id`, which its path need not name: a bound caller only its own.
+    ///
+    /// # Errors
+    /// Not authorised.
+    pub fn may_change(&self, id: &ParticipantContextId) -> Result<(), ApiError> {
         match &self.participant {
             Some(own) if own != id => Err(ApiError::new(ErrorKind::NotAuthorized, "the token is bound to another participant context")),
             _ => Ok(()),

@@ -94,13 +94,14 @@ async fn get(app: App, request: Request) -> Result<Reply, ApiError> {
     found(state.participant.as_deref().map(to_json), "participant context", request.param("participant")?)
 }
 
+/// Which one is changed is what the body says, as with the peers; without an id there it is that of the path.
 async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
     let new = body(&request, ParticipantContextBody::from_json)?;
-    let id: ParticipantContextId = request.id("participant")?;
-    if new.id.as_ref().is_some_and(|other| *other != id) {
-        return Err(ApiError::invalid("the @id of the body is not that of the path"));
-    }
-    ask(&app, &request, Command::Update(new_participant(new, id))).await?;
+    let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
+    let id = new.id.clone().map_or_else(|| request.id("participant"), Ok)?;
+    principal.may_change(&id)?;
+    let command = Command::Update(new_participant(new, id.clone()));
+    ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?;
     Ok(Reply::no_content())
 }
 

@@ -140,6 +140,40 @@ async fn what_a_deleted_participant_began_is_over() {
     p.node.drain(DRAIN).await;
 }
 
+/// The participant context that a PUT changes is the one that its body names.
+#[tokio::test]
+async fn the_body_says_which_participant_is_changed() {
+    let p = Platform::temporary(|_| {}).await;
+    for id in ["acme", "other"] {
+        assert_eq!(p.manage(Method::POST, "/participants", Some(context(&p, id, json!({"@id": id})))).await.0, StatusCode::OK);
+    }
+    let tier = async |id: &str| p.manage(Method::GET, &format!("/participants/{id}"), None).await.1["properties"]["tier"].clone();
+    let gold = |id: Option<&str>, of: &str, tier: &str| {
+        let mut body = context(&p, of, json!({"properties": {"tier": tier}}));
+        id.into_iter().for_each(|id| body["@id"] = json!(id));
+        body
+    };
+    for (body, expected) in [
+        (gold(Some("other"), "other", "gold"), StatusCode::NO_CONTENT),
+        (gold(None, "acme", "silver"), StatusCode::NO_CONTENT),
+        (gold(Some("nobody"), "other", "lead"), StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(p.manage(Method::PUT, "/participants/acme", Some(body)).await.0, expected);
+    }
+    assert_eq!((tier("acme").await, tier("other").await), (json!("silver"), json!("gold")));
+    // Who is bound to one participant changes that alone.
+    let client = json!({"id": "bound", "role": "provisioner", "participantContext": "acme", "scopes": ["management-api:admin"]});
+    let secret = p.client(client).await;
+    let token = p.token_of("bound", &secret).await;
+    for (id, expected) in [("other", StatusCode::FORBIDDEN), ("acme", StatusCode::NO_CONTENT)] {
+        let request = p.bare(Method::PUT, &format!("{MANAGEMENT}/participants/acme")).bearer_auth(&token);
+        let (status, answer) = read(request.json(&gold(Some(id), id, "bronze")).send().await.unwrap()).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    assert_eq!((tier("acme").await, tier("other").await), (json!("bronze"), json!("gold")));
+    p.node.drain(DRAIN).await;
+}
+
 #[tokio::test]
 async fn participants_are_listed() {
     let p = Platform::temporary(|_| {}).await;
