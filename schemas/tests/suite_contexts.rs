@@ -261,7 +261,10 @@ fn properties_of_assets_are_kept_by_a_processor() {
     let kept = expanded(&dataset, &contexts);
     let edc = |name: &str| &kept[0][format!("https://w3id.org/edc/v0.0.1/ns/{name}")];
     assert_eq!((edc("description"), edc("version")), (&json!([{"@value": "d"}]), &json!([{"@value": 2}])), "{kept}");
-    assert_eq!((&edc("title")[0]["https://w3id.org/edc/v0.0.1/ns/en"][0]["@value"], &edc("action")[0]["@value"]), (&json!("t"), &json!("none of the protocol's")));
+    assert_eq!(
+        (&edc("title")[0]["https://w3id.org/edc/v0.0.1/ns/en"][0]["@value"], &edc("action")[0]["@value"]),
+        (&json!("t"), &json!("none of the protocol's"))
+    );
     assert_eq!(kept[0]["http://purl.org/dc/terms/conformsTo"], json!([{"@id": "urn:schema:twin"}]));
     for read in [compacted_dataset(dataset, &[]).unwrap(), compacted_dataset(kept.clone(), &[]).unwrap()] {
         for name in ["description", "version", "title", "action", "conformsTo"] {

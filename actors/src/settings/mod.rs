@@ -65,9 +65,9 @@ impl Settings {
         if let Some(default) = default_profile() {
             settings.profiles.entry(default.name.clone()).or_insert(default);
         }
-        settings.contexts =
-            settings.profiles.iter().map(|(name, profile)| (name.clone(), SentContext::of(&profile.contexts))).collect();
-        let places = settings.profiles.values().flat_map(|profile| [profile.name.as_str(), profile.segment()].map(|place| (place, profile)));
+        settings.contexts = settings.profiles.iter().map(|(name, profile)| (name.clone(), SentContext::of(&profile.contexts))).collect();
+        let places =
+            settings.profiles.values().flat_map(|profile| [profile.name.as_str(), profile.segment()].map(|place| (place, profile)));
         settings.places = places.map(|(place, profile)| (place.to_owned(), profile.name.clone())).collect();
         settings
     }

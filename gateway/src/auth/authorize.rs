@@ -257,14 +257,8 @@ mod tests {
     #[test]
     fn participants_must_be_known() {
         let scope = Scope::parse("m:assets:read").unwrap();
-        let need = |api| Need {
-            api,
-            scope: &scope,
-            provisioner: Provisioner::Denied,
-            unscoped: false,
-            owner: None,
-            creates_participant: false,
-        };
+        let need =
+            |api| Need { api, scope: &scope, provisioner: Provisioner::Denied, unscoped: false, owner: None, creates_participant: false };
         let of_one = |api| Need { owner: Some("p"), ..need(api) };
         let participant = caller(None, Some("p"), true, &["m:read"]);
         let no_subject = caller(None, None, true, &["m:read"]);

@@ -286,6 +286,7 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
 /// # Errors
 /// Internal error when it cannot be written.
 fn answer<T: Message + Serialize>(app: &App, target: &Target, status: StatusCode, message: &T) -> Result<Reply, ApiError> {
-    let body = render(message, None, app.services.settings.load().context(&target.profile)).map_err(|e| ApiError::internal(e.to_string()))?;
+    let body =
+        render(message, None, app.services.settings.load().context(&target.profile)).map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Reply::bytes(status, "application/json", body))
 }

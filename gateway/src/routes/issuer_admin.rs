@@ -154,7 +154,7 @@ fn page<T, V: Serialize>(
     fields: impl Fn(&T) -> Value,
     view: impl Fn(T) -> V,
 ) -> Result<Reply, ApiError> {
-    let query = paging::query(request, rules)?;
+    let query = paging::plain_query(request, rules)?;
     paging::listed(request, &query, query.page(items, fields, id), view)
 }
 

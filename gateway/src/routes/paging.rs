@@ -18,7 +18,18 @@ const CURSOR: &str = "cursor";
 /// # Errors
 /// Every violated rule.
 pub(super) fn query(request: &Request, rules: &PathRules) -> Result<QuerySpec, ApiError> {
-    let query = QuerySpec::from_body(&request.body, rules)?;
+    after(request, QuerySpec::from_document(&request.body, rules)?)
+}
+
+/// As [`query`], of an API without JSON-LD.
+///
+/// # Errors
+/// Every violated rule.
+pub(super) fn plain_query(request: &Request, rules: &PathRules) -> Result<QuerySpec, ApiError> {
+    after(request, QuerySpec::from_body(&request.body, rules)?)
+}
+
+fn after(request: &Request, query: QuerySpec) -> Result<QuerySpec, ApiError> {
     match request.query.get(CURSOR) {
         None => Ok(query),
         Some(token) => query.after(token).map_err(|violation| vec![violation].into()),

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn requests() {
-        let written = render(&CatalogRequestMessage { filter: vec![json!({"@type": "QuerySpec"})] }, None, &SentContext::default()).unwrap();
+        let written =
+            render(&CatalogRequestMessage { filter: vec![json!({"@type": "QuerySpec"})] }, None, &SentContext::default()).unwrap();
         assert_eq!(read::<CatalogRequestMessage>(&written, &[]).unwrap().body.filter.len(), 1);
         for (filter, count) in [(json!(null), 0), (json!([]), 0), (json!({"limit": 1}), 1)] {
             let text = json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage", "filter": filter}).to_string();

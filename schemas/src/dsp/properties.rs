@@ -52,7 +52,11 @@ pub(super) fn bare(object: &mut Map<String, Value>) {
         let Some(short) = bare_name(&name).filter(|short| !is_reserved(short) && !object.contains_key(*short)) else { continue };
         let short = short.to_owned();
         if let Some(mut value) = object.remove(&name) {
-            if short == CONFORMS_TO { plain_id(&mut value) } else { bare_within(&mut value) }
+            if short == CONFORMS_TO {
+                plain_id(&mut value)
+            } else {
+                bare_within(&mut value)
+            }
             object.insert(short, value);
         }
     }
@@ -120,11 +124,15 @@ mod tests {
     fn what_others_write() {
         let edc = |name: &str| format!("{EDC_NAMESPACE}{name}");
         for (theirs, ours) in [
-            (json!({"edc:name": "n", "http://purl.org/dc/terms/conformsTo": [{"@id": "a"}, {"@id": "b", "x": 1}]}),
-             json!({"name": "n", "conformsTo": ["a", {"@id": "b", "x": 1}]})),
+            (
+                json!({"edc:name": "n", "http://purl.org/dc/terms/conformsTo": [{"@id": "a"}, {"@id": "b", "x": 1}]}),
+                json!({"name": "n", "conformsTo": ["a", {"@id": "b", "x": 1}]}),
+            ),
             (json!({"edc:name": "n", "name": "m"}), json!({"edc:name": "n", "name": "m"})),
-            (json!({edc("hasPolicy"): 1, edc("@id"): 2, edc(""): 3, edc("a:b"): 4}),
-             json!({edc("hasPolicy"): 1, edc("@id"): 2, edc(""): 3, edc("a:b"): 4})),
+            (
+                json!({edc("hasPolicy"): 1, edc("@id"): 2, edc(""): 3, edc("a:b"): 4}),
+                json!({edc("hasPolicy"): 1, edc("@id"): 2, edc(""): 3, edc("a:b"): 4}),
+            ),
             (json!({"dct:title": "t", "plain": 1}), json!({"dct:title": "t", "plain": 1})),
         ] {
             let mut read = object(theirs.clone());

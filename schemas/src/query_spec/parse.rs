@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 impl QuerySpec {
-    /// Reads a body; an empty one or `null` is the default query. `@context` and `@type` may be left out, but must be right when they are there.
+    /// Reads a body; an empty one or `null` is the default query. `@context` and `@type` may be left out, but must be right when they are there: not all APIs have JSON-LD.
     ///
     /// # Errors
     /// Every violated rule.
@@ -18,6 +18,21 @@ impl QuerySpec {
             return Ok(Self::default());
         }
         Self::from_json(&parse_json(body)?, "$", rules)
+    }
+
+    /// Reads a body of the Management API: as [`Self::from_body`], but what is there must say what it is.
+    ///
+    /// # Errors
+    /// Every violated rule.
+    pub fn from_document(body: &[u8], rules: &PathRules) -> Result<Self, Vec<Violation>> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self::default());
+        }
+        let value = parse_json(body)?;
+        if !value.is_null() {
+            Reader::open(&value, &["QuerySpec"])?;
+        }
+        Self::from_json(&value, "$", rules)
     }
 
     /// Reads a query within another body, under `path`.
@@ -153,6 +168,28 @@ mod tests {
             assert_eq!(QuerySpec::from_body(empty.as_bytes(), &RULES), Ok(QuerySpec::default()), "{empty:?}");
         }
         assert_eq!(from(&json!({"limit": u32::MAX})).unwrap().limit, MAX_LIMIT);
+    }
+
+    #[test]
+    fn documents_say_what_they_are() {
+        let read = |body: &str| QuerySpec::from_document(body.as_bytes(), &RULES);
+        for empty in ["", " \n", "null"] {
+            assert_eq!(read(empty), Ok(QuerySpec::default()), "{empty:?}");
+        }
+        let document = |context: Value, kind: Value| json!({"@context": context, "@type": kind, "limit": 7}).to_string();
+        let (v2, dsp) = (json!(["https://w3id.org/edc/connector/management/v2"]), json!(["https://w3id.org/dspace/2025/1/context.jsonld"]));
+        assert_eq!(read(&document(v2.clone(), json!("QuerySpec"))).map(|query| query.limit), Ok(7));
+        let wrong = |body: &str| read(body).unwrap_err().iter().map(|violation| violation.path.clone()).collect::<Vec<_>>();
+        for (body, paths) in [
+            ("{}".to_owned(), vec!["$.@context", "$.@type"]),
+            (json!({"@context": v2, "limit": 7}).to_string(), vec!["$.@type"]),
+            (document(v2.clone(), json!("Query")), vec!["$.@type"]),
+            (document(dsp, json!("QuerySpec")), vec!["$.@context"]),
+            (document(v2[0].clone(), json!("QuerySpec")), vec!["$.@context"]),
+            (json!({"@context": v2, "@type": "QuerySpec", "limit": 0}).to_string(), vec!["$.limit"]),
+        ] {
+            assert_eq!(wrong(&body), paths, "{body}");
+        }
     }
 
     #[test]

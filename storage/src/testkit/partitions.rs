@@ -226,7 +226,8 @@ async fn many_reads_at_once(store: &dyn Partitions) {
                 back.unwrap();
                 ids
             };
-            let backwards = [("\u{10ffff}", 99), ("2", 99), ("10", 2), ("é", 2), ("1", 99), ("", 99)].map(|(before, most)| back(before, most));
+            let backwards =
+                [("\u{10ffff}", 99), ("2", 99), ("10", 2), ("é", 2), ("1", 99), ("", 99)].map(|(before, most)| back(before, most));
             let keys = [("a", "2"), ("a", "20"), ("b", "2"), ("a", "10")].map(|(table, id)| RowKey::new(table, id));
             tell.send((all, two_behind, backwards.to_vec(), rows.values(&keys).unwrap(), rows.has(&keys).unwrap())).unwrap();
         };

@@ -179,13 +179,8 @@ fn criteria() -> impl Strategy<Value = Criterion> {
 fn queries() -> impl Strategy<Value = QuerySpec> {
     let sort = proptest::sample::select(vec![None, None, Some("stateTimestamp"), Some("createdAt"), Some("edc:createdAt")]);
     let order = proptest::sample::select(vec![SortOrder::Asc, SortOrder::Desc]);
-    (0..60_usize, 1..80_usize, sort, order, prop::collection::vec(criteria(), 0..4)).prop_map(|(offset, limit, sort, order, filter)| QuerySpec {
-        offset,
-        limit,
-        sort: sort.map(|sort| sort.parse().unwrap()),
-        order,
-        filter,
-        after: None,
+    (0..60_usize, 1..80_usize, sort, order, prop::collection::vec(criteria(), 0..4)).prop_map(|(offset, limit, sort, order, filter)| {
+        QuerySpec { offset, limit, sort: sort.map(|sort| sort.parse().unwrap()), order, filter, after: None }
     })
 }
 

@@ -155,7 +155,8 @@ pub async fn request_catalog(
     let participant = participant(services, id).await?;
     let profile = participant.profile_for(request.profile.as_ref(), &services.settings.load()).map_err(RequestError::Invalid)?;
     let message = CatalogRequestMessage { filter: request.query_spec.iter().cloned().collect() };
-    let body = dsp::message::render(&message, None, services.settings.load().context(&profile)).map_err(|error| RequestError::Unavailable(error.to_string()))?;
+    let body = dsp::message::render(&message, None, services.settings.load().context(&profile))
+        .map_err(|error| RequestError::Unavailable(error.to_string()))?;
     let url = request.counter_party_address.below(&["catalog", "request"]);
     let scopes = scopes_with(services, &profile, &request.additional_scopes);
     let (counterparty, body) = (&request.counter_party_id, Some(body));

@@ -100,9 +100,14 @@ pub(super) fn catalog_asset(asset: &Rendered<Asset>) -> String {
 pub(super) fn catalog(page: &Page, participant: &Did, endpoint: &Endpoint, context: &SentContext) -> String {
     let length: usize = page.datasets().chain(page.catalogs()).map(|item| item.len() + 1).sum();
     let mut text = String::with_capacity(length + 1_024);
-    for part in
-        [r#"{"@context":"#, context.text(), r#","@id":"#, &endpoint.catalog, r#","@type":"Catalog","participantId":""#, participant.as_str()]
-    {
+    for part in [
+        r#"{"@context":"#,
+        context.text(),
+        r#","@id":"#,
+        &endpoint.catalog,
+        r#","@type":"Catalog","participantId":""#,
+        participant.as_str(),
+    ] {
         text.push_str(part);
     }
     for part in [r#"","service":["#, &endpoint.service, "]"] {

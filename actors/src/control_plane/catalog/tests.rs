@@ -164,7 +164,9 @@ fn datasets_are_as_the_specification_has_them() {
     );
     let participant = Did::new("did:web:p").unwrap();
     let whole = |credentials: &[&str]| -> Value {
-        let text = looking(&state, &agent(credentials), |viewer| viewer.catalog(&viewer.page(&QuerySpec::default(), None), &participant, &SentContext::default()));
+        let text = looking(&state, &agent(credentials), |viewer| {
+            viewer.catalog(&viewer.page(&QuerySpec::default(), None), &participant, &SentContext::default())
+        });
         serde_json::from_str(&text).unwrap()
     };
     let (catalog, empty) = (whole(&["Membership"]), whole(&[]));
@@ -208,7 +210,10 @@ fn catalogs_within_the_catalog() {
     let page = looking(&state, &agent(&["Membership"]), |viewer| viewer.page(&QuerySpec::default(), None));
     let inner: Value = serde_json::from_str(page.catalogs().next().unwrap()).unwrap();
     assert_eq!((&inner["@type"], &inner["service"][0]["endpointURL"]), (&json!("Catalog"), &json!("https://other.example/dsp")));
-    assert_eq!((page.datasets().count(), inner.get("hasPolicy"), &inner["https://w3id.org/edc/v0.0.1/ns/description"]), (1, None, &json!("x")));
+    assert_eq!(
+        (page.datasets().count(), inner.get("hasPolicy"), &inner["https://w3id.org/edc/v0.0.1/ns/description"]),
+        (1, None, &json!("x"))
+    );
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl Wire {
     /// # Errors
     /// Refused when it cannot be written.
     pub fn new<T: Message + Serialize>(message: &T, head: Head<'_>, path: &[&str]) -> Result<Self, DeliveryError> {
-        let body = render(message, Some(head.id), head.context).map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
+        let body = render(message, Some(head.id), head.context)
+            .map_err(|e| DeliveryError::Refused(format!("the message cannot be written: {e}")))?;
         Ok(Self { kind: T::TYPE, body, path: path.iter().map(|segment| (*segment).to_owned()).collect() })
     }
 }

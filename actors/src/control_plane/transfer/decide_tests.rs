@@ -357,7 +357,8 @@ fn for_a_day(role: Role) -> ControlPlaneState {
 fn a_transfer_ends_with_its_agreement() {
     let last = NOW.plus(DAY);
     let state = for_a_day(Role::Consumer);
-    let ask = |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()), settings: Arc::new(settings()) }, now);
+    let ask =
+        |now| decide(&state, &Prepared::Request { id: "t2".parse().unwrap(), new: Box::new(new()), settings: Arc::new(settings()) }, now);
     let begun = after(&state, &ask(last).unwrap());
     assert_eq!(only(&begun).due(), Some(Timestamp(last.0 + 1)));
     assert!(matches!(refusal(ask(Timestamp(last.0 + 1))), AgentRefusal::Transfer(Refusal::NoAgreement(_))));

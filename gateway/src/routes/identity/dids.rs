@@ -38,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
 const FIELDS: PathRules = PathRules { fields: &["id", "service.*", "verificationMethod.*"], free_properties: false };
 
 async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
-    let query = paging::query(&request, &FIELDS)?;
+    let query = paging::plain_query(&request, &FIELDS)?;
     let document = read(&app, &request, |state| state.context.as_ref().map(|_| state.did_document())).await?;
     let view = |document: &DidDocument| serde_json::to_value(document).unwrap_or_default();
     paging::listed(&request, &query, query.page(document, view, |document| document.id.as_str()), |document| document)

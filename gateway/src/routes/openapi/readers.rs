@@ -49,6 +49,10 @@ fn message<T: Message + DeserializeOwned>(value: &Value) -> bool {
 }
 
 fn query(value: &Value) -> bool {
+    QuerySpec::from_document(value.to_string().as_bytes(), &Asset::PATHS).is_ok()
+}
+
+fn plain_query(value: &Value) -> bool {
     QuerySpec::from_body(value.to_string().as_bytes(), &Asset::PATHS).is_ok()
 }
 
@@ -59,6 +63,7 @@ pub const READERS: &[(&str, Reads)] = &[
     ("ContractDefinitionDraft", |value| ContractDefinitionDraft::from_json(value).is_ok()),
     ("SecretDraft", |value| SecretDraft::from_json(value.clone()).is_ok()),
     ("QuerySpec", query),
+    ("PlainQuerySpec", plain_query),
     ("ParticipantContextDraft", |value| ParticipantContextBody::from_json(value).is_ok()),
     ("ParticipantContextConfigDraft", |value| ParticipantContextConfig::from_json(value).is_ok()),
     ("AssociateDataspaceProfile", |value| AssociateDataspaceProfile::from_json(value).is_ok()),
