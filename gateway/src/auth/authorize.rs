@@ -236,9 +236,10 @@ mod tests {
             owner: Some(owner),
             creates_participant: false,
         };
+        type Row<'a> = (Option<Role>, &'a [&'a str], Provisioner, &'a str, Result<(), Denial>);
         let lacks = Err(Denial::Scope(scope.clone()));
-        for (role, scopes, provisioner, owner, expected) in [
-            (None, &[][..], Provisioner::Denied, "p", Ok(())),
+        let table: Vec<Row<'_>> = vec![
+            (None, &[], Provisioner::Denied, "p", Ok(())),
             (None, &["i:read"], Provisioner::Denied, "p", Ok(())),
             (Some(Role::Participant), &["i:admin"], Provisioner::Denied, "p", Ok(())),
             (None, &["i:read"], Provisioner::Denied, "q", Err(Denial::ForeignOwner)),
@@ -248,7 +249,8 @@ mod tests {
             (Some(Role::Admin), &["i:admin"], Provisioner::Denied, "p", lacks.clone()),
             (Some(Role::Provisioner), &[], Provisioner::Denied, "p", Err(Denial::NotForProvisioners)),
             (Some(Role::Provisioner), &[], Provisioner::Listed, "p", lacks),
-        ] {
+        ];
+        for (role, scopes, provisioner, owner, expected) in table {
             let caller = caller(role, Some("p"), false, scopes);
             assert_eq!(authorize(&caller, &need(provisioner, owner)).map(drop), expected, "{caller:?} {owner}");
         }

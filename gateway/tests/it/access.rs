@@ -112,11 +112,9 @@ async fn an_agreement_in_the_archive_is_used_again() {
         reached(&format!("contractnegotiations/{}", begun.body["@id"].as_str().unwrap())).await;
     }
     let context: ParticipantContextId = s.consumer.context.parse().unwrap();
-    let in_memory =
-        s.node().app.services.cluster.read::<ControlPlane, _>(&Address::of::<ControlPlane>(&context), |state| {
-            state.negotiations.iter().any(|n| n.agreement.is_some())
-        });
-    assert!(!in_memory.await.unwrap(), "the agreement is still in memory");
+    let (cluster, address) = (&s.node().app.services.cluster, Address::of::<ControlPlane>(&context));
+    let in_memory = cluster.read::<ControlPlane, _>(&address, |state| state.negotiations.iter().any(|n| n.agreement.is_some())).await;
+    assert!(!in_memory.unwrap(), "the agreement is still in memory");
     let again = s.granted(None, json!({})).await;
     assert_eq!(again["contractAgreementId"], first["contractAgreementId"]);
     assert_ne!(again["transferProcessId"], first["transferProcessId"]);

@@ -1,6 +1,6 @@
 //! Offers and counter-offers between two participants over real sockets: who may do what when, through the Management API.
 
-use crate::stage::{Stage, callback};
+use crate::stage::{Stage, callback, taken};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace_client::{
@@ -234,7 +234,7 @@ async fn a_first_offer_is_of_ones_own() {
     }
     assert!(s.negotiations(&s.provider).await.is_empty() && s.negotiations(&s.consumer).await.is_empty());
 
-    // The message, to a consumer that says nothing of its process: there is nobody to tell of the end.
+    // The message, to a consumer that says which process it began: it hears of the end.
     let (url, mut received) = callback().await;
     let mut named = s.first_offer(&s.consumer, &url, &s.terms("first", &[]));
     named["@id"] = json!("own-id");
@@ -247,6 +247,9 @@ async fn a_first_offer_is_of_ones_own() {
     assert_eq!(offer(&named).await.status, 409);
     s.does(&s.provider, "own-id", "terminate", Some(Client::typed("TerminateNegotiation", json!({"reason": "over"})))).await;
     s.reached(&s.provider, "own-id", "TERMINATED").await;
+    let (path, message) = received.recv().await.unwrap();
+    assert!(path.ends_with("/termination"), "{path}");
+    assert_eq!((&message["providerPid"], &message["consumerPid"]), (&json!("own-id"), &json!("urn:uuid:theirs")));
     assert!(received.try_recv().is_err());
     s.close().await;
 }
@@ -263,9 +266,10 @@ async fn tokens() -> (String, mpsc::UnboundedReceiver<String>) {
                 let sender = sender.clone();
                 async move {
                     let header = request.headers()["authorization"].to_str().unwrap().to_owned();
-                    request.into_body().collect().await.unwrap();
+                    let message = request.into_body().collect().await.unwrap().to_bytes();
                     let _ = sender.send(header.strip_prefix("Bearer ").unwrap().to_owned());
-                    Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"{}"))))
+                    let answer = taken(&serde_json::from_slice(&message).unwrap()).to_string();
+                    Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from(answer))))
                 }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));

@@ -186,6 +186,14 @@ pub fn contract_request(consumer_pid: &str, callback: &str, offer: &sharing::Off
     dsp("ContractRequestMessage", json!({"consumerPid": consumer_pid, "callbackAddress": callback, "offer": policy}))
 }
 
+/// What a counterparty answers who takes a message: a first one with the process that it began.
+pub fn taken(message: &Value) -> Value {
+    let pid = |name: &str| message.get(name).cloned().unwrap_or_else(|| json!("urn:uuid:theirs"));
+    let of_transfer = message["@type"].as_str().is_some_and(|kind| kind.starts_with("Transfer"));
+    let kind = if of_transfer { "TransferProcess" } else { "ContractNegotiation" };
+    dsp(kind, json!({"consumerPid": pid("consumerPid"), "providerPid": pid("providerPid"), "state": "REQUESTED"}))
+}
+
 /// A counterparty's callback address that takes every message: `(base URL, (path, body) as they come)`.
 pub async fn callback() -> (String, mpsc::Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -199,8 +207,10 @@ pub async fn callback() -> (String, mpsc::Receiver<(String, Value)>) {
                 async move {
                     let path = request.uri().path().trim_start_matches("/callback").to_owned();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
-                    sender.send((path, serde_json::from_slice(&body).unwrap())).await.unwrap();
-                    Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"{}"))))
+                    let message: Value = serde_json::from_slice(&body).unwrap();
+                    let answer = Full::new(Bytes::from(taken(&message).to_string()));
+                    sender.send((path, message)).await.unwrap();
+                    Ok::<_, Infallible>(hyper::Response::new(answer))
                 }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));

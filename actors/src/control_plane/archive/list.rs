@@ -188,7 +188,9 @@ async fn look<T: Filed>(
     let passed = place.filter(|_| matches!(way, Way::Oldest));
     let mut search = Search::new(limits, way, behind);
     let (mut ended, mut archived): (bool, Vec<Arc<T>>) = (false, Vec::new());
-    while !ended && archived.iter().filter(|process| search.is_past(&***process)).take(enough).count() < enough {
+    // The last ones may be among others that began at the same time.
+    let unsettled = |search: &Search, archived: &[Arc<T>]| archived.iter().rev().take_while(|process| !search.is_past(&***process)).count();
+    while !ended && archived.len() - unsettled(&search, &archived) < enough {
         let (state, asked, wanted) = (state.clone(), asked.clone(), enough.saturating_sub(archived.len()).max(1));
         let passed = passed.clone();
         let read = move |rows: &Apart<'_, ControlPlane>| {

@@ -146,11 +146,8 @@ impl Search {
 
     /// Whether nothing that would come before this one in a list can still be found. From the oldest on that is so once another time was come to.
     pub(super) fn is_past<T: Filed>(&self, process: &T) -> bool {
-        let time = |after: &str| after.split_once('\n').map(|(time, _)| time.to_owned());
-        match self.way {
-            Way::Oldest => self.after.as_deref().and_then(time).as_deref() != process.value(Field::Created).as_deref(),
-            Way::All | Way::Marked(_) | Way::Newest => true,
-        }
+        let time = self.after.as_deref().and_then(|after| after.split_once('\n')).map(|(time, _)| time);
+        !matches!(self.way, Way::Oldest) || time != process.value(Field::Created).as_deref()
     }
 }
 
