@@ -590,6 +590,7 @@ fn every_message_on_its_way() {
             let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
             assert_eq!((&body["consumerPid"], &body["providerPid"]), (&json!(consumer_pid), &json!(provider_pid)), "{body}");
             assert_eq!((&body["@id"], body.get("reason").is_some()), (&json!("urn:uuid:1"), matches!(notice, Notice::Suspension(_))));
+            assert_eq!(body["@context"], json!([CONTEXT, "https://example.com/own"]));
         }
     }
     let unknown = with(Role::Consumer, State::Requesting, |t| t.counterparty_pid = None);
