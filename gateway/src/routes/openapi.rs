@@ -7,7 +7,7 @@ pub mod documents;
 mod readers;
 pub mod schema;
 
-use super::prefixes::ROOT;
+use super::prefixes::{MANAGEMENT_V4, ROOT};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
@@ -132,13 +132,15 @@ fn operation(route: &Route, error: &str) -> Value {
         },
         "security": match route.access {
             Access::Open => json!([]),
+            Access::Scope(..) if route.prefixes == MANAGEMENT_V4 => json!([{ "accessToken": [] }]),
             Access::Scope(scope, _) => json!([{ "accessToken": [scope] }]),
         },
     });
     if let Some(fields) = operation.as_object_mut() {
         if let Access::Scope(scope, provisioner) = route.access {
             let also = if provisioner == Provisioner::Listed { "; open to provisioners" } else { "" };
-            fields.insert("description".to_owned(), format!("asks for the scope {scope}{also}").into());
+            let unless = if route.prefixes == MANAGEMENT_V4 { ", of a token that has scopes of this API" } else { "" };
+            fields.insert("description".to_owned(), format!("asks for the scope {scope}{unless}{also}").into());
         }
         if let Some(body) = bodies(route).and_then(|bodies| taken(bodies.takes)) {
             fields.insert("requestBody".to_owned(), body);
