@@ -102,14 +102,27 @@ impl Outcome {
         // Both have the same bounds.
         let _ = self.latencies.add(&other.latencies);
         self.good += other.good;
-        self.shed += other.shed;
         self.blame(other);
     }
 
-    /// Takes over what went wrong elsewhere, and nothing else: a wrong answer counts whenever it came.
+    /// Takes over what went wrong or was shed elsewhere, and nothing else: a wrong answer counts whenever it came.
     pub fn blame(&mut self, other: Self) {
         self.errors += other.errors;
+        self.shed += other.shed;
         self.told.extend(other.told.into_iter().take(TOLD.saturating_sub(self.told.len())));
+    }
+
+    /// Counts as wrong what was shed, since only a platform that is overloaded may do so, and that nothing went as it must.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        if self.shed > 0 {
+            self.errors += self.shed - 1;
+            self.wrong(format!("{} operations were shed", self.shed));
+        }
+        if self.good == 0 {
+            self.wrong("no operation went as it must".to_owned());
+        }
+        self
     }
 
     /// Operations that were answered as they must be, a second.
@@ -242,6 +255,33 @@ mod tests {
         outcome.blame(warm);
         assert_eq!((outcome.errors, outcome.told.len(), outcome.good), (3, 3, good));
         assert!((outcome.quantile_ms(0.99) - p99).abs() < f64::EPSILON);
+    }
+
+    /// Sheds every third operation, of so many.
+    struct Sheds(u32);
+
+    impl Worker for Sheds {
+        async fn operate(&mut self) -> Verdict {
+            self.0 -= 1;
+            match self.0 {
+                0 => Verdict::Done,
+                left if left.is_multiple_of(3) => Verdict::Shed,
+                _ => Verdict::Good,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shed_is_wrong_unless_it_may_be() {
+        let pace = Pace { rate: None, time: Duration::from_secs(1) };
+        let (_, warm) = drive(vec![Sheds(4)], pace).await.unwrap();
+        let (_, mut outcome) = drive(vec![Sheds(10), Sheds(4)], pace).await.unwrap();
+        assert_eq!((outcome.good, outcome.shed, outcome.errors), (8, 4, 0));
+        outcome.blame(warm);
+        let strict = outcome.strict();
+        assert_eq!((strict.good, strict.shed, strict.errors, strict.told.as_slice()), (8, 5, 5, ["5 operations were shed".to_owned()].as_slice()));
+        let nothing = drive(vec![Sheds(1)], pace).await.unwrap().1.strict();
+        assert_eq!((nothing.errors, nothing.told.len()), (1, 1));
     }
 
     struct Few(u32);

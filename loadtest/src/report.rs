@@ -16,11 +16,11 @@ pub struct Report {
     pub p95_ms: f64,
     /// 99 of 100.
     pub p99_ms: f64,
-    /// Operations that went wrong.
+    /// Operations that went wrong; those that were shed are among them, unless the platform was to be overloaded.
     pub errors: u64,
     /// Operations answered by 429 or 503 with `Retry-After`.
     pub shed: u64,
-    /// Processor time of the platform per operation, in microseconds.
+    /// Processor time of the platform per operation that went as it must, in microseconds.
     pub server_cpu_us_per_op: f64,
     /// Resident memory of the platform at the end, in MiB.
     pub server_rss_mib: f64,

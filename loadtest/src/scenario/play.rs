@@ -37,9 +37,14 @@ pub async fn window<W: Worker>(
     Ok((workers, outcome, report))
 }
 
-/// Puts in what went wrong and what the machine can do at the sizes of an exchange, and writes what was sampled.
-pub async fn conclude(mut report: Report, outcome: Outcome, subject: &Subject, common: &Common, sizes: Sizes) -> Result<Report> {
-    (report.errors, report.told) = (outcome.errors, outcome.told);
+/// Puts in what went wrong and what the machine can do at the sizes of an exchange, and writes what was sampled. What was shed went wrong.
+pub async fn conclude(report: Report, outcome: Outcome, subject: &Subject, common: &Common, sizes: Sizes) -> Result<Report> {
+    conclude_overloaded(report, outcome.strict(), subject, common, sizes).await
+}
+
+/// The same for a platform that was to shed.
+pub async fn conclude_overloaded(mut report: Report, outcome: Outcome, subject: &Subject, common: &Common, sizes: Sizes) -> Result<Report> {
+    (report.errors, report.shed, report.told) = (outcome.errors, outcome.shed, outcome.told);
     report.calibration = calibration::measure(sizes, &subject.disk()).await?;
     if let (Some(path), Some(tape)) = (&common.transcript, &subject.tape) {
         tape.write(path)?;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,6 +38,8 @@ pub struct Catalog {
     space: Arc<Dataspace>,
     pub provider: Arc<Provider>,
     pub model: Model,
+    /// How often a page was put off.
+    put_off: AtomicU64,
 }
 
 /// A call that must succeed, later if the platform says so.
@@ -70,7 +72,7 @@ fn link(answer: &Answer, relation: &str) -> Place {
 impl Catalog {
     /// Fills the catalog of a provider that offers nothing yet.
     pub async fn fill(space: &Arc<Dataspace>, provider: &Arc<Provider>, subject: &Subject, shape: Shape) -> Result<Self> {
-        let catalog = Self { space: space.clone(), provider: provider.clone(), model: Model::new(shape) };
+        let catalog = Self { space: space.clone(), provider: provider.clone(), model: Model::new(shape), put_off: AtomicU64::new(0) };
         let begun = Instant::now();
         let mut connection = Connection::new(&subject.admin, None)?;
         for policy in 0..shape.policies {
@@ -160,12 +162,18 @@ impl Catalog {
         }
     }
 
+    /// How often the platform put a page off, which it may only do after a start.
+    pub fn put_off(&self) -> u64 {
+        self.put_off.load(Ordering::Relaxed)
+    }
+
     /// Asks for a page and holds it against the model, later if the platform says so.
     pub async fn page(&self, c: &mut Connection, party: &Party, place: &Place, limit: usize, expected: &[Expected]) -> Result<Answer> {
         for _ in 0..PATIENCE {
             // A token of its own for each attempt.
             let answer = c.send(self.call(party, place, limit)).await?;
             if answer.is_shed() {
+                self.put_off.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(LATER).await;
                 continue;
             }

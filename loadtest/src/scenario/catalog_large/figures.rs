@@ -8,6 +8,7 @@ use super::{
 use crate::{
     http::Connection,
     measure::{counters::Counters, process::Usage},
+    scenario::catalog::must,
     subject::Subject,
     world::Party,
 };
@@ -86,7 +87,7 @@ pub async fn changes(subject: &Subject, catalog: &mut Catalog, party: &Party, vi
         };
         let after: Vec<Expected> = catalog.model.seen_by(viewer).into_iter().take(page).collect();
         ensure!(after != before, "change {n} changes nothing");
-        surely(&mut admin, call).await?;
+        must(&mut admin, call).await?;
         catalog.page(&mut public, party, &None, page, &after).await.with_context(|| format!("after change {n}"))?;
     }
     Ok(CHANGES)

@@ -206,6 +206,8 @@ pub async fn run(largest: usize, common: &Common) -> Result<Report> {
         at_rest(&subject).await?;
         pages(&subject, &party, &[&small, &usual, &large], &mut figures).await?;
         commits(&subject, &mut small, &mut large, &mut figures).await?;
+        let put_off: u64 = [&small, &usual, &large].into_iter().map(Catalog::put_off).sum();
+        ensure!(put_off == 0, "{put_off} pages were put off");
         activations(&mut subject, &party, &[&small, &usual, &large], &mut figures).await
     };
     let checked: Result<()> = checked.await;

@@ -217,7 +217,6 @@ pub async fn run(negotiations: usize, common: &Common) -> Result<Report> {
         asked.errors += other.errors;
         asked.shed += other.shed;
     }
-    report.shed = asked.shed;
     let by_kind: BTreeMap<String, f64> = times.lock().iter().map(|(kind, times)| (kind.clone(), quantile_ms(times, 0.95))).collect();
     for (name, value) in [
         ("negotiations", json!(model.all().len())),

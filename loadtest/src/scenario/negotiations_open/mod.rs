@@ -121,7 +121,7 @@ pub async fn run(open: usize, common: &Common) -> Result<Report> {
     let known = negotiation::acquaint(&subject, &members).await?;
     let mut others = Others::new(&members, &subject, seed, known.into_iter().map(|(_, id)| id).collect())?;
     let time = common.pace().time;
-    others.work(play::WARM_UP).await?;
+    let (negotiated_warm, browsed_warm) = others.work(play::WARM_UP).await?;
     let (negotiated_alone, browsed_alone) = others.work(time).await?;
     eprintln!(
         "alone: p95 {:.2} and {:.2} ms; now {open} open negotiations",
@@ -152,12 +152,18 @@ pub async fn run(open: usize, common: &Common) -> Result<Report> {
     }
     wrong.extend(holdup.wrong().await?);
     wrong.into_iter().for_each(|wrong| negotiated.wrong(wrong));
-    for (who, other) in [("negotiations alone", &negotiated_alone), ("catalogs alone", &browsed_alone), ("catalogs", &browsed)] {
+    let windows = [
+        ("negotiations at first", &negotiated_warm),
+        ("catalogs at first", &browsed_warm),
+        ("negotiations alone", &negotiated_alone),
+        ("catalogs alone", &browsed_alone),
+        ("catalogs", &browsed),
+    ];
+    for (who, other) in windows {
         other.told.iter().for_each(|wrong| negotiated.told.push(format!("{who}: {wrong}")));
         negotiated.errors += other.errors;
         negotiated.shed += other.shed;
     }
-    report.shed = negotiated.shed;
     report.more.extend(figures.map(|(name, value)| (name.to_owned(), value)));
     let pair = members.random(&mut StdRng::seed_from_u64(seed)).map_err(|verdict| anyhow!("{verdict:?}"))?;
     let (request, token) = (pair.wanted().map_or(0, |wanted| wanted.request.len()), pair.consumer.caller.token.len());

@@ -84,7 +84,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let (probers, normal) = drive(probers, Pace { rate: None, time: NORMAL }).await?;
     drop(probers);
     let sustainable = sustained.per_second();
-    let usual = Duration::from_secs_f64(normal.quantile_ms(0.95) / 1_000.0);
+    let usual_p95 = normal.quantile_ms(0.95);
+    let usual = Duration::from_secs_f64(usual_p95 / 1_000.0);
 
     let pace = Pace { rate: None, ..common.pace() };
     let workers = common.workers(FLOOD);
@@ -104,7 +105,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
     let mut report = meter.stop(&subject, "overload", &outcome).await?;
     drop(flooders);
-    outcome.blame(warm);
+    [warm, sustained, normal].into_iter().for_each(|other| outcome.blame(other.strict()));
     let recovery = recovered(&answered, end.into_std(), usual);
     if recovery.is_none_or(|took| took > RECOVERY) {
         outcome.wrong(format!("the latency is not as usual again within {RECOVERY:?}: {recovery:?}"));
@@ -126,7 +127,7 @@ pub async fn run(common: &Common) -> Result<Report> {
         ("not_sent", json!(offered.missed())),
         ("goodput_per_sustainable", json!(thousandths(outcome.per_second() / sustainable))),
         ("shed_p95_ms", json!(offered.shed_p95_ms())),
-        ("usual_p95_ms", json!(normal.quantile_ms(0.95))),
+        ("usual_p95_ms", json!(usual_p95)),
         ("recovery_ms", json!(recovery.map(|took| took.as_millis()))),
         ("rss_before_bytes", json!(before)),
         ("rss_open_bytes", json!(opened)),
@@ -137,5 +138,5 @@ pub async fn run(common: &Common) -> Result<Report> {
     ] {
         report.more.insert(name.to_owned(), value);
     }
-    play::conclude(report, outcome, &subject, common, cast.sizes(&subject, CONNECTIONS).await?).await
+    play::conclude_overloaded(report, outcome, &subject, common, cast.sizes(&subject, CONNECTIONS).await?).await
 }
