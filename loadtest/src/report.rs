@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write};
 
 /// Figures of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// Which scenario.
     pub scenario: String,

@@ -61,6 +61,17 @@ pub fn per_operation(report: &mut Report, outcome: &Outcome, what: &str) {
     }
 }
 
+/// Puts in how many operations followed a change that they had to show. When these are not about this part of all, the run shows something else.
+pub fn changes(report: &mut Report, outcome: &mut Outcome, changes: u64, part: f64) {
+    report.more.insert("changes".to_owned(), changes.into());
+    #[allow(clippy::cast_precision_loss)] // counts far below 2^52
+    let (found, expected) = (changes as f64, outcome.good as f64 * part);
+    // Whether one follows is left to chance.
+    if (found - expected).abs() > expected / 10.0 + 4.0 * expected.sqrt() + 1.0 {
+        outcome.wrong(format!("{changes} operations followed a change, and not about {expected:.0}"));
+    }
+}
+
 /// An exchange that must be answered with success; its answer as JSON.
 pub async fn exchange(connection: &mut Connection, call: Call) -> Result<Value, Verdict> {
     let what = format!("{} {}", call.method, call.path);
@@ -82,4 +93,24 @@ pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Verd
 /// A text field of an answer.
 pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str, Verdict> {
     value[field].as_str().ok_or_else(|| Verdict::Wrong(format!("no field {field:?} in {value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+
+    #[test]
+    fn about_so_many_operations_follow_a_change() {
+        let wrong = |good: u64, changes: u64| {
+            let latencies = Histogram::new_with_bounds(1, 2, 1).unwrap();
+            let mut outcome = Outcome { latencies, good, shed: 0, errors: 0, told: Vec::new(), elapsed: Duration::ZERO };
+            let mut report = Report::default();
+            super::changes(&mut report, &mut outcome, changes, 0.01);
+            assert_eq!(report.more["changes"], changes);
+            outcome.errors == 1
+        };
+        assert!([(100_000, 1_000), (100_000, 900), (100, 0), (100, 3), (0, 0)].into_iter().all(|(good, changes)| !wrong(good, changes)));
+        assert!([(100_000, 420), (100_000, 0), (100_000, 1_300), (100, 20)].into_iter().all(|(good, changes)| wrong(good, changes)));
+    }
 }

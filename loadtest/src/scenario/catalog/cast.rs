@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Catalog, Dataset},
-    change,
+    change::{self, Change},
     model::Seen,
     setup::{Dataspace, Provider},
 };
@@ -20,12 +20,15 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 /// Which part of the requests follows a change.
-const CHANGES: f64 = 0.01;
+pub const CHANGES: f64 = 0.01;
 /// Longest time that requests are made ahead for: their tokens live for a minute.
 pub const AHEAD: Duration = Duration::from_secs(30);
 
@@ -40,6 +43,8 @@ pub struct Cast {
     /// Counterparties that ask again and again.
     pub parties: Vec<Arc<Party>>,
     signed: Mutex<Vec<Request>>,
+    /// Requests that followed a change.
+    changes: AtomicU64,
 }
 
 /// A request that is ready to be sent.
@@ -104,7 +109,7 @@ impl Cast {
         // Of twenty-four offers, a party sees ten.
         let providers = space.providers(subject, providers, offers * 24 / 10).await?;
         let parties = (0..parties).map(|number| world.party(number)).collect::<Result<_>>()?;
-        Ok(Arc::new(Self { world, space, providers, parties, signed: Mutex::default() }))
+        Ok(Arc::new(Self { world, space, providers, parties, signed: Mutex::default(), changes: AtomicU64::new(0) }))
     }
 
     pub fn provider(&self, random: &mut StdRng) -> Result<&Arc<Provider>> {
@@ -113,6 +118,18 @@ impl Cast {
 
     pub fn party(&self, random: &mut StdRng) -> Result<&Arc<Party>> {
         self.parties.get(random.random_range(0..self.parties.len())).context("a party")
+    }
+
+    /// Some party that must now see something else of what was changed.
+    fn who_sees(&self, change: &Change, random: &mut StdRng) -> Result<&Arc<Party>> {
+        let first = random.random_range(0..self.parties.len());
+        let mut from_there = self.parties.iter().cycle().skip(first).take(self.parties.len());
+        from_there.find(|party| change.shows(party)).context("nobody sees the change")
+    }
+
+    /// How many requests followed a change, since it was asked last.
+    pub fn changes(&self) -> u64 {
+        self.changes.swap(0, Ordering::Relaxed)
     }
 
     /// A request of a random pair.
@@ -157,8 +174,8 @@ pub struct Asker {
     pub public: Connection,
     pub admin: Connection,
     pub random: StdRng,
-    /// A provider that was changed, which the next request must see.
-    due: Option<Arc<Provider>>,
+    /// A change that the next request must see, or why there is none.
+    due: Option<Result<Change>>,
     /// Makes the changes.
     changes: bool,
 }
@@ -178,18 +195,25 @@ impl Asker {
     pub async fn change(&mut self) {
         if self.changes && self.random.random_bool(CHANGES) {
             // A provider that is being changed by another worker is left to it.
-            self.due = change::make(self).await.ok().flatten();
+            self.due = change::make(self).await.context("a change").transpose();
         }
     }
 
-    /// The provider that was changed, once.
-    pub const fn changed(&mut self) -> Option<Arc<Provider>> {
-        self.due.take()
+    /// The change that a request must follow now.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn changed(&mut self) -> Result<Option<Change>> {
+        let change = self.due.take().transpose()?;
+        if change.is_some() {
+            self.cast.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(change)
     }
 
     fn next(&mut self) -> Result<Request> {
-        match self.changed() {
-            Some(provider) => Ok(Request::new(&provider, self.cast.party(&mut self.random)?)),
+        match self.changed()? {
+            Some(change) => Ok(Request::new(&change.provider, self.cast.who_sees(&change, &mut self.random)?)),
             None => self.cast.next(&mut self.random),
         }
     }

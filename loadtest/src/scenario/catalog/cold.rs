@@ -2,13 +2,14 @@
 //!
 //! Everything that a stranger will be asked for is made ahead of the window; its issuer and the issuer's status list are known already.
 
-use super::{Asker, CONNECTIONS, Cast, PROVIDERS, Request, ahead, probes};
+use super::{Asker, CONNECTIONS, Cast, PROVIDERS, Request, ahead, cast::CHANGES, probes};
 use crate::{
     drive::{Outcome, Verdict, Worker},
     options::Common,
     report::Report,
     scenario::play,
     subject::Subject,
+    world::Party,
 };
 use anyhow::Result;
 use parking_lot::Mutex;
@@ -41,12 +42,21 @@ impl Strangers {
         Ok(request)
     }
 
-    fn next(&self, random: &mut StdRng) -> Result<Request> {
-        if let Some(ready) = self.ready.lock().pop() {
-            return Ok(ready);
+    /// The request of one who is such.
+    fn next(&self, random: &mut StdRng, such: impl Fn(&Party) -> bool) -> Result<Request> {
+        let mut ready = self.ready.lock();
+        // The last one, or one soon before it: what parties see goes by their numbers.
+        if let Some(place) = ready.iter().rposition(|request| such(&request.party)) {
+            return Ok(ready.swap_remove(place));
         }
+        drop(ready);
         self.late.fetch_add(1, Ordering::Relaxed);
-        self.request(self.cast.world.grow(1)?, random)
+        loop {
+            let number = self.cast.world.grow(1)?;
+            if such(&*self.cast.world.party(number)?) {
+                return self.request(number, random);
+            }
+        }
     }
 
     /// Makes so many, on all cores.
@@ -76,11 +86,14 @@ struct Door {
 
 impl Door {
     fn next(&mut self) -> Result<Request> {
-        let request = self.strangers.next(&mut self.asker.random)?;
-        Ok(match self.asker.changed() {
-            Some(provider) => Request::new(&provider, &request.party),
-            None => request,
-        })
+        let (change, random) = (self.asker.changed()?, &mut self.asker.random);
+        match change {
+            None => self.strangers.next(random, |_| true),
+            Some(change) => {
+                let request = self.strangers.next(random, |party| change.shows(party))?;
+                Ok(Request::new(&change.provider, &request.party))
+            }
+        }
     }
 }
 
@@ -123,11 +136,13 @@ pub async fn run(offers: usize, common: &Common) -> Result<Report> {
         strangers.make_ahead(count, seed).await?;
         strangers.late.store(0, Ordering::Relaxed);
         asked_before.set(cast.world.asked());
+        cast.changes();
         Ok(())
     };
     let (doors, mut outcome, mut report) = play::window("catalog-cold", &subject, common, doors, ready).await?;
     drop(doors);
     let (before, after) = (asked_before.get(), cast.world.asked());
+    play::changes(&mut report, &mut outcome, cast.changes(), CHANGES);
     let (queries, documents) = (after.0 - before.0, after.1 - before.1);
     let wrong = [unasked("DID documents", documents, &outcome), unasked("presentations", queries, &outcome)];
     wrong.into_iter().flatten().chain(probes::all(&cast, &subject).await?).for_each(|wrong| outcome.wrong(wrong));

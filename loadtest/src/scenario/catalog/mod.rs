@@ -86,9 +86,14 @@ pub async fn run(offers: usize, common: &Common) -> Result<Report> {
     let workers = common.workers(CONNECTIONS);
     let asker = |n: usize| Asker::new(&cast, &subject, seed.wrapping_add(n as u64), subject.tape.clone());
     let askers = (0..workers).map(asker).collect::<Result<Vec<_>>>()?;
-    let ready = cast.sign_ahead(ahead(common.pace().time, AHEAD_PER_SECOND), seed);
-    let (askers, mut outcome, report) = play::window("catalog", &subject, common, askers, ready).await?;
+    let ready = async {
+        cast.sign_ahead(ahead(common.pace().time, AHEAD_PER_SECOND), seed).await?;
+        cast.changes();
+        Ok(())
+    };
+    let (askers, mut outcome, mut report) = play::window("catalog", &subject, common, askers, ready).await?;
     drop(askers);
+    play::changes(&mut report, &mut outcome, cast.changes(), cast::CHANGES);
     for wrong in probes::all(&cast, &subject).await? {
         outcome.wrong(wrong);
     }

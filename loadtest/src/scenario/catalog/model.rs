@@ -3,7 +3,7 @@
 use crate::world::{Party, Region, Tier};
 use parking_lot::Mutex;
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -12,6 +12,8 @@ use std::{
 const HISTORY: usize = 64;
 /// Offers on the first page.
 const PAGE: usize = 50;
+/// Kinds of parties: all that have one region and one tier see the same.
+const KINDS: usize = 8;
 
 /// Who sees an offer, as its access policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +64,43 @@ pub struct Offer {
     pub id: Arc<OnceLock<String>>,
 }
 
+fn kind(party: &Party) -> usize {
+    usize::from(party.region.0 % 4) + 4 * usize::from(party.tier.0 % 2)
+}
+
+/// Positions of the offers that parties of this kind see on their first page.
+fn visible(offers: &[Offer], kind: usize) -> impl Iterator<Item = usize> {
+    let (region, tier) = (Region(u8::try_from(kind % 4).unwrap_or(0)), Tier(u8::try_from(kind / 4).unwrap_or(0)));
+    offers.iter().enumerate().filter_map(move |(n, offer)| offer.access.admits(region, tier).then_some(n)).take(PAGE)
+}
+
+/// Who sees something else after a change than before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shows([bool; KINDS]);
+
+impl Shows {
+    /// Between these offers and those.
+    pub fn between(before: &[Offer], after: &[Offer]) -> Self {
+        let page = |offers: &'_ [Offer], kind| -> Vec<(usize, u64)> {
+            visible(offers, kind).map(|n| (n, offers.get(n).map_or(0, |offer| offer.revision))).collect()
+        };
+        Self(std::array::from_fn(|kind| page(before, kind) != page(after, kind)))
+    }
+
+    pub fn to(self, party: &Party) -> bool {
+        self.0.get(kind(party)).copied().unwrap_or(false)
+    }
+
+    pub fn to_nobody(self) -> bool {
+        self == Self([false; KINDS])
+    }
+}
+
 /// A version of a provider.
 struct Version {
     offers: Vec<Offer>,
-    /// What each of the eight kinds of parties sees of it: positions in `offers`.
-    seen: [OnceLock<Vec<usize>>; 8],
+    /// What each kind of parties sees of it: positions in `offers`.
+    seen: [OnceLock<Vec<usize>>; KINDS],
     sent: Instant,
     acknowledged: Option<Instant>,
 }
@@ -77,22 +111,26 @@ impl Version {
     }
 
     fn seen_by(&self, party: &Party) -> &[usize] {
-        let kind = usize::from(party.region.0 % 4) + 4 * usize::from(party.tier.0 % 2);
-        let see = || {
-            let visible = |(n, offer): (usize, &Offer)| offer.access.admits(party.region, party.tier).then_some(n);
-            self.offers.iter().enumerate().filter_map(visible).take(PAGE).collect()
-        };
-        self.seen.get(kind).map_or(&[], |seen| seen.get_or_init(see))
+        let kind = kind(party);
+        self.seen.get(kind).map_or(&[], |seen| seen.get_or_init(|| visible(&self.offers, kind).collect()))
     }
 
-    fn matches(&self, party: &Party, answer: &[Seen<'_>]) -> bool {
+    fn matches(&self, party: &Party, answer: &[Seen<'_>], ids: &mut HashSet<String>) -> bool {
         let expected = self.seen_by(party);
-        let same = |(n, seen): (&usize, &Seen<'_>)| {
+        let mut same = |(n, seen): (&usize, &Seen<'_>)| {
             self.offers.get(*n).is_some_and(|offer| {
-                offer.asset == seen.asset && offer.revision == seen.revision && offer.id.get_or_init(|| seen.offer.to_owned()) == seen.offer
+                offer.asset == seen.asset && offer.revision == seen.revision && is_of(&offer.id, seen.offer, ids)
             })
         };
-        expected.len() == answer.len() && expected.iter().zip(answer).all(same)
+        expected.len() == answer.len() && expected.iter().zip(answer).all(&mut same)
+    }
+}
+
+/// Whether this is the id of an offer. When none is known yet it becomes that, unless it is another one's.
+fn is_of(known: &OnceLock<String>, id: &str, ids: &mut HashSet<String>) -> bool {
+    match known.get() {
+        Some(known) => known == id,
+        None => ids.insert(id.to_owned()) && known.set(id.to_owned()).is_ok(),
     }
 }
 
@@ -109,24 +147,30 @@ pub struct Seen<'a> {
 
 /// A provider's offers over time.
 pub struct Model {
-    versions: Mutex<VecDeque<Version>>,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    versions: VecDeque<Version>,
+    /// Ids of offers that were seen: each is that of one offer.
+    ids: HashSet<String>,
 }
 
 impl Model {
     pub fn new(offers: Vec<Offer>) -> Self {
         let mut first = Version::new(offers, Instant::now());
         first.acknowledged = Some(first.sent);
-        Self { versions: Mutex::new(VecDeque::from([first])) }
+        Self { known: Mutex::new(Known { versions: VecDeque::from([first]), ids: HashSet::new() }) }
     }
 
     /// The offers as they are now.
     pub fn offers(&self) -> Vec<Offer> {
-        self.versions.lock().back().map(|version| version.offers.clone()).unwrap_or_default()
+        self.known.lock().versions.back().map(|version| version.offers.clone()).unwrap_or_default()
     }
 
     /// A change is being sent. One at a time.
     pub fn changing(&self, offers: Vec<Offer>) {
-        let mut versions = self.versions.lock();
+        let versions = &mut self.known.lock().versions;
         versions.push_back(Version::new(offers, Instant::now()));
         while versions.len() > HISTORY {
             versions.pop_front();
@@ -135,18 +179,18 @@ impl Model {
 
     /// The change was acknowledged: from now on every answer must show it.
     pub fn changed(&self) {
-        if let Some(last) = self.versions.lock().back_mut() {
+        if let Some(last) = self.known.lock().versions.back_mut() {
             last.acknowledged = Some(Instant::now());
         }
     }
 
     /// Whether an answer to a request that began then shows what the party may see: a version that may have been there while the request was under way.
     pub fn allows(&self, party: &Party, began: Instant, answer: &[Seen<'_>]) -> bool {
-        let versions = self.versions.lock();
+        let Known { versions, ids } = &mut *self.known.lock();
         let ended = Instant::now();
         versions.iter().enumerate().rev().any(|(n, version)| {
             let superseded = versions.get(n + 1).and_then(|next| next.acknowledged).is_some_and(|at| at < began);
-            !superseded && version.sent <= ended && version.matches(party, answer)
+            !superseded && version.sent <= ended && version.matches(party, answer, ids)
         })
     }
 }
@@ -164,14 +208,14 @@ mod tests {
             asset: format!("asset-{n:04}"),
             revision: 0,
             access: Access::of(n, all),
-            policy: String::new(),
+            policy: format!("policy-{n}"),
             id: Arc::default(),
         };
         (0..all).map(offer).collect()
     }
 
     fn answer<'a>(offers: &'a [Offer], version: &Version, party: &Party) -> Vec<Seen<'a>> {
-        version.seen_by(party).iter().map(|n| Seen { asset: &offers[*n].asset, revision: offers[*n].revision, offer: "o" }).collect()
+        version.seen_by(party).iter().map(|n| Seen { asset: &offers[*n].asset, revision: offers[*n].revision, offer: &offers[*n].policy }).collect()
     }
 
     #[test]
@@ -203,5 +247,37 @@ mod tests {
         assert!(model.allows(&who, under_way, &old), "the request began before");
         let after = Instant::now();
         assert!(model.allows(&who, after, &shown) && !model.allows(&who, after, &old), "stale");
+    }
+    #[test]
+    fn one_id_is_that_of_one_offer() {
+        let all = offers(24);
+        let (model, who, began) = (Model::new(all.clone()), party(0), Instant::now());
+        let right = answer(&all, &Version::new(all.clone(), began), &who);
+        let same: Vec<_> = right.iter().map(|seen| Seen { offer: "one", ..*seen }).collect();
+        assert!(!Model::new(all.clone()).allows(&who, began, &same), "one id for all");
+        assert!(model.allows(&who, began, &right));
+        let turned: Vec<_> = right.iter().zip(right.iter().cycle().skip(1)).map(|(seen, next)| Seen { offer: next.offer, ..*seen }).collect();
+        assert!(!model.allows(&who, began, &turned), "another one's");
+        // Another party sees offers that nobody has seen yet, by ids that are known.
+        let (other, known) = (party(1), right[0].offer);
+        let taken: Vec<_> = answer(&all, &Version::new(all.clone(), began), &other);
+        let fresh = taken.iter().position(|seen| right.iter().all(|known| known.asset != seen.asset)).unwrap();
+        let stolen: Vec<_> = taken.iter().enumerate().map(|(n, seen)| if n == fresh { Seen { offer: known, ..*seen } } else { *seen }).collect();
+        assert!(!model.allows(&other, began, &stolen) && model.allows(&other, began, &taken));
+    }
+
+    #[test]
+    fn a_change_shows_to_those_whose_page_differs() {
+        let all = offers(240);
+        let changed = |n: usize, change: fn(&mut Offer)| {
+            let mut new = all.clone();
+            change(&mut new[n]);
+            let shows = Shows::between(&all, &new);
+            (0..KINDS).filter(|number| shows.to(&party(*number))).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(1, |offer| offer.revision += 1), [1, 2, 5, 6], "those of its two regions");
+        assert_eq!(changed(1, |offer| offer.access = offer.access.turned()), [1, 3, 5, 7], "a region that loses it, and one that gets it");
+        assert_eq!(changed(239, |offer| offer.revision += 1), [0; 0], "on a later page");
+        assert!(Shows::between(&all, &all).to_nobody());
     }
 }

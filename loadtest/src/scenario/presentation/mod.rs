@@ -187,8 +187,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let kept: Vec<_> = doors.into_iter().flat_map(|door| door.kept).collect();
     let mut random = StdRng::seed_from_u64(seed);
     forged(&kept).into_iter().chain(probes::all(&cast, &subject, &mut random).await?).for_each(|wrong| outcome.wrong(wrong));
+    play::changes(&mut report, &mut outcome, queue.changes.load(Ordering::Relaxed), CHANGES);
     for (name, value) in [
-        ("changes", queue.changes.load(Ordering::Relaxed)),
         ("queries_made_late", queue.late.load(Ordering::Relaxed)),
         ("signatures_verified", kept.len() as u64),
     ] {

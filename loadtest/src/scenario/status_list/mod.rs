@@ -236,19 +236,19 @@ pub async fn run(entries: Option<u32>, common: &Common) -> Result<Report> {
         list.visible.lock().reset();
         Ok(())
     };
-    let (_, outcome, mut report) = play::window("status-list", &subject, common, fetchers, ready).await?;
+    let (_, mut outcome, mut report) = play::window("status-list", &subject, common, fetchers, ready).await?;
     let answer = Connection::new(&subject.public, None)?.send(Call::get(&list.path, "")).await?.body.len();
     let visible = list.visible.lock().clone();
     for (name, value) in [
         ("entries", json!(list.entries.load(Ordering::Relaxed))),
         ("list_bytes", json!(answer)),
-        ("changes", json!(visible.len())),
         ("change_visible_p50_ms", json!(quantile_ms(&visible, 0.5))),
         ("change_visible_p95_ms", json!(quantile_ms(&visible, 0.95))),
         ("change_visible_max_ms", json!(quantile_ms(&visible, 1.0))),
     ] {
         report.more.insert(name.to_owned(), value);
     }
+    play::changes(&mut report, &mut outcome, visible.len(), CHANGES);
     report.more.extend(full.into_iter().map(|(name, value)| (format!("full_{name}"), value)));
     play::conclude(report, outcome, &subject, common, Sizes { request: 0, token: 0, answer, connections: workers }).await
 }
