@@ -32,7 +32,8 @@ enum Command {
     Load(LoadCommand),
     /// Kill the platform during negotiations, transfers and onboarding; check that nothing acknowledged is lost or doubled.
     ///
-    /// Needs a `cellspace` built with the feature `failpoints` for the named crash points: CELLSPACE_BINARY names it.
+    /// Builds a `cellspace` with its named crash points (feature `failpoints`) into a folder of its own, unless CELLSPACE_BINARY names one. Takes no --concurrency,
+    /// --rate or --seconds: three platforms side by side do the same work in every round.
     Kill {
         /// Rounds, one or two deaths each.
         #[arg(long, default_value_t = 30)]
@@ -81,7 +82,7 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// The verification of such a counterparty by itself beside its bare signature checks (needs `loadtest-parts` beside this executable), and the same requests.
+    /// The verification of such a counterparty by itself beside its bare signature checks, and the same requests.
     VerifyCold {
         /// Offers that a counterparty sees.
         #[arg(long, value_name = "N", default_value_t = 10)]
@@ -107,7 +108,7 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Verifiers fetch a status list of the platform's issuer, while credentials on it are suspended and resumed; needs `loadtest-parts` beside this executable.
+    /// Verifiers fetch a status list of the platform's issuer, while credentials on it are suspended and resumed.
     StatusList {
         /// Credentials that lists are for, on a platform of our own: their length is the next power of two.
         #[arg(long, value_name = "N")]
@@ -117,7 +118,7 @@ enum LoadCommand {
     },
     /// Requests to participants that have left memory.
     Activation {
-        /// Compare a participant with so many negotiations that have ended with one that has a thousand; needs `loadtest-fill` beside this executable.
+        /// Compare a participant with so many negotiations that have ended with one that has a thousand.
         #[arg(long, value_name = "N")]
         finished: Option<usize>,
         #[command(flatten)]
@@ -220,7 +221,7 @@ async fn kill(rounds: u32, told: &Told) -> Result<Report> {
     eprintln!("seed {seed}");
     let folder = platform::workspace(None)?;
     let tape = told.transcript.is_some().then(Arc::default);
-    let plan = Plan { binary: platform::binary()?, folder: folder.path().to_owned(), rounds, seed, tape };
+    let plan = Plan { binary: platform::binary_with_crash_points().await?, folder: folder.path().to_owned(), rounds, seed, tape };
     let report = kill::measured(&plan, |line| eprintln!("{line}")).await?;
     if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
         tape.write(path)?;

@@ -19,7 +19,8 @@ pub struct Common {
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub seconds: f64,
     /// Admin listener of a platform that runs already (public and operations listeners are taken to be at the ports before and after it). Without it a
-    /// platform is started beside this executable, on free ports and in a temporary directory.
+    /// platform is started, on free ports and in a temporary directory: the `cellspace` beside this executable, which cargo builds as the sources are now, or the one
+    /// that CELLSPACE_BINARY names.
     #[arg(long, value_name = "URL")]
     pub against: Option<Url>,
     /// File with the first client of that platform, `bootstrap-client.json` in its data directory.

@@ -1,6 +1,6 @@
 //! The platform as a child process that can be killed and started again on the same data.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{
     os::unix::process::ExitStatusExt,
@@ -205,33 +205,85 @@ pub fn secret(file: &Path) -> Result<String> {
     client["clientSecret"].as_str().map(str::to_owned).with_context(|| format!("no secret in {}", file.display()))
 }
 
-/// The executable to test: `CELLSPACE_BINARY`, or `cellspace` beside our own, built when it is absent or older than we are.
+/// The executable to test: the one that `CELLSPACE_BINARY` names, else `cellspace` beside our own, as cargo builds it now.
 ///
 /// # Errors
-/// When there is none and it cannot be built.
-pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("CELLSPACE_BINARY") {
-        return Ok(path.into());
+/// When it cannot be built.
+pub async fn binary() -> Result<PathBuf> {
+    match named() {
+        Some(path) => Ok(path),
+        None => built("cellspace").await,
     }
-    let (own, beside) = (std::env::current_exe()?, beside("cellspace")?);
-    let made = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    if made(&beside) < made(&own) {
-        let mut build = std::process::Command::new("cargo");
-        build.args(["build", "--release", "--quiet", "-p", "cellspace"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let status = build.status().context("cargo cannot be started")?;
-        if !status.success() || !beside.exists() {
-            bail!("no cellspace beside this executable: run `cargo build --release -p cellspace`");
-        }
+}
+
+/// The executable with crash points: the one that `CELLSPACE_BINARY` names, else one that cargo builds into a folder of its own, so that it is never measured.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn binary_with_crash_points() -> Result<PathBuf> {
+    if let Some(path) = named() {
+        return Ok(path);
     }
+    let own = Output::own()?.context("no folder of cargo's to build crash points in: name a cellspace that has them by CELLSPACE_BINARY")?;
+    own.within("failpoints").build("cellspace", &["--features", "failpoints"]).await
+}
+
+fn named() -> Option<PathBuf> {
+    std::env::var_os("CELLSPACE_BINARY").map(Into::into)
+}
+
+/// The executable of this package beside our own. Where that lies in a folder of cargo's it is built first, so that it is what the sources are; that takes a
+/// moment when nothing has changed. Elsewhere they were laid together by somebody who knows which belong to each other.
+///
+/// # Errors
+/// When there is none, or it cannot be built.
+pub async fn built(package: &str) -> Result<PathBuf> {
+    if let Some(own) = Output::own()? {
+        return own.build(package, &[]).await;
+    }
+    let beside = folder()?.join(package);
+    ensure!(beside.exists(), "no {package} beside this executable");
     Ok(beside)
 }
 
-/// The executable of this name beside our own.
-///
-/// # Errors
-/// When our own has no folder.
-pub fn beside(name: &str) -> Result<PathBuf> {
-    Ok(std::env::current_exe()?.parent().context("no folder of this executable")?.join(name))
+/// The folder of our own executable.
+fn folder() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("no folder of this executable")?.to_owned())
+}
+
+/// Where cargo puts what it builds.
+#[derive(Debug, PartialEq, Eq)]
+struct Output {
+    target: PathBuf,
+    /// Name of the profile's folder.
+    profile: String,
+}
+
+impl Output {
+    /// Where our own executable was built; `None` when it lies elsewhere.
+    fn own() -> Result<Option<Self>> {
+        let folder = folder()?;
+        // Cargo keeps its lock there.
+        Ok(if folder.join(".cargo-lock").exists() { Self::of(&folder) } else { None })
+    }
+
+    fn of(folder: &Path) -> Option<Self> {
+        Some(Self { target: folder.parent()?.to_owned(), profile: folder.file_name()?.to_str()?.to_owned() })
+    }
+
+    fn within(self, name: &str) -> Self {
+        Self { target: self.target.join(name), ..self }
+    }
+
+    async fn build(&self, package: &str, arguments: &[&str]) -> Result<PathBuf> {
+        let profile = if self.profile == "debug" { "dev" } else { &self.profile };
+        let mut build = Command::new("cargo");
+        build.args(["build", "--package", package, "--profile", profile, "--target-dir"]).arg(&self.target).args(arguments);
+        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null()).kill_on_drop(true);
+        let status = build.status().await.context("cargo cannot be started")?;
+        ensure!(status.success(), "{package} cannot be built: cargo ended with {status}");
+        Ok(self.target.join(&self.profile).join(package))
+    }
 }
 
 /// A folder for one run, kept when something goes wrong.
@@ -243,4 +295,17 @@ pub fn workspace(within: Option<&Path>) -> Result<tempfile::TempDir> {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_goes_beside_our_own_or_to_a_folder_of_its_own() {
+        let own = Output::of(Path::new("/work/target/release")).unwrap();
+        assert_eq!((own.target.as_path(), own.profile.as_str()), (Path::new("/work/target"), "release"));
+        assert_eq!(own.within("failpoints").target, Path::new("/work/target/failpoints"));
+        assert_eq!(Output::of(Path::new("/")), None);
+    }
 }

@@ -60,7 +60,7 @@ impl Subject {
         }
         let folder = platform::workspace(None)?;
         let launch = Launch {
-            binary: platform::binary()?,
+            binary: platform::binary().await?,
             data: folder.path().join("data"),
             log: folder.path().join("log"),
             crash: None,

@@ -115,8 +115,9 @@ impl Worker for Waker {
 /// Gives a participant so many negotiations that have ended.
 async fn fill(data: &Path, participant: &Provider, profile: &str, count: usize) -> Result<()> {
     eprintln!("giving {} {count} ended negotiations", participant.context);
-    let binary = platform::beside("loadtest-fill")?;
-    let status = tokio::process::Command::new(&binary).arg(data).args([&participant.context, profile, &count.to_string()]).status().await;
+    let binary = platform::built("loadtest-fill").await?;
+    let mut filler = tokio::process::Command::new(&binary);
+    let status = filler.arg(data).args([&participant.context, profile, &count.to_string()]).kill_on_drop(true).status().await;
     let status = status.with_context(|| format!("{} cannot be started", binary.display()))?;
     ensure!(status.success(), "{} ended with {status}", binary.display());
     Ok(())
