@@ -6,6 +6,9 @@ use clap::Args;
 use std::{path::PathBuf, time::Duration};
 use url::Url;
 
+/// Length of a window of which nothing is said.
+const SECONDS: f64 = 10.0;
+
 /// How much load, on what, and how it is told.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -15,9 +18,9 @@ pub struct Common {
     /// Operations a second, begun on schedule whatever the platform does: an operation that had to wait for a free worker counts from when it was due.
     #[arg(long, value_name = "R", conflicts_with = "concurrency")]
     pub rate: Option<f64>,
-    /// Length of the measured window.
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
-    pub seconds: f64,
+    /// Length of the measured window; 10 where nothing is said.
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
     /// Admin listener of a platform that runs already (public and operations listeners are taken to be at the ports before and after it). Without it a
     /// platform is started, on free ports and in a temporary directory: the `cellspace` beside this executable, which cargo builds as the sources are now, or the one
     /// that CELLSPACE_BINARY names.
@@ -77,7 +80,7 @@ impl Common {
     /// The measured window.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        Pace { rate: self.rate, time: Duration::from_secs_f64(self.seconds.clamp(0.1, 86_400.0)) }
+        Pace { rate: self.rate, time: Duration::from_secs_f64(self.seconds.unwrap_or(SECONDS).clamp(0.1, 86_400.0)) }
     }
 
     /// For scenarios that need a platform of their own.
@@ -95,6 +98,22 @@ impl Common {
     /// When a rate was asked for; says what is done in its place.
     pub fn no_rate(&self, instead: &str) -> Result<()> {
         ensure!(self.rate.is_none(), "this scenario takes no --rate: {instead}");
+        Ok(())
+    }
+
+    /// For scenarios that measure no window: tells that its length means nothing, and why.
+    pub fn no_window(&self, why: &str) {
+        if self.seconds.is_some() {
+            eprintln!("--seconds means nothing here: {why}");
+        }
+    }
+
+    /// For scenarios that choose who operates.
+    ///
+    /// # Errors
+    /// When a number was asked for; says what is done in its place.
+    pub fn no_concurrency(&self, instead: &str) -> Result<()> {
+        ensure!(self.concurrency.is_none(), "this scenario takes no --concurrency: {instead}");
         Ok(())
     }
 

@@ -158,6 +158,7 @@ async fn query(subject: &Subject, participant: &Provider, token: &str, count: us
 pub async fn run(finished: usize, common: &Common) -> Result<Report> {
     common.own("its store is filled while it does not run")?;
     common.no_rate("the next one is asked when nobody is in memory")?;
+    common.no_concurrency("the next one is asked when nobody is in memory")?;
     ensure!((FEW..=9_999_999).contains(&finished), "--finished must be {FEW} to 9,999,999");
     let mut subject = Subject::open(common, &["--idle-after", IDLE_AFTER]).await?;
     let seed = common.seed.unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use register::{Registrar, Registry};
 use serde_json::json;
+use settle::Rest;
 use std::{sync::Arc, time::Duration};
 
 /// The smaller number, unless fewer than twice as many are asked for.
@@ -29,10 +30,10 @@ const IDLE_AFTER: &str = "5s";
 const LONGEST: Duration = Duration::from_secs(6 * 3_600);
 
 /// What so many participants take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Taken {
     participants: usize,
-    resident: u64,
+    rest: Rest,
     disk: u64,
 }
 
@@ -56,10 +57,10 @@ async fn grow(subject: &mut Subject, registry: &Arc<Registry>, workers: usize, t
     ensure!(outcome.errors + outcome.shed == 0, "{} participants were not registered: {:?}", outcome.errors + outcome.shed, outcome.told);
     eprintln!("registered {} a second; restarting, and waiting for rest", outcome.per_second().round());
     subject.restart().await?;
-    let resident = settle::at_rest(subject).await?;
+    let rest = settle::at_rest(subject).await?;
     let disk = settle::disk_usage(&subject.data().context("a data directory")?)?;
-    eprintln!("{to} participants: {resident} bytes resident, {disk} bytes on disk");
-    Ok((report, outcome, Taken { participants: to, resident, disk }))
+    eprintln!("{to} participants: {} bytes resident, {disk} bytes on disk", rest.resident);
+    Ok((report, outcome, Taken { participants: to, rest, disk }))
 }
 
 /// Plays the scenario.
@@ -67,6 +68,7 @@ pub async fn run(participants: usize, common: &Common) -> Result<Report> {
     ensure!(participants >= 10, "--participants must be at least 10");
     common.own("it is started again, and its data directory measured")?;
     common.no_rate("participants are registered as fast as --concurrency goes")?;
+    common.no_window("participants are registered until there are so many");
     let mut subject = Subject::open(common, &["--idle-after", IDLE_AFTER]).await?;
     let seed = common.seed.unwrap_or_default();
     let world = World::open(seed, 0).await?;
@@ -80,14 +82,15 @@ pub async fn run(participants: usize, common: &Common) -> Result<Report> {
     for wrong in registry.sample(&subject, participants, SAMPLES).await? {
         outcome.wrong(wrong);
     }
-    let resident = slope((few.participants, few.resident), (many.participants, many.resident));
+    let resident = slope((few.participants, few.rest.resident), (many.participants, many.rest.resident));
     #[allow(clippy::cast_precision_loss)] // far below 2^52
     let each = many.disk as f64 / many.participants as f64;
     report.more.insert("resident_bytes_per_participant".to_owned(), json!(resident.round()));
     report.more.insert("disk_bytes_per_participant".to_owned(), json!(each.round()));
     for taken in [few, many] {
-        report.more.insert(format!("resident_bytes_at_{}", taken.participants), json!(taken.resident));
+        report.more.insert(format!("resident_bytes_at_{}", taken.participants), json!(taken.rest.resident));
         report.more.insert(format!("disk_bytes_at_{}", taken.participants), json!(taken.disk));
+        taken.rest.restless.into_iter().for_each(|wrong| outcome.wrong(wrong));
     }
     let sizes = Sizes { request: 600, token: registry.token_length(), answer: 100, connections: workers };
     play::conclude(report, outcome, &subject, common, sizes).await

@@ -29,11 +29,20 @@ fn is_still<'a>(looks: impl IntoIterator<Item = &'a Usage>) -> bool {
     most - least <= FLAT && last.saturating_sub(*first) <= STILL
 }
 
-/// Waits a minute, and until memory and processor are still; answers the resident memory in bytes.
+/// What a platform takes at rest.
+#[derive(Debug)]
+pub struct Rest {
+    /// Resident memory, in bytes.
+    pub resident: u64,
+    /// What it did at last, when it did not come to rest.
+    pub restless: Option<String>,
+}
+
+/// Waits a minute, and until memory and processor are still. One that does not come to rest is taken as it is after five minutes.
 ///
 /// # Errors
-/// When the platform has ended. One that does not come to rest is told of, and taken as it is after five minutes.
-pub async fn at_rest(subject: &Subject) -> Result<u64> {
+/// When the platform has ended.
+pub async fn at_rest(subject: &Subject) -> Result<Rest> {
     let start = Instant::now();
     let mut looks = VecDeque::with_capacity(LOOKS);
     loop {
@@ -44,11 +53,11 @@ pub async fn at_rest(subject: &Subject) -> Result<u64> {
         looks.push_back(usage);
         let still = looks.len() == LOOKS && is_still(&looks);
         if start.elapsed() >= SETTLED && still {
-            return Ok(usage.resident);
+            return Ok(Rest { resident: usage.resident, restless: None });
         }
         if start.elapsed() >= PATIENCE {
-            eprintln!("the platform does not come to rest: {:?} to {usage:?} in {LOOKS} s", looks.front());
-            return Ok(usage.resident);
+            let restless = format!("the platform does not come to rest: {:?} to {usage:?} in {LOOKS} s", looks.front());
+            return Ok(Rest { resident: usage.resident, restless: Some(restless) });
         }
         sleep(PAUSE).await;
     }

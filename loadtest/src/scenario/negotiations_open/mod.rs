@@ -112,6 +112,7 @@ fn ratio(what: &str, (alone, beside): (&Outcome, &Outcome), wrong: &mut Vec<Stri
 /// Plays the scenario.
 pub async fn run(open: usize, common: &Common) -> Result<Report> {
     common.no_rate("20 negotiations and 100 catalog requests a second are made")?;
+    common.no_concurrency("20 negotiations and 100 catalog requests a second are made")?;
     ensure!((10..=10_000).contains(&open), "--open must be 10 to 10,000");
     let subject = Subject::open(common, &[]).await?;
     let seed = common.seed.unwrap_or_default();
