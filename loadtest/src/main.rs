@@ -13,6 +13,7 @@ use loadtest::{
     scenario::{Scenario, run},
 };
 use std::{process::ExitCode, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
 
 // The client shares the machine with what it measures.
 #[global_allocator]
@@ -185,10 +186,28 @@ impl LoadCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    play(Arguments::parse().command).await.unwrap_or_else(|error| {
+    let played = tokio::select! {
+        biased;
+        ended = told_to_end() => match ended {
+            // What was played is dropped by now, and platform and folder with it. Threads that still sign are not waited for.
+            Ok(signal) => std::process::exit(128 + signal),
+            Err(error) => Err(error),
+        },
+        played = play(Arguments::parse().command) => played,
+    };
+    played.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Waits for a signal that ends us; answers its number.
+async fn told_to_end() -> Result<i32> {
+    let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()];
+    let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
+    let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+    let (_, first, _) = futures::future::select_all(received).await;
+    Ok(kinds.get(first).map_or(0, SignalKind::as_raw_value))
 }
 
 async fn play(command: Command) -> Result<ExitCode> {

@@ -6,7 +6,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -18,6 +18,9 @@ use tokio::{
 const START: Duration = Duration::from_secs(60);
 /// Longest time until a crash point is armed.
 const ARM: Duration = Duration::from_secs(10);
+/// Longest time that a killed process takes to be gone, and between two looks.
+const DEATH: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
 /// Signals, as their numbers are on every Unix.
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -37,10 +40,25 @@ pub struct Endpoints {
     pub client_secret: String,
 }
 
+/// A process that is gone when this is: nothing is written to its folder any more once that is removed.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Without the runtime's help, since that may be ending too.
+        let _ = self.0.start_kill();
+        let since = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && since.elapsed() < DEATH {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
 /// A running platform.
 #[derive(Debug)]
 pub struct Platform {
-    child: Child,
+    child: Process,
     orders: ChildStdin,
     said: mpsc::UnboundedReceiver<Value>,
     /// Where it is.
@@ -98,14 +116,13 @@ impl Launch {
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true);
+            .stderr(log);
         if let Some(crash) = &self.crash {
             command.env("CELLSPACE_CRASH", crash);
         }
-        let mut child = command.spawn().with_context(|| format!("{} cannot be started", self.binary.display()))?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let orders = child.stdin.take().context("no standard input")?;
+        let mut child = Process(command.spawn().with_context(|| format!("{} cannot be started", self.binary.display()))?);
+        let stdout = child.0.stdout.take().context("no standard output")?;
+        let orders = child.0.stdin.take().context("no standard input")?;
         let (hears, mut said) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut lines = BufReader::new(stdout).lines();
@@ -118,7 +135,7 @@ impl Launch {
         });
         let ready = tokio::time::timeout(START, said.recv()).await;
         let ready = ready.with_context(|| format!("the platform was not ready in time; see {}", self.log.display()))?;
-        let Some(ready) = ready else { return Ok(Start::Died(child.wait().await?)) };
+        let Some(ready) = ready else { return Ok(Start::Died(child.0.wait().await?)) };
         let field = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {ready}"));
         let endpoints = Endpoints {
             admin: field("admin")?,
@@ -137,7 +154,7 @@ impl Platform {
     /// # Errors
     /// When it has ended.
     pub fn pid(&self) -> Result<u32> {
-        self.child.id().context("the platform has ended")
+        self.child.0.id().context("the platform has ended")
     }
 
     /// Arms a crash point, as `name:times`.
@@ -159,8 +176,8 @@ impl Platform {
     /// # Errors
     /// When it cannot be waited for.
     pub async fn kill(&mut self) -> Result<ExitStatus> {
-        self.child.start_kill().ok();
-        Ok(self.child.wait().await?)
+        self.child.0.start_kill().ok();
+        Ok(self.child.0.wait().await?)
     }
 
     /// Ends the process in order (SIGTERM) and waits for it.
@@ -170,7 +187,7 @@ impl Platform {
     pub async fn end(&mut self) -> Result<()> {
         let pid = self.pid()?.to_string();
         Command::new("kill").args(["-TERM", &pid]).status().await.context("kill cannot be started")?;
-        let status = tokio::time::timeout(START, self.child.wait()).await.context("the platform did not end in time")??;
+        let status = tokio::time::timeout(START, self.child.0.wait()).await.context("the platform did not end in time")??;
         if status.success() { Ok(()) } else { bail!("the platform ended with {status}") }
     }
 
@@ -179,7 +196,7 @@ impl Platform {
     /// # Errors
     /// When it cannot be waited for.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait().await?)
+        Ok(self.child.0.wait().await?)
     }
 }
 

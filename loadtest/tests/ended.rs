@@ -1,0 +1,48 @@
+//! Whoever ends the load generator leaves nothing behind: neither a platform nor its folder.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::{
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// A platform that never becomes ready. It says its process id, and that it has written to its data directory.
+const PLATFORM: &str = r#"#!/bin/sh
+while [ "$1" != --data-dir ]; do shift; done
+mkdir "$2" && echo data > "$2/file"
+echo $$ > "$TOLD"
+exec sleep 600
+"#;
+
+fn run(command: &mut Command) {
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn a_signal_ends_the_platform_and_removes_its_folder() {
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (platform, told, temporary) = (folder.path().join("platform"), folder.path().join("told"), folder.path().join("temporary"));
+        std::fs::write(&platform, PLATFORM).unwrap();
+        std::fs::set_permissions(&platform, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::create_dir(&temporary).unwrap();
+        run(Command::new("mkfifo").arg(&told));
+        let mut loadtest = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+            .args(["catalog", "--json"])
+            .envs([("CELLSPACE_BINARY", &platform), ("TOLD", &told), ("TMPDIR", &temporary)])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Comes when the platform has begun.
+        let pid = std::fs::read_to_string(&told).unwrap().trim().to_owned();
+        let alive = || Path::new("/proc").join(&pid).exists();
+        assert!(alive() && std::fs::read_dir(&temporary).unwrap().count() == 1);
+        run(Command::new("kill").args([&format!("-{signal}"), &loadtest.id().to_string()]));
+        let status = loadtest.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(128 + number), None));
+        assert!(!alive(), "the platform {pid} goes on");
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "the folder is still there");
+    }
+}
