@@ -1,6 +1,7 @@
 //! Contract negotiations between participants of one platform, to FINALIZED on both sides.
 
 use super::{
+    catalog::probes::{self, Message},
     members::{Members, Pair, Sides, begin},
     play::{self, check, exchange, text},
 };
@@ -127,8 +128,11 @@ pub async fn run(common: &Common) -> Result<Report> {
     let workers = common.workers(1);
     let negotiator = |n: usize| Negotiator::new(&members, &subject, seed.wrapping_add(n as u64), &agreements);
     let negotiators = (0..workers).map(negotiator).collect::<Result<Vec<_>>>()?;
-    let (_, outcome, mut report) = play::window("negotiation", &subject, common, negotiators, std::future::ready(Ok(()))).await?;
+    let (_, mut outcome, mut report) = play::window("negotiation", &subject, common, negotiators, std::future::ready(Ok(()))).await?;
     play::per_operation(&mut report, &outcome, "negotiation");
+    for wrong in probes::by_strangers(&subject, seed, Message::Negotiation).await? {
+        outcome.wrong(wrong);
+    }
     let pair = members.random(&mut StdRng::seed_from_u64(seed)).map_err(|verdict| anyhow!("{verdict:?}"))?;
     let (request, token) = (pair.wanted().map_or(0, |wanted| wanted.request.len()), pair.consumer.caller.token.len());
     play::conclude(report, outcome, &subject, common, Sizes { request, token, answer: ANSWER, connections: workers }).await

@@ -1,6 +1,7 @@
 //! Transfers under agreements made before, to STARTED on both sides, with a token that opens the data.
 
 use super::{
+    catalog::probes::{self, Message},
     members::{Members, Pair, begin},
     negotiation,
     play::{self, check, exchange, text},
@@ -106,9 +107,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     play::per_operation(&mut report, &outcome, "transfer");
     report.more.insert("pulled_share".to_owned(), json!(PULLS));
     drop(pullers);
-    for wrong in ended(&subject, &contracts).await? {
-        outcome.wrong(wrong);
-    }
+    let refused = probes::by_strangers(&subject, seed, Message::Transfer).await?;
+    ended(&subject, &contracts).await?.into_iter().chain(refused).for_each(|wrong| outcome.wrong(wrong));
     let contract = contracts.first().context("no contract")?;
     let (request, token) = (contract.request.len(), contract.pair.consumer.caller.token.len());
     play::conclude(report, outcome, &subject, common, Sizes { request, token, answer: ANSWER, connections: workers }).await

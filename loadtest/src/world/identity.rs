@@ -44,11 +44,18 @@ impl Identity {
         self.signed(&header(&self.did, typ), claims)
     }
 
-    fn signed(&self, header: &str, claims: &Value) -> String {
-        let mut text = String::with_capacity(1_024);
-        text.push_str(header);
+    /// A JWT of these claims under any header, signed with this key by what `sign` does.
+    #[must_use]
+    pub fn headed(&self, header: &Value, claims: &Value, sign: impl FnOnce(&Ed25519KeyPair, &[u8]) -> Vec<u8>) -> String {
+        let mut text = unsigned(&BASE64.encode(header.to_string()), claims);
+        let signature = sign(&self.key, text.as_bytes());
         text.push('.');
-        BASE64.encode_string(claims.to_string(), &mut text);
+        BASE64.encode_string(signature, &mut text);
+        text
+    }
+
+    fn signed(&self, header: &str, claims: &Value) -> String {
+        let mut text = unsigned(header, claims);
         let signature = self.key.sign(text.as_bytes());
         text.push('.');
         BASE64.encode_string(signature.as_ref(), &mut text);
@@ -68,6 +75,15 @@ impl Identity {
             "service": services.iter().map(service).collect::<Value>(),
         })
     }
+}
+
+/// What is signed of a JWT.
+fn unsigned(header: &str, claims: &Value) -> String {
+    let mut text = String::with_capacity(1_024);
+    text.push_str(header);
+    text.push('.');
+    BASE64.encode_string(claims.to_string(), &mut text);
+    text
 }
 
 fn header(did: &str, typ: &str) -> String {

@@ -69,7 +69,13 @@ impl Party {
     /// A self-issued ID token for `audience` (DCP 1.0, "Self-Issued ID Tokens"); its `jti` is used once.
     #[must_use]
     pub fn token(&self, audience: &str) -> String {
-        self.identity.jwt(&self.claims(audience, &self.access))
+        self.identity.jwt(&self.own_claims(audience))
+    }
+
+    /// The claims of such a token.
+    #[must_use]
+    pub fn own_claims(&self, audience: &str) -> Value {
+        self.claims(audience, &self.access)
     }
 
     /// A token with a flaw.

@@ -85,6 +85,13 @@ impl World {
         party.present_ahead(&self.issuer, verifier);
     }
 
+    /// Where a counterparty says that it hears messages.
+    #[must_use]
+    pub fn address(&self, party: &Party) -> String {
+        let [_, (_, address)] = self.services(&format!("party-{}", party.number));
+        address
+    }
+
     /// How many presentation queries and DID documents were answered.
     #[must_use]
     pub fn asked(&self) -> (u64, u64) {

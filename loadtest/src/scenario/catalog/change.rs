@@ -2,7 +2,7 @@
 
 use super::{
     Asker,
-    model::{Offer, Shows},
+    model::{Model, Offer, Shows},
     setup::{Dataspace, Provider, must},
 };
 use crate::world::Party;
@@ -48,14 +48,15 @@ impl What {
 }
 
 /// All offers and the one that differs from those before, by a change that somebody sees.
-fn choose(before: &[Offer], what: What, random: &mut StdRng) -> Option<(Vec<Offer>, Offer, Shows)> {
-    let mut after = before.to_vec();
+fn choose(model: &Model, what: What, random: &mut StdRng) -> Option<(Vec<Offer>, Offer, Shows)> {
+    let before = model.offers();
+    let mut after = before.clone();
     for _ in 0..TRIES {
         let n = random.random_range(0..before.len());
         let (old, changed) = (before.get(n)?, after.get_mut(n)?);
         *changed = what.of(old);
         let changed = changed.clone();
-        let shows = Shows::between(before, &after);
+        let shows = model.shows(&before, &after);
         if !shows.to_nobody() {
             return Some((after, changed, shows));
         }
@@ -70,7 +71,7 @@ pub async fn make(asker: &mut Asker) -> Result<Option<Change>> {
     let provider = cast.provider(&mut asker.random)?;
     let Ok(_held) = provider.change.try_lock() else { return Ok(None) };
     let what = [What::Asset, What::Policy, What::Definition].get(asker.random.random_range(0..3)).copied().context("a change")?;
-    let (offers, offer, shows) = choose(&provider.model.offers(), what, &mut asker.random).context("no change would show")?;
+    let (offers, offer, shows) = choose(&provider.model, what, &mut asker.random).context("no change would show")?;
     let path = |resource: &str| Dataspace::path(&provider.context, resource);
     let space = &cast.space;
     let call = match what {

@@ -145,7 +145,7 @@ pub async fn run(offers: usize, common: &Common) -> Result<Report> {
     play::changes(&mut report, &mut outcome, cast.changes(), CHANGES);
     let (queries, documents) = (after.0 - before.0, after.1 - before.1);
     let wrong = [unasked("DID documents", documents, &outcome), unasked("presentations", queries, &outcome)];
-    wrong.into_iter().flatten().chain(probes::all(&cast, &subject).await?).for_each(|wrong| outcome.wrong(wrong));
+    wrong.into_iter().flatten().chain(probes::all(&cast, &subject, probes::Message::Catalog).await?).for_each(|wrong| outcome.wrong(wrong));
     report.more.insert("did_documents".to_owned(), json!(documents));
     report.more.insert("presentation_queries".to_owned(), json!(queries));
     report.more.insert("strangers_made_late".to_owned(), json!(strangers.late.load(Ordering::Relaxed)));

@@ -7,10 +7,10 @@ mod cast;
 mod change;
 mod cold;
 mod model;
-mod probes;
+pub mod probes;
 mod setup;
 
-pub use cast::{Asker, Cast, REQUEST, Request};
+pub use cast::{Asker, Cast, Request};
 pub use cold::run as run_cold;
 pub use setup::{Dataspace, Provider, must};
 
@@ -94,7 +94,7 @@ pub async fn run(offers: usize, common: &Common) -> Result<Report> {
     let (askers, mut outcome, mut report) = play::window("catalog", &subject, common, askers, ready).await?;
     drop(askers);
     play::changes(&mut report, &mut outcome, cast.changes(), cast::CHANGES);
-    for wrong in probes::all(&cast, &subject).await? {
+    for wrong in probes::all(&cast, &subject, probes::Message::Catalog).await? {
         outcome.wrong(wrong);
     }
     play::conclude(report, outcome, &subject, common, cast.sizes(&subject, workers).await?).await

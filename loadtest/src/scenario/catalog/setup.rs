@@ -1,12 +1,13 @@
 //! Providers with their offers, made through the APIs of the platform.
 
-use super::model::{Access, Model, Offer};
+use super::model::{Access, Model, Offer, PAGE};
 use crate::{
     http::{Answer, Call, Connection},
     subject::Subject,
     world::{MEMBERSHIP, PARTNER, SCOPES, World},
 };
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use cellspace_client::Client;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
@@ -33,10 +34,24 @@ pub struct Provider {
     pub did: String,
     /// Path of its catalog endpoint.
     pub catalog: String,
+    /// What its catalog is asked by: a request for the first page.
+    pub request: Bytes,
     /// What it offers.
     pub model: Model,
     /// Held while it is changed.
     pub change: tokio::sync::Mutex<()>,
+}
+
+/// A catalog request without a filter.
+const REQUEST: &str = r#"{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}"#;
+
+/// A catalog request for a page of so many.
+fn request(page: usize) -> Bytes {
+    if page == PAGE {
+        return Bytes::from_static(REQUEST.as_bytes());
+    }
+    let context = ["https://w3id.org/dspace/2025/1/context.jsonld"];
+    json!({"@context": context, "@type": "CatalogRequestMessage", "filter": [{"limit": page}]}).to_string().into()
 }
 
 /// A call that must succeed.
@@ -164,7 +179,7 @@ impl Dataspace {
         Ok(())
     }
 
-    async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
+    async fn provider(&self, subject: &Subject, number: usize, offers: usize, page: usize) -> Result<Provider> {
         let mut connection = Connection::new(&subject.admin, None)?;
         let c = &mut connection;
         let (context, name) = (format!("{}-{number}", self.name), &self.name);
@@ -186,7 +201,8 @@ impl Dataspace {
             model.push(Offer { policy: asset.clone(), asset, revision: 0, access, id: Arc::new(OnceLock::new()) });
         }
         let catalog = format!("/api/dsp/{context}/{name}/catalog/request");
-        Ok(Provider { context, did, catalog, model: Model::new(model), change: tokio::sync::Mutex::new(()) })
+        let (model, request, change) = (Model::new(model, page), request(page), tokio::sync::Mutex::new(()));
+        Ok(Provider { context, did, catalog, request, model, change })
     }
 
     /// Makes so many providers with so many offers each.
@@ -194,7 +210,15 @@ impl Dataspace {
     /// # Errors
     /// When the platform refuses.
     pub async fn providers(&self, subject: &Subject, providers: usize, offers: usize) -> Result<Vec<Arc<Provider>>> {
-        let made = stream::iter(0..providers).map(|number| self.provider(subject, number, offers));
+        self.paged(subject, providers, offers, PAGE).await
+    }
+
+    /// The same, for requests of pages of so many.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn paged(&self, subject: &Subject, providers: usize, offers: usize, page: usize) -> Result<Vec<Arc<Provider>>> {
+        let made = stream::iter(0..providers).map(|number| self.provider(subject, number, offers, page));
         made.buffered(AT_ONCE).map_ok(Arc::new).try_collect().await
     }
 }

@@ -1,8 +1,9 @@
-//! Counterparties that want to hold the platform up: their DID documents, or their presentations, come slowly, without end, or not at all.
+//! Counterparties that want to hold the platform up or lead it astray: their DID documents, or their presentations, do not come, or are not theirs, or are nothing.
 
-use crate::world::Party;
+use crate::world::{Party, now};
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use serde_json::json;
 use std::{
     io,
     sync::{
@@ -17,32 +18,45 @@ use tokio::{
     time::sleep,
 };
 
-/// What does not come.
+/// What does not come as it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Document,
     Presentation,
 }
 
-/// How it does not come.
+/// What comes in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     /// A byte now and then.
-    Slowly,
-    /// As fast as it is taken, for ever.
-    Endlessly,
+    Slow,
+    /// As much as is taken, for ever.
+    Endless,
     /// Not even a head.
-    Silently,
+    Silent,
+    /// A redirect to an address that is private.
+    Redirecting,
+    /// That of another one.
+    Anothers,
+    /// Bytes that mean nothing.
+    Garbage,
+    /// Nothing but depth.
+    Deep,
+    /// The beginning, and then the connection's end.
+    ClosedEarly,
 }
 
-const KINDS: [(What, How); 6] = [
-    (What::Document, How::Slowly),
-    (What::Document, How::Endlessly),
-    (What::Document, How::Silently),
-    (What::Presentation, How::Slowly),
-    (What::Presentation, How::Endlessly),
-    (What::Presentation, How::Silently),
-];
+const HOWS: [How; 8] =
+    [How::Slow, How::Endless, How::Silent, How::Redirecting, How::Anothers, How::Garbage, How::Deep, How::ClosedEarly];
+/// How many kinds there are: everything of both.
+const KINDS: usize = 2 * HOWS.len();
+
+fn kinds() -> impl Iterator<Item = (What, How)> {
+    [What::Document, What::Presentation].into_iter().flat_map(|what| HOWS.into_iter().map(move |how| (what, how)))
+}
+
+/// More than a parser may follow, and less than a document may have.
+const DEPTH: usize = 10_000;
 /// Between two bytes of a slow one.
 const DRIP: Duration = Duration::from_millis(100);
 /// Longest head of a request.
@@ -53,7 +67,10 @@ pub struct Hostile {
     seed: u64,
     ports: Vec<u16>,
     next: AtomicUsize,
-    called: AtomicU64,
+    called: [AtomicU64; KINDS],
+    /// Where redirects lead: nobody may come there.
+    trap: u16,
+    trapped: AtomicU64,
 }
 
 impl Hostile {
@@ -63,16 +80,26 @@ impl Hostile {
     /// When there is no port.
     pub async fn open(seed: u64) -> Result<Arc<Self>> {
         let mut listeners = Vec::new();
-        for kind in KINDS {
+        for kind in kinds() {
             listeners.push((kind, TcpListener::bind("127.0.0.1:0").await?));
         }
+        let trap = TcpListener::bind("127.0.0.1:0").await?;
         let ports = listeners.iter().map(|(_, listener)| Ok(listener.local_addr()?.port())).collect::<Result<_>>()?;
-        let hostile = Arc::new(Self { seed, ports, next: AtomicUsize::new(0), called: AtomicU64::new(0) });
-        for (kind, listener) in listeners {
+        let (next, called, trapped) = (AtomicUsize::new(0), Default::default(), AtomicU64::new(0));
+        let hostile = Arc::new(Self { seed, ports, next, called, trap: trap.local_addr()?.port(), trapped });
+        let watched = hostile.clone();
+        tokio::spawn(async move {
+            while trap.accept().await.is_ok() {
+                watched.trapped.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for (n, (kind, listener)) in listeners.into_iter().enumerate() {
             let hostile = hostile.clone();
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    hostile.called.fetch_add(1, Ordering::Relaxed);
+                    if let Some(called) = hostile.called.get(n) {
+                        called.fetch_add(1, Ordering::Relaxed);
+                    }
                     let hostile = hostile.clone();
                     // Ends when the platform closes.
                     tokio::spawn(async move { hostile.serve(stream, kind).await });
@@ -88,13 +115,19 @@ impl Hostile {
     /// When its seed makes no key.
     pub fn guest(&self) -> Result<Party> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let port = *self.ports.get(number % KINDS.len()).context("a port")?;
+        let port = *self.ports.get(number % KINDS).context("a port")?;
         self.party(port, number)
     }
 
-    /// Connections that the platform made.
-    pub fn called(&self) -> u64 {
-        self.called.load(Ordering::Relaxed)
+    /// Connections that the platform made to each kind, by the kind's name.
+    pub fn called(&self) -> impl Iterator<Item = (String, u64)> {
+        let named = kinds().map(|(what, how)| format!("{what:?} {how:?}"));
+        named.zip(self.called.iter().map(|called| called.load(Ordering::Relaxed)))
+    }
+
+    /// Redirects to a private address that it followed.
+    pub fn trapped(&self) -> u64 {
+        self.trapped.load(Ordering::Relaxed)
     }
 
     fn party(&self, port: u16, number: usize) -> Result<Party> {
@@ -111,14 +144,31 @@ impl Hostile {
         let number = asked.split("/guest-").nth(1).and_then(|rest| rest.split(['/', ' ']).next()?.parse().ok());
         let is_document = asked.split(' ').nth(1).is_some_and(|path| path.ends_with("/did.json"));
         match number {
-            Some(number) if is_document && what == What::Presentation => {
-                let party = self.party(port, number).map_err(io::Error::other)?;
-                let base = format!("http://127.0.0.1:{port}/guest-{number}");
-                give(&mut stream, &party.document(&[("CredentialService", base.clone()), ("ProtocolEndpoint", format!("{base}/dsp"))]))
-                    .await
+            Some(number) if is_document && what == What::Presentation => give(&mut stream, &self.document(port, number)?).await,
+            Some(number) if how == How::Anothers => {
+                let another = if is_document { self.document(port, number + 1)? } else { self.presentation(port, number + 1)? };
+                give(&mut stream, &another).await
             }
-            _ => withhold(&mut stream, how).await,
+            _ => withhold(&mut stream, how, self.trap).await,
         }
+    }
+
+    fn document(&self, port: u16, number: usize) -> io::Result<Bytes> {
+        let party = self.party(port, number).map_err(io::Error::other)?;
+        let base = format!("http://127.0.0.1:{port}/guest-{number}");
+        Ok(party.document(&[("CredentialService", base.clone()), ("ProtocolEndpoint", format!("{base}/dsp"))]))
+    }
+
+    /// What this one would present, whoever asks.
+    fn presentation(&self, port: u16, number: usize) -> io::Result<Bytes> {
+        let party = self.party(port, number).map_err(io::Error::other)?;
+        let presentation = json!({
+            "@context": ["https://www.w3.org/ns/credentials/v2"], "type": ["VerifiablePresentation"], "holder": party.identity.did,
+            "iss": party.identity.did, "iat": now(), "exp": now() + 3_600, "verifiableCredential": [],
+        });
+        let presentation = party.identity.typed("vp+jwt", &presentation);
+        let context = ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"];
+        Ok(json!({"@context": context, "type": "PresentationResponseMessage", "presentation": [presentation]}).to_string().into())
     }
 }
 
@@ -141,24 +191,36 @@ async fn give(stream: &mut TcpStream, body: &Bytes) -> io::Result<()> {
 }
 
 /// Until the other side has had enough.
-async fn withhold(stream: &mut TcpStream, how: How) -> io::Result<()> {
+async fn withhold(stream: &mut TcpStream, how: How, trap: u16) -> io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     match how {
-        How::Slowly => {
+        How::Redirecting => {
+            let head = format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{trap}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            stream.shutdown().await
+        }
+        How::Deep => give(stream, &format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH)).into()).await,
+        // What is another one's is given, not withheld; to a path of nobody this is all that is said.
+        How::Garbage | How::Anothers => give(stream, &Bytes::from_static(&[0xff; 1_024])).await,
+        How::ClosedEarly => {
+            stream.write_all(format!("{head}content-length: 100000\r\n\r\n{{").as_bytes()).await?;
+            stream.shutdown().await
+        }
+        How::Slow => {
             stream.write_all(format!("{head}content-length: 100000\r\n\r\n").as_bytes()).await?;
             loop {
                 stream.write_all(b" ").await?;
                 sleep(DRIP).await;
             }
         }
-        How::Endlessly => {
+        How::Endless => {
             stream.write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
             let chunk = format!("4000\r\n{}\r\n", " ".repeat(0x4000));
             loop {
                 stream.write_all(chunk.as_bytes()).await?;
             }
         }
-        How::Silently => {
+        How::Silent => {
             let mut rest = [0; 1_024];
             while stream.read(&mut rest).await? > 0 {}
             Ok(())
@@ -169,6 +231,8 @@ async fn withhold(stream: &mut TcpStream, how: How) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::claims;
+    use serde_json::Value;
     use tokio::time::timeout;
 
     async fn ask(port: u16, path: &str) -> (String, bool) {
@@ -177,13 +241,19 @@ mod tests {
         let mut heard = Vec::new();
         let reads = async { while heard.len() < 4 << 20 && stream.read_buf(&mut heard).await.unwrap() > 0 {} };
         let ended = timeout(Duration::from_millis(200), reads).await.is_ok();
-        (String::from_utf8(heard).unwrap(), ended)
+        (String::from_utf8_lossy(&heard).into_owned(), ended)
+    }
+
+    /// Claims of the presentation in an answer.
+    fn presented(body: &str) -> String {
+        let answer: Value = serde_json::from_str(body).unwrap();
+        claims::<Value>(answer["presentation"][0].as_str().unwrap()).unwrap().to_string()
     }
 
     #[tokio::test]
     async fn each_kind_withholds_what_it_says() {
         let hostile = Hostile::open(7).await.unwrap();
-        for (n, (what, how)) in KINDS.into_iter().enumerate() {
+        for (n, (what, how)) in kinds().enumerate() {
             let port = hostile.ports[n];
             let guest = hostile.guest().unwrap();
             assert_eq!(guest.identity.did, format!("did:web:127.0.0.1%3A{port}:guest-{n}"));
@@ -194,11 +264,27 @@ mod tests {
             let path = if what == What::Document { "did.json" } else { "presentations/query" };
             let (heard, _) = ask(port, &format!("/guest-{n}/{path}")).await;
             match how {
-                How::Slowly => assert!(heard.contains("content-length: 100000") && heard.len() < 1_000, "{heard}"),
-                How::Endlessly => assert!(heard.len() >= 4 << 20, "{}", heard.len()),
-                How::Silently => assert_eq!(heard, ""),
+                How::Slow => assert!(heard.contains("content-length: 100000") && heard.len() < 1_000 && !ended, "{heard}"),
+                How::Endless => assert!(heard.len() >= 4 << 20, "{}", heard.len()),
+                How::Silent => assert!(heard.is_empty() && !ended, "{heard}"),
+                How::Redirecting => assert!(heard.contains(&format!("302 Found\r\nlocation: http://127.0.0.1:{}/", hostile.trap)), "{heard}"),
+                How::Anothers => {
+                    let (own, other) = (format!("guest-{n}\""), format!("guest-{}", n + 1));
+                    let body = heard.split("\r\n\r\n").nth(1).unwrap();
+                    let shown = if what == What::Document { body.to_owned() } else { presented(body) };
+                    assert!(shown.contains(&other) && !shown.contains(&own), "{shown}");
+                }
+                How::Garbage => assert!(ended && serde_json::from_str::<Value>(heard.split("\r\n\r\n").nth(1).unwrap()).is_err()),
+                How::Deep => assert!(ended && heard.ends_with(&"]".repeat(DEPTH)), "{}", heard.len()),
+                How::ClosedEarly => assert!(ended && heard.ends_with("content-length: 100000\r\n\r\n{"), "{heard}"),
             }
         }
-        assert_eq!(hostile.called(), 12);
+        let called: Vec<_> = hostile.called().collect();
+        assert!(called.iter().all(|(_, calls)| *calls == 2) && called.len() == KINDS, "{called:?}");
+        assert_eq!((hostile.trapped(), called[0].0.as_str()), (0, "Document Slow"));
+        TcpStream::connect(("127.0.0.1", hostile.trap)).await.unwrap();
+        while hostile.trapped() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

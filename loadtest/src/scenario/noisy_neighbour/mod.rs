@@ -2,9 +2,10 @@
 
 mod hostile;
 mod intruder;
+mod trick;
 
 use super::{
-    catalog::{self, Cast, Request},
+    catalog::{self, Cast, Request, probes::Message},
     play,
 };
 use crate::{
@@ -17,10 +18,10 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use hostile::Hostile;
-use intruder::{Flood, Guest};
+use intruder::{Flood, Guest, Refused};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
@@ -32,10 +33,10 @@ const PARTIES: usize = 50;
 /// Requests to the victim a second, when nothing else is asked for.
 const RATE: f64 = 400.0;
 const CONNECTIONS: usize = 32;
-/// Hostile counterparties that appear each second, and how many of them are held up at once.
-const GUESTS_PER_SECOND: f64 = 120.0;
+/// Hostile counterparties that appear each second, twenty of each kind, and how many of them are held up at once.
+const GUESTS_PER_SECOND: f64 = 320.0;
 const GUESTS: usize = 1_024;
-/// Requests with bad tokens a second, and their connections.
+/// Requests that prove nothing a second, and their connections.
 const FLOOD_PER_SECOND: f64 = 1_000.0;
 const FLOODERS: usize = 64;
 /// Until the attack is in full swing.
@@ -81,11 +82,17 @@ impl Drop for Apart {
 }
 
 /// The attack, for so long.
-async fn attack(cast: Arc<Cast>, public: String, hostile: Arc<Hostile>, time: Duration) -> Result<(Outcome, Outcome)> {
+async fn attack(
+    cast: Arc<Cast>,
+    public: String,
+    hostile: Arc<Hostile>,
+    refused: Arc<Refused>,
+    time: Duration,
+) -> Result<(Outcome, Outcome)> {
     let attacked = cast.providers.get(1..).context("providers to attack")?;
     let at = |n: usize| attacked.get(n % attacked.len()).cloned().context("a provider");
     let guests = (0..GUESTS).map(|n| Guest::new(&hostile, at(n)?, &public)).collect::<Result<Vec<_>>>()?;
-    let floods = (0..FLOODERS).map(|n| Flood::new(&cast, at(n)?, &public, n)).collect::<Result<Vec<_>>>()?;
+    let floods = (0..FLOODERS).map(|n| Flood::new(&cast, at(n)?, &public, n, &refused)).collect::<Result<Vec<_>>>()?;
     let pace = |rate| Pace { rate: Some(rate), time };
     let ((_, guests), (_, floods)) = tokio::try_join!(drive(guests, pace(GUESTS_PER_SECOND)), drive(floods, pace(FLOOD_PER_SECOND)))?;
     Ok((guests, floods))
@@ -119,7 +126,8 @@ pub async fn run(common: &Common) -> Result<Report> {
         let (_, outcome) = drive(regulars, pace).await?;
         anyhow::Ok((meter.stop(&subject, "noisy-neighbour", &outcome).await?, outcome))
     };
-    let attack = apart.run(attack(cast.clone(), subject.public.clone(), hostile.clone(), LEAD + pace.time));
+    let refused = Arc::<Refused>::default();
+    let attack = apart.run(attack(cast.clone(), subject.public.clone(), hostile.clone(), refused.clone(), LEAD + pace.time));
     let (beside, attack) = tokio::join!(beside, attack);
     let ((mut report, mut outcome), (guests, floods)) = (beside?, attack?);
     let ratio = report.p95_ms / alone.quantile_ms(0.95);
@@ -127,18 +135,25 @@ pub async fn run(common: &Common) -> Result<Report> {
         outcome.wrong(format!("the 95th percentile is {ratio:.2} times that of the provider alone"));
     }
     // Attackers may be shed.
-    for (who, other) in [("alone", &alone), ("hostile counterparties", &guests), ("bad tokens", &floods)] {
+    for (who, other) in [("alone", &alone), ("hostile counterparties", &guests), ("bad requests", &floods)] {
         other.told.iter().for_each(|wrong| outcome.told.push(format!("{who}: {wrong}")));
         outcome.errors += other.errors;
     }
+    let calls = hostile.called().filter(|(_, calls)| *calls == 0).map(|(kind, _)| format!("nobody called the counterparties of the kind {kind}"));
+    let refusals = refused.counts().filter(|(_, count)| *count == 0).map(|(trick, _)| format!("no request was refused for {trick:?}"));
+    let followed = Some(hostile.trapped()).filter(|trapped| *trapped > 0).map(|trapped| format!("{trapped} redirects to a private address were followed"));
+    let passed = catalog::probes::all(&cast, &subject, Message::Catalog).await?;
+    calls.chain(refusals).chain(followed).chain(passed).for_each(|wrong| outcome.wrong(wrong));
     for (name, value) in [
         ("p95_alone_ms", json!(alone.quantile_ms(0.95))),
         ("p95_ratio", json!((ratio * 1_000.0).round() / 1_000.0)),
         ("hostile_requests", json!(guests.good + guests.shed + guests.errors)),
         ("hostile_shed", json!(guests.shed)),
-        ("bad_token_requests", json!(floods.good + floods.shed + floods.errors)),
-        ("bad_token_shed", json!(floods.shed)),
-        ("hostile_calls_received", json!(hostile.called())),
+        ("bad_requests", json!(floods.good + floods.shed + floods.errors)),
+        ("bad_requests_shed", json!(floods.shed)),
+        ("hostile_calls_received", json!(hostile.called().collect::<BTreeMap<_, _>>())),
+        ("bad_requests_refused", json!(refused.counts().map(|(trick, count)| (format!("{trick:?}"), count)).collect::<BTreeMap<_, _>>())),
+        ("redirects_followed", json!(hostile.trapped())),
     ] {
         report.more.insert(name.to_owned(), value);
     }

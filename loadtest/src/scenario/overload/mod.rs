@@ -1,14 +1,16 @@
 //! Ten times what the platform can answer: it must answer what it can and shed the rest, grow no further, and be itself again at once afterwards.
+//!
+//! Pages of two hundred offers are asked for, which cost the platform many times what a request costs the client, so that ten times as many can be sent.
 
 mod flood;
 mod recovery;
 
 use super::{
-    catalog::{self, Asker, Cast},
+    catalog::{self, Asker, Cast, probes::Message},
     play,
 };
 use crate::{
-    drive::{Pace, drive},
+    drive::{Outcome, Pace, drive},
     measure::Meter,
     options::Common,
     report::Report,
@@ -22,23 +24,26 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
-const PROVIDERS: usize = 20;
+const PROVIDERS: usize = 8;
 const PARTIES: usize = 50;
+/// Offers that a counterparty sees, and that it asks for.
+const PAGE: usize = 200;
 /// Connections with which the sustainable rate is found.
 const CONNECTIONS: usize = 64;
 /// Connections of the flood, when nothing else is asked for: the most requests under way at once.
-const FLOOD: usize = 6_000;
+const FLOOD: usize = 3_000;
 /// What is offered, as a multiple of the sustainable rate.
 const TIMES: f64 = 10.0;
+/// What must at least be sent of it: less would be another load.
+const LEAST_TIMES: f64 = 9.0;
 /// How long the sustainable rate and the normal latency are looked for.
 const NORMAL: Duration = Duration::from_secs(3);
 /// Connections of the flood that are opened at once.
 const OPENED_AT_ONCE: usize = 16;
-/// Tokens signed ahead, for each second in which the sustainable rate is found, and of the flood. Beyond that they are signed when they are needed.
-const AHEAD_PER_SECOND: f64 = 12_000.0;
-const FLOOD_AHEAD_PER_SECOND: f64 = 30_000.0;
-/// What a request under way may add to the memory of its open connection, in bytes: about the buffer that it is read into.
-const UNDER_WAY: u64 = 8 << 10;
+/// Tokens signed ahead, for each second in which the sustainable rate is found. Beyond that they are signed when they are needed.
+const AHEAD_PER_SECOND: f64 = 2_500.0;
+/// What a request under way may add to the memory of its open connection, in bytes: half of the buffer that it is read into, since not all are read at once.
+const UNDER_WAY: u64 = 4 << 10;
 /// Longest recovery.
 const RECOVERY: Duration = Duration::from_secs(2);
 /// Between two looks at the resident memory.
@@ -61,6 +66,19 @@ async fn probe_from(probers: Vec<Prober>, start: Instant) -> Result<Vec<Answered
     Ok(probers.into_iter().flat_map(|prober| prober.answered).collect())
 }
 
+/// What shows that there was no overload, or that nothing was done about it, is wrong.
+fn overloaded(outcome: &mut Outcome, times: f64) {
+    if times < LEAST_TIMES {
+        outcome.wrong(format!("only {times:.1} times the sustainable rate was sent"));
+    }
+    if outcome.shed == 0 {
+        outcome.wrong("nothing was shed".to_owned());
+    }
+    if outcome.good == 0 {
+        outcome.wrong("nothing was answered".to_owned());
+    }
+}
+
 fn thousandths(ratio: f64) -> f64 {
     (ratio * 1_000.0).round() / 1_000.0
 }
@@ -70,7 +88,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     common.no_rate("it is ten times what is found to be sustainable")?;
     let subject = Subject::open(common, &[]).await?;
     let seed = common.seed.unwrap_or_default();
-    let cast = Cast::open(&subject, seed, PROVIDERS, PARTIES, 10).await?;
+    let cast = Cast::paged(&subject, seed, PROVIDERS, PARTIES, PAGE, PAGE).await?;
     catalog::touch(&cast, &subject).await?;
 
     let asker = |n: usize| Asker::reader(&cast, &subject, seed.wrapping_add(n as u64), None);
@@ -90,7 +108,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let pace = Pace { rate: None, ..common.pace() };
     let workers = common.workers(FLOOD);
     eprintln!("sustainable: {sustainable:.0}/s; offering {TIMES} times that over {workers} connections");
-    cast.sign_ahead(catalog::ahead(pace.time, FLOOD_AHEAD_PER_SECOND), seed.wrapping_add(2)).await?;
+    cast.sign_ahead(catalog::ahead(pace.time, sustainable * TIMES), seed.wrapping_add(2)).await?;
     let before = subject.resident().await?;
     // What is measured is the flood, and not what open connections take.
     let open = stream::iter(0..workers).map(|n| Open::new(&cast, &subject, seed.wrapping_add(n as u64)));
@@ -105,6 +123,13 @@ pub async fn run(common: &Common) -> Result<Report> {
     let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
     let mut report = meter.stop(&subject, "overload", &outcome).await?;
     drop(flooders);
+    let sent = outcome.good + outcome.shed + outcome.errors;
+    #[allow(clippy::cast_precision_loss)] // a count of requests
+    let rate = sent as f64 / pace.time.as_secs_f64();
+    overloaded(&mut outcome, rate / sustainable);
+    for wrong in catalog::probes::all(&cast, &subject, Message::Catalog).await? {
+        outcome.wrong(wrong);
+    }
     [warm, sustained, normal].into_iter().for_each(|other| outcome.blame(other.strict()));
     let recovery = recovered(&answered, end.into_std(), usual);
     if recovery.is_none_or(|took| took > RECOVERY) {
@@ -116,13 +141,11 @@ pub async fn run(common: &Common) -> Result<Report> {
         outcome.wrong(format!("resident memory is {growth:.2} times that with all connections open, {peak} bytes"));
     }
     let after = subject.resident().await?;
-    let sent = outcome.good + outcome.shed + outcome.errors;
-    #[allow(clippy::cast_precision_loss)] // a count of requests
-    let rate = sent as f64 / outcome.elapsed.as_secs_f64();
     for (name, value) in [
         ("sustainable_per_s", json!(sustainable.round())),
         ("asked_for_per_s", json!((sustainable * TIMES).round())),
         ("offered_per_s", json!(rate.round())),
+        ("offered_per_sustainable", json!(thousandths(rate / sustainable))),
         ("offered", json!(sent)),
         ("not_sent", json!(offered.missed())),
         ("goodput_per_sustainable", json!(thousandths(outcome.per_second() / sustainable))),
@@ -139,4 +162,21 @@ pub async fn run(common: &Common) -> Result<Report> {
         report.more.insert(name.to_owned(), value);
     }
     play::conclude_overloaded(report, outcome, &subject, common, cast.sizes(&subject, CONNECTIONS).await?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+
+    #[test]
+    fn a_flood_that_is_none_shows_nothing() {
+        let wrong = |good, shed, times| {
+            let latencies = Histogram::new_with_bounds(1, 2, 1).unwrap();
+            let mut outcome = Outcome { latencies, good, shed, errors: 0, told: Vec::new(), elapsed: Duration::ZERO };
+            overloaded(&mut outcome, times);
+            outcome.errors
+        };
+        assert_eq!([wrong(1, 1, 9.1), wrong(1, 1, 8.9), wrong(1, 0, 9.1), wrong(0, 1, 9.1), wrong(0, 0, 0.0)], [0, 1, 1, 1, 3]);
+    }
 }
