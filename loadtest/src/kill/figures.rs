@@ -42,21 +42,22 @@ pub async fn measured(plan: &Plan, tell: impl Fn(String) + Sync) -> Result<repor
         Value::Object(more) => more.into_iter().collect(),
         _ => Default::default(),
     };
-    Ok(report::Report {
+    let mut report = report::Report {
         scenario: "kill".to_owned(),
         ops_per_s: f64::from(played.rounds) / elapsed.as_secs_f64(),
         p50_ms: quantile_ms(0.5),
         p95_ms: quantile_ms(0.95),
         p99_ms: quantile_ms(0.99),
         errors: u64::from(told.is_some()),
-        shed: 0,
         server_cpu_us_per_op: cpu.as_secs_f64() * 1e6 / f64::from(played.rounds.max(1)),
         server_rss_mib: mib,
         commits: played.last.commits,
         syncs: played.last.syncs,
         bytes: played.last.bytes,
-        calibration: calibration::measure(SIZES, &plan.folder).await?,
         more,
         told: told.into_iter().collect(),
-    })
+        ..Default::default()
+    };
+    report.compare(calibration::measure(SIZES, &plan.folder).await?);
+    Ok(report)
 }

@@ -8,7 +8,6 @@ use crate::{drive::Outcome, report::Report, subject::Subject};
 use anyhow::Result;
 use counters::Counters;
 use process::Usage;
-use std::collections::BTreeMap;
 
 /// The platform as it stood when the measured window began.
 #[derive(Debug)]
@@ -51,9 +50,8 @@ impl Meter {
             commits: counters.commits.saturating_sub(self.counters.commits),
             syncs: counters.syncs.saturating_sub(self.counters.syncs),
             bytes: counters.bytes.saturating_sub(self.counters.bytes),
-            calibration: BTreeMap::new(),
-            more: BTreeMap::new(),
             told: outcome.told.clone(),
+            ..Report::default()
         })
     }
 }

@@ -45,7 +45,7 @@ pub async fn conclude(report: Report, outcome: Outcome, subject: &Subject, commo
 /// The same for a platform that was to shed.
 pub async fn conclude_overloaded(mut report: Report, outcome: Outcome, subject: &Subject, common: &Common, sizes: Sizes) -> Result<Report> {
     (report.errors, report.shed, report.told) = (outcome.errors, outcome.shed, outcome.told);
-    report.calibration = calibration::measure(sizes, &subject.disk()).await?;
+    report.compare(calibration::measure(sizes, &subject.disk()).await?);
     if let (Some(path), Some(tape)) = (&common.transcript, &subject.tape) {
         tape.write(path)?;
     }
