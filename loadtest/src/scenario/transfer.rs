@@ -98,7 +98,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let contracts = Arc::new(contracts);
     let workers = common.workers(1);
     let puller = |n: usize| {
-        let (admin, public) = (Connection::new(&subject.admin, subject.tape.clone())?, Connection::new(&subject.public, None)?);
+        let connection = |base: &str| Connection::new(base, subject.tape.clone());
+        let (admin, public) = (connection(&subject.admin)?, connection(&subject.public)?);
         let random = StdRng::seed_from_u64(seed.wrapping_add(n as u64));
         Ok(Puller { contracts: contracts.clone(), admin, public, base: subject.public.clone(), random, started: None })
     };
@@ -116,7 +117,8 @@ pub async fn run(common: &Common) -> Result<Report> {
 
 /// A token is that of its transfer: when that is terminated, the token opens nothing more. Answers what was not so.
 async fn ended(subject: &Subject, contracts: &[Contract]) -> Result<Vec<String>> {
-    let (mut admin, mut public) = (Connection::new(&subject.admin, None)?, Connection::new(&subject.public, None)?);
+    let connection = |base: &str| Connection::new(base, subject.tape.clone());
+    let (mut admin, mut public) = (connection(&subject.admin)?, connection(&subject.public)?);
     let mut wrong = Vec::new();
     for contract in contracts {
         let told = |verdict: Verdict| anyhow!("{verdict:?}");

@@ -183,7 +183,7 @@ pub struct Asker {
 
 impl Asker {
     pub fn new(cast: &Arc<Cast>, subject: &Subject, seed: u64, tape: Option<Arc<Tape>>) -> Result<Self> {
-        let (public, admin) = (Connection::new(&subject.public, tape)?, Connection::new(&subject.admin, None)?);
+        let (public, admin) = (Connection::new(&subject.public, tape.clone())?, Connection::new(&subject.admin, tape)?);
         Ok(Self { cast: cast.clone(), public, admin, random: StdRng::seed_from_u64(seed), due: None, changes: true })
     }
 

@@ -63,7 +63,8 @@ pub async fn pages(c: &mut Connection, party: &Party, spots: &mut [Spot<'_>]) ->
 
 /// Changes an asset, an access policy and a definition, over and over: the first page that is asked for afterwards must show each. Answers how many.
 pub async fn changes(subject: &Subject, catalog: &mut Catalog, party: &Party, viewer: Viewer, page: usize) -> Result<usize> {
-    let (mut admin, mut public) = (Connection::new(&subject.admin, None)?, Connection::new(&subject.public, None)?);
+    let connection = |base: &str| Connection::new(base, subject.tape.clone());
+    let (mut admin, mut public) = (connection(&subject.admin)?, connection(&subject.public)?);
     for n in 0..CHANGES {
         let before: Vec<Expected> = catalog.model.seen_by(viewer).into_iter().take(page).collect();
         let call = match n % 3 {

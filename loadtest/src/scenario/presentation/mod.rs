@@ -170,7 +170,8 @@ pub async fn run(common: &Common) -> Result<Report> {
     let queue = Arc::new(Queue { cast: cast.clone(), ready: Mutex::default(), late: AtomicU64::new(0), changes: AtomicU64::new(0) });
     let workers = common.workers(CONNECTIONS);
     let door = |n: usize| {
-        let (public, admin) = (Connection::new(&subject.public, subject.tape.clone())?, Connection::new(&subject.admin, None)?);
+        let connection = |base: &str| Connection::new(base, subject.tape.clone());
+        let (public, admin) = (connection(&subject.public)?, connection(&subject.admin)?);
         let random = StdRng::seed_from_u64(seed.wrapping_add(n as u64));
         Ok(Door { queue: queue.clone(), public, admin, random, next: None, kept: Vec::new() })
     };

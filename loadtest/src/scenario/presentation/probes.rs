@@ -10,7 +10,7 @@ const EACH: usize = 25;
 
 /// Sends all of them; answers what was not refused.
 pub async fn all(cast: &Cast, subject: &Subject, random: &mut StdRng) -> Result<Vec<String>> {
-    let mut connection = Connection::new(&subject.public, None)?;
+    let mut connection = Connection::new(&subject.public, subject.tape.clone())?;
     let mut wrong = Vec::new();
     for n in 0..EACH {
         let around = |number: usize| cast.holders.get(number % cast.holders.len()).context("a participant");

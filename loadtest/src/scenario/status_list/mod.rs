@@ -228,7 +228,8 @@ pub async fn run(entries: Option<u32>, common: &Common) -> Result<Report> {
     let list = List::open(&subject).await?;
     let workers = common.workers(CONNECTIONS);
     let fetcher = |n: usize| {
-        let (public, admin) = (Connection::new(&subject.public, subject.tape.clone())?, Connection::new(&subject.admin, None)?);
+        let connection = |base: &str| Connection::new(base, subject.tape.clone());
+        let (public, admin) = (connection(&subject.public)?, connection(&subject.admin)?);
         Ok(Fetcher { list: list.clone(), public, admin, random: StdRng::seed_from_u64(seed.wrapping_add(n as u64)) })
     };
     let fetchers = (0..workers).map(fetcher).collect::<Result<Vec<_>>>()?;
