@@ -279,7 +279,10 @@ mod tests {
         assert_eq!((outcome.good, outcome.shed, outcome.errors), (8, 4, 0));
         outcome.blame(warm);
         let strict = outcome.strict();
-        assert_eq!((strict.good, strict.shed, strict.errors, strict.told.as_slice()), (8, 5, 5, ["5 operations were shed".to_owned()].as_slice()));
+        assert_eq!(
+            (strict.good, strict.shed, strict.errors, strict.told.as_slice()),
+            (8, 5, 5, ["5 operations were shed".to_owned()].as_slice())
+        );
         let nothing = drive(vec![Sheds(1)], pace).await.unwrap().1.strict();
         assert_eq!((nothing.errors, nothing.told.len()), (1, 1));
     }

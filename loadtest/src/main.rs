@@ -159,6 +159,11 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// An empty platform: how soon it is ready, and its memory ten seconds later.
+    Up {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 impl LoadCommand {
@@ -180,6 +185,7 @@ impl LoadCommand {
             Self::IdleMemory { participants, common } => (Scenario::IdleMemory { participants }, common),
             Self::Overload { common } => (Scenario::Overload, common),
             Self::NoisyNeighbour { common } => (Scenario::NoisyNeighbour, common),
+            Self::Up { common } => (Scenario::Up, common),
         }
     }
 }

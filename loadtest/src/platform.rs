@@ -241,7 +241,8 @@ pub async fn binary_with_crash_points() -> Result<PathBuf> {
     if let Some(path) = named() {
         return Ok(path);
     }
-    let own = Output::own()?.context("no folder of cargo's to build crash points in: name a cellspace that has them by CELLSPACE_BINARY")?;
+    let own =
+        Output::own()?.context("no folder of cargo's to build crash points in: name a cellspace that has them by CELLSPACE_BINARY")?;
     own.within("failpoints").build("cellspace", &["--features", "failpoints"]).await
 }
 

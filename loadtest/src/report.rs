@@ -164,6 +164,9 @@ mod tests {
         assert_eq!(report.calibration, calibration);
         let mut nothing = Report { server_cpu_us_per_op: 100.0, p50_ms: 1.0, ..Report::default() };
         nothing.compare(calibration);
-        assert_eq!(nothing.ratios.keys().collect::<Vec<_>>(), ["cpu_to_echo", "cpu_to_ed25519_verify", "cpu_to_es256_verify", "p50_to_echo"]);
+        assert_eq!(
+            nothing.ratios.keys().collect::<Vec<_>>(),
+            ["cpu_to_echo", "cpu_to_ed25519_verify", "cpu_to_es256_verify", "p50_to_echo"]
+        );
     }
 }

@@ -35,8 +35,10 @@ impl Meter {
         let usage = subject.usage(&counters)?;
         #[allow(clippy::cast_precision_loss)] // counts and bytes far below 2^52
         // By good operations alone: what was refused or went wrong was paid for too.
-        let (per_op, mib) =
-            (usage.cpu.saturating_sub(self.usage.cpu).as_secs_f64() * 1e6 / outcome.good.max(1) as f64, usage.resident as f64 / 1_048_576.0);
+        let (per_op, mib) = (
+            usage.cpu.saturating_sub(self.usage.cpu).as_secs_f64() * 1e6 / outcome.good.max(1) as f64,
+            usage.resident as f64 / 1_048_576.0,
+        );
         Ok(Report {
             scenario: scenario.to_owned(),
             ops_per_s: outcome.per_second(),

@@ -20,6 +20,7 @@ mod provision;
 mod status_list;
 mod strangers;
 mod transfer;
+mod up;
 mod verify_cold;
 
 use crate::{options::Common, report::Report};
@@ -87,6 +88,8 @@ pub enum Scenario {
     Overload,
     /// A provider beside others that are attacked.
     NoisyNeighbour,
+    /// An empty platform.
+    Up,
 }
 
 /// Plays a scenario.
@@ -112,5 +115,6 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::IdleMemory { participants } => idle_memory::run(participants, common).await,
         Scenario::Overload => overload::run(common).await,
         Scenario::NoisyNeighbour => noisy_neighbour::run(common).await,
+        Scenario::Up => up::run(common).await,
     }
 }

@@ -118,9 +118,9 @@ impl Version {
     fn matches(&self, party: &Party, answer: &[Seen<'_>], ids: &mut HashSet<String>) -> bool {
         let expected = self.seen_by(party);
         let mut same = |(n, seen): (&usize, &Seen<'_>)| {
-            self.offers.get(*n).is_some_and(|offer| {
-                offer.asset == seen.asset && offer.revision == seen.revision && is_of(&offer.id, seen.offer, ids)
-            })
+            self.offers
+                .get(*n)
+                .is_some_and(|offer| offer.asset == seen.asset && offer.revision == seen.revision && is_of(&offer.id, seen.offer, ids))
         };
         expected.len() == answer.len() && expected.iter().zip(answer).all(&mut same)
     }
@@ -222,7 +222,11 @@ mod tests {
     }
 
     fn answer<'a>(offers: &'a [Offer], version: &Version, party: &Party) -> Vec<Seen<'a>> {
-        version.seen_by(party).iter().map(|n| Seen { asset: &offers[*n].asset, revision: offers[*n].revision, offer: &offers[*n].policy }).collect()
+        version
+            .seen_by(party)
+            .iter()
+            .map(|n| Seen { asset: &offers[*n].asset, revision: offers[*n].revision, offer: &offers[*n].policy })
+            .collect()
     }
 
     #[test]
@@ -263,13 +267,15 @@ mod tests {
         let same: Vec<_> = right.iter().map(|seen| Seen { offer: "one", ..*seen }).collect();
         assert!(!Model::new(all.clone(), PAGE).allows(&who, began, &same), "one id for all");
         assert!(model.allows(&who, began, &right));
-        let turned: Vec<_> = right.iter().zip(right.iter().cycle().skip(1)).map(|(seen, next)| Seen { offer: next.offer, ..*seen }).collect();
+        let turned: Vec<_> =
+            right.iter().zip(right.iter().cycle().skip(1)).map(|(seen, next)| Seen { offer: next.offer, ..*seen }).collect();
         assert!(!model.allows(&who, began, &turned), "another one's");
         // Another party sees offers that nobody has seen yet, by ids that are known.
         let (other, known) = (party(1), right[0].offer);
         let taken: Vec<_> = answer(&all, &Version::new(all.clone(), PAGE, began), &other);
         let fresh = taken.iter().position(|seen| right.iter().all(|known| known.asset != seen.asset)).unwrap();
-        let stolen: Vec<_> = taken.iter().enumerate().map(|(n, seen)| if n == fresh { Seen { offer: known, ..*seen } } else { *seen }).collect();
+        let stolen: Vec<_> =
+            taken.iter().enumerate().map(|(n, seen)| if n == fresh { Seen { offer: known, ..*seen } } else { *seen }).collect();
         assert!(!model.allows(&other, began, &stolen) && model.allows(&other, began, &taken));
     }
 

@@ -37,7 +37,8 @@ impl Message {
                 let dataset = &catalog["dataset"][0];
                 let mut offer = dataset["hasPolicy"][0].clone();
                 ensure!(offer.is_object(), "no offer in {}", answer.told());
-                (offer["@type"], offer["target"], offer["assigner"]) = ("Offer".into(), dataset["@id"].clone(), catalog["participantId"].clone());
+                (offer["@type"], offer["target"], offer["assigner"]) =
+                    ("Offer".into(), dataset["@id"].clone(), catalog["participantId"].clone());
                 ("negotiations/request", "ContractRequestMessage", json!({"offer": offer}))
             }
             Self::Transfer => {

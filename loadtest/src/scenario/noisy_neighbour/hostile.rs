@@ -46,8 +46,7 @@ enum How {
     ClosedEarly,
 }
 
-const HOWS: [How; 8] =
-    [How::Slow, How::Endless, How::Silent, How::Redirecting, How::Anothers, How::Garbage, How::Deep, How::ClosedEarly];
+const HOWS: [How; 8] = [How::Slow, How::Endless, How::Silent, How::Redirecting, How::Anothers, How::Garbage, How::Deep, How::ClosedEarly];
 /// How many kinds there are: everything of both.
 const KINDS: usize = 2 * HOWS.len();
 
@@ -195,7 +194,8 @@ async fn withhold(stream: &mut TcpStream, how: How, trap: u16) -> io::Result<()>
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     match how {
         How::Redirecting => {
-            let head = format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{trap}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{trap}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(head.as_bytes()).await?;
             stream.shutdown().await
         }
@@ -267,7 +267,9 @@ mod tests {
                 How::Slow => assert!(heard.contains("content-length: 100000") && heard.len() < 1_000 && !ended, "{heard}"),
                 How::Endless => assert!(heard.len() >= 4 << 20, "{}", heard.len()),
                 How::Silent => assert!(heard.is_empty() && !ended, "{heard}"),
-                How::Redirecting => assert!(heard.contains(&format!("302 Found\r\nlocation: http://127.0.0.1:{}/", hostile.trap)), "{heard}"),
+                How::Redirecting => {
+                    assert!(heard.contains(&format!("302 Found\r\nlocation: http://127.0.0.1:{}/", hostile.trap)), "{heard}")
+                }
                 How::Anothers => {
                     let (own, other) = (format!("guest-{n}\""), format!("guest-{}", n + 1));
                     let body = heard.split("\r\n\r\n").nth(1).unwrap();

@@ -139,9 +139,12 @@ pub async fn run(common: &Common) -> Result<Report> {
         other.told.iter().for_each(|wrong| outcome.told.push(format!("{who}: {wrong}")));
         outcome.errors += other.errors;
     }
-    let calls = hostile.called().filter(|(_, calls)| *calls == 0).map(|(kind, _)| format!("nobody called the counterparties of the kind {kind}"));
+    let calls =
+        hostile.called().filter(|(_, calls)| *calls == 0).map(|(kind, _)| format!("nobody called the counterparties of the kind {kind}"));
     let refusals = refused.counts().filter(|(_, count)| *count == 0).map(|(trick, _)| format!("no request was refused for {trick:?}"));
-    let followed = Some(hostile.trapped()).filter(|trapped| *trapped > 0).map(|trapped| format!("{trapped} redirects to a private address were followed"));
+    let followed = Some(hostile.trapped())
+        .filter(|trapped| *trapped > 0)
+        .map(|trapped| format!("{trapped} redirects to a private address were followed"));
     let passed = catalog::probes::all(&cast, &subject, Message::Catalog).await?;
     calls.chain(refusals).chain(followed).chain(passed).for_each(|wrong| outcome.wrong(wrong));
     for (name, value) in [

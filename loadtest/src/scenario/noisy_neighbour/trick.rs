@@ -29,14 +29,8 @@ pub enum Trick {
 }
 
 /// All of them.
-pub const TRICKS: [Trick; 6] = [
-    Trick::OtherSignature,
-    Trick::NoAlgorithm,
-    Trick::ConfusedAlgorithm,
-    Trick::CriticalHeader,
-    Trick::HugeClaims,
-    Trick::DeepBody,
-];
+pub const TRICKS: [Trick; 6] =
+    [Trick::OtherSignature, Trick::NoAlgorithm, Trick::ConfusedAlgorithm, Trick::CriticalHeader, Trick::HugeClaims, Trick::DeepBody];
 /// More than a token may have, in bytes.
 const HUGE: usize = 20_000;
 /// More than a parser may follow.
@@ -90,7 +84,10 @@ mod tests {
         let signed = |trick: Trick| key.signed(&trick.token(&party, "did:web:y"));
         assert_eq!(TRICKS.map(signed), [false, false, false, true, true, true]);
         let header = |trick: Trick| serde_json::from_slice::<Value>(&part(&trick.token(&party, "did:web:y"), 0).unwrap()).unwrap();
-        assert_eq!((header(Trick::NoAlgorithm)["alg"].as_str(), header(Trick::ConfusedAlgorithm)["alg"].as_str()), (Some("none"), Some("HS256")));
+        assert_eq!(
+            (header(Trick::NoAlgorithm)["alg"].as_str(), header(Trick::ConfusedAlgorithm)["alg"].as_str()),
+            (Some("none"), Some("HS256"))
+        );
         assert_eq!(header(Trick::CriticalHeader)["crit"][0], "urn:unknown");
         assert!(Trick::NoAlgorithm.token(&party, "did:web:y").ends_with('.') && Trick::HugeClaims.token(&party, "did:web:y").len() > HUGE);
         assert!(TRICKS.iter().all(|trick| claims::<Value>(&trick.token(&party, "did:web:y")).unwrap()["aud"] == "did:web:y"));

@@ -189,10 +189,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let mut random = StdRng::seed_from_u64(seed);
     forged(&kept).into_iter().chain(probes::all(&cast, &subject, &mut random).await?).for_each(|wrong| outcome.wrong(wrong));
     play::changes(&mut report, &mut outcome, queue.changes.load(Ordering::Relaxed), CHANGES);
-    for (name, value) in [
-        ("queries_made_late", queue.late.load(Ordering::Relaxed)),
-        ("signatures_verified", kept.len() as u64),
-    ] {
+    for (name, value) in [("queries_made_late", queue.late.load(Ordering::Relaxed)), ("signatures_verified", kept.len() as u64)] {
         report.more.insert(name.to_owned(), json!(value));
     }
     let query = cast.grant_of(cast.holders.first().context("a participant")?, &mut random, Kinds::BOTH, Kinds::BOTH).await?.sign();
