@@ -1,6 +1,6 @@
 //! Ten times what the platform can answer: it must answer what it can and shed the rest, grow no further, and be itself again at once afterwards.
 //!
-//! Pages of two hundred offers are asked for, which cost the platform many times what a request costs the client, so that ten times as many can be sent.
+//! Pages of seven hundred offers are asked for, which cost the platform many times what a request costs the client, so that ten times as many can be sent.
 
 mod flood;
 mod recovery;
@@ -24,10 +24,10 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
-const PROVIDERS: usize = 8;
+const PROVIDERS: usize = 3;
 const PARTIES: usize = 50;
 /// Offers that a counterparty sees, and that it asks for.
-const PAGE: usize = 200;
+const PAGE: usize = 700;
 /// Connections with which the sustainable rate is found.
 const CONNECTIONS: usize = 64;
 /// Connections of the flood, when nothing else is asked for: the most requests under way at once.
