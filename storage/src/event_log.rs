@@ -83,6 +83,56 @@ impl DeadLetter {
         let letter: Self = serde_json::from_slice(&record.payload).map_err(|e| StoreError::Corrupt(format!("dead letter: {e}")))?;
         Ok(Self { position: record.offset, key: record.key.clone(), ..letter })
     }
+
+    /// The letter for an event that is put aside.
+    pub(crate) fn of(topic: &Topic, event: &EventRecord, reason: String) -> Self {
+        let text = || serde_json::Value::String(String::from_utf8_lossy(&event.payload).into_owned());
+        let content = serde_json::from_slice(&event.payload).unwrap_or_else(|_| text());
+        Self { position: Offset::default(), key: event.key.clone(), topic: topic.clone(), offset: event.offset, reason, event: content }
+    }
+
+    /// The event, as the letter has it.
+    fn event_bytes(&self) -> Bytes {
+        match &self.event {
+            serde_json::Value::String(text) => text.clone().into(),
+            json => json.to_string().into(),
+        }
+    }
+
+    /// As a topic of dead letters has it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::json!({ "topic": self.topic, "offset": self.offset, "reason": self.reason, "event": self.event })
+            .to_string()
+            .into_bytes()
+    }
+}
+
+/// Group on a topic of dead letters: how far they were published again.
+const AGAIN: &str = "dead-letters";
+/// Dead letters that are read at once.
+const LETTERS_AT_ONCE: usize = 64;
+
+/// Publishes a topic's dead letters on it again, in their order, those alone that were not before; how many those were.
+///
+/// # Errors
+/// [`StoreError`] of the log. Some of them may be published then, and are again the next time.
+pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<u64, StoreError> {
+    let (dead, group) = (topic.dead(), Group(AGAIN.to_owned()));
+    let mut position = log.committed(&dead, &group).await?;
+    let mut count = 0;
+    loop {
+        let letters = log.dead_letters(topic, position, LETTERS_AT_ONCE).await?;
+        let Some(last) = letters.last() else { return Ok(count) };
+        (position, count) = (last.position, count + letters.len() as u64);
+        for letter in letters {
+            let before = Offset(letter.offset.0.saturating_sub(1));
+            let there = log.fetch(topic, before, 1).await?.pop().filter(|event| event.offset == letter.offset);
+            // As it was, when it is still there.
+            let payload = there.map_or_else(|| letter.event_bytes(), |event| event.payload);
+            log.publish(vec![Publication { topic: topic.clone(), key: letter.key, payload }]).await?;
+        }
+        log.commit(&dead, &group, position).await?;
+    }
 }
 
 /// An ordered, durable log. Events arrive by [`crate::Batch::publish`]: a store that holds both writes them with the commit that caused them, any other one
@@ -103,6 +153,12 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Moves the group's position, after the effect of the events up to `offset` is durable. Never moves back.
     fn commit<'a>(&'a self, topic: &'a Topic, group: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Ends when another process has taken this one's place in the group, since its position was asked for: what is at work for it is done again there. Never,
+    /// where the log is one process's own.
+    fn lost<'a>(&'a self, _: &'a Topic, _: &'a Group) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::pending())
+    }
 
     /// Puts a poison event aside with the reason, on the topic `<topic>.dead`.
     fn dead_letter<'a>(&'a self, topic: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>>;

@@ -1,15 +1,17 @@
 //! Where truth is kept: traits for partitions, wake index, membership, event log and vault, and their backends: embedded ones,
-//! ScyllaDB or Cassandra (feature `scylla`) for partitions and wake index, and for the vault also that of others.
+//! ScyllaDB or Cassandra (feature `scylla`) for partitions and wake index, Kafka (feature `kafka`) for the event log, and for the vault also that of others.
 //!
 //! A **partition** holds one agent: its head, rows and audit trail, written by one conditional batch per turn ([`Partitions::commit`]).
 //! Only this crate knows a database. Every backend passes the same `testkit`.
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 pub mod batch;
 pub mod counters;
 pub mod embedded;
 pub mod event_log;
+pub mod kafka;
 pub mod membership;
 pub mod partition;
 pub mod partitions;
@@ -24,8 +26,11 @@ pub mod wake;
 
 pub use batch::{AuditRow, Batch, Publication, RowChange};
 pub use counters::Counters;
-pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, TopicReport};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, Publishing, TopicReport};
 pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaLog;
+pub use kafka::{KafkaError, KafkaOptions};
 pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swap, View};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, ReadRows, Rows, StoreError};

@@ -113,13 +113,25 @@ impl Consumer {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => {}
-            () = self.consume() => {}
+            () = self.keep_consuming() => {}
         }
     }
 
+    async fn keep_consuming(&self) {
+        loop {
+            self.consume().await;
+            tracing::warn!(
+                category = "app", action = "consumer.lost", topic = %self.topic, group = %self.group.0,
+                "another process reads for the group now, or its log was away for long"
+            );
+        }
+    }
+
+    /// Until another process takes this one's place: it handles again what is at work here.
     async fn consume(&self) {
         let Settings { window: at_once, span, .. } = self.settings;
         let mut position = self.until("the position cannot be read", || self.log.committed(&self.topic, &self.group)).await;
+        let mut lost = self.log.lost(&self.topic, &self.group);
         let (mut fetched, mut told) = (position, position);
         let mut window = Window::default();
         let mut at_work: FuturesUnordered<BoxFuture<'_, (Offset, String)>> = FuturesUnordered::new();
@@ -132,6 +144,7 @@ impl Consumer {
                     at_work.extend(window.finish(offset, &key).map(|record| self.effect(record).boxed()));
                     position = window.settled().unwrap_or(position);
                 }
+                () = &mut lost => return,
                 () = &mut storing, if !storing.is_terminated() => {}
                 records = self.next(fetched, room), if room > 0 => {
                     for record in records {

@@ -104,6 +104,7 @@ fn libraries_stay_in_their_layer() {
     assert!(files.len() > 50, "the sources were not found");
     for (library, layers) in [
         ("fjall", &["storage"][..]),
+        ("rdkafka", &["storage"]),
         ("ractor", &["cluster"]),
         ("warp", &["gateway"]),
         ("tower", &["gateway"]),

@@ -9,9 +9,10 @@ use super::{
     topics::TopicState,
     values::{StoredHead, encode_event, encode_number},
 };
-use crate::{Batch, CommitOutcome, EventRecord, Group, Head, Offset, PartitionKey, Publication, RowChange, StoreError, Topic, Wake};
+use crate::{
+    Batch, CommitOutcome, DeadLetter, EventRecord, Group, Head, Offset, PartitionKey, Publication, RowChange, StoreError, Topic, Wake,
+};
 use fjall::{Keyspace, OwnedWriteBatch};
-use serde_json::json;
 use std::{
     collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -213,10 +214,8 @@ impl Committer {
                 CommitOutcome::Applied
             }
             Write::DeadLetter(topic, event, reason) => {
-                let payload = serde_json::from_slice(&event.payload)
-                    .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(&event.payload).into_owned()));
-                let letter = json!({ "topic": topic.0, "offset": event.offset, "reason": reason, "event": payload });
-                self.publish(staged, topic.dead(), &event.key, letter.to_string().as_bytes());
+                let letter = DeadLetter::of(&topic, &event, reason);
+                self.publish(staged, topic.dead(), &letter.key, &letter.encode());
                 CommitOutcome::Applied
             }
             Write::Setting(key, value) => {

@@ -14,7 +14,7 @@ use crate::{
 };
 use cellspace_schemas::{Timestamp, testkit::seed};
 use fjall::{AbstractTree, KeyspaceCreateOptions};
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use std::{
     sync::Arc,
@@ -440,4 +440,67 @@ async fn many_events_are_trimmed_in_parts() {
     assert_eq!(first().await, Some(4_097));
     EventLog::commit(&store, &topic, &group, Offset(5_000)).await.unwrap();
     assert_eq!(first().await, None);
+}
+
+/// A log that cannot be reached now and then.
+struct Shaky {
+    log: EmbeddedStore,
+    failures: Mutex<u32>,
+}
+
+impl EventLog for Shaky {
+    fn publish(&self, events: Vec<crate::Publication>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut failures = self.failures.lock();
+        if *failures > 0 {
+            *failures -= 1;
+            return Box::pin(async { Err(StoreError::Unavailable("not now".to_owned())) });
+        }
+        self.log.publish(events)
+    }
+    fn fetch<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<crate::EventRecord>, StoreError>> {
+        self.log.fetch(topic, after, limit)
+    }
+    fn wait<'a>(&'a self, topic: &'a Topic, after: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.log.wait(topic, after)
+    }
+    fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>> {
+        self.log.committed(topic, group)
+    }
+    fn commit<'a>(&'a self, topic: &'a Topic, group: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
+        EventLog::commit(&self.log, topic, group, offset)
+    }
+    fn dead_letter<'a>(&'a self, topic: &'a Topic, event: crate::EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.log.dead_letter(topic, event, reason)
+    }
+    fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
+        self.log.topics_with_dead_letters()
+    }
+}
+
+#[tokio::test]
+async fn events_wait_for_a_log_that_is_elsewhere() {
+    let [own, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (topic, key) = (Topic("t".into()), partition("o", "k", ""));
+    let store = open(&own);
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).publish("t", "k", "1").publish("t", "k", "2").applied(&store).await;
+    drop(store);
+    // They have waited since the process before.
+    let (store, log) = (open(&own), open(&elsewhere));
+    let shaky = Arc::new(Shaky { log: log.clone(), failures: Mutex::new(2) });
+    let publishing = store.publish_to(shaky.clone());
+    log.wait(&topic, Offset(1)).await.unwrap();
+    // A topic that comes later, and one more event.
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).numbered(2).publish("late", "k", "x").publish("t", "k", "3").applied(&store).await;
+    log.wait(&Topic("late".into()), Offset(0)).await.unwrap();
+    log.wait(&topic, Offset(2)).await.unwrap();
+    let there: Vec<_> = log.fetch(&topic, Offset(0), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
+    assert_eq!(there, ["1", "2", "3"]);
+    assert_eq!(*shaky.failures.lock(), 0);
+    // Nothing waits twice.
+    while store.topics().iter().any(|report| report.kept > 0) {
+        tokio::task::yield_now().await;
+    }
+    drop(publishing);
 }

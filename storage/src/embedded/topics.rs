@@ -79,18 +79,33 @@ pub struct TopicReport {
 
 /// The views of all topics, by name.
 #[derive(Debug, Default)]
-pub(super) struct TopicViews(Mutex<HashMap<Topic, Arc<TopicView>>>);
+pub(super) struct TopicViews {
+    views: Mutex<HashMap<Topic, Arc<TopicView>>>,
+    /// Told of each new one.
+    new: watch::Sender<()>,
+}
 
 impl TopicViews {
     /// The topic's view; one that has no events yet gets an empty one.
     pub(super) fn of(&self, topic: &Topic) -> Arc<TopicView> {
-        let mut views = self.0.lock();
+        let mut views = self.views.lock();
         if let Some(view) = views.get(topic) {
             return view.clone();
         }
         let view = Arc::new(TopicView { newest: watch::Sender::new(0), oldest: AtomicU64::new(1), read: AtomicBool::new(false) });
         views.insert(topic.clone(), view.clone());
+        self.new.send_replace(());
         view
+    }
+
+    /// The names of all topics.
+    pub(super) fn names(&self) -> Vec<Topic> {
+        self.views.lock().keys().cloned().collect()
+    }
+
+    /// Changes with each new topic.
+    pub(super) fn new_ones(&self) -> watch::Receiver<()> {
+        self.new.subscribe()
     }
 
     /// Shows readers what has been synced.
@@ -109,12 +124,12 @@ impl TopicViews {
             let lost = if view.read.load(Ordering::Relaxed) { 0 } else { before };
             TopicReport { topic: topic.clone(), kept: view.newest.borrow().saturating_sub(before), lost }
         };
-        self.0.lock().iter().map(report).collect()
+        self.views.lock().iter().map(report).collect()
     }
 
     /// Wakes all who wait, so that they find the store closed.
     pub(super) fn wake_all(&self) {
-        for view in self.0.lock().values() {
+        for view in self.views.lock().values() {
             view.newest.send_modify(|_| {});
         }
     }

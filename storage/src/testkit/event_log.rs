@@ -1,7 +1,7 @@
 //! Promises of [`EventLog`].
 
 use super::turn::{Turn, partition};
-use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Publication, Topic};
+use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Publication, Topic, event_log::replay};
 
 /// Runs all checks.
 pub async fn all(log: &dyn EventLog) {
@@ -10,6 +10,7 @@ pub async fn all(log: &dyn EventLog) {
     groups_only_move_forward(log).await;
     events_stay_until_all_groups_have_passed(log).await;
     dead_letters_say_why(log).await;
+    dead_letters_are_published_again_once(log).await;
 }
 
 /// What commits promise of their events: those of a commit that landed come, in order, and no others.
@@ -129,4 +130,20 @@ async fn dead_letters_say_why(log: &dyn EventLog) {
     assert_eq!(log.dead_letters(&t, Offset(0), 1).await.unwrap(), expected[..1]);
     assert_eq!(log.dead_letters(&dead, Offset(0), 10).await.unwrap(), [], "a letter has none itself");
     assert_eq!(log.fetch(&dead, Offset(0), 10).await.unwrap().len(), 2);
+}
+
+async fn dead_letters_are_published_again_once(log: &dyn EventLog) {
+    let t = topic("tk.again");
+    publish(log, "again", &[("tk.again", r#"{"b": 1, "a": 2}"#), ("tk.again", "not json")]).await;
+    let events = log.fetch(&t, Offset(0), 10).await.unwrap();
+    for event in &events {
+        log.dead_letter(&t, event.clone(), "not now".to_owned()).await.unwrap();
+    }
+    assert_eq!(replay(log, &t).await.unwrap(), 2);
+    let again = log.fetch(&t, Offset(2), 10).await.unwrap();
+    let content = |events: &[EventRecord]| events.iter().map(|event| (event.key.clone(), event.payload.clone())).collect::<Vec<_>>();
+    assert_eq!(content(&again), content(&events), "they come as they were");
+    assert_eq!(replay(log, &t).await.unwrap(), 0, "and once");
+    log.dead_letter(&t, again[0].clone(), "still not".to_owned()).await.unwrap();
+    assert_eq!(replay(log, &t).await.unwrap(), 1);
 }

@@ -22,6 +22,8 @@ pub(in crate::fabric) struct MemoryLog {
     longest_fetch: AtomicU32,
     /// Whether positions are taken but not stored.
     stalled: watch::Sender<bool>,
+    /// Told when another process takes the group's place.
+    taken: watch::Sender<()>,
 }
 
 impl MemoryLog {
@@ -34,6 +36,7 @@ impl MemoryLog {
             panics: AtomicU32::new(0),
             longest_fetch: AtomicU32::new(0),
             stalled: watch::Sender::new(false),
+            taken: watch::Sender::new(()),
         })
     }
 
@@ -91,6 +94,10 @@ impl EventLog for MemoryLog {
             self.position.send_if_modified(|position| std::mem::replace(position, offset.max(*position)) < offset);
             Ok(())
         })
+    }
+    fn lost<'a>(&'a self, _: &'a Topic, _: &'a Group) -> BoxFuture<'a, ()> {
+        let mut taken = self.taken.subscribe();
+        Box::pin(async move { taken.changed().await.unwrap() })
     }
     fn dead_letter<'a>(&'a self, _: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
         self.dead.lock().push((event.offset, reason));
@@ -286,4 +293,25 @@ async fn after_a_restart_what_had_no_effect_is_handled_and_nothing_else() {
     log.reached(4).await;
     // The fourth is repeated, since the third had not had its effect.
     assert_eq!(*second.done.lock(), [json!(3), json!(4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_place_was_taken_begins_again_where_the_other_one_came_to() {
+    let log = MemoryLog::new();
+    for n in 1..=3 {
+        log.publish("a", json!(n));
+    }
+    let handler = Acting::new(|data, tries| match (data.as_u64(), tries) {
+        // It waits for the other one.
+        (Some(1), 1) => std::future::pending().boxed(),
+        _ => now(Ok(())),
+    });
+    let (_stop, _task) = run(&log, handler.clone(), Settings::default());
+    while handler.tries_of(&json!(1)) == 0 {
+        tokio::task::yield_now().await;
+    }
+    log.position.send_replace(Offset(2));
+    log.taken.send_replace(());
+    log.reached(3).await;
+    assert_eq!(*handler.done.lock(), [json!(3)]);
 }

@@ -7,7 +7,7 @@ use super::{
     partitions::key,
     store::Inner,
 };
-use crate::{EventLog, PartitionKey, Publication, StoreError, Topic};
+use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff};
 use cellspace_schemas::Owner;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
@@ -22,14 +22,11 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 /// Commits whose events are handed to the log at once.
 const AT_ONCE: usize = 64;
-/// Pause after a failure; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long until those are looked at again whose commit may be on its way.
 const OPEN: Duration = Duration::from_secs(15);
 
@@ -97,7 +94,7 @@ impl Inner {
     pub(super) async fn publish(self: Arc<Self>, log: Arc<dyn EventLog>) {
         let Some(mut waiting) = self.queue.taken.lock().take() else { return };
         let mut sent_before = HashSet::new();
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Backoff::default();
         let mut look_again = None;
         loop {
             let outcome = if self.queue.behind.swap(false, Ordering::AcqRel) {
@@ -124,12 +121,11 @@ impl Inner {
                 self.hand_over(&*log, landed).await
             };
             match outcome {
-                Ok(()) => pause = FIRST_PAUSE,
+                Ok(()) => pauses = Backoff::default(),
                 Err(error) => {
                     tracing::warn!(category = "app", %error, "events wait for the log");
                     self.queue.behind.store(true, Ordering::Release);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pauses.rest().await;
                 }
             }
         }

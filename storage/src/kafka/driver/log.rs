@@ -1,0 +1,255 @@
+//! The log as its users hold it.
+
+use super::{
+    KafkaError, KafkaOptions,
+    clients::Clients,
+    letters,
+    member::Member,
+    publisher::{Publisher, Record},
+    readers::Readers,
+    topics::{self, Topics},
+};
+use crate::{EventLog, EventRecord, Group, Offset, Publication, StoreError, Topic};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+use tokio::sync::OnceCell;
+
+/// Topic whose first event names the installation that the others belong to.
+const INSTALLATION: &str = "cellspace.installation";
+/// Media type of a CloudEvent (structured mode, JSON).
+const CLOUD_EVENT: &str = "application/cloudevents+json";
+
+/// The event log of an installation, in Kafka. A handle: clones share the clients.
+#[derive(Clone)]
+pub struct KafkaLog(Arc<Inner>);
+
+struct Inner {
+    clients: Clients,
+    topics: Topics,
+    publisher: Publisher,
+    readers: Readers,
+    members: Mutex<HashMap<(Topic, Group), Arc<Member>>>,
+    /// Whose the log must be.
+    installation: Option<String>,
+    known_as_own: OnceCell<()>,
+    /// Why Kafka was last of no use, when it was.
+    failing: Mutex<Option<String>>,
+}
+
+impl KafkaLog {
+    /// Sets the log up; asks Kafka nothing yet. With an `installation`, nothing is read or published under a prefix that is another's.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when the options make no sense.
+    pub fn new(options: KafkaOptions, installation: Option<String>) -> Result<Self, KafkaError> {
+        Ok(Self(Arc::new(Inner {
+            clients: Clients::new(options)?,
+            topics: Topics::default(),
+            publisher: Publisher::default(),
+            readers: Readers::default(),
+            members: Mutex::default(),
+            known_as_own: OnceCell::new_with(installation.is_none().then_some(())),
+            installation,
+            failing: Mutex::default(),
+        })))
+    }
+
+    /// Takes the prefix for this installation, unless it is another's already.
+    ///
+    /// # Errors
+    /// [`KafkaError::OtherInstallation`] when it is; a [`StoreError`] in it when Kafka does not answer.
+    pub async fn begin(&self) -> Result<(), KafkaError> {
+        let (inner, mark) = (&self.0, Topic(INSTALLATION.to_owned()));
+        inner.topics.ensure(&inner.clients, &mark).await?;
+        if let Some(own) = &inner.installation
+            && inner.readers.fetch(&inner.clients, &mark, 0, 1).await?.is_empty()
+        {
+            let payload = own.clone().into_bytes().into();
+            let record = Record { topic: topics::name(&inner.clients, &mark), key: String::new(), payload, media_type: None };
+            inner.publisher.write(&inner.clients, &[record]).await?;
+        }
+        self.look().await
+    }
+
+    /// Looks whether the prefix is this installation's.
+    ///
+    /// # Errors
+    /// [`KafkaError::OtherInstallation`] when it is not; a [`StoreError`] in it when Kafka does not answer.
+    pub async fn look(&self) -> Result<(), KafkaError> {
+        let (inner, mark) = (&self.0, Topic(INSTALLATION.to_owned()));
+        let other = |found| KafkaError::OtherInstallation { prefix: inner.clients.options().prefix.clone(), found };
+        inner
+            .known_as_own
+            .get_or_try_init(async || {
+                let first = match inner.topics.has(&inner.clients, &mark).await? {
+                    true => inner.readers.fetch(&inner.clients, &mark, 0, 1).await?.pop(),
+                    false => None,
+                };
+                match first {
+                    None => Err(other("are not there")),
+                    // Whoever was first has it.
+                    Some(first) if inner.installation.as_deref().is_some_and(|own| own.as_bytes() != &first.payload[..]) => {
+                        Err(other("belong to another installation"))
+                    }
+                    Some(_) => Ok(()),
+                }
+            })
+            .await
+            .copied()
+    }
+
+    /// Makes these topics and those of their dead letters, as far as they are missing; which those were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when Kafka does not let it.
+    pub async fn make_topics(&self, wanted: &[Topic]) -> Result<Vec<Topic>, StoreError> {
+        let mut made = Vec::new();
+        for topic in wanted.iter().flat_map(|topic| [topic.clone(), topic.dead()]) {
+            if self.0.topics.ensure(&self.0.clients, &topic).await? {
+                made.push(topic);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Whether Kafka was of use when it was last needed.
+    ///
+    /// # Errors
+    /// Says why it was not.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.0.failing.lock().clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
+    }
+
+    /// Leaves all groups, and ends all clients. Events that wait are where they wait.
+    pub fn close(&self) {
+        self.0.members.lock().clear();
+        self.0.readers.end();
+        self.0.publisher.end();
+    }
+
+    pub(super) fn clients(&self) -> &Clients {
+        &self.0.clients
+    }
+
+    /// The member of the group that this process is.
+    fn member(&self, topic: &Topic, group: &Group) -> Result<Arc<Member>, StoreError> {
+        let mut members = self.0.members.lock();
+        let key = (topic.clone(), group.clone());
+        if let Some(member) = members.get(&key) {
+            return Ok(member.clone());
+        }
+        let member = Arc::new(Member::join(&self.0.clients, topic, group)?);
+        members.insert(key, member.clone());
+        Ok(member)
+    }
+
+    /// Does something with Kafka if it is this installation's, and remembers whether that worked.
+    async fn with<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let outcome = match self.look().await {
+            Ok(()) => work.await,
+            Err(KafkaError::Store(error)) => Err(error),
+            Err(other) => Err(StoreError::Unavailable(other.to_string())),
+        };
+        let failed = outcome.as_ref().err().map(ToString::to_string);
+        if failed.is_some() {
+            self.0.topics.forget();
+        }
+        *self.0.failing.lock() = failed;
+        outcome
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.with(async move {
+            let inner = &self.0;
+            for topic in events.iter().map(|event| &event.topic).collect::<BTreeSet<_>>() {
+                inner.topics.ensure(&inner.clients, topic).await?;
+            }
+            let record = |Publication { topic, key, payload }| {
+                let topic = topics::name(&inner.clients, &topic);
+                Record { topic, key, payload, media_type: Some(CLOUD_EVENT) }
+            };
+            let records: Vec<_> = events.into_iter().map(record).collect();
+            inner.publisher.write(&inner.clients, &records).await
+        }))
+    }
+
+    fn fetch<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<EventRecord>, StoreError>> {
+        Box::pin(self.with(async move {
+            let inner = &self.0;
+            if inner.topics.has(&inner.clients, topic).await? {
+                inner.readers.fetch(&inner.clients, topic, after.0, limit).await
+            } else {
+                Ok(Vec::new())
+            }
+        }))
+    }
+
+    fn wait<'a>(&'a self, topic: &'a Topic, after: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.with(async move {
+            let inner = &self.0;
+            inner.topics.ensure(&inner.clients, topic).await?;
+            inner.readers.wait(&inner.clients, topic, after.0).await
+        }))
+    }
+
+    fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>> {
+        Box::pin(self.with(async move {
+            let inner = &self.0;
+            inner.topics.ensure(&inner.clients, topic).await?;
+            let (_, end) = topics::ends(&inner.clients, topic).await?;
+            self.member(topic, group)?.position(&inner.clients, end).await.map(Offset)
+        }))
+    }
+
+    fn commit<'a>(&'a self, topic: &'a Topic, group: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.with(async move {
+            let inner = &self.0;
+            let (_, end) = topics::ends(&inner.clients, topic).await?;
+            self.member(topic, group)?.advance(&inner.clients, offset.0, end).await
+        }))
+    }
+
+    fn lost<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let member = self.0.members.lock().get(&(topic.clone(), group.clone())).cloned();
+            if let Some(member) = member {
+                member.lost().await;
+            }
+        })
+    }
+
+    fn dead_letter<'a>(&'a self, topic: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.with(async move {
+            let (inner, dead) = (&self.0, topic.dead());
+            inner.topics.ensure(&inner.clients, &dead).await?;
+            let record = letters::record(topics::name(&inner.clients, &dead), topic, &event, reason);
+            inner.publisher.write(&inner.clients, &[record]).await
+        }))
+    }
+
+    fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
+        Box::pin(self.with(async move {
+            let mut found = Vec::new();
+            for dead in topics::all(&self.0.clients).await? {
+                let Some(topic) = dead.of_dead() else { continue };
+                let (first, end) = topics::ends(&self.0.clients, &dead).await?;
+                found.extend((end > first).then_some(topic));
+            }
+            Ok(found)
+        }))
+    }
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.0.clients.options();
+        f.debug_struct("KafkaLog").field("servers", &options.servers).field("prefix", &options.prefix).finish_non_exhaustive()
+    }
+}
