@@ -1,5 +1,6 @@
 //! Topics of the event log that the fabric uses, and the types of its events.
 
+use super::activity;
 use cellspace_schemas::fabric::ActivityType;
 
 /// Manifests of orchestrations to start.
@@ -28,4 +29,11 @@ pub const PARTICIPANT_DISPOSED: &str = "org.cellspace.usage.participant-disposed
 #[must_use]
 pub fn activities(activity_type: &ActivityType) -> String {
     format!("provisioning.activities.{activity_type}")
+}
+
+/// The topics that the platform itself writes to or reads, those of activities that others carry out aside.
+#[must_use]
+pub fn all() -> Vec<String> {
+    let own = activity::TYPES.into_iter().filter_map(|name| ActivityType::new(name).ok()).map(|name| activities(&name));
+    [REQUESTS, RESULTS, LIFECYCLE, USAGE].into_iter().map(str::to_owned).chain(own).collect()
 }

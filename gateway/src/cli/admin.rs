@@ -2,7 +2,10 @@
 
 #[cfg(feature = "scylla")]
 use super::args::SchemaArgs;
-use super::args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs};
+use super::{
+    args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
+    topics,
+};
 use crate::node::Bootstrap;
 use anyhow::{Context, Result, bail};
 #[cfg(not(feature = "scylla"))]
@@ -28,6 +31,7 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Schema(args) => schema(args).await?,
         #[cfg(not(feature = "scylla"))]
         AdminCommand::Schema(_) => return Err(ScyllaError::NotBuilt.into()),
+        AdminCommand::Topics(args) => topics::run(args).await?,
         AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
         AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {
             (Some(letter), _) => {
@@ -54,7 +58,7 @@ async fn schema(args: &SchemaArgs) -> Result<()> {
     Ok(())
 }
 
-fn print(answer: &Value) {
+pub(super) fn print(answer: &Value) {
     println!("{answer:#}");
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use anyhow::Context;
 use cellspace_actors::issuer::ListBits;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{Login, MasterKey, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
+use cellspace_storage::{KafkaOptions, Login, MasterKey, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
@@ -92,6 +92,8 @@ pub struct UpArgs {
     pub vault: VaultArgs,
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub events: EventsArgs,
     /// Oldest status list that is relied on: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
@@ -176,11 +178,53 @@ pub struct VaultArgs {
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// Keep agents in this ScyllaDB or Cassandra instead of the data directory: HOST:PORT of some of its nodes, separated by commas. The schema comes from
-    /// `cellspace admin schema`. The log of events and, unless it is elsewhere, the vault stay in the data directory.
+    /// `cellspace admin schema`. The log of events and the vault stay in the data directory, unless they are elsewhere.
     #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_CASSANDRA")]
     pub cassandra: Vec<String>,
     #[command(flatten)]
     pub keyspace: KeyspaceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Events")]
+pub struct EventsArgs {
+    /// Keep the log of events, over which participants are provisioned, in this Kafka instead of the data directory: HOST:PORT of some of its brokers,
+    /// separated by commas. Kept from the first start, as is the prefix. While Kafka is away, provisioning waits.
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_KAFKA")]
+    pub kafka: Vec<String>,
+    #[command(flatten)]
+    pub topics: PrefixArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PrefixArgs {
+    /// What the names of this installation's topics and groups begin with [default: nothing].
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, env = "CELLSPACE_KAFKA_PREFIX")]
+    pub kafka_prefix: String,
+    /// Replicas of topics that are made [default: what the brokers choose].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9), env = "CELLSPACE_KAFKA_REPLICATION")]
+    pub kafka_replication: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+pub struct TopicsArgs {
+    /// HOST:PORT of some brokers of the Kafka, separated by commas.
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_KAFKA", required = true)]
+    pub kafka: Vec<String>,
+    #[command(flatten)]
+    pub topics: PrefixArgs,
+    /// Make the platform's topics that are missing. It makes them itself as it needs them, where it may.
+    #[arg(long)]
+    pub create: bool,
+    /// Show this topic's dead letters: events that could not be handled, and why.
+    #[arg(long, value_name = "TOPIC", conflicts_with = "create")]
+    pub dead_letters: Option<String>,
+    /// With --dead-letters: those after this position.
+    #[arg(long, value_name = "POSITION", default_value = "0", requires = "dead_letters")]
+    pub after: u64,
+    /// Publish this topic's dead letters again, each of them once.
+    #[arg(long, value_name = "TOPIC", conflicts_with_all = ["create", "dead_letters"])]
+    pub replay: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +293,8 @@ pub struct DemoArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
+    pub events: EventsArgs,
+    #[command(flatten)]
     pub log: LogArgs,
 }
 
@@ -297,6 +343,8 @@ pub enum AdminCommand {
     Explain(AgentArgs),
     /// Make the keyspace of a cell in ScyllaDB or Cassandra, or bring it to the schema of this build. May be repeated.
     Schema(SchemaArgs),
+    /// Show the topics of the log of events in Kafka: what they hold, who reads them and how far, which have dead letters.
+    Topics(TopicsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -382,6 +430,7 @@ impl UpArgs {
         config.trust.lenient_schemas = tolerated(Tolerated::Schemas);
         config.trust.lenient_lists = tolerated(Tolerated::Lists);
         config.scylla = self.store.options()?;
+        config.kafka = self.events.options();
         Ok(config)
     }
 }
@@ -415,6 +464,20 @@ impl StoreArgs {
     /// When the password cannot be read.
     pub fn options(&self) -> anyhow::Result<Option<ScyllaOptions>> {
         if self.cassandra.is_empty() { Ok(None) } else { self.keyspace.options(&self.cassandra).map(Some) }
+    }
+}
+
+impl EventsArgs {
+    /// The log in Kafka, when one is named.
+    pub fn options(&self) -> Option<KafkaOptions> {
+        (!self.kafka.is_empty()).then(|| self.topics.options(&self.kafka))
+    }
+}
+
+impl PrefixArgs {
+    /// The log on these brokers.
+    pub fn options(&self, brokers: &[String]) -> KafkaOptions {
+        KafkaOptions { replication: self.kafka_replication, ..KafkaOptions::new(brokers.to_vec(), &self.kafka_prefix) }
     }
 }
 
@@ -531,6 +594,12 @@ mod tests {
             (store.contact_points.join(" "), store.keyspace.as_str(), store.datacenter.as_deref()),
             ("a:1 b:2".into(), "cellspace", Some("dc"))
         );
+        assert!(up(&["--kafka-prefix", "x."]).kafka.is_none());
+        let log = up(&["--kafka", "a:1,b:2", "--kafka-prefix", "x.", "--kafka-replication", "3"]).kafka.unwrap();
+        assert_eq!((log.servers.join(" "), log.prefix.as_str(), log.replication), ("a:1 b:2".into(), "x.", Some(3)));
+        let topics = |args: &[&str]| Cli::try_parse_from(["cellspace", "admin", "topics", "--kafka", "a:1"].iter().chain(args)).is_ok();
+        assert!(topics(&[]) && topics(&["--create"]) && topics(&["--dead-letters", "t", "--after", "3"]) && topics(&["--replay", "t"]));
+        assert!(!topics(&["--replay", "t", "--create"]) && !topics(&["--after", "3"]));
         let schema = |args: &[&str]| Cli::try_parse_from(["cellspace", "admin", "schema", "--cassandra", "a:1"].iter().chain(args)).is_ok();
         assert!(schema(&[]) && schema(&["--replication", "a=3,b=2"]) && !schema(&["--replication", "0"]));
         let rekey = |args: &[&str]| Cli::try_parse_from(["cellspace", "rekey"].iter().chain(args)).is_ok();

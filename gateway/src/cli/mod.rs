@@ -6,6 +6,7 @@ mod args;
 mod crash;
 mod rekey;
 mod signals;
+mod topics;
 mod up;
 
 use crate::{
@@ -61,7 +62,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn demo(args: &args::DemoArgs, place: demo::Place) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let (options, stop) = (demo::Options { keep: args.keep, json: args.json, store: args.store.options()? }, CancellationToken::new());
+    let options = demo::Options { keep: args.keep, json: args.json, store: args.store.options()?, events: args.events.options() };
+    let stop = CancellationToken::new();
     let mut played = pin!(demo::run(options, place, stop.clone()));
     tokio::select! {
         outcome = &mut played => return outcome,

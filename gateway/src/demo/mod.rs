@@ -8,7 +8,7 @@ pub use place::Place;
 use crate::node::{Bootstrap, Node, NodeConfig, Ports};
 use anyhow::{Context, Error, Result, anyhow};
 use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
-use cellspace_storage::{MasterKey, ScyllaOptions};
+use cellspace_storage::{KafkaOptions, MasterKey, ScyllaOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
 use timeline::Timeline;
@@ -30,6 +30,8 @@ pub struct Options {
     pub json: bool,
     /// The empty keyspace that the platform keeps its agents in; without one they are in its data directory.
     pub store: Option<ScyllaOptions>,
+    /// The Kafka that events go to, with a prefix that nobody uses; without one they stay in its data directory.
+    pub events: Option<KafkaOptions>,
 }
 
 /// The demo failed and has said why.
@@ -49,6 +51,7 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
     config.master_key = Some(MasterKey::File(place.data().join("master.key")));
     config.status_list_age = STATUS_LIST_AGE;
     config.scylla.clone_from(&options.store);
+    config.kafka.clone_from(&options.events);
     let node = match Node::start(config).await {
         Ok(node) => node,
         Err(reason) => {

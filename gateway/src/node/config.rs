@@ -13,7 +13,7 @@ use cellspace_actors::{
 };
 use cellspace_cluster::Options;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{EmbeddedOptions, MasterKey, RemoteVaultOptions, ScyllaError, ScyllaOptions, Topic};
+use cellspace_storage::{EmbeddedOptions, KafkaError, KafkaOptions, MasterKey, RemoteVaultOptions, ScyllaError, ScyllaOptions, Topic};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -101,6 +101,8 @@ pub struct NodeConfig {
     pub store: EmbeddedOptions,
     /// The cell's keyspace in ScyllaDB or Cassandra, where agents are then; without it they are in the data directory.
     pub scylla: Option<ScyllaOptions>,
+    /// The log of events in Kafka; without it the log is in the data directory.
+    pub kafka: Option<KafkaOptions>,
 }
 
 impl NodeConfig {
@@ -132,6 +134,7 @@ impl NodeConfig {
             cluster: Options::default(),
             store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },
             scylla: None,
+            kafka: None,
         }
     }
 
@@ -146,6 +149,12 @@ impl NodeConfig {
         if let Some(options) = &self.scylla {
             if !cfg!(feature = "scylla") {
                 return Err(ScyllaError::NotBuilt.into());
+            }
+            options.check()?;
+        }
+        if let Some(options) = &self.kafka {
+            if !cfg!(feature = "kafka") {
+                return Err(KafkaError::NotBuilt.into());
             }
             options.check()?;
         }

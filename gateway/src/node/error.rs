@@ -1,7 +1,7 @@
 //! Why a node does not start, and what to do about it.
 
 use crate::http::TableError;
-use cellspace_storage::{OpenError, ScyllaError, StoreError, VaultError, VaultOptionsError};
+use cellspace_storage::{KafkaError, OpenError, ScyllaError, StoreError, VaultError, VaultOptionsError};
 use std::{io, net::IpAddr, path::PathBuf};
 use url::Url;
 
@@ -30,6 +30,17 @@ pub enum StartError {
         "the keyspace {0} holds the agents of another installation: start it with that one's --data-dir, or begin anew with another --cassandra-keyspace"
     )]
     OtherInstallation(String),
+    /// Kafka cannot be used.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The events of the data directory are in another log.
+    #[error("the events of this installation are in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
+    OtherEvents {
+        /// Where they are.
+        known: String,
+        /// Where they are looked for now.
+        wanted: String,
+    },
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -4,6 +4,7 @@ mod agents;
 mod bootstrap;
 mod config;
 mod error;
+mod events;
 mod identity;
 mod store;
 mod vault;

@@ -1,19 +1,20 @@
-//! The store that a node has: its own, or the cell's keyspace in ScyllaDB or Cassandra, with the log of events in the data directory.
+//! The store that a node has: its own, or the cell's keyspace in ScyllaDB or Cassandra; and how the events of its commits come to the log.
 
-use super::{NodeConfig, StartError, identity::ADDRESSES};
+use super::{NodeConfig, StartError, events::NodeEvents, identity::ADDRESSES};
 use cellspace_cluster::{Clock, Cluster};
 #[cfg(not(feature = "scylla"))]
 use cellspace_storage::ScyllaError;
 #[cfg(feature = "scylla")]
 use cellspace_storage::ScyllaStore;
-use cellspace_storage::{Counters, EmbeddedStore, EventLog, Partitions, StoreError, TopicReport, WakeIndex};
+use cellspace_storage::{Counters, EmbeddedStore, EventLog, Partitions, Publishing, StoreError, TopicReport, WakeIndex};
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, future::ready, sync::Arc};
 
 const PLACE: &str = "store";
-/// In the data directory and in the keyspace: that they belong together.
-#[cfg(feature = "scylla")]
+/// In the data directory, in the keyspace, and in Kafka: that they belong together.
+#[cfg(any(feature = "scylla", feature = "kafka"))]
 const INSTALLATION: &str = "installation";
 
 /// Where the agents of a data directory are, remembered there from its first start.
@@ -79,26 +80,47 @@ impl Agents for ScyllaStore {
     }
 }
 
+/// The name of the installation, given when it is first needed.
+#[cfg(any(feature = "scylla", feature = "kafka"))]
+pub(super) async fn installation(embedded: &EmbeddedStore) -> Result<String, StartError> {
+    if let Some(own) = embedded.meta(INSTALLATION)? {
+        return Ok(own);
+    }
+    let own = uuid::Uuid::new_v4().to_string();
+    embedded.put_meta(INSTALLATION, &own).await?;
+    Ok(own)
+}
+
 /// Refuses a keyspace that another data directory began with: its agents' keys and events lie there, and its lock is what keeps a second process out.
 #[cfg(feature = "scylla")]
 async fn pair(embedded: &EmbeddedStore, store: &ScyllaStore, keyspace: &str) -> Result<(), StartError> {
-    let own = match embedded.meta(INSTALLATION)? {
-        Some(own) => own,
-        None => {
-            let own = uuid::Uuid::new_v4().to_string();
-            embedded.put_meta(INSTALLATION, &own).await?;
-            own
-        }
-    };
+    let own = installation(embedded).await?;
     if store.first_meta(INSTALLATION, &own).await? == own { Ok(()) } else { Err(StartError::OtherInstallation(keyspace.to_owned())) }
+}
+
+/// What the data directory remembers under `key`; `Some(before)` when it is from before that was remembered, and `None` at its first start.
+pub(super) fn remembered<T: DeserializeOwned>(embedded: &EmbeddedStore, key: &'static str, before: T) -> Result<Option<T>, StartError> {
+    match embedded.meta(key)? {
+        Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(key)),
+        None => Ok((embedded.meta(PLACE)?.is_some() || embedded.meta(ADDRESSES)?.is_some()).then_some(before)),
+    }
+}
+
+/// Remembers it from now on.
+pub(super) async fn remember<T: Serialize>(embedded: &EmbeddedStore, key: &'static str, value: &T) -> Result<(), StartError> {
+    let text = serde_json::to_string(value).map_err(|_| StartError::Setting(key))?;
+    Ok(embedded.put_meta(key, &text).await?)
 }
 
 /// A handle; clones share the store.
 #[derive(Clone)]
 pub struct NodeStore {
     agents: Arc<dyn Agents>,
-    /// Agents too, unless they are in a database; the log of events.
+    /// Agents too, unless they are in a database; the log of events, unless it is in Kafka.
     embedded: EmbeddedStore,
+    events: NodeEvents,
+    /// Brings events of commits in the data directory to Kafka.
+    publishing: Arc<Mutex<Option<Publishing>>>,
 }
 
 impl NodeStore {
@@ -109,31 +131,32 @@ impl NodeStore {
         let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(dir, options));
         let embedded = opened.await.map_err(std::io::Error::other)??;
         let wanted = config.scylla.as_ref().map_or(Place::Embedded, |options| Place::Keyspace(options.keyspace.clone()));
-        let known: Option<Place> = match embedded.meta(PLACE)? {
-            Some(text) => Some(serde_json::from_str(&text).map_err(|_| StartError::Setting(PLACE))?),
-            // One from before it was remembered.
-            None => embedded.meta(ADDRESSES)?.map(|_| Place::Embedded),
-        };
+        let known = remembered(&embedded, PLACE, Place::Embedded)?;
         if let Some(known) = known.as_ref().filter(|known| **known != wanted) {
             return Err(StartError::OtherStore { known: known.to_string(), wanted: wanted.to_string() });
         }
+        let events = NodeEvents::open(config, &embedded).await?;
+        let mut publishing = None;
         let agents: Arc<dyn Agents> = match &config.scylla {
-            None => Arc::new(embedded.clone()),
+            None => {
+                publishing = events.elsewhere().map(|log| embedded.publish_to(log));
+                Arc::new(embedded.clone())
+            }
             #[cfg(feature = "scylla")]
             Some(options) => {
                 let store = ScyllaStore::open(options.clone()).await?;
                 pair(&embedded, &store, &options.keyspace).await?;
-                store.publish_to(Arc::new(embedded.clone()));
+                store.publish_to(events.log());
                 Arc::new(store)
             }
             #[cfg(not(feature = "scylla"))]
             Some(_) => return Err(ScyllaError::NotBuilt.into()),
         };
         if known.is_none() {
-            let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(PLACE))?;
-            embedded.put_meta(PLACE, &text).await?;
+            remember(&embedded, PLACE, &wanted).await?;
         }
-        Ok(Self { agents, embedded })
+        NodeEvents::remember(config, &embedded).await?;
+        Ok(Self { agents, embedded, events, publishing: Arc::new(Mutex::new(publishing)) })
     }
 
     /// The runtime over it.
@@ -143,7 +166,12 @@ impl NodeStore {
 
     /// The log of events.
     pub(super) fn events(&self) -> Arc<dyn EventLog> {
-        Arc::new(self.embedded.clone())
+        self.events.log()
+    }
+
+    /// Whether the log of events is of use, when it is not in the data directory.
+    pub fn events_health(&self) -> Option<Result<(), StoreError>> {
+        self.events.health()
     }
 
     /// How often the store was opened.
@@ -167,7 +195,7 @@ impl NodeStore {
         self.agents.counters()
     }
 
-    /// Topics of the log.
+    /// Topics in the data directory: the log's, or what waits there for Kafka.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicReport> {
         self.embedded.topics()
@@ -175,6 +203,8 @@ impl NodeStore {
 
     /// Ends the last writes; blocks for as long as the disk takes.
     pub(super) fn close(&self) {
+        self.publishing.lock().take();
+        self.events.close();
         self.agents.close();
         self.embedded.close();
     }

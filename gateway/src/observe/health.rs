@@ -73,13 +73,14 @@ impl Health {
         Report::of(vec![("process", Ok(()))])
     }
 
-    /// What an operator should look after: beside the start, whether facts to bill by were lost since nobody reads them. No reason to take
-    /// the node out, which is what readiness is for.
+    /// What an operator should look after: beside the start, whether facts to bill by were lost since nobody reads them, and whether Kafka, where events are
+    /// there, can be used. No reason to take the node out, which is what readiness is for.
     #[must_use]
     pub fn health(&self) -> Report {
         let mut all = vec![("node", self.start_outcome())];
         all.extend(self.checks.read().iter().map(|(name, check)| (*name, check())));
         all.push(("usage", usage_outcome(&self.store.topics())));
+        all.extend(self.store.events_health().map(|outcome| ("events", outcome.map_err(|e| e.to_string()))));
         Report::of(all)
     }
 

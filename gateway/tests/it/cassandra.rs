@@ -3,6 +3,7 @@
 use crate::{
     management::body,
     process::Process,
+    program::refused,
     support::{form_of, ok},
 };
 use cellspace_storage::testkit::services;
@@ -117,14 +118,6 @@ async fn a_kill_loses_nothing_acknowledged() {
         let answer = again.call(Method::GET, &format!("{ASSETS}/{id}"), None).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{id} of {}", there.len());
     }
-}
-
-/// Why a start with this data directory is refused.
-async fn refused(dir: &Path, data: &Path, more: &[&str]) -> String {
-    let arguments = [&["up", "--port", "0", "--data-dir", data.to_str().unwrap()][..], more].concat();
-    let mut refused = Process::start(dir, &arguments);
-    assert!(!refused.end().await.success());
-    refused.errors()
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ mod hostile_tokens;
 mod identity;
 mod isolation;
 mod issuance;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod killed;
 mod management;
 mod message_schemas;

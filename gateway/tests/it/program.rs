@@ -133,19 +133,38 @@ async fn a_demo_that_cannot_start_says_so_in_json() {
     assert!(demo.errors().contains("is not empty"), "{}", demo.errors());
 }
 
-/// Nothing is begun with a store that the build does not know.
+/// What a build says that lacks what these options name; nothing is begun.
+#[cfg(not(all(feature = "scylla", feature = "kafka")))]
+async fn says_what_it_lacks(feature: &str, command: &str, named: [&str; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for before in [vec!["up", "--port", "0", "--data-dir", data.to_str().unwrap()], vec!["admin", command]] {
+        let mut refused = Process::start(dir.path(), &[before.as_slice(), &named].concat());
+        assert_eq!(refused.end().await.code(), Some(1));
+        assert!(refused.errors().contains(&format!("`--features {feature}`")), "{before:?} {}", refused.errors());
+        assert!(!data.exists());
+    }
+}
+
 #[cfg(not(feature = "scylla"))]
 #[tokio::test]
 async fn a_build_without_the_driver_says_which_feature_it_lacks() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    let named = ["--cassandra", "localhost:9042"];
-    for before in [vec!["up", "--port", "0", "--data-dir", data.to_str().unwrap()], vec!["admin", "schema"]] {
-        let mut refused = Process::start(dir.path(), &[before.as_slice(), &named].concat());
-        assert_eq!(refused.end().await.code(), Some(1));
-        assert!(refused.errors().contains("`--features scylla`"), "{before:?} {}", refused.errors());
-        assert!(!data.exists());
-    }
+    says_what_it_lacks("scylla", "schema", ["--cassandra", "localhost:9042"]).await;
+}
+
+#[cfg(not(feature = "kafka"))]
+#[tokio::test]
+async fn a_build_without_kafka_says_which_feature_it_lacks() {
+    says_what_it_lacks("kafka", "topics", ["--kafka", "localhost:9092"]).await;
+}
+
+/// Why a start with this data directory is refused.
+#[cfg(any(feature = "scylla", feature = "kafka"))]
+pub async fn refused(dir: &Path, data: &Path, more: &[&str]) -> String {
+    let arguments = [&["up", "--port", "0", "--data-dir", data.to_str().unwrap()][..], more].concat();
+    let mut refused = Process::start(dir, &arguments);
+    assert!(!refused.end().await.success());
+    refused.errors()
 }
 
 pub async fn up(dir: &Path, more: &[&str]) -> (Process, Value) {

@@ -11,6 +11,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The type.
+pub(super) const TYPE: &str = "siglet-activity";
 const SCOPE: &str = "management-api:dataplanes:write";
 /// Transfer type when the client named none (`vpaProperties["cfm.dataplane"].transferTypeMappings`).
 const DEFAULT_TYPE: &str = "HttpData-PULL";
@@ -38,7 +40,7 @@ impl DataPlaneActivity {
 
 impl ActivityAgent for DataPlaneActivity {
     fn activity_type(&self) -> &'static str {
-        "siglet-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

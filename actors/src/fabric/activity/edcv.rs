@@ -8,6 +8,8 @@ use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The type.
+pub(super) const TYPE: &str = "edcv-activity";
 const PARTICIPANTS: &str = "/api/mgmt/v5beta/participants";
 const SCOPE: &str = "management-api:admin";
 
@@ -51,7 +53,7 @@ impl EdcvActivity {
 
 impl ActivityAgent for EdcvActivity {
     fn activity_type(&self) -> &'static str {
-        "edcv-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

@@ -11,6 +11,8 @@ use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The type.
+pub(super) const TYPE: &str = "identityhub-activity";
 const PARTICIPANTS: &str = "/api/identity/v1beta/participants";
 const SCOPE: &str = "identity-api:admin";
 
@@ -81,7 +83,7 @@ impl IdentityHubActivity {
 
 impl ActivityAgent for IdentityHubActivity {
     fn activity_type(&self) -> &'static str {
-        "identityhub-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

@@ -84,6 +84,9 @@ pub trait ActivityAgent: Send + Sync + 'static {
     fn dispose<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>>;
 }
 
+/// What the platform's own agents do, by their types.
+pub const TYPES: [&str; 6] = [token::TYPE, registration::TYPE, identity_hub::TYPE, edcv::TYPE, onboarding::TYPE, data_plane::TYPE];
+
 /// The platform's own agents.
 #[must_use]
 pub fn agents(platform: &Arc<Platform>) -> Vec<Arc<dyn ActivityAgent>> {

@@ -18,6 +18,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The type.
+pub(super) const TYPE: &str = "onboarding-activity";
 const SCOPE: &str = "identity-api:credentials:read identity-api:credentials:write";
 const REVOKE_SCOPE: &str = "issuer-admin-api:credentials:read issuer-admin-api:credentials:write";
 /// How long one attempt waits for a credential, in the words of the API; longer waits are further attempts.
@@ -142,7 +144,7 @@ impl OnboardingActivity {
 
 impl ActivityAgent for OnboardingActivity {
     fn activity_type(&self) -> &'static str {
-        "onboarding-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

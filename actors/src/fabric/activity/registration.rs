@@ -10,6 +10,9 @@ use cellspace_schemas::fabric::{Properties, VpaType};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
+/// The type.
+pub(super) const TYPE: &str = "registration-activity";
+
 /// The agent.
 pub struct RegistrationActivity {
     platform: Arc<Platform>,
@@ -25,7 +28,7 @@ impl RegistrationActivity {
 
 impl ActivityAgent for RegistrationActivity {
     fn activity_type(&self) -> &'static str {
-        "registration-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

@@ -299,3 +299,10 @@ async fn what_a_credential_request_says() {
     let double = double(|asked| asked.call.starts_with("POST ").then_some((409, Value::Null))).await;
     assert!(deploy(&double, "onboarding-activity").await.is_ok());
 }
+
+#[tokio::test]
+async fn all_types_are_named() {
+    let double = double(|_| None).await;
+    let types: Vec<_> = agents(&double.platform).iter().map(|agent| agent.activity_type()).collect();
+    assert_eq!(types, super::TYPES);
+}

@@ -5,12 +5,15 @@ use crate::derived_id::derived_id;
 use cellspace_schemas::fabric::{Properties, keys};
 use futures::future::BoxFuture;
 
+/// The type.
+pub(super) const TYPE: &str = "jwtlet-activity";
+
 /// The agent.
 pub struct TokenActivity;
 
 impl ActivityAgent for TokenActivity {
     fn activity_type(&self) -> &'static str {
-        "jwtlet-activity"
+        TYPE
     }
 
     fn deploy<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {

@@ -1,0 +1,264 @@
+//! The platform with its events in a real Kafka: the whole story, a broker that is killed, what the start refuses.
+
+use crate::{
+    process::Process,
+    program::{refused, up},
+    support::{Platform, text},
+};
+use cellspace_client::{
+    Caller, Client, Silent,
+    operator::prepare,
+    provider,
+    sharing::{self, Offer},
+    tenants::{self, Participant},
+};
+use cellspace_storage::{KafkaOptions, testkit::services};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    process::Command,
+    task::{JoinSet, LocalSet},
+};
+
+/// Longest time for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What names a log of the test's own; `None` when there is no Kafka.
+fn log(test: &str) -> Option<[String; 4]> {
+    let brokers = services::kafka(&format!("kafka::{test}"))?;
+    Some(["--kafka".to_owned(), brokers, "--kafka-prefix".to_owned(), format!("it{}.{test}.", std::process::id())])
+}
+
+/// What `cellspace admin topics` answers.
+async fn topics(dir: &Path, named: &[&str]) -> String {
+    let mut admin = Process::start(dir, &[&["admin", "topics"], named].concat());
+    let mut said = String::new();
+    while let Some(line) = admin.line().await {
+        said.push_str(&line);
+    }
+    assert!(admin.end().await.success(), "{}", admin.errors());
+    said
+}
+
+#[tokio::test]
+async fn the_demo_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(log) = log("the_demo_passes") else { return };
+    let named: Vec<&str> = log.iter().map(String::as_str).collect();
+    let made = topics(dir.path(), &[named.as_slice(), &["--create"]].concat()).await;
+    assert!(
+        made.contains("provisioning.requests was made") && made.contains("provisioning.activities.edcv-activity.dead was made"),
+        "{made}"
+    );
+    assert_eq!(topics(dir.path(), &[named.as_slice(), &["--create"]].concat()).await, "");
+    let data = dir.path().join("demo");
+    let mut demo = Process::start(dir.path(), &[&["demo", "--json", "--data-dir", data.to_str().unwrap()], named.as_slice()].concat());
+    let mut last = Value::Null;
+    while let Some(line) = demo.json().await {
+        last = line;
+    }
+    assert_eq!(last["result"], "passed", "{last}");
+    assert!(demo.end().await.success(), "{}", demo.errors());
+
+    // It was over Kafka that participants came in.
+    let report: Vec<Value> = serde_json::from_str(&topics(dir.path(), &named).await).unwrap();
+    let of = |topic: &str| report.iter().find(|standing| standing["topic"] == topic).unwrap_or_else(|| panic!("no {topic}"));
+    for (topic, group) in [
+        ("provisioning.requests", "orchestrations"),
+        ("provisioning.results", "tenants"),
+        ("provisioning.activities.edcv-activity", "edcv-activity"),
+    ] {
+        let standing = of(topic);
+        assert!(standing["newest"].as_u64() >= Some(3) && standing["retentionMs"].is_null(), "{standing}");
+        let group = standing["groups"].as_array().unwrap().iter().find(|found| found["group"] == group).unwrap();
+        assert!(group["position"].as_u64() > Some(0), "{standing}");
+    }
+    assert!(of("usage")["kept"].as_u64() >= Some(3), "{report:?}");
+    assert_eq!(of("provisioning.requests.dead")["newest"], 0);
+}
+
+#[tokio::test]
+async fn a_data_directory_keeps_its_log_and_a_prefix_its_directory() {
+    let [first, second, third] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let Some(log) = log("a_data_directory_keeps_its_log") else { return };
+    let named: Vec<&str> = log.iter().map(String::as_str).collect();
+    let (mut process, _) = up(first.path(), &[]).await;
+    process.signal("TERM");
+    assert!(process.end().await.success());
+    let errors = refused(first.path(), &first.path().join("data"), &named).await;
+    assert!(errors.contains("in the data directory (no --kafka), not in Kafka"), "{errors}");
+    for _ in 0..2 {
+        let (mut process, _) = up(second.path(), &named).await;
+        process.signal("TERM");
+        assert!(process.end().await.success());
+    }
+    let errors = refused(second.path(), &second.path().join("data"), &[]).await;
+    assert!(errors.contains(&format!("in Kafka (--kafka, --kafka-prefix {:?}), not in the data directory", log[3])), "{errors}");
+    let errors = refused(third.path(), &third.path().join("data"), &named).await;
+    assert!(errors.contains("belong to another installation"), "{errors}");
+    // Where Kafka is not there, a first start says so; a later one does without.
+    let gone = ["--kafka", "127.0.0.1:1", "--kafka-prefix", log[3].as_str()];
+    let errors = refused(third.path(), &third.path().join("none"), &gone).await;
+    assert!(errors.contains("the event log cannot be used"), "{errors}");
+    let (mut process, _) = up(second.path(), &gone).await;
+    process.signal("TERM");
+    assert!(process.end().await.success());
+}
+
+/// A broker that no other test uses.
+struct Broker {
+    script: PathBuf,
+    state: tempfile::TempDir,
+    port: u16,
+}
+
+impl Broker {
+    fn new() -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/dev/kafka");
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port));
+        let two = || {
+            let port = free(0).ok()?.local_addr().ok()?.port();
+            // Its own and its controller's.
+            (port < 65_000 && free(port + 1).is_ok()).then_some(port)
+        };
+        let port = std::iter::repeat_with(two).flatten().next().unwrap();
+        Self { script, state: tempfile::tempdir().unwrap(), port }
+    }
+
+    async fn run(&self, arguments: &[&str]) {
+        let mut command = Command::new(&self.script);
+        let done = command.args(arguments).env("CELLSPACE_DEV_STATE", self.state.path()).output();
+        let done = tokio::time::timeout(PATIENCE, done).await.expect("the broker answers").unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    async fn start(&self) {
+        self.run(&["start", "--port", &self.port.to_string()]).await;
+    }
+
+    async fn kill(&self) {
+        self.run(&["stop", "--kill"]).await;
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let mut end = std::process::Command::new(&self.script);
+        let _ = end.arg("reset").env("CELLSPACE_DEV_STATE", self.state.path()).status();
+    }
+}
+
+/// Two participants who share data as fast as they can.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<[AtomicUsize; 2]>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn start(client: impl Fn() -> Client, consumer: &Arc<Participant>, provider: &Arc<Participant>, offer: &Offer) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
+        let mut load = Self { stop, done, tasks: JoinSet::new() };
+        let parts = || (load.stop.clone(), load.done.clone(), consumer.clone(), provider.clone());
+        let ((stop, done, one, other), asking) = (parts(), client());
+        load.tasks.spawn_local(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let answer = sharing::catalog_answer(&asking, &one, &other).await.unwrap();
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                done[0].fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let ((stop, done, one, other), mut asking, offer) = (parts(), client(), offer.clone());
+        load.tasks.spawn_local(async move {
+            while !stop.load(Ordering::Relaxed) {
+                sharing::negotiate(&mut asking, &one, &other, &offer, "FINALIZED").await.unwrap();
+                done[1].fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        load
+    }
+
+    /// Until so many more catalogs and negotiations went well. Fails with the first that did not.
+    async fn more(&mut self, count: usize) {
+        let now = || [0, 1].map(|at| self.done[at].load(Ordering::Relaxed));
+        let (before, until) = (now(), Instant::now() + PATIENCE);
+        while now().iter().zip(before).any(|(now, before)| now - before < count) {
+            assert!(Instant::now() < until, "{:?} went well", now());
+            // Half a second of load at a time.
+            if let Ok(Some(ended)) = tokio::time::timeout(Duration::from_millis(500), self.tasks.join_next()).await {
+                ended.unwrap();
+            }
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+/// What is told of a participant that is asked for; `true`: its agents are there.
+async fn is_active(platform: &Platform, profile: &str, wait: &str) -> bool {
+    let found = platform.must(Method::GET, &format!("{profile}?wait=active&timeout={wait}"), None).await;
+    assert_ne!(found["error"], true, "{found}");
+    found["vpas"].as_array().unwrap().iter().all(|vpa| vpa["state"] == "active")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_kafka_holds_up_nothing_but_provisioning() {
+    if services::kafka("kafka::a_killed_kafka_holds_up_nothing_but_provisioning").is_some() {
+        // The clients of the story are made for one thread.
+        LocalSet::new().run_until(kill_kafka()).await;
+    }
+}
+
+async fn kill_kafka() {
+    let broker = Broker::new();
+    broker.start().await;
+    let options = KafkaOptions::new(vec![format!("127.0.0.1:{}", broker.port)], "");
+    let platform = Platform::temporary(|config| config.kafka = Some(options)).await;
+    let urls = &platform.node.urls;
+    let new = || Client::new(platform.http.clone(), urls.admin(""), urls.public(""), Box::new(Silent));
+    let (mut client, admin) = (new(), Caller { name: "admin".into(), token: platform.token.clone() });
+    let prepared = prepare(&mut client, admin, &urls.did_host()).await.unwrap();
+    let mut onboarded = Vec::new();
+    for name in ["acme", "buyer"] {
+        onboarded.push(Arc::new(tenants::onboard(&mut client, &prepared, name, &urls.did_host(), true).await.unwrap()));
+    }
+    let [provider, consumer] = &onboarded[..] else { unreachable!() };
+    provider::offer(&mut client, provider, "http://localhost:1").await.unwrap();
+    let offers = sharing::offers(&sharing::catalog_answer(&client, consumer, provider).await.unwrap().body);
+    let mut load = Load::start(new, consumer, provider, &offers[0]);
+    load.more(5).await;
+
+    broker.kill().await;
+    let tenant = platform.must(Method::POST, "/api/tm/tenants", Some(tenants::tenant("late"))).await;
+    let profiles = format!("/api/tm/tenants/{}/participant-profiles", text(&tenant, "id"));
+    let did = format!("did:web:{}:late", urls.did_host());
+    let (status, asked) = platform.call(Method::POST, &profiles, Some(tenants::profile(&prepared, &did, false))).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
+    let profile = format!("{profiles}/{}", text(&asked, "id"));
+    load.more(20).await;
+    assert!(!is_active(&platform, &profile, "1s").await, "provisioning went on without Kafka");
+    let ready = platform.http.get(format!("{}/api/check/readiness", platform.node.ops_url())).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::OK);
+
+    broker.start().await;
+    let until = Instant::now() + PATIENCE;
+    while !is_active(&platform, &profile, "10s").await {
+        assert!(Instant::now() < until, "provisioning did not catch up");
+    }
+    load.more(5).await;
+    load.end().await;
+}
