@@ -90,7 +90,7 @@ impl Platform {
 }
 
 fn types(peer: &VerifiedPeer) -> Vec<String> {
-    let mut types: Vec<String> = peer.credentials.iter().map(|c| c.credential.json["type"][1].as_str().unwrap().to_owned()).collect();
+    let mut types: Vec<String> = peer.credentials.iter().map(|c| c.json()["type"][1].as_str().unwrap().to_owned()).collect();
     types.sort();
     types
 }

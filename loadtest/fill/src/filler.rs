@@ -4,12 +4,15 @@
 //! delivered, no event published. A negotiation that is finalized skips the states between: its end, with agreement and ids of both parties, is put in their place.
 
 use crate::known;
-use cellspace_actors::control_plane::{
-    ControlPlane, ControlPlaneState,
-    agent::{Effect, Event, Prepared, Refusal},
-    archive::Recalled,
-    dsp::Role,
-    negotiation::{self, Agreement, Negotiation, NewNegotiation, State},
+use cellspace_actors::{
+    control_plane::{
+        ControlPlane, ControlPlaneState,
+        agent::{Effect, Event, Prepared, Refusal},
+        archive::Recalled,
+        dsp::Role,
+        negotiation::{self, Agreement, Negotiation, NewNegotiation, State},
+    },
+    settings::Settings,
 };
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
 use cellspace_schemas::{ProfileId, Timestamp, dsp::negotiation::NegotiationState as Seen};
@@ -72,7 +75,9 @@ fn malformed<T>(_: T) -> Rejection<Refusal> {
 fn negotiate(made: &mut Made, number: u64, profile: &ProfileId, now: Timestamp) -> Result<(), Rejection<Refusal>> {
     let new = Box::new(new(number, profile).map_err(malformed)?);
     let id = known::id(number).map_err(malformed)?;
-    let begin = negotiation::Prepared::Begin { id: id.clone(), role: Role::Consumer, new };
+    // The participant's own profile needs none of them.
+    let settings = Arc::new(Settings::default());
+    let begin = negotiation::Prepared::Begin { id: id.clone(), role: Role::Consumer, new, settings };
     let begun = made.take(&Input::Command(Prepared { asked: begin.into(), recalled: Recalled::default() }), now)?;
     if known::is_terminated(number) {
         for request in begun {
