@@ -195,10 +195,11 @@ pub async fn offered(services: &Services, offer: &Offer) -> Result<Vec<Requested
     };
     let object = |id: &CredentialDefinitionId| {
         let (offered, described) = (offer.object(id), described.iter().find(|object| object.id == id.as_str()));
-        let profile = offered.and_then(|object| object.profile.as_deref()).or_else(|| described?.profile.as_deref())?;
+        let of = |profile: Option<&str>| profile.and_then(CredentialFormat::parse);
+        let format = of(offered.and_then(|object| object.profile.as_deref())).or_else(|| of(described?.profile.as_deref()))?;
         let credential_type =
             offered.and_then(|object| object.credential_type.as_ref()).or_else(|| described.map(|object| &object.credential_type))?;
-        Some(RequestedCredential { format: CredentialFormat::parse(profile)?, credential_type: credential_type.clone(), id: id.clone() })
+        Some(RequestedCredential { format, credential_type: credential_type.clone(), id: id.clone() })
     };
     // A request names each once.
     let ids = offer.credentials.iter().enumerate().filter(|(n, id)| !offer.credentials.iter().take(*n).any(|other| other == *id));

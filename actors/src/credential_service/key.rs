@@ -97,6 +97,10 @@ pub struct KeyPair {
     /// Until when credentials count that it may have signed for an issuer; known when it is rotated.
     #[serde(default)]
     pub signed_until: Option<Timestamp>,
+    /// Whether it ends by itself when nothing counts any more that it has signed. Not so for those that an earlier build has rotated without a duration:
+    /// their owners were told that they stay, and what they have signed may not be known.
+    #[serde(default)]
+    pub ends: bool,
 }
 
 impl KeyPair {
@@ -123,7 +127,8 @@ impl KeyPair {
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
         let lasting = Duration::from_millis(self.rotation_duration).max(SIGNATURE_LIFETIME);
-        (self.state == KeyState::Rotated).then(|| self.since.plus(lasting).max(self.signed_until.unwrap_or_default()))
+        let ends = self.state == KeyState::Rotated && (self.ends || self.rotation_duration > 0);
+        ends.then(|| self.since.plus(lasting).max(self.signed_until.unwrap_or_default()))
     }
 
     /// As the DID document shows it.
@@ -386,6 +391,7 @@ pub fn add(state: &State, new: &NewKey, make_default: bool, now: Timestamp) -> R
         usage: new.usage.clone(),
         rotation_duration: 0,
         signed_until: None,
+        ends: false,
     }));
     Ok(events)
 }
@@ -442,7 +448,7 @@ fn change(state: &State, command: &Command, now: Timestamp) -> Result<Option<Cha
             match key.state {
                 // ACTIVATED --rotate--> ROTATED
                 Activated => {
-                    let rotated = KeyPair { default_pair: false, rotation_duration: *duration, ..moved(&key, Rotated, now) };
+                    let rotated = KeyPair { default_pair: false, rotation_duration: *duration, ends: true, ..moved(&key, Rotated, now) };
                     Some(Change {
                         action: "key.rotated",
                         events: vec![changed(rotated)],

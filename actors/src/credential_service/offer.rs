@@ -13,7 +13,7 @@ use crate::derived_id::derived_id;
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
     Did, Timestamp,
-    dcp::messages::OfferedCredential,
+    dcp::{CredentialFormat, messages::OfferedCredential},
     identity::RequestedCredential,
     issuer::{CredentialDefinitionId, HolderPid},
 };
@@ -68,8 +68,8 @@ impl OfferedObject {
 
     /// Whether its issuer's metadata need not be asked before it is asked for.
     #[must_use]
-    pub const fn is_whole(&self) -> bool {
-        self.credential_type.is_some() && self.profile.is_some()
+    pub fn is_whole(&self) -> bool {
+        self.credential_type.is_some() && self.profile.as_deref().and_then(CredentialFormat::parse).is_some()
     }
 }
 

@@ -99,8 +99,10 @@ pub fn select<'a>(
     let by_id: Vec<_> = asked.iter().filter(|scope| matches!(scope, CredentialScope::Id(_))).cloned().collect();
     let mut seen = HashSet::new();
     found.retain(|c| seen.insert((c.format, &c.issuer, &c.types)) || meant(c, &by_id));
-    found.truncate(MAX_PRESENTED);
-    found
+    // One of each kind before a second one.
+    let mut kinds = HashSet::new();
+    let (first, again): (Vec<_>, Vec<_>) = found.into_iter().partition(|c| kinds.insert((&c.issuer, &c.types)));
+    first.into_iter().chain(again).take(MAX_PRESENTED).collect()
 }
 
 /// Which scopes an access token of our own grants to `verifier`.

@@ -446,6 +446,21 @@ fn a_rotated_key_leaves_the_document_when_nothing_counts_that_it_has_signed() {
     }
 }
 
+/// Its owner was told that it stays until it is revoked.
+#[test]
+fn a_key_that_an_earlier_build_has_rotated_without_a_duration_stays() {
+    let mut state = acme(true);
+    let command = key::Command::Rotate { id: KeyPairId::new("k1").unwrap(), successor: spec(), duration: 0 };
+    let decision = CredentialService::decide(&state, &Input::Command(key_command(command, Some(new_key("k2", true)))), NOW).unwrap();
+    decision.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    let rotated = state.keys.get(&KeyPairId::new("k1").unwrap()).unwrap();
+    let mut row = serde_json::to_value(rotated.as_ref()).unwrap();
+    assert!(rotated.ends_at().is_some());
+    row.as_object_mut().unwrap().retain(|name, _| name != "ends" && name != "signedUntil" && name != "signed_until");
+    let earlier: key::KeyPair = serde_json::from_value(row).unwrap();
+    assert_eq!((earlier.state, earlier.ends_at()), (KeyState::Rotated, None));
+}
+
 #[test]
 fn key_pairs_are_rotated_for_ever() {
     let mut state = acme(true);
@@ -1186,7 +1201,7 @@ fn a_presentation_is_bounded() {
     assert_eq!(select(&[scope("type:Member")]), ["new", "other"]);
     assert_eq!(select(&[scope("type:Member"), scope("id:urn:old")]), ["new", "old", "other"]);
     let all = select(&[scope("type:VerifiableCredential")]);
-    assert_eq!((all.len(), all[0].as_str(), all[31].as_str()), (32, "new", "k29"));
+    assert_eq!((all.len(), all[0].as_str(), all[31].as_str()), (32, "new", "k30"));
 }
 
 // === whatever is asked ===

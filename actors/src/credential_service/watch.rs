@@ -7,7 +7,7 @@ use super::{
     CredentialService, Effect, Event, State,
     agent::Decided,
     credential::{CredentialEvent, StoredCredential, TABLE},
-    holder_request::{self, RequestEvent, RequestState},
+    holder_request::{self, HolderRequest, RequestEvent, RequestState},
 };
 use crate::derived_id::derived_id;
 use cellspace_cluster::{Decision, Fact};
@@ -145,6 +145,18 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
         return Ok(Decision::nothing());
     };
     if held.valid_until.is_some_and(|until| until <= now) {
+        // A renewal that begins where this one ends has waited for that.
+        let brought = |request: &HolderRequest| -> Vec<_> {
+            state.credentials.values().filter(|other| other.request.as_ref() == Some(&request.holder_pid)).cloned().collect()
+        };
+        let renewals = state.requests.values().filter(|request| request.renews.as_ref() == Some(id));
+        let replaced: Vec<_> = renewals
+            .map(|request| holder_request::replaced(state, request, &brought(request), now))
+            .find(|events| !events.is_empty())
+            .unwrap_or_default();
+        if !replaced.is_empty() {
+            return Ok(replaced.into_iter().fold(Decision::action("credential.replaced"), Decision::event));
+        }
         // Nothing can be done for it any more.
         let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None, ..held.watch };
         return Ok(Decision::action("credential.expired").event(stored(StoredCredential { watch, ..(**held).clone() })));
@@ -193,7 +205,9 @@ fn renew(
             // By what was asked for, where that is known: another object may be of the same type.
             let same = holder_request::entry_of(state, other)
                 .map_or_else(|| other.format == held.format && other.types.contains(&asked.credential_type), |entry| entry.id == asked.id);
-            other.issuer == held.issuer && same && other.status == HeldStatus::Active && other.outlives(held)
+            // One that begins when this one has ended leaves a time without any.
+            let in_time = other.valid_from.is_none_or(|from| held.valid_until.is_none_or(|until| from <= until));
+            other.issuer == held.issuer && same && other.status == HeldStatus::Active && in_time && other.outlives(held)
         };
         free && state.active_context().is_some() && !under_way && !state.credentials.values().any(instead)
     }) else {

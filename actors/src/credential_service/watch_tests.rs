@@ -202,6 +202,7 @@ fn an_end_is_told_of_once_and_a_renewal_replaces_what_ends() {
     assert!(early.held("first").is_some() && early.held("later").is_some());
     early.until(end);
     assert_eq!((early.requests().len(), early.held("later").unwrap().is_valid(end)), (1, true));
+    assert!(early.held("first").is_none(), "which goes when its time has come");
     // And so on; what a renewal has renewed leaves no request behind.
     let mut last = second;
     for n in 0..3 {
@@ -254,6 +255,13 @@ fn what_is_not_renewed() {
     CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(longer))));
     world.until(end);
     assert!(world.requests().is_empty());
+    // But one that begins later leaves a time without any.
+    let mut world = World::with(held("first", life, false));
+    let (from, until) = (Some(end.plus(DAY)), Some(end.plus(life)));
+    let later = StoredCredential { valid_from: from, valid_until: until, ..held("later", life, false) };
+    CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(later))));
+    world.until(end.minus(RENEWAL));
+    assert_eq!(world.requests().len(), 1);
     // Its participant is switched off.
     let mut world = World::with(held("first", life, false));
     world.take(Input::Command(Prepared::Context(context::Prepared::Plain(context::Command::SetActive(false)))));

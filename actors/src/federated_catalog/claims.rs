@@ -59,7 +59,7 @@ fn counting<'c>(
     let mut held: Vec<&StoredCredential> = held.map(Arc::as_ref).filter(counts).collect();
     held.sort_by(|a, b| b.valid_from.cmp(&a.valid_from).then_with(|| a.id.cmp(&b.id)));
     let mut kinds = HashSet::new();
-    held.retain(|credential| kinds.insert((&credential.issuer, &credential.types)));
+    held.retain(|credential| kinds.insert((credential.format, &credential.issuer, &credential.types)));
     held.truncate(MAX_HELD);
     held
 }

@@ -265,12 +265,13 @@ impl Api {
             request = request.header("content-type", "application/json").body(body.clone());
         }
         let mut response = request.send().await.map_err(|e| unavailable(reason(e)))?;
-        let mut text = Zeroizing::new(Vec::new());
+        let said = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut text = Zeroizing::new(Vec::with_capacity(said.unwrap_or_default().min(MAX_ANSWER)));
         while let Some(chunk) = response.chunk().await.map_err(|e| unavailable(reason(e)))? {
             if text.len() + chunk.len() > MAX_ANSWER {
                 return Err(unavailable("the vault's answer is too long"));
             }
-            text.extend_from_slice(&chunk);
+            append(&mut text, &chunk);
         }
         let status = response.status().as_u16();
         if status >= 500 || status == 429 || status == 412 || (300..400).contains(&status) {
@@ -278,6 +279,17 @@ impl Api {
         }
         Ok(Answer { status, body: serde_json::from_slice(&text).unwrap_or_default() })
     }
+}
+
+/// Appends to a text; where it must grow, what it leaves is wiped.
+fn append(text: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let length = text.len() + chunk.len();
+    if length > text.capacity() {
+        let mut longer = Zeroizing::new(Vec::with_capacity(2 * length));
+        longer.extend_from_slice(text);
+        *text = longer;
+    }
+    text.extend_from_slice(chunk);
 }
 
 #[cfg(test)]
