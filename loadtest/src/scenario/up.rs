@@ -54,15 +54,15 @@ pub async fn run(common: &Common) -> Result<Report> {
         let launch = Launch { binary: binary.clone(), data, log, crash: None, arguments: Vec::new() };
         let begun = Instant::now();
         let mut platform = launch.start().await?.ready()?;
+        if let Err(error) = usable(&http, &platform).await {
+            told.push(format!("{error:#}"));
+        }
         ready.saturating_record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(LONGEST));
         cpu += Usage::of(platform.pid()?)?.cpu;
         if start + 1 == STARTS {
             sleep(REST).await;
             let counted = Counters::of(&Metrics::at(&http, &platform.endpoints.ops).await?);
             last = Some((Usage::of(platform.pid()?)?.resident, counted));
-        }
-        if let Err(error) = usable(&http, &platform).await {
-            told.push(format!("{error:#}"));
         }
         platform.end().await?;
     }

@@ -96,12 +96,9 @@ impl Hostile {
             let hostile = hostile.clone();
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    if let Some(called) = hostile.called.get(n) {
-                        called.fetch_add(1, Ordering::Relaxed);
-                    }
                     let hostile = hostile.clone();
                     // Ends when the platform closes.
-                    tokio::spawn(async move { hostile.serve(stream, kind).await });
+                    tokio::spawn(async move { hostile.serve(stream, n, kind).await });
                 }
             });
         }
@@ -118,7 +115,7 @@ impl Hostile {
         self.party(port, number)
     }
 
-    /// Connections that the platform made to each kind, by the kind's name.
+    /// How often the platform asked each kind for what does not come as it must, by the kind's name.
     pub fn called(&self) -> impl Iterator<Item = (String, u64)> {
         let named = kinds().map(|(what, how)| format!("{what:?} {how:?}"));
         named.zip(self.called.iter().map(|called| called.load(Ordering::Relaxed)))
@@ -137,11 +134,14 @@ impl Hostile {
         Party::new(format!("did:web:127.0.0.1%3A{port}:guest-{number}"), number, seed)
     }
 
-    async fn serve(&self, mut stream: TcpStream, (what, how): (What, How)) -> io::Result<()> {
+    async fn serve(&self, mut stream: TcpStream, n: usize, (what, how): (What, How)) -> io::Result<()> {
         let asked = head(&mut stream).await?;
         let port = stream.local_addr()?.port();
         let number = asked.split("/guest-").nth(1).and_then(|rest| rest.split(['/', ' ']).next()?.parse().ok());
         let is_document = asked.split(' ').nth(1).is_some_and(|path| path.ends_with("/did.json"));
+        if let Some(called) = self.called.get(n).filter(|_| is_document == (what == What::Document)) {
+            called.fetch_add(1, Ordering::Relaxed);
+        }
         match number {
             Some(number) if is_document && what == What::Presentation => give(&mut stream, &self.document(port, number)?).await,
             Some(number) if how == How::Anothers => {
@@ -282,7 +282,8 @@ mod tests {
             }
         }
         let called: Vec<_> = hostile.called().collect();
-        assert!(called.iter().all(|(_, calls)| *calls == 2) && called.len() == KINDS, "{called:?}");
+        let asked = |name: &str| if name.starts_with("Document") { 2 } else { 1 };
+        assert!(called.iter().all(|(name, calls)| *calls == asked(name)) && called.len() == KINDS, "{called:?}");
         assert_eq!((hostile.trapped(), called[0].0.as_str()), (0, "Document Slow"));
         TcpStream::connect(("127.0.0.1", hostile.trap)).await.unwrap();
         while hostile.trapped() == 0 {

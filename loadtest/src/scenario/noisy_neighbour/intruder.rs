@@ -26,10 +26,18 @@ fn judge(answer: &Answer) -> Verdict {
     }
 }
 
-async fn intrude(connection: &mut Connection, call: Call) -> Verdict {
+async fn intrude(connection: &mut Connection, call: Call, judge: impl Fn(&Answer) -> Verdict) -> Verdict {
     match connection.send(call).await {
         Ok(answer) => judge(&answer),
         Err(error) => Verdict::Wrong(format!("{error:#}")),
+    }
+}
+
+/// As [`judge`], and a refusal is for what is wrong.
+fn judge_trick(trick: Trick, answer: &Answer) -> Verdict {
+    match judge(answer) {
+        Verdict::Good if answer.status.as_u16() != trick.refused_by() => Verdict::Wrong(format!("{trick:?} is answered {}", answer.told())),
+        verdict => verdict,
     }
 }
 
@@ -54,7 +62,7 @@ impl Guest {
 impl Worker for Guest {
     async fn operate(&mut self) -> Verdict {
         match self.call() {
-            Ok(call) => intrude(&mut self.connection, call).await,
+            Ok(call) => intrude(&mut self.connection, call, judge).await,
             Err(error) => Verdict::Wrong(format!("{error:#}")),
         }
     }
@@ -91,10 +99,7 @@ impl Flood {
         self.next += 1;
         let (trick, count) = TRICKS.get(kind).zip(self.refused.0.get(kind)).context("a trick")?;
         let call = trick.call(self.cast.party(&mut self.random)?, &self.provider);
-        let verdict = match intrude(&mut self.connection, call).await {
-            Verdict::Wrong(why) => Verdict::Wrong(format!("{trick:?}: {why}")),
-            verdict => verdict,
-        };
+        let verdict = intrude(&mut self.connection, call, |answer| judge_trick(*trick, answer)).await;
         if verdict == Verdict::Good {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -123,5 +128,11 @@ mod tests {
         assert!([400, 401, 413, 429].into_iter().all(|status| of(status, false) == Verdict::Good));
         assert!([429, 503].into_iter().all(|status| of(status, true) == Verdict::Shed));
         assert!([200, 302, 500, 502, 503].into_iter().all(|status| matches!(of(status, false), Verdict::Wrong(_))));
+        let answer = |status: u16| Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: Bytes::new() };
+        for (trick, status, good) in
+            [(Trick::DeepBody, 400, true), (Trick::DeepBody, 401, false), (Trick::NoAlgorithm, 401, true), (Trick::NoAlgorithm, 404, false)]
+        {
+            assert_eq!(judge_trick(trick, &answer(status)) == Verdict::Good, good, "{trick:?} {status}");
+        }
     }
 }

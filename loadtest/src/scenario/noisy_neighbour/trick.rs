@@ -39,6 +39,14 @@ const DEPTH: usize = 30_000;
 static DEEP: LazyLock<Bytes> = LazyLock::new(|| format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH)).into());
 
 impl Trick {
+    /// The status by which what is wrong with it is told.
+    pub const fn refused_by(self) -> u16 {
+        match self {
+            Self::DeepBody => 400,
+            _ => 401,
+        }
+    }
+
     fn token(self, party: &Party, audience: &str) -> String {
         let claims = party.own_claims(audience);
         let kid = format!("{}#key-1", party.identity.did);

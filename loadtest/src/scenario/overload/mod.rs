@@ -60,10 +60,10 @@ async fn peak(subject: &Subject, until: Instant) -> Result<u64> {
 }
 
 /// Probes from then on, for as long as recovery is watched.
-async fn probe_from(probers: Vec<Prober>, start: Instant) -> Result<Vec<Answered>> {
+async fn probe_from(probers: Vec<Prober>, start: Instant) -> Result<(Vec<Answered>, Outcome)> {
     sleep_until(start).await;
-    let (probers, _) = drive(probers, Pace { rate: None, time: WATCH }).await?;
-    Ok(probers.into_iter().flat_map(|prober| prober.answered).collect())
+    let (probers, outcome) = drive(probers, Pace { rate: None, time: WATCH }).await?;
+    Ok((probers.into_iter().flat_map(|prober| prober.answered).collect(), outcome))
 }
 
 /// What shows that there was no overload, or that nothing was done about it, is wrong.
@@ -120,7 +120,7 @@ pub async fn run(common: &Common) -> Result<Report> {
     let flooders = open.into_iter().map(|open| Flooder::new(&cast, &offered, open)).collect();
     let probers = (0..PROBES).map(prober).collect::<Result<Vec<_>>>()?;
     let (flooded, answered, peak) = tokio::join!(drive(flooders, pace), probe_from(probers, end), peak(&subject, end + WATCH));
-    let ((flooders, mut outcome), answered, peak) = (flooded?, answered?, peak?);
+    let ((flooders, mut outcome), (answered, probed), peak) = (flooded?, answered?, peak?);
     let mut report = meter.stop(&subject, "overload", &outcome).await?;
     drop(flooders);
     let sent = outcome.good + outcome.shed + outcome.errors;
@@ -131,6 +131,8 @@ pub async fn run(common: &Common) -> Result<Report> {
         outcome.wrong(wrong);
     }
     [warm, sustained, normal].into_iter().for_each(|other| outcome.blame(other.strict()));
+    // Of the flood's rest some are still shed.
+    outcome.blame(probed);
     let recovery = recovered(&answered, end.into_std(), usual);
     if recovery.is_none_or(|took| took > RECOVERY) {
         outcome.wrong(format!("the latency is not as usual again within {RECOVERY:?}: {recovery:?}"));

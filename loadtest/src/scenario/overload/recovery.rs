@@ -64,8 +64,12 @@ impl Worker for Prober {
 /// How long after the end everything was as usual again, and stayed so for a while. `None` when it never was.
 pub fn recovered(answered: &[Answered], end: Instant, usual: Duration) -> Option<Duration> {
     let mut spans = BTreeMap::<u128, Vec<&Answered>>::new();
+    let span = |at: Option<Instant>| at.map_or(0, |at| at.saturating_duration_since(end).as_millis() / SPAN.as_millis());
     for answer in answered {
-        spans.entry(answer.at.saturating_duration_since(end).as_millis() / SPAN.as_millis()).or_default().push(answer);
+        // Who waits tells of the whole time that it waits.
+        for n in span(answer.at.checked_sub(answer.took))..=span(Some(answer.at)) {
+            spans.entry(n).or_default().push(answer);
+        }
     }
     let is_usual = |n: u128| {
         spans.get(&n).is_some_and(|answers| {
