@@ -107,6 +107,9 @@ pub enum Refusal {
     /// Another profile has the path, or its name.
     #[error("the path {0} is that of another dataspace profile")]
     PathTaken(String),
+    /// Counterparties have stored addresses with the profile's path.
+    #[error("the path {0} of the dataspace profile cannot be changed: counterparties send messages there")]
+    PathInUse(String),
     /// The default profile stays.
     #[error("the dataspace profile {DEFAULT_PROFILE} always exists")]
     DefaultProfile,
@@ -224,6 +227,10 @@ fn decide(state: &SettingsState, command: &Command) -> Result<(&'static str, Eve
         Command::UpdateProfile(new) => {
             present(state.profiles.contains_key(&new.name) || is_default(&new.name), Kind::Profile, new.name.as_str())?;
             own_path(state, new)?;
+            // Under its name a profile is found in any case.
+            if let Some(held) = state.profiles.get(&new.name).filter(|held| held.segment() != held.name.as_str() && held.path != new.path) {
+                return Err(Refusal::PathInUse(held.path.clone()));
+            }
             Ok(("settings.profile.updated", Event::Profile(Arc::new(new.clone()))))
         }
         Command::DeleteProfile(name) if is_default(name) => Err(Refusal::DefaultProfile),
@@ -334,7 +341,9 @@ mod tests {
         assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
         assert_eq!(go(Command::CreateProfile(at("other", "/elsewhere"))), taken("/elsewhere"));
         assert_eq!(go(Command::CreateProfile(at("elsewhere", "/fine"))), taken("/fine"));
-        assert_eq!(go(Command::UpdateProfile(at("net", "/net"))), None);
+        for path in ["/net", "/other"] {
+            assert_eq!(go(Command::UpdateProfile(at("net", path))), Some(Refusal::PathInUse("/elsewhere".to_owned())), "{path}");
+        }
         assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
         let settings = state.settings();
         for (place, of) in [("net", Some("net")), ("elsewhere", Some("net")), (DEFAULT_PROFILE, Some(DEFAULT_PROFILE)), ("other", None)] {

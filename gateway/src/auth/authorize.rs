@@ -103,7 +103,8 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
             None
         }
         Role::Participant => {
-            if !(need.unscoped && caller.scopes.iter().all(|held| held.prefix != need.scope.prefix)) {
+            // A token that says what it is for is for nothing else, and those that the platform makes for others say it elsewhere.
+            if !(need.unscoped && caller.scopes.is_empty() && !caller.by_platform) {
                 scope()?;
             }
             own_path()?;
@@ -224,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Where no scopes are asked for, roles count as everywhere, and who has scopes of the API no more than they say.
+    /// Where no scopes are asked for, roles count as everywhere, and who has scopes may do no more than they say.
     #[test]
     fn routes_without_scopes() {
         let scope = Scope::parse("m:assets:write").unwrap();
@@ -240,9 +241,10 @@ mod tests {
         let lacks = Err(Denial::Scope(scope.clone()));
         let table: Vec<Row<'_>> = vec![
             (None, &[], Provisioner::Denied, "p", Ok(())),
-            (None, &["i:read"], Provisioner::Denied, "p", Ok(())),
-            (Some(Role::Participant), &["i:admin"], Provisioner::Denied, "p", Ok(())),
-            (None, &["i:read"], Provisioner::Denied, "q", Err(Denial::ForeignOwner)),
+            (Some(Role::Participant), &[], Provisioner::Denied, "p", Ok(())),
+            (None, &[], Provisioner::Denied, "q", Err(Denial::ForeignOwner)),
+            (None, &["i:read"], Provisioner::Denied, "p", lacks.clone()),
+            (Some(Role::Participant), &["i:admin"], Provisioner::Denied, "p", lacks.clone()),
             (None, &["i:read", "m:read"], Provisioner::Denied, "p", lacks.clone()),
             (None, &["m:policies:write"], Provisioner::Denied, "p", lacks.clone()),
             (None, &["m:admin"], Provisioner::Denied, "q", Ok(())),
@@ -253,6 +255,9 @@ mod tests {
         for (role, scopes, provisioner, owner, expected) in table {
             let caller = caller(role, Some("p"), false, scopes);
             assert_eq!(authorize(&caller, &need(provisioner, owner)).map(drop), expected, "{caller:?} {owner}");
+            // What the platform makes for brokers and data planes is for them alone.
+            let platform = Caller { by_platform: true, ..caller };
+            assert!(!scopes.is_empty() || authorize(&platform, &need(provisioner, owner)).is_err(), "{platform:?}");
         }
     }
 

@@ -55,7 +55,7 @@ fn told(error: AskError<Refusal>) -> ApiError {
         AskError::NotRegistered => ApiError::not_found("not found"),
         other => ApiError::from_ask(other, |refusal| {
             let kind = match refusal {
-                Refusal::Exists(..) | Refusal::PathTaken(_) | Refusal::DefaultProfile => ErrorKind::Conflict,
+                Refusal::Exists(..) | Refusal::PathTaken(_) | Refusal::PathInUse(_) | Refusal::DefaultProfile => ErrorKind::Conflict,
                 Refusal::NotFound(..) => ErrorKind::NotFound,
                 Refusal::Limit(_) | Refusal::Expression(_) => ErrorKind::Invalid,
             };

@@ -9,6 +9,7 @@ use crate::{
     jsonld::{self, DSP, Others},
     management::MANAGEMENT_CONTEXT,
     odrl::Policy,
+    query_spec::EDC_NAMESPACE,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -88,7 +89,8 @@ fn is_spelled_out(object: &Map<String, Value>) -> bool {
     object.iter().any(|(name, value)| match name.as_str() {
         "@type" => any(value, |kind| kind.as_str().is_some_and(|kind| DSP.is_spelled_out(kind))),
         "catalog" | "dataset" | "distribution" | "service" | "accessService" => any(value, |of| of.as_object().is_some_and(is_spelled_out)),
-        name => DSP.is_spelled_out(name),
+        // Properties of assets, whatever their names are.
+        name => !name.starts_with(EDC_NAMESPACE) && DSP.is_spelled_out(name),
     })
 }
 
@@ -151,6 +153,20 @@ mod tests {
     }
 
     const NONE: &[String] = &[];
+
+    /// Also where their names are terms of queries.
+    #[test]
+    fn properties_come_back_as_they_were() {
+        let properties = json!({"operator": "x", "limit": null, "tags": ["a"], "nested": [["b"]], "own": {"@context": {"z": "https://z.example/"}, "z": 1}});
+        let properties = properties.as_object().unwrap();
+        let mut dataset = properties::spelled(properties);
+        dataset.insert("@type".into(), json!("Dataset"));
+        let catalog = json!({"@context": [CONTEXT], "@type": "Catalog", "dataset": [dataset]});
+        let compacted = compacted_catalog(catalog, NONE).unwrap();
+        for (name, value) in properties {
+            assert_eq!(&compacted["dataset"][0][name], value, "{name}");
+        }
+    }
 
     #[test]
     fn catalogs_of_others() {

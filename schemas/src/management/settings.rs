@@ -3,13 +3,13 @@
 use super::{Reader, participant_context::MAX_PROFILES};
 use crate::{
     Did, ParticipantContextId, ProfileId,
-    dsp::{SentContext, message::MAX_CONTEXTS},
+    dsp::{CONTEXT, message::MAX_CONTEXTS},
     query_spec::PathRules,
     violation::Violation,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr};
 
 /// Longest name, scope or operand, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -234,7 +234,8 @@ impl DataspaceProfile {
         let path = r.path("protocol");
         let protocol = r.raw("protocol").and_then(|protocol| r.part(|| Protocol::from_json(protocol, &path, name.as_ref())));
         let contexts = short_texts(&mut r, "jsonLdContextsUrl");
-        if SentContext::of(&contexts).count() > MAX_CONTEXTS {
+        let sent: BTreeSet<&str> = contexts.iter().map(String::as_str).chain([CONTEXT]).collect();
+        if sent.len() > MAX_CONTEXTS {
             r.note("jsonLdContextsUrl", format!("at most {MAX_CONTEXTS} with the protocol's own, since messages have no more"));
         }
         let issuers = r.path("trustedIssuers");
