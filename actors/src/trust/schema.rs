@@ -4,7 +4,15 @@
 //! A schema may be a credential itself (VC JSON Schema, 3.2): then its issuer is that of the credential, and what it says of its own schema is not followed,
 //! so that no chain of schemas has an effect.
 
-use super::{PeerError, Trust, aged_cache::Weigh, credential::Credential, fetch::get, jws::MAX_CREDENTIAL_BYTES, said::Said, since::Since};
+use super::{
+    PeerError, Trust,
+    aged_cache::{FAILURE_AGE, Weigh},
+    credential::{Credential, VerifiedCredential},
+    fetch::get,
+    jws::MAX_CREDENTIAL_BYTES,
+    said::Said,
+    since::Since,
+};
 use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
 use bytes::Bytes;
 use cellspace_schemas::{Did, Timestamp, json};
@@ -17,7 +25,8 @@ use url::Url;
 const MAX_BYTES: usize = 64 << 10;
 /// Most schemas of a credential.
 const MAX_SCHEMAS: usize = 8;
-/// How long a schema is relied on: what has been published under a URL is meant to stay (VC JSON Schema, 3).
+/// How long a schema is relied on: what has been published under a URL is meant to stay (VC JSON Schema, 3). A credential that holds one is judged at
+/// every use all the same.
 const AGE: Duration = Duration::from_secs(600);
 
 /// What a schema describes.
@@ -104,19 +113,28 @@ impl From<SchemaError> for PeerError {
     }
 }
 
+/// Which credential it is that a rule refuses.
+fn of_schema(error: PeerError) -> PeerError {
+    match error {
+        PeerError::Refused(rule) => PeerError::Refused(format!("schema: {rule}")),
+        unknown @ (PeerError::Unreachable(_) | PeerError::TooEarly) => unknown,
+    }
+}
+
 /// A compiled schema.
 pub struct Schema {
     compiled: Schemas,
     root: SchemaIndex,
     bytes: usize,
-    /// Who signed it, when it was in a credential.
-    issuer: Option<Did>,
+    /// The credential that it was in, if it was in one.
+    signed: Option<Arc<VerifiedCredential>>,
 }
 
 impl Weigh for Arc<Schema> {
     fn weight(&self) -> u64 {
         // What is compiled of a word is a record of several hundred bytes.
-        u64::try_from(self.bytes * 32).unwrap_or(u64::MAX)
+        let compiled = u64::try_from(self.bytes * 32).unwrap_or(u64::MAX);
+        compiled.saturating_add(self.signed.as_ref().map_or(0, |signed| signed.weight()))
     }
 }
 
@@ -145,7 +163,7 @@ impl Schema {
         base.set_fragment(None);
         compiler.add_resource(base.as_str(), document).map_err(|_| SchemaError::Form)?;
         let root = compiler.compile(url.as_str(), &mut compiled).map_err(|_| SchemaError::Form)?;
-        Ok(Self { compiled, root, bytes: text.len(), issuer: None })
+        Ok(Self { compiled, root, bytes: text.len(), signed: None })
     }
 
     /// Whether a value is as the schema says. One that refers to itself without end describes nothing.
@@ -160,44 +178,57 @@ impl Trust {
     ///
     /// # Errors
     /// [`PeerError::Refused`] when it breaks one, or one is none; [`PeerError::Unreachable`] when one cannot be had.
-    pub async fn check_schemas(&self, credential: &Credential, now: Timestamp) -> Result<(), PeerError> {
+    pub(super) async fn check_schemas(&self, credential: &Credential, since: Since) -> Result<(), PeerError> {
         let checks = credential.schemas.iter().map(|entry| async {
-            let load =
-                |_| async { self.load_schema(&entry.source, Since::new(now)).await.map(|(schema, until)| (Arc::new(schema), until)) };
-            let schema = self.schemas.get(&entry.source, now, load).await?;
-            if schema.issuer.as_ref().is_some_and(|issuer| *issuer != credential.issuer) {
-                return Err(PeerError::from(SchemaError::Credential));
-            }
+            let schema = self.schema(&entry.source, &credential.issuer, since).await?;
             if entry.holds(&schema, credential) { Ok(()) } else { Err(PeerError::from(SchemaError::Violated)) }
         });
         futures::future::try_join_all(checks).await.map(drop)
     }
 
+    /// The schema for what this issuer signed. One that counts no longer may have been signed anew: it is looked for once more, not too often.
+    async fn schema(&self, source: &SchemaSource, issuer: &Did, since: Since) -> Result<Arc<Schema>, PeerError> {
+        let held = || self.schemas.get(source, since.at(), |_| self.load_schema(source, since));
+        let mut schema = held().await?;
+        let mut counts = self.counts(&schema, issuer, since).await;
+        if matches!(counts, Err(PeerError::Refused(_))) && self.schemas.forget_older(source, FAILURE_AGE, since.at()) {
+            schema = held().await?;
+            counts = self.counts(&schema, issuer, since).await;
+        }
+        counts.map(|()| schema)
+    }
+
+    /// Whether a schema counts now for what the issuer signed, which is trusted: in a credential, when that is of the same issuer and counts itself.
+    async fn counts(&self, schema: &Schema, issuer: &Did, since: Since) -> Result<(), PeerError> {
+        match &schema.signed {
+            None => Ok(()),
+            Some(signed) if signed.credential.issuer != *issuer => Err(SchemaError::Credential.into()),
+            Some(signed) => self.stands(signed, since).await.map_err(of_schema),
+        }
+    }
+
     /// A schema, with the end of its use.
-    async fn load_schema(&self, source: &SchemaSource, since: Since) -> Result<(Schema, Timestamp), PeerError> {
-        let until = since.at().plus(AGE);
-        match source {
+    async fn load_schema(&self, source: &SchemaSource, since: Since) -> Result<(Arc<Schema>, Timestamp), PeerError> {
+        let schema = match source {
             SchemaSource::Bare(url) => {
                 let text = self.fetch_schema(url, "application/schema+json, application/json;q=0.9, */*;q=0.1", MAX_BYTES).await?;
-                Ok((Schema::compile(url, &text)?, until))
+                Schema::compile(url, &text)?
             }
             SchemaSource::Signed(url) => {
                 let text = self.fetch_schema(url, "application/vc+jwt, application/jwt;q=0.9, */*;q=0.1", MAX_CREDENTIAL_BYTES).await?;
                 let text = std::str::from_utf8(&text).map_err(|_| SchemaError::Credential)?.trim();
                 let is_schema = |credential: &Credential| -> Result<(), PeerError> {
                     let named = credential.types.iter().any(|kind| kind == "JsonSchemaCredential");
-                    if named { Ok(credential.check_dates(since.now())?) } else { Err(SchemaError::Credential.into()) }
+                    if named { Ok(()) } else { Err(SchemaError::Credential.into()) }
                 };
-                let verified = self.verify_credential(text, since.now(), is_schema).await?;
-                self.check_status(&verified.credential, since.now()).await?;
-                let json = verified.json();
+                let signed = self.verify_credential(text, since.now(), is_schema).await.map_err(of_schema)?;
+                let json = signed.json();
                 let held = json.pointer("/credentialSubject/0/jsonSchema").ok_or(SchemaError::Credential)?;
-                let schema =
-                    Schema { issuer: Some(verified.credential.issuer.clone()), ..Schema::compile(url, held.to_string().as_bytes())? };
-                let until = verified.credential.valid_until.map_or(until, |end| end.min(until));
-                Ok((schema, until))
+                let compiled = Schema::compile(url, held.to_string().as_bytes())?;
+                Schema { signed: Some(signed), ..compiled }
             }
-        }
+        };
+        Ok((Arc::new(schema), since.at().plus(AGE)))
     }
 
     async fn fetch_schema(&self, url: &Url, accept: &'static str, limit: usize) -> Result<Bytes, PeerError> {

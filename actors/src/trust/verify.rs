@@ -193,15 +193,20 @@ impl Trust {
 
     /// Whether a credential counts at this moment, where these issuers are trusted.
     async fn usable(&self, verified: &VerifiedCredential, trusted: &[TrustedIssuer], since: Since) -> Result<(), PeerError> {
+        verified.credential.check_trust(trusted)?;
+        self.stands(verified, since).await?;
+        if verified.credential.schemas.is_empty() { Ok(()) } else { self.check_schemas(&verified.credential, since).await }
+    }
+
+    /// Whether what an issuer signed still is as it was verified, whoever trusts the issuer: its dates, the issuer's key, its status.
+    pub(super) async fn stands(&self, verified: &VerifiedCredential, since: Since) -> Result<(), PeerError> {
         let credential = &verified.credential;
         credential.check_dates(since.now())?;
-        credential.check_trust(trusted)?;
         let key = self.resolver.key(&credential.issuer, Some(&verified.signer.url), Relationship::AssertionMethod, since.now()).await?;
         if key.key != verified.signer.key {
             return Err(JwsError::Signature.of("credential"));
         }
-        self.check_status(credential, since.now()).await?;
-        if credential.schemas.is_empty() { Ok(()) } else { self.check_schemas(credential, since.now()).await }
+        self.check_status(credential, since.now()).await
     }
 
     /// Asks the counterparty's credential service, and verifies what it answers.

@@ -454,6 +454,53 @@ async fn a_schema_in_a_credential_counts_when_the_same_issuer_signed_it() {
     assert!(refused(scene.verify(&[], true, after(seconds)).await).contains("credential"));
 }
 
+/// What is in a credential may be compiled already: the credential is judged all the same.
+#[tokio::test(start_paused = true)]
+async fn a_schema_in_a_credential_is_judged_at_every_use() {
+    const SCHEMA: &str = "https://issuer.example/schemas/member";
+    let scene = Scene::new(TrustOptions::default()).await;
+    let (issuer, world) = (&scene.issuer, &scene.world);
+    let publish = async |signer: &SigningKey, until: u64| {
+        let claims = json!({"type": ["VerifiableCredential", "JsonSchemaCredential"], "issuer": issuer.did, "exp": after(until).seconds(),
+            "credentialSubject": {"id": "https://issuer.example/schemas/1", "type": "JsonSchema", "jsonSchema": {"required": ["credentialSubject"]}},
+            "credentialStatus": {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "9",
+                "statusListCredential": World::list_url("issuer")}});
+        world.page(SCHEMA, signer.sign(&world.vault, "vc+jwt", &claims).await.unwrap());
+    };
+    let refused_at = async |seconds: u64, rule: &str| {
+        let told = refused(scene.verify(&[], true, after(seconds)).await);
+        assert!(told.contains("schema: ") && told.contains(rule), "{told}");
+    };
+    publish(issuer, 100).await;
+    scene.hold(&["Member"], json!({"credentialSchema": {"id": SCHEMA, "type": "JsonSchemaCredential"}})).await;
+    for seconds in [0, 2, 4] {
+        scene.verify(&[], true, after(seconds)).await.unwrap();
+    }
+    assert_eq!(world.asked(SCHEMA), 1);
+    // Its status, as soon as the list is looked at again. It may have been signed anew, which is looked for once a second at most.
+    world.status_list("issuer", issuer, &[9], json!({})).await;
+    for _ in 0..3 {
+        refused_at(10, "must not be revoked").await;
+    }
+    assert_eq!(world.asked(SCHEMA), 2);
+    world.take_down(&World::list_url("issuer"));
+    unreachable(scene.verify(&[], true, after(20)).await);
+    world.bring_back(&World::list_url("issuer"));
+    world.status_list("issuer", issuer, &[], json!({})).await;
+    scene.verify(&[], true, after(30)).await.unwrap();
+    // Its dates.
+    refused_at(101, "must not be expired").await;
+    let next = world.key("issuer", "k2").await;
+    world.publish("issuer", &[issuer.clone(), next.clone()]).await;
+    publish(&next, 10_000).await;
+    scene.verify(&[], true, after(140)).await.unwrap();
+    // The key that it is signed with.
+    world.publish("issuer", std::slice::from_ref(issuer)).await;
+    refused_at(180, "signing key").await;
+    publish(issuer, 10_000).await;
+    scene.verify(&[], true, after(182)).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_may_shorten_its_age() {
     let scene = Scene::with_member(TrustOptions::default()).await;
