@@ -7,6 +7,7 @@ mod documented;
 mod oracle;
 pub mod rows;
 mod things;
+mod unnamed;
 mod world;
 
 use call::{Answer, Target};
@@ -46,11 +47,15 @@ impl Findings {
 
 /// The participant context whose things a call is about, if it is about one's.
 fn owner<'w>(world: &'w World, row: &Row, side: Side) -> Option<&'w str> {
+    if row.unnamed {
+        return Some(unnamed::ONLY);
+    }
     (row.is_of_a_participant() || row.makes_a_participant()).then(|| world.context_of(side))
 }
 
 fn sides(row: &Row) -> &'static [Side] {
-    if row.is_of_a_participant() || row.makes_a_participant() { &[Side::Own, Side::Foreign, Side::Nobodys] } else { &[Side::Own] }
+    let several = !row.unnamed && (row.is_of_a_participant() || row.makes_a_participant());
+    if several { &[Side::Own, Side::Foreign, Side::Nobodys] } else { &[Side::Own] }
 }
 
 fn scoped(rows: &[Row]) -> impl Iterator<Item = &Row> {
@@ -60,7 +65,7 @@ fn scoped(rows: &[Row]) -> impl Iterator<Item = &Row> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_for_every_caller() {
     let rows = rows::rows().unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
-    let world = World::open().await;
+    let mut world = World::open().await;
     let (own, foreign) = (documents(&world, &rows, Side::Own).await, documents(&world, &rows, Side::Foreign).await);
     // Where callers are let in that may not, nothing is left of what the rest asks for.
     settle(refusals(&world, &rows).await.report("refused", 15_000));
@@ -69,6 +74,7 @@ async fn every_route_for_every_caller() {
     wrong.extend(in_public(&world, &rows).await.report("in public", 350));
     wrong.extend(changes("what was refused changed", &own, &documents(&world, &rows, Side::Own).await));
     settle(wrong);
+    settle(unnamed::unnamed(&mut world, &rows).await);
     let mut wrong = allowed(&world, &rows).await.report("allowed", 650);
     wrong.extend(changes("another participant's", &foreign, &documents(&world, &rows, Side::Foreign).await));
     settle(wrong);

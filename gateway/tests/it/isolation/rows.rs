@@ -34,9 +34,11 @@ impl Object {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Row {
     pub route: Route,
+    /// It is about a participant context that its path does not name.
+    pub unnamed: bool,
     pub listed: bool,
     pub asks: Asks,
     pub good: u16,
@@ -50,9 +52,9 @@ impl Row {
         format!("{} {}{}", self.route.method.http(), self.route.prefixes[0], self.route.path)
     }
 
-    /// Whether the path names the participant context whose things the route is about.
+    /// Whether the route is about things of one participant context, which its path names, or the installation.
     pub fn is_of_a_participant(&self) -> bool {
-        self.route.path.split('/').any(|segment| segment == "{participant}")
+        self.unnamed || self.route.path.split('/').any(|segment| segment == "{participant}")
     }
 
     /// Whether the body names it.
@@ -120,7 +122,7 @@ fn row(route: Route, line: &'static str) -> Result<Row, String> {
         return Err("a form is for the token services".to_owned());
     }
     let listed = matches!(route.access, Access::Scope(_, Provisioner::Listed));
-    Ok(Row { route, listed, asks, good, objects, query, body })
+    Ok(Row { route, unnamed: false, listed, asks, good, objects, query, body })
 }
 
 /// All rows in the order of the file, or what is wrong with it.

@@ -3,6 +3,7 @@
 use super::{
     oracle::{Caller, Standing, Who},
     things::{counterparty, fill},
+    unnamed::ONLY,
 };
 use crate::{
     stage::{SCOPES, Stage, context, did},
@@ -53,14 +54,18 @@ pub fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn all(action: &str) -> Vec<String> {
+pub fn all(action: &str) -> Vec<String> {
     APIS.iter().map(|api| format!("{api}:{action}")).collect()
 }
 
 impl World {
     pub async fn open() -> Self {
         // What is changed in a DID document is seen at once.
-        let mut stage = Stage::with(|config| config.trust.did_document_age = Duration::ZERO).await;
+        let stage = Stage::with(|config| {
+            config.trust.did_document_age = Duration::ZERO;
+            config.single_participant = Some(id_of(ONLY));
+        });
+        let mut stage = stage.await;
         let data = format!("http://{}/data/footprints.json", source::serve().await.unwrap());
         let slow = counterparty().await;
         let own = fill(&mut stage, Side::Own, &data, &slow).await;
@@ -145,7 +150,7 @@ impl World {
         assert!(self.ids.insert(kind.to_owned(), ids).is_none(), "{kind} twice");
     }
 
-    async fn participant(&self, id: &str, name: &str) -> Value {
+    pub async fn participant(&self, id: &str, name: &str) -> Value {
         let base = &self.stage.base;
         let mut manifest = base.manifest(id, name);
         manifest["provisionStsAccount"] = json!(true);
@@ -265,6 +270,17 @@ impl World {
         self.set("participant", own, Some(&foreign), Some(NOBODY));
     }
 
+    /// Somebody with a token from a client of its own.
+    pub async fn client(&self, name: &'static str, role: &str, who: Who, scopes: Vec<String>) -> Caller {
+        let client = name.replace([' ', ','], "-");
+        let mut body = json!({"id": client, "role": role, "scopes": scopes});
+        if let Who::Participant(id, _) = &who {
+            body["participantContext"] = json!(id);
+        }
+        let secret = self.stage.base.client(body).await;
+        Caller { name, token: Some(self.stage.base.token_of(&client, &secret).await), who, scopes }
+    }
+
     async fn everybody(&self) -> Vec<Caller> {
         let base = &self.stage.base;
         let (own, foreign) = (self.context_of(Side::Own), self.context_of(Side::Foreign));
@@ -293,13 +309,7 @@ impl World {
             ("off in identity", "participant", participant(self.off[1], Standing::Off), all("write")),
             ("off in management", "participant", participant(self.off[2], Standing::Off), all("write")),
         ] {
-            let client = name.replace([' ', ','], "-");
-            let mut body = json!({"id": client, "role": role, "scopes": scopes});
-            if let Who::Participant(id, _) = &who {
-                body["participantContext"] = json!(id);
-            }
-            let secret = base.client(body).await;
-            callers.push(Caller { name, token: Some(base.token_of(&client, &secret).await), who, scopes });
+            callers.push(self.client(name, role, who, scopes).await);
         }
         // Agents, whose tokens are exchanged for one participant context.
         let secret = base.client(json!({"id": "agents", "role": "provisioner", "mayExchange": true})).await;
