@@ -1,6 +1,6 @@
 //! Who asks, with which claims, proven how: DIDs, self-issued tokens, presentations, status lists, replay protection.
 //!
-//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `schema`, `did`); [`Trust`] adds
+//! Verification is pure wherever it can be (`jws`, `keys`, `id_token`, `credential`, `presentation`, `status`, `schema`, `schema_steps`, `did`); [`Trust`] adds
 //! caches, the guard against replay, and the way to others. Every refusal names the rule that was broken.
 
 pub mod aged_cache;
@@ -19,6 +19,7 @@ pub mod replay;
 pub mod resolver;
 pub mod said;
 pub mod schema;
+mod schema_steps;
 pub mod self_issued;
 pub mod since;
 pub mod status;

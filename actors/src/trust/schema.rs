@@ -11,6 +11,7 @@ use super::{
     fetch::get,
     jws::MAX_CREDENTIAL_BYTES,
     said::Said,
+    schema_steps::Document,
     since::Since,
 };
 use boon::{Compiler, SchemaIndex, Schemas, UrlLoader};
@@ -97,7 +98,9 @@ impl SchemaEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     #[allow(missing_docs)]
-    #[error("a credential's schema must be a JSON schema of at most {MAX_BYTES} bytes that refers to itself alone")]
+    #[error(
+        "a credential's schema must be a JSON schema of at most {MAX_BYTES} bytes that refers to itself alone, with few and short patterns"
+    )]
     Form,
     #[allow(missing_docs)]
     #[error("a schema credential must be a JsonSchemaCredential of the credential's own issuer, with a jsonSchema")]
@@ -125,6 +128,7 @@ fn of_schema(error: PeerError) -> PeerError {
 pub struct Schema {
     compiled: Schemas,
     root: SchemaIndex,
+    document: Document,
     bytes: usize,
     /// The credential that it was in, if it was in one.
     signed: Option<Arc<VerifiedCredential>>,
@@ -132,8 +136,8 @@ pub struct Schema {
 
 impl Weigh for Arc<Schema> {
     fn weight(&self) -> u64 {
-        // What is compiled of a word is a record of several hundred bytes.
-        let compiled = u64::try_from(self.bytes * 32).unwrap_or(u64::MAX);
+        // What is compiled of a word is a record of several hundred bytes, of a pattern some thousands.
+        let compiled = u64::try_from(self.bytes * 32 + self.document.patterns() * (16 << 10)).unwrap_or(u64::MAX);
         compiled.saturating_add(self.signed.as_ref().map_or(0, |signed| signed.weight()))
     }
 }
@@ -156,20 +160,21 @@ impl Schema {
         if text.len() > MAX_BYTES {
             return Err(SchemaError::Form);
         }
-        let document: Value = json::from_slice(text).map_err(|_| SchemaError::Form)?;
+        let read: Value = json::from_slice(text).map_err(|_| SchemaError::Form)?;
+        let document = Document::new(url, read.clone()).ok_or(SchemaError::Form)?;
         let (mut compiler, mut compiled) = (Compiler::new(), Schemas::new());
         compiler.use_loader(Box::new(Alone));
         let mut base = url.clone();
         base.set_fragment(None);
-        compiler.add_resource(base.as_str(), document).map_err(|_| SchemaError::Form)?;
+        compiler.add_resource(base.as_str(), read).map_err(|_| SchemaError::Form)?;
         let root = compiler.compile(url.as_str(), &mut compiled).map_err(|_| SchemaError::Form)?;
-        Ok(Self { compiled, root, bytes: text.len(), signed: None })
+        Ok(Self { compiled, root, document, bytes: text.len(), signed: None })
     }
 
-    /// Whether a value is as the schema says. One that refers to itself without end describes nothing.
+    /// Whether a value is as the schema says. One that refers to itself without end, or takes too much to find out, describes nothing.
     #[must_use]
     pub fn describes(&self, value: &Value) -> bool {
-        self.compiled.validate(value, self.root).is_ok()
+        self.document.allows(value) && self.compiled.validate(value, self.root).is_ok()
     }
 }
 
@@ -297,6 +302,19 @@ mod tests {
         // Down a value it has one.
         let tree = compile("https://issuer.example/schema", &json!({"type": "object", "additionalProperties": {"$ref": "#"}})).unwrap();
         assert!(tree.describes(&json!({"a": {"b": {}}})) && !tree.describes(&json!({"a": {"b": 1}})));
+    }
+
+    #[test]
+    fn what_takes_too_much_describes_nothing() {
+        let describes = |links: usize, times: usize| {
+            let link = |n: usize| (n.to_string(), json!({"allOf": vec![json!({"$ref": format!("#/$defs/{}", n + 1)}); times]}));
+            let mut links: serde_json::Map<String, Value> = (0..links).map(link).collect();
+            links.insert(links.len().to_string(), json!(true));
+            compile("https://issuer.example/schema#/$defs/0", &json!({ "$defs": links })).unwrap().describes(&json!({}))
+        };
+        assert!(describes(10, 2) && describes(40, 1));
+        assert!(!describes(22, 2), "each link twice in the one before");
+        assert!(!describes(80, 1), "a stack of them");
     }
 
     #[test]
