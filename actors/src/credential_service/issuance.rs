@@ -27,7 +27,7 @@ use cellspace_schemas::{
     },
     json,
 };
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use url::Url;
@@ -95,17 +95,20 @@ pub async fn send(
         format!("the issuer answered {}: {text}", response.status)
     };
     match response.status {
-        status if status.is_success() => {
-            let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-            let last = location.and_then(|location| location.trim_end_matches('/').rsplit('/').next());
-            let last = last.and_then(|id| percent_decode_str(id).decode_utf8().ok());
-            Ok(Acknowledged { issuer_pid: last.and_then(|id| IssuerPid::new(id).ok()) })
-        }
+        status if status.is_success() => Ok(Acknowledged { issuer_pid: located(&response.headers) }),
         StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(not_yet(said())),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(DeliveryError::Retry(said())),
         status if status.is_client_error() => Err(DeliveryError::Refused(said())),
         _ => Err(DeliveryError::Retry(said())),
     }
+}
+
+/// The issuer's id of a request that it took, by where it says that the request is (DCP 1.0, 6.4).
+#[must_use]
+pub fn located(headers: &HeaderMap) -> Option<IssuerPid> {
+    let location = headers.get(header::LOCATION)?.to_str().ok()?;
+    let last = location.trim_end_matches('/').rsplit('/').next()?;
+    IssuerPid::new(percent_decode_str(last).decode_utf8().ok()?).ok()
 }
 
 /// Asks an issuer what has become of a request that it took (DCP 1.0, 6.8); `None` when it knows none, or does not say it.

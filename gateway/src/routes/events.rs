@@ -54,7 +54,10 @@ async fn follow(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 /// The position after which the client wants to hear.
-fn after(request: &Request) -> Result<Option<EventPosition>, ApiError> {
+///
+/// # Errors
+/// Invalid request.
+pub fn after(request: &Request) -> Result<Option<EventPosition>, ApiError> {
     let header = request.headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default());
     let text = header.or_else(|| request.query.get("lastEventId").map(String::as_str)).filter(|text| !text.is_empty());
     let parsed = text.map(str::parse).transpose();

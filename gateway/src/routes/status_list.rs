@@ -27,8 +27,10 @@ pub fn routes() -> Vec<Route> {
 
 /// The two forms of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
+    /// As its issuer signed it.
     Signed,
+    /// What it says.
     Plain,
 }
 
@@ -57,7 +59,8 @@ async fn status_list(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 /// The form that `Accept` likes best, the signed one if it does not say; `None` when it takes neither.
-fn accepted(headers: &HeaderMap) -> Option<Form> {
+#[must_use]
+pub fn accepted(headers: &HeaderMap) -> Option<Form> {
     let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if values.peek().is_none() {
         return Some(Form::Signed);
@@ -79,7 +82,8 @@ fn accepted(headers: &HeaderMap) -> Option<Form> {
 }
 
 /// Whether the client has this very form (RFC 9110, 13.1.2).
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
+#[must_use]
+pub fn matches(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }

@@ -110,7 +110,10 @@ async fn client_credentials(app: &App, request: &Request, form: &Form) -> Result
 }
 
 /// Client id and secret: HTTP Basic, or in the form (RFC 6749, 2.3.1).
-fn credentials(request: &Request, form: &Form) -> Result<(String, String), ApiError> {
+///
+/// # Errors
+/// Unauthenticated.
+pub fn credentials(request: &Request, form: &Form) -> Result<(String, String), ApiError> {
     let missing = || ApiError::new(ErrorKind::Unauthenticated, "client_id and client_secret are required");
     let Some(value) = request.headers.get(header::AUTHORIZATION) else {
         let (id, secret) = form.get("client_id").zip(form.get("client_secret")).ok_or_else(missing)?;

@@ -134,7 +134,8 @@ impl Gateway {
 }
 
 /// Query parameters, percent-decoded; the last of a name wins.
-fn query(raw: Option<&str>) -> HashMap<String, String> {
+#[must_use]
+pub fn query(raw: Option<&str>) -> HashMap<String, String> {
     raw.map(|raw| form_urlencoded::parse(raw.as_bytes()).into_owned().collect()).unwrap_or_default()
 }
 

@@ -110,7 +110,7 @@ fn base(named: &str) -> Option<BaseUrl> {
 }
 
 /// What the counterparty serves that this profile speaks: the same version and binding, and the same profile where it names one.
-fn in_common<'a>(
+pub fn in_common<'a>(
     profile: &'a DataspaceProfile,
     told: &'a [ProtocolVersion],
     endpoint: &'a Url,

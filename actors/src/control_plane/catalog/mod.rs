@@ -19,7 +19,7 @@ pub(super) fn testing_offer_id(definition: &str, asset: &str, key: u128) -> Stri
 
 pub(crate) use consumer::{Exchange, exchange, told};
 pub use consumer::{RequestError, request_catalog, request_dataset};
-pub use discovery::discover;
+pub use discovery::{discover, in_common};
 pub use page::{Cursor, Page, Viewer};
 pub use provider::{CatalogAnswer, CatalogCall, NotServed, serve_catalog, serve_dataset, served_profiles};
 pub use resolve::{VisibleOffer, resolve_offer};

@@ -144,7 +144,10 @@ fn json(body: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
 }
 
 /// What an answer means. Only prepare, start and resume have a body that counts.
-fn signal(call: &PlaneCall, status: StatusCode, body: &[u8]) -> Result<Signal, DeliveryError> {
+///
+/// # Errors
+/// [`DeliveryError::Refused`] when it cannot be read, or says something else than was asked for.
+pub fn signal(call: &PlaneCall, status: StatusCode, body: &[u8]) -> Result<Signal, DeliveryError> {
     let message = || {
         serde_json::from_slice::<DataFlowStatusMessage>(body)
             .map_err(|e| DeliveryError::Refused(format!("the data plane's answer cannot be read: {e}")))
@@ -231,10 +234,6 @@ async fn minted(
 
 /// What a token endpoint grants.
 async fn granted(services: &Services, endpoint: &BaseUrl, form: &[(&str, &str)]) -> Result<String, DeliveryError> {
-    #[derive(Deserialize)]
-    struct TokenAnswer {
-        access_token: String,
-    }
     let answer = services.http.post_form(endpoint.url().clone(), form).await;
     let (_, body) = judge(answer.map(|a| (a.status, a.headers, a.body))).map_err(|e| match e {
         // Credentials may be put right at the token service meanwhile.
@@ -242,11 +241,18 @@ async fn granted(services: &Services, endpoint: &BaseUrl, form: &[(&str, &str)])
         DeliveryError::Refused(reason) | DeliveryError::Unreachable(reason) => DeliveryError::Retry(format!("the token endpoint {reason}")),
         later => later,
     })?;
-    let token = serde_json::from_slice::<TokenAnswer>(&body).map(|t| t.access_token).unwrap_or_default();
-    if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
-        return Err(DeliveryError::Retry("the token endpoint gave no usable token".to_owned()));
+    access_token(&body).ok_or_else(|| DeliveryError::Retry("the token endpoint gave no usable token".to_owned()))
+}
+
+/// The token in a token endpoint's answer (RFC 6749, 5.1), when it is of a usable length.
+#[must_use]
+pub fn access_token(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct TokenAnswer {
+        access_token: String,
     }
-    Ok(token)
+    let TokenAnswer { access_token } = serde_json::from_slice(body).ok()?;
+    (!access_token.is_empty() && access_token.len() <= MAX_TOKEN_BYTES).then_some(access_token)
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Bodies of the APIs on the admin listener.
 
 use super::{document, json, kept};
+use cellspace::routes::openapi::documents::Document;
+use cellspace_actors::access::clients::mapping::{Mapping, ScopeMapping};
 use cellspace_schemas::{
     CloudEvent, QuerySpec,
+    dcp::Service,
     dps::{
         DataAddress, DataFlowResumeMessage, DataFlowStartMessage, DataFlowStatusMessage, DataFlowStatusResponseMessage,
         DataFlowSuspendMessage, DataPlaneRegistrationMessage,
     },
     fabric::{
-        Activity, ActivityDefinition, NewCell, NewDataspaceProfile, NewParticipantProfileDeployment, NewTenant, OrchestrationManifest,
-        OrchestrationTemplate, Query,
+        Activity, ActivityDefinition, NewCell, NewDataspaceDeployment, NewDataspaceProfile, NewParticipantProfileDeployment, NewTenant,
+        OrchestrationManifest, OrchestrationTemplate, Query, TenantPropertiesDiff,
     },
-    identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, ParticipantManifest, RequestedCredential},
-    issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody},
+    identity::{CredentialManifest, CredentialRequestDto, DidRequest, KeyDescriptor, OfferRule, ParticipantManifest, RequestedCredential},
+    issuer::admin::{AttestationBody, DefinitionBody, HolderBody, OfferBody, ReasonBody},
     management::{
         AssetDraft, CatalogRequest, CelExpression, CelExpressionTestRequest, ContractDefinitionDraft, ContractRequest, DatasetRequest,
         DataspaceProfile, DcpScope, MANAGEMENT_CONTEXT, ParticipantContextBody, ParticipantContextConfig, PolicyDefinitionDraft,
@@ -125,21 +128,33 @@ pub fn fabric(data: &[u8]) {
     document::<NewTenant>(data);
     document::<NewCell>(data);
     document::<NewDataspaceProfile>(data);
+    document::<NewDataspaceDeployment>(data);
+    document::<TenantPropertiesDiff>(data);
     document::<NewParticipantProfileDeployment>(data);
     if let Ok(event) = CloudEvent::parse(data) {
         kept(&event);
     }
 }
 
-/// Bodies of the Identity and Issuer Admin APIs.
+/// Bodies of the Identity, Issuer Admin and token service APIs; and whatever is documented, each by the reader that its handler has.
 pub fn admin(data: &[u8]) {
     document::<HolderBody>(data);
     document::<AttestationBody>(data);
     document::<DefinitionBody>(data);
     document::<RequestedCredential>(data);
     document::<SourceDocument>(data);
+    document::<ReasonBody>(data);
+    document::<Service>(data);
+    document::<Mapping>(data);
+    document::<ScopeMapping>(data);
+    if let Some(rules) = document::<Vec<OfferRule>>(data) {
+        let _ = OfferRule::are_good(&rules);
+    }
     let read = cellspace_schemas::json::from_slice::<Value>(data);
     let Ok(value) = read else { return };
+    for reads in Document::all().filter_map(|document| document.reads) {
+        let _ = reads(&value);
+    }
     drop(serde_json::from_value::<ParticipantManifest>(value.clone()));
     drop(serde_json::from_value::<KeyDescriptor>(value.clone()));
     drop(serde_json::from_value::<CredentialManifest>(value.clone()));

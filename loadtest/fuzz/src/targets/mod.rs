@@ -1,12 +1,14 @@
 //! The targets. None may panic, whatever the bytes are; most assert more: what was read is written and read again as the same, bounds hold, and
 //! nothing that was not signed passes for signed.
 
+pub mod answers;
 pub mod bodies;
 pub mod dids;
 pub mod expressions;
 pub mod messages;
 pub mod requests;
 pub mod rows;
+pub mod schemas;
 pub mod signed;
 pub mod texts;
 
@@ -18,7 +20,7 @@ use std::fmt::Debug;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its binary and of its folder of seeds.
-pub const ALL: [(&str, Target); 21] = [
+pub const ALL: [(&str, Target); 23] = [
     ("admin_bodies", bodies::admin),
     ("catalog_answers", messages::catalog_answers),
     ("credentials", signed::credentials),
@@ -32,10 +34,12 @@ pub const ALL: [(&str, Target); 21] = [
     ("json_ld", messages::json_ld),
     ("management_bodies", bodies::management),
     ("paths", requests::paths),
+    ("peer_answers", answers::answers),
     ("policies", bodies::policies),
     ("presentations", signed::presentations),
     ("queries", bodies::queries),
     ("requests", requests::requests),
+    ("schemas", schemas::schemas),
     ("signed_texts", signed::texts),
     ("status_lists", signed::status_lists),
     ("stored_rows", rows::stored),

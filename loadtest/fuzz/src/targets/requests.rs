@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use cellspace::{
     http::{Listener, Match, Params, Request, Router},
-    routes,
+    routes::{self, status_list::Form},
+    server::dispatch,
 };
 use cellspace_actors::data_plane::source::Source;
 use cellspace_schemas::source::SourceDocument;
@@ -48,25 +49,36 @@ fn matched(found: &Match, listener: Listener, path: &str) {
     assert!(found.params.iter().all(|(_, value)| value != "." && value != ".."), "{path}");
 }
 
-/// A body, as a form and as JSON, with its first line as `Authorization` and as `Idempotency-Key`.
+/// A body, as a form and as JSON, with its first line as the query and as every head that is read.
 pub fn requests(data: &[u8]) {
     let line = data.iter().position(|b| *b == b'\n').unwrap_or(0);
-    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))]);
+    let form_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let without = HeaderMap::from_iter([form_type]);
+    let mut headers = without.clone();
     if let Ok(value) = HeaderValue::from_bytes(&data[..line]) {
-        headers.insert(header::AUTHORIZATION, value.clone());
-        headers.insert("idempotency-key", value);
+        for name in [header::AUTHORIZATION, header::ACCEPT, header::IF_NONE_MATCH] {
+            headers.insert(name, value.clone());
+        }
+        headers.insert("idempotency-key", value.clone());
+        headers.insert("last-event-id", value);
     }
-    let request = Request {
+    let raw_query = std::str::from_utf8(&data[..line]).ok().map(str::to_owned);
+    let query = dispatch::query(raw_query.as_deref());
+    let pairs = url::form_urlencoded::parse(&data[..line]);
+    // The last one of a name.
+    assert!(raw_query.is_none() || pairs.into_owned().collect::<HashMap<_, _>>() == query);
+    let with = |headers| Request {
         method: Method::POST,
         path: "/token".to_owned(),
         params: Params::default(),
-        query: HashMap::new(),
-        raw_query: None,
+        query: query.clone(),
+        raw_query: raw_query.clone(),
         headers,
         body: Bytes::copy_from_slice(&data[line..]),
         principal: None,
         trace: None,
     };
+    let (without, request) = (with(without), with(headers));
     if let Ok(form) = routes::token::form(&request) {
         // Each name once: there is nothing to be taken in two ways.
         let pairs = url::form_urlencoded::parse(&request.body).count();
@@ -74,6 +86,31 @@ pub fn requests(data: &[u8]) {
     }
     if let Some(token) = request.bearer() {
         assert!(!token.is_empty() && token.trim() == token);
+    }
+    for request in [&request, &without] {
+        if let Ok(Some(position)) = routes::events::after(request) {
+            assert_eq!(position.to_string().parse().as_ref(), Ok(&position));
+        }
+        // Credentials are either in the head or in the form.
+        let form = routes::token::form(request).unwrap_or_default();
+        let scheme = request.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_ascii_lowercase());
+        if let Ok((id, secret)) = routes::token::credentials(request, &form) {
+            match scheme {
+                Some(scheme) => assert!(scheme.starts_with(b"basic ")),
+                None => assert_eq!((form.get("client_id"), form.get("client_secret")), (Some(&id), Some(&secret))),
+            }
+        }
+    }
+    let said = |header| request.headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    match routes::status_list::accepted(&request.headers) {
+        Some(Form::Plain) => assert!(said(header::ACCEPT).contains("application/json")),
+        Some(Form::Signed) => {
+            assert!(["jwt", "*"].iter().any(|part| said(header::ACCEPT).contains(part)) || said(header::ACCEPT).is_empty())
+        }
+        None => {}
+    }
+    if routes::status_list::matches(&request.headers, "\"1-jwt\"") {
+        assert!(["*", "\"1-jwt\""].iter().any(|part| said(header::IF_NONE_MATCH).contains(part)));
     }
     drop(request.call());
     drop(request.json::<serde_json::Value>());
