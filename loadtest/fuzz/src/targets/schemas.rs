@@ -3,8 +3,10 @@
 use super::json;
 use cellspace_actors::trust::{
     credential::Credential,
+    said::Said,
     schema::{Described, Schema, SchemaEntry},
 };
+use cellspace_schemas::json::from_slice;
 use serde_json::Value;
 use url::Url;
 
@@ -12,9 +14,9 @@ use url::Url;
 pub fn schemas(data: &[u8]) {
     let mut lines = data.split(|b| *b == b'\n');
     let text = lines.next().unwrap_or_default();
-    let values: Vec<Value> = lines.filter_map(json).collect();
-    for value in json(text).iter().chain(&values) {
-        let _ = SchemaEntry::read_all(Some(value));
+    let values: Vec<(&[u8], Value)> = lines.filter_map(|line| Some((line, json(line)?))).collect();
+    for said in data.split(|b| *b == b'\n').filter_map(|line| from_slice::<Said<'_>>(line).ok()) {
+        let _ = SchemaEntry::read_all(Some(&said));
     }
     let url = Url::parse("https://issuer.example/schema").expect("a URL");
     let compile = |text: &[u8]| Schema::compile(&url, text);
@@ -22,20 +24,20 @@ pub fn schemas(data: &[u8]) {
     let again = compile(text).unwrap_or_else(|e| panic!("{e} the second time"));
     // Without references it says the opposite, as it stands and wherever it does.
     let opposite = if text.contains(&b'$') { None } else { compile(&[b"{\"not\":", text, b"}"].concat()).ok() };
-    for value in &values {
+    for (line, value) in &values {
         let describes = schema.describes(value);
         assert_eq!(again.describes(value), describes, "{value}");
         assert!(opposite.as_ref().is_none_or(|opposite| opposite.describes(value) != describes), "{value}");
-        described(&schema, value);
+        described(&schema, line);
     }
 }
 
 /// A credential that names a schema is held against it as it was signed.
-fn described(schema: &Schema, value: &Value) {
-    let Value::Object(claims) = value else { return };
-    let Ok(credential) = Credential::read(claims.clone()) else { return };
+fn described(schema: &Schema, line: &[u8]) {
+    let Ok(claims) = from_slice::<Said<'_>>(line) else { return };
+    let Ok(credential) = Credential::read(&claims) else { return };
     for entry in &credential.schemas {
-        let signed = credential.as_signed.as_ref().unwrap_or_else(|| panic!("{value} is not kept as it was signed"));
+        let signed = credential.as_signed.as_ref().unwrap_or_else(|| panic!("{claims:?} is not kept as it was signed"));
         let subjects = || match &signed["credentialSubject"] {
             Value::Array(all) => all.iter().all(|subject| schema.describes(subject)),
             one => schema.describes(one),
@@ -44,6 +46,6 @@ fn described(schema: &Schema, value: &Value) {
             Described::Credential => schema.describes(signed),
             Described::Subjects => subjects(),
         };
-        assert_eq!(entry.holds(schema, &credential), expected, "{value}");
+        assert_eq!(entry.holds(schema, &credential), expected, "{claims:?}");
     }
 }
