@@ -12,7 +12,8 @@ const CAPACITY: usize = 16_384;
 const BELIEVED: Duration = Duration::from_secs(5);
 
 pub(crate) struct Absent {
-    ids: Cache<Address, Instant>,
+    /// When it was seen, and under which view the slot was served then.
+    ids: Cache<Address, (Instant, u64)>,
     /// First commits so far.
     births: Mutex<u64>,
 }
@@ -22,8 +23,8 @@ impl Absent {
         Self { ids: Cache::new(CAPACITY), births: Mutex::new(0) }
     }
 
-    pub(crate) fn contains(&self, address: &Address) -> bool {
-        self.ids.get(address).is_some_and(|since| since.elapsed() < BELIEVED)
+    pub(crate) fn contains(&self, address: &Address, view: u64) -> bool {
+        self.ids.get(address).is_some_and(|(since, seen)| seen == view && since.elapsed() < BELIEVED)
     }
 
     /// To be taken before the store is asked.
@@ -31,11 +32,11 @@ impl Absent {
         *self.births.lock()
     }
 
-    /// The store says that there is no such agent. Not believed when one was born since the question.
-    pub(crate) fn note(&self, address: &Address, ticket: u64) {
+    /// The store says that there is no such agent, while its slot is served under this view. Not believed when one was born since the question.
+    pub(crate) fn note(&self, address: &Address, view: u64, ticket: u64) {
         let births = self.births.lock();
         if *births == ticket {
-            self.ids.insert(address.clone(), Instant::now());
+            self.ids.insert(address.clone(), (Instant::now(), view));
         }
     }
 

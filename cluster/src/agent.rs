@@ -1,6 +1,6 @@
 //! What an agent is: a pure core (`decide`, `apply`) between two shells of I/O (`prepare`, `deliver`).
 
-use crate::{About, Address, Call, Decision, Delivery, DeliveryError, PrepareError, Rejection, RetryPolicy, Track};
+use crate::{About, Address, Call, Decision, Delivery, DeliveryError, PrepareError, Reach, Rejection, RetryPolicy, Track};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
@@ -126,6 +126,12 @@ pub trait Agent: Send + Sync + Sized + 'static {
 
     /// Takes out of the effect of a dead letter, as JSON, what an operator is not to see though it must be there to send it again.
     fn shown(_effect: &mut Value) {}
+
+    /// What it may be asked from other nodes; nothing, unless it says so.
+    #[must_use]
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none
+    }
 
     /// How often and how long a delivery is tried.
     fn retry_policy(_effect: &Self::Effect) -> RetryPolicy {

@@ -20,7 +20,7 @@ const ROUNDS: usize = 4;
 /// What callers are told when this node cannot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a request waits for a slot that this node owns and that is about to open.
-const HELD: Duration = Duration::from_millis(500);
+pub(crate) const HELD: Duration = Duration::from_millis(500);
 /// How long a reader waits for an agent to load.
 pub(crate) const READ: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 //! The handle through which everything reaches agents, and the node's shared parts behind it.
 
 use crate::{
-    Address, Agent, Clock, NodeName, Placement, Track,
+    Address, Agent, Clock, NodeName, Placement, Slot, Track,
     absent::Absent,
     admission::Admission,
     cell::Cell,
@@ -11,7 +11,7 @@ use crate::{
     timers::Timers,
     turn::TurnActor,
 };
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{Epoch, Partitions, StoreError, WakeIndex};
 use parking_lot::RwLock;
 use ractor::{Actor, ActorId, ActorRef, SpawnErr};
@@ -218,13 +218,21 @@ impl Cluster {
     pub async fn exists(&self, address: &Address) -> Result<bool, StoreError> {
         // An agent in memory may be about to be written for the first time.
         let resident = || self.host_of(address.kind.0).is_some_and(|host| host.is_resident(address));
-        if !resident() && self.absent().contains(address) {
+        // Of what others serve, or may have served meanwhile, they know what was written.
+        let since = self.placement().serves(address);
+        if let Some(since) = since
+            && !resident()
+            && self.absent().contains(address, since)
+        {
             return Ok(false);
         }
         let ticket = self.absent().ticket();
         let exists = self.inner.partitions.exists(&address.partition()).await?;
-        if !exists && !resident() {
-            self.absent().note(address, ticket);
+        if let Some(since) = since
+            && !exists
+            && !resident()
+        {
+            self.absent().note(address, since, ticket);
         }
         Ok(exists)
     }
@@ -233,6 +241,23 @@ impl Cluster {
     #[must_use]
     pub fn serves(&self, address: &Address) -> bool {
         self.placement().serves(address).is_some()
+    }
+
+    /// Whether another node of the cell owns the slot of this owner.
+    #[must_use]
+    pub fn is_elsewhere(&self, owner: &Owner) -> bool {
+        self.placement().cell().is_some_and(|cell| {
+            let slot = Slot::of(owner);
+            cell.serves(slot).is_none() && cell.is_elsewhere(slot)
+        })
+    }
+
+    /// Tells the other nodes of the cell that there is news of this kind, and waits a moment for them to have taken it in. One that is not reached
+    /// must find it by itself.
+    pub async fn announce(&self, news: &str) {
+        if let Some(cell) = self.placement().cell() {
+            cell.announce(news).await;
+        }
     }
 
     /// `Ok` while turns can be expected to commit.

@@ -9,6 +9,7 @@ use crate::{
     ended::Ended,
     failures::Failures,
     inbox::Item,
+    remote::{AgentAnswer, Reach, What},
     turn::TurnActor,
 };
 use cellspace_storage::{AgentKind, PartitionKey};
@@ -36,6 +37,7 @@ pub(crate) struct Host<A: Agent> {
     activations: DashMap<Address, Arc<Activation<A>>>,
     failures: Failures,
     parked: DashMap<Address, String>,
+    reach: Reach<A>,
 }
 
 /// An agent in memory that may be passivated.
@@ -64,6 +66,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn inspect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Option<Inspection>>;
     /// Takes out of the effect of a dead letter what is not shown.
     fn shown(&self, effect: &mut Value);
+    /// What another node asks of an agent of this one.
+    fn called(self: Arc<Self>, cluster: Cluster, address: Address, what: What, left: Duration) -> BoxFuture<'static, AgentAnswer>;
     /// Sends a dead letter again, or throws it away.
     fn redress(
         self: Arc<Self>,
@@ -77,7 +81,7 @@ pub(crate) trait AnyHost: Send + Sync {
 
 impl<A: Agent> Host<A> {
     pub(crate) fn new(agent: Arc<A>) -> Self {
-        Self { agent, activations: DashMap::new(), failures: Failures::default(), parked: DashMap::new() }
+        Self { agent, activations: DashMap::new(), failures: Failures::default(), parked: DashMap::new(), reach: Reach::of_agent() }
     }
 
     pub(crate) fn resident(&self, address: &Address) -> Option<Arc<Activation<A>>> {
@@ -203,6 +207,10 @@ impl<A: Agent> Host<A> {
 impl<A: Agent> AnyHost for Host<A> {
     fn kind(&self) -> AgentKind {
         A::KIND
+    }
+
+    fn called(self: Arc<Self>, cluster: Cluster, address: Address, what: What, left: Duration) -> BoxFuture<'static, AgentAnswer> {
+        Box::pin(async move { self.reach.called(cluster, address, what, left).await })
     }
 
     fn shown(&self, effect: &mut Value) {

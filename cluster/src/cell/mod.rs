@@ -10,6 +10,7 @@ pub use peers::{Peer, PeerError, PeerLink};
 
 use crate::{
     Slot,
+    ask::HELD,
     membership::{Answer, Ended, Node, Route, Terms},
     ring::NodeName,
 };
@@ -17,7 +18,10 @@ use cellspace_storage::{Member, Membership, View};
 use open_slots::OpenSlots;
 use parking_lot::{Mutex, RwLock};
 use std::{collections::BTreeMap, fmt, sync::Arc};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How a node is part of a cell.
@@ -36,6 +40,17 @@ pub struct CellOptions {
     pub peers: Arc<dyn PeerLink>,
     /// Its clock.
     pub uptime: Arc<dyn Uptime>,
+}
+
+/// Where something is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On this node, now or in a moment.
+    Here,
+    /// On that one, with so many hops behind it.
+    There(Peer, u8),
+    /// Nowhere now, for this reason.
+    Nowhere(String),
 }
 
 /// One life of a node in its cell.
@@ -116,6 +131,13 @@ impl Cell {
         self.node.lock().as_ref().is_some_and(Node::is_member)
     }
 
+    /// Waits until this node has been taken in, and may act; or until its life is over.
+    pub async fn joined(&self) {
+        let mut changes = self.open.subscribe();
+        let ready = || self.is_member() && self.open.lease_held();
+        while !ready() && !self.over.is_cancelled() && changes.changed().await.is_ok() {}
+    }
+
     /// Resolves when this life is over: the process is to end.
     pub async fn over(&self) {
         self.over.cancelled().await;
@@ -138,6 +160,56 @@ impl Cell {
     /// The view since which the slot is open here, while the lease holds.
     pub(crate) fn serves(&self, slot: Slot) -> Option<u64> {
         self.open.serves(slot)
+    }
+
+    /// The view that this node has applied; 0 before the first.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.node.lock().as_ref().map_or(0, Node::version)
+    }
+
+    pub(crate) fn link(&self) -> &dyn PeerLink {
+        &*self.options.peers
+    }
+
+    /// Where what came over `hops` hops, from a node that has applied the view `version`, is to be done. Looks for a newer view first, where there is one.
+    pub async fn located(&self, slot: Slot, version: u64, hops: u8, until: Instant) -> Whereabouts {
+        if self.serves(slot).is_some() {
+            return Whereabouts::Here;
+        }
+        let until = until.min(Instant::now() + HELD);
+        loop {
+            let now = self.open.now();
+            let starting = Route::Unavailable("the node is starting");
+            let route = self.node.lock().as_ref().map_or(starting, |node| node.route(slot.number(), version, hops, now));
+            match route {
+                Route::Here | Route::Hold => return Whereabouts::Here,
+                Route::Unavailable(reason) => return Whereabouts::Nowhere(reason.to_owned()),
+                Route::Forward(member, hops) => {
+                    let Some(endpoint) = self.endpoints.read().get(&member).cloned() else {
+                        return Whereabouts::Nowhere(format!("it is not known where node {} is reached", member.node));
+                    };
+                    return Whereabouts::There(Peer { member, endpoint }, hops);
+                }
+                Route::Refresh if Instant::now() >= until => {
+                    return Whereabouts::Nowhere("this node does not know the newest view yet".to_owned());
+                }
+                Route::Refresh => self.news(until).await,
+            }
+        }
+    }
+
+    /// Looks for a newer view, and waits a moment for what that brings.
+    pub async fn news(&self, until: Instant) {
+        let mut changes = self.open.subscribe();
+        self.look.notify_one();
+        // Whether anything came is seen by who looks again.
+        let _ = timeout_at(until.min(Instant::now() + HELD), changes.changed()).await;
+    }
+
+    /// Whether another node owns the slot.
+    pub fn is_elsewhere(&self, slot: Slot) -> bool {
+        matches!(self.route(slot), Route::Forward(..))
     }
 
     pub(crate) fn owner(&self, slot: Slot) -> Option<NodeName> {

@@ -1,6 +1,9 @@
 //! What nodes of a cell say to each other. The link itself is brought by who runs the node.
 
-use crate::membership::Answer;
+use crate::{
+    membership::Answer,
+    remote::{AgentAnswer, AgentCall},
+};
 use cellspace_storage::{Member, View};
 use futures::future::BoxFuture;
 
@@ -13,10 +16,16 @@ pub struct Peer {
     pub endpoint: String,
 }
 
-/// A peer did not answer.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the peer did not answer: {0}")]
-pub struct PeerError(pub String);
+/// Why a peer gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// It never got what was said, or did not take it: nothing was done.
+    #[error("not taken: {0}")]
+    NotDone(String),
+    /// It may have got it.
+    #[error("no answer: {0}")]
+    Lost(String),
+}
 
 /// The way to other nodes. Each call ends within a bound of the link's; what is lost is said again, or found in the rows.
 pub trait PeerLink: Send + Sync + 'static {
@@ -25,4 +34,10 @@ pub trait PeerLink: Send + Sync + 'static {
 
     /// Asks for slots that this node owns under the view `version`; [`crate::Cell::asked`] there, whose answers are in the same order.
     fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>>;
+
+    /// Says that there is news of this kind; answered when they were taken in.
+    fn announce<'a>(&'a self, to: &'a Peer, news: &'a str) -> BoxFuture<'a, Result<(), PeerError>>;
+
+    /// Asks for something of an agent; [`crate::Cluster::called`] there.
+    fn call<'a>(&'a self, to: &'a Peer, call: &'a AgentCall) -> BoxFuture<'a, Result<AgentAnswer, PeerError>>;
 }

@@ -9,6 +9,8 @@ use tokio::time::{sleep, timeout};
 
 /// Looks at the rows in one round, each after something was changed.
 const LOOKS: usize = 3;
+/// Pause before the rows are looked at again because of news.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Pause before peers are asked for slots again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -27,7 +29,8 @@ impl Cell {
                 let rest = self.options.terms.renew.saturating_sub(self.open.now().0.saturating_sub(began.0));
                 tokio::select! {
                     () = sleep(rest) => {}
-                    () = self.look.notified() => {}
+                    // However many look for news, the rows are not read without a pause.
+                    () = self.look.notified() => sleep(LOOK_AGAIN.min(rest)).await,
                 }
             }
         };
@@ -124,6 +127,18 @@ impl Cell {
     async fn show(&self, view: &View) {
         let peers = self.peers(view);
         join_all(peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.show(peer, view)))).await;
+    }
+
+    /// The same with other news.
+    pub(crate) async fn announce(&self, news: &str) {
+        let Some(view) = self.view() else { return };
+        let peers = self.peers(&view);
+        let told = peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.announce(peer, news)));
+        for (peer, told) in peers.iter().zip(join_all(told).await) {
+            if !matches!(told, Ok(Ok(()))) {
+                tracing::debug!(category = "app", peer = %peer.member.node, news, "a peer did not hear of news");
+            }
+        }
     }
 
     /// All members of the view but this node.

@@ -5,6 +5,7 @@ use super::{
     terms::{Moment, Terms},
 };
 use cellspace_storage::{Deal, Member, View};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// How a node stands to a slot.
@@ -36,7 +37,7 @@ struct Entry {
 }
 
 /// What a node says to one that asks whether it may open a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// It has applied that view, and serves nothing of the slot.
     Released,

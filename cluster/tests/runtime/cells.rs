@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ struct Place {
     store: MemoryStore,
     rows: MemoryMembership,
     nodes: Arc<Mutex<BTreeMap<String, Node>>>,
+    /// The most that a call took.
+    most_hops: Arc<AtomicU8>,
 }
 
 #[derive(Clone)]
@@ -62,17 +64,34 @@ impl Way {
     fn peer(&self, to: &Peer) -> Result<Node, PeerError> {
         let node = self.place.nodes.lock().get(&to.endpoint).cloned();
         let reached = node.filter(|node| !self.is_cut() && !node.cut.load(Ordering::SeqCst));
-        reached.ok_or_else(|| PeerError("cut".into()))
+        reached.ok_or_else(|| PeerError::Lost("cut".into()))
     }
 }
 
 impl PeerLink for Way {
     fn show<'a>(&'a self, to: &'a Peer, view: &'a View) -> BoxFuture<'a, Result<(), PeerError>> {
-        async move { self.peer(to)?.cell.shown(view.clone()).map_err(|ended| PeerError(ended.to_string())) }.boxed()
+        async move { self.peer(to)?.cell.shown(view.clone()).map_err(|ended| PeerError::NotDone(ended.to_string())) }.boxed()
     }
 
     fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>> {
-        async move { self.peer(to)?.cell.asked(&to.member, slots, version).ok_or_else(|| PeerError("another life".into())) }.boxed()
+        async move { self.peer(to)?.cell.asked(&to.member, slots, version).ok_or_else(|| PeerError::NotDone("another life".into())) }
+            .boxed()
+    }
+
+    fn announce<'a>(&'a self, to: &'a Peer, _: &'a str) -> BoxFuture<'a, Result<(), PeerError>> {
+        async move { self.peer(to).map(drop) }.boxed()
+    }
+
+    fn call<'a>(&'a self, to: &'a Peer, call: &'a AgentCall) -> BoxFuture<'a, Result<AgentAnswer, PeerError>> {
+        async move {
+            self.place.most_hops.fetch_max(call.hops, Ordering::SeqCst);
+            let sent = serde_json::to_vec(call).unwrap();
+            let answer = self.peer(to)?.cluster.called(serde_json::from_slice(&sent).unwrap()).await;
+            // Done there, and lost on its way back.
+            self.peer(to)?;
+            Ok(serde_json::from_slice(&serde_json::to_vec(&answer).unwrap()).unwrap())
+        }
+        .boxed()
     }
 }
 
@@ -113,7 +132,11 @@ impl Place {
         });
         let store = Arc::new(self.store.clone());
         let cluster = Cluster::in_cell(store.clone(), store, TestClock::new(), Options::default(), cell.clone());
-        let agent = Arc::new(Counter { gate: Some(Arc::new(Semaphore::new(DELIVERIES))), ..Counter::default() });
+        let agent = Arc::new(Counter {
+            gate: Some(Arc::new(Semaphore::new(DELIVERIES))),
+            prepares: Some(Arc::new(Semaphore::new(0))),
+            ..Counter::default()
+        });
         cluster.register(agent.clone());
         let node = Node { cell, cluster, agent, cut };
         self.nodes.lock().insert(name.to_owned(), node.clone());
@@ -274,4 +297,98 @@ async fn without_the_rows_nobody_serves_and_all_go_on_when_they_are_back() {
     assert!(longest <= Duration::from_secs(1), "{longest:?}");
     assert_eq!(place.resident(), resident, "what was in memory was kept");
     assert_eq!(place.rows.view().await.unwrap().unwrap().deal.to.len(), 2, "nobody was taken for dead");
+}
+
+/// Adds one to each counter by way of one node, whichever node it is on: every answer is the next number, or says that nothing was done.
+async fn add_by_way_of(node: &Node, round: i64) {
+    for n in 0..OWNERS {
+        let (address, began) = (counter(&format!("o{n}")), Instant::now());
+        loop {
+            match node.cluster.ask_anywhere::<Counter>(&address, Add(1), call()).await {
+                Ok(value) => {
+                    assert_eq!(value, round, "{address}");
+                    break;
+                }
+                Err(AskError::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(other) => panic!("{other}"),
+            }
+            assert!(began.elapsed() < Duration::from_secs(5), "nobody answers for {address}");
+        }
+        let found = loop {
+            match node.cluster.query::<Counter, _>(&address, &ValueAnd(100)).await {
+                Err(AskError::Unavailable { .. }) if began.elapsed() < Duration::from_secs(5) => {}
+                found => break found.unwrap(),
+            }
+        };
+        assert_eq!(found, 100 + round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_are_asked_by_way_of_any_node_also_while_they_are_handed_over() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    add_by_way_of(&a, 1).await;
+    let (b, c) = (place.start("b").await, place.start("c").await);
+    let mut round = 1;
+    let asking = async {
+        while round < 60 {
+            round += 1;
+            add_by_way_of([&a, &b, &c][usize::try_from(round).unwrap() % 3], round).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    };
+    tokio::join!(asking, place.settled(&["a", "b", "c"]));
+    add_by_way_of(&b, 61).await;
+    let resident = place.resident();
+    assert!(resident.values().all(|count| *count > 5) && resident.values().sum::<usize>() == OWNERS, "{resident:?}");
+    assert!((1..=2).contains(&place.most_hops.load(Ordering::SeqCst)));
+    // What is said of a command travels as it is: by way of every node the same.
+    for node in [&a, &b, &c] {
+        let key = || Call { idempotency: IdempotencyKey::parse("once"), ..call() };
+        assert_eq!(node.cluster.ask_anywhere::<Counter>(&counter("o1"), Add(7), key()).await.unwrap(), 68, "a repeat");
+        assert!(matches!(node.cluster.ask_anywhere::<Counter>(&counter("o1"), Add(8), key()).await, Err(AskError::KeyReused)));
+        let refused = node.cluster.ask_anywhere::<Counter>(&counter("o1"), Refuse, call()).await;
+        assert!(matches!(refused, Err(AskError::Refused(Refused))), "{refused:?}");
+        let nobody = node.cluster.ask_anywhere::<Counter>(&counter("nobody"), Refuse, call()).await;
+        assert!(matches!(nobody, Err(AskError::NotRegistered)), "{nobody:?}");
+        assert!(matches!(node.cluster.query::<Counter, _>(&counter("nobody"), &ValueAnd(1)).await, Err(AskError::NotRegistered)));
+    }
+}
+
+/// A command that may have been executed is unknown, whoever asks; a question is not, and goes on where the agent is then.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_is_unknown() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    add_by_way_of(&a, 1).await;
+    let b = place.nodes.lock().get("b").cloned().unwrap();
+    let its = (0..OWNERS).map(|n| counter(&format!("o{n}")));
+    let its: Vec<Address> = its.filter(|address| b.cluster.serves(address)).collect();
+    let (executed, given_up) = (its[0].clone(), its[1].clone());
+    // It is cut off while it prepares: the command is executed, the answer does not come.
+    let asking = tokio::spawn({
+        let (a, executed) = (a.clone(), executed.clone());
+        async move {
+            a.cluster.ask_anywhere::<Counter>(&executed, Slow("x".into()), Call { idempotency: IdempotencyKey::parse("k"), ..call() }).await
+        }
+    });
+    while b.agent.prepared.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    b.cut.store(true, Ordering::SeqCst);
+    b.agent.prepares.as_ref().unwrap().add_permits(1);
+    let lost = asking.await.unwrap();
+    assert!(matches!(lost, Err(AskError::Unknown { .. })), "{lost:?}");
+    let unsaid = a.cluster.ask_anywhere::<Counter>(&given_up, Add(1), call()).await;
+    assert!(matches!(unsaid, Err(AskError::Unknown { .. })), "a link that lost what it was given does not know: {unsaid:?}");
+    let (mut value, began) = (None, Instant::now());
+    while value.is_none() && began.elapsed() < Duration::from_secs(10) {
+        value = a.cluster.query::<Counter, _>(&executed, &ValueAnd(0)).await.ok();
+    }
+    let again =
+        a.cluster.ask_anywhere::<Counter>(&executed, Slow("x".into()), Call { idempotency: IdempotencyKey::parse("k"), ..call() }).await;
+    assert_eq!((value, again.unwrap()), (Some(2), 2), "it was executed once");
 }

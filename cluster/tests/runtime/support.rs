@@ -273,7 +273,7 @@ pub struct Counter {
     pub silent: AtomicU32,
     /// Preparations of `Slow` wait for a permit when set.
     pub prepares: Option<Arc<tokio::sync::Semaphore>>,
-    /// Which call each preparation of a stale command was for.
+    /// Which call each preparation of a stale command, or of one that waits, was for.
     pub prepared: Mutex<Vec<CallId>>,
     /// Preparations that were taken back.
     pub taken_back: Arc<AtomicU32>,
@@ -320,9 +320,22 @@ pub enum CounterEvent {
     Ignored { at: Timestamp },
 }
 
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("refused")]
 pub struct Refused;
+
+/// Its value, and this much.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ValueAnd(pub i64);
+
+impl Query<Counter> for ValueAnd {
+    const NAME: &'static str = "value-and";
+    type Answer = i64;
+
+    fn answer(&self, state: &CounterState) -> i64 {
+        state.value + self.0
+    }
+}
 
 impl Agent for Counter {
     const KIND: AgentKind = AgentKind("counter");
@@ -337,6 +350,10 @@ impl Agent for Counter {
 
     fn creates(command: &CounterCommand) -> bool {
         !matches!(command, CounterCommand::Refuse)
+    }
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<ValueAnd>()
     }
 
     fn counterparty(command: &CounterCommand) -> Option<String> {
@@ -359,7 +376,10 @@ impl Agent for Counter {
                 taken_back.fetch_add(1, Ordering::SeqCst);
             });
             match (&command, &self.prepares) {
-                (CounterCommand::Slow(_), Some(gate)) => gate.acquire().await.unwrap().forget(),
+                (CounterCommand::Slow(_), Some(gate)) => {
+                    self.prepared.lock().push(call.id);
+                    gate.acquire().await.unwrap().forget();
+                }
                 (CounterCommand::Stale, _) => self.prepared.lock().push(call.id),
                 _ => {}
             }

@@ -4,7 +4,7 @@
 use super::args::SchemaArgs;
 use super::{
     args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
-    topics,
+    certs, topics,
 };
 use crate::node::Bootstrap;
 use anyhow::{Context, Result, bail};
@@ -27,6 +27,7 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Unpark(AgentArgs { data, address }) => {
             call(data, Method::POST, &agent(address, "/unpark")?).await?;
         }
+        AdminCommand::Certs(args) => certs::run(args)?,
         #[cfg(feature = "scylla")]
         AdminCommand::Schema(args) => schema(args).await?,
         #[cfg(not(feature = "scylla"))]

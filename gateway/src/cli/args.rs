@@ -345,6 +345,21 @@ pub enum AdminCommand {
     Schema(SchemaArgs),
     /// Show the topics of the log of events in Kafka: what they hold, who reads them and how far, which have dead letters.
     Topics(TopicsArgs),
+    /// Make certificates with which the nodes of a cell know each other: an authority for development, kept in the directory, and one for each node.
+    Certs(CertsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CertsArgs {
+    /// Name of the cell.
+    #[arg(long, value_name = "NAME")]
+    pub cell: String,
+    /// A node of it; may be repeated. One that has a certificate gets another.
+    #[arg(long = "node", value_name = "NAME", required = true)]
+    pub nodes: Vec<String>,
+    /// Directory for the files, made when missing: ca.pem and ca-key.pem, and for each node NAME.pem and NAME-key.pem.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod certs;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod rekey;

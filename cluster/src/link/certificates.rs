@@ -1,0 +1,89 @@
+//! Certificates for development: an authority of one cell, and what it gives to nodes. In production the installation's own authority does this; names
+//! and uses of its certificates are as here.
+
+use super::name::PeerName;
+use cellspace_schemas::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use time::{Duration, OffsetDateTime};
+
+/// How long the authority is believed.
+const AUTHORITY: Duration = Duration::days(3_650);
+/// How long a node's certificate is good.
+const NODE: Duration = Duration::days(397);
+/// Clocks differ.
+const BEFORE: Duration = Duration::hours(1);
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Making it failed.
+    #[error(transparent)]
+    Make(#[from] rcgen::Error),
+    /// It is no time.
+    #[error("the clock shows no time that a certificate could have")]
+    Time,
+}
+
+/// A certificate with its key, as PEM.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key, which nobody else may read.
+    pub key: String,
+}
+
+/// An authority of one cell.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes one, good from `now` on.
+    ///
+    /// # Errors
+    /// [`CertificateError`]
+    pub fn make(cell: &str, now: Timestamp) -> Result<Issued, CertificateError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = authority(cell);
+        (params.not_before, params.not_after) = lasting(now, AUTHORITY)?;
+        Ok(Issued { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
+    }
+
+    /// The authority of a cell that has this key.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when it is no key.
+    pub fn open(cell: &str, key: &str) -> Result<Self, CertificateError> {
+        Ok(Self { issuer: Issuer::new(authority(cell), KeyPair::from_pem(key)?) })
+    }
+
+    /// A certificate for a node, good from `now` on.
+    ///
+    /// # Errors
+    /// [`CertificateError`]
+    pub fn issue(&self, name: &PeerName, now: Timestamp) -> Result<Issued, CertificateError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new([name.dns()])?;
+        params.distinguished_name.push(DnType::CommonName, name.node().0.as_str());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = lasting(now, NODE)?;
+        Ok(Issued { certificate: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+    }
+}
+
+fn authority(cell: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, format!("Cellspace development authority of {cell}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+fn lasting(now: Timestamp, time: Duration) -> Result<(OffsetDateTime, OffsetDateTime), CertificateError> {
+    let now = OffsetDateTime::from_unix_timestamp(now.millis() / 1_000).map_err(|_| CertificateError::Time)?;
+    Ok((now - BEFORE, now.checked_add(time).ok_or(CertificateError::Time)?))
+}

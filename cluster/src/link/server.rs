@@ -1,0 +1,229 @@
+//! The listening end: who may speak, and what is answered.
+
+use super::{
+    forwarded::{Forwarded, Requests},
+    identity::{self, Identity},
+    wire::{self, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
+};
+use crate::{
+    Cluster,
+    cell::Cell,
+    remote::{AgentAnswer, AgentCall},
+    ring::NodeName,
+};
+use cellspace_storage::{View, slot::SLOTS};
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Connections at once.
+const CONNECTIONS: usize = 512;
+/// Time for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time for a message to arrive.
+const ARRIVAL: Duration = Duration::from_secs(5);
+/// Between two pings, and how long their answer may take.
+const PING: Duration = Duration::from_secs(5);
+/// Largest head of a message, in bytes.
+const MAX_HEAD: u32 = 80 << 10;
+/// What one peer may have under way at once; what is done for it has bounds of its own.
+const MAX_STREAMS: u32 = 8_192;
+/// Pause after a failed accept, for example without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener for peers, which ends when this is dropped.
+#[derive(Debug)]
+pub struct LinkServer {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Who answers what peers say.
+#[derive(Clone)]
+pub struct Answers {
+    /// What concerns the membership.
+    pub cell: Arc<Cell>,
+    /// What agents are asked for.
+    pub agents: Cluster,
+    /// Requests of clients, and news.
+    pub requests: Arc<dyn Requests>,
+}
+
+/// What all connections have in common.
+struct Desk {
+    identity: Arc<Identity>,
+    answers: Answers,
+    version: u16,
+    stop: CancellationToken,
+}
+
+/// Why a message is not taken: `(status, reason)`.
+type Refused = (StatusCode, String);
+
+impl LinkServer {
+    /// Listens to peers of the cell from now on.
+    ///
+    /// # Errors
+    /// When the socket has no address.
+    pub fn serve(listener: TcpListener, identity: Arc<Identity>, answers: Answers) -> io::Result<Self> {
+        Self::speaking(listener, identity, answers, WIRE_VERSION)
+    }
+
+    /// One that speaks another version.
+    pub(super) fn speaking(listener: TcpListener, identity: Arc<Identity>, answers: Answers, version: u16) -> io::Result<Self> {
+        let server = Self { address: listener.local_addr()?, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let desk = Arc::new(Desk { identity, answers, version, stop: server.stop.clone() });
+        server.tasks.spawn(accept(listener, desk, server.tasks.clone()));
+        Ok(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes nothing new, and ends when all that is under way was answered, or at `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(category = "app", "drain gave up on peers' messages that were not answered in time");
+        }
+    }
+}
+
+impl Drop for LinkServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, desk: Arc<Desk>, tasks: TaskTracker) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let stop = desk.stop.clone();
+    loop {
+        let next = async { (places.clone().acquire_owned().await, listener.accept().await) };
+        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
+        match accepted {
+            Ok((stream, from)) => {
+                let desk = desk.clone();
+                tasks.spawn(async move {
+                    if let Err(reason) = desk.serve(stream).await {
+                        tracing::warn!(category = "app", action = "link.refused", %from, reason, "a connection to the peers' port ended");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(category = "app", %error, "a peer's connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn serve(self: Arc<Self>, stream: TcpStream) -> Result<(), String> {
+        stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        let tls = TlsAcceptor::from(self.identity.tls().await.server.clone());
+        let shaken = timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| "no handshake in time".to_owned())?;
+        let stream = shaken.map_err(|error| wire::causes(&error))?;
+        let from = self.peer(&stream);
+        if let Err(reason) = &from {
+            tracing::warn!(category = "app", action = "link.refused", reason, "a peer is refused");
+        }
+        let from = Arc::new(from);
+        let service = service_fn(|request| {
+            let (desk, from) = (self.clone(), from.clone());
+            async move { Ok::<_, Infallible>(desk.answer(&from, request).await) }
+        });
+        let mut http = Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+        http.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
+        http.initial_stream_window_size(wire::STREAM_WINDOW).initial_connection_window_size(wire::CONNECTION_WINDOW);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        ended.map_err(|error| wire::causes(&error))
+    }
+
+    fn peer(&self, stream: &TlsStream<TcpStream>) -> Result<NodeName, String> {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let name = identity::peer(shown.ok_or("no certificate was shown")?, self.identity.me().cell())?;
+        Ok(name.node().clone())
+    }
+
+    async fn answer(&self, from: &Result<NodeName, String>, request: Request<Incoming>) -> Response<LinkBody> {
+        let mut response = match self.take(from, request).await {
+            Ok(response) => response,
+            Err((status, reason)) => {
+                let mut response = Response::new(wire::body(reason.clone()));
+                *response.status_mut() = status;
+                // So that nobody takes it for the answer to a request that was passed on.
+                Forwarded::not_here(response.headers_mut(), &reason);
+                response
+            }
+        };
+        wire::mark(response.headers_mut(), self.version);
+        response
+    }
+
+    async fn take(&self, from: &Result<NodeName, String>, mut request: Request<Incoming>) -> Result<Response<LinkBody>, Refused> {
+        let refused = |status| move |reason: String| (status, reason);
+        from.as_ref().map_err(|reason| (StatusCode::FORBIDDEN, reason.clone()))?;
+        wire::check(request.headers(), self.version).map_err(refused(StatusCode::UPGRADE_REQUIRED))?;
+        if let Some(how) = Forwarded::take(request.headers_mut()) {
+            let how = how.map_err(refused(StatusCode::BAD_REQUEST))?;
+            return Ok(self.answers.requests.forwarded(how, request).await);
+        }
+        let path = request.uri().path().to_owned();
+        let limit = if path == CALL { MAX_CALL } else { MAX_MESSAGE };
+        let said = timeout(ARRIVAL, wire::collect(request.into_body(), limit)).await;
+        let said = said.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time".to_owned()))?;
+        let said = said.map_err(refused(StatusCode::PAYLOAD_TOO_LARGE))?;
+        let unreadable = refused(StatusCode::BAD_REQUEST);
+        let Answers { cell, agents, .. } = &self.answers;
+        let answer = match path.as_str() {
+            SHOW => {
+                let view: View = wire::read(&said).map_err(unreadable)?;
+                cell.shown(view).map_err(|ended| (StatusCode::GONE, ended.to_string()))?;
+                wire::write(&(), limit)
+            }
+            ASK => {
+                let asked: Asked = wire::read(&said).map_err(unreadable)?;
+                if asked.slots.len() > usize::from(SLOTS) {
+                    return Err((StatusCode::BAD_REQUEST, format!("{} slots, there are at most {SLOTS}", asked.slots.len())));
+                }
+                let answers = cell.asked(&asked.to, &asked.slots, asked.version);
+                wire::write(&answers.ok_or((StatusCode::GONE, "another life of this node is meant".to_owned()))?, limit)
+            }
+            NEWS => {
+                self.answers.requests.announced(wire::read(&said).map_err(unreadable)?).await;
+                wire::write(&(), limit)
+            }
+            CALL => {
+                let call: AgentCall = wire::read(&said).map_err(unreadable)?;
+                // Whatever becomes of its answer, it may have been executed.
+                let answer = agents.called(call).await;
+                wire::write(&answer, limit).or_else(|reason| wire::write(&AgentAnswer::Unknown(reason), limit))
+            }
+            other => return Err((StatusCode::NOT_FOUND, format!("nothing is known of {other}"))),
+        };
+        answer.map(|said| Response::new(wire::body(said))).map_err(refused(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes over the link: one HTTP/2 request for each message, JSON in both directions, within bounds; and requests of clients as they came in, with a
+//! header that says on whose behalf. Every request and every answer says which version of this it is; another one is refused, whatever it says.
+
+use bytes::{Bytes, BytesMut};
+use cellspace_storage::Member;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::error::Error;
+
+/// Version of what nodes say to each other.
+pub const WIRE_VERSION: u16 = 1;
+/// Largest message of the membership, in bytes.
+pub(super) const MAX_MESSAGE: usize = 1 << 20;
+/// Largest call of an agent, and largest answer.
+pub(super) const MAX_CALL: usize = 16 << 20;
+/// Header with the version.
+const VERSION: HeaderName = HeaderName::from_static("cellspace-wire");
+
+/// Shows a view.
+pub(super) const SHOW: &str = "/show";
+/// Asks for slots.
+pub(super) const ASK: &str = "/ask";
+/// Says that there is news.
+pub(super) const NEWS: &str = "/news";
+/// Asks for something of an agent.
+pub(super) const CALL: &str = "/call";
+
+/// What a stream may hold that its receiver has not taken; all of a connection's together never hold another one up.
+pub(super) const STREAM_WINDOW: u32 = 64 << 10;
+pub(super) const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// What goes wrong with a body.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+/// A body on the link.
+pub type LinkBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Asks a peer for slots.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// Which life of the node is meant.
+    pub to: Member,
+    pub slots: Vec<u16>,
+    /// The view under which who asks owns them.
+    pub version: u64,
+}
+
+pub(super) fn body(bytes: impl Into<Bytes>) -> LinkBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Says which version this node speaks.
+pub(super) fn mark(headers: &mut HeaderMap, version: u16) {
+    headers.insert(VERSION, HeaderValue::from(version));
+}
+
+/// Refuses what another version says.
+///
+/// # Errors
+/// What is spoken there and here.
+pub(super) fn check(headers: &HeaderMap, own: u16) -> Result<(), String> {
+    let said = headers.get(VERSION).and_then(|value| value.to_str().ok());
+    match said.and_then(|text| text.parse::<u16>().ok()) {
+        Some(version) if version == own => Ok(()),
+        Some(version) if version > own => Err(format!("the peer speaks the newer version {version} of the link, this node speaks {own}")),
+        Some(version) => Err(format!("the peer speaks the older version {version} of the link, this node speaks {own}")),
+        None => Err(format!("the peer names no version of the link, this node speaks {own}")),
+    }
+}
+
+/// The whole body, unless it is too large.
+pub(super) async fn collect<B>(body: B, limit: usize) -> Result<Bytes, String>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = std::pin::pin!(Limited::new(body, limit));
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| causes(error.as_ref()))?;
+        if let Some(data) = frame.data_ref() {
+            all.extend_from_slice(data);
+        }
+    }
+    Ok(all.freeze())
+}
+
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("a message that cannot be read: {error}"))
+}
+
+pub(super) fn write(message: &impl Serialize, limit: usize) -> Result<Bytes, String> {
+    let bytes = serde_json::to_vec(message).map_err(|error| format!("a message that cannot be written: {error}"))?;
+    if bytes.len() > limit {
+        return Err(format!("a message of {} bytes, {limit} are the most", bytes.len()));
+    }
+    Ok(bytes.into())
+}
+
+/// An error with what caused it.
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = next.source();
+    }
+    text
+}
