@@ -3,11 +3,13 @@
 use super::{
     ControlPlaneState, archive, data_planes,
     dsp::{self, Steering},
-    negotiation, participant, process_events, resources, secrets, transfer,
+    negotiation, participant, process_events,
+    questions::ParticipantOf,
+    resources, secrets, transfer,
 };
 use crate::{Services, credential_service, trust::claimed_sender};
 use cellspace_cluster::{
-    About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,
+    About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Reach, Rejection, RetryPolicy, RowOf, Track,
 };
 use cellspace_schemas::Timestamp;
 use cellspace_storage::AgentKind;
@@ -149,6 +151,10 @@ impl Agent for ControlPlane {
     type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.query::<ParticipantOf>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::Participant(participant::Command::Create(_)))

@@ -1,6 +1,6 @@
 //! Lists over all participant contexts (Management API): the directory knows which there are, their control planes what they are.
 
-use super::{ControlPlane, Participant};
+use super::{ControlPlane, Participant, questions::ParticipantOf};
 use crate::{
     Services,
     directory::{
@@ -29,7 +29,7 @@ pub async fn participants(services: &Services, page: Page) -> Result<(Vec<Arc<Pa
     let (ids, total) = ROWS.ids(services, page).await?;
     let mut all = Vec::with_capacity(ids.len());
     for id in ids {
-        match services.cluster.read::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), |state| state.participant.clone()).await {
+        match services.cluster.query::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), &ParticipantOf).await {
             Ok(participant) => all.extend(participant),
             Err(AskError::NotRegistered) => {}
             // The others are shown all the same: an operator who looks for what is wrong needs the list.

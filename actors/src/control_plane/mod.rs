@@ -19,6 +19,7 @@ mod participant_tests;
 pub mod peer;
 pub mod policy;
 pub mod process_events;
+pub mod questions;
 pub mod resources;
 pub mod scopes;
 pub mod secrets;

@@ -1,6 +1,10 @@
 //! The agent: dispatch of commands, outcomes and effects to its machines, and nothing else.
 
-use super::{Refusal, State, context, credential, holder_request, issuance, key, listing, offer, secrets, watch};
+use super::{
+    Refusal, State, context, credential, holder_request, issuance, key, listing, offer,
+    questions::{ContextOf, Listed, PublishedAt},
+    secrets, watch,
+};
 use crate::{
     Services,
     control_plane::{ControlPlane, participant::TENANT},
@@ -8,7 +12,7 @@ use crate::{
     name, records, trust,
 };
 use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Reach, Rejection, RetryPolicy, RowOf,
 };
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
@@ -160,6 +164,10 @@ impl Agent for CredentialService {
     type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.query::<ContextOf>().query::<PublishedAt>().query::<Listed>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::Context(context::Command::Create(_)))

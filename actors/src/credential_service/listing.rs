@@ -1,6 +1,6 @@
 //! Lists over all participant contexts (Identity API): the directory knows which there are, their agents what they have.
 
-use super::{CredentialService, State};
+use super::{CredentialService, questions::Listed};
 use crate::{
     Services,
     directory::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{Did, ParticipantContextId, fabric::Page};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 /// Rows of participant contexts of the Identity API.
 pub(super) const ROWS: Contexts = Contexts { kind: Kind::ParticipantContext, agent: "credential-service" };
@@ -20,30 +20,29 @@ pub(crate) fn body(participant: &ParticipantContextId, did: &Did) -> Value {
     json!({ID: participant, "did": did})
 }
 
-/// One page of the participant contexts, oldest first, each as `of` shows it; one that is on its way out is left out.
+/// One page of the participant contexts, oldest first, each as it is listed; one that is on its way out is left out.
 ///
 /// # Errors
 /// [`DirectoryError::Unavailable`] when the directory or an agent cannot be read.
-pub async fn contexts<T>(services: &Services, page: Page, of: impl Fn(&State) -> Option<T>) -> Result<Vec<T>, DirectoryError> {
+pub async fn contexts(services: &Services, page: Page, of: Listed) -> Result<Vec<Box<RawValue>>, DirectoryError> {
     let mut all = Vec::new();
     for id in ROWS.ids(services, page).await?.0 {
-        all.extend(read(services, &id, &of).await?.flatten());
+        all.extend(listed(services, &id, of).await?);
     }
     Ok(all)
 }
 
-/// One page of what all participant contexts have, oldest context first: `of` says what one has. The agents of the page and of those before it
-/// are asked, one after the other.
+/// One page of what all participant contexts have, oldest context first. The agents of the page and of those before it are asked, one after the other.
 ///
 /// # Errors
 /// As [`contexts`].
-pub async fn things<T>(services: &Services, page: Page, of: impl Fn(&State) -> Vec<T>) -> Result<Vec<T>, DirectoryError> {
+pub async fn things(services: &Services, page: Page, of: Listed) -> Result<Vec<Box<RawValue>>, DirectoryError> {
     let (mut skip, limit, mut found) = (page.offset as usize, page.limit as usize, Vec::new());
     let mut batch = Page::default();
     loop {
         let (ids, _) = ROWS.ids(services, batch).await?;
         for id in &ids {
-            let all = read(services, id, &of).await?.unwrap_or_default();
+            let all = listed(services, id, of).await?;
             let passed = skip.min(all.len());
             skip -= passed;
             found.extend(all.into_iter().skip(passed).take(limit - found.len()));
@@ -58,10 +57,10 @@ pub async fn things<T>(services: &Services, page: Page, of: impl Fn(&State) -> V
     }
 }
 
-async fn read<T>(services: &Services, id: &ParticipantContextId, of: impl Fn(&State) -> T) -> Result<Option<T>, DirectoryError> {
-    match services.cluster.read::<CredentialService, _>(&Address::of::<CredentialService>(id), of).await {
-        Ok(found) => Ok(Some(found)),
-        Err(AskError::NotRegistered) => Ok(None),
+async fn listed(services: &Services, id: &ParticipantContextId, of: Listed) -> Result<Vec<Box<RawValue>>, DirectoryError> {
+    match services.cluster.query::<CredentialService, _>(&Address::of::<CredentialService>(id), &of).await {
+        Ok(found) => Ok(found),
+        Err(AskError::NotRegistered) => Ok(Vec::new()),
         Err(error) => Err(DirectoryError::Unavailable(error.to_string())),
     }
 }

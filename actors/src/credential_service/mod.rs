@@ -15,6 +15,7 @@ pub mod key;
 pub mod listing;
 pub mod offer;
 pub mod presentations;
+pub mod questions;
 pub mod refusal;
 pub mod secrets;
 pub mod state;

@@ -5,8 +5,10 @@ use super::{
     row::{Holder, Kind, NewRow, Row},
 };
 use crate::Services;
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
-use cellspace_schemas::Timestamp;
+use cellspace_cluster::{
+    Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RetryPolicy, RowOf,
+};
+use cellspace_schemas::{Timestamp, fabric::Predicate};
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
@@ -67,8 +69,41 @@ pub enum Command {
     Remove(NewRow),
 }
 
+/// Rows of a kind that satisfy a predicate, and those whose object must be asked: oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Matching {
+    /// Which kind.
+    pub kind: Kind,
+    /// What they satisfy.
+    pub predicate: Predicate,
+}
+
+impl Query<Directory> for Matching {
+    const NAME: &'static str = "matching";
+    type Answer = Vec<Arc<Row>>;
+
+    fn answer(&self, state: &DirectoryState) -> Self::Answer {
+        let matching = |row: &Row| row.body.as_ref().is_none_or(|body| self.predicate.matches(body));
+        state.of_kind(self.kind).filter(|row| matching(row)).cloned().collect()
+    }
+}
+
+/// Whether any row, reserved ones included, refers to something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refers(pub String);
+
+impl Query<Directory> for Refers {
+    const NAME: &'static str = "refers";
+    type Answer = bool;
+
+    fn answer(&self, state: &DirectoryState) -> Self::Answer {
+        let kinds = [Kind::ParticipantProfile, Kind::Orchestration];
+        kinds.into_iter().any(|kind| state.of_kind(kind).any(|row| row.key.references.contains(&self.0)))
+    }
+}
+
 /// Why a shard refuses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// The id belongs to another holder.
     #[error("{0} is already in use")]
@@ -196,6 +231,10 @@ impl Agent for Directory {
     type Outcome = Outcome;
     type Reply = ();
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<Matching>().query::<Refers>()
+    }
 
     fn creates(command: &Command) -> bool {
         match command {

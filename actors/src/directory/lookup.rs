@@ -3,9 +3,12 @@
 use super::row::{Holder, Kind};
 use crate::{
     Services,
-    control_plane::{self, ControlPlane, ControlPlaneState},
-    credential_service::{self, CredentialService, listing},
-    fabric::{OrchestrationAgent, TenantAgent, index},
+    control_plane::{self, ControlPlane, questions::ParticipantOf},
+    credential_service::{CredentialService, listing, questions::ContextOf},
+    fabric::{
+        OrchestrationAgent, TenantAgent,
+        index::{Entry, OrchestrationEntry, TenantEntry},
+    },
 };
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::{
@@ -25,9 +28,10 @@ pub(super) async fn object(
     id: &str,
     holder: Option<&Holder>,
 ) -> Result<Option<(i64, Arc<Value>)>, String> {
+    let cluster = &services.cluster;
     let found = match kind {
         Kind::Tenant => match TenantId::new(id) {
-            Ok(tenant) => read(services.cluster.read::<TenantAgent, _>(&Address::of::<TenantAgent>(&tenant), index::tenant).await)?,
+            Ok(tenant) => read(cluster.query::<TenantAgent, _>(&Address::of::<TenantAgent>(&tenant), &TenantEntry::Tenant).await)?,
             Err(_) => None,
         },
         Kind::ParticipantProfile | Kind::Identifier => {
@@ -39,34 +43,29 @@ pub(super) async fn object(
             };
             let (Some(holder), Some(profile)) = (holder, profile) else { return Ok(None) };
             let address = Address::of::<TenantAgent>(&holder.tenant);
-            let view =
-                |state: &_| if kind == Kind::Identifier { index::identifier(state, &profile) } else { index::profile(state, &profile) };
-            read(services.cluster.read::<TenantAgent, _>(&address, view).await)?
+            let entry = if kind == Kind::Identifier { TenantEntry::Identifier(profile) } else { TenantEntry::Profile(profile) };
+            read(cluster.query::<TenantAgent, _>(&address, &entry).await)?
         }
         Kind::Orchestration => match OrchestrationId::new(id) {
             Ok(id) => {
                 let address = Address::of::<OrchestrationAgent>(&id);
-                read(services.cluster.read::<OrchestrationAgent, _>(&address, index::orchestration).await)?
+                read(cluster.query::<OrchestrationAgent, _>(&address, &OrchestrationEntry).await)?
             }
             Err(_) => None,
         },
         Kind::ParticipantContext => match ParticipantContextId::new(id) {
             Ok(id) => {
-                let view = |state: &credential_service::State| {
-                    let context = state.context.as_ref()?;
-                    Some(index::Entry { version: 1, body: Arc::new(listing::body(&context.id, &context.did)) })
-                };
-                read(services.cluster.read::<CredentialService, _>(&Address::of::<CredentialService>(&id), view).await)?
+                let address = Address::of::<CredentialService>(&id);
+                let context = read(cluster.query::<CredentialService, _>(&address, &ContextOf).await)?;
+                context.map(|context| Entry { version: 1, body: Arc::new(listing::body(&context.id, &context.did)) })
             }
             Err(_) => None,
         },
         Kind::ManagedParticipant => match ParticipantContextId::new(id) {
             Ok(id) => {
-                let view = |state: &ControlPlaneState| {
-                    let participant = state.participant.as_ref()?;
-                    Some(index::Entry { version: 1, body: Arc::new(control_plane::listing::body(&participant.id)) })
-                };
-                read(services.cluster.read::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), view).await)?
+                let address = Address::of::<ControlPlane>(&id);
+                let participant = read(cluster.query::<ControlPlane, _>(&address, &ParticipantOf).await)?;
+                participant.map(|participant| Entry { version: 1, body: Arc::new(control_plane::listing::body(&participant.id)) })
             }
             Err(_) => None,
         },
@@ -74,7 +73,7 @@ pub(super) async fn object(
     Ok(found.map(|entry| (entry.version, entry.body)))
 }
 
-fn read<R: std::error::Error>(answer: Result<Option<index::Entry>, AskError<R>>) -> Result<Option<index::Entry>, String> {
+fn read<T, R: std::error::Error>(answer: Result<Option<T>, AskError<R>>) -> Result<Option<T>, String> {
     match answer {
         Ok(found) => Ok(found),
         Err(AskError::NotRegistered) => Ok(None),

@@ -1,13 +1,13 @@
 //! Lists and queries over all shards, and the commands to one of them.
 
 use super::{
-    agent::{Command, Directory, Refusal},
+    agent::{Command, Directory, Matching, Refers, Refusal},
     lookup,
     row::{Kind, NewRow, Row},
     shard::{SHARDS, address, shard_of},
 };
 use crate::Services;
-use cellspace_cluster::{AskError, Call, DeliveryError};
+use cellspace_cluster::{AskError, Call, DeliveryError, Query};
 use cellspace_schemas::{
     Timestamp,
     fabric::{Page, Predicate},
@@ -62,7 +62,7 @@ async fn tell(services: &Services, command: Command, mut call: Call) -> Result<(
     let shard = address(shard_of(&key.id));
     // The key of a client's request belongs to the object's own agent; here a repeat is harmless.
     call.idempotency = None;
-    match services.cluster.ask::<Directory>(&shard, command, call).await {
+    match services.cluster.ask_anywhere::<Directory>(&shard, command, call).await {
         Ok(()) | Err(AskError::NotRegistered) => Ok(()),
         Err(e) => Err(e.into()),
     }
@@ -100,16 +100,12 @@ pub async fn remove(services: &Services, row: NewRow, call: &Call) -> Result<(),
     tell(services, Command::Remove(row), call.clone()).await
 }
 
-/// Reads every shard with `view`; shards that were never written have nothing.
-async fn shards<T: Default + Send>(
-    services: &Services,
-    view: impl Fn(&super::DirectoryState) -> T + Sync,
-) -> Result<Vec<T>, DirectoryError> {
-    let view = &view;
+/// Asks every shard; those that were never written have nothing.
+async fn shards<Q: Query<Directory, Answer: Default>>(services: &Services, query: &Q) -> Result<Vec<Q::Answer>, DirectoryError> {
     let reads = (0..SHARDS).map(|shard| async move {
-        match services.cluster.read::<Directory, T>(&address(shard), view).await {
+        match services.cluster.query::<Directory, Q>(&address(shard), query).await {
             Ok(found) => Ok(found),
-            Err(AskError::NotRegistered) => Ok(T::default()),
+            Err(AskError::NotRegistered) => Ok(Q::Answer::default()),
             Err(e) => Err(DirectoryError::from(e)),
         }
     });
@@ -122,9 +118,7 @@ async fn shards<T: Default + Send>(
 /// # Errors
 /// [`DirectoryError::Unavailable`] when a shard cannot be read.
 pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page: Page) -> Result<Found, DirectoryError> {
-    let matching = |row: &Row| row.body.as_ref().is_none_or(|body| predicate.matches(body));
-    let rows: Vec<Vec<Arc<Row>>> =
-        shards(services, |state| state.of_kind(kind).filter(|row| matching(row)).cloned().collect::<Vec<_>>()).await?;
+    let rows = shards(services, &Matching { kind, predicate: predicate.clone() }).await?;
     let look = |row: &Row| {
         let (services, key) = (services.clone(), row.key.clone());
         async move { lookup::object(&services, key.kind, &key.id, key.holder.as_ref()).await }.boxed()
@@ -166,8 +160,5 @@ pub(super) async fn merged(
 /// # Errors
 /// [`DirectoryError::Unavailable`] when a shard cannot be read.
 pub async fn references(services: &Services, reference: &str) -> Result<bool, DirectoryError> {
-    let refers = |row: &&Arc<Row>| row.key.references.iter().any(|r| r == reference);
-    let kinds = [Kind::ParticipantProfile, Kind::Orchestration];
-    let found = shards(services, |state| kinds.into_iter().any(|kind| state.of_kind(kind).any(|row| refers(&row)))).await?;
-    Ok(found.into_iter().any(|refers| refers))
+    Ok(shards(services, &Refers(reference.to_owned())).await?.contains(&true))
 }

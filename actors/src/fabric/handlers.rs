@@ -39,7 +39,7 @@ impl Handler for Requests {
             let manifest: OrchestrationManifest = data(event)?;
             let address = Address::of::<OrchestrationAgent>(&manifest.id);
             let start = orchestration::Command::Start(Box::new(manifest));
-            self.0.cluster.ask::<OrchestrationAgent>(&address, start, call(event)).await?;
+            self.0.cluster.ask_anywhere::<OrchestrationAgent>(&address, start, call(event)).await?;
             Ok(())
         })
     }
@@ -56,7 +56,7 @@ impl Handler for Results {
             let Some(tenant) = response.tenant_id.clone() else { return Ok(()) };
             let position = event.position().map_err(|e| Failure::Poison(e.to_string()))?;
             let ended = tenant::Command::Ended(Box::new(response), event.source.clone(), position);
-            self.0.cluster.ask::<TenantAgent>(&Address::of::<TenantAgent>(&tenant), ended, call(event)).await?;
+            self.0.cluster.ask_anywhere::<TenantAgent>(&Address::of::<TenantAgent>(&tenant), ended, call(event)).await?;
             Ok(())
         })
     }
@@ -77,7 +77,7 @@ impl Handler for Activities {
             // Events are repeated and may be old: what they ask for may have been done and undone since. The orchestration is asked in a turn,
             // since a snapshot may not show yet what the event says.
             let begin = orchestration::Command::Begin(message.activity.id.clone(), message.attempt);
-            let Reply::Attempt(attempt) = cluster.ask::<OrchestrationAgent>(&address, begin, call(event)).await? else {
+            let Reply::Attempt(attempt) = cluster.ask_anywhere::<OrchestrationAgent>(&address, begin, call(event)).await? else {
                 tracing::debug!(category = "app", activity = %message.activity.id, attempt = message.attempt, "the attempt is not under way");
                 return Ok(());
             };
@@ -101,7 +101,7 @@ impl Handler for Activities {
                 Err(_) => ActivityResult::Retry("the agent did not come to an end in time".to_owned()),
             };
             let report = orchestration::Command::Report(message.activity.id.clone(), message.attempt, result);
-            cluster.ask::<OrchestrationAgent>(&address, report, call(event)).await?;
+            cluster.ask_anywhere::<OrchestrationAgent>(&address, report, call(event)).await?;
             Ok(())
         })
     }

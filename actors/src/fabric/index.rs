@@ -1,15 +1,16 @@
 //! How tenants, participant profiles and orchestrations show in the directory.
 
-use super::{orchestration::RunState, tenant::TenantState};
+use super::{OrchestrationAgent, TenantAgent, orchestration::RunState, tenant::TenantState};
 use crate::{
     Services,
     directory::{self, DirectoryError, Holder, Kind, NewRow, reference},
 };
-use cellspace_cluster::{Call, RetryPolicy};
+use cellspace_cluster::{Call, Query, RetryPolicy};
 use cellspace_schemas::{
     Did,
     fabric::{CellId, DataspaceProfileId, OrchestrationId, ParticipantProfileId, TenantId},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ pub const RETRY: RetryPolicy =
     RetryPolicy { first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(60), attempts: 250 };
 
 /// An object as the directory shows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Raised by every change.
     pub version: i64,
@@ -59,6 +60,43 @@ pub fn orchestration(state: &RunState) -> Option<Entry> {
         "createdTimestamp": run.created.to_rfc3339(),
     });
     Some(entry(run.version, body))
+}
+
+/// What a tenant has under an id in the directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum TenantEntry {
+    /// Itself.
+    Tenant,
+    /// A participant profile.
+    Profile(ParticipantProfileId),
+    /// The claim of a participant profile on its DID.
+    Identifier(ParticipantProfileId),
+}
+
+impl Query<TenantAgent> for TenantEntry {
+    const NAME: &'static str = "entry";
+    type Answer = Option<Entry>;
+
+    fn answer(&self, state: &TenantState) -> Self::Answer {
+        match self {
+            Self::Tenant => tenant(state),
+            Self::Profile(id) => profile(state, id),
+            Self::Identifier(id) => identifier(state, id),
+        }
+    }
+}
+
+/// What an orchestration has in the directory.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct OrchestrationEntry;
+
+impl Query<OrchestrationAgent> for OrchestrationEntry {
+    const NAME: &'static str = "entry";
+    type Answer = Option<Entry>;
+
+    fn answer(&self, state: &RunState) -> Self::Answer {
+        orchestration(state)
+    }
 }
 
 /// Row of a tenant.

@@ -48,7 +48,7 @@ fn mismatch() -> OperationError {
 pub async fn create_tenant(services: &Services, new: NewTenant, call: Call) -> Result<Tenant, OperationError> {
     let id = TenantId::from_uuid(id_of("tenant", &call));
     directory::reserve(services, index::tenant_row(&id), &call).await?;
-    let reply = services.cluster.ask::<TenantAgent>(&Address::of::<TenantAgent>(&id), tenant::Command::Create(new), call).await?;
+    let reply = services.cluster.ask_anywhere::<TenantAgent>(&Address::of::<TenantAgent>(&id), tenant::Command::Create(new), call).await?;
     match reply {
         tenant::Reply::Tenant(tenant) => Ok(tenant),
         tenant::Reply::Done | tenant::Reply::Profile(_) => Err(mismatch()),
@@ -92,7 +92,7 @@ pub async fn deploy_profile(
         rows
     };
     let command = tenant::Command::Deploy(id, Box::new(new));
-    match services.cluster.ask::<TenantAgent>(&address, command, call.clone()).await {
+    match services.cluster.ask_anywhere::<TenantAgent>(&address, command, call.clone()).await {
         Ok(tenant::Reply::Profile(profile)) => Ok(profile),
         Ok(tenant::Reply::Done | tenant::Reply::Tenant(_)) => Err(mismatch()),
         Err(error) => {
@@ -170,7 +170,7 @@ pub async fn start_orchestration(
     }
     // Results concern whoever reads the orchestration, and no tenant.
     let start = orchestration::Command::Start(Box::new(OrchestrationManifest { tenant_id: None, ..manifest }));
-    match services.cluster.ask::<OrchestrationAgent>(&address, start, call).await? {
+    match services.cluster.ask_anywhere::<OrchestrationAgent>(&address, start, call).await? {
         orchestration::Reply::Orchestration(orchestration) => Ok(*orchestration),
         orchestration::Reply::Done | orchestration::Reply::Attempt(_) => Err(mismatch()),
     }

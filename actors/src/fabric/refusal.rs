@@ -1,7 +1,9 @@
 //! Why an agent of the fabric refuses a command.
 
+use serde::{Deserialize, Serialize};
+
 /// The three kinds of refusals; each says why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// What the path names is not there.
     #[error("{0}")]

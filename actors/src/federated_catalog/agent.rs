@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{Services, trust::did};
 use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf, Track,
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RetryPolicy, RowOf,
+    Track,
 };
 use cellspace_schemas::{Did, Owner, ParticipantContextId, Timestamp, dsp::BaseUrl, management::TargetNode};
 use cellspace_storage::AgentKind;
@@ -83,8 +84,22 @@ pub struct Reply {
     pub at: Timestamp,
 }
 
+/// What the agent knows, for other nodes.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Standing;
+
+impl Query<FederatedCatalog> for Standing {
+    const NAME: &'static str = "standing";
+    /// As rows have it.
+    type Answer = Vec<Event>;
+
+    fn answer(&self, state: &State) -> Self::Answer {
+        state.rows()
+    }
+}
+
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// There is one already.
     #[error("target node {0} exists")]
@@ -153,6 +168,10 @@ impl Agent for FederatedCatalog {
     type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<Standing>()
+    }
 
     fn creates(command: &Command) -> bool {
         match command {

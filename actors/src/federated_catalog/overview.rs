@@ -2,14 +2,14 @@
 
 use super::{
     CrawlKey, FederatedCatalog, State,
-    agent::{Command, Wanted, address, installation},
+    agent::{Command, Standing, Wanted, address, installation},
     claims::own_claims,
     state::{Crawl, Event, view_row},
     visible::{Viewer, flattened},
 };
 use crate::{
     ControlPlane, Services,
-    control_plane::{Participant, catalog::RequestError, policy::ParticipantAgent},
+    control_plane::{Participant, catalog::RequestError, policy::ParticipantAgent, questions::ParticipantOf},
     settings::Settings,
 };
 use cellspace_cluster::{Address, AskError, Call};
@@ -128,7 +128,7 @@ pub(super) fn entries(participant: &Participant, settings: &Settings, own: &Stat
 
 /// The state of an agent that may not have been written yet.
 pub(super) async fn state(services: &Services, address: &Address) -> Result<Arc<State>, RequestError> {
-    match services.cluster.snapshot::<FederatedCatalog>(address).await {
+    match services.cluster.snapshot_anywhere::<FederatedCatalog, _>(address, &Standing).await {
         Ok(state) => Ok(state),
         Err(AskError::NotRegistered) => Ok(Arc::default()),
         Err(other) => Err(RequestError::Unavailable(other.to_string())),
@@ -138,8 +138,8 @@ pub(super) async fn state(services: &Services, address: &Address) -> Result<Arc<
 /// Whether the participant that crawls is there, for whoever it does.
 async fn is_there(services: &Services, crawler: &ParticipantContextId) -> Result<bool, RequestError> {
     let address = Address::of::<ControlPlane>(crawler);
-    match services.cluster.read::<ControlPlane, _>(&address, |state| state.participant.is_some()).await {
-        Ok(there) => Ok(there),
+    match services.cluster.query::<ControlPlane, _>(&address, &ParticipantOf).await {
+        Ok(participant) => Ok(participant.is_some()),
         Err(AskError::NotRegistered) => Ok(false),
         Err(other) => Err(RequestError::Unavailable(other.to_string())),
     }
@@ -159,7 +159,7 @@ async fn looked_at(
     if news.is_empty() || !is_there(services, crawler).await? {
         return Ok(known);
     }
-    let asked = services.cluster.ask::<FederatedCatalog>(&address, Command::Want(news.clone()), call.clone()).await;
+    let asked = services.cluster.ask_anywhere::<FederatedCatalog>(&address, Command::Want(news.clone()), call.clone()).await;
     asked.map_err(|error| RequestError::Unavailable(error.to_string()))?;
     known = state(services, &address).await?;
     // What others have begun is not waited for: it shows the next time.
@@ -167,7 +167,8 @@ async fn looked_at(
         let mut begun = news.iter().filter_map(|wanted| state.crawls.get(&wanted.key));
         begun.any(|crawl| crawl.next.is_none() && crawl.seen.is_none() && crawl.failure.is_none())
     };
-    if !is_first_look(&known) {
+    // What another node's agent has begun shows the next time too.
+    if !is_first_look(&known) || services.cluster.is_elsewhere(&address.owner) {
         return Ok(known);
     }
     let looked = |state: &State| (!is_first_look(state)).then(|| Arc::new(state.clone()));

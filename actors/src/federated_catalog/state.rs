@@ -121,6 +121,13 @@ fn deadline(key: &CrawlKey) -> String {
 }
 
 impl State {
+    /// All rows of its own: views lie apart.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Event> {
+        let targets = self.targets.values().cloned().map(Event::Target);
+        targets.chain(self.crawls.values().cloned().map(Event::Crawl)).collect()
+    }
+
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {

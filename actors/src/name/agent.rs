@@ -2,7 +2,7 @@
 
 use super::reservation::Reservation;
 use crate::Services;
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RowOf};
 use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
 use cellspace_storage::{AgentKind, RowKey};
 use futures::{FutureExt, future::BoxFuture};
@@ -35,6 +35,19 @@ impl State {
     #[must_use]
     pub fn participant(&self) -> Option<&ParticipantContextId> {
         self.reservation.as_ref().map(|reservation| &reservation.participant)
+    }
+}
+
+/// Whom the name belongs to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct HolderOf;
+
+impl Query<Name> for HolderOf {
+    const NAME: &'static str = "holder";
+    type Answer = Option<ParticipantContextId>;
+
+    fn answer(&self, state: &State) -> Self::Answer {
+        state.participant().cloned()
     }
 }
 
@@ -92,7 +105,7 @@ impl From<bool> for Exists {
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// It belongs to another participant context.
     #[error("the name belongs to another participant context")]
@@ -109,6 +122,10 @@ impl Agent for Name {
     type Outcome = Exists;
     type Reply = ();
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<HolderOf>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::Reserve { .. } | Command::Confirm { .. })

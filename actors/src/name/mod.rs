@@ -9,10 +9,14 @@ pub mod agent;
 mod agent_tests;
 pub mod reservation;
 
-pub use agent::{Command, Name, Refusal};
+pub use agent::{Command, HolderOf, Name, Refusal};
 pub use reservation::Reservation;
 
-use crate::{Services, control_plane::ControlPlane, credential_service::CredentialService};
+use crate::{
+    Services,
+    control_plane::{ControlPlane, questions::ParticipantOf},
+    credential_service::{CredentialService, questions::ContextOf},
+};
 use cellspace_cluster::{Address, AskError, Call, DeliveryError};
 use cellspace_schemas::{Did, Owner, ParticipantContextId};
 
@@ -90,22 +94,18 @@ pub async fn release(services: &Services, path: &Owner, participant: &Participan
 /// Whether the participant has the name, in its credential service or its control plane.
 async fn is_used(services: &Services, path: &Owner, participant: &ParticipantContextId) -> Result<bool, DeliveryError> {
     let (credentials, control) = (Address::of::<CredentialService>(participant), Address::of::<ControlPlane>(participant));
-    let of_credentials = services
-        .cluster
-        .read::<CredentialService, _>(&credentials, |state| state.context.as_ref().is_some_and(|context| context.path == *path));
-    if found(of_credentials.await)? {
+    let context = found(services.cluster.query::<CredentialService, _>(&credentials, &ContextOf).await)?;
+    if context.is_some_and(|context| context.path == *path) {
         return Ok(true);
     }
-    let of_control = services.cluster.read::<ControlPlane, _>(&control, |state| {
-        state.participant.as_ref().is_some_and(|own| services.urls.did_path(&own.identity).as_ref() == Some(path))
-    });
-    found(of_control.await)
+    let own = found(services.cluster.query::<ControlPlane, _>(&control, &ParticipantOf).await)?;
+    Ok(own.is_some_and(|own| services.urls.did_path(&own.identity).as_ref() == Some(path)))
 }
 
-fn found<R: std::error::Error>(read: Result<bool, AskError<R>>) -> Result<bool, DeliveryError> {
+fn found<T, R: std::error::Error>(read: Result<Option<T>, AskError<R>>) -> Result<Option<T>, DeliveryError> {
     match read {
         Ok(found) => Ok(found),
-        Err(AskError::NotRegistered) => Ok(false),
+        Err(AskError::NotRegistered) => Ok(None),
         Err(other) => Err(DeliveryError::Retry(other.to_string())),
     }
 }
@@ -115,8 +115,7 @@ fn found<R: std::error::Error>(read: Result<bool, AskError<R>>) -> Result<bool, 
 /// # Errors
 /// When the name's agent cannot be asked now.
 pub async fn owner_of(services: &Services, path: &Owner) -> Result<Option<ParticipantContextId>, ReserveError> {
-    let read = services.cluster.read::<Name, _>(&Address::of::<Name>(path.clone()), |state| state.participant().cloned()).await;
-    match read {
+    match services.cluster.query::<Name, _>(&Address::of::<Name>(path.clone()), &HolderOf).await {
         Ok(participant) => Ok(participant),
         Err(AskError::NotRegistered) => Ok(None),
         Err(other) => Err(ReserveError::Unavailable(other.to_string())),
@@ -132,7 +131,7 @@ async fn settle(services: &Services, path: &Owner, participant: &ParticipantCont
 
 async fn ask(services: &Services, path: &Owner, participant: &ParticipantContextId, command: Command) -> Result<(), AskError<Refusal>> {
     let call = Call::by(format!("credential-service/{participant}"));
-    services.cluster.ask::<Name>(&Address::of::<Name>(path.clone()), command, call).await
+    services.cluster.ask_anywhere::<Name>(&Address::of::<Name>(path.clone()), command, call).await
 }
 
 #[cfg(test)]

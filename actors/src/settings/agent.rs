@@ -5,7 +5,9 @@ use super::{
     state::{Event, SettingsState},
 };
 use crate::{Services, expressions::Program};
-use cellspace_cluster::{Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RowOf,
+};
 use cellspace_schemas::{Owner, ProfileId, Timestamp};
 use cellspace_storage::AgentKind;
 use futures::{FutureExt, future::BoxFuture};
@@ -89,6 +91,20 @@ pub struct Reply {
     pub at: Timestamp,
 }
 
+/// All settings, for other nodes.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Whole;
+
+impl Query<SettingsAgent> for Whole {
+    const NAME: &'static str = "whole";
+    /// As rows have them.
+    type Answer = Vec<Event>;
+
+    fn answer(&self, state: &SettingsState) -> Vec<Event> {
+        state.rows()
+    }
+}
+
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -131,6 +147,10 @@ impl Agent for SettingsAgent {
     type Outcome = ();
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.query::<Whole>()
+    }
 
     fn creates(command: &Command) -> bool {
         match command {
@@ -248,13 +268,16 @@ fn own_path(state: &SettingsState, new: &DataspaceProfile) -> Result<(), Refusal
     if taken { Err(Refusal::PathTaken(new.path.clone())) } else { Ok(()) }
 }
 
+/// What other nodes are told when the settings have changed.
+pub const CHANGED: &str = "settings";
+
 /// Puts the newest settings in this node's memory: at its start, and after a change before the answer goes out.
 ///
 /// # Errors
 /// When the agent cannot be read.
 pub async fn refresh(services: &Services) -> Result<(), AskError<Refusal>> {
-    let settings = match services.cluster.read::<SettingsAgent, _>(&address(), SettingsState::settings).await {
-        Ok(settings) => settings,
+    let settings = match services.cluster.snapshot_anywhere::<SettingsAgent, _>(&address(), &Whole).await {
+        Ok(state) => state.settings(),
         Err(AskError::NotRegistered) => SettingsState::default().settings(),
         Err(other) => return Err(other),
     };
@@ -272,6 +295,7 @@ pub async fn change(services: &Services, command: Command, call: Call) -> Result
     if let Err(error) = refresh(services).await {
         tracing::warn!(category = "app", %error, "the changed settings are not in memory yet");
     }
+    services.cluster.announce(CHANGED).await;
     Ok(reply)
 }
 

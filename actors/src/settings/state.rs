@@ -76,6 +76,15 @@ impl SettingsState {
         }
     }
 
+    /// All rows.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Event> {
+        let expressions = self.expressions.values().cloned().map(Event::Expression);
+        let scopes = self.scopes.values().cloned().map(Event::Scope);
+        let profiles = self.profiles.values().cloned().map(Event::Profile);
+        expressions.chain(scopes).chain(profiles).chain([Event::Version(self.version)]).collect()
+    }
+
     /// The settings as everything else uses them.
     #[must_use]
     pub fn settings(&self) -> Settings {

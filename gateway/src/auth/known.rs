@@ -3,7 +3,9 @@
 
 use super::{Caller, Denial, Need, authorize};
 use crate::http::{ApiError, Principal};
-use cellspace_actors::{ControlPlane, CredentialService};
+use cellspace_actors::{
+    ControlPlane, CredentialService, control_plane::questions::ParticipantOf, credential_service::questions::ContextOf,
+};
 use cellspace_cluster::{Address, AskError, Cluster};
 use cellspace_schemas::{ParticipantContextId, management::ParticipantContextState};
 
@@ -57,18 +59,13 @@ impl KnownParticipants {
 
     async fn standing(&self, id: &ParticipantContextId) -> Result<Standing, ApiError> {
         let (identity, management) = (Address::of::<CredentialService>(id), Address::of::<ControlPlane>(id));
-        let identity = self.cluster.read::<CredentialService, _>(&identity, |state| match &state.context {
-            None => Standing::Absent,
-            Some(context) if context.active => Standing::Present,
-            Some(_) => Standing::Off,
-        });
-        let management = self.cluster.read::<ControlPlane, _>(&management, |state| match &state.participant {
-            None => Standing::Absent,
-            Some(participant) if participant.state == ParticipantContextState::Deactivated => Standing::Off,
-            Some(_) => Standing::Present,
-        });
+        let identity = self.cluster.query::<CredentialService, _>(&identity, &ContextOf);
+        let management = self.cluster.query::<ControlPlane, _>(&management, &ParticipantOf);
         let (identity, management) = tokio::join!(identity, management);
-        Ok(match (found(identity)?, found(management)?) {
+        let identity = found(identity)?.map_or(Standing::Absent, |context| Standing::of(context.active));
+        let management = found(management)?
+            .map_or(Standing::Absent, |participant| Standing::of(participant.state != ParticipantContextState::Deactivated));
+        Ok(match (identity, management) {
             (Standing::Absent, other) | (other, Standing::Absent) => other,
             (Standing::Off, _) | (_, Standing::Off) => Standing::Off,
             (Standing::Present, Standing::Present) => Standing::Present,
@@ -76,9 +73,15 @@ impl KnownParticipants {
     }
 }
 
-fn found<R: std::error::Error>(standing: Result<Standing, AskError<R>>) -> Result<Standing, ApiError> {
-    match standing {
-        Err(AskError::NotRegistered) => Ok(Standing::Absent),
+impl Standing {
+    const fn of(active: bool) -> Self {
+        if active { Self::Present } else { Self::Off }
+    }
+}
+
+fn found<T, R: std::error::Error>(found: Result<Option<T>, AskError<R>>) -> Result<Option<T>, ApiError> {
+    match found {
+        Err(AskError::NotRegistered) => Ok(None),
         other => other.map_err(|error| ApiError::from_ask(error, |refusal| ApiError::internal(refusal.to_string()))),
     }
 }

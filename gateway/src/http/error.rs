@@ -1,5 +1,6 @@
 //! One error type for every handler; `render` turns it into the status and body of each API (the only place that does).
 
+use cellspace_schemas::Owner;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// `(consumerPid, providerPid)` of DSP errors; boxed, since most errors have none and every handler returns one.
     pub pids: Option<Box<(Option<String>, Option<String>)>>,
+    /// Whose the request is, when that turned out to be somebody whose agents are on another node: nothing was done, it is passed on.
+    pub elsewhere: Option<Box<Owner>>,
     /// OAuth2 error code, where the kind alone does not say it (RFC 6749 5.2), for example `invalid_grant`.
     pub code: Option<&'static str>,
 }
@@ -89,7 +92,7 @@ impl ApiError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: None, code: None }
+        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: None, elsewhere: None, code: None }
     }
     /// 400
     #[must_use]

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod error;
+pub mod owner;
 pub mod principal;
 pub mod render;
 pub mod request;

@@ -1,11 +1,12 @@
 //! A request as a handler sees it, and what a handler answers.
 
 use super::{ApiError, Body, ErrorKind, Params, Principal};
+use crate::App;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cellspace_cluster::IdempotencyKey;
-use cellspace_schemas::{TraceContext, json};
+use cellspace_schemas::{Owner, TraceContext, json};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
@@ -51,6 +52,18 @@ impl Request {
     pub fn id<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, ApiError> {
         let text = self.param(name)?;
         text.parse().map_err(|_| ApiError::not_found(format!("{name} {text:?} does not exist")))
+    }
+
+    /// Says whose the request is, where only its body tells: before anything is done for it. On another node than that owner's it is passed on.
+    ///
+    /// # Errors
+    /// To be handed back as it is.
+    pub fn is_of(&self, app: &App, owner: impl Into<Owner>) -> Result<(), ApiError> {
+        let owner = owner.into();
+        if !app.services.cluster.is_elsewhere(&owner) {
+            return Ok(());
+        }
+        Err(ApiError { elsewhere: Some(Box::new(owner)), ..ApiError::later("the agent is on another node") })
     }
 
     /// The body as JSON, nested at most [`json::MAX_DEPTH`] levels.

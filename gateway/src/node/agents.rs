@@ -5,7 +5,16 @@ use cellspace_actors::{
     ControlPlane, CredentialService, FederatedCatalog, Name, Services, SettingsAgent, access::Clients, control_plane::dsp::Steering,
     data_plane::DataPlane, fabric::Fabric, federated_catalog::CrawlOptions, issuer::Issuer, settings,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How long a starting node waits for the settings.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts at that.
+const AGAIN: Duration = Duration::from_millis(250);
+/// Between two looks at the settings.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Makes every kind of agent known to the runtime; participants take their own steps as `steering` says, and look at others' catalogs as `crawls` says.
 ///
@@ -27,5 +36,26 @@ pub fn register(services: &Services, steering: Arc<dyn Steering>, crawls: CrawlO
 /// What must be in memory before requests count on it, and what runs beside the agents. Listeners serve already, agents are not woken yet.
 pub async fn start(services: &Arc<Services>) -> Result<(), StartError> {
     settings::agent::refresh(services).await.map_err(|error| StartError::Settings(error.to_string()))?;
+    Ok(())
+}
+
+/// The same on a node of a cell: what others change is announced, and looked at now and then should an announcement be lost.
+pub async fn start_among(services: &Arc<Services>, stop: &CancellationToken) -> Result<(), StartError> {
+    let until = Instant::now() + PATIENCE;
+    // Whoever has them may be about to hand them over.
+    while let Err(error) = settings::agent::refresh(services).await {
+        if Instant::now() >= until {
+            return Err(StartError::Settings(error.to_string()));
+        }
+        sleep(AGAIN).await;
+    }
+    let (services, stop) = (services.clone(), stop.clone());
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
+            if let Err(error) = settings::agent::refresh(&services).await {
+                tracing::debug!(category = "app", %error, "the settings cannot be looked at");
+            }
+        }
+    });
     Ok(())
 }

@@ -27,9 +27,10 @@ pub struct Sockets {
 
 impl Sockets {
     /// Binds the listeners, finds the URLs, and holds them against those of earlier starts.
-    pub async fn bind(config: &NodeConfig, store: &NodeStore) -> Result<(Self, PublicUrls), StartError> {
+    pub async fn bind(config: &NodeConfig, store: &NodeStore, shared: bool) -> Result<(Self, PublicUrls), StartError> {
         let known = remembered(store).await?;
-        let ports = match (config.ports, &known) {
+        // Ports are the node's own, URLs the cell's.
+        let ports = match (config.ports, known.as_ref().filter(|_| !shared)) {
             (Ports::Base(base), _) => Ports::consecutive(base),
             (_, Some(known)) => known.ports,
             (Ports::Remembered, None) => Ports::consecutive(Ports::DEFAULT_BASE),
@@ -49,7 +50,7 @@ impl Sockets {
         }
         let url = |text: &str| text.parse().map_err(|_| StartError::Setting(ADDRESSES));
         let urls = PublicUrls { public: url(&wanted.public)?, admin: url(&wanted.admin)? };
-        if known.as_ref() != Some(&wanted) {
+        if known.as_ref() != Some(&wanted) && !(shared && known.is_some()) {
             let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(ADDRESSES))?;
             store.put_meta(ADDRESSES, &text).await?;
         }

@@ -6,12 +6,14 @@ mod config;
 mod error;
 mod events;
 mod identity;
+mod seat;
 mod store;
 mod vault;
 
 pub use bootstrap::Bootstrap;
 pub use config::{NodeConfig, Ports};
 pub use error::StartError;
+pub use seat::{Seat, Shared};
 pub use store::NodeStore;
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     http::{Listener, Router},
     observe::{Health, metrics},
     routes,
-    server::{Connections, Gateway, serve, stack},
+    server::{Connections, Gateway, Nodes, Received, serve, stack},
 };
 use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
@@ -31,8 +33,13 @@ use cellspace_actors::{
     settings::{DEFAULT_PROFILE, SettingsCache},
     trust::{Trust, TrustOptions},
 };
-use cellspace_cluster::{Clock, SystemClock};
+use cellspace_cluster::{
+    Cell, Clock, SystemClock,
+    link::{Answers, LinkServer},
+};
+use cellspace_schemas::Owner;
 use identity::Sockets;
+use seat::Seated;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +69,11 @@ pub struct Node {
     operations: Connections,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// What peers speak to, where there are any.
+    peers: Option<(Arc<Cell>, LinkServer)>,
+    /// Whether the store ends with this node.
+    closes: bool,
+    takes_events: bool,
 }
 
 impl Node {
@@ -70,23 +82,52 @@ impl Node {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do. Nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        Self::open(config, None).await
+    }
+
+    /// The same as one node of a cell.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_in_cell(config: NodeConfig, shared: Shared, seat: Seat) -> Result<Self, StartError> {
+        Self::open(config, Some((shared, seat))).await
+    }
+
+    async fn open(config: NodeConfig, cell: Option<(Shared, Seat)>) -> Result<Self, StartError> {
         crate::crypto::install();
         config.check()?;
         let metrics = metrics::handle();
-        let store = NodeStore::open(&config).await?;
-        let vault = NodeVault::open(&config, &store).await?;
-        NodeVault::remember(&config, &store).await?;
-        let (sockets, urls) = Sockets::bind(&config, &store).await?;
+        let (shared, seated) = match cell {
+            Some((shared, seat)) => (shared, Some(seat.take().await?)),
+            None => (Shared::open(&config).await?, None),
+        };
+        let Shared { store, vault, closes } = shared;
+        let (sockets, urls) = Sockets::bind(&config, &store, seated.is_some()).await?;
         let urls = Arc::new(urls);
-        let app = assemble(&config, &store, &vault, urls.clone()).await?;
+        let app = assemble(&config, &store, &vault, urls.clone(), seated.as_ref()).await?;
         let fabric = agents::register(&app.services, config.steering.clone(), config.crawls)?;
         let consumers = fabric.health();
         app.health.watch("fabric", move || consumers.check());
-        let bootstrap = bootstrap::ensure(&config.data_dir, &store, &app).await?;
+        // Alone, it is there before anybody asks; among others, the one that serves the installation's slot makes it.
+        let bootstrap = if seated.is_none() { bootstrap::ensure(&config.data_dir, &store, &app).await? } else { None };
 
         let tasks = TaskTracker::new();
         let limits = &config.limits;
         let gateway = Gateway::new(app.clone(), tasks.clone(), limits);
+        let gateway = match &seated {
+            None => gateway,
+            Some(seated) => gateway.among(Arc::new(Nodes::new(seated.cell.clone(), seated.link.clone(), limits.deadline))),
+        };
+        let takes_events = seated.as_ref().is_none_or(|seated| seated.seat.fabric);
+        let peers = match seated {
+            None => None,
+            Some(Seated { seat, socket, cell, .. }) => {
+                let stack = |listener| stack(gateway.clone(), app.routes.clone(), listener, limits);
+                let requests = Arc::new(Received::new(app.services.clone(), stack(Listener::Public), stack(Listener::Admin)));
+                let answers = Answers { cell: cell.clone(), agents: app.services.cluster.clone(), requests };
+                Some((cell, LinkServer::serve(socket, seat.identity, answers)?))
+            }
+        };
         let listen = |socket, listener| {
             serve(socket, stack(gateway.clone(), app.routes.clone(), listener, limits), limits.connections, gateway.gate.lag())
         };
@@ -104,9 +145,12 @@ impl Node {
             vault,
             tasks,
             stop: CancellationToken::new(),
+            peers,
+            closes,
+            takes_events,
             app,
         };
-        if let Err(error) = node.wake().await {
+        if let Err(error) = node.wake(&config).await {
             node.drain(Duration::from_secs(1)).await;
             return Err(error);
         }
@@ -115,10 +159,27 @@ impl Node {
         Ok(node)
     }
 
-    async fn wake(&mut self) -> Result<(), StartError> {
-        agents::start(&self.app.services).await?;
-        self.app.services.cluster.start().await?;
-        self.fabric.start();
+    async fn wake(&mut self, config: &NodeConfig) -> Result<(), StartError> {
+        let cluster = &self.app.services.cluster;
+        match &self.peers {
+            None => {
+                agents::start(&self.app.services).await?;
+                cluster.start().await?;
+            }
+            Some((cell, _)) => {
+                // First a member: agents are asked where they are.
+                cluster.start().await?;
+                cell.joined().await;
+                agents::start_among(&self.app.services, &self.stop).await?;
+                let installation = Owner::installation();
+                if !cluster.is_elsewhere(&installation) {
+                    self.bootstrap = bootstrap::ensure(&config.data_dir, &self.store, &self.app).await?;
+                }
+            }
+        }
+        if self.takes_events {
+            self.fabric.start();
+        }
         self.app.health.set_started();
         Ok(())
     }
@@ -133,6 +194,12 @@ impl Node {
     #[must_use]
     pub const fn public_address(&self) -> SocketAddr {
         self.public.address()
+    }
+
+    /// Address of the admin listener, which may be reached under another URL.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
     }
 
     /// Ends in order: no new requests, requests under way, turns, the store. Takes at most `limit`, half of it for requests, and then as long
@@ -159,8 +226,15 @@ impl Node {
         self.app.services.records.drain().await;
         self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
+        if let Some((_, server)) = &self.peers {
+            server.drain(left(end)).await;
+        }
         self.operations.drain(left(end)).await;
         let (store, vault) = (self.store.clone(), self.vault.clone());
+        if !self.closes {
+            tracing::info!(category = "app", action = "node.stopped", "node stopped");
+            return;
+        }
         let close = move || {
             store.close();
             vault.settle();
@@ -173,9 +247,15 @@ impl Node {
     }
 }
 
-async fn assemble(config: &NodeConfig, store: &NodeStore, vault: &NodeVault, urls: Arc<PublicUrls>) -> Result<App, StartError> {
+async fn assemble(
+    config: &NodeConfig,
+    store: &NodeStore,
+    vault: &NodeVault,
+    urls: Arc<PublicUrls>,
+    seated: Option<&Seated>,
+) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cluster = store.cluster(clock.clone(), config.cluster.clone());
+    let cluster = store.cluster(clock.clone(), config.cluster.clone(), seated.map(|seated| seated.cell.clone()));
     let shared_vault = vault.shared();
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await?;
     // A store that was opened before may have served tokens that this process does not remember.

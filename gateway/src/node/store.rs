@@ -1,7 +1,7 @@
 //! The store that a node has: its own, or the cell's keyspace in ScyllaDB or Cassandra; and how the events of its commits come to the log.
 
 use super::{NodeConfig, StartError, events::NodeEvents, identity::ADDRESSES};
-use cellspace_cluster::{Clock, Cluster};
+use cellspace_cluster::{Cell, Clock, Cluster};
 #[cfg(not(feature = "scylla"))]
 use cellspace_storage::ScyllaError;
 #[cfg(feature = "scylla")]
@@ -160,8 +160,11 @@ impl NodeStore {
     }
 
     /// The runtime over it.
-    pub(super) fn cluster(&self, clock: Arc<dyn Clock>, options: cellspace_cluster::Options) -> Cluster {
-        Cluster::new(self.agents.clone(), self.agents.clone(), clock, options)
+    pub(super) fn cluster(&self, clock: Arc<dyn Clock>, options: cellspace_cluster::Options, cell: Option<Arc<Cell>>) -> Cluster {
+        match cell {
+            None => Cluster::new(self.agents.clone(), self.agents.clone(), clock, options),
+            Some(cell) => Cluster::in_cell(self.agents.clone(), self.agents.clone(), clock, options, cell),
+        }
     }
 
     /// The log of events.

@@ -5,7 +5,7 @@ use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb},
 };
-use cellspace_actors::{CredentialService, name};
+use cellspace_actors::{CredentialService, credential_service::questions::PublishedAt, name};
 use cellspace_cluster::{Address, AskError};
 use cellspace_schemas::Owner;
 use http::StatusCode;
@@ -51,15 +51,10 @@ async fn document(app: App, request: Request) -> Result<Reply, ApiError> {
     let path = Owner::new(path).ok().filter(name::is_servable).ok_or_else(missing)?;
     let participant = name::owner_of(&app.services, &path).await.map_err(ApiError::not_now)?.ok_or_else(missing)?;
     let address = Address::of::<CredentialService>(&participant);
-    let published = app.services.cluster.read::<CredentialService, _>(&address, |state| {
-        let owns = state.context.as_ref().is_some_and(|context| context.path == path);
-        if owns { state.published_document() } else { None }
-    });
-    let document = match published.await {
+    let document = match app.services.cluster.query::<CredentialService, _>(&address, &PublishedAt(path)).await {
         Ok(document) => document.ok_or_else(missing)?,
         Err(AskError::NotRegistered) => return Err(missing()),
         Err(other) => return Err(ApiError::not_now(other)),
     };
-    let body = serde_json::to_vec(&document).map_err(|e| ApiError::internal(e.to_string()))?;
-    Ok(Reply::bytes(StatusCode::OK, "application/did+json", body))
+    Ok(Reply::bytes(StatusCode::OK, "application/did+json", Box::<str>::from(document).into_string()))
 }

@@ -76,6 +76,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let fresh = || ParticipantContextId::from_uuid(id_of("participant-context", &call));
     let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(fresh);
     principal.may_create(&id)?;
+    request.is_of(&app, &id)?;
     let command = Command::Create(new_participant(new, id.clone()));
     created(ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?)
 }

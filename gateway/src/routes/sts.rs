@@ -10,7 +10,7 @@ use cellspace_actors::{
     trust::TokenError,
 };
 use cellspace_schemas::{
-    Did,
+    Did, Owner,
     dcp::{CredentialScope, messages::MAX_SCOPES},
 };
 use http::header;
@@ -49,6 +49,9 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
         scopes,
         token: form.get("token").map(String::as_str),
     };
+    if let Ok(participant) = Owner::new(wanted.client) {
+        request.is_of(&app, participant)?;
+    }
     let token = sts::token(&app.services, &wanted).await.map_err(|error| match error {
         StsError::InvalidClient | StsError::Token(TokenError::NoParticipant(_)) => {
             ApiError::new(ErrorKind::Unauthenticated, "the client is unknown or its secret is wrong")

@@ -1,6 +1,7 @@
 //! The time a request may take until its answer begins. What streams afterwards is not cut.
 
 use super::resolve::Resolved;
+use cellspace_cluster::link::Forwarded;
 use http::Request;
 use std::{
     future::Future,
@@ -54,7 +55,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let wait = request.extensions().get::<Arc<Resolved>>().map_or(Duration::ZERO, |resolved| resolved.wait);
-        let limit = self.limit.saturating_add(wait);
+        let own = self.limit.saturating_add(wait);
+        // Nobody waits longer for it than the node that passed it on.
+        let limit = request.extensions().get::<Forwarded>().map_or(own, |forwarded| own.min(forwarded.time()));
         let answer = self.inner.call(request);
         Box::pin(async move {
             match tokio::time::timeout(limit, answer).await {

@@ -9,6 +9,7 @@ use super::{
     admit::{Waiters, Waiting},
     answer::Rendered,
     gate::Gate,
+    nodes::{Nodes, Whole},
     resolve::Resolved,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     http::{Access, Api, ApiError, Body, ErrorKind, Match, Miss, Principal, Reply, Request, Verb, render, request::bearer},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use cellspace_cluster::trace;
+use cellspace_cluster::{Whereabouts, trace};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
@@ -44,13 +45,21 @@ pub struct Gateway {
     tasks: TaskTracker,
     waiters: Arc<Waiters>,
     body_time: Duration,
+    /// Where there are other nodes.
+    nodes: Option<Arc<Nodes>>,
 }
 
 impl Gateway {
     /// `tasks` hears of handlers that run on when their client has left.
     #[must_use]
     pub fn new(app: App, tasks: TaskTracker, limits: &Limits) -> Self {
-        Self { app, gate: Gate::new(), tasks, waiters: Arc::new(Waiters::new(limits.waits_each)), body_time: limits.body_time }
+        Self { app, gate: Gate::new(), tasks, waiters: Arc::new(Waiters::new(limits.waits_each)), body_time: limits.body_time, nodes: None }
+    }
+
+    /// With other nodes, which answer for owners whose slots they serve.
+    #[must_use]
+    pub fn among(self, nodes: Arc<Nodes>) -> Self {
+        Self { nodes: Some(nodes), ..self }
     }
 
     /// The one filter: every path, every method.
@@ -85,10 +94,26 @@ impl Gateway {
                 return Ok(refuse(resolved.api, &error).header(header::ALLOW, allowed));
             }
         };
+        if let Some(nodes) = &self.nodes
+            && let Some(whose) = nodes.whose(found, resolved)
+        {
+            match nodes.way(&whose, resolved).await {
+                Whereabouts::Here => {}
+                Whereabouts::Nowhere(reason) => return nodes.not_now(resolved, &reason),
+                there @ Whereabouts::There(..) => {
+                    let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body).await? };
+                    return nodes.pass_on(&whose, there, &whole, resolved).await;
+                }
+            }
+        }
         let principal = self.admit(found, &headers).await?;
         let waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
-        let body = tokio::time::timeout(self.body_time, collect(body)).await;
-        let body = body.map_err(|_| ApiError::new(ErrorKind::BodyTimeout, "the request body did not arrive in time"))??;
+        let body = self.collect(body).await?;
+        // Only where there are others can it turn out to be somebody's elsewhere.
+        let whole = self.nodes.as_ref().filter(|nodes| nodes.whose(found, resolved).is_none());
+        let whole = whole.map(|nodes| {
+            (nodes.clone(), Whole { method: method.clone(), path: path.to_owned(), headers: headers.clone(), body: body.clone() })
+        });
         let request = Request {
             method,
             path: path.to_owned(),
@@ -115,7 +140,23 @@ impl Gateway {
             work.await
         };
         let task = self.tasks.spawn(work.instrument(resolved.span.clone()));
-        task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))))
+        let done = task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))));
+        match (done, whole) {
+            (Err(ApiError { elsewhere: Some(whose), .. }), Some((nodes, whole))) => {
+                let there = nodes.way(&whose, resolved).await;
+                nodes.pass_on(&whose, there, &whole, resolved).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// The whole body, as long as it comes in time.
+    async fn collect<D: Buf, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Result<Bytes, ApiError> {
+        let body = tokio::time::timeout(self.body_time, collect(body)).await;
+        body.map_err(|_| ApiError::new(ErrorKind::BodyTimeout, "the request body did not arrive in time"))?
     }
 
     fn wait_for(&self, found: &Match, principal: Option<&Principal>) -> Result<Waiting, ApiError> {

@@ -6,6 +6,7 @@ use crate::{
     http::{Api, Listener, Match, Miss, Router, Verb, wait},
     observe::trace,
 };
+use cellspace_cluster::link::Forwarded;
 use cellspace_schemas::TraceContext;
 use dashmap::DashMap;
 use http::{HeaderMap, Method, Request, Response, Uri};
@@ -29,6 +30,10 @@ pub struct Resolved {
     pub found: Result<Match, Miss>,
     /// Whose error bodies it gets.
     pub api: Api,
+    /// Where it came in.
+    pub listener: Listener,
+    /// How another node has passed it on, when one has.
+    pub forwarded: Option<Forwarded>,
     /// The context of the request's own span.
     pub trace: TraceContext,
     /// The request's span.
@@ -115,6 +120,8 @@ impl ResolveLayer {
             Resolved {
                 found,
                 api,
+                listener: self.listener,
+                forwarded: request.extensions().get::<Forwarded>().cloned(),
                 trace,
                 span,
                 raw_query,

@@ -10,8 +10,12 @@ mod things;
 mod unnamed;
 mod world;
 
+use crate::{stage::Stage, support::Platform};
 use call::{Answer, Target};
-use cellspace::http::{Api, Listener, Verb};
+use cellspace::{
+    Node,
+    http::{Api, Listener, Verb},
+};
 use futures::{StreamExt, stream};
 use oracle::{Caller, Verdict, Who, verdict};
 use reqwest::Method;
@@ -79,6 +83,32 @@ async fn every_route_for_every_caller() {
     wrong.extend(changes("another participant's", &foreign, &documents(&world, &rows, Side::Foreign).await));
     settle(wrong);
     world.stage.close().await;
+}
+
+/// In a cell of three nodes, of which each serves some of the owners: by way of any of them every route answers as it does on one node.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_by_way_of_any_node() {
+    let rows = rows::rows().unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    let mut world = World::on(Stage::on(Platform::in_cell(&["a", "b", "c"], World::fresh).await).await).await;
+    let entries: Vec<_> = std::iter::once(&world.stage.base.node).chain(&world.stage.base.beside).map(entry).collect();
+    let mut seen = Vec::new();
+    for entry in &entries {
+        world.entry = Some(entry.clone());
+        seen.push(documents(&world, &rows, Side::Own).await);
+    }
+    let mut wrong = changes("by way of another node", &seen[0], &seen[1]);
+    wrong.extend(changes("by way of another node", &seen[0], &seen[2]));
+    settle(wrong);
+    world.entry = entries.last().cloned();
+    let mut wrong = objects(&world, &rows).await.report("objects of others", 600);
+    wrong.extend(absent_participants(&world, &rows).await.report("participants that are not there", 120));
+    wrong.extend(in_public(&world, &rows).await.report("in public", 350));
+    wrong.extend(allowed(&world, &rows).await.report("allowed", 650));
+    settle(wrong);
+}
+
+fn entry(node: &Node) -> [String; 2] {
+    [node.public_address(), node.admin_address()].map(|address| format!("http://localhost:{}", address.port()))
 }
 
 fn settle(wrong: Vec<String>) {

@@ -10,6 +10,7 @@ mod authorization;
 mod bad_input;
 #[cfg(feature = "scylla")]
 mod cassandra;
+mod cell;
 mod conformance;
 mod data_plane;
 mod disk_full;

@@ -90,7 +90,7 @@ impl Stage {
     /// A self-issued ID token of `from` for `to`.
     pub async fn token(&self, from: &tenants::Participant, to: &tenants::Participant) -> String {
         let scopes = SCOPES.map(str::to_owned);
-        trust::self_issued_token(&self.node().app.services, &context(from), &did(to), &scopes).await.unwrap()
+        trust::self_issued_token(self.base.services_of(&context(from)), &context(from), &did(to), &scopes).await.unwrap()
     }
 
     /// One exchange of the protocol, to a path below the receiver's DSP base.

@@ -4,7 +4,8 @@ use cellspace::{
     Node, NodeConfig, Ports,
     node::{Bootstrap, StartError},
 };
-use cellspace_schemas::{Did, ParticipantContextId};
+use cellspace_actors::Services;
+use cellspace_schemas::{Did, Owner, ParticipantContextId};
 use cellspace_storage::OpenError;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ pub struct Platform {
     pub token: String,
     /// Data of a platform that no other one goes on with.
     _dir: Option<tempfile::TempDir>,
+    /// The other nodes of its cell.
+    pub beside: Vec<Node>,
 }
 
 impl Platform {
@@ -41,7 +44,12 @@ impl Platform {
                 started => break started.unwrap(),
             }
         };
-        let mut platform = Self { node, http: Client::new(), token: String::new(), _dir: None };
+        Self::of(node, None).await
+    }
+
+    /// A node that runs.
+    pub async fn of(node: Node, dir: Option<tempfile::TempDir>) -> Self {
+        let mut platform = Self { node, http: Client::new(), token: String::new(), _dir: dir, beside: Vec::new() };
         let bootstrap = platform.bootstrap().clone();
         let form = [("grant_type", "client_credentials"), ("client_id", &bootstrap.client_id), ("client_secret", bootstrap.secret())];
         let answer: Value = platform.form("/token", &form).await.json().await.unwrap();
@@ -69,6 +77,13 @@ impl Platform {
     /// Where a temporary platform has its data.
     pub fn data_dir(&self) -> &Path {
         self._dir.as_ref().unwrap().path()
+    }
+
+    /// The services of the node that serves this owner.
+    pub fn services_of(&self, owner: impl Into<Owner>) -> &Services {
+        let owner = owner.into();
+        let mut nodes = std::iter::once(&self.node).chain(&self.beside);
+        &nodes.find(|node| !node.app.services.cluster.is_elsewhere(&owner)).unwrap().app.services
     }
 
     pub fn bootstrap(&self) -> &Bootstrap {

@@ -7,14 +7,17 @@ use super::{
 use crate::{
     Services,
     fabric::{
-        Refusal, index,
+        Refusal,
+        index::{self, OrchestrationEntry},
         registry::{self, dag},
     },
 };
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
+use cellspace_cluster::{
+    Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RetryPolicy, RowOf,
+};
 use cellspace_schemas::{
     Timestamp,
-    fabric::{ActivityId, Orchestration, OrchestrationId, OrchestrationManifest},
+    fabric::{ActivityId, Orchestration, OrchestrationId, OrchestrationManifest, OrchestrationResponse},
 };
 use cellspace_storage::{AgentKind, RowKey};
 use futures::future::BoxFuture;
@@ -108,6 +111,19 @@ impl OrchestrationAgent {
     }
 }
 
+/// Whether there is a run, and how it ended if it has.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Ending;
+
+impl Query<OrchestrationAgent> for Ending {
+    const NAME: &'static str = "ending";
+    type Answer = (bool, Option<OrchestrationResponse>);
+
+    fn answer(&self, state: &RunState) -> Self::Answer {
+        (state.run.is_some(), state.response())
+    }
+}
+
 impl Agent for OrchestrationAgent {
     const KIND: AgentKind = AgentKind("orchestration");
     type State = RunState;
@@ -118,6 +134,10 @@ impl Agent for OrchestrationAgent {
     type Outcome = ();
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<OrchestrationEntry>().query::<Ending>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::Start(_))

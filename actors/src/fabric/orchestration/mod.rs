@@ -10,7 +10,7 @@ mod agent;
 mod machine;
 mod state;
 
-pub use agent::{Command, Effect, Event, OrchestrationAgent, Prepared, Reply};
+pub use agent::{Command, Effect, Ending, Event, OrchestrationAgent, Prepared, Reply};
 pub use machine::{ACTIVITY_TIMEOUT, ActivityResult, MAX_ATTEMPTS, Plan};
 pub use state::{ActivityRun, ActivityState, Attempt, Run, RunState, Undo};
 

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RetryPolicy, RowOf,
 };
 use cellspace_schemas::{
     Owner, Timestamp,
@@ -49,7 +49,7 @@ pub fn address() -> Address {
 /// # Errors
 /// [`AskError`] when the registry cannot answer.
 pub async fn snapshot(services: &Services) -> Result<Arc<RegistryState>, AskError<Refusal>> {
-    match services.cluster.snapshot::<FabricRegistry>(&address()).await {
+    match services.cluster.snapshot_anywhere::<FabricRegistry, _>(&address(), &Whole).await {
         Err(AskError::NotRegistered) => Ok(Arc::default()),
         answer => answer,
     }
@@ -60,7 +60,24 @@ pub async fn snapshot(services: &Services) -> Result<Arc<RegistryState>, AskErro
 /// # Errors
 /// [`AskError`] of the registry; removing from a registry that was never written answers that there is no such agent.
 pub async fn ask(services: &Services, command: Command, call: Call) -> Result<Reply, AskError<Refusal>> {
-    services.cluster.ask::<FabricRegistry>(&address(), command, call).await
+    services.cluster.ask_anywhere::<FabricRegistry>(&address(), command, call).await
+}
+
+/// All that is registered, for other nodes.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Whole;
+
+impl Query<FabricRegistry> for Whole {
+    const NAME: &'static str = "whole";
+    /// As rows have it.
+    type Answer = Vec<Event>;
+
+    fn answer(&self, state: &RegistryState) -> Vec<Event> {
+        let cells = state.cells.values().cloned().map(Event::Cell);
+        let profiles = state.profiles.values().cloned().map(Event::Profile);
+        let activities = state.activities.values().cloned().map(Event::Activity);
+        cells.chain(profiles).chain(activities).chain(state.templates.values().cloned().map(Event::Template)).collect()
+    }
 }
 
 /// A request to the registry.
@@ -217,6 +234,10 @@ impl Agent for FabricRegistry {
     type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<Whole>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::CreateCell(_) | Command::CreateProfile(_) | Command::DefineActivity(_) | Command::Define(_))

@@ -4,11 +4,17 @@ use super::{ProfileRecord, TenantState, awaited, profile, properties};
 use crate::{
     Services,
     directory::DirectoryError,
-    fabric::{OrchestrationAgent, Refusal, index, limits, registry},
-    name::{self, Name},
+    fabric::{
+        OrchestrationAgent, Refusal,
+        index::{self, TenantEntry},
+        limits,
+        orchestration::Ending,
+        registry,
+    },
+    name,
 };
 use cellspace_cluster::{
-    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf,
+    Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Reach, Rejection, RetryPolicy, RowOf,
 };
 use cellspace_schemas::{
     Did, EventPosition, ProfileId, Timestamp,
@@ -151,9 +157,9 @@ impl TenantAgent {
             let text = format!("the identifier must be a did:web of this installation: did:web:{}:<name>", services.urls.did_host());
             return Err(Refusal::Invalid(text).into());
         };
-        match services.cluster.read::<Name, _>(&Address::of::<Name>(path), |state| state.participant().is_some()).await {
-            Ok(false) | Err(AskError::NotRegistered) => Ok(()),
-            Ok(true) => Err(Refusal::Conflict(format!("{did} is already in use")).into()),
+        match name::owner_of(services, &path).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Refusal::Conflict(format!("{did} is already in use")).into()),
             Err(e) => Err(PrepareError::Unavailable(e.to_string())),
         }
     }
@@ -163,7 +169,7 @@ impl TenantAgent {
         let (mut ended, mut running) = (Vec::new(), false);
         for id in record.into_iter().flat_map(|record| &record.awaits) {
             let address = Address::of::<OrchestrationAgent>(id);
-            match self.services.cluster.read::<OrchestrationAgent, _>(&address, |state| (state.run.is_some(), state.response())).await {
+            match self.services.cluster.query::<OrchestrationAgent, _>(&address, &Ending).await {
                 Ok((_, Some(response))) => ended.push(response),
                 Ok((there, None)) => running |= there,
                 Err(AskError::NotRegistered) => {}
@@ -221,6 +227,10 @@ impl Agent for TenantAgent {
     type Outcome = Outcome;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.commands().query::<TenantEntry>()
+    }
 
     fn creates(command: &Command) -> bool {
         matches!(command, Command::Create(_))

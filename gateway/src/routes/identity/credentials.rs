@@ -1,6 +1,6 @@
 //! Credentials and requests for credentials.
 
-use super::{address, ask, read, refused, route, things};
+use super::{Listed, address, ask, read, refused, route, things};
 use crate::{
     App,
     http::{Access, ApiError, Progress, Provisioner, Reply, Request, Route, Verb, Wait, read_when},
@@ -48,8 +48,7 @@ async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
-    let now = app.services.cluster.now();
-    things(&app, &request, |state| all_of(state, None, now).unwrap_or_default()).await
+    things(&app, &request, Listed::Credentials(app.services.cluster.now())).await
 }
 
 fn all_of(state: &State, wanted: Option<&String>, now: Timestamp) -> Option<Vec<CredentialResource>> {

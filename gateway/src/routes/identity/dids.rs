@@ -1,6 +1,6 @@
 //! DID documents.
 
-use super::{super::paging, ask, contexts, read, route};
+use super::{super::paging, Listed, ask, contexts, read, route};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -45,7 +45,7 @@ async fn query(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
-    contexts(&app, &request, |state| state.did_document()).await
+    contexts(&app, &request, Listed::Document).await
 }
 
 async fn state(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -1,6 +1,6 @@
 //! Key pairs.
 
-use super::{ask, read, refused, route, things};
+use super::{Listed, ask, read, refused, route, things};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -36,7 +36,7 @@ async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn list_all(app: App, request: Request) -> Result<Reply, ApiError> {
-    things(&app, &request, |state| all_of(state).unwrap_or_default()).await
+    things(&app, &request, Listed::Keys).await
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

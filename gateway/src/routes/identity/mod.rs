@@ -10,10 +10,9 @@ use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
 };
-use cellspace_actors::credential_service::{self, Command, CredentialService, Refusal, State, listing};
+use cellspace_actors::credential_service::{self, Command, CredentialService, Refusal, State, listing, questions::Listed};
 use cellspace_cluster::Address;
 use cellspace_schemas::{ParticipantContextId, fabric::Page};
-use serde::Serialize;
 
 /// Entries of a list over all participant contexts, when the request does not say.
 const DEFAULT_LIMIT: u32 = 50;
@@ -62,13 +61,13 @@ fn page(request: &Request) -> Result<Page, ApiError> {
     Ok(Page { offset, limit })
 }
 
-/// Answers a page of all participant contexts, each as `of` shows it.
-async fn contexts<T: Serialize>(app: &App, request: &Request, of: impl Fn(&State) -> Option<T>) -> Result<Reply, ApiError> {
+/// Answers a page of all participant contexts.
+async fn contexts(app: &App, request: &Request, of: Listed) -> Result<Reply, ApiError> {
     Reply::ok(&listing::contexts(&app.services, page(request)?, of).await.map_err(ApiError::later)?)
 }
 
 /// Answers a page of what all participant contexts have.
-async fn things<T: Serialize>(app: &App, request: &Request, of: impl Fn(&State) -> Vec<T>) -> Result<Reply, ApiError> {
+async fn things(app: &App, request: &Request, of: Listed) -> Result<Reply, ApiError> {
     Reply::ok(&listing::things(&app.services, page(request)?, of).await.map_err(ApiError::later)?)
 }
 

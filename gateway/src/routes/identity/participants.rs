@@ -1,6 +1,6 @@
 //! Participant contexts.
 
-use super::{address, ask, contexts, read, refused, route};
+use super::{Listed, address, ask, contexts, read, refused, route};
 use crate::{
     App,
     http::{Access, ApiError, Provisioner, Reply, Request, Route, Verb},
@@ -35,6 +35,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     if let Some(principal) = &request.principal {
         principal.may_create(&id)?;
     }
+    request.is_of(&app, &id)?;
     let sts_account = manifest.provision_sts_account;
     let command = Command::Context(context::Command::Create(Box::new(checked(manifest)?)));
     let address = Address::of::<CredentialService>(&id);
@@ -78,7 +79,7 @@ fn checked(manifest: ParticipantManifest) -> Result<context::Create, ApiError> {
 }
 
 async fn list(app: App, request: Request) -> Result<Reply, ApiError> {
-    contexts(&app, &request, |state| state.context.as_ref().map(|context| context.resource())).await
+    contexts(&app, &request, Listed::Context).await
 }
 
 async fn get(app: App, request: Request) -> Result<Reply, ApiError> {

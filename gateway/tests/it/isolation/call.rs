@@ -70,10 +70,12 @@ impl World {
         });
         let path = format!("{}{}{}", row.route.prefixes[target.prefix], segments.collect::<Vec<_>>().join("/"), row.query);
         let node = self.stage.node();
-        match row.route.listener {
-            Listener::Public => node.urls.public(&path),
-            Listener::Admin => node.urls.admin(&path),
-            Listener::Ops => format!("{}{path}", node.ops_url()),
+        match (row.route.listener, &self.entry) {
+            (Listener::Public, Some([public, _])) => format!("{public}{path}"),
+            (Listener::Admin, Some([_, admin])) => format!("{admin}{path}"),
+            (Listener::Public, None) => node.urls.public(&path),
+            (Listener::Admin, None) => node.urls.admin(&path),
+            (Listener::Ops, _) => format!("{}{path}", node.ops_url()),
         }
     }
 

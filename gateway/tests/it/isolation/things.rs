@@ -126,7 +126,7 @@ async fn issue(stage: &Stage, who: &tenants::Participant, name: &str, ids: &mut 
     assert_eq!(issued["status"], "ISSUED", "{issued}");
     let issuer = Address::of::<Issuer>(&context(who));
     let delivered =
-        stage.node().app.services.cluster.wait::<Issuer, _>(&issuer, DRAIN, |state| {
+        stage.base.services_of(&context(who)).cluster.wait::<Issuer, _>(&issuer, DRAIN, |state| {
             state.processes.values().all(|process| process.state == State::Delivered).then_some(())
         });
     assert_eq!(delivered.await.unwrap(), Some(()));
@@ -141,7 +141,7 @@ async fn issue(stage: &Stage, who: &tenants::Participant, name: &str, ids: &mut 
         let body = json!({"issuerDid": who.did, "holderPid": holder_pid,
             "credentials": [{"format": "vc20-bssl/jwt", "type": "OwnCredential", "id": id("guarded-definition")}]});
         base.must(Method::POST, &asked, Some(body)).await;
-        let submitted = stage.node().app.services.cluster.wait::<Issuer, _>(&issuer, DRAIN, |state| {
+        let submitted = stage.base.services_of(&context(who)).cluster.wait::<Issuer, _>(&issuer, DRAIN, |state| {
             state.processes.values().find(|process| process.holder_pid.as_str() == holder_pid).map(|process| process.id.to_string())
         });
         ids.insert(kind, submitted.await.unwrap().unwrap());

@@ -9,6 +9,7 @@ use crate::{
     stage::{SCOPES, Stage, context, did},
     support::{IDENTITY, id_of, text},
 };
+use cellspace::NodeConfig;
 use cellspace_actors::trust;
 use cellspace_client::{Client, operator, provider::DATA_SET, sharing, source};
 use reqwest::Method;
@@ -36,6 +37,8 @@ pub struct World {
     pub stage: Stage,
     ids: BTreeMap<String, Ids>,
     pub callers: Vec<Caller>,
+    /// Where the node is reached that is asked, when that is not the first one: public and admin listener.
+    pub entry: Option<[String; 2]>,
     /// Switched off in both APIs, in the Identity API alone, in the Management API alone.
     pub off: [&'static str; 3],
 }
@@ -60,12 +63,17 @@ pub fn all(action: &str) -> Vec<String> {
 
 impl World {
     pub async fn open() -> Self {
-        // What is changed in a DID document is seen at once.
-        let stage = Stage::with(|config| {
-            config.trust.did_document_age = Duration::ZERO;
-            config.single_participant = Some(id_of(ONLY));
-        });
-        let mut stage = stage.await;
+        Self::on(Stage::with(Self::fresh).await).await
+    }
+
+    /// What is changed in a DID document is seen at once.
+    pub fn fresh(config: &mut NodeConfig) {
+        config.trust.did_document_age = Duration::ZERO;
+        config.single_participant = Some(id_of(ONLY));
+    }
+
+    /// On this stage.
+    pub async fn on(mut stage: Stage) -> Self {
         let data = format!("http://{}/data/footprints.json", source::serve().await.unwrap());
         let slow = counterparty().await;
         let own = fill(&mut stage, Side::Own, &data, &slow).await;
@@ -103,7 +111,7 @@ impl World {
         }
         let new_target = "did:web:localhost%3A1:new-target".to_owned();
         ids.insert("new-target".to_owned(), Ids { own: new_target, foreign: Some(foreign["target"].clone()), nobodys: None });
-        let mut world = Self { stage, ids, callers: Vec::new(), off: ["off", "off-identity", "off-management"] };
+        let mut world = Self { stage, ids, callers: Vec::new(), entry: None, off: ["off", "off-identity", "off-management"] };
         for id in world.off {
             world.switched_off(id).await;
         }
@@ -333,8 +341,14 @@ impl World {
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let forged: String = signature.chars().rev().collect();
         let stage = &self.stage;
-        let peer =
-            trust::self_issued_token(&stage.node().app.services, &context(&stage.consumer), &did(&stage.provider), &[]).await.unwrap();
+        let peer = trust::self_issued_token(
+            stage.base.services_of(&context(&stage.consumer)),
+            &context(&stage.consumer),
+            &did(&stage.provider),
+            &[],
+        )
+        .await
+        .unwrap();
         let none = |name, token| Caller { name, token, who: Who::Nobody, scopes: Vec::new() };
         callers.push(none("without a token", None));
         callers.push(none("with rubbish", Some("rubbish".to_owned())));
@@ -372,8 +386,8 @@ impl World {
 
     /// A token of the sender for `audience`, as the route's protocol wants it.
     pub async fn peer_token(&self, prefix: &str, path: &str, audience: &str) -> String {
-        let services = &self.stage.node().app.services;
         let (sender, audience) = (id_of(self.cast(prefix, path).sender), audience.parse().unwrap());
+        let services = self.stage.base.services_of(&sender);
         if path.ends_with("/presentations/query") {
             // The holder grants access first.
             let stage = &self.stage;

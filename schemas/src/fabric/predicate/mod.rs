@@ -6,6 +6,7 @@
 mod matching;
 mod parser;
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Longest predicate, in bytes.
@@ -33,7 +34,7 @@ pub enum PredicateError {
 }
 
 /// A condition on an entity's JSON form.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Predicate {
     /// `true`: everything.
     All,
@@ -69,7 +70,7 @@ pub enum Predicate {
 }
 
 /// A comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operator {
     /// `=`
     Equal,
@@ -130,7 +131,7 @@ impl Operator {
 }
 
 /// What a field is compared with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Literal {
     /// `'text'`, with `''` for a quote.
     Text(String),

@@ -1,0 +1,191 @@
+//! Requests of owners whose slots other nodes of the cell serve: passed on as they came in, and answered as they are there.
+//!
+//! What was not taken there is tried again where the slot is by then, by the node that the client asked; of what may have been taken, only what changes
+//! nothing is.
+
+use super::resolve::Resolved;
+use crate::http::{ApiError, Body, Listener, Match, Reply, owner};
+use bytes::Bytes;
+use cellspace_cluster::{
+    Cell, Peer, PeerError, Slot, Whereabouts,
+    link::{BoxError, Forwarded, Link, LinkBody},
+};
+use cellspace_schemas::Owner;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyDataStream, BodyExt, Full};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use sync_wrapper::SyncStream;
+use tokio::time::Instant;
+
+/// Nodes that are tried.
+const ATTEMPTS: usize = 4;
+/// Headers that are about one connection (RFC 9113, 8.2.2), and the length, which the body has.
+const OF_CONNECTION: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::EXPECT,
+    header::CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+];
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A request as it came in.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// Method.
+    pub method: Method,
+    /// Path as received.
+    pub path: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// The other nodes of a cell.
+pub struct Nodes {
+    cell: Arc<Cell>,
+    link: Arc<Link>,
+    deadline: Duration,
+}
+
+impl Nodes {
+    /// Reached by this link; an answer begins within `deadline`.
+    #[must_use]
+    pub const fn new(cell: Arc<Cell>, link: Arc<Link>, deadline: Duration) -> Self {
+        Self { cell, link, deadline }
+    }
+
+    /// Whose the request is, when that says where it is answered.
+    #[must_use]
+    pub fn whose(&self, found: &Match, resolved: &Resolved) -> Option<Owner> {
+        resolved.forwarded.as_ref().map_or_else(|| owner::owner(found), |forwarded| Some(forwarded.owner.clone()))
+    }
+
+    /// Where it is answered.
+    pub async fn way(&self, whose: &Owner, resolved: &Resolved) -> Whereabouts {
+        let (view, hops) = resolved.forwarded.as_ref().map_or((0, 0), |forwarded| (forwarded.view, forwarded.hops));
+        self.cell.located(Slot::of(whose), view, hops, Instant::now() + self.time(resolved)).await
+    }
+
+    fn time(&self, resolved: &Resolved) -> Duration {
+        resolved.forwarded.as_ref().map_or(self.deadline + resolved.wait, Forwarded::time)
+    }
+
+    /// The answer of the node where it is answered; `there` is what was found last.
+    ///
+    /// # Errors
+    /// Unavailable: nothing was done, or it is not known whether it was.
+    pub async fn pass_on(&self, whose: &Owner, there: Whereabouts, request: &Whole, resolved: &Arc<Resolved>) -> Result<Reply, ApiError> {
+        let (until, mut there) = (Instant::now() + self.time(resolved), there);
+        let safe = resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe());
+        let mut last = "the agent is being moved".to_owned();
+        for _ in 0..ATTEMPTS {
+            let (peer, hops) = match there {
+                Whereabouts::There(peer, hops) => (peer, hops),
+                // It has come here meanwhile: the client's next request finds it.
+                Whereabouts::Here => break,
+                Whereabouts::Nowhere(reason) => {
+                    last = reason;
+                    break;
+                }
+            };
+            resolved.started.store(!safe, Ordering::Relaxed);
+            let outcome = self.send(&peer, hops, whose, until, request, resolved).await;
+            let told = |outcome: &'static str| metrics::counter!("cellspace_http_forwarded_total", "outcome" => outcome).increment(1);
+            match outcome {
+                Ok(reply) => {
+                    told("answered");
+                    return Ok(reply);
+                }
+                Err(PeerError::Lost(reason)) if !safe => {
+                    told("lost");
+                    return Err(unknown(resolved, &reason));
+                }
+                Err(PeerError::NotDone(reason) | PeerError::Lost(reason)) => {
+                    told("not_taken");
+                    resolved.started.store(false, Ordering::Relaxed);
+                    last = reason;
+                }
+            }
+            // Whoever passed it on to this node looks again itself.
+            if resolved.forwarded.is_some() || Instant::now() >= until {
+                break;
+            }
+            self.cell.news(until).await;
+            there = self.way(whose, resolved).await;
+        }
+        self.not_now(resolved, &last)
+    }
+
+    /// What is said where it is answered nowhere now.
+    ///
+    /// # Errors
+    /// Unavailable, to the client; the node that passed it on is told that nothing was done.
+    pub fn not_now(&self, resolved: &Resolved, reason: &str) -> Result<Reply, ApiError> {
+        if resolved.forwarded.is_some() {
+            let mut reply = Reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+            Forwarded::not_here(reply.0.headers_mut(), reason);
+            return Ok(reply);
+        }
+        Err(if resolved.listener == Listener::Public { ApiError::not_now(reason) } else { ApiError::later(reason) })
+    }
+
+    async fn send(
+        &self,
+        peer: &Peer,
+        hops: u8,
+        whose: &Owner,
+        until: Instant,
+        request: &Whole,
+        resolved: &Arc<Resolved>,
+    ) -> Result<Reply, PeerError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let how = Forwarded {
+            listener: resolved.listener.name().to_owned(),
+            owner: whose.clone(),
+            view: self.cell.version(),
+            hops,
+            left: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        };
+        let sent = request.sent(peer, resolved).map_err(|error| PeerError::NotDone(error.to_string()))?;
+        let answer = self.link.forward(peer, &how, sent).await?;
+        let chunks = |body| SyncStream::new(BodyDataStream::new(body));
+        let mut reply = Reply(answer.map(|body| Body::told(futures::TryStreamExt::map_err(chunks(body), std::io::Error::other))));
+        if !resolved.wait.is_zero() {
+            // Whoever follows keeps its place while the answer goes on.
+            reply = reply.holding(resolved.clone());
+        }
+        Ok(reply)
+    }
+}
+
+fn unknown(resolved: &Resolved, reason: &str) -> ApiError {
+    if resolved.listener == Listener::Public {
+        return ApiError { message: "the outcome is unknown, send the same once more".to_owned(), ..ApiError::not_now(reason) };
+    }
+    ApiError::later(format_args!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"))
+}
+
+impl Whole {
+    fn sent(&self, peer: &Peer, resolved: &Resolved) -> Result<Request<LinkBody>, http::Error> {
+        let query = resolved.raw_query.as_deref().map_or_else(String::new, |query| format!("?{query}"));
+        let uri = format!("https://{}{}{query}", peer.member.node, self.path);
+        let body = Full::new(self.body.clone()).map_err(|never| -> BoxError { match never {} }).boxed_unsync();
+        let mut request = Request::builder().method(self.method.clone()).uri(uri).body(body)?;
+        let mut headers = self.headers.clone();
+        for name in OF_CONNECTION {
+            headers.remove(name);
+        }
+        if let Ok(trace) = HeaderValue::from_str(resolved.trace.as_str()) {
+            headers.insert(TRACEPARENT, trace);
+        }
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}

@@ -1,0 +1,79 @@
+//! Requests that other nodes of the cell have passed on: they go through the same stack as if they had come in here.
+
+use super::answer::SocketBody;
+use crate::http::Listener;
+use cellspace_actors::{Services, settings};
+use cellspace_cluster::link::{BoxError, Forwarded, LinkBody, Requests};
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use std::{convert::Infallible, sync::Arc};
+use tower::Service;
+
+type Stack = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<SocketBody>> + Send + Sync>;
+
+/// The stacks of the listeners that requests are passed on to.
+pub struct Received {
+    public: Stack,
+    admin: Stack,
+    services: Arc<Services>,
+}
+
+impl Received {
+    /// These stacks.
+    pub fn new<P, A>(services: Arc<Services>, public: P, admin: A) -> Self
+    where
+        P: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
+        A: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
+    {
+        Self { public: stack(public), admin: stack(admin), services }
+    }
+}
+
+fn stack<S>(service: S) -> Stack
+where
+    S: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
+{
+    let service = Mutex::new(service);
+    Box::new(move |request| {
+        // It is always ready.
+        let answer = service.lock().clone().call(request);
+        Box::pin(async move {
+            let Ok(answer) = answer.await;
+            answer
+        })
+    })
+}
+
+impl Requests for Received {
+    fn forwarded(&self, how: Forwarded, mut request: Request<Incoming>) -> BoxFuture<'static, Response<LinkBody>> {
+        let stack = match how.listener.as_str() {
+            name if name == Listener::Public.name() => &self.public,
+            name if name == Listener::Admin.name() => &self.admin,
+            other => {
+                let mut answer = Response::new(Empty::new().map_err(|never| -> BoxError { match never {} }).boxed_unsync());
+                *answer.status_mut() = StatusCode::BAD_REQUEST;
+                Forwarded::not_here(answer.headers_mut(), &format!("nothing is passed on to the listener {other}"));
+                return Box::pin(async move { answer });
+            }
+        };
+        request.extensions_mut().insert(how);
+        let answer = stack(request);
+        Box::pin(async move { answer.await.map(|body| body.map_err(BoxError::from).boxed_unsync()) })
+    }
+
+    fn announced(&self, news: String) -> BoxFuture<'static, ()> {
+        let services = self.services.clone();
+        Box::pin(async move {
+            if news != settings::agent::CHANGED {
+                return;
+            }
+            // Should this fail, it is looked at again soon.
+            if let Err(error) = settings::agent::refresh(&services).await {
+                tracing::warn!(category = "app", %error, "changed settings cannot be read");
+            }
+        })
+    }
+}

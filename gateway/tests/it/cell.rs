@@ -1,0 +1,331 @@
+//! Several nodes of one cell in this process, over one store and real links with certificates: what clients are promised, whichever node they ask.
+
+use crate::{
+    management::body,
+    support::{DRAIN, Platform, config, read},
+};
+use cellspace::{
+    Node, NodeConfig,
+    node::{Seat, Shared},
+};
+use cellspace_cluster::{
+    Clock, SystemClock,
+    link::{Authority, CertificateFiles, Identity, PeerName},
+    membership::Terms,
+};
+use cellspace_schemas::Owner;
+use cellspace_storage::{Membership, NodeName, testkit::MemoryMembership};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+const CELL: &str = "cell-1";
+/// Between two requests of one client.
+const THINKS: Duration = Duration::from_millis(50);
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the nodes of a test share.
+struct Place {
+    dir: tempfile::TempDir,
+    authority: Authority,
+    rows: MemoryMembership,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Authority::make(CELL, SystemClock.now()).unwrap();
+        fs::write(dir.path().join("ca.pem"), made.certificate).unwrap();
+        Self { dir, authority: Authority::open(CELL, &made.key).unwrap(), rows: MemoryMembership::default() }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn seat(&self, name: &str, endpoint: Option<String>) -> Seat {
+        let peer = PeerName::new(CELL, &NodeName(name.to_owned())).unwrap();
+        let issued = self.authority.issue(&peer, SystemClock.now()).unwrap();
+        let file = |ending: &str| self.path().join(format!("{name}{ending}"));
+        fs::write(file(".pem"), issued.certificate).unwrap();
+        fs::write(file("-key.pem"), issued.key).unwrap();
+        let files = CertificateFiles { authority: self.path().join("ca.pem"), certificate: file(".pem"), key: file("-key.pem") };
+        Seat {
+            identity: Identity::load(peer, files).unwrap(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            endpoint,
+            // All slots at once.
+            terms: Terms { step: u16::MAX, pace: Duration::from_millis(20), ..Terms::default() },
+            membership: Arc::new(self.rows.clone()),
+            fabric: name == "a",
+        }
+    }
+
+    async fn first(&self, change: impl FnOnce(&mut NodeConfig)) -> (Node, Shared) {
+        let mut config = config(&self.path().join("a"));
+        change(&mut config);
+        let shared = Shared::open(&config).await.unwrap();
+        (Node::start_in_cell(config, shared.clone(), self.seat("a", None)).await.unwrap(), shared)
+    }
+
+    /// Another node, which has the URLs of the first one.
+    async fn another(&self, first: &Node, shared: &Shared, seat: Seat, change: impl FnOnce(&mut NodeConfig)) -> Node {
+        let mut config = config(&self.path().join(&seat.identity.me().node().0));
+        (config.public_url, config.admin_url) = (Some(first.urls.public.clone()), Some(first.urls.admin.clone()));
+        change(&mut config);
+        Node::start_in_cell(config, shared.beside(), seat).await.unwrap()
+    }
+
+    /// Until these are the members, and nothing is being handed over.
+    async fn settled(&self, names: &[&str]) {
+        let all = async {
+            loop {
+                let view = self.rows.view().await.unwrap();
+                let to = |view: &cellspace_storage::View| view.deal.to.iter().map(|member| member.node.0.clone()).collect::<Vec<_>>();
+                if view.is_some_and(|view| view.deal.from == view.deal.to && to(&view) == names) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, all).await.unwrap();
+    }
+}
+
+impl Platform {
+    /// Nodes of these names; clients ask the first one.
+    pub async fn in_cell(names: &[&str], change: impl Fn(&mut NodeConfig)) -> Self {
+        let place = Place::new();
+        let (first, shared) = place.first(&change).await;
+        let mut beside = Vec::new();
+        for (n, name) in names.iter().enumerate().skip(1) {
+            beside.push(place.another(&first, &shared, place.seat(name, None), &change).await);
+            place.settled(&names[..=n]).await;
+        }
+        let Place { dir, .. } = place;
+        let mut platform = Self::of(first, Some(dir)).await;
+        platform.beside = beside;
+        platform
+    }
+}
+
+fn serves(node: &Node, owner: &str) -> bool {
+    !node.app.services.cluster.is_elsewhere(&Owner::new(owner).unwrap())
+}
+
+/// The id of a participant context that this node serves.
+fn served_by(node: &Node) -> String {
+    (0..).map(|n| format!("p{n}")).find(|id| serves(node, id)).unwrap()
+}
+
+async fn participant(platform: &Platform, id: &str) {
+    let context = json!({"@id": id, "identity": platform.did(id), "state": "ACTIVATED", "properties": {}});
+    platform.must(Method::POST, "/api/mgmt/v5beta/participants", Some(body("ParticipantContext", context))).await;
+}
+
+fn asset(id: &str) -> Value {
+    body("Asset", json!({"@id": id, "properties": {}}))
+}
+
+fn assets(participant: &str) -> String {
+    format!("/api/mgmt/v5beta/participants/{participant}/assets")
+}
+
+/// Between two nodes: lets everything through, keeps back what the second one says, or is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    Mute,
+    Cut,
+}
+
+async fn pass(mut from: TcpStream, mut to: TcpStream, mut way: watch::Receiver<Way>) {
+    let (mut there, mut back) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let open = *way.borrow_and_update() == Way::Open;
+        tokio::select! {
+            changed = way.changed() => if changed.is_err() || *way.borrow() == Way::Cut { return },
+            read = from.read(&mut there) => match read {
+                Ok(n) if n > 0 => to.write_all(&there[..n]).await.unwrap(),
+                _ => return,
+            },
+            read = to.read(&mut back), if open => match read {
+                Ok(n) if n > 0 => from.write_all(&back[..n]).await.unwrap(),
+                _ => return,
+            },
+        }
+    }
+}
+
+/// A place at which the node at `to` is reached as long as the way is open.
+async fn between(to: watch::Receiver<Option<String>>, way: watch::Receiver<Way>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let there = to.borrow().clone();
+            if *way.borrow() == Way::Cut {
+                continue;
+            }
+            if let Some(there) = there
+                && let Ok(to) = TcpStream::connect(there).await
+            {
+                tokio::spawn(pass(from, to, way.clone()));
+            }
+        }
+    });
+    address
+}
+
+/// What a node did not take it did not do; of what it may have taken nothing is claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_lost_while_it_answers_for_another_makes_nobody_lie() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let (way, watched) = watch::channel(Way::Open);
+    let (at, place_of_b) = watch::channel(None);
+    let endpoint = between(place_of_b, watched).await;
+    let mut seat = place.seat("b", Some(endpoint));
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    seat.listen = socket.local_addr().unwrap();
+    at.send_replace(Some(seat.listen.to_string()));
+    drop(socket);
+    let b = place.another(&a, &shared, seat, |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let platform = Platform::of(a, None).await;
+    let id = served_by(&b);
+    participant(&platform, &id).await;
+    platform.must(Method::POST, &assets(&id), Some(asset("first"))).await;
+    assert!(serves(&b, &id) && !serves(&platform.node, &id));
+
+    // It is done there, and nobody hears of it.
+    way.send_replace(Way::Mute);
+    let asked = platform.admin(Method::POST, &assets(&id)).json(&asset("second")).send();
+    let mut asked = std::pin::pin!(asked);
+    let is_there = async {
+        let found = format!("http://localhost:{}{}/second", b.admin_address().port(), assets(&id));
+        while platform.http.get(&found).bearer_auth(&platform.token).send().await.unwrap().status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = &mut asked => panic!("{answer:?}"),
+        done = timeout(PATIENCE, is_there) => done.unwrap(),
+    }
+    way.send_replace(Way::Cut);
+    let answer = asked.await.unwrap();
+    assert!(answer.headers().contains_key("retry-after"));
+    let (status, said) = read(answer).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && said.to_string().contains("the outcome is unknown"), "{status} {said}");
+    // Now it is not reached at all: nothing is done, and that is what is said.
+    for (method, path, sent) in [(Method::POST, assets(&id), Some(asset("third"))), (Method::GET, format!("{}/first", assets(&id)), None)] {
+        let request = platform.admin(method.clone(), &path);
+        let answer = if let Some(sent) = &sent { request.json(sent) } else { request }.send().await.unwrap();
+        assert_eq!(
+            (answer.status(), answer.headers()["retry-after"].to_str().unwrap()),
+            (StatusCode::SERVICE_UNAVAILABLE, "1"),
+            "{method}"
+        );
+        let (_, said) = read(answer).await;
+        assert!(!said.to_string().contains("unknown"), "{said}");
+    }
+    way.send_replace(Way::Open);
+    let again = timeout(PATIENCE, async {
+        loop {
+            let answer = platform.admin(Method::POST, &assets(&id)).json(&asset("third")).send().await.unwrap();
+            if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+                return answer.status();
+            }
+        }
+    });
+    assert_eq!(again.await.unwrap(), StatusCode::OK, "it was not there");
+    assert_eq!(platform.admin(Method::POST, &assets(&id)).json(&asset("second")).send().await.unwrap().status(), StatusCode::CONFLICT);
+}
+
+/// A client that comes again when it is told to loses nothing while nodes join and leave, whichever node it asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_join_and_leave_under_load() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let platform = Platform::of(a, None).await;
+    let ids: Vec<String> = (0..12).map(|n| format!("p{n}")).collect();
+    for id in &ids {
+        participant(&platform, id).await;
+    }
+    let (stop, stopped) = watch::channel(false);
+    let writing = ids.iter().map(|id| {
+        let (stopped, http, token) = (stopped.clone(), Client::new(), platform.token.clone());
+        let url = platform.node.urls.admin(&assets(id));
+        async move {
+            let (mut made, mut longest) = (0, Duration::ZERO);
+            while !*stopped.borrow() {
+                let began = Instant::now();
+                loop {
+                    let key = format!("{url}-{made}");
+                    let sent = http.post(&url).bearer_auth(&token).header("idempotency-key", &key[key.len().saturating_sub(64)..]);
+                    let answer = sent.json(&asset(&format!("a{made}"))).send().await.unwrap();
+                    let again = answer.headers().contains_key("retry-after");
+                    let (status, said) = read(answer).await;
+                    if status == StatusCode::OK {
+                        break;
+                    }
+                    assert!(status == StatusCode::SERVICE_UNAVAILABLE && again, "{status} {said}");
+                    assert!(began.elapsed() < PATIENCE, "{said}");
+                    tokio::task::yield_now().await;
+                }
+                longest = longest.max(began.elapsed());
+                made += 1;
+                tokio::time::sleep(THINKS).await;
+            }
+            (made, longest)
+        }
+    });
+    let changing = async {
+        let b = place.another(&platform.node, &shared, place.seat("b", None), |_| ()).await;
+        place.settled(&["a", "b"]).await;
+        let c = place.another(&platform.node, &shared, place.seat("c", None), |_| ()).await;
+        place.settled(&["a", "b", "c"]).await;
+        assert!(ids.iter().any(|id| serves(&b, id)) && ids.iter().any(|id| serves(&c, id)), "each has its part");
+        b.drain(DRAIN).await;
+        place.settled(&["a", "c"]).await;
+        stop.send_replace(true);
+        c
+    };
+    let (made, c) = tokio::join!(futures::future::join_all(writing), changing);
+    let everywhere = [platform.node.admin_address(), c.admin_address()];
+    for (id, (made, longest)) in ids.iter().zip(made) {
+        assert!(longest < Duration::from_secs(5), "{longest:?} for {id}");
+        for node in everywhere {
+            for n in 0..made {
+                let url = format!("http://localhost:{}{}/a{n}", node.port(), assets(id));
+                assert_eq!(platform.http.get(url).bearer_auth(&platform.token).send().await.unwrap().status(), StatusCode::OK, "{id} {n}");
+            }
+        }
+    }
+}
+
+/// What is changed by way of one node is so at all of them when it is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_the_same_at_every_node_at_once() {
+    let platform = Platform::in_cell(&["a", "b"], |_| ()).await;
+    let at_b = |path: &str| format!("http://localhost:{}{path}", platform.beside[0].admin_address().port());
+    let id = served_by(&platform.beside[0]);
+    participant(&platform, &id).await;
+    for n in 0..5 {
+        let protocol = json!({"version": "2025-1", "path": format!("/own-{n}"), "binding": "HTTPS", "namespace": "n"});
+        let profile = body("DataspaceProfile", json!({"name": format!("own-{n}"), "protocol": protocol}));
+        platform.must(Method::POST, "/api/mgmt/v5beta/dataspaceprofiles", Some(profile)).await;
+        // The participant's node knows it.
+        let profiles = body("AssociateDataspaceProfile", json!({"profiles": [format!("own-{n}")]}));
+        let path = format!("/api/mgmt/v5beta/participants/{id}/profiles");
+        let sent = platform.http.put(at_b(&path)).bearer_auth(&platform.token).json(&profiles).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::NO_CONTENT, "{n}");
+    }
+}
