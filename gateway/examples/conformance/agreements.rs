@@ -64,7 +64,7 @@ impl Table<'_> {
         };
         let id = begin(under_test, new).await?;
         self.reached(&id, State::Requested).await?;
-        let provider = format!("provider-{agreement}");
+        let provider = Counterpart::pid_for(id.as_str());
         let with = |name: &str, value: Value| {
             let mut body = json!({"consumerPid": id, "providerPid": provider});
             body[name] = value;

@@ -65,6 +65,11 @@ impl Counterpart {
         Ok(format!("{}{SINK}", self.front).parse()?)
     }
 
+    /// Its id as provider of a negotiation that is agreed without the suite.
+    pub fn pid_for(consumer_pid: &str) -> String {
+        format!("provider-{consumer_pid}")
+    }
+
     /// The address in a relay's path, and the path below it.
     pub fn relayed(path: &str) -> Option<(String, &str)> {
         let path = path.strip_prefix(RELAY)?;

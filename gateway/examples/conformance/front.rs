@@ -16,7 +16,7 @@ use cellspace_actors::control_plane::{
     negotiation::NewNegotiation,
     transfer::{self, Command, NewTransfer},
 };
-use cellspace_schemas::{AgreementId, AssetId, OfferId, TransferType, management::DataplaneMetadata};
+use cellspace_schemas::{AgreementId, AssetId, OfferId, TransferType, dsp::message::CONTEXT, management::DataplaneMetadata};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -77,7 +77,7 @@ impl Door for Front {
             TRANSFER => self.transfer(serde_json::from_slice(&body)?).await,
             path if path.starts_with(SINK) => {
                 self.judge(|judge| judge.message(head.method.as_str(), path, &body));
-                Ok(plain(StatusCode::OK, "{}"))
+                Ok(plain(StatusCode::OK, begun(path, &body)))
             }
             path => {
                 let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -89,6 +89,23 @@ impl Door for Front {
                 Ok(answer)
             }
         }
+    }
+}
+
+/// What a first message has begun, as its receiver answers; of other messages nothing is told.
+fn begun(path: &str, message: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct First {
+        #[serde(rename = "consumerPid")]
+        consumer_pid: String,
+    }
+    match serde_json::from_slice(message) {
+        Ok(First { consumer_pid }) if path.ends_with("/negotiations/request") => {
+            json!({"@context": [CONTEXT], "@type": "ContractNegotiation",
+            "providerPid": Counterpart::pid_for(&consumer_pid), "consumerPid": consumer_pid, "state": "REQUESTED"})
+            .to_string()
+        }
+        _ => "{}".to_owned(),
     }
 }
 

@@ -28,12 +28,12 @@ impl Platform {
         self.token_of(&client, &secret).await
     }
 
-    async fn exchange(&self, subject: &str, resource: &str) -> (StatusCode, Value) {
+    pub async fn exchange(&self, subject: &str, resource: &str) -> (StatusCode, Value) {
         let form = [("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), ("subject_token", subject), ("resource", resource)];
         read(self.form("/token", &form).await).await
     }
 
-    async fn map(&self, client: &str, participant: &str, scopes: &[&str]) {
+    pub async fn map(&self, client: &str, participant: &str, scopes: &[&str]) {
         let mapping = json!({"clientIdentifier": client, "participantContext": participant, "scopes": scopes});
         self.must(Method::POST, "/api/v1/mappings", Some(mapping)).await;
     }

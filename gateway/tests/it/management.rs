@@ -2,7 +2,7 @@
 
 use crate::{
     stage::{self, Stage},
-    support::{DRAIN, IDENTITY, Platform, id_of, read},
+    support::{DRAIN, IDENTITY, Platform, id_of, read, text},
 };
 use cellspace_actors::trust;
 use reqwest::{Method, StatusCode};
@@ -162,9 +162,10 @@ async fn the_body_says_which_participant_is_changed() {
     }
     assert_eq!((tier("acme").await, tier("other").await), (json!("silver"), json!("gold")));
     // Who is bound to one participant changes that alone.
-    let client = json!({"id": "bound", "role": "provisioner", "participantContext": "acme", "scopes": ["management-api:admin"]});
-    let secret = p.client(client).await;
-    let token = p.token_of("bound", &secret).await;
+    let secret = p.client(json!({"id": "agents", "role": "provisioner", "mayExchange": true})).await;
+    let subject = p.token_of("agents", &secret).await;
+    p.map("agents", "acme", &["management-api:admin"]).await;
+    let token = text(&p.exchange(&subject, "acme").await.1, "access_token");
     for (id, expected) in [("other", StatusCode::FORBIDDEN), ("acme", StatusCode::NO_CONTENT)] {
         let request = p.bare(Method::PUT, &format!("{MANAGEMENT}/participants/acme")).bearer_auth(&token);
         let (status, answer) = read(request.json(&gold(Some(id), id, "bronze")).send().await.unwrap()).await;

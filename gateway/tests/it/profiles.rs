@@ -24,7 +24,17 @@ impl Stage {
         if let Some(path) = path {
             profile["protocol"]["path"] = json!(path);
         }
-        self.base.call(Method::POST, PROFILES, Some(profile)).await.0
+        let status = self.base.call(Method::POST, PROFILES, Some(profile)).await.0;
+        // Its participants are asked for the same credentials.
+        let scopes = self.base.must(Method::POST, "/api/mgmt/v5beta/dcpscopes/request", Some(Client::typed("QuerySpec", json!({})))).await;
+        for mut scope in scopes.as_array().unwrap().clone() {
+            if status == StatusCode::OK && scope["profile"] == PROFILE {
+                scope["profile"] = json!(name);
+                scope["@id"] = json!(format!("{name}-{}", scope["@id"].as_str().unwrap()));
+                self.base.must(Method::POST, "/api/mgmt/v5beta/dcpscopes", Some(scope)).await;
+            }
+        }
+        status
     }
 
     async fn joins(&self, who: &Participant, profiles: &[&str]) {

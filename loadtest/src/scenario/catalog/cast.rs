@@ -3,7 +3,7 @@
 use super::{
     answer::{Catalog, Dataset},
     change::{self, Change},
-    model::{PAGE, Seen},
+    model::Seen,
     setup::{Dataspace, Provider},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     world::{Party, World},
 };
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -30,6 +31,9 @@ use std::{
 pub const CHANGES: f64 = 0.01;
 /// Longest time that requests are made ahead for: their tokens live for a minute.
 pub const AHEAD: Duration = Duration::from_secs(30);
+
+/// A catalog request without a filter.
+pub const REQUEST: &str = r#"{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}"#;
 
 /// Who asks whom.
 pub struct Cast {
@@ -61,7 +65,7 @@ impl Request {
             method: Method::POST,
             path: self.provider.catalog.clone(),
             bearer: Some(self.token.clone()),
-            body: self.provider.request.clone(),
+            body: Bytes::from_static(REQUEST.as_bytes()),
             key: None,
         }
     }
@@ -99,16 +103,11 @@ impl Request {
 impl Cast {
     /// Opens a world with so many counterparties, and so many providers of which each counterparty sees so many offers.
     pub async fn open(subject: &Subject, seed: u64, providers: usize, parties: usize, offers: usize) -> Result<Arc<Self>> {
-        Self::paged(subject, seed, providers, parties, offers, PAGE).await
-    }
-
-    /// The same, where a page has so many.
-    pub async fn paged(subject: &Subject, seed: u64, providers: usize, parties: usize, offers: usize, page: usize) -> Result<Arc<Self>> {
         let world = World::open(seed, parties).await?;
         let space = Dataspace::open(subject, &world).await?;
         eprintln!("making {providers} providers");
         // Of twenty-four offers, a party sees ten.
-        let providers = space.paged(subject, providers, offers * 24 / 10, page).await?;
+        let providers = space.providers(subject, providers, offers * 24 / 10).await?;
         let parties = (0..parties).map(|number| world.party(number)).collect::<Result<_>>()?;
         Ok(Arc::new(Self { world, space, providers, parties, signed: Mutex::default(), changes: AtomicU64::new(0) }))
     }
@@ -165,7 +164,7 @@ impl Cast {
     pub async fn sizes(&self, subject: &Subject, connections: usize) -> Result<Sizes> {
         let request = self.random(&mut StdRng::seed_from_u64(0))?;
         let answer = Connection::new(&subject.public, None)?.send(request.call()).await?;
-        Ok(Sizes { request: request.provider.request.len(), token: request.token.len(), answer: answer.body.len(), connections })
+        Ok(Sizes { request: REQUEST.len(), token: request.token.len(), answer: answer.body.len(), connections })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Asker,
-    model::{Model, Offer, Shows},
+    model::{Offer, Shows},
     setup::{Dataspace, Provider, must},
 };
 use crate::world::Party;
@@ -48,15 +48,14 @@ impl What {
 }
 
 /// All offers and the one that differs from those before, by a change that somebody sees.
-fn choose(model: &Model, what: What, random: &mut StdRng) -> Option<(Vec<Offer>, Offer, Shows)> {
-    let before = model.offers();
-    let mut after = before.clone();
+fn choose(before: &[Offer], what: What, random: &mut StdRng) -> Option<(Vec<Offer>, Offer, Shows)> {
+    let mut after = before.to_vec();
     for _ in 0..TRIES {
         let n = random.random_range(0..before.len());
         let (old, changed) = (before.get(n)?, after.get_mut(n)?);
         *changed = what.of(old);
         let changed = changed.clone();
-        let shows = model.shows(&before, &after);
+        let shows = Shows::between(before, &after);
         if !shows.to_nobody() {
             return Some((after, changed, shows));
         }
@@ -71,7 +70,7 @@ pub async fn make(asker: &mut Asker) -> Result<Option<Change>> {
     let provider = cast.provider(&mut asker.random)?;
     let Ok(_held) = provider.change.try_lock() else { return Ok(None) };
     let what = [What::Asset, What::Policy, What::Definition].get(asker.random.random_range(0..3)).copied().context("a change")?;
-    let (offers, offer, shows) = choose(&provider.model, what, &mut asker.random).context("no change would show")?;
+    let (offers, offer, shows) = choose(&provider.model.offers(), what, &mut asker.random).context("no change would show")?;
     let path = |resource: &str| Dataspace::path(&provider.context, resource);
     let space = &cast.space;
     let call = match what {

@@ -10,7 +10,7 @@ mod model;
 pub mod probes;
 mod setup;
 
-pub use cast::{Asker, Cast, Request};
+pub use cast::{Asker, Cast, REQUEST, Request};
 pub use cold::run as run_cold;
 pub use setup::{Dataspace, Provider, must};
 

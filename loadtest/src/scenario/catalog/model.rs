@@ -10,8 +10,8 @@ use std::{
 
 /// Versions of a provider that an answer may still show: requests under way while it changed.
 const HISTORY: usize = 64;
-/// Offers on the first page, unless a request says otherwise.
-pub const PAGE: usize = 50;
+/// Offers on the first page.
+const PAGE: usize = 50;
 /// Kinds of parties: all that have one region and one tier see the same.
 const KINDS: usize = 8;
 
@@ -68,10 +68,10 @@ fn kind(party: &Party) -> usize {
     usize::from(party.region.0 % 4) + 4 * usize::from(party.tier.0 % 2)
 }
 
-/// Positions of the offers that parties of this kind see on their first page, which has so many.
-fn visible(offers: &[Offer], kind: usize, page: usize) -> impl Iterator<Item = usize> {
+/// Positions of the offers that parties of this kind see on their first page.
+fn visible(offers: &[Offer], kind: usize) -> impl Iterator<Item = usize> {
     let (region, tier) = (Region(u8::try_from(kind % 4).unwrap_or(0)), Tier(u8::try_from(kind / 4).unwrap_or(0)));
-    offers.iter().enumerate().filter_map(move |(n, offer)| offer.access.admits(region, tier).then_some(n)).take(page)
+    offers.iter().enumerate().filter_map(move |(n, offer)| offer.access.admits(region, tier).then_some(n)).take(PAGE)
 }
 
 /// Who sees something else after a change than before it.
@@ -79,11 +79,12 @@ fn visible(offers: &[Offer], kind: usize, page: usize) -> impl Iterator<Item = u
 pub struct Shows([bool; KINDS]);
 
 impl Shows {
-    fn between(before: &[Offer], after: &[Offer], page: usize) -> Self {
-        let seen = |offers: &[Offer], kind| -> Vec<(usize, u64)> {
-            visible(offers, kind, page).map(|n| (n, offers.get(n).map_or(0, |offer| offer.revision))).collect()
+    /// Between these offers and those.
+    pub fn between(before: &[Offer], after: &[Offer]) -> Self {
+        let page = |offers: &'_ [Offer], kind| -> Vec<(usize, u64)> {
+            visible(offers, kind).map(|n| (n, offers.get(n).map_or(0, |offer| offer.revision))).collect()
         };
-        Self(std::array::from_fn(|kind| seen(before, kind) != seen(after, kind)))
+        Self(std::array::from_fn(|kind| page(before, kind) != page(after, kind)))
     }
 
     pub fn to(self, party: &Party) -> bool {
@@ -98,7 +99,6 @@ impl Shows {
 /// A version of a provider.
 struct Version {
     offers: Vec<Offer>,
-    page: usize,
     /// What each kind of parties sees of it: positions in `offers`.
     seen: [OnceLock<Vec<usize>>; KINDS],
     sent: Instant,
@@ -106,13 +106,13 @@ struct Version {
 }
 
 impl Version {
-    fn new(offers: Vec<Offer>, page: usize, sent: Instant) -> Self {
-        Self { offers, page, seen: Default::default(), sent, acknowledged: None }
+    fn new(offers: Vec<Offer>, sent: Instant) -> Self {
+        Self { offers, seen: Default::default(), sent, acknowledged: None }
     }
 
     fn seen_by(&self, party: &Party) -> &[usize] {
         let kind = kind(party);
-        self.seen.get(kind).map_or(&[], |seen| seen.get_or_init(|| visible(&self.offers, kind, self.page).collect()))
+        self.seen.get(kind).map_or(&[], |seen| seen.get_or_init(|| visible(&self.offers, kind).collect()))
     }
 
     fn matches(&self, party: &Party, answer: &[Seen<'_>], ids: &mut HashSet<String>) -> bool {
@@ -147,7 +147,6 @@ pub struct Seen<'a> {
 
 /// A provider's offers over time.
 pub struct Model {
-    page: usize,
     known: Mutex<Known>,
 }
 
@@ -158,11 +157,10 @@ struct Known {
 }
 
 impl Model {
-    /// Of a provider that is asked for so many of them.
-    pub fn new(offers: Vec<Offer>, page: usize) -> Self {
-        let mut first = Version::new(offers, page, Instant::now());
+    pub fn new(offers: Vec<Offer>) -> Self {
+        let mut first = Version::new(offers, Instant::now());
         first.acknowledged = Some(first.sent);
-        Self { page, known: Mutex::new(Known { versions: VecDeque::from([first]), ids: HashSet::new() }) }
+        Self { known: Mutex::new(Known { versions: VecDeque::from([first]), ids: HashSet::new() }) }
     }
 
     /// The offers as they are now.
@@ -170,15 +168,10 @@ impl Model {
         self.known.lock().versions.back().map(|version| version.offers.clone()).unwrap_or_default()
     }
 
-    /// Who sees something else when these offers become those.
-    pub fn shows(&self, before: &[Offer], after: &[Offer]) -> Shows {
-        Shows::between(before, after, self.page)
-    }
-
     /// A change is being sent. One at a time.
     pub fn changing(&self, offers: Vec<Offer>) {
         let versions = &mut self.known.lock().versions;
-        versions.push_back(Version::new(offers, self.page, Instant::now()));
+        versions.push_back(Version::new(offers, Instant::now()));
         while versions.len() > HISTORY {
             versions.pop_front();
         }
@@ -231,27 +224,27 @@ mod tests {
 
     #[test]
     fn everybody_sees_ten_and_not_the_same_ten() {
-        let version = Version::new(offers(24), PAGE, Instant::now());
+        let version = Version::new(offers(24), Instant::now());
         let kinds: Vec<_> = (0..8).map(|number| version.seen_by(&party(number)).to_vec()).collect();
         assert!(kinds.iter().all(|seen| seen.len() == 10), "{kinds:?}");
         let different: std::collections::BTreeSet<_> = kinds.iter().collect();
         assert_eq!(different.len(), 8);
-        assert_eq!(Version::new(offers(240), PAGE, Instant::now()).seen_by(&party(0)).len(), 50, "one page of a hundred");
+        assert_eq!(Version::new(offers(240), Instant::now()).seen_by(&party(0)).len(), 50, "one page of a hundred");
     }
 
     #[test]
     fn a_change_must_show_once_it_was_acknowledged() {
         let all = offers(24);
-        let model = Model::new(all.clone(), PAGE);
+        let model = Model::new(all.clone());
         let who = party(0);
-        let old = answer(&all, &Version::new(all.clone(), PAGE, Instant::now()), &who);
+        let old = answer(&all, &Version::new(all.clone(), Instant::now()), &who);
         let before = Instant::now();
         assert!(model.allows(&who, before, &old));
         assert!(!model.allows(&party(1), before, &old), "another party's offers");
         let mut new = all.clone();
         new[0].revision = 1;
         model.changing(new.clone());
-        let shown = answer(&new, &Version::new(new.clone(), PAGE, Instant::now()), &who);
+        let shown = answer(&new, &Version::new(new.clone(), Instant::now()), &who);
         let under_way = Instant::now();
         assert!(model.allows(&who, under_way, &old) && model.allows(&who, under_way, &shown), "either, while it is under way");
         model.changed();
@@ -262,17 +255,17 @@ mod tests {
     #[test]
     fn one_id_is_that_of_one_offer() {
         let all = offers(24);
-        let (model, who, began) = (Model::new(all.clone(), PAGE), party(0), Instant::now());
-        let right = answer(&all, &Version::new(all.clone(), PAGE, began), &who);
+        let (model, who, began) = (Model::new(all.clone()), party(0), Instant::now());
+        let right = answer(&all, &Version::new(all.clone(), began), &who);
         let same: Vec<_> = right.iter().map(|seen| Seen { offer: "one", ..*seen }).collect();
-        assert!(!Model::new(all.clone(), PAGE).allows(&who, began, &same), "one id for all");
+        assert!(!Model::new(all.clone()).allows(&who, began, &same), "one id for all");
         assert!(model.allows(&who, began, &right));
         let turned: Vec<_> =
             right.iter().zip(right.iter().cycle().skip(1)).map(|(seen, next)| Seen { offer: next.offer, ..*seen }).collect();
         assert!(!model.allows(&who, began, &turned), "another one's");
         // Another party sees offers that nobody has seen yet, by ids that are known.
         let (other, known) = (party(1), right[0].offer);
-        let taken: Vec<_> = answer(&all, &Version::new(all.clone(), PAGE, began), &other);
+        let taken: Vec<_> = answer(&all, &Version::new(all.clone(), began), &other);
         let fresh = taken.iter().position(|seen| right.iter().all(|known| known.asset != seen.asset)).unwrap();
         let stolen: Vec<_> =
             taken.iter().enumerate().map(|(n, seen)| if n == fresh { Seen { offer: known, ..*seen } } else { *seen }).collect();
@@ -285,12 +278,12 @@ mod tests {
         let changed = |n: usize, change: fn(&mut Offer)| {
             let mut new = all.clone();
             change(&mut new[n]);
-            let shows = Shows::between(&all, &new, PAGE);
+            let shows = Shows::between(&all, &new);
             (0..KINDS).filter(|number| shows.to(&party(*number))).collect::<Vec<_>>()
         };
         assert_eq!(changed(1, |offer| offer.revision += 1), [1, 2, 5, 6], "those of its two regions");
         assert_eq!(changed(1, |offer| offer.access = offer.access.turned()), [1, 3, 5, 7], "a region that loses it, and one that gets it");
         assert_eq!(changed(239, |offer| offer.revision += 1), [0; 0], "on a later page");
-        assert!(Shows::between(&all, &all, PAGE).to_nobody());
+        assert!(Shows::between(&all, &all).to_nobody());
     }
 }

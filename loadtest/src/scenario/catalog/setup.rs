@@ -1,13 +1,12 @@
 //! Providers with their offers, made through the APIs of the platform.
 
-use super::model::{Access, Model, Offer, PAGE};
+use super::model::{Access, Model, Offer};
 use crate::{
     http::{Answer, Call, Connection},
     subject::Subject,
     world::{MEMBERSHIP, PARTNER, SCOPES, World},
 };
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use cellspace_client::Client;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
@@ -15,6 +14,8 @@ use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
 const MANAGEMENT: &str = "/api/mgmt/v5beta";
+/// Where somebody would have to be to fulfil a policy that nobody fulfils.
+const PLACES: usize = 4;
 /// Providers made at once.
 const AT_ONCE: usize = 16;
 
@@ -34,24 +35,10 @@ pub struct Provider {
     pub did: String,
     /// Path of its catalog endpoint.
     pub catalog: String,
-    /// What its catalog is asked by: a request for the first page.
-    pub request: Bytes,
     /// What it offers.
     pub model: Model,
     /// Held while it is changed.
     pub change: tokio::sync::Mutex<()>,
-}
-
-/// A catalog request without a filter.
-const REQUEST: &str = r#"{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}"#;
-
-/// A catalog request for a page of so many.
-fn request(page: usize) -> Bytes {
-    if page == PAGE {
-        return Bytes::from_static(REQUEST.as_bytes());
-    }
-    let context = ["https://w3id.org/dspace/2025/1/context.jsonld"];
-    json!({"@context": context, "@type": "CatalogRequestMessage", "filter": [{"limit": page}]}).to_string().into()
 }
 
 /// A call that must succeed.
@@ -115,7 +102,10 @@ impl Dataspace {
     /// The access policy of an offer: two constraints, each of which reads a claim.
     pub fn policy(&self, id: &str, access: Access) -> Value {
         let regions: Vec<String> = access.regions().iter().map(|region| region.text()).collect();
-        let tier = access.tier.map_or_else(|| ("gteq", 0), |tier| ("eq", tier));
+        self.policy_for(id, &regions, access.tier.map_or_else(|| ("gteq", 0), |tier| ("eq", tier)))
+    }
+
+    fn policy_for(&self, id: &str, regions: &[String], tier: (&str, u8)) -> Value {
         let constraint = json!([
             {"leftOperand": format!("{}.region", self.name), "operator": "isAnyOf", "rightOperand": regions},
             {"leftOperand": format!("{}.tier", self.name), "operator": tier.0, "rightOperand": tier.1},
@@ -179,7 +169,7 @@ impl Dataspace {
         Ok(())
     }
 
-    async fn provider(&self, subject: &Subject, number: usize, offers: usize, page: usize) -> Result<Provider> {
+    async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
         let mut connection = Connection::new(&subject.admin, None)?;
         let c = &mut connection;
         let (context, name) = (format!("{}-{number}", self.name), &self.name);
@@ -201,8 +191,28 @@ impl Dataspace {
             model.push(Offer { policy: asset.clone(), asset, revision: 0, access, id: Arc::new(OnceLock::new()) });
         }
         let catalog = format!("/api/dsp/{context}/{name}/catalog/request");
-        let (model, request, change) = (Model::new(model, page), request(page), tokio::sync::Mutex::new(()));
-        Ok(Provider { context, did, catalog, request, model, change })
+        Ok(Provider { context, did, catalog, model: Model::new(model), change: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Gives a provider so many more definitions, by access policies that nobody fulfils: each of them is judged in every request, and no answer shows any.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn judge_more(&self, subject: &Subject, provider: &Provider, count: usize) -> Result<()> {
+        let make = |first: usize| async move {
+            let mut connection = Connection::new(&subject.admin, None)?;
+            for n in (first..count).step_by(AT_ONCE) {
+                let id = format!("hidden-{n:04}");
+                let places: Vec<String> = (0..PLACES).map(|place| format!("plant-{n}-{place}")).collect();
+                let policy = self.policy_for(&id, &places, ("gteq", 0));
+                must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "policydefinitions"), &policy)).await?;
+                let definition = Self::definition(&id, &id);
+                must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "contractdefinitions"), &definition)).await?;
+            }
+            anyhow::Ok(())
+        };
+        futures::future::try_join_all((0..AT_ONCE).map(make)).await?;
+        Ok(())
     }
 
     /// Makes so many providers with so many offers each.
@@ -210,15 +220,7 @@ impl Dataspace {
     /// # Errors
     /// When the platform refuses.
     pub async fn providers(&self, subject: &Subject, providers: usize, offers: usize) -> Result<Vec<Arc<Provider>>> {
-        self.paged(subject, providers, offers, PAGE).await
-    }
-
-    /// The same, for requests of pages of so many.
-    ///
-    /// # Errors
-    /// When the platform refuses.
-    pub async fn paged(&self, subject: &Subject, providers: usize, offers: usize, page: usize) -> Result<Vec<Arc<Provider>>> {
-        let made = stream::iter(0..providers).map(|number| self.provider(subject, number, offers, page));
+        let made = stream::iter(0..providers).map(|number| self.provider(subject, number, offers));
         made.buffered(AT_ONCE).map_ok(Arc::new).try_collect().await
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     drive::{Verdict, Worker},
     http::{Answer, Call, Connection},
-    scenario::catalog::{Cast, Provider},
+    scenario::catalog::{Cast, Provider, REQUEST},
 };
 use anyhow::{Context, Result};
 use http::Method;
@@ -55,7 +55,7 @@ impl Guest {
 
     fn call(&self) -> Result<Call> {
         let token = self.hostile.guest()?.token(&self.provider.did);
-        Ok(Call::json(Method::POST, self.provider.catalog.as_str(), &token, self.provider.request.clone()))
+        Ok(Call::json(Method::POST, self.provider.catalog.as_str(), &token, REQUEST.as_bytes()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     http::Call,
-    scenario::catalog::Provider,
+    scenario::catalog::{Provider, REQUEST},
     world::{Flaw, Party},
 };
 use aws_lc_rs::{hmac, signature::KeyPair};
@@ -74,7 +74,7 @@ impl Trick {
 
     /// The request of a party for a provider's catalog.
     pub fn call(self, party: &Party, provider: &Provider) -> Call {
-        let body = if self == Self::DeepBody { DEEP.clone() } else { provider.request.clone() };
+        let body = if self == Self::DeepBody { DEEP.clone() } else { Bytes::from_static(REQUEST.as_bytes()) };
         Call::json(Method::POST, provider.catalog.as_str(), &self.token(party, &provider.did), body)
     }
 }

@@ -1,6 +1,7 @@
 //! Ten times what the platform can answer: it must answer what it can and shed the rest, grow no further, and be itself again at once afterwards.
 //!
-//! Pages of seven hundred offers are asked for, which cost the platform many times what a request costs the client, so that ten times as many can be sent.
+//! The providers have thousands of access policies that nobody fulfils, so that a request costs the platform many times what it costs the client, and ten times as
+//! many as it sustains can be sent.
 
 mod flood;
 mod recovery;
@@ -24,10 +25,10 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
-const PROVIDERS: usize = 3;
+const PROVIDERS: usize = 2;
 const PARTIES: usize = 50;
-/// Offers that a counterparty sees, and that it asks for.
-const PAGE: usize = 700;
+/// Access policies of each provider that nobody fulfils.
+const HIDDEN: usize = 3_000;
 /// Connections with which the sustainable rate is found.
 const CONNECTIONS: usize = 64;
 /// Connections of the flood, when nothing else is asked for: the most requests under way at once.
@@ -88,7 +89,10 @@ pub async fn run(common: &Common) -> Result<Report> {
     common.no_rate("it is ten times what is found to be sustainable")?;
     let subject = Subject::open(common, &[]).await?;
     let seed = common.seed.unwrap_or_default();
-    let cast = Cast::paged(&subject, seed, PROVIDERS, PARTIES, PAGE, PAGE).await?;
+    let cast = Cast::open(&subject, seed, PROVIDERS, PARTIES, 10).await?;
+    for provider in &cast.providers {
+        cast.space.judge_more(&subject, provider, HIDDEN).await?;
+    }
     catalog::touch(&cast, &subject).await?;
 
     let asker = |n: usize| Asker::reader(&cast, &subject, seed.wrapping_add(n as u64), None);
