@@ -125,7 +125,8 @@ mod tests {
             let agreed = Agreement::on(&offer("open", 9), id.parse().unwrap(), peer(), own(), Timestamp(signed));
             let policy = json!({"@type": "Agreement", "permission": [{"action": "use", "constraint": constraint}]});
             let agreed = Agreement { policy: serde_json::from_value(policy).unwrap(), ..agreed };
-            let mut n = Negotiation { id: id.parse().unwrap(), profile: profile(), counterparty: peer(), ..negotiation(at, role) };
+            let (profile, offer) = (profile(), offer("open", 9));
+            let mut n = Negotiation { id: id.parse().unwrap(), profile, counterparty: peer(), offer, ..negotiation(at, role) };
             n.counterparty_pid = Some(id.parse().unwrap());
             n.agreement = Some(Arc::new(agreed));
             change(&mut n);

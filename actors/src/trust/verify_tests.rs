@@ -160,7 +160,7 @@ async fn a_list_may_be_signed_meanwhile() {
                     json!({"credentialSchema": {"id": SCHEMA, "type": "JsonSchemaCredential"}}),
                 )
             } else {
-                let encoded = Bitstring::zeroes(256).encode(Encoding::Bitstring);
+                let encoded = Bitstring::zeroes(MIN_BITS).encode(Encoding::Bitstring);
                 let subject = json!({"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded});
                 (World::list_url("issuer"), dated("BitstringStatusListCredential", subject), json!({}))
             };

@@ -126,7 +126,7 @@ fn a_policy_ends_transfers_at_its_date() {
     for (role, at) in
         [(Role::Provider, At::Started), (Role::Consumer, At::Suspended), (Role::Provider, At::Requested), (Role::Consumer, At::Requesting)]
     {
-        let t = Transfer { ends_at: Some(ends), message: None, call: None, ..transfer(at, role) };
+        let t = Transfer { ends_at: Some(ends), message: None, call: None, state_at: NOW, created_at: NOW, ..transfer(at, role) };
         assert_eq!(t.due(), Some(ends), "{at:?}");
         assert_eq!(transition(&t, Cause::Due, Timestamp(ends.0 - 1)), Ok(None), "{at:?}");
         let ended = transition(&t, Cause::Due, ends).unwrap().unwrap();
