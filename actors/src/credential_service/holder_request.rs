@@ -459,7 +459,7 @@ fn take(
 
 /// What a renewal takes the place of: the credential, and the renewal that brought it. Nothing while what came does not count yet, or ends
 /// earlier.
-pub(super) fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential>], now: Timestamp) -> Vec<Event> {
+fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential>], now: Timestamp) -> Vec<Event> {
     let old = request.renews.as_ref().and_then(|old| state.credentials.get(old));
     let for_one = |new: &StoredCredential, old: &StoredCredential| {
         request.asked.iter().any(|entry| entries::may_be_for(new, entry) && entries::may_be_for(old, entry))

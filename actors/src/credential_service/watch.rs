@@ -7,7 +7,7 @@ use super::{
     CredentialService, Effect, Event, State,
     agent::Decided,
     credential::{CredentialEvent, StoredCredential, TABLE},
-    holder_request::{self, HolderRequest, RequestEvent, RequestState},
+    holder_request::{self, RequestEvent, RequestState},
 };
 use crate::derived_id::derived_id;
 use cellspace_cluster::{Decision, Fact};
@@ -145,18 +145,6 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
         return Ok(Decision::nothing());
     };
     if held.valid_until.is_some_and(|until| until <= now) {
-        // A renewal that begins where this one ends has waited for that.
-        let brought = |request: &HolderRequest| -> Vec<_> {
-            state.credentials.values().filter(|other| other.request.as_ref() == Some(&request.holder_pid)).cloned().collect()
-        };
-        let renewals = state.requests.values().filter(|request| request.renews.as_ref() == Some(id));
-        let replaced: Vec<_> = renewals
-            .map(|request| holder_request::replaced(state, request, &brought(request), now))
-            .find(|events| !events.is_empty())
-            .unwrap_or_default();
-        if !replaced.is_empty() {
-            return Ok(replaced.into_iter().fold(Decision::action("credential.replaced"), Decision::event));
-        }
         // Nothing can be done for it any more.
         let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None, ..held.watch };
         return Ok(Decision::action("credential.expired").event(stored(StoredCredential { watch, ..(**held).clone() })));

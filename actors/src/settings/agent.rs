@@ -247,11 +247,16 @@ fn decide(state: &SettingsState, command: &Command) -> Result<(&'static str, Eve
         Command::UpdateProfile(new) => {
             present(state.profiles.contains_key(&new.name) || is_default(&new.name), Kind::Profile, new.name.as_str())?;
             own_path(state, new)?;
-            // Under its name a profile is found in any case.
-            if let Some(held) = state.profiles.get(&new.name).filter(|held| held.segment() != held.name.as_str() && held.path != new.path) {
-                return Err(Refusal::PathInUse(held.path.clone()));
-            }
-            Ok(("settings.profile.updated", Event::Profile(Arc::new(new.clone()))))
+            // Under its name a profile is found in any case; a body that does not say its path means the one that it has.
+            let held = state.profiles.get(&new.name).filter(|held| held.segment() != held.name.as_str());
+            let path = match held {
+                Some(held) if held.path != new.path && new.segment() != new.name.as_str() => {
+                    return Err(Refusal::PathInUse(held.path.clone()));
+                }
+                Some(held) => held.path.clone(),
+                None => new.path.clone(),
+            };
+            Ok(("settings.profile.updated", Event::Profile(Arc::new(DataspaceProfile { path, ..new.clone() }))))
         }
         Command::DeleteProfile(name) if is_default(name) => Err(Refusal::DefaultProfile),
         Command::DeleteProfile(name) => {
@@ -365,10 +370,9 @@ mod tests {
         assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
         assert_eq!(go(Command::CreateProfile(at("other", "/elsewhere"))), taken("/elsewhere"));
         assert_eq!(go(Command::CreateProfile(at("elsewhere", "/fine"))), taken("/fine"));
-        for path in ["/net", "/other"] {
-            assert_eq!(go(Command::UpdateProfile(at("net", path))), Some(Refusal::PathInUse("/elsewhere".to_owned())), "{path}");
-        }
-        assert_eq!(go(Command::UpdateProfile(at("net", "/elsewhere"))), None);
+        assert_eq!(go(Command::UpdateProfile(at("net", "/other"))), Some(Refusal::PathInUse("/elsewhere".to_owned())));
+        // Not to name one is to keep it.
+        assert_eq!(go(Command::UpdateProfile(at("net", "/net"))), None);
         let settings = state.settings();
         for (place, of) in [("net", Some("net")), ("elsewhere", Some("net")), (DEFAULT_PROFILE, Some(DEFAULT_PROFILE)), ("other", None)] {
             assert_eq!(settings.profile_at(place).map(ProfileId::as_str), of, "{place}");

@@ -65,7 +65,7 @@ impl Document {
 
     /// Whether a value may be held against the schema.
     pub fn allows(&self, value: &Value) -> bool {
-        Count { document: self, counted: HashMap::new() }.meant(&self.start, value, 0).is_some()
+        Count { document: self, counted: HashMap::new(), resolved: HashMap::new(), deepest: 0 }.meant(&self.start, value, 0).is_some()
     }
 
     /// Takes in what is at this pointer and below, also where no schema is: a reference may lead there.
@@ -124,10 +124,10 @@ impl Document {
     }
 }
 
-/// Whether a reference names nothing but a part of the document.
+/// Whether a reference, as it stands or from where the document is, names nothing but a part of the document.
 fn is_own(reference: &str, own: &[Url]) -> bool {
     let document = reference.split('#').next().unwrap_or_default();
-    document.is_empty() || Url::parse(document).is_ok_and(|named| own.contains(&named))
+    document.is_empty() || own.iter().any(|base| base.join(document).is_ok_and(|named| own.contains(&named)))
 }
 
 /// Elements of a list, or what the members of an object are.
@@ -154,10 +154,22 @@ fn size(value: &Value) -> usize {
     length(value) + parts(value).into_iter().map(size).sum::<usize>()
 }
 
-/// Steps by schema and value; `None` while they are counted, so that what comes back to itself at the same value has no end.
+/// What was counted.
+#[derive(Clone, Copy)]
+struct Counted {
+    steps: usize,
+    /// Schemas within each other below it.
+    height: usize,
+}
+
+/// By schema and value; `None` while they are counted, so that what comes back to itself at the same value has no end.
 struct Count<'a> {
     document: &'a Document,
-    counted: HashMap<(*const Value, *const Value), Option<usize>>,
+    counted: HashMap<(*const Value, *const Value), Option<Counted>>,
+    /// What references mean.
+    resolved: HashMap<&'a str, Vec<&'a Value>>,
+    /// How deep what is being counted goes so far.
+    deepest: usize,
 }
 
 impl<'a> Count<'a> {
@@ -169,14 +181,21 @@ impl<'a> Count<'a> {
         }
         let both = (ptr::from_ref(schema), ptr::from_ref(value));
         match self.counted.entry(both) {
-            Entry::Occupied(known) => return *known.get(),
+            // It is done again wherever it stands, also when it stands deeper there.
+            Entry::Occupied(known) => {
+                let Counted { steps, height } = (*known.get())?;
+                self.deepest = self.deepest.max(depth + height);
+                return (depth + height <= MAX_DEPTH).then_some(steps);
+            }
             Entry::Vacant(place) => drop(place.insert(None)),
         }
+        let before = std::mem::replace(&mut self.deepest, depth);
         let mut steps = length(value);
         for (keyword, below) in keywords {
             steps = within(steps + self.keyword(keyword, below, value, depth + 1)?)?;
         }
-        self.counted.insert(both, Some(steps));
+        self.counted.insert(both, Some(Counted { steps, height: self.deepest - depth }));
+        self.deepest = self.deepest.max(before);
         Some(steps)
     }
 
@@ -190,9 +209,18 @@ impl<'a> Count<'a> {
                 let both = members().filter_map(|(name, member)| Some((schemas.get(name)?, member)));
                 both.into_iter().try_fold(0, |sum, (schema, member)| within(sum + self.steps(schema, member, depth)?))
             }
-            ("patternProperties", _) => self.all(parts(below), members().map(|(_, member)| member), depth),
+            // Each name is read by each pattern.
+            ("patternProperties", _) => {
+                let reading = within(parts(below).len().saturating_mul(length(value)))?;
+                within(reading + self.all(parts(below), members().map(|(_, member)| member), depth)?)
+            }
             ("additionalProperties" | "unevaluatedProperties", _) => self.all([below], members().map(|(_, member)| member), depth),
-            ("propertyNames", _) => self.all([below], members().map(|_| NAME), depth),
+            // A name may be read as a pattern is.
+            ("propertyNames", _) => {
+                let each = self.steps(below, NAME, depth)?;
+                let reading = |name: &String| each.saturating_mul(1 + name.len().saturating_mul(name.len()) / TEXT_BYTES);
+                members().try_fold(0_usize, |sum, (name, _)| within(sum.saturating_add(reading(name))))
+            }
             ("items" | "prefixItems" | "additionalItems" | "unevaluatedItems" | "contains", _) => {
                 let schemas = if below.is_array() { parts(below) } else { vec![below] };
                 self.all(schemas, value.as_array().into_iter().flatten(), depth)
@@ -208,8 +236,9 @@ impl<'a> Count<'a> {
     }
 
     /// All that a reference may mean. One that means nothing here is not understood.
-    fn meant(&mut self, reference: &str, value: &'a Value, depth: usize) -> Option<usize> {
-        let meant = self.document.meant(reference);
+    fn meant(&mut self, reference: &'a str, value: &'a Value, depth: usize) -> Option<usize> {
+        let document = self.document;
+        let meant = self.resolved.entry(reference).or_insert_with(|| document.meant(reference)).clone();
         if meant.is_empty() { None } else { self.all(meant, [value], depth) }
     }
 
@@ -291,12 +320,37 @@ mod tests {
         assert!(!allows(elsewhere, &json!({})), "a pointer begins at the id that it is below");
     }
 
+    /// What was counted before counts as deep as it is also where it stands deeper.
+    #[test]
+    fn chains_of_chains_are_deep() {
+        let chains = |count: usize| {
+            let link = |n: usize| (0..60).fold(json!({"$ref": format!("#/$defs/{}", n + 1)}), |below, _| json!({ "not": below }));
+            let mut links: serde_json::Map<String, Value> = (0..count).map(|n| (n.to_string(), link(n))).collect();
+            links.insert(count.to_string(), json!({}));
+            // The last ones first.
+            let all: Vec<Value> = (0..=count).rev().map(|n| json!({"$ref": format!("#/$defs/{n}")})).collect();
+            json!({"$defs": links, "allOf": all})
+        };
+        assert!(allows(chains(1), &json!({})) && !allows(chains(10), &json!({})));
+    }
+
+    #[test]
+    fn names_are_read_by_patterns() {
+        let named = |name: &str| json!({ name: 1 });
+        let names = json!({"propertyNames": {"format": "regex"}});
+        assert!(allows(names.clone(), &named("usual")) && !allows(names, &named(&"\\d".repeat(10_000))));
+        let many =
+            |n: usize| json!({"patternProperties": (0..n).map(|n| (format!("^{n}"), json!(true))).collect::<serde_json::Map<_, _>>()});
+        let long = named(&"x".repeat(200_000));
+        assert!(allows(many(4), &long) && !allows(many(60), &long));
+    }
+
     #[test]
     fn a_document_refers_to_itself_and_has_few_patterns() {
-        for own in ["#", "#/$defs/a", "#a", "https://issuer.example/schema#/$defs/a", "https://id.example/x#a"] {
+        for own in ["#", "#/$defs/a", "#a", "https://issuer.example/schema#/$defs/a", "https://id.example/x#a", "x", "schema#/$defs/a"] {
             assert!(document(json!({"$id": "https://id.example/x", "$ref": own})).is_some(), "{own}");
         }
-        for other in ["x", "?", "https://json-schema.org/draft/2020-12/schema", "//id.example/x", "https://issuer.example/schema?"] {
+        for other in ["y", "?", "https://json-schema.org/draft/2020-12/schema", "//id.example/x", "https://issuer.example/schema?"] {
             assert!(document(json!({"$id": "https://id.example/x", "properties": {"a": {"$dynamicRef": other}}})).is_none(), "{other}");
         }
         let uuid = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";

@@ -104,7 +104,7 @@ pub fn authorize(caller: &Caller, need: &Need<'_>) -> Result<Principal, Denial> 
         }
         Role::Participant => {
             // A token that says what it is for is for nothing else, and those that the platform makes for others say it elsewhere.
-            if !(need.unscoped && caller.scopes.is_empty() && !caller.by_platform) {
+            if !(need.unscoped && caller.unscoped && !caller.by_platform) {
                 scope()?;
             }
             own_path()?;
@@ -147,6 +147,7 @@ mod tests {
             unbound,
             by_platform: false,
             scopes: scopes.iter().map(|s| Scope::parse(s).unwrap()).collect(),
+            unscoped: scopes.is_empty(),
         }
     }
 
@@ -255,6 +256,9 @@ mod tests {
         for (role, scopes, provisioner, owner, expected) in table {
             let caller = caller(role, Some("p"), false, scopes);
             assert_eq!(authorize(&caller, &need(provisioner, owner)).map(drop), expected, "{caller:?} {owner}");
+            // Scopes that say nothing here say that it is for something else.
+            let elsewhere = Caller { unscoped: false, ..caller.clone() };
+            assert!(!scopes.is_empty() || authorize(&elsewhere, &need(provisioner, owner)).is_err(), "{elsewhere:?}");
             // What the platform makes for brokers and data planes is for them alone.
             let platform = Caller { by_platform: true, ..caller };
             assert!(!scopes.is_empty() || authorize(&platform, &need(provisioner, owner)).is_err(), "{platform:?}");

@@ -41,6 +41,8 @@ pub struct Caller {
     pub by_platform: bool,
     /// What it was granted; what is no scope is left out.
     pub scopes: Vec<Scope>,
+    /// Whether the token names no scopes at all, of whatever form.
+    pub unscoped: bool,
 }
 
 /// Whose token it is: that decides how a provisioner is bound.
@@ -81,7 +83,7 @@ impl Caller {
         }
         let subject = claims.sub.clone().or_else(|| claims.client_id.clone()).unwrap_or_else(|| "unknown".to_owned());
         let by_platform = origin == Origin::Embedded && claims.client_id.is_none();
-        Self { subject, role, participant, unbound, by_platform, scopes }
+        Self { subject, role, participant, unbound, by_platform, scopes, unscoped: claims.scope.0.is_empty() }
     }
 
     /// The role for an API: the named one, or `admin` where it holds `<prefix>:admin`, else `participant`.

@@ -19,17 +19,17 @@ const AUTHORITY: (&str, &str) = ("ca.pem", "ca-key.pem");
 /// Makes the authority, unless it is there, and a certificate for each node in the place of the one that it had.
 pub fn run(args: &CertsArgs) -> Result<()> {
     let names = args.nodes.iter().map(|node| PeerName::new(&args.cell, &NodeName(node.clone()))).collect::<Result<Vec<_>, _>>()?;
-    if names.iter().any(|name| name.node().0 == "ca") {
-        bail!("a node that is called ca would take the place of the authority");
+    if names.iter().any(|name| name.node().0 == "ca" || name.node().0.ends_with("-key")) {
+        bail!("a node that is called ca, or whose name ends in -key, would take the place of another file");
     }
     let (out, now) = (&args.out, SystemClock.now());
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let key_file = out.join(AUTHORITY.1);
     if !key_file.exists() {
         let made = Authority::make(&args.cell, now)?;
-        // First the key: a certificate without it is of no use, and would stay.
-        write(&key_file, &made.key, 0o600)?;
+        // The key last: without it both are made anew.
         write(&out.join(AUTHORITY.0), &made.certificate, 0o644)?;
+        write(&key_file, &made.key, 0o600)?;
     }
     let key = fs::read_to_string(&key_file).with_context(|| format!("{} cannot be read", key_file.display()))?;
     let authority = Authority::open(&args.cell, &key).with_context(|| format!("{} is no key", key_file.display()))?;
@@ -88,7 +88,7 @@ mod tests {
             };
             Identity::load(PeerName::new("c", &NodeName(node.into())).unwrap(), files).unwrap();
         }
-        for bad in ["ca", "A", "a.b", ""] {
+        for bad in ["ca", "ca-key", "a-key", "A", "a.b", ""] {
             assert!(run(&args(&[bad])).is_err(), "{bad}");
         }
     }

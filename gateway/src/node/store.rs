@@ -152,10 +152,11 @@ impl NodeStore {
             #[cfg(not(feature = "scylla"))]
             Some(_) => return Err(ScyllaError::NotBuilt.into()),
         };
+        // The place last: it says that the directory is begun, and one without a word of events has them in itself.
+        NodeEvents::remember(config, &embedded).await?;
         if known.is_none() {
             remember(&embedded, PLACE, &wanted).await?;
         }
-        NodeEvents::remember(config, &embedded).await?;
         Ok(Self { agents, embedded, events, publishing: Arc::new(Mutex::new(publishing)) })
     }
 

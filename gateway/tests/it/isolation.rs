@@ -88,7 +88,9 @@ async fn every_route_for_every_caller() {
 /// In a cell of three nodes, of which each serves some of the owners: by way of any of them every route answers as it does on one node.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_by_way_of_any_node() {
-    let rows = rows::rows().unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    let mut rows = rows::rows().unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    // An installation that is there for one participant has no cell.
+    rows.retain(|row| row.route.path != "/.well-known/dspace-version");
     let mut world = World::on(Stage::on(Platform::in_cell(&["a", "b", "c"], World::fresh).await).await).await;
     let entries: Vec<_> = std::iter::once(&world.stage.base.node).chain(&world.stage.base.beside).map(entry).collect();
     let mut seen = Vec::new();

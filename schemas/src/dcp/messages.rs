@@ -212,11 +212,11 @@ pub struct OfferedCredential {
     /// Type of the credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_type: Option<String>,
-    /// Schema of its subject; not looked at.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    /// Schema of its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_schema: Option<String>,
-    /// What it is bound to; not looked at.
-    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    /// What it is bound to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binding_methods: Vec<String>,
     /// Alias of its profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]

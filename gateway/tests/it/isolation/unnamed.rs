@@ -19,14 +19,14 @@ fn twins<'r>(served: impl Iterator<Item = &'r Route>, rows: &[Row]) -> Vec<Row> 
     let same = |a: &Route, b: &Route| (a.listener, a.method, a.prefixes, a.path) == (b.listener, b.method, b.prefixes, b.path);
     let more = served.filter(|route| !rows.iter().any(|row| same(&row.route, route)));
     let twin = |route: &Route| {
-        let named = format!("/participants/{{participant}}{}", route.path);
-        let of = rows
-            .iter()
-            .find(|row| row.route.api == Api::Management && (row.route.method, row.route.path) == (route.method, named.as_str()));
+        let place = if route.api == Api::Management { "/participants/{participant}" } else { "/{participant}/{profile}" };
+        let named = format!("{place}{}", route.path);
+        let of = rows.iter().find(|row| (row.route.api, row.route.method, row.route.path) == (route.api, route.method, named.as_str()));
         let of = of.unwrap_or_else(|| panic!("{} {} is served and has no row", route.method.http(), route.path));
         Row { route: *route, unnamed: true, ..of.clone() }
     };
-    more.map(twin).collect()
+    // Those of the protocol are open: who may ask there is shown by tokens of messages.
+    more.map(twin).filter(|row| row.route.api == Api::Management).collect()
 }
 
 /// Whoever may not call for the one that is not named hears 401 or 403, who may does not; and nothing of others is reached.

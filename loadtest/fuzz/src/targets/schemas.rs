@@ -22,12 +22,12 @@ pub fn schemas(data: &[u8]) {
     let compile = |text: &[u8]| Schema::compile(&url, text);
     let Ok(schema) = compile(text) else { return };
     let again = compile(text).unwrap_or_else(|e| panic!("{e} the second time"));
-    // Without references it says the opposite, as it stands and wherever it does.
+    // Without references it says the opposite, as it stands and wherever it does; what takes too much describes nothing.
     let opposite = if text.contains(&b'$') { None } else { compile(&[b"{\"not\":", text, b"}"].concat()).ok() };
     for (line, value) in &values {
         let describes = schema.describes(value);
         assert_eq!(again.describes(value), describes, "{value}");
-        assert!(opposite.as_ref().is_none_or(|opposite| opposite.describes(value) != describes), "{value}");
+        assert!(opposite.as_ref().is_none_or(|opposite| !(opposite.describes(value) && describes)), "{value}");
         described(&schema, line);
     }
 }
