@@ -440,6 +440,8 @@ proptest! {
         choices in prop::collection::vec(any::<u8>(), 1..40),
     ) {
         let other = Expansion { spelling, choices, at: 0 }.message(&compact);
+        // With lists around everything some are too deep for a message.
+        prop_assume!(!crate::json::is_too_deep(other.to_string().as_bytes()));
         match compact["@type"].as_str().unwrap() {
             "CatalogRequestMessage" => same::<CatalogRequestMessage>(&compact, &other),
             "ContractRequestMessage" => same::<ContractRequestMessage>(&compact, &other),
