@@ -136,18 +136,14 @@ impl NodeStore {
             return Err(StartError::OtherStore { known: known.to_string(), wanted: wanted.to_string() });
         }
         let events = NodeEvents::open(config, &embedded).await?;
-        let mut publishing = None;
-        let agents: Arc<dyn Agents> = match &config.scylla {
-            None => {
-                publishing = events.elsewhere().map(|log| embedded.publish_to(log));
-                Arc::new(embedded.clone())
-            }
+        let (agents, publishing): (Arc<dyn Agents>, Option<Publishing>) = match &config.scylla {
+            None => (Arc::new(embedded.clone()), events.elsewhere().map(|log| embedded.publish_to(log))),
             #[cfg(feature = "scylla")]
             Some(options) => {
                 let store = ScyllaStore::open(options.clone()).await?;
                 pair(&embedded, &store, &options.keyspace).await?;
                 store.publish_to(events.log());
-                Arc::new(store)
+                (Arc::new(store), None)
             }
             #[cfg(not(feature = "scylla"))]
             Some(_) => return Err(ScyllaError::NotBuilt.into()),
