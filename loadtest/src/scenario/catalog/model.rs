@@ -258,7 +258,7 @@ mod tests {
         let (model, who, began) = (Model::new(all.clone()), party(0), Instant::now());
         let right = answer(&all, &Version::new(all.clone(), began), &who);
         let same: Vec<_> = right.iter().map(|seen| Seen { offer: "one", ..*seen }).collect();
-        assert!(!Model::new(all.clone()).allows(&who, began, &same), "one id for all");
+        assert!(!Model::new(offers(24)).allows(&who, began, &same), "one id for all");
         assert!(model.allows(&who, began, &right));
         let turned: Vec<_> =
             right.iter().zip(right.iter().cycle().skip(1)).map(|(seen, next)| Seen { offer: next.offer, ..*seen }).collect();

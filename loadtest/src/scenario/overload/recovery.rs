@@ -104,9 +104,12 @@ mod tests {
         assert_eq!(after(answers(end, |_| (2, true))), Some(0));
         assert_eq!(after(answers(end, |at| (if at < 730 { 50 } else { 3 }, true))), Some(800));
         assert_eq!(after(answers(end, |at| (2, at >= 1_000))), Some(1_000), "shed until then");
-        assert_eq!(after(answers(end, |at| (if (500..600).contains(&at) { 50 } else { 2 }, true))), Some(0), "half a second is a while");
+        assert_eq!(after(answers(end, |at| (if (560..600).contains(&at) { 50 } else { 2 }, true))), Some(0), "half a second is a while");
         assert_eq!(after(answers(end, |at| (if (300..400).contains(&at) { 50 } else { 2 }, true))), Some(400), "a short calm is none");
         assert_eq!(after(answers(end, |_| (50, true))), None);
+        // One that is never answered is not forgotten for those that are.
+        let hung = Answered { at: end + Duration::from_secs(5), took: Duration::from_secs(5), good: false };
+        assert_eq!(after(answers(end, |_| (2, true)).into_iter().chain([hung]).collect()), None);
         assert_eq!(after(Vec::new()), None);
     }
 }
