@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
 const MANAGEMENT: &str = "/api/mgmt/v5beta";
+/// The first asset of every provider.
+const FIRST: &str = "asset-0000";
 /// Where somebody would have to be to fulfil a policy that nobody fulfils.
 const PLACES: usize = 4;
 /// Providers made at once.
@@ -206,7 +208,9 @@ impl Dataspace {
                 let places: Vec<String> = (0..PLACES).map(|place| format!("plant-{n}-{place}")).collect();
                 let policy = self.policy_for(&id, &places, ("gteq", 0));
                 must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "policydefinitions"), &policy)).await?;
-                let definition = Self::definition(&id, &id);
+                // One of an asset that is there: what selects nothing is not judged.
+                let mut definition = Self::definition(FIRST, &id);
+                definition["@id"] = json!(id);
                 must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "contractdefinitions"), &definition)).await?;
             }
             anyhow::Ok(())

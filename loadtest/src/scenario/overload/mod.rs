@@ -43,8 +43,8 @@ const NORMAL: Duration = Duration::from_secs(3);
 const OPENED_AT_ONCE: usize = 16;
 /// Tokens signed ahead, for each second in which the sustainable rate is found. Beyond that they are signed when they are needed.
 const AHEAD_PER_SECOND: f64 = 2_500.0;
-/// What a request under way may add to the memory of its open connection, in bytes: half of the buffer that it is read into, since not all are read at once.
-const UNDER_WAY: u64 = 4 << 10;
+/// What a request under way may add to the memory of its open connection, in bytes: the buffer that it is read into.
+const UNDER_WAY: u64 = 8 << 10;
 /// Longest recovery.
 const RECOVERY: Duration = Duration::from_secs(2);
 /// Between two looks at the resident memory.
