@@ -321,9 +321,9 @@ mod tests {
 
     #[test]
     fn what_is_built_goes_beside_our_own_or_to_a_folder_of_its_own() {
-        let own = Output::of(Path::new("/work/target/release")).unwrap();
-        assert_eq!((own.target.as_path(), own.profile.as_str()), (Path::new("/work/target"), "release"));
-        assert_eq!(own.within("failpoints").target, Path::new("/work/target/failpoints"));
+        let own = Output::of(Path::new("/build/target/release")).unwrap();
+        assert_eq!((own.target.as_path(), own.profile.as_str()), (Path::new("/build/target"), "release"));
+        assert_eq!(own.within("failpoints").target, Path::new("/build/target/failpoints"));
         assert_eq!(Output::of(Path::new("/")), None);
     }
 }
