@@ -28,15 +28,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 const PROVIDERS: usize = 2;
 const PARTIES: usize = 50;
 /// Access policies of each provider that nobody fulfils.
-const HIDDEN: usize = 3_000;
+const HIDDEN: usize = 6_000;
 /// Connections with which the sustainable rate is found.
 const CONNECTIONS: usize = 64;
 /// Connections of the flood, when nothing else is asked for: the most requests under way at once.
 const FLOOD: usize = 3_000;
-/// What is offered, as a multiple of the sustainable rate.
-const TIMES: f64 = 10.0;
+/// What is to be sent, as a multiple of the sustainable rate: some of it finds no free connection in time.
+const TIMES: f64 = 11.0;
 /// What must at least be sent of it: less would be another load.
-const LEAST_TIMES: f64 = 9.0;
+const LEAST_TIMES: f64 = 10.0;
 /// How long the sustainable rate and the normal latency are looked for.
 const NORMAL: Duration = Duration::from_secs(3);
 /// Connections of the flood that are opened at once.
@@ -183,6 +183,6 @@ mod tests {
             overloaded(&mut outcome, times);
             outcome.errors
         };
-        assert_eq!([wrong(1, 1, 9.1), wrong(1, 1, 8.9), wrong(1, 0, 9.1), wrong(0, 1, 9.1), wrong(0, 0, 0.0)], [0, 1, 1, 1, 3]);
+        assert_eq!([wrong(1, 1, 10.1), wrong(1, 1, 9.9), wrong(1, 0, 10.1), wrong(0, 1, 10.1), wrong(0, 0, 0.0)], [0, 1, 1, 1, 3]);
     }
 }
