@@ -1,4 +1,4 @@
-//! The pure half of a turn: absorbs inputs into the state and gathers what one commit must write.
+//! The pure half of a turn: absorbs inputs into the state and gathers what one commit must write (EFFECT: effects are rows of that commit).
 
 use crate::{
     About, Address, Agent, Call, Decision, Happening, Input, OutboxId, Rejection, RowOf, Track,

@@ -1,4 +1,4 @@
-//! Virtual actors with durable turns, and no word of dataspaces.
+//! Virtual actors with durable turns. They know of dataspaces only whom audit lines name.
 //!
 //! An agent always exists under its [`Address`]; it is in memory only while in use. [`Cluster::ask`] is the one way to it. One agent is one
 //! storage partition with one writer and one conditional batch per turn; a turn never waits for the network, calls to others are outbox rows.

@@ -7,12 +7,13 @@ use clap::{Parser, Subcommand};
 use loadtest::{
     kill::{self, Plan},
     measure::calibration,
-    options::{Common, Told},
+    options::{Common, Told, at_least_one},
     platform,
     report::Report,
     scenario::{Scenario, run},
+    transcript::Tape,
 };
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 // The client shares the machine with what it measures.
@@ -55,7 +56,7 @@ enum LoadCommand {
     /// Counterparties ask providers for their catalogs, presentations verified before.
     Catalog {
         /// Offers that a counterparty sees; more than 50 are asked for by their first page.
-        #[arg(long, value_name = "N", default_value_t = 10)]
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one())]
         offers: usize,
         #[command(flatten)]
         common: Common,
@@ -78,7 +79,7 @@ enum LoadCommand {
     /// Catalogs again, but every request comes from a counterparty that nobody knows: DID document, presentation, two credentials.
     CatalogCold {
         /// Offers that a counterparty sees.
-        #[arg(long, value_name = "N", default_value_t = 10)]
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one())]
         offers: usize,
         #[command(flatten)]
         common: Common,
@@ -86,7 +87,7 @@ enum LoadCommand {
     /// The verification of such a counterparty by itself beside its bare signature checks, and the same requests.
     VerifyCold {
         /// Offers that a counterparty sees.
-        #[arg(long, value_name = "N", default_value_t = 10)]
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one())]
         offers: usize,
         #[command(flatten)]
         common: Common,
@@ -112,7 +113,7 @@ enum LoadCommand {
     /// Verifiers fetch a status list of the platform's issuer, while credentials on it are suspended and resumed.
     StatusList {
         /// Credentials that lists are for, on a platform of our own: their length is the next power of two.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8_388_608))]
         entries: Option<u32>,
         #[command(flatten)]
         common: Common,
@@ -245,7 +246,7 @@ async fn kill(rounds: u32, told: &Told) -> Result<Report> {
     let seed = told.seed.unwrap_or_else(rand::random);
     eprintln!("seed {seed}");
     let folder = platform::workspace(None)?;
-    let tape = told.transcript.is_some().then(Arc::default);
+    let tape = told.transcript.as_deref().map(Tape::begin).transpose()?;
     let plan = Plan { binary: platform::binary_with_crash_points().await?, folder: folder.path().to_owned(), rounds, seed, tape };
     let report = kill::measured(&plan, |line| eprintln!("{line}")).await?;
     if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
@@ -255,4 +256,25 @@ async fn kill(rounds: u32, told: &Told) -> Result<Report> {
         eprintln!("data and log are kept in {}", folder.keep().display());
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_mean_nothing_are_refused() {
+        let reads = |arguments: &[&str]| Arguments::try_parse_from(["loadtest"].iter().chain(arguments)).is_ok();
+        assert!(reads(&["catalog", "--rate", "0.5", "--offers", "1", "--seconds", "0.2"]) && reads(&["catalog", "--concurrency", "1"]));
+        for option in ["--rate", "--offers", "--concurrency", "--seconds"] {
+            for bad in ["0", "-1", "x"] {
+                assert!(!reads(&["catalog", option, bad]), "{option} {bad}");
+            }
+        }
+        for option in ["--rate", "--seconds"] {
+            assert!(!reads(&["catalog", option, "nan"]) && !reads(&["catalog", option, "inf"]), "{option}");
+        }
+        let entries = |entries: &str| reads(&["status-list", "--entries", entries]);
+        assert!(entries("1") && entries("8388608") && !entries("0") && !entries("8388609"));
+    }
 }

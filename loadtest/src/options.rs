@@ -2,7 +2,7 @@
 
 use crate::drive::Pace;
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use std::{path::PathBuf, time::Duration};
 use url::Url;
 
@@ -13,13 +13,13 @@ const SECONDS: f64 = 10.0;
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Operations at once; each worker begins the next one when its last one has ended.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub concurrency: Option<usize>,
     /// Operations a second, begun on schedule whatever the platform does: an operation that had to wait for a free worker counts from when it was due.
-    #[arg(long, value_name = "R", conflicts_with = "concurrency")]
+    #[arg(long, value_name = "R", value_parser = positive, conflicts_with = "concurrency")]
     pub rate: Option<f64>,
     /// Length of the measured window; 10 where nothing is said.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = positive)]
     pub seconds: Option<f64>,
     /// Admin listener of a platform that runs already (public and operations listeners are taken to be at the ports before and after it). Without it a
     /// platform is started, on free ports and in a temporary directory: the `cellspace` beside this executable, which cargo builds as the sources are now, or the one
@@ -38,6 +38,17 @@ pub struct Common {
     /// Write 1,000 sampled exchanges, byte for byte, to this file.
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
+}
+
+/// Reads a number of things of which there must be some.
+#[must_use]
+pub fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// How `kill` is told; it chooses load and platform itself.
@@ -71,7 +82,7 @@ impl Common {
     #[must_use]
     pub fn workers(&self, usual: usize) -> usize {
         match (self.concurrency, self.rate) {
-            (Some(given), _) => given.max(1),
+            (Some(given), _) => given,
             (None, Some(_)) => usual.max(256),
             (None, None) => usual,
         }

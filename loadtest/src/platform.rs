@@ -16,6 +16,8 @@ use tokio::{
 
 /// Longest start.
 const START: Duration = Duration::from_secs(60);
+/// So much of a log is told, in bytes.
+const TOLD: usize = 2_000;
 /// Longest time until a crash point is armed.
 const ARM: Duration = Duration::from_secs(10);
 /// Longest time that a killed process takes to be gone, and between two looks.
@@ -86,7 +88,12 @@ pub enum Start {
     /// It is ready.
     Ready(Platform),
     /// It ended first.
-    Died(ExitStatus),
+    Died {
+        /// How.
+        status: ExitStatus,
+        /// What its log ends with.
+        told: String,
+    },
 }
 
 impl Start {
@@ -97,12 +104,18 @@ impl Start {
     pub fn ready(self) -> Result<Platform> {
         match self {
             Self::Ready(platform) => Ok(platform),
-            Self::Died(status) => bail!("the platform ended with {status} before it was ready"),
+            Self::Died { status, told } => bail!("the platform ended with {status} before it was ready; its log ends with\n{told}"),
         }
     }
 }
 
 impl Launch {
+    /// What the log ends with, since it may go with its folder.
+    fn told(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(TOLD)..]).trim().to_owned()
+    }
+
     /// Starts the platform and waits until it says that it is ready, or ends.
     ///
     /// # Errors
@@ -134,8 +147,8 @@ impl Launch {
             }
         });
         let ready = tokio::time::timeout(START, said.recv()).await;
-        let ready = ready.with_context(|| format!("the platform was not ready in time; see {}", self.log.display()))?;
-        let Some(ready) = ready else { return Ok(Start::Died(child.0.wait().await?)) };
+        let ready = ready.with_context(|| format!("the platform was not ready in time; its log ends with\n{}", self.told()))?;
+        let Some(ready) = ready else { return Ok(Start::Died { status: child.0.wait().await?, told: self.told() }) };
         let field = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {ready}"));
         let endpoints = Endpoints {
             admin: field("admin")?,

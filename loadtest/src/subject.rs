@@ -45,7 +45,7 @@ impl Subject {
     /// # Errors
     /// When it does not start or is not there.
     pub async fn open(common: &Common, arguments: &[&str]) -> Result<Self> {
-        let tape = common.transcript.is_some().then(Arc::default);
+        let tape = common.transcript.as_deref().map(Tape::begin).transpose()?;
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         if let Some(against) = &common.against {
             let port = |step: u16| -> Result<String> {

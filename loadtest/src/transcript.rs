@@ -35,6 +35,15 @@ pub struct Tape {
 }
 
 impl Tape {
+    /// An empty one that will be written to this file, which is made at once: that it cannot be is known before the load.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn begin(path: &Path) -> Result<Arc<Self>> {
+        std::fs::File::create(path).with_context(|| path.display().to_string())?;
+        Ok(Arc::default())
+    }
+
     pub(crate) fn offer(&self, exchange: &Exchange) {
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.kept.lock();

@@ -1,4 +1,4 @@
-//! Whoever ends the load generator leaves nothing behind: neither a platform nor its folder.
+//! How the load generator ends: nothing is left behind, neither a platform nor its folder, and what went wrong is told.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
@@ -45,4 +45,27 @@ fn a_signal_ends_the_platform_and_removes_its_folder() {
         assert!(!alive(), "the platform {pid} goes on");
         assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "the folder is still there");
     }
+}
+
+/// A platform that is told something it does not understand.
+const REFUSES: &str = "#!/bin/sh\necho 'error: no such option' >&2\nexit 2\n";
+
+#[test]
+fn why_the_platform_did_not_start_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = folder.path().join("platform");
+    std::fs::write(&platform, REFUSES).unwrap();
+    std::fs::set_permissions(&platform, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let told = |transcript: &str| {
+        let mut loadtest = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        loadtest.args(["catalog", "--json", "--transcript", transcript]).env("CELLSPACE_BINARY", &platform);
+        let ended = loadtest.output().unwrap();
+        assert_eq!(ended.status.code(), Some(1));
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let refused = told(folder.path().join("transcript").to_str().unwrap());
+    assert!(refused.contains("exit status: 2 before it was ready") && refused.contains("error: no such option"), "{refused}");
+    // Nothing is begun whose exchanges could not be written.
+    let refused = told(folder.path().join("none/transcript").to_str().unwrap());
+    assert!(refused.contains("none/transcript") && !refused.contains("no such option"), "{refused}");
 }

@@ -1,6 +1,6 @@
 //! The credential service of one participant context: DID document, key pairs, credentials, requests for credentials, presentations.
 //!
-//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`watch`] (what becomes of them by time), [`holder_request`],
+//! Pure machines: [`context`] (the participant context and its DID document), [`key`], [`credential`], [`watch`] (what becomes of them by time), [`holder_request`]
 //! (which credential is for which entry of one: [`entries`]), [`offer`]. Around them:
 //! [`agent`], the shell; [`issuance`], the holder's I/O of DCP issuance; [`presentations`], answers to presentation queries; [`sts`], the secure token
 //! service; [`listing`], the lists over all participant contexts; [`secrets`], their end.

@@ -9,7 +9,7 @@ use super::{
     credential::{CredentialEvent, StoredCredential, TABLE},
     holder_request::{self, RequestEvent, RequestState},
 };
-use crate::derived_id::derived_id;
+use crate::{derived_id::derived_id, fabric::topics::FACTS};
 use cellspace_cluster::{Decision, Fact};
 use cellspace_schemas::{
     Timestamp,
@@ -33,7 +33,6 @@ pub const RENEWAL_PAUSE: Duration = Duration::from_secs(2);
 const MAX_HASTE: u32 = 15;
 /// How often the status of a credential is looked up.
 pub const STATUS_EVERY: Duration = Duration::from_secs(86_400);
-const FACTS: &str = "runtime.facts";
 
 /// What its issuer's status lists say of a credential, when they were looked at last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

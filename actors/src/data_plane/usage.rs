@@ -1,6 +1,7 @@
 //! What went through flows: the facts to bill by.
 
 use super::state::DataPlaneState;
+use crate::fabric::topics::USAGE;
 use cellspace_cluster::Fact;
 use cellspace_schemas::{ParticipantContextId, Timestamp, TransferId};
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Topic of the facts.
-pub const TOPIC: &str = "usage";
 /// `CloudEvents` type of the facts.
 pub const KIND: &str = "org.cellspace.usage.data";
 /// Flows of one batch at most.
@@ -83,5 +82,5 @@ pub fn fact(participant: &ParticipantContextId, state: &DataPlaneState, flow: &T
         "responses": amount.responses,
         "bytes": amount.bytes,
     });
-    Fact { topic: TOPIC.into(), key: participant.to_string(), kind: KIND, data }
+    Fact { topic: USAGE.into(), key: participant.to_string(), kind: KIND, data }
 }

@@ -359,7 +359,7 @@ fn what_is_not_compiled() {
 }
 
 #[test]
-fn hostile_sources_neither_crash_nor_take_long() {
+fn hostile_sources_do_not_crash() {
     let deep = [
         "!".repeat(4000) + "true",
         "-".repeat(4000) + "1 == 1",

@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No HTTP client can be made.
-    #[error("the fabric's HTTP client: {0}")]
+    #[error("the fabric's HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
 }
 

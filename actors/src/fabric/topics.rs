@@ -9,6 +9,8 @@ pub const REQUESTS: &str = "provisioning.requests";
 pub const RESULTS: &str = "provisioning.results";
 /// States of virtual participant agents, for whoever is interested.
 pub const LIFECYCLE: &str = "vpa.lifecycle";
+/// What happened to agreements, transfers and credentials, for whoever is interested.
+pub const FACTS: &str = "runtime.facts";
 /// Facts to bill by.
 pub const USAGE: &str = "usage";
 
@@ -35,5 +37,20 @@ pub fn activities(activity_type: &ActivityType) -> String {
 #[must_use]
 pub fn all() -> Vec<String> {
     let own = activity::TYPES.into_iter().filter_map(|name| ActivityType::new(name).ok()).map(|name| activities(&name));
-    [REQUESTS, RESULTS, LIFECYCLE, USAGE].into_iter().map(str::to_owned).chain(own).collect()
+    [REQUESTS, RESULTS, LIFECYCLE, FACTS, USAGE].into_iter().map(str::to_owned).chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `admin topics --create` makes what is in the list, and nothing else.
+    #[test]
+    fn the_platforms_topics_are_those_that_it_publishes_to() {
+        let all = all();
+        for topic in ["provisioning.requests", "provisioning.results", "vpa.lifecycle", "runtime.facts", "usage"] {
+            assert!(all.iter().any(|name| name == topic), "{topic}");
+        }
+        assert!(all.iter().any(|name| name.starts_with("provisioning.activities.")));
+    }
 }

@@ -8,6 +8,7 @@ use super::{
     state::Event,
     status_list::StatusCommand,
 };
+use crate::fabric::topics::FACTS;
 use cellspace_cluster::{Decision, Fact};
 use cellspace_schemas::{
     Timestamp,
@@ -197,7 +198,7 @@ fn change_status(state: &IssuerState, id: &CredentialId, command: StatusCommand,
     changed.status = status;
     changed.reason = reason.map(str::to_owned);
     let fact = Fact {
-        topic: "runtime.facts".into(),
+        topic: FACTS.into(),
         key: changed.issuer.to_string(),
         kind: "org.cellspace.credential.status-changed",
         data: json!({"credential": id, "issuer": changed.issuer, "holder": changed.holder, "status": status.status().name()}),

@@ -15,6 +15,7 @@ use super::{
     state::Event,
     status_list::{ListBits, StatusChanges},
 };
+use crate::fabric::topics::USAGE;
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     Did, SecretText, Timestamp,
@@ -301,7 +302,7 @@ fn ended(state: &IssuerState, pid: &IssuerPid, command: issuance::Command, error
 fn usage(state: &IssuerState, process: &Process, requested: &Requested) -> Fact {
     let issuer = state.credentials.get(&requested.credential).map(|credential| credential.issuer.to_string()).unwrap_or_default();
     Fact {
-        topic: "usage".into(),
+        topic: USAGE.into(),
         kind: "org.cellspace.usage.credential-issued",
         data: json!({"issuer": issuer, "holder": process.holder, "credential": requested.credential, "definition": requested.definition}),
         key: issuer,

@@ -79,7 +79,7 @@ fn agent(address: &str, below: &str) -> Result<String> {
 async fn call(data: &DataArgs, method: Method, path: &str) -> Result<Value> {
     let (base, token) = sign_in(data, None).await?;
     let request = reqwest::Client::new().request(method, format!("{base}/api/runtime{path}")).bearer_auth(token);
-    let answer = request.send().await.context("the platform cannot be reached; is it up?")?;
+    let answer = request.send().await.context("the platform does not answer (is it up?)")?;
     let status = answer.status();
     let text = answer.text().await?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -99,7 +99,7 @@ async fn sign_in(data: &DataArgs, scope: Option<&str>) -> Result<(String, String
         form.append_pair("scope", scope);
     }
     let request = reqwest::Client::new().post(&client.token_url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-    let answer = request.body(form.finish()).send().await.context("the platform cannot be reached; is it up?")?;
+    let answer = request.body(form.finish()).send().await.context("the platform does not answer (is it up?)")?;
     let body: Value = answer.json().await.context("the platform did not answer with JSON")?;
     match body.get("access_token").and_then(Value::as_str) {
         Some(token) => Ok((client.token_url.trim_end_matches("/token").to_owned(), token.to_owned())),

@@ -2,15 +2,16 @@
 
 use crate::{
     auth::IssuerConfig,
-    http::wait::parse_duration,
+    http::wait::{DURATION, parse_duration},
     node::{NodeConfig, Ports},
     observe::{LogFormat, LogOptions},
 };
 use anyhow::Context;
 use cellspace_actors::issuer::ListBits;
+use cellspace_cluster::link::PeerName;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{KafkaOptions, Login, MasterKey, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use cellspace_storage::{KafkaOptions, Login, MasterKey, NodeName, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
 
@@ -29,7 +30,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the platform: one node, everything kept in one directory.
+    /// Run the platform: one node, with everything in one directory unless another place is named.
     ///
     /// The first start makes the data directory and a first client with all rights, and shows its secret once. Ctrl-C or SIGTERM ends it in
     /// order; a second one at once.
@@ -39,7 +40,7 @@ pub enum Command {
     /// An operator prepares a dataspace, three tenants are onboarded, data is shared under a contract, refused, cut off and revoked. Ends
     /// with an error at the first thing that does not go as it must.
     Demo(DemoArgs),
-    /// Talk to a running platform.
+    /// Operate a platform: talk to the one that runs, prepare its database, its topics and its certificates.
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Give the vault of a platform that is down another master key. Copies of its data from before still open with the old one.
@@ -48,8 +49,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    #[command(flatten)]
-    pub data: DataArgs,
+    /// Directory that holds everything; made when missing.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
+    pub data_dir: PathBuf,
     /// Address to listen on. Another one than loopback needs --allow-plain-http.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "CELLSPACE_HOST")]
     pub host: IpAddr,
@@ -71,14 +73,14 @@ pub struct UpArgs {
     #[arg(long, value_name = "BOOL")]
     pub allow_private_targets: Option<bool>,
     /// Name of the cell that this node runs.
-    #[arg(long, value_name = "NAME", default_value = "cell-1", env = "CELLSPACE_CELL")]
+    #[arg(long, value_name = "NAME", default_value = "cell-1", value_parser = cell_name, env = "CELLSPACE_CELL")]
     pub cell: String,
     /// Id of the one participant context that this installation is there for. Its things are then also served without naming it: Management API v4, at
     /// /api/mgmt/v4 and /api/management/v4, and DSP at /api/dsp/2025-1.
     #[arg(long, value_name = "ID", env = "CELLSPACE_SINGLE_PARTICIPANT")]
     pub single_participant: Option<ParticipantContextId>,
     /// Every participant uses all dataspace profiles of the installation, whatever it is associated with.
-    #[arg(long, env = "CELLSPACE_EVERY_PROFILE")]
+    #[arg(long, env = "CELLSPACE_EVERY_PROFILE", value_parser = BoolishValueParser::new())]
     pub every_profile: bool,
     /// Accept access tokens of this issuer too: its `iss` claim, the URL of its JWKS, and the audience that its tokens must name in `aud` or
     /// `azp`. Without an audience every token of the issuer is taken, also one for another application: leave it out only for an issuer that
@@ -86,15 +88,7 @@ pub struct UpArgs {
     /// scopes, and may be exchanged by a client named as their `sub`. May be repeated.
     #[arg(long = "issuer", value_name = "ISS=JWKS_URL[,AUDIENCE]", value_parser = issuer)]
     pub issuers: Vec<IssuerConfig>,
-    #[command(flatten)]
-    pub master_key: MasterKeyArgs,
-    #[command(flatten)]
-    pub vault: VaultArgs,
-    #[command(flatten)]
-    pub store: StoreArgs,
-    #[command(flatten)]
-    pub events: EventsArgs,
-    /// Oldest status list that is relied on: how soon a revocation takes effect.
+    /// Oldest status list that is relied on, and how long verifiers may keep those of issuers hosted here: how soon a revocation takes effect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub status_list_age: Duration,
     /// What counterparties may do otherwise than the specifications say, several times if need be; nothing without it.
@@ -109,6 +103,14 @@ pub struct UpArgs {
     /// Print one line of JSON when ready: URLs, and the first client; its secret at the first start alone.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub master_key: MasterKeyArgs,
+    #[command(flatten)]
+    pub vault: VaultArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub events: EventsArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -129,7 +131,7 @@ pub enum Tolerated {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub struct MasterKeyArgs {
-    /// File with the vault's master key (32 bytes in base64 or hexadecimal) [default: master.key in the data directory, made at the first start].
+    /// File with the vault's master key (32 bytes in base64 or hexadecimal), made at the first start when missing [default: master.key in the data directory].
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
     /// Environment variable with the vault's master key.
@@ -142,6 +144,7 @@ pub struct MasterKeyArgs {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Vault")]
+#[group(requires = "vault_addr")]
 pub struct VaultArgs {
     /// Keep keys and secrets in this HashiCorp Vault or OpenBao (transit engine, KV engine version 2) instead of the data directory: https://HOST[:PORT].
     #[arg(long, value_name = "URL", env = "CELLSPACE_VAULT_ADDR", requires = "vault_role", conflicts_with_all = ["master_key_file", "master_key_env", "master_key_command"])]
@@ -197,6 +200,7 @@ pub struct EventsArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(requires = "kafka")]
 pub struct PrefixArgs {
     /// What the names of this installation's topics and groups begin with [default: nothing].
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, env = "CELLSPACE_KAFKA_PREFIX")]
@@ -228,6 +232,7 @@ pub struct TopicsArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(requires = "cassandra")]
 pub struct KeyspaceArgs {
     /// Keyspace of the cell.
     #[arg(long, value_name = "NAME", default_value = "cellspace", env = "CELLSPACE_CASSANDRA_KEYSPACE")]
@@ -300,7 +305,7 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Directory that holds everything; made when missing.
+    /// Data directory of the platform.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
     pub data_dir: PathBuf,
 }
@@ -352,7 +357,7 @@ pub enum AdminCommand {
 #[derive(Debug, Args)]
 pub struct CertsArgs {
     /// Name of the cell.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cell_name)]
     pub cell: String,
     /// A node of it; may be repeated. One that has a certificate gets another.
     #[arg(long = "node", value_name = "NAME", required = true)]
@@ -392,7 +397,12 @@ pub struct TokenArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "expected a number with the unit ms, s or m, for example 10s".to_owned())
+    parse_duration(text).ok_or_else(|| DURATION.to_owned())
+}
+
+/// By the rule of certificates, in which it stands beside a node's name.
+fn cell_name(text: &str) -> Result<String, String> {
+    PeerName::new(text, &NodeName("node".to_owned())).map(|name| name.cell().to_owned()).map_err(|error| error.to_string())
 }
 
 fn list_bits(text: &str) -> Result<ListBits, String> {
@@ -436,7 +446,7 @@ impl UpArgs {
             allow_private_targets: self.allow_private_targets,
             status_list_age: self.status_list_age,
             status_list_bits: self.status_list_bits,
-            ..NodeConfig::new(&self.data.data_dir)
+            ..NodeConfig::new(&self.data_dir)
         };
         config.cluster.idle_after = self.idle_after;
         let tolerated = |what| self.tolerated.contains(&what);
@@ -552,6 +562,17 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Options of `up` stand under what they belong to.
+    #[test]
+    fn only_options_of_events_stand_below_events() {
+        let mut cli = Cli::command();
+        let help = cli.find_subcommand_mut("up").unwrap().render_long_help().to_string();
+        let (_, events) = help.split_once("\nEvents:\n").unwrap();
+        let (events, _) = events.split_once("\nLogs and traces:\n").unwrap();
+        let options: Vec<_> = events.lines().filter_map(|line| line.trim_start().strip_prefix("--")).collect();
+        assert!(options.len() == 3 && options.iter().all(|option| option.starts_with("kafka")), "{options:?}");
+    }
+
     fn up(args: &[&str]) -> NodeConfig {
         let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
         match cli.command {
@@ -586,6 +607,7 @@ mod tests {
         for bad in ["0", "1000000", "65536", "16777216", "many"] {
             assert!(Cli::try_parse_from(["cellspace", "up", "--status-list-bits", bad]).is_err(), "{bad}");
         }
+        assert_eq!((up(&["--cell", "eu-2"]).cell.as_str(), up(&[]).cell.as_str()), ("eu-2", "cell-1"));
         assert_eq!(up(&["--port", "9000"]).ports, Ports::Base(9000));
         assert_eq!(up(&[]).ports, Ports::Remembered);
         assert!(matches!(up(&["--master-key-command", "pass show cells"]).master_key, Some(MasterKey::Command(_))));
@@ -600,16 +622,22 @@ mod tests {
             ["--idle-after", "soon"],
             ["--single-participant", ""],
             ["--host", "example.com"],
+            ["--cell", ""],
+            ["--cell", "A B"],
+            // Of what is not named itself.
+            ["--cassandra-keyspace", "x"],
+            ["--cassandra-user", "x"],
+            ["--kafka-prefix", "x."],
+            ["--vault-role", "x"],
+            ["--vault-folder", "x"],
         ] {
             assert!(Cli::try_parse_from(["cellspace", "up"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
-        assert!(up(&["--cassandra-keyspace", "x"]).scylla.is_none());
         let store = up(&["--cassandra", "a:1,b:2", "--cassandra-datacenter", "dc"]).scylla.unwrap();
         assert_eq!(
             (store.contact_points.join(" "), store.keyspace.as_str(), store.datacenter.as_deref()),
             ("a:1 b:2".into(), "cellspace", Some("dc"))
         );
-        assert!(up(&["--kafka-prefix", "x."]).kafka.is_none());
         let log = up(&["--kafka", "a:1,b:2", "--kafka-prefix", "x.", "--kafka-replication", "3"]).kafka.unwrap();
         assert_eq!((log.servers.join(" "), log.prefix.as_str(), log.replication), ("a:1 b:2".into(), "x.", Some(3)));
         let topics = |args: &[&str]| Cli::try_parse_from(["cellspace", "admin", "topics", "--kafka", "a:1"].iter().chain(args)).is_ok();

@@ -3,7 +3,10 @@
 use super::{args::UpArgs, signals::Signals};
 use crate::node::{Bootstrap, Node};
 use serde_json::json;
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 /// How long a drain waits for what is under way, in all.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -17,14 +20,10 @@ pub async fn run(args: &UpArgs) -> anyhow::Result<()> {
         node = Node::start(config) => node?,
         () = signals.next() => anyhow::bail!("ended by a signal before the platform was up"),
     };
-    if args.json {
-        print_json(&node, args)
-    } else {
-        print_text(&node, args)
-    }
+    say(&if args.json { json_line(&node, args) } else { text(&node, args) });
     signals.next().await;
     if !args.json {
-        println!("\nending; again to end at once");
+        say("\nending; again to end at once");
     }
     tokio::select! {
         () = node.drain(DRAIN) => Ok(()),
@@ -32,13 +31,18 @@ pub async fn run(args: &UpArgs) -> anyhow::Result<()> {
     }
 }
 
-fn print_json(node: &Node, args: &UpArgs) {
+/// The platform goes on when nobody reads any more.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn json_line(node: &Node, args: &UpArgs) -> String {
     let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
     let mut line = json!({
         "public": bare(&node.urls.public),
         "admin": bare(&node.urls.admin),
         "ops": node.ops_url(),
-        "dataDir": args.data.data_dir,
+        "dataDir": args.data_dir,
     });
     if let Some(client) = &node.bootstrap {
         line["clientId"] = client.client_id.as_str().into();
@@ -48,27 +52,34 @@ fn print_json(node: &Node, args: &UpArgs) {
         }
         line["tokenUrl"] = client.token_url.as_str().into();
     }
-    println!("{line}");
+    line.to_string()
 }
 
-fn print_text(node: &Node, args: &UpArgs) {
-    println!("Cellspace {} is up.\n", env!("CARGO_PKG_VERSION"));
-    println!("  public  {:<28} DSP, DCP, DID documents, data", node.urls.public("/"));
-    println!("  admin   {:<28} management, identity, issuer, fabric, tokens", node.urls.admin("/"));
-    println!("  ops     {:<28} health, metrics", format!("{}/", node.ops_url()));
-    println!("  data    {}\n", args.data.data_dir.display());
-    match &node.bootstrap {
-        Some(client) if client.is_new => print_client(client),
-        Some(client) => println!("The first client is in {}.", client.path.display()),
-        None => println!("The file of the first client was removed; clients are managed at {}.", node.urls.admin("/api/v1/clients")),
-    }
-    println!("Ctrl-C ends it.");
+fn text(node: &Node, args: &UpArgs) -> String {
+    let client = match &node.bootstrap {
+        Some(client) if client.is_new => new_client(client),
+        Some(client) => format!("The first client is in {}.", client.path.display()),
+        None => format!("The file of the first client was removed; clients are managed at {}.", node.urls.admin("/api/v1/clients")),
+    };
+    let lines = [
+        format!("Cellspace {} is up.\n", env!("CARGO_PKG_VERSION")),
+        format!("  public  {:<28} DSP, DCP, DID documents, data", node.urls.public("/")),
+        format!("  admin   {:<28} management, identity, issuer, fabric, tokens", node.urls.admin("/")),
+        format!("  ops     {:<28} health, metrics", format!("{}/", node.ops_url())),
+        format!("  data    {}\n", args.data_dir.display()),
+        client,
+        "Ctrl-C ends it.".to_owned(),
+    ];
+    lines.join("\n")
 }
 
-fn print_client(client: &Bootstrap) {
+fn new_client(client: &Bootstrap) -> String {
     let (id, secret, url) = (&client.client_id, client.secret(), &client.token_url);
-    println!("The first client may do everything. Its secret is shown this once and kept in {}:\n", client.path.display());
-    println!("  client_id      {id}\n  client_secret  {secret}\n");
-    println!("An access token for an hour:\n");
-    println!("  curl -s {url} -d grant_type=client_credentials -d client_id={id} -d client_secret={secret}\n");
+    let lines = [
+        format!("The first client may do everything. Its secret is shown this once and kept in {}:\n", client.path.display()),
+        format!("  client_id      {id}\n  client_secret  {secret}\n"),
+        "An access token for an hour:\n".to_owned(),
+        format!("  curl -s {url} -d grant_type=client_credentials -d client_id={id} -d client_secret={secret}\n"),
+    ];
+    lines.join("\n")
 }

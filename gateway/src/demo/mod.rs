@@ -5,10 +5,10 @@ mod timeline;
 
 pub use place::Place;
 
-use crate::node::{Bootstrap, Node, NodeConfig, Ports};
+use crate::node::{Bootstrap, Node, NodeConfig, Ports, StartError};
 use anyhow::{Context, Error, Result, anyhow};
 use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
-use cellspace_storage::{KafkaOptions, MasterKey, ScyllaOptions};
+use cellspace_storage::{KafkaError, KafkaOptions, MasterKey, ScyllaError, ScyllaOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
 use timeline::Timeline;
@@ -42,7 +42,7 @@ pub struct Told;
 /// Plays the story on a fresh platform; `stop` ends it early, and a kept platform.
 ///
 /// # Errors
-/// [`Told`], at the first step that does not go as it must.
+/// [`Told`], at the first step that does not go as it must; of a build that lacks the chosen store or log, what it lacks.
 pub async fn run(options: Options, mut place: Place, stop: CancellationToken) -> Result<()> {
     let mut timeline = Timeline::new(options.json, place.log());
     let unheard = timeline.unheard();
@@ -54,6 +54,8 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
     config.kafka.clone_from(&options.events);
     let node = match Node::start(config).await {
         Ok(node) => node,
+        // Of a build that lacks something there is nothing to look at.
+        Err(reason @ (StartError::Scylla(ScyllaError::NotBuilt) | StartError::Kafka(KafkaError::NotBuilt))) => return Err(reason.into()),
         Err(reason) => {
             place.keep();
             timeline.broken(&reason.into());

@@ -39,9 +39,8 @@ impl Wait {
         if state.is_empty() || state.len() > MAX_STATE_BYTES || !state.bytes().all(word) {
             return Err(ApiError::invalid("wait must be the name of a state"));
         }
-        let timeout = timeout.map_or(Ok(DEFAULT_WAIT), |text| {
-            parse_duration(text).ok_or_else(|| ApiError::invalid("timeout must be a number with the unit ms, s or m, for example 10s"))
-        })?;
+        let timeout = timeout
+            .map_or(Ok(DEFAULT_WAIT), |text| parse_duration(text).ok_or_else(|| ApiError::invalid(format!("timeout: {DURATION}"))))?;
         Ok(Some(Self { state: state.to_owned(), timeout: timeout.min(MAX_WAIT) }))
     }
 
@@ -51,6 +50,9 @@ impl Wait {
         self.state.eq_ignore_ascii_case(state)
     }
 }
+
+/// What durations are, for those who give something else.
+pub const DURATION: &str = "expected a number of seconds, or one with the unit ms, s or m, for example 10s";
 
 /// `10s`, `500ms`, `1m`, or whole seconds without a unit.
 #[must_use]

@@ -81,7 +81,7 @@ pub async fn ensure(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<B
             let (client_id, token_url) = (CLIENT.to_owned(), app.services.urls.admin("/token"));
             let secret = fresh_secret().map_err(|e| StartError::Bootstrap(e.to_string()))?;
             let stored = Stored { client_id, client_secret: SecretText::new(secret.expose_secret()), token_url };
-            write(dir, &path, &stored).map_err(|source| StartError::ClientFile { path: path.clone(), source })?;
+            write(dir, &path, &stored).map_err(|reason| StartError::ClientFile { path: path.clone(), reason })?;
             Bootstrap::of(stored, path)
         }
     };
@@ -136,7 +136,7 @@ impl Bootstrap {
         };
         match stored {
             Ok(stored) => Ok(Some(Self::of(stored, path))),
-            Err(source) => Err(StartError::ClientFile { path, source }),
+            Err(reason) => Err(StartError::ClientFile { path, reason }),
         }
     }
 

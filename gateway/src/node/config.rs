@@ -71,7 +71,8 @@ pub struct NodeConfig {
     pub admin_url: Option<Url>,
     /// Name of the cell.
     pub cell: String,
-    /// The participant context that this installation is there for, if it is there for one: the Management API then also serves v4, which names none.
+    /// The participant context that this installation is there for, if it is there for one: the Management API then also serves v4,
+    /// which names none, and DSP at `/api/dsp/2025-1`.
     pub single_participant: Option<ParticipantContextId>,
     /// Whether every participant uses all dataspace profiles, whatever it is associated with.
     pub every_profile: bool,

@@ -47,6 +47,14 @@ pub enum StartError {
     /// The installation's vault is not named as it must be.
     #[error(transparent)]
     VaultOptions(#[from] VaultOptionsError),
+    /// The installation's vault does not answer, or refuses.
+    #[error("the vault cannot be used ({vault}): {reason}")]
+    VaultAway {
+        /// The options that name it.
+        vault: String,
+        /// Why.
+        reason: String,
+    },
     /// Keys lie in another vault.
     #[error("the keys of this installation lie in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
     OtherVault {
@@ -59,7 +67,7 @@ pub enum StartError {
     #[error(transparent)]
     Fabric(#[from] cellspace_actors::fabric::StartError),
     /// A port is taken, or may not be bound.
-    #[error("cannot listen on {host}:{port} for the {listener} listener ({source}): {way_out}")]
+    #[error("cannot listen on {host}:{port} for the {listener} listener ({reason}): {way_out}")]
     Bind {
         /// Address.
         host: IpAddr,
@@ -68,7 +76,7 @@ pub enum StartError {
         /// Which listener.
         listener: &'static str,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
         /// What to do.
         way_out: &'static str,
     },
@@ -103,12 +111,12 @@ pub enum StartError {
     #[error("the stored setting {0} is not readable: restore a backup")]
     Setting(&'static str),
     /// The file of the first client cannot be read or written.
-    #[error("the client file {}: {source}", .path.display())]
+    #[error("the client file {}: {reason}", .path.display())]
     ClientFile {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The first client cannot be made.
     #[error("the first client cannot be made: {0}")]
@@ -117,7 +125,7 @@ pub enum StartError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
     /// Anything else of the machine.
     #[error(transparent)]

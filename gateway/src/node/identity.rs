@@ -59,13 +59,13 @@ impl Sockets {
 }
 
 async fn bind(host: IpAddr, port: u16, listener: &'static str, known: bool) -> Result<TcpListener, StartError> {
-    TcpListener::bind((host, port)).await.map_err(|source| {
+    TcpListener::bind((host, port)).await.map_err(|reason| {
         let way_out = if known {
             "stop what uses it; this installation keeps its ports, since its URLs are part of its data"
         } else {
             "stop what uses it, or choose others with --port"
         };
-        StartError::Bind { host, port, listener, source, way_out }
+        StartError::Bind { host, port, listener, reason, way_out }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The vault that a node has: its own, or the installation's.
 
 use super::{NodeConfig, NodeStore, StartError};
-use cellspace_storage::{EmbeddedVault, RemoteVault, StoreError, Vault};
+use cellspace_storage::{EmbeddedVault, Login, RemoteVault, StoreError, Vault, VaultError};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -74,6 +74,21 @@ impl NodeVault {
             store.put_meta(PLACE, &text).await?;
         }
         Ok(())
+    }
+
+    /// What a start says of the installation's vault when that is what fails: the store, which is spoken of otherwise, may be well.
+    pub(super) fn told(config: &NodeConfig, error: VaultError) -> StartError {
+        match (&config.vault, error) {
+            (Some(options), VaultError::Store(StoreError::Unavailable(reason))) => {
+                let file = if let Login::Jwt { file, .. } = &options.login {
+                    format!(" --vault-jwt-file {}", file.display())
+                } else {
+                    String::new()
+                };
+                StartError::VaultAway { vault: format!("--vault-addr {}{file}", options.address), reason }
+            }
+            (_, error) => error.into(),
+        }
     }
 
     pub(super) fn shared(&self) -> Arc<dyn Vault> {

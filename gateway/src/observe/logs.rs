@@ -58,17 +58,17 @@ pub struct LogOptions {
 pub enum LogError {
     /// The filter is wrong.
     #[error("the log filter is not valid: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
+    Filter(String),
     /// The exporter cannot be made.
     #[error("the OTLP exporter cannot be set up: {0}")]
     Exporter(String),
     /// The file cannot be written.
-    #[error("the log file {}: {source}", .path.display())]
+    #[error("the log file {}: {reason}", .path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another subscriber was there first.
     #[error("logs are already set up in this process")]
@@ -97,7 +97,8 @@ impl LogGuard {
 /// # Errors
 /// [`LogError`].
 pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter.as_deref().unwrap_or("info")))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter.as_deref().unwrap_or("info")));
+    let filter = filter.map_err(|e| LogError::Filter(e.to_string()))?;
     let human = match options.format {
         LogFormat::Auto => options.file.is_none() && io::stderr().is_terminal(),
         LogFormat::Json => false,
@@ -107,7 +108,7 @@ pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
         None => BoxMakeWriter::new(io::stderr),
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
-            BoxMakeWriter::new(Arc::new(file.map_err(|source| LogError::File { path: path.clone(), source })?))
+            BoxMakeWriter::new(Arc::new(file.map_err(|reason| LogError::File { path: path.clone(), reason })?))
         }
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if human {

@@ -124,6 +124,46 @@ async fn a_demo_without_readers_ends_quietly() {
     assert_eq!(demo.errors(), "");
 }
 
+/// The same of a platform that is to stay: it goes on, and a signal drains it.
+#[tokio::test]
+async fn a_platform_without_readers_ends_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut platform = Process::start(dir.path(), &["up", "--port", "0", "--log", "error", "--data-dir", data.to_str().unwrap()]);
+    platform.line().await.unwrap();
+    platform.hang_up();
+    platform.signal("TERM");
+    assert!(platform.end().await.success(), "{}", platform.errors());
+    assert_eq!(platform.errors(), "");
+}
+
+#[tokio::test]
+async fn switches_in_the_environment_are_read_as_people_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (value, is_read) in [("1", true), ("true", true), ("off", true), ("maybe", false)] {
+        let mut refused = Process::limited(dir.path(), &format!("CELLSPACE_EVERY_PROFILE={value}"), &["up", "--host", "192.0.2.1"]);
+        assert!(!refused.end().await.success());
+        assert_eq!(refused.errors().contains("192.0.2.1 is no loopback address"), is_read, "{value}: {}", refused.errors());
+    }
+}
+
+/// Each reason once.
+#[tokio::test]
+async fn errors_do_not_repeat_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "in the way").unwrap();
+    let below = dir.path().join("file/data");
+    for option in [["--data-dir", below.to_str().unwrap()], ["--log", "a=b=c"]] {
+        let mut refused = Process::start(dir.path(), &[["up", "--port", "0"].as_slice(), &option].concat());
+        assert_eq!(refused.end().await.code(), Some(1));
+        let told = refused.errors();
+        let error = told.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_else(|| panic!("{told}"));
+        let reasons: Vec<_> = error.split(": ").collect();
+        let distinct: std::collections::BTreeSet<_> = reasons.iter().collect();
+        assert!(reasons.len() > 1 && distinct.len() == reasons.len(), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_demo_that_cannot_start_says_so_in_json() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,6 +184,13 @@ async fn says_what_it_lacks(feature: &str, command: &str, named: [&str; 2]) {
         assert!(refused.errors().contains(&format!("`--features {feature}`")), "{before:?} {}", refused.errors());
         assert!(!data.exists());
     }
+    // A demo leaves no place of its own with nothing in it.
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let mut refused = Process::limited(dir.path(), &format!("TMPDIR={}", own.display()), &[["demo"].as_slice(), &named].concat());
+    assert_eq!(refused.end().await.code(), Some(1));
+    assert!(refused.errors().contains(&format!("`--features {feature}`")), "{}", refused.errors());
+    assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
 }
 
 #[cfg(not(feature = "scylla"))]

@@ -6,7 +6,7 @@ use crate::{
 };
 use cellspace::{Node, NodeConfig, node::StartError};
 use cellspace_client::{Client, provider::DATA_SET, sharing};
-use cellspace_storage::{KeyAlgorithm, OpenError, RemoteVaultOptions, VaultPath, testkit::remote_vault::Double};
+use cellspace_storage::{KeyAlgorithm, Login, OpenError, RemoteVaultOptions, VaultPath, testkit::remote_vault::Double};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::{path::Path, time::Duration};
@@ -131,4 +131,24 @@ async fn an_installation_keeps_the_vault_that_it_began_with() {
         // What was refused has left nothing in the way.
         Platform::start(first(dir.path())).await.node.drain(DRAIN).await;
     }
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let login = Login::Jwt { mount: "jwt".to_owned(), role: "cells".to_owned(), file: file.clone() };
+    let options = RemoteVaultOptions::new("http://127.0.0.1:1".to_owned(), login);
+    let refused = Node::start(NodeConfig { vault: Some(options.clone()), ..config(dir.path()) }).await.map(drop).unwrap_err().to_string();
+    let named = format!("the vault cannot be used (--vault-addr http://127.0.0.1:1 --vault-jwt-file {}): ", file.display());
+    assert!(refused.starts_with(&named) && refused.contains("No such file"), "{refused}");
+    std::fs::write(&file, "jwt").unwrap();
+    let refused = loop {
+        match Node::start(NodeConfig { vault: Some(options.clone()), ..config(dir.path()) }).await {
+            // Tasks of the first one may still be letting go of the directory.
+            Err(StartError::Open(OpenError::Locked { .. })) => tokio::task::yield_now().await,
+            other => break other.map(drop).unwrap_err().to_string(),
+        }
+    };
+    assert!(refused.starts_with(&named) && refused.contains("does not answer"), "{refused}");
 }

@@ -137,7 +137,7 @@ async fn under_fire(
 async fn again(launch: &Launch, crash: String, relapses: &mut u32) -> Result<Platform> {
     let armed = Launch { crash: Some(crash), ..launch.clone() };
     let status = match armed.start().await? {
-        Start::Died(status) => status,
+        Start::Died { status, .. } => status,
         Start::Ready(mut platform) => match tokio::time::timeout(Duration::from_millis(500), platform.ended()).await {
             Ok(status) => status?,
             Err(_) => {

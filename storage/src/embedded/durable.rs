@@ -243,8 +243,8 @@ fn open_error(dir: &Path, error: fjall::Error) -> OpenError {
 }
 
 /// The directory does not take what must be written.
-pub(super) fn unwritable(dir: &Path, source: io::Error) -> OpenError {
-    OpenError::Unwritable { dir: dir.to_owned(), source: Arc::new(source) }
+pub(super) fn unwritable(dir: &Path, reason: io::Error) -> OpenError {
+    OpenError::Unwritable { dir: dir.to_owned(), reason: Arc::new(reason) }
 }
 
 /// A row that must be read to open cannot be.

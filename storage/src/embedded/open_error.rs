@@ -35,12 +35,12 @@ pub enum OpenError {
         mark: PathBuf,
     },
     /// The directory cannot be made or written.
-    #[error("cannot write to {}: {source}", .dir.display())]
+    #[error("cannot write to {}: {reason}", .dir.display())]
     Unwritable {
         /// The data directory.
         dir: PathBuf,
         /// Why.
-        source: Arc<io::Error>,
+        reason: Arc<io::Error>,
     },
     /// A newer build wrote it.
     #[error("the data in {} has format level {found}, this build reads up to {supported}: run the newer build", .dir.display())]

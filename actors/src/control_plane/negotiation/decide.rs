@@ -13,7 +13,10 @@ use crate::control_plane::{
     participant::Participant,
     process_events,
 };
-use crate::settings::Settings;
+use crate::{
+    fabric::topics::{FACTS, USAGE},
+    settings::Settings,
+};
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     NegotiationId, Pid, Timestamp,
@@ -397,7 +400,7 @@ fn facts(state: &ControlPlaneState, negotiation: &Negotiation) -> Vec<Fact> {
     let finalized = negotiation.state == State::Finalized;
     let kind = if finalized { "org.cellspace.negotiation.finalized" } else { "org.cellspace.negotiation.terminated" };
     let fact = |topic: &'static str| Fact { topic: topic.into(), key: participant.id.to_string(), kind, data: data.clone() };
-    if finalized { vec![fact("runtime.facts"), fact("usage")] } else { vec![fact("runtime.facts")] }
+    if finalized { vec![fact(FACTS), fact(USAGE)] } else { vec![fact(FACTS)] }
 }
 
 /// The negotiation as its counterparty sees it. As long as the counterparty has not told its process id, ours stands in its place.

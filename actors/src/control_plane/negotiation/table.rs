@@ -1,6 +1,7 @@
 //! The state machine of a negotiation: which cause leads from which state to which (DSP 2025-1, "Contract Negotiation Protocol").
 //!
-//! Pure. A message from the counterparty that presupposes the delivery of ours *is* its outcome: hence the arrows out of the states in `-ING`.
+//! Pure, and STATE: states change by it alone. A message from the counterparty that presupposes the delivery of ours *is* its outcome: hence the
+//! arrows out of the states in `-ING`.
 
 use super::{Agreement, Negotiation, State};
 use crate::control_plane::dsp::Role;

@@ -15,7 +15,10 @@ use crate::control_plane::{
     process_events,
     scopes::scopes_for,
 };
-use crate::settings::Settings;
+use crate::{
+    fabric::topics::{FACTS, USAGE},
+    settings::Settings,
+};
 use cellspace_cluster::{Decision, Fact, Rejection};
 use cellspace_schemas::{
     AgreementId, Pid, Timestamp, TransferId,
@@ -403,7 +406,7 @@ fn facts(state: &ControlPlaneState, transfer: &Transfer, errored: bool) -> Vec<F
         "at": transfer.state_at.millis(),
     });
     let fact = |topic: &'static str| Fact { topic: topic.into(), key: participant.id.to_string(), kind, data: data.clone() };
-    if errored { vec![fact("runtime.facts")] } else { vec![fact("runtime.facts"), fact("usage")] }
+    if errored { vec![fact(FACTS)] } else { vec![fact(FACTS), fact(USAGE)] }
 }
 
 /// The transfer as its counterparty sees it. As long as the counterparty has not told its process id, ours stands in its place.

@@ -1,8 +1,8 @@
 //! The state machine of a transfer: which cause leads from which state to which (DSP 2025-1, "Transfer Process Protocol"; data plane signaling,
 //! "Protocol Messaging" and "Data Flow Suspension/Resumption").
 //!
-//! Pure. A message from the counterparty that presupposes the delivery of ours *is* its outcome. Ending a transfer tells the counterparty and the
-//! data plane at the same time, so that neither waits for the other.
+//! Pure, and STATE: states change by it alone. A message from the counterparty that presupposes the delivery of ours *is* its outcome. Ending a
+//! transfer tells the counterparty and the data plane at the same time, so that neither waits for the other.
 
 use super::{State, Transfer};
 use crate::control_plane::dsp::{Role, limits};
