@@ -7,7 +7,7 @@ use crate::{
     deadlines::Deadlines,
     idempotency::{IDEMPOTENCY, Replies, StoredReply},
     outbox::{self, MAX_ASIDE, OUTBOX, Outbox, OutboxRow, Pending},
-    plan::{AuditEntry, Plan, key_of},
+    plan::{AuditEntry, Plan},
 };
 use bytes::Bytes;
 use cellspace_schemas::{
@@ -358,7 +358,7 @@ impl<A: Agent> Core<A> {
         for change in &rows {
             match change {
                 // Dead letters are not kept in memory.
-                _ if key_of(change).table().starts_with(APART) => {}
+                _ if change.key().table().starts_with(APART) => {}
                 RowChange::Put(key, value) => self.measure(key, value.len()),
                 RowChange::Delete(key) => self.forget(key),
             }

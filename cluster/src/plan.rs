@@ -38,13 +38,6 @@ pub(crate) struct Plan {
     n: u32,
 }
 
-/// Key of the row that a change writes.
-pub(crate) const fn key_of(change: &RowChange) -> &RowKey {
-    match change {
-        RowChange::Put(key, _) | RowChange::Delete(key) => key,
-    }
-}
-
 impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.facts.is_empty()
@@ -87,7 +80,7 @@ impl Plan {
     }
 
     fn write(&mut self, change: RowChange) {
-        let key = key_of(&change);
+        let key = change.key();
         match self.places.get(key).and_then(|place| self.rows.get_mut(*place)) {
             Some(earlier) => *earlier = change,
             None => {

@@ -12,6 +12,16 @@ pub enum RowChange {
     Delete(RowKey),
 }
 
+impl RowChange {
+    /// Which row.
+    #[must_use]
+    pub const fn key(&self) -> &RowKey {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
 /// The audit row of a turn: witness of the commit under its seq, and what an operator reads later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow(pub Bytes);

@@ -60,6 +60,12 @@ pub enum CommitOutcome {
 /// First character of tables that are set apart: a scan of all tables leaves them out, so that what an activation does not need costs it nothing.
 pub const APART: char = '\u{7f}';
 
+/// Whether the row of this key, as stored, is in a table that is [`APART`].
+pub(crate) fn is_apart(row: &[u8]) -> bool {
+    // The character is one byte.
+    row.first().is_some_and(|first| char::from(*first) == APART)
+}
+
 /// Rows of one partition. Reading them may wait for the disk, or for others.
 pub trait Rows {
     /// The values of these rows, in the order of the keys; `None` for one that is not there.

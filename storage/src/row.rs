@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 /// Key of a row within its partition: a table and an id. Rows sort by table, then by the id's bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RowKey(Bytes);
 
 impl RowKey {

@@ -3,8 +3,11 @@
 //! A commit is *in flight* from its check until its sync. A claim raises the epoch at once, so that what is still waiting is fenced, and
 //! reads the head only when nothing of the partition is in flight, so that it sees what landed.
 
-use super::values::StoredHead;
-use crate::{Claim, Epoch, PartitionKey, Seq, Wake};
+use super::{
+    generations::{Generation, Step},
+    values::StoredHead,
+};
+use crate::{Batch, Claim, Epoch, PartitionKey, Seq, Wake};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use tokio::sync::watch;
@@ -34,10 +37,21 @@ struct Held {
 }
 
 /// Where a partition stands, commits in flight included.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Position {
     seq: Seq,
     wake: Wake,
+    rows: Generation,
+}
+
+/// A commit that may be written.
+pub(super) struct Admitted {
+    /// What the wake index says until then.
+    pub(super) before: Wake,
+    /// The generation that rows have been in, but for those that have moved.
+    pub(super) from: u64,
+    /// Where the partition's rows are from then on.
+    pub(super) rows: Generation,
 }
 
 /// An epoch raised, and what to wait for before the head is read.
@@ -72,14 +86,23 @@ impl Claims {
         }
     }
 
-    /// Admits a commit of the group being made; the answer is what the wake index says until then. `None`: fenced.
-    pub(super) fn admit(&self, partition: &PartitionKey, epoch: Epoch, seq: Seq, wake: Wake) -> Option<Wake> {
+    /// Whether rows of the partition are to move with a commit, for which so many must have been deleted at least.
+    pub(super) fn is_worn(&self, batch: &Batch, deleted: u64) -> bool {
+        let state = self.state.lock();
+        let at = state.held.get(&batch.partition).filter(|held| held.epoch == batch.epoch).and_then(|held| held.at.as_ref());
+        at.is_some_and(|at| at.seq.next() == batch.seq && at.rows.is_worn(deleted))
+    }
+
+    /// Admits a commit of the group being made, with rows that move with it. `None`: fenced.
+    pub(super) fn admit(&self, batch: &Batch, step: Option<&Step>) -> Option<Admitted> {
         let mut state = self.state.lock();
-        let held = state.held.get_mut(partition).filter(|held| held.epoch == epoch)?;
-        let at = held.at.as_mut().filter(|at| at.seq.next() == seq)?;
-        let before = std::mem::replace(at, Position { seq, wake }).wake;
-        state.in_flight.insert(partition.clone());
-        Some(before)
+        let held = state.held.get_mut(&batch.partition).filter(|held| held.epoch == batch.epoch)?;
+        let at = held.at.as_mut().filter(|at| at.seq.next() == batch.seq)?;
+        let from = at.rows.number;
+        let rows = std::mem::take(&mut at.rows).after(step, &batch.rows);
+        let before = std::mem::replace(at, Position { seq: batch.seq, wake: batch.wake, rows: rows.clone() }).wake;
+        state.in_flight.insert(batch.partition.clone());
+        Some(Admitted { before, from, rows })
     }
 
     /// The group has ended: nothing is in flight.
@@ -106,14 +129,16 @@ impl Raised<'_> {
 
     /// Opens the partition for the claim's commits.
     pub(super) fn complete(mut self, stored: Option<&StoredHead>) -> Claim {
-        let at = stored.map_or_else(Position::default, |stored| Position { seq: stored.head.seq, wake: stored.wake });
+        let at =
+            stored.map_or_else(Position::default, |stored| Position { seq: stored.head.seq, wake: stored.wake, rows: stored.rows.clone() });
+        let wake = at.wake;
         let mut state = self.claims.state.lock();
         if let Some(held) = state.held.get_mut(self.partition).filter(|held| held.epoch == self.epoch) {
             held.at = Some(at);
         }
         drop(state);
         self.completed = true;
-        Claim { epoch: self.epoch, head: stored.map(|stored| stored.head), wake: at.wake }
+        Claim { epoch: self.epoch, head: stored.map(|stored| stored.head), wake }
     }
 }
 

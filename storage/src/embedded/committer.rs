@@ -3,18 +3,21 @@
 
 use super::{
     EmbeddedOptions,
+    claims::Admitted,
     durable::{Durable, panic_text},
+    generations::Step,
     keys,
     store::Shared,
     topics::TopicState,
     values::{StoredHead, encode_event, encode_number},
 };
 use crate::{
-    Batch, CommitOutcome, DeadLetter, EventRecord, Group, Head, Offset, PartitionKey, Publication, RowChange, StoreError, Topic, Wake,
+    Batch, CommitOutcome, DeadLetter, EventRecord, Group, Head, Offset, PartitionKey, Publication, Row, RowChange, RowKey, StoreError,
+    Topic, Wake,
 };
 use fjall::{Keyspace, OwnedWriteBatch};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -32,8 +35,8 @@ const HELD_OPEN: Duration = Duration::from_micros(300);
 /// Something to write.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// A turn.
-    Commit(Box<Batch>),
+    /// A turn, and rows that move with it to the next generation.
+    Commit(Box<Batch>, Option<Step>),
     /// Makes a consumer group known, at the beginning of the topic.
     Join(Topic, Group),
     /// Moves a group's position forward.
@@ -51,13 +54,10 @@ impl Write {
     fn fits(&self) -> bool {
         let published = |event: &Publication| keys::fit([event.topic.0.as_str()], 8);
         match self {
-            Self::Commit(batch) => {
+            Self::Commit(batch, _) => {
                 let PartitionKey { owner, kind, name } = &batch.partition;
-                let row = |row: &RowChange| match row {
-                    RowChange::Put(key, _) | RowChange::Delete(key) => key.as_bytes().len(),
-                };
-                let longest = batch.rows.iter().map(row).max().unwrap_or(0).max(8);
-                keys::fit([owner.as_str(), kind, name], longest) && batch.publish.iter().all(published)
+                let longest = batch.rows.iter().map(|change| change.key().as_bytes().len()).max().unwrap_or(0).max(8);
+                keys::fit([owner.as_str(), kind, name], keys::GENERATION_BYTES + longest) && batch.publish.iter().all(published)
             }
             Self::Publish(events) => events.iter().all(published),
             Self::Join(topic, group) | Self::Advance(topic, group, _) => keys::fit([topic.0.as_str(), group.0.as_str()], 0),
@@ -191,7 +191,7 @@ impl Committer {
             return CommitOutcome::Refused("a key is too long for the store".to_owned());
         }
         match write {
-            Write::Commit(batch) => self.stage_commit(staged, *batch),
+            Write::Commit(batch, step) => self.stage_commit(staged, *batch, step),
             Write::Join(topic, group) => {
                 if !self.topics.get(&topic).is_some_and(|state| state.groups.contains_key(&group)) {
                     self.move_group(staged, &topic, group, Offset(0));
@@ -226,21 +226,32 @@ impl Committer {
         }
     }
 
-    fn stage_commit(&mut self, staged: &mut Staged, batch: Batch) -> CommitOutcome {
+    fn stage_commit(&mut self, staged: &mut Staged, batch: Batch, step: Option<Step>) -> CommitOutcome {
         let prefix = keys::partition(&batch.partition);
-        let Some(before) = self.shared.claims.admit(&batch.partition, batch.epoch, batch.seq, batch.wake) else {
+        let Some(Admitted { before, from, rows }) = self.shared.claims.admit(&batch, step.as_ref()) else {
             return CommitOutcome::Fenced;
         };
         let shared = self.shared.clone();
         let tables = &shared.tables;
-        for row in batch.rows {
-            match row {
-                RowChange::Put(key, value) => staged.put(&tables.rows, keys::joined(&prefix, key.as_bytes()), &*value),
-                RowChange::Delete(key) => staged.remove(&tables.rows, keys::joined(&prefix, key.as_bytes())),
+        let at = |key: &RowKey, generation: u64| keys::row(&prefix, generation, key.as_bytes());
+        if let Some(step) = step {
+            let changed: HashSet<&RowKey> = batch.rows.iter().map(RowChange::key).collect();
+            for Row { key, value } in step.rows {
+                staged.remove(&tables.rows, at(&key, from));
+                // Of two writes of one key in one batch the database would keep either.
+                if !changed.contains(&key) {
+                    staged.put(&tables.rows, at(&key, from + 1), &*value);
+                }
+            }
+        }
+        for change in batch.rows {
+            match change {
+                RowChange::Put(key, value) => staged.put(&tables.rows, at(&key, rows.of(&key)), &*value),
+                RowChange::Delete(key) => staged.remove(&tables.rows, at(&key, rows.of(&key))),
             }
         }
         staged.put(&tables.audit, keys::audit(&prefix, batch.seq), &*batch.audit.0);
-        let head = StoredHead { head: Head { epoch: batch.epoch, seq: batch.seq }, wake: batch.wake };
+        let head = StoredHead { head: Head { epoch: batch.epoch, seq: batch.seq }, wake: batch.wake, rows };
         staged.put(&tables.heads, prefix.clone(), head.encode());
         self.stage_wake(staged, &prefix, before, batch.wake);
         for publication in batch.publish {

@@ -4,7 +4,7 @@ use super::{
     OpenError,
     lock::DirectoryLock,
     synced_mark::{self, SealedJournals, Synced, SyncedMark, data_end},
-    values::{self, decode_number, encode_number},
+    values::{decode_number, encode_number},
 };
 use crate::StoreError;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, config::PartitioningPolicy};
@@ -45,12 +45,13 @@ pub(super) struct Durable {
     mark: SyncedMark,
     /// Number of the last write.
     group: u64,
+    format: u64,
     dir: PathBuf,
 }
 
 impl Durable {
-    /// Opens or makes the database in the folder `name` of the data directory `dir`. The lock is the proof that nobody else has it open.
-    pub(super) fn open(dir: &Path, name: &str, cache_bytes: u64, _lock: &DirectoryLock) -> Result<Self, OpenError> {
+    /// Opens or makes the database in the folder `name` of the data directory `dir`; of a format level above `format` it is refused. The lock is the proof that nobody else has it open.
+    pub(super) fn open(dir: &Path, name: &str, format: u64, cache_bytes: u64, _lock: &DirectoryLock) -> Result<Self, OpenError> {
         let (folder, mark) = (dir.join(name), dir.join(format!("{name}.synced")));
         let lost = |reason| OpenError::Lost { dir: dir.to_owned(), reason, mark: mark.clone() };
 
@@ -77,9 +78,8 @@ impl Durable {
             }
         }
         let group = number(dir, &meta, GROUP)?.unwrap_or(0);
-        let supported = u64::from(values::LEVEL);
-        if let Some(found) = number(dir, &meta, FORMAT)?.filter(|found| *found > supported) {
-            return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, supported });
+        if let Some(found) = number(dir, &meta, FORMAT)?.filter(|found| *found > format) {
+            return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, supported: format });
         }
         if group < synced.group {
             return Err(lost(format!("{} writes were synced, {group} are there", synced.group)));
@@ -91,7 +91,7 @@ impl Durable {
             database = recover(dir, &folder, cache_bytes)?;
             meta = keyspace(dir, &database, "meta")?;
         }
-        Ok(Self { database, meta, mark, group, dir: dir.to_owned() })
+        Ok(Self { database, meta, mark, group, format, dir: dir.to_owned() })
     }
 
     /// A keyspace, made when it is not there.
@@ -106,7 +106,7 @@ impl Durable {
 
     /// The first write after all keyspaces are open; its failure is one of opening.
     pub(super) fn write_first(&mut self, mut batch: OwnedWriteBatch) -> Result<(), OpenError> {
-        batch.insert(&self.meta, FORMAT, encode_number(u64::from(values::LEVEL)));
+        batch.insert(&self.meta, FORMAT, encode_number(self.format));
         for keyspace in self.database.list_keyspace_names() {
             batch.insert(&self.meta, format!("{KEYSPACE}{keyspace}"), encode_number(0));
         }

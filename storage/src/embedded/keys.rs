@@ -10,6 +10,11 @@ const NUL: u8 = 0;
 const END: u8 = 1;
 const ESCAPED: u8 = 2;
 
+/// Begins a generation's number. No text begins with it, so no table's name does.
+const GENERATION: u8 = 0x80;
+/// What a generation's number adds to a row's key.
+pub(super) const GENERATION_BYTES: usize = 9;
+
 /// Longest stored key, in bytes; fjall holds the length in 16 bits.
 const MAX_KEY_BYTES: usize = 60_000;
 
@@ -51,6 +56,23 @@ pub(super) fn partition(partition: &PartitionKey) -> Vec<u8> {
     push_part(&mut key, partition.owner.as_str());
     push_part(&mut key, &partition.kind);
     push_part(&mut key, &partition.name);
+    key
+}
+
+/// Prefix of the rows of a generation; those of the first one, and those that are apart, have the partition's own.
+pub(super) fn rows(partition_prefix: &[u8], generation: u64) -> Vec<u8> {
+    row(partition_prefix, generation, &[])
+}
+
+/// Key of a row.
+pub(super) fn row(partition_prefix: &[u8], generation: u64, row: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(partition_prefix.len() + GENERATION_BYTES + row.len());
+    key.extend_from_slice(partition_prefix);
+    if generation > 0 {
+        key.push(GENERATION);
+        key.extend_from_slice(&generation.to_be_bytes());
+    }
+    key.extend_from_slice(row);
     key
 }
 

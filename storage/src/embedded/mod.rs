@@ -9,6 +9,9 @@ mod durable;
 mod event_log;
 #[cfg(test)]
 mod failure_tests;
+#[cfg(test)]
+mod generation_tests;
+mod generations;
 mod keys;
 mod lock;
 mod master_key;
@@ -17,6 +20,7 @@ mod open_error;
 mod options;
 mod partitions;
 mod publishing;
+mod rows;
 mod sealing;
 mod signing_key;
 mod store;

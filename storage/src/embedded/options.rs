@@ -18,6 +18,10 @@ pub struct EmbeddedOptions {
     pub group_bytes: usize,
     /// Block cache of the database, in bytes.
     pub cache_bytes: u64,
+    /// Deleted rows that a partition may gather before its rows move on; a partition with more rows may gather as many as it has.
+    pub deleted_rows: u64,
+    /// Rows that move on with one commit, unless it changes many itself.
+    pub moved_rows: usize,
     /// Events kept of a topic that no consumer group ever read; the oldest go first, which is logged, counted and seen in
     /// [`super::EmbeddedStore::topics`]. A topic with groups keeps what any of them still needs.
     pub unread_events: u64,
@@ -43,6 +47,8 @@ impl Default for EmbeddedOptions {
             group: 1_024,
             group_bytes: 8 << 20,
             cache_bytes: 64 << 20,
+            deleted_rows: 512,
+            moved_rows: 64,
             unread_events: 1_000_000,
             unread_events_of: BTreeMap::new(),
             disk_timeout: DISK_TIMEOUT,
@@ -58,6 +64,8 @@ impl fmt::Debug for EmbeddedOptions {
             .field("group", &self.group)
             .field("group_bytes", &self.group_bytes)
             .field("cache_bytes", &self.cache_bytes)
+            .field("deleted_rows", &self.deleted_rows)
+            .field("moved_rows", &self.moved_rows)
             .field("unread_events", &self.unread_events)
             .field("unread_events_of", &self.unread_events_of)
             .field("disk_timeout", &self.disk_timeout)

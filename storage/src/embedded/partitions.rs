@@ -1,22 +1,30 @@
 //! Partitions of the embedded store. Reads see synced state alone.
 
-use super::{EmbeddedStore, committer::Write, durable::read_error, keys, store::Shared, values, values::StoredHead};
+use super::{
+    EmbeddedStore,
+    committer::Write,
+    durable::read_error,
+    generations::Step,
+    keys,
+    rows::{END, SyncedRows, read_head},
+    store::{Shared, Wear},
+    values,
+};
 use crate::{
-    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seq,
-    StoreError,
+    AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Seq, StoreError,
 };
 use bytes::Bytes;
-use fjall::{Guard, Readable, Snapshot};
+use fjall::Readable;
 use futures::future::BoxFuture;
-use std::{
-    ops::{Bound, ControlFlow},
-    sync::Arc,
-};
+use std::{ops::Bound, sync::Arc};
+
+/// Bytes of rows after which no more move with one commit.
+const MOVED_BYTES: usize = 64 << 10;
 
 impl Partitions for EmbeddedStore {
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
         let head = keys::partition(partition);
-        blocking(self, move |shared| Ok(read_head(shared, &head)?.is_some()))
+        blocking(self, move |shared| Ok(read_head(shared, &shared.view.snapshot()?, &head)?.is_some()))
     }
 
     fn claim<'a>(&'a self, partition: &'a PartitionKey, _: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
@@ -25,10 +33,10 @@ impl Partitions for EmbeddedStore {
             let mut raised = shared.claims.raise(partition);
             raised.quiet().await;
             let head = keys::partition(partition);
-            let stored = blocking(self, move |shared| read_head(shared, &head)).await?;
+            let stored = blocking(self, move |shared| read_head(shared, &shared.view.snapshot()?, &head)).await?;
             let epoch = raised.epoch;
             // A copy of another node's data, whose boots were counted elsewhere.
-            if let Some(held) = stored.map(|stored| stored.head.epoch).filter(|held| *held >= epoch) {
+            if let Some(held) = stored.as_ref().map(|stored| stored.head.epoch).filter(|held| *held >= epoch) {
                 return Err(ClaimError::Newer { held });
             }
             Ok(raised.complete(stored.as_ref()))
@@ -45,32 +53,31 @@ impl Partitions for EmbeddedStore {
         let prefix = keys::partition(partition);
         let (wanted, end) = match table {
             Some(table) => {
-                let wanted = keys::joined(&prefix, RowKey::new(table, "").as_bytes());
-                let end = keys::after_prefix(&wanted);
+                let wanted = RowKey::new(table, "");
+                let end = keys::after_prefix(wanted.as_bytes());
                 (wanted, end)
             }
-            // Tables that are apart sort last.
-            None => (prefix.clone(), keys::joined(&prefix, APART.to_string().as_bytes())),
+            None => (RowKey::default(), END.to_vec()),
         };
-        let start = match after.map(|after| keys::joined(&prefix, after.as_bytes())) {
-            Some(after) if after >= wanted => Bound::Excluded(after),
+        let start = match after {
+            Some(after) if *after >= wanted => Bound::Excluded(after.clone()),
             Some(_) | None => Bound::Included(wanted),
         };
-        blocking(self, move |shared| scan(shared, prefix.len(), (start, end), limit))
+        blocking(self, move |shared| SyncedRows::read(shared, prefix)?.page(start.as_ref().map(RowKey::as_bytes), &end, limit))
     }
 
     fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        let (stored, key) = (keys::joined(&keys::partition(partition), key.as_bytes()), key.clone());
+        let (prefix, key) = (keys::partition(partition), key.clone());
         blocking(self, move |shared| {
-            let value = shared.view.snapshot()?.get(&shared.tables.rows, stored).map_err(read_error)?;
-            Ok(value.map(|value| Row { key, value: Bytes::copy_from_slice(&value) }))
+            let value = SyncedRows::read(shared, prefix)?.get(&key)?;
+            Ok(value.map(|value| Row { key, value }))
         })
     }
 
     fn read<'a>(&'a self, partition: &'a PartitionKey, read: ReadRows) -> BoxFuture<'a, Result<(), StoreError>> {
         let prefix = keys::partition(partition);
         blocking(self, move |shared| {
-            read(&Synced { shared, snapshot: shared.view.snapshot()?, prefix });
+            read(&SyncedRows::read(shared, prefix)?);
             Ok(())
         })
     }
@@ -102,7 +109,8 @@ impl Partitions for EmbeddedStore {
             if let Err(failed) = self.shared().view.usable() {
                 return CommitOutcome::Unknown(failed.to_string());
             }
-            self.request(Write::Commit(Box::new(batch))).await
+            let step = self.step(&batch).await;
+            self.request(Write::Commit(Box::new(batch), step)).await
         })
     }
 
@@ -116,60 +124,25 @@ impl Partitions for EmbeddedStore {
     }
 }
 
-/// Rows of a partition, as they were synced at one moment.
-struct Synced<'a> {
-    shared: &'a Shared,
-    snapshot: Snapshot,
-    /// Of all keys of the partition.
-    prefix: Vec<u8>,
-}
-
-impl Synced<'_> {
-    fn stored(&self, key: &RowKey) -> Vec<u8> {
-        keys::joined(&self.prefix, key.as_bytes())
-    }
-}
-
-impl Rows for Synced<'_> {
-    fn values(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let value = |key: &RowKey| {
-            let value = self.snapshot.get(&self.shared.tables.rows, self.stored(key)).map_err(read_error)?;
-            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-        };
-        keys.iter().map(value).collect()
-    }
-
-    fn has(&self, keys: &[RowKey]) -> Result<Vec<bool>, StoreError> {
-        keys.iter().map(|key| self.snapshot.contains_key(&self.shared.tables.rows, self.stored(key)).map_err(read_error)).collect()
-    }
-
-    fn each(&self, table: &str, after: Option<&str>, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let all = keys::joined(&self.prefix, RowKey::new(table, "").as_bytes());
-        let (ids, end) = (all.len(), keys::after_prefix(&all));
-        let start = match after {
-            Some(after) => Bound::Excluded(keys::joined(&all, after.as_bytes())),
-            None => Bound::Included(all),
-        };
-        give(self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (start, Bound::Excluded(end))), ids, take)
-    }
-
-    fn each_back(&self, table: &str, before: &str, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let all = keys::joined(&self.prefix, RowKey::new(table, "").as_bytes());
-        let (ids, end) = (all.len(), Bound::Excluded(keys::joined(&all, before.as_bytes())));
-        give(self.snapshot.range::<Vec<u8>, _>(&self.shared.tables.rows, (Bound::Included(all), end)).rev(), ids, take)
-    }
-}
-
-/// Gives `take` these rows, until it breaks off; their ids stand behind so many bytes of their keys.
-fn give(rows: impl Iterator<Item = Guard>, ids: usize, take: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), StoreError> {
-    for entry in rows {
-        let (key, value) = entry.into_inner().map_err(read_error)?;
-        let id = key.get(ids..).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(|| values::unreadable("row"))?;
-        if take(id, &value).is_break() {
-            break;
+impl EmbeddedStore {
+    /// The rows that move with a commit, when some are to. They are read before the committer has it, so that nobody else waits for that.
+    async fn step(&self, batch: &Batch) -> Option<Step> {
+        let Wear { deleted_rows, moved_rows } = self.wear();
+        if !self.shared().claims.is_worn(batch, deleted_rows) {
+            return None;
         }
+        // More than the commit can put behind them, so that there is an end.
+        let (prefix, seq, most) = (keys::partition(&batch.partition), batch.seq, moved_rows.max(2 * batch.rows.len()));
+        let read = blocking(self, move |shared| {
+            let rows = SyncedRows::read(shared, prefix)?;
+            // Else another commit is on its way.
+            if rows.seq.next() == seq { rows.step(most, MOVED_BYTES).map(Some) } else { Ok(None) }
+        });
+        let step = read.await.inspect_err(|error| {
+            tracing::warn!(category = "app", vpa = %batch.partition, %error, "rows cannot be moved to the next generation");
+        });
+        step.ok().flatten()
     }
-    Ok(())
 }
 
 /// Runs a read off the executor's threads: whatever is not cached waits for the disk.
@@ -182,27 +155,4 @@ pub(super) fn blocking<'a, T: Send + 'static>(
         let read = tokio::task::spawn_blocking(move || read(&shared)).await;
         read.unwrap_or_else(|stopped| Err(StoreError::Unavailable(stopped.to_string())))
     })
-}
-
-fn read_head(shared: &Shared, head: &[u8]) -> Result<Option<StoredHead>, StoreError> {
-    let value = shared.view.snapshot()?.get(&shared.tables.heads, head).map_err(read_error)?;
-    value.map(|value| StoredHead::decode(&value)).transpose()
-}
-
-fn scan(shared: &Shared, skip: usize, (start, end): (Bound<Vec<u8>>, Vec<u8>), limit: usize) -> Result<RowPage, StoreError> {
-    if matches!(&start, Bound::Excluded(start) if *start >= end) {
-        return Ok(RowPage::default());
-    }
-    let snapshot = shared.view.snapshot()?;
-    let mut page = RowPage::default();
-    for entry in snapshot.range::<Vec<u8>, _>(&shared.tables.rows, (start, Bound::Excluded(end))) {
-        if page.rows.len() == limit {
-            page.more = true;
-            break;
-        }
-        let (key, value) = entry.into_inner().map_err(read_error)?;
-        let key = key.get(skip..).ok_or_else(|| values::unreadable("row"))?;
-        page.rows.push(Row { key: RowKey::from_bytes(Bytes::copy_from_slice(key)), value: Bytes::copy_from_slice(&value) });
-    }
-    Ok(page)
 }

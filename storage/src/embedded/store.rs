@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Folder of the database within the data directory.
 const STORE: &str = "store";
+/// Format level of the store: since 2, heads say where rows are.
+const FORMAT: u64 = 2;
 /// How often the store was opened, in its metadata.
 const BOOT: &str = "boot";
 /// Settings lie under this prefix, apart from the metadata's own keys.
@@ -45,7 +47,15 @@ struct Running {
     thread: Mutex<Option<Thread>>,
     dir: PathBuf,
     boot: u64,
+    wear: Wear,
     disk_timeout: Duration,
+}
+
+/// When rows of a partition move to the next generation, and how many at once.
+#[derive(Clone, Copy)]
+pub(super) struct Wear {
+    pub(super) deleted_rows: u64,
+    pub(super) moved_rows: usize,
 }
 
 /// The committer's thread, and what tells that it has ended: nothing is ever sent.
@@ -73,7 +83,7 @@ impl EmbeddedStore {
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, OpenError> {
         let dir = dir.as_ref().to_owned();
         let lock = DirectoryLock::acquire(&dir, STORE)?;
-        let mut durable = Durable::open(&dir, STORE, options.cache_bytes, &lock)?;
+        let mut durable = Durable::open(&dir, STORE, FORMAT, options.cache_bytes, &lock)?;
         let tables = Tables::open(&durable)?;
         let boot = durable.number(BOOT)?.unwrap_or(0) + 1;
         let topics = topics::load(&tables).map_err(|error| corrupt(&dir, &error))?;
@@ -87,6 +97,7 @@ impl EmbeddedStore {
         }
         let told = views.clone();
         let disk_timeout = options.disk_timeout;
+        let wear = Wear { deleted_rows: options.deleted_rows, moved_rows: options.moved_rows };
         let shared = Arc::new(Shared {
             view: SyncedView::new(STORE, &tables.database, disk_timeout, move || told.wake_all()),
             tables,
@@ -106,7 +117,7 @@ impl EmbeddedStore {
         let handle = thread::Builder::new().name("committer".to_owned()).spawn(run).map_err(|source| unwritable(&dir, source))?;
         tracing::info!(category = "app", action = "storage.opened", boot, dir = %dir.display(), "store opened");
         let thread = Mutex::new(Some(Thread { handle, ended }));
-        Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread, dir, boot, disk_timeout })))
+        Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread, dir, boot, wear, disk_timeout })))
     }
 
     /// Finishes all commits that wait, then refuses. Blocks for as long as a group of commits takes, and at most for the time that the options
@@ -156,6 +167,10 @@ impl EmbeddedStore {
     /// [`StoreError`] when it may not have been stored, or when key is longer than a key can be.
     pub async fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
         self.write(Write::Setting(format!("{SETTING}{key}"), value.to_owned())).await
+    }
+
+    pub(super) fn wear(&self) -> Wear {
+        self.0.wear
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

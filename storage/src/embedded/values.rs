@@ -1,42 +1,57 @@
 //! Stored values of this crate's own rows. Each starts with its format level, so that a newer one is refused instead of guessed at.
 
-use crate::{Epoch, Head, Seq, StoreError, Wake};
+use super::generations::{Generation, Moving, Traces};
+use crate::{Epoch, Head, RowKey, Seq, StoreError, Wake};
 use bytes::Bytes;
 use cellspace_schemas::Timestamp;
 
-/// Format level of every value that this build writes, and the newest that it reads.
+/// Format level of every value but heads that this build writes, and the newest that it reads.
 pub(super) const LEVEL: u8 = 1;
+/// The same of heads. Those of level 1 say nothing of generations: nobody counted what was deleted.
+pub(super) const HEAD_LEVEL: u8 = 2;
 
 /// A partition's static row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredHead {
     /// Epoch and seq of the last commit.
     pub(super) head: Head,
     /// What the wake index says of the partition.
     pub(super) wake: Wake,
+    /// Where its rows are.
+    pub(super) rows: Generation,
 }
 
 impl StoredHead {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(35);
-        value.push(LEVEL);
+        let last = self.rows.moving.as_ref().map_or(0, |moving| 16 + moving.last.as_bytes().len());
+        let mut value = Vec::with_capacity(60 + last);
+        value.push(HEAD_LEVEL);
         value.extend_from_slice(&self.head.epoch.view.to_be_bytes());
         value.extend_from_slice(&self.head.epoch.count.to_be_bytes());
         value.extend_from_slice(&self.head.seq.0.to_be_bytes());
         value.push(u8::from(self.wake.awake));
         value.push(u8::from(self.wake.due.is_some()));
         value.extend_from_slice(&self.wake.due.unwrap_or_default().0.to_be_bytes());
+        let push = |value: &mut Vec<u8>, number: u64| value.extend_from_slice(&number.to_be_bytes());
+        let Generation { number, traces, moving } = &self.rows;
+        [*number, traces.kept, traces.deleted].into_iter().for_each(|number| push(&mut value, number));
+        value.push(u8::from(moving.is_some()));
+        if let Some(Moving { traces, last }) = moving {
+            [traces.kept, traces.deleted].into_iter().for_each(|number| push(&mut value, number));
+            value.extend_from_slice(last.as_bytes());
+        }
         value
     }
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StoreError> {
-        let mut fields = Fields::of(value, "head")?;
+        let (level, mut fields) = Fields::up_to(HEAD_LEVEL, value, "head")?;
         let epoch = Epoch { view: fields.number()?, count: fields.number()? };
         let seq = Seq(fields.number()?);
         let awake = fields.flag()?;
         let has_due = fields.flag()?;
         let due = fields.number()?.cast_signed();
-        Ok(Self { head: Head { epoch, seq }, wake: Wake { awake, due: has_due.then_some(Timestamp(due)) } })
+        let rows = if level < HEAD_LEVEL { Generation::UNCOUNTED } else { fields.generation()? };
+        Ok(Self { head: Head { epoch, seq }, wake: Wake { awake, due: has_due.then_some(Timestamp(due)) }, rows })
     }
 }
 
@@ -106,13 +121,34 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(value: &'a [u8], what: &'static str) -> Result<Self, StoreError> {
+        Ok(Self::up_to(LEVEL, value, what)?.1)
+    }
+
+    /// The fields of a value of this level or an earlier one, and which it is.
+    fn up_to(newest: u8, value: &'a [u8], what: &'static str) -> Result<(u8, Self), StoreError> {
         match value.split_first() {
-            Some((level, rest)) if (1..=LEVEL).contains(level) => Ok(Self { what, rest }),
-            Some((level, _)) if *level > LEVEL => {
-                Err(StoreError::Corrupt(format!("a stored {what} has format level {level}, this build reads up to {LEVEL}")))
+            Some((level, rest)) if (1..=newest).contains(level) => Ok((*level, Self { what, rest })),
+            Some((level, _)) if *level > newest => {
+                Err(StoreError::Corrupt(format!("a stored {what} has format level {level}, this build reads up to {newest}")))
             }
             _ => Err(unreadable(what)),
         }
+    }
+
+    fn generation(mut self) -> Result<Generation, StoreError> {
+        let number = self.number()?;
+        let traces = self.traces()?;
+        let moving = if self.flag()? {
+            let traces = self.traces()?;
+            Some(Moving { last: RowKey::from_bytes(Bytes::copy_from_slice(self.rest)), traces })
+        } else {
+            None
+        };
+        Ok(Generation { number, traces, moving })
+    }
+
+    fn traces(&mut self) -> Result<Traces, StoreError> {
+        Ok(Traces { kept: self.number()?, deleted: self.number()? })
     }
 
     fn number(&mut self) -> Result<u64, StoreError> {
@@ -134,10 +170,14 @@ mod tests {
 
     #[test]
     fn values_come_back() {
+        let traces = |kept, deleted| Traces { kept, deleted };
         for due in [None, Some(Timestamp(-5)), Some(Timestamp(i64::MAX))] {
-            let head =
-                StoredHead { head: Head { epoch: Epoch { view: 3, count: 4 }, seq: Seq(5) }, wake: Wake { awake: due.is_some(), due } };
-            assert_eq!(StoredHead::decode(&head.encode()).unwrap(), head);
+            for moving in [None, Some(Moving { last: RowKey::new("t", "a"), traces: traces(9, 10) })] {
+                let wake = Wake { awake: due.is_some(), due };
+                let rows = Generation { number: 6, traces: traces(7, 8), moving };
+                let head = StoredHead { head: Head { epoch: Epoch { view: 3, count: 4 }, seq: Seq(5) }, wake, rows };
+                assert_eq!(StoredHead::decode(&head.encode()).unwrap(), head);
+            }
         }
         let topic = StoredTopic { next: 9, oldest: 2 };
         assert_eq!(StoredTopic::decode(&topic.encode()).unwrap(), topic);
@@ -145,16 +185,28 @@ mod tests {
         assert_eq!(decode_number(&encode_number(7), "n").unwrap(), 7);
     }
 
+    /// As builds before generations wrote it: where rows are follows, and that nobody has counted.
+    #[test]
+    fn a_head_of_level_1_is_read() {
+        let wake = Wake { awake: true, due: Some(Timestamp(9)) };
+        let head = StoredHead { head: Head { epoch: Epoch { view: 3, count: 4 }, seq: Seq(5) }, wake, rows: Generation::UNCOUNTED };
+        let mut value = head.encode();
+        value[0] = 1;
+        value.truncate(35);
+        assert_eq!(StoredHead::decode(&value).unwrap(), head);
+        assert!(head.rows.is_worn(u64::MAX) && head.rows.of(&RowKey::new("t", "a")) == 0);
+    }
+
     #[test]
     fn short_and_newer_values_are_refused() {
-        let head = StoredHead { head: Head::default(), wake: Wake::default() }.encode();
+        let head = StoredHead { head: Head::default(), wake: Wake::default(), rows: Generation::default() }.encode();
         for cut in 0..head.len() {
             assert!(StoredHead::decode(head.get(..cut).unwrap()).is_err(), "{cut}");
         }
         let mut newer = head;
-        newer[0] = LEVEL + 1;
+        newer[0] = HEAD_LEVEL + 1;
         let error = StoredHead::decode(&newer).unwrap_err();
-        assert!(error.to_string().contains("format level 2"), "{error}");
+        assert!(error.to_string().contains("format level 3"), "{error}");
         assert!(decode_event(&encode_event("key", b"")[..10]).is_err());
     }
 }

@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 
 /// Folder of the database within the data directory.
 const VAULT: &str = "vault";
+/// Format level of the vault.
+const FORMAT: u64 = 1;
 /// Name of the root record in the metadata.
 const ROOT: &str = "root";
 /// Opened keys kept in memory: some 2 KiB each.
@@ -94,7 +96,7 @@ impl EmbeddedVault {
     pub fn open(dir: impl AsRef<Path>, master: &MasterKey) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let lock = DirectoryLock::acquire(dir, VAULT)?;
-        let mut durable = Durable::open(dir, VAULT, CACHE_BYTES, &lock)?;
+        let mut durable = Durable::open(dir, VAULT, FORMAT, CACHE_BYTES, &lock)?;
         let records = durable.keyspace("records")?;
         let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
         let master = Sealer::new(&master.load(dir, root.is_some())?).map_err(crypto)?;
@@ -130,7 +132,7 @@ impl EmbeddedVault {
             return Err(OpenError::BadMasterKey(format!("{} holds no vault", dir.display())));
         }
         let lock = DirectoryLock::acquire(dir, VAULT)?;
-        let mut durable = Durable::open(dir, VAULT, CACHE_BYTES, &lock)?;
+        let mut durable = Durable::open(dir, VAULT, FORMAT, CACHE_BYTES, &lock)?;
         let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
         let root = root.ok_or_else(|| OpenError::BadMasterKey(format!("{} holds no vault", dir.display())))?;
         let old = from.load(dir, true)?;

@@ -5,11 +5,12 @@ use super::{
     wake_index,
 };
 use crate::{
-    AuditRow, Claim, CommitOutcome, DueRow, EventLog, Group, Head, Offset, PartitionKey, Partitions, RowKey, Seq, Topic, Wake, WakeIndex,
+    AuditRow, Claim, CommitOutcome, DueRow, EventLog, Group, Head, Offset, PartitionKey, Partitions, RowKey, Rows, Seq, Topic, Wake,
+    WakeIndex,
 };
 use cellspace_schemas::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 pub use cellspace_schemas::testkit::seed;
 
@@ -231,6 +232,13 @@ impl<S: Partitions + WakeIndex, L: Fn(&S) -> Option<&dyn EventLog>> Run<S, L> {
         assert_eq!(self.store.audit(&key, limit).await.unwrap(), expect);
         let expect: Vec<_> = model.rows.iter().filter(|((t, _), _)| t == table).map(flat).collect();
         assert_eq!(rows(&self.store, &key, Some(table)).await, expect);
+        let from = self.random.random_range(0..12_u32).to_string();
+        let ids = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+            model.rows.keys().filter(|(t, id)| t == table && wanted(id)).map(|(_, id)| id.clone()).collect()
+        };
+        let (behind, mut before) = (ids(&|id| *id > *from), ids(&|id| *id < *from));
+        before.reverse();
+        assert_eq!(around(&self.store, &key, table, from).await, (behind, before), "{table}");
     }
 
     async fn consume(&mut self) {
@@ -279,6 +287,23 @@ impl<S: Partitions + WakeIndex, L: Fn(&S) -> Option<&dyn EventLog>> Run<S, L> {
         let found = wake_index::due(&self.store, until.0, 3).await;
         assert_eq!(found.into_iter().map(|DueRow { due, partition }| (due, partition)).collect::<Vec<_>>(), due);
     }
+}
+
+/// Ids of the rows of a table that are behind an id, and of those in front of it, from the last one on.
+async fn around(store: &dyn Partitions, key: &PartitionKey, table: &'static str, id: String) -> (Vec<String>, Vec<String>) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let read = move |rows: &dyn Rows| {
+        let (mut behind, mut before) = (Vec::new(), Vec::new());
+        let to = |ids: &mut Vec<String>, id: &str| {
+            ids.push(id.to_owned());
+            ControlFlow::Continue(())
+        };
+        let each = rows.each(table, Some(&id), &mut |id, _| to(&mut behind, id));
+        each.and(rows.each_back(table, &id, &mut |id, _| to(&mut before, id))).unwrap();
+        tell.send((behind, before)).unwrap();
+    };
+    store.read(key, Box::new(read)).await.unwrap();
+    told.recv().unwrap()
 }
 
 fn flat(((table, id), value): (&(String, String), &String)) -> (String, String, String) {

@@ -1,6 +1,6 @@
 //! Failed writes, a full disk, and the end of the process at any moment.
 
-use super::{CHILD, child, complete, open, value, write};
+use super::{CHILD, child, complete, open, open_moving, value, write};
 use crate::{
     CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, StoreError, Topic, Vault, VaultError, WakeIndex,
     embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey},
@@ -149,7 +149,7 @@ async fn killed_at_any_moment_it_keeps_what_it_answered() {
         let last = answered.by_ref().last().unwrap_or(landed);
         child.kill().unwrap();
         child.wait().unwrap();
-        let store = open(dir.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let store = open_moving(dir.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
         let key = partition("o", "k", "a");
         landed = store.claim(&key, 1).await.unwrap().head.map_or(0, |head| head.seq.0);
         assert!(landed >= last, "round {round}: {landed} of {last} answered");
@@ -158,7 +158,7 @@ async fn killed_at_any_moment_it_keeps_what_it_answered() {
 }
 
 async fn answer_until_killed(dir: &Path) {
-    let store = open(dir).unwrap();
+    let store = open_moving(dir).unwrap();
     loop {
         write(&store, "a", 1).await;
         let head = store.claim(&partition("o", "k", "a"), 1).await.unwrap().head.unwrap();

@@ -236,5 +236,5 @@ fn a_newer_format_is_refused() {
     meta.insert("format", encode_number(9)).unwrap();
     drop((meta, database));
     let error = open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 9, supported: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 9, supported: 2, .. }), "{error:?}");
 }

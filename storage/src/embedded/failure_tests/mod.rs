@@ -21,6 +21,11 @@ fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
     EmbeddedStore::open(dir, EmbeddedOptions::default())
 }
 
+/// With rows that move on as often, and as slowly, as can be.
+pub(super) fn open_moving(dir: &Path) -> Result<EmbeddedStore, OpenError> {
+    EmbeddedStore::open(dir, EmbeddedOptions { deleted_rows: 3, moved_rows: 1, ..EmbeddedOptions::default() })
+}
+
 /// Set in a copy of this test program that a test starts: the data directory to work in.
 const CHILD: &str = "CELLSPACE_TEST_CHILD";
 
@@ -42,14 +47,14 @@ fn value(name: &str, seq: u64) -> String {
     format!("{name} {seq} {}", words.take(256).collect::<String>())
 }
 
-/// `count` turns of one partition, each with a row named by its number and an event.
+/// `count` turns of one partition that delete something, each with a row named by its number and an event.
 async fn write(store: &EmbeddedStore, name: &str, count: u64) {
     let key = partition("o", "k", name);
     let claim = store.claim(&key, 1).await.unwrap();
     let first = claim.head.unwrap_or_default().seq.0;
     for seq in first + 1..=first + count {
         let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value(name, seq));
-        turn.publish("topic", name, "event").awake().applied(store).await;
+        turn.delete("gone", "").publish("topic", name, "event").awake().applied(store).await;
     }
     store.release(&key, claim.epoch);
 }

@@ -4,7 +4,7 @@
 //! sync of its file is thrown away, and what is left is opened. That the disk keeps what it said it has synced is not shown here.
 
 use super::{
-    CHILD, child, files, open,
+    CHILD, child, files, open, open_moving,
     trace::{CALLS, Disk, Image},
     value,
 };
@@ -121,7 +121,7 @@ async fn holds(dir: &Path, answered: &Answered) {
 
 /// Writes in all ways at once, and says each answer when it has it.
 async fn answer(dir: &Path) {
-    let store = open(dir).unwrap();
+    let store = open_moving(dir).unwrap();
     let vault = EmbeddedVault::open(dir, &master(dir)).unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();
@@ -129,7 +129,8 @@ async fn answer(dir: &Path) {
             let key = partition("o", "k", &writer.to_string());
             let claim = store.claim(&key, 1).await.unwrap();
             for seq in 1..=TURNS {
-                Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value("w", seq)).applied(&store).await;
+                let turn = Turn::after(&key, claim).numbered(seq).put("t", &seq.to_string(), &value("w", seq));
+                turn.delete("gone", "").applied(&store).await;
                 println!("\nturn {writer} {seq}");
             }
         })

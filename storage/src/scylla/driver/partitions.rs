@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seq,
-    StoreError,
+    StoreError, partitions::is_apart,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -53,8 +53,7 @@ pub(super) enum Part {
 
 impl Part {
     pub(super) fn of(key: &[u8]) -> Self {
-        // The character is one byte.
-        if key.first().is_some_and(|first| char::from(*first) == APART) { Self::Apart } else { Self::Read }
+        if is_apart(key) { Self::Apart } else { Self::Read }
     }
 }
 
