@@ -251,7 +251,7 @@ impl Cluster {
                 return Err(unavailable("the node is draining"));
             }
             if let Some(reason) = host.why_parked(address) {
-                return Err(unavailable(format!("the agent is parked: {reason}")));
+                return Err(AskError::Parked { reason });
             }
             let since = self.serving_since(address, until).await?;
             let resident = host.resident(address);

@@ -58,6 +58,12 @@ pub enum AskError<R: std::error::Error> {
         /// When to try again.
         retry_after: Duration,
     },
+    /// *Not executed*: the agent failed again and again, and waits for an operator ([`crate::Cluster::unpark`]).
+    #[error("unavailable: the agent is parked: {reason}")]
+    Parked {
+        /// How it failed last.
+        reason: String,
+    },
     /// *Unknown*: it may have been executed; retry with the same idempotency key.
     #[error("the outcome is unknown: {reason}")]
     Unknown {

@@ -222,7 +222,9 @@ impl Meter {
             let reason = match told {
                 Ok(_) => return Ok(()),
                 // Its counter makes a repeat harmless.
-                Err(error @ (AskError::Unknown { .. } | AskError::Unavailable { .. } | AskError::TooMany { .. })) => error.to_string(),
+                Err(
+                    error @ (AskError::Unknown { .. } | AskError::Unavailable { .. } | AskError::Parked { .. } | AskError::TooMany { .. }),
+                ) => error.to_string(),
                 Err(error @ (AskError::Refused(_) | AskError::NotRegistered | AskError::KeyReused)) => return Err(error.to_string()),
             };
             tracing::warn!(category = "app", vpa = %participant, action = "usage.late", flows = batch.amounts.len(), reason);

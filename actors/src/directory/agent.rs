@@ -1,7 +1,7 @@
 //! The agent that holds one shard.
 
 use super::{
-    lookup,
+    lookup::{self, Unread},
     row::{Holder, Kind, NewRow, Row},
 };
 use crate::Services;
@@ -69,22 +69,45 @@ pub enum Command {
     Remove(NewRow),
 }
 
-/// Rows of a kind that satisfy a predicate, and those whose object must be asked: oldest first.
+/// The first rows of a kind that satisfy a predicate, and all those whose object must be asked: oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Matching {
     /// Which kind.
     pub kind: Kind,
     /// What they satisfy.
     pub predicate: Predicate,
+    /// So many of the former, at most.
+    pub limit: usize,
+}
+
+/// What is found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Matched {
+    /// The rows.
+    pub rows: Vec<Arc<Row>>,
+    /// How many satisfy the predicate; those whose object must be asked are not counted.
+    pub total: usize,
 }
 
 impl Query<Directory> for Matching {
     const NAME: &'static str = "matching";
-    type Answer = Vec<Arc<Row>>;
+    type Answer = Matched;
 
     fn answer(&self, state: &DirectoryState) -> Self::Answer {
-        let matching = |row: &Row| row.body.as_ref().is_none_or(|body| self.predicate.matches(body));
-        state.of_kind(self.kind).filter(|row| matching(row)).cloned().collect()
+        let mut found = Matched::default();
+        for row in state.of_kind(self.kind) {
+            match &row.body {
+                Some(body) if !self.predicate.matches(body) => continue,
+                Some(_) if found.total >= self.limit => {
+                    found.total += 1;
+                    continue;
+                }
+                Some(_) => found.total += 1,
+                None => {}
+            }
+            found.rows.push(row.clone());
+        }
+        found
     }
 }
 
@@ -300,7 +323,8 @@ impl Agent for Directory {
     fn deliver<'a>(&'a self, delivery: Delivery<'a, Self>) -> BoxFuture<'a, Result<Outcome, DeliveryError>> {
         Box::pin(async move {
             let Effect::Check(key) = delivery.effect.as_ref();
-            lookup::object(&self.services, key.kind, &key.id, key.holder.as_ref()).await.map_err(DeliveryError::Retry)
+            let looked = lookup::object(&self.services, key.kind, &key.id, key.holder.as_ref()).await;
+            looked.map_err(|(Unread::Parked(reason) | Unread::NotNow(reason))| DeliveryError::Retry(reason))
         })
     }
 

@@ -18,16 +18,25 @@ use cellspace_schemas::{
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Why an object cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// Nobody can, until an operator has looked at it.
+    Parked(String),
+    /// Not now.
+    NotNow(String),
+}
+
 /// Version and form of the object, or `None` when there is none.
 ///
 /// # Errors
-/// The reason when the object cannot be asked now.
+/// [`Unread`]
 pub(super) async fn object(
     services: &Services,
     kind: Kind,
     id: &str,
     holder: Option<&Holder>,
-) -> Result<Option<(i64, Arc<Value>)>, String> {
+) -> Result<Option<(i64, Arc<Value>)>, Unread> {
     let cluster = &services.cluster;
     let found = match kind {
         Kind::Tenant => match TenantId::new(id) {
@@ -73,10 +82,11 @@ pub(super) async fn object(
     Ok(found.map(|entry| (entry.version, entry.body)))
 }
 
-fn read<T, R: std::error::Error>(answer: Result<Option<T>, AskError<R>>) -> Result<Option<T>, String> {
+fn read<T, R: std::error::Error>(answer: Result<Option<T>, AskError<R>>) -> Result<Option<T>, Unread> {
     match answer {
         Ok(found) => Ok(found),
         Err(AskError::NotRegistered) => Ok(None),
-        Err(e) => Err(e.to_string()),
+        Err(AskError::Parked { reason }) => Err(Unread::Parked(reason)),
+        Err(e) => Err(Unread::NotNow(e.to_string())),
     }
 }

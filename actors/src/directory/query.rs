@@ -1,22 +1,19 @@
 //! Lists and queries over all shards, and the commands to one of them.
 
 use super::{
-    agent::{Command, Directory, Matching, Refers, Refusal},
-    lookup,
+    agent::{Command, Directory, Matched, Matching, Refers, Refusal},
+    lookup::{self, Unread},
     row::{Kind, NewRow, Row},
     shard::{SHARDS, address, shard_of},
 };
 use crate::Services;
 use cellspace_cluster::{AskError, Call, DeliveryError, Query};
-use cellspace_schemas::{
-    Timestamp,
-    fabric::{Page, Predicate},
-};
+use cellspace_schemas::fabric::{Page, Predicate};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Shards read at once.
+/// Shards read at once, and objects asked at once.
 const PARALLEL: usize = 16;
 
 /// Why the directory has no answer.
@@ -112,47 +109,60 @@ async fn shards<Q: Query<Directory, Answer: Default>>(services: &Services, query
     stream::iter(reads).buffer_unordered(PARALLEL).try_collect().await
 }
 
-/// Objects of a kind that satisfy the predicate, oldest first. A reserved row whose object cannot be asked is left out, as one without an object
-/// is: nobody was told of it yet.
+/// Objects of a kind that satisfy the predicate, oldest first. A reserved row whose object is parked is left out, as one without an object is.
 ///
 /// # Errors
-/// [`DirectoryError::Unavailable`] when a shard cannot be read.
+/// [`DirectoryError::Unavailable`] when a shard, or the object of a reserved row, cannot be read now: a list that lacks something says so.
 pub async fn query(services: &Services, kind: Kind, predicate: &Predicate, page: Page) -> Result<Found, DirectoryError> {
-    let rows = shards(services, &Matching { kind, predicate: predicate.clone() }).await?;
+    // What a page needs may all be in one shard, and no more of any shard is needed.
+    let limit = (page.offset as usize).saturating_add(page.limit as usize);
+    let matched = shards(services, &Matching { kind, predicate: predicate.clone(), limit }).await?;
     let look = |row: &Row| {
         let (services, key) = (services.clone(), row.key.clone());
         async move { lookup::object(&services, key.kind, &key.id, key.holder.as_ref()).await }.boxed()
     };
-    Ok(merged(rows.into_iter().flatten(), predicate, page, look).await)
+    merged(matched, predicate, page, look).await
 }
 
 /// One page of the rows of all shards; `look` asks the object of a reserved row.
 pub(super) async fn merged(
-    rows: impl Iterator<Item = Arc<Row>> + Send,
+    matched: Vec<Matched>,
     predicate: &Predicate,
     page: Page,
-    look: impl Fn(&Row) -> BoxFuture<'static, Result<Option<(i64, Arc<Value>)>, String>> + Send + Sync,
-) -> Found {
-    let mut found: Vec<(Timestamp, Arc<str>, Arc<Value>)> = Vec::new();
-    for row in rows {
-        let body = match &row.body {
-            Some(body) => Some(body.clone()),
-            None => match look(&row).await {
-                Ok(object) => object.map(|(_, body)| body),
-                Err(reason) => {
-                    let (kind, id) = (row.key.kind.table(), &row.key.id);
-                    tracing::warn!(category = "app", action = "directory.unreadable", kind, %id, reason, "a reserved row is left out of a list");
-                    None
-                }
-            },
-        };
-        let body = body.filter(|body| predicate.matches(body));
-        found.extend(body.map(|body| (row.created, row.key.id.clone(), body)));
+    look: impl Fn(&Row) -> BoxFuture<'static, Result<Option<(i64, Arc<Value>)>, Unread>> + Send + Sync,
+) -> Result<Found, DirectoryError> {
+    let mut total: usize = matched.iter().map(|of_shard| of_shard.total).sum();
+    let (mut found, mut reserved) = (Vec::new(), Vec::new());
+    for row in matched.into_iter().flat_map(|of_shard| of_shard.rows) {
+        match row.body.clone() {
+            Some(body) => found.push((row, body)),
+            None => reserved.push(row),
+        }
     }
-    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let total = found.len();
-    let (offset, limit) = (page.offset as usize, page.limit as usize);
-    Found { bodies: found.into_iter().skip(offset).take(limit).map(|(_, _, body)| body).collect(), total }
+    let looked = reserved.into_iter().map(|row| {
+        let look = look(&row);
+        async move { (row, look.await) }
+    });
+    let mut looked = stream::iter(looked).buffer_unordered(PARALLEL);
+    while let Some((row, object)) = looked.next().await {
+        match object {
+            Ok(object) => {
+                if let Some((_, body)) = object.filter(|(_, body)| predicate.matches(body)) {
+                    total += 1;
+                    found.push((row, body));
+                }
+            }
+            // An operator who looks for what is wrong needs the others.
+            Err(Unread::Parked(reason)) => {
+                let (kind, id) = (row.key.kind.table(), &row.key.id);
+                tracing::warn!(category = "app", action = "directory.unreadable", kind, %id, reason, "a reserved row is left out of a list");
+            }
+            Err(Unread::NotNow(reason)) => return Err(DirectoryError::Unavailable(reason)),
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| (a.created, &a.key.id).cmp(&(b.created, &b.key.id)));
+    let page = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    Ok(Found { bodies: page.map(|(_, body)| body).collect(), total })
 }
 
 /// Whether any row, reserved ones included, refers to `reference`.

@@ -1,11 +1,12 @@
 //! One shard: table of every (row, command), who may do what, and reservations that are looked after until they are resolved.
 
 use super::{
-    agent::{Command, Directory, DirectoryState, Effect, Event, RESERVATION, Refusal},
-    query::merged,
+    agent::{Command, Directory, DirectoryState, Effect, Event, Matched, Matching, RESERVATION, Refusal},
+    lookup::Unread,
+    query::{DirectoryError, merged},
     row::{Holder, Kind, NewRow, Row},
 };
-use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
+use cellspace_cluster::{Agent, Decision, Input, Query, Rejection, RowOf};
 use cellspace_schemas::{
     Timestamp,
     fabric::{Page, Predicate, TenantId},
@@ -177,7 +178,8 @@ fn a_late_look_up_says_nothing_about_another_holder() {
     }
 }
 
-/// Rows of several shards make one list: oldest first, reserved ones as their objects are, and an object that cannot be asked hides no other.
+/// Rows of several shards make one list: oldest first, reserved ones as their objects are. An object that is parked hides no other, one that cannot be asked now
+/// is not left out.
 #[tokio::test]
 async fn lists_over_shards() {
     let row = |id: &str, created: i64, body: Option<Value>| {
@@ -193,9 +195,10 @@ async fn lists_over_shards() {
         row("unreadable", 2, None),
         row("d", 3, Some(tenant("d"))),
     ];
-    let look = |row: &Row| -> BoxFuture<'static, Result<Option<(i64, Arc<Value>)>, String>> {
+    let look = |row: &Row| -> BoxFuture<'static, Result<Option<(i64, Arc<Value>)>, Unread>> {
         let object = match row.key.id.as_ref() {
-            "unreadable" => Err("parked".to_owned()),
+            "unreadable" => Err(Unread::Parked("a row".to_owned())),
+            "slow" => Err(Unread::NotNow("in time".to_owned())),
             "never-made" => Ok(None),
             id => Ok(Some((0, Arc::new(tenant(id))))),
         };
@@ -204,15 +207,28 @@ async fn lists_over_shards() {
     for (predicate, offset, limit, ids, total) in [
         ("true", 0, 10, vec!["a", "c", "d", "e"], 4),
         ("true", 1, 2, vec!["c", "d"], 4),
+        ("true", 0, 1, vec!["a"], 4),
         ("true", 4, 2, vec![], 4),
         // A reserved row is judged by its object.
         ("properties.kind = 'early'", 0, 10, vec!["a", "c"], 2),
     ] {
         let predicate: Predicate = predicate.parse().unwrap();
-        let found = merged(rows.clone().into_iter(), &predicate, Page { offset, limit }, look).await;
+        // Dealt to three shards, each of which says what it has for the page.
+        let mut shards: [DirectoryState; 3] = Default::default();
+        for (n, row) in rows.iter().enumerate() {
+            Directory::apply(&mut shards[n % 3], &Event::Set(row.clone()));
+        }
+        let asked = Matching { kind: Kind::Tenant, predicate: predicate.clone(), limit: (offset + limit) as usize };
+        let matched: Vec<Matched> = shards.iter().map(|shard| asked.answer(shard)).collect();
+        let shown = |of_shard: &Matched| of_shard.rows.iter().filter(|row| row.body.is_some()).count();
+        assert!(matched.iter().all(|of_shard| shown(of_shard) <= asked.limit));
+        let found = merged(matched, &predicate, Page { offset, limit }, look).await.unwrap();
         let found_ids: Vec<&str> = found.bodies.iter().map(|body| body["id"].as_str().unwrap()).collect();
         assert_eq!((found_ids, found.total), (ids, total), "{predicate:?} {offset} {limit}");
     }
+    let with_slow = Matched { rows: vec![row("slow", 1, None)], total: 0 };
+    let found = merged(vec![with_slow], &Predicate::All, Page { offset: 0, limit: 1 }, look).await;
+    assert!(matches!(found, Err(DirectoryError::Unavailable(_))), "{found:?}");
 }
 
 proptest! {

@@ -39,7 +39,7 @@ impl<R: std::error::Error> From<AskError<R>> for Failure {
     fn from(error: AskError<R>) -> Self {
         match error {
             AskError::Refused(_) | AskError::NotRegistered | AskError::KeyReused => Self::Poison(error.to_string()),
-            AskError::TooMany { .. } | AskError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            AskError::TooMany { .. } | AskError::Unavailable { .. } | AskError::Parked { .. } => Self::Unavailable(error.to_string()),
             AskError::Unknown { .. } => Self::Retry(error.to_string()),
         }
     }

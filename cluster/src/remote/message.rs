@@ -64,6 +64,8 @@ pub enum AgentAnswer {
     TooMany(u64),
     /// [`AskError::Unavailable`], with milliseconds to wait.
     Unavailable(String, u64),
+    /// [`AskError::Parked`]
+    Parked(String),
     /// [`AskError::Unknown`]
     Unknown(String),
     /// Nothing was executed: the agent is not there, or not any more.
@@ -135,6 +137,7 @@ impl AgentAnswer {
             Err(AskError::KeyReused) => Self::KeyReused,
             Err(AskError::TooMany { retry_after }) => Self::TooMany(millis(retry_after)),
             Err(AskError::Unavailable { reason, retry_after }) => Self::Unavailable(reason, millis(retry_after)),
+            Err(AskError::Parked { reason }) => Self::Parked(reason),
             Err(AskError::Unknown { reason }) => Self::Unknown(reason),
         }
     }
@@ -152,6 +155,7 @@ impl AgentAnswer {
             Self::KeyReused => Err(AskError::KeyReused),
             Self::TooMany(wait) => Err(AskError::TooMany { retry_after: Duration::from_millis(wait) }),
             Self::Unavailable(reason, wait) => Err(AskError::Unavailable { reason, retry_after: Duration::from_millis(wait) }),
+            Self::Parked(reason) => Err(AskError::Parked { reason }),
             Self::Unknown(reason) => Err(AskError::Unknown { reason }),
             Self::Elsewhere(reason) => return Err(reason),
         })

@@ -168,6 +168,7 @@ impl ApiError {
                 Self { retry_after: Some(retry_after), ..Self::new(ErrorKind::TooMany, "too many requests for this participant") }
             }
             AskError::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
+            AskError::Parked { reason } => Self::later(format_args!("the agent is parked: {reason}")),
             AskError::Unknown { reason } => {
                 Self::later(format_args!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"))
             }
@@ -181,6 +182,7 @@ impl ApiError {
         use cellspace_cluster::AskError;
         match error {
             AskError::Unavailable { reason, retry_after } => Self { retry_after: Some(retry_after), ..Self::not_now(reason) },
+            AskError::Parked { reason } => Self::not_now(format_args!("the agent is parked: {reason}")),
             AskError::Unknown { reason } => {
                 Self { message: "the outcome is unknown, send the same once more".to_owned(), ..Self::not_now(reason) }
             }
@@ -214,7 +216,8 @@ mod tests {
     fn causes_of_our_own_stay_inside() {
         let outside = |error| ApiError::from_ask_outside(error, |refusal: Refusal| ApiError::invalid(refusal.to_string()));
         let (reason, second) = (|| "/var/lib/cellspace/store: no space left".to_owned(), Duration::from_secs(7));
-        for error in [AskError::Unavailable { reason: reason(), retry_after: second }, AskError::Unknown { reason: reason() }] {
+        let unavailable = AskError::Unavailable { reason: reason(), retry_after: second };
+        for error in [unavailable, AskError::Parked { reason: reason() }, AskError::Unknown { reason: reason() }] {
             let told = outside(error);
             assert_eq!(told.kind, ErrorKind::Unavailable);
             assert!(told.retry_after.is_some() && !told.message.contains("store"), "{}", told.message);

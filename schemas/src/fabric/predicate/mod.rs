@@ -11,8 +11,8 @@ use std::fmt;
 
 /// Longest predicate, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
-/// Parentheses within parentheses at most.
-pub const MAX_DEPTH: usize = 32;
+/// Parentheses within parentheses at most: as JSON, which nodes send each other, each is four levels, and a reader takes 128.
+pub const MAX_DEPTH: usize = 24;
 
 /// Why a text is not a predicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -244,6 +244,19 @@ mod tests {
         assert_eq!(parse(&"(".repeat(MAX_DEPTH + 1)), Err(PredicateError::TooDeep));
     }
 
+    /// Whatever is taken here can be asked elsewhere, within all that is around it on the way.
+    #[test]
+    fn the_deepest_is_read_again_as_json() {
+        let deepest = (0..MAX_DEPTH).fold("a = 1".to_owned(), |inner, _| format!("a = 1 OR a = 1 AND ({inner} OR a = 1 AND a = 1)"));
+        let deepest = parse(&deepest).unwrap();
+        let sent = format!("{}{}{}", "[".repeat(12), serde_json::to_string(&deepest).unwrap(), "]".repeat(12));
+        let mut read: serde_json::Value = serde_json::from_str(&sent).unwrap();
+        for _ in 0..12 {
+            read = read[0].take();
+        }
+        assert_eq!(serde_json::from_value::<Predicate>(read).unwrap(), deepest);
+    }
+
     fn literal() -> impl Strategy<Value = Literal> {
         prop_oneof![
             "[a-z'% ]{0,8}".prop_map(Literal::Text),
