@@ -12,7 +12,7 @@ use crate::{
     turn::TurnActor,
 };
 use cellspace_schemas::{Owner, Timestamp};
-use cellspace_storage::{Epoch, Partitions, StoreError, WakeIndex};
+use cellspace_storage::{Epoch, Partitions, Slots, StoreError, WakeIndex};
 use parking_lot::RwLock;
 use ractor::{Actor, ActorId, ActorRef, SpawnErr};
 use std::{
@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Agents activated at once by themselves: a cold start must not crowd out callers.
 const WAKING: usize = 64;
+/// Agents loaded at once, for whomever: after a node's death all that it had is asked for. The others wait in their order, and whoever waits too long is told
+/// to come again.
+const LOADING: usize = 256;
 
 /// Deliveries aside that are under way at once have a place for each so many of all others.
 const ASIDE_SHARE: usize = 4;
@@ -74,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) hosts: RwLock<HashMap<&'static str, Arc<dyn AnyHost>>>,
     pub(crate) timers: Timers,
     pub(crate) waking: Arc<Semaphore>,
+    /// Room to load an agent.
+    pub(crate) loading: Semaphore,
     pub(crate) resident_bytes: AtomicUsize,
     pub(crate) pressure: Notify,
     pub(crate) draining: CancellationToken,
@@ -134,6 +139,7 @@ impl Cluster {
             background: Semaphore::new((options.deliveries / BACKGROUND_SHARE).max(1)),
             destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
+            loading: Semaphore::new(LOADING),
             partitions,
             wake,
             clock,
@@ -162,8 +168,8 @@ impl Cluster {
     pub async fn start(&self) -> Result<(), StoreError> {
         match self.placement().cell() {
             None => {
-                self.load_deadlines().await?;
-                self.wake_all().await?;
+                self.load_deadlines(&Slots::All).await?;
+                self.wake_all(&Slots::All).await?;
             }
             Some(cell) => {
                 tokio::spawn(cell.clone().run());

@@ -19,6 +19,7 @@ const PAGE: usize = 512;
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
+    let _place = cluster.inner.loading.acquire().await.map_err(|closed| Ended::Store(closed.to_string()))?;
     let claim = cluster.partitions().claim(&partition, activation.since).await.map_err(|error| {
         if let (ClaimError::Newer { .. }, Some(cell)) = (&error, cluster.placement().cell()) {
             cell.look_for_newer();

@@ -2,7 +2,7 @@
 
 use crate::{Address, Cluster, cell::Cell, host::address_of};
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{PartitionKey, StoreError};
+use cellspace_storage::{PartitionKey, Slots, StoreError};
 use futures::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -27,10 +27,11 @@ impl Cluster {
         self.timers().set_if_earlier(address, at);
     }
 
-    pub(crate) async fn wake_all(&self) -> Result<(), StoreError> {
+    /// Wakes what has undelivered rows in these slots.
+    pub(crate) async fn wake_all(&self, of: &Slots) -> Result<(), StoreError> {
         let mut from = None;
         loop {
-            let page = self.inner.wake.awake(from, PAGE).await?;
+            let page = self.inner.wake.awake(of, from, PAGE).await?;
             for partition in &page.entries {
                 self.wake_soon(partition).await;
             }
@@ -58,9 +59,9 @@ impl Cluster {
 
     /// Wakes what left undelivered rows or deadlines in slots that have opened.
     pub(crate) async fn wake_opened(self, cell: Arc<Cell>) {
-        while self.inner.draining.run_until_cancelled(cell.opened()).await.is_some() {
+        while let Some(slots) = self.inner.draining.run_until_cancelled(cell.opened()).await {
             let mut pause = FIRST_PAUSE;
-            while let Err(error) = self.wake_served().await {
+            while let Err(error) = self.wake_served(&slots).await {
                 tracing::error!(category = "app", %error, "the wake index cannot be read");
                 if self.inner.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     return;
@@ -70,9 +71,9 @@ impl Cluster {
         }
     }
 
-    async fn wake_served(&self) -> Result<(), StoreError> {
-        self.load_deadlines().await?;
-        self.wake_all().await
+    async fn wake_served(&self, of: &Slots) -> Result<(), StoreError> {
+        self.load_deadlines(of).await?;
+        self.wake_all(of).await
     }
 
     async fn wake_soon(&self, partition: &PartitionKey) {
@@ -82,6 +83,10 @@ impl Cluster {
         };
         let address = address_of(&*host, partition);
         if self.placement().serves(&address).is_none() {
+            // Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.
+            if !self.is_elsewhere(&address.owner) {
+                self.wake_at(&address, self.now().plus(FIRST_PAUSE));
+            }
             return;
         }
         // The permit is taken here, so that whoever walks a long list goes no faster than agents load.
@@ -93,11 +98,12 @@ impl Cluster {
         });
     }
 
-    pub(crate) async fn load_deadlines(&self) -> Result<(), StoreError> {
+    /// Takes the near deadlines of these slots in.
+    pub(crate) async fn load_deadlines(&self, of: &Slots) -> Result<(), StoreError> {
         let until = self.now().plus(HORIZON);
         let mut from = None;
         loop {
-            let page = self.inner.wake.due(until, from, PAGE).await?;
+            let page = self.inner.wake.due(of, until, from, PAGE).await?;
             for row in &page.entries {
                 let address = self.host_of(&row.partition.kind).map(|host| address_of(&*host, &row.partition));
                 if let Some(address) = address.filter(|address| self.placement().serves(address).is_some()) {
@@ -123,7 +129,8 @@ impl Cluster {
     pub(crate) async fn look_ahead(self) {
         let mut pause = LOOK_AHEAD;
         while self.inner.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-            pause = match self.load_deadlines().await {
+            let slots = self.placement().cell().map_or(Slots::All, |cell| cell.open_now());
+            pause = match self.load_deadlines(&slots).await {
                 Ok(()) => LOOK_AHEAD,
                 Err(error) => {
                     tracing::error!(category = "app", %error, "the wake index cannot be read");

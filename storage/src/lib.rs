@@ -39,6 +39,6 @@ pub use row::{Row, RowKey, RowPage};
 #[cfg(feature = "scylla")]
 pub use scylla::ScyllaStore;
 pub use scylla::{Replication, ScyllaError, ScyllaOptions};
-pub use slot::Slot;
+pub use slot::{Slot, Slots};
 pub use vault::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, Vault, VaultError, VaultPath};
-pub use wake::{DueRow, Wake, WakeCursor, WakeIndex, WakePage};
+pub use wake::{DueRow, ReadWake, Wake, WakeCursor, WakeIndex, WakePage};

@@ -1,6 +1,7 @@
 //! Slots: the unit of placement and hand-over.
 
 use cellspace_schemas::Owner;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Slots of a cell. Part of every node's arithmetic: it never changes for a cell with data.
 pub const SLOTS: u16 = 4096;
@@ -26,6 +27,32 @@ impl Slot {
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
+    }
+}
+
+/// Slots that something is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Slots {
+    /// Every one.
+    All,
+    /// These.
+    These(Arc<BTreeSet<Slot>>),
+}
+
+impl Slots {
+    /// Whether that of the owner is one of them.
+    #[must_use]
+    pub fn have(&self, owner: &Owner) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(slots) => slots.contains(&Slot::of(owner)),
+        }
+    }
+}
+
+impl FromIterator<Slot> for Slots {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        Self::These(Arc::new(slots.into_iter().collect()))
     }
 }
 

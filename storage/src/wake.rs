@@ -1,6 +1,6 @@
 //! The wake index: which agents must come back by themselves after a restart, and when.
 
-use crate::{PartitionKey, StoreError};
+use crate::{PartitionKey, Slots, StoreError};
 use bytes::Bytes;
 use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
@@ -50,12 +50,15 @@ pub struct WakePage<T> {
     pub next: Option<WakeCursor>,
 }
 
+/// A page on its way.
+pub type ReadWake<'a, T> = BoxFuture<'a, Result<WakePage<T>, StoreError>>;
+
 /// Reads the index that [`crate::Partitions::commit`] keeps (invariant TIMER: every deadline fires). The order of entries is the store's own. An entry
 /// too many is harmless, and there may be some after a crash; one too few there never is.
 pub trait WakeIndex: Send + Sync + 'static {
-    /// Partitions with undelivered outbox rows, at most `limit`.
-    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>>;
+    /// Partitions of these slots with undelivered outbox rows, at most `limit`.
+    fn awake(&self, of: &Slots, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, PartitionKey>;
 
-    /// Deadlines up to and including `until`, at most `limit`.
-    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>>;
+    /// Deadlines of these slots up to and including `until`, at most `limit`.
+    fn due(&self, of: &Slots, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, DueRow>;
 }

@@ -18,7 +18,7 @@ use crate::{
 use cellspace_cluster::{Address, Agent, Clock, Cluster, Options, RowOf, SystemClock};
 use cellspace_schemas::{Owner, Timestamp, management::ParticipantContextState};
 use cellspace_storage::{
-    AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, OpenError, Partitions, RowChange, Seq, Wake, WakeIndex,
+    AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, OpenError, Partitions, RowChange, Seq, Slots, Wake, WakeIndex,
 };
 use serde_json::{Value, json};
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
@@ -128,7 +128,7 @@ fn wakes(rows: Vec<Event>, due: Timestamp, later: Duration, awaited: Event, want
     life(folder.path(), Duration::ZERO, rows, async |store, cluster| {
         assert!(cluster.read::<ControlPlane, _>(&address(), |state| state.participant.is_some()).await.unwrap());
         let known = loop {
-            match store.due(Timestamp(i64::MAX), None, 9).await.unwrap().entries.pop() {
+            match store.due(&Slots::All, Timestamp(i64::MAX), None, 9).await.unwrap().entries.pop() {
                 Some(row) => break row,
                 None => yield_now().await,
             }

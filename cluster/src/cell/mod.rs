@@ -14,10 +14,14 @@ use crate::{
     membership::{Answer, Ended, Node, Route, Terms},
     ring::NodeName,
 };
-use cellspace_storage::{Member, Membership, View};
+use cellspace_storage::{Member, Membership, Slots, View};
 use open_slots::OpenSlots;
 use parking_lot::{Mutex, RwLock};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, timeout_at},
@@ -59,11 +63,14 @@ pub struct Cell {
     node: Mutex<Option<Node>>,
     open: OpenSlots,
     endpoints: RwLock<BTreeMap<Member, String>>,
+    /// Version of the view that was applied last.
+    version: watch::Sender<u64>,
     /// A newer view is to be looked for.
     look: Notify,
     /// Slots may be about to open.
     opens: Notify,
-    /// Slots have opened, whose agents may have to come back.
+    /// Slots that have opened, whose agents may have to come back.
+    opened: Mutex<BTreeSet<u16>>,
     woken: Notify,
     /// Slots that close, to whoever stops their agents.
     closing: mpsc::UnboundedSender<Vec<u16>>,
@@ -84,8 +91,10 @@ impl Cell {
             options,
             node: Mutex::new(None),
             endpoints: RwLock::default(),
+            version: watch::Sender::new(0),
             look: Notify::new(),
             opens: Notify::new(),
+            opened: Mutex::default(),
             woken: Notify::new(),
             closing,
             closes: Mutex::new(Some(closes)),
@@ -102,7 +111,7 @@ impl Cell {
             let mut node = self.node.lock();
             let Some(node) = node.as_mut() else { return Ok(()) };
             let closes = node.learn(view, self.open.now()).inspect_err(|_| self.over.cancel())?;
-            self.closed(node, &closes);
+            self.applied(node, &closes);
         }
         self.opens.notify_one();
         Ok(())
@@ -165,7 +174,7 @@ impl Cell {
     /// The view that this node has applied; 0 before the first.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.node.lock().as_ref().map_or(0, Node::version)
+        *self.version.borrow()
     }
 
     pub(crate) fn link(&self) -> &dyn PeerLink {
@@ -186,25 +195,43 @@ impl Cell {
                 Route::Here | Route::Hold => return Whereabouts::Here,
                 Route::Unavailable(reason) => return Whereabouts::Nowhere(reason.to_owned()),
                 Route::Forward(member, hops) => {
-                    let Some(endpoint) = self.endpoints.read().get(&member).cloned() else {
-                        return Whereabouts::Nowhere(format!("it is not known where node {} is reached", member.node));
-                    };
-                    return Whereabouts::There(Peer { member, endpoint }, hops);
+                    let endpoint = self.endpoints.read().get(&member).cloned();
+                    match endpoint {
+                        Some(endpoint) => return Whereabouts::There(Peer { member, endpoint }, hops),
+                        // A view that was shown does not say where its nodes are.
+                        None if Instant::now() < until => self.looked(until).await,
+                        None => return Whereabouts::Nowhere(format!("it is not known where node {} is reached", member.node)),
+                    }
                 }
                 Route::Refresh if Instant::now() >= until => {
                     return Whereabouts::Nowhere("this node does not know the newest view yet".to_owned());
                 }
-                Route::Refresh => self.news(until).await,
+                Route::Refresh => self.news(self.version(), until).await,
             }
         }
     }
 
-    /// Looks for a newer view, and waits a moment for what that brings.
-    pub async fn news(&self, until: Instant) {
+    /// Looks for a view that is newer than `version`, and waits a moment for it. Whether it came is seen by who looks again.
+    pub async fn news(&self, version: u64, until: Instant) {
+        let mut versions = self.version.subscribe();
+        if *versions.borrow_and_update() <= version {
+            self.look.notify_one();
+            let _ = timeout_at(until.min(Instant::now() + HELD), versions.wait_for(|applied| *applied > version)).await;
+        }
+    }
+
+    /// Until when it is worth while to look again where something is to be done whose node did not take it: longer than it takes to hand a slot over, or to
+    /// find a node dead.
+    #[must_use]
+    pub fn moved_by(&self, until: Instant) -> Instant {
+        until.min(Instant::now() + self.options.terms.patience() * 2)
+    }
+
+    /// Waits until the rows were looked at once more.
+    async fn looked(&self, until: Instant) {
         let mut changes = self.open.subscribe();
         self.look.notify_one();
-        // Whether anything came is seen by who looks again.
-        let _ = timeout_at(until.min(Instant::now() + HELD), changes.changed()).await;
+        let _ = timeout_at(until, changes.changed()).await;
     }
 
     /// Whether another node owns the slot.
@@ -237,9 +264,16 @@ impl Cell {
         self.closes.lock().take()
     }
 
-    /// Slots have opened since it was asked last.
-    pub(crate) async fn opened(&self) {
+    /// Slots that have opened since it was asked last; for the one task that wakes their agents.
+    pub(crate) async fn opened(&self) -> Slots {
         self.woken.notified().await;
+        let opened = std::mem::take(&mut *self.opened.lock());
+        Slot::all().filter(|slot| opened.contains(&slot.number())).collect()
+    }
+
+    /// Slots that are open here.
+    pub(crate) fn open_now(&self) -> Slots {
+        Slot::all().filter(|slot| self.serves(*slot).is_some()).collect()
     }
 
     /// The last turns of these slots have ended, and nothing of them is in memory.
@@ -250,8 +284,10 @@ impl Cell {
         self.opens.notify_one();
     }
 
-    /// While the node is locked, so that no opening comes between.
-    fn closed(&self, node: &Node, closes: &[u16]) {
+    /// A view was taken in. While the node is locked, so that no opening comes between.
+    fn applied(&self, node: &Node, closes: &[u16]) {
+        let version = node.version();
+        self.version.send_if_modified(|applied| std::mem::replace(applied, version) != version);
         if !closes.is_empty() {
             self.open.close(closes);
             tracing::debug!(category = "app", version = node.version(), slots = closes.len(), "slots are handed over");

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 /// Looks at the rows in one round, each after something was changed.
 const LOOKS: usize = 3;
-/// Pause before the rows are looked at again because of news.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Because of news the rows are looked at so many times, at most, for each renewal.
+const LOOKS_BETWEEN: u32 = 4;
 /// Pause before peers are asked for slots again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -19,20 +19,17 @@ impl Cell {
     pub(crate) async fn run(self: Arc<Self>) {
         let asking = tokio::spawn(self.clone().open_slots());
         let rounds = async {
-            loop {
-                let began = self.open.now();
-                if let Err(ended) = self.round().await {
-                    tracing::error!(category = "app", node = %self.options.node, reason = %ended, "this node is no part of the cell any more");
-                    return;
-                }
+            let ended = loop {
                 // A round that took long is followed by the next at once.
-                let rest = self.options.terms.renew.saturating_sub(self.open.now().0.saturating_sub(began.0));
-                tokio::select! {
-                    () = sleep(rest) => {}
-                    // However many look for news, the rows are not read without a pause.
-                    () = self.look.notified() => sleep(LOOK_AGAIN.min(rest)).await,
+                let next = self.open.now() + self.options.terms.renew;
+                if let Err(ended) = self.round().await {
+                    break ended;
                 }
-            }
+                if let Err(ended) = self.look_until(next).await {
+                    break ended;
+                }
+            };
+            tracing::error!(category = "app", node = %self.options.node, reason = %ended, "this node is no part of the cell any more");
         };
         // Who stops on its own terms goes on renewing until its process ends.
         let _ = self.over.run_until_cancelled(rounds).await;
@@ -50,6 +47,28 @@ impl Cell {
         if let Some(node) = self.node.lock().as_mut() {
             node.renewed(&outcome);
         }
+        self.look().await
+    }
+
+    /// Looks for news that somebody waits for, until it is time for the next renewal. Nothing is renewed for it, and however many wait, the rows are read
+    /// once for all of them, and not without a pause.
+    async fn look_until(&self, next: Moment) -> Result<(), Ended> {
+        let pause = self.options.terms.renew / LOOKS_BETWEEN;
+        let left = || next.0.saturating_sub(self.open.now().0);
+        while !left().is_zero() {
+            sleep(pause.min(left())).await;
+            if timeout(left(), self.look.notified()).await.is_err() {
+                break;
+            }
+            // No renewal waits for it: what it has not found by then the next round finds.
+            if let Ok(looked) = timeout(left(), self.look()).await {
+                looked?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<(), Ended> {
         for _ in 0..LOOKS {
             if !self.look_once().await? {
                 break;
@@ -84,7 +103,7 @@ impl Cell {
             let mut node = self.node.lock();
             let Some(node) = node.as_mut() else { return Ok(false) };
             let step = node.observed(view, &leases, self.open.now())?;
-            self.closed(node, &step.closes);
+            self.applied(node, &step.closes);
             self.open.renew(node);
             step
         };
@@ -183,6 +202,7 @@ impl Cell {
         let opened = node.open_free(self.open.now());
         if !opened.is_empty() {
             self.open.open(&opened, node);
+            self.opened.lock().extend(opened);
             self.woken.notify_one();
         }
         Some((node.asks(), node.version(), node.opens_by()?))

@@ -6,7 +6,12 @@ use cellspace_schemas::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
+use rustls::pki_types::{
+    CertificateDer,
+    pem::{self, PemObject},
+};
 use time::{Duration, OffsetDateTime};
+use webpki::anchor_from_trusted_cert;
 
 /// How long the authority is believed.
 const AUTHORITY: Duration = Duration::days(3_650);
@@ -21,6 +26,15 @@ pub enum CertificateError {
     /// Making it failed.
     #[error(transparent)]
     Make(#[from] rcgen::Error),
+    /// It is no certificate.
+    #[error("the authority's certificate cannot be read: {0}")]
+    Unreadable(#[from] pem::Error),
+    /// It could be nobody's authority.
+    #[error("the authority's certificate cannot be used: {0}")]
+    Unusable(#[from] webpki::Error),
+    /// It is another one's.
+    #[error("this is not the authority of {0}, or not its key")]
+    Other(String),
     /// It is no time.
     #[error("the clock shows no time that a certificate could have")]
     Time,
@@ -52,12 +66,18 @@ impl Authority {
         Ok(Issued { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
     }
 
-    /// The authority of a cell that has this key.
+    /// The authority of a cell that has this certificate and this key.
     ///
     /// # Errors
-    /// [`CertificateError`] when it is no key.
-    pub fn open(cell: &str, key: &str) -> Result<Self, CertificateError> {
-        Ok(Self { issuer: Issuer::new(authority(cell), KeyPair::from_pem(key)?) })
+    /// [`CertificateError`] when they are another authority's: what it gave out would be believed by nobody.
+    pub fn open(cell: &str, certificate: &str, key: &str) -> Result<Self, CertificateError> {
+        let (certificate, key) = (CertificateDer::from_pem_slice(certificate.as_bytes())?, KeyPair::from_pem(key)?);
+        let expected = authority(cell).self_signed(&key)?;
+        let (found, expected) = (anchor_from_trusted_cert(&certificate)?, anchor_from_trusted_cert(expected.der())?);
+        if (&found.subject, &found.subject_public_key_info) != (&expected.subject, &expected.subject_public_key_info) {
+            return Err(CertificateError::Other(cell.to_owned()));
+        }
+        Ok(Self { issuer: Issuer::new(authority(cell), key) })
     }
 
     /// A certificate for a node, good from `now` on.

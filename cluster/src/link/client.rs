@@ -2,13 +2,13 @@
 
 use super::{
     forwarded::Forwarded,
-    identity::Identity,
+    identity::{Identity, Tls},
     wire::{self, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     cell::{Peer, PeerError, PeerLink},
     membership::Answer,
-    remote::{AgentAnswer, AgentCall},
+    remote::{AgentAnswer, AgentCall, GRACE},
 };
 use bytes::Bytes;
 use cellspace_storage::{NodeName, View};
@@ -33,8 +33,6 @@ use tokio_rustls::TlsConnector;
 const CONNECT: Duration = Duration::from_secs(2);
 /// Time for a message to be answered.
 const ANSWER: Duration = Duration::from_secs(2);
-/// An answer to a call that is over there is on its way for so long.
-const GRACE: Duration = Duration::from_millis(500);
 /// After a connection failed, who comes within this time is told the same.
 const FAILED: Duration = Duration::from_millis(100);
 /// Between two pings, and how long their answer may take: a peer that went without a word is noticed soon.
@@ -65,7 +63,8 @@ struct Line {
 
 enum State {
     Closed,
-    Open(SendRequest<LinkBody>),
+    /// With the certificates that it was made with.
+    Open(SendRequest<LinkBody>, Arc<Tls>),
     Failed(Instant, PeerError),
 }
 
@@ -88,7 +87,8 @@ impl Link {
             return line.clone();
         }
         if lines.len() >= LINES {
-            let is_open = |line: &Line| line.state.try_lock().is_ok_and(|state| matches!(&*state, State::Open(open) if !open.is_closed()));
+            let is_open =
+                |line: &Line| line.state.try_lock().is_ok_and(|state| matches!(&*state, State::Open(open, _) if !open.is_closed()));
             lines.retain(|_, line| is_open(line));
         }
         let line = Arc::new(Line { peer: to.clone(), state: tokio::sync::Mutex::new(State::Closed) });
@@ -101,14 +101,15 @@ impl Link {
         let line = self.line(to, traffic);
         let mut state = line.state.lock().await;
         match &*state {
-            State::Open(open) if !open.is_closed() => return Ok(open.clone()),
+            State::Open(open, with) if !open.is_closed() && self.identity.is_current(with) => return Ok(open.clone()),
             State::Failed(at, error) if at.elapsed() < FAILED => return Err(error.clone()),
-            State::Open(_) | State::Failed(..) | State::Closed => {}
+            // What is under way on it goes on.
+            State::Open(..) | State::Failed(..) | State::Closed => {}
         }
         let dialed = timeout(CONNECT, self.dial(to)).await;
         match dialed.unwrap_or_else(|_| Err(format!("{} at {} is not reached in time", to.member.node, to.endpoint))) {
-            Ok(open) => {
-                *state = State::Open(open.clone());
+            Ok((open, with)) => {
+                *state = State::Open(open.clone(), with);
                 Ok(open)
             }
             Err(reason) => {
@@ -120,13 +121,14 @@ impl Link {
         }
     }
 
-    async fn dial(&self, to: &Peer) -> Result<SendRequest<LinkBody>, String> {
+    async fn dial(&self, to: &Peer) -> Result<(SendRequest<LinkBody>, Arc<Tls>), String> {
         let failed = |error: &(dyn std::error::Error + 'static)| format!("{} at {}: {}", to.member.node, to.endpoint, wire::causes(error));
         let name = self.identity.me().beside(&to.member.node).map_err(|e| failed(&e))?;
         let name = ServerName::try_from(name.dns()).map_err(|e| failed(&e))?;
         let stream = TcpStream::connect(&to.endpoint).await.map_err(|e| failed(&e))?;
         stream.set_nodelay(true).map_err(|e| failed(&e))?;
-        let tls = TlsConnector::from(self.identity.tls().await.client.clone()).connect(name, stream).await.map_err(|e| failed(&e))?;
+        let with = self.identity.tls().await;
+        let tls = TlsConnector::from(with.client.clone()).connect(name, stream).await.map_err(|e| failed(&e))?;
         let mut http = Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING_TIMEOUT).keep_alive_while_idle(true);
         http.initial_stream_window_size(wire::STREAM_WINDOW).initial_connection_window_size(wire::CONNECTION_WINDOW);
@@ -137,16 +139,22 @@ impl Link {
                 tracing::debug!(category = "app", %peer, reason = wire::causes(&error), "the connection to a peer ended");
             }
         });
-        Ok(open)
+        Ok((open, with))
     }
 
     /// Sends a request, and gives the head of its answer with what follows.
     async fn send(&self, to: &Peer, traffic: Traffic, mut request: Request<LinkBody>) -> Result<Response<Incoming>, PeerError> {
         wire::mark(request.headers_mut(), self.version);
         let mut open = self.connection(to, traffic).await?;
-        let answer = open.try_send_request(request).await.map_err(|error| {
+        let mut sent = open.try_send_request(request).await;
+        // What comes back was never sent. A peer ends each connection after a while: this one is over then, and the next takes it.
+        if let Err(error) = &mut sent
+            && let Some(request) = error.take_message()
+        {
+            sent = self.connection(to, traffic).await?.try_send_request(request).await;
+        }
+        let answer = sent.map_err(|error| {
             let reason = wire::causes(error.error());
-            // What comes back was never sent.
             if error.message().is_some() { PeerError::NotDone(reason) } else { PeerError::Lost(reason) }
         })?;
         wire::check(answer.headers(), self.version).map_err(PeerError::NotDone)?;
@@ -158,12 +166,14 @@ impl Link {
     /// # Errors
     /// [`PeerError`]
     pub async fn forward(&self, to: &Peer, how: &Forwarded, mut request: Request<LinkBody>) -> Result<Response<Incoming>, PeerError> {
+        wire::strip(request.headers_mut());
         how.put(request.headers_mut());
         let mut answer = self.send(to, Traffic::Work, request).await?;
-        match Forwarded::elsewhere(&mut answer) {
-            Some(reason) => Err(PeerError::NotDone(reason)),
-            None => Ok(answer),
+        if let Some(reason) = Forwarded::elsewhere(&mut answer) {
+            return Err(PeerError::NotDone(reason));
         }
+        wire::strip(answer.headers_mut());
+        Ok(answer)
     }
 
     /// A request without anything that nodes add.

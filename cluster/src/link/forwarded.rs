@@ -3,7 +3,7 @@
 //! They are passed on as they came in, with one header more: at which listener, whose they are, over how many hops, under which view, and how long the
 //! client's node waits. A node that does not take one says so in a header: nothing was done.
 
-use super::wire::LinkBody;
+use super::wire::{self, LinkBody};
 use crate::remote::LONGEST;
 use cellspace_schemas::Owner;
 use futures::future::BoxFuture;
@@ -16,6 +16,10 @@ use std::time::Duration;
 const FORWARDED: HeaderName = HeaderName::from_static("cellspace-forwarded");
 /// Why a node does not take it.
 const ELSEWHERE: HeaderName = HeaderName::from_static("cellspace-elsewhere");
+
+/// In the extensions of an answer: it says that this node does not take the request.
+#[derive(Debug, Clone)]
+struct NotHere(String);
 
 /// How a request came from another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +75,17 @@ impl Forwarded {
     }
 
     /// Marks an answer: this node does not take the request, and nothing was done.
-    pub fn not_here(headers: &mut HeaderMap, reason: &str) {
-        let ascii: String = reason.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
-        headers.insert(ELSEWHERE, HeaderValue::from_str(&ascii).unwrap_or(HeaderValue::from_static("elsewhere")));
+    pub fn not_here<B>(answer: &mut Response<B>, reason: &str) {
+        answer.extensions_mut().insert(NotHere(reason.to_owned()));
+    }
+
+    /// Says in a header how an answer is marked, and nothing else that only nodes say: whatever an answer is made of.
+    pub(super) fn tell<B>(answer: &mut Response<B>) {
+        wire::strip(answer.headers_mut());
+        if let Some(NotHere(reason)) = answer.extensions_mut().remove() {
+            let ascii: String = reason.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+            answer.headers_mut().insert(ELSEWHERE, HeaderValue::from_str(&ascii).unwrap_or(HeaderValue::from_static("elsewhere")));
+        }
     }
 
     /// The reason, when an answer is so marked.
@@ -100,7 +112,12 @@ mod tests {
         assert!(matches!(Forwarded::take(&mut headers), Some(Err(_))));
         let mut answer = Response::new(());
         assert_eq!(Forwarded::elsewhere(&mut answer), None);
-        Forwarded::not_here(answer.headers_mut(), "moved \u{e4}\n");
+        Forwarded::not_here(&mut answer, "moved \u{e4}\n");
+        Forwarded::tell(&mut answer);
         assert_eq!(Forwarded::elsewhere(&mut answer).as_deref(), Some("moved "));
+        // Nobody else says it, whatever it puts into its headers.
+        answer.headers_mut().insert(ELSEWHERE, HeaderValue::from_static("moved"));
+        Forwarded::tell(&mut answer);
+        assert!(Forwarded::elsewhere(&mut answer).is_none() && answer.headers().is_empty());
     }
 }

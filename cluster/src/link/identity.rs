@@ -19,6 +19,7 @@ use std::{
     sync::Arc,
     time::SystemTime,
 };
+use tokio::sync::watch;
 use webpki::EndEntityCert;
 
 /// Largest file that is read.
@@ -84,12 +85,14 @@ pub(super) struct Tls {
 /// How the files looked when they were read.
 type Stamp = [Option<(SystemTime, u64)>; 3];
 
-/// A node's identity; each new connection uses the files as they are.
+/// A node's identity; each new connection uses the files as they are, and those that were made with others end.
 #[derive(Debug)]
 pub struct Identity {
     me: PeerName,
     files: CertificateFiles,
-    current: Mutex<(Stamp, Arc<Tls>)>,
+    /// How the files looked; locked while they are read.
+    stamp: Mutex<Stamp>,
+    current: watch::Sender<Arc<Tls>>,
 }
 
 impl Identity {
@@ -100,7 +103,7 @@ impl Identity {
     pub fn load(me: PeerName, files: CertificateFiles) -> Result<Arc<Self>, IdentityError> {
         let stamp = files.stamp();
         let tls = files.read(&me)?;
-        Ok(Arc::new(Self { me, files, current: Mutex::new((stamp, Arc::new(tls))) }))
+        Ok(Arc::new(Self { me, files, stamp: Mutex::new(stamp), current: watch::Sender::new(Arc::new(tls)) }))
     }
 
     /// Who it is.
@@ -113,25 +116,36 @@ impl Identity {
     pub(super) async fn tls(self: &Arc<Self>) -> Arc<Tls> {
         let this = self.clone();
         let read = tokio::task::spawn_blocking(move || this.look()).await;
-        read.unwrap_or_else(|_| self.current.lock().1.clone())
+        read.unwrap_or_else(|_| self.current.borrow().clone())
+    }
+
+    /// Whether it is what was read last.
+    pub(super) fn is_current(&self, tls: &Arc<Tls>) -> bool {
+        Arc::ptr_eq(&self.current.borrow(), tls)
+    }
+
+    /// Resolves when something else was read.
+    pub(super) async fn replaced(&self, tls: &Arc<Tls>) {
+        let _ = self.current.subscribe().wait_for(|current| !Arc::ptr_eq(current, tls)).await;
     }
 
     fn look(&self) -> Arc<Tls> {
+        let mut before = self.stamp.lock();
         let stamp = self.files.stamp();
-        let (before, tls) = { self.current.lock().clone() };
-        if stamp == before {
-            return tls;
+        if stamp == *before {
+            return self.current.borrow().clone();
         }
         match self.files.read(&self.me) {
             Ok(read) => {
                 tracing::info!(category = "app", action = "link.certificates", "the certificates towards peers were read anew");
                 let read = Arc::new(read);
-                *self.current.lock() = (stamp, read.clone());
+                *before = stamp;
+                self.current.send_replace(read.clone());
                 read
             }
             Err(error) => {
                 tracing::warn!(category = "app", action = "link.certificates", %error, "changed certificates are not used");
-                tls
+                self.current.borrow().clone()
             }
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod forwarded;
 mod identity;
 mod name;
+mod places;
 mod server;
 #[cfg(test)]
 mod tests;

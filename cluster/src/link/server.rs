@@ -2,7 +2,8 @@
 
 use super::{
     forwarded::{Forwarded, Requests},
-    identity::{self, Identity},
+    identity::{self, Identity, Tls},
+    places::{Place, Places, Strangers},
     wire::{self, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
@@ -18,15 +19,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections at once.
-const CONNECTIONS: usize = 512;
-/// Time for the handshake.
+/// After so long a connection takes nothing new, and the peer makes another: its certificate is looked at again, and whether this node's have changed.
+const AGE: Duration = Duration::from_secs(300);
+/// Time for the handshake, and to tell somebody that it is no peer.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time for a message to arrive.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -62,7 +62,9 @@ pub struct Answers {
 struct Desk {
     identity: Arc<Identity>,
     answers: Answers,
+    places: Arc<Places>,
     version: u16,
+    age: Duration,
     stop: CancellationToken,
 }
 
@@ -75,13 +77,19 @@ impl LinkServer {
     /// # Errors
     /// When the socket has no address.
     pub fn serve(listener: TcpListener, identity: Arc<Identity>, answers: Answers) -> io::Result<Self> {
-        Self::speaking(listener, identity, answers, WIRE_VERSION)
+        Self::speaking(listener, identity, answers, WIRE_VERSION, AGE)
     }
 
-    /// One that speaks another version.
-    pub(super) fn speaking(listener: TcpListener, identity: Arc<Identity>, answers: Answers, version: u16) -> io::Result<Self> {
+    /// One that speaks another version, and ends connections at another age.
+    pub(super) fn speaking(
+        listener: TcpListener,
+        identity: Arc<Identity>,
+        answers: Answers,
+        version: u16,
+        age: Duration,
+    ) -> io::Result<Self> {
         let server = Self { address: listener.local_addr()?, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let desk = Arc::new(Desk { identity, answers, version, stop: server.stop.clone() });
+        let desk = Arc::new(Desk { identity, answers, places: Arc::default(), version, age, stop: server.stop.clone() });
         server.tasks.spawn(accept(listener, desk, server.tasks.clone()));
         Ok(server)
     }
@@ -109,19 +117,17 @@ impl Drop for LinkServer {
 }
 
 async fn accept(listener: TcpListener, desk: Arc<Desk>, tasks: TaskTracker) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut strangers = Strangers::default();
     let stop = desk.stop.clone();
     loop {
-        let next = async { (places.clone().acquire_owned().await, listener.accept().await) };
-        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
+        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { return };
         match accepted {
             Ok((stream, from)) => {
-                let desk = desk.clone();
+                let (desk, stranger) = (desk.clone(), strangers.enter());
                 tasks.spawn(async move {
-                    if let Err(reason) = desk.serve(stream).await {
+                    if let Err(reason) = desk.serve(stream, stranger).await {
                         tracing::warn!(category = "app", action = "link.refused", %from, reason, "a connection to the peers' port ended");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -133,15 +139,37 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, tasks: TaskTracker) {
 }
 
 impl Desk {
-    async fn serve(self: Arc<Self>, stream: TcpStream) -> Result<(), String> {
+    async fn serve(self: Arc<Self>, stream: TcpStream, stranger: Arc<CancellationToken>) -> Result<(), String> {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
-        let tls = TlsAcceptor::from(self.identity.tls().await.server.clone());
-        let shaken = timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| "no handshake in time".to_owned())?;
-        let stream = shaken.map_err(|error| wire::causes(&error))?;
-        let from = self.peer(&stream);
-        if let Err(reason) = &from {
-            tracing::warn!(category = "app", action = "link.refused", reason, "a peer is refused");
+        let shaking = timeout(HANDSHAKE, async {
+            let tls = self.identity.tls().await;
+            let stream = TlsAcceptor::from(tls.server.clone()).accept(stream).await.map_err(|error| wire::causes(&error))?;
+            Ok::<_, String>((stream, tls))
+        });
+        let shaken = stranger.run_until_cancelled(shaking).await.ok_or("too many others came before its handshake had ended")?;
+        let (stream, tls) = shaken.map_err(|_| "no handshake in time".to_owned())??;
+        match self.peer(&stream) {
+            Ok(peer) => {
+                let place = self.places.enter(&peer).ok_or_else(|| format!("node {peer} has too many connections"))?;
+                drop(stranger);
+                self.converse(stream, Ok(peer), &tls, Some(place)).await
+            }
+            Err(reason) => {
+                let told = timeout(HANDSHAKE, self.converse(stream, Err(reason.clone()), &tls, None));
+                let _ = stranger.run_until_cancelled(told).await;
+                Err(reason)
+            }
         }
+    }
+
+    /// Answers whoever it is, until the connection ends; from some time on only what is under way.
+    async fn converse(
+        self: &Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        from: Result<NodeName, String>,
+        tls: &Arc<Tls>,
+        place: Option<Place>,
+    ) -> Result<(), String> {
         let from = Arc::new(from);
         let service = service_fn(|request| {
             let (desk, from) = (self.clone(), from.clone());
@@ -152,9 +180,18 @@ impl Desk {
         http.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
         http.initial_stream_window_size(wire::STREAM_WINDOW).initial_connection_window_size(wire::CONNECTION_WINDOW);
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let enough = async {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.identity.replaced(tls) => {}
+                () = sleep(self.age) => {}
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
+            () = enough => {
+                // What is under way may last: the next connection does not wait for its place.
+                drop(place);
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -175,10 +212,11 @@ impl Desk {
                 let mut response = Response::new(wire::body(reason.clone()));
                 *response.status_mut() = status;
                 // So that nobody takes it for the answer to a request that was passed on.
-                Forwarded::not_here(response.headers_mut(), &reason);
+                Forwarded::not_here(&mut response, &reason);
                 response
             }
         };
+        Forwarded::tell(&mut response);
         wire::mark(response.headers_mut(), self.version);
         response
     }
@@ -189,6 +227,7 @@ impl Desk {
         wire::check(request.headers(), self.version).map_err(refused(StatusCode::UPGRADE_REQUIRED))?;
         if let Some(how) = Forwarded::take(request.headers_mut()) {
             let how = how.map_err(refused(StatusCode::BAD_REQUEST))?;
+            wire::strip(request.headers_mut());
             return Ok(self.answers.requests.forwarded(how, request).await);
         }
         let path = request.uri().path().to_owned();

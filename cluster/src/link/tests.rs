@@ -14,14 +14,14 @@ use crate::{
     ring::NodeName,
     testing::Idle,
 };
-use cellspace_schemas::Owner;
+use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{Deal, EmbeddedOptions, EmbeddedStore, Incarnation, Member, Membership, View, testkit::MemoryMembership};
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use std::{fs, path::Path, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 const CELL: &str = "cell-1";
 
@@ -45,8 +45,8 @@ impl Certificates {
     /// An authority, written down under this name.
     fn authority(&self, name: &str) -> Authority {
         let made = Authority::make(CELL, SystemClock.now()).unwrap();
-        fs::write(self.path(name), made.certificate).unwrap();
-        Authority::open(CELL, &made.key).unwrap()
+        fs::write(self.path(name), &made.certificate).unwrap();
+        Authority::open(CELL, &made.certificate, &made.key).unwrap()
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -92,9 +92,13 @@ impl Requests for Echo {
             if let Some(token) = head.headers.get("authorization") {
                 answer = answer.header("x-token", token);
             }
+            // As a source might say it, whose headers are passed on.
+            answer = answer.header("cellspace-elsewhere", "not here").header("cellspace-other", "x");
+            let own = head.headers.keys().filter(|name| name.as_str().starts_with("cellspace-")).count();
+            answer = answer.header("x-own", own);
             let mut answer = answer.body(UnsyncBoxBody::new(body.map_err(Into::into))).unwrap();
             if how.hops > 2 {
-                Forwarded::not_here(answer.headers_mut(), "too far");
+                Forwarded::not_here(&mut answer, "too far");
             }
             answer
         })
@@ -106,6 +110,10 @@ impl Requests for Echo {
 }
 
 async fn listening(identity: Arc<Identity>, version: u16) -> Listening {
+    listening_for(identity, version, Duration::from_secs(300)).await
+}
+
+async fn listening_for(identity: Arc<Identity>, version: u16, age: Duration) -> Listening {
     let (rows, node) = (MemoryMembership::default(), identity.me().node().clone());
     rows.change_view(view(1, &[&node.0])).await;
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -129,7 +137,7 @@ async fn listening(identity: Arc<Identity>, version: u16) -> Listening {
     let agents = Cluster::in_cell(store.clone(), store, Arc::new(SystemClock), Options::default(), cell.clone());
     agents.register(Arc::new(Idle));
     let answers = Answers { cell: cell.clone(), agents, requests: Arc::new(Echo) };
-    let server = LinkServer::speaking(socket, identity, answers, version).unwrap();
+    let server = LinkServer::speaking(socket, identity, answers, version, age).unwrap();
     let (node, incarnation) = (node, Incarnation(1));
     Listening { cell, peer: Peer { member: Member { node, incarnation }, endpoint }, server, _store: dir }
 }
@@ -256,7 +264,12 @@ async fn changed_certificates_are_used_and_broken_ones_are_not() {
     let (name, files) = all.issue(&before, "before", CELL, "a");
     let a = listening(Identity::load(name, files.clone()).unwrap(), WIRE_VERSION).await;
     let (old, new) = (all.identity(&before, "before", CELL, "b"), all.identity(&after, "after", CELL, "c"));
-    ask(&Link::new(old.clone()), &a.peer).await.unwrap();
+    let connected = Link::new(old.clone());
+    ask(&connected, &a.peer).await.unwrap();
+    let (chunks, body) = as_it_comes();
+    let request = Request::put("https://x/").body(body).unwrap();
+    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
+    let mut under_way = connected.forward(&a.peer, &how, request).await.unwrap().into_body();
     assert!(ask(&Link::new(new.clone()), &a.peer).await.is_err());
     // Half of them were replaced so far.
     let issued = after.issue(&PeerName::new(CELL, &NodeName("a".into())).unwrap(), SystemClock.now()).unwrap();
@@ -266,6 +279,76 @@ async fn changed_certificates_are_used_and_broken_ones_are_not() {
     replace(&files.authority, &fs::read_to_string(all.path("after")).unwrap());
     ask(&Link::new(new), &a.peer).await.unwrap();
     assert!(ask(&Link::new(old), &a.peer).await.is_err(), "who was believed before is not any more");
+    // On connections that were there neither, but what was under way goes on to its end.
+    assert!(ask(&connected, &a.peer).await.is_err());
+    let request = Request::put("https://x/").body(wire::body("")).unwrap();
+    assert!(connected.forward(&a.peer, &how, request).await.is_err());
+    chunks.send(vec![1; 5]).await.unwrap();
+    assert_eq!(under_way.frame().await.unwrap().unwrap().into_data().unwrap(), vec![1; 5]);
+    drop(chunks);
+    assert!(under_way.collect().await.unwrap().to_bytes().is_empty());
+}
+
+/// Nobody is believed for longer than its certificate, and a connection that is replaced for that loses nothing.
+#[tokio::test]
+async fn a_peer_whose_certificate_ends_is_not_served_any_more() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let a = listening_for(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION, Duration::from_millis(50)).await;
+    let (name, files) = all.issue(&ours, "ours", CELL, "b");
+    // As given out so long ago that it ends in a moment.
+    let ago = Duration::from_secs(397 * 86_400 - 2);
+    let issued = ours.issue(&name, Timestamp(SystemClock.now().0 - i64::try_from(ago.as_millis()).unwrap())).unwrap();
+    fs::write(&files.certificate, issued.certificate).unwrap();
+    fs::write(&files.key, issued.key).unwrap();
+    let link = Link::new(Identity::load(name, files).unwrap());
+    let mut asked = 0;
+    let ends = async {
+        loop {
+            match ask(&link, &a.peer).await {
+                Ok(_) => asked += 1,
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    let reason = tokio::time::timeout(Duration::from_secs(20), ends).await.unwrap();
+    assert!(asked > 0 && reason.contains("CertificateExpired"), "{asked}: {reason}");
+}
+
+/// Whoever shows no certificate takes nobody's place, and a peer takes no other's.
+#[tokio::test]
+async fn strangers_and_other_peers_keep_nobody_out() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
+    let (b, c) = (all.identity(&ours, "ours", CELL, "b"), all.identity(&ours, "ours", CELL, "c"));
+    let mut silent = Vec::new();
+    for _ in 0..places::STRANGERS * 4 {
+        silent.push(tokio::net::TcpStream::connect(&a.peer.endpoint).await.unwrap());
+    }
+    ask(&Link::new(c.clone()), &a.peer).await.unwrap();
+    let mut first = [0; 1];
+    assert!(matches!(silent[0].read(&mut first).await, Ok(0) | Err(_)), "the first one had to go");
+    // One peer with many connections.
+    let own: Vec<_> = (0..places::OF_ONE).map(|_| Link::new(b.clone())).collect();
+    for link in &own {
+        ask(link, &a.peer).await.unwrap();
+    }
+    assert!(ask(&Link::new(b.clone()), &a.peer).await.is_err());
+    ask(&Link::new(c), &a.peer).await.unwrap();
+    for link in &own {
+        ask(link, &a.peer).await.unwrap();
+    }
+}
+
+/// A body with what is sent, chunk by chunk.
+fn as_it_comes() -> (tokio::sync::mpsc::Sender<Vec<u8>>, LinkBody) {
+    let (chunks, sent) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+    let frames = futures::stream::unfold(sent, |mut sent| async move {
+        let chunk = sent.recv().await?;
+        Some((Ok::<_, BoxError>(http_body::Frame::data(bytes::Bytes::from(chunk))), sent))
+    });
+    (chunks, UnsyncBoxBody::new(http_body_util::StreamBody::new(frames)))
 }
 
 /// As who renews certificates does: whole, under another name first. Of another age than before, whatever the clock of the disk can tell apart.
@@ -305,13 +388,11 @@ async fn requests_are_passed_on_as_they_came_and_streamed_both_ways() {
     let link = Link::new(all.identity(&ours, "ours", CELL, "b"));
     let how = |hops| Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops, left: 10_000 };
     // Each chunk is sent when the one before has come back.
-    let (chunks, sent) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
-    let frames = futures::stream::unfold(sent, |mut sent| async move {
-        let chunk = sent.recv().await?;
-        Some((Ok::<_, BoxError>(http_body::Frame::data(bytes::Bytes::from(chunk))), sent))
-    });
-    let body = UnsyncBoxBody::new(http_body_util::StreamBody::new(frames));
-    let request = Request::put("https://x/api/dsp/p1/%2F?a=b&c").header("authorization", "Bearer t").body(body).unwrap();
+    let (chunks, body) = as_it_comes();
+    let request = Request::put("https://x/api/dsp/p1/%2F?a=b&c").header("authorization", "Bearer t");
+    // What only nodes say to each other is said by them alone.
+    let request =
+        request.header("cellspace-forwarded", "{}").header("cellspace-wire", "7").header("cellspace-other", "x").body(body).unwrap();
     let answer = link.forward(&a.peer, &how(1), request).await.unwrap();
     assert_eq!(answer.status(), 418);
     let said = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
@@ -319,6 +400,8 @@ async fn requests_are_passed_on_as_they_came_and_streamed_both_ways() {
         [said("x-method"), said("x-path"), said("x-token"), said("x-how")],
         ["PUT", "/api/dsp/p1/%2F?a=b&c", "Bearer t", "public p1 1"]
     );
+    assert_eq!(said("x-own"), "0", "none of them is handed on");
+    assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("cellspace-")), "{:?}", answer.headers());
     let mut back = answer.into_body();
     for chunk in [vec![1; 10], vec![2; 300_000], vec![3; 1]] {
         chunks.send(chunk.clone()).await.unwrap();

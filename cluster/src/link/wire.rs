@@ -15,6 +15,8 @@ pub const WIRE_VERSION: u16 = 1;
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
 /// Largest call of an agent, and largest answer.
 pub(super) const MAX_CALL: usize = 16 << 20;
+/// What the names of headers begin with that nodes alone say to each other.
+const OWN: &str = "cellspace-";
 /// Header with the version.
 const VERSION: HeaderName = HeaderName::from_static("cellspace-wire");
 
@@ -53,6 +55,12 @@ pub(super) fn body(bytes: impl Into<Bytes>) -> LinkBody {
 /// Says which version this node speaks.
 pub(super) fn mark(headers: &mut HeaderMap, version: u16) {
     headers.insert(VERSION, HeaderValue::from(version));
+}
+
+/// Takes out what only nodes say to each other: nobody else is believed who says it, and nobody else hears it.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(OWN)).cloned().collect();
+    own.into_iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Refuses what another version says.

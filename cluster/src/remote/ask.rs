@@ -1,7 +1,7 @@
 //! Asking agents wherever they are: the way there, and what is answered to others' calls.
 
 use super::{
-    message::{AgentAnswer, AgentCall, What},
+    message::{AgentAnswer, AgentCall, What, time_there},
     reach::Query,
 };
 use crate::{
@@ -14,9 +14,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use std::{error::Error, future::Future, sync::Arc};
 use tokio::time::{Instant, timeout_at};
-
-/// Attempts before a call is given back as not executed.
-const ATTEMPTS: usize = 4;
 
 impl Cluster {
     /// [`Cluster::ask`] for an agent that may be on another node of the cell: one of another owner than what asks.
@@ -83,11 +80,12 @@ impl Cluster {
         F: Future<Output = Result<T, AskError<R>>>,
     {
         let slot = Slot::of(&address.owner);
-        let mut last = String::from("the agent is being moved");
-        for _ in 0..ATTEMPTS {
-            match cell.located(slot, 0, 0, until).await {
+        let moved_by = cell.moved_by(until);
+        loop {
+            let version = cell.version();
+            let last = match cell.located(slot, 0, 0, until).await {
                 Whereabouts::Here => match here().await {
-                    Err(AskError::Unavailable { reason, .. }) if cell.is_elsewhere(slot) => last = reason,
+                    Err(AskError::Unavailable { reason, .. }) if cell.is_elsewhere(slot) => reason,
                     end => return end,
                 },
                 Whereabouts::There(peer, hops) => {
@@ -95,18 +93,17 @@ impl Cluster {
                     match answer.read(&refused) {
                         Ok(end) => return end,
                         Err(reason) => {
-                            last = reason;
-                            cell.news(until).await;
+                            cell.news(version, moved_by).await;
+                            reason
                         }
                     }
                 }
                 Whereabouts::Nowhere(reason) => return Err(unavailable(reason)),
-            }
-            if Instant::now() >= until {
-                break;
+            };
+            if Instant::now() >= moved_by {
+                return Err(unavailable(last));
             }
         }
-        Err(unavailable(last))
     }
 
     fn call_to(&self, cell: &Cell, address: &Address, hops: u8, what: What) -> AgentCall {
@@ -137,7 +134,7 @@ impl Cluster {
 }
 
 async fn call_there(cell: &Cell, peer: &Peer, mut call: AgentCall, until: Instant) -> AgentAnswer {
-    call.within(until.saturating_duration_since(Instant::now()));
+    call.within(time_there(until));
     match timeout_at(until, cell.link().call(peer, &call)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(PeerError::NotDone(reason))) => AgentAnswer::Elsewhere(reason),

@@ -5,6 +5,7 @@ use cellspace_schemas::{Owner, TraceContext};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use std::{error::Error, time::Duration};
+use tokio::time::Instant;
 
 /// What is asked of an agent of another node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +75,16 @@ pub enum AgentAnswer {
 
 /// Nothing is waited for longer, whatever is said.
 pub(crate) const LONGEST: Duration = Duration::from_secs(600);
+
+/// What another node says at the end of its time is on its way for so long.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
+
+/// How long another node may take for what is waited for until then: what it says at the end of that time still arrives.
+#[must_use]
+pub fn time_there(until: Instant) -> Duration {
+    let left = until.saturating_duration_since(Instant::now());
+    left - GRACE.min(left / 4)
+}
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

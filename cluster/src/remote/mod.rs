@@ -11,6 +11,6 @@ mod ask;
 mod message;
 mod reach;
 
-pub(crate) use message::LONGEST;
-pub use message::{AgentAnswer, AgentCall, What};
+pub use message::{AgentAnswer, AgentCall, What, time_there};
+pub(crate) use message::{GRACE, LONGEST};
 pub use reach::{Query, Reach};

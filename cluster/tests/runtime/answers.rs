@@ -211,3 +211,33 @@ async fn preparations_that_nothing_came_of_are_taken_back() {
     assert!(cluster.ask::<Counter>(&a, Panic, call()).await.is_err());
     expect("panicked", 1);
 }
+
+/// After a cold start all are asked for at once: so many are loaded at a time, in their order, and whoever waits too long is told to come again.
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_cold_agents_is_loaded_a_part_at_a_time() {
+    const ALL: usize = 300;
+    const AT_ONCE: usize = 256;
+    let store = MemoryStore::default();
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    for n in 0..ALL {
+        cluster.ask::<Counter>(&counter(&format!("a{n}")), Add(1), call()).await.unwrap();
+    }
+    store.restart();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    {
+        let mut disk = store.0.lock();
+        (disk.scans, disk.scanned) = (Some(gate.clone()), 0);
+    }
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    let addresses: Vec<Address> = (0..ALL).map(|n| counter(&format!("a{n}"))).collect();
+    let ask = |timeout| addresses.iter().map(move |address| (address, Call { timeout, ..call() }));
+    let hasty = ask(Duration::from_secs(1)).map(|(address, call)| cluster.ask::<Counter>(address, Add(1), call));
+    let hasty = futures::future::join_all(hasty).await;
+    assert!(hasty.iter().all(|answer| matches!(answer, Err(AskError::Unavailable { .. }))), "nothing was executed");
+    assert_eq!(store.0.lock().scanned, AT_ONCE);
+    gate.add_permits(ALL);
+    let patient = ask(Duration::from_secs(10)).map(|(address, call)| cluster.ask::<Counter>(address, Add(1), call));
+    let patient = futures::future::join_all(patient).await;
+    assert!(patient.iter().all(|answer| matches!(answer, Ok(2))), "all came: {patient:?}");
+    assert_eq!(store.0.lock().scanned, ALL);
+}

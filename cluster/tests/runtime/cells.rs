@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,6 +31,12 @@ struct Place {
     nodes: Arc<Mutex<BTreeMap<String, Node>>>,
     /// The most that a call took.
     most_hops: Arc<AtomicU8>,
+    /// How often nodes have read the view.
+    looks: Arc<AtomicUsize>,
+    /// Nobody takes a call.
+    refusing: Arc<AtomicBool>,
+    /// Milliseconds that answers are on their way.
+    far: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -85,8 +91,12 @@ impl PeerLink for Way {
     fn call<'a>(&'a self, to: &'a Peer, call: &'a AgentCall) -> BoxFuture<'a, Result<AgentAnswer, PeerError>> {
         async move {
             self.place.most_hops.fetch_max(call.hops, Ordering::SeqCst);
+            if self.place.refusing.load(Ordering::SeqCst) {
+                return Err(PeerError::NotDone("not now".into()));
+            }
             let sent = serde_json::to_vec(call).unwrap();
             let answer = self.peer(to)?.cluster.called(serde_json::from_slice(&sent).unwrap()).await;
+            tokio::time::sleep(Duration::from_millis(self.place.far.load(Ordering::SeqCst))).await;
             // Done there, and lost on its way back.
             self.peer(to)?;
             Ok(serde_json::from_slice(&serde_json::to_vec(&answer).unwrap()).unwrap())
@@ -97,6 +107,7 @@ impl PeerLink for Way {
 
 impl Membership for Way {
     fn view(&self) -> BoxFuture<'_, Result<Option<View>, StoreError>> {
+        self.place.looks.fetch_add(1, Ordering::SeqCst);
         if self.is_cut() { unreachable().boxed() } else { self.place.rows.view() }
     }
 
@@ -391,4 +402,131 @@ async fn an_answer_that_is_lost_is_unknown() {
     let again =
         a.cluster.ask_anywhere::<Counter>(&executed, Slow("x".into()), Call { idempotency: IdempotencyKey::parse("k"), ..call() }).await;
     assert_eq!((value, again.unwrap()), (Some(2), 2), "it was executed once");
+}
+
+/// However many wait for a newer view, the rows are read at their own pace, and nothing is written for it.
+#[tokio::test(start_paused = true)]
+async fn who_looks_for_news_neither_renews_nor_reads_for_itself() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.settled(&["a"]).await;
+    let renew = Terms::default().renew;
+    let renewals = || async { place.rows.leases().await.unwrap()[0].counter };
+    let (version, began) = (a.cell.version(), Instant::now());
+    let (renewed, read) = (renewals().await, place.looks.load(Ordering::SeqCst));
+    let until = began + renew * 20;
+    let waiting = (0..100).map(|_| async {
+        while Instant::now() < until {
+            let asked = Instant::now();
+            a.cell.news(version, until).await;
+            assert!(asked.elapsed() == Duration::from_millis(500) || Instant::now() == until, "there is none: {:?}", asked.elapsed());
+            a.cluster.ask::<Counter>(&counter("o1"), Add(1), call()).await.unwrap();
+        }
+    });
+    futures::future::join_all(waiting).await;
+    let (renewed, read) = (renewals().await - renewed, place.looks.load(Ordering::SeqCst) - read);
+    assert!((19..=21).contains(&renewed), "{renewed} renewals");
+    assert!((30..=84).contains(&read), "the view was read {read} times for {renewed} renewals");
+    // One that comes is heard of at once.
+    let mut next = a.cell.view().unwrap();
+    next.version += 1;
+    let asked = Instant::now();
+    let shown = next.clone();
+    let (a, change) = (&a, place.rows.change_view(next));
+    tokio::join!(a.cell.news(version, asked + renew), async {
+        assert_eq!(change.await, Swap::Applied);
+        a.cell.shown(shown).unwrap();
+    });
+    assert_eq!((a.cell.version(), asked.elapsed()), (version + 1, Duration::ZERO));
+}
+
+/// Two nodes, and an agent that the second one has.
+async fn one_of_the_others(place: &Place) -> (Node, Node, Address) {
+    let a = place.start("a").await;
+    let b = place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    add_by_way_of(&a, 1).await;
+    let its = (0..OWNERS).map(|n| counter(&format!("o{n}"))).find(|address| b.cluster.serves(address)).unwrap();
+    (a, b, its)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_taken_is_tried_again_for_as_long_as_a_node_may_take_to_be_found_dead() {
+    let place = Place::default();
+    let (a, _b, its) = one_of_the_others(&place).await;
+    place.refusing.store(true, Ordering::SeqCst);
+    let (value, ()) = tokio::join!(a.cluster.ask_anywhere::<Counter>(&its, Add(1), call()), async {
+        tokio::time::sleep(Terms::default().patience() + Terms::default().renew).await;
+        place.refusing.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(value.unwrap(), 2);
+    // Not for ever, and not longer than is waited for it.
+    place.refusing.store(true, Ordering::SeqCst);
+    for (timeout, longest) in [(Duration::from_secs(60), Terms::default().patience() * 2), (Duration::from_secs(1), Duration::from_secs(1))]
+    {
+        let began = Instant::now();
+        let refused = a.cluster.ask_anywhere::<Counter>(&its, Add(1), Call { timeout, ..call() }).await;
+        assert!(matches!(refused, Err(AskError::Unavailable { .. })) && began.elapsed() <= longest, "{refused:?} {:?}", began.elapsed());
+    }
+}
+
+/// What the other node knows at the end of the time is not made unknown by its way back.
+#[tokio::test(start_paused = true)]
+async fn a_definite_answer_at_the_end_of_the_time_arrives() {
+    let place = Place::default();
+    let (a, b, its) = one_of_the_others(&place).await;
+    place.far.store(200, Ordering::SeqCst);
+    for timeout in [Duration::from_secs(20), Duration::from_secs(1)] {
+        let began = Instant::now();
+        // Its preparation does not end: nothing is executed.
+        let answer = a.cluster.ask_anywhere::<Counter>(&its, Slow("x".into()), Call { timeout, ..call() }).await;
+        assert!(matches!(answer, Err(AskError::Unavailable { .. })), "{answer:?}");
+        assert!(began.elapsed() <= timeout);
+    }
+    b.agent.prepares.as_ref().unwrap().add_permits(1);
+    assert_eq!(a.cluster.ask_anywhere::<Counter>(&its, Slow("x".into()), call()).await.unwrap(), 2);
+}
+
+/// Whatever slots open, only what is in them is woken; the others' entries are not even read.
+#[tokio::test(start_paused = true)]
+async fn what_a_slot_left_undone_is_taken_up_with_it_and_nothing_else_is_read() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.settled(&["a"]).await;
+    a.agent.gate.as_ref().unwrap().forget_permits(DELIVERIES);
+    let all: Vec<Address> = (0..OWNERS).map(|n| counter(&format!("o{n}"))).collect();
+    for address in &all {
+        a.cluster.ask::<Counter>(address, Send { lane: "x".into(), effect: "x".into() }, call()).await.unwrap();
+    }
+    place.store.0.lock().woken.clear();
+    let b = place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    let its: Vec<_> = all.iter().filter(|address| b.cluster.serves(address)).map(Address::partition).collect();
+    let began = Instant::now();
+    while b.agent.sent.lock().len() < its.len() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?} of {}", b.agent.sent.lock().len(), its.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut woken = std::mem::take(&mut place.store.0.lock().woken);
+    woken.sort();
+    let mut expected = its.clone();
+    expected.sort();
+    assert!(its.len() > 5 && woken == expected, "{woken:?}");
+}
+
+/// A deadline that passes while the node has lost its lease fires when it has it again.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_outlives_a_lost_lease() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    let clock = TestClock::new();
+    let at = clock.now().plus(Duration::from_secs(10));
+    place.ask("o1", Alarm { at }).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    place.rows.set_out(true);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(a.cluster.read::<Counter, _>(&counter("o1"), |s| s.alarms).await.is_err());
+    place.rows.set_out(false);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(a.cluster.read::<Counter, _>(&counter("o1"), |s| s.alarms).await.unwrap(), 1);
 }

@@ -171,7 +171,7 @@ async fn a_failing_agent_is_parked_and_its_neighbours_go_on() {
     for _ in 0..3 {
         assert!(matches!(cluster.ask::<Counter>(&bad, Panic, call()).await, Err(AskError::Unavailable { .. })));
     }
-    assert!(matches!(cluster.ask::<Counter>(&bad, Add(1), call()).await, Err(AskError::Unavailable { .. })));
+    assert!(matches!(cluster.ask::<Counter>(&bad, Add(1), call()).await, Err(AskError::Parked { .. })));
     assert_eq!(cluster.ask::<Counter>(&good, Add(1), call()).await.unwrap(), 2);
     assert_eq!(cluster.parked().len(), 1);
     assert!(cluster.unpark(&bad));

@@ -34,8 +34,14 @@ pub struct Disk {
     pub commits: u32,
     /// How often the store was asked whether a partition exists.
     pub lookups: u32,
+    /// Entries of the wake index of those that are awake, as they were read.
+    pub woken: Vec<PartitionKey>,
     /// Scans that fail from now on.
     pub broken_scans: u32,
+    /// When set, a scan that has begun ends only with a permit.
+    pub scans: Option<Arc<tokio::sync::Semaphore>>,
+    /// Scans that have begun.
+    pub scanned: usize,
     /// When set, a commit that landed answers only with a permit.
     pub answers: Option<Arc<tokio::sync::Semaphore>>,
     claims: HashMap<PartitionKey, Epoch>,
@@ -110,7 +116,15 @@ impl Partitions for MemoryStore {
             .collect();
         let more = rows.len() > limit;
         rows.truncate(limit);
-        async move { Ok(RowPage { rows, more }) }.boxed()
+        disk.scanned += 1;
+        let gate = disk.scans.clone();
+        async move {
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            Ok(RowPage { rows, more })
+        }
+        .boxed()
     }
     fn get<'a>(&'a self, partition: &'a PartitionKey, key: &'a RowKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
         let disk = self.0.lock();
@@ -214,15 +228,19 @@ impl Rows for Copied {
 }
 
 impl WakeIndex for MemoryStore {
-    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
-        let disk = self.0.lock();
-        let awake = disk.partitions.iter().filter(|(_, s)| s.wake.awake).map(|(key, _)| (key.clone(), key.clone()));
+    fn awake(&self, of: &Slots, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, PartitionKey> {
+        let mut disk = self.0.lock();
+        let awake: Vec<_> =
+            disk.partitions.iter().filter(|(key, s)| s.wake.awake && of.have(&key.owner)).map(|(key, _)| key.clone()).collect();
+        disk.woken.extend(awake.iter().cloned());
+        let awake = awake.into_iter().map(|key| (key.clone(), key));
         let page = wake_page(awake.collect(), from, limit);
         async move { Ok(page) }.boxed()
     }
-    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
+    fn due(&self, of: &Slots, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, DueRow> {
         let disk = self.0.lock();
-        let due = disk.partitions.iter().filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }));
+        let due = disk.partitions.iter().filter(|(key, _)| of.have(&key.owner));
+        let due = due.filter_map(|(key, s)| s.wake.due.map(|due| DueRow { due, partition: key.clone() }));
         let due = due.filter(|row| row.due <= until).map(|row| ((row.due, row.partition.clone()), row));
         let page = wake_page(due.collect(), from, limit);
         async move { Ok(page) }.boxed()

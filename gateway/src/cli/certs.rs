@@ -31,8 +31,10 @@ pub fn run(args: &CertsArgs) -> Result<()> {
         write(&out.join(AUTHORITY.0), &made.certificate, 0o644)?;
         write(&key_file, &made.key, 0o600)?;
     }
-    let key = fs::read_to_string(&key_file).with_context(|| format!("{} cannot be read", key_file.display()))?;
-    let authority = Authority::open(&args.cell, &key).with_context(|| format!("{} is no key", key_file.display()))?;
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
+    let authority = Authority::open(&args.cell, &read(&out.join(AUTHORITY.0))?, &read(&key_file)?);
+    let authority = authority
+        .with_context(|| format!("{} has no authority of {}: give another directory, one for each cell", out.display(), args.cell))?;
     for name in names {
         let issued = authority.issue(&name, now)?;
         write(&out.join(format!("{}-key.pem", name.node())), &issued.key, 0o600)?;
@@ -88,6 +90,11 @@ mod tests {
             };
             Identity::load(PeerName::new("c", &NodeName(node.into())).unwrap(), files).unwrap();
         }
+        // It is no other cell's.
+        let before = fs::read(file("a.pem")).unwrap();
+        let refused = run(&CertsArgs { cell: "d".into(), ..args(&["a"]) }).unwrap_err();
+        assert!(format!("{refused:#}").contains("has no authority of d"), "{refused:#}");
+        assert_eq!(fs::read(file("a.pem")).unwrap(), before, "nothing was given out");
         for bad in ["ca", "ca-key", "a-key", "A", "a.b", ""] {
             assert!(run(&args(&[bad])).is_err(), "{bad}");
         }

@@ -6,14 +6,17 @@ use cellspace_schemas::Owner;
 
 /// Parameters of paths that name an owner of agents.
 const OWNERS: [&str; 5] = ["participant", "issuer", "tenant", "orchestration", "owner"];
-/// What makes a participant context, whose id stands in the body or is yet to be made.
-const MAKES: &str = "/participants";
+/// What makes or changes a participant context, whose id stands in the body, whatever the path says, or is yet to be made.
+const BY_BODY: [(Verb, &str); 2] = [(Verb::Post, "/participants"), (Verb::Put, "/participants/{participant}")];
 
 /// The owner; `None` for what every node answers: what is the same everywhere, what is about the node itself, and what only its body says more of
 /// ([`super::Request::is_of`]).
 #[must_use]
 pub fn owner(found: &Match) -> Option<Owner> {
     let route = &found.route;
+    if BY_BODY.contains(&(route.method, route.path)) {
+        return None;
+    }
     if let Some(text) = OWNERS.into_iter().find_map(|name| found.params.get(name)) {
         // What can be no owner's id names nothing, wherever it is looked for.
         return Owner::new(text).ok();
@@ -24,7 +27,7 @@ pub fn owner(found: &Match) -> Option<Owner> {
         (Listener::Admin, _) if route.prefixes == TOKEN_SERVICE_ADMIN => false,
         (Listener::Admin, Api::Native) => true,
         (Listener::Admin, Api::OAuth) => route.method.is_safe() || route.prefixes == STS,
-        (Listener::Admin, _) => route.path == MAKES && route.method == Verb::Post,
+        (Listener::Admin, _) => false,
     };
     (!everywhere).then(Owner::installation)
 }
@@ -49,6 +52,8 @@ mod tests {
             (public, Method::GET, "/keys", None),
             (admin, Method::GET, "/api/mgmt/v5beta/participants/a%2Fb/assets/x", Some("a/b")),
             (admin, Method::DELETE, "/api/mgmt/v5beta/participants/p1", Some("p1")),
+            (admin, Method::PUT, "/api/mgmt/v5beta/participants/p1", None),
+            (admin, Method::PUT, "/api/mgmt/v5beta/participants/p1/config", Some("p1")),
             (admin, Method::GET, "/api/mgmt/v5beta/participants", Some("installation")),
             (admin, Method::POST, "/api/mgmt/v5beta/participants", None),
             (admin, Method::POST, "/api/identity/v1beta/participants", None),

@@ -28,6 +28,8 @@ use std::time::Duration;
 const ADMIN: Access = Access::Scope("management-api:admin", Listed);
 /// Participant contexts of one page at most: the control plane of each is asked.
 const MAX_LISTED: usize = 1_000;
+/// Ids drawn until one is served by this node: about as many as there are nodes are needed.
+const DRAWN: usize = 1_000;
 /// How long a deletion waits for open processes to end; they do so without it too.
 const LEAVE: Duration = Duration::from_secs(10);
 const READ_PROFILES: Access = Access::Scope("management-api:profiles:read", Listed);
@@ -73,7 +75,13 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
     // A repeat under the same key must reach the participant context that the first call made.
     let call = request.call()?;
-    let fresh = || ParticipantContextId::from_uuid(id_of("participant-context", &call));
+    let drawn = || ParticipantContextId::from_uuid(id_of("participant-context", &call));
+    let served = |id: &ParticipantContextId| !app.services.cluster.is_elsewhere(&id.into());
+    // Without a key another node would draw another one: it is one that this node serves.
+    let fresh = || match &call.idempotency {
+        None => (0..DRAWN).map(|_| drawn()).find(served).unwrap_or_else(drawn),
+        Some(_) => drawn(),
+    };
     let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(fresh);
     principal.may_create(&id)?;
     request.is_of(&app, &id)?;
@@ -101,6 +109,7 @@ async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
     let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
     let id = new.id.clone().map_or_else(|| request.id("participant"), Ok)?;
     principal.may_change(&id)?;
+    request.is_of(&app, &id)?;
     let command = Command::Update(new_participant(new, id.clone()));
     ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?;
     Ok(Reply::no_content())

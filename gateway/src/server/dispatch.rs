@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     App,
-    auth::Need,
+    auth::{Caller, Need},
     http::{Access, Api, ApiError, Body, ErrorKind, Match, Miss, Principal, Reply, Request, Verb, render, request::bearer},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -80,11 +80,11 @@ impl Gateway {
     async fn answer<D: Buf, E: std::error::Error + Send + Sync + 'static>(
         &self,
         path: &str,
-        method: Method,
+        mut method: Method,
         resolved: &Arc<Resolved>,
         body: impl Stream<Item = Result<D, E>>,
     ) -> Result<Reply, ApiError> {
-        let headers = std::mem::take(&mut *resolved.headers.lock());
+        let mut headers = std::mem::take(&mut *resolved.headers.lock());
         let found = match &resolved.found {
             Ok(found) => found,
             Err(Miss::NotFound) => return Err(ApiError::not_found("no such route")),
@@ -94,21 +94,30 @@ impl Gateway {
                 return Ok(refuse(resolved.api, &error).header(header::ALLOW, allowed));
             }
         };
+        let (mut body, mut collected) = (pin!(body), None);
         if let Some(nodes) = &self.nodes
             && let Some(whose) = nodes.whose(found, resolved)
         {
             match nodes.way(&whose, resolved).await {
                 Whereabouts::Here => {}
                 Whereabouts::Nowhere(reason) => return nodes.not_now(resolved, &reason),
-                there @ Whereabouts::There(..) => {
-                    let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body).await? };
-                    return nodes.pass_on(&whose, there, &whole, resolved).await;
+                Whereabouts::There(..) => {
+                    // Nobody has a body taken in without a token that is good; what it is good for is judged there.
+                    self.caller(found, &headers).await?;
+                    let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body.as_mut()).await? };
+                    if let Some(reply) = nodes.pass_on(&whose, &whole, resolved).await? {
+                        return Ok(reply);
+                    }
+                    (method, headers, collected) = (whole.method, whole.headers, Some(whole.body));
                 }
             }
         }
         let principal = self.admit(found, &headers).await?;
         let waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
-        let body = self.collect(body).await?;
+        let body = match collected {
+            Some(body) => body,
+            None => self.collect(body).await?,
+        };
         // Only where there are others can it turn out to be somebody's elsewhere.
         let whole = self.nodes.as_ref().filter(|nodes| nodes.whose(found, resolved).is_none());
         let whole = whole.map(|nodes| {
@@ -143,8 +152,9 @@ impl Gateway {
         let done = task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("a handler panicked: {e}"))));
         match (done, whole) {
             (Err(ApiError { elsewhere: Some(whose), .. }), Some((nodes, whole))) => {
-                let there = nodes.way(&whose, resolved).await;
-                nodes.pass_on(&whose, there, &whole, resolved).await
+                let passed_on = nodes.pass_on(&whose, &whole, resolved).await?;
+                // It has come here meanwhile: the client's next request finds it.
+                passed_on.map_or_else(|| nodes.not_now(resolved, "the agent is being moved"), Ok)
             }
             (done, _) => done,
         }
@@ -165,11 +175,16 @@ impl Gateway {
         self.waiters.enter(owner).ok_or_else(|| ApiError::new(ErrorKind::TooMany, "too many requests wait for this participant"))
     }
 
-    /// Who calls, when the route asks.
-    async fn admit(&self, found: &Match, headers: &HeaderMap) -> Result<Option<Principal>, ApiError> {
+    /// Whose the token is, when the route asks for one.
+    async fn caller<'a>(&self, found: &'a Match, headers: &HeaderMap) -> Result<Option<(Caller, Need<'a>)>, ApiError> {
         let (Access::Scope(..), Some(need)) = (found.route.access, Need::of(found)) else { return Ok(None) };
         let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorKind::BadToken, "an access token is required"))?;
-        let caller = self.app.verifier.verify(token).await?;
+        Ok(Some((self.app.verifier.verify(token).await?, need)))
+    }
+
+    /// Who calls, when the route asks.
+    async fn admit(&self, found: &Match, headers: &HeaderMap) -> Result<Option<Principal>, ApiError> {
+        let Some((caller, need)) = self.caller(found, headers).await? else { return Ok(None) };
         self.app.known.authorize(&caller, &need).await.map(Some)
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cellspace_cluster::{
     Cell, Peer, PeerError, Slot, Whereabouts,
     link::{BoxError, Forwarded, Link, LinkBody},
+    remote::time_there,
 };
 use cellspace_schemas::Owner;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -20,8 +21,6 @@ use std::{
 use sync_wrapper::SyncStream;
 use tokio::time::Instant;
 
-/// Nodes that are tried.
-const ATTEMPTS: usize = 4;
 /// Headers that are about one connection (RFC 9113, 8.2.2), and the length, which the body has.
 const OF_CONNECTION: [HeaderName; 7] = [
     header::CONNECTION,
@@ -35,7 +34,7 @@ const OF_CONNECTION: [HeaderName; 7] = [
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request as it came in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Whole {
     /// Method.
     pub method: Method,
@@ -70,30 +69,28 @@ impl Nodes {
     /// Where it is answered.
     pub async fn way(&self, whose: &Owner, resolved: &Resolved) -> Whereabouts {
         let (view, hops) = resolved.forwarded.as_ref().map_or((0, 0), |forwarded| (forwarded.view, forwarded.hops));
-        self.cell.located(Slot::of(whose), view, hops, Instant::now() + self.time(resolved)).await
+        self.cell.located(Slot::of(whose), view, hops, self.until(resolved)).await
     }
 
-    fn time(&self, resolved: &Resolved) -> Duration {
-        resolved.forwarded.as_ref().map_or(self.deadline + resolved.wait, Forwarded::time)
+    /// When it is to be answered.
+    fn until(&self, resolved: &Resolved) -> Instant {
+        resolved.began + resolved.forwarded.as_ref().map_or(self.deadline + resolved.wait, Forwarded::time)
     }
 
-    /// The answer of the node where it is answered; `there` is what was found last.
+    /// The answer of the node where it is answered; `None` when that is this one by now.
     ///
     /// # Errors
     /// Unavailable: nothing was done, or it is not known whether it was.
-    pub async fn pass_on(&self, whose: &Owner, there: Whereabouts, request: &Whole, resolved: &Arc<Resolved>) -> Result<Reply, ApiError> {
-        let (until, mut there) = (Instant::now() + self.time(resolved), there);
+    pub async fn pass_on(&self, whose: &Owner, request: &Whole, resolved: &Arc<Resolved>) -> Result<Option<Reply>, ApiError> {
+        let until = self.until(resolved);
+        let moved_by = self.cell.moved_by(until);
         let safe = resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe());
-        let mut last = "the agent is being moved".to_owned();
-        for _ in 0..ATTEMPTS {
-            let (peer, hops) = match there {
+        loop {
+            let version = self.cell.version();
+            let (peer, hops) = match self.way(whose, resolved).await {
                 Whereabouts::There(peer, hops) => (peer, hops),
-                // It has come here meanwhile: the client's next request finds it.
-                Whereabouts::Here => break,
-                Whereabouts::Nowhere(reason) => {
-                    last = reason;
-                    break;
-                }
+                Whereabouts::Here => return Ok(None),
+                Whereabouts::Nowhere(reason) => return self.not_now(resolved, &reason).map(Some),
             };
             resolved.started.store(!safe, Ordering::Relaxed);
             let outcome = self.send(&peer, hops, whose, until, request, resolved).await;
@@ -101,7 +98,7 @@ impl Nodes {
             match outcome {
                 Ok(reply) => {
                     told("answered");
-                    return Ok(reply);
+                    return Ok(Some(reply));
                 }
                 Err(PeerError::Lost(reason)) if !safe => {
                     told("lost");
@@ -110,17 +107,14 @@ impl Nodes {
                 Err(PeerError::NotDone(reason) | PeerError::Lost(reason)) => {
                     told("not_taken");
                     resolved.started.store(false, Ordering::Relaxed);
-                    last = reason;
+                    // Whoever passed it on to this node looks again itself.
+                    if resolved.forwarded.is_some() || Instant::now() >= moved_by {
+                        return self.not_now(resolved, &reason).map(Some);
+                    }
+                    self.cell.news(version, moved_by).await;
                 }
             }
-            // Whoever passed it on to this node looks again itself.
-            if resolved.forwarded.is_some() || Instant::now() >= until {
-                break;
-            }
-            self.cell.news(until).await;
-            there = self.way(whose, resolved).await;
         }
-        self.not_now(resolved, &last)
     }
 
     /// What is said where it is answered nowhere now.
@@ -130,7 +124,7 @@ impl Nodes {
     pub fn not_now(&self, resolved: &Resolved, reason: &str) -> Result<Reply, ApiError> {
         if resolved.forwarded.is_some() {
             let mut reply = Reply::empty(StatusCode::SERVICE_UNAVAILABLE);
-            Forwarded::not_here(reply.0.headers_mut(), reason);
+            Forwarded::not_here(&mut reply.0, reason);
             return Ok(reply);
         }
         Err(if resolved.listener == Listener::Public { ApiError::not_now(reason) } else { ApiError::later(reason) })
@@ -145,7 +139,7 @@ impl Nodes {
         request: &Whole,
         resolved: &Arc<Resolved>,
     ) -> Result<Reply, PeerError> {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = time_there(until);
         let how = Forwarded {
             listener: resolved.listener.name().to_owned(),
             owner: whose.clone(),

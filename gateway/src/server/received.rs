@@ -55,7 +55,7 @@ impl Requests for Received {
             other => {
                 let mut answer = Response::new(Empty::new().map_err(|never| -> BoxError { match never {} }).boxed_unsync());
                 *answer.status_mut() = StatusCode::BAD_REQUEST;
-                Forwarded::not_here(answer.headers_mut(), &format!("nothing is passed on to the listener {other}"));
+                Forwarded::not_here(&mut answer, &format!("nothing is passed on to the listener {other}"));
                 return Box::pin(async move { answer });
             }
         };

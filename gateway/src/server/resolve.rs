@@ -32,6 +32,8 @@ pub struct Resolved {
     pub api: Api,
     /// Where it came in.
     pub listener: Listener,
+    /// When.
+    pub began: Instant,
     /// How another node has passed it on, when one has.
     pub forwarded: Option<Forwarded>,
     /// The context of the request's own span.
@@ -101,7 +103,7 @@ pub struct Resolve<S> {
 }
 
 impl ResolveLayer {
-    fn resolve<B>(&self, request: &Request<B>) -> (Resolved, &'static str) {
+    fn resolve<B>(&self, request: &Request<B>, began: Instant) -> (Resolved, &'static str) {
         let path = request.uri().path();
         let found = self.router.find(self.listener, request.method(), path);
         let (api, route) = found
@@ -121,6 +123,7 @@ impl ResolveLayer {
                 found,
                 api,
                 listener: self.listener,
+                began,
                 forwarded: request.extensions().get::<Forwarded>().cloned(),
                 trace,
                 span,
@@ -150,7 +153,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
-        let (resolved, route) = self.layer.resolve(&request);
+        let (resolved, route) = self.layer.resolve(&request, started);
         let (api, method, tally) = (resolved.api, method_label(request.method()), self.layer.tally.clone());
         let span = resolved.span.clone();
         request.extensions_mut().insert(Arc::new(resolved));

@@ -22,7 +22,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, interval, timeout},
 };
 
 const CELL: &str = "cell-1";
@@ -42,8 +42,8 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let made = Authority::make(CELL, SystemClock.now()).unwrap();
-        fs::write(dir.path().join("ca.pem"), made.certificate).unwrap();
-        Self { dir, authority: Authority::open(CELL, &made.key).unwrap(), rows: MemoryMembership::default() }
+        fs::write(dir.path().join("ca.pem"), &made.certificate).unwrap();
+        Self { dir, authority: Authority::open(CELL, &made.certificate, &made.key).unwrap(), rows: MemoryMembership::default() }
     }
 
     fn path(&self) -> &Path {
@@ -85,6 +85,7 @@ impl Place {
 
     /// Until these are the members, and nothing is being handed over.
     async fn settled(&self, names: &[&str]) {
+        let mut versions = self.rows.versions();
         let all = async {
             loop {
                 let view = self.rows.view().await.unwrap();
@@ -92,7 +93,7 @@ impl Place {
                 if view.is_some_and(|view| view.deal.from == view.deal.to && to(&view) == names) {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                versions.changed().await.unwrap();
             }
         };
         timeout(PATIENCE, all).await.unwrap();
@@ -164,14 +165,16 @@ async fn pass(mut from: TcpStream, mut to: TcpStream, mut way: watch::Receiver<W
     }
 }
 
-/// A place at which the node at `to` is reached as long as the way is open.
-async fn between(to: watch::Receiver<Option<String>>, way: watch::Receiver<Way>) -> String {
+/// A place at which the node at `to` is reached as long as the way is open, and how often it was not.
+async fn between(to: watch::Receiver<Option<String>>, way: watch::Receiver<Way>) -> (String, watch::Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let (missed, failed) = watch::channel(0);
     tokio::spawn(async move {
         while let Ok((from, _)) = listener.accept().await {
             let there = to.borrow().clone();
             if *way.borrow() == Way::Cut {
+                missed.send_modify(|n| *n += 1);
                 continue;
             }
             if let Some(there) = there
@@ -181,7 +184,7 @@ async fn between(to: watch::Receiver<Option<String>>, way: watch::Receiver<Way>)
             }
         }
     });
-    address
+    (address, failed)
 }
 
 /// What a node did not take it did not do; of what it may have taken nothing is claimed.
@@ -191,7 +194,7 @@ async fn a_node_that_is_lost_while_it_answers_for_another_makes_nobody_lie() {
     let (a, shared) = place.first(|_| ()).await;
     let (way, watched) = watch::channel(Way::Open);
     let (at, place_of_b) = watch::channel(None);
-    let endpoint = between(place_of_b, watched).await;
+    let (endpoint, mut missed) = between(place_of_b, watched).await;
     let mut seat = place.seat("b", Some(endpoint));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     seat.listen = socket.local_addr().unwrap();
@@ -225,18 +228,21 @@ async fn a_node_that_is_lost_while_it_answers_for_another_makes_nobody_lie() {
     let (status, said) = read(answer).await;
     assert!(status == StatusCode::SERVICE_UNAVAILABLE && said.to_string().contains("the outcome is unknown"), "{status} {said}");
     // Now it is not reached at all: nothing is done, and that is what is said.
-    for (method, path, sent) in [(Method::POST, assets(&id), Some(asset("third"))), (Method::GET, format!("{}/first", assets(&id)), None)] {
-        let request = platform.admin(method.clone(), &path);
-        let answer = if let Some(sent) = &sent { request.json(sent) } else { request }.send().await.unwrap();
-        assert_eq!(
-            (answer.status(), answer.headers()["retry-after"].to_str().unwrap()),
-            (StatusCode::SERVICE_UNAVAILABLE, "1"),
-            "{method}"
-        );
+    let third = platform.admin(Method::POST, &assets(&id)).json(&asset("third")).send();
+    let first = || platform.admin(Method::GET, &format!("{}/first", assets(&id))).send();
+    for answer in <[_; 2]>::from(tokio::join!(third, first())) {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status(), answer.headers()["retry-after"].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"));
         let (_, said) = read(answer).await;
         assert!(!said.to_string().contains("unknown"), "{said}");
     }
-    way.send_replace(Way::Open);
+    // For a while it is tried again.
+    let before = *missed.borrow();
+    let (answer, ()) = tokio::join!(first(), async {
+        timeout(PATIENCE, missed.wait_for(|missed| *missed >= before + 5)).await.unwrap().unwrap();
+        way.send_replace(Way::Open);
+    });
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
     let again = timeout(PATIENCE, async {
         loop {
             let answer = platform.admin(Method::POST, &assets(&id)).json(&asset("third")).send().await.unwrap();
@@ -264,7 +270,7 @@ async fn nodes_join_and_leave_under_load() {
         let (stopped, http, token) = (stopped.clone(), Client::new(), platform.token.clone());
         let url = platform.node.urls.admin(&assets(id));
         async move {
-            let (mut made, mut longest) = (0, Duration::ZERO);
+            let (mut made, mut longest, mut pace) = (0, Duration::ZERO, interval(THINKS));
             while !*stopped.borrow() {
                 let began = Instant::now();
                 loop {
@@ -282,7 +288,7 @@ async fn nodes_join_and_leave_under_load() {
                 }
                 longest = longest.max(began.elapsed());
                 made += 1;
-                tokio::time::sleep(THINKS).await;
+                pace.tick().await;
             }
             (made, longest)
         }
@@ -327,5 +333,70 @@ async fn settings_are_the_same_at_every_node_at_once() {
         let path = format!("/api/mgmt/v5beta/participants/{id}/profiles");
         let sent = platform.http.put(at_b(&path)).bearer_auth(&platform.token).json(&profiles).send().await.unwrap();
         assert_eq!(sent.status(), StatusCode::NO_CONTENT, "{n}");
+    }
+}
+
+/// Ids that are drawn, and ids that only the body says: whichever node is asked, the one is asked whose they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_are_made_and_changed_by_way_of_any_node() {
+    let platform = Platform::in_cell(&["a", "b", "c"], |_| ()).await;
+    let context = |name: &str, more: Value| {
+        let mut context = json!({"identity": platform.did(name), "state": "ACTIVATED", "properties": {}});
+        context.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body("ParticipantContext", context)
+    };
+    let made = |name: String, key: Option<&'static str>| {
+        let mut request = platform.admin(Method::POST, "/api/mgmt/v5beta/participants").json(&context(&name, json!({})));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", format!("{key}-{name}"));
+        }
+        async move {
+            let (status, said) = read(request.send().await.unwrap()).await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+            said["@id"].as_str().unwrap().to_owned()
+        }
+    };
+    let mut names = std::collections::BTreeMap::new();
+    for n in 0..6 {
+        let name = |what: &str| format!("{what}-{n}");
+        assert!(names.insert(made(name("free"), None).await, name("free")).is_none());
+        let (first, again) = (made(name("keyed"), Some("key")).await, made(name("keyed"), Some("key")).await);
+        assert_eq!(first, again, "a repeat");
+        assert!(names.insert(first, name("keyed")).is_none());
+    }
+    // Each is changed by a path that names another one.
+    for ((id, name), of_path) in names.iter().zip(names.keys().skip(1).chain(names.keys().next())) {
+        let changed = context(name, json!({"@id": id, "properties": {"n": name}}));
+        platform.must(Method::PUT, &format!("/api/mgmt/v5beta/participants/{of_path}"), Some(changed)).await;
+    }
+    for (id, name) in &names {
+        let found = platform.must(Method::GET, &format!("/api/mgmt/v5beta/participants/{id}"), None).await;
+        assert_eq!(found["properties"]["n"], json!(name), "{found}");
+    }
+}
+
+/// Before another node is asked it is looked at who asks, and nobody says for a client what only nodes say to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_passed_on_is_judged_like_any_other() {
+    let platform = Platform::in_cell(&["a", "b"], |_| ()).await;
+    let (here, there) = (served_by(&platform.node), served_by(&platform.beside[0]));
+    for id in [&here, &there] {
+        participant(&platform, id).await;
+        platform.must(Method::POST, &assets(id), Some(asset("first"))).await;
+        // A body that never comes is not waited for.
+        let mut socket = TcpStream::connect(platform.node.admin_address()).await.unwrap();
+        for token in ["", "Authorization: Bearer none\r\n"] {
+            let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: 100\r\n\r\n", assets(id));
+            socket.write_all(head.as_bytes()).await.unwrap();
+            let mut status = [0; 12];
+            timeout(Duration::from_secs(5), socket.read_exact(&mut status)).await.unwrap().unwrap();
+            assert_eq!(&status, b"HTTP/1.1 401", "{id}");
+            socket = TcpStream::connect(platform.node.admin_address()).await.unwrap();
+        }
+        let how = json!({"listener": "ops", "owner": "installation", "view": 1_000_000, "hops": 9, "left": 0});
+        let request = platform.admin(Method::GET, &format!("{}/first", assets(id))).header("cellspace-forwarded", how.to_string());
+        let answer = request.header("cellspace-wire", "99").header("cellspace-elsewhere", "x").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+        assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("cellspace-")), "{:?}", answer.headers());
     }
 }

@@ -4,8 +4,8 @@ use super::{
     EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT,
 };
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, StoreError,
-    Swap, Topic, Vault, View, WakeIndex,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, Slots,
+    StoreError, Swap, Topic, Vault, View, WakeIndex,
     testkit::{
         self, Turn,
         turn::{partition, rows},
@@ -63,8 +63,8 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(store.boot(), 2);
     assert_eq!(store.meta("public-url").unwrap().as_deref(), Some("http://localhost:2"));
     assert_eq!(store.meta("boot").unwrap(), None, "settings are apart from the store's own keys");
-    assert_eq!(store.awake(None, 9).await.unwrap().entries, []);
-    assert_eq!(store.due(Timestamp(77), None, 9).await.unwrap().entries.len(), 1);
+    assert_eq!(store.awake(&Slots::All, None, 9).await.unwrap().entries, []);
+    assert_eq!(store.due(&Slots::All, Timestamp(77), None, 9).await.unwrap().entries.len(), 1);
     assert_eq!(EventLog::committed(&store, &topic, &group).await.unwrap(), Offset(2));
     assert_eq!(rows(&store, &a, None).await.len(), 2);
     // What an activation of the last run still wanted to write cannot land, and a new one goes on where it stopped.
@@ -73,7 +73,7 @@ async fn everything_is_there_after_reopening() {
     let second = store.claim(&a, 1).await.unwrap();
     assert_eq!((second.epoch, second.head.unwrap().seq), (Epoch { view: 2, count: 1 }, Seq(2)));
     Turn::after(&a, second).applied(&store).await;
-    assert_eq!(store.due(Timestamp(i64::MAX), None, 9).await.unwrap().entries, [], "the deadline of the last run is cleared");
+    assert_eq!(store.due(&Slots::All, Timestamp(i64::MAX), None, 9).await.unwrap().entries, [], "the deadline of the last run is cleared");
     // Offsets go on although every event was trimmed.
     let claim = store.claim(&b, 1).await.unwrap();
     Turn::after(&b, claim).publish("t", "k", "p3").applied(&store).await;

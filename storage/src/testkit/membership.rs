@@ -4,6 +4,7 @@ use crate::{Deal, Incarnation, Lease, Member, Membership, NodeName, StoreError, 
 use futures::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
 
 /// Runs all checks. Expects a membership without rows.
 pub async fn all(membership: &dyn Membership) {
@@ -88,6 +89,8 @@ struct Rows {
     leases: BTreeMap<NodeName, Lease>,
     /// Nothing is read or written.
     out: bool,
+    /// Version of the view.
+    version: watch::Sender<u64>,
 }
 
 /// A membership in memory; clones share its rows.
@@ -98,6 +101,12 @@ impl MemoryMembership {
     /// Whether it is out of reach from now on.
     pub fn set_out(&self, out: bool) {
         self.0.lock().out = out;
+    }
+
+    /// Version of the view, as it changes.
+    #[must_use]
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.0.lock().version.subscribe()
     }
 
     fn answer<T: Send + 'static>(&self, read: impl FnOnce(&Rows) -> T) -> BoxFuture<'_, Result<T, StoreError>> {
@@ -128,6 +137,7 @@ impl Membership for MemoryMembership {
         self.swap(|rows| {
             let follows = rows.view.as_ref().map_or(0, |view| view.version).checked_add(1) == Some(next.version);
             if follows {
+                rows.version.send_replace(next.version);
                 rows.view = Some(next);
             }
             follows

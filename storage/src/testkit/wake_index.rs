@@ -1,20 +1,25 @@
 //! Promises of [`WakeIndex`] (invariant TIMER rests on them).
 
 use super::turn::{Turn, partition};
-use crate::{DueRow, PartitionKey, Partitions, Wake, WakeIndex};
+use crate::{DueRow, PartitionKey, Partitions, Slot, Slots, Wake, WakeIndex};
 use cellspace_schemas::Timestamp;
 
 /// Runs all checks. Expects a store in which nothing else is awake or due.
 pub async fn all(partitions: &dyn Partitions, wake: &dyn WakeIndex) {
     awake_follows_the_commits(partitions, wake).await;
     due_follows_the_commits(partitions, wake).await;
+    only_what_is_asked_for_is_read(partitions, wake).await;
 }
 
 /// All that are awake, read in pages of `page`, sorted.
 pub async fn awake(wake: &dyn WakeIndex, page: usize) -> Vec<PartitionKey> {
+    awake_of(wake, &Slots::All, page).await
+}
+
+async fn awake_of(wake: &dyn WakeIndex, of: &Slots, page: usize) -> Vec<PartitionKey> {
     let (mut found, mut from) = (Vec::new(), None);
     loop {
-        let read = wake.awake(from, page).await.unwrap();
+        let read = wake.awake(of, from, page).await.unwrap();
         assert!(read.entries.len() <= page);
         found.extend(read.entries);
         from = read.next;
@@ -28,9 +33,13 @@ pub async fn awake(wake: &dyn WakeIndex, page: usize) -> Vec<PartitionKey> {
 
 /// All deadlines up to `until`, read in pages of `page`, sorted.
 pub async fn due(wake: &dyn WakeIndex, until: i64, page: usize) -> Vec<DueRow> {
+    due_of(wake, &Slots::All, until, page).await
+}
+
+async fn due_of(wake: &dyn WakeIndex, of: &Slots, until: i64, page: usize) -> Vec<DueRow> {
     let (mut found, mut from) = (Vec::new(), None);
     loop {
-        let read = wake.due(Timestamp(until), from, page).await.unwrap();
+        let read = wake.due(of, Timestamp(until), from, page).await.unwrap();
         assert!(read.entries.len() <= page);
         found.extend(read.entries);
         from = read.next;
@@ -94,4 +103,36 @@ async fn due_follows_the_commits(partitions: &dyn Partitions, wake: &dyn WakeInd
         Turn::after(&key, claim).applied(partitions).await;
     }
     assert_eq!(upto(i64::MAX).await, []);
+}
+
+/// Slots are read one by one, however many entries the others have: also those that lie beside each other.
+async fn only_what_is_asked_for_is_read(partitions: &dyn Partitions, wake: &dyn WakeIndex) {
+    let all: Vec<PartitionKey> = (0..200).map(|n| partition(&format!("tk-slot-{n}"), "k", "")).collect();
+    let mut claims = Vec::new();
+    for key in &all {
+        let claim = partitions.claim(key, 1).await.unwrap();
+        Turn::after(key, claim).awake().due(7).applied(partitions).await;
+        claims.push(claim);
+    }
+    let of = |key: &PartitionKey| Slot::of(&key.owner);
+    let mut in_order = all.clone();
+    in_order.sort_by_key(of);
+    let neighbours: Vec<&PartitionKey> =
+        in_order.windows(2).min_by_key(|pair| of(&pair[1]).number() - of(&pair[0]).number()).unwrap().iter().collect();
+    for wanted in
+        [vec![], vec![neighbours[0]], vec![neighbours[1]], vec![&in_order[0], &in_order[99], &in_order[199]], in_order.iter().collect()]
+    {
+        let slots: Slots = wanted.iter().map(|key| of(key)).collect();
+        let mut expected: Vec<PartitionKey> = all.iter().filter(|key| slots.have(&key.owner)).cloned().collect();
+        expected.sort();
+        assert!(expected.len() >= wanted.len());
+        for page in [1, 3, 1_000] {
+            assert_eq!(awake_of(wake, &slots, page).await, expected);
+            assert_eq!(due_of(wake, &slots, 7, page).await.into_iter().map(|row| row.partition).collect::<Vec<_>>(), expected);
+        }
+    }
+    for (key, claim) in all.iter().zip(claims) {
+        Turn::after(key, claim).numbered(2).applied(partitions).await;
+    }
+    assert_eq!((awake(wake, 100).await, due(wake, 7, 100).await), (vec![], vec![]));
 }

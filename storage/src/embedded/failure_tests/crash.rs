@@ -2,7 +2,7 @@
 
 use super::{CHILD, child, complete, open, open_moving, value, write};
 use crate::{
-    CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, StoreError, Topic, Vault, VaultError, WakeIndex,
+    CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, Slots, StoreError, Topic, Vault, VaultError, WakeIndex,
     embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey},
     testkit::{Turn, turn::partition, vault::path},
 };
@@ -48,7 +48,7 @@ async fn everything_fails(store: &EmbeddedStore) {
     poisoned(store.get(&key, &RowKey::new("t", "1")).await.unwrap_err());
     poisoned(store.scan(&key, None, None, 1).await.unwrap_err());
     poisoned(store.audit(&key, 1).await.unwrap_err());
-    poisoned(store.awake(None, 1).await.unwrap_err());
+    poisoned(store.awake(&Slots::All, None, 1).await.unwrap_err());
     poisoned(store.fetch(&topic, Offset(0), 1).await.unwrap_err());
     poisoned(store.wait(&topic, Offset(0)).await.unwrap_err());
     poisoned(store.committed(&topic, &group).await.unwrap_err());

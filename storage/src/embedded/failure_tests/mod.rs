@@ -7,7 +7,7 @@ mod trace;
 
 use super::{EmbeddedOptions, EmbeddedStore, OpenError};
 use crate::{
-    EventLog, Offset, Partitions, RowKey, StoreError, Topic, WakeIndex,
+    EventLog, Offset, Partitions, RowKey, Slots, StoreError, Topic, WakeIndex,
     testkit::{Turn, turn::partition},
 };
 use std::{
@@ -70,7 +70,7 @@ async fn complete(store: &EmbeddedStore, name: &str, count: u64) -> Result<bool,
     there &= store.scan(&key, None, None, 10_000).await?.rows.len() as u64 == count;
     there &= store.audit(&key, 10_000).await?.len() as u64 == count;
     there &= store.fetch(&Topic("topic".into()), Offset(0), 10_000).await?.len() as u64 == count;
-    there &= store.awake(None, 10).await?.entries == [key];
+    there &= store.awake(&Slots::All, None, 10).await?.entries == [key];
     Ok(there)
 }
 

@@ -2,12 +2,12 @@
 //! are known by a row each.
 
 use super::store::Inner;
-use crate::{PartitionKey, Slot, StoreError};
+use crate::{PartitionKey, Slot, Slots, StoreError};
 use cellspace_schemas::Timestamp;
 use parking_lot::Mutex;
 use scylla::DeserializeRow;
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::atomic::{AtomicI64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -43,8 +43,20 @@ struct HourRow {
 
 /// The bucket of a partition.
 pub(super) fn bucket(partition: &PartitionKey) -> i16 {
-    // Neighbouring slots share one; there are fewer than 2^15.
-    (Slot::of(&partition.owner).number() / (crate::slot::SLOTS / BUCKETS.cast_unsigned())).cast_signed()
+    of_slot(Slot::of(&partition.owner))
+}
+
+/// The buckets of these slots. Neighbouring ones share one, as those do that are handed over together.
+pub(super) fn buckets(of: &Slots) -> BTreeSet<i16> {
+    match of {
+        Slots::All => (0..BUCKETS).collect(),
+        Slots::These(slots) => slots.iter().map(|slot| of_slot(*slot)).collect(),
+    }
+}
+
+fn of_slot(slot: Slot) -> i16 {
+    // There are fewer than 2^15.
+    (slot.number() / (crate::slot::SLOTS / BUCKETS.cast_unsigned())).cast_signed()
 }
 
 /// The hour of a time.

@@ -1,15 +1,15 @@
-//! The wake index: rows by bucket and hour, each held against the head of its partition when it is read.
+//! The wake index: rows by bucket of slots and hour, each held against the head of its partition when it is read.
 
 use super::{
     ScyllaStore,
-    hours::{self, BUCKETS, Class, bucket, hour_of},
+    hours::{self, Class, bucket, hour_of},
     marks::{Fate, Mark},
     partitions::key,
     store::Inner,
 };
-use crate::{DueRow, PartitionKey, StoreError, WakeCursor, WakeIndex, WakePage};
+use crate::{DueRow, PartitionKey, ReadWake, Slots, StoreError, WakeCursor, WakeIndex, WakePage};
 use cellspace_schemas::{Owner, Timestamp};
-use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use scylla::DeserializeRow;
 use serde::{Deserialize, Serialize};
 
@@ -52,21 +52,28 @@ struct Due {
 }
 
 impl WakeIndex for ScyllaStore {
-    fn awake(&self, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<PartitionKey>, StoreError>> {
+    fn awake(&self, of: &Slots, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, PartitionKey> {
+        let of = of.clone();
         Box::pin(async move {
-            let page = self.inner().page(None, from, limit).await?;
+            let page = self.inner().page(of, None, from, limit).await?;
             Ok(WakePage { entries: page.entries.into_iter().map(|row| row.partition).collect(), next: page.next })
         })
     }
 
-    fn due(&self, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> BoxFuture<'_, Result<WakePage<DueRow>, StoreError>> {
-        Box::pin(self.inner().page(Some(until), from, limit))
+    fn due(&self, of: &Slots, until: Timestamp, from: Option<WakeCursor>, limit: usize) -> ReadWake<'_, DueRow> {
+        Box::pin(self.inner().page(of.clone(), Some(until), from, limit))
     }
 }
 
 impl Inner {
-    /// Entries of the index of those that are awake, or by time up to `until`.
-    async fn page(&self, until: Option<Timestamp>, from: Option<WakeCursor>, limit: usize) -> Result<WakePage<DueRow>, StoreError> {
+    /// Entries of the index of those that are awake, or by time up to `until`. Only buckets of these slots are read, and only heads of theirs looked at.
+    async fn page(
+        &self,
+        of: Slots,
+        until: Option<Timestamp>,
+        from: Option<WakeCursor>,
+        limit: usize,
+    ) -> Result<WakePage<DueRow>, StoreError> {
         let unreadable = |_| StoreError::Corrupt("a cursor cannot be read".to_owned());
         let mut place: Place = match from {
             Some(cursor) => serde_json::from_slice(cursor.place()).map_err(unreadable)?,
@@ -78,7 +85,11 @@ impl Inner {
             Some(until) => (Class::Due, hour_of(until).max(self.hour() + 1)),
         };
         let mut entries = Vec::new();
-        while place.bucket < BUCKETS {
+        let buckets = hours::buckets(&of);
+        while let Some(bucket) = buckets.range(place.bucket..).next() {
+            if place.bucket != *bucket {
+                place = Place { bucket: *bucket, hour: None, last: None };
+            }
             let known = self.hours(class, place.bucket, last_hour).await?;
             let Some(hour) = known.into_iter().find(|hour| place.hour.is_none_or(|at| *hour >= at)) else {
                 place = Place { bucket: place.bucket + 1, hour: None, last: None };
@@ -97,7 +108,7 @@ impl Inner {
                 place.last = Some(last.clone());
             }
             let checked: Vec<Option<DueRow>> =
-                stream::iter(rows).map(|row| self.checked(place.bucket, hour, row)).buffered(AT_ONCE).try_collect().await?;
+                stream::iter(rows).map(|row| self.checked(&of, place.bucket, hour, row)).buffered(AT_ONCE).try_collect().await?;
             entries.extend(checked.into_iter().flatten());
             if ended {
                 place = Place { hour: Some(hour + 1), last: None, ..place };
@@ -131,11 +142,14 @@ impl Inner {
         Ok(early.map(|Due { due, owner, kind, name, mark }| Entry { due: Some(due), owner, kind, name, mark }).collect())
     }
 
-    /// The entry, unless its partition's head says that it is of no use: then it is removed.
-    async fn checked(&self, bucket: i16, hour: i64, entry: Entry) -> Result<Option<DueRow>, StoreError> {
+    /// The entry, when it is of one of these slots, unless its partition's head says that it is of no use: then it is removed.
+    async fn checked(&self, of: &Slots, bucket: i16, hour: i64, entry: Entry) -> Result<Option<DueRow>, StoreError> {
         let unreadable = |_| StoreError::Corrupt("a wake row names no owner".to_owned());
         let partition = PartitionKey { owner: Owner::new(entry.owner).map_err(unreadable)?, kind: entry.kind, name: entry.name };
         debug_assert_eq!(bucket, hours::bucket(&partition));
+        if !of.have(&partition.owner) {
+            return Ok(None);
+        }
         let mark = Mark::decode(&entry.mark)?;
         debug_assert_eq!(hour, mark.hour);
         let head = self.head(&partition).await?;
