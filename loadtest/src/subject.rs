@@ -154,6 +154,12 @@ impl Subject {
     /// Host part of the DIDs that it serves.
     #[must_use]
     pub fn did_host(&self) -> String {
-        self.public.trim_start_matches("http://").replace(':', "%3A")
+        did_host(&self.public)
     }
+}
+
+/// Host part of the DIDs that a platform serves at this public URL.
+#[must_use]
+pub fn did_host(public: &str) -> String {
+    public.trim_start_matches("http://").replace(':', "%3A")
 }

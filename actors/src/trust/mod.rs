@@ -25,9 +25,9 @@ pub mod since;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod verify;
 #[cfg(test)]
-mod verify_tests;
+mod tests;
+pub mod verify;
 #[cfg(test)]
 mod world;
 

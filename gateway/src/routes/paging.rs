@@ -7,6 +7,7 @@ use cellspace_schemas::{
 };
 use http::{HeaderName, header};
 use serde::Serialize;
+use std::str::FromStr;
 
 /// How many entries all pages have together; left out where counting them would take too long.
 pub(super) const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
@@ -34,6 +35,15 @@ fn after(request: &Request, query: QuerySpec) -> Result<QuerySpec, ApiError> {
         None => Ok(query),
         Some(token) => query.after(token).map_err(|violation| vec![violation].into()),
     }
+}
+
+/// A number in the URL's query; `default` when it says none.
+///
+/// # Errors
+/// Invalid request when it says something else.
+pub(super) fn number<T: FromStr>(request: &Request, name: &str, default: T) -> Result<T, ApiError> {
+    let Some(text) = request.query.get(name) else { return Ok(default) };
+    text.parse().map_err(|_| ApiError::invalid(format!("{name} must be a number")))
 }
 
 /// The answer to a query: an array of what is on the page, as `view` shows it.

@@ -1,6 +1,6 @@
 //! Management of the embedded token service: clients, mappings, scope mappings.
 
-use super::{prefixes::TOKEN_SERVICE_ADMIN, token::read};
+use super::{paging, prefixes::TOKEN_SERVICE_ADMIN, token::read};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
@@ -103,11 +103,7 @@ async fn create_client(app: App, request: Request) -> Result<Reply, ApiError> {
 
 /// `offset` and `limit` of a list.
 fn page(request: &Request, default: usize) -> Result<(usize, usize), ApiError> {
-    let number = |name: &str, default: usize| match request.query.get(name) {
-        Some(text) => text.parse().map_err(|_| ApiError::invalid(format!("{name} must be a number"))),
-        None => Ok(default),
-    };
-    Ok((number("offset", 0)?, number("limit", default)?.min(MAX_PAGE)))
+    Ok((paging::number(request, "offset", 0)?, paging::number(request, "limit", default)?.min(MAX_PAGE)))
 }
 
 async fn list_clients(app: App, request: Request) -> Result<Reply, ApiError> {

@@ -1,15 +1,15 @@
 //! Everything that the platform asks others for, from others that do not behave: each request ends in time and in few bytes, with an error that
 //! says what is wrong; nothing is changed by it, and nobody else waits for it.
 
+mod own_networks;
+
 use crate::{
     data_plane::{ALL, PROFILE, typed},
-    hostile_peer::{Peer, Place, SCOPE, TYPE, Trick, bomb, forbidden_ground, now, sign},
-    stage::{contract_request, dsp},
+    hostile_peer::{Peer, Place, SCOPE, TYPE, Trick, bomb, forbidden_ground, now},
+    stage::dsp,
     support::{DRAIN, Platform, id_of, read, text},
 };
-use aws_lc_rs::signature::KeyPair;
 use cellspace::auth::IssuerConfig;
-use cellspace_client::sharing;
 use cellspace_schemas::Did;
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -88,6 +88,19 @@ pub fn is_clear(error: &Value) {
     }
 }
 
+/// Whoever is hostile, and beside them a friend's work so many times, once the first of them is silent (a part of its path): none of it waits for others.
+async fn beside(peer: &Peer, hostile: impl IntoIterator<Item: Future<Output = ()>>, silent: &str, times: usize, friend: impl AsyncFn()) {
+    let neighbour = async {
+        peer.is_asked(silent, 1).await;
+        for _ in 0..times {
+            let begun = Instant::now();
+            friend().await;
+            assert!(begun.elapsed() < TIMEOUT, "waits for others: {:?}", begun.elapsed());
+        }
+    };
+    tokio::join!(futures::future::join_all(hostile), neighbour);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counterparties_that_cannot_be_verified() {
     let places = [
@@ -136,16 +149,11 @@ async fn counterparties_that_cannot_be_verified() {
         is_clear(&body);
         assert!(begun.elapsed() < ENDS, "{name}: {:?}", begun.elapsed());
     });
-    let neighbour = async {
-        peer.is_asked("-silent", 1).await;
-        for _ in 0..10 {
-            let begun = Instant::now();
-            let (status, body) = p.catalog_for("globex", &peer.token("friend", &globex, &json!({}))).await;
-            assert_eq!(status, StatusCode::OK, "{body}");
-            assert!(begun.elapsed() < TIMEOUT, "waits for others: {:?}", begun.elapsed());
-        }
+    let friend = async || {
+        let (status, body) = p.catalog_for("globex", &peer.token("friend", &globex, &json!({}))).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
     };
-    tokio::join!(futures::future::join_all(hostile), neighbour);
+    beside(&peer, hostile, "-silent", 10, friend).await;
     assert_eq!((*visits.lock(), peer.asked("/honest")), (0, 0), "a redirect was followed");
     assert!(p.negotiations_of("acme").await.is_empty());
     p.node.drain(DRAIN).await;
@@ -181,15 +189,8 @@ async fn providers_that_answer_anything() {
         is_clear(&body);
         assert!(begun.elapsed() < ENDS, "{name}: {:?}", begun.elapsed());
     });
-    let neighbour = async {
-        peer.is_asked("/silent/", 1).await;
-        for _ in 0..5 {
-            let begun = Instant::now();
-            assert_eq!(p.asks_for_catalog(&peer, "friend").await.0, StatusCode::OK);
-            assert!(begun.elapsed() < TIMEOUT, "waits for others: {:?}", begun.elapsed());
-        }
-    };
-    tokio::join!(futures::future::join_all(hostile), neighbour);
+    let friend = async || assert_eq!(p.asks_for_catalog(&peer, "friend").await.0, StatusCode::OK);
+    beside(&peer, hostile, "/silent/", 5, friend).await;
     assert_eq!((*visits.lock(), peer.asked("/honest")), (0, 0), "a redirect was followed");
     p.node.drain(DRAIN).await;
 }
@@ -295,16 +296,9 @@ async fn sources_that_answer_anything() {
         }
         assert!(begun.elapsed() < ENDS, "{name}: {:?}", begun.elapsed());
     });
-    let neighbour = async {
-        peer.is_asked("/silent/", 1).await;
-        let (url, token) = &honest;
-        for _ in 0..5 {
-            let begun = Instant::now();
-            assert_eq!(p.http.get(url).bearer_auth(token).send().await.unwrap().text().await.unwrap(), "data of the source");
-            assert!(begun.elapsed() < TIMEOUT, "waits for others: {:?}", begun.elapsed());
-        }
-    };
-    tokio::join!(futures::future::join_all(hostile), neighbour);
+    let (url, token) = &honest;
+    let friend = async || assert_eq!(p.http.get(url).bearer_auth(token).send().await.unwrap().text().await.unwrap(), "data of the source");
+    beside(&peer, hostile, "/silent/", 5, friend).await;
     assert_eq!((*visits.lock(), peer.asked("/honest")), (0, 0), "a redirect was followed");
     // Nothing streams on for clients that have left.
     p.node.app.services.workers.streams.close();
@@ -376,15 +370,8 @@ async fn key_sets_that_are_none() {
         assert!(body.to_string().contains("the keys of the token's issuer cannot be fetched now"), "{trick:?}: {body}");
         assert!(begun.elapsed() < ENDS, "{trick:?}: {:?}", begun.elapsed());
     });
-    let neighbour = async {
-        peer.is_asked("/silent/", 1).await;
-        for _ in 0..5 {
-            let begun = Instant::now();
-            assert_eq!(p.admin(Method::GET, "/api/v1/clients").send().await.unwrap().status(), StatusCode::OK);
-            assert!(begun.elapsed() < TIMEOUT, "waits for others: {:?}", begun.elapsed());
-        }
-    };
-    tokio::join!(futures::future::join_all(hostile), neighbour);
+    let friend = async || assert_eq!(p.admin(Method::GET, "/api/v1/clients").send().await.unwrap().status(), StatusCode::OK);
+    beside(&peer, hostile, "/silent/", 5, friend).await;
     assert_eq!((*visits.lock(), peer.asked("/honest")), (0, 0), "a redirect was followed");
     p.node.drain(DRAIN).await;
 }
@@ -419,107 +406,4 @@ async fn issuers_that_answer_anything() {
 pub fn did_key(public: &[u8]) -> Did {
     let multikey = multibase::encode(multibase::Base::Base58Btc, [&[0xed, 0x01], public].concat());
     Did::new(format!("did:key:{multikey}")).unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn own_networks_are_not_called_unless_they_may_be() {
-    let p = Platform::temporary(|config| {
-        config.allow_private_targets = Some(false);
-        config.outbound.timeout = TIMEOUT;
-    })
-    .await;
-    let (ground, visits) = forbidden_ground().await;
-    let port = ground.port();
-    let (acme, own) = (p.full_participant("acme").await, p.did("acme"));
-    let peer = Peer::start().await;
-
-    // Senders whose DID leads into our networks, in all spellings that a DID may have.
-    for host in [
-        "127.0.0.1",
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-        "a.localhost",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.1",
-        "0177.0.0.1",
-        "127.1",
-        "0",
-    ] {
-        let did = format!("did:web:{host}%3A{port}:x");
-        let claims = json!({"iss": did, "sub": did, "aud": own, "jti": host, "iat": now(), "exp": now() + 60});
-        let header = json!({"alg": "EdDSA", "kid": format!("{did}#key-1")});
-        let token = sign(&peer.key("x"), &header.to_string(), &claims.to_string());
-        let (status, body) = p.catalog_for("acme", &token).await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{host}: {body}");
-        // Why not, is nobody's business but ours: what is in our networks cannot be probed.
-        assert_eq!(body["reason"][0], format!("the DID document of {did} cannot be fetched"), "{host}");
-    }
-
-    // Addresses that a participant of ours names.
-    for address in [
-        format!("http://127.0.0.1:{port}/dsp"),
-        format!("https://127.0.0.1:{port}/dsp"),
-        format!("https://[::1]:{port}/dsp"),
-        format!("https://[::ffff:127.0.0.1]:{port}/dsp"),
-        format!("https://localhost:{port}/dsp"),
-        format!("https://localhost.:{port}/dsp"),
-        format!("https://0x7f.1:{port}/dsp"),
-        "https://169.254.169.254/latest".to_owned(),
-        "http://example.com/dsp".to_owned(),
-    ] {
-        let body = json!({"profile": PROFILE, "counterPartyAddress": address, "counterPartyId": "did:web:example.com"});
-        let (status, answer) = p.call(Method::POST, &management("acme", "catalog/request"), Some(typed("CatalogRequest", body))).await;
-        assert_eq!(status, StatusCode::BAD_GATEWAY, "{address}: {answer}");
-        let told = text(&answer[0], "message");
-        assert!(told.contains("is not an allowed target") || told.contains("no public address"), "{address}: {told}");
-        let plane = json!({"dataplaneId": "p", "endpoint": address, "profiles": ["X-PULL"],
-            "authorization": {"type": "oauth2_client_credentials", "tokenEndpoint": address, "clientId": "c", "clientSecret": "s"}});
-        drop(p.as_client(&acme, Method::PUT, &management("acme", "dataplanes"), Some(&plane)).await);
-        let source = json!({"baseUrl": address});
-        let (status, answer) = p.as_client(&acme, Method::PUT, "/participants/acme/sources/s", Some(&source)).await;
-        assert!(status == StatusCode::BAD_REQUEST || address.contains("localhost."), "{address}: {answer}");
-    }
-    let id = p.negotiates("acme", &format!("https://127.0.0.1:{port}/dsp"), &Did::new("did:web:example.com").unwrap()).await;
-    let ended = p.negotiation_is("acme", &id, "TERMINATED").await;
-    assert!(text(&ended, "errorDetail").contains("is not an allowed target"), "{ended}");
-
-    // A counterparty that needs no server, and wants to be called back.
-    for (kind, resource, body) in [
-        (
-            "Asset",
-            "assets",
-            json!({"@id": "set", "properties": {}, "dataplaneMetadata": {"@type": "DataplaneMetadata", "profiles": [], "properties": {}}}),
-        ),
-        ("PolicyDefinition", "policydefinitions", json!({"@id": "any", "policy": {"@type": "Set", "permission": [{"action": "use"}]}})),
-        (
-            "ContractDefinition",
-            "contractdefinitions",
-            json!({"@id": "offer", "accessPolicyId": "any", "contractPolicyId": "any", "assetsSelector": []}),
-        ),
-    ] {
-        p.must(Method::POST, &management("acme", resource), Some(typed(kind, body))).await;
-    }
-    let key = peer.key("caller");
-    let caller = did_key(key.public_key().as_ref());
-    let token = || {
-        let claims = json!({"iss": caller, "sub": caller, "aud": own, "jti": uuid::Uuid::new_v4(), "iat": now(), "exp": now() + 60});
-        sign(&key, &json!({"alg": "EdDSA"}).to_string(), &claims.to_string())
-    };
-    let (status, catalog) = p.catalog_for("acme", &token()).await;
-    assert_eq!(status, StatusCode::OK, "{catalog}");
-    let offers = sharing::offers(&catalog);
-    for callback in
-        [format!("http://127.0.0.1:{port}/cb"), format!("https://[::ffff:7f00:1]:{port}/cb"), format!("https://localhost:{port}/cb")]
-    {
-        let request = contract_request(&format!("urn:uuid:{}", uuid::Uuid::new_v4()), &callback, &offers[0], own.as_str());
-        let (status, answer) = p.told("acme", "/negotiations/request", &token(), &request).await;
-        assert_eq!(status, StatusCode::CREATED, "{callback}: {answer}");
-        let (id, path) = (text(&answer, "providerPid"), "contractnegotiations");
-        let state = p.must(Method::GET, &management("acme", &format!("{path}/{id}/state?wait=TERMINATED&timeout=20s")), None).await;
-        assert_eq!(state["state"], "TERMINATED", "{callback}");
-    }
-    assert_eq!(*visits.lock(), 0, "somebody came");
-    p.node.drain(DRAIN).await;
 }

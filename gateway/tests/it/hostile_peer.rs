@@ -1,27 +1,28 @@
 //! A counterparty that cannot be relied on: a server with many parties, each with a DID, keys, a credential service, a status list and DSP
 //! endpoints of its own, and each with one place where it does something that it must not. It speaks in bytes, since no library would say such things.
 
+mod papers;
+mod wire;
+
+pub use wire::bomb;
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_schemas::{
-    Did,
-    bitstring::{Bitstring, Encoding, MIN_BITS},
-};
-use flate2::{Compression, write::GzEncoder};
+use cellspace_schemas::Did;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
-    io::Write,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
+use wire::{asker, read, whole};
 
 /// The credential that counterparties are asked for.
 pub const TYPE: &str = "MembershipCredential";
@@ -308,39 +309,9 @@ impl Inner {
         let header = json!({"alg": "EdDSA", "typ": typ, "kid": format!("{}#key-1", self.did(name))});
         sign(&self.key(name), &header.to_string(), &claims.to_string())
     }
+}
 
-    fn document(&self, name: &str) -> Value {
-        let did = self.did(name);
-        let kid = format!("{did}#key-1");
-        let x = URL_SAFE_NO_PAD.encode(self.key(name).public_key().as_ref());
-        let service =
-            |kind: &str, path: &str| json!({"id": format!("{did}#{kind}"), "type": kind, "serviceEndpoint": self.url(name, path)});
-        json!({"@context": ["https://www.w3.org/ns/did/v1"], "id": did,
-            "verificationMethod": [{"id": kid, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}],
-            "authentication": [kid], "assertionMethod": [kid], "capabilityInvocation": [kid],
-            "service": [service("CredentialService", "/cs"), service("IssuerService", "/issuance")]})
-    }
-
-    fn credential(&self, name: &str) -> Value {
-        let (holder, issuer) = (self.did(name), self.did(&format!("{name}-issuer")));
-        json!({"@context": ["https://www.w3.org/ns/credentials/v2"], "type": ["VerifiableCredential", TYPE], "issuer": issuer,
-            "credentialSubject": {"id": holder}, "exp": now() + 3_600,
-            "credentialStatus": {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "7",
-                "statusListCredential": self.url(name, "/list")}})
-    }
-
-    fn presentation(&self, name: &str, aud: &str, credential: &str) -> Value {
-        json!({"@context": ["https://www.w3.org/ns/credentials/v2"], "type": "VerifiablePresentation", "iss": self.did(name), "aud": aud,
-            "iat": now(), "exp": now() + 60, "verifiableCredential":
-                [{"@context": "https://www.w3.org/ns/credentials/v2", "type": "EnvelopedVerifiableCredential", "id": format!("data:application/vc+jwt,{credential}")}]})
-    }
-
-    fn list(&self, issuer: &str) -> Value {
-        let encoded = Bitstring::zeroes(MIN_BITS).encode(Encoding::Bitstring);
-        json!({"type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": self.did(issuer),
-            "credentialSubject": {"type": "BitstringStatusList", "statusPurpose": "revocation", "encodedList": encoded}})
-    }
-
+impl Inner {
     fn forged(&self, name: &str, pick: fn(&Forged) -> Option<&String>) -> Option<String> {
         self.forged.lock().get(name)?.iter().find_map(|forged| pick(forged).cloned())
     }
@@ -398,115 +369,6 @@ impl Inner {
             Some(trick) => self.play(trick, &path, kind, &body, &mut socket).await,
         }
     }
-
-    async fn play(&self, trick: Trick, path: &str, kind: &str, body: &str, socket: &mut TcpStream) -> std::io::Result<()> {
-        let head = |length: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{length}\r\n");
-        let redirect = |location: &str| {
-            format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        };
-        let mut drip = tokio::time::interval(DRIP);
-        let away = self.away.lock().clone();
-        match trick {
-            Trick::Silent => {}
-            Trick::Stalls => socket.write_all(format!("{}{}", head("content-length: 9999\r\n"), &body[..3]).as_bytes()).await?,
-            Trick::Drips | Trick::DripsHead => {
-                let (start, byte) = if trick == Trick::Drips {
-                    (head("transfer-encoding: chunked\r\n"), "1\r\n \r\n")
-                } else {
-                    ("HTTP/1.1 200 OK\r\nx: ".into(), "x")
-                };
-                socket.write_all(start.as_bytes()).await?;
-                loop {
-                    drip.tick().await;
-                    socket.write_all(byte.as_bytes()).await?;
-                }
-            }
-            Trick::Endless | Trick::EndlessHead => {
-                let start = if trick == Trick::Endless { head("") } else { "HTTP/1.1 200 OK\r\n".to_owned() };
-                socket.write_all(start.as_bytes()).await?;
-                let more = if trick == Trick::Endless { " ".repeat(64 << 10) } else { format!("x: {}\r\n", "x".repeat(4 << 10)) };
-                loop {
-                    socket.write_all(more.as_bytes()).await?;
-                }
-            }
-            Trick::RedirectsAway => return socket.write_all(redirect(&away).as_bytes()).await,
-            Trick::RedirectsHere => return socket.write_all(redirect(&format!("/honest{path}")).as_bytes()).await,
-            Trick::NotHttp => return socket.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await,
-            Trick::NotJson => return socket.write_all(&whole("text/html", "", b"<html>Welcome</html>")).await,
-            Trick::Deep => {
-                let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-                return socket.write_all(&whole(kind, "", deep.as_bytes())).await;
-            }
-            Trick::Numbers => {
-                let numbers = format!("{{\"id\":{},\"state\":1e999999999,\"exp\":-{}}}", "9".repeat(50_000), "1".repeat(400));
-                return socket.write_all(&whole(kind, "", numbers.as_bytes())).await;
-            }
-            Trick::Twice => return socket.write_all(&whole(kind, "", twice(body).as_bytes())).await,
-            Trick::CutsHead => return socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-le").await,
-            Trick::CutsBody => return socket.write_all(format!("{}{}", head("content-length: 9999\r\n"), body).as_bytes()).await,
-            Trick::TooShort => {
-                let short = head(&format!("content-length: {}\r\nconnection: close\r\n", body.len() / 2));
-                return socket.write_all(format!("{short}{body}").as_bytes()).await;
-            }
-            Trick::TwoLengths => {
-                let two = head(&format!("content-length: {}\r\ncontent-length: 5\r\nconnection: close\r\n", body.len()));
-                return socket.write_all(format!("{two}{body}").as_bytes()).await;
-            }
-            Trick::Bomb => return socket.write_all(&whole(kind, "content-encoding: gzip\r\n", &bomb(body))).await,
-            Trick::Stranger => {}
-        }
-        // Until the other side has enough.
-        socket.read_u8().await.map(drop)
-    }
-}
-
-/// The body, then far more white space than any answer may have, so that whoever inflates it finds what is right in the end.
-pub fn bomb(body: &str) -> Vec<u8> {
-    static SPACES: OnceLock<Vec<u8>> = OnceLock::new();
-    let packed = |bytes: &[u8]| {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(bytes).unwrap();
-        gzip.finish().unwrap()
-    };
-    [packed(body.as_bytes()).as_slice(), SPACES.get_or_init(|| packed(&vec![b' '; 16 << 20]))].concat()
-}
-
-/// Each member of an object once with nonsense before it stands as it should.
-fn twice(body: &str) -> String {
-    let Ok(Value::Object(members)) = serde_json::from_str(body) else { return format!("{body} {body}") };
-    let nonsense: String = members.keys().map(|name| format!("{}:\"did:web:nobody\",", json!(name))).collect();
-    format!("{{{nonsense}{}", body.strip_prefix('{').unwrap())
-}
-
-fn whole(kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-/// Head and body of a request.
-async fn read(socket: &mut TcpStream) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return Ok(text);
-            }
-        }
-        if socket.read_buf(&mut bytes).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-/// Who sent a request, as its token says.
-fn asker(request: &str) -> String {
-    let token =
-        request.lines().find_map(|line| line.to_ascii_lowercase().starts_with("authorization:").then(|| line.rsplit(' ').next().unwrap()));
-    let claims = token.and_then(|token| URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()).unwrap_or_default();
-    let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
-    claims["iss"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A server that nobody may come to; counts those who do.

@@ -1,32 +1,25 @@
 //! Credential issuance over real sockets: issuer and holder are two participants of one node and talk like strangers.
 
+mod attested;
+mod lists;
+
 use crate::{
     identity::claims,
     support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use attested::Office;
 use cellspace::NodeConfig;
 use cellspace_actors::{
     credential_service::{self, CredentialService},
-    issuer::{Issuer, ListBits, issuance::State},
+    issuer::{Issuer, issuance::State},
     trust,
 };
 use cellspace_cluster::Address;
-use cellspace_schemas::{
-    Timestamp,
-    bitstring::{Bitstring, Encoding, MIN_BITS},
-    dcp::CredentialFormat,
-    issuer::CredentialId,
-};
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, service::service_fn};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use cellspace_schemas::{dcp::CredentialFormat, issuer::CredentialId};
+use lists::bit;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
-use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use std::{path::Path, sync::Arc, time::Duration};
 
 const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
 
@@ -139,40 +132,6 @@ fn tag(answer: &Response) -> String {
     answer.headers()[header::ETAG].to_str().unwrap().to_owned()
 }
 
-/// A service that says about everybody what it is told to, and keeps what it was asked: `(token, body)`.
-#[derive(Default)]
-struct Office {
-    says: Mutex<(u16, Value)>,
-    asked: Mutex<Vec<(String, Value)>>,
-}
-
-impl Office {
-    async fn open(self: &Arc<Self>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/attest", listener.local_addr().unwrap());
-        let office = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let office = office.clone();
-                let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
-                    let office = office.clone();
-                    async move {
-                        let token = request.headers().get(header::AUTHORIZATION).map_or("", |token| token.to_str().unwrap());
-                        let token = token.trim_start_matches("Bearer ").to_owned();
-                        let body = request.into_body().collect().await.unwrap().to_bytes();
-                        office.asked.lock().push((token, serde_json::from_slice(&body).unwrap_or_default()));
-                        let (status, said) = office.says.lock().clone();
-                        let body = Full::new(Bytes::from(said.to_string()));
-                        Ok::<_, Infallible>(hyper::Response::builder().status(status).body(body).unwrap())
-                    }
-                });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
-            }
-        });
-        url
-    }
-}
-
 /// With a participant `acme`, and an issuer `shop` that is none of ours and answers everything with this status.
 async fn with_shop(dir: &Path, status: u16) -> (Platform, Arc<Office>) {
     let platform = start(dir).await;
@@ -260,58 +219,6 @@ async fn what_an_offer_says_of_its_objects_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn a_service_attests_and_its_word_is_asked_for_every_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let platform = Platform::seeded(dir.path()).await;
-    let office = Arc::new(Office::default());
-    let url = office.open().await;
-    platform.made("attestations", json!({"id": "office", "attestationType": "http", "configuration": {"url": url}})).await;
-    let mut body = definition("registered", "vc20-bssl/jwt");
-    body["attestations"] = json!(["registration", "office"]);
-    body["jsonSchema"] = json!(json!({"properties": {"since": {"type": "string"}}}).to_string());
-    body["rules"] = json!([{"type": "expression", "configuration": {"claim": "registered", "operator": "eq", "value": true}}]);
-    platform.made("credentialdefinitions", body).await;
-    // Nobody is asked about a stranger.
-    assert_eq!(platform.ask_as("stranger", &request("hp-0", &["registered"])).await.status(), StatusCode::UNAUTHORIZED);
-    assert!(office.asked.lock().is_empty());
-    for (says, expected) in [
-        ((404, json!({})), StatusCode::FORBIDDEN),
-        ((500, json!({})), StatusCode::SERVICE_UNAVAILABLE),
-        ((200, json!("registered")), StatusCode::SERVICE_UNAVAILABLE),
-        ((200, json!({"registered": false})), StatusCode::FORBIDDEN),
-        ((200, json!({"registered": true, "since": 2026})), StatusCode::FORBIDDEN),
-        ((200, json!({"registered": true})), StatusCode::CREATED),
-    ] {
-        office.says.lock().clone_from(&says);
-        let answer = platform.ask_as("acme", &request("hp-1", &["registered"])).await;
-        assert_eq!(answer.status(), expected, "{says:?}: {}", answer.text().await.unwrap());
-    }
-    let asked = std::mem::take(&mut *office.asked.lock());
-    assert_eq!(asked.len(), 6);
-    let (token, body) = asked.last().unwrap();
-    assert_eq!((&body["holder"]["did"], &body["attestation"]), (&json!(platform.did("acme")), &json!("office")));
-    let part = |n: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap()).unwrap() };
-    assert_eq!(part(0)["typ"], "attestation+jwt");
-    assert_eq!((&part(1)["iss"], &part(1)["aud"]), (&json!(platform.did("issuer")), &json!(url)));
-    // A repeat of the request is answered by what became of it.
-    assert_eq!(platform.ask_as("acme", &request("hp-1", &["registered"])).await.status(), StatusCode::CREATED);
-    assert!(office.asked.lock().is_empty());
-    platform.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
-async fn a_service_that_may_not_be_called_is_not_named() {
-    let platform = Platform::temporary(|config| config.allow_private_targets = Some(false)).await;
-    platform.participant("issuer").await;
-    for (url, expected) in [("http://127.0.0.1:1/a", StatusCode::BAD_REQUEST), ("https://office.example/a", StatusCode::CREATED)] {
-        let body = json!({"id": "office", "attestationType": "http", "configuration": {"url": url}});
-        let answer = platform.issuer(Method::POST, "attestations").json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), expected, "{url}");
-    }
-    platform.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
 async fn a_credential_is_renewed_before_it_ends() {
     let dir = tempfile::tempdir().unwrap();
     let platform = Platform::seeded(dir.path()).await;
@@ -390,16 +297,6 @@ async fn credentials_are_issued_revoked_and_still_there_after_a_restart() {
     assert!(bit(&again.list(&name, "application/json").await.json().await.unwrap(), index));
     assert_eq!(again.query("issuanceprocesses", json!({})).await.remove(0), process);
     again.node.drain(DRAIN).await;
-}
-
-fn bit(list: &Value, index: usize) -> bool {
-    let encoded = list["credentialSubject"]["encodedList"].as_str().unwrap();
-    let bits = Bitstring::decode(encoded, Encoding::Bitstring).unwrap();
-    assert_eq!(bits.len(), MIN_BITS);
-    // Some verifiers look at nothing else to know for how long it counts.
-    let date = |names: [&str; 2]| names.iter().find_map(|name| Timestamp::parse_rfc3339(list[*name].as_str()?)).unwrap();
-    assert_eq!(date(["validUntil", "expirationDate"]).since(date(["validFrom", "issuanceDate"])), Duration::from_secs(300));
-    bits.get(index).unwrap()
 }
 
 #[tokio::test]
@@ -539,94 +436,5 @@ async fn operators_get_the_promised_answers() {
     let nobody = platform.node.urls.admin("/api/admin/v1beta/participants/nobody/attestations");
     let body = json!({"id": "a", "attestationType": "holder"});
     assert_eq!(platform.http.post(nobody).bearer_auth(&platform.token).json(&body).send().await.unwrap().status(), 404);
-    platform.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
-async fn a_list_for_a_million_is_served_and_keeps_its_bits_when_lists_become_smaller() {
-    let dir = tempfile::tempdir().unwrap();
-    let large = ListBits::new(1 << 20).unwrap();
-    let platform = Platform::start(NodeConfig { status_list_bits: large, ..config(dir.path()) }).await;
-    platform.fill().await;
-    for n in 0..8 {
-        assert_eq!(platform.issue("acme", &format!("hp-{n}")).await["status"], "ISSUED");
-    }
-    let credentials = platform.query("credentials", json!({})).await;
-    let on_list = |credential: &Value| {
-        let entry = &credential["credential"]["credentialStatus"][0];
-        entry["statusListCredential"].as_str().unwrap().ends_with("/bssl-revocation-1")
-    };
-    let index = |credential: &Value| -> usize {
-        credential["credential"]["credentialStatus"][0]["statusListIndex"].as_str().unwrap().parse().unwrap()
-    };
-    let farthest = credentials.iter().filter(|credential| on_list(credential)).max_by_key(|credential| index(credential)).unwrap();
-    assert!(index(farthest) >= MIN_BITS, "eight positions of a million, all in the first eighth");
-    let id = farthest["id"].as_str().unwrap();
-    assert_eq!(platform.issuer(Method::POST, &format!("credentials/{id}/revoke")).send().await.unwrap().status(), 204);
-    let bits = async |platform: &Platform| {
-        let list: Value = platform.list("bssl-revocation-1", "application/json").await.json().await.unwrap();
-        Bitstring::decode(list["credentialSubject"]["encodedList"].as_str().unwrap(), Encoding::Bitstring).unwrap()
-    };
-    let served = bits(&platform).await;
-    assert_eq!((served.len(), served.get(index(farthest))), (1 << 20, Ok(true)));
-    platform.node.drain(DRAIN).await;
-    let again = start(dir.path()).await;
-    let served = bits(&again).await;
-    assert_eq!((served.len(), served.get(index(farthest))), ((index(farthest) + 1).next_power_of_two(), Ok(true)));
-    again.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
-async fn a_changed_list_is_signed_once_for_all_who_ask_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let platform = Platform::seeded(dir.path()).await;
-    assert_eq!(platform.issue("acme", "hp-1").await["status"], "ISSUED");
-    let (services, issuer) = (&platform.node.app.services, id_of("issuer"));
-    let list = "bssl-revocation-1".parse().unwrap();
-    let ask = || services.status_lists.list(services, &issuer, list);
-    let lists = futures::future::try_join_all((0..16).map(|_| ask())).await.unwrap();
-    assert!(lists.iter().all(|other| Arc::ptr_eq(other, &lists[0])));
-    let credential = platform.query("credentials", json!({})).await.into_iter().map(|c| c["id"].as_str().unwrap().to_owned());
-    for id in credential {
-        assert_eq!(platform.issuer(Method::POST, &format!("credentials/{id}/revoke")).send().await.unwrap().status(), 204);
-    }
-    let revoked = ask().await.unwrap();
-    assert!(revoked.tag != lists[0].tag && Arc::ptr_eq(&revoked, &ask().await.unwrap()));
-    platform.node.drain(DRAIN).await;
-}
-
-#[tokio::test]
-async fn status_lists_are_served_in_both_forms() {
-    let dir = tempfile::tempdir().unwrap();
-    let platform = Platform::seeded(dir.path()).await;
-    assert_eq!(platform.list("bssl-revocation-1", "*/*").await.status(), 404, "nothing is on it yet");
-    assert_eq!(platform.issue("acme", "hp-1").await["status"], "ISSUED");
-    for list in ["bssl-revocation-1", "bssl-suspension-1", "sl2021-revocation-1", "sl2021-suspension-1"] {
-        let signed = platform.list(list, "application/vc+jwt").await;
-        assert_eq!((signed.status(), &signed.headers()[header::CONTENT_TYPE]), (StatusCode::OK, &"application/vc+jwt".parse().unwrap()));
-        assert_eq!(signed.headers()[header::CACHE_CONTROL], "public, max-age=2");
-        let known = tag(&signed);
-        assert_eq!(signed.text().await.unwrap().split('.').count(), 3);
-        let url = platform.node.urls.status_list(&id_of("issuer"), list);
-        let fresh = platform.http.get(&url).header(header::IF_NONE_MATCH, &known).send().await.unwrap();
-        assert_eq!((fresh.status(), tag(&fresh)), (StatusCode::NOT_MODIFIED, known));
-        assert_eq!(platform.list(list, "application/json").await.json::<Value>().await.unwrap()["id"], url);
-        assert_eq!(platform.list(list, "text/html").await.status(), 415);
-    }
-    // A new key signs anew what the old one signed.
-    let kid = |jwt: String| {
-        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jwt.split('.').next().unwrap()).unwrap()).unwrap();
-        header["kid"].as_str().unwrap().to_owned()
-    };
-    let signed = || async { kid(platform.list("bssl-revocation-1", "*/*").await.text().await.unwrap()) };
-    let old = signed().await;
-    let pairs = platform.must(Method::GET, "/api/identity/v1beta/participants/issuer/keypairs", None).await;
-    let pair = pairs[0]["id"].as_str().unwrap();
-    platform.must(Method::POST, &format!("/api/identity/v1beta/participants/issuer/keypairs/{pair}/rotate"), None).await;
-    assert_ne!(signed().await, old);
-    for unknown in ["bssl-revocation-2", "bssl-revocation-01", "x"] {
-        assert_eq!(platform.list(unknown, "*/*").await.status(), 404, "{unknown}");
-    }
     platform.node.drain(DRAIN).await;
 }

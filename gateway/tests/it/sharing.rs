@@ -1,9 +1,11 @@
 //! Catalog, negotiation and transfer over real sockets: through the Management API, and message by message as any counterparty could.
 
+mod archive;
+mod catalog;
+
 use crate::stage::{Answer, SCOPES, Stage, callback, context, contract_request, did, dsp};
-use cellspace_actors::{ControlPlane, control_plane::archive::KEPT, trust};
+use cellspace_actors::trust;
 use cellspace_client::{Client, provider::DATA_SET, sharing};
-use cellspace_cluster::Address;
 use cellspace_schemas::identity::key_pair::KeyUsage;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,84 +21,6 @@ fn field<'a>(value: &'a Value, name: &str) -> &'a str {
 /// The body without what differs by nature.
 fn without(answer: &Answer, names: &[&str]) -> String {
     names.iter().fold(answer.text.clone(), |text, name| text.replace(name, "<...>"))
-}
-
-#[tokio::test]
-async fn the_catalog_shows_each_counterparty_its_own_offers() {
-    let s = Stage::open().await;
-    let shown = |offers: Vec<sharing::Offer>| {
-        let mut required: Vec<_> =
-            offers.iter().map(|o| (o.asset.clone(), o.policy.to_string().contains("ManufacturerCredential"))).collect();
-        required.sort();
-        required
-    };
-    let (data, file) = ("footprints".to_owned(), "model".to_owned());
-    assert_eq!(shown(s.offers(&s.consumer).await), [(data.clone(), false), (data.clone(), true), (file.clone(), true)]);
-    assert_eq!(shown(s.offers(&s.third).await), [(data, false), (file, true)]);
-
-    // A dataset with hidden offers alone is as one that does not exist.
-    let asset = Client::typed(
-        "Asset",
-        json!({"@id": "secret", "properties": {}, "dataplaneMetadata": {"@type": "DataplaneMetadata", "properties": {"source": DATA_SET}}}),
-    );
-    assert_eq!(s.manage(&s.provider, Method::POST, "assets", Some(asset)).await.status, 200);
-    let definition = json!({"@id": "secret", "accessPolicyId": "requires-ManufacturerCredential", "contractPolicyId": "requires-MembershipCredential",
-        "assetsSelector": [{"@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": "secret"}]});
-    assert_eq!(
-        s.manage(&s.provider, Method::POST, "contractdefinitions", Some(Client::typed("ContractDefinition", definition))).await.status,
-        200
-    );
-    let visible = s.look(&s.consumer, &s.provider, "/catalog/datasets/secret").await;
-    assert_eq!((visible.status, field(&visible.body, "@id")), (StatusCode::OK, "secret"), "{}", visible.text);
-    let hidden = s.look(&s.third, &s.provider, "/catalog/datasets/secret").await;
-    let unknown = s.look(&s.third, &s.provider, "/catalog/datasets/nowhere").await;
-    assert_eq!((hidden.status, hidden.body["@type"].as_str()), (StatusCode::NOT_FOUND, Some("CatalogError")));
-    assert_eq!((hidden.status, hidden.text), (unknown.status, unknown.text));
-
-    // What is taken back has left the next answer.
-    assert_eq!(s.manage(&s.provider, Method::DELETE, "contractdefinitions/secret", None).await.status, 204);
-    assert_eq!(s.look(&s.consumer, &s.provider, "/catalog/datasets/secret").await.status, StatusCode::NOT_FOUND);
-    s.close().await;
-}
-
-#[tokio::test]
-async fn the_catalog_is_read_page_by_page() {
-    let s = Stage::open().await;
-    for n in 0..7 {
-        let asset = Client::typed(
-            "Asset",
-            json!({"@id": format!("part-{n}"), "properties": {"kind": "part"}, "dataplaneMetadata": {"@type": "DataplaneMetadata", "properties": {"source": DATA_SET}}}),
-        );
-        assert_eq!(s.manage(&s.provider, Method::POST, "assets", Some(asset)).await.status, 200);
-    }
-    let definition = json!({"@id": "parts", "accessPolicyId": "requires-MembershipCredential", "contractPolicyId": "requires-MembershipCredential",
-        "assetsSelector": [{"@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/kind", "operator": "=", "operandRight": "part"}]});
-    assert_eq!(
-        s.manage(&s.provider, Method::POST, "contractdefinitions", Some(Client::typed("ContractDefinition", definition))).await.status,
-        200
-    );
-    let filter = json!({"@type": "QuerySpec", "offset": 0, "limit": 4});
-    let request = dsp("CatalogRequestMessage", json!({"filter": [filter]}));
-    let (mut path, mut seen, mut pages) = ("/catalog/request".to_owned(), Vec::new(), 0);
-    loop {
-        let page = s.message(&s.consumer, &s.provider, &path, &request).await;
-        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
-        pages += 1;
-        let datasets: Vec<String> = page.body["dataset"].as_array().unwrap().iter().map(|d| field(d, "@id").to_owned()).collect();
-        assert!(datasets.len() <= 4, "{datasets:?}");
-        seen.extend(datasets);
-        let link = page.link.unwrap_or_default();
-        assert_eq!(link.contains("rel=\"previous\""), pages > 1, "{link}");
-        let Some(next) = link.split(',').find(|part| part.contains("rel=\"next\"")) else { break };
-        let url = next.split(['<', '>']).nth(1).unwrap();
-        path = url.strip_prefix(&s.provider.dsp).unwrap_or_else(|| panic!("{url} is not below {}", s.provider.dsp)).to_owned();
-        assert!(pages < 10);
-    }
-    seen.sort();
-    seen.dedup();
-    // Nine datasets, each exactly once.
-    assert_eq!((pages, seen.len()), (3, 9), "{seen:?}");
-    s.close().await;
 }
 
 #[tokio::test]
@@ -452,110 +376,5 @@ async fn an_unreachable_counterparty_is_a_bad_gateway() {
     );
     let answer = answer.await.unwrap();
     assert_eq!((answer.status, &answer.body[0]["type"]), (502, &json!("BadGateway")), "{}", answer.body);
-    s.close().await;
-}
-
-#[tokio::test]
-async fn what_ended_long_ago_is_still_there() {
-    let s = Stage::open().await;
-    let (url, mut received) = callback().await;
-    let visible = s.offers(&s.third).await;
-    let restricted = visible.iter().find(|o| o.policy.to_string().contains("ManufacturerCredential")).unwrap();
-    let begin = |n: usize| {
-        let request = contract_request(&format!("urn:uuid:{n}"), &url, restricted, &s.provider.did);
-        let s = &s;
-        async move { s.message(&s.third, &s.provider, "/negotiations/request", &request).await }
-    };
-    let count = KEPT + 8;
-    let mut pids = Vec::new();
-    for n in 0..count {
-        let begun = begin(n).await;
-        assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.text);
-        pids.push(field(&begun.body, "providerPid").to_owned());
-        received.recv().await.unwrap();
-    }
-    let live = || async {
-        let state = s.node().app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&context(&s.provider))).await;
-        state.unwrap().negotiations.iter().count()
-    };
-    assert!(live().await < count, "nothing has moved");
-
-    // By our id and by theirs, in lists, for the counterparty, and for a repeat of its request.
-    let all = s.negotiations(&s.provider).await;
-    assert_eq!(all.len(), count);
-    let first = all.iter().find(|n| n["correlationId"] == "urn:uuid:0").unwrap();
-    let id = field(first, "@id").to_owned();
-    let get = |path: &str| {
-        let (s, path) = (&s, format!("contractnegotiations/{id}{path}"));
-        async move { s.manage(&s.provider, Method::GET, &path, None).await }
-    };
-    assert_eq!(get("").await.body, *first);
-    assert_eq!(field(&get("/state?wait=FINALIZED&timeout=60s").await.body, "state"), "TERMINATED");
-    let query = |filter: Value, offset: usize| {
-        let spec = Client::typed("QuerySpec", json!({"offset": offset, "limit": 10, "filterExpression": [filter]}));
-        let s = &s;
-        async move { s.manage(&s.provider, Method::POST, "contractnegotiations/request", Some(spec)).await.body.as_array().unwrap().clone() }
-    };
-    let equals = |name: &str, value: &str| json!({"@type": "Criterion", "operandLeft": name, "operator": "=", "operandRight": value});
-    assert_eq!(query(equals("correlationId", "urn:uuid:0"), 0).await, std::slice::from_ref(first));
-    assert_eq!(query(equals("state", "TERMINATED"), 30).await, all[30..40]);
-    assert!(query(equals("state", "FINALIZED"), 0).await.is_empty());
-    let (third, asset) = (s.third.did.as_str(), restricted.asset.as_str());
-    for (name, value) in [("state", "1400"), ("type", "PROVIDER"), ("counterPartyId", third), ("assetId", asset)] {
-        assert_eq!(query(equals(name, value), 30).await, all[30..40], "{name} {value}");
-    }
-    for (name, value) in [("state", "1200"), ("type", "CONSUMER"), ("counterPartyId", &s.consumer.did), ("assetId", "another")] {
-        assert!(query(equals(name, value), 0).await.is_empty(), "{name} {value}");
-    }
-    assert_eq!(query(equals("id", &id), 0).await, std::slice::from_ref(first));
-    // Page by page everything once, wherever it is kept.
-    for sort in [json!({"limit": 10}), json!({"limit": 10, "sortField": "stateTimestamp", "sortOrder": "DESC"})] {
-        let spec = Client::typed("QuerySpec", sort.clone());
-        let (mut at, mut ids) = (s.provider.path("contractnegotiations/request"), Vec::new());
-        loop {
-            let request = s.client.http.post(s.node().urls.admin(&at)).bearer_auth(&s.provider.caller.token).json(&spec);
-            let page = request.send().await.unwrap();
-            let next =
-                page.headers().get("link").map(|link| link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap().to_owned());
-            let page: Vec<Value> = page.json().await.unwrap();
-            ids.extend(page.iter().map(|n| field(n, "@id").to_owned()));
-            let Some(next) = next else { break };
-            at = next;
-        }
-        if sort.get("sortField").is_some() {
-            ids.sort_unstable();
-        }
-        assert_eq!(ids, all.iter().map(|n| field(n, "@id").to_owned()).collect::<Vec<_>>(), "{sort}");
-    }
-    let seen = s.look(&s.third, &s.provider, &format!("/negotiations/{}", pids[0])).await;
-    assert_eq!((seen.status, field(&seen.body, "state")), (StatusCode::OK, "TERMINATED"));
-    assert_eq!(s.look(&s.consumer, &s.provider, &format!("/negotiations/{}", pids[0])).await.status, StatusCode::NOT_FOUND);
-    let again = begin(0).await;
-    assert_eq!((again.status, field(&again.body, "providerPid")), (StatusCode::CREATED, pids[0].as_str()));
-    let pids_of = json!({"consumerPid": "urn:uuid:0", "providerPid": pids[0], "reason": ["too late"]});
-    let late = s
-        .message(
-            &s.third,
-            &s.provider,
-            &format!("/negotiations/{}/termination", pids[0]),
-            &dsp("ContractNegotiationTerminationMessage", pids_of),
-        )
-        .await;
-    assert_eq!(late.status, StatusCode::BAD_REQUEST, "{}", late.text);
-    let terms = Client::typed("Offer", json!({"@id": "own", "assigner": s.provider.did, "target": restricted.asset}));
-    let over = Client::typed("TerminateNegotiation", json!({}));
-    for (what, body) in
-        [("agree", None), ("offer", Some(terms.clone())), ("accept", None), ("request", Some(terms)), ("terminate", Some(over))]
-    {
-        let refused = s.manage(&s.provider, Method::POST, &format!("contractnegotiations/{id}/{what}"), body).await;
-        assert!(refused.status == 409 && refused.body.to_string().contains("TERMINATED"), "{what}: {}", refused.body);
-    }
-
-    // What is deleted is gone, under every id.
-    assert_eq!(s.manage(&s.provider, Method::DELETE, &format!("contractnegotiations/{id}"), None).await.status, 204);
-    assert_eq!(get("").await.status, 404);
-    assert_eq!(s.look(&s.third, &s.provider, &format!("/negotiations/{}", pids[0])).await.status, StatusCode::NOT_FOUND);
-    assert!(query(equals("correlationId", "urn:uuid:0"), 0).await.is_empty());
-    assert_eq!(s.negotiations(&s.provider).await.len(), count - 1);
     s.close().await;
 }

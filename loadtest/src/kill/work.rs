@@ -1,5 +1,6 @@
 //! The work of a round, and what of it was acknowledged.
 
+use crate::subject::did_host;
 use anyhow::{Context, Result, bail};
 use cellspace_client::{
     Caller, Client, check, operator, provider, sharing,
@@ -52,11 +53,6 @@ pub async fn prepare(client: &mut Client, client_id: &str, secret: &str) -> Resu
     provider::offer(client, &provider, &source).await?;
     sharing::catalog(client, &consumer, &provider, 3).await?;
     Ok(Cast { admin, platform, provider, consumer, source })
-}
-
-/// Host part of the platform's DIDs.
-fn did_host(public: &str) -> String {
-    public.trim_start_matches("http://").replace(':', "%3A")
 }
 
 /// A new asset is offered, contracted and pulled; every third transfer is terminated, some rounds bring a participant in and another one out.

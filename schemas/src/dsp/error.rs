@@ -1,6 +1,6 @@
 //! What a counterparty says in an error (`CatalogError`, `ContractNegotiationError`, `TransferError`).
 
-use super::negotiation::Reasons;
+use super::reasons::Reasons;
 use crate::jsonld::{self, DSP, Others};
 use serde_json::Value;
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod message;
 pub mod negotiation;
 pub mod properties;
+pub mod reasons;
 pub mod transfer;
 pub mod versions;
 

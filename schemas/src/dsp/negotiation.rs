@@ -1,19 +1,15 @@
 //! Contract negotiation messages (DSP 2025-1, chapter "Contract Negotiation Protocol").
 
-use super::base_url::BaseUrl;
+use super::{
+    base_url::BaseUrl,
+    reasons::{Reasons, code},
+};
 use crate::{
     AgreementId, AssetId, OfferId, Pid, Timestamp,
     odrl::{Policy, PolicyType},
 };
-use serde::{Deserialize, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// Longest `code`, in bytes.
-pub const MAX_CODE_BYTES: usize = 2 << 10;
-/// Reasons of one message at most.
-pub const MAX_REASONS: usize = 32;
-/// Longest text made of the reasons, in characters.
-pub const MAX_REASON_CHARS: usize = 1_000;
 
 /// State of a negotiation as both parties see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -152,62 +148,6 @@ impl From<MessageAgreement> for Policy {
     }
 }
 
-/// Why something ended or was refused: texts, or what the sender put in their place.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Reasons(Vec<Value>);
-
-impl Reasons {
-    /// One reason in words.
-    #[must_use]
-    pub fn of(text: impl Into<String>) -> Self {
-        Self(vec![Value::String(text.into())])
-    }
-
-    /// Whether none is given.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// All of them in one line of at most [`MAX_REASON_CHARS`] characters, without control characters; `None` when none is given.
-    #[must_use]
-    pub fn text(&self) -> Option<String> {
-        let words = self.0.iter().map(|reason| match reason {
-            Value::String(text) => text.clone(),
-            Value::Object(map) if map.get("@value").is_some_and(Value::is_string) => {
-                map.get("@value").and_then(Value::as_str).unwrap_or_default().to_owned()
-            }
-            other => other.to_string(),
-        });
-        let line = words.collect::<Vec<_>>().join("; ");
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON_CHARS).collect();
-        (!line.trim().is_empty()).then_some(line)
-    }
-}
-
-impl<'de> Deserialize<'de> for Reasons {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Null => Ok(Self::default()),
-            Value::Array(reasons) if reasons.len() <= MAX_REASONS => Ok(Self(reasons)),
-            Value::Array(_) => Err(D::Error::custom(format!("at most {MAX_REASONS} reasons"))),
-            // A set of one may stand without brackets (JSON-LD 1.1, 4.3).
-            one @ (Value::String(_) | Value::Object(_)) => Ok(Self(vec![one])),
-            Value::Bool(_) | Value::Number(_) => Err(D::Error::custom("reason must be an array")),
-        }
-    }
-}
-
-/// Reads a bounded `code`.
-pub(super) fn code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let code = Option::<String>::deserialize(deserializer)?;
-    if code.as_ref().is_some_and(|c| c.len() > MAX_CODE_BYTES) {
-        return Err(D::Error::custom(format!("code has at most {MAX_CODE_BYTES} bytes")));
-    }
-    Ok(code)
-}
-
 /// Declares a message type: its `@type` is its name.
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })+) => {$(
@@ -313,7 +253,10 @@ pub enum NegotiationEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::message::{CONTEXT, Message, MessageError, SentContext, read, render};
+    use crate::dsp::{
+        message::{CONTEXT, Message, MessageError, SentContext, read, render},
+        reasons::{MAX_REASON_CHARS, MAX_REASONS},
+    };
     use serde_json::json;
 
     fn request() -> Value {

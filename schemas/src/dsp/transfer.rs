@@ -3,7 +3,8 @@
 use super::{
     base_url::BaseUrl,
     data_address::DataAddress,
-    negotiation::{Reasons, code, messages},
+    negotiation::messages,
+    reasons::{Reasons, code},
 };
 use crate::{AgreementId, Pid, TransferType};
 use serde::{Deserialize, Serialize};

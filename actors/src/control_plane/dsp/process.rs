@@ -1,7 +1,7 @@
 //! A process between two parties: each of them has an id of its own for it, and every message names both.
 
 use super::Role;
-use cellspace_schemas::{Pid, dsp::negotiation::Reasons};
+use cellspace_schemas::{Pid, dsp::reasons::Reasons};
 
 /// A message or an answer names other processes than those it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -21,8 +21,9 @@ use cellspace_schemas::{
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiationEventMessage,
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MessageOffer, NegotiationEvent,
-            NegotiationState as Seen, Reasons,
+            NegotiationState as Seen,
         },
+        reasons::Reasons,
     },
     management::ParticipantContextState,
 };

@@ -16,8 +16,9 @@ use cellspace_schemas::{
         BaseUrl,
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
-            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, NegotiationEvent, Reasons,
+            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, NegotiationEvent,
         },
+        reasons::Reasons,
     },
 };
 

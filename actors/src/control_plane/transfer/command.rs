@@ -1,6 +1,6 @@
 //! Requests to the transfers of a participant, and their answers.
 
-use super::{Act, Signal, table};
+use super::{Act, Signal, words};
 use crate::{
     control_plane::dsp::{Envelope, OtherProcess, Sender, Steering},
     settings::Settings,
@@ -177,7 +177,7 @@ pub enum Reply {
 pub enum Refusal {
     /// The state machine refuses.
     #[error(transparent)]
-    Table(#[from] table::Refused),
+    Table(#[from] words::Refused),
     /// No such transfer.
     #[error("transfer process {0} does not exist")]
     NotFound(TransferId),

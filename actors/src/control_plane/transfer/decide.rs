@@ -2,8 +2,7 @@
 
 use super::{
     Act, Arrived, Cause, Effect, Event, Message, Moved, NewTransfer, Outcome, Prepared, Received, Refusal, Reply, StartWith, State, TABLE,
-    Task, Transfer, monitor,
-    table::{self, transition},
+    Task, Transfer, monitor, table::transition, words,
 };
 use crate::control_plane::{
     ControlPlane, ControlPlaneState, Reply as AgentReply,
@@ -36,7 +35,7 @@ fn refused(refusal: impl Into<AgentRefusal>) -> Refused {
     refusal.into().into()
 }
 
-fn not_allowed(refused: table::Refused) -> Refused {
+fn not_allowed(refused: words::Refused) -> Refused {
     AgentRefusal::from(Refusal::from(refused)).into()
 }
 
@@ -82,7 +81,7 @@ fn going_on(
     moved: Moved,
     settings: &Settings,
     now: Timestamp,
-) -> Result<Moved, table::Refused> {
+) -> Result<Moved, words::Refused> {
     if moved.transfer.state.is_ending() {
         return Ok(moved);
     }

@@ -15,7 +15,7 @@ use cellspace_schemas::{
     MessageId, Pid,
     dps::DataFlowBaseMessage,
     dsp::{
-        negotiation::Reasons,
+        reasons::Reasons,
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
             TransferTerminationMessage,

@@ -11,12 +11,16 @@ pub mod entity;
 pub mod monitor;
 pub mod prepare;
 pub mod state;
+mod step;
 pub mod table;
 pub mod transfers;
 pub mod view;
+pub mod words;
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod monitor_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -27,8 +31,8 @@ pub use deliver::deliver;
 pub use entity::{StartWith, Transfer};
 pub use prepare::prepare;
 pub use state::State;
-pub use table::{Act, Cause, Moved, Notice, PlaneCall, Received, Signal, Task};
 pub use transfers::{Event, Transfers, deadline, row};
+pub use words::{Act, Cause, Moved, Notice, PlaneCall, Received, Signal, Task};
 
 use super::ControlPlaneState;
 use cellspace_cluster::RetryPolicy;

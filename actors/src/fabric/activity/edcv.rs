@@ -1,6 +1,6 @@
 //! `edcv-activity`: the participant context at the control plane, its configuration, and the dataspaces it takes part in.
 
-use super::{ActivityAgent, ActivityError, Input, Work};
+use super::{ActivityAgent, ActivityError, Input, Work, remove_participant};
 use crate::fabric::platform::{Caller, Platform, segment};
 use cellspace_schemas::{ParticipantContextId, fabric::Properties, management::MANAGEMENT_CONTEXT};
 use futures::future::BoxFuture;
@@ -61,11 +61,6 @@ impl ActivityAgent for EdcvActivity {
     }
 
     fn dispose<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
-        Box::pin(async move {
-            let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
-            let caller = Caller::Agent { participant: &id, scope: SCOPE };
-            self.platform.call(&caller, Method::DELETE, &path(&id), None, work.trace).await?.gone()?;
-            Ok(Properties::new())
-        })
+        Box::pin(remove_participant(&self.platform, work, SCOPE, path))
     }
 }

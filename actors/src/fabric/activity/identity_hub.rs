@@ -1,13 +1,12 @@
 //! `identityhub-activity`: the participant context at the credential service, with a fresh key and three services in its DID document.
 
-use super::{ActivityAgent, ActivityError, Input, Work};
+use super::{ActivityAgent, ActivityError, Input, Work, remove_participant};
 use crate::{
     fabric::platform::{CallError, Caller, Platform, segment},
     settings::DEFAULT_PROFILE,
 };
 use cellspace_schemas::{Did, ParticipantContextId, ProfileId, TraceContext, fabric::Properties};
 use futures::future::BoxFuture;
-use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -91,11 +90,6 @@ impl ActivityAgent for IdentityHubActivity {
     }
 
     fn dispose<'a>(&'a self, work: Work<'a>) -> BoxFuture<'a, Result<Properties, ActivityError>> {
-        Box::pin(async move {
-            let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
-            let caller = Caller::Agent { participant: &id, scope: SCOPE };
-            self.platform.call(&caller, Method::DELETE, &path(&id), None, work.trace).await?.gone()?;
-            Ok(Properties::new())
-        })
+        Box::pin(remove_participant(&self.platform, work, SCOPE, path))
     }
 }

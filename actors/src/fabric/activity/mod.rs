@@ -16,12 +16,13 @@ mod token;
 
 pub use input::Input;
 
-use super::platform::{CallError, Platform};
+use super::platform::{CallError, Caller, Platform};
 use cellspace_schemas::{
-    TraceContext,
+    ParticipantContextId, TraceContext,
     fabric::{Activity, OrchestrationId, Properties, TenantId},
 };
 use futures::future::BoxFuture;
+use http::Method;
 use std::sync::Arc;
 
 /// Why an attempt did not succeed.
@@ -98,6 +99,19 @@ pub fn agents(platform: &Arc<Platform>) -> Vec<Arc<dyn ActivityAgent>> {
         Arc::new(onboarding::OnboardingActivity::new(platform.clone())),
         Arc::new(data_plane::DataPlaneActivity::new(platform.clone())),
     ]
+}
+
+/// Takes away the participant context that was made for this work, if one was; `path` is its path at the API.
+async fn remove_participant(
+    platform: &Platform,
+    work: Work<'_>,
+    scope: &str,
+    path: fn(&ParticipantContextId) -> String,
+) -> Result<Properties, ActivityError> {
+    let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };
+    let caller = Caller::Agent { participant: &id, scope };
+    platform.call(&caller, Method::DELETE, &path(&id), None, work.trace).await?.gone()?;
+    Ok(Properties::new())
 }
 
 /// A small object as outputs.

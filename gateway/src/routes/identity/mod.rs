@@ -5,7 +5,7 @@ mod dids;
 mod keys;
 mod participants;
 
-use super::prefixes::IDENTITY;
+use super::{paging, prefixes::IDENTITY};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Reply, Request, Route, Verb, route::Handler},
@@ -50,11 +50,7 @@ async fn read<T>(app: &App, request: &Request, query: impl FnOnce(&State) -> Opt
 
 /// The page that `offset` and `limit` ask for.
 fn page(request: &Request) -> Result<Page, ApiError> {
-    let number = |name: &str, default: u32| match request.query.get(name) {
-        Some(text) => text.parse().map_err(|_| ApiError::invalid(format!("{name} must be a number"))),
-        None => Ok(default),
-    };
-    let (offset, limit) = (number("offset", 0)?, number("limit", DEFAULT_LIMIT)?);
+    let (offset, limit) = (paging::number(request, "offset", 0)?, paging::number(request, "limit", DEFAULT_LIMIT)?);
     if limit == 0 || limit > MAX_LISTED {
         return Err(ApiError::invalid(format!("limit must be 1 to {MAX_LISTED}")));
     }

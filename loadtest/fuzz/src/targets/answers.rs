@@ -15,7 +15,7 @@ use cellspace_actors::{
 use cellspace_cluster::DeliveryError;
 use cellspace_schemas::{
     dcp,
-    dsp::{BaseUrl, negotiation::MAX_REASON_CHARS, versions::VersionResponse},
+    dsp::{BaseUrl, reasons::MAX_REASON_CHARS, versions::VersionResponse},
     ids::MAX_ID_BYTES,
     issuer::metadata::{OtherIssuer, OtherStatus},
     json,

@@ -11,7 +11,7 @@ use cellspace_schemas::{
         message::{MAX_MESSAGE_BYTES, SentContext, read, render},
         negotiation::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
-            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage, MAX_REASON_CHARS,
+            ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage,
         },
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
