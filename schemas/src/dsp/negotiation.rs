@@ -9,7 +9,6 @@ use crate::{
     odrl::{Policy, PolicyType},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// State of a negotiation as both parties see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
