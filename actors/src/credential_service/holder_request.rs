@@ -5,6 +5,7 @@ use super::{
     agent::{Decided, Reply},
     credential::{CredentialEvent, MAX_CREDENTIALS, StoredCredential},
     entries,
+    watch::{Replaces, Watch},
 };
 use cellspace_cluster::{Decision, RowOf};
 use cellspace_schemas::{
@@ -409,6 +410,11 @@ fn take(
                 let id = same.map_or(&credential.id, |held| &held.id).clone();
                 let watch = &credential.watch;
                 let watch = before.map_or_else(|| watch.clone(), |old| watch.going_on_from(&old.watch, credential.outlives(old)));
+                // It takes the other's place when it begins to count.
+                let later = renewed.filter(|old| entries::may_be_for(old, &asked[*entry]) && !old.outlives(credential));
+                let begins = credential.valid_from.filter(|from| *from > now);
+                let replaces = later.zip(begins).map(|(old, at)| Replaces { credential: old.id.clone(), at });
+                let watch = Watch { replaces, ..watch };
                 Arc::new(StoredCredential { id, watch, ..(**credential).clone() })
             }
         };
@@ -465,9 +471,14 @@ fn replaced(state: &State, request: &HolderRequest, came: &[Arc<StoredCredential
         request.asked.iter().any(|entry| entries::may_be_for(new, entry) && entries::may_be_for(old, entry))
     };
     let replaces = |new: &StoredCredential, old: &StoredCredential| for_one(new, old) && new.is_valid(now) && !old.outlives(new);
-    let Some(old) = old.filter(|old| came.iter().any(|new| replaces(new, old))) else { return Vec::new() };
+    let old = old.filter(|old| came.iter().any(|new| replaces(new, old)));
+    old.map(|old| taken_over(state, old, Some(&request.holder_pid))).unwrap_or_default()
+}
+
+/// What goes when a credential that `request` has brought takes the place of another one: that, and the renewal that brought it.
+pub(super) fn taken_over(state: &State, old: &StoredCredential, request: Option<&HolderPid>) -> Vec<Event> {
     let renewal = old.request.as_ref().and_then(|pid| state.requests.get(pid)).filter(|earlier| earlier.renews.is_some());
-    let renewal = renewal.filter(|earlier| earlier.holder_pid != request.holder_pid);
+    let renewal = renewal.filter(|earlier| Some(&earlier.holder_pid) != request);
     let gone = renewal.map(|earlier| Event::Request(RequestEvent::Removed(earlier.holder_pid.clone())));
     gone.into_iter().chain([Event::Credential(CredentialEvent::Removed(old.id.clone()))]).collect()
 }

@@ -65,6 +65,18 @@ pub struct Watch {
     /// How often the pause between requests was too short, less how often it was not.
     #[serde(default)]
     pub haste: u32,
+    /// Whose place it takes later, since it does not count yet.
+    #[serde(default)]
+    pub replaces: Option<Replaces>,
+}
+
+/// A credential that another one takes the place of when the time has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaces {
+    /// Which.
+    pub credential: CredentialId,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Watch {
@@ -120,7 +132,8 @@ impl StoredCredential {
         let renewal = milestones.filter(|_| self.request.is_some() && self.watch.renewals < MAX_RENEWALS);
         let renewal = renewal.map(|(_, at, left)| at.plus(left / MAX_RENEWALS * self.watch.renewals).max(self.watch.earliest()));
         let look = self.watch.look_at.filter(|at| self.valid_until.is_none_or(|until| *at < until));
-        [warning, renewal, look].into_iter().flatten().min()
+        let replaces = self.watch.replaces.as_ref().map(|replaces| replaces.at);
+        [warning, renewal, look, replaces].into_iter().flatten().min()
     }
 }
 
@@ -145,11 +158,17 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
     };
     if held.valid_until.is_some_and(|until| until <= now) {
         // Nothing can be done for it any more.
-        let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None, ..held.watch };
+        let watch = Watch { warned: true, renewals: MAX_RENEWALS, look_at: None, replaces: None, ..held.watch };
         return Ok(Decision::action("credential.expired").event(stored(StoredCredential { watch, ..(**held).clone() })));
     }
     let mut watch = held.watch.clone();
     let mut decision = Decision::action("credential.watched");
+    if watch.replaces.as_ref().is_some_and(|replaces| replaces.at <= now) {
+        let (events, later) = replace(state, held, now);
+        decision.action = "credential.renewed";
+        decision.events.extend(events);
+        watch.replaces = later;
+    }
     if let Some((warning, renewal, left)) = held.milestones() {
         if !watch.warned && warning <= now {
             watch.warned = true;
@@ -171,6 +190,18 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
         decision = decision.effect(lane(id), Effect::LookAtStatus(id.clone(), held.digest()));
     }
     Ok(decision.event(stored(StoredCredential { watch, ..(**held).clone() })))
+}
+
+/// It takes the place of the one that it renews: what of that goes, and when to look again. One that is suspended waits for the other's end.
+fn replace(state: &State, held: &StoredCredential, now: Timestamp) -> (Vec<Event>, Option<Replaces>) {
+    let old = held.watch.replaces.as_ref().and_then(|replaces| state.credentials.get(&replaces.credential));
+    match old {
+        None => (Vec::new(), None),
+        Some(old) if held.is_valid(now) || old.valid_until.is_some_and(|until| until <= now) => {
+            (holder_request::taken_over(state, old, held.request.as_ref()), None)
+        }
+        Some(old) => (Vec::new(), old.valid_until.map(|at| Replaces { credential: old.id.clone(), at })),
+    }
 }
 
 /// Asks for the same again, unless a credential that outlives this one is there, or on its way.

@@ -200,8 +200,28 @@ fn an_end_is_told_of_once_and_a_renewal_replaces_what_ends() {
     };
     early.deliver(pid.as_str(), later);
     assert!(early.held("first").is_some() && early.held("later").is_some());
+    early.until(end.minus(Duration::from_millis(1)));
+    assert!(early.held("first").is_some());
+    // It takes its place when it begins to.
     early.until(end);
-    assert_eq!((early.requests().len(), early.held("later").unwrap().is_valid(end)), (1, true));
+    assert_eq!((early.requests().len(), early.held("later").unwrap().is_valid(end), early.held("first")), (1, true, None));
+    assert_eq!((early.state.credentials.size(), early.told.last()), (1, Some(&"credential.renewed")));
+    // And so on: what brought it goes with it.
+    let end = end.plus(life);
+    early.until(end.minus(RENEWAL));
+    let pid = early.requests().last().unwrap().clone();
+    early.deliver(
+        pid.as_str(),
+        StoredCredential {
+            valid_from: Some(end),
+            valid_until: Some(end.plus(life)),
+            request: Some(pid.clone()),
+            ..held("last", life, false)
+        },
+    );
+    early.until(end);
+    assert_eq!((early.state.credentials.size(), early.state.requests.size(), early.requests().len()), (1, 2, 2));
+    assert!(early.held("last").unwrap().watch.replaces.is_none());
     // And so on; what a renewal has renewed leaves no request behind.
     let mut last = second;
     for n in 0..3 {
@@ -216,6 +236,24 @@ fn an_end_is_told_of_once_and_a_renewal_replaces_what_ends() {
         last = next;
         assert_eq!((world.state.credentials.size(), world.state.requests.size()), (1, 2), "the first request, and the last renewal");
     }
+}
+
+#[test]
+fn a_renewal_that_is_suspended_when_it_begins_takes_the_others_place_at_its_end() {
+    let (life, half) = (30 * DAY, RENEWAL / 2);
+    let mut world = World::with(held("first", life, false));
+    let end = START.plus(life);
+    world.until(end.minus(RENEWAL));
+    let pid = world.requests()[0].clone();
+    let begins = end.minus(half);
+    let (valid_from, valid_until, request) = (Some(begins), Some(end.plus(life)), Some(pid.clone()));
+    world.deliver(pid.as_str(), StoredCredential { valid_from, valid_until, request, ..held("second", life, false) });
+    let second = StoredCredential { status: HeldStatus::Suspended, ..(**world.held("second").unwrap()).clone() };
+    CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(second))));
+    world.until(begins);
+    assert!(world.held("first").is_some(), "it is all that counts");
+    world.until(end);
+    assert!(world.held("first").is_none() && world.held("second").unwrap().watch.replaces.is_none());
 }
 
 #[test]
