@@ -1,197 +1,274 @@
 //! Values and keys in the vault that rows name: each in a record of its own that is never written again, so that a commit names the new one wholly or not
 //! at all.
 //!
-//! A record is in the vault before the commit that names it. What no commit names is removed again. What a crash between the two leaves is looked for in a
-//! private vault the next time that something is kept in the same part of the owner's folder, which is what a client does whose request was cut off; else it
-//! goes with the folder.
+//! A record is in the vault before the commit that names it. Before that, a commit of the same agent notes that it is being made; the commit that names it
+//! settles the note, and names nothing without one. So a note that is there tells of a record that no row names: when its time is over, or when its command
+//! is known not to be executed, the agent takes the record out of the vault, however often it has to try. A crash at any point leaves a note or nothing.
 
 use crate::Services;
-use cellspace_cluster::{Address, Agent, AskError, Call, DeliveryError, PrepareError, Undo};
-use cellspace_schemas::{KeyAlias, Owner};
-use cellspace_storage::{Secret, Vault, VaultPath};
-use parking_lot::Mutex;
-use quick_cache::sync::Cache;
+use cellspace_cluster::{Address, Agent, AskError, Call, Decision, DeliveryError, PrepareError, Rejection, RowOf, Undo};
+use cellspace_schemas::{KeyAlias, Owner, Timestamp};
+use cellspace_storage::{RowKey, Secret, Vault, VaultPath};
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashSet,
     fmt,
-    sync::{Arc, Weak},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// Parts of folders of which it is remembered that they were looked through; what is forgotten is looked through once more.
-const LOOKED: usize = 10_000;
+/// Table of the notes, and how the keys of their deadlines begin.
+pub const TABLE: &str = "record";
+/// How long after its note a record that no row names stays: longer than a command waits for its answer, and than a vault that gave none may still be at work.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Notes of one agent at most; who wants another one has to wait.
+const MAX_NOTES: usize = 10_000;
 
-/// A part of the folders of an agent's owners: what it holds is named by the rows of that agent alone, under names that are new each time and nobody's choice,
-/// `prefix` and a UUID. Whatever else is called otherwise is left alone.
-pub struct Part<A: Agent> {
-    /// How the aliases begin.
-    pub prefix: &'static str,
-    /// The records that the agent's rows name.
-    pub named: fn(&A::State) -> HashSet<KeyAlias>,
+/// What is known of a record that no row names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    /// It is being made, or was; until then it may be named.
+    Made(Timestamp),
+    /// It is on its way out of the vault, and may neither be made nor named.
+    Leaving,
 }
 
-/// What a node knows of records that it made.
-pub struct Records {
-    /// Those of which it is not known yet whether a commit names them.
-    under_way: Mutex<HashSet<VaultPath>>,
-    looked: Cache<(Owner, &'static str), ()>,
-    looking: TaskTracker,
-    stop: CancellationToken,
+/// The notes of an agent.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(RedBlackTreeMapSync<KeyAlias, Note>);
+
+/// A request of the agent's own preparations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Notes that a record is about to be made.
+    Begin(KeyAlias),
+    /// It was made for a command that is not executed.
+    Abandon(KeyAlias),
 }
 
-impl Default for Records {
-    fn default() -> Self {
-        Self { under_way: Mutex::default(), looked: Cache::new(LOOKED), looking: TaskTracker::new(), stop: CancellationToken::new() }
-    }
+/// It needs nothing of others.
+pub type Prepared = Command;
+
+/// A change of one note.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The record is being made; what nobody names by then goes.
+    Begun(KeyAlias, Timestamp),
+    /// It is on its way out of the vault.
+    Leaving(KeyAlias),
+    /// A row names it, or it is gone.
+    Settled(KeyAlias),
 }
 
-impl Records {
-    /// Whether it is the first time that this part is looked through.
-    fn first(&self, owner: &Owner, part: &'static str) -> bool {
-        let place = (owner.clone(), part);
-        let first = self.looked.get(&place).is_none();
-        if first {
-            self.looked.insert(place, ());
-        }
-        first
-    }
+/// An agent whose rows name records.
+pub trait Keeper: Agent {
+    /// Its notes.
+    fn notes(state: &Self::State) -> &Notes;
+    /// Asks it about a note.
+    fn asking(command: Command) -> Self::Command;
+    /// Changes a note.
+    fn noting(event: Event) -> Self::Event;
+    /// Takes a record out of the vault; its outcome must lead to [`gone`], its end without one to [`again`].
+    fn forgetting(record: KeyAlias) -> Self::Effect;
+}
 
-    /// Looks through a part beside whoever keeps something in it, until the node ends.
-    fn look(&self, looking: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.looking.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = looking => {}
+impl Notes {
+    /// Folds an event into the notes.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Begun(record, until) => self.0.insert_mut(record.clone(), Note::Made(*until)),
+            Event::Leaving(record) => self.0.insert_mut(record.clone(), Note::Leaving),
+            Event::Settled(record) => {
+                self.0.remove_mut(record);
             }
-        });
-    }
-
-    /// Looks through nothing any more, also not what has begun: what is left is found the next time. For the end of the process, while agents can be read.
-    pub async fn drain(&self) {
-        self.stop.cancel();
-        self.looking.close();
-        self.looking.wait().await;
-    }
-
-    /// From now on it is not known whether a commit names the record at this path, which is new; it is removed should the call not be executed. Where nobody
-    /// knows what became of the call, that stays so for as long as the node lives: what is kept for it holds neither vault nor node.
-    fn hold(self: &Arc<Self>, vault: &Arc<dyn Vault>, path: &VaultPath, call: &Call) {
-        self.under_way.lock().insert(path.clone());
-        let (vault, under_way) = (Arc::downgrade(vault), UnderWay(Arc::downgrade(self), path.clone()));
-        call.undo.by(move || {
-            // Without a runtime or a vault the node has ended.
-            if let (Ok(runtime), Some(vault)) = (Handle::try_current(), vault.upgrade()) {
-                runtime.spawn(async move {
-                    let UnderWay(_, at) = &under_way;
-                    if let Err(error) = vault.delete(at).await {
-                        tracing::warn!(category = "app", owner = %at.owner, record = %at.alias, %error, "a record that nothing names is left in the vault");
-                    }
-                });
-            }
-        });
-    }
-
-    /// Those of this owner of which it is not known yet.
-    fn of(&self, owner: &Owner) -> HashSet<KeyAlias> {
-        self.under_way.lock().iter().filter(|path| path.owner == *owner).map(|path| path.alias.clone()).collect()
-    }
-}
-
-/// Gone when it is known what became of the record.
-struct UnderWay(Weak<Records>, VaultPath);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        if let Some(records) = self.0.upgrade() {
-            records.under_way.lock().remove(&self.1);
         }
     }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-/// Begins a new record in this part of the owner's folder, which is removed should the call not be executed. Who holds the steps may still make it.
+/// Which row the event writes.
+#[must_use]
+pub fn row(event: &Event) -> RowOf {
+    match event {
+        Event::Begun(record, _) | Event::Leaving(record) => RowOf::Put(RowKey::new(TABLE, record.as_str())),
+        Event::Settled(record) => RowOf::Delete(RowKey::new(TABLE, record.as_str())),
+    }
+}
+
+/// The deadline that the note now has.
+#[must_use]
+pub fn deadline(event: &Event) -> (String, Option<Timestamp>) {
+    match event {
+        Event::Begun(record, until) => (format!("{TABLE}/{record}"), Some(*until)),
+        Event::Leaving(record) | Event::Settled(record) => (format!("{TABLE}/{record}"), None),
+    }
+}
+
+/// Decides about a note. Pure.
 ///
 /// # Errors
-/// The prefix of the part is too long.
-pub fn begin<A: Agent, R>(
+/// [`Rejection::Stale`] while there are too many notes, or the record is on its way out.
+pub fn decide<A: Keeper>(state: &A::State, command: &Command, now: Timestamp) -> Result<Decision<A>, Rejection<A::Refusal>> {
+    let notes = &A::notes(state).0;
+    match command {
+        Command::Begin(record) => {
+            if notes.get(record) == Some(&Note::Leaving) || notes.size() >= MAX_NOTES {
+                return Err(Rejection::Stale);
+            }
+            Ok(Decision::action("record.begun").event(A::noting(Event::Begun(record.clone(), now.plus(PATIENCE)))))
+        }
+        Command::Abandon(record) => Ok(match notes.get(record) {
+            Some(Note::Made(_)) => leaving(record),
+            Some(Note::Leaving) | None => Decision::nothing(),
+        }),
+    }
+}
+
+/// The time of a note is over, and no row names its record: it goes.
+#[must_use]
+pub fn due<A: Keeper>(state: &A::State, record: &str, now: Timestamp) -> Decision<A> {
+    match KeyAlias::new(record).ok().and_then(|record| A::notes(state).0.get_key_value(&record)) {
+        Some((record, Note::Made(until))) if *until <= now => leaving(record),
+        Some(_) | None => Decision::nothing(),
+    }
+}
+
+fn leaving<A: Keeper>(record: &KeyAlias) -> Decision<A> {
+    leave(Decision::action("record.leaving"), record)
+}
+
+/// Adds that a record, which no row names any longer, leaves the vault, and is not made anew before it is gone.
+#[must_use]
+pub fn leave<A: Keeper>(decision: Decision<A>, record: &KeyAlias) -> Decision<A> {
+    let event = A::noting(Event::Leaving(record.clone()));
+    decision.event(event).effect(format!("{TABLE}/{record}"), A::forgetting(record.clone()))
+}
+
+/// A record has left the vault.
+#[must_use]
+pub fn gone<A: Keeper>(state: &A::State, record: &KeyAlias) -> Decision<A> {
+    match A::notes(state).0.get(record) {
+        Some(Note::Leaving) => Decision::action("record.gone").event(A::noting(Event::Settled(record.clone()))),
+        Some(Note::Made(_)) | None => Decision::nothing(),
+    }
+}
+
+/// A record could not be taken out of the vault for long: that is tried until it is done.
+#[must_use]
+pub fn again<A: Keeper>(record: &KeyAlias) -> Decision<A> {
+    Decision::action("record.leaving.again").effect(format!("{TABLE}/{record}"), A::forgetting(record.clone()))
+}
+
+/// A decision of a command for which records were made. It is made while they may be named; what it changes names each of them or takes it out again, so that
+/// their notes are settled by the same commit.
+///
+/// # Errors
+/// Those of `decide`, and [`Rejection::Stale`] when a note is gone.
+pub fn settled<A: Keeper>(
+    state: &A::State,
+    made: Vec<KeyAlias>,
+    decide: impl FnOnce() -> Result<Decision<A>, Rejection<A::Refusal>>,
+) -> Result<Decision<A>, Rejection<A::Refusal>> {
+    if !made.iter().all(|record| matches!(A::notes(state).0.get(record), Some(Note::Made(_)))) {
+        return Err(Rejection::Stale);
+    }
+    let decision = decide()?;
+    Ok(if decision.changes() {
+        made.into_iter().fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record))))
+    } else {
+        decision
+    })
+}
+
+/// A record that is noted, and may be made.
+pub struct Noted {
+    there: Arc<AtomicBool>,
+    _undo: Undo,
+}
+
+impl Noted {
+    /// It was made. Of what may still be under way in the vault nothing is taken out before the note's time is over.
+    pub fn is_there(&self) {
+        self.there.store(true, Ordering::Release);
+    }
+}
+
+/// Notes that a record is about to be made for the call. Should that not be executed, what is there then goes at once, when nobody holds the note any more.
+///
+/// # Errors
+/// The agent cannot note it now.
+pub async fn begin<A: Keeper>(
     services: &Services,
-    owner: &Owner,
-    part: &'static Part<A>,
-    name: Uuid,
+    address: &Address,
+    record: KeyAlias,
     call: &Call,
-) -> Result<(VaultPath, Undo), PrepareError<R>> {
-    let alias = KeyAlias::new(format!("{}{name}", part.prefix)).map_err(|e| PrepareError::Unavailable(e.to_string()))?;
-    let path = VaultPath { owner: owner.clone(), alias };
-    services.records.hold(&services.vault, &path, call);
-    if services.vault.is_private() && services.records.first(owner, part.prefix) {
-        let (records, services, owner) = (services.records.clone(), services.clone(), owner.clone());
-        records.look(async move {
-            if let Err(reason) = sweep(&services, &owner, part).await {
-                services.records.looked.remove(&(owner.clone(), part.prefix));
-                tracing::warn!(category = "app", %owner, part = part.prefix, reason, "what a crash may have left in the vault is not looked for");
-            }
-        });
-    }
-    Ok((path, call.undo.clone()))
+) -> Result<Noted, PrepareError<A::Refusal>> {
+    let of = |call: &Call| Call { trace: call.trace.clone(), timeout: call.timeout, ..Call::by(call.actor.clone()) };
+    let begun = services.cluster.ask_beside::<A>(address, A::asking(Command::Begin(record.clone())), of(call)).await;
+    begun.map_err(|error| match error {
+        AskError::Refused(refusal) => PrepareError::Refused(refusal),
+        other => PrepareError::Unavailable(other.to_string()),
+    })?;
+    let there = Arc::new(AtomicBool::new(false));
+    // What is kept for a call whose outcome nobody knows holds no node.
+    let (cluster, address, abandon) = (services.cluster.downgrade(), address.clone(), of(call));
+    let made = there.clone();
+    call.undo.by(move || {
+        // Without a runtime or a node the note is found by the next one.
+        if let (true, Ok(runtime), Some(cluster)) = (made.load(Ordering::Acquire), Handle::try_current(), cluster()) {
+            runtime.spawn(async move {
+                let abandoned = cluster.ask_beside::<A>(&address, A::asking(Command::Abandon(record.clone())), abandon).await;
+                if let Err(error) = abandoned {
+                    tracing::debug!(category = "app", vpa = %address, %record, %error, "a record is left to its deadline");
+                }
+            });
+        }
+    });
+    Ok(Noted { there, _undo: call.undo.clone() })
 }
 
-/// Puts the value into a new record in this part of the owner's folder, from which it is removed should the call not be executed.
+/// Puts the value into a new record of the owner's, under `prefix` and a fresh name, from which it is removed should the call not be executed.
 ///
 /// # Errors
-/// The vault is out of reach.
-pub async fn keep<A: Agent, R>(
+/// The agent or the vault is out of reach.
+pub async fn keep<A: Keeper>(
     services: &Services,
-    owner: &Owner,
-    part: &'static Part<A>,
+    address: &Address,
+    prefix: &str,
     value: &str,
     call: &Call,
-) -> Result<KeyAlias, PrepareError<R>> {
+) -> Result<KeyAlias, PrepareError<A::Refusal>> {
     let unavailable = |e: &dyn fmt::Display| PrepareError::Unavailable(format!("the secret cannot be stored: {e}"));
-    let (path, undo) = begin(services, owner, part, Uuid::new_v4(), call)?;
-    let (record, vault, value) = (path.alias.clone(), services.vault.clone(), Secret::from(value));
+    let record = KeyAlias::new(format!("{prefix}{}", Uuid::new_v4())).map_err(|e| unavailable(&e))?;
+    let noted = begin::<A>(services, address, record.clone(), call).await?;
+    let path = VaultPath { owner: address.owner.clone(), alias: record.clone() };
+    let (vault, value) = (services.vault.clone(), Secret::from(value));
     // Goes on when its caller gives up: what is removed then must be there by then.
     let put = tokio::spawn(async move {
         let put = vault.put_secret(&path, value).await;
-        drop(undo);
+        if put.is_ok() {
+            noted.is_there();
+        }
         put
     });
     put.await.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
     Ok(record)
-}
-
-/// Removes what this part of the owner's folder holds and no row names; how many records that were.
-///
-/// # Errors
-/// The vault or the agent is out of reach: some may be left.
-async fn sweep<A: Agent>(services: &Services, owner: &Owner, part: &'static Part<A>) -> Result<usize, String> {
-    let there = services.vault.aliases(owner, part.prefix).await.map_err(|e| e.to_string())?;
-    // In this order: what was there is under way still, or what became of it is known and can be read.
-    let under_way = services.records.of(owner);
-    let agent = Address::of::<A>(owner.clone());
-    let named = match services.cluster.snapshot::<A>(&agent).await {
-        Ok(state) => (part.named)(&state),
-        Err(AskError::NotRegistered) => HashSet::new(),
-        Err(error) => return Err(error.to_string()),
-    };
-    let left = left_over(part.prefix, there, &under_way, &named);
-    for record in &left {
-        if !services.cluster.serves(&agent) {
-            return Err("the agent is another node's by now".to_owned());
-        }
-        let path = VaultPath { owner: owner.clone(), alias: record.clone() };
-        services.vault.delete(&path).await.map_err(|e| e.to_string())?;
-        tracing::info!(category = "app", %owner, %record, "a record that nothing names has left the vault");
-    }
-    Ok(left.len())
-}
-
-/// Of the records that are there those that nobody names or will name.
-fn left_over(prefix: &str, there: Vec<KeyAlias>, under_way: &HashSet<KeyAlias>, named: &HashSet<KeyAlias>) -> Vec<KeyAlias> {
-    let made_here = |alias: &KeyAlias| alias.as_str().strip_prefix(prefix).is_some_and(|name| Uuid::parse_str(name).is_ok());
-    there.into_iter().filter(|alias| made_here(alias) && !under_way.contains(alias) && !named.contains(alias)).collect()
 }
 
 /// Removes a record that nothing names any longer; may be repeated.
@@ -206,69 +283,98 @@ pub async fn forget(vault: &dyn Vault, owner: &Owner, record: &KeyAlias) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::testing::TestVault;
-    use cellspace_schemas::ParticipantContextId;
+    use crate::data_plane::{DataPlane, DataPlaneState, command::Effect, state::Event as AgentEvent};
+    use cellspace_cluster::Input;
+
+    const NOW: Timestamp = Timestamp(1_000);
 
     fn alias(text: impl fmt::Display) -> KeyAlias {
         KeyAlias::new(text.to_string()).unwrap()
     }
 
-    /// Whatever becomes of a command that is not executed, its record goes, and no other one does; until then it is under way.
-    #[tokio::test]
-    async fn what_no_commit_names_is_removed_again() {
-        let vault: Arc<dyn Vault> = Arc::new(TestVault::default());
-        let owner = Owner::from(&ParticipantContextId::new("acme").unwrap());
-        let (records, call, other) = (Arc::new(Records::default()), Call::by("test"), Call::by("test"));
-        let [path, kept] = ["part/1", "part/2"].map(|name| VaultPath { owner: owner.clone(), alias: alias(name) });
-        for (path, call) in [(&path, &call), (&kept, &other)] {
-            records.hold(&vault, path, call);
-            vault.put_secret(path, Secret::from("s3cret")).await.unwrap();
-        }
-        let waiting = call.clone();
-        drop(call);
-        tokio::task::yield_now().await;
-        assert!(vault.secret(&path).await.is_ok(), "it may still be executed");
-        assert_eq!(records.of(&owner).len(), 2);
-        assert!(records.of(&Owner::from(&ParticipantContextId::new("other").unwrap())).is_empty());
-        drop(waiting);
-        while !records.of(&owner).is_disjoint(&HashSet::from([path.alias.clone()])) {
-            tokio::task::yield_now().await;
-        }
-        assert!(vault.secret(&path).await.is_err() && vault.secret(&kept).await.is_ok());
+    fn take(state: &mut DataPlaneState, decision: Decision<DataPlane>) -> Vec<KeyAlias> {
+        decision.events.iter().for_each(|event| DataPlane::apply(state, event));
+        let forgotten = decision.effects.into_iter().map(|outgoing| {
+            let Effect::Forget(record) = outgoing.effect;
+            record
+        });
+        forgotten.collect()
+    }
+
+    fn ask(state: &mut DataPlaneState, command: &Command) -> Result<Vec<KeyAlias>, ()> {
+        decide::<DataPlane>(state, command, NOW)
+            .map(|decision| take(state, decision))
+            .map_err(|error| assert!(matches!(error, Rejection::Stale)))
+    }
+
+    fn name(state: &DataPlaneState, records: &[&KeyAlias]) -> Option<Decision<DataPlane>> {
+        let named = Decision::action("named").event(AgentEvent::Disposed);
+        settled::<DataPlane>(state, records.iter().map(|record| (*record).clone()).collect(), || Ok(named)).ok()
     }
 
     #[test]
-    fn left_over_is_what_nobody_names_or_will_name() {
-        let [named, under_way, left] = [1, 2, 3].map(|n| alias(format_args!("part/{}", Uuid::from_u128(n))));
-        let others = ["part/mine", "part/", "other/00000000-0000-0000-0000-000000000003"].map(alias);
-        let there = [vec![named.clone(), under_way.clone(), left.clone()], others.to_vec()].concat();
-        assert_eq!(left_over("part/", there, &HashSet::from([under_way]), &HashSet::from([named])), [left]);
-    }
-
-    /// What has begun ends, and nothing begins: a vault that never answers does not hold up the end of the process.
-    #[tokio::test]
-    async fn nothing_is_looked_through_beyond_the_end() {
-        let records = Records::default();
-        let held = Arc::new(());
-        for drained in [false, true] {
-            let held = held.clone();
-            records.look(async move {
-                std::future::pending::<()>().await;
-                drop(held);
-            });
-            assert_eq!(records.looking.len(), 1);
-            if !drained {
-                tokio::task::yield_now().await;
+    fn what_is_noted_is_named_or_goes_and_never_both() {
+        let mut state = DataPlaneState::default();
+        let [named, left, abandoned] = ["part/1", "part/2", "part/3"].map(alias);
+        assert!(name(&state, &[&named]).is_none(), "nobody has noted it");
+        for record in [&named, &left, &abandoned] {
+            assert_eq!(ask(&mut state, &Command::Begin(record.clone())), Ok(Vec::new()));
+        }
+        // What changes nothing settles nothing.
+        let nothing = settled::<DataPlane>(&state, vec![named.clone()], || Ok(Decision::nothing())).unwrap();
+        assert!(take(&mut state, nothing).is_empty() && state.notes.len() == 3);
+        let decision = name(&state, &[&named]).unwrap();
+        assert!(take(&mut state, decision).is_empty() && state.notes.len() == 2);
+        assert_eq!(ask(&mut state, &Command::Abandon(named.clone())), Ok(Vec::new()), "a row names it");
+        assert_eq!(ask(&mut state, &Command::Abandon(abandoned.clone())), Ok(vec![abandoned.clone()]));
+        // Not before its time.
+        for (at, goes) in
+            [(NOW, vec![]), (NOW.plus(PATIENCE).minus(Duration::from_millis(1)), vec![]), (NOW.plus(PATIENCE), vec![left.clone()])]
+        {
+            for record in [&named, &left, &abandoned] {
+                let key = format!("{TABLE}/{record}");
+                let decision = DataPlane::decide(&state, &Input::Due(key), at).unwrap();
+                let expected: Vec<KeyAlias> = goes.iter().filter(|other| *other == record).cloned().collect();
+                assert_eq!(take(&mut state, decision), expected, "{record} at {at:?}");
             }
-            records.drain().await;
-            assert!(records.looking.is_empty());
         }
-        assert_eq!(Arc::strong_count(&held), 1);
+        // On its way out it is neither named nor made, nor sent out twice.
+        for record in [&left, &abandoned] {
+            assert!(name(&state, &[record]).is_none() && ask(&mut state, &Command::Begin(record.clone())).is_err());
+            assert_eq!(ask(&mut state, &Command::Abandon(record.clone())), Ok(Vec::new()));
+            let effect = Arc::new(Effect::Forget(record.clone()));
+            let again = DataPlane::decide(&state, &Input::Undeliverable(effect.clone(), "down".to_owned()), NOW).unwrap();
+            assert_eq!(take(&mut state, again), std::slice::from_ref(record), "until it is done");
+            let gone = DataPlane::decide(&state, &Input::Delivered(effect, ()), NOW).unwrap();
+            assert!(take(&mut state, gone).is_empty());
+        }
+        assert!(state.notes.is_empty());
+        assert_eq!(ask(&mut state, &Command::Begin(left)), Ok(Vec::new()));
     }
 
     #[test]
-    fn a_part_is_looked_through_once() {
-        let (records, owner) = (Records::default(), Owner::from(&ParticipantContextId::new("acme").unwrap()));
-        assert!(records.first(&owner, "a/") && records.first(&owner, "b/") && !records.first(&owner, "a/"));
+    fn notes_are_rows_with_deadlines() {
+        let (record, until) = (alias("part/1"), NOW.plus(PATIENCE));
+        let [begun, leaving, settled] =
+            [Event::Begun(record.clone(), until), Event::Leaving(record.clone()), Event::Settled(record.clone())];
+        let key = || RowKey::new(TABLE, "part/1");
+        assert_eq!([&begun, &leaving, &settled].map(row), [RowOf::Put(key()), RowOf::Put(key()), RowOf::Delete(key())]);
+        assert_eq!([&begun, &leaving, &settled].map(|event| deadline(event).1), [Some(until), None, None]);
+        // What it is stored as stays what it is.
+        assert_eq!(serde_json::to_string(&AgentEvent::Record(begun)).unwrap(), r#"{"Record":{"Begun":["part/1",121000]}}"#);
+    }
+
+    #[test]
+    fn there_are_so_many_notes_at_most() {
+        let mut state = DataPlaneState::default();
+        for n in 0..MAX_NOTES {
+            ask(&mut state, &Command::Begin(alias(n))).unwrap();
+        }
+        assert!(ask(&mut state, &Command::Begin(alias("more"))).is_err());
+        ask(&mut state, &Command::Abandon(alias(0))).unwrap();
+        assert!(ask(&mut state, &Command::Begin(alias("more"))).is_err(), "it is not gone yet");
+        let gone = gone(&state, &alias(0));
+        take(&mut state, gone);
+        assert!(ask(&mut state, &Command::Begin(alias("more"))).is_ok());
     }
 }

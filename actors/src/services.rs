@@ -1,8 +1,8 @@
 //! What agents and handlers reach the world with.
 
 use crate::{
-    DcpOptions, OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, records::Records,
-    settings::SettingsCache, trust::Trust,
+    DcpOptions, OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, settings::SettingsCache,
+    trust::Trust,
 };
 use cellspace_cluster::Cluster;
 use cellspace_storage::{EventLog, Vault};
@@ -17,8 +17,6 @@ pub struct Services {
     pub cell: Arc<str>,
     /// Keys and secrets.
     pub vault: Arc<dyn Vault>,
-    /// What of these is being made.
-    pub records: Arc<Records>,
     /// Provisioning events and facts.
     pub events: Arc<dyn EventLog>,
     /// Bounded HTTP client for counterparties.

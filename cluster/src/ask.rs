@@ -49,6 +49,15 @@ impl Cluster {
     /// # Errors
     /// [`AskError`]: refused, not executed, or unknown.
     pub async fn ask<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
+        let _admitted = self.admit(address, A::counterparty(&command))?;
+        self.ask_beside::<A>(address, command, call).await
+    }
+
+    /// The same for a command of an agent's own preparation to that agent: it takes no place of its own, since the command that is prepared has one.
+    ///
+    /// # Errors
+    /// [`AskError`]: refused, not executed, or unknown.
+    pub async fn ask_beside<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
         let span = info_span!("command", trace_id = Empty, vpa = %address, kind = A::KIND.0);
         let parent = call.trace.clone();
         let asking = async { self.ask_within::<A>(address, command, Call { id: CallId::fresh(), trace: trace::current(), ..call }).await };
@@ -57,7 +66,6 @@ impl Cluster {
 
     async fn ask_within<A: Agent>(&self, address: &Address, command: A::Command, call: Call) -> Result<A::Reply, AskError<A::Refusal>> {
         let until = Instant::now() + call.timeout;
-        let _admitted = self.admit(address, A::counterparty(&command))?;
         let request_hash = match &call.idempotency {
             None => None,
             Some(_) => {

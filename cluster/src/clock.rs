@@ -1,10 +1,13 @@
 //! The one place where the runtime asks for the time of day.
 
 use cellspace_schemas::Timestamp;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// A source of wall-clock time; tests bring their own.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Milliseconds since the epoch.
     fn now(&self) -> Timestamp;
 }

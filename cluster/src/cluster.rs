@@ -365,7 +365,7 @@ impl Cluster {
     }
 
     /// This handle again for as long as another one is there.
-    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Self> + Send + Sync + use<> {
+    pub fn downgrade(&self) -> impl Fn() -> Option<Self> + Send + Sync + use<> {
         let inner = Arc::downgrade(&self.inner);
         move || inner.upgrade().map(|inner| Self { inner })
     }

@@ -109,6 +109,7 @@ mod tests {
     use cellspace_storage::AgentKind;
     use std::sync::atomic::{AtomicI64, Ordering};
 
+    #[derive(Debug)]
     struct SetClock(AtomicI64);
 
     impl Clock for SetClock {

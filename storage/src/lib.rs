@@ -34,11 +34,11 @@ pub use kafka::{KafkaError, KafkaOptions};
 pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swap, View};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, ReadRows, Rows, StoreError};
-pub use remote_vault::{Login, RemoteVault, RemoteVaultOptions, VaultOptionsError};
+pub use remote_vault::{Login, ParticipantLogin, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
 #[cfg(feature = "scylla")]
 pub use scylla::ScyllaStore;
 pub use scylla::{Replication, ScyllaError, ScyllaOptions};
 pub use slot::{Slot, Slots};
-pub use vault::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, Vault, VaultError, VaultPath};
+pub use vault::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
 pub use wake::{DueRow, ReadWake, Wake, WakeCursor, WakeIndex, WakePage};

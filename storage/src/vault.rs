@@ -43,9 +43,6 @@ pub struct VaultPath {
     pub alias: KeyAlias,
 }
 
-/// Aliases that are listed of one folder at most.
-pub const MAX_ALIASES: usize = 100_000;
-
 /// A secret value; zeroised on drop, never printed.
 pub type Secret = secrecy::SecretString;
 
@@ -89,13 +86,6 @@ pub trait Vault: Send + Sync + 'static {
 
     /// Removes a key or secret; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>>;
-
-    /// Whether the rows of the store beside it are the only ones that may name what is here. A vault that is somewhere else may be reached from a copy of the
-    /// store too, and what older rows do not name may be a key in use.
-    fn is_private(&self) -> bool;
-
-    /// Aliases in the owner's folder that begin with `within`, [`MAX_ALIASES`] at most, in any order.
-    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>>;
 
     /// Removes every key and secret of the owner whose alias begins with `within` (all, when that is empty), those included that cannot be opened any
     /// more; where there are none is fine. What is removed is

@@ -7,11 +7,15 @@ use super::{
     questions::ParticipantOf,
     resources, secrets, transfer,
 };
-use crate::{Services, credential_service, trust::claimed_sender};
+use crate::{
+    Services, credential_service,
+    records::{self, Keeper, Notes},
+    trust::claimed_sender,
+};
 use cellspace_cluster::{
     About, Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Reach, Rejection, RetryPolicy, RowOf, Track,
 };
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{KeyAlias, Timestamp};
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -53,17 +57,33 @@ macro_rules! machines {
 machines!(
     /// A request to the control plane.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets)
+    Command, Command: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets), Records(records)
 );
 machines!(
     /// What is asked of one machine, with what others said about it.
     #[derive(Debug)]
-    Asked, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets)
+    Asked, Prepared: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets), Records(records)
 );
+
+impl Asked {
+    /// The records that were made for it.
+    fn made(&self) -> Vec<KeyAlias> {
+        match self {
+            Self::Secrets(secrets::Prepared::Put { record, .. }) => vec![record.clone()],
+            Self::DataPlanes(prepared) => prepared.secret().cloned().into_iter().collect(),
+            Self::Secrets(secrets::Prepared::Delete(_))
+            | Self::Participant(_)
+            | Self::Resources(_)
+            | Self::Negotiation(_)
+            | Self::Transfer(_)
+            | Self::Records(_) => Vec::new(),
+        }
+    }
+}
 machines!(
     /// A change of state: the new value of one row, or its removal.
     #[derive(Debug, Clone, Serialize, Deserialize)]
-    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets), Archive(archive)
+    Event, Event: Participant(participant), Resources(resources), Negotiation(negotiation), Transfer(transfer), DataPlanes(data_planes), Secrets(secrets), Archive(archive), Records(records)
 );
 machines!(
     /// A message to a counterparty or a data plane, word to who asked for it, or what becomes of the participant's name and secrets.
@@ -169,7 +189,8 @@ impl Agent for ControlPlane {
             | Command::Participant(_)
             | Command::Resources(_)
             | Command::DataPlanes(_)
-            | Command::Secrets(_) => return None,
+            | Command::Secrets(_)
+            | Command::Records(_) => return None,
         };
         claimed_sender(&envelope.token).map(|did| did.to_string())
     }
@@ -194,6 +215,7 @@ impl Agent for ControlPlane {
                 Command::Transfer(c) => transfer::prepare(services, &self.steering, &shown, c, call.id).await?.into(),
                 Command::DataPlanes(c) => data_planes::prepare(services, address, snapshot, c, call).await?.into(),
                 Command::Secrets(c) => secrets::prepare(services, address, &snapshot, c, call).await?.into(),
+                Command::Records(c) => c.into(),
             };
             Ok(Prepared { asked, recalled })
         })
@@ -218,6 +240,7 @@ impl Agent for ControlPlane {
             Event::DataPlanes(e) => data_planes::apply(state, e),
             Event::Secrets(e) => secrets::apply(state, e),
             Event::Archive(e) => archive::apply(&mut state.archive, e),
+            Event::Records(e) => state.notes.apply(e),
         }
     }
 
@@ -230,6 +253,7 @@ impl Agent for ControlPlane {
             Event::DataPlanes(e) => data_planes::row(e),
             Event::Secrets(e) => secrets::row(e),
             Event::Archive(e) => archive::row(e),
+            Event::Records(e) => records::row(e),
         }
     }
 
@@ -248,7 +272,8 @@ impl Agent for ControlPlane {
             | Event::Resources(_)
             | Event::DataPlanes(_)
             | Event::Secrets(_)
-            | Event::Archive(_) => About::default(),
+            | Event::Archive(_)
+            | Event::Records(_) => About::default(),
         }
     }
 
@@ -263,6 +288,7 @@ impl Agent for ControlPlane {
                 let (id, due) = transfer::deadline(e);
                 Some((format!("{}/{id}", transfer::TABLE), due))
             }
+            Event::Records(e) => Some(records::deadline(e)),
             Event::Resources(_) | Event::DataPlanes(_) | Event::Secrets(_) | Event::Archive(_) => None,
         }
     }
@@ -326,17 +352,36 @@ impl Agent for ControlPlane {
     }
 }
 
+impl Keeper for ControlPlane {
+    fn notes(state: &ControlPlaneState) -> &Notes {
+        &state.notes
+    }
+
+    fn asking(command: records::Command) -> Command {
+        command.into()
+    }
+
+    fn noting(event: records::Event) -> Event {
+        event.into()
+    }
+
+    fn forgetting(record: KeyAlias) -> Effect {
+        data_planes::Effect::ForgetSecret(record).into()
+    }
+}
+
 /// What the machine that the input is for decides.
 fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp) -> Decided {
     match input {
-        Input::Command(prepared) => match &prepared.asked {
+        Input::Command(prepared) => records::settled(state, prepared.asked.made(), || match &prepared.asked {
             Asked::Participant(p) => participant::decide(state, p, now),
             Asked::Resources(p) => resources::decide(state, p, now),
             Asked::Negotiation(p) => negotiation::decide(state, p, now),
             Asked::Transfer(p) => transfer::decide(state, p, now),
             Asked::DataPlanes(p) => data_planes::decide(state, p, now),
             Asked::Secrets(p) => secrets::decide(state, p, now),
-        },
+            Asked::Records(p) => records::decide(state, p, now),
+        }),
         Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
             (Effect::Participant(e), Outcome::Participant(o)) => participant::delivered(state, e, *o),
             (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),
@@ -359,6 +404,7 @@ fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp
         Input::Due(key) => match key.split_once('/') {
             Some((participant::TABLE, _)) => participant::due(state, now),
             Some((negotiation::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| negotiation::due(state, &id, now)),
+            Some((records::TABLE, record)) => Ok(records::due(state, record, now)),
             Some((transfer::TABLE, id)) => id.parse().map_or_else(|_| Ok(Decision::nothing()), |id| transfer::due(state, &id, now)),
             // What an older version set.
             Some(_) | None => Ok(Decision::nothing()),

@@ -395,7 +395,7 @@ pub fn undeliverable(state: &ControlPlaneState, effect: &Effect) -> Decided {
         Effect::ForgetCatalogs if state.deleted.is_some() => {
             Decision::action("catalogs.forget.again").effect(CATALOGS, effect.clone().into())
         }
-        // The dead letter says which secrets are left.
+        Effect::DeleteSecrets if state.deleted.is_some() => Decision::action("secrets.delete.again").effect(SECRETS, effect.clone().into()),
         Effect::ConfirmName(..)
         | Effect::ReleaseName(_)
         | Effect::Enlist

@@ -62,7 +62,7 @@ fn a_name_is_confirmed_and_given_back() {
     let effects = [&lost, &release, &Effect::Enlist, &Effect::Delist, &Effect::DeleteSecrets, &Effect::ForgetCatalogs];
     let actions = |state: &ControlPlaneState| effects.map(|effect| undeliverable(state, effect).unwrap().action);
     assert_eq!(actions(&there), ["name.confirm.again", "", "participant.list.again", "", "", ""]);
-    assert_eq!(actions(&gone), ["", "name.release.again", "", "participant.unlist.again", "", "catalogs.forget.again"]);
+    assert_eq!(actions(&gone), ["", "name.release.again", "", "participant.unlist.again", "secrets.delete.again", "catalogs.forget.again"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! State of a control plane in memory; a clone is the published snapshot and costs O(1).
 
 use super::{Participant, archive, data_planes, negotiation, participant, resources, secrets, transfer};
+use crate::records::Notes;
 use cellspace_schemas::AssetId;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct ControlPlaneState {
     pub secrets: secrets::Secrets,
     /// What is known of the processes that have left the state.
     pub archive: archive::State,
+    /// Records in the vault that nothing here names.
+    pub notes: Notes,
 }
 
 impl ControlPlaneState {

@@ -33,6 +33,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The machine's clock, so much later.
+#[derive(Debug)]
 struct Later(Duration);
 
 impl Clock for Later {
@@ -85,7 +86,6 @@ async fn services(store: &EmbeddedStore, cluster: &Cluster) -> Services {
         settings: SettingsCache::default(),
         workers: Arc::default(),
         status_lists: Arc::default(),
-        records: Arc::default(),
     }
 }
 

@@ -9,7 +9,9 @@ use crate::{
     Services,
     control_plane::{ControlPlane, participant::TENANT},
     issuer::Issuer,
-    name, records, trust,
+    name,
+    records::{self, Keeper, Notes},
+    trust,
 };
 use cellspace_cluster::{
     Address, Agent, AskError, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Reach, Rejection, RetryPolicy, RowOf,
@@ -58,6 +60,8 @@ pub enum Command {
     Deliver(SecretText, Box<CredentialMessage>),
     /// A verified issuer offers.
     Offer(offer::Offer),
+    /// A private key in the vault that no key pair names yet.
+    Record(records::Command),
 }
 
 /// A request with what others said about it.
@@ -75,6 +79,25 @@ pub enum Prepared {
     Deliver(holder_request::Delivered),
     /// See [`Command::Offer`].
     Offer(offer::Prepared),
+    /// See [`Command::Record`].
+    Record(records::Command),
+}
+
+impl Prepared {
+    /// The records of the private keys that were made for it.
+    fn made(&self) -> Vec<KeyAlias> {
+        let keys = match self {
+            Self::Context(context::Prepared::Create { keys, .. }) => keys.as_slice(),
+            Self::Key(prepared) => prepared.new.as_slice(),
+            Self::Context(context::Prepared::Plain(_))
+            | Self::Credential(_)
+            | Self::Request(..)
+            | Self::Deliver(_)
+            | Self::Offer(_)
+            | Self::Record(_) => &[],
+        };
+        keys.iter().filter(|key| key.made).filter_map(|key| key::vault_alias(&key.names.alias).ok()).collect()
+    }
 }
 
 /// A change of state.
@@ -90,6 +113,8 @@ pub enum Event {
     Request(holder_request::RequestEvent),
     /// Offers.
     Offer(offer::OfferEvent),
+    /// Private keys in the vault that no key pair names.
+    Record(records::Event),
 }
 
 /// Something to do outside.
@@ -169,8 +194,9 @@ impl Agent for CredentialService {
         none.query::<ContextOf>().query::<PublishedAt>().query::<Listed>()
     }
 
+    /// Keys are noted before there is a participant context.
     fn creates(command: &Command) -> bool {
-        matches!(command, Command::Context(context::Command::Create(_)))
+        matches!(command, Command::Context(context::Command::Create(_)) | Command::Record(records::Command::Begin(_)))
     }
 
     fn prepare<'a>(
@@ -206,23 +232,22 @@ impl Agent for CredentialService {
                         if offer.may_be_followed(&snapshot) { issuance::offered(&self.services, &offer).await? } else { Vec::new() };
                     Prepared::Offer(offer::Prepared { offer, objects })
                 }
+                Command::Record(command) => Prepared::Record(command),
             })
         })
     }
 
     fn decide(state: &State, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
-            Input::Command(Prepared::Context(prepared)) => context::decide(state, prepared, now),
-            Input::Command(Prepared::Key(prepared)) => key::decide(state, prepared, now),
-            Input::Command(Prepared::Credential(prepared)) => credential::decide(state, prepared),
-            Input::Command(Prepared::Request(request, holder_pid)) => holder_request::request(state, request, holder_pid, now),
-            Input::Command(Prepared::Deliver(delivered)) => holder_request::deliver(state, delivered, now),
-            Input::Command(Prepared::Offer(prepared)) => offer::decide(state, prepared, now),
+            Input::Command(prepared) => records::settled(state, prepared.made(), || decide(state, prepared, now)),
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {
                     holder_request::acknowledged(state, holder_pid, answer, now)
                 }
                 (Effect::ReleaseName(_), _) => context::released(state),
+                (Effect::DeleteKey(alias), _) => {
+                    Ok(key::vault_alias(alias).map_or_else(|_| Decision::nothing(), |r| records::gone(state, &r)))
+                }
                 (Effect::ConfirmName(..), Outcome::NameTaken) => context::name_lost(state, now),
                 (Effect::LookAtStatus(id, form), Outcome::Status(status)) => watch::looked_at(state, id, *form, *status),
                 (Effect::LookAtRequest { holder_pid, issuer_pid, .. }, Outcome::Request(status)) => {
@@ -232,20 +257,20 @@ impl Agent for CredentialService {
                 | (Effect::ConfirmName(..), Outcome::Done | Outcome::Acknowledged(_) | Outcome::Status(_) | Outcome::Request(_))
                 | (Effect::LookAtStatus(..), Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_) | Outcome::Request(_))
                 | (Effect::LookAtRequest { .. }, Outcome::Done | Outcome::NameTaken | Outcome::Acknowledged(_) | Outcome::Status(_))
-                | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteKey(_) | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
+                | (Effect::Enlist(_) | Effect::Delist | Effect::DeleteSecrets, _) => Ok(Decision::nothing()),
             },
             Input::Undeliverable(effect, reason) => match effect.as_ref() {
                 Effect::RequestCredentials { holder_pid, .. } => holder_request::undeliverable(state, holder_pid, reason, now),
                 // Out of attempts is no answer: only the name's agent says whose it is.
                 Effect::ConfirmName(path, did) => context::confirm_again(state, path, did),
                 Effect::ReleaseName(path) => context::release_again(state, path),
+                // What is to leave the vault does.
+                Effect::DeleteKey(alias) => {
+                    Ok(key::vault_alias(alias).map_or_else(|_| Decision::nothing(), |record| records::again(&record)))
+                }
+                Effect::DeleteSecrets => Ok(context::delete_secrets_again(state)),
                 // The dead letter says what is left; a status is looked up again, and what has become of a request is asked again.
-                Effect::Enlist(_)
-                | Effect::Delist
-                | Effect::DeleteKey(_)
-                | Effect::DeleteSecrets
-                | Effect::LookAtStatus(..)
-                | Effect::LookAtRequest { .. } => Ok(Decision::nothing()),
+                Effect::Enlist(_) | Effect::Delist | Effect::LookAtStatus(..) | Effect::LookAtRequest { .. } => Ok(Decision::nothing()),
             },
             Input::Due(key) => match key.split_once('/') {
                 Some((holder_request::TABLE, id)) => {
@@ -253,6 +278,7 @@ impl Agent for CredentialService {
                 }
                 Some((credential::TABLE, id)) => CredentialId::new(id).map_or(Ok(Decision::nothing()), |id| watch::due(state, &id, now)),
                 Some((key::TABLE, id)) => KeyPairId::new(id).map_or(Ok(Decision::nothing()), |id| key::due(state, &id, now)),
+                Some((records::TABLE, record)) => Ok(records::due(state, record, now)),
                 Some(_) | None => Ok(Decision::nothing()),
             },
         }
@@ -265,6 +291,7 @@ impl Agent for CredentialService {
             Event::Credential(e) => credential::apply(state, e),
             Event::Request(e) => holder_request::apply(state, e),
             Event::Offer(e) => offer::apply(state, e),
+            Event::Record(e) => state.notes.apply(e),
         }
     }
 
@@ -275,6 +302,7 @@ impl Agent for CredentialService {
             Event::Credential(e) => credential::row(e),
             Event::Request(e) => holder_request::row(e),
             Event::Offer(e) => offer::row(e),
+            Event::Record(e) => records::row(e),
         }
     }
 
@@ -283,6 +311,7 @@ impl Agent for CredentialService {
             Event::Key(e) => Some(key::deadline(e)),
             Event::Request(e) => Some(holder_request::deadline(e)),
             Event::Credential(e) => Some(watch::deadline(e)),
+            Event::Record(e) => Some(records::deadline(e)),
             Event::Context(_) | Event::Offer(_) => None,
         }
     }
@@ -343,9 +372,10 @@ impl Agent for CredentialService {
                     Ok(Outcome::Done)
                 }
                 Effect::DeleteKey(alias) => {
-                    let alias = key::vault_alias(alias).map_err(|e| DeliveryError::Refused(e.to_string()))?;
-                    let path = VaultPath { owner: delivery.address.owner.clone(), alias };
-                    self.services.vault.delete(&path).await.map_err(|e| DeliveryError::Retry(e.to_string()))?;
+                    // No key can be under an alias that is too long.
+                    if let Ok(record) = key::vault_alias(alias) {
+                        records::forget(self.services.vault.as_ref(), &delivery.address.owner, &record).await?;
+                    }
                     Ok(Outcome::Done)
                 }
                 // Another one has taken its place meanwhile: that one is looked up by itself.
@@ -370,6 +400,37 @@ impl Agent for CredentialService {
                 }
             }
         })
+    }
+}
+
+/// What the machine that the command is for decides.
+fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
+    match prepared {
+        Prepared::Context(prepared) => context::decide(state, prepared, now),
+        Prepared::Key(prepared) => key::decide(state, prepared, now),
+        Prepared::Credential(prepared) => credential::decide(state, prepared),
+        Prepared::Request(request, holder_pid) => holder_request::request(state, request, holder_pid, now),
+        Prepared::Deliver(delivered) => holder_request::deliver(state, delivered, now),
+        Prepared::Offer(prepared) => offer::decide(state, prepared, now),
+        Prepared::Record(command) => records::decide(state, command, now),
+    }
+}
+
+impl Keeper for CredentialService {
+    fn notes(state: &State) -> &Notes {
+        &state.notes
+    }
+
+    fn asking(command: records::Command) -> Command {
+        Command::Record(command)
+    }
+
+    fn noting(event: records::Event) -> Event {
+        Event::Record(event)
+    }
+
+    fn forgetting(record: KeyAlias) -> Effect {
+        Effect::DeleteKey(key::alias_of(record))
     }
 }
 
@@ -464,8 +525,7 @@ impl CredentialService {
         Ok(key::Prepared { command, new, signed_until })
     }
 
-    /// The key of the spec. One whose name in the vault nobody has chosen goes again, should the command not be executed; a chosen name is found again by a
-    /// repeat of the command.
+    /// The key of the spec. One that is made goes again, should the command not be executed.
     async fn make_key(
         &self,
         address: &Address,
@@ -479,27 +539,28 @@ impl CredentialService {
             VaultError::WrongType(_) => Refusal::KeyExists.into(),
             other => PrepareError::Unavailable(other.to_string()),
         };
-        let public = match (&spec.existing, names.made()) {
-            (None, Some(fresh)) => {
-                let (path, undo) = records::begin(&self.services, &address.owner, &key::PART, fresh, call)?;
+        let public = match &spec.existing {
+            None => {
+                let noted = records::begin::<Self>(&self.services, address, path.alias.clone(), call).await?;
                 let (vault, algorithm) = (vault.clone(), spec.algorithm());
                 // Goes on when its caller gives up: what is removed then must be there by then.
                 let making = tokio::spawn(async move {
                     let made = vault.generate_key(&path, algorithm).await;
-                    drop(undo);
+                    if made.is_ok() {
+                        noted.is_there();
+                    }
                     made
                 });
                 making.await.map_err(|e| PrepareError::Unavailable(e.to_string()))?.map_err(refused)?
             }
-            (None, None) => vault.generate_key(&path, spec.algorithm()).await.map_err(refused)?,
-            (Some(jwk), _) => {
+            Some(jwk) => {
                 let held = vault.public_key(&path).await;
                 held.ok()
                     .filter(|held| same_key(&held.jwk, jwk))
                     .ok_or(Refusal::BadKey("the vault must hold the private key of publicKeyJwk"))?
             }
         };
-        Ok(key::NewKey { names, public, active: spec.active, usage: spec.usage })
+        Ok(key::NewKey { names, public, active: spec.active, usage: spec.usage, made: spec.existing.is_none() })
     }
 }
 

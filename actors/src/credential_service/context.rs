@@ -348,6 +348,11 @@ pub fn release_again(state: &State, path: &Owner) -> Decided {
     })
 }
 
+/// What the vault keeps of who is deleted is not gone yet, or what it ends with others takes long.
+pub fn delete_secrets_again(state: &State) -> Decision<super::CredentialService> {
+    if state.deleted { Decision::action("secrets.delete.again").effect(LANE, Effect::DeleteSecrets) } else { Decision::nothing() }
+}
+
 /// The name is free.
 pub fn released(state: &State) -> Decided {
     if !state.leaving {

@@ -1,7 +1,7 @@
 //! Key pairs: CREATED, ACTIVATED, ROTATED, REVOKED.
 
-use super::{CredentialService, Effect, Event, Refusal, State, agent::Decided, context::LANE, presentations::PRESENTATION_LIFETIME};
-use crate::{records::Part, trust::replay::SKEW};
+use super::{Event, Refusal, State, agent::Decided, presentations::PRESENTATION_LIFETIME};
+use crate::{records, trust::replay::SKEW};
 use cellspace_cluster::{Decision, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, ParticipantContextId, Timestamp,
@@ -24,11 +24,8 @@ pub const TABLE: &str = "key";
 const MAX_REVOKED: usize = 64;
 /// Folder of private keys within the participant's part of the vault: a key pair's alias is a name among key pairs, whatever else lies there.
 const FOLDER: &str = "keypair";
-/// How aliases begin that nobody has chosen, and nobody may choose: a key under such a name that no row names is left over.
+/// How aliases begin that nobody has chosen, and nobody may choose.
 const MADE: &str = "made-";
-/// The keys of these.
-pub const PART: Part<CredentialService> =
-    Part { prefix: "keypair/made-", named: |state| state.keys.values().filter_map(|key| vault_alias(&key.alias).ok()).collect() };
 /// How long anything counts that a participant signs for itself: a presentation, within the skew of clocks.
 const SIGNATURE_LIFETIME: Duration = PRESENTATION_LIFETIME.saturating_add(SKEW);
 const KEY_CONTEXT: &str = "https://w3id.org/security/suites/jws-2020/v1";
@@ -243,12 +240,6 @@ pub struct KeyNames {
 }
 
 impl KeyNames {
-    /// What is fresh about the alias, when nobody has chosen it.
-    #[must_use]
-    pub fn made(&self) -> Option<Uuid> {
-        self.alias.as_str().strip_prefix(MADE).and_then(|fresh| Uuid::parse_str(fresh).ok())
-    }
-
     /// The names that the spec gives, filled up from `fresh`.
     #[must_use]
     pub fn new(did: &Did, spec: &KeySpec, fresh: Uuid) -> Self {
@@ -278,6 +269,13 @@ pub fn vault_alias(alias: &KeyAlias) -> Result<KeyAlias, Refusal> {
     KeyAlias::new(format!("{FOLDER}/{alias}")).map_err(|_| Refusal::BadKey("privateKeyAlias is too long"))
 }
 
+/// The alias of the key pair whose private half the vault keeps in this record.
+#[must_use]
+pub fn alias_of(record: KeyAlias) -> KeyAlias {
+    let within = record.as_str().strip_prefix(FOLDER).and_then(|within| within.strip_prefix('/'));
+    within.and_then(|alias| KeyAlias::new(alias).ok()).unwrap_or(record)
+}
+
 /// A key that is in the vault, not yet in the state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewKey {
@@ -289,6 +287,8 @@ pub struct NewKey {
     pub active: bool,
     /// What it is used for.
     pub usage: BTreeSet<KeyUsage>,
+    /// Whether it was made for the command; else it was there before.
+    pub made: bool,
 }
 
 /// Requests.
@@ -542,8 +542,8 @@ pub fn due(state: &State, id: &KeyPairId, now: Timestamp) -> Decided {
 fn decided(change: Change) -> Decision<super::CredentialService> {
     let mut decision = Decision::action(change.action);
     decision.events.extend(change.events.into_iter().map(Event::Key));
-    match change.gone {
-        Some(alias) => decision.effect(LANE, Effect::DeleteKey(alias)),
+    match change.gone.and_then(|alias| vault_alias(&alias).ok()) {
+        Some(record) => records::leave(decision, &record),
         None => decision,
     }
 }

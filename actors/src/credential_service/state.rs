@@ -7,7 +7,7 @@ use super::{
     key::{self, KeyPair},
     offer::Offer,
 };
-use crate::trust::SigningKey;
+use crate::{records::Notes, trust::SigningKey};
 use cellspace_schemas::{
     Did,
     dcp::DidDocument,
@@ -35,6 +35,8 @@ pub struct State {
     pub requests: RedBlackTreeMapSync<HolderPid, Arc<HolderRequest>>,
     /// The newest offer of each issuer.
     pub offers: RedBlackTreeMapSync<Did, Arc<Offer>>,
+    /// Private keys in the vault that no key pair names.
+    pub notes: Notes,
 }
 
 impl State {

@@ -10,6 +10,7 @@ use super::{
     offer::{self, MAX_FOLLOWED, MAX_ID_BYTES, MAX_OFFERS, Offer, OfferedObject},
     watch::{HeldStatus, Watch},
 };
+use crate::records;
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
@@ -43,6 +44,7 @@ fn new_key(name: &str, active: bool) -> NewKey {
         public: PublicKey { algorithm: KeyAlgorithm::Ed25519, jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": name}) },
         active,
         usage: BTreeSet::new(),
+        made: false,
     }
 }
 
@@ -518,15 +520,53 @@ fn private_keys_have_a_folder_of_their_own() {
         |text: &str| key::vault_alias(&KeyAlias::new(text).unwrap()).map(|alias| alias.as_str().to_owned()).map_err(|e| e.to_string());
     let chosen = |alias: &str| {
         let descriptor = serde_json::from_value(serde_json::json!({"keyId": "k", "privateKeyAlias": alias})).unwrap();
-        KeySpec::read(&descriptor).map(|spec| KeyNames::new(&did(), &spec, uuid::Uuid::from_u128(7)).made())
+        KeySpec::read(&descriptor).map(|spec| KeyNames::new(&did(), &spec, uuid::Uuid::from_u128(7)).alias.to_string())
     };
-    assert!(matches!((chosen("alias-1"), chosen("made-1")), (Ok(None), Err(Refusal::BadKey(_)))));
+    assert!(matches!((chosen("alias-1"), chosen("made-1")), (Ok(chosen), Err(Refusal::BadKey(_))) if chosen == "alias-1"));
     let made = KeyNames::new(&did(), &KeySpec::fresh(), uuid::Uuid::from_u128(7));
-    assert_eq!(made.made(), Some(uuid::Uuid::from_u128(7)));
     assert_eq!(key::vault_alias(&made.alias).unwrap().as_str(), "keypair/made-00000000-0000-0000-0000-000000000007");
+    assert_eq!(key::alias_of(key::vault_alias(&made.alias).unwrap()), made.alias);
     assert_eq!(alias("data-plane"), Ok("keypair/data-plane".to_owned()));
     assert_eq!(alias(&"x".repeat(250)), Err("privateKeyAlias is too long".to_owned()));
     assert_eq!(acme(true).signing_key(KeyUsage::Presentation).unwrap().path.alias.as_str(), "keypair/k1");
+}
+
+/// A key that was made is named while its note is there, by the commit that settles it; one that goes may not be made anew before it is gone.
+#[test]
+fn keys_are_made_and_go_under_notes() {
+    let mut state = acme(true);
+    let add = || {
+        let spec = KeySpec { alias: Some(KeyAlias::new("k9").unwrap()), ..KeySpec::fresh() };
+        key_command(key::Command::Add { spec, make_default: false }, Some(NewKey { made: true, ..new_key("k9", true) }))
+    };
+    let decide = |state: &State, input: Prepared| CredentialService::decide(state, &Input::Command(input), NOW);
+    assert!(matches!(decide(&state, add()), Err(Rejection::Stale)), "nobody has noted it");
+    let record = key::vault_alias(&KeyAlias::new("k9").unwrap()).unwrap();
+    let begin = || Prepared::Record(records::Command::Begin(record.clone()));
+    command(&mut state, begin()).unwrap();
+    assert_eq!(state.notes.len(), 1);
+    command(&mut state, add()).unwrap();
+    assert!(state.notes.is_empty() && state.keys.contains_key(&KeyPairId::new("k9").unwrap()));
+    let revoked = decide(&state, key_command(key::Command::Revoke { id: KeyPairId::new("k9").unwrap(), successor: None }, None)).unwrap();
+    revoked.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    let effect = Arc::new(revoked.effects.into_iter().next().unwrap().effect);
+    assert!(matches!(effect.as_ref(), Effect::DeleteKey(alias) if alias.as_str() == "k9"));
+    assert!(matches!(decide(&state, begin()), Err(Rejection::Stale)), "it is on its way out");
+    // The vault was down for long: it is asked again.
+    let again = CredentialService::decide(&state, &Input::Undeliverable(effect.clone(), "down".to_owned()), NOW).unwrap();
+    assert!(matches!(&again.effects[0].effect, Effect::DeleteKey(alias) if alias.as_str() == "k9"));
+    let gone = CredentialService::decide(&state, &Input::Delivered(effect, Outcome::Done), NOW).unwrap();
+    gone.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    assert!(state.notes.is_empty());
+    command(&mut state, begin()).unwrap();
+    // So is what is left of who is deleted.
+    let secrets = |state: &State| {
+        let input = Input::Undeliverable(Arc::new(Effect::DeleteSecrets), "down".to_owned());
+        CredentialService::decide(state, &input, NOW).unwrap().effects.len()
+    };
+    assert_eq!(secrets(&state), 0);
+    command(&mut state, Prepared::Context(context::Prepared::Plain(context::Command::Delete))).unwrap();
+    assert_eq!((secrets(&state), state.notes.len()), (1, 1), "what was begun is not forgotten");
 }
 
 // === requests ===

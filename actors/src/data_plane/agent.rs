@@ -5,9 +5,12 @@ use super::{
     decide, prepare,
     state::{DataPlaneState, Event},
 };
-use crate::{Services, credential_service, records};
+use crate::{
+    Services, credential_service,
+    records::{self, Keeper, Notes},
+};
 use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RetryPolicy, RowOf};
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{KeyAlias, Timestamp};
 use cellspace_storage::AgentKind;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -41,8 +44,12 @@ impl Agent for DataPlane {
 
     fn creates(command: &Command) -> bool {
         match command {
-            Command::PutSource { .. } | Command::Prepare(_) | Command::Start(_) => true,
-            Command::DeleteSource(_) | Command::Signal { .. } | Command::RecordUsage(_) | Command::Dispose => false,
+            Command::PutSource { .. } | Command::Prepare(_) | Command::Start(_) | Command::Record(records::Command::Begin(_)) => true,
+            Command::DeleteSource(_)
+            | Command::Signal { .. }
+            | Command::RecordUsage(_)
+            | Command::Dispose
+            | Command::Record(records::Command::Abandon(_)) => false,
         }
     }
 
@@ -58,9 +65,19 @@ impl Agent for DataPlane {
 
     fn decide(state: &DataPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
-            Input::Command(prepared) => decide::decide(state, prepared, now),
-            // A record that could not be removed is named by nothing; the dead letter says so.
-            Input::Delivered(_, ()) | Input::Undeliverable(_, _) | Input::Due(_) => Ok(Decision::nothing()),
+            Input::Command(prepared) => {
+                records::settled(state, prepared.made().cloned().into_iter().collect(), || decide::decide(state, prepared, now))
+            }
+            Input::Delivered(effect, ()) => match effect.as_ref() {
+                Effect::Forget(record) => Ok(records::gone(state, record)),
+            },
+            Input::Undeliverable(effect, _) => match effect.as_ref() {
+                Effect::Forget(record) => Ok(records::again(record)),
+            },
+            Input::Due(key) => Ok(match key.split_once('/') {
+                Some((records::TABLE, record)) => records::due(state, record, now),
+                Some(_) | None => Decision::nothing(),
+            }),
         }
     }
 
@@ -70,6 +87,13 @@ impl Agent for DataPlane {
 
     fn row(event: &Event) -> RowOf {
         event.row()
+    }
+
+    fn deadline(event: &Event) -> Option<(String, Option<Timestamp>)> {
+        match event {
+            Event::Record(event) => Some(records::deadline(event)),
+            _ => None,
+        }
     }
 
     fn tenant(state: &DataPlaneState) -> Option<String> {
@@ -86,5 +110,23 @@ impl Agent for DataPlane {
 
     fn retry_policy(_effect: &Effect) -> RetryPolicy {
         credential_service::secrets::RETRY
+    }
+}
+
+impl Keeper for DataPlane {
+    fn notes(state: &DataPlaneState) -> &Notes {
+        &state.notes
+    }
+
+    fn asking(command: records::Command) -> Command {
+        Command::Record(command)
+    }
+
+    fn noting(event: records::Event) -> Event {
+        Event::Record(event)
+    }
+
+    fn forgetting(record: KeyAlias) -> Effect {
+        Effect::Forget(record)
     }
 }

@@ -5,6 +5,7 @@ use super::{
     source::{Source, SourceError},
     usage::Batch,
 };
+use crate::records;
 use cellspace_schemas::{
     KeyAlias, MessageId, ParticipantContextId, SourceName, TransferId, TransferType,
     dps::{DataAddress, DataFlowPrepareMessage, DataFlowStartMessage},
@@ -44,6 +45,8 @@ pub enum Command {
     /// The participant is gone for good: ends its flows and forgets what they were for. To be asked again as long as the answer is
     /// [`Reply::More`].
     Dispose,
+    /// A record in the vault that nothing names yet.
+    Record(records::Command),
 }
 
 /// A signal to a flow that is there.
@@ -90,6 +93,23 @@ pub enum Prepared {
     },
     /// Ends everything.
     Dispose,
+    /// See [`Command::Record`].
+    Record(records::Command),
+}
+
+impl Prepared {
+    /// The record that was made for it.
+    #[must_use]
+    pub fn made(&self) -> Option<&KeyAlias> {
+        match self {
+            Self::PutSource { record, .. } => record.as_ref(),
+            Self::Signal(signalled) => match &signalled.address {
+                Some(OfferedAddress::Stored(address)) => Some(&address.record),
+                Some(OfferedAddress::NotStored) | None => None,
+            },
+            Self::DeleteSource(_) | Self::Open(_) | Self::RecordUsage { .. } | Self::Dispose | Self::Record(_) => None,
+        }
+    }
 }
 
 /// A flow to begin.

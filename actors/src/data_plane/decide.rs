@@ -9,6 +9,7 @@ use super::{
     state::{DataPlaneState, Event},
     usage,
 };
+use crate::records;
 use cellspace_cluster::{Decision, Rejection};
 use cellspace_schemas::{KeyAlias, ParticipantContextId, SourceName, Timestamp, dps::DataFlowState};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub fn decide(state: &DataPlaneState, prepared: &Prepared, now: Timestamp) -> De
         Prepared::Signal(signalled) => signal(state, signalled, now),
         Prepared::RecordUsage { participant, batch } => Ok(record_usage(state, participant, batch, now)),
         Prepared::Dispose => Ok(dispose(state, now)),
+        Prepared::Record(command) => records::decide(state, command, now),
     }
 }
 
@@ -167,6 +169,10 @@ fn signal(state: &DataPlaneState, input: &Signalled, now: Timestamp) -> Decided 
     } else if before.state == DataFlowState::Suspended && flow.role == Role::Provider {
         // What was handed out before the suspension stays worthless.
         flow.grant = Some(granted(input.grant, now));
+    }
+    // Nothing names what is not taken.
+    if let (None, Some(OfferedAddress::Stored(address))) = (offered, &input.address) {
+        decision = decision.effect(VAULT_LANE, Effect::Forget(address.record.clone()));
     }
     if let Some(old) = before.received.as_ref().filter(|old| flow.received.as_ref().map(|r| &r.record) != Some(&old.record)) {
         decision = decision.effect(VAULT_LANE, Effect::Forget(old.record.clone()));

@@ -9,13 +9,10 @@ use super::{
     source::Source,
     state::DataPlaneState,
 };
-use crate::{
-    Services,
-    records::{self, Part},
-};
+use crate::{Services, records};
 use cellspace_cluster::{Address, Call, PrepareError};
 use cellspace_schemas::{
-    MessageId, Owner, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
+    MessageId, ParticipantContextId, PartyId, SecretText, SourceName, TransferId, TransferType,
     dps::{DataAddress, DataFlowBaseMessage},
     source::SourceDocument,
 };
@@ -26,12 +23,9 @@ use uuid::Uuid;
 /// Names of the one way of transfer that there is: that of the Eclipse connectors, and that of the profile's specification.
 pub const HTTP_PULL: [&str; 2] = ["HttpData-PULL", "https://w3id.org/dspace-sig/profile/http-pull"];
 /// Where the secrets of sources lie within the participant's part of the vault.
-const SOURCES: Part<DataPlane> = Part { prefix: "source-secret/", named: |state| state.secrets.values().cloned().collect() };
+const SOURCES: &str = "source-secret/";
 /// Where received addresses do.
-const ADDRESSES: Part<DataPlane> = Part {
-    prefix: "dataflow-address/",
-    named: |state| state.flows.values().filter_map(|flow| flow.received.as_ref().map(|address| address.record.clone())).collect(),
-};
+const ADDRESSES: &str = "dataflow-address/";
 /// Key of the metadata that names the source.
 const SOURCE: &str = "source";
 
@@ -44,7 +38,7 @@ type Prepares = Result<Prepared, PrepareError<Refusal>>;
 pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataPlaneState>, command: Command, call: &Call) -> Prepares {
     let participant = ParticipantContextId::new(address.owner.as_str()).map_err(|_| Refusal::UnknownParticipant)?;
     match command {
-        Command::PutSource { name, document } => put_source(services, &participant, &snapshot, name, &document, call).await,
+        Command::PutSource { name, document } => put_source(services, (address, &participant), &snapshot, name, &document, call).await,
         Command::DeleteSource(name) => Ok(Prepared::DeleteSource(name)),
         Command::Prepare(message) => {
             let (terms, tenant) = begin(services, &participant, &message).await?;
@@ -59,9 +53,10 @@ pub async fn prepare(services: &Services, address: &Address, snapshot: Arc<DataP
             let source = SourceName::new(source).map_err(|_| Refusal::NoSource)?;
             Ok(opening(message.flow, terms, tenant, Beginning::Start { source, grant: Uuid::new_v4() }))
         }
-        Command::Signal { flow, message, signal } => signalled(services, &address.owner, &snapshot, (flow, message, signal), call).await,
+        Command::Signal { flow, message, signal } => signalled(services, address, &snapshot, (flow, message, signal), call).await,
         Command::RecordUsage(batch) => Ok(Prepared::RecordUsage { participant, batch }),
         Command::Dispose => Ok(Prepared::Dispose),
+        Command::Record(command) => Ok(Prepared::Record(command)),
     }
 }
 
@@ -101,7 +96,7 @@ fn is_http_pull(transfer_type: &TransferType) -> bool {
 
 async fn put_source(
     services: &Services,
-    participant: &ParticipantContextId,
+    (address, participant): (&Address, &ParticipantContextId),
     snapshot: &DataPlaneState,
     name: SourceName,
     document: &SourceDocument,
@@ -118,7 +113,7 @@ async fn put_source(
         return Err(Refusal::Limit { what: "sources", limit: MAX_SOURCES }.into());
     }
     let record = match document.authorization.as_ref().and_then(|a| a.secret.as_ref()) {
-        Some(secret) => Some(records::keep(services, &participant.into(), &SOURCES, secret.expose(), call).await?),
+        Some(secret) => Some(records::keep::<DataPlane>(services, address, SOURCES, secret.expose(), call).await?),
         None => None,
     };
     Ok(Prepared::PutSource { name, source: Arc::new(source), record, tenant })
@@ -126,7 +121,7 @@ async fn put_source(
 
 async fn signalled(
     services: &Services,
-    owner: &Owner,
+    at: &Address,
     snapshot: &DataPlaneState,
     (flow, message, signal): (TransferId, Option<MessageId>, FlowSignal),
     call: &Call,
@@ -143,7 +138,7 @@ async fn signalled(
         .get(&flow)
         .is_some_and(|f| f.role == Role::Consumer && !f.is_repeat(signal, message.as_ref()) && next(f.state, f.role, signal).is_ok());
     let address = match address {
-        Some(address) if takes => Some(OfferedAddress::Stored(receive(services, owner, &address, call).await?)),
+        Some(address) if takes => Some(OfferedAddress::Stored(receive(services, at, &address, call).await?)),
         Some(_) => Some(OfferedAddress::NotStored),
         None => None,
     };
@@ -151,13 +146,13 @@ async fn signalled(
 }
 
 /// Puts the whole address into the vault: any of its properties may be secret.
-async fn receive(services: &Services, owner: &Owner, address: &DataAddress, call: &Call) -> Result<ReceivedAddress, PrepareError<Refusal>> {
+async fn receive(services: &Services, at: &Address, address: &DataAddress, call: &Call) -> Result<ReceivedAddress, PrepareError<Refusal>> {
     let endpoint = address.endpoint.as_deref().ok_or(Refusal::BadAddress)?;
     let url = Url::parse(endpoint).map_err(|_| Refusal::BadAddress)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(Refusal::BadAddress.into());
     }
     let text = SecretText::new(serde_json::to_string(address).map_err(|e| PrepareError::Unavailable(e.to_string()))?);
-    let record = records::keep(services, owner, &ADDRESSES, text.expose(), call).await?;
+    let record = records::keep::<DataPlane>(services, at, ADDRESSES, text.expose(), call).await?;
     Ok(ReceivedAddress { endpoint: endpoint.to_owned(), endpoint_type: address.endpoint_type.clone(), record })
 }

@@ -5,6 +5,7 @@ use super::{
     source::Source,
     usage::{Amount, Mark},
 };
+use crate::records::{self, Notes};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{KeyAlias, SourceName, Timestamp, TransferId};
 use cellspace_storage::RowKey;
@@ -32,6 +33,8 @@ pub struct DataPlaneState {
     pub usage: HashTrieMapSync<TransferId, Amount>,
     /// The last batch of usage of each sender.
     pub marks: HashTrieMapSync<Uuid, Mark>,
+    /// Records in the vault that nothing here names.
+    pub notes: Notes,
 }
 
 /// A change of one row.
@@ -66,6 +69,8 @@ pub enum Event {
     MarkSet(Uuid, Mark),
     /// A sender that was silent long is forgotten.
     MarkForgotten(Uuid),
+    /// A record in the vault that nothing here names.
+    Record(records::Event),
 }
 
 impl DataPlaneState {
@@ -108,6 +113,7 @@ impl DataPlaneState {
             Event::MarkForgotten(sender) => {
                 self.marks.remove_mut(sender);
             }
+            Event::Record(event) => self.notes.apply(event),
         }
     }
 }
@@ -131,6 +137,7 @@ impl Event {
             Self::UsageForgotten(flow) => delete("usage", flow.as_str()),
             Self::MarkSet(sender, _) => put("mark", &sender.to_string()),
             Self::MarkForgotten(sender) => delete("mark", &sender.to_string()),
+            Self::Record(event) => records::row(event),
         }
     }
 }

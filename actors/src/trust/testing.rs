@@ -97,17 +97,6 @@ impl Vault for TestVault {
         async { Ok(()) }.boxed()
     }
 
-    fn is_private(&self) -> bool {
-        true
-    }
-
-    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
-        let (keys, secrets) = (self.keys.lock(), self.secrets.lock());
-        let there = keys.keys().chain(secrets.keys()).filter(|path| path.owner == *owner && path.alias.as_str().starts_with(within));
-        let aliases = there.map(|path| path.alias.clone()).collect();
-        async { Ok(aliases) }.boxed()
-    }
-
     fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
         let kept = |path: &VaultPath| path.owner != *owner || !path.alias.as_str().starts_with(within);
         self.keys.lock().retain(|path, _| kept(path));

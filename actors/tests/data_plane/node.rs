@@ -85,7 +85,6 @@ impl Node {
             settings: SettingsCache::default(),
             workers: Arc::default(),
             status_lists: Arc::default(),
-            records: Arc::default(),
         };
         cluster.register(Arc::new(ControlPlane::new(services.clone(), Arc::new(AtOnce))));
         cluster.register(Arc::new(DataPlane::new(services.clone())));

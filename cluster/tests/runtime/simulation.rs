@@ -190,6 +190,7 @@ struct Known {
 }
 
 /// Time that goes on over the lives.
+#[derive(Debug)]
 struct Wall {
     from: i64,
     since: tokio::time::Instant,

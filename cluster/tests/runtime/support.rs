@@ -259,6 +259,7 @@ fn wake_page<K: Ord + Serialize + DeserializeOwned, T>(mut all: Vec<(K, T)>, fro
 }
 
 /// Wall clock that moves with tokio's time.
+#[derive(Debug)]
 pub struct TestClock {
     start: tokio::time::Instant,
 }

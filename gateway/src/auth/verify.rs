@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    #[derive(Clone, Default)]
+    #[derive(Debug, Clone, Default)]
     struct TestClock(Arc<AtomicI64>);
     impl Clock for TestClock {
         fn now(&self) -> Timestamp {

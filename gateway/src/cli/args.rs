@@ -10,7 +10,9 @@ use anyhow::Context;
 use cellspace_actors::issuer::ListBits;
 use cellspace_cluster::link::PeerName;
 use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{KafkaOptions, Login, MasterKey, NodeName, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
+use cellspace_storage::{
+    KafkaOptions, Login, MasterKey, NodeName, ParticipantLogin, RemoteVaultOptions, Replication, ScyllaOptions, Secret,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
@@ -163,6 +165,12 @@ pub struct VaultArgs {
     /// Where the login by JWT is mounted.
     #[arg(long, value_name = "MOUNT", default_value = "jwt", env = "CELLSPACE_VAULT_LOGIN")]
     pub vault_login: String,
+    /// Role that each participant signs in with by itself, so that the vault lets nobody out of its own folder; without it all is done with the node's own role.
+    #[arg(long, value_name = "ROLE", env = "CELLSPACE_VAULT_PARTICIPANT_ROLE", requires = "vault_addr")]
+    pub vault_participant_role: Option<String>,
+    /// Where the login by JWT of participants is mounted, which takes what is signed by this installation.
+    #[arg(long, value_name = "MOUNT", default_value = "cellspace", env = "CELLSPACE_VAULT_PARTICIPANT_LOGIN")]
+    pub vault_participant_login: String,
     /// Namespace, for a vault that has namespaces.
     #[arg(long, value_name = "NAME", env = "CELLSPACE_VAULT_NAMESPACE")]
     pub vault_namespace: Option<String>,
@@ -472,7 +480,9 @@ impl VaultArgs {
     pub fn options(&self) -> Option<RemoteVaultOptions> {
         let (address, role) = (self.vault_addr.clone()?, self.vault_role.clone()?);
         let login = Login::Jwt { mount: self.vault_login.clone(), role, file: self.vault_jwt_file.clone() };
+        let mount = self.vault_participant_login.clone();
         Some(RemoteVaultOptions {
+            participants: self.vault_participant_role.clone().map(|role| ParticipantLogin { mount, role }),
             namespace: self.vault_namespace.clone(),
             kv: self.vault_kv.clone(),
             transit: self.vault_transit.clone(),
@@ -615,6 +625,10 @@ mod tests {
         let vault = up(&["--vault-addr", "https://v:8200", "--vault-role", "cells", "--vault-login", "kubernetes"]).vault.unwrap();
         assert_eq!((vault.address.as_str(), vault.kv.as_str(), vault.folder.as_str()), ("https://v:8200", "secret", "cellspace"));
         assert!(matches!(&vault.login, Login::Jwt { mount, role, .. } if mount == "kubernetes" && role == "cells"));
+        assert!(vault.participants.is_none());
+        let apart = ["--vault-addr", "https://v:8200", "--vault-role", "cells", "--vault-participant-role", "one"];
+        let participants = up(&apart).vault.and_then(|vault| vault.participants).unwrap();
+        assert_eq!((participants.mount.as_str(), participants.role.as_str()), ("cellspace", "one"));
         for bad in [
             ["--port", "x"],
             ["--issuer", "x"],

@@ -11,7 +11,7 @@ use cellspace_actors::{
     outbound::OutboundOptions,
     trust::TrustOptions,
 };
-use cellspace_cluster::Options;
+use cellspace_cluster::{Clock, Options, SystemClock};
 use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::{EmbeddedOptions, KafkaError, KafkaOptions, MasterKey, RemoteVaultOptions, ScyllaError, ScyllaOptions, Topic};
 use std::{
@@ -98,6 +98,8 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Bounds of the runtime.
     pub cluster: Options,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
     /// Bounds of the embedded store.
     pub store: EmbeddedOptions,
     /// The cell's keyspace in ScyllaDB or Cassandra, where agents are then; without it they are in the data directory.
@@ -133,6 +135,7 @@ impl NodeConfig {
             crawls: CrawlOptions::default(),
             limits: Limits::default(),
             cluster: Options::default(),
+            clock: Arc::new(SystemClock),
             store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },
             scylla: None,
             kafka: None,

@@ -34,7 +34,7 @@ use cellspace_actors::{
     trust::{Trust, TrustOptions},
 };
 use cellspace_cluster::{
-    Cell, Clock, SystemClock,
+    Cell,
     link::{Answers, LinkServer},
 };
 use cellspace_schemas::Owner;
@@ -223,7 +223,6 @@ impl Node {
         }
         // What went through flows is told while its agents still take commands.
         self.app.services.workers.drain(left(end)).await;
-        self.app.services.records.drain().await;
         self.app.services.cluster.drain(left(end)).await;
         self.stop.cancel();
         if let Some((_, server)) = &self.peers {
@@ -254,7 +253,7 @@ async fn assemble(
     urls: Arc<PublicUrls>,
     seated: Option<&Seated>,
 ) -> Result<App, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = config.clock.clone();
     let cluster = store.cluster(clock.clone(), config.cluster.clone(), seated.map(|seated| seated.cell.clone()));
     let shared_vault = vault.shared();
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await.map_err(|error| NodeVault::told(config, error))?;
@@ -278,7 +277,6 @@ async fn assemble(
         urls,
         settings: SettingsCache::new(config.every_profile),
         workers: Arc::default(),
-        records: Arc::default(),
         status_lists: Arc::new(StatusListPublisher::new(config.status_list_age, config.status_list_bits)),
         tokens: Arc::new(tokens),
     };

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use std::time::SystemTime;
 
 impl Up {
-    async fn must(&self, method: Method, path: &str, body: Value) -> Value {
+    pub async fn must(&self, method: Method, path: &str, body: Value) -> Value {
         ok(self.admin(method, path).json(&body).send().await.unwrap()).await
     }
 
-    fn did(&self, name: &str) -> Did {
+    pub fn did(&self, name: &str) -> Did {
         let host = text(&self.line, "public").trim_start_matches("http://").replace(':', "%3A");
         Did::new(format!("did:web:{host}:{name}")).unwrap()
     }

@@ -93,9 +93,15 @@ pub struct Up {
 impl Up {
     /// Starts it after the shell's command `limit`. `secret` is that of the first client; `None`: this start makes it.
     pub async fn start(dir: &Path, limit: &str, secret: Option<&str>) -> Self {
+        Self::with(dir, limit, secret, &[]).await
+    }
+
+    /// The same, with `more` arguments.
+    pub async fn with(dir: &Path, limit: &str, secret: Option<&str>, more: &[&str]) -> Self {
         let data = dir.join("data");
         let mut arguments = vec!["up", "--json", "--log", "error", "--data-dir", data.to_str().unwrap()];
         arguments.extend(secret.is_none().then_some(["--port", "0"]).into_iter().flatten());
+        arguments.extend(more);
         let mut process = Process::limited(dir, limit, &arguments);
         let line = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
         let (http, secret) = (Client::new(), secret.map_or_else(|| text(&line, "clientSecret"), str::to_owned));

@@ -1,22 +1,29 @@
 //! A platform whose keys and secrets lie in a vault of the installation's.
 
 use crate::{
+    process::Up,
     stage::Stage,
-    support::{DRAIN, IDENTITY, Platform, config},
+    support::{DRAIN, IDENTITY, Platform, config, id_of, text},
 };
-use cellspace::{Node, NodeConfig, node::StartError};
+use cellspace::{Node, NodeConfig, Ports, node::StartError};
+use cellspace_actors::{
+    ControlPlane, CredentialService, Services, control_plane, credential_service,
+    data_plane::{self, DataPlane},
+};
 use cellspace_client::{Client, provider::DATA_SET, sharing};
+use cellspace_cluster::{Address, Call, Clock, SystemClock};
+use cellspace_schemas::{Timestamp, identity::key_pair::KeyUsage};
 use cellspace_storage::{KeyAlgorithm, Login, OpenError, RemoteVaultOptions, VaultPath, testkit::remote_vault::Double};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn everything_is_signed_where_the_keys_lie() {
     let double = Double::start().await;
     let base = Platform::temporary(|config| {
         config.status_list_age = Duration::from_secs(2);
-        config.vault = Some(double.options());
+        config.vault = Some(double.options_apart());
     })
     .await;
     let mut s = Stage::on(base).await;
@@ -30,7 +37,8 @@ async fn everything_is_signed_where_the_keys_lie() {
     // The data directory has no vault, and no key to one.
     let dir = s.base.data_dir();
     assert!(!dir.join("vault").exists() && !dir.join("master.key").exists());
-    assert_eq!(double.logins(), 1);
+    // Once for the node, and once for each participant: what is theirs is done in their names, or the vault would refuse it.
+    assert_eq!(double.logins(), 5);
 
     let readiness = async || s.client.http.get(format!("{}/api/check/readiness", s.node().ops_url())).send().await.unwrap();
     assert_eq!(readiness().await.status(), StatusCode::OK);
@@ -47,57 +55,218 @@ async fn everything_is_signed_where_the_keys_lie() {
     s.close().await;
 }
 
-/// What a process that died had put for commits that it did not make goes when the next such thing is kept, from a vault that is the store's own; what has
-/// a name of somebody's choice stays.
-async fn what_a_crash_left(base: Platform) {
-    let s = Stage::on(base).await;
-    let vault = s.node().app.services.vault.clone();
-    let at = |owner: &str, alias: String| VaultPath { owner: owner.parse().unwrap(), alias: alias.parse().unwrap() };
-    let consumer = s.consumer.context.as_str();
-    let left = [(consumer, "secret/"), (consumer, "source-secret/"), ("late", "keypair/made-")];
-    let left = left.map(|(owner, part)| at(owner, format!("{part}{}", uuid::Uuid::new_v4())));
-    let mine = at(consumer, "secret/mine".to_owned());
-    for path in &left {
-        vault.generate_key(path, KeyAlgorithm::Ed25519).await.unwrap();
+/// The machine's clock, an hour ahead: the time of all that was begun before is over.
+#[derive(Debug)]
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_secs(3_600))
     }
-    vault.generate_key(&mine, KeyAlgorithm::Ed25519).await.unwrap();
-    let secret = Client::typed("Secret", json!({"@id": "s-1", "value": "s3cret"}));
-    s.base.must(Method::POST, &s.consumer.path("secrets"), Some(secret)).await;
-    let source = json!({"baseUrl": "http://localhost:1/x", "authorization": {"vaultAlias": "store", "secret": "s3cret"}});
-    s.base.must(Method::PUT, &format!("/participants/{consumer}/sources/x"), Some(source)).await;
-    let mut late = s.base.manifest("late", "late");
-    late["key"].as_object_mut().unwrap().remove("privateKeyAlias");
-    s.base.must(Method::POST, &format!("{IDENTITY}/participants"), Some(late)).await;
-    let gone = async {
-        for path in &left {
-            while vault.public_key(path).await.is_ok() {
-                tokio::task::yield_now().await;
-            }
+}
+
+fn at(owner: &str, alias: &str) -> VaultPath {
+    VaultPath { owner: owner.parse().unwrap(), alias: alias.parse().unwrap() }
+}
+
+async fn within(what: &str, limit: Duration, done: impl AsyncFn() -> bool) {
+    let done = async {
+        while !done().await {
+            tokio::task::yield_now().await;
         }
     };
-    let stays = usize::from(!vault.is_private());
-    if stays == 0 {
-        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
-    }
-    assert!(vault.public_key(&mine).await.is_ok());
-    for (owner, part, count) in
-        [(consumer, "secret/", 2 + stays), (consumer, "source-secret/", 1 + stays), ("late", "keypair/made-", 1 + stays)]
-    {
-        assert_eq!(vault.aliases(&owner.parse().unwrap(), part).await.unwrap().len(), count, "{part}");
-    }
-    s.close().await;
+    tokio::time::timeout(limit, done).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
+/// What an agent has noted and made for a command that never came to its commit, as a process leaves it that dies: it goes from the embedded vault when its
+/// time is over. What a row names stays, and what nobody has noted.
 #[tokio::test]
 async fn what_a_crash_left_goes_from_the_embedded_vault() {
-    what_a_crash_left(Platform::temporary(|config| config.status_list_age = Duration::from_secs(2)).await).await;
+    let dir = tempfile::tempdir().unwrap();
+    let base = Platform::start(config(dir.path())).await;
+    let s = Stage::on(base).await;
+    let (services, consumer) = (s.node().app.services.clone(), id_of(&s.consumer.context));
+    let left =
+        ["secret/1", "source-secret/2", "dataflow-address/3", "keypair/made-4", "keypair/chosen"].map(|alias| at(consumer.as_str(), alias));
+    let call = || Call::by("test");
+    for path in &left {
+        let (record, alias) = (path.alias.clone(), path.alias.as_str());
+        let begin = cellspace_actors::records::Command::Begin(record);
+        if alias.starts_with("keypair/") {
+            let address = Address::of::<CredentialService>(&consumer);
+            services.cluster.ask::<CredentialService>(&address, credential_service::Command::Record(begin), call()).await.unwrap();
+            services.vault.generate_key(path, KeyAlgorithm::Ed25519).await.unwrap();
+            continue;
+        }
+        if alias.starts_with("secret/") {
+            let address = Address::of::<ControlPlane>(&consumer);
+            services.cluster.ask::<ControlPlane>(&address, control_plane::Command::Records(begin), call()).await.unwrap();
+        } else {
+            let address = Address::of::<DataPlane>(&consumer);
+            services.cluster.ask::<DataPlane>(&address, data_plane::Command::Record(begin), call()).await.unwrap();
+        }
+        services.vault.put_secret(path, "s3cret".to_owned().into()).await.unwrap();
+    }
+    let mine = at(consumer.as_str(), "mine");
+    services.vault.generate_key(&mine, KeyAlgorithm::Ed25519).await.unwrap();
+    let secret = Client::typed("Secret", json!({"@id": "s-1", "value": "s3cret"}));
+    s.base.must(Method::POST, &s.consumer.path("secrets"), Some(secret)).await;
+    let kept = async |services: &Services| {
+        let address = Address::of::<ControlPlane>(&consumer);
+        let id = "s-1".parse().unwrap();
+        let record = services.cluster.read::<ControlPlane, _>(&address, |state| state.secrets.get(&id).map(|s| s.record.clone())).await;
+        services.vault.secret(&at(consumer.as_str(), record.unwrap().unwrap().as_str())).await.is_ok()
+    };
+    assert!(kept(&services).await);
+    drop(services);
+    s.close().await;
+
+    // A start soon after takes nothing out: a note has its time.
+    let base = Platform::start(config(dir.path())).await;
+    let services = base.node.app.services.clone();
+    let signs =
+        services.cluster.read::<CredentialService, _>(&Address::of::<CredentialService>(&consumer), |state| state.notes.len()).await;
+    assert_eq!(signs.unwrap(), 2);
+    assert!(services.vault.secret(&left[0]).await.is_ok() && services.vault.public_key(&left[4]).await.is_ok());
+    drop(services);
+    base.node.drain(DRAIN).await;
+
+    let base = Platform::start(NodeConfig { clock: Arc::new(Later), ..config(dir.path()) }).await;
+    let services = base.node.app.services.clone();
+    for path in &left {
+        within("a record that nothing names is left", Duration::from_secs(60), async || {
+            services.vault.public_key(path).await.is_err() && services.vault.secret(path).await.is_err()
+        })
+        .await;
+    }
+    let notes = async || {
+        let (keys, secrets) = (Address::of::<CredentialService>(&consumer), Address::of::<ControlPlane>(&consumer));
+        let keys = services.cluster.read::<CredentialService, _>(&keys, |state| state.notes.len()).await;
+        let secrets = services.cluster.read::<ControlPlane, _>(&secrets, |state| state.notes.len()).await;
+        let data = Address::of::<DataPlane>(&consumer);
+        let data = services.cluster.read::<DataPlane, _>(&data, |state| state.notes.len()).await;
+        (keys.unwrap(), secrets.unwrap(), data.unwrap())
+    };
+    within("a note is left", Duration::from_secs(60), async || notes().await == (0, 0, 0)).await;
+    assert!(services.vault.public_key(&mine).await.is_ok() && kept(&services).await);
+    // The participant signs as before.
+    let address = Address::of::<CredentialService>(&consumer);
+    let key = services.cluster.read::<CredentialService, _>(&address, |state| state.signing_key(KeyUsage::Presentation)).await;
+    assert!(services.vault.sign(&key.unwrap().unwrap().path, b"m").await.is_ok());
+    drop(services);
+    base.node.drain(DRAIN).await;
 }
 
+/// Starts the program with the vault elsewhere.
+async fn up(dir: &Path, secret: Option<&str>, double: &Double) -> Up {
+    let options = double.options_apart();
+    let file = double.file();
+    let more = [
+        ["--vault-addr", options.address.as_str()],
+        ["--vault-role", "cellspace-node"],
+        ["--vault-login", "kubernetes"],
+        ["--vault-jwt-file", file.to_str().unwrap()],
+        ["--vault-participant-role", "participant"],
+        ["--vault-participant-login", "participants"],
+        ["--vault-namespace", "ns"],
+    ];
+    Up::with(dir, "", secret, more.as_flattened()).await
+}
+
+/// Whatever the last thing was that a vault elsewhere has done for a process that is killed, what no row names goes from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_left_goes_from_a_vault_elsewhere() {
+    let (dir, double) = (tempfile::tempdir().unwrap(), Double::start().await);
+    let mut platform = up(dir.path(), None, &double).await;
+    let secret = text(&platform.line, "clientSecret");
+    let did = platform.did("acme");
+    let identity = json!({"participantContextId": "acme", "did": did, "active": true, "serviceEndpoints": []});
+    platform.must(Method::POST, &format!("{IDENTITY}/participants"), identity).await;
+    let management = "/api/mgmt/v5beta/participants";
+    let context = Client::typed("ParticipantContext", json!({"@id": "acme", "identity": did, "state": "ACTIVATED"}));
+    platform.must(Method::POST, management, context).await;
+    let named = double.left();
+    let other = platform.did("other");
+    let requests = [
+        (Method::PUT, format!("{IDENTITY}/participants/acme/keypairs"), json!({"keyId": "k"})),
+        (Method::PUT, format!("{IDENTITY}/participants/acme/keypairs"), json!({"keyId": "l", "privateKeyAlias": "chosen"})),
+        (Method::POST, format!("{management}/acme/secrets"), Client::typed("Secret", json!({"@id": "s", "value": "s3cret"}))),
+        (
+            Method::PUT,
+            "/participants/acme/sources/x".to_owned(),
+            json!({"baseUrl": "http://localhost:1/x", "authorization": {"vaultAlias": "store", "secret": "s3cret"}}),
+        ),
+        // Of who is not there yet.
+        (
+            Method::POST,
+            format!("{IDENTITY}/participants"),
+            json!({"participantContextId": "other", "did": other, "active": true, "serviceEndpoints": []}),
+        ),
+    ];
+    let mut grown = 0;
+    for (method, path, body) in requests {
+        for step in 1.. {
+            let before = double.left();
+            double.told.lock().stop_after = Some(step);
+            let answer = tokio::select! {
+                () = double.stopped() => None,
+                answer = platform.admin(method.clone(), &path).json(&body).send() => Some(answer.unwrap().status()),
+            };
+            double.told.lock().stop_after = None;
+            if let Some(status) = answer {
+                // Nothing was held up: that is what rows name, and it is taken back as a client does it.
+                assert!(status.is_success() && step > 2, "{path}: {status} after {step}");
+                break;
+            }
+            platform.kill().await;
+            grown += usize::from(double.left() != before);
+            platform = up(dir.path(), Some(&secret), &double).await;
+        }
+    }
+    // A key of each of two names, a secret, that of a source, and a participant's key.
+    let rows = (named.0 + 5, named.1 + 3);
+    platform.kill().await;
+    assert!(grown > 5, "{grown} kills left something: {:?}, {rows:?}", double.left());
+
+    let config = NodeConfig { vault: Some(double.options_apart()), clock: Arc::new(Later), ..config(&dir.path().join("data")) };
+    let base = Platform::start(NodeConfig { ports: Ports::Remembered, ..config }).await;
+    within("something is left", Duration::from_secs(60), async || double.left() == rows).await;
+    for owner in ["acme", "other"] {
+        let address = Address::of::<CredentialService>(&id_of(owner));
+        let services = &base.node.app.services;
+        let keys = services
+            .cluster
+            .read::<CredentialService, _>(&address, |state| state.keys.values().map(|key| key.alias.clone()).collect::<Vec<_>>());
+        for key in keys.await.unwrap() {
+            assert!(services.vault.sign(&at(owner, &format!("keypair/{key}")), b"m").await.is_ok(), "{owner}/{key}");
+        }
+    }
+    base.node.drain(DRAIN).await;
+}
+
+/// What is deleted while the vault is down leaves it when it is back, without anybody asking again; and what it was asked to make meanwhile is refused.
 #[tokio::test]
-async fn what_a_crash_left_stays_in_a_vault_that_is_not_the_stores_own() {
+async fn what_is_deleted_leaves_a_vault_that_was_down() {
     let double = Double::start().await;
-    let options = double.options();
-    what_a_crash_left(Platform::temporary(|config| config.vault = Some(options)).await).await;
+    let base = Platform::temporary(|config| config.vault = Some(double.options_apart())).await;
+    base.participant("acme").await;
+    let pairs = format!("{IDENTITY}/participants/acme/keypairs");
+    let before = double.left();
+    base.must(Method::PUT, &pairs, Some(json!({"keyId": "next", "privateKeyAlias": "next", "resourceId": "next"}))).await;
+    assert_eq!(double.left(), (before.0 + 1, before.1 + 1));
+    double.told.lock().status = Some(503);
+    base.must(Method::POST, &format!("{pairs}/next/revoke"), None).await;
+    let other = json!({"keyId": "other", "privateKeyAlias": "other"});
+    assert_eq!(base.call(Method::PUT, &pairs, Some(other)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(double.left(), (before.0 + 1, before.1 + 1));
+    double.told.lock().status = None;
+    within("the key is left", Duration::from_secs(30), async || double.left() == before).await;
+    // With its participant all goes.
+    double.told.lock().status = Some(503);
+    base.must(Method::DELETE, &format!("{IDENTITY}/participants/acme"), None).await;
+    double.told.lock().status = None;
+    within("keys of who is gone are left", Duration::from_secs(60), async || double.left() == (before.0 - 1, before.1 - 1)).await;
+    base.node.drain(DRAIN).await;
 }
 
 type Start<'a> = dyn Fn(&Path) -> NodeConfig + 'a;

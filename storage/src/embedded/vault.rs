@@ -10,8 +10,8 @@ use super::{
     signing_key::SigningKey,
     synced_view::{DISK_TIMEOUT, SyncedView},
 };
-use crate::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
-use cellspace_schemas::{KeyAlias, Owner};
+use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
+use cellspace_schemas::Owner;
 use fjall::{Keyspace, OwnedWriteBatch, Readable};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -178,7 +178,7 @@ impl EmbeddedVault {
         let mut durable = self.0.durable.lock();
         let mut batch = durable.database.batch();
         for n in 0..count {
-            let alias = KeyAlias::new(n.to_string()).unwrap();
+            let alias = cellspace_schemas::KeyAlias::new(n.to_string()).unwrap();
             batch.insert(&self.0.records, keys::vault(&VaultPath { owner: owner.clone(), alias }), "rubbish");
         }
         self.0.write(&mut durable, &[], batch).unwrap();
@@ -427,25 +427,6 @@ impl Vault for EmbeddedVault {
             batch.remove(&vault.records, keys::vault(path));
             vault.write(&mut durable, std::slice::from_ref(path), batch)
         }))
-    }
-
-    fn is_private(&self) -> bool {
-        true
-    }
-
-    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
-        let prefix = keys::vault_folder(owner, within);
-        Box::pin(async move {
-            let list = |vault: &Opened, prefix: &Vec<u8>| {
-                let mut aliases = Vec::new();
-                let synced = vault.view.snapshot()?;
-                for record in synced.prefix(&vault.records, prefix).take(MAX_ALIASES) {
-                    aliases.extend(keys::read_vault(&record.key().map_err(read_error)?).map(|path| path.alias));
-                }
-                Ok(aliases)
-            };
-            self.off_thread(&prefix, list).await
-        })
     }
 
     fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {

@@ -1,8 +1,14 @@
 //! The vault's HTTP API: signing in, and calls with the token that this gives.
 
-use super::options::{Login, RemoteVaultOptions, VaultOptionsError};
+use super::{
+    options::{Login, RemoteVaultOptions, VaultOptionsError},
+    participant,
+    session::{Places, Session, signs_in},
+};
 use crate::{Secret, StoreError, VaultError};
 use bytes::Bytes;
+use cellspace_schemas::Owner;
+use futures::future::BoxFuture;
 use reqwest::{Client, Method, Url};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -12,17 +18,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Mutex, time::timeout_at};
+use tokio::time::timeout_at;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// A token is exchanged so long before its end.
-const BEFORE_END: Duration = Duration::from_secs(30);
 /// How long a failure counts as the vault's state.
 const FAILED_FOR: Duration = Duration::from_secs(10);
-/// How long a token of unknown life is used.
-const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
 /// A body of ours: it may hold a secret, so that its memory is wiped with the last handle.
 pub(super) type Body = Bytes;
@@ -91,21 +93,12 @@ impl Answer {
     }
 }
 
-/// A token, since when it is there, and until when it is good.
-struct Session {
-    token: Arc<Secret>,
-    since: Instant,
-    until: Option<Instant>,
-}
-
 /// A client of one vault.
 pub(super) struct Api {
     client: Client,
     base: Url,
     options: RemoteVaultOptions,
-    session: parking_lot::Mutex<Option<Session>>,
-    /// Held by who signs in: when the last one was refused, and why.
-    login: Mutex<Option<(Instant, String)>>,
+    places: Places,
     /// Why the last call had no answer, and when that was.
     failure: parking_lot::Mutex<Option<(Instant, String)>>,
 }
@@ -132,9 +125,7 @@ fn session(mut answer: Answer) -> Result<Session, VaultError> {
     let Some(Value::String(token)) = answer.take("/auth/client_token") else {
         return Err(unavailable(format!("the vault refuses the login with {}", answer.status)));
     };
-    let life = life.filter(|life| !life.is_zero()).unwrap_or(UNKNOWN_LIFE);
-    let until = Instant::now() + life.saturating_sub(BEFORE_END).max(life / 2);
-    Ok(Session { token: Arc::new(Secret::from(token)), since: Instant::now(), until: Some(until) })
+    Ok(Session::lasting(Secret::from(token), life))
 }
 
 impl Api {
@@ -146,8 +137,7 @@ impl Api {
             .timeout(options.timeout)
             .build()
             .map_err(|error| VaultOptionsError::Client(error.to_string()))?;
-        let (session, failure) = (parking_lot::Mutex::new(None), parking_lot::Mutex::new(None));
-        Ok(Self { client, base, options, session, login: Mutex::new(None), failure })
+        Ok(Self { client, base, options, places: Places::new(), failure: parking_lot::Mutex::new(None) })
     }
 
     /// The installation's folder.
@@ -160,19 +150,19 @@ impl Api {
         self.failure.lock().as_ref().filter(|(at, _)| at.elapsed() < FAILED_FOR).map(|(_, reason)| reason.clone())
     }
 
-    /// A call below the KV engine's `data` or `metadata`, in the installation's folder.
-    pub(super) async fn kv(&self, method: Method, part: &str, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+    /// A call below the KV engine's `data` or `metadata`, in the installation's folder, for what is this owner's.
+    pub(super) async fn kv(&self, owner: &Owner, method: Method, part: &str, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
         let RemoteVaultOptions { kv, folder, .. } = &self.options;
-        self.call(method, &format!("{kv}/{part}/{folder}/{path}"), body).await
+        self.call(owner, method, &format!("{kv}/{part}/{folder}/{path}"), body).await
     }
 
-    /// A call below the transit engine.
-    pub(super) async fn transit(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
-        self.call(method, &format!("{}/{path}", self.options.transit), body).await
+    /// A call below the transit engine, for what is this owner's.
+    pub(super) async fn transit(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        self.call(owner, method, &format!("{}/{path}", self.options.transit), body).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
-        let outcome = self.signed_in(method, path, body).await;
+    async fn call(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        let outcome = self.signed_in(owner, method, path, body).await;
         *self.failure.lock() = match &outcome {
             Err(VaultError::Store(error)) => Some((Instant::now(), error.to_string())),
             Ok(_) | Err(_) => None,
@@ -182,46 +172,36 @@ impl Api {
     }
 
     /// A token that is refused is exchanged once, unless it is a fresh one.
-    async fn signed_in(&self, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
-        let token = self.token(None).await?;
+    async fn signed_in(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+        let token = self.token(owner, None).await?;
         let answer = self.send(method.clone(), path, body.as_ref(), Some(&token)).await?;
         if answer.status != 403 {
             return Ok(answer);
         }
-        let other = self.token(Some(&token)).await?;
+        let other = self.token(owner, Some(&token)).await?;
         if Arc::ptr_eq(&other, &token) { Ok(answer) } else { self.send(method, path, body.as_ref(), Some(&other)).await }
     }
 
-    /// The token that is there; not `refused`, unless that is too fresh to be exchanged.
-    fn held(&self, refused: Option<&Arc<Secret>>) -> Option<Arc<Secret>> {
-        let session = self.session.lock();
-        let good = |held: &&Session| {
-            let given = matches!(self.options.login, Login::Token(_));
-            let other = refused.is_none_or(|refused| !Arc::ptr_eq(refused, &held.token));
-            held.until.is_none_or(|until| until > Instant::now()) && (other || given || held.since.elapsed() < self.options.login_pause)
-        };
-        session.as_ref().filter(good).map(|held| held.token.clone())
-    }
-
-    /// The token; another one than `refused` where that can be had. One caller at a time signs in, and what comes of it counts for those that
-    /// wait as well.
-    async fn token(&self, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
-        if let Some(token) = self.held(refused) {
+    /// The owner's token; another one than `refused` where that can be had. One caller at a time signs in for an owner, and what comes of it counts for
+    /// those that wait as well.
+    async fn token(&self, owner: &Owner, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
+        let (place, pause) = (self.places.of(owner, &self.options), self.options.login_pause);
+        if let Some(token) = place.held(refused, pause) {
             return Ok(token);
         }
         let end = tokio::time::Instant::now() + self.options.timeout;
-        let mut failed = timeout_at(end, self.login.lock()).await.map_err(|_| unavailable(TOO_LONG))?;
-        if let Some(token) = self.held(refused) {
+        let mut failed = timeout_at(end, place.login.lock()).await.map_err(|_| unavailable(TOO_LONG))?;
+        if let Some(token) = place.held(refused, pause) {
             return Ok(token);
         }
-        if let Some((_, reason)) = failed.as_ref().filter(|(at, _)| at.elapsed() < self.options.login_pause) {
+        if let Some((_, reason)) = failed.as_ref().filter(|(at, _)| at.elapsed() < pause) {
             return Err(unavailable(reason.clone()));
         }
-        match timeout_at(end, self.sign_in()).await.unwrap_or_else(|_| Err(unavailable(TOO_LONG))) {
+        match timeout_at(end, self.sign_in(owner)).await.unwrap_or_else(|_| Err(unavailable(TOO_LONG))) {
             Ok(session) => {
-                let token = session.token.clone();
+                let token = session.token();
                 *failed = None;
-                *self.session.lock() = Some(session);
+                place.put(session);
                 Ok(token)
             }
             Err(error) => {
@@ -233,16 +213,29 @@ impl Api {
         }
     }
 
-    async fn sign_in(&self) -> Result<Session, VaultError> {
+    async fn sign_in(&self, owner: &Owner) -> Result<Session, VaultError> {
+        if let Some(login) = signs_in(owner, &self.options) {
+            let jwt = self.participant_jwt(owner).await?;
+            return self.log_in(&login.mount, &login.role, &jwt).await;
+        }
         match &self.options.login {
-            Login::Token(token) => Ok(Session { token: Arc::new(token.clone()), since: Instant::now(), until: None }),
+            Login::Token(token) => Ok(Session::given(token.clone())),
             Login::Jwt { mount, role, file } => {
                 let jwt =
                     Zeroizing::new(tokio::fs::read_to_string(file).await.map_err(|e| unavailable(format!("{}: {e}", file.display())))?);
-                let body = body(&LoginBody { role, jwt: jwt.trim() })?;
-                session(self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?)
+                self.log_in(mount, role, jwt.trim()).await
             }
         }
+    }
+
+    async fn log_in(&self, mount: &str, role: &str, jwt: &str) -> Result<Session, VaultError> {
+        let body = body(&LoginBody { role, jwt })?;
+        session(self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?)
+    }
+
+    /// A JWT that names the owner, signed with the node's own session. Boxed: that session is had as this one is.
+    fn participant_jwt<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<Zeroizing<String>, VaultError>> {
+        Box::pin(participant::jwt(self, owner))
     }
 
     /// One exchange. What the vault cannot do now is no answer.
@@ -325,8 +318,8 @@ mod tests {
         wiped(&taken);
         assert_eq!((taken.take("/auth/client_token"), &taken.body), (Some(json!("s3cret")), &json!({"auth": {"client_token": null}})));
         let held = session(answer(json!({"client_token": "s3cret", "lease_duration": 3_600}))).unwrap();
-        let life = held.until.unwrap().duration_since(held.since);
-        assert!(held.token.expose_secret() == "s3cret" && (3_500..3_600).contains(&life.as_secs()), "{life:?}");
+        let life = held.used_for().unwrap();
+        assert!(held.token().expose_secret() == "s3cret" && (3_500..3_600).contains(&life.as_secs()), "{life:?}");
         for refused in [json!(null), json!({}), json!({"client_token": 1})] {
             assert!(session(answer(refused)).is_err());
         }

@@ -9,7 +9,7 @@ fn segment(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// The owner's folder.
+/// The owner's folder, which is also how tokens name the owner to the vault's policies.
 pub(super) fn folder(owner: &Owner) -> String {
     segment(owner.as_str())
 }

@@ -10,8 +10,10 @@ pub struct RemoteVaultOptions {
     pub address: String,
     /// Its namespace, for those that have namespaces.
     pub namespace: Option<String>,
-    /// How to sign in.
+    /// How the node signs in.
     pub login: Login,
+    /// How participants sign in, each with a token that the vault takes for its own folder alone; without it everything is done with the node's.
+    pub participants: Option<ParticipantLogin>,
     /// Where the KV engine (version 2) is mounted.
     pub kv: String,
     /// Where the transit engine is mounted.
@@ -40,6 +42,15 @@ pub enum Login {
     Token(Secret),
 }
 
+/// How participants sign in: by JWTs (`ES256`) that the node issues, signed by a key of the installation's in the transit engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantLogin {
+    /// Where the method is mounted that takes these JWTs.
+    pub mount: String,
+    /// The role that is asked for.
+    pub role: String,
+}
+
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,6 +68,7 @@ impl RemoteVaultOptions {
             address: address.into(),
             namespace: None,
             login,
+            participants: None,
             kv: "secret".to_owned(),
             transit: "transit".to_owned(),
             folder: "cellspace".to_owned(),
@@ -76,6 +88,9 @@ impl RemoteVaultOptions {
         named("folder", &self.folder)?;
         if let Login::Jwt { mount, .. } = &self.login {
             named("login mount", mount)?;
+        }
+        if let Some(ParticipantLogin { mount, .. }) = &self.participants {
+            named("participants' login mount", mount)?;
         }
         let url = reqwest::Url::parse(&self.address).map_err(|_| VaultOptionsError::Address)?;
         let loopback = match url.host_str() {
@@ -123,6 +138,9 @@ mod tests {
             let options = RemoteVaultOptions { kv: bad.to_owned(), ..of("https://x.example") };
             assert_eq!(options.checked(), Err(VaultOptionsError::Name("kv")), "{bad}");
         }
+        let participants = Some(ParticipantLogin { mount: "a b".to_owned(), role: "r".to_owned() });
+        let options = RemoteVaultOptions { participants, ..of("https://x.example") };
+        assert_eq!(options.checked(), Err(VaultOptionsError::Name("participants' login mount")));
         assert!(RemoteVaultOptions { folder: "a/b-1".to_owned(), ..of("https://x.example") }.checked().is_ok());
         assert_eq!(format!("{:?}", of("x").login), "Token");
     }

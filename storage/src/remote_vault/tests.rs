@@ -1,13 +1,15 @@
-use super::{Login, RemoteVault, RemoteVaultOptions};
+use super::{Login, ParticipantLogin, RemoteVault, RemoteVaultOptions, public_key};
 use crate::{
-    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
+    KeyAlgorithm, Secret, StoreError, Vault, VaultError, VaultPath,
     testkit::{
         self,
         remote_vault::Double,
         vault::{path, verifies},
     },
 };
-use cellspace_schemas::testkit::seed;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cellspace_schemas::{Owner, testkit::seed};
+use serde_json::{Value, json};
 use std::{env, io::Write, time::Duration};
 
 #[tokio::test]
@@ -26,6 +28,58 @@ async fn keeps_the_promises_of_all_vaults() {
 async fn random_operations_agree_with_the_model() {
     let double = Double::start().await;
     testkit::random_vault::run(seed(), 150, || RemoteVault::new(double.options()).unwrap()).await;
+    let double = Double::start().await;
+    testkit::random_vault::run(seed(), 150, || RemoteVault::new(double.options_apart()).unwrap()).await;
+}
+
+/// Each owner is let into its folder alone, and what is asked for in the name of one is asked for with its token.
+async fn owners_are_apart(vault: &RemoteVault) {
+    testkit::vault::all(vault).await;
+    let owners = ["tk-one", "tk-two", "installation"].map(|owner| path(owner, "secret").owner);
+    for owner in &owners {
+        vault.put_secret(&path(owner.as_str(), "secret"), Secret::from(owner.to_string())).await.unwrap();
+        vault.generate_key(&path(owner.as_str(), "key"), KeyAlgorithm::Ed25519).await.unwrap();
+    }
+    for (who, whose) in owners.iter().flat_map(|who| owners.iter().map(move |whose| (who, whose))) {
+        let (read, signed) =
+            (vault.read_as(who, &path(whose.as_str(), "secret")).await, vault.sign_as(who, &path(whose.as_str(), "key")).await);
+        if who == whose {
+            assert_eq!((read.unwrap(), signed.unwrap()), (200, 200), "{who}");
+        } else {
+            for refused in [read, signed] {
+                let refused = refused.unwrap_err().to_string();
+                assert!(refused.contains("policy does not allow"), "{who} to {whose}: {refused}");
+            }
+        }
+    }
+    for owner in &owners {
+        vault.delete_folder(owner, "").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_vault_lets_each_participant_into_its_folder_alone() {
+    let double = Double::start().await;
+    let vault = RemoteVault::new(double.options_apart()).unwrap();
+    owners_are_apart(&vault).await;
+    // Once for the node, and once for each owner, however much was done.
+    let (logins, key) = (double.logins(), path("tk-many", "k"));
+    let all = futures::future::join_all((0..16).map(|_| vault.generate_key(&key, KeyAlgorithm::Ed25519))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(double.logins(), logins + 1, "many at once sign in once");
+    // Tokens that the vault has forgotten are exchanged, the node's too.
+    let pausing = RemoteVaultOptions { login_pause: Duration::ZERO, ..double.options_apart() };
+    let vault = RemoteVault::new(pausing).unwrap();
+    vault.sign(&key, b"m").await.unwrap();
+    double.told.lock().forget_tokens = true;
+    vault.sign(&key, b"m").await.unwrap();
+    assert_eq!(double.logins(), logins + 1 + 4);
+    // Who cannot sign in is unavailable, and nobody else's token serves instead.
+    let nobody = Some(ParticipantLogin { mount: "participants".to_owned(), role: "other".to_owned() });
+    let vault = RemoteVault::new(RemoteVaultOptions { participants: nobody, ..double.options_apart() }).unwrap();
+    let refused = vault.sign(&key, b"m").await.unwrap_err();
+    assert!(refused.to_string().contains("refuses the login with 400"), "{refused}");
+    vault.generate_key(&path("installation", "k"), KeyAlgorithm::Ed25519).await.unwrap();
 }
 
 /// The same against a real one, which `VAULT_ADDR` and `VAULT_TOKEN` name, with its engines at `secret` and `transit`.
@@ -47,6 +101,67 @@ async fn a_real_vault_keeps_them_too() {
     {
         vault.delete_folder(&path(owner, "x").owner, "").await.unwrap();
     }
+}
+
+/// What an operator sets up for logins of participants, by the policy of the documentation.
+async fn set_up(options: &RemoteVaultOptions, token: &str, mount: &str) {
+    let node = RemoteVault::new(options.clone()).unwrap();
+    let key = node.generate_key(&path(Owner::installation().as_str(), "vault-login"), KeyAlgorithm::P256).await.unwrap();
+    let pem = public_key::write(&key)["data"]["keys"]["1"]["public_key"].clone();
+    let client = reqwest::Client::new();
+    let ask = async |method: reqwest::Method, path: &str, body: Value| {
+        let request = client.request(method, format!("{}/v1/{path}", options.address.trim_end_matches('/'))).header("x-vault-token", token);
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str::<Value>(&text).unwrap_or_default()
+    };
+    let post = reqwest::Method::POST;
+    ask(post.clone(), &format!("sys/auth/{mount}"), json!({"type": "jwt"})).await;
+    ask(post.clone(), &format!("auth/{mount}/config"), json!({"jwt_validation_pubkeys": [pem], "bound_issuer": "cellspace"})).await;
+    let mounts = ask(reqwest::Method::GET, "sys/auth", Value::Null).await;
+    let accessor = mounts["data"][format!("{mount}/")]["accessor"].as_str().unwrap().to_owned();
+    let policy = include_str!("../../../deploy/vault/participant.hcl").replace("ACCESSOR", &accessor).replace("cellspace", &options.folder);
+    let policy = policy.replace("Y2VsbHNwYWNl", &URL_SAFE_NO_PAD.encode(&options.folder));
+    ask(post.clone(), &format!("sys/policies/acl/{mount}"), json!({ "policy": policy })).await;
+    let role = json!({
+        "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "claim_mappings": {"participant": "participant"},
+        "token_policies": [mount], "token_no_default_policy": true, "token_ttl": "1h",
+    });
+    ask(post, &format!("auth/{mount}/role/participant"), role).await;
+}
+
+/// The same against a real one, whose token may set up what an operator sets up. The node's own token is the one given, so that only participants are apart.
+#[tokio::test]
+async fn a_real_vault_lets_each_participant_into_its_folder_alone() {
+    let (Ok(address), Ok(token)) = (env::var("VAULT_ADDR"), env::var("VAULT_TOKEN")) else {
+        let name = "remote_vault::tests::a_real_vault_lets_each_participant_into_its_folder_alone";
+        let _ = writeln!(std::io::stderr(), "\nskipped: needs VAULT_ADDR and VAULT_TOKEN: {name}");
+        return;
+    };
+    let mount = format!("cellspace-test-{}", std::process::id());
+    let node = RemoteVaultOptions {
+        folder: format!("cellspace-apart-{}", std::process::id()),
+        ..RemoteVaultOptions::new(address, Login::Token(Secret::from(token.clone())))
+    };
+    set_up(&node, &token, &mount).await;
+    let participants = Some(ParticipantLogin { mount, role: "participant".to_owned() });
+    let vault = RemoteVault::new(RemoteVaultOptions { participants, ..node.clone() }).unwrap();
+    let (one, two) = (path("tk-one", "s"), path("tk-two", "s"));
+    let key = |of: &VaultPath| VaultPath { alias: "k".parse().unwrap(), ..of.clone() };
+    for path in [&one, &two] {
+        vault.put_secret(path, Secret::from("s".to_owned())).await.unwrap();
+        vault.generate_key(&key(path), KeyAlgorithm::Ed25519).await.unwrap();
+    }
+    for (who, whose) in [(&one, &two), (&two, &one)] {
+        assert_eq!(vault.read_as(&who.owner, who).await.unwrap(), 200);
+        assert_eq!(vault.sign_as(&who.owner, &key(who)).await.unwrap(), 200);
+        assert!(vault.read_as(&who.owner, whose).await.is_err() && vault.sign_as(&who.owner, &key(whose)).await.is_err());
+    }
+    for path in [&one, &two] {
+        vault.delete_folder(&path.owner, "").await.unwrap();
+    }
+    RemoteVault::new(node).unwrap().delete_folder(&Owner::installation(), "").await.unwrap();
 }
 
 #[tokio::test]

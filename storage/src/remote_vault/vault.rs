@@ -6,12 +6,12 @@ use super::{
     options::{RemoteVaultOptions, VaultOptionsError},
     public_key,
 };
-use crate::{KeyAlgorithm, MAX_ALIASES, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
+use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use cellspace_schemas::{KeyAlias, Owner};
+use cellspace_schemas::Owner;
 use futures::future::BoxFuture;
 use quick_cache::sync::Cache;
 use reqwest::Method;
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 8;
 const SECRET: &str = "secret";
 const KEY: &str = "key";
 
-/// Keys and secrets of an installation, in its vault. A handle: clones share the session.
+/// Keys and secrets of an installation, in its vault. A handle: clones share the sessions.
 #[derive(Clone)]
 pub struct RemoteVault(Arc<Inner>);
 
@@ -87,6 +87,19 @@ impl RemoteVault {
         Ok(Self(Arc::new(Inner { api: Api::new(options)?, algorithms: Cache::new(KNOWN_KEYS) })))
     }
 
+    /// Reads the record of `path` with the token of `who`, as no caller can; the status.
+    #[cfg(test)]
+    pub(super) async fn read_as(&self, who: &Owner, path: &VaultPath) -> Result<u16, VaultError> {
+        Ok(self.0.api.kv(who, Method::GET, "data", &names::record(path), None).await?.status)
+    }
+
+    /// Signs with the key of `path` and the token of `who`; the status.
+    #[cfg(test)]
+    pub(super) async fn sign_as(&self, who: &Owner, path: &VaultPath) -> Result<u16, VaultError> {
+        let asked = body(&json!({ "input": "" }))?;
+        Ok(self.0.api.transit(who, Method::POST, &format!("sign/{}", self.0.key(path)), Some(asked)).await?.status)
+    }
+
     /// `Ok` while the last call had an answer; the reason otherwise. Feeds readiness, and asks nobody.
     ///
     /// # Errors
@@ -102,7 +115,7 @@ impl Inner {
     }
 
     async fn record(&self, path: &VaultPath) -> Result<Record, VaultError> {
-        let mut answer = self.api.kv(Method::GET, "data", &names::record(path), None).await?;
+        let mut answer = self.api.kv(&path.owner, Method::GET, "data", &names::record(path), None).await?;
         let version = answer.body.pointer("/data/metadata/version").and_then(Value::as_u64).unwrap_or_default();
         if answer.status == 404 {
             return Ok(Record { content: Content::None, version });
@@ -125,7 +138,7 @@ impl Inner {
     /// Writes a record that is still of this version; `false` when it is not.
     async fn write(&self, path: &VaultPath, version: u64, name: &'static str, value: &str) -> Result<bool, VaultError> {
         let content = WriteBody { options: CheckAndSet { cas: version }, data: [(name, value)].into() };
-        let answer = self.api.kv(Method::POST, "data", &names::record(path), Some(body(&content)?)).await?;
+        let answer = self.api.kv(&path.owner, Method::POST, "data", &names::record(path), Some(body(&content)?)).await?;
         match answer.status {
             200..=299 => Ok(true),
             // The only thing that such a write can have wrong.
@@ -138,7 +151,7 @@ impl Inner {
     async fn made(&self, path: &VaultPath, algorithm: KeyAlgorithm) -> Result<PublicKey, VaultError> {
         let name = self.key(path);
         let made = json!({"type": public_key::kind(algorithm), "exportable": false, "allow_plaintext_backup": false});
-        let answer = self.api.transit(Method::POST, &format!("keys/{name}"), Some(body(&made)?)).await?;
+        let answer = self.api.transit(&path.owner, Method::POST, &format!("keys/{name}"), Some(body(&made)?)).await?;
         if !done(&answer) {
             return Err(unexpected("making a key", &answer));
         }
@@ -148,7 +161,7 @@ impl Inner {
     }
 
     async fn public(&self, path: &VaultPath) -> Result<Option<PublicKey>, VaultError> {
-        let answer = self.api.transit(Method::GET, &format!("keys/{}", self.key(path)), None).await?;
+        let answer = self.api.transit(&path.owner, Method::GET, &format!("keys/{}", self.key(path)), None).await?;
         match answer.status {
             404 => Ok(None),
             200 => public_key::read(&answer.body).map(Some),
@@ -184,7 +197,7 @@ impl Inner {
             // Raw, as JOSE has it (RFC 7518, 3.4).
             KeyAlgorithm::P256 => (format!("sign/{name}/sha2-256"), json!({"input": input, "marshaling_algorithm": "jws"})),
         };
-        let answer = self.api.transit(Method::POST, &place, Some(body(&asked)?)).await?;
+        let answer = self.api.transit(&path.owner, Method::POST, &place, Some(body(&asked)?)).await?;
         match answer.status {
             200 => {}
             400 | 404 => {
@@ -215,32 +228,32 @@ impl Inner {
             Ok(Record { content: Content::Key(_), .. }) | Err(VaultError::Store(StoreError::Corrupt(_))) => {
                 let key = format!("keys/{}", self.key(path));
                 let allowed = body(&json!({"deletion_allowed": true}))?;
-                let mut answer = self.api.transit(Method::POST, &format!("{key}/config"), Some(allowed)).await?;
+                let mut answer = self.api.transit(&path.owner, Method::POST, &format!("{key}/config"), Some(allowed)).await?;
                 if done(&answer) {
-                    answer = self.api.transit(Method::DELETE, &key, None).await?;
+                    answer = self.api.transit(&path.owner, Method::DELETE, &key, None).await?;
                 }
                 // There may be none; what refuses says 400 for that as for anything else.
-                if !done(&answer) && self.api.transit(Method::GET, &key, None).await?.status != 404 {
+                if !done(&answer) && self.api.transit(&path.owner, Method::GET, &key, None).await?.status != 404 {
                     return Err(unexpected("removing a key", &answer));
                 }
                 self.algorithms.remove(path);
             }
             Err(error) => return Err(error),
         }
-        self.forget(&names::record(path)).await
+        self.forget(&path.owner, &names::record(path)).await
     }
 
     /// Removes what lies under a name in an owner's folder, whoever put it there.
     async fn remove(&self, owner: Owner, segment: String) -> Result<(), VaultError> {
         match names::alias(&segment) {
             Some(alias) => self.delete(&VaultPath { owner, alias }).await,
-            None => self.forget(&format!("{}/{segment}", names::folder(&owner))).await,
+            None => self.forget(&owner, &format!("{}/{segment}", names::folder(&owner))).await,
         }
     }
 
     /// What lies in an owner's folder, by the names there.
     async fn list(&self, owner: &Owner) -> Result<Vec<String>, VaultError> {
-        let answer = self.api.kv(Method::GET, "metadata", &format!("{}?list", names::folder(owner)), None).await?;
+        let answer = self.api.kv(owner, Method::GET, "metadata", &format!("{}?list", names::folder(owner)), None).await?;
         if answer.status == 404 {
             return Ok(Vec::new());
         }
@@ -250,8 +263,8 @@ impl Inner {
     }
 
     /// Removes all versions of a record.
-    async fn forget(&self, record: &str) -> Result<(), VaultError> {
-        let answer = self.api.kv(Method::DELETE, "metadata", record, None).await?;
+    async fn forget(&self, owner: &Owner, record: &str) -> Result<(), VaultError> {
+        let answer = self.api.kv(owner, Method::DELETE, "metadata", record, None).await?;
         if done(&answer) || answer.status == 404 { Ok(()) } else { Err(unexpected("removing a record", &answer)) }
     }
 }
@@ -319,18 +332,6 @@ impl Vault for RemoteVault {
 
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(self.0.delete(path))
-    }
-
-    fn is_private(&self) -> bool {
-        false
-    }
-
-    fn aliases<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<Vec<KeyAlias>, VaultError>> {
-        Box::pin(async move {
-            let listed = self.0.list(owner).await?;
-            let aliases = listed.iter().filter_map(|segment| names::alias(segment)).filter(|alias| alias.as_str().starts_with(within));
-            Ok(aliases.take(MAX_ALIASES).collect())
-        })
     }
 
     fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {

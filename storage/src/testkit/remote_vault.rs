@@ -1,7 +1,10 @@
 //! A vault for tests: the part of the HTTP API that is used, as HashiCorp Vault answers it, over a real socket.
 
-use super::vault::path;
-use crate::{EmbeddedVault, KeyAlgorithm, Login, MasterKey, RemoteVaultOptions, Vault, VaultPath, remote_vault::public_key};
+use super::vault::{path, verifies};
+use crate::{
+    EmbeddedVault, KeyAlgorithm, Login, MasterKey, ParticipantLogin, RemoteVaultOptions, Vault, VaultPath,
+    remote_vault::{participant, public_key},
+};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -17,8 +20,9 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use zeroize::Zeroizing;
 
 /// What it is told to do.
@@ -32,13 +36,39 @@ pub struct Told {
     pub silent: bool,
     /// Lets no key be removed.
     pub keep_keys: bool,
+    /// So many requests from now on it still carries out; it answers neither the last of them nor any that comes after it; see [`Double::stopped`].
+    pub stop_after: Option<usize>,
 }
+
+/// What a token opens.
+#[derive(Debug, Clone)]
+enum Opens {
+    Everything,
+    /// One owner's folder.
+    Folder(String),
+}
+
+impl Opens {
+    /// As the policies of the documentation say it.
+    fn allows(&self, path: &str) -> bool {
+        let Self::Folder(folder) = self else { return true };
+        let within = |start: String| path.strip_prefix(start.as_str()).is_some_and(|rest| !rest.is_empty());
+        let listed = path == format!("secret/metadata/{FOLDER}/{folder}");
+        let installation = URL_SAFE_NO_PAD.encode(FOLDER);
+        listed
+            || ["data", "metadata"].iter().any(|part| within(format!("secret/{part}/{FOLDER}/{folder}/")))
+            || ["keys", "sign"].iter().any(|part| within(format!("transit/{part}/k{installation}.{folder}.")))
+    }
+}
+
+/// Folder of the installation whose participants sign in by themselves.
+const FOLDER: &str = "cellspace";
 
 #[derive(Default)]
 struct Kept {
     records: BTreeMap<String, (u64, Value)>,
     keys: BTreeMap<String, (KeyAlgorithm, bool)>,
-    tokens: BTreeSet<String>,
+    tokens: BTreeMap<String, Opens>,
     logins: usize,
     asked_in: usize,
 }
@@ -53,6 +83,7 @@ pub struct Double {
     pub told: Mutex<Told>,
     /// Every path that was asked for.
     pub paths: Mutex<BTreeSet<String>>,
+    stopped: Notify,
     dir: tempfile::TempDir,
 }
 
@@ -70,6 +101,7 @@ impl Double {
             kept: Mutex::default(),
             told: Mutex::default(),
             paths: Mutex::default(),
+            stopped: Notify::new(),
             dir,
         });
         double.jwt("good");
@@ -91,7 +123,9 @@ impl Double {
         double
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    /// The file in which nodes find their JWT.
+    #[must_use]
+    pub fn file(&self) -> std::path::PathBuf {
         self.dir.path().join("jwt")
     }
 
@@ -105,6 +139,19 @@ impl Double {
     pub fn options(&self) -> RemoteVaultOptions {
         let login = Login::Jwt { mount: "kubernetes".to_owned(), role: "cellspace".to_owned(), file: self.file() };
         RemoteVaultOptions { namespace: Some("ns".to_owned()), ..RemoteVaultOptions::new(format!("http://{}", self.address), login) }
+    }
+
+    /// The same, where participants sign in by themselves, and the node's own token opens what is the installation's alone.
+    #[must_use]
+    pub fn options_apart(&self) -> RemoteVaultOptions {
+        let login = Login::Jwt { mount: "kubernetes".to_owned(), role: "cellspace-node".to_owned(), file: self.file() };
+        let participants = Some(ParticipantLogin { mount: "participants".to_owned(), role: "participant".to_owned() });
+        RemoteVaultOptions { login, participants, ..self.options() }
+    }
+
+    /// Waits until it has stopped where it was told to.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
     }
 
     /// How often somebody was let in.
@@ -145,34 +192,63 @@ impl Double {
         if std::mem::take(&mut self.told.lock().forget_tokens) {
             self.kept.lock().tokens.clear();
         }
-        if path == "auth/kubernetes/login" {
+        if path.starts_with("auth/") {
             self.kept.lock().asked_in += 1;
             let silent = self.told.lock().silent;
             if silent {
                 std::future::pending::<()>().await;
             }
-            return self.login(&body);
+            let jwt = body["jwt"].as_str().unwrap();
+            let opens = match (path.as_str(), body["role"].as_str().unwrap(), jwt) {
+                ("auth/kubernetes/login", "cellspace", "good") => Some(Opens::Everything),
+                ("auth/kubernetes/login", "cellspace-node", "good") => Some(Opens::Folder(URL_SAFE_NO_PAD.encode("installation"))),
+                ("auth/participants/login", "participant", jwt) => self.participant(jwt).await.map(Opens::Folder),
+                _ => None,
+            };
+            return self.login(opens);
         }
-        if !self.kept.lock().tokens.contains(&text("x-vault-token")) {
+        if !self.kept.lock().tokens.get(&text("x-vault-token")).is_some_and(|opens| opens.allows(&path)) {
             return (403, json!({"errors": ["permission denied"]}));
+        }
+        let left = self.told.lock().stop_after.as_mut().map(|left| std::mem::replace(left, left.saturating_sub(1)));
+        if left == Some(0) {
+            std::future::pending::<()>().await;
         }
         let method = head.method.as_str();
         let list = head.uri.query() == Some("list=true");
-        match path.split_once('/').unwrap() {
+        let answer = match path.split_once('/').unwrap() {
             ("secret", rest) => self.kv(method, rest, list, &body),
             ("transit", rest) => self.transit(method, rest, &body).await,
             _ => (404, json!({"errors": []})),
+        };
+        if left == Some(1) {
+            self.stopped.notify_one();
+            std::future::pending::<()>().await;
         }
+        answer
     }
 
-    fn login(&self, body: &Value) -> Answer {
-        if (&body["role"], &body["jwt"]) != (&json!("cellspace"), &json!("good")) {
-            return (400, json!({"errors": ["invalid token"]}));
-        }
+    /// Whom a JWT names, when it counts.
+    async fn participant(&self, jwt: &str) -> Option<String> {
+        let (text, signature) = jwt.rsplit_once('.')?;
+        let (header, claims) = text.split_once('.')?;
+        let read = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+        let (header, claims) = (read(header)?, read(claims)?);
+        let key = self.crypto.public_key(&path_of(&participant::key_name(FOLDER).ok()?)).await.ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let counts = header["alg"] == "ES256"
+            && verifies(&key, text.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?)
+            && (&claims["iss"], &claims["aud"]) == (&json!(participant::ISSUER), &json!(participant::AUDIENCE))
+            && claims["exp"].as_u64()? > now;
+        claims["participant"].as_str().filter(|_| counts).map(str::to_owned)
+    }
+
+    fn login(&self, opens: Option<Opens>) -> Answer {
+        let Some(opens) = opens else { return (400, json!({"errors": ["invalid token"]})) };
         let mut kept = self.kept.lock();
         kept.logins += 1;
         let token = format!("t-{}", kept.logins);
-        kept.tokens.insert(token.clone());
+        kept.tokens.insert(token.clone(), opens);
         (200, json!({"auth": {"client_token": token, "lease_duration": 3_600}}))
     }
 
@@ -214,10 +290,9 @@ impl Double {
                 assert_eq!((&body["exportable"], &body["allow_plaintext_backup"]), (&json!(false), &json!(false)));
                 let kinds = [KeyAlgorithm::Ed25519, KeyAlgorithm::P256];
                 let algorithm = kinds.into_iter().find(|kind| body["type"] == public_key::kind(*kind)).unwrap();
+                // First, so that who sees it finds it whole.
+                let algorithm = self.crypto.generate_key(&inner, algorithm).await.unwrap().algorithm;
                 self.kept.lock().keys.entry((*name).to_owned()).or_insert((algorithm, false));
-                if held.is_none() {
-                    self.crypto.generate_key(&inner, algorithm).await.unwrap();
-                }
                 (200, Value::Null)
             }
             ("GET", ["keys", _]) => match held {

@@ -123,15 +123,6 @@ async fn a_folder_goes_as_a_whole_and_alone(vault: &dyn Vault) {
     for path in secrets.iter().chain(&others) {
         put(path).await;
     }
-    let listed = async |within: &str| {
-        let mut listed: Vec<String> = vault.aliases(&folder, within).await.unwrap().iter().map(ToString::to_string).collect();
-        listed.sort();
-        listed
-    };
-    assert_eq!(
-        (listed("").await, listed("key/").await),
-        (["a", "key", "key/1", "z"].map(str::to_owned).to_vec(), vec!["key/1".to_owned()])
-    );
     // Of a part of it only what is in that part.
     vault.delete_folder(&folder, "key/").await.unwrap();
     for (path, kept) in secrets.iter().zip([true, false, true]) {
@@ -140,7 +131,6 @@ async fn a_folder_goes_as_a_whole_and_alone(vault: &dyn Vault) {
     vault.sign(&key, b"m").await.unwrap();
     for _ in 0..2 {
         vault.delete_folder(&folder, "").await.unwrap();
-        assert!(listed("").await.is_empty());
         assert!(matches!(vault.sign(&key, b"m").await, Err(VaultError::NotFound(_))));
         assert!(matches!(vault.public_key(&key).await, Err(VaultError::NotFound(_))));
         for path in &secrets {

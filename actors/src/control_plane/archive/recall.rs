@@ -126,7 +126,8 @@ pub(in crate::control_plane) fn keys_of(command: &control_plane::Command) -> Vec
         control_plane::Command::Participant(_)
         | control_plane::Command::Resources(_)
         | control_plane::Command::DataPlanes(_)
-        | control_plane::Command::Secrets(_) => Vec::new(),
+        | control_plane::Command::Secrets(_)
+        | control_plane::Command::Records(_) => Vec::new(),
     }
 }
 

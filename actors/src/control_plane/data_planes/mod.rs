@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Services, credential_service,
     data_plane::{self, DataPlane as PlatformPlane},
-    records::{self, Part},
+    records,
 };
 use cellspace_cluster::{Address, AskError, Call, Decision, Delivery, DeliveryError, PrepareError, RetryPolicy};
 use cellspace_schemas::{
@@ -29,8 +29,7 @@ use uuid::Uuid;
 /// Table of its entities.
 pub const TABLE: &str = "data-plane";
 /// Where the secrets lie within the participant's part of the vault.
-const PART: Part<ControlPlane> =
-    Part { prefix: "data-plane-", named: |state| state.data_planes.all().filter_map(|plane| plane.secret().cloned()).collect() };
+const PREFIX: &str = "data-plane-";
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,6 +54,17 @@ pub enum Prepared {
     },
     /// Removes it.
     Unregister(DataPlaneId),
+}
+
+impl Prepared {
+    /// The record of the secret that was made for it.
+    #[must_use]
+    pub fn secret(&self) -> Option<&KeyAlias> {
+        match self {
+            Self::Register { authorization, .. } => authorization.as_ref().and_then(Authorization::secret),
+            Self::Unregister(_) => None,
+        }
+    }
 }
 
 /// Something to do after the commit.
@@ -121,7 +131,7 @@ pub async fn prepare(
         }
         None => None,
         Some(AuthorizationEntry::ClientCredentials { token_endpoint, client_id, client_secret, jwks, jwks_uri }) => {
-            let secret = records::keep(services, &address.owner, &PART, client_secret.expose(), call).await?;
+            let secret = records::keep::<ControlPlane>(services, address, PREFIX, client_secret.expose(), call).await?;
             let keys = jwks.clone().map(CallbackKeys::Inline).or_else(|| jwks_uri.clone().map(CallbackKeys::At));
             let (token_endpoint, client_id) = (token_endpoint.clone(), client_id.clone());
             Some(Authorization::ClientCredentials { token_endpoint, client_id, secret, keys })
@@ -239,20 +249,26 @@ pub fn disposed(state: &ControlPlaneState, decision: Decision<ControlPlane>) -> 
     decision
 }
 
-/// It was done: nothing follows.
+/// It was done.
 ///
 /// # Errors
 /// None.
-pub fn delivered(_state: &ControlPlaneState, _effect: &Effect, _outcome: &Outcome, _now: Timestamp) -> Decided {
-    Ok(Decision::nothing())
+pub fn delivered(state: &ControlPlaneState, effect: &Effect, _outcome: &Outcome, _now: Timestamp) -> Decided {
+    Ok(match effect {
+        Effect::ForgetSecret(record) => records::gone(state, record),
+        Effect::Dispose => Decision::nothing(),
+    })
 }
 
-/// It could not be done: the runtime keeps that as a dead letter.
+/// It could not be done: what is to leave the vault is tried again, of the rest the runtime keeps a dead letter.
 ///
 /// # Errors
 /// None.
-pub fn undeliverable(_state: &ControlPlaneState, _effect: &Effect, _reason: &str, _now: Timestamp) -> Decided {
-    Ok(Decision::nothing())
+pub fn undeliverable(_state: &ControlPlaneState, effect: &Effect, _reason: &str, _now: Timestamp) -> Decided {
+    Ok(match effect {
+        Effect::ForgetSecret(record) => records::again(record),
+        Effect::Dispose => Decision::nothing(),
+    })
 }
 
 /// Folds an event into the state.

@@ -81,6 +81,9 @@ impl World {
     }
 
     fn ask(&mut self, prepared: Prepared) -> Result<AgentReply, Refusal> {
+        if let Some(record) = prepared.secret() {
+            ControlPlane::apply(&mut self.state, &records::Event::Begun(record.clone(), NOW).into());
+        }
         match ControlPlane::decide(
             &self.state,
             &Input::Command(agent::Prepared { asked: prepared.into(), recalled: Recalled::default() }),

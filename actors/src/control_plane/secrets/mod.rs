@@ -11,10 +11,7 @@ use super::{
     agent::{Created, Decided, Refusal as AgentRefusal, Reply as AgentReply},
     data_planes, participant,
 };
-use crate::{
-    Services,
-    records::{self, Part},
-};
+use crate::{Services, records};
 use cellspace_cluster::{Address, Call, Decision, Delivery, DeliveryError, PrepareError, RowOf};
 use cellspace_schemas::{KeyAlias, SecretId, SecretText, Timestamp, management::SecretDraft};
 use cellspace_storage::RowKey;
@@ -29,8 +26,7 @@ pub const TABLE: &str = "secret";
 /// Secrets of one participant at most.
 pub const MAX_SECRETS: usize = 1_000;
 /// Where the records lie within the participant's part of the vault.
-const PART: Part<ControlPlane> =
-    Part { prefix: "secret/", named: |state| state.secrets.iter().map(|secret| secret.record.clone()).collect() };
+const PREFIX: &str = "secret/";
 
 /// A secret, without what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +144,7 @@ pub async fn prepare(
     };
     // Decided once more later; the value of what cannot be kept is not even stored.
     admitted(snapshot, &id, new).map_err(AgentRefusal::from)?;
-    let record = records::keep(services, &address.owner, &PART, value.expose(), call).await?;
+    let record = records::keep::<ControlPlane>(services, address, PREFIX, value.expose(), call).await?;
     Ok(Prepared::Put { id, record, new })
 }
 
@@ -204,7 +200,7 @@ fn forget(decision: Decision<ControlPlane>, id: &SecretId, record: &KeyAlias) ->
 /// When it has to be tried again.
 pub async fn dispose(services: &Services, delivery: &Delivery<'_, ControlPlane>) -> Result<(), DeliveryError> {
     at_rest(&delivery.snapshot, delivery.aside).map_err(|what| DeliveryError::Retry(what.to_owned()))?;
-    services.vault.delete_folder(&delivery.address.owner, PART.prefix).await.map_err(|e| DeliveryError::Retry(e.to_string()))
+    services.vault.delete_folder(&delivery.address.owner, PREFIX).await.map_err(|e| DeliveryError::Retry(e.to_string()))
 }
 
 /// Whether nobody needs the secrets of a participant that is gone: no open process, and no word of one that is still under way to who asked for it.

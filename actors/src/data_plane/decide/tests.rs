@@ -120,10 +120,16 @@ struct Stored {
 
 impl Stored {
     fn take(&mut self, command: &Prepared, now: Timestamp) -> Option<Decision<DataPlane>> {
+        if let Some(record) = command.made() {
+            self.state.notes.apply(&records::Event::Begun(record.clone(), now));
+        }
         let before = self.state.clone();
         let decision = match DataPlane::decide(&before, &Input::Command(repeatable(command)), now) {
             Ok(decision) => decision,
-            Err(_) => return None,
+            Err(_) => {
+                command.made().into_iter().for_each(|record| self.state.notes.apply(&records::Event::Settled(record.clone())));
+                return None;
+            }
         };
         for event in &decision.events {
             self.state.apply(event);
@@ -132,6 +138,8 @@ impl Stored {
                 RowOf::Delete(key) => self.rows.remove(key.as_bytes()),
             };
         }
+        assert!(!decision.changes() || self.state.notes.is_empty(), "what is decided settles its note");
+        command.made().into_iter().for_each(|record| self.state.notes.apply(&records::Event::Settled(record.clone())));
         for outgoing in &decision.effects {
             let Effect::Forget(alias) = &outgoing.effect;
             self.forgotten.insert(alias.clone());
@@ -173,6 +181,7 @@ fn repeatable(command: &Prepared) -> Prepared {
         })),
         Prepared::RecordUsage { participant, batch } => Prepared::RecordUsage { participant: participant.clone(), batch: batch.clone() },
         Prepared::Dispose => Prepared::Dispose,
+        Prepared::Record(command) => Prepared::Record(command.clone()),
     }
 }
 
