@@ -1,13 +1,13 @@
 //! All negotiations of one participant, found by every id they are asked for with.
 
 use super::{Agreement, Negotiation};
-use crate::control_plane::dsp::{Correlations, Open};
+use crate::control_plane::dsp::{Process, Processes};
 use cellspace_cluster::RowOf;
 use cellspace_schemas::{AgreementId, AssetId, Did, NegotiationId, Pid, Timestamp};
 use cellspace_storage::RowKey;
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 /// A change of one negotiation's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,48 +18,46 @@ pub enum Event {
     Deleted(NegotiationId),
 }
 
-/// The negotiations; ids made here grow with time, so that their order is that of their beginning.
+/// The negotiations, and what else they are found by. What they have in common with transfers is asked of them as of those.
 #[derive(Debug, Clone, Default)]
 pub struct Negotiations {
-    by_id: RedBlackTreeMapSync<NegotiationId, Arc<Negotiation>>,
-    by_counterparty: Correlations<NegotiationId>,
+    all: Processes<Negotiation>,
     by_agreement: HashTrieMapSync<AgreementId, NegotiationId>,
     /// How many negotiations hold the asset.
     holding: HashTrieMapSync<AssetId, usize>,
-    open: Open,
     /// Transfers under way per agreement.
     in_use: HashTrieMapSync<AgreementId, usize>,
-    /// Those that ended and whose agreement nobody uses, by the time of their end.
-    finished: RedBlackTreeSetSync<(Timestamp, NegotiationId)>,
+}
+
+impl Deref for Negotiations {
+    type Target = Processes<Negotiation>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
+    }
+}
+
+impl Process for Negotiation {
+    type Id = NegotiationId;
+
+    fn open_with(&self) -> Option<&Did> {
+        (!self.state.is_final()).then_some(&self.counterparty)
+    }
+
+    fn correlation(&self) -> Option<(&Did, &Pid)> {
+        self.counterparty_pid.as_ref().map(|pid| (&self.counterparty, pid))
+    }
+
+    fn rests_since(&self) -> Option<Timestamp> {
+        self.state.is_final().then_some(self.state_at)
+    }
 }
 
 impl Negotiations {
-    /// One of them.
-    #[must_use]
-    pub fn get(&self, id: &NegotiationId) -> Option<&Arc<Negotiation>> {
-        self.by_id.get(id)
-    }
-
-    /// All, in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Negotiation>> {
-        self.by_id.values()
-    }
-
-    /// The one that `peer` calls `pid`.
-    #[must_use]
-    pub fn of_counterparty(&self, peer: &Did, pid: &Pid) -> Option<&Arc<Negotiation>> {
-        self.by_counterparty.get(peer, pid).and_then(|id| self.by_id.get(id))
-    }
-
-    /// Those that any counterparty calls `pid`: their `correlationId`.
-    pub fn correlated(&self, pid: &Pid) -> impl Iterator<Item = &Arc<Negotiation>> {
-        self.by_counterparty.of_any(pid).filter_map(|id| self.by_id.get(id))
-    }
-
     /// The one that led to the agreement, in force or not.
     #[must_use]
     pub fn of_agreement(&self, id: &AgreementId) -> Option<&Arc<Negotiation>> {
-        self.by_agreement.get(id).and_then(|id| self.by_id.get(id))
+        self.by_agreement.get(id).and_then(|id| self.get(id))
     }
 
     /// An agreement, in force or not.
@@ -68,17 +66,12 @@ impl Negotiations {
         self.of_agreement(id).and_then(|n| n.agreement.as_ref())
     }
 
-    /// All but the `kept` that ended last of those that ended and whose agreement nobody uses; what ended first comes first.
-    pub fn finished(&self, kept: usize) -> impl Iterator<Item = &Arc<Negotiation>> {
-        self.finished.iter().take(self.finished.size().saturating_sub(kept)).filter_map(|(_, id)| self.by_id.get(id))
-    }
-
     /// A transfer under the agreement has begun.
     pub fn begin_use(&mut self, agreement: &AgreementId) {
         let uses = self.in_use.get(agreement).copied().unwrap_or_default();
         self.in_use.insert_mut(agreement.clone(), uses + 1);
-        if let Some(negotiation) = self.of_agreement(agreement).cloned() {
-            self.finished.remove_mut(&(negotiation.state_at, negotiation.id.clone()));
+        if let Some(negotiation) = self.by_agreement.get(agreement) {
+            self.all.set_used(negotiation, true);
         }
     }
 
@@ -88,8 +81,8 @@ impl Negotiations {
             Some(uses) if uses > 1 => self.in_use.insert_mut(agreement.clone(), uses - 1),
             Some(_) | None => {
                 self.in_use.remove_mut(agreement);
-                if let Some(negotiation) = self.of_agreement(agreement).cloned().filter(|n| n.state.is_final()) {
-                    self.finished.insert_mut((negotiation.state_at, negotiation.id.clone()));
+                if let Some(negotiation) = self.by_agreement.get(agreement) {
+                    self.all.set_used(negotiation, false);
                 }
             }
         }
@@ -101,12 +94,6 @@ impl Negotiations {
         self.holding.contains_key(asset)
     }
 
-    /// How many have not ended.
-    #[must_use]
-    pub const fn open(&self) -> &Open {
-        &self.open
-    }
-
     /// Folds an event into the state.
     pub fn apply(&mut self, event: &Event) {
         match event {
@@ -115,32 +102,11 @@ impl Negotiations {
         }
     }
 
-    /// Puts a negotiation, or none, in the place of what has the id. What finds it changes seldom, and is touched only then.
+    /// Puts a negotiation, or none, in the place of what has the id.
     fn replace(&mut self, id: &NegotiationId, new: Option<&Arc<Negotiation>>) {
-        let old = self.by_id.get(id).cloned();
+        let old = self.get(id).cloned();
         let (was, is) = (old.as_deref(), new.map(|negotiation| &**negotiation));
 
-        let (before, after) = (was.and_then(open_with), is.and_then(open_with));
-        if before != after {
-            before.iter().for_each(|peer| self.open.remove(peer));
-            after.iter().for_each(|peer| self.open.add(peer));
-        }
-        if let Some(ended) = was.filter(|n| n.state.is_final()) {
-            self.finished.remove_mut(&(ended.state_at, id.clone()));
-        }
-        let unused = |n: &&Negotiation| n.agreement.as_ref().is_none_or(|agreement| !self.in_use.contains_key(&agreement.id));
-        if let Some(ended) = is.filter(|n| n.state.is_final()).filter(unused) {
-            self.finished.insert_mut((ended.state_at, id.clone()));
-        }
-        let (before, after) = (was.and_then(correlation), is.and_then(correlation));
-        if before != after {
-            if let Some((peer, pid)) = before {
-                self.by_counterparty.remove(peer, pid, id);
-            }
-            if let Some((peer, pid)) = after {
-                self.by_counterparty.insert(peer, pid, id.clone());
-            }
-        }
         let (before, after) = (was.and_then(agreed), is.and_then(agreed));
         if before != after {
             if let Some(agreement) = before.filter(|agreement| self.by_agreement.get(*agreement) == Some(id)) {
@@ -157,12 +123,8 @@ impl Negotiations {
                 self.holding.insert_mut(asset.clone(), self.holding.get(asset).map_or(1, |n| n + 1));
             }
         }
-        match new {
-            Some(negotiation) => self.by_id.insert_mut(id.clone(), negotiation.clone()),
-            None => {
-                self.by_id.remove_mut(id);
-            }
-        }
+        let is_used = is.and_then(agreed).is_some_and(|agreement| self.in_use.contains_key(agreement));
+        self.all.replace(id, new, is_used);
     }
 
     fn release(&mut self, asset: &AssetId) {
@@ -173,15 +135,6 @@ impl Negotiations {
             }
         }
     }
-}
-
-fn open_with(negotiation: &Negotiation) -> Option<&Did> {
-    (!negotiation.state.is_final()).then_some(&negotiation.counterparty)
-}
-
-/// What its counterparty calls it.
-fn correlation(negotiation: &Negotiation) -> Option<(&Did, &Pid)> {
-    negotiation.counterparty_pid.as_ref().map(|pid| (&negotiation.counterparty, pid))
 }
 
 fn agreed(negotiation: &Negotiation) -> Option<&AgreementId> {
