@@ -256,7 +256,7 @@ mod tests {
         message::{CONTEXT, Message, MessageError, SentContext, read, render},
         reasons::{MAX_REASON_CHARS, MAX_REASONS},
     };
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn request() -> Value {
         json!({"@context": [CONTEXT], "@type": "ContractRequestMessage", "@id": "urn:uuid:m", "consumerPid": "urn:uuid:c",

@@ -105,7 +105,7 @@ pub fn agents(platform: &Arc<Platform>) -> Vec<Arc<dyn ActivityAgent>> {
 async fn remove_participant(
     platform: &Platform,
     work: Work<'_>,
-    scope: &str,
+    scope: &'static str,
     path: fn(&ParticipantContextId) -> String,
 ) -> Result<Properties, ActivityError> {
     let Some(id) = Input::of(&work).made_participant()? else { return Ok(Properties::new()) };

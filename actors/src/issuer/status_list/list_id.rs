@@ -1,7 +1,7 @@
 //! How status lists are named: what they are for, and their format.
 
 use cellspace_schemas::{
-    bitstring::{Bitstring, Encoding},
+    bitstring::Encoding,
     dcp::CredentialFormat,
 };
 use serde::{Deserialize, Serialize};

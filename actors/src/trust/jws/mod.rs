@@ -7,7 +7,6 @@ mod tests;
 pub use sign::{JwsHeader, sign, sign_detached};
 
 use super::{PeerError, jwk::VerifyingKey};
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cellspace_schemas::{Did, json};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{

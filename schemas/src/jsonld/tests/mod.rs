@@ -12,7 +12,6 @@ use crate::{
     },
     query_spec::{PathRules, QuerySpec},
 };
-use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
