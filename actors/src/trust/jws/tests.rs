@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::trust::testing::TestVault;
-use base64::Engine;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_storage::{KeyAlgorithm, Vault};
 use proptest::prelude::*;
 use serde_json::{Value, json};
