@@ -5,7 +5,7 @@ mod own_networks;
 
 use crate::{
     data_plane::{ALL, PROFILE, typed},
-    hostile_peer::{Peer, Place, SCOPE, TYPE, Trick, bomb, forbidden_ground, now},
+    hostile_peer::{Peer, Place, SCOPE, TYPE, Trick, bomb, forbidden_ground},
     stage::dsp,
     support::{DRAIN, Platform, id_of, read, text},
 };

@@ -14,7 +14,7 @@ mod proxy;
 mod schemas;
 
 use crate::{
-    stage::{Answer, DSP_CONTEXT, Stage, TESTER, dsp},
+    stage::{DSP_CONTEXT, Stage, TESTER, dsp},
     support::Platform,
 };
 use anyhow::Result;

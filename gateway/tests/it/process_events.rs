@@ -11,7 +11,7 @@ use cellspace_client::{Client, sharing, tenants::Participant};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, service::service_fn};
 use hyper_util::rt::TokioIo;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     convert::Infallible,

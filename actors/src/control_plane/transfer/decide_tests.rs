@@ -28,7 +28,7 @@ use cellspace_schemas::{
     },
     management::{DataplaneMetadata, ParticipantContextState},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use std::{sync::Arc, time::Duration};
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);

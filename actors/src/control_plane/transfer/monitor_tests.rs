@@ -1,7 +1,7 @@
 //! Until when a transfer may go on, and what of its agreement is looked at meanwhile.
 
 use super::{
-    Act, Effect, Event, Message, Outcome, Prepared, Refusal, State, Task, Transfer, decide,
+    Act, Effect, Message, Outcome, Prepared, Refusal, State, Task, Transfer, decide,
     decide_tests::{DAY, agreed, new, only, pid, request, sends, sent_by, with},
     delivered, due, monitor,
 };

@@ -1,9 +1,6 @@
 //! How status lists are named: what they are for, and their format.
 
-use cellspace_schemas::{
-    bitstring::Encoding,
-    dcp::CredentialFormat,
-};
+use cellspace_schemas::{bitstring::Encoding, dcp::CredentialFormat};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 

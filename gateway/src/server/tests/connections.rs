@@ -1,6 +1,6 @@
 //! Connections: what is kept between requests, who is cut off, and what goes on without its client.
 
-use super::{FINISHED, GO_ON, STARTED, Setup, never, request, traced};
+use super::{FINISHED, GO_ON, STARTED, Setup, request, traced};
 use crate::server::{Connections, Lag, Limits, activity::SocketRequest, answer::SocketBody, serve};
 use bytes::Bytes;
 use futures::StreamExt;

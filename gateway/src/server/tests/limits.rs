@@ -1,6 +1,6 @@
 //! What is let in, and what is refused while more comes.
 
-use super::{Setup, echo, error_type, request, shown};
+use super::{Setup, error_type, request, shown};
 use crate::{
     http::Listener,
     server::{Lag, Limits, activity::Activity},

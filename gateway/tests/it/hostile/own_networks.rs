@@ -10,7 +10,7 @@ use crate::{
 use aws_lc_rs::signature::KeyPair;
 use cellspace_client::sharing;
 use cellspace_schemas::Did;
-use reqwest::{Method, StatusCode, header};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

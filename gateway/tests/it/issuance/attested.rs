@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, service::service_fn};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use reqwest::{Method, Response, StatusCode, header};
+use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc};
 use tokio::net::TcpListener;

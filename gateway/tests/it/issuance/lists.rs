@@ -2,7 +2,6 @@
 
 use super::{start, tag};
 use crate::support::{DRAIN, Platform, config, id_of};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace::NodeConfig;
 use cellspace_actors::issuer::ListBits;
 use cellspace_schemas::{

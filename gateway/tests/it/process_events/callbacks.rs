@@ -1,7 +1,7 @@
 //! Callbacks: what clients are told who asked for it.
 
 use super::{NEGOTIATED, Receiver, SOON};
-use crate::stage::{Stage, callback};
+use crate::stage::Stage;
 use cellspace_client::{Client, sharing};
 use reqwest::Method;
 use serde_json::{Value, json};

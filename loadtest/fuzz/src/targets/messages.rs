@@ -13,6 +13,7 @@ use cellspace_schemas::{
             ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationEventMessage,
             ContractNegotiationTerminationMessage, ContractOfferMessage, ContractRequestMessage,
         },
+        reasons::MAX_REASON_CHARS,
         transfer::{
             TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage,
             TransferTerminationMessage,
