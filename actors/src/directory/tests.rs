@@ -187,7 +187,7 @@ async fn lists_over_shards() {
         Arc::new(Row { key, created: Timestamp(created), version: 1, body: body.map(Arc::new), check_at: None })
     };
     let tenant = |id: &str| json!({"id": id, "properties": {"kind": if id < "d" { "early" } else { "late" }}});
-    let rows = vec![
+    let rows = [
         row("e", 5, Some(tenant("e"))),
         row("c", 3, None),
         row("a", 1, Some(tenant("a"))),
