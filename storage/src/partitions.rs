@@ -131,7 +131,8 @@ pub trait Partitions: Send + Sync + 'static {
     /// The audit row of one commit: the witness that it landed. `None` when it did not; a claim before the question makes that final.
     fn witness<'a>(&'a self, partition: &'a PartitionKey, seq: crate::Seq) -> BoxFuture<'a, Result<Option<crate::AuditRow>, StoreError>>;
 
-    /// Writes one turn: all of it or nothing, synced before it answers [`CommitOutcome::Applied`].
+    /// Writes one turn: all of it or nothing, synced before it answers [`CommitOutcome::Applied`]. A partition has one commit under way at a time: one that is
+    /// handed over before the last one was answered may be fenced.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome>;
 
     /// Forgets a claim whose activation has ended, so that idle partitions cost no memory.

@@ -34,6 +34,8 @@ struct Held {
     epoch: Epoch,
     /// Where the partition stands; `None` until the claim has read it, and nothing can be committed before.
     at: Option<Position>,
+    /// Whether rows cannot be read to be moved. The next claim tries it again.
+    keeps: bool,
 }
 
 /// Where a partition stands, commits in flight included.
@@ -73,7 +75,7 @@ impl Claims {
         let mut state = self.state.lock();
         state.count += 1;
         let epoch = Epoch { view: self.boot, count: state.count };
-        state.held.insert(partition.clone(), Held { epoch, at: None });
+        state.held.insert(partition.clone(), Held { epoch, at: None, keeps: false });
         let in_flight = state.in_flight.contains(partition).then(|| self.settled.subscribe());
         Raised { claims: self, partition, epoch, in_flight, completed: false }
     }
@@ -89,8 +91,15 @@ impl Claims {
     /// Whether rows of the partition are to move with a commit, for which so many must have been deleted at least.
     pub(super) fn is_worn(&self, batch: &Batch, deleted: u64) -> bool {
         let state = self.state.lock();
-        let at = state.held.get(&batch.partition).filter(|held| held.epoch == batch.epoch).and_then(|held| held.at.as_ref());
-        at.is_some_and(|at| at.seq.next() == batch.seq && at.rows.is_worn(deleted))
+        let held = state.held.get(&batch.partition).filter(|held| held.epoch == batch.epoch && !held.keeps);
+        held.and_then(|held| held.at.as_ref()).is_some_and(|at| at.seq.next() == batch.seq && at.rows.is_worn(deleted))
+    }
+
+    /// Under this claim no rows move any more.
+    pub(super) fn keep(&self, partition: &PartitionKey, epoch: Epoch) {
+        if let Some(held) = self.state.lock().held.get_mut(partition).filter(|held| held.epoch == epoch) {
+            held.keeps = true;
+        }
     }
 
     /// Admits a commit of the group being made, with rows that move with it. `None`: fenced.

@@ -57,9 +57,10 @@ impl Generation {
     /// As it must be taken for where nobody has counted: rows move on with the next commit.
     pub(super) const UNCOUNTED: Self = Self { number: 0, traces: Traces { kept: 0, deleted: u64::MAX }, moving: None };
 
-    /// Whether rows are to move: so many may be deleted at least, and as many as there were.
+    /// Whether rows are to move: when so many are deleted, and as many as are left of those that it began with.
     pub(super) fn is_worn(&self, deleted: u64) -> bool {
-        self.moving.is_some() || self.traces.deleted >= self.traces.kept.max(deleted)
+        let Traces { kept, deleted: gone } = self.traces;
+        self.moving.is_some() || gone >= deleted.max(kept.saturating_sub(gone))
     }
 
     /// The generation that a row is in, or would be.
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_move_when_as_many_are_deleted_as_there_were() {
+    fn rows_move_when_as_many_are_deleted_as_are_left() {
         let [a, b] = ["1", "2"].map(|id| RowKey::new("a", id));
         let (delete, put) = (|key: &RowKey| RowChange::Delete(key.clone()), |key: &RowKey| RowChange::Put(key.clone(), Bytes::new()));
         let apart = RowKey::new("\u{7f}x", "1");
@@ -192,6 +193,8 @@ mod tests {
         let moved = moving.after(Some(&Step { rows: vec![row(&b)], ends: true }), &[delete(&b)]);
         assert_eq!(moved, Generation { number: 1, traces: Traces { kept: 2, deleted: 2 }, moving: None });
         assert!(moved.is_worn(2) && !moved.is_worn(3));
+        let many = |deleted| Generation { number: 1, traces: Traces { kept: 100_000, deleted }, moving: None };
+        assert!(!many(49_999).is_worn(512) && many(50_000).is_worn(512));
         // Nothing was left to move.
         let empty = moved.after(Some(&Step { rows: Vec::new(), ends: true }), &[]);
         assert_eq!(empty, Generation { number: 2, traces: Traces::default(), moving: None });

@@ -18,9 +18,9 @@ pub struct EmbeddedOptions {
     pub group_bytes: usize,
     /// Block cache of the database, in bytes.
     pub cache_bytes: u64,
-    /// Deleted rows that a partition may gather before its rows move on; a partition with more rows may gather as many as it has.
+    /// Deleted rows that a partition may gather before its rows move on; a partition with more rows may gather as many as are left.
     pub deleted_rows: u64,
-    /// Rows that move on with one commit, unless it changes many itself.
+    /// Rows that move on with one commit at most, and some 64 KiB of them; or twice as many as the commit changes, when that is more.
     pub moved_rows: usize,
     /// Events kept of a topic that no consumer group ever read; the oldest go first, which is logged, counted and seen in
     /// [`super::EmbeddedStore::topics`]. A topic with groups keeps what any of them still needs.

@@ -18,7 +18,7 @@ use fjall::Readable;
 use futures::future::BoxFuture;
 use std::{ops::Bound, sync::Arc};
 
-/// Bytes of rows after which no more move with one commit.
+/// Bytes of rows after which no more move with one commit than it makes necessary.
 const MOVED_BYTES: usize = 64 << 10;
 
 impl Partitions for EmbeddedStore {
@@ -132,14 +132,16 @@ impl EmbeddedStore {
             return None;
         }
         // More than the commit can put behind them, so that there is an end.
-        let (prefix, seq, most) = (keys::partition(&batch.partition), batch.seq, moved_rows.max(2 * batch.rows.len()));
+        let least = 2 * batch.rows.len();
+        let (prefix, seq, most) = (keys::partition(&batch.partition), batch.seq, moved_rows.max(least));
         let read = blocking(self, move |shared| {
             let rows = SyncedRows::read(shared, prefix)?;
             // Else another commit is on its way.
-            if rows.seq.next() == seq { rows.step(most, MOVED_BYTES).map(Some) } else { Ok(None) }
+            if rows.seq.next() == seq { rows.step(most, least, MOVED_BYTES).map(Some) } else { Ok(None) }
         });
         let step = read.await.inspect_err(|error| {
-            tracing::warn!(category = "app", vpa = %batch.partition, %error, "rows cannot be moved to the next generation");
+            tracing::warn!(category = "app", vpa = %batch.partition, %error, "rows do not move to the next generation");
+            self.shared().claims.keep(&batch.partition, batch.epoch);
         });
         step.ok().flatten()
     }

@@ -76,12 +76,12 @@ impl<'a> SyncedRows<'a> {
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    /// The next rows that move on, at most so many, and those that have `bytes` bytes.
-    pub(super) fn step(&self, most: usize, bytes: usize) -> Result<Step, StoreError> {
+    /// The next rows that move on: so many, but no more behind `least` once they have `bytes` bytes.
+    pub(super) fn step(&self, most: usize, least: usize, bytes: usize) -> Result<Step, StoreError> {
         let (mut step, mut size) = (Step { rows: Vec::new(), ends: true }, 0);
         let left = self.generation.moving.as_ref().map_or(Bound::Included(&[][..]), |moving| Bound::Excluded(moving.last.as_bytes()));
         for found in self.range(left, &END) {
-            if step.rows.len() == most || size >= bytes {
+            if step.rows.len() == most || (size >= bytes && step.rows.len() >= least) {
                 step.ends = false;
                 break;
             }

@@ -97,7 +97,7 @@ impl EmbeddedStore {
         }
         let told = views.clone();
         let disk_timeout = options.disk_timeout;
-        let wear = Wear { deleted_rows: options.deleted_rows, moved_rows: options.moved_rows };
+        let wear = Wear { deleted_rows: options.deleted_rows.max(1), moved_rows: options.moved_rows.max(1) };
         let shared = Arc::new(Shared {
             view: SyncedView::new(STORE, &tables.database, disk_timeout, move || told.wake_all()),
             tables,
@@ -120,7 +120,7 @@ impl EmbeddedStore {
         Ok(Self(Arc::new(Running { shared, requests: Mutex::new(Some(requests)), thread, dir, boot, wear, disk_timeout })))
     }
 
-    /// Finishes all commits that wait, then refuses. Blocks for as long as a group of commits takes, and at most for the time that the options
+    /// Finishes all commits that wait, then refuses; also one whose partition's rows are still being read to be moved. Blocks for as long as a group of commits takes, and at most for the time that the options
     /// give the disk: then the thread is left to itself, what it has not answered stays unanswered, and the directory stays locked.
     pub fn close(&self) {
         self.0.close();

@@ -46,7 +46,9 @@ struct Run<S, L> {
     values: u64,
 }
 
-const TABLES: [&str; 3] = ["a", "ab", "b"];
+const TABLES: [&str; 4] = ["a", "ab", "b", APARTS];
+/// One that is apart.
+const APARTS: &str = "\u{7f}a";
 const TOPICS: [&str; 2] = ["tk.random", "tk.random.x"];
 const GROUPS: [&str; 2] = ["g", "h"];
 
@@ -273,8 +275,9 @@ impl<S: Partitions + WakeIndex, L: Fn(&S) -> Option<&dyn EventLog>> Run<S, L> {
     /// Everything.
     async fn check(&mut self) {
         for (key, model) in &self.partitions {
-            let expect: Vec<_> = model.rows.iter().map(flat).collect();
+            let (apart, expect): (Vec<_>, Vec<_>) = model.rows.iter().map(flat).partition(|(table, _, _)| table == APARTS);
             assert_eq!(rows(&self.store, key, None).await, expect, "{key:?}");
+            assert_eq!(rows(&self.store, key, Some(APARTS)).await, apart, "{key:?}");
             let expect: Vec<_> = model.audit.iter().rev().cloned().collect();
             assert_eq!(self.store.audit(key, usize::MAX).await.unwrap(), expect, "{key:?}");
         }

@@ -5,9 +5,9 @@ mod damage;
 mod synced;
 mod trace;
 
-use super::{EmbeddedOptions, EmbeddedStore, OpenError};
+use super::{EmbeddedOptions, EmbeddedStore, OpenError, keys, rows::SyncedRows};
 use crate::{
-    EventLog, Offset, Partitions, RowKey, Slots, StoreError, Topic, WakeIndex,
+    EventLog, Offset, PartitionKey, Partitions, RowKey, Slots, StoreError, Topic, WakeIndex,
     testkit::{Turn, turn::partition},
 };
 use std::{
@@ -24,6 +24,11 @@ fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
 /// With rows that move on as often, and as slowly, as can be.
 pub(super) fn open_moving(dir: &Path) -> Result<EmbeddedStore, OpenError> {
     EmbeddedStore::open(dir, EmbeddedOptions { deleted_rows: 3, moved_rows: 1, ..EmbeddedOptions::default() })
+}
+
+/// Whether some rows of the partition have moved to the next generation, and others have not.
+pub(super) fn is_moving(store: &EmbeddedStore, key: &PartitionKey) -> bool {
+    SyncedRows::read(store.shared(), keys::partition(key)).unwrap().generation().moving.is_some()
 }
 
 /// Set in a copy of this test program that a test starts: the data directory to work in.

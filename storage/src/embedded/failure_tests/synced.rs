@@ -4,7 +4,7 @@
 //! sync of its file is thrown away, and what is left is opened. That the disk keeps what it said it has synced is not shown here.
 
 use super::{
-    CHILD, child, files, open, open_moving,
+    CHILD, child, files, is_moving, open, open_moving,
     trace::{CALLS, Disk, Image},
     value,
 };
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command, sync::Ar
 
 const NAME: &str = "synced::what_is_answered_was_synced_before";
 const WRITERS: u64 = 4;
-const TURNS: u64 = 10;
+const TURNS: u64 = 25;
 const RECORDS: u64 = 8;
 
 fn master(dir: &Path) -> MasterKey {
@@ -84,28 +84,33 @@ async fn what_is_answered_was_synced_before() {
     let journal = disk.syncs.get(Path::new("store/0.jnl")).copied().unwrap_or_default();
     assert!((1..=commits).contains(&syncs) && journal >= syncs, "{syncs} syncs counted, {journal} made");
 
+    let mut on_their_way = 0;
     for (answered, image) in moments.iter().step_by(5).chain(moments.last()) {
         let after = tempfile::tempdir().unwrap();
         for (name, bytes) in image {
             fs::create_dir_all(after.path().join(name).parent().unwrap()).unwrap();
             fs::write(after.path().join(name), bytes.as_slice()).unwrap();
         }
-        holds(after.path(), answered).await;
+        on_their_way += holds(after.path(), answered).await;
     }
+    assert!(on_their_way > 0, "no power cut while rows move");
 }
 
 fn relative(dir: &Path, file: &Path) -> std::path::PathBuf {
     file.strip_prefix(dir).unwrap().to_owned()
 }
 
-async fn holds(dir: &Path, answered: &Answered) {
+/// Checks that what was answered is there; the number of partitions of which some rows have moved to the next generation and others have not.
+async fn holds(dir: &Path, answered: &Answered) -> usize {
     let store = open(dir).unwrap();
+    let mut on_their_way = 0;
     for (writer, turns) in &answered.turns {
         let key = partition("o", "k", &writer.to_string());
         for seq in 1..=*turns {
             let row = store.get(&key, &RowKey::new("t", &seq.to_string())).await.unwrap();
             assert_eq!(row.map(|row| row.value), Some(value("w", seq).into()), "writer {writer}, turn {seq}: {answered:?}");
         }
+        on_their_way += usize::from(is_moving(&store, &key));
     }
     let vault = EmbeddedVault::open(dir, &master(dir)).unwrap();
     for n in 1..=answered.secrets {
@@ -117,6 +122,7 @@ async fn holds(dir: &Path, answered: &Answered) {
         assert_eq!(public.jwk.to_string(), *jwk);
         assert!(verifies(&public, b"m", &vault.sign(&key, b"m").await.unwrap()));
     }
+    on_their_way
 }
 
 /// Writes in all ways at once, and says each answer when it has it.
