@@ -8,7 +8,7 @@
 use crate::Services;
 use cellspace_cluster::{Address, Agent, AskError, Call, Decision, DeliveryError, PrepareError, Rejection, RowOf, Undo};
 use cellspace_schemas::{KeyAlias, Owner, Timestamp};
-use cellspace_storage::{RowKey, Secret, Vault, VaultPath};
+use cellspace_storage::{RowKey, Secret, StoreError, Vault, VaultError, VaultPath};
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use uuid::Uuid;
 
 /// Table of the notes, and how the keys of their deadlines begin.
@@ -69,6 +69,12 @@ pub enum Event {
 pub trait Keeper: Agent {
     /// Its notes.
     fn notes(state: &Self::State) -> &Notes;
+    /// Whether one of its rows names the record.
+    fn names(state: &Self::State, record: &KeyAlias) -> bool;
+    /// Why a record whose name somebody has chosen may not be made: a row names it. Names that are fresh each time are nobody's yet.
+    fn taken(_state: &Self::State, _record: &KeyAlias) -> Option<Self::Refusal> {
+        None
+    }
     /// Asks it about a note.
     fn asking(command: Command) -> Self::Command;
     /// Changes a note.
@@ -123,30 +129,45 @@ pub fn deadline(event: &Event) -> (String, Option<Timestamp>) {
 /// Decides about a note. Pure.
 ///
 /// # Errors
-/// [`Rejection::Stale`] while there are too many notes, or the record is on its way out.
+/// [`Keeper::taken`]; [`Rejection::Stale`] while there are too many notes, or the record is on its way out.
 pub fn decide<A: Keeper>(state: &A::State, command: &Command, now: Timestamp) -> Result<Decision<A>, Rejection<A::Refusal>> {
     let notes = &A::notes(state).0;
     match command {
         Command::Begin(record) => {
+            if let Some(refusal) = A::taken(state, record) {
+                return Err(Rejection::Refused(refusal));
+            }
             if notes.get(record) == Some(&Note::Leaving) || notes.size() >= MAX_NOTES {
                 return Err(Rejection::Stale);
             }
             Ok(Decision::action("record.begun").event(A::noting(Event::Begun(record.clone(), now.plus(PATIENCE)))))
         }
-        Command::Abandon(record) => Ok(match notes.get(record) {
-            Some(Note::Made(_)) => leaving(record),
-            Some(Note::Leaving) | None => Decision::nothing(),
+        // Also without a note: that may be gone since another one's time was over, or was settled for another command of the same name.
+        Command::Abandon(record) => Ok(match (notes.get(record), A::names(state, record)) {
+            (Some(Note::Leaving), _) | (None, true) => Decision::nothing(),
+            (Some(Note::Made(_)), true) => settle(record),
+            (Some(Note::Made(_)) | None, false) => leaving(record),
         }),
     }
 }
 
-/// The time of a note is over, and no row names its record: it goes.
+/// The time of a note is over: its record goes, unless a row names it.
 #[must_use]
 pub fn due<A: Keeper>(state: &A::State, record: &str, now: Timestamp) -> Decision<A> {
     match KeyAlias::new(record).ok().and_then(|record| A::notes(state).0.get_key_value(&record)) {
-        Some((record, Note::Made(until))) if *until <= now => leaving(record),
+        Some((record, Note::Made(until))) if *until <= now => {
+            if A::names(state, record) {
+                settle(record)
+            } else {
+                leaving(record)
+            }
+        }
         Some(_) | None => Decision::nothing(),
     }
+}
+
+fn settle<A: Keeper>(record: &KeyAlias) -> Decision<A> {
+    Decision::action("record.settled").event(A::noting(Event::Settled(record.clone())))
 }
 
 fn leaving<A: Keeper>(record: &KeyAlias) -> Decision<A> {
@@ -175,22 +196,26 @@ pub fn again<A: Keeper>(record: &KeyAlias) -> Decision<A> {
     Decision::action("record.leaving.again").effect(format!("{TABLE}/{record}"), A::forgetting(record.clone()))
 }
 
-/// A decision of a command for which records were made. It is made while they may be named; what it changes names each of them or takes it out again, so that
-/// their notes are settled by the same commit.
+/// A decision of a command for which records were made, or `found` to be there. It is made while they may be named; what it changes names each of them or
+/// takes it out again, so that their notes are settled by the same commit.
 ///
 /// # Errors
-/// Those of `decide`, and [`Rejection::Stale`] when a note is gone.
+/// Those of `decide`, and [`Rejection::Stale`] when a note is gone, or what was found is on its way out.
 pub fn settled<A: Keeper>(
     state: &A::State,
     made: Vec<KeyAlias>,
+    found: Vec<KeyAlias>,
     decide: impl FnOnce() -> Result<Decision<A>, Rejection<A::Refusal>>,
 ) -> Result<Decision<A>, Rejection<A::Refusal>> {
-    if !made.iter().all(|record| matches!(A::notes(state).0.get(record), Some(Note::Made(_)))) {
+    let note = |record: &KeyAlias| A::notes(state).0.get(record).copied();
+    let goes = found.iter().any(|record| note(record) == Some(Note::Leaving));
+    if goes || !made.iter().all(|record| matches!(note(record), Some(Note::Made(_)))) {
         return Err(Rejection::Stale);
     }
     let decision = decide()?;
     Ok(if decision.changes() {
-        made.into_iter().fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record))))
+        let noted = found.into_iter().filter(|record| note(record).is_some());
+        made.into_iter().chain(noted).fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record))))
     } else {
         decision
     })
@@ -203,9 +228,18 @@ pub struct Noted {
 }
 
 impl Noted {
-    /// It was made. Of what may still be under way in the vault nothing is taken out before the note's time is over.
-    pub fn is_there(&self) {
-        self.there.store(true, Ordering::Release);
+    /// Makes the record, well within the note's time. When it is not known whether it was made, as then, it is left to the note's deadline: the vault may
+    /// still be at work.
+    ///
+    /// # Errors
+    /// Those of `making`, or it took too long.
+    pub async fn make<T>(self, making: impl Future<Output = Result<T, VaultError>>) -> Result<T, VaultError> {
+        let late = |_| Err(VaultError::Store(StoreError::Unavailable("the vault takes too long".to_owned())));
+        let made = timeout(PATIENCE / 2, making).await.unwrap_or_else(late);
+        if made.is_ok() {
+            self.there.store(true, Ordering::Release);
+        }
+        made
     }
 }
 
@@ -260,13 +294,7 @@ pub async fn keep<A: Keeper>(
     let path = VaultPath { owner: address.owner.clone(), alias: record.clone() };
     let (vault, value) = (services.vault.clone(), Secret::from(value));
     // Goes on when its caller gives up: what is removed then must be there by then.
-    let put = tokio::spawn(async move {
-        let put = vault.put_secret(&path, value).await;
-        if put.is_ok() {
-            noted.is_there();
-        }
-        put
-    });
+    let put = tokio::spawn(async move { noted.make(vault.put_secret(&path, value)).await });
     put.await.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
     Ok(record)
 }
@@ -309,7 +337,7 @@ mod tests {
 
     fn name(state: &DataPlaneState, records: &[&KeyAlias]) -> Option<Decision<DataPlane>> {
         let named = Decision::action("named").event(AgentEvent::Disposed);
-        settled::<DataPlane>(state, records.iter().map(|record| (*record).clone()).collect(), || Ok(named)).ok()
+        settled::<DataPlane>(state, records.iter().map(|record| (*record).clone()).collect(), Vec::new(), || Ok(named)).ok()
     }
 
     #[test]
@@ -321,9 +349,10 @@ mod tests {
             assert_eq!(ask(&mut state, &Command::Begin(record.clone())), Ok(Vec::new()));
         }
         // What changes nothing settles nothing.
-        let nothing = settled::<DataPlane>(&state, vec![named.clone()], || Ok(Decision::nothing())).unwrap();
+        let nothing = settled::<DataPlane>(&state, vec![named.clone()], Vec::new(), || Ok(Decision::nothing())).unwrap();
         assert!(take(&mut state, nothing).is_empty() && state.notes.len() == 3);
         let decision = name(&state, &[&named]).unwrap();
+        state.secrets.insert_mut(alias("a"), named.clone());
         assert!(take(&mut state, decision).is_empty() && state.notes.len() == 2);
         assert_eq!(ask(&mut state, &Command::Abandon(named.clone())), Ok(Vec::new()), "a row names it");
         assert_eq!(ask(&mut state, &Command::Abandon(abandoned.clone())), Ok(vec![abandoned.clone()]));
@@ -376,5 +405,52 @@ mod tests {
         let gone = gone(&state, &alias(0));
         take(&mut state, gone);
         assert!(ask(&mut state, &Command::Begin(alias("more"))).is_ok());
+    }
+
+    /// Whatever a note says of it, a record that a row names stays; one that neither a row nor a note names goes when it is known to be there.
+    #[test]
+    fn what_a_row_names_stays() {
+        let mut state = DataPlaneState::default();
+        let [named, stray] = ["source-secret/1", "source-secret/2"].map(alias);
+        for end in [
+            Input::Command(crate::data_plane::command::Prepared::Record(Command::Abandon(named.clone()))),
+            Input::Due(format!("{TABLE}/{named}")),
+        ] {
+            state.secrets.insert_mut(alias("a"), named.clone());
+            ask(&mut state, &Command::Begin(named.clone())).unwrap();
+            let decision = DataPlane::decide(&state, &end, NOW.plus(PATIENCE)).unwrap();
+            assert!(decision.effects.is_empty());
+            assert!(take(&mut state, decision).is_empty() && state.notes.is_empty(), "its note is settled");
+        }
+        assert_eq!(ask(&mut state, &Command::Abandon(named)), Ok(Vec::new()));
+        assert_eq!(ask(&mut state, &Command::Abandon(stray.clone())), Ok(vec![stray]));
+    }
+
+    #[test]
+    fn what_was_found_is_named_unless_it_goes() {
+        let mut state = DataPlaneState::default();
+        let found = alias("part/1");
+        let name = |state: &DataPlaneState| {
+            settled::<DataPlane>(state, Vec::new(), vec![found.clone()], || Ok(Decision::action("named").event(AgentEvent::Disposed)))
+        };
+        assert_eq!(name(&state).unwrap().events.len(), 1);
+        ask(&mut state, &Command::Begin(found.clone())).unwrap();
+        assert_eq!(name(&state).unwrap().events, [AgentEvent::Disposed, AgentEvent::Record(Event::Settled(found.clone()))]);
+        ask(&mut state, &Command::Abandon(found.clone())).unwrap();
+        assert!(matches!(name(&state), Err(Rejection::Stale)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_left_to_its_deadline() {
+        let noted = || {
+            let there = Arc::new(AtomicBool::new(false));
+            (there.clone(), Noted { there, _undo: Undo::default() })
+        };
+        let before = tokio::time::Instant::now();
+        let (there, late) = noted();
+        assert!(late.make(std::future::pending::<Result<(), VaultError>>()).await.is_err() && !there.load(Ordering::Acquire));
+        assert!(before.elapsed() < PATIENCE);
+        let (there, done) = noted();
+        assert!(done.make(async { Ok(()) }).await.is_ok() && there.load(Ordering::Acquire));
     }
 }

@@ -357,6 +357,11 @@ impl Keeper for ControlPlane {
         &state.notes
     }
 
+    fn names(state: &ControlPlaneState, record: &KeyAlias) -> bool {
+        let secrets = state.secrets.iter().map(|secret| &secret.record);
+        secrets.chain(state.data_planes.all().filter_map(|plane| plane.secret())).any(|named| named == record)
+    }
+
     fn asking(command: records::Command) -> Command {
         command.into()
     }
@@ -373,7 +378,7 @@ impl Keeper for ControlPlane {
 /// What the machine that the input is for decides.
 fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp) -> Decided {
     match input {
-        Input::Command(prepared) => records::settled(state, prepared.asked.made(), || match &prepared.asked {
+        Input::Command(prepared) => records::settled(state, prepared.asked.made(), Vec::new(), || match &prepared.asked {
             Asked::Participant(p) => participant::decide(state, p, now),
             Asked::Resources(p) => resources::decide(state, p, now),
             Asked::Negotiation(p) => negotiation::decide(state, p, now),

@@ -84,8 +84,8 @@ pub enum Prepared {
 }
 
 impl Prepared {
-    /// The records of the private keys that were made for it.
-    fn made(&self) -> Vec<KeyAlias> {
+    /// The records of the private keys that it brings: those that were made for it, or those that were there.
+    fn records(&self, made: bool) -> Vec<KeyAlias> {
         let keys = match self {
             Self::Context(context::Prepared::Create { keys, .. }) => keys.as_slice(),
             Self::Key(prepared) => prepared.new.as_slice(),
@@ -96,7 +96,7 @@ impl Prepared {
             | Self::Offer(_)
             | Self::Record(_) => &[],
         };
-        keys.iter().filter(|key| key.made).filter_map(|key| key::vault_alias(&key.names.alias).ok()).collect()
+        keys.iter().filter(|key| key.made == made).filter_map(|key| key::vault_alias(&key.names.alias).ok()).collect()
     }
 }
 
@@ -239,7 +239,9 @@ impl Agent for CredentialService {
 
     fn decide(state: &State, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
-            Input::Command(prepared) => records::settled(state, prepared.made(), || decide(state, prepared, now)),
+            Input::Command(prepared) => {
+                records::settled(state, prepared.records(true), prepared.records(false), || decide(state, prepared, now))
+            }
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {
                     holder_request::acknowledged(state, holder_pid, answer, now)
@@ -372,8 +374,8 @@ impl Agent for CredentialService {
                     Ok(Outcome::Done)
                 }
                 Effect::DeleteKey(alias) => {
-                    // No key can be under an alias that is too long.
-                    if let Ok(record) = key::vault_alias(alias) {
+                    // No key can be under an alias that is too long; one that a key pair names again is not what was meant.
+                    if let Some(record) = key::vault_alias(alias).ok().filter(|record| !Self::names(&delivery.snapshot, record)) {
                         records::forget(self.services.vault.as_ref(), &delivery.address.owner, &record).await?;
                     }
                     Ok(Outcome::Done)
@@ -419,6 +421,15 @@ fn decide(state: &State, prepared: &Prepared, now: Timestamp) -> Decided {
 impl Keeper for CredentialService {
     fn notes(state: &State) -> &Notes {
         &state.notes
+    }
+
+    fn names(state: &State, record: &KeyAlias) -> bool {
+        let live = state.keys.values().filter(|key| key.state != key::KeyState::Revoked);
+        live.filter_map(|key| key::vault_alias(&key.alias).ok()).any(|named| named == *record)
+    }
+
+    fn taken(state: &State, record: &KeyAlias) -> Option<Refusal> {
+        Self::names(state, record).then_some(Refusal::KeyExists)
     }
 
     fn asking(command: records::Command) -> Command {
@@ -544,13 +555,7 @@ impl CredentialService {
                 let noted = records::begin::<Self>(&self.services, address, path.alias.clone(), call).await?;
                 let (vault, algorithm) = (vault.clone(), spec.algorithm());
                 // Goes on when its caller gives up: what is removed then must be there by then.
-                let making = tokio::spawn(async move {
-                    let made = vault.generate_key(&path, algorithm).await;
-                    if made.is_ok() {
-                        noted.is_there();
-                    }
-                    made
-                });
+                let making = tokio::spawn(async move { noted.make(vault.generate_key(&path, algorithm)).await });
                 making.await.map_err(|e| PrepareError::Unavailable(e.to_string()))?.map_err(refused)?
             }
             Some(jwk) => {

@@ -10,7 +10,7 @@ use super::{
     offer::{self, MAX_FOLLOWED, MAX_ID_BYTES, MAX_OFFERS, Offer, OfferedObject},
     watch::{HeldStatus, Watch},
 };
-use crate::records;
+use crate::records::{self, Keeper};
 use cellspace_cluster::{Agent, Decision, Input, Rejection, RowOf};
 use cellspace_schemas::{
     Did, KeyAlias, Owner, ParticipantContextId, SecretText, Timestamp,
@@ -547,8 +547,21 @@ fn keys_are_made_and_go_under_notes() {
     assert_eq!(state.notes.len(), 1);
     command(&mut state, add()).unwrap();
     assert!(state.notes.is_empty() && state.keys.contains_key(&KeyPairId::new("k9").unwrap()));
+    // Whoever comes too late for the name takes nothing from who has it, whatever becomes of its own command or its node.
+    assert!(matches!(decide(&state, begin()), Err(Rejection::Refused(Refusal::KeyExists))));
+    assert!(CredentialService::names(&state, &record));
+    CredentialService::apply(&mut state, &Event::Record(records::Event::Begun(record.clone(), NOW)));
+    for input in [Input::Command(Prepared::Record(records::Command::Abandon(record.clone()))), Input::Due(format!("record/{record}"))] {
+        let decision = CredentialService::decide(&state, &input, NOW).unwrap();
+        assert!(decision.effects.is_empty(), "the only private key");
+        let mut noted = state.clone();
+        decision.events.iter().for_each(|event| CredentialService::apply(&mut noted, event));
+        assert!(noted.notes.is_empty());
+    }
+    CredentialService::apply(&mut state, &Event::Record(records::Event::Settled(record.clone())));
     let revoked = decide(&state, key_command(key::Command::Revoke { id: KeyPairId::new("k9").unwrap(), successor: None }, None)).unwrap();
     revoked.events.iter().for_each(|event| CredentialService::apply(&mut state, event));
+    assert!(!CredentialService::names(&state, &record), "a dead letter of it may be sent again");
     let effect = Arc::new(revoked.effects.into_iter().next().unwrap().effect);
     assert!(matches!(effect.as_ref(), Effect::DeleteKey(alias) if alias.as_str() == "k9"));
     assert!(matches!(decide(&state, begin()), Err(Rejection::Stale)), "it is on its way out");

@@ -195,6 +195,8 @@ pub fn due(state: &State, id: &CredentialId, now: Timestamp) -> Decided {
 /// It takes the place of the one that it renews: what of that goes, and when to look again. One that is suspended waits for the other's end.
 fn replace(state: &State, held: &StoredCredential, now: Timestamp) -> (Vec<Event>, Option<Replaces>) {
     let old = held.watch.replaces.as_ref().and_then(|replaces| state.credentials.get(&replaces.credential));
+    // It may have been issued anew meanwhile.
+    let old = old.filter(|old| !old.outlives(held));
     match old {
         None => (Vec::new(), None),
         Some(old) if held.is_valid(now) || old.valid_until.is_some_and(|until| until <= now) => {

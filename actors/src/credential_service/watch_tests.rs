@@ -239,6 +239,21 @@ fn an_end_is_told_of_once_and_a_renewal_replaces_what_ends() {
 }
 
 #[test]
+fn what_lasts_longer_by_then_keeps_its_place() {
+    let life = 30 * DAY;
+    let mut world = World::with(held("first", life, false));
+    let end = START.plus(life);
+    world.until(end.minus(RENEWAL));
+    let pid = world.requests()[0].clone();
+    let (valid_from, valid_until, request) = (Some(end), Some(end.plus(DAY)), Some(pid.clone()));
+    world.deliver(pid.as_str(), StoredCredential { valid_from, valid_until, request, ..held("second", life, false) });
+    let first = StoredCredential { valid_until: Some(end.plus(2 * DAY)), ..(**world.held("first").unwrap()).clone() };
+    CredentialService::apply(&mut world.state, &Event::Credential(CredentialEvent::Stored(Arc::new(first))));
+    world.until(end);
+    assert!(world.held("first").is_some_and(|first| first.is_valid(end)) && world.held("second").unwrap().watch.replaces.is_none());
+}
+
+#[test]
 fn a_renewal_that_is_suspended_when_it_begins_takes_the_others_place_at_its_end() {
     let (life, half) = (30 * DAY, RENEWAL / 2);
     let mut world = World::with(held("first", life, false));

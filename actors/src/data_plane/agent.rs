@@ -66,7 +66,7 @@ impl Agent for DataPlane {
     fn decide(state: &DataPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
             Input::Command(prepared) => {
-                records::settled(state, prepared.made().cloned().into_iter().collect(), || decide::decide(state, prepared, now))
+                records::settled(state, prepared.made().cloned().into_iter().collect(), Vec::new(), || decide::decide(state, prepared, now))
             }
             Input::Delivered(effect, ()) => match effect.as_ref() {
                 Effect::Forget(record) => Ok(records::gone(state, record)),
@@ -116,6 +116,11 @@ impl Agent for DataPlane {
 impl Keeper for DataPlane {
     fn notes(state: &DataPlaneState) -> &Notes {
         &state.notes
+    }
+
+    fn names(state: &DataPlaneState, record: &KeyAlias) -> bool {
+        let received = state.flows.values().filter_map(|flow| flow.received.as_ref().map(|address| &address.record));
+        state.secrets.values().chain(received).any(|named| named == record)
     }
 
     fn asking(command: records::Command) -> Command {

@@ -3,7 +3,7 @@
 use super::{
     options::{Login, RemoteVaultOptions, VaultOptionsError},
     participant,
-    session::{Places, Session, signs_in},
+    session::{NoToken, Places, Session, signs_in},
 };
 use crate::{Secret, StoreError, VaultError};
 use bytes::Bytes;
@@ -18,11 +18,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::timeout_at;
+use tokio::{sync::Semaphore, time::timeout_at};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
+/// Logins of participants under way; more of them wait.
+const LOGINS: usize = 32;
 /// How long a failure counts as the vault's state.
 const FAILED_FOR: Duration = Duration::from_secs(10);
 
@@ -99,6 +101,7 @@ pub(super) struct Api {
     base: Url,
     options: RemoteVaultOptions,
     places: Places,
+    logins: Semaphore,
     /// Why the last call had no answer, and when that was.
     failure: parking_lot::Mutex<Option<(Instant, String)>>,
 }
@@ -120,10 +123,10 @@ fn reason(error: reqwest::Error) -> String {
 }
 
 /// What a login gives.
-fn session(mut answer: Answer) -> Result<Session, VaultError> {
+fn session(mut answer: Answer) -> Result<Session, NoToken> {
     let life = answer.body.pointer("/auth/lease_duration").and_then(Value::as_u64).map(Duration::from_secs);
     let Some(Value::String(token)) = answer.take("/auth/client_token") else {
-        return Err(unavailable(format!("the vault refuses the login with {}", answer.status)));
+        return Err(NoToken { error: unavailable(format!("the vault refuses the login with {}", answer.status)), refused: true });
     };
     Ok(Session::lasting(Secret::from(token), life))
 }
@@ -137,7 +140,7 @@ impl Api {
             .timeout(options.timeout)
             .build()
             .map_err(|error| VaultOptionsError::Client(error.to_string()))?;
-        Ok(Self { client, base, options, places: Places::new(), failure: parking_lot::Mutex::new(None) })
+        Ok(Self { client, base, options, places: Places::new(), logins: Semaphore::new(LOGINS), failure: parking_lot::Mutex::new(None) })
     }
 
     /// The installation's folder.
@@ -163,28 +166,31 @@ impl Api {
 
     async fn call(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
         let outcome = self.signed_in(owner, method, path, body).await;
-        *self.failure.lock() = match &outcome {
-            Err(VaultError::Store(error)) => Some((Instant::now(), error.to_string())),
-            Ok(_) | Err(_) => None,
-        };
+        match &outcome {
+            // One that is not let in says nothing of the others.
+            Err(NoToken { refused: true, .. }) if signs_in(owner, &self.options).is_some() => {}
+            Err(NoToken { error: VaultError::Store(error), .. }) => *self.failure.lock() = Some((Instant::now(), error.to_string())),
+            Ok(_) | Err(_) => *self.failure.lock() = None,
+        }
+        let outcome = outcome.map_err(|no_token| no_token.error);
         // Who is let in and may not do this one thing: the vault itself is well.
         outcome.and_then(|answer| if answer.status == 403 { Err(unavailable("the vault's policy does not allow it")) } else { Ok(answer) })
     }
 
     /// A token that is refused is exchanged once, unless it is a fresh one.
-    async fn signed_in(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, VaultError> {
+    async fn signed_in(&self, owner: &Owner, method: Method, path: &str, body: Option<Body>) -> Result<Answer, NoToken> {
         let token = self.token(owner, None).await?;
         let answer = self.send(method.clone(), path, body.as_ref(), Some(&token)).await?;
         if answer.status != 403 {
             return Ok(answer);
         }
         let other = self.token(owner, Some(&token)).await?;
-        if Arc::ptr_eq(&other, &token) { Ok(answer) } else { self.send(method, path, body.as_ref(), Some(&other)).await }
+        if Arc::ptr_eq(&other, &token) { Ok(answer) } else { Ok(self.send(method, path, body.as_ref(), Some(&other)).await?) }
     }
 
     /// The owner's token; another one than `refused` where that can be had. One caller at a time signs in for an owner, and what comes of it counts for
     /// those that wait as well.
-    async fn token(&self, owner: &Owner, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, VaultError> {
+    async fn token(&self, owner: &Owner, refused: Option<&Arc<Secret>>) -> Result<Arc<Secret>, NoToken> {
         let (place, pause) = (self.places.of(owner, &self.options), self.options.login_pause);
         if let Some(token) = place.held(refused, pause) {
             return Ok(token);
@@ -195,26 +201,26 @@ impl Api {
             return Ok(token);
         }
         if let Some((_, reason)) = failed.as_ref().filter(|(at, _)| at.elapsed() < pause) {
-            return Err(unavailable(reason.clone()));
+            return Err(reason.clone());
         }
-        match timeout_at(end, self.sign_in(owner)).await.unwrap_or_else(|_| Err(unavailable(TOO_LONG))) {
+        match timeout_at(end, self.sign_in(owner)).await.unwrap_or_else(|_| Err(unavailable(TOO_LONG).into())) {
             Ok(session) => {
                 let token = session.token();
                 *failed = None;
                 place.put(session);
                 Ok(token)
             }
-            Err(error) => {
-                let reason =
-                    if let VaultError::Store(StoreError::Unavailable(reason)) = &error { reason.clone() } else { error.to_string() };
-                *failed = Some((Instant::now(), reason));
-                Err(error)
+            Err(no_token) => {
+                *failed = Some((Instant::now(), no_token.clone()));
+                Err(no_token)
             }
         }
     }
 
-    async fn sign_in(&self, owner: &Owner) -> Result<Session, VaultError> {
+    async fn sign_in(&self, owner: &Owner) -> Result<Session, NoToken> {
         if let Some(login) = signs_in(owner, &self.options) {
+            // Many at once would be more than a vault is made for, as after a start.
+            let _place = self.logins.acquire().await.map_err(|e| unavailable(e.to_string()))?;
             let jwt = self.participant_jwt(owner).await?;
             return self.log_in(&login.mount, &login.role, &jwt).await;
         }
@@ -228,7 +234,7 @@ impl Api {
         }
     }
 
-    async fn log_in(&self, mount: &str, role: &str, jwt: &str) -> Result<Session, VaultError> {
+    async fn log_in(&self, mount: &str, role: &str, jwt: &str) -> Result<Session, NoToken> {
         let body = body(&LoginBody { role, jwt })?;
         session(self.send(Method::POST, &format!("auth/{mount}/login"), Some(&body), None).await?)
     }

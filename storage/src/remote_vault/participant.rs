@@ -30,6 +30,15 @@ pub(crate) fn key_name(folder: &str) -> Result<String, VaultError> {
     Ok(names::key(folder, &VaultPath { owner: Owner::installation(), alias }))
 }
 
+/// What the vault knows the owner by: it tells no capitals from small letters there.
+fn subject(owner: &Owner) -> String {
+    owner.as_str().bytes().fold(String::new(), |mut text, byte| {
+        let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+        text
+    })
+}
+
 /// A JWT (RFC 7519) with which the owner is let into its folder, named in the claim `participant` as the folder is. The key is made by the first one.
 ///
 /// # Errors
@@ -38,7 +47,7 @@ pub(super) async fn jwt(api: &Api, owner: &Owner) -> Result<Zeroizing<String>, V
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let header = json!({"alg": KeyAlgorithm::P256.jose(), "typ": "JWT"});
     let claims = json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": owner.as_str(), "participant": names::folder(owner), "iat": now, "exp": now + LIFETIME,
+        "iss": ISSUER, "aud": AUDIENCE, "sub": subject(owner), "participant": names::folder(owner), "iat": now, "exp": now + LIFETIME,
     });
     let text = Zeroizing::new(format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string())));
     let name = key_name(api.folder())?;
@@ -77,4 +86,18 @@ async fn make(api: &Api, name: &str) -> Result<(), VaultError> {
     let answer = api.transit(&Owner::installation(), Method::POST, &format!("keys/{name}"), Some(made)).await?;
     let done = matches!(answer.status, 200..=299);
     if done { Ok(()) } else { Err(unavailable(format!("the vault answered {} when making the key of logins", answer.status))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_apart_in_small_letters_too() {
+        let subjects = ["acme", "ACME", "Acme", "a", "z"].map(|owner| subject(&Owner::new(owner).unwrap()));
+        assert_eq!(subjects[0], "61636d65");
+        for (n, one) in subjects.iter().enumerate() {
+            assert!(*one == one.to_lowercase() && !subjects[n + 1..].contains(one), "{one}");
+        }
+    }
 }

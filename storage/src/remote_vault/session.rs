@@ -1,7 +1,7 @@
 //! Sessions: tokens that logins have given. The node has one; where participants sign in by themselves, each that is in use has one of its own.
 
 use super::options::{ParticipantLogin, RemoteVaultOptions};
-use crate::Secret;
+use crate::{Secret, VaultError};
 use cellspace_schemas::Owner;
 use quick_cache::sync::Cache;
 use std::{
@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 const BEFORE_END: Duration = Duration::from_secs(30);
 /// How long a token of unknown life is used.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
-/// Participants whose sessions are kept: some 300 bytes each. Who is not among them signs in anew.
-const PARTICIPANTS: usize = 20_000;
+/// Participants whose sessions are kept: some 300 bytes each, as many as keys are known of. Who is not among them signs in anew.
+const PARTICIPANTS: usize = 100_000;
 
 /// A token, since when it is there, and until when it is good.
 pub(super) struct Session {
@@ -49,12 +49,26 @@ impl Session {
     }
 }
 
+/// Why there is no token.
+#[derive(Debug, Clone)]
+pub(super) struct NoToken {
+    pub error: VaultError,
+    /// Whether the vault has said so, which is about who signs in and not about the vault.
+    pub refused: bool,
+}
+
+impl From<VaultError> for NoToken {
+    fn from(error: VaultError) -> Self {
+        Self { error, refused: false }
+    }
+}
+
 /// Where a session is, or will be.
 #[derive(Default)]
 pub(super) struct Place {
     session: parking_lot::Mutex<Option<Session>>,
-    /// Held by who signs in: when the last one was refused, and why.
-    pub(super) login: Mutex<Option<(Instant, String)>>,
+    /// Held by who signs in: when the last one had no token, and why.
+    pub(super) login: Mutex<Option<(Instant, NoToken)>>,
 }
 
 impl Place {

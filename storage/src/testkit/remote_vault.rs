@@ -46,12 +46,18 @@ enum Opens {
     Everything,
     /// One owner's folder.
     Folder(String),
+    /// That of the entity with this name.
+    Entity(String),
 }
 
 impl Opens {
     /// As the policies of the documentation say it.
-    fn allows(&self, path: &str) -> bool {
-        let Self::Folder(folder) = self else { return true };
+    fn allows(&self, path: &str, entities: &BTreeMap<String, String>) -> bool {
+        let folder = match self {
+            Self::Everything => return true,
+            Self::Folder(folder) => folder,
+            Self::Entity(name) => &entities[name],
+        };
         let within = |start: String| path.strip_prefix(start.as_str()).is_some_and(|rest| !rest.is_empty());
         let listed = path == format!("secret/metadata/{FOLDER}/{folder}");
         let installation = URL_SAFE_NO_PAD.encode(FOLDER);
@@ -69,6 +75,8 @@ struct Kept {
     records: BTreeMap<String, (u64, Value)>,
     keys: BTreeMap<String, (KeyAlgorithm, bool)>,
     tokens: BTreeMap<String, Opens>,
+    /// Folders of those who sign in by themselves, as the vault knows them: by their subjects in small letters, and as the last login said.
+    entities: BTreeMap<String, String>,
     logins: usize,
     asked_in: usize,
 }
@@ -202,12 +210,16 @@ impl Double {
             let opens = match (path.as_str(), body["role"].as_str().unwrap(), jwt) {
                 ("auth/kubernetes/login", "cellspace", "good") => Some(Opens::Everything),
                 ("auth/kubernetes/login", "cellspace-node", "good") => Some(Opens::Folder(URL_SAFE_NO_PAD.encode("installation"))),
-                ("auth/participants/login", "participant", jwt) => self.participant(jwt).await.map(Opens::Folder),
+                ("auth/participants/login", "participant", jwt) => self.participant(jwt).await.map(Opens::Entity),
                 _ => None,
             };
             return self.login(opens);
         }
-        if !self.kept.lock().tokens.get(&text("x-vault-token")).is_some_and(|opens| opens.allows(&path)) {
+        let allowed = {
+            let kept = self.kept.lock();
+            kept.tokens.get(&text("x-vault-token")).is_some_and(|opens| opens.allows(&path, &kept.entities))
+        };
+        if !allowed {
             return (403, json!({"errors": ["permission denied"]}));
         }
         let left = self.told.lock().stop_after.as_mut().map(|left| std::mem::replace(left, left.saturating_sub(1)));
@@ -228,7 +240,7 @@ impl Double {
         answer
     }
 
-    /// Whom a JWT names, when it counts.
+    /// The entity that a JWT names, when it counts.
     async fn participant(&self, jwt: &str) -> Option<String> {
         let (text, signature) = jwt.rsplit_once('.')?;
         let (header, claims) = text.split_once('.')?;
@@ -240,7 +252,11 @@ impl Double {
             && verifies(&key, text.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?)
             && (&claims["iss"], &claims["aud"]) == (&json!(participant::ISSUER), &json!(participant::AUDIENCE))
             && claims["exp"].as_u64()? > now;
-        claims["participant"].as_str().filter(|_| counts).map(str::to_owned)
+        let (name, folder) = (claims["sub"].as_str()?.to_lowercase(), claims["participant"].as_str()?.to_owned());
+        counts.then(|| {
+            self.kept.lock().entities.insert(name.clone(), folder);
+            name
+        })
     }
 
     fn login(&self, opens: Option<Opens>) -> Answer {
