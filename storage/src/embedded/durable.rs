@@ -243,7 +243,7 @@ fn open_error(dir: &Path, error: fjall::Error) -> OpenError {
 }
 
 /// The directory does not take what must be written.
-pub(super) fn unwritable(dir: &Path, reason: io::Error) -> OpenError {
+pub(crate) fn unwritable(dir: &Path, reason: io::Error) -> OpenError {
     OpenError::Unwritable { dir: dir.to_owned(), reason: Arc::new(reason) }
 }
 

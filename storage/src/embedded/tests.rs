@@ -1,10 +1,8 @@
 //! The embedded store: the shared checks, and what only a store in files promises.
 
-use super::{
-    EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT,
-};
+use super::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT};
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, Slots,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, MasterKey, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, Slots,
     StoreError, Swap, Topic, Vault, View, WakeIndex,
     testkit::{
         self, Turn,

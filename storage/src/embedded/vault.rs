@@ -5,21 +5,19 @@ use super::{
     durable::{Durable, corrupt, read_error, unwritable},
     keys,
     lock::DirectoryLock,
-    master_key::{KeyBytes, MASTER_KEY_BYTES, MasterKey},
-    sealing::{Place, Sealer},
-    signing_key::SigningKey,
     synced_view::{DISK_TIMEOUT, SyncedView},
 };
-use crate::{KeyAlgorithm, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath};
+use crate::{
+    KeyAlgorithm, MasterKey, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath,
+    sealed::{Content, KeyBytes, Place, Sealer, SigningKey, data_key, fresh_data_key, open_record},
+};
 use cellspace_schemas::Owner;
 use fjall::{Keyspace, OwnedWriteBatch, Readable};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use secrecy::ExposeSecret;
 use std::{fmt, io, path::Path, sync::Arc};
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
 /// Folder of the database within the data directory.
 const VAULT: &str = "vault";
@@ -34,8 +32,6 @@ const WRITERS: usize = 16;
 const CACHE_BYTES: u64 = 8 << 20;
 /// Records of a folder removed by one write.
 const DELETE_AT_ONCE: usize = 1_024;
-/// Longest secret, in bytes.
-const MAX_SECRET_BYTES: usize = 1 << 20;
 
 /// Keys and secrets of one node, in its data directory. A handle: clones share the vault.
 #[derive(Clone)]
@@ -53,41 +49,6 @@ struct Opened {
     _lock: DirectoryLock,
 }
 
-/// What an opened record holds. The first byte of the plain text says which.
-enum Content {
-    Key(KeyAlgorithm, Zeroizing<Vec<u8>>),
-    Secret(Zeroizing<Vec<u8>>),
-}
-
-impl Content {
-    const ED25519: u8 = 1;
-    const P256: u8 = 2;
-    const SECRET: u8 = 3;
-
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let (kind, bytes) = match self {
-            Self::Key(KeyAlgorithm::Ed25519, bytes) => (Self::ED25519, bytes),
-            Self::Key(KeyAlgorithm::P256, bytes) => (Self::P256, bytes),
-            Self::Secret(bytes) => (Self::SECRET, bytes),
-        };
-        let mut plain = Zeroizing::new(Vec::with_capacity(1 + bytes.len()));
-        plain.push(kind);
-        plain.extend_from_slice(bytes);
-        plain
-    }
-
-    fn decode(plain: &[u8]) -> Option<Self> {
-        let (kind, bytes) = plain.split_first()?;
-        let bytes = Zeroizing::new(bytes.to_vec());
-        match *kind {
-            Self::ED25519 => Some(Self::Key(KeyAlgorithm::Ed25519, bytes)),
-            Self::P256 => Some(Self::Key(KeyAlgorithm::P256, bytes)),
-            Self::SECRET => Some(Self::Secret(bytes)),
-            _ => None,
-        }
-    }
-}
-
 impl EmbeddedVault {
     /// Opens the vault in the data directory `dir`, or makes it there.
     ///
@@ -103,8 +64,7 @@ impl EmbeddedVault {
         let data_key = if let Some(root) = root {
             open_root(dir, &master, &root)?.1
         } else {
-            let mut key = Zeroizing::new([0; MASTER_KEY_BYTES]);
-            aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| OpenError::BadMasterKey("no randomness".to_owned()))?;
+            let key = fresh_data_key().map_err(crypto)?;
             let mut first = durable.database.batch();
             first.insert(&durable.meta, ROOT, master.seal(Place::Root, 1, key.as_slice()).map_err(crypto)?);
             durable.write_first(first)?;
@@ -280,10 +240,8 @@ fn crypto(error: VaultError) -> OpenError {
 
 /// Version and data key of the root record.
 fn open_root(dir: &Path, master: &Sealer, root: &[u8]) -> Result<(u64, KeyBytes), OpenError> {
-    let (version, key) = master.open(Place::Root, root).ok_or_else(|| OpenError::WrongMasterKey { dir: dir.to_owned() })?;
-    let key = <[u8; MASTER_KEY_BYTES]>::try_from(key.as_slice()).map(Zeroizing::new);
-    let key = key.map_err(|_| corrupt(dir, &StoreError::Corrupt("the vault's root record has another length".to_owned())))?;
-    Ok((version, key))
+    let opened = data_key(master, root).map_err(|error| corrupt(dir, &error))?;
+    opened.ok_or_else(|| OpenError::WrongMasterKey { dir: dir.to_owned() })
 }
 
 impl fmt::Debug for EmbeddedVault {
@@ -308,9 +266,7 @@ impl Opened {
     fn load(&self, path: &VaultPath) -> Result<(u64, Content), VaultError> {
         let record = self.view.snapshot()?.get(&self.records, keys::vault(path)).map_err(read_error)?;
         let record = record.ok_or_else(|| VaultError::NotFound(path.clone()))?;
-        let opened = self.sealer.open(Place::Record(path), &record);
-        let content = opened.and_then(|(version, plain)| Some((version, Content::decode(&plain)?)));
-        content.ok_or_else(|| StoreError::Corrupt(format!("the vault record {}/{} does not open", path.owner, path.alias)).into())
+        open_record(&self.sealer, path, &record)
     }
 
     /// Stores a record under the next version, synced.
@@ -356,10 +312,7 @@ impl Opened {
     }
 
     fn read_key(&self, path: &VaultPath) -> Result<Arc<SigningKey>, VaultError> {
-        let (_, Content::Key(algorithm, pkcs8)) = self.load(path)? else {
-            return Err(VaultError::WrongType(path.clone()));
-        };
-        Ok(Arc::new(SigningKey::read(algorithm, &pkcs8)?))
+        Ok(Arc::new(self.load(path)?.1.into_key(path)?))
     }
 }
 
@@ -389,11 +342,7 @@ impl Vault for EmbeddedVault {
 
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(self.change(path, move |vault, path| {
-            let value = value.expose_secret();
-            if value.len() > MAX_SECRET_BYTES {
-                return Err(VaultError::Crypto(format!("a secret has at most {MAX_SECRET_BYTES} bytes")));
-            }
-            let content = Content::Secret(Zeroizing::new(value.as_bytes().to_vec()));
+            let content = Content::secret(&value)?;
             let mut durable = vault.durable.lock();
             match vault.load(path) {
                 // A key pair is replaced by nobody.
@@ -405,13 +354,7 @@ impl Vault for EmbeddedVault {
     }
 
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
-        Box::pin(self.off_thread(path, |vault, path| {
-            let (_, Content::Secret(bytes)) = vault.load(path)? else {
-                return Err(VaultError::WrongType(path.clone()));
-            };
-            let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::Corrupt("a secret is not a text".to_owned()))?;
-            Ok(Secret::from(text.to_owned()))
-        }))
+        Box::pin(self.off_thread(path, |vault, path| vault.load(path)?.1.into_secret(path)))
     }
 
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {

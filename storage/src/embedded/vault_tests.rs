@@ -1,8 +1,8 @@
 //! The embedded vault: the shared checks, and what only a vault in files promises.
 
-use super::{EmbeddedVault, MasterKey, OpenError, tests::settles};
+use super::{EmbeddedVault, OpenError, tests::settles};
 use crate::{
-    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
+    KeyAlgorithm, MasterKey, Secret, StoreError, Vault, VaultError,
     testkit::{
         self,
         vault::{path, verifies},

@@ -1,6 +1,6 @@
 //! Why a store in ScyllaDB or Cassandra cannot be used.
 
-use crate::StoreError;
+use crate::{OpenError, StoreError};
 
 /// Why the store cannot be used. Each says what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,6 +28,12 @@ pub enum ScyllaError {
         /// Newest version that this build knows.
         supported: i32,
     },
+    /// The vault in the keyspace was sealed with another master key.
+    #[error("the master key does not open the vault in the keyspace {0}: bring the key that it was made with")]
+    WrongMasterKey(String),
+    /// The master key itself is unusable.
+    #[error(transparent)]
+    MasterKey(#[from] OpenError),
     /// Opening went wrong later.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,4 +1,4 @@
-//! Partitions, wake index and membership in ScyllaDB or Cassandra, one keyspace a cell.
+//! Partitions, wake index, membership and vault in ScyllaDB or Cassandra, one keyspace a cell.
 //!
 //! A **partition** of the table `partitions` holds one agent: static columns for its head, rows under `(part, generation, key)`. Each commit is one
 //! conditional batch in that partition, each claim one conditional update, and nothing else ever writes what is read of it; so what a newer claim has fenced
@@ -19,6 +19,6 @@ mod error;
 mod options;
 
 #[cfg(feature = "scylla")]
-pub use driver::{SCHEMA_VERSION, ScyllaStore, create_schema};
+pub use driver::{SCHEMA_VERSION, ScyllaStore, ScyllaVault, create_schema};
 pub use error::ScyllaError;
 pub use options::{Replication, ScyllaOptions};

@@ -2,8 +2,8 @@
 
 use super::{CHILD, child, complete, open, open_moving, value, write};
 use crate::{
-    CommitOutcome, EventLog, Group, Offset, Partitions, RowKey, Secret, Slots, StoreError, Topic, Vault, VaultError, WakeIndex,
-    embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, MasterKey},
+    CommitOutcome, EventLog, Group, MasterKey, Offset, Partitions, RowKey, Secret, Slots, StoreError, Topic, Vault, VaultError, WakeIndex,
+    embedded::{EmbeddedOptions, EmbeddedStore, EmbeddedVault},
     testkit::{Turn, turn::partition, vault::path},
 };
 use cellspace_schemas::testkit::seed;

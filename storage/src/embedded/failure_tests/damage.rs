@@ -2,8 +2,8 @@
 
 use super::{complete, copy, files, open, store_of_tables_and_journal, value, write};
 use crate::{
-    KeyAlgorithm, Secret, StoreError, Vault, VaultError,
-    embedded::{EmbeddedVault, MasterKey, OpenError, values::encode_number},
+    KeyAlgorithm, MasterKey, Secret, StoreError, Vault, VaultError,
+    embedded::{EmbeddedVault, OpenError, values::encode_number},
     testkit::vault::path,
 };
 use fjall::{Database, KeyspaceCreateOptions};

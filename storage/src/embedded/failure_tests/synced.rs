@@ -9,8 +9,8 @@ use super::{
     value,
 };
 use crate::{
-    KeyAlgorithm, Partitions, RowKey, Secret, Vault,
-    embedded::{EmbeddedVault, MasterKey},
+    KeyAlgorithm, MasterKey, Partitions, RowKey, Secret, Vault,
+    embedded::EmbeddedVault,
     testkit::{
         Turn,
         turn::partition,

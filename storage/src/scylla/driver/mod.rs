@@ -16,9 +16,11 @@ mod statements;
 mod store;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod wake_index;
 
 pub use schema::{SCHEMA_VERSION, create_schema};
 pub use store::ScyllaStore;
+pub use vault::ScyllaVault;
 
 use super::{Replication, ScyllaError, ScyllaOptions};

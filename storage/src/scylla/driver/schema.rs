@@ -5,29 +5,32 @@ use scylla::{DeserializeRow, client::session::Session, statement::Consistency, s
 use std::time::Duration;
 
 /// The version that this build makes and reads.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// What brings the schema to each version, from the one before. Every statement bears being repeated.
-const STEPS: [&[&str]; 1] = [&[
-    "CREATE TABLE IF NOT EXISTS partitions (\
+const STEPS: [&[&str]; 2] = [
+    &[
+        "CREATE TABLE IF NOT EXISTS partitions (\
         owner text, kind text, name text, part tinyint, generation int, key blob, value blob, mark blob, \
         fence_view bigint static, fence_count bigint static, epoch_view bigint static, epoch_count bigint static, seq bigint static, \
         awake blob static, due bigint static, due_mark blob static, \
         present int static, copying int static, kept int static, deleted int static, \
         PRIMARY KEY ((owner, kind, name), part, generation, key))",
-    "CREATE TABLE IF NOT EXISTS hours (class tinyint, bucket smallint, hour bigint, PRIMARY KEY ((class, bucket), hour))",
-    "CREATE TABLE IF NOT EXISTS awake (bucket smallint, hour bigint, owner text, kind text, name text, mark blob, \
+        "CREATE TABLE IF NOT EXISTS hours (class tinyint, bucket smallint, hour bigint, PRIMARY KEY ((class, bucket), hour))",
+        "CREATE TABLE IF NOT EXISTS awake (bucket smallint, hour bigint, owner text, kind text, name text, mark blob, \
         PRIMARY KEY ((bucket, hour), owner, kind, name, mark))",
-    "CREATE TABLE IF NOT EXISTS due (bucket smallint, hour bigint, due bigint, owner text, kind text, name text, mark blob, \
+        "CREATE TABLE IF NOT EXISTS due (bucket smallint, hour bigint, due bigint, owner text, kind text, name text, mark blob, \
         PRIMARY KEY ((bucket, hour), due, owner, kind, name, mark))",
-    "CREATE TABLE IF NOT EXISTS publications (bucket smallint, hour bigint, owner text, kind text, name text, mark blob, n int, \
+        "CREATE TABLE IF NOT EXISTS publications (bucket smallint, hour bigint, owner text, kind text, name text, mark blob, n int, \
         topic text, key text, payload blob, PRIMARY KEY ((bucket, hour), owner, kind, name, mark, n))",
-    "CREATE TABLE IF NOT EXISTS settings (name text PRIMARY KEY, value text)",
-    "CREATE TABLE IF NOT EXISTS views (id text PRIMARY KEY, version bigint, content text)",
-    "CREATE TABLE IF NOT EXISTS leases (id text, node text, incarnation bigint, counter bigint, revoked boolean, level int, endpoint text, \
+        "CREATE TABLE IF NOT EXISTS settings (name text PRIMARY KEY, value text)",
+        "CREATE TABLE IF NOT EXISTS views (id text PRIMARY KEY, version bigint, content text)",
+        "CREATE TABLE IF NOT EXISTS leases (id text, node text, incarnation bigint, counter bigint, revoked boolean, level int, endpoint text, \
         PRIMARY KEY (id, node))",
-    "CREATE TABLE IF NOT EXISTS boots (id text PRIMARY KEY, boot bigint)",
-]];
+        "CREATE TABLE IF NOT EXISTS boots (id text PRIMARY KEY, boot bigint)",
+    ],
+    &["CREATE TABLE IF NOT EXISTS vault (owner text, alias text, record blob, PRIMARY KEY (owner, alias))"],
+];
 
 /// How long a change of the schema may take.
 const PATIENCE: Duration = Duration::from_secs(60);

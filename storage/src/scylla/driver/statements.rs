@@ -78,6 +78,12 @@ statements! {
     write next_lease: "UPDATE leases SET incarnation = ?, counter = ?, revoked = ?, level = ?, endpoint = ? WHERE id = 'cell' AND node = ? \
         IF incarnation = ? AND counter = ? AND revoked = ?";
 
+    read record: "SELECT record FROM vault WHERE owner = ? AND alias = ?";
+    read aliases: "SELECT alias FROM vault WHERE owner = ? AND alias >= ?";
+    write first_record: "INSERT INTO vault (owner, alias, record) VALUES (?, ?, ?) IF NOT EXISTS";
+    write next_record: "UPDATE vault SET record = ? WHERE owner = ? AND alias = ? IF record = ?";
+    write remove_record: "DELETE FROM vault WHERE owner = ? AND alias = ? IF EXISTS";
+
     read setting: "SELECT value FROM settings WHERE name = ?";
     write first_setting: "INSERT INTO settings (name, value) VALUES (?, ?) IF NOT EXISTS";
     repeat put_setting: "INSERT INTO settings (name, value) VALUES (?, ?)";

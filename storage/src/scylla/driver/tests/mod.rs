@@ -6,6 +6,7 @@ mod proxy;
 mod races;
 mod schema;
 mod unknown;
+mod vault;
 
 use super::{Replication, ScyllaOptions, ScyllaStore, create_schema};
 use crate::{

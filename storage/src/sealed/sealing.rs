@@ -3,7 +3,7 @@
 //! Envelope: the master key seals one random data key (the *root record*), the data key seals everything else. Opening the root record is the
 //! check of the master key.
 
-use super::{master_key::KeyBytes, values::LEVEL};
+use super::KeyBytes;
 use crate::{VaultError, VaultPath};
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -11,9 +11,12 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
+/// Level of the form of records.
+const LEVEL: u8 = 1;
+
 /// What a sealed record is bound to.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(crate) enum Place<'a> {
     /// The root record.
     Root,
     /// A record of an owner.
@@ -40,16 +43,16 @@ impl Place<'_> {
 }
 
 /// A key that seals records.
-pub(super) struct Sealer(LessSafeKey);
+pub(crate) struct Sealer(LessSafeKey);
 
 impl Sealer {
-    pub(super) fn new(key: &KeyBytes) -> Result<Self, VaultError> {
+    pub(crate) fn new(key: &KeyBytes) -> Result<Self, VaultError> {
         let key = UnboundKey::new(&AES_256_GCM_SIV, key.as_slice()).map_err(|_| VaultError::Crypto("the key was refused".to_owned()))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
     /// Level, version, nonce, sealed text.
-    pub(super) fn seal(&self, place: Place<'_>, version: u64, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn seal(&self, place: Place<'_>, version: u64, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| VaultError::Crypto("no randomness".to_owned()))?;
         // Room for the tag, so that the plain text is not left behind by a growing buffer.
@@ -68,7 +71,7 @@ impl Sealer {
     }
 
     /// The plain text and its version; `None` when the record was not sealed by this key for this place.
-    pub(super) fn open(&self, place: Place<'_>, record: &[u8]) -> Option<(u64, Zeroizing<Vec<u8>>)> {
+    pub(crate) fn open(&self, place: Place<'_>, record: &[u8]) -> Option<(u64, Zeroizing<Vec<u8>>)> {
         let (level, rest) = record.split_first()?;
         let (version, rest) = rest.split_first_chunk::<8>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 /// An opened key pair. The library clears its memory when it is dropped.
-pub(super) enum SigningKey {
+pub(crate) enum SigningKey {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
 }
@@ -21,7 +21,7 @@ fn failed(what: &str) -> VaultError {
 
 impl SigningKey {
     /// A fresh key pair in its stored form.
-    pub(super) fn generate(algorithm: KeyAlgorithm) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    pub(crate) fn generate(algorithm: KeyAlgorithm) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let random = SystemRandom::new();
         let document = match algorithm {
             KeyAlgorithm::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random),
@@ -32,7 +32,7 @@ impl SigningKey {
     }
 
     /// Reads the stored form.
-    pub(super) fn read(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Result<Self, VaultError> {
+    pub(crate) fn read(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Result<Self, VaultError> {
         match algorithm {
             KeyAlgorithm::Ed25519 => Ed25519KeyPair::from_pkcs8(pkcs8).map(Self::Ed25519),
             KeyAlgorithm::P256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Self::P256),
@@ -41,7 +41,7 @@ impl SigningKey {
     }
 
     /// The public half (RFC 7517; `OKP` by RFC 8037).
-    pub(super) fn public(&self) -> Result<PublicKey, VaultError> {
+    pub(crate) fn public(&self) -> Result<PublicKey, VaultError> {
         match self {
             Self::Ed25519(key) => {
                 let x = URL_SAFE_NO_PAD.encode(key.public_key());
@@ -59,7 +59,7 @@ impl SigningKey {
     }
 
     /// Raw JOSE signature (RFC 7518 3.4, RFC 8037 3.1).
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, VaultError> {
         match self {
             Self::Ed25519(key) => key.try_sign(message),
             Self::P256(key) => key.sign(&SystemRandom::new(), message),

@@ -1,7 +1,7 @@
 //! The master key: 32 bytes without which nothing of the vault can be read. Where it lies is the operator's choice; a file beside the vault
 //! protects a copy of the vault alone, and not one of the whole data directory.
 
-use super::{OpenError, durable::unwritable};
+use crate::embedded::{OpenError, unwritable};
 use base64::{Engine, engine::general_purpose};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 pub const MASTER_KEY_BYTES: usize = 32;
 
 /// The key's bytes; zeroised on drop.
-pub(super) type KeyBytes = Zeroizing<[u8; MASTER_KEY_BYTES]>;
+pub(crate) type KeyBytes = Zeroizing<[u8; MASTER_KEY_BYTES]>;
 
 /// Where the master key comes from. As text it is 32 bytes in base64 or in hexadecimal digits.
 #[derive(Clone)]
@@ -52,8 +52,20 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
+    /// The key for a vault that several nodes have: somebody has put it where it comes from, and nothing is made.
+    pub(crate) fn bring(&self) -> Result<KeyBytes, OpenError> {
+        if let Self::File(path) = self
+            && !path.exists()
+        {
+            let reason =
+                format!("the file {} is missing: all nodes of a cell have the same key, which is made once by hand", path.display());
+            return Err(OpenError::BadMasterKey(reason));
+        }
+        self.load(Path::new("."), true)
+    }
+
     /// The key for the vault in `dir`. A key file is only made together with the vault: a new key would not open an old one.
-    pub(super) fn load(&self, dir: &Path, vault_exists: bool) -> Result<KeyBytes, OpenError> {
+    pub(crate) fn load(&self, dir: &Path, vault_exists: bool) -> Result<KeyBytes, OpenError> {
         let bad = |reason: String| OpenError::BadMasterKey(reason);
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),

@@ -1,0 +1,228 @@
+//! The vault of a cell: in its keyspace, for all nodes, every record sealed by itself with a key that only the master key opens. The database sees what is sealed.
+//!
+//! Each change is conditional on what was there, as nodes change records at the same time. Reads are never from memory: another node may have removed a key or made
+//! another one. What is kept in memory are opened keys, each for the very bytes of its record.
+
+use super::{
+    ScyllaError, ScyllaStore,
+    store::{Conditional, Inner, unavailable},
+};
+use crate::{
+    KeyAlgorithm, MasterKey, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath,
+    sealed::{Content, Place, Sealer, SigningKey, data_key, fresh_data_key, open_record},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use cellspace_schemas::Owner;
+use futures::{TryStreamExt, future::BoxFuture};
+use quick_cache::sync::Cache;
+use scylla::{DeserializeRow, errors::ExecutionError};
+use std::{fmt, sync::Arc};
+
+/// The setting that holds the root record, in base64.
+const ROOT: &str = "vault-root";
+/// Opened keys kept in memory: some 2 KiB each.
+const OPENED_KEYS: usize = 10_000;
+/// Tries of a change while others change the same record.
+const TRIES: usize = 16;
+/// Records of a folder removed before it is listed again.
+const DELETE_AT_ONCE: usize = 1_024;
+
+/// Keys and secrets of a cell, in its keyspace. A handle: clones share the store's session.
+#[derive(Clone)]
+pub struct ScyllaVault(pub(super) Arc<Opened>);
+
+pub(super) struct Opened {
+    store: Arc<Inner>,
+    sealer: Sealer,
+    keys: Cache<VaultPath, Arc<OpenedKey>>,
+}
+
+/// A key, and the record that it was read from.
+struct OpenedKey {
+    record: Vec<u8>,
+    key: SigningKey,
+}
+
+#[derive(DeserializeRow)]
+struct Record {
+    record: Option<Vec<u8>>,
+}
+
+#[derive(DeserializeRow)]
+struct Alias {
+    alias: String,
+}
+
+impl ScyllaVault {
+    /// Opens the vault in the store's keyspace, or makes it there. All nodes bring the same master key.
+    ///
+    /// # Errors
+    /// [`ScyllaError`], also when the master key is not the one that the vault was made with.
+    pub async fn open(store: &ScyllaStore, master: &MasterKey) -> Result<Self, ScyllaError> {
+        let master = master.clone();
+        // A command may take its time.
+        let master = tokio::task::spawn_blocking(move || master.bring()).await.map_err(|e| StoreError::Unavailable(e.to_string()))??;
+        let master = Sealer::new(&master).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let root = if let Some(root) = store.meta(ROOT).await? {
+            root
+        } else {
+            let made = fresh_data_key().and_then(|key| master.seal(Place::Root, 1, key.as_slice()));
+            store.first_meta(ROOT, &STANDARD.encode(made.map_err(|e| StoreError::Corrupt(e.to_string()))?)).await?
+        };
+        let root = STANDARD.decode(root).map_err(|_| StoreError::Corrupt("the vault's root record is not in base64".to_owned()))?;
+        let inner = store.inner().clone();
+        let Some((_, key)) = data_key(&master, &root)? else { return Err(ScyllaError::WrongMasterKey(inner.options.keyspace.clone())) };
+        let sealer = Sealer::new(&key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        Ok(Self(Arc::new(Opened { store: inner, sealer, keys: Cache::new(OPENED_KEYS) })))
+    }
+
+    /// `Ok` while the database can be expected to answer.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.0.store.health()
+    }
+}
+
+impl Opened {
+    pub(super) async fn find(&self, path: &VaultPath) -> Result<Option<Vec<u8>>, VaultError> {
+        let found = self.store.one::<Record>(&self.store.statements.record, (path.owner.as_str(), path.alias.as_str())).await?;
+        Ok(found.and_then(|found| found.record))
+    }
+
+    async fn record(&self, path: &VaultPath) -> Result<Vec<u8>, VaultError> {
+        self.find(path).await?.ok_or_else(|| VaultError::NotFound(path.clone()))
+    }
+
+    async fn key(&self, path: &VaultPath) -> Result<Arc<OpenedKey>, VaultError> {
+        let record = self.record(path).await?;
+        if let Some(opened) = self.keys.get(path).filter(|opened| opened.record == record) {
+            return Ok(opened);
+        }
+        let key = open_record(&self.sealer, path, &record)?.1.into_key(path)?;
+        let opened = Arc::new(OpenedKey { record, key });
+        self.keys.insert(path.clone(), opened.clone());
+        Ok(opened)
+    }
+
+    /// Puts the record in the place of the one that was there; whether it was still there.
+    async fn replace(&self, path: &VaultPath, before: Option<Vec<u8>>, version: u64, content: &Content) -> Result<bool, VaultError> {
+        let record = self.sealer.seal(Place::Record(path), version, &content.encode())?;
+        let (statements, owner, alias) = (&self.store.statements, path.owner.as_str(), path.alias.as_str());
+        let outcome = match before {
+            None => self.store.conditional(&statements.first_record, (owner, alias, record)).await,
+            Some(before) => self.store.conditional(&statements.next_record, (record, owner, alias, before)).await,
+        };
+        applied(outcome)
+    }
+
+    async fn make_key(&self, path: &VaultPath, algorithm: KeyAlgorithm) -> Result<PublicKey, VaultError> {
+        for _ in 0..TRIES {
+            match self.key(path).await {
+                Ok(opened) => return opened.key.public(),
+                Err(VaultError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            let pkcs8 = SigningKey::generate(algorithm)?;
+            let public = SigningKey::read(algorithm, &pkcs8)?.public()?;
+            if self.replace(path, None, 1, &Content::Key(algorithm, pkcs8)).await? {
+                return Ok(public);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn put(&self, path: &VaultPath, value: &Secret) -> Result<(), VaultError> {
+        let content = Content::secret(value)?;
+        for _ in 0..TRIES {
+            let before = self.find(path).await?;
+            let version = match before.as_ref().map(|record| open_record(&self.sealer, path, record)).transpose()? {
+                None => 1,
+                // A key pair is replaced by nobody.
+                Some((_, Content::Key(..))) => return Err(VaultError::WrongType(path.clone())),
+                Some((version, Content::Secret(_))) => version + 1,
+            };
+            if self.replace(path, before, version, &content).await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    async fn remove(&self, owner: &str, alias: &str) -> Result<(), VaultError> {
+        applied(self.store.conditional(&self.store.statements.remove_record, (owner, alias)).await).map(drop)
+    }
+
+    async fn list(&self, owner: &Owner, within: &str, limit: usize) -> Result<Vec<String>, VaultError> {
+        let mut rows = self.store.stream::<Alias>(self.store.statements.aliases.clone(), (owner.as_str(), within)).await?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(Alias { alias }) = rows.try_next().await?.filter(|row| row.alias.starts_with(within))
+        {
+            found.push(alias);
+        }
+        Ok(found)
+    }
+}
+
+/// What came of a conditional write.
+#[allow(clippy::result_large_err, reason = "the driver's error, on its way through")]
+fn applied(outcome: Result<Option<Conditional>, ExecutionError>) -> Result<bool, VaultError> {
+    match outcome.map_err(unavailable)? {
+        Some(Conditional::Applied) => Ok(true),
+        Some(Conditional::NotApplied) => Ok(false),
+        None => Err(StoreError::Unavailable("the database's answer cannot be read".to_owned()).into()),
+    }
+}
+
+fn contended() -> VaultError {
+    StoreError::Unavailable("others keep changing the record".to_owned()).into()
+}
+
+impl Vault for ScyllaVault {
+    fn generate_key<'a>(&'a self, path: &'a VaultPath, algorithm: KeyAlgorithm) -> BoxFuture<'a, Result<PublicKey, VaultError>> {
+        Box::pin(self.0.make_key(path, algorithm))
+    }
+
+    fn public_key<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<PublicKey, VaultError>> {
+        Box::pin(async move { self.0.key(path).await?.key.public() })
+    }
+
+    fn sign<'a>(&'a self, path: &'a VaultPath, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, VaultError>> {
+        Box::pin(async move { self.0.key(path).await?.key.sign(message) })
+    }
+
+    fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
+        Box::pin(async move { self.0.put(path, &value).await })
+    }
+
+    fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
+        Box::pin(async move { open_record(&self.0.sealer, path, &self.0.record(path).await?)?.1.into_secret(path) })
+    }
+
+    fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {
+        Box::pin(self.0.remove(path.owner.as_str(), path.alias.as_str()))
+    }
+
+    fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            loop {
+                let found = self.0.list(owner, within, DELETE_AT_ONCE).await?;
+                if found.is_empty() {
+                    return Ok(());
+                }
+                // One after the other: they are in one partition, where conditional writes get into each other's way.
+                for alias in found {
+                    self.0.remove(owner.as_str(), &alias).await?;
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for ScyllaVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScyllaVault").field("keyspace", &self.0.store.options.keyspace).finish_non_exhaustive()
+    }
+}
