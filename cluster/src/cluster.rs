@@ -189,15 +189,20 @@ impl Cluster {
         self.inner.stop_waiting.cancel();
     }
 
+    /// Hands the slots over where there are other nodes; gives up after `limit`. What still comes in goes on to them.
+    pub async fn leave(&self, limit: Duration) {
+        if let Some(cell) = self.placement().cell()
+            && tokio::time::timeout(limit, cell.leave()).await.is_err()
+        {
+            tracing::warn!(category = "app", "the slots were not handed over in time");
+        }
+    }
+
     /// Hands the slots over where there are other nodes, stops admitting, finishes running turns, releases every activation; gives up after `limit`.
     pub async fn drain(&self, limit: Duration) {
         let until = tokio::time::Instant::now() + limit;
         self.stop_waiting();
-        if let Some(cell) = self.placement().cell()
-            && tokio::time::timeout_at(until, cell.leave()).await.is_err()
-        {
-            tracing::warn!(category = "app", "drain gave up on handing the slots over in time");
-        }
+        self.leave(limit).await;
         self.inner.draining.cancel();
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         let all = futures::future::join_all(hosts.into_iter().map(|host| host.close_all(None)));

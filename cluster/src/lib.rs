@@ -39,6 +39,7 @@ pub mod membership;
 mod outbox;
 pub mod placement;
 mod plan;
+mod proof;
 pub mod remote;
 mod reply;
 pub mod ring;
@@ -69,6 +70,7 @@ pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy
 pub use error::{AskError, PrepareError, Rejection};
 pub use follow::{Following, Happened};
 pub use placement::Placement;
+pub use proof::Unproven;
 pub use remote::{AgentAnswer, AgentCall, Query, Reach};
 pub use ring::{NodeName, Ring};
 pub use undo::Undo;

@@ -3,6 +3,7 @@
 use crate::{
     auth::{KnownParticipants, PlaneCallers, Verifier},
     http::Router,
+    node::Directory,
     observe::Health,
 };
 use cellspace_actors::Services;
@@ -26,4 +27,6 @@ pub struct App {
     pub single_participant: Option<ParticipantContextId>,
     /// Whether this node is fit.
     pub health: Arc<Health>,
+    /// The nodes of the cell; `None` on a node alone.
+    pub nodes: Option<Arc<Directory>>,
 }

@@ -60,6 +60,8 @@ pub enum Whereabouts {
 /// One life of a node in its cell.
 pub struct Cell {
     options: CellOptions,
+    /// Whether it is to be a member.
+    joins: bool,
     node: Mutex<Option<Node>>,
     open: OpenSlots,
     endpoints: RwLock<BTreeMap<Member, String>>,
@@ -83,12 +85,23 @@ impl Cell {
     /// A node that begins its life when the runtime starts.
     #[must_use]
     pub fn new(options: CellOptions) -> Arc<Self> {
+        Self::with(options, true)
+    }
+
+    /// One that serves nothing and is no member: it follows the view and knows where things are done. Its level, endpoint and clock as for a member.
+    #[must_use]
+    pub fn outside(options: CellOptions) -> Arc<Self> {
+        Self::with(options, false)
+    }
+
+    fn with(options: CellOptions, joins: bool) -> Arc<Self> {
         // Bounded: a slot closes once until it opened again.
         let (closing, closes) = mpsc::unbounded_channel();
         let uptime = options.uptime.clone();
         Arc::new(Self {
             open: OpenSlots::new(options.terms.slots, uptime),
             options,
+            joins,
             node: Mutex::new(None),
             endpoints: RwLock::default(),
             version: watch::Sender::new(0),
@@ -134,16 +147,54 @@ impl Cell {
         self.node.lock().as_ref().and_then(|node| node.view().cloned())
     }
 
+    /// Waits for a view that is newer than the one of this version; `None` when this life is over.
+    pub async fn newer(&self, version: u64) -> Option<View> {
+        let mut changes = self.open.subscribe();
+        loop {
+            if self.over.is_cancelled() {
+                return None;
+            }
+            if let Some(view) = self.view().filter(|view| view.version > version) {
+                return Some(view);
+            }
+            changes.changed().await.ok()?;
+        }
+    }
+
+    /// How many slots each member owns under the view that this node has applied.
+    #[must_use]
+    pub fn shares(&self) -> BTreeMap<Member, usize> {
+        let (node, mut shares) = (self.node.lock(), BTreeMap::new());
+        for owner in node.iter().flat_map(|node| (0..self.options.terms.slots).filter_map(|slot| node.owner(slot))) {
+            *shares.entry(owner.clone()).or_default() += 1;
+        }
+        shares
+    }
+
+    /// The other members, where they are reached.
+    #[must_use]
+    pub fn others(&self) -> Vec<Peer> {
+        self.view().map(|view| self.peers(&view)).unwrap_or_default()
+    }
+
+    /// A slot that this node owns under the view that it has applied.
+    #[must_use]
+    pub fn own_slot(&self) -> Option<u16> {
+        let node = self.node.lock();
+        let node = node.as_ref()?;
+        (0..self.options.terms.slots).find(|slot| node.owner(*slot) == Some(node.me()))
+    }
+
     /// Whether this node is part of the view.
     #[must_use]
     pub fn is_member(&self) -> bool {
         self.node.lock().as_ref().is_some_and(Node::is_member)
     }
 
-    /// Waits until this node has been taken in, and may act; or until its life is over.
+    /// Waits until this node has been taken in, and may act; or until its life is over. One outside waits for a view.
     pub async fn joined(&self) {
         let mut changes = self.open.subscribe();
-        let ready = || self.is_member() && self.open.lease_held();
+        let ready = || if self.joins { self.is_member() && self.open.lease_held() } else { self.version() > 0 };
         while !ready() && !self.over.is_cancelled() && changes.changed().await.is_ok() {}
     }
 

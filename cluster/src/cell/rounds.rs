@@ -1,6 +1,6 @@
 //! The rounds of a node: renew, read, apply, act.
 
-use super::{Cell, Peer};
+use super::{Cell, CellOptions, Peer};
 use crate::membership::{Ended, Moment, Node, Rings, next_life};
 use cellspace_storage::{Lease, Member, StoreError, Swap, View};
 use futures::future::join_all;
@@ -39,13 +39,10 @@ impl Cell {
     }
 
     async fn round(&self) -> Result<(), Ended> {
-        if !self.is_born() && !self.be_born().await {
-            return Ok(());
-        }
-        let Some((before, next)) = self.node.lock().as_mut().map(|node| node.renewal(self.open.now())) else { return Ok(()) };
-        let outcome = self.swap(self.options.membership.put_lease(Some(before), next)).await;
-        if let Some(node) = self.node.lock().as_mut() {
-            node.renewed(&outcome);
+        if self.joins {
+            self.renew().await;
+        } else {
+            self.watch();
         }
         self.look().await
     }
@@ -75,6 +72,23 @@ impl Cell {
             }
         }
         Ok(())
+    }
+
+    fn watch(&self) {
+        let CellOptions { node, level, terms, .. } = &self.options;
+        let outside = || Node::outside(node.clone(), *level, terms.clone(), Rings::new(terms.slots), self.open.now());
+        self.node.lock().get_or_insert_with(outside);
+    }
+
+    async fn renew(&self) {
+        if !self.is_born() && !self.be_born().await {
+            return;
+        }
+        let Some((before, next)) = self.node.lock().as_mut().map(|node| node.renewal(self.open.now())) else { return };
+        let outcome = self.swap(self.options.membership.put_lease(Some(before), next)).await;
+        if let Some(node) = self.node.lock().as_mut() {
+            node.renewed(&outcome);
+        }
     }
 
     fn is_born(&self) -> bool {
@@ -161,7 +175,7 @@ impl Cell {
     }
 
     /// All members of the view but this node.
-    fn peers(&self, view: &View) -> Vec<Peer> {
+    pub(super) fn peers(&self, view: &View) -> Vec<Peer> {
         let me = self.node.lock().as_ref().map(|node| node.me().clone());
         let endpoints = self.endpoints.read();
         let peer = |member| Some(Peer { endpoint: endpoints.get(member)?.clone(), member: member.clone() });

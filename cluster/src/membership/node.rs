@@ -8,7 +8,7 @@ use super::{
     terms::{Moment, Terms},
     watch::Watch,
 };
-use cellspace_storage::{Lease, Member, Swap, View};
+use cellspace_storage::{Incarnation, Lease, Member, NodeName, Swap, View};
 use std::time::Duration;
 
 /// Hops that a request takes at most from where it came in.
@@ -54,6 +54,8 @@ pub struct Node {
     view: Option<View>,
     applied: Moment,
     leaves: bool,
+    /// It is no member, and becomes none.
+    outside: bool,
 }
 
 impl Node {
@@ -69,10 +71,19 @@ impl Node {
             view: None,
             applied: now,
             leaves: false,
+            outside: false,
             me,
             terms,
             rings,
         }
+    }
+
+    /// One that is no member and never becomes one: it has no lease, serves nothing and judges nobody, and knows where slots are.
+    #[must_use]
+    pub fn outside(node: NodeName, level: u16, terms: Terms, rings: Rings, now: Moment) -> Self {
+        // No life of a member has this number.
+        let row = Lease { node, incarnation: Incarnation(0), counter: 0, revoked: false, level, endpoint: String::new() };
+        Self { outside: true, ..Self::new(row, terms, rings, now) }
     }
 
     /// Who this is.
@@ -131,6 +142,10 @@ impl Node {
     /// # Errors
     /// [`Ended`]: this life is over.
     pub fn observed(&mut self, view: Option<View>, leases: &[Lease], now: Moment) -> Result<Step, Ended> {
+        if self.outside {
+            let closes = view.map_or_else(|| Ok(Vec::new()), |view| self.learn(view, now))?;
+            return Ok(Step { closes, ..Step::default() });
+        }
         self.lease.seen(leases.iter().find(|lease| lease.node == self.me.node))?;
         self.watch.observe(leases, self.lease.held(now), now);
         let closes = match view {

@@ -130,9 +130,13 @@ async fn unreachable<T>() -> Result<T, StoreError> {
 
 impl Place {
     async fn start(&self, name: &str) -> Node {
+        self.start_as(name, Cell::new).await
+    }
+
+    async fn start_as(&self, name: &str, of: fn(CellOptions) -> Arc<Cell>) -> Node {
         let cut = Arc::new(AtomicBool::new(false));
         let way = Arc::new(Way { place: self.clone(), cut: cut.clone() });
-        let cell = Cell::new(CellOptions {
+        let cell = of(CellOptions {
             node: NodeName(name.to_owned()),
             level: 1,
             endpoint: name.to_owned(),
@@ -333,6 +337,34 @@ async fn add_by_way_of(node: &Node, round: i64) {
         };
         assert_eq!(found, 100 + round);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_outside_finds_agents_wherever_they_are_and_is_no_member() {
+    let place = Place::default();
+    // It waits for a cell to be there.
+    let gateway = place.start_as("gateway", Cell::outside).await;
+    let a = place.start("a").await;
+    gateway.cell.joined().await;
+    add_by_way_of(&gateway, 1).await;
+    place.start("b").await;
+    for round in 2..10 {
+        add_by_way_of(&gateway, round).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    place.settled(&["a", "b"]).await;
+    add_by_way_of(&gateway, 10).await;
+    assert!(!gateway.cell.is_member() && place.resident()["gateway"] == 0);
+    assert_eq!(place.rows.leases().await.unwrap().into_iter().map(|lease| lease.node.0).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(gateway.cell.shares().values().sum::<usize>(), 4_096);
+    assert!(matches!(gateway.cluster.prove().await, Err(Unproven::NoSlot)));
+    a.cluster.prove().await.unwrap();
+    // Its end is nobody's business.
+    gateway.cluster.drain(Duration::from_secs(1)).await;
+    // Without its lease a node shows nothing.
+    a.cut.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(matches!(a.cluster.prove().await, Err(Unproven::NoSlot)));
 }
 
 #[tokio::test(start_paused = true)]

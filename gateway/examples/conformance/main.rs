@@ -177,7 +177,7 @@ async fn dsp(port: u16, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<
     let node = Node::start(config).await?;
     let counterpart = Arc::new(Counterpart::new(&public)?);
     let under_test = Arc::new(UnderTest::make(&node).await?);
-    let front = Front::new(node.public_address(), counterpart.clone(), under_test.clone(), judge)?;
+    let front = Front::new(node.public_address().context("there is no public listener")?, counterpart.clone(), under_test.clone(), judge)?;
     tokio::spawn(proxy::serve(front, listener, true));
     let offers = participant::offers(&counterpart, &under_test).await?;
     agreements::make(&counterpart, &under_test, &offers).await?;

@@ -4,7 +4,7 @@
 use super::args::SchemaArgs;
 use super::{
     args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
-    certs, topics,
+    certs, nodes, topics,
 };
 use crate::node::Bootstrap;
 use anyhow::{Context, Result, bail};
@@ -23,6 +23,8 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
             let (_, token) = sign_in(&args.data, args.scope.as_deref()).await?;
             println!("{token}");
         }
+        AdminCommand::Nodes(args) => nodes::show(args).await?,
+        AdminCommand::Drain(args) => nodes::drain(args).await?,
         AdminCommand::Parked(data) => print(&call(data, Method::GET, "/parked").await?),
         AdminCommand::Unpark(AgentArgs { data, address }) => {
             call(data, Method::POST, &agent(address, "/unpark")?).await?;
@@ -63,7 +65,7 @@ pub(super) fn print(answer: &Value) {
     println!("{answer:#}");
 }
 
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
@@ -76,7 +78,7 @@ fn agent(address: &str, below: &str) -> Result<String> {
 }
 
 /// Calls an operation of the runtime; answers its body, null without one.
-async fn call(data: &DataArgs, method: Method, path: &str) -> Result<Value> {
+pub(super) async fn call(data: &DataArgs, method: Method, path: &str) -> Result<Value> {
     let (base, token) = sign_in(data, None).await?;
     let request = reqwest::Client::new().request(method, format!("{base}/api/runtime{path}")).bearer_auth(token);
     let answer = request.send().await.context("the platform does not answer (is it up?)")?;

@@ -1,20 +1,14 @@
 //! Arguments, as clap reads them. The doc comments are the help texts.
 
+use super::settings::Settings;
 use crate::{
-    auth::IssuerConfig,
-    http::wait::{DURATION, parse_duration},
-    node::{NodeConfig, Ports},
+    node::Roles,
     observe::{LogFormat, LogOptions},
 };
 use anyhow::Context;
-use cellspace_actors::issuer::ListBits;
-use cellspace_cluster::link::PeerName;
-use cellspace_schemas::ParticipantContextId;
-use cellspace_storage::{
-    KafkaOptions, Login, MasterKey, NodeName, ParticipantLogin, RemoteVaultOptions, Replication, ScyllaOptions, Secret,
-};
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use cellspace_storage::{KafkaOptions, Login, MasterKey, ParticipantLogin, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{fs, path::PathBuf};
 use url::Url;
 
 /// Where data is kept without `--data-dir`.
@@ -37,6 +31,10 @@ pub enum Command {
     /// The first start makes the data directory and a first client with all rights, and shows its secret once. Ctrl-C or SIGTERM ends it in
     /// order; a second one at once.
     Up(Box<UpArgs>),
+    /// Run one process of a cell: several processes that share participants, a ScyllaDB or Cassandra, a Kafka and a vault, each with a part of the participants.
+    ///
+    /// Ctrl-C or SIGTERM hands its part over to the others and ends it in order; a second one at once.
+    Run(RunArgs),
     /// Play the story of a dataspace on a platform of its own, through the public HTTP APIs, and check every result.
     ///
     /// An operator prepares a dataspace, three tenants are onboarded, data is shared under a contract, refused, cut off and revoked. Ends
@@ -51,83 +49,29 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Directory that holds everything; made when missing.
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
-    pub data_dir: PathBuf,
-    /// Address to listen on. Another one than loopback needs --allow-plain-http.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "CELLSPACE_HOST")]
-    pub host: IpAddr,
-    /// Port of the public listener, at most 65533; admin and operations take the next two. 0 takes free ones at the first start. Without it the ports of the
-    /// last start are taken, at the first start 7070 to 7072.
-    #[arg(long, value_name = "N", env = "CELLSPACE_PORT")]
-    pub port: Option<u16>,
-    /// Where the public listener is reached from outside [default: http://localhost:PORT]. Part of the data (DIDs contain it): kept from the
-    /// first start, another one is refused.
-    #[arg(long, value_name = "URL", env = "CELLSPACE_PUBLIC_URL")]
-    pub public_url: Option<Url>,
-    /// Where the admin listener is reached from outside [default: http://localhost:PORT+1]. Kept like the public one.
-    #[arg(long, value_name = "URL", env = "CELLSPACE_ADMIN_URL")]
-    pub admin_url: Option<Url>,
-    /// Listen on other addresses than loopback although requests are not encrypted here; a proxy in front must do that.
-    #[arg(long)]
-    pub allow_plain_http: bool,
-    /// Whether counterparties may have loopback or private addresses and plain HTTP [default: true with a loopback public URL].
-    #[arg(long, value_name = "BOOL")]
-    pub allow_private_targets: Option<bool>,
-    /// Name of the cell that this node runs.
-    #[arg(long, value_name = "NAME", default_value = "cell-1", value_parser = cell_name, env = "CELLSPACE_CELL")]
-    pub cell: String,
-    /// Id of the one participant context that this installation is there for. Its things are then also served without naming it: Management API v4, at
-    /// /api/mgmt/v4 and /api/management/v4, and DSP at /api/dsp/2025-1.
-    #[arg(long, value_name = "ID", env = "CELLSPACE_SINGLE_PARTICIPANT")]
-    pub single_participant: Option<ParticipantContextId>,
-    /// Every participant uses all dataspace profiles of the installation, whatever it is associated with.
-    #[arg(long, env = "CELLSPACE_EVERY_PROFILE", value_parser = BoolishValueParser::new())]
-    pub every_profile: bool,
-    /// Accept access tokens of this issuer too: its `iss` claim, the URL of its JWKS, and the audience that its tokens must name in `aud` or
-    /// `azp`. Without an audience every token of the issuer is taken, also one for another application: leave it out only for an issuer that
-    /// serves this installation alone. Its tokens may say `role` (admin, provisioner, participant) and `participant_context_id` in place of
-    /// scopes, and may be exchanged by a client named as their `sub`. May be repeated.
-    #[arg(long = "issuer", value_name = "ISS=JWKS_URL[,AUDIENCE]", value_parser = issuer)]
-    pub issuers: Vec<IssuerConfig>,
-    /// Oldest status list that is relied on, and how long verifiers may keep those of issuers hosted here: how soon a revocation takes effect.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub status_list_age: Duration,
-    /// What counterparties may do otherwise than the specifications say, several times if need be; nothing without it.
-    #[arg(long = "tolerate", value_name = "WHAT")]
-    pub tolerated: Vec<Tolerated>,
-    /// Bits of the status lists of issuers hosted here, one per credential: a power of two from 131072 to 8388608.
-    #[arg(long, value_name = "BITS", default_value = "131072", value_parser = list_bits)]
-    pub status_list_bits: ListBits,
-    /// An agent unused for so long leaves memory.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
-    pub idle_after: Duration,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Print one line of JSON when ready: URLs, and the first client; its secret at the first start alone.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub master_key: MasterKeyArgs,
-    #[command(flatten)]
-    pub vault: VaultArgs,
-    #[command(flatten)]
-    pub store: StoreArgs,
-    #[command(flatten)]
-    pub events: EventsArgs,
+    pub settings: Settings,
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// What of a counterparty is tolerated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Tolerated {
-    /// DID documents that state no verification relationship at all
-    Relationships,
-    /// Credentials whose JWT names another id than they have themselves; their own counts
-    Ids,
-    /// Credentials that name schemas, at which nobody looks
-    Schemas,
-    /// Status lists with fewer than 131072 entries
-    Lists,
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Settings of this process, as TOML: those of `cellspace up`, by the names of its options without the dashes before, and those of the cell (see deploy/README.md). Keys
+    /// may be gathered in tables: `nodes` in `[cassandra]` is `cassandra-nodes`.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// What this process does, some of gateway, runtime and fabric, in the place of what the file says.
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<Roles>,
+    /// Print one line of JSON when ready: URLs, and the first client, if it lies here; its secret at the first start alone.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -190,7 +134,7 @@ pub struct VaultArgs {
 pub struct StoreArgs {
     /// Keep agents in this ScyllaDB or Cassandra instead of the data directory: HOST:PORT of some of its nodes, separated by commas. The schema comes from
     /// `cellspace admin schema`. The log of events and the vault stay in the data directory, unless they are elsewhere.
-    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_CASSANDRA")]
+    #[arg(long, alias = "cassandra-nodes", value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_CASSANDRA")]
     pub cassandra: Vec<String>,
     #[command(flatten)]
     pub keyspace: KeyspaceArgs,
@@ -201,7 +145,7 @@ pub struct StoreArgs {
 pub struct EventsArgs {
     /// Keep the log of events, over which participants are provisioned, in this Kafka instead of the data directory: HOST:PORT of some of its brokers,
     /// separated by commas. Kept from the first start, as is the prefix. While Kafka is away, provisioning waits.
-    #[arg(long, value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_KAFKA")]
+    #[arg(long, alias = "kafka-nodes", value_name = "HOSTS", value_delimiter = ',', env = "CELLSPACE_KAFKA")]
     pub kafka: Vec<String>,
     #[command(flatten)]
     pub topics: PrefixArgs,
@@ -294,6 +238,12 @@ pub struct RekeyArgs {
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// Play on the platform whose public listener has this base URL, on which nobody has played, in the place of one of its own. It stays up.
+    #[arg(long, value_name = "URL", requires = "client_file", conflicts_with_all = ["keep", "data_dir", "cassandra", "kafka"])]
+    pub against: Option<Url>,
+    /// With --against: the file of its first client, bootstrap-client.json in a data directory.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub client_file: Option<PathBuf>,
     /// Leave the platform running afterwards, and print URLs, tokens and curl lines.
     #[arg(long)]
     pub keep: bool,
@@ -313,7 +263,7 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Data directory of the platform.
+    /// Data directory of the platform; the first start makes it when it is missing.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
     pub data_dir: PathBuf,
 }
@@ -346,6 +296,10 @@ pub enum Format {
 pub enum AdminCommand {
     /// Print an access token of the first client, for example for curl.
     Token(TokenArgs),
+    /// Show the nodes of the cell: what each does, how many slots it has, whether its lease is renewed, and how it stands to the others.
+    Nodes(NodesArgs),
+    /// Have a node of the cell hand its slots over and end; waits until it has none.
+    Drain(DrainArgs),
     /// List agents that were taken out of service after repeated failures.
     Parked(DataArgs),
     /// Put an agent back into service.
@@ -376,6 +330,23 @@ pub struct CertsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct NodesArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Print JSON in the place of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The node.
+    pub node: String,
+}
+
+#[derive(Debug, Args)]
 pub struct AgentArgs {
     #[command(flatten)]
     pub data: DataArgs,
@@ -402,70 +373,6 @@ pub struct TokenArgs {
     /// Only these scopes, separated by spaces [default: all that the client holds].
     #[arg(long)]
     pub scope: Option<String>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| DURATION.to_owned())
-}
-
-/// By the rule of certificates, in which it stands beside a node's name.
-fn cell_name(text: &str) -> Result<String, String> {
-    PeerName::new(text, &NodeName("node".to_owned())).map(|name| name.cell().to_owned()).map_err(|error| error.to_string())
-}
-
-fn list_bits(text: &str) -> Result<ListBits, String> {
-    let bits = text.parse().ok().and_then(ListBits::new);
-    bits.ok_or_else(|| "expected a power of two from 131072 to 8388608".to_owned())
-}
-
-fn issuer(text: &str) -> Result<IssuerConfig, String> {
-    // The issuer may hold an equals sign of its own, a JWKS URL hardly.
-    let (issuer, rest) = text.rsplit_once('=').ok_or("expected ISS=JWKS_URL[,AUDIENCE]")?;
-    let (jwks, audience) = rest.split_once(',').map_or((rest, None), |(jwks, audience)| (jwks, Some(audience)));
-    if audience == Some("") {
-        return Err("the audience is empty".to_owned());
-    }
-    let jwks = jwks.parse().map_err(|e| format!("{jwks}: {e}"))?;
-    Ok(IssuerConfig { issuer: issuer.to_owned(), jwks, audience: audience.map(str::to_owned) })
-}
-
-impl UpArgs {
-    /// The node's configuration.
-    ///
-    /// # Errors
-    /// When the password cannot be read.
-    pub fn config(&self) -> anyhow::Result<NodeConfig> {
-        let mut config = NodeConfig {
-            master_key: self.master_key.source(),
-            vault: self.vault.options(),
-            host: self.host,
-            ports: match self.port {
-                None => Ports::Remembered,
-                Some(0) => Ports::Free,
-                Some(base) => Ports::Base(base),
-            },
-            allow_plain_http: self.allow_plain_http,
-            public_url: self.public_url.clone(),
-            admin_url: self.admin_url.clone(),
-            cell: self.cell.clone(),
-            single_participant: self.single_participant.clone(),
-            every_profile: self.every_profile,
-            issuers: self.issuers.clone(),
-            allow_private_targets: self.allow_private_targets,
-            status_list_age: self.status_list_age,
-            status_list_bits: self.status_list_bits,
-            ..NodeConfig::new(&self.data_dir)
-        };
-        config.cluster.idle_after = self.idle_after;
-        let tolerated = |what| self.tolerated.contains(&what);
-        config.trust.lenient_relationships = tolerated(Tolerated::Relationships);
-        config.trust.lenient_ids = tolerated(Tolerated::Ids);
-        config.trust.lenient_schemas = tolerated(Tolerated::Schemas);
-        config.trust.lenient_lists = tolerated(Tolerated::Lists);
-        config.scylla = self.store.options()?;
-        config.kafka = self.events.options();
-        Ok(config)
-    }
 }
 
 impl MasterKeyArgs {
@@ -565,7 +472,10 @@ impl LogArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::{NodeConfig, Ports};
+    use cellspace_actors::issuer::ListBits;
     use clap::CommandFactory;
+    use std::time::Duration;
 
     #[test]
     fn arguments_are_consistent() {
@@ -586,9 +496,17 @@ mod tests {
     fn up(args: &[&str]) -> NodeConfig {
         let cli = Cli::try_parse_from(["cellspace", "up"].iter().chain(args)).unwrap();
         match cli.command {
-            Command::Up(args) => args.config().unwrap(),
-            Command::Demo(_) | Command::Admin(_) | Command::Rekey(_) => panic!("not up"),
+            Command::Up(args) => args.settings.config(&args.data).unwrap(),
+            Command::Run(_) | Command::Demo(_) | Command::Admin(_) | Command::Rekey(_) => panic!("not up"),
         }
+    }
+
+    #[test]
+    fn a_demo_is_played_on_a_platform_of_its_own_or_on_another() {
+        let demo = |args: &[&str]| Cli::try_parse_from(["cellspace", "demo"].iter().chain(args)).is_ok();
+        assert!(demo(&[]) && demo(&["--against", "http://localhost:1", "--client-file", "f"]));
+        assert!(!demo(&["--against", "http://localhost:1"]) && !demo(&["--client-file", "f"]));
+        assert!(!demo(&["--against", "http://localhost:1", "--client-file", "f", "--keep"]));
     }
 
     #[test]

@@ -2,20 +2,25 @@
 
 mod admin;
 mod args;
+mod cell_file;
 mod certs;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod nodes;
 mod rekey;
+mod run;
+mod settings;
 mod signals;
 mod topics;
 mod up;
 
 use crate::{
     demo,
+    node::Bootstrap,
     observe::{LogOptions, logs},
 };
-use anyhow::bail;
-use args::{Cli, Command};
+use anyhow::{Context, bail};
+use args::{Cli, Command, DemoArgs};
 use clap::Parser;
 use signals::Signals;
 use std::{future::Future, pin::pin, process::ExitCode};
@@ -51,6 +56,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     signals::survive_file_size_limit()?;
     match cli.command {
         Command::Up(args) => logged(args.log.options(), up::run(&args)).await,
+        Command::Run(args) => {
+            let file = cell_file::CellFile::read(&args.config)?;
+            logged(file.log.options(), run::run(&args, file)).await
+        }
+        Command::Demo(DemoArgs { against: Some(public), client_file: Some(file), json, .. }) => {
+            let client = Bootstrap::read_file(file)?.context("there is no such file")?;
+            let against = demo::Against { public, client };
+            until_told(|stop| demo::run_against(against, json, stop)).await
+        }
         Command::Demo(args) => {
             let place = demo::Place::new(args.data_dir.as_deref())?;
             let log = LogOptions { file: Some(place.log()), ..args.log.options() };
@@ -61,11 +75,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn demo(args: &args::DemoArgs, place: demo::Place) -> anyhow::Result<()> {
-    let mut signals = Signals::listen()?;
+async fn demo(args: &DemoArgs, place: demo::Place) -> anyhow::Result<()> {
     let options = demo::Options { keep: args.keep, json: args.json, store: args.store.options()?, events: args.events.options() };
+    until_told(|stop| demo::run(options, place, stop)).await
+}
+
+/// Plays; a signal ends it in order, a second one at once.
+async fn until_told<F: Future<Output = anyhow::Result<()>>>(play: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let mut played = pin!(demo::run(options, place, stop.clone()));
+    let mut played = pin!(play(stop.clone()));
     tokio::select! {
         outcome = &mut played => return outcome,
         () = signals.next() => stop.cancel(),

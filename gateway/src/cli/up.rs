@@ -1,6 +1,9 @@
 //! `cellspace up`: the platform, staying.
 
-use super::{args::UpArgs, signals::Signals};
+use super::{
+    args::{DataArgs, UpArgs},
+    signals::Signals,
+};
 use crate::node::{Bootstrap, Node};
 use serde_json::json;
 use std::{
@@ -15,12 +18,12 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub async fn run(args: &UpArgs) -> anyhow::Result<()> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::listen()?;
-    let config = args.config()?;
+    let config = args.settings.config(&args.data)?;
     let node = tokio::select! {
         node = Node::start(config) => node?,
         () = signals.next() => anyhow::bail!("ended by a signal before the platform was up"),
     };
-    say(&if args.json { json_line(&node, args) } else { text(&node, args) });
+    say(&if args.json { json_line(&node, &args.data) } else { text(&node, &args.data) });
     signals.next().await;
     if !args.json {
         say("\nending; again to end at once");
@@ -32,17 +35,17 @@ pub async fn run(args: &UpArgs) -> anyhow::Result<()> {
 }
 
 /// The platform goes on when nobody reads any more.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-fn json_line(node: &Node, args: &UpArgs) -> String {
+pub(super) fn json_line(node: &Node, data: &DataArgs) -> String {
     let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
     let mut line = json!({
         "public": bare(&node.urls.public),
         "admin": bare(&node.urls.admin),
         "ops": node.ops_url(),
-        "dataDir": args.data_dir,
+        "dataDir": data.data_dir,
     });
     if let Some(client) = &node.bootstrap {
         line["clientId"] = client.client_id.as_str().into();
@@ -55,7 +58,7 @@ fn json_line(node: &Node, args: &UpArgs) -> String {
     line.to_string()
 }
 
-fn text(node: &Node, args: &UpArgs) -> String {
+fn text(node: &Node, data: &DataArgs) -> String {
     let client = match &node.bootstrap {
         Some(client) if client.is_new => new_client(client),
         Some(client) => format!("The first client is in {}.", client.path.display()),
@@ -66,14 +69,14 @@ fn text(node: &Node, args: &UpArgs) -> String {
         format!("  public  {:<28} DSP, DCP, DID documents, data", node.urls.public("/")),
         format!("  admin   {:<28} management, identity, issuer, fabric, tokens", node.urls.admin("/")),
         format!("  ops     {:<28} health, metrics", format!("{}/", node.ops_url())),
-        format!("  data    {}\n", args.data_dir.display()),
+        format!("  data    {}\n", data.data_dir.display()),
         client,
         "Ctrl-C ends it.".to_owned(),
     ];
     lines.join("\n")
 }
 
-fn new_client(client: &Bootstrap) -> String {
+pub(super) fn new_client(client: &Bootstrap) -> String {
     let (id, secret, url) = (&client.client_id, client.secret(), &client.token_url);
     let lines = [
         format!("The first client may do everything. Its secret is shown this once and kept in {}:\n", client.path.display()),

@@ -7,7 +7,8 @@ pub use place::Place;
 
 use crate::node::{Bootstrap, Node, NodeConfig, Ports, StartError};
 use anyhow::{Context, Error, Result, anyhow};
-use cellspace_client::{Caller, Client, Reporter, operator, provider, source, story, tenants};
+use cellspace_actors::PublicUrls;
+use cellspace_client::{Caller, Client, Patience, Reporter, operator, provider, source, story, tenants};
 use cellspace_storage::{KafkaError, KafkaOptions, MasterKey, ScyllaError, ScyllaOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Age of status lists in the demo: how soon a revocation takes effect at the latest.
 pub const STATUS_LIST_AGE: Duration = Duration::from_secs(2);
+/// The same on a platform that others have set up: the default of `cellspace up` and `run`.
+const STATUS_LIST_AGE_OF_OTHERS: Duration = Duration::from_secs(5);
+/// How long a platform that is up may be away.
+const PATIENCE: Patience = Patience { limit: Duration::from_secs(30), pause: Duration::from_millis(100) };
 /// How long the demo waits for an answer.
 const ANSWER: Duration = Duration::from_secs(90);
 /// How long the platform may take to stop.
@@ -39,12 +44,59 @@ pub struct Options {
 #[error("the demo failed")]
 pub struct Told;
 
+/// A platform that is up already, on which nobody has played.
+#[derive(Debug)]
+pub struct Against {
+    /// Base URL of its public listener.
+    pub public: url::Url,
+    /// Its first client, or another one that may do everything.
+    pub client: Bootstrap,
+}
+
+/// Plays the story on a platform that is up, and leaves it so. Calls that are not answered, or with 503, are repeated as a client repeats them.
+///
+/// # Errors
+/// [`Told`], at the first step that does not go as it must.
+pub async fn run_against(against: Against, json: bool, stop: CancellationToken) -> Result<()> {
+    let timeline = Timeline::new(json, None);
+    let unheard = timeline.unheard();
+    let Against { public, client: bootstrap } = against;
+    let admin = bootstrap.token_url.strip_suffix("/token").context("the client's file names no token endpoint of a platform")?;
+    let urls = PublicUrls { public, admin: admin.parse()? };
+    timeline.found(&urls.public(""));
+    let mut client = client_of(&urls, timeline)?;
+    client.patience = Some(PATIENCE);
+    let played = tokio::select! {
+        played = play(&mut client, &urls, &bootstrap, STATUS_LIST_AGE_OF_OTHERS) => played,
+        () = stop.cancelled() => Err(anyhow!("ended by a signal before the story was over")),
+        () = unheard.cancelled() => Err(Told.into()),
+    };
+    match played {
+        Ok(_) => {
+            client.reporter.finished();
+            Ok(())
+        }
+        Err(reason) => {
+            if !reason.is::<Told>() {
+                client.reporter.broken(&reason);
+            }
+            Err(Told.into())
+        }
+    }
+}
+
+fn client_of(urls: &PublicUrls, timeline: Timeline) -> Result<Client> {
+    let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
+    let http = reqwest::Client::builder().timeout(ANSWER).build()?;
+    Ok(Client::new(http, base(&urls.admin), base(&urls.public), Box::new(timeline)))
+}
+
 /// Plays the story on a fresh platform; `stop` ends it early, and a kept platform.
 ///
 /// # Errors
 /// [`Told`], at the first step that does not go as it must; of a build that lacks the chosen store or log, what it lacks.
 pub async fn run(options: Options, mut place: Place, stop: CancellationToken) -> Result<()> {
-    let mut timeline = Timeline::new(options.json, place.log());
+    let mut timeline = Timeline::new(options.json, Some(place.log()));
     let unheard = timeline.unheard();
     let mut config = NodeConfig { ports: Ports::Free, ..NodeConfig::new(place.data()) };
     // It goes with the platform.
@@ -63,11 +115,14 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
         }
     };
     timeline.begun(&node.urls.public(""));
-    let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
-    let http = reqwest::Client::builder().timeout(ANSWER).build()?;
-    let mut client = Client::new(http, base(&node.urls.admin), base(&node.urls.public), Box::new(timeline));
+    let mut client = client_of(&node.urls, timeline)?;
+    let story = async {
+        let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
+        let (admin, cast) = play(&mut client, &node.urls, bootstrap, STATUS_LIST_AGE).await?;
+        Ok::<_, Error>(ways_in(&node, bootstrap, &admin, &cast))
+    };
     let played = tokio::select! {
-        played = play(&mut client, &node) => played,
+        played = story => played,
         () = stop.cancelled() => Err(anyhow!("ended by a signal before the story was over")),
         // There is nobody to tell.
         () = unheard.cancelled() => Err(Told.into()),
@@ -76,7 +131,7 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
         Ok(ways) => {
             client.reporter.finished();
             if options.keep {
-                Timeline::new(options.json, place.log()).kept(&ways);
+                Timeline::new(options.json, Some(place.log())).kept(&ways);
                 stop.cancelled().await;
             }
             Ok(())
@@ -93,10 +148,9 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
     outcome
 }
 
-/// Answers the ways into the platform that it was played on.
-async fn play(client: &mut Client, node: &Node) -> Result<Value> {
-    let did_host = &node.urls.did_host();
-    let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
+/// Answers who has played on the platform.
+async fn play(client: &mut Client, urls: &PublicUrls, bootstrap: &Bootstrap, status_list_age: Duration) -> Result<(Caller, story::Cast)> {
+    let did_host = &urls.did_host();
     let admin = client.client_token("admin", &bootstrap.client_id, bootstrap.secret()).await?;
     let platform = operator::prepare(client, admin.clone(), did_host).await?;
     let cast = story::Cast {
@@ -110,8 +164,8 @@ async fn play(client: &mut Client, node: &Node) -> Result<Value> {
     let shared = story::consumer(client, &cast).await?;
     story::third(client, &cast, &shared).await?;
     story::terminate(client, &cast, &shared).await?;
-    story::revoke(client, &platform, &cast, &shared, STATUS_LIST_AGE).await?;
-    Ok(ways_in(node, bootstrap, &admin, &cast))
+    story::revoke(client, &platform, &cast, &shared, status_list_age).await?;
+    Ok((admin, cast))
 }
 
 fn ways_in(node: &Node, bootstrap: &Bootstrap, admin: &Caller, cast: &story::Cast) -> Value {

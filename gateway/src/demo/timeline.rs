@@ -17,14 +17,15 @@ pub struct Timeline {
     json: bool,
     colour: bool,
     steps: usize,
-    log: PathBuf,
+    /// Where more can be read, when the platform is the demo's own.
+    log: Option<PathBuf>,
     unheard: CancellationToken,
 }
 
 impl Timeline {
     /// Starts the clock; `log` is where more can be read.
     #[must_use]
-    pub fn new(json: bool, log: PathBuf) -> Self {
+    pub fn new(json: bool, log: Option<PathBuf>) -> Self {
         let colour = !json && io::stdout().is_terminal();
         Self { started: Instant::now(), json, colour, steps: 0, log, unheard: CancellationToken::new() }
     }
@@ -51,8 +52,21 @@ impl Timeline {
         if self.json {
             self.line(json!({ "begun": { "public": public, "log": self.log } }));
         } else {
-            self.line(format_args!("a platform of its own is up at {public}, its log is {}", self.log.display()));
+            self.line(format_args!("a platform of its own is up at {public}, its log is {}", self.log()));
         }
+    }
+
+    /// The platform was up before.
+    pub fn found(&self, public: &str) {
+        if self.json {
+            self.line(json!({ "begun": { "public": public, "log": null } }));
+        } else {
+            self.line(format_args!("the platform at {public} is played on"));
+        }
+    }
+
+    fn log(&self) -> String {
+        self.log.as_ref().map_or_else(|| "the platform's".to_owned(), |log| log.display().to_string())
     }
 
     /// How to reach a platform that stays: an object with `public`, `admin`, `ops`, `client`, `tokens`, `curl`.
@@ -116,7 +130,7 @@ impl Reporter for Timeline {
         if self.json {
             self.line(json!({ "steps": self.steps, "result": "failed", "reason": format!("{reason:#}"), "log": self.log }));
         } else {
-            self.line(format_args!("\nfailed after {} steps: {reason:#}\nthe log is {}", self.steps, self.log.display()));
+            self.line(format_args!("\nfailed after {} steps: {reason:#}\nthe log is {}", self.steps, self.log()));
         }
     }
 }

@@ -83,7 +83,7 @@ mod tests {
             .filter(|route| !OWNERS.iter().any(|name| route.path.contains(&format!("{{{name}}}"))))
             .filter_map(|route| route.path.split(['{', '}']).nth(1))
             .collect();
-        let nobodys = ["a", "api", "cell", "client", "dataspace", "id", "name", "scope", "template", "type"];
+        let nobodys = ["a", "api", "cell", "client", "dataspace", "id", "name", "node", "scope", "template", "type"];
         assert_eq!(others.into_iter().filter(|name| !nobodys.contains(name)).collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }

@@ -6,7 +6,7 @@
 use super::{NodeStore, StartError};
 use crate::App;
 use cellspace_actors::access::{
-    clients::{self, ClientRole, Clients, Command, NewClient, Refusal, SecretHash},
+    clients::{self, ClientRole, Clients, ClientsState, Command, NewClient, Refusal, SecretHash},
     fresh_secret,
 };
 use cellspace_cluster::{AskError, Call};
@@ -19,7 +19,9 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// Name of the client.
@@ -28,6 +30,10 @@ const CLIENT: &str = "bootstrap";
 const FILE: &str = "bootstrap-client.json";
 /// Mark in the store: the client was made once.
 const MADE: &str = "bootstrap-client";
+
+/// How long a process of a cell waits for the client, and looks again.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Everything that an admin may do.
 const SCOPES: [&str; 13] = [
@@ -88,26 +94,56 @@ pub async fn ensure(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<B
     if made {
         return Ok(Some(bootstrap));
     }
-    adopt(app, &bootstrap).await?;
+    let is_own = adopt(app, &bootstrap).await?;
     store.put_meta(MADE, "made").await?;
+    if !is_own {
+        // Another process of the cell has made it, and has the file.
+        fs::remove_file(&bootstrap.path).map_err(|source| StartError::ClientFile { path: bootstrap.path.clone(), source })?;
+        return Ok(None);
+    }
     Ok(Some(Bootstrap { is_new: true, ..bootstrap }))
 }
 
-async fn adopt(app: &App, bootstrap: &Bootstrap) -> Result<(), StartError> {
+/// The same in a cell: the process that serves the installation's slot makes the client, and all others wait until it is there.
+pub async fn ensure_among(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if store.meta(MADE).await?.is_some() {
+            return Bootstrap::read(dir);
+        }
+        let made = if app.services.cluster.serves(&clients::address()) { Some(ensure(dir, store, app).await) } else { None };
+        match made {
+            Some(Ok(bootstrap)) => return Ok(bootstrap),
+            // The slot may be on its way to another process.
+            Some(Err(StartError::Bootstrap(_))) | None if Instant::now() < until => sleep(AGAIN).await,
+            Some(Err(error)) => return Err(error),
+            None => return Err(StartError::Bootstrap("no process of the cell serves the installation's slot".to_owned())),
+        }
+    }
+}
+
+/// Whether the client is the one of this file.
+async fn adopt(app: &App, bootstrap: &Bootstrap) -> Result<bool, StartError> {
     let failed = |reason: &dyn std::fmt::Display| StartError::Bootstrap(reason.to_string());
     let id: ClientId = bootstrap.client_id.parse().map_err(|e| failed(&e))?;
     let scopes = SCOPES.map(str::to_owned).to_vec();
     let new = NewClient { id, role: Some(ClientRole::Admin), participant: None, scopes, may_exchange: false };
     let command = Command::AdoptClient(new, SecretHash::new(&bootstrap.client_secret, *Uuid::new_v4().as_bytes()));
+    let proves =
+        |state: &ClientsState| state.clients().any(|client| client.id.as_str() == CLIENT && client.secret.proves(bootstrap.secret()));
     match app.services.cluster.ask::<Clients>(&clients::address(), command, Call::by("cellspace up")).await {
-        // It exists when the last start ended before the mark was set.
-        Ok(_) | Err(AskError::Refused(Refusal::Exists(_))) => Ok(()),
+        Ok(_) => Ok(true),
+        // It exists when the last start ended before the mark was set, or when another process of the cell was first.
+        Err(AskError::Refused(Refusal::Exists(_))) => {
+            app.services.cluster.read::<Clients, _>(&clients::address(), proves).await.map_err(|error| failed(&error))
+        }
         Err(error) => Err(failed(&error)),
     }
 }
 
 /// Writes the file whole or not at all, for its owner alone.
 fn write(dir: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
     let new = path.with_extension("new");
     // One that a crash left may be of any mode.
     match fs::remove_file(&new) {
@@ -128,7 +164,14 @@ impl Bootstrap {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(dir: &Path) -> Result<Option<Self>, StartError> {
-        let path = dir.join(FILE);
+        Self::read_file(dir.join(FILE))
+    }
+
+    /// The client of this file; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read_file(path: PathBuf) -> Result<Option<Self>, StartError> {
         let stored = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,6 +1,7 @@
 //! Why a node does not start, and what to do about it.
 
 use crate::http::TableError;
+use cellspace_cluster::link::{IdentityError, NameError};
 use cellspace_storage::{KafkaError, OpenError, ScyllaError, StoreError, VaultError, VaultOptionsError};
 use std::{io, net::IpAddr, path::PathBuf};
 use url::Url;
@@ -30,6 +31,44 @@ pub enum StartError {
         "the keyspace {0} holds the agents of another installation: start it with that one's --data-dir, or begin anew with another --cassandra-keyspace"
     )]
     OtherInstallation(String),
+    /// The keyspace belongs to another cell.
+    #[error("the keyspace {keyspace} is that of the cell {found:?}, not of {wanted:?}: each cell has a keyspace of its own")]
+    OtherCell {
+        /// Which keyspace.
+        keyspace: String,
+        /// Whose it is.
+        found: String,
+        /// For whom it was to be opened.
+        wanted: String,
+    },
+    /// Several processes share what one has in its data directory.
+    #[error("a process of a cell needs {0}, which all of them share")]
+    CellNeeds(&'static str),
+    /// What is chosen for the process makes no sense.
+    #[error("{key}: {reason}")]
+    Cell {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Processes of a cell judge each other by the same terms.
+    #[error("the cell keeps the terms that it began with ({known}), not {wanted}")]
+    OtherTerms {
+        /// Those of the others.
+        known: String,
+        /// Those of this process.
+        wanted: String,
+    },
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its name cannot be one.
+    #[error(transparent)]
+    PeerName(#[from] NameError),
+    /// Its life in the cell ended before it was up.
+    #[error("this process is no part of the cell any more: another one runs under its name, or the others have taken its lease away")]
+    LifeOver,
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

@@ -15,11 +15,18 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "kafka")]
 use std::time::Duration;
 use std::{fmt, sync::Arc};
+#[cfg(feature = "kafka")]
+use tokio::time::{Instant, sleep};
 
 const PLACE: &str = "events";
 /// How long the start waits for a Kafka that it has seen before. Without it the platform works, and provisioning waits.
 #[cfg(feature = "kafka")]
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the first start waits for it, which needs it, and how soon it tries again.
+#[cfg(feature = "kafka")]
+const BEGIN: Duration = Duration::from_secs(15);
+#[cfg(feature = "kafka")]
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Where the events of a data directory are, remembered there from its first start.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +74,7 @@ impl NodeEvents {
                 let own = installation(embedded).await?;
                 let log = KafkaLog::new(cellspace_storage::KafkaOptions { member: Some(own.clone()), ..options.clone() }, Some(own))?;
                 if known.is_none() {
-                    log.begin().await?;
+                    begin(&log).await?;
                 } else {
                     look(&log).await?;
                 }
@@ -76,6 +83,36 @@ impl NodeEvents {
             #[cfg(not(feature = "kafka"))]
             Some(_) => Err(KafkaError::NotBuilt.into()),
         }
+    }
+
+    /// The cell's Kafka, for the process that is called `node`; the keyspace remembers it.
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    pub(super) async fn open_in_cell(
+        config: &NodeConfig,
+        store: &cellspace_storage::ScyllaStore,
+        installation: String,
+        node: &cellspace_storage::NodeName,
+    ) -> Result<Self, StartError> {
+        let options = config.kafka.clone().ok_or(StartError::CellNeeds("a log of events (kafka-nodes)"))?;
+        let (wanted, known) = (Place::of(config), store.meta(PLACE).await?);
+        let place = |text: &str| serde_json::from_str::<Place>(text).map_err(|_| StartError::Setting(PLACE));
+        let other = |known: Place, wanted: &Place| StartError::OtherEvents { known: known.to_string(), wanted: wanted.to_string() };
+        if let Some(known) = known.as_deref().map(place).transpose()?.filter(|known| *known != wanted) {
+            return Err(other(known, &wanted));
+        }
+        let member = format!("{installation}.{node}");
+        let log = KafkaLog::new(cellspace_storage::KafkaOptions { member: Some(member), ..options }, Some(installation))?;
+        if known.is_some() {
+            look(&log).await?;
+        } else {
+            begin(&log).await?;
+            let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(PLACE))?;
+            let first = place(&store.first_meta(PLACE, &text).await?)?;
+            if first != wanted {
+                return Err(other(first, &wanted));
+            }
+        }
+        Ok(Self::Kafka(log))
     }
 
     /// Before the first event.
@@ -119,6 +156,18 @@ impl NodeEvents {
             Self::Embedded(_) => {}
             #[cfg(feature = "kafka")]
             Self::Kafka(log) => log.close(),
+        }
+    }
+}
+
+/// Takes the prefix for the installation. A topic that was made just now may need a moment until it can be read and written.
+#[cfg(feature = "kafka")]
+async fn begin(log: &KafkaLog) -> Result<(), StartError> {
+    let until = Instant::now() + BEGIN;
+    loop {
+        match log.begin().await {
+            Err(cellspace_storage::KafkaError::Store(_)) if Instant::now() < until => sleep(AGAIN).await,
+            outcome => return Ok(outcome?),
         }
     }
 }

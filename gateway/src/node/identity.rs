@@ -1,6 +1,6 @@
 //! Under which URLs the installation is known, remembered from its first start: they are part of its data (DIDs, endpoints, token issuer).
 
-use super::{NodeConfig, NodeStore, Ports, StartError};
+use super::{NodeConfig, NodeStore, Ports, Roles, StartError};
 use cellspace_actors::PublicUrls;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -18,40 +18,54 @@ struct Addresses {
     ports: [u16; 3],
 }
 
-/// The bound sockets of the listeners.
+/// The bound sockets of the listeners; those for requests are there when the process takes any.
 pub struct Sockets {
-    pub public: TcpListener,
-    pub admin: TcpListener,
+    pub public: Option<TcpListener>,
+    pub admin: Option<TcpListener>,
     pub ops: TcpListener,
 }
 
 impl Sockets {
-    /// Binds the listeners, finds the URLs, and holds them against those of earlier starts.
-    pub async fn bind(config: &NodeConfig, store: &NodeStore, shared: bool) -> Result<(Self, PublicUrls), StartError> {
+    /// Binds the listeners, finds the URLs, and holds them against those of earlier starts. `roles`: of one process among several.
+    pub async fn bind(config: &NodeConfig, store: &NodeStore, roles: Option<Roles>) -> Result<(Self, PublicUrls), StartError> {
         let known = remembered(store).await?;
         // Ports are the node's own, URLs the cell's.
-        let ports = match (config.ports, known.as_ref().filter(|_| !shared)) {
+        let ports = match (config.ports, known.as_ref().filter(|_| roles.is_none())) {
             (Ports::Base(base), _) => Ports::consecutive(base),
             (_, Some(known)) => known.ports,
             (Ports::Remembered, None) => Ports::consecutive(Ports::DEFAULT_BASE),
             (Ports::Free, None) => [0; 3],
         };
-        let bind = |port, listener| bind(config.host, port, listener, known.is_some());
+        let bind = |port, listener| bind(config.host, port, listener, roles.is_none() && known.is_some());
         let [public, admin, ops] = ports;
-        let sockets =
-            Self { public: bind(public, "public").await?, admin: bind(admin, "admin").await?, ops: bind(ops, "operations").await? };
-        let ports = [sockets.public.local_addr()?.port(), sockets.admin.local_addr()?.port(), sockets.ops.local_addr()?.port()];
+        let takes_requests = roles.is_none_or(|roles| roles.gateway);
+        let sockets = if takes_requests {
+            Self {
+                public: Some(bind(public, "public").await?),
+                admin: Some(bind(admin, "admin").await?),
+                ops: bind(ops, "operations").await?,
+            }
+        } else {
+            Self { public: None, admin: None, ops: bind(ops, "operations").await? }
+        };
+        let port = |socket: Option<&TcpListener>| socket.map_or(Ok(0), |socket| socket.local_addr().map(|address| address.port()));
+        let ports = [port(sockets.public.as_ref())?, port(sockets.admin.as_ref())?, port(Some(&sockets.ops))?];
         let [public, admin, _] = ports;
         let wanted =
             Addresses { public: base_url(config.public_url.as_ref(), public), admin: base_url(config.admin_url.as_ref(), admin), ports };
+        let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(ADDRESSES))?;
+        let known = match known {
+            // Others of the cell may start at the same time.
+            None if roles.is_some() => read(Some(store.first_meta(ADDRESSES, &text).await?.as_str()))?,
+            known => known,
+        };
         if let Some(known) = &known {
             unchanged("public", "--public-url", &known.public, &wanted.public)?;
             unchanged("admin", "--admin-url", &known.admin, &wanted.admin)?;
         }
         let url = |text: &str| text.parse().map_err(|_| StartError::Setting(ADDRESSES));
         let urls = PublicUrls { public: url(&wanted.public)?, admin: url(&wanted.admin)? };
-        if known.as_ref() != Some(&wanted) && !(shared && known.is_some()) {
-            let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(ADDRESSES))?;
+        if roles.is_none() && known.as_ref() != Some(&wanted) {
             store.put_meta(ADDRESSES, &text).await?;
         }
         Ok((sockets, urls))
@@ -70,8 +84,11 @@ async fn bind(host: IpAddr, port: u16, listener: &'static str, known: bool) -> R
 }
 
 async fn remembered(store: &NodeStore) -> Result<Option<Addresses>, StartError> {
-    let Some(text) = store.meta(ADDRESSES).await? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(ADDRESSES))
+    read(store.meta(ADDRESSES).await?.as_deref())
+}
+
+fn read(text: Option<&str>) -> Result<Option<Addresses>, StartError> {
+    text.map(serde_json::from_str).transpose().map_err(|_| StartError::Setting(ADDRESSES))
 }
 
 /// As configured, or of the bound port.

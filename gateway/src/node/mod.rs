@@ -2,18 +2,29 @@
 
 mod agents;
 mod bootstrap;
+mod cell_config;
 mod config;
+mod directory;
 mod error;
 mod events;
 mod identity;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+mod joining;
+mod readiness;
+mod roles;
 mod seat;
+mod shared;
 mod store;
 mod vault;
 
 pub use bootstrap::Bootstrap;
+pub use cell_config::CellConfig;
 pub use config::{NodeConfig, Ports};
+pub use directory::{DRAIN, Directory, TellError};
 pub use error::StartError;
-pub use seat::{Seat, Shared};
+pub use roles::Roles;
+pub use seat::Seat;
+pub use shared::Shared;
 pub use store::NodeStore;
 
 use crate::{
@@ -37,7 +48,6 @@ use cellspace_cluster::{
     Cell,
     link::{Answers, LinkServer},
 };
-use cellspace_schemas::Owner;
 use identity::Sockets;
 use seat::Seated;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -64,8 +74,8 @@ pub struct Node {
     fabric: Fabric,
     store: NodeStore,
     vault: NodeVault,
-    public: Connections,
-    admin: Connections,
+    public: Option<Connections>,
+    admin: Option<Connections>,
     operations: Connections,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -93,6 +103,16 @@ impl Node {
         Self::open(config, Some((shared, seat))).await
     }
 
+    /// One process of a cell, with what it shares with the others as they share it.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn run(config: NodeConfig, cell: CellConfig) -> Result<Self, StartError> {
+        crate::crypto::install();
+        let (shared, seat) = cell.open(&config).await?;
+        Self::start_in_cell(config, shared, seat).await
+    }
+
     async fn open(config: NodeConfig, cell: Option<(Shared, Seat)>) -> Result<Self, StartError> {
         crate::crypto::install();
         config.check()?;
@@ -102,12 +122,15 @@ impl Node {
             None => (Shared::open(&config).await?, None),
         };
         let Shared { store, vault, closes } = shared;
-        let (sockets, urls) = Sockets::bind(&config, &store, seated.is_some()).await?;
+        let roles = seated.as_ref().map(|seated| seated.seat.roles);
+        let (sockets, urls) = Sockets::bind(&config, &store, roles).await?;
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone(), seated.as_ref()).await?;
         let fabric = agents::register(&app.services, config.steering.clone(), config.crawls)?;
-        let consumers = fabric.health();
-        app.health.watch("fabric", move || consumers.check());
+        if roles.is_none_or(|roles| roles.fabric) {
+            let consumers = fabric.health();
+            app.health.watch("fabric", move || consumers.check());
+        }
         // Alone, it is there before anybody asks; among others, the one that serves the installation's slot makes it.
         let bootstrap = if seated.is_none() { bootstrap::ensure(&config.data_dir, &store, &app).await? } else { None };
 
@@ -118,12 +141,13 @@ impl Node {
             None => gateway,
             Some(seated) => gateway.among(Arc::new(Nodes::new(seated.cell.clone(), seated.link.clone(), limits.deadline))),
         };
-        let takes_events = seated.as_ref().is_none_or(|seated| seated.seat.fabric);
+        let takes_events = roles.is_none_or(|roles| roles.fabric);
         let peers = match seated {
             None => None,
             Some(Seated { seat, socket, cell, .. }) => {
                 let stack = |listener| stack(gateway.clone(), app.routes.clone(), listener, limits);
-                let requests = Arc::new(Received::new(app.services.clone(), stack(Listener::Public), stack(Listener::Admin)));
+                let drained = app.nodes.as_ref().map(|nodes| nodes.drained.clone()).unwrap_or_default();
+                let requests = Arc::new(Received::new(app.services.clone(), drained, stack(Listener::Public), stack(Listener::Admin)));
                 let answers = Answers { cell: cell.clone(), agents: app.services.cluster.clone(), requests };
                 Some((cell, LinkServer::serve(socket, seat.identity, answers)?))
             }
@@ -135,8 +159,8 @@ impl Node {
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
         let mut node = Self {
             fabric,
-            public: listen(sockets.public, Listener::Public)?,
-            admin: listen(sockets.admin, Listener::Admin)?,
+            public: sockets.public.map(|socket| listen(socket, Listener::Public)).transpose()?,
+            admin: sockets.admin.map(|socket| listen(socket, Listener::Admin)).transpose()?,
             operations: listen(sockets.ops, Listener::Ops)?,
             urls,
             ops,
@@ -167,13 +191,24 @@ impl Node {
                 cluster.start().await?;
             }
             Some((cell, _)) => {
+                let cell = cell.clone();
                 // First a member: agents are asked where they are.
                 cluster.start().await?;
-                cell.joined().await;
+                tokio::select! {
+                    biased;
+                    () = cell.over() => return Err(StartError::LifeOver),
+                    () = cell.joined() => {}
+                }
                 agents::start_among(&self.app.services, &self.stop).await?;
-                let installation = Owner::installation();
-                if !cluster.is_elsewhere(&installation) {
-                    self.bootstrap = bootstrap::ensure(&config.data_dir, &self.store, &self.app).await?;
+                self.bootstrap = bootstrap::ensure_among(&config.data_dir, &self.store, &self.app).await?;
+                if let Some(nodes) = &self.app.nodes {
+                    tokio::spawn(directory::adopt_events(cell, self.store.clone(), nodes.me().clone(), self.stop.clone()));
+                    match readiness::Proof::of(nodes.clone(), &self.app.services.cluster, &self.stop).await {
+                        Some(proof) => self.app.health.ready_by(move || proof.read()),
+                        // It passes on what comes in, and commits nothing.
+                        None => self.app.health.ready_by(|| Ok(())),
+                    }
+                    nodes.tell().await?;
                 }
             }
         }
@@ -190,23 +225,39 @@ impl Node {
         format!("http://{}", self.ops)
     }
 
-    /// Address of the public listener, which may be reached under another URL.
+    /// Address of the public listener, which may be reached under another URL; `None` without one.
     #[must_use]
-    pub const fn public_address(&self) -> SocketAddr {
-        self.public.address()
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public.as_ref().map(Connections::address)
     }
 
-    /// Address of the admin listener, which may be reached under another URL.
+    /// Address of the admin listener, which may be reached under another URL; `None` without one.
     #[must_use]
-    pub const fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Connections::address)
     }
 
-    /// Ends in order: no new requests, requests under way, turns, the store. Takes at most `limit`, half of it for requests, and then as long
+    /// Resolves when the node is to be drained because an operator said so at some node of its cell.
+    pub async fn told_to_drain(&self) {
+        match &self.app.nodes {
+            Some(nodes) => nodes.drained.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when this life in the cell is over, and the process is to end.
+    pub async fn life_over(&self) {
+        match &self.peers {
+            Some((cell, _)) => cell.over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends in order: in a cell, slots are handed over first; no new requests, requests under way, turns, the store. Takes at most `limit`, half of it for requests, and then as long
     /// as the store takes to close. Work that is left goes on after the next start.
     pub async fn drain(self, limit: Duration) {
         let now = Instant::now();
-        let (requests, end) = (now + limit / 2, now + limit);
+        let (mut requests, end) = (now + limit / 2, now + limit);
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
@@ -216,7 +267,13 @@ impl Node {
         if tokio::time::timeout_at(requests, self.fabric.stop()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on activities that did not end in time");
         }
-        tokio::join!(self.public.drain(left(requests)), self.admin.drain(left(requests)));
+        if self.peers.is_some() {
+            // While requests still come in: they go on to those that take the slots over.
+            self.app.services.cluster.leave(left(requests)).await;
+            requests = Instant::now() + left(end) / 2;
+        }
+        let listeners = self.public.iter().chain(&self.admin);
+        futures::future::join_all(listeners.map(|listener| listener.drain(left(requests)))).await;
         self.tasks.close();
         if tokio::time::timeout_at(requests, self.tasks.wait()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on handlers that did not end in time");
@@ -294,6 +351,7 @@ async fn assemble(
     };
     let watched = vault.clone();
     let health = Arc::new(Health::new(cluster.clone(), move || watched.health(), store.clone()));
+    let nodes = seated.map(|seated| Arc::new(Directory::new(seated, store.clone())));
     Ok(App {
         services: Arc::new(services),
         verifier,
@@ -302,6 +360,7 @@ async fn assemble(
         routes: Arc::new(routes),
         single_participant: config.single_participant.clone(),
         health,
+        nodes,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A node's place among the others of a cell.
 
-use super::{NodeConfig, NodeStore, StartError, vault::NodeVault};
+use super::{Roles, StartError};
 use cellspace_cluster::{
     BootClock, Cell, CellOptions,
     link::{Identity, Link},
@@ -12,35 +12,6 @@ use tokio::net::TcpListener;
 
 /// Highest level of rows that this build reads.
 const LEVEL: u16 = 1;
-
-/// What all nodes of a cell have in common, opened once in a process.
-#[derive(Clone)]
-pub struct Shared {
-    pub(super) store: NodeStore,
-    pub(super) vault: NodeVault,
-    /// Who has opened it closes it.
-    pub(super) closes: bool,
-}
-
-impl Shared {
-    /// Opens store and vault that the installation began with.
-    ///
-    /// # Errors
-    /// [`StartError`]
-    pub async fn open(config: &NodeConfig) -> Result<Self, StartError> {
-        config.check()?;
-        let store = NodeStore::open(config).await?;
-        let vault = NodeVault::open(config, &store).await?;
-        NodeVault::remember(config, &store).await?;
-        Ok(Self { store, vault, closes: true })
-    }
-
-    /// The same for another node of this process, which leaves them open when it ends.
-    #[must_use]
-    pub fn beside(&self) -> Self {
-        Self { closes: false, ..self.clone() }
-    }
-}
 
 /// A node's place in a cell.
 #[derive(Clone)]
@@ -55,8 +26,8 @@ pub struct Seat {
     pub terms: Terms,
     /// The rows of the membership.
     pub membership: Arc<dyn Membership>,
-    /// Whether it takes in events of the fabric; one node of a cell does.
-    pub fabric: bool,
+    /// What it does.
+    pub roles: Roles,
 }
 
 /// A seat that is taken: nobody is heard yet.
@@ -75,7 +46,7 @@ impl Seat {
             None => socket.local_addr()?.to_string(),
         };
         let link = Link::new(self.identity.clone());
-        let cell = Cell::new(CellOptions {
+        let options = CellOptions {
             node: self.identity.me().node().clone(),
             level: LEVEL,
             endpoint,
@@ -83,7 +54,8 @@ impl Seat {
             membership: self.membership.clone(),
             peers: link.clone(),
             uptime: Arc::new(BootClock),
-        });
+        };
+        let cell = if self.roles.runtime { Cell::new(options) } else { Cell::outside(options) };
         Ok(Seated { seat: self, socket, link, cell })
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{NodeConfig, StartError, events::NodeEvents, identity::ADDRESSES};
 use cellspace_cluster::{Cell, Clock, Cluster};
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+use cellspace_storage::NodeName;
 #[cfg(not(feature = "scylla"))]
 use cellspace_storage::ScyllaError;
 #[cfg(feature = "scylla")]
@@ -16,6 +18,9 @@ const PLACE: &str = "store";
 /// In the data directory, in the keyspace, and in Kafka: that they belong together.
 #[cfg(any(feature = "scylla", feature = "kafka"))]
 const INSTALLATION: &str = "installation";
+/// In the keyspace of several processes: the name of their cell. One that goes with a data directory has none.
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+const CELL: &str = "cell";
 
 /// Where the agents of a data directory are, remembered there from its first start.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +45,10 @@ trait Agents: Partitions + WakeIndex {
     fn counters(&self) -> Arc<Counters>;
     fn meta<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
     fn put_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Stores a setting unless it is there; what it is from now on.
+    fn first_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<String, StoreError>>;
+    /// Brings events to the log that another process has left behind.
+    fn adopt_events(&self);
     fn close(&self);
 }
 
@@ -56,6 +65,17 @@ impl Agents for EmbeddedStore {
     fn put_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.put_meta(key, value))
     }
+    /// One process has the store.
+    fn first_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<String, StoreError>> {
+        Box::pin(async move {
+            if let Some(found) = self.meta(key)? {
+                return Ok(found);
+            }
+            self.put_meta(key, value).await?;
+            Ok(value.to_owned())
+        })
+    }
+    fn adopt_events(&self) {}
     fn close(&self) {
         self.close();
     }
@@ -74,6 +94,12 @@ impl Agents for ScyllaStore {
     }
     fn put_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.put_meta(key, value))
+    }
+    fn first_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<String, StoreError>> {
+        Box::pin(self.first_meta(key, value))
+    }
+    fn adopt_events(&self) {
+        self.adopt_publications();
     }
     fn close(&self) {
         self.close();
@@ -116,8 +142,8 @@ pub(super) async fn remember<T: Serialize>(embedded: &EmbeddedStore, key: &'stat
 #[derive(Clone)]
 pub struct NodeStore {
     agents: Arc<dyn Agents>,
-    /// Agents too, unless they are in a database; the log of events, unless it is in Kafka.
-    embedded: EmbeddedStore,
+    /// Agents too, unless they are in a database; the log of events, unless it is in Kafka. A process of a cell keeps nothing of its own.
+    embedded: Option<EmbeddedStore>,
     events: NodeEvents,
     /// Brings events of commits in the data directory to Kafka.
     publishing: Arc<Mutex<Option<Publishing>>>,
@@ -153,7 +179,26 @@ impl NodeStore {
         if known.is_none() {
             remember(&embedded, PLACE, &wanted).await?;
         }
-        Ok(Self { agents, embedded, events, publishing: Arc::new(Mutex::new(publishing)) })
+        Ok(Self { agents, embedded: Some(embedded), events, publishing: Arc::new(Mutex::new(publishing)) })
+    }
+
+    /// The cell's keyspace and Kafka, which several processes share, for the one that is called `node`.
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    pub(super) async fn open_in_cell(config: &NodeConfig, node: &NodeName) -> Result<(Self, ScyllaStore), StartError> {
+        let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
+        let keyspace = options.keyspace.clone();
+        let store = ScyllaStore::open(options).await?;
+        if store.meta(CELL).await?.is_none() && store.meta(INSTALLATION).await?.is_some() {
+            return Err(StartError::OtherInstallation(keyspace));
+        }
+        let cell = store.first_meta(CELL, &config.cell).await?;
+        if cell != config.cell {
+            return Err(StartError::OtherCell { keyspace, found: cell, wanted: config.cell.clone() });
+        }
+        let installation = store.first_meta(INSTALLATION, &uuid::Uuid::new_v4().to_string()).await?;
+        let events = NodeEvents::open_in_cell(config, &store, installation, node).await?;
+        store.publish_to(events.log());
+        Ok((Self { agents: Arc::new(store.clone()), embedded: None, events, publishing: Arc::default() }, store))
     }
 
     /// The runtime over it.
@@ -189,6 +234,16 @@ impl NodeStore {
         self.agents.put_meta(key, value).await
     }
 
+    /// Stores a setting of the installation unless another process has; what it is from now on.
+    pub(super) async fn first_meta(&self, key: &str, value: &str) -> Result<String, StoreError> {
+        self.agents.first_meta(key, value).await
+    }
+
+    /// Brings events to the log that a process of the cell has left behind.
+    pub(super) fn adopt_events(&self) {
+        self.agents.adopt_events();
+    }
+
     /// What the store did.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
@@ -198,7 +253,7 @@ impl NodeStore {
     /// Topics in the data directory: the log's, or what waits there for Kafka.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicReport> {
-        self.embedded.topics()
+        self.embedded.as_ref().map_or_else(Vec::new, EmbeddedStore::topics)
     }
 
     /// Ends the last writes; blocks for as long as the disk takes.
@@ -206,6 +261,8 @@ impl NodeStore {
         self.publishing.lock().take();
         self.events.close();
         self.agents.close();
-        self.embedded.close();
+        if let Some(embedded) = &self.embedded {
+            embedded.close();
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{NodeConfig, NodeStore, StartError};
 use cellspace_storage::{EmbeddedVault, Login, RemoteVault, StoreError, Vault, VaultError};
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+use cellspace_storage::{ScyllaStore, ScyllaVault};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -14,6 +16,7 @@ const PLACE: &str = "vault";
 #[serde(rename_all = "lowercase")]
 enum Place {
     Embedded,
+    Keyspace,
     Remote { address: String, folder: String },
 }
 
@@ -21,6 +24,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded => f.write_str("the data directory (no --vault-addr)"),
+            Self::Keyspace => f.write_str("the keyspace of a cell (no vault-addr)"),
             Self::Remote { address, folder } => write!(f, "another vault (--vault-addr {address} --vault-folder {folder})"),
         }
     }
@@ -46,6 +50,8 @@ impl Place {
 #[derive(Clone)]
 pub(super) enum NodeVault {
     Embedded(EmbeddedVault),
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    Keyspace(ScyllaVault),
     Remote(RemoteVault),
 }
 
@@ -64,6 +70,27 @@ impl NodeVault {
                 Ok(Self::Embedded(opened.await.map_err(std::io::Error::other)??))
             }
             Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
+        }
+    }
+
+    /// The vault that the processes of a cell share: in their keyspace, or the installation's own.
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    pub(super) async fn open_in_cell(config: &NodeConfig, store: &ScyllaStore) -> Result<Self, StartError> {
+        let wanted = if config.vault.is_some() { Place::of(config) } else { Place::Keyspace };
+        let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(PLACE))?;
+        let known: Place = serde_json::from_str(&store.first_meta(PLACE, &text).await?).map_err(|_| StartError::Setting(PLACE))?;
+        if known != wanted {
+            return Err(StartError::OtherVault { known: known.to_string(), wanted: wanted.to_string() });
+        }
+        match &config.vault {
+            Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
+            None => {
+                let master = config
+                    .master_key
+                    .as_ref()
+                    .ok_or(StartError::CellNeeds("a master key (master-key-file, -env or -command), or vault-addr"))?;
+                Ok(Self::Keyspace(ScyllaVault::open(store, master).await?))
+            }
         }
     }
 
@@ -94,6 +121,8 @@ impl NodeVault {
     pub(super) fn shared(&self) -> Arc<dyn Vault> {
         match self {
             Self::Embedded(vault) => Arc::new(vault.clone()),
+            #[cfg(all(feature = "scylla", feature = "kafka"))]
+            Self::Keyspace(vault) => Arc::new(vault.clone()),
             Self::Remote(vault) => Arc::new(vault.clone()),
         }
     }
@@ -101,6 +130,8 @@ impl NodeVault {
     pub(super) fn health(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(vault) => vault.health(),
+            #[cfg(all(feature = "scylla", feature = "kafka"))]
+            Self::Keyspace(vault) => vault.health(),
             Self::Remote(vault) => vault.health(),
         }
     }
@@ -109,6 +140,8 @@ impl NodeVault {
     pub(super) fn settle(&self) {
         match self {
             Self::Embedded(vault) => vault.settle(),
+            #[cfg(all(feature = "scylla", feature = "kafka"))]
+            Self::Keyspace(_) => {}
             Self::Remote(_) => {}
         }
     }

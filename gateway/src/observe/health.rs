@@ -10,11 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+const STORE: &str = "store";
+const VAULT: &str = "vault";
+
 /// What the health routes ask.
 pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     checks: RwLock<Vec<(&'static str, Check)>>,
+    /// Whether a commit works, where that is tried: readiness then asks this, and not what store and vault seem to be.
+    commits: RwLock<Option<Check>>,
     store: NodeStore,
 }
 
@@ -48,13 +53,24 @@ impl Health {
     pub fn new(cluster: Cluster, vault: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static, store: NodeStore) -> Self {
         let said = |outcome: Result<(), StoreError>| outcome.map_err(|e| e.to_string());
         let checks: Vec<(&'static str, Check)> =
-            vec![("store", Box::new(move || said(cluster.health()))), ("vault", Box::new(move || said(vault())))];
-        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), checks: RwLock::new(checks), store }
+            vec![(STORE, Box::new(move || said(cluster.health()))), (VAULT, Box::new(move || said(vault())))];
+        Self {
+            started: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            checks: RwLock::new(checks),
+            commits: RwLock::default(),
+            store,
+        }
     }
 
     /// Watches another component too.
     pub fn watch(&self, component: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.checks.write().push((component, Box::new(check)));
+    }
+
+    /// Readiness asks this in the place of store and vault.
+    pub fn ready_by(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        *self.commits.write() = Some(Box::new(check));
     }
 
     /// Every agent was woken, every listener serves.
@@ -99,7 +115,10 @@ impl Health {
     pub fn readiness(&self) -> Report {
         let node = if self.draining.load(Ordering::Acquire) { Err("the node is draining".to_owned()) } else { self.start_outcome() };
         let mut all = vec![("node", node)];
-        all.extend(self.checks.read().iter().map(|(name, check)| (*name, check())));
+        let commits = self.commits.read();
+        all.extend(commits.as_ref().map(|check| ("commits", check())));
+        let is_asked = |name: &str| commits.is_none() || !matches!(name, STORE | VAULT);
+        all.extend(self.checks.read().iter().filter(|(name, _)| is_asked(name)).map(|(name, check)| (*name, check())));
         Report::of(all)
     }
 

@@ -4,8 +4,9 @@ use super::prefixes::RUNTIME;
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
+    node::TellError,
 };
-use cellspace_cluster::{Address, AdminError, OutboxId};
+use cellspace_cluster::{Address, AdminError, NodeName, OutboxId};
 use cellspace_schemas::Owner;
 use http::StatusCode;
 use serde_json::json;
@@ -26,6 +27,8 @@ pub fn routes() -> Vec<Route> {
         handler,
     };
     vec![
+        route(Verb::Get, "/nodes", |app, _| Box::pin(nodes(app))),
+        route(Verb::Post, "/nodes/{node}/drain", |app, request| Box::pin(drain(app, request))),
         route(Verb::Get, "/parked", |app, _| Box::pin(async move { parked(&app) })),
         route(Verb::Get, AGENT, |app, request| Box::pin(explain(app, request))),
         route(Verb::Post, "/agents/{kind}/{owner}/unpark", |app, request| Box::pin(unpark(app, request))),
@@ -33,6 +36,25 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Post, "/agents/{kind}/{owner}/dead-letters/{letter}/redrive", |app, request| Box::pin(redrive(app, request))),
         route(Verb::Delete, LETTER, |app, request| Box::pin(discard(app, request))),
     ]
+}
+
+/// None on a node that is no part of a cell.
+async fn nodes(app: App) -> Result<Reply, ApiError> {
+    match &app.nodes {
+        Some(nodes) => Reply::ok(&nodes.list().await.map_err(ApiError::later)?),
+        None => Reply::ok(&json!([])),
+    }
+}
+
+async fn drain(app: App, request: Request) -> Result<Reply, ApiError> {
+    let node = NodeName(request.param("node")?.to_owned());
+    let nodes = app.nodes.as_ref().ok_or_else(|| ApiError::not_found("this node is no part of a cell"))?;
+    nodes.drain(&node).await.map_err(|error| match error {
+        TellError::Unknown(_) => ApiError::not_found(error.to_string()),
+        TellError::NotReached(..) => ApiError::later(error),
+    })?;
+    tracing::info!(category = "audit", %node, action = "node.told_to_drain", actor = actor(&request));
+    Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 
 fn parked(app: &App) -> Result<Reply, ApiError> {

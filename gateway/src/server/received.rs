@@ -1,7 +1,7 @@
 //! Requests that other nodes of the cell have passed on: they go through the same stack as if they had come in here.
 
 use super::answer::SocketBody;
-use crate::http::Listener;
+use crate::{http::Listener, node::DRAIN};
 use cellspace_actors::{Services, settings};
 use cellspace_cluster::link::{BoxError, Forwarded, LinkBody, Requests};
 use futures::future::BoxFuture;
@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::{convert::Infallible, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 type Stack = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<SocketBody>> + Send + Sync>;
@@ -19,16 +20,18 @@ pub struct Received {
     public: Stack,
     admin: Stack,
     services: Arc<Services>,
+    /// Cancelled when the node is to drain.
+    drained: CancellationToken,
 }
 
 impl Received {
-    /// These stacks.
-    pub fn new<P, A>(services: Arc<Services>, public: P, admin: A) -> Self
+    /// These stacks; `drained` is cancelled when a peer says that this node is to drain.
+    pub fn new<P, A>(services: Arc<Services>, drained: CancellationToken, public: P, admin: A) -> Self
     where
         P: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
         A: Service<Request<Incoming>, Response = Response<SocketBody>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
     {
-        Self { public: stack(public), admin: stack(admin), services }
+        Self { public: stack(public), admin: stack(admin), services, drained }
     }
 }
 
@@ -65,6 +68,9 @@ impl Requests for Received {
     }
 
     fn announced(&self, news: String) -> BoxFuture<'static, ()> {
+        if news == DRAIN {
+            self.drained.cancel();
+        }
         let services = self.services.clone();
         Box::pin(async move {
             if news != settings::agent::CHANGED {

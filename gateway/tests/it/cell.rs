@@ -6,7 +6,7 @@ use crate::{
 };
 use cellspace::{
     Node, NodeConfig,
-    node::{Seat, Shared},
+    node::{Roles, Seat, Shared},
 };
 use cellspace_cluster::{
     Clock, SystemClock,
@@ -64,7 +64,7 @@ impl Place {
             // All slots at once.
             terms: Terms { step: u16::MAX, pace: Duration::from_millis(20), ..Terms::default() },
             membership: Arc::new(self.rows.clone()),
-            fabric: name == "a",
+            roles: Roles { fabric: name == "a", ..Roles::ALL },
         }
     }
 
@@ -213,7 +213,7 @@ async fn a_node_that_is_lost_while_it_answers_for_another_makes_nobody_lie() {
     let asked = platform.admin(Method::POST, &assets(&id)).json(&asset("second")).send();
     let mut asked = std::pin::pin!(asked);
     let is_there = async {
-        let found = format!("http://localhost:{}{}/second", b.admin_address().port(), assets(&id));
+        let found = format!("http://localhost:{}{}/second", b.admin_address().unwrap().port(), assets(&id));
         while platform.http.get(&found).bearer_auth(&platform.token).send().await.unwrap().status() != StatusCode::OK {
             tokio::task::yield_now().await;
         }
@@ -305,7 +305,7 @@ async fn nodes_join_and_leave_under_load() {
         c
     };
     let (made, c) = tokio::join!(futures::future::join_all(writing), changing);
-    let everywhere = [platform.node.admin_address(), c.admin_address()];
+    let everywhere = [&platform.node, &c].map(|node| node.admin_address().unwrap());
     for (id, (made, longest)) in ids.iter().zip(made) {
         assert!(longest < Duration::from_secs(5), "{longest:?} for {id}");
         for node in everywhere {
@@ -321,7 +321,7 @@ async fn nodes_join_and_leave_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_the_same_at_every_node_at_once() {
     let platform = Platform::in_cell(&["a", "b"], |_| ()).await;
-    let at_b = |path: &str| format!("http://localhost:{}{path}", platform.beside[0].admin_address().port());
+    let at_b = |path: &str| format!("http://localhost:{}{path}", platform.beside[0].admin_address().unwrap().port());
     let id = served_by(&platform.beside[0]);
     participant(&platform, &id).await;
     for n in 0..5 {

@@ -110,7 +110,7 @@ async fn every_route_by_way_of_any_node() {
 }
 
 fn entry(node: &Node) -> [String; 2] {
-    [node.public_address(), node.admin_address()].map(|address| format!("http://localhost:{}", address.port()))
+    [node.public_address(), node.admin_address()].map(|address| format!("http://localhost:{}", address.unwrap().port()))
 }
 
 fn settle(wrong: Vec<String>) {

@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(feature = "scylla")]
 mod cassandra;
 mod cell;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+mod cell_of_three;
 mod conformance;
 mod data_plane;
 mod disk_full;

@@ -100,7 +100,7 @@ async fn recorded([dsp, dcp]: [Judge; 2]) -> (Platform, Arc<Recorder>) {
     })
     .await;
     let (dsp, dcp) = (Mutex::new(dsp), Mutex::new(dcp));
-    let recorder = Arc::new(Recorder { platform: base.node.public_address(), proxy: Proxy::new().unwrap(), dsp, dcp });
+    let recorder = Arc::new(Recorder { platform: base.node.public_address().unwrap(), proxy: Proxy::new().unwrap(), dsp, dcp });
     tokio::spawn(proxy::serve(recorder.clone(), listener, true));
     (base, recorder)
 }

@@ -53,6 +53,7 @@ impl fmt::Debug for MasterKey {
 
 impl MasterKey {
     /// The key for a vault that several nodes have: somebody has put it where it comes from, and nothing is made.
+    #[cfg(feature = "scylla")]
     pub(crate) fn bring(&self) -> Result<KeyBytes, OpenError> {
         if let Self::File(path) = self
             && !path.exists()

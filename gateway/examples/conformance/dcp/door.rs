@@ -1,7 +1,7 @@
 //! The public address of the platform under test. The suite knows one address, and not how a message of the Dataspace Protocol is written.
 
 use crate::proxy::{self, Answer, Proxy};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use cellspace::Node;
 use cellspace_schemas::dsp::message::CONTEXT;
@@ -32,7 +32,7 @@ pub struct Door {
 impl Door {
     /// In front of the platform's listeners.
     pub fn new(node: &Node, proxy: Proxy) -> Result<Self> {
-        let platform = node.public_address();
+        let platform = node.public_address().context("there is no public listener")?;
         let catalog = format!("http://{platform}/api/dsp/{VERIFIER}/{PROFILE}/catalog/request");
         Ok(Self { platform, admin: node.urls.admin(""), catalog, proxy })
     }

@@ -163,6 +163,8 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("DELETE /api/v1/clients/{client}", "-", "-"),
     ("GET /api/openapi", "-", "[ApiEntry]"),
     ("GET /api/openapi/{api}", "-", "OpenApi"),
+    ("GET /api/runtime/nodes", "-", "[Node]"),
+    ("POST /api/runtime/nodes/{node}/drain", "-", "-"),
     ("GET /api/runtime/parked", "-", "[ParkedAgent]"),
     ("GET /api/runtime/agents/{kind}/{owner}", "-", "Agent"),
     ("GET /api/runtime/agents/{kind}/{owner}/outbox", "-", "Outbox"),

@@ -257,6 +257,7 @@ impl World {
             ("dsp-profile", "own-profile".to_owned()),
             ("agent-kind", "control-plane".to_owned()),
             ("letter", MADE_UP.to_owned()),
+            ("node", MADE_UP.to_owned()),
             ("dataspace", stage.platform.dataspace.clone()),
             ("spare-cell", cell),
             ("spare-dataspace", dataspace),

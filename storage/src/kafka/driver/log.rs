@@ -200,12 +200,16 @@ impl EventLog for KafkaLog {
     }
 
     fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>> {
-        Box::pin(self.with(async move {
+        Box::pin(async move {
             let inner = &self.0;
-            inner.topics.ensure(&inner.clients, topic).await?;
-            let (_, end) = topics::ends(&inner.clients, topic).await?;
+            let ends = async {
+                inner.topics.ensure(&inner.clients, topic).await?;
+                topics::ends(&inner.clients, topic).await
+            };
+            let (_, end) = self.with(ends).await?;
+            // That another process reads for the group says nothing against Kafka.
             self.member(topic, group)?.position(&inner.clients, end).await.map(Offset)
-        }))
+        })
     }
 
     fn commit<'a>(&'a self, topic: &'a Topic, group: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -113,6 +113,11 @@ impl ScyllaStore {
         }
     }
 
+    /// Looks through the database for events that another process has left there, and brings them to the log too.
+    pub fn adopt_publications(&self) {
+        self.inner().queue.reread();
+    }
+
     /// Stops bringing events to the log; they wait in the database.
     pub fn close(&self) {
         if let Some(task) = self.0.publisher.lock().take() {

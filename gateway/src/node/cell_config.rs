@@ -1,0 +1,124 @@
+//! Which process of a cell this is, and under which terms it is part of it.
+
+#[cfg(not(all(feature = "scylla", feature = "kafka")))]
+use super::{NodeConfig, Seat, Shared};
+use super::{Roles, StartError};
+use cellspace_cluster::{NodeName, membership::Terms};
+use cellspace_storage::slot::SLOTS;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+const SHORTEST_RENEWAL: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
+const LONGEST_PACE: Duration = Duration::from_secs(60);
+
+/// What is chosen of one process of a cell, beside its [`NodeConfig`].
+#[derive(Debug, Clone)]
+pub struct CellConfig {
+    /// Its name, its own in the cell and the same at each start.
+    pub node: NodeName,
+    /// What it does.
+    pub roles: Roles,
+    /// Where it listens to its peers.
+    pub listen: SocketAddr,
+    /// Where they reach it (`host:port`), when that is not where it listens.
+    pub endpoint: Option<String>,
+    /// Directory with `ca.pem`, and `NAME.pem` and `NAME-key.pem` of this process.
+    pub certificates: PathBuf,
+    /// The same for all processes of the cell.
+    pub terms: Terms,
+}
+
+impl CellConfig {
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// [`StartError::Cell`] names the setting, and its bounds.
+    pub fn check(&self) -> Result<(), StartError> {
+        let bad = |key, reason: String| Err(StartError::Cell { key, reason });
+        let Roles { runtime, fabric, .. } = self.roles;
+        if fabric && !runtime {
+            return bad("roles", "fabric goes with runtime".to_owned());
+        }
+        if self.listen.ip().is_unspecified() && self.endpoint.is_none() {
+            return bad("link-endpoint", format!("needed, since nobody is reached at {}", self.listen.ip()));
+        }
+        if let Some(endpoint) = &self.endpoint
+            && !endpoint.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+        {
+            return bad("link-endpoint", format!("{endpoint:?} is not HOST:PORT"));
+        }
+        let Terms { renew, lease, margin, pace, step, .. } = self.terms;
+        if renew < SHORTEST_RENEWAL || renew * 2 > lease {
+            return bad("terms-renew", format!("{renew:?} is not from {SHORTEST_RENEWAL:?} to half of terms-lease ({lease:?})"));
+        }
+        if lease > LONGEST_LEASE {
+            return bad("terms-lease", format!("{lease:?} is more than {LONGEST_LEASE:?}"));
+        }
+        if margin < lease / 8 || margin > lease {
+            return bad("terms-margin", format!("{margin:?} is not from an eighth of terms-lease ({lease:?}) to all of it"));
+        }
+        if pace > LONGEST_PACE {
+            return bad("terms-pace", format!("{pace:?} is more than {LONGEST_PACE:?}"));
+        }
+        if step == 0 || step > SLOTS {
+            return bad("terms-step", format!("{step} is not from 1 to {SLOTS}"));
+        }
+        Ok(())
+    }
+
+    /// This build has not got what several processes share.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(all(feature = "scylla", feature = "kafka")))]
+    pub(super) async fn open(self, _: &NodeConfig) -> Result<(Shared, Seat), StartError> {
+        self.check()?;
+        Err(if cfg!(feature = "scylla") {
+            cellspace_storage::KafkaError::NotBuilt.into()
+        } else {
+            cellspace_storage::ScyllaError::NotBuilt.into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut CellConfig)) -> Result<(), String> {
+        let mut config = CellConfig {
+            node: NodeName("a".to_owned()),
+            roles: Roles::ALL,
+            listen: "127.0.0.1:1".parse().unwrap(),
+            endpoint: None,
+            certificates: PathBuf::from("certs"),
+            terms: Terms::default(),
+        };
+        change(&mut config);
+        config.check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let ms = Duration::from_millis;
+        config(|_| ()).unwrap();
+        config(|c| (c.listen, c.endpoint) = ("0.0.0.0:1".parse().unwrap(), Some("host:2".to_owned()))).unwrap();
+        config(|c| c.roles = "gateway".parse().unwrap()).unwrap();
+        let all: [(&str, fn(&mut CellConfig)); 9] = [
+            ("roles", |c| c.roles = "gateway,fabric".parse().unwrap()),
+            ("link-endpoint", |c| c.listen = "0.0.0.0:1".parse().unwrap()),
+            ("link-endpoint", |c| c.endpoint = Some("host".to_owned())),
+            ("link-endpoint", |c| c.endpoint = Some("host:0".to_owned())),
+            ("terms-renew", |c| c.terms.renew = Duration::from_millis(1_001)),
+            ("terms-lease", |c| (c.terms.lease, c.terms.margin) = (Duration::from_secs(61), Duration::from_secs(10))),
+            ("terms-margin", |c| c.terms.margin = Duration::from_millis(249)),
+            ("terms-pace", |c| c.terms.pace = Duration::from_secs(61)),
+            ("terms-step", |c| c.terms.step = 0),
+        ];
+        for (key, change) in all {
+            let error = config(change).unwrap_err();
+            assert!(error.starts_with(&format!("{key}: ")), "{error}");
+        }
+        config(|c| c.terms.renew = ms(1_000)).unwrap();
+    }
+}
