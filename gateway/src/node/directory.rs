@@ -148,6 +148,12 @@ impl Directory {
         self.roles
     }
 
+    /// Whether any slot is this node's under the view that it knows.
+    #[must_use]
+    pub fn owns_slots(&self) -> bool {
+        self.cell.own_slot().is_some()
+    }
+
     /// Whether the others go on without this node: some of them serve what is its own under the view that it knows, or none of them is reached. `false` where there are
     /// no others.
     pub async fn others_go_on(&self) -> bool {

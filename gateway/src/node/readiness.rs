@@ -54,8 +54,12 @@ async fn attempt(nodes: &Directory, cluster: &Cluster) -> Result<(), String> {
     else {
         return Ok(());
     };
-    // Without the store no node keeps its lease.
-    let store_is_away = matches!(reason, Unproven::Store(_)) || cluster.health().is_err();
+    // Without the store no node keeps its lease, and none serves what it owns.
+    let store_is_away = match &reason {
+        Unproven::Store(_) => true,
+        Unproven::NoSlot => nodes.owns_slots(),
+        Unproven::Newer => false,
+    };
     if store_is_away && !nodes.others_go_on().await {
         tracing::warn!(category = "app", action = "node.store_away", %reason, "no node can commit: this one stays");
         return Ok(());

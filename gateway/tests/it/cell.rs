@@ -14,10 +14,19 @@ use cellspace_cluster::{
     membership::Terms,
 };
 use cellspace_schemas::Owner;
-use cellspace_storage::{Membership, NodeName, testkit::MemoryMembership};
+use cellspace_storage::{Lease, Membership, NodeName, StoreError, Swap, View, testkit::MemoryMembership};
+use futures::future::BoxFuture;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -89,7 +98,7 @@ impl Place {
         let all = async {
             loop {
                 let view = self.rows.view().await.unwrap();
-                let to = |view: &cellspace_storage::View| view.deal.to.iter().map(|member| member.node.0.clone()).collect::<Vec<_>>();
+                let to = |view: &View| view.deal.to.iter().map(|member| member.node.0.clone()).collect::<Vec<_>>();
                 if view.is_some_and(|view| view.deal.from == view.deal.to && to(&view) == names) {
                     return;
                 }
@@ -315,6 +324,94 @@ async fn nodes_join_and_leave_under_load() {
             }
         }
     }
+}
+
+/// The rows of the membership as one node has them: it alone may lose them.
+struct OwnWay(MemoryMembership, Arc<AtomicBool>);
+
+impl OwnWay {
+    fn unless_cut<'a, T: 'a>(&'a self, way: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+        // Nobody answers, as long as anybody waits.
+        if self.1.load(Ordering::SeqCst) { Box::pin(std::future::pending()) } else { way }
+    }
+}
+
+impl Membership for OwnWay {
+    fn view(&self) -> BoxFuture<'_, Result<Option<View>, StoreError>> {
+        self.unless_cut(self.0.view())
+    }
+    fn change_view(&self, next: View) -> BoxFuture<'_, Swap> {
+        self.unless_cut(self.0.change_view(next))
+    }
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        self.unless_cut(self.0.leases())
+    }
+    fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
+        self.unless_cut(self.0.put_lease(before, next))
+    }
+}
+
+/// Nodes that have all lost what they share stay, and ask clients to come again; one that has lost it alone goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_ready_unless_the_others_go_on_without_it() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let cut = Arc::new(AtomicBool::new(false));
+    let mut seat = place.seat("b", None);
+    seat.membership = Arc::new(OwnWay(place.rows.clone(), cut.clone()));
+    let b = place.another(&a, &shared, seat, |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let (platform, ops) = (Platform::of(a, None).await, b.ops_url());
+    let nodes = [platform.node.ops_url(), ops];
+    let ready = async |node: &str| {
+        let answer = platform.http.get(format!("{node}/api/check/readiness")).send().await.unwrap();
+        (answer.status() == StatusCode::OK, answer.text().await.unwrap())
+    };
+    let until = async |node: &str, wanted: bool| {
+        let all = async {
+            while ready(node).await.0 != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, all).await.unwrap();
+    };
+    for node in &nodes {
+        until(node, true).await;
+    }
+    let id = served_by(&b);
+    participant(&platform, &id).await;
+
+    place.rows.set_out(true);
+    let answer = timeout(PATIENCE, async {
+        loop {
+            let answer = platform.admin(Method::GET, &format!("{}/none", assets(&id))).send().await.unwrap();
+            if answer.status() != StatusCode::NOT_FOUND {
+                return answer;
+            }
+        }
+    });
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status(), answer.headers().contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
+    // Several tries of both come to nothing.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        for node in &nodes {
+            let (is_ready, said) = ready(node).await;
+            assert!(is_ready, "{said}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    place.rows.set_out(false);
+    let again = async {
+        while platform.admin(Method::POST, &assets(&id)).json(&asset("again")).send().await.unwrap().status() != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
+
+    cut.store(true, Ordering::SeqCst);
+    until(&nodes[1], false).await;
+    assert!(ready(&nodes[0]).await.0);
 }
 
 /// What is changed by way of one node is so at all of them when it is answered.
