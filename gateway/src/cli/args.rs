@@ -1,6 +1,6 @@
 //! Arguments, as clap reads them. The doc comments are the help texts.
 
-use super::settings::Settings;
+use super::settings::{Settings, cell_name};
 use crate::{
     node::Roles,
     observe::{LogFormat, LogOptions},

@@ -98,7 +98,7 @@ pub async fn ensure(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<B
     store.put_meta(MADE, "made").await?;
     if !is_own {
         // Another process of the cell has made it, and has the file.
-        fs::remove_file(&bootstrap.path).map_err(|source| StartError::ClientFile { path: bootstrap.path.clone(), source })?;
+        fs::remove_file(&bootstrap.path).map_err(|reason| StartError::ClientFile { path: bootstrap.path.clone(), reason })?;
         return Ok(None);
     }
     Ok(Some(Bootstrap { is_new: true, ..bootstrap }))

@@ -481,14 +481,14 @@ async fn a_request_that_is_passed_on_is_judged_like_any_other() {
         participant(&platform, id).await;
         platform.must(Method::POST, &assets(id), Some(asset("first"))).await;
         // A body that never comes is not waited for.
-        let mut socket = TcpStream::connect(platform.node.admin_address()).await.unwrap();
+        let mut socket = TcpStream::connect(platform.node.admin_address().unwrap()).await.unwrap();
         for token in ["", "Authorization: Bearer none\r\n"] {
             let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: 100\r\n\r\n", assets(id));
             socket.write_all(head.as_bytes()).await.unwrap();
             let mut status = [0; 12];
             timeout(Duration::from_secs(5), socket.read_exact(&mut status)).await.unwrap().unwrap();
             assert_eq!(&status, b"HTTP/1.1 401", "{id}");
-            socket = TcpStream::connect(platform.node.admin_address()).await.unwrap();
+            socket = TcpStream::connect(platform.node.admin_address().unwrap()).await.unwrap();
         }
         let how = json!({"listener": "ops", "owner": "installation", "view": 1_000_000, "hops": 9, "left": 0});
         let request = platform.admin(Method::GET, &format!("{}/first", assets(id))).header("cellspace-forwarded", how.to_string());

@@ -2,8 +2,8 @@
 
 use super::{EmbeddedOptions, EmbeddedStore, EmbeddedVault, OpenError, SyncObserver, failure_tests::copy, synced_view::DISK_TIMEOUT};
 use crate::{
-    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, MasterKey, Membership, Offset, PartitionKey, Partitions, RowKey, Seq, Slots,
-    StoreError, Swap, Topic, Vault, View, WakeIndex,
+    CommitOutcome, Epoch, EventLog, Group, KeyAlgorithm, Lease, MasterKey, Membership, Offset, PartitionKey, Partitions, RowKey, Seq,
+    Slots, StoreError, Swap, Topic, Vault, View, WakeIndex,
     testkit::{
         self, Turn,
         turn::{partition, rows},
