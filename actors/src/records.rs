@@ -208,11 +208,11 @@ pub fn settled<A: Keeper>(
     decide: impl FnOnce() -> Result<Decision<A>, Rejection<A::Refusal>>,
 ) -> Result<Decision<A>, Rejection<A::Refusal>> {
     let note = |record: &KeyAlias| A::notes(state).0.get(record).copied();
+    let decision = decide()?;
     let goes = found.iter().any(|record| note(record) == Some(Note::Leaving));
-    if goes || !made.iter().all(|record| matches!(note(record), Some(Note::Made(_)))) {
+    if decision.changes() && (goes || !made.iter().all(|record| matches!(note(record), Some(Note::Made(_))))) {
         return Err(Rejection::Stale);
     }
-    let decision = decide()?;
     Ok(if decision.changes() {
         let noted = found.into_iter().filter(|record| note(record).is_some());
         made.into_iter().chain(noted).fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record))))
