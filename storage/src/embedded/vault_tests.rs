@@ -5,17 +5,12 @@ use crate::{
     KeyAlgorithm, MasterKey, Secret, StoreError, Vault, VaultError,
     testkit::{
         self,
-        vault::{path, verifies},
+        vault::{master, path, verifies},
     },
 };
 use cellspace_schemas::testkit::seed;
 use secrecy::ExposeSecret;
 use std::{fs, path::Path};
-use zeroize::Zeroizing;
-
-fn master(byte: u8) -> MasterKey {
-    MasterKey::Bytes(Zeroizing::new([byte; 32]))
-}
 
 #[tokio::test]
 async fn keeps_the_promises_of_all_vaults() {

@@ -1,10 +1,11 @@
 //! Promises of [`Vault`].
 
-use crate::{KeyAlgorithm, PublicKey, Secret, Vault, VaultError, VaultPath};
+use crate::{KeyAlgorithm, MASTER_KEY_BYTES, MasterKey, PublicKey, Secret, Vault, VaultError, VaultPath};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_schemas::{KeyAlias, Owner};
 use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 /// Runs all checks.
 pub async fn all(vault: &dyn Vault) {
@@ -20,6 +21,12 @@ pub async fn all(vault: &dyn Vault) {
 #[must_use]
 pub fn path(owner: &str, alias: &str) -> VaultPath {
     VaultPath { owner: Owner::new(owner).unwrap(), alias: KeyAlias::new(alias).unwrap() }
+}
+
+/// A master key of this byte alone.
+#[must_use]
+pub fn master(byte: u8) -> MasterKey {
+    MasterKey::Bytes(Zeroizing::new([byte; MASTER_KEY_BYTES]))
 }
 
 /// Whether the raw JOSE signature is one of the message by the key.

@@ -88,3 +88,26 @@ async fn more_events_than_fit_in_memory_come_in_order() {
     assert_eq!(numbers, (1..=100).map(|seq: u32| seq.to_string()).collect::<Vec<_>>());
     keyspace.remove().await;
 }
+
+/// A process that runs beside it brings them away when it is told that the other one is gone, and not only at its own next start.
+#[tokio::test]
+async fn events_of_a_process_that_is_gone_are_adopted() {
+    let Some(keyspace) = Keyspace::new("events_are_adopted").await else { return };
+    let (gone, store, dir) = (keyspace.open().await, keyspace.open().await, tempfile::tempdir().unwrap());
+    let (log, topic) = (log(&dir), Topic("t".to_owned()));
+    store.publish_to(Arc::new(log.clone()));
+    let own = partition("o", "k", "own");
+    let claim = store.claim(&own, 1).await.unwrap();
+    Turn::after(&own, claim).publish("t", "own", "1").applied(&store).await;
+    // It has looked through the database by then.
+    timeout(SOON, log.wait(&topic, Offset(0))).await.unwrap().unwrap();
+    let others = partition("o", "k", "others");
+    let claim = gone.claim(&others, 1).await.unwrap();
+    Turn::after(&others, claim).publish("t", "others", "2").applied(&gone).await;
+    drop(gone);
+    store.adopt_publications();
+    timeout(SOON, log.wait(&topic, Offset(1))).await.unwrap().unwrap();
+    let found = log.fetch(&topic, Offset(0), 10).await.unwrap();
+    assert_eq!(found.iter().map(|event| event.key.as_str()).collect::<Vec<_>>(), ["own", "others"]);
+    keyspace.remove().await;
+}

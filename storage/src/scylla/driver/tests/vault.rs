@@ -6,16 +6,11 @@ use crate::{
     scylla::driver::{ScyllaError, ScyllaVault},
     testkit::{
         self,
-        vault::{path, verifies},
+        vault::{master, path, verifies},
     },
 };
 use cellspace_schemas::testkit::seed;
 use secrecy::ExposeSecret;
-use zeroize::Zeroizing;
-
-fn master(byte: u8) -> MasterKey {
-    MasterKey::Bytes(Zeroizing::new([byte; 32]))
-}
 
 #[tokio::test]
 async fn a_vault_in_the_keyspace_keeps_the_promises_of_all_vaults() {
