@@ -261,7 +261,10 @@ async fn repeated_and_late_messages_change_nothing() {
 async fn changed_certificates_are_used_and_broken_ones_are_not() {
     let all = Certificates::new();
     let (before, after) = (all.authority("before"), all.authority("after"));
-    let (name, files) = all.issue(&before, "before", CELL, "a");
+    let (name, mut files) = all.issue(&before, "before", CELL, "a");
+    // Its own, so that the others' files stay as they are.
+    fs::copy(all.path("before"), all.path("of-a")).unwrap();
+    files.authority = all.path("of-a");
     let a = listening(Identity::load(name, files.clone()).unwrap(), WIRE_VERSION).await;
     let (old, new) = (all.identity(&before, "before", CELL, "b"), all.identity(&after, "after", CELL, "c"));
     let connected = Link::new(old.clone());
@@ -287,6 +290,16 @@ async fn changed_certificates_are_used_and_broken_ones_are_not() {
     assert_eq!(under_way.frame().await.unwrap().unwrap().into_data().unwrap(), vec![1; 5]);
     drop(chunks);
     assert!(under_way.collect().await.unwrap().to_bytes().is_empty());
+    // Nor does who calls go on with whom it does not believe any more.
+    let (name, mut files) = all.issue(&after, "after", CELL, "d");
+    fs::copy(all.path("after"), all.path("of-d")).unwrap();
+    files.authority = all.path("of-d");
+    let d = Identity::load(name, files.clone()).unwrap();
+    let connected = Link::new(d.clone());
+    ask(&connected, &a.peer).await.unwrap();
+    replace(&files.authority, &fs::read_to_string(all.path("before")).unwrap());
+    assert!(ask(&Link::new(d), &a.peer).await.is_err());
+    assert!(ask(&connected, &a.peer).await.is_err());
 }
 
 /// Nobody is believed for longer than its certificate, and a connection that is replaced for that loses nothing.
@@ -297,7 +310,7 @@ async fn a_peer_whose_certificate_ends_is_not_served_any_more() {
     let a = listening_for(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION, Duration::from_millis(50)).await;
     let (name, files) = all.issue(&ours, "ours", CELL, "b");
     // As given out so long ago that it ends in a moment.
-    let ago = Duration::from_secs(397 * 86_400 - 2);
+    let ago = Duration::from_secs(397 * 86_400 - 4);
     let issued = ours.issue(&name, Timestamp(SystemClock.now().0 - i64::try_from(ago.as_millis()).unwrap())).unwrap();
     fs::write(&files.certificate, issued.certificate).unwrap();
     fs::write(&files.key, issued.key).unwrap();
