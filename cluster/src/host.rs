@@ -237,6 +237,10 @@ impl<A: Agent> AnyHost for Host<A> {
                 // One that closes fires nothing any more.
                 activation.ended.cancelled().await;
             }
+            // The lease may have gone while it waited for its turn to come back.
+            if !cluster.is_draining() && !self.parked.contains_key(&address) {
+                cluster.wake_later(&address);
+            }
         })
     }
 

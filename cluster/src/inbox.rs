@@ -3,7 +3,7 @@
 use crate::{Agent, Call, OutboxId, admin::Inspection, dead_letters::Redress, reply::ReplyTo};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// A prepared command on its way to a turn.
 pub(crate) struct Waiting<A: Agent> {
@@ -49,11 +49,17 @@ struct State<A: Agent> {
 pub(crate) struct Inbox<A: Agent> {
     state: Mutex<State<A>>,
     limit: usize,
+    /// It was told to close, for the one who loads.
+    closed: Notify,
 }
 
 impl<A: Agent> Inbox<A> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { state: Mutex::new(State { items: VecDeque::new(), commands: 0, scheduled: true, closing: false }), limit }
+        Self {
+            state: Mutex::new(State { items: VecDeque::new(), commands: 0, scheduled: true, closing: false }),
+            limit,
+            closed: Notify::new(),
+        }
     }
 
     /// Adds an item; `Ok(true)` when the actor must be woken. Only commands count against the bound: everything else is bounded by the
@@ -71,6 +77,7 @@ impl<A: Agent> Inbox<A> {
         }
         if matches!(item, Item::Close) {
             state.closing = true;
+            self.closed.notify_one();
         }
         state.items.push_back(item);
         Ok(!std::mem::replace(&mut state.scheduled, true))
@@ -86,6 +93,11 @@ impl<A: Agent> Inbox<A> {
         state.scheduled = true;
         state.items.push_back(Item::Close);
         true
+    }
+
+    /// Waits until it is told to close; for the one who loads.
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
     }
 
     pub(crate) fn take(&self) -> Option<Item<A>> {

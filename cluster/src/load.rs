@@ -9,8 +9,11 @@ use crate::{
 };
 use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey};
 use parking_lot::Mutex;
-use std::sync::Arc;
-use tokio::task::{JoinError, spawn_blocking};
+use std::{future::pending, sync::Arc};
+use tokio::{
+    sync::SemaphorePermit,
+    task::{JoinError, spawn_blocking},
+};
 use uuid::Uuid;
 
 /// Rows read at once while loading.
@@ -19,7 +22,7 @@ const PAGE: usize = 512;
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
-    let _place = cluster.inner.loading.acquire().await.map_err(|closed| Ended::Store(closed.to_string()))?;
+    let _place = place(cluster, activation).await?;
     let claim = cluster.partitions().claim(&partition, activation.since).await.map_err(|error| {
         if let (ClaimError::Newer { .. }, Some(cell)) = (&error, cluster.placement().cell()) {
             cell.look_for_newer();
@@ -29,6 +32,23 @@ pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activatio
     // Whoever ends the activation releases the claim.
     let _ = activation.epoch.set(claim.epoch);
     read(cluster, activation, &partition, claim).await
+}
+
+/// A place to load in. Whoever is to have a slot that is handed over does not wait for those that wait here.
+async fn place<'a, A: Agent>(cluster: &'a Cluster, activation: &Activation<A>) -> Result<SemaphorePermit<'a>, Ended> {
+    let served = || cluster.placement().still_serves(&activation.address, activation.since);
+    let handed_over = async {
+        activation.inbox.closed().await;
+        // On a node that drains what waits for it is still done.
+        if served() {
+            pending::<()>().await;
+        }
+    };
+    let place = tokio::select! {
+        () = handed_over => return Err(Ended::NoLease),
+        place = cluster.inner.loading.acquire() => place.map_err(|closed| Ended::Store(closed.to_string()))?,
+    };
+    if served() { Ok(place) } else { Err(Ended::NoLease) }
 }
 
 /// Rows of a partition, read, and whether more follow behind the last one.

@@ -76,6 +76,13 @@ impl Cluster {
         self.wake_all(of).await
     }
 
+    /// For what is not served now. Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.
+    pub(crate) fn wake_later(&self, address: &Address) {
+        if !self.is_elsewhere(&address.owner) {
+            self.wake_at(address, self.now().plus(FIRST_PAUSE));
+        }
+    }
+
     async fn wake_soon(&self, partition: &PartitionKey) {
         let Some(host) = self.host_of(&partition.kind) else {
             tracing::warn!(category = "app", vpa = %partition, "the wake index names an unknown kind of agent");
@@ -83,10 +90,7 @@ impl Cluster {
         };
         let address = address_of(&*host, partition);
         if self.placement().serves(&address).is_none() {
-            // Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.
-            if !self.is_elsewhere(&address.owner) {
-                self.wake_at(&address, self.now().plus(FIRST_PAUSE));
-            }
+            self.wake_later(&address);
             return;
         }
         // The permit is taken here, so that whoever walks a long list goes no faster than agents load.
@@ -106,7 +110,8 @@ impl Cluster {
             let page = self.inner.wake.due(of, until, from, PAGE).await?;
             for row in &page.entries {
                 let address = self.host_of(&row.partition.kind).map(|host| address_of(&*host, &row.partition));
-                if let Some(address) = address.filter(|address| self.placement().serves(address).is_some()) {
+                // Nobody reads them again soon: they are taken in without the lease too, as long as no other node has them.
+                if let Some(address) = address.filter(|address| !self.is_elsewhere(&address.owner)) {
                     // A resident agent may have an earlier deadline by now, or be about to come back.
                     self.wake_at(&address, row.due);
                 }

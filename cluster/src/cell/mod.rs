@@ -322,9 +322,9 @@ impl Cell {
         Slot::all().filter(|slot| opened.contains(&slot.number())).collect()
     }
 
-    /// Slots that are open here.
+    /// Slots that are open here, whether the lease is held or about to come back.
     pub(crate) fn open_now(&self) -> Slots {
-        Slot::all().filter(|slot| self.serves(*slot).is_some()).collect()
+        Slot::all().filter(|slot| self.open.is_open(*slot)).collect()
     }
 
     /// The last turns of these slots have ended, and nothing of them is in memory.

@@ -61,6 +61,11 @@ impl OpenSlots {
         (since > 0 && self.lease_held()).then_some(since)
     }
 
+    /// Whether it is open, with the lease or without.
+    pub(crate) fn is_open(&self, slot: Slot) -> bool {
+        self.since.get(usize::from(slot.number())).is_some_and(|since| since.load(Ordering::Acquire) > 0)
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.opened.subscribe()
     }

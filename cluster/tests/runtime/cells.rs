@@ -562,3 +562,88 @@ async fn a_deadline_outlives_a_lost_lease() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(a.cluster.read::<Counter, _>(&counter("o1"), |s| s.alarms).await.unwrap(), 1);
 }
+
+/// Nobody reads the index again within the half hour: what it said while the lease was gone counts.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_read_without_the_lease_is_kept() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    let began = Instant::now();
+    // Too far to be held in memory, and the two readings until then are without the lease.
+    let at = a.cluster.now().plus(Duration::from_secs(3_640));
+    place.ask("o1", Alarm { at }).await;
+    for reading in [1_800, 3_600] {
+        tokio::time::sleep_until(began + Duration::from_secs(reading - 10)).await;
+        place.rows.set_out(true);
+        tokio::time::sleep_until(began + Duration::from_secs(reading + 20)).await;
+        assert!(!a.cluster.serves(&counter("o1")));
+        place.rows.set_out(false);
+    }
+    tokio::time::sleep_until(began + Duration::from_secs(3_650)).await;
+    assert_eq!(a.cluster.read::<Counter, _>(&counter("o1"), |s| s.alarms).await.unwrap(), 1);
+}
+
+/// So many agents that exist, none of which is in memory; each is then held in loading until the answer has a permit.
+async fn sleepers(place: &Place, node: &Node, count: usize, command: CounterCommand) -> (Vec<Address>, Arc<Semaphore>) {
+    let all: Vec<Address> = (0..count).map(|n| counter(&format!("s{n}"))).collect();
+    for address in &all {
+        node.cluster.ask::<Counter>(address, command.clone(), call()).await.unwrap();
+    }
+    let began = Instant::now();
+    while node.cluster.resident::<Counter>() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(900), "{} stay in memory", node.cluster.resident::<Counter>());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let gate = Arc::new(Semaphore::new(0));
+    place.store.0.lock().scans = Some(gate.clone());
+    (all, gate)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_be_woken_outlives_a_lost_lease() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.settled(&["a"]).await;
+    let at = a.cluster.now().plus(Duration::from_secs(1_000));
+    let (all, gate) = sleepers(&place, &a, 100, Alarm { at }).await;
+    while a.cluster.now() < at.plus(Duration::from_secs(1)) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let waking = a.cluster.resident::<Counter>();
+    assert!((1..all.len()).contains(&waking), "{waking} load, and the others wait for them");
+    place.rows.set_out(true);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    gate.add_permits(10 * all.len());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    place.rows.set_out(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for address in &all {
+        assert_eq!(a.cluster.read::<Counter, _>(address, |s| s.alarms).await.unwrap(), 1, "{address}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_handed_over_although_its_agents_wait_to_be_loaded() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.settled(&["a"]).await;
+    let (all, gate) = sleepers(&place, &a, 400, Add(1)).await;
+    let before = place.store.0.lock().scanned;
+    let asking = all.iter().map(|address| {
+        let (cluster, address) = (a.cluster.clone(), address.clone());
+        tokio::spawn(async move { cluster.ask::<Counter>(&address, Add(1), call()).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let loading = place.store.0.lock().scanned - before;
+    assert!(loading < all.len() && a.cluster.resident::<Counter>() == all.len(), "{loading} load, and the others wait for them");
+    place.start("b").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let waiting = a.cluster.resident::<Counter>() - loading;
+    assert!(waiting < (all.len() - loading) * 3 / 4, "{waiting} wait, of whom half are not this node's any more");
+    gate.add_permits(10 * all.len());
+    for answer in futures::future::join_all(asking).await {
+        let answer = answer.unwrap();
+        assert!(matches!(answer, Ok(2) | Err(AskError::Unavailable { .. })), "{answer:?}");
+    }
+}
