@@ -3,7 +3,7 @@
 use super::{
     forwarded::Forwarded,
     identity::{Identity, Tls},
-    wire::{self, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     cell::{Peer, PeerError, PeerLink},
@@ -13,7 +13,7 @@ use crate::{
 use bytes::Bytes;
 use cellspace_storage::{NodeName, View};
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
@@ -46,6 +46,8 @@ pub struct Link {
     identity: Arc<Identity>,
     lines: Mutex<HashMap<(NodeName, Traffic), Arc<Line>>>,
     version: u16,
+    /// After so long nothing new goes over a connection. Before the peer ends it: of what it does not take then it is not known whether it did.
+    age: Duration,
 }
 
 /// What goes over a connection: hand-overs never wait behind what clients ask for.
@@ -63,8 +65,8 @@ struct Line {
 
 enum State {
     Closed,
-    /// With the certificates that it was made with.
-    Open(SendRequest<LinkBody>, Arc<Tls>),
+    /// With the certificates that it was made with, and when.
+    Open(SendRequest<LinkBody>, Arc<Tls>, Instant),
     Failed(Instant, PeerError),
 }
 
@@ -72,12 +74,12 @@ impl Link {
     /// For the node that has this identity.
     #[must_use]
     pub fn new(identity: Arc<Identity>) -> Arc<Self> {
-        Self::speaking(identity, WIRE_VERSION)
+        Self::speaking(identity, WIRE_VERSION, AGE * 4 / 5)
     }
 
-    /// One that speaks another version.
-    pub(super) fn speaking(identity: Arc<Identity>, version: u16) -> Arc<Self> {
-        Arc::new(Self { identity, lines: Mutex::default(), version })
+    /// One that speaks another version, and leaves connections at another age.
+    pub(super) fn speaking(identity: Arc<Identity>, version: u16, age: Duration) -> Arc<Self> {
+        Arc::new(Self { identity, lines: Mutex::default(), version, age })
     }
 
     fn line(&self, to: &Peer, traffic: Traffic) -> Arc<Line> {
@@ -88,7 +90,7 @@ impl Link {
         }
         if lines.len() >= LINES {
             let is_open =
-                |line: &Line| line.state.try_lock().is_ok_and(|state| matches!(&*state, State::Open(open, _) if !open.is_closed()));
+                |line: &Line| line.state.try_lock().is_ok_and(|state| matches!(&*state, State::Open(open, ..) if !open.is_closed()));
             lines.retain(|_, line| is_open(line));
         }
         let line = Arc::new(Line { peer: to.clone(), state: tokio::sync::Mutex::new(State::Closed) });
@@ -101,7 +103,9 @@ impl Link {
         let line = self.line(to, traffic);
         let mut state = line.state.lock().await;
         match &*state {
-            State::Open(open, with) if !open.is_closed() && self.identity.is_current(with) => return Ok(open.clone()),
+            State::Open(open, with, since) if !open.is_closed() && self.identity.is_current(with) && since.elapsed() < self.age => {
+                return Ok(open.clone());
+            }
             State::Failed(at, error) if at.elapsed() < FAILED => return Err(error.clone()),
             // What is under way on it goes on.
             State::Open(..) | State::Failed(..) | State::Closed => {}
@@ -109,7 +113,7 @@ impl Link {
         let dialed = timeout(CONNECT, self.dial(to)).await;
         match dialed.unwrap_or_else(|_| Err(format!("{} at {} is not reached in time", to.member.node, to.endpoint))) {
             Ok((open, with)) => {
-                *state = State::Open(open.clone(), with);
+                *state = State::Open(open.clone(), with, Instant::now());
                 Ok(open)
             }
             Err(reason) => {
@@ -192,7 +196,9 @@ impl Link {
             let said: Bytes = wire::collect(answer.into_body(), limit).await.map_err(PeerError::Lost)?;
             match status {
                 status if status.is_success() => wire::read(&said).map_err(PeerError::Lost),
-                status if status.is_client_error() => Err(PeerError::NotDone(String::from_utf8_lossy(&said).into_owned())),
+                status if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE => {
+                    Err(PeerError::NotDone(String::from_utf8_lossy(&said).into_owned()))
+                }
                 _ => Err(PeerError::Lost(String::from_utf8_lossy(&said).into_owned())),
             }
         };

@@ -4,7 +4,7 @@ use super::{
     forwarded::{Forwarded, Requests},
     identity::{self, Identity, Tls},
     places::{Place, Places, Strangers},
-    wire::{self, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     Cluster,
@@ -16,18 +16,30 @@ use cellspace_storage::{View, slot::SLOTS};
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
-/// After so long a connection takes nothing new, and the peer makes another: its certificate is looked at again, and whether this node's have changed.
-const AGE: Duration = Duration::from_secs(300);
 /// Time for the handshake, and to tell somebody that it is no peer.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time for a peer to leave a connection that ends, and again for the last answer to be on its way.
+const LEAVE: Duration = Duration::from_secs(2);
 /// Time for a message to arrive.
 const ARRIVAL: Duration = Duration::from_secs(5);
 /// Between two pings, and how long their answer may take.
@@ -148,9 +160,12 @@ impl Desk {
         });
         let shaken = stranger.run_until_cancelled(shaking).await.ok_or("too many others came before its handshake had ended")?;
         let (stream, tls) = shaken.map_err(|_| "no handshake in time".to_owned())??;
-        match self.peer(&stream) {
-            Ok(peer) => {
-                let place = self.places.enter(&peer).ok_or_else(|| format!("node {peer} has too many connections"))?;
+        let entered = self.peer(&stream).and_then(|peer| {
+            let place = self.places.enter(&peer).ok_or_else(|| format!("node {peer} has too many connections"))?;
+            Ok((peer, place))
+        });
+        match entered {
+            Ok((peer, place)) => {
                 drop(stranger);
                 self.converse(stream, Ok(peer), &tls, Some(place)).await
             }
@@ -170,10 +185,11 @@ impl Desk {
         tls: &Arc<Tls>,
         place: Option<Place>,
     ) -> Result<(), String> {
-        let from = Arc::new(from);
+        let (from, over, under_way) = (Arc::new(from), AtomicBool::new(false), TaskTracker::new());
         let service = service_fn(|request| {
             let (desk, from) = (self.clone(), from.clone());
-            async move { Ok::<_, Infallible>(desk.answer(&from, request).await) }
+            let taken = (!over.load(Ordering::Acquire)).then(|| under_way.token());
+            async move { Ok::<_, Infallible>(desk.answer(&from, request, taken).await) }
         });
         let mut http = Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
@@ -193,7 +209,18 @@ impl Desk {
                 // What is under way may last: the next connection does not wait for its place.
                 drop(place);
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // A peer may not hear of it, or not say so: it holds the connection no longer than what is under way lasts.
+                let left = async {
+                    sleep(LEAVE).await;
+                    over.store(true, Ordering::Release);
+                    under_way.close();
+                    under_way.wait().await;
+                    sleep(LEAVE).await;
+                };
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = left => Ok(()),
+                }
             }
         };
         ended.map_err(|error| wire::causes(&error))
@@ -205,8 +232,18 @@ impl Desk {
         Ok(name.node().clone())
     }
 
-    async fn answer(&self, from: &Result<NodeName, String>, request: Request<Incoming>) -> Response<LinkBody> {
-        let mut response = match self.take(from, request).await {
+    /// `taken` is held until the answer has gone; without it the connection takes nothing any more.
+    async fn answer(
+        &self,
+        from: &Result<NodeName, String>,
+        request: Request<Incoming>,
+        taken: Option<TaskTrackerToken>,
+    ) -> Response<LinkBody> {
+        let answered = match &taken {
+            Some(_) => self.take(from, request).await,
+            None => Err((StatusCode::SERVICE_UNAVAILABLE, "this connection ends".to_owned())),
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err((status, reason)) => {
                 let mut response = Response::new(wire::body(reason.clone()));
@@ -218,7 +255,7 @@ impl Desk {
         };
         Forwarded::tell(&mut response);
         wire::mark(response.headers_mut(), self.version);
-        response
+        response.map(|body| wire::holding(body, taken))
     }
 
     async fn take(&self, from: &Result<NodeName, String>, mut request: Request<Incoming>) -> Result<Response<LinkBody>, Refused> {

@@ -21,7 +21,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use std::{fs, path::Path, sync::Arc, time::Duration};
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::client::TlsStream;
 
 const CELL: &str = "cell-1";
 
@@ -182,12 +186,17 @@ async fn only_nodes_of_the_cell_are_heard_and_asked() {
     assert!(wrong.contains("not that of node e of cell cell-1") && wrong.contains("d.cell-1.cellspace.internal"), "{wrong}");
 }
 
-/// A request as this node would never send it: the connection takes whoever answers for a node of the cell.
-async fn raw(as_who: &Arc<Identity>, to: &Peer, body: Vec<u8>, version: Option<u16>) -> (StatusCode, String) {
-    let stream = tokio::net::TcpStream::connect(&to.endpoint).await.unwrap();
+/// A connection on which nothing was said yet, to whoever answers for a node of the cell.
+async fn connected(as_who: &Arc<Identity>, to: &Peer) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(&to.endpoint).await.unwrap();
     let name = PeerName::new(CELL, &to.member.node).unwrap().dns();
     let tls = tokio_rustls::TlsConnector::from(as_who.tls().await.client.clone());
-    let tls = tls.connect(name.try_into().unwrap(), stream).await.unwrap();
+    tls.connect(name.try_into().unwrap(), stream).await.unwrap()
+}
+
+/// A request as this node would never send it.
+async fn raw(as_who: &Arc<Identity>, to: &Peer, body: Vec<u8>, version: Option<u16>) -> (StatusCode, String) {
+    let tls = connected(as_who, to).await;
     let http = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
     let (mut open, connection) = http.handshake(hyper_util::rt::TokioIo::new(tls)).await.unwrap();
     tokio::spawn(connection);
@@ -215,7 +224,7 @@ async fn other_versions_and_what_is_too_large_or_no_message_are_refused() {
     assert_eq!(raw(&b, &a.peer, shown.clone(), None).await.0, StatusCode::UPGRADE_REQUIRED);
     let newer = listening(all.identity(&ours, "ours", CELL, "n"), WIRE_VERSION + 1).await;
     refused(ask(&Link::new(b.clone()), &newer.peer).await, &["the newer version 2"]);
-    refused(ask(&Link::speaking(b.clone(), 0), &a.peer).await, &["the newer version 1"]);
+    refused(ask(&Link::speaking(b.clone(), 0, wire::AGE), &a.peer).await, &["the newer version 1"]);
 
     let mut large = shown.clone();
     large.resize(MAX_MESSAGE + 1, b' ');
@@ -479,4 +488,77 @@ async fn what_an_agent_is_not_asked_from_other_nodes_is_refused() {
     assert!(said(asked("idle", command()).await).contains("idle is not asked for commands"));
     assert!(said(asked("idle", What::Query { name: "q".into(), query: raw() }).await).contains("idle is not asked for q"));
     assert!(said(asked("other", command()).await).contains("no agents of kind other"));
+}
+
+/// Of what is sent on a connection that the peer ends it may not be known whether it was taken: who calls leaves it before.
+#[tokio::test]
+async fn who_calls_leaves_a_connection_before_it_is_ended() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
+    let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let by_way = Peer { endpoint: between.local_addr().unwrap().to_string(), ..a.peer.clone() };
+    let passes = async {
+        let mut ways = Vec::new();
+        while ways.len() < 3 {
+            let (mut near, endpoint) = (between.accept().await.unwrap().0, a.peer.endpoint.clone());
+            ways.push(tokio::spawn(async move {
+                let mut far = TcpStream::connect(endpoint).await.unwrap();
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            }));
+        }
+        // Those that are left end, too.
+        for way in ways.drain(..2) {
+            let _ = way.await.unwrap();
+        }
+        drop(between);
+    };
+    let link = Link::speaking(all.identity(&ours, "ours", CELL, "b"), WIRE_VERSION, Duration::from_millis(50));
+    let asks = async {
+        loop {
+            match ask(&link, &by_way).await {
+                Ok(answers) => assert_eq!(answers.len(), 2),
+                Err(error) => return error,
+            }
+        }
+    };
+    tokio::select! {
+        error = asks => panic!("{error}"),
+        passed = tokio::time::timeout(Duration::from_secs(20), passes) => passed.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_peer_with_too_many_connections_is_told() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
+    let b = all.identity(&ours, "ours", CELL, "b");
+    let links: Vec<_> = (0..places::OF_ONE).map(|_| Link::new(b.clone())).collect();
+    for link in &links {
+        ask(link, &a.peer).await.unwrap();
+    }
+    let one_more = Link::new(b.clone());
+    assert_eq!(ask(&one_more, &a.peer).await, Err(PeerError::NotDone("node b has too many connections".into())));
+    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
+    let refused = Link::new(b).forward(&a.peer, &how, Request::get("https://x/").body(wire::body("")).unwrap()).await;
+    assert_eq!(refused.unwrap_err(), PeerError::NotDone("node b has too many connections".into()));
+}
+
+/// Neither before its first word nor when it does not answer that it goes.
+#[tokio::test]
+async fn who_does_not_leave_a_connection_that_ends_is_left() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let a = listening_for(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION, Duration::from_millis(50)).await;
+    let b = all.identity(&ours, "ours", CELL, "b");
+    // The beginning of HTTP/2, with settings that say nothing.
+    let begins = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for said in [&b""[..], &begins[..]] {
+        let mut silent = connected(&b, &a.peer).await;
+        silent.write_all(said).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(8), silent.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "{} bytes were said", said.len());
+    }
+    tokio::time::timeout(Duration::from_secs(8), a.server.drain(Duration::from_secs(60))).await.unwrap();
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 /// Version of what nodes say to each other.
 pub const WIRE_VERSION: u16 = 1;
@@ -19,6 +19,9 @@ pub(super) const MAX_CALL: usize = 16 << 20;
 const OWN: &str = "cellspace-";
 /// Header with the version.
 const VERSION: HeaderName = HeaderName::from_static("cellspace-wire");
+
+/// After so long a connection takes nothing new, and the peer makes another: its certificate is looked at again, and whether this node's have changed.
+pub(super) const AGE: Duration = Duration::from_secs(300);
 
 /// Shows a view.
 pub(super) const SHOW: &str = "/show";
@@ -50,6 +53,15 @@ pub(super) struct Asked {
 
 pub(super) fn body(bytes: impl Into<Bytes>) -> LinkBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The same, which keeps something until it has been taken.
+pub(super) fn holding<T: Send + 'static>(body: LinkBody, held: T) -> LinkBody {
+    let keeps = move |error| {
+        let _ = &held;
+        error
+    };
+    body.map_err(keeps).boxed_unsync()
 }
 
 /// Says which version this node speaks.
