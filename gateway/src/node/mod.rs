@@ -139,7 +139,7 @@ impl Node {
         let gateway = Gateway::new(app.clone(), tasks.clone(), limits);
         let gateway = match &seated {
             None => gateway,
-            Some(seated) => gateway.among(Arc::new(Nodes::new(seated.cell.clone(), seated.link.clone(), limits.deadline))),
+            Some(seated) => gateway.among(Arc::new(Nodes::new(seated.cell.clone(), seated.link.clone(), limits))),
         };
         let takes_events = roles.is_none_or(|roles| roles.fabric);
         let peers = match seated {

@@ -102,7 +102,8 @@ impl Gateway {
                 Whereabouts::Here => {}
                 Whereabouts::Nowhere(reason) => return nodes.not_now(resolved, &reason),
                 Whereabouts::There(..) => {
-                    // Nobody has a body taken in without a token that is good; what it is good for is judged there.
+                    // Where a token is needed, nobody has a body taken in without a good one; what it is good for is judged there. On routes that are open
+                    // to all a body is bounded as it is where it is answered.
                     self.caller(found, &headers).await?;
                     let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body.as_mut()).await? };
                     if let Some(reply) = nodes.pass_on(&whose, &whole, resolved).await? {

@@ -3,7 +3,7 @@
 //! What was not taken there is tried again where the slot is by then, by the node that the client asked; of what may have been taken, only what changes
 //! nothing is.
 
-use super::resolve::Resolved;
+use super::{resolve::Resolved, stack::Limits};
 use crate::http::{ApiError, Body, Listener, Match, Reply, owner};
 use bytes::Bytes;
 use cellspace_cluster::{
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use sync_wrapper::SyncStream;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Headers that are about one connection (RFC 9113, 8.2.2), and the length, which the body has.
 const OF_CONNECTION: [HeaderName; 7] = [
@@ -32,6 +32,9 @@ const OF_CONNECTION: [HeaderName; 7] = [
     HeaderName::from_static("keep-alive"),
 ];
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Requests that are tried again at once, as a share of all.
+const AGAIN_SHARE: usize = 4;
 
 /// A request as it came in.
 #[derive(Debug)]
@@ -51,13 +54,15 @@ pub struct Nodes {
     cell: Arc<Cell>,
     link: Arc<Link>,
     deadline: Duration,
+    /// For requests that were not taken where they were sent, until they are answered: those of a node that is gone leave room for all others.
+    again: Semaphore,
 }
 
 impl Nodes {
-    /// Reached by this link; an answer begins within `deadline`.
+    /// Reached by this link; an answer begins within the limits' deadline.
     #[must_use]
-    pub const fn new(cell: Arc<Cell>, link: Arc<Link>, deadline: Duration) -> Self {
-        Self { cell, link, deadline }
+    pub fn new(cell: Arc<Cell>, link: Arc<Link>, limits: &Limits) -> Self {
+        Self { cell, link, deadline: limits.deadline, again: Semaphore::new(limits.requests / AGAIN_SHARE) }
     }
 
     /// Whose the request is, when that says where it is answered.
@@ -85,6 +90,7 @@ impl Nodes {
         let until = self.until(resolved);
         let moved_by = self.cell.moved_by(until);
         let safe = resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe());
+        let mut again = None;
         loop {
             let version = self.cell.version();
             let (peer, hops) = match self.way(whose, resolved).await {
@@ -110,6 +116,12 @@ impl Nodes {
                     // Whoever passed it on to this node looks again itself.
                     if resolved.forwarded.is_some() || Instant::now() >= moved_by {
                         return self.not_now(resolved, &reason).map(Some);
+                    }
+                    if again.is_none() {
+                        match self.again.try_acquire() {
+                            Ok(place) => again = Some(place),
+                            Err(_) => return self.not_now(resolved, &reason).map(Some),
+                        }
                     }
                     self.cell.news(version, moved_by).await;
                 }
