@@ -32,7 +32,7 @@ pub async fn participants(services: &Services, page: Page) -> Result<(Vec<Arc<Pa
     let (ids, total) = ROWS.ids(services, page).await?;
     let mut all = Vec::with_capacity(ids.len());
     let asked = ids.into_iter().map(|id| async move {
-        let found = services.cluster.query::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), &ParticipantOf).await;
+        let found = services.cluster.query_patiently::<ControlPlane, _>(&Address::of::<ControlPlane>(&id), &ParticipantOf).await;
         (id, found)
     });
     let mut asked = stream::iter(asked).buffered(PARALLEL);

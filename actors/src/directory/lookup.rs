@@ -40,7 +40,9 @@ pub(super) async fn object(
     let cluster = &services.cluster;
     let found = match kind {
         Kind::Tenant => match TenantId::new(id) {
-            Ok(tenant) => read(cluster.query::<TenantAgent, _>(&Address::of::<TenantAgent>(&tenant), &TenantEntry::Tenant).await)?,
+            Ok(tenant) => {
+                read(cluster.query_patiently::<TenantAgent, _>(&Address::of::<TenantAgent>(&tenant), &TenantEntry::Tenant).await)?
+            }
             Err(_) => None,
         },
         Kind::ParticipantProfile | Kind::Identifier => {
@@ -53,19 +55,19 @@ pub(super) async fn object(
             let (Some(holder), Some(profile)) = (holder, profile) else { return Ok(None) };
             let address = Address::of::<TenantAgent>(&holder.tenant);
             let entry = if kind == Kind::Identifier { TenantEntry::Identifier(profile) } else { TenantEntry::Profile(profile) };
-            read(cluster.query::<TenantAgent, _>(&address, &entry).await)?
+            read(cluster.query_patiently::<TenantAgent, _>(&address, &entry).await)?
         }
         Kind::Orchestration => match OrchestrationId::new(id) {
             Ok(id) => {
                 let address = Address::of::<OrchestrationAgent>(&id);
-                read(cluster.query::<OrchestrationAgent, _>(&address, &OrchestrationEntry).await)?
+                read(cluster.query_patiently::<OrchestrationAgent, _>(&address, &OrchestrationEntry).await)?
             }
             Err(_) => None,
         },
         Kind::ParticipantContext => match ParticipantContextId::new(id) {
             Ok(id) => {
                 let address = Address::of::<CredentialService>(&id);
-                let context = read(cluster.query::<CredentialService, _>(&address, &ContextOf).await)?;
+                let context = read(cluster.query_patiently::<CredentialService, _>(&address, &ContextOf).await)?;
                 context.map(|context| Entry { version: 1, body: Arc::new(listing::body(&context.id, &context.did)) })
             }
             Err(_) => None,
@@ -73,7 +75,7 @@ pub(super) async fn object(
         Kind::ManagedParticipant => match ParticipantContextId::new(id) {
             Ok(id) => {
                 let address = Address::of::<ControlPlane>(&id);
-                let participant = read(cluster.query::<ControlPlane, _>(&address, &ParticipantOf).await)?;
+                let participant = read(cluster.query_patiently::<ControlPlane, _>(&address, &ParticipantOf).await)?;
                 participant.map(|participant| Entry { version: 1, body: Arc::new(control_plane::listing::body(&participant.id)) })
             }
             Err(_) => None,

@@ -13,7 +13,7 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use std::{error::Error, future::Future, sync::Arc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 impl Cluster {
     /// [`Cluster::ask`] for an agent that may be on another node of the cell: one of another owner than what asks.
@@ -45,6 +45,20 @@ impl Cluster {
         // Agents refuse commands, nobody refuses a question.
         let refused = |_: &RawValue| Err(serde::de::Error::custom("a question was refused"));
         self.anywhere(cell, address, &what, Instant::now() + READ, here, refused).await
+    }
+
+    /// [`Cluster::query`] for somebody who does not spend the owner's budget: where others have spent it, it waits for a place as long as for an answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn query_patiently<A: Agent, Q: Query<A>>(&self, address: &Address, query: &Q) -> Result<Q::Answer, AskError<A::Refusal>> {
+        let until = Instant::now() + READ;
+        loop {
+            match self.query::<A, Q>(address, query).await {
+                Err(AskError::TooMany { retry_after }) if Instant::now() + retry_after < until => sleep(retry_after).await,
+                answer => return answer,
+            }
+        }
     }
 
     /// [`Cluster::snapshot`] of an agent that may be on another node of the cell, and is then made of the rows that this question brings.

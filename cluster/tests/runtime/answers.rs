@@ -241,3 +241,30 @@ async fn a_storm_of_cold_agents_is_loaded_a_part_at_a_time() {
     assert!(patient.iter().all(|answer| matches!(answer, Ok(2))), "all came: {patient:?}");
     assert_eq!(store.0.lock().scanned, ALL);
 }
+
+/// What others have spent of a budget does not make a list of all its owners fail.
+#[tokio::test(start_paused = true)]
+async fn who_asks_patiently_waits_until_the_budget_has_room() {
+    let store = MemoryStore::default();
+    let one = || Options { owner_inbox: 1, ..Options::default() };
+    let (first, _) = node(&store, Counter::default(), one()).await;
+    let a = counter("a");
+    first.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    first.drain(Duration::from_secs(1)).await;
+    store.restart();
+    let (cluster, _) = node(&store, Counter::default(), one()).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    store.0.lock().scans = Some(gate.clone());
+    let spends = async { cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap() };
+    let asks = async {
+        let refused = cluster.query::<Counter, _>(&a, &ValueAnd(0)).await;
+        assert!(matches!(refused, Err(AskError::TooMany { .. })), "{refused:?}");
+        cluster.query_patiently::<Counter, _>(&a, &ValueAnd(0)).await.unwrap()
+    };
+    let loads = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        gate.add_permits(10);
+    };
+    let (added, found, ()) = tokio::join!(spends, asks, loads);
+    assert_eq!((added, found), (2, 2));
+}
