@@ -9,10 +9,12 @@ use super::{
 };
 use crate::{DueRow, PartitionKey, ReadWake, Slots, StoreError, WakeCursor, WakeIndex, WakePage};
 use cellspace_schemas::{Owner, Timestamp};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use scylla::DeserializeRow;
 use serde::{Deserialize, Serialize};
 
+/// Entries fetched at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
+const FETCH: usize = 256;
 /// Heads looked at side by side.
 const AT_ONCE: usize = 32;
 
@@ -98,18 +100,27 @@ impl Inner {
             if place.hour != Some(hour) {
                 place = Place { hour: Some(hour), last: None, ..place };
             }
-            let wanted = limit.max(1) - entries.len();
-            let rows = self.entries(until, &place, hour, wanted).await?;
-            let ended = rows.len() < wanted;
+            let fetched = (limit.max(1) - entries.len()).max(FETCH);
+            let rows = self.entries(until, &place, hour, fetched).await?;
+            let mut ended = rows.len() < fetched;
             if rows.is_empty() && place.last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
                 self.empty(class, place.bucket, hour).await?;
             }
-            if let Some(last) = rows.last() {
-                place.last = Some(last.clone());
+            let (bucket, mut left) = (place.bucket, rows.len());
+            let checked = rows.into_iter().map(|row| {
+                let at = row.clone();
+                self.checked(&of, bucket, hour, row).map_ok(move |counts| (at, counts))
+            });
+            let mut checked = stream::iter(checked).buffered(AT_ONCE);
+            while let Some((at, counts)) = checked.try_next().await? {
+                place.last = Some(at);
+                entries.extend(counts);
+                left -= 1;
+                if entries.len() == limit.max(1) {
+                    break;
+                }
             }
-            let checked: Vec<Option<DueRow>> =
-                stream::iter(rows).map(|row| self.checked(&of, place.bucket, hour, row)).buffered(AT_ONCE).try_collect().await?;
-            entries.extend(checked.into_iter().flatten());
+            ended &= left == 0;
             if ended {
                 place = Place { hour: Some(hour + 1), last: None, ..place };
             }
