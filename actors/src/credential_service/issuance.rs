@@ -248,7 +248,7 @@ pub async fn verify_delivery(
 ) -> Result<Delivered, PrepareError<Refusal>> {
     let context = state.active_context().ok_or(Refusal::NoContext)?;
     let now = services.cluster.now();
-    let sender = verify_sender(services, &context.did, token, Some(call)).await.map_err(Refusal::Sender)?;
+    let sender = verify_sender(services, (&context.id, &context.did), token, Some(call)).await.map_err(Refusal::Sender)?;
     let known = HolderPid::new(&message.holder_pid).ok().and_then(|pid| state.requests.get(&pid)).filter(|r| r.issuer == sender.issuer);
     let holder_pid = known.ok_or(Refusal::NoRequest)?.holder_pid.clone();
     let issuer_pid = IssuerPid::new(&message.issuer_pid).map_err(|e| Refusal::BadCredential(format!("issuerPid: {e}")))?;

@@ -144,7 +144,7 @@ pub async fn answer(
     })?;
     let own_did = state.active_context().ok_or(QueryError::NoContext)?.did.clone();
     let now = services.cluster.now();
-    let sender = verify_sender(services, &own_did, bearer, None).await?;
+    let sender = verify_sender(services, (participant, &own_did), bearer, None).await?;
     let asked = scopes(query)?;
     let token = sender.token.ok_or_else(|| PeerError::Refused("the token must carry a token claim".to_owned()));
     let granted = token.and_then(|token| granted(&state, &own_did, &sender.issuer, &token, now));

@@ -167,7 +167,7 @@ fn no_token(error: TokenError) -> PrepareError<Refusal> {
 /// [`Refusal::Unauthorized`] with the rule that was broken; [`Refusal::NotNow`] when its DID document cannot be fetched.
 pub async fn verify_holder(
     services: &Services,
-    issuer: &Did,
+    issuer: (&ParticipantContextId, &Did),
     token: &str,
     call: Option<CallId>,
 ) -> Result<trust::IdToken, PrepareError<Refusal>> {
@@ -187,7 +187,7 @@ async fn prepare_request(
     // Before the token, which is used up by its verification.
     request.check()?;
     let issuer_did = trust::own_did(services, issuer).await.map_err(no_token)?;
-    let id_token = verify_holder(services, &issuer_did, request.bearer.expose(), Some(call)).await?;
+    let id_token = verify_holder(services, (issuer, &issuer_did), request.bearer.expose(), Some(call)).await?;
     // Nobody is asked about a stranger.
     let now = services.cluster.now();
     let attested = match admission::holder_of(state, &id_token.issuer, &request.credentials, now) {

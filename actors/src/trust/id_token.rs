@@ -104,11 +104,19 @@ pub fn claimed_sender(token: &SecretText) -> Option<Did> {
 
 impl Trust {
     /// Verifies the ID token of a message to `own_did`: claims first, then the key, then that it is used for the first time. Admitting a token uses
-    /// it up, so each is verified once, or, when `call` is given, by that call alone.
+    /// it up, so each is verified once, or, when `call` is given, by that call alone. `slot`: since when this node serves the slot of `own_did`'s owner,
+    /// where other nodes may have served it before.
     ///
     /// # Errors
     /// [`PeerError`] names the rule.
-    pub async fn verify_id_token(&self, own_did: &Did, token: &str, call: Option<CallId>, now: Timestamp) -> Result<IdToken, PeerError> {
+    pub async fn verify_id_token(
+        &self,
+        own_did: &Did,
+        token: &str,
+        call: Option<CallId>,
+        now: Timestamp,
+        slot: Option<Timestamp>,
+    ) -> Result<IdToken, PeerError> {
         let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
         let kid = jws.key_id()?;
         let claims: IdTokenClaims<'_> = jws.unverified()?;
@@ -116,7 +124,7 @@ impl Trust {
         let key = self.resolver.key(&claims.iss, kid.map(|kid| kid.url), Relationship::CapabilityInvocation, now).await?;
         // Of the text that the claims above were read from.
         jws.verify_signature(&key.key)?;
-        self.replay.admit(TokenHash::of(&claims.iss, own_did, claims.jti.as_ref()), call, claims.iat.0, until, now)?;
+        self.replay.admit(TokenHash::of(&claims.iss, own_did, claims.jti.as_ref()), call, claims.iat.0, until, now, slot)?;
         Ok(IdToken { issuer: claims.iss, token: claims.token.map(|token| token.0.into_owned()) })
     }
 }

@@ -3,7 +3,7 @@
 use super::credential::VerifiedCredential;
 use crate::settings::TrustedIssuer;
 use cellspace_cluster::CallId;
-use cellspace_schemas::{Did, ParticipantContextId};
+use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
 use std::sync::Arc;
 
 /// What to verify.
@@ -25,6 +25,8 @@ pub struct VerifyRequest<'a> {
     pub named: &'a [String],
     /// Issuers that count.
     pub trusted_issuers: &'a [TrustedIssuer],
+    /// Since when this node serves the participant's slot, where other nodes may have served it before.
+    pub slot: Option<Timestamp>,
     /// Whether an absent optional credential may be believed for up to 5 s (catalogs) or must be asked for again (negotiations, transfers).
     pub believe_absence: bool,
 }

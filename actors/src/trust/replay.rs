@@ -81,7 +81,7 @@ impl ReplayGuard {
     }
 
     /// Admits a token once. `until` is when it expires, skew included. `call`: who uses it; the same call may use it again, since one command may have
-    /// to be prepared more than once.
+    /// to be prepared more than once. `slot`: since when this node serves the audience's slot, where other nodes may have served it before.
     ///
     /// # Errors
     /// [`PeerError::Refused`] for a second use; [`PeerError::TooEarly`] when it may have been used before this node took over;
@@ -93,8 +93,11 @@ impl ReplayGuard {
         issued: Timestamp,
         until: Timestamp,
         now: Timestamp,
+        slot: Option<Timestamp>,
     ) -> Result<(), PeerError> {
-        if self.opened.is_some_and(|opened| issued <= opened.plus(SKEW)) {
+        // The clock of the node that served the slot may have been ahead of this one's.
+        let opened = self.opened.max(slot.map(|slot| slot.plus(SKEW)));
+        if opened.is_some_and(|opened| issued <= opened.plus(SKEW)) {
             return Err(PeerError::TooEarly);
         }
         let minute = |t: Timestamp| t.seconds().div_euclid(60);
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn another_token_with_the_same_jti_is_refused_whenever_it_ends() {
         let guard = ReplayGuard::new(100, None);
-        let admit = |jti: &str, until| guard.admit(token(jti), None, at(0), at(until), at(1));
+        let admit = |jti: &str, until| guard.admit(token(jti), None, at(0), at(until), at(1), None);
         assert!(admit("1", 59).is_ok());
         for until in [59, 60, 119, 300] {
             assert!(matches!(admit("1", until), Err(PeerError::Refused(_))), "{until}");
@@ -145,9 +148,9 @@ mod tests {
     #[test]
     fn a_token_is_admitted_once() {
         let guard = ReplayGuard::new(10, None);
-        assert!(guard.admit(token("1"), None, at(0), at(61), at(0)).is_ok());
-        assert!(guard.admit(token("2"), None, at(0), at(61), at(0)).is_ok());
-        assert!(matches!(guard.admit(token("1"), None, at(0), at(61), at(60)), Err(PeerError::Refused(_))));
+        assert!(guard.admit(token("1"), None, at(0), at(61), at(0), None).is_ok());
+        assert!(guard.admit(token("2"), None, at(0), at(61), at(0), None).is_ok());
+        assert!(matches!(guard.admit(token("1"), None, at(0), at(61), at(60), None), Err(PeerError::Refused(_))));
     }
 
     #[test]
@@ -155,14 +158,14 @@ mod tests {
         let guard = ReplayGuard::new(10, None);
         let (first, second) = (CallId::fresh(), CallId::fresh());
         for _ in 0..2 {
-            assert!(guard.admit(token("1"), Some(first), at(0), at(61), at(0)).is_ok());
+            assert!(guard.admit(token("1"), Some(first), at(0), at(61), at(0), None).is_ok());
         }
         for other in [Some(second), None] {
-            assert!(matches!(guard.admit(token("1"), other, at(0), at(61), at(0)), Err(PeerError::Refused(_))));
+            assert!(matches!(guard.admit(token("1"), other, at(0), at(61), at(0), None), Err(PeerError::Refused(_))));
         }
         // What no call used is used once.
-        assert!(guard.admit(token("2"), None, at(0), at(61), at(0)).is_ok());
-        assert!(matches!(guard.admit(token("2"), None, at(0), at(61), at(0)), Err(PeerError::Refused(_))));
+        assert!(guard.admit(token("2"), None, at(0), at(61), at(0), None).is_ok());
+        assert!(matches!(guard.admit(token("2"), None, at(0), at(61), at(0), None), Err(PeerError::Refused(_))));
     }
 
     #[test]
@@ -175,11 +178,11 @@ mod tests {
     #[test]
     fn the_set_is_bounded_and_forgets_the_expired() {
         let guard = ReplayGuard::new(4, None);
-        assert!(guard.admit(token("1"), None, at(0), at(30), at(0)).is_ok());
-        assert!(guard.admit(token("2"), None, at(0), at(90), at(0)).is_ok());
-        assert!(matches!(guard.admit(token("3"), None, at(0), at(90), at(59)), Err(PeerError::Unreachable(_))));
-        assert!(guard.admit(token("3"), None, at(60), at(90), at(60)).is_ok());
-        assert!(matches!(guard.admit(token("4"), None, at(60), at(90), at(60)), Err(PeerError::Unreachable(_))));
+        assert!(guard.admit(token("1"), None, at(0), at(30), at(0), None).is_ok());
+        assert!(guard.admit(token("2"), None, at(0), at(90), at(0), None).is_ok());
+        assert!(matches!(guard.admit(token("3"), None, at(0), at(90), at(59), None), Err(PeerError::Unreachable(_))));
+        assert!(guard.admit(token("3"), None, at(60), at(90), at(60), None).is_ok());
+        assert!(matches!(guard.admit(token("4"), None, at(60), at(90), at(60), None), Err(PeerError::Unreachable(_))));
     }
 
     #[test]
@@ -187,7 +190,7 @@ mod tests {
         let of = |audience: usize, jti: usize| TokenHash::of("did:key:z6Mk", format!("did:web:audience-{audience}"), &jti.to_string());
         let capacity = SHARES * 8;
         let guard = ReplayGuard::new(capacity, None);
-        let admit = |audience, jti| guard.admit(of(audience, jti), None, at(0), at(200), at(0)).is_ok();
+        let admit = |audience, jti| guard.admit(of(audience, jti), None, at(0), at(200), at(0), None).is_ok();
         // One that is flooded takes the open half and no more.
         assert_eq!((0..capacity).filter(|jti| admit(0, *jti)).count(), capacity / 2);
         // Every other one still has its share, in whichever minutes its tokens end.
@@ -201,9 +204,22 @@ mod tests {
     fn tokens_from_before_a_take_over_are_too_early() {
         let guard = ReplayGuard::new(10, Some(at(100)));
         for (issued, admitted) in [(99, false), (100, false), (101, false), (102, true)] {
-            let outcome = guard.admit(token(&issued.to_string()), None, at(issued), at(160), at(102));
+            let outcome = guard.admit(token(&issued.to_string()), None, at(issued), at(160), at(102), None);
             assert_eq!(outcome.is_ok(), admitted, "{issued}");
             assert!(admitted || matches!(outcome, Err(PeerError::TooEarly)));
+        }
+    }
+
+    /// The clock that judged it there may have been ahead, as the one that dated it may.
+    #[test]
+    fn tokens_from_before_a_slot_was_opened_here_are_too_early() {
+        for process in [None, Some(at(50))] {
+            let guard = ReplayGuard::new(10, process);
+            for (issued, admitted) in [(99, false), (101, false), (102, false), (103, true)] {
+                let outcome = guard.admit(token(&issued.to_string()), None, at(issued), at(160), at(103), Some(at(100)));
+                assert_eq!(outcome.is_ok(), admitted, "{issued}");
+                assert!(admitted || matches!(outcome, Err(PeerError::TooEarly)));
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ impl Trust {
     /// [`PeerError`] names the rule.
     pub async fn verify(&self, request: &VerifyRequest<'_>, tokens: &dyn IssueToken, now: Timestamp) -> Result<VerifiedPeer, PeerError> {
         let since = Since::new(now);
-        let id = self.verify_id_token(request.own_did, request.token, request.call, now).await?;
+        let id = self.verify_id_token(request.own_did, request.token, request.call, now, request.slot).await?;
         let asked = self.scopes.of(request)?;
         if asked.all.is_empty() {
             return Ok(VerifiedPeer { did: id.issuer, credentials: Vec::new() });

@@ -21,6 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -220,6 +221,11 @@ impl Cell {
     /// The view since which the slot is open here, while the lease holds.
     pub(crate) fn serves(&self, slot: Slot) -> Option<u64> {
         self.open.serves(slot)
+    }
+
+    /// For how long the slot has been open here; `None`: it is not.
+    pub(crate) fn open_for(&self, slot: Slot) -> Option<Duration> {
+        self.open.open_for(slot)
     }
 
     /// The view that this node has applied; 0 before the first.

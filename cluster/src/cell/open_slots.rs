@@ -34,6 +34,8 @@ impl Uptime for BootClock {
 pub(crate) struct OpenSlots {
     /// The view since which each slot is open; 0: it is not.
     since: Box<[AtomicU64]>,
+    /// When each slot was opened last, in microseconds.
+    at: Box<[AtomicU64]>,
     /// End of the lease, in microseconds.
     until: AtomicU64,
     uptime: Arc<dyn Uptime>,
@@ -43,8 +45,8 @@ pub(crate) struct OpenSlots {
 
 impl OpenSlots {
     pub(crate) fn new(slots: u16, uptime: Arc<dyn Uptime>) -> Self {
-        let since = (0..slots).map(|_| AtomicU64::new(0)).collect();
-        Self { since, until: AtomicU64::new(0), uptime, opened: watch::Sender::new(0) }
+        let zeros = || (0..slots).map(|_| AtomicU64::new(0)).collect();
+        Self { since: zeros(), at: zeros(), until: AtomicU64::new(0), uptime, opened: watch::Sender::new(0) }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -66,6 +68,13 @@ impl OpenSlots {
         self.since.get(usize::from(slot.number())).is_some_and(|since| since.load(Ordering::Acquire) > 0)
     }
 
+    /// For how long the slot has been open; `None`: it is not.
+    pub(crate) fn open_for(&self, slot: Slot) -> Option<Duration> {
+        self.serves(slot)?;
+        let at = self.at.get(usize::from(slot.number()))?.load(Ordering::Acquire);
+        Some(Duration::from_micros(micros(self.now()).saturating_sub(at)))
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.opened.subscribe()
     }
@@ -79,7 +88,10 @@ impl OpenSlots {
 
     pub(crate) fn open(&self, slots: &[u16], node: &Node) {
         for slot in slots {
-            if let Some(since) = self.since.get(usize::from(*slot)) {
+            let n = usize::from(*slot);
+            if let (Some(since), Some(at)) = (self.since.get(n), self.at.get(n)) {
+                // First: nobody sees it open with an earlier time.
+                at.store(micros(self.now()), Ordering::Release);
                 since.store(node.open_since(*slot).unwrap_or(0), Ordering::Release);
             }
         }

@@ -65,6 +65,8 @@ pub struct Audience<'a> {
     pub names: &'a [String],
     /// The scope that a broker must have granted.
     pub scope: &'a str,
+    /// Since when this node serves the participant's slot, where other nodes may have served it before.
+    pub slot: Option<Timestamp>,
 }
 
 /// Verifies tokens of data planes.
@@ -144,7 +146,7 @@ impl PlaneCallers {
             return Err(refused(format!("an access token with a jti must be valid for at most {} seconds", MAX_LIFETIME.as_secs())));
         }
         let hash = TokenHash::of(&plane.id, audience.participant, jti);
-        self.used.admit(hash, None, Timestamp::from_seconds(claims.iat), until, now).map_err(|error| match error {
+        self.used.admit(hash, None, Timestamp::from_seconds(claims.iat), until, now, audience.slot).map_err(|error| match error {
             PeerError::Refused(rule) => refused(rule),
             PeerError::TooEarly | PeerError::Unreachable(_) => ApiError::unavailable(error.to_string(), Duration::from_secs(1)),
         })

@@ -93,7 +93,7 @@ async fn offers(app: App, request: Request) -> Result<Reply, ApiError> {
         TokenError::NoParticipant(_) => nothing(),
         TokenError::NoKey(..) | TokenError::Unavailable(_) => ApiError::not_now(error),
     })?;
-    let sender = verify_sender(&app.services, &own_did, token, None).await?;
+    let sender = verify_sender(&app.services, (&participant, &own_did), token, None).await?;
     if sender.issuer != offer.issuer {
         return Err(ApiError::new(ErrorKind::Unauthenticated, "issuer of the offer must be its sender"));
     }

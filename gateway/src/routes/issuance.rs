@@ -104,7 +104,7 @@ async fn request_status(app: App, request: Request) -> Result<Reply, ApiError> {
     let issuer = issuer(&request)?;
     let token = request.require_bearer()?;
     let did = own_did(&app, &issuer).await?;
-    let sender = verify_holder(&app.services, &did, token, None).await.map_err(|error| match error {
+    let sender = verify_holder(&app.services, (&issuer, &did), token, None).await.map_err(|error| match error {
         PrepareError::Refused(refusal) => told(refusal),
         PrepareError::Unavailable(cause) => ApiError::not_now(cause),
     })?;

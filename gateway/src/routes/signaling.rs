@@ -18,7 +18,7 @@ use cellspace_actors::control_plane::{
     transfer::{Command, Signal, Transfer},
 };
 use cellspace_schemas::{
-    ParticipantContextId,
+    Owner, ParticipantContextId,
     dps::{DataFlowState, DataFlowStatusMessage},
     dsp::message::CONTEXT,
     odrl::Policy,
@@ -126,7 +126,12 @@ impl Called {
             Some(plane) => {
                 let identity = state.as_ref().ok().and_then(|state| Some(state.participant.as_ref()?.identity.to_string()));
                 let names: Vec<String> = identity.into_iter().chain([app.services.urls.signaling(&participant)]).collect();
-                let audience = Audience { participant: participant.as_str(), names: &names, scope: SCOPE };
+                let audience = Audience {
+                    participant: participant.as_str(),
+                    names: &names,
+                    scope: SCOPE,
+                    slot: app.services.cluster.opened(&Owner::from(&participant)),
+                };
                 app.planes.verify(&token, plane, audience, app.services.cluster.now()).await?;
                 let subject = plane.id.to_string();
                 let principal = Principal { subject, role: Role::Participant, participant: Some(participant) };

@@ -2,7 +2,7 @@
 
 use crate::{
     management::body,
-    support::{DRAIN, Platform, config, read},
+    support::{DRAIN, Platform, config, id_of, read},
 };
 use cellspace::{
     Node, NodeConfig,
@@ -412,6 +412,59 @@ async fn a_node_is_ready_unless_the_others_go_on_without_it() {
     cut.store(true, Ordering::SeqCst);
     until(&nodes[1], false).await;
     assert!(ready(&nodes[0]).await.0);
+}
+
+/// The node that goes on where another one served does not know which tokens that one saw: it takes none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_token_counts_once_wherever_its_receiver_is_served() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let b = place.another(&a, &shared, place.seat("b", None), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let platform = Platform::of(a, None).await;
+    let (sender, receiver) = (served_by(&platform.node), served_by(&b));
+    for id in [&sender, &receiver] {
+        platform.participant(id).await;
+    }
+    let objects = json!([{"id": "m", "type": "CredentialObject"}]);
+    let context = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
+    let offer = json!({"@context": [context], "type": "CredentialOfferMessage", "issuer": platform.did(&sender), "credentials": objects});
+    let url = format!("{}/offers", platform.node.urls.credential_service(&id_of(&receiver)));
+    let offered = async |token: &str| {
+        let answer = platform.http.post(&url).bearer_auth(token).json(&offer).send().await.unwrap();
+        let again = answer.headers().contains_key("retry-after");
+        let (status, said) = read(answer).await;
+        (status, again, said.to_string())
+    };
+    // The sender signs anew as long as it is told to.
+    let taken = async || {
+        let taken = async {
+            loop {
+                let token = platform.id_token(&sender, &receiver).await;
+                let (status, again, said) = offered(&token).await;
+                if !again {
+                    assert_eq!(status, StatusCode::OK, "{said}");
+                    return token;
+                }
+            }
+        };
+        timeout(PATIENCE, taken).await.unwrap()
+    };
+    let used = taken().await;
+    b.drain(DRAIN).await;
+    place.settled(&["a"]).await;
+    let refused = async || {
+        loop {
+            let (status, again, said) = offered(&used).await;
+            assert_eq!((status, again), (StatusCode::SERVICE_UNAVAILABLE, true), "{said}");
+            if said.contains("used tokens") {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, refused()).await.unwrap();
+    assert_ne!(taken().await, used);
+    timeout(PATIENCE, refused()).await.unwrap();
 }
 
 /// What is changed by way of one node is so at all of them when it is answered.

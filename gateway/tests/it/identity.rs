@@ -76,6 +76,7 @@ impl Platform {
             named: &[],
             optional: &optional,
             trusted_issuers: &[TrustedIssuer { id: self.did("issuer"), supported_types: vec!["*".to_owned()] }],
+            slot: None,
             believe_absence: true,
         };
         verify_peer(&self.node.app.services, request).await

@@ -67,6 +67,7 @@ impl Verifier {
             optional: &self.optional,
             named: &[],
             trusted_issuers: &self.trusted,
+            slot: None,
             believe_absence: false,
         };
         self.trust.verify(&request, &Ours, self.now).await

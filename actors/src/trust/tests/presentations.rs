@@ -83,6 +83,7 @@ async fn what_a_message_names_is_asked_for_before_less() {
             optional: &other,
             named: &maker,
             trusted_issuers: &[TrustedIssuer { id: scene.issuer.did.clone(), supported_types: vec!["*".to_owned()] }],
+            slot: None,
             believe_absence: false,
         };
         scene.trust.verify(&request, &Tokens { world: &scene.world, key: &scene.verifier, now }, now).await

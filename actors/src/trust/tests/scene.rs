@@ -84,6 +84,7 @@ impl Scene {
             optional: &optional,
             named: &[],
             trusted_issuers: &[TrustedIssuer { id: self.issuer.did.clone(), supported_types: vec![types.to_owned()] }],
+            slot: None,
             believe_absence,
         };
         self.trust.verify(&request, &Tokens { world: &self.world, key: &self.verifier, now }, now).await

@@ -26,6 +26,7 @@ async fn tokens_are_signed_by_their_issuer_and_used_once() {
         optional: &[],
         named: &[],
         trusted_issuers: &trusted,
+        slot: None,
         believe_absence: true,
     };
     let tokens = Tokens { world: &scene.world, key: &scene.verifier, now: NOW };
