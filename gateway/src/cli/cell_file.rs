@@ -238,7 +238,7 @@ mod tests {
             ("port = 7170", "port = 1.5", "port: expected a text, a whole number"),
             ("port = 7170", "port = [1]", "port: expected a text, a whole number"),
             ("every-profile = true", "every-profile = 1", "every-profile: expected true or false"),
-            ("\"2s\"", "\"soon\"", "status-list-age: \"soon\": expected a number with the unit"),
+            ("\"2s\"", "\"soon\"", "status-list-age: \"soon\": expected a number of seconds"),
             ("[\"h:3\"]", "\"h:3\"", "kafka-nodes: expected an array"),
             ("nodes = [\"h:3\"], ", "", "kafka-nodes is missing"),
             ("\"m\"", "\"m\", env = \"E\"", "cannot be used with"),
