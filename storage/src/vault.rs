@@ -81,6 +81,9 @@ pub trait Vault: Send + Sync + 'static {
     /// Stores or replaces a secret.
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>>;
 
+    /// Stores a secret where there is none, and answers the one that is there: the same to all that do this at once.
+    fn first_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<Secret, VaultError>>;
+
     /// Reads a secret.
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>>;
 

@@ -148,8 +148,8 @@ async fn client_secrets(vault: &dyn Vault, path: &VaultPath) -> Result<hmac::Key
         Ok(seed) => seed,
         Err(VaultError::NotFound(_)) => {
             let seed = fresh_secret().map_err(|e| VaultError::Crypto(e.to_string()))?;
-            vault.put_secret(path, seed.clone()).await?;
-            seed
+            // Nodes of a cell may be at this together.
+            vault.first_secret(path, seed).await?
         }
         Err(error) => return Err(error),
     };
@@ -177,6 +177,18 @@ mod tests {
     fn thumbprint_of_the_example() {
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
         assert_eq!(thumbprint(&jwk), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    /// Nodes that start together on an empty vault.
+    #[tokio::test]
+    async fn all_that_open_at_once_have_the_same_keys() {
+        let vault = Arc::new(TestVault::with_readers(2));
+        let open = || TokenIssuer::open(vault.clone(), "http://localhost:1".to_owned());
+        let (a, b) = tokio::try_join!(open(), open()).unwrap();
+        let (client, nonce, participant) = (ClientId::new("c").unwrap(), Uuid::new_v4(), ParticipantContextId::new("p").unwrap());
+        assert_eq!(a.client_secret(&client, nonce).expose_secret(), b.client_secret(&client, nonce).expose_secret());
+        assert_eq!(a.sts_secret(&participant).expose(), b.sts_secret(&participant).expose());
+        assert_eq!(a.jwks(), b.jwks());
     }
 
     #[tokio::test]

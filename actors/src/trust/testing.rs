@@ -11,12 +11,15 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::HashMap;
+use tokio::sync::Barrier;
 
 /// Keys and secrets that live as long as the test.
 #[derive(Default)]
 pub struct TestVault {
     keys: Mutex<HashMap<VaultPath, TestKey>>,
     secrets: Mutex<HashMap<VaultPath, Secret>>,
+    /// So many have read a secret before any of them goes on.
+    readers: Option<Barrier>,
 }
 
 enum TestKey {
@@ -58,6 +61,11 @@ impl TestKey {
 }
 
 impl TestVault {
+    /// One whose readers of secrets go on together.
+    pub fn with_readers(n: usize) -> Self {
+        Self { readers: Some(Barrier::new(n)), ..Self::default() }
+    }
+
     /// A path in the vault.
     pub fn path(owner: &str, alias: &str) -> VaultPath {
         VaultPath { owner: Owner::new(owner).unwrap(), alias: KeyAlias::new(alias).unwrap() }
@@ -86,9 +94,20 @@ impl Vault for TestVault {
         async { Ok(()) }.boxed()
     }
 
+    fn first_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<Secret, VaultError>> {
+        let kept = self.secrets.lock().entry(path.clone()).or_insert(value).clone();
+        async { Ok(kept) }.boxed()
+    }
+
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
         let secret = self.secrets.lock().get(path).cloned().ok_or_else(|| VaultError::NotFound(path.clone()));
-        async { secret }.boxed()
+        async {
+            if let Some(readers) = &self.readers {
+                readers.wait().await;
+            }
+            secret
+        }
+        .boxed()
     }
 
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {

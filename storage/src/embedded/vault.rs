@@ -353,6 +353,18 @@ impl Vault for EmbeddedVault {
         }))
     }
 
+    fn first_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<Secret, VaultError>> {
+        Box::pin(self.change(path, move |vault, path| {
+            let content = Content::secret(&value)?;
+            let mut durable = vault.durable.lock();
+            match vault.load(path) {
+                Ok((_, found)) => found.into_secret(path),
+                Err(VaultError::NotFound(_)) => vault.store(&mut durable, path, &content).map(|()| value),
+                Err(error) => Err(error),
+            }
+        }))
+    }
+
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
         Box::pin(self.off_thread(path, |vault, path| vault.load(path)?.1.into_secret(path)))
     }

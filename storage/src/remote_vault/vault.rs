@@ -269,6 +269,17 @@ impl Inner {
     }
 }
 
+fn bounded(value: &Secret) -> Result<(), VaultError> {
+    if value.expose_secret().len() > MAX_SECRET_BYTES {
+        return Err(VaultError::Crypto(format!("a secret has at most {MAX_SECRET_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+fn contended() -> VaultError {
+    StoreError::Unavailable("others write the same record of the vault".to_owned()).into()
+}
+
 impl Vault for RemoteVault {
     fn generate_key<'a>(&'a self, path: &'a VaultPath, algorithm: KeyAlgorithm) -> BoxFuture<'a, Result<PublicKey, VaultError>> {
         Box::pin(async move {
@@ -284,7 +295,7 @@ impl Vault for RemoteVault {
                     }
                 }
             }
-            Err(VaultError::Store(StoreError::Unavailable("others write the same record of the vault".to_owned())))
+            Err(contended())
         })
     }
 
@@ -303,9 +314,7 @@ impl Vault for RemoteVault {
 
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(async move {
-            if value.expose_secret().len() > MAX_SECRET_BYTES {
-                return Err(VaultError::Crypto(format!("a secret has at most {MAX_SECRET_BYTES} bytes")));
-            }
+            bounded(&value)?;
             for _ in 0..ATTEMPTS {
                 let Record { content, version } = self.0.record(path).await?;
                 // A key pair is replaced by nobody.
@@ -316,7 +325,23 @@ impl Vault for RemoteVault {
                     return Ok(());
                 }
             }
-            Err(VaultError::Store(StoreError::Unavailable("others write the same record of the vault".to_owned())))
+            Err(contended())
+        })
+    }
+
+    fn first_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<Secret, VaultError>> {
+        Box::pin(async move {
+            bounded(&value)?;
+            for _ in 0..ATTEMPTS {
+                let Record { content, version } = self.0.record(path).await?;
+                match content {
+                    Content::Secret(found) => return Ok(found),
+                    Content::Key(_) => return Err(VaultError::WrongType(path.clone())),
+                    Content::None if self.0.write(path, version, SECRET, value.expose_secret()).await? => return Ok(value),
+                    Content::None => {}
+                }
+            }
+            Err(contended())
         })
     }
 

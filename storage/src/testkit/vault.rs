@@ -12,6 +12,7 @@ pub async fn all(vault: &dyn Vault) {
     keys_sign(vault).await;
     making_a_key_again_changes_nothing(vault).await;
     secrets_are_kept_and_replaced(vault).await;
+    the_first_secret_stays(vault).await;
     owners_and_types_do_not_mix(vault).await;
     what_is_deleted_is_gone(vault).await;
     a_folder_goes_as_a_whole_and_alone(vault).await;
@@ -86,12 +87,25 @@ async fn secrets_are_kept_and_replaced(vault: &dyn Vault) {
     }
 }
 
+async fn the_first_secret_stays(vault: &dyn Vault) {
+    let path = path("tk-first", "s");
+    let together = ["a", "b", "c", "d"].map(|value| vault.first_secret(&path, Secret::from(value)));
+    let found = futures::future::try_join_all(together).await.unwrap();
+    let kept = vault.secret(&path).await.unwrap();
+    assert!(found.iter().all(|found| found.expose_secret() == kept.expose_secret()), "all are told of the one that is there");
+    assert_eq!(vault.first_secret(&path, Secret::from("later")).await.unwrap().expose_secret(), kept.expose_secret());
+    vault.delete(&path).await.unwrap();
+    assert_eq!(vault.first_secret(&path, Secret::from("later")).await.unwrap().expose_secret(), "later");
+    assert_eq!(vault.secret(&path).await.unwrap().expose_secret(), "later");
+}
+
 async fn owners_and_types_do_not_mix(vault: &dyn Vault) {
     let (key, secret) = (path("tk-types", "key"), path("tk-types", "secret"));
     let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
     vault.put_secret(&secret, Secret::from("s".to_owned())).await.unwrap();
     assert!(matches!(vault.secret(&key).await, Err(VaultError::WrongType(_))));
     assert!(matches!(vault.put_secret(&key, Secret::from("x".to_owned())).await, Err(VaultError::WrongType(_))));
+    assert!(matches!(vault.first_secret(&key, Secret::from("x")).await, Err(VaultError::WrongType(_))));
     assert!(matches!(vault.sign(&secret, b"m").await, Err(VaultError::WrongType(_))));
     assert!(matches!(vault.public_key(&secret).await, Err(VaultError::WrongType(_))));
     assert!(matches!(vault.generate_key(&secret, KeyAlgorithm::Ed25519).await, Err(VaultError::WrongType(_))));

@@ -150,6 +150,19 @@ impl Opened {
         Err(contended())
     }
 
+    async fn put_first(&self, path: &VaultPath, value: Secret) -> Result<Secret, VaultError> {
+        let content = Content::secret(&value)?;
+        for _ in 0..TRIES {
+            if let Some(record) = self.find(path).await? {
+                return open_record(&self.sealer, path, &record)?.1.into_secret(path);
+            }
+            if self.replace(path, None, 1, &content).await? {
+                return Ok(value);
+            }
+        }
+        Err(contended())
+    }
+
     async fn remove(&self, owner: &str, alias: &str) -> Result<(), VaultError> {
         applied(self.store.conditional(&self.store.statements.remove_record, (owner, alias)).await).map(drop)
     }
@@ -195,6 +208,10 @@ impl Vault for ScyllaVault {
 
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(async move { self.0.put(path, &value).await })
+    }
+
+    fn first_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<Secret, VaultError>> {
+        Box::pin(self.0.put_first(path, value))
     }
 
     fn secret<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<Secret, VaultError>> {
