@@ -9,7 +9,7 @@ use crate::node::{CellConfig, Roles};
 use anyhow::{Context, Result, anyhow, bail};
 use cellspace_cluster::{NodeName, membership::Terms};
 use cellspace_storage::slot::SLOTS;
-use clap::{ArgAction, Args, CommandFactory, Parser, error::ContextKind};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, error::ContextKind};
 use std::{collections::BTreeMap, error::Error as _, fs, net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 use toml::{Table, Value};
 
@@ -81,14 +81,17 @@ impl CellFile {
         let table: Table = toml::from_str(text).map_err(|error| anyhow!("{}", error.to_string().trim_end().to_owned()))?;
         let mut keys = BTreeMap::new();
         flatten("", table, &mut keys)?;
-        let command = Self::command();
+        let mut command = Self::command();
         let mut arguments = vec!["cellspace".to_owned()];
         for (key, value) in keys {
             let option = command.get_arguments().find(|option| {
                 let aliases = option.get_all_aliases().unwrap_or_default();
                 option.get_long() == Some(key.as_str()) || aliases.contains(&key.as_str())
             });
-            let action = option.map(|option| option.get_action()).with_context(|| format!("there is no key {key}"))?;
+            let option = option.with_context(|| format!("there is no key {key}"))?;
+            let (id, action) = (option.get_id().clone(), option.get_action().clone());
+            // What the file says counts, also where that is no argument: off, or none.
+            command = command.mut_arg(id, |option| option.env(None::<&'static str>));
             match (action, value) {
                 (ArgAction::SetTrue, Value::Boolean(true)) => arguments.push(format!("--{key}")),
                 (ArgAction::SetTrue, Value::Boolean(false)) => {}
@@ -102,8 +105,8 @@ impl CellFile {
                 (_, value) => arguments.push(format!("--{key}={}", scalar(&key, value)?)),
             }
         }
-        let file = Self::try_parse_from(arguments).map_err(|error| plain(&error))?;
-        file.complete()
+        let file = command.try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
+        file.map_err(|error| plain(&error))?.complete()
     }
 
     /// What several processes must have in common is said, not left to what is usual.

@@ -8,6 +8,8 @@ use cellspace_storage::slot::SLOTS;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(100);
+/// An operator who asks for the nodes waits for three of them.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(10);
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
 const LONGEST_PACE: Duration = Duration::from_secs(60);
 
@@ -50,6 +52,9 @@ impl CellConfig {
         let Terms { renew, lease, margin, pace, step, .. } = self.terms;
         if renew < SHORTEST_RENEWAL || renew * 2 > lease {
             return bad("terms-renew", format!("{renew:?} is not from {SHORTEST_RENEWAL:?} to half of terms-lease ({lease:?})"));
+        }
+        if renew > LONGEST_RENEWAL {
+            return bad("terms-renew", format!("{renew:?} is more than {LONGEST_RENEWAL:?}"));
         }
         if lease > LONGEST_LEASE {
             return bad("terms-lease", format!("{lease:?} is more than {LONGEST_LEASE:?}"));
@@ -104,12 +109,16 @@ mod tests {
         config(|_| ()).unwrap();
         config(|c| (c.listen, c.endpoint) = ("0.0.0.0:1".parse().unwrap(), Some("host:2".to_owned()))).unwrap();
         config(|c| c.roles = "gateway".parse().unwrap()).unwrap();
-        let all: [(&str, fn(&mut CellConfig)); 9] = [
+        let all: [(&str, fn(&mut CellConfig)); 10] = [
             ("roles", |c| c.roles = "gateway,fabric".parse().unwrap()),
             ("link-endpoint", |c| c.listen = "0.0.0.0:1".parse().unwrap()),
             ("link-endpoint", |c| c.endpoint = Some("host".to_owned())),
             ("link-endpoint", |c| c.endpoint = Some("host:0".to_owned())),
             ("terms-renew", |c| c.terms.renew = Duration::from_millis(1_001)),
+            ("terms-renew", |c| {
+                (c.terms.renew, c.terms.lease, c.terms.margin) =
+                    (Duration::from_millis(10_001), Duration::from_secs(30), Duration::from_secs(10));
+            }),
             ("terms-lease", |c| (c.terms.lease, c.terms.margin) = (Duration::from_secs(61), Duration::from_secs(10))),
             ("terms-margin", |c| c.terms.margin = Duration::from_millis(249)),
             ("terms-pace", |c| c.terms.pace = Duration::from_secs(61)),

@@ -147,6 +147,23 @@ async fn switches_in_the_environment_are_read_as_people_write_them() {
     }
 }
 
+/// Off, and none, are said too.
+#[tokio::test]
+async fn what_a_file_of_a_cell_says_counts_before_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let rest = "node = \"a\"\nport = 1\npublic-url = \"http://h:1\"\nadmin-url = \"http://h:2\"\nmaster-key-file = \"m\"\ncassandra-nodes = [\"h:1\"]\n\
+        link = { listen = \"127.0.0.1:1\", certificates = \"c\" }\n";
+    let environment = "export CELLSPACE_EVERY_PROFILE=maybe CELLSPACE_KAFKA=h:3;";
+    for (said, known) in [("every-profile = false\nkafka-nodes = []\n", false), ("kafka-nodes = []\n", true)] {
+        std::fs::write(&file, format!("{said}{rest}")).unwrap();
+        let mut refused = Process::limited(dir.path(), environment, &["run", "--config", file.to_str().unwrap()]);
+        assert!(!refused.end().await.success());
+        let told = refused.errors();
+        assert_eq!((told.contains("kafka-nodes is missing"), told.contains("maybe")), (!known, known), "{told}");
+    }
+}
+
 /// Each reason once.
 #[tokio::test]
 async fn errors_do_not_repeat_themselves() {
