@@ -166,6 +166,17 @@ impl Directory {
         answers.iter().flatten().flatten().any(newer) || !(reached || peers.is_empty())
     }
 
+    /// Whether any member of the cell is reached; where there is none, whether the rows can be read.
+    pub async fn others_are_reached(&self) -> bool {
+        let peers = self.cell.others();
+        if peers.is_empty() {
+            return self.membership.view().await.is_ok();
+        }
+        let version = self.cell.version();
+        let asked = peers.iter().map(|peer| self.link.ask(peer, &[0], version));
+        join_all(asked).await.iter().any(Result::is_ok)
+    }
+
     /// Tells a member to hand its slots over and to end.
     ///
     /// # Errors

@@ -203,11 +203,8 @@ impl Node {
                 self.bootstrap = bootstrap::ensure_among(&config.data_dir, &self.store, &self.app).await?;
                 if let Some(nodes) = &self.app.nodes {
                     tokio::spawn(directory::adopt_events(cell, self.store.clone(), nodes.me().clone(), self.stop.clone()));
-                    match readiness::Proof::of(nodes.clone(), &self.app.services.cluster, &self.stop).await {
-                        Some(proof) => self.app.health.ready_by(move || proof.read()),
-                        // It passes on what comes in, and commits nothing.
-                        None => self.app.health.ready_by(|| Ok(())),
-                    }
+                    let proof = readiness::Proof::of(nodes.clone(), &self.app.services.cluster, &self.stop).await;
+                    self.app.health.ready_by(self.vault.is_in_store(), move || proof.read());
                     nodes.tell().await?;
                 }
             }

@@ -136,6 +136,15 @@ impl NodeVault {
         }
     }
 
+    /// Whether it is in the store that agents are in, whose health is its own.
+    pub(super) const fn is_in_store(&self) -> bool {
+        match self {
+            #[cfg(all(feature = "scylla", feature = "kafka"))]
+            Self::Keyspace(_) => true,
+            Self::Embedded(_) | Self::Remote(_) => false,
+        }
+    }
+
     /// Before the end; blocks for as long as the disk takes.
     pub(super) fn settle(&self) {
         match self {

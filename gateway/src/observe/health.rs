@@ -19,7 +19,8 @@ pub struct Health {
     draining: AtomicBool,
     checks: RwLock<Vec<(&'static str, Check)>>,
     /// Whether a commit works, where that is tried: readiness then asks this, and not what store and vault seem to be.
-    commits: RwLock<Option<Check>>,
+    /// With whether it stands for the vault too.
+    commits: RwLock<Option<(bool, Check)>>,
     store: NodeStore,
 }
 
@@ -68,9 +69,9 @@ impl Health {
         self.checks.write().push((component, Box::new(check)));
     }
 
-    /// Readiness asks this in the place of store and vault.
-    pub fn ready_by(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        *self.commits.write() = Some(Box::new(check));
+    /// Readiness asks this in the place of the store, and of the vault where that is in the store.
+    pub fn ready_by(&self, vault_is_in_store: bool, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        *self.commits.write() = Some((vault_is_in_store, Box::new(check)));
     }
 
     /// Every agent was woken, every listener serves.
@@ -116,8 +117,8 @@ impl Health {
         let node = if self.draining.load(Ordering::Acquire) { Err("the node is draining".to_owned()) } else { self.start_outcome() };
         let mut all = vec![("node", node)];
         let commits = self.commits.read();
-        all.extend(commits.as_ref().map(|check| ("commits", check())));
-        let is_asked = |name: &str| commits.is_none() || !matches!(name, STORE | VAULT);
+        all.extend(commits.as_ref().map(|(_, check)| ("commits", check())));
+        let is_asked = |name: &str| commits.as_ref().is_none_or(|(in_store, _)| name != STORE && !(*in_store && name == VAULT));
         all.extend(self.checks.read().iter().filter(|(name, _)| is_asked(name)).map(|(name, check)| (*name, check())));
         Report::of(all)
     }

@@ -414,6 +414,42 @@ async fn a_node_is_ready_unless_the_others_go_on_without_it() {
     assert!(ready(&nodes[0]).await.0);
 }
 
+/// A node that only passes requests on is ready as long as there is one that takes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {
+    let place = Place::new();
+    let (way, watched) = watch::channel(Way::Open);
+    let (at, place_of_a) = watch::channel(None);
+    let (endpoint, _missed) = between(place_of_a, watched).await;
+    let mut seat = place.seat("a", Some(endpoint));
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    seat.listen = socket.local_addr().unwrap();
+    at.send_replace(Some(seat.listen.to_string()));
+    drop(socket);
+    let config = config(&place.path().join("a"));
+    let shared = Shared::open(&config).await.unwrap();
+    let a = Node::start_in_cell(config, shared.clone(), seat).await.unwrap();
+    let mut seat = place.seat("g", None);
+    seat.roles = "gateway".parse().unwrap();
+    let gateway = place.another(&a, &shared, seat, |_| ()).await;
+    let http = Client::new();
+    let until = async |wanted: bool| {
+        let all = async {
+            let ready = || http.get(format!("{}/api/check/readiness", gateway.ops_url())).send();
+            while (ready().await.unwrap().status() == StatusCode::OK) != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, all).await.unwrap();
+    };
+    until(true).await;
+    way.send_replace(Way::Cut);
+    until(false).await;
+    way.send_replace(Way::Open);
+    until(true).await;
+    drop(a);
+}
+
 /// The node that goes on where another one served does not know which tokens that one saw: it takes none of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_token_counts_once_wherever_its_receiver_is_served() {
