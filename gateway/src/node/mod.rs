@@ -58,6 +58,9 @@ use vault::NodeVault;
 /// How often histograms are folded, so that unread ones do not grow.
 const UPKEEP: Duration = Duration::from_secs(30);
 
+/// So long after it said that it drains a node of a cell still takes requests, unless half of its end is over before.
+const SEEN: Duration = Duration::from_secs(5);
+
 /// Bounds of fetching the keys of token issuers.
 const KEYS: OutboundOptions = OutboundOptions { timeout: Duration::from_secs(5), max_body: 256 << 10, allow_private: false };
 
@@ -267,6 +270,10 @@ impl Node {
         if self.peers.is_some() {
             // While requests still come in: they go on to those that take the slots over.
             self.app.services.cluster.leave(left(requests)).await;
+            if self.public.is_some() || self.admin.is_some() {
+                // However soon nothing was left to hand over: balancers look now and then.
+                tokio::time::sleep_until(requests.min(now + SEEN)).await;
+            }
             requests = Instant::now() + left(end) / 2;
         }
         let listeners = self.public.iter().chain(&self.admin);

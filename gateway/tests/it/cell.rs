@@ -414,6 +414,29 @@ async fn a_node_is_ready_unless_the_others_go_on_without_it() {
     assert!(ready(&nodes[0]).await.0);
 }
 
+/// Whoever looks at its readiness has time to see that it ends, also where there is nobody to hand anything over to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_takes_requests_until_that_was_seen() {
+    let place = Place::new();
+    let (a, _shared) = place.first(|_| ()).await;
+    let (admin, ready) = (a.admin_address().unwrap(), format!("{}/api/check/readiness", a.ops_url()));
+    let began = Instant::now();
+    let drained = tokio::spawn(a.drain(DRAIN));
+    let http = Client::new();
+    let seen = async {
+        while http.get(&ready).send().await.unwrap().status() == StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, seen).await.unwrap();
+    while TcpStream::connect(admin).await.is_ok() {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(began.elapsed() > DRAIN * 2 / 5, "{:?}", began.elapsed());
+    drained.await.unwrap();
+}
+
 /// A node that only passes requests on is ready as long as there is one that takes them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {
