@@ -188,7 +188,9 @@ impl NodeStore {
         let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
         let keyspace = options.keyspace.clone();
         let store = ScyllaStore::open(options).await?;
-        if store.meta(CELL).await?.is_none() && store.meta(INSTALLATION).await?.is_some() {
+        // In this order: a process that is starting too says first which cell it is.
+        let begun = store.meta(INSTALLATION).await?.is_some();
+        if begun && store.meta(CELL).await?.is_none() {
             return Err(StartError::OtherInstallation(keyspace));
         }
         let cell = store.first_meta(CELL, &config.cell).await?;
