@@ -12,7 +12,7 @@ use cellspace_actors::{
     settings::SettingsCache,
     trust::{Trust, TrustOptions},
 };
-use cellspace_cluster::{Address, AskError, Call, Cluster, Options, SystemClock};
+use cellspace_cluster::{Address, AskError, Call, Clock, Cluster, Options, SystemClock};
 use cellspace_schemas::{
     Did, ParticipantContextId, SourceName, TransferId,
     dps::{DataAddress, DataFlowPrepareMessage, DataFlowStartMessage},
@@ -66,9 +66,14 @@ impl Node {
 
     /// As [`Node::start`]; `allow_private`: whether sources may be within the own networks.
     pub async fn start_with(dir: &Path, allow_private: bool) -> Self {
+        Self::start_at(dir, allow_private, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Node::start_with`], by another clock.
+    pub async fn start_at(dir: &Path, allow_private: bool, clock: Arc<dyn Clock>) -> Self {
         let store = unlocked(|| EmbeddedStore::open(dir, EmbeddedOptions::default())).await;
         let vault: Arc<dyn Vault> = Arc::new(unlocked(|| EmbeddedVault::open(dir, &MasterKey::File(dir.join("master.key")))).await);
-        let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(SystemClock), Options::default());
+        let cluster = Cluster::new(Arc::new(store.clone()), Arc::new(store.clone()), clock, Options::default());
         let http = OutboundHttp::new(OutboundOptions { allow_private, ..OutboundOptions::default() }).unwrap();
         let urls = PublicUrls { public: "http://localhost:8080".parse().unwrap(), admin: "http://localhost:8081".parse().unwrap() };
         let services = Services {

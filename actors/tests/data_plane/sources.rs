@@ -5,11 +5,20 @@ use crate::{
     node::{Asked, Node, PROVIDER, participant},
     source::Source,
 };
-use cellspace_actors::data_plane::{Command, PullError, Refusal, TargetError};
+use cellspace_actors::{
+    data_plane::{Command, PullError, Refusal, TargetError},
+    records,
+};
+use cellspace_cluster::{Clock, SystemClock};
+use cellspace_schemas::Timestamp;
 use cellspace_storage::VaultPath;
 use http::{Method, header};
 use serde_json::json;
-use std::{io, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_source_opens_what_it_says_and_sees_what_it_may() {
@@ -57,6 +66,16 @@ async fn the_source_opens_what_it_says_and_sees_what_it_may() {
     node.stop().await;
 }
 
+/// The machine's clock, an hour ahead: the time of all that was begun before is over.
+#[derive(Debug)]
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_secs(3_600))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_left_in_the_vault_goes_and_what_rows_name_stays() {
     let dir = tempfile::tempdir().unwrap();
@@ -66,10 +85,11 @@ async fn what_a_crash_left_in_the_vault_goes_and_what_rows_name_stays() {
     let left =
         VaultPath { owner: (&participant(PROVIDER)).into(), alias: format!("source-secret/{}", uuid::Uuid::new_v4()).parse().unwrap() };
     // As it is when the process dies between the vault and the commit.
+    node.ask(PROVIDER, Command::Record(records::Command::Begin(left.alias.clone()))).await.unwrap();
     node.services.vault.put_secret(&left, "s3cret".into()).await.unwrap();
-    node.stop().await;
-    let node = Node::start(dir.path()).await;
     node.source("b", with_secret("b")).await.unwrap();
+    node.stop().await;
+    let node = Node::start_at(dir.path(), true, Arc::new(Later)).await;
     let gone = async {
         while node.services.vault.secret(&left).await.is_ok() {
             tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use crate::node::{CellConfig, Roles};
 use anyhow::{Context, Result, anyhow, bail};
 use cellspace_cluster::{NodeName, membership::Terms};
 use cellspace_storage::slot::SLOTS;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, error::ContextKind};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, error::ContextKind};
 use std::{collections::BTreeMap, error::Error as _, fs, net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 use toml::{Table, Value};
 
@@ -82,6 +82,8 @@ impl CellFile {
         let mut keys = BTreeMap::new();
         flatten("", table, &mut keys)?;
         let mut command = Self::command();
+        let named = |option: &Arg| Some((option.get_long()?.to_owned(), (*option.get_all_aliases()?.first()?).to_owned()));
+        let aliases: BTreeMap<String, String> = command.get_arguments().filter_map(named).collect();
         let mut arguments = vec!["cellspace".to_owned()];
         for (key, value) in keys {
             let option = command.get_arguments().find(|option| {
@@ -106,7 +108,7 @@ impl CellFile {
             }
         }
         let file = command.try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
-        file.map_err(|error| plain(&error))?.complete()
+        file.map_err(|error| plain(&error, &aliases))?.complete()
     }
 
     /// What several processes must have in common is said, not left to what is usual.
@@ -177,11 +179,12 @@ fn scalar(key: &str, value: Value) -> Result<String> {
     }
 }
 
-/// What clap has to say, in the words of the file.
-fn plain(error: &clap::Error) -> anyhow::Error {
+/// What clap has to say, in the words of the file, where an option that is the head of a table has another name.
+fn plain(error: &clap::Error, aliases: &BTreeMap<String, String>) -> anyhow::Error {
     let context = |kind| error.get(kind).map(|value| value.to_string().trim_start_matches("--").to_owned());
     let key = context(ContextKind::InvalidArg).unwrap_or_default();
-    let key = key.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let key = key.split([' ', '=']).next().unwrap_or_default();
+    let key = aliases.get(key).map_or(key, String::as_str);
     match (context(ContextKind::InvalidValue), error.source()) {
         (Some(value), Some(reason)) => anyhow!("{key}: {value:?}: {reason}"),
         (Some(value), None) => anyhow!("{key}: {value:?} is none of {}", context(ContextKind::ValidValue).unwrap_or_default()),
