@@ -12,7 +12,8 @@ use cellspace_cluster::{Address, AskError, DeliveryError, RetryPolicy};
 use cellspace_schemas::Owner;
 use std::time::Duration;
 
-/// What is left behind by a participant context is worked on for most of a day before an operator has to look.
+/// What is left behind by a participant context is worked on for most of a day before it is a dead letter; what is to leave the vault is
+/// then begun again.
 pub const RETRY: RetryPolicy =
     RetryPolicy { first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(60), attempts: 1_000 };
 

@@ -62,7 +62,7 @@ pub struct UpArgs {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Settings of this process, as TOML: those of `cellspace up`, by the names of its options without the dashes before, and those of the cell (see deploy/README.md). Keys
+    /// Settings of this process, as TOML: those of `cellspace up` except --json, by the names of its options without the dashes before, and those of the cell (see deploy/README.md). Keys
     /// may be gathered in tables: `nodes` in `[cassandra]` is `cassandra-nodes`.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -298,7 +298,7 @@ pub enum AdminCommand {
     Token(TokenArgs),
     /// Show the nodes of the cell: what each does, how many slots it has, whether its lease is renewed, and how it stands to the others.
     Nodes(NodesArgs),
-    /// Have a node of the cell hand its slots over and end; waits until it has none.
+    /// Have a node of the cell that serves slots hand them over and end; waits until it has none.
     Drain(DrainArgs),
     /// List agents that were taken out of service after repeated failures.
     Parked(DataArgs),

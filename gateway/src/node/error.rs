@@ -73,7 +73,9 @@ pub enum StartError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// The events of the data directory are in another log.
-    #[error("the events of this installation are in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
+    #[error(
+        "the events of this installation are in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir (a cell: another keyspace)"
+    )]
     OtherEvents {
         /// Where they are.
         known: String,
@@ -95,7 +97,9 @@ pub enum StartError {
         reason: String,
     },
     /// Keys lie in another vault.
-    #[error("the keys of this installation lie in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir")]
+    #[error(
+        "the keys of this installation lie in {known}, not in {wanted}: start it as before, or begin anew with another --data-dir (a cell: another keyspace)"
+    )]
     OtherVault {
         /// Where they lie.
         known: String,
@@ -131,7 +135,7 @@ pub enum StartError {
     /// The installation is known under another URL.
     #[error(
         "this installation is known as {stored} ({what} URL), which is part of its data, not as {wanted}: say {flag} {stored}, \
-         start it on the port it had, or begin anew with another --data-dir"
+         start it on the port it had, or begin anew with another --data-dir (a cell: another keyspace)"
     )]
     UrlChanged {
         /// Which of the two.
