@@ -200,25 +200,24 @@ pub fn again<A: Keeper>(record: &KeyAlias) -> Decision<A> {
 /// takes it out again, so that their notes are settled by the same commit.
 ///
 /// # Errors
-/// Those of `decide`, and [`Rejection::Stale`] when a note is gone, or what was found is on its way out.
+/// Those of `decided`, and [`Rejection::Stale`] when a note is gone, or what was found is on its way out.
 pub fn settled<A: Keeper>(
     state: &A::State,
     made: Vec<KeyAlias>,
     found: Vec<KeyAlias>,
-    decide: impl FnOnce() -> Result<Decision<A>, Rejection<A::Refusal>>,
+    decided: Result<Decision<A>, Rejection<A::Refusal>>,
 ) -> Result<Decision<A>, Rejection<A::Refusal>> {
+    let decision = decided?;
+    if !decision.changes() {
+        return Ok(decision);
+    }
     let note = |record: &KeyAlias| A::notes(state).0.get(record).copied();
-    let decision = decide()?;
-    let goes = found.iter().any(|record| note(record) == Some(Note::Leaving));
-    if decision.changes() && (goes || !made.iter().all(|record| matches!(note(record), Some(Note::Made(_))))) {
+    let may_be_named = made.iter().all(|record| matches!(note(record), Some(Note::Made(_))));
+    if !may_be_named || found.iter().any(|record| note(record) == Some(Note::Leaving)) {
         return Err(Rejection::Stale);
     }
-    Ok(if decision.changes() {
-        let noted = found.into_iter().filter(|record| note(record).is_some());
-        made.into_iter().chain(noted).fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record))))
-    } else {
-        decision
-    })
+    let noted = found.into_iter().filter(|record| note(record).is_some());
+    Ok(made.into_iter().chain(noted).fold(decision, |decision, record| decision.event(A::noting(Event::Settled(record)))))
 }
 
 /// A record that is noted, and may be made.
@@ -337,7 +336,7 @@ mod tests {
 
     fn name(state: &DataPlaneState, records: &[&KeyAlias]) -> Option<Decision<DataPlane>> {
         let named = Decision::action("named").event(AgentEvent::Disposed);
-        settled::<DataPlane>(state, records.iter().map(|record| (*record).clone()).collect(), Vec::new(), || Ok(named)).ok()
+        settled::<DataPlane>(state, records.iter().map(|record| (*record).clone()).collect(), Vec::new(), Ok(named)).ok()
     }
 
     #[test]
@@ -349,7 +348,7 @@ mod tests {
             assert_eq!(ask(&mut state, &Command::Begin(record.clone())), Ok(Vec::new()));
         }
         // What changes nothing settles nothing.
-        let nothing = settled::<DataPlane>(&state, vec![named.clone()], Vec::new(), || Ok(Decision::nothing())).unwrap();
+        let nothing = settled::<DataPlane>(&state, vec![named.clone()], Vec::new(), Ok(Decision::nothing())).unwrap();
         assert!(take(&mut state, nothing).is_empty() && state.notes.len() == 3);
         let decision = name(&state, &[&named]).unwrap();
         state.secrets.insert_mut(alias("a"), named.clone());
@@ -431,7 +430,7 @@ mod tests {
         let mut state = DataPlaneState::default();
         let found = alias("part/1");
         let name = |state: &DataPlaneState| {
-            settled::<DataPlane>(state, Vec::new(), vec![found.clone()], || Ok(Decision::action("named").event(AgentEvent::Disposed)))
+            settled::<DataPlane>(state, Vec::new(), vec![found.clone()], Ok(Decision::action("named").event(AgentEvent::Disposed)))
         };
         assert_eq!(name(&state).unwrap().events.len(), 1);
         ask(&mut state, &Command::Begin(found.clone())).unwrap();

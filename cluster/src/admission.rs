@@ -1,4 +1,4 @@
-//! Who may have how many commands on this node, from their arrival to their answer.
+//! Who may have how many of something at once: commands on this node, from their arrival to their answer; connections of a peer.
 
 use cellspace_schemas::Owner;
 use dashmap::DashMap;
@@ -6,23 +6,24 @@ use std::{hash::Hash, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A limit for each key; keys in use take memory, all others none.
-struct Keyed<K: Eq + Hash> {
+pub(crate) struct Keyed<K: Eq + Hash> {
     counts: DashMap<K, usize>,
     limit: usize,
 }
 
 /// One of the places of a key.
-struct Entered<K: Eq + Hash> {
+pub(crate) struct Entered<K: Eq + Hash> {
     places: Arc<Keyed<K>>,
     key: K,
 }
 
 impl<K: Eq + Hash + Clone> Keyed<K> {
-    fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { counts: DashMap::new(), limit })
     }
 
-    fn enter(self: &Arc<Self>, key: K) -> Option<Entered<K>> {
+    /// One of its places until what is answered is dropped; `None` when it has none left.
+    pub(crate) fn enter(self: &Arc<Self>, key: K) -> Option<Entered<K>> {
         let mut count = self.counts.entry(key.clone()).or_insert(0);
         if *count >= self.limit {
             return None;
@@ -84,6 +85,18 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_has_places_of_its_own() {
+        let places = Keyed::new(8);
+        let mut taken: Vec<_> = (0..8).map(|_| places.enter("a").unwrap()).collect();
+        assert!(places.enter("a").is_none());
+        let other = places.enter("b").unwrap();
+        taken.pop();
+        taken.push(places.enter("a").unwrap());
+        drop((taken, other));
+        assert!(places.counts.is_empty());
+    }
 
     #[test]
     fn one_participant_or_counterparty_cannot_take_all_places() {

@@ -257,9 +257,9 @@ impl Cluster {
     /// Since when this node knows what is done for the owner: its slot was opened here then, by the time of day as it is now. A slot that is not open
     /// opens now at the earliest. `None` where there are no other nodes.
     #[must_use]
-    pub fn opened(&self, owner: &Owner) -> Option<Timestamp> {
+    pub fn opened(&self, owner: impl Into<Owner>) -> Option<Timestamp> {
         let cell = self.placement().cell()?;
-        Some(self.now().minus(cell.open_for(Slot::of(owner)).unwrap_or_default()))
+        Some(self.now().minus(cell.open_for(Slot::of(&owner.into())).unwrap_or_default()))
     }
 
     /// Whether another node of the cell owns the slot of this owner.

@@ -378,15 +378,20 @@ impl Keeper for ControlPlane {
 /// What the machine that the input is for decides.
 fn decide(state: &ControlPlaneState, input: &Input<ControlPlane>, now: Timestamp) -> Decided {
     match input {
-        Input::Command(prepared) => records::settled(state, prepared.asked.made(), Vec::new(), || match &prepared.asked {
-            Asked::Participant(p) => participant::decide(state, p, now),
-            Asked::Resources(p) => resources::decide(state, p, now),
-            Asked::Negotiation(p) => negotiation::decide(state, p, now),
-            Asked::Transfer(p) => transfer::decide(state, p, now),
-            Asked::DataPlanes(p) => data_planes::decide(state, p, now),
-            Asked::Secrets(p) => secrets::decide(state, p, now),
-            Asked::Records(p) => records::decide(state, p, now),
-        }),
+        Input::Command(prepared) => records::settled(
+            state,
+            prepared.asked.made(),
+            Vec::new(),
+            match &prepared.asked {
+                Asked::Participant(p) => participant::decide(state, p, now),
+                Asked::Resources(p) => resources::decide(state, p, now),
+                Asked::Negotiation(p) => negotiation::decide(state, p, now),
+                Asked::Transfer(p) => transfer::decide(state, p, now),
+                Asked::DataPlanes(p) => data_planes::decide(state, p, now),
+                Asked::Secrets(p) => secrets::decide(state, p, now),
+                Asked::Records(p) => records::decide(state, p, now),
+            },
+        ),
         Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
             (Effect::Participant(e), Outcome::Participant(o)) => participant::delivered(state, e, *o),
             (Effect::Negotiation(e), Outcome::Negotiation(o)) => negotiation::delivered(state, e, o, now),

@@ -11,7 +11,7 @@ use crate::{
     trust::{PeerError, VerifyRequest, verify_peer},
 };
 use cellspace_cluster::CallId;
-use cellspace_schemas::{Owner, ProfileId};
+use cellspace_schemas::ProfileId;
 
 /// A message's token, and what its sender is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub async fn verify(services: &Services, settings: &Settings, call: PeerCall<'_>
         optional: &call.scopes.optional,
         named: &call.scopes.named,
         trusted_issuers: trusted,
-        slot: services.cluster.opened(&Owner::from(&call.participant.id)),
+        slot: services.cluster.opened(&call.participant.id),
         believe_absence: call.believe_absence,
     };
     let peer = verify_peer(services, request).await?;

@@ -240,7 +240,7 @@ impl Agent for CredentialService {
     fn decide(state: &State, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
             Input::Command(prepared) => {
-                records::settled(state, prepared.records(true), prepared.records(false), || decide(state, prepared, now))
+                records::settled(state, prepared.records(true), prepared.records(false), decide(state, prepared, now))
             }
             Input::Delivered(effect, outcome) => match (effect.as_ref(), outcome) {
                 (Effect::RequestCredentials { holder_pid, .. }, Outcome::Acknowledged(answer)) => {

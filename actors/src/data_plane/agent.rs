@@ -66,7 +66,7 @@ impl Agent for DataPlane {
     fn decide(state: &DataPlaneState, input: &Input<Self>, now: Timestamp) -> Decided {
         match input {
             Input::Command(prepared) => {
-                records::settled(state, prepared.made().cloned().into_iter().collect(), Vec::new(), || decide::decide(state, prepared, now))
+                records::settled(state, prepared.made().cloned().into_iter().collect(), Vec::new(), decide::decide(state, prepared, now))
             }
             Input::Delivered(effect, ()) => match effect.as_ref() {
                 Effect::Forget(record) => Ok(records::gone(state, record)),

@@ -43,7 +43,7 @@ use crate::{
 };
 use aged_cache::{AgedCache, FAILURE_AGE};
 use cellspace_cluster::{Address, AskError, CallId};
-use cellspace_schemas::{Did, Owner, ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
+use cellspace_schemas::{Did, ParticipantContextId, Timestamp, identity::key_pair::KeyUsage};
 use credential::{Tolerance, VerifiedCredential};
 use fetch::Fetch;
 use futures::{FutureExt, future::BoxFuture};
@@ -237,7 +237,7 @@ pub async fn verify_sender(
     token: &str,
     call: Option<CallId>,
 ) -> Result<IdToken, PeerError> {
-    let slot = services.cluster.opened(&Owner::from(participant));
+    let slot = services.cluster.opened(participant);
     let verified = services.trust.verify_id_token(own_did, token, call, services.cluster.now(), slot).await;
     verified.inspect_err(|error| tell_refusal(own_did, None, error))
 }

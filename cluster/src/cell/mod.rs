@@ -150,16 +150,9 @@ impl Cell {
 
     /// Waits for a view that is newer than the one of this version; `None` when this life is over.
     pub async fn newer(&self, version: u64) -> Option<View> {
-        let mut changes = self.open.subscribe();
-        loop {
-            if self.over.is_cancelled() {
-                return None;
-            }
-            if let Some(view) = self.view().filter(|view| view.version > version) {
-                return Some(view);
-            }
-            changes.changed().await.ok()?;
-        }
+        let mut versions = self.version.subscribe();
+        self.over.run_until_cancelled(versions.wait_for(|applied| *applied > version)).await?.ok()?;
+        self.view()
     }
 
     /// How many slots each member owns under the view that this node has applied.

@@ -1,9 +1,8 @@
-//! Who may be connected: peers have places of their own, which nobody else takes.
+//! Who may be connected: peers have places of their own, which nobody else takes. Their names are in certificates of the cell's authority, so that there are no
+//! more of them than nodes.
 
-use cellspace_storage::NodeName;
-use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Weak},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,42 +33,6 @@ impl Strangers {
     }
 }
 
-/// Places of peers. Their names are in certificates of the cell's authority, so that there are no more of them than nodes.
-#[derive(Debug, Default)]
-pub(super) struct Places(Mutex<HashMap<NodeName, usize>>);
-
-impl Places {
-    /// A place until what is answered is dropped; `None` when this peer has all of its own.
-    pub(super) fn enter(self: &Arc<Self>, peer: &NodeName) -> Option<Place> {
-        let mut taken = self.0.lock();
-        let count = taken.entry(peer.clone()).or_default();
-        if *count >= OF_ONE {
-            return None;
-        }
-        *count += 1;
-        Some(Place { places: self.clone(), peer: peer.clone() })
-    }
-}
-
-/// A place that is taken.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    peer: NodeName,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.0.lock();
-        if let Some(count) = taken.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.peer);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,18 +48,5 @@ mod tests {
         there.push(strangers.enter());
         let gone = |n: usize| there[n].is_cancelled();
         assert!(gone(0) && (1..there.len()).all(|n| !gone(n)));
-    }
-
-    #[test]
-    fn each_peer_has_places_of_its_own() {
-        let places = Arc::new(Places::default());
-        let name = |name: &str| NodeName(name.to_owned());
-        let mut taken: Vec<_> = (0..OF_ONE).map(|_| places.enter(&name("a")).unwrap()).collect();
-        assert!(places.enter(&name("a")).is_none());
-        let other = places.enter(&name("b")).unwrap();
-        taken.pop();
-        taken.push(places.enter(&name("a")).unwrap());
-        drop((taken, other));
-        assert!(places.0.lock().is_empty());
     }
 }

@@ -3,11 +3,12 @@
 use super::{
     forwarded::{Forwarded, Requests},
     identity::{self, Identity, Tls},
-    places::{Place, Places, Strangers},
+    places::{OF_ONE, Strangers},
     wire::{self, AGE, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     Cluster,
+    admission::{Entered, Keyed},
     cell::Cell,
     remote::{AgentAnswer, AgentCall},
     ring::NodeName,
@@ -16,16 +17,7 @@ use cellspace_storage::{View, slot::SLOTS};
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -74,7 +66,7 @@ pub struct Answers {
 struct Desk {
     identity: Arc<Identity>,
     answers: Answers,
-    places: Arc<Places>,
+    places: Arc<Keyed<NodeName>>,
     version: u16,
     age: Duration,
     stop: CancellationToken,
@@ -101,7 +93,7 @@ impl LinkServer {
         age: Duration,
     ) -> io::Result<Self> {
         let server = Self { address: listener.local_addr()?, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let desk = Arc::new(Desk { identity, answers, places: Arc::default(), version, age, stop: server.stop.clone() });
+        let desk = Arc::new(Desk { identity, answers, places: Keyed::new(OF_ONE), version, age, stop: server.stop.clone() });
         server.tasks.spawn(accept(listener, desk, server.tasks.clone()));
         Ok(server)
     }
@@ -161,7 +153,7 @@ impl Desk {
         let shaken = stranger.run_until_cancelled(shaking).await.ok_or("too many others came before its handshake had ended")?;
         let (stream, tls) = shaken.map_err(|_| "no handshake in time".to_owned())??;
         let entered = self.peer(&stream).and_then(|peer| {
-            let place = self.places.enter(&peer).ok_or_else(|| format!("node {peer} has too many connections"))?;
+            let place = self.places.enter(peer.clone()).ok_or_else(|| format!("node {peer} has too many connections"))?;
             Ok((peer, place))
         });
         match entered {
@@ -183,12 +175,12 @@ impl Desk {
         stream: TlsStream<TcpStream>,
         from: Result<NodeName, String>,
         tls: &Arc<Tls>,
-        place: Option<Place>,
+        place: Option<Entered<NodeName>>,
     ) -> Result<(), String> {
-        let (from, over, under_way) = (Arc::new(from), AtomicBool::new(false), TaskTracker::new());
+        let (from, under_way) = (Arc::new(from), TaskTracker::new());
         let service = service_fn(|request| {
             let (desk, from) = (self.clone(), from.clone());
-            let taken = (!over.load(Ordering::Acquire)).then(|| under_way.token());
+            let taken = (!under_way.is_closed()).then(|| under_way.token());
             async move { Ok::<_, Infallible>(desk.answer(&from, request, taken).await) }
         });
         let mut http = Builder::new(TokioExecutor::new());
@@ -212,7 +204,6 @@ impl Desk {
                 // A peer may not hear of it, or not say so: it holds the connection no longer than what is under way lasts.
                 let left = async {
                     sleep(LEAVE).await;
-                    over.store(true, Ordering::Release);
                     under_way.close();
                     under_way.wait().await;
                     sleep(LEAVE).await;

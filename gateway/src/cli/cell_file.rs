@@ -129,26 +129,21 @@ impl CellFile {
                 bail!("{key} is missing");
             }
         }
-        self.cell()?;
+        self.cell().check()?;
         Ok(self)
     }
 
     /// Which process this is.
-    ///
-    /// # Errors
-    /// Names the key, and what is wrong with it.
-    pub fn cell(&self) -> Result<CellConfig> {
+    pub fn cell(&self) -> CellConfig {
         let TermsArgs { terms_renew: renew, terms_lease: lease, terms_margin: margin, terms_pace: pace, terms_step: step } = self.terms;
-        let cell = CellConfig {
+        CellConfig {
             node: NodeName(self.node.clone()),
             roles: self.roles,
             listen: self.link_listen,
             endpoint: self.link_endpoint.clone(),
             certificates: self.link_certificates.clone(),
             terms: Terms { renew, lease, margin, pace, step, slots: SLOTS },
-        };
-        cell.check()?;
-        Ok(cell)
+        }
     }
 }
 
@@ -222,7 +217,7 @@ mod tests {
     #[test]
     fn a_file_has_the_settings_of_up_and_those_of_the_cell() {
         let file = CellFile::parse_text(WHOLE).unwrap();
-        let (config, cell) = (file.settings.config(&file.data).unwrap(), file.cell().unwrap());
+        let (config, cell) = (file.settings.config(&file.data).unwrap(), file.cell());
         assert_eq!((cell.node.0.as_str(), cell.roles.to_string().as_str(), config.cell.as_str()), ("a", "gateway,runtime", "c"));
         assert_eq!((cell.terms.step, cell.terms.pace, cell.terms.lease), (64, Duration::from_millis(250), Duration::from_secs(2)));
         assert_eq!(config.scylla.unwrap().contact_points, ["h:1", "h:2"]);

@@ -7,7 +7,7 @@ use crate::node::{Node, StartError};
 pub async fn run(args: &RunArgs, file: CellFile) -> anyhow::Result<()> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::listen()?;
-    let mut cell = file.cell()?;
+    let mut cell = file.cell();
     if let Some(roles) = args.roles {
         cell.roles = roles;
     }

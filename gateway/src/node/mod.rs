@@ -130,7 +130,8 @@ impl Node {
         let urls = Arc::new(urls);
         let app = assemble(&config, &store, &vault, urls.clone(), seated.as_ref()).await?;
         let fabric = agents::register(&app.services, config.steering.clone(), config.crawls)?;
-        if roles.is_none_or(|roles| roles.fabric) {
+        let takes_events = roles.is_none_or(|roles| roles.fabric);
+        if takes_events {
             let consumers = fabric.health();
             app.health.watch("fabric", move || consumers.check());
         }
@@ -144,7 +145,6 @@ impl Node {
             None => gateway,
             Some(seated) => gateway.among(Arc::new(Nodes::new(seated.cell.clone(), seated.link.clone(), limits))),
         };
-        let takes_events = roles.is_none_or(|roles| roles.fabric);
         let peers = match seated {
             None => None,
             Some(Seated { seat, socket, cell, .. }) => {

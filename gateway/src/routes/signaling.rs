@@ -18,7 +18,7 @@ use cellspace_actors::control_plane::{
     transfer::{Command, Signal, Transfer},
 };
 use cellspace_schemas::{
-    Owner, ParticipantContextId,
+    ParticipantContextId,
     dps::{DataFlowState, DataFlowStatusMessage},
     dsp::message::CONTEXT,
     odrl::Policy,
@@ -130,7 +130,7 @@ impl Called {
                     participant: participant.as_str(),
                     names: &names,
                     scope: SCOPE,
-                    slot: app.services.cluster.opened(&Owner::from(&participant)),
+                    slot: app.services.cluster.opened(&participant),
                 };
                 app.planes.verify(&token, plane, audience, app.services.cluster.now()).await?;
                 let subject = plane.id.to_string();

@@ -89,6 +89,11 @@ impl Drop for Answer {
 impl ZeroizeOnDrop for Answer {}
 
 impl Answer {
+    /// Whether the vault has done what it was asked.
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+
     /// Takes the secret at this place out of it.
     pub(super) fn take(&mut self, pointer: &str) -> Option<Value> {
         self.body.pointer_mut(pointer).map(Value::take)
@@ -106,7 +111,7 @@ pub(super) struct Api {
     failure: parking_lot::Mutex<Option<(Instant, String)>>,
 }
 
-fn unavailable(reason: impl Into<String>) -> VaultError {
+pub(super) fn unavailable(reason: impl Into<String>) -> VaultError {
     VaultError::Store(StoreError::Unavailable(reason.into()))
 }
 

@@ -2,10 +2,10 @@
 //! the node for it.
 
 use super::{
-    api::{Api, body},
+    api::{Api, body, unavailable},
     names, public_key,
 };
-use crate::{KeyAlgorithm, StoreError, VaultError, VaultPath};
+use crate::{KeyAlgorithm, VaultError, VaultPath};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -55,14 +55,10 @@ pub(super) async fn jwt(api: &Api, owner: &Owner) -> Result<Zeroizing<String>, V
         Some(signature) => signature,
         None => {
             make(api, &name).await?;
-            sign(api, &name, &text).await?.ok_or_else(|| unavailable("the vault does not sign for participants".to_owned()))?
+            sign(api, &name, &text).await?.ok_or_else(|| unavailable("the vault does not sign for participants"))?
         }
     };
     Ok(Zeroizing::new(format!("{}.{}", text.as_str(), signature.as_str())))
-}
-
-fn unavailable(reason: String) -> VaultError {
-    VaultError::Store(StoreError::Unavailable(reason))
 }
 
 /// The signature in base64url; `None` when there is no such key.
@@ -81,11 +77,9 @@ async fn sign(api: &Api, name: &str, text: &str) -> Result<Option<Zeroizing<Stri
 }
 
 async fn make(api: &Api, name: &str) -> Result<(), VaultError> {
-    let kind = public_key::kind(KeyAlgorithm::P256);
-    let made = body(&json!({"type": kind, "exportable": false, "allow_plaintext_backup": false}))?;
+    let made = body(&public_key::wanted(KeyAlgorithm::P256))?;
     let answer = api.transit(&Owner::installation(), Method::POST, &format!("keys/{name}"), Some(made)).await?;
-    let done = matches!(answer.status, 200..=299);
-    if done { Ok(()) } else { Err(unavailable(format!("the vault answered {} when making the key of logins", answer.status))) }
+    if answer.is_done() { Ok(()) } else { Err(unavailable(format!("the vault answered {} when making the key of logins", answer.status))) }
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ pub(crate) const fn kind(algorithm: KeyAlgorithm) -> &'static str {
     }
 }
 
+/// What makes a key of this algorithm, which never leaves the vault.
+pub(super) fn wanted(algorithm: KeyAlgorithm) -> Value {
+    json!({"type": kind(algorithm), "exportable": false, "allow_plaintext_backup": false})
+}
+
 /// Reads the answer about a key.
 pub(super) fn read(answer: &Value) -> Result<PublicKey, VaultError> {
     let unknown = || VaultError::Crypto("the vault's key is of an unknown form".to_owned());

@@ -74,10 +74,6 @@ fn unexpected(what: &str, answer: &Answer) -> VaultError {
     VaultError::Store(StoreError::Unavailable(format!("the vault answered {} when {what}", answer.status)))
 }
 
-const fn done(answer: &Answer) -> bool {
-    matches!(answer.status, 200..=299)
-}
-
 impl RemoteVault {
     /// A handle; nobody is asked yet.
     ///
@@ -121,7 +117,7 @@ impl Inner {
             return Ok(Record { content: Content::None, version });
         }
         let corrupt = || StoreError::Corrupt(format!("the vault record {}/{} is not one of ours", path.owner, path.alias));
-        if !done(&answer) {
+        if !answer.is_done() {
             return Err(unexpected("reading a record", &answer));
         }
         // Moved, not copied, so that no copy is left behind.
@@ -150,9 +146,9 @@ impl Inner {
     /// The key of a record that says so; made, when that was not done yet.
     async fn made(&self, path: &VaultPath, algorithm: KeyAlgorithm) -> Result<PublicKey, VaultError> {
         let name = self.key(path);
-        let made = json!({"type": public_key::kind(algorithm), "exportable": false, "allow_plaintext_backup": false});
-        let answer = self.api.transit(&path.owner, Method::POST, &format!("keys/{name}"), Some(body(&made)?)).await?;
-        if !done(&answer) {
+        let answer =
+            self.api.transit(&path.owner, Method::POST, &format!("keys/{name}"), Some(body(&public_key::wanted(algorithm))?)).await?;
+        if !answer.is_done() {
             return Err(unexpected("making a key", &answer));
         }
         let public = self.public(path).await?.ok_or_else(|| VaultError::NotFound(path.clone()))?;
@@ -229,11 +225,11 @@ impl Inner {
                 let key = format!("keys/{}", self.key(path));
                 let allowed = body(&json!({"deletion_allowed": true}))?;
                 let mut answer = self.api.transit(&path.owner, Method::POST, &format!("{key}/config"), Some(allowed)).await?;
-                if done(&answer) {
+                if answer.is_done() {
                     answer = self.api.transit(&path.owner, Method::DELETE, &key, None).await?;
                 }
                 // There may be none; what refuses says 400 for that as for anything else.
-                if !done(&answer) && self.api.transit(&path.owner, Method::GET, &key, None).await?.status != 404 {
+                if !answer.is_done() && self.api.transit(&path.owner, Method::GET, &key, None).await?.status != 404 {
                     return Err(unexpected("removing a key", &answer));
                 }
                 self.algorithms.remove(path);
@@ -257,7 +253,7 @@ impl Inner {
         if answer.status == 404 {
             return Ok(Vec::new());
         }
-        let listed = answer.body.pointer("/data/keys").and_then(Value::as_array).filter(|_| done(&answer));
+        let listed = answer.body.pointer("/data/keys").and_then(Value::as_array).filter(|_| answer.is_done());
         let listed = listed.ok_or_else(|| unexpected("listing a folder", &answer))?;
         Ok(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
@@ -265,7 +261,7 @@ impl Inner {
     /// Removes all versions of a record.
     async fn forget(&self, owner: &Owner, record: &str) -> Result<(), VaultError> {
         let answer = self.api.kv(owner, Method::DELETE, "metadata", record, None).await?;
-        if done(&answer) || answer.status == 404 { Ok(()) } else { Err(unexpected("removing a record", &answer)) }
+        if answer.is_done() || answer.status == 404 { Ok(()) } else { Err(unexpected("removing a record", &answer)) }
     }
 }
 

@@ -5,11 +5,11 @@ use crate::control_plane::{
     Effect as AgentEffect, Reply as AgentReply,
     agent::{self, Event as AgentEvent},
     archive::Recalled,
-    dsp::{Repeats, Role},
+    dsp::Role,
     transfer::{self, State},
 };
 use cellspace_cluster::{Agent, Input, Rejection};
-use cellspace_schemas::{Did, TransferId, dsp::transfer::TransferState as Seen, management::DataplaneMetadata};
+use cellspace_schemas::{TransferId, dsp::transfer::TransferState as Seen};
 use serde_json::json;
 
 const NOW: Timestamp = Timestamp(1_000);
@@ -28,36 +28,15 @@ fn plane(id: &str, endpoint: &str, secret: Option<&str>) -> Prepared {
 fn running_transfer(id: &str, bound: PlaneRef, state: State) -> Transfer {
     Transfer {
         id: id.parse().unwrap(),
-        role: Role::Provider,
-        state,
         seen: Seen::Started,
         step: 0,
         message: None,
         call: None,
-        counterparty: Did::new("did:web:peer").unwrap(),
-        address: "http://x".parse().unwrap(),
         counterparty_pid: None,
-        profile: "p".parse().unwrap(),
-        agreement: "ag".parse().unwrap(),
-        asset: "asset".parse().unwrap(),
-        transfer_type: "HttpData-PULL".parse().unwrap(),
-        metadata: DataplaneMetadata::default(),
         data_plane: Some(bound),
-        start_with: None,
-        suspended_by: None,
-        data_done: false,
-        end_again_at: None,
-        end_failures: 0,
-        ends_at: None,
-        look_at: None,
-        patience: None,
-        accepted: Repeats::default(),
-        error_detail: None,
-        errors: 0,
-        callbacks: vec![],
-        private_properties: serde_json::Map::new(),
         created_at: NOW,
         state_at: NOW,
+        ..transfer::tests::transfer(state, Role::Provider)
     }
 }
 

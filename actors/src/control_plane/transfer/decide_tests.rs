@@ -2,7 +2,9 @@
 
 use super::{
     Act, Arrived, Effect, Event, Incoming, Message, NewTransfer, Notice, Outcome, PlaneCall, Prepared, Refusal, Reply, Signal, StartWith,
-    State, Task, Transfer, decide, delivered, due, prepare, undeliverable,
+    State, Task, Transfer, decide, delivered, due, prepare,
+    tests::{self, address},
+    undeliverable,
 };
 use crate::control_plane::{
     ControlPlaneState, Effect as AgentEffect, Refusal as AgentRefusal, Reply as AgentReply,
@@ -35,10 +37,6 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn pid(text: &str) -> Pid {
     Pid::new(text).unwrap()
-}
-
-fn address() -> Option<DataAddress> {
-    Some(DataAddress { endpoint_type: "t".into(), endpoint: Some("http://data".into()), endpoint_properties: vec![] })
 }
 
 /// With an agreement on the asset in a negotiation in this state.
@@ -79,37 +77,17 @@ fn provider() -> ControlPlaneState {
 pub(super) fn with(role: Role, at: State, change: impl FnOnce(&mut Transfer)) -> ControlPlaneState {
     let mut state = agreed(role, "open", negotiation::State::Finalized);
     let mut t = Transfer {
-        id: "t".parse().unwrap(),
-        role,
-        state: at,
         seen: Seen::Started,
-        step: 5,
         message: None,
         call: None,
         counterparty: peer(),
         address: "http://peer/dsp".parse().unwrap(),
-        counterparty_pid: Some(pid("theirs")),
         profile: profile(),
-        agreement: "ag".parse().unwrap(),
         asset: "open".parse().unwrap(),
-        transfer_type: "HttpData-PULL".parse().unwrap(),
-        metadata: DataplaneMetadata::default(),
         data_plane: Some(PlaneRef { id: "dp".parse().unwrap(), revision: 0 }),
-        start_with: None,
-        suspended_by: None,
-        data_done: false,
-        end_again_at: None,
-        end_failures: 0,
-        ends_at: None,
-        look_at: None,
-        patience: None,
-        accepted: dsp::Repeats::default(),
-        error_detail: None,
-        errors: 0,
-        callbacks: vec![],
-        private_properties: Map::new(),
         created_at: NOW,
         state_at: NOW,
+        ..tests::transfer(at, role)
     };
     change(&mut t);
     state.transfers.apply(&Event::Set(Arc::new(t)));

@@ -139,6 +139,10 @@ impl ScyllaStore {
     /// # Errors
     /// [`StoreError`] when the store does not say.
     pub async fn first_meta(&self, key: &str, value: &str) -> Result<String, StoreError> {
+        // It is there but for the first start, and then nobody replaces it.
+        if let Some(found) = self.meta(key).await? {
+            return Ok(found);
+        }
         self.inner().conditional(&self.inner().statements.first_setting, (key, value)).await.map_err(unavailable)?;
         self.meta(key).await?.ok_or_else(|| StoreError::Corrupt(format!("the setting {key} has no value")))
     }

@@ -63,12 +63,9 @@ impl ScyllaVault {
         // A command may take its time.
         let master = tokio::task::spawn_blocking(move || master.bring()).await.map_err(|e| StoreError::Unavailable(e.to_string()))??;
         let master = Sealer::new(&master).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let root = if let Some(root) = store.meta(ROOT).await? {
-            root
-        } else {
-            let made = fresh_data_key().and_then(|key| master.seal(Place::Root, 1, key.as_slice()));
-            store.first_meta(ROOT, &STANDARD.encode(made.map_err(|e| StoreError::Corrupt(e.to_string()))?)).await?
-        };
+        let made = fresh_data_key().and_then(|key| master.seal(Place::Root, 1, key.as_slice()));
+        let made = made.map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let root = store.first_meta(ROOT, &STANDARD.encode(made)).await?;
         let root = STANDARD.decode(root).map_err(|_| StoreError::Corrupt("the vault's root record is not in base64".to_owned()))?;
         let inner = store.inner().clone();
         let Some((_, key)) = data_key(&master, &root)? else { return Err(ScyllaError::WrongMasterKey(inner.options.keyspace.clone())) };

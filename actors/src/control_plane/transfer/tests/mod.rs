@@ -18,7 +18,7 @@ fn pid() -> Pid {
     Pid::new("theirs").unwrap()
 }
 
-fn address() -> Option<DataAddress> {
+pub(super) fn address() -> Option<DataAddress> {
     Some(DataAddress { endpoint_type: "t".into(), endpoint: Some("http://data".into()), endpoint_properties: vec![] })
 }
 
