@@ -19,14 +19,15 @@ suite() {
   esac
 }
 
-# under_test: builds the system under test, and sets the path of its binary. All of the workspace's features, so that what its tests have built is
-# not built once more.
+# under_test [FEATURES]: builds the system under test, and sets the path of its binary; with features, those of the product, and `program`. All of the workspace's features,
+# so that what its tests have built is not built once more.
 under_test() {
-  local folder=$profile
+  local folder=$profile more=()
   [ "$profile" = dev ] && folder=debug
-  child_waits "$cargo" build --quiet --manifest-path "$root/Cargo.toml" --workspace --profile "$profile" --example conformance \
+  [ $# -eq 0 ] || more=(--features "$1" --bins)
+  child_waits "$cargo" build --quiet --manifest-path "$root/Cargo.toml" --workspace --profile "$profile" --example conformance "${more[@]}" \
     || fail "the system under test cannot be built"
-  binary=$target/$folder/examples/conformance
+  binary=$target/$folder/examples/conformance program=$target/$folder/cellspace
 }
 
 # child_waits COMMAND...: runs it so that a signal to this script reaches it too.

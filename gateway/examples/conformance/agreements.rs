@@ -2,13 +2,14 @@
 
 use crate::{
     counterpart::Counterpart,
+    desk::{Question, Reached},
     participant::UnderTest,
     script::{SHOWN, TRANSFERRED},
 };
 use anyhow::{Context, Result, bail};
 use cellspace_actors::control_plane::{
     agent::Reply,
-    negotiation::{self, Act, Command, NewNegotiation, State},
+    negotiation::{self, Act, Command, Negotiation, NewNegotiation, State},
 };
 use cellspace_client::client::text;
 use cellspace_schemas::{NegotiationId, dsp::message::CONTEXT};
@@ -90,26 +91,20 @@ impl Table<'_> {
     }
 
     async fn act(&self, id: &NegotiationId, act: Act) -> Result<()> {
-        self.under_test.ask(Command::Act { id: id.clone(), act: Box::new(act) }).await.map(drop)
+        self.under_test.desks.ask(Command::Act { id: id.clone(), act: Box::new(act) }).await.map(drop)
     }
 
     async fn reached(&self, id: &NegotiationId, wanted: State) -> Result<()> {
-        let reached = self.under_test.watch(|state| match state.negotiations.get(id) {
-            Some(n) if n.state == wanted => Some(Ok(())),
-            Some(n) if !n.state.is_final() => None,
-            Some(n) => Some(Err(format!("{:?}: {:?}", n.state, n.error_detail))),
-            None => Some(Err("it is gone".to_owned())),
-        });
-        match reached.await? {
-            Ok(()) => Ok(()),
-            Err(found) => bail!("expected {wanted:?}, found {found}"),
+        match self.under_test.desks.put(&Question::Negotiation { id: id.clone(), state: wanted }).await? {
+            Reached::<Negotiation>::At(_) => Ok(()),
+            Reached::Past(found) => bail!("expected {wanted:?}, found {found}"),
         }
     }
 }
 
 /// Begins a negotiation as consumer.
 pub async fn begin(under_test: &UnderTest, new: NewNegotiation) -> Result<NegotiationId> {
-    match under_test.ask(Command::Request(Box::new(new))).await? {
+    match under_test.desks.ask(Command::Request(Box::new(new))).await? {
         Reply::Negotiation(negotiation::Reply::Begun { id, .. }) => Ok(id),
         other => bail!("a negotiation was begun with {other:?}"),
     }

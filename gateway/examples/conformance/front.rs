@@ -5,7 +5,7 @@ use crate::{
     agreements::begin,
     counterpart::{Counterpart, SINK, SUITE_AUTHORIZATION},
     participant::UnderTest,
-    proxy::{Answer, Door, Proxy, plain},
+    proxy::{Answer, Door, PATIENT, Proxy, again_after, plain},
     schemas::Judge,
     steps,
 };
@@ -128,14 +128,24 @@ impl Front {
     }
 
     /// A request to the platform.
-    async fn pass_on(&self, method: Method, url: &str, mut headers: HeaderMap, body: Bytes) -> Result<Answer> {
-        let mut body = body;
-        if headers.get(header::AUTHORIZATION).is_some_and(|value| value == SUITE_AUTHORIZATION) {
-            let token = format!("Bearer {}", self.counterpart.token(&self.under_test.did)?);
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&token)?);
+    async fn pass_on(&self, method: Method, url: &str, mut headers: HeaderMap, mut body: Bytes) -> Result<Answer> {
+        let is_suites = headers.get(header::AUTHORIZATION).is_some_and(|value| value == SUITE_AUTHORIZATION);
+        if is_suites {
             body = self.counterpart.translated(&body)?.into();
         }
-        self.proxy.send(method, url, &headers, body).await
+        let until = Instant::now() + PATIENT;
+        loop {
+            if is_suites {
+                // Each time a fresh one.
+                let token = format!("Bearer {}", self.counterpart.token(&self.under_test.did)?);
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&token)?);
+            }
+            let answer = self.proxy.send(method.clone(), url, &headers, body.clone()).await?;
+            match again_after(&answer) {
+                Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+                _ => return Ok(answer),
+            }
+        }
     }
 
     /// A message to the suite. It knows no path before the test is so far: 404 means later.
@@ -176,7 +186,7 @@ impl Front {
             private_properties: Map::new(),
             callbacks: Vec::new(),
         };
-        match self.under_test.ask(Command::Request(Box::new(new))).await? {
+        match self.under_test.desks.ask(Command::Request(Box::new(new))).await? {
             Reply::Transfer(transfer::Reply::Begun { id, .. }) => {
                 steps::of_transfer(self.under_test.clone(), id, asked.agreement_id.as_str());
                 Ok(plain(StatusCode::OK, "{}"))

@@ -13,18 +13,21 @@
 mod agreements;
 mod counterpart;
 mod dcp;
+mod desk;
 mod front;
 mod operator;
 mod participant;
+mod platform;
 mod properties;
 mod proxy;
 mod schemas;
 mod script;
 mod steps;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cellspace::{
-    Node, NodeConfig, Ports,
+    Node, NodeConfig,
+    cli::CellFile,
     observe::{LogOptions, logs},
 };
 use cellspace_actors::control_plane::{
@@ -33,12 +36,12 @@ use cellspace_actors::control_plane::{
     transfer::{self, Transfer},
 };
 use cellspace_schemas::AgreementId;
-use cellspace_storage::MasterKey;
 use clap::{Parser, ValueEnum};
 use counterpart::Counterpart;
 use front::Front;
 use parking_lot::Mutex;
 use participant::UnderTest;
+use platform::{CellArgs, Platform};
 use schemas::Judge;
 use std::{
     env,
@@ -47,21 +50,29 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// How long the platform may take to stop.
-const STOP: Duration = Duration::from_secs(10);
-
-/// The system under test of a conformance suite, in the foreground until SIGINT or SIGTERM. Its last line is the path of the suite's properties.
+/// The system under test of a conformance suite.
 #[derive(Debug, Parser)]
+enum Command {
+    /// For the Dataspace Protocol 2025-1: in the foreground until SIGINT or SIGTERM. The last line is the path of the suite's properties.
+    Dsp(Args),
+    /// The same for the Decentralized Claims Protocol 1.0, as holder.
+    DcpHolder(Args),
+    /// As issuer.
+    DcpIssuer(Args),
+    /// As verifier.
+    DcpVerifier(Args),
+    /// One process of a cell that is the system under test of a suite, as `cellspace run`.
+    Run(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
 struct Args {
-    /// The suite.
-    suite: Suite,
     /// Port under which everything is reached on loopback; a free one by default.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -72,6 +83,21 @@ struct Args {
     /// them, and `messages` in the directory tells at the end what came of it.
     #[arg(long)]
     schemas: Option<OsString>,
+    #[command(flatten)]
+    cell: CellArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The suite.
+    #[arg(long)]
+    suite: Suite,
+    /// Settings of the process, as `cellspace run` takes them.
+    #[arg(long)]
+    config: PathBuf,
+    /// As that says it, when it is ready.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -100,11 +126,30 @@ impl Steering for Held {
     }
 }
 
+impl Suite {
+    /// What is chosen for it where agents are.
+    fn wire(self, config: &mut NodeConfig) {
+        match self {
+            Self::Dsp => config.steering = Arc::new(Held),
+            Self::DcpHolder | Self::DcpIssuer | Self::DcpVerifier => dcp::of_the_suites_level(config),
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
     // Before the start, so that a signal during it is not lost.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    match Command::parse() {
+        Command::Dsp(args) => stay(Suite::Dsp, &args, signals).await,
+        Command::DcpHolder(args) => stay(Suite::DcpHolder, &args, signals).await,
+        Command::DcpIssuer(args) => stay(Suite::DcpIssuer, &args, signals).await,
+        Command::DcpVerifier(args) => stay(Suite::DcpVerifier, &args, signals).await,
+        Command::Run(args) => run(&args, signals).await,
+    }
+}
+
+async fn stay(suite: Suite, args: &Args, mut signals: (Signal, Signal)) -> Result<()> {
     // Removed at the end.
     let (dir, _temporary) = match &args.dir {
         Some(dir) => (std::path::absolute(dir)?, None),
@@ -120,17 +165,44 @@ async fn main() -> Result<()> {
         None => None,
     };
     let outcome = tokio::select! {
-        outcome = serve(args.suite, args.port, &dir, judge.clone()) => outcome,
-        () = next(&mut interrupt, &mut terminate) => return Ok(()),
+        outcome = serve(suite, args, &dir, judge.clone()) => outcome,
+        () = next(&mut signals) => return Ok(()),
     };
-    let node = outcome?;
-    next(&mut interrupt, &mut terminate).await;
-    node.drain(STOP).await;
+    let platform = outcome?;
+    next(&mut signals).await;
+    platform.drain().await;
     guard.flush().await;
     if let Some(judge) = judge {
         std::fs::write(dir.join("messages"), format!("{}\n", judge.lock()))?;
     }
     Ok(())
+}
+
+async fn run(args: &RunArgs, mut signals: (Signal, Signal)) -> Result<()> {
+    if !args.json {
+        bail!("run is told with --json how it stands");
+    }
+    let file = CellFile::read(&args.config)?;
+    let guard = logs::init(&file.log.options())?;
+    let mut config = file.settings.config(&file.data)?;
+    args.suite.wire(&mut config);
+    let node = Node::run(config, file.cell()).await?;
+    desk::open(node.app.services.clone(), &file.data.data_dir).await?;
+    say(&serde_json::json!({"ops": node.ops_url()}).to_string())?;
+    tokio::select! {
+        () = next(&mut signals) => {}
+        () = node.told_to_drain() => {}
+        () = node.life_over() => bail!("the life of this node in its cell is over"),
+    }
+    node.drain(file.drain_limit).await;
+    guard.flush().await;
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }
 
 /// With the schemas of the suite's own jars.
@@ -139,7 +211,7 @@ fn judge(class_path: &OsStr) -> Result<Judge> {
     Judge::new(&schemas::DSP, env::split_paths(class_path).filter(of_suite)).context("the suite's schemas cannot be used")
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
+async fn next((interrupt, terminate): &mut (Signal, Signal)) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -147,43 +219,31 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
 }
 
 /// Starts everything for the suite, and says where its properties are.
-async fn serve(suite: Suite, port: u16, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<Node> {
-    let (node, properties) = match suite {
-        Suite::Dsp => dsp(port, dir, judge).await?,
-        Suite::DcpHolder => dcp::holder(port, dir).await?,
-        Suite::DcpIssuer => dcp::issuer(port, dir).await?,
-        Suite::DcpVerifier => dcp::verifier(port, dir).await?,
+async fn serve(suite: Suite, args: &Args, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<Platform> {
+    let (platform, properties) = match suite {
+        Suite::Dsp => dsp(args, dir, judge).await?,
+        Suite::DcpHolder => dcp::holder(args.port, dir, &args.cell).await?,
+        Suite::DcpIssuer => dcp::issuer(args.port, dir, &args.cell).await?,
+        Suite::DcpVerifier => dcp::verifier(args.port, dir, &args.cell).await?,
     };
     let path = dir.join("suite.properties");
     std::fs::write(&path, properties).with_context(|| format!("{} cannot be written", path.display()))?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", path.display())?;
-    out.flush()?;
-    Ok(node)
+    say(&path.display().to_string())?;
+    Ok(platform)
 }
 
-/// A listener on the port of loopback, its URL, and the configuration of a node that is reached there.
-async fn reached_on(port: u16, dir: &Path) -> Result<(TcpListener, String, NodeConfig)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} cannot be used"))?;
-    let public = format!("http://localhost:{}", listener.local_addr()?.port());
-    let mut config = NodeConfig { ports: Ports::Free, public_url: Some(public.parse()?), ..NodeConfig::new(dir.join("data")) };
-    config.master_key = Some(MasterKey::File(dir.join("data/master.key")));
-    Ok((listener, public, config))
-}
-
-async fn dsp(port: u16, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<(Node, String)> {
-    let (listener, public, mut config) = reached_on(port, dir).await?;
-    config.steering = Arc::new(Held);
-    let node = Node::start(config).await?;
+async fn dsp(args: &Args, dir: &Path, judge: Option<Arc<Mutex<Judge>>>) -> Result<(Platform, String)> {
+    let (platform, listener) = Platform::behind(args.port, dir, &args.cell, |config| Suite::Dsp.wire(config)).await?;
+    let public = platform.urls.public("");
     let counterpart = Arc::new(Counterpart::new(&public)?);
-    let under_test = Arc::new(UnderTest::make(&node).await?);
-    let front = Front::new(node.public_address().context("there is no public listener")?, counterpart.clone(), under_test.clone(), judge)?;
+    let under_test = Arc::new(UnderTest::make(&platform).await?);
+    let front = Front::new(platform.address, counterpart.clone(), under_test.clone(), judge)?;
     tokio::spawn(proxy::serve(front, listener, true));
     let offers = participant::offers(&counterpart, &under_test).await?;
     agreements::make(&counterpart, &under_test, &offers).await?;
     tokio::spawn(steps::of_providers(under_test.clone()));
     let suite_port = free_port().await?;
-    Ok((node, properties::dsp(&public, suite_port, &under_test, &offers)))
+    Ok((platform, properties::dsp(&public, suite_port, &under_test, &offers)))
 }
 
 /// A port that nobody listens on, for the suite's own server.

@@ -1,14 +1,16 @@
 //! The operator of the platform under test: all that is there was made through the product's APIs.
 
-use anyhow::{Context, Result, bail};
-use cellspace::Node;
-use cellspace_client::{Caller, Client, Silent};
+use crate::platform::Platform;
+use anyhow::{Result, bail};
+use cellspace_client::{Caller, Client, Patience, Silent};
 use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
 
 /// Longest call of an API.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two tries, while nobody can answer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The platform's first client.
 pub struct Operator {
@@ -17,13 +19,13 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Of this node, started for the first time.
-    pub async fn of(node: &Node) -> Result<Self> {
+    /// Of this platform.
+    pub async fn of(platform: &Platform) -> Result<Self> {
         let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        let mut client = Client::new(http, bare(&node.urls.admin), bare(&node.urls.public), Box::new(Silent));
-        let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
-        let admin = client.client_token("admin", &bootstrap.client_id, bootstrap.secret()).await?;
+        let mut client = Client::new(http, bare(&platform.urls.admin), bare(&platform.urls.public), Box::new(Silent));
+        client.patience = Some(Patience { limit: TIMEOUT, pause: PAUSE });
+        let admin = client.client_token("admin", &platform.client.client_id, platform.client.secret()).await?;
         Ok(Self { client, admin })
     }
 

@@ -2,24 +2,20 @@
 
 use crate::{
     counterpart::Counterpart,
+    desk::Desks,
     operator::Operator,
+    platform::Platform,
     script::{NEGOTIATED, SHOWN},
 };
 use anyhow::Result;
-use cellspace::Node;
-use cellspace_actors::{
-    Services,
-    control_plane::{ControlPlane, agent},
-};
 use cellspace_client::{Client, client::text};
-use cellspace_cluster::{Address, Call};
 use cellspace_schemas::{Did, ParticipantContextId, ProfileId};
 use reqwest::Method;
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Its context id.
-const CONTEXT: &str = "under-test";
+pub const CONTEXT: &str = "under-test";
 /// The profile that the suite speaks: the one that every installation has.
 const PROFILE: &str = "http-dsp-profile-2025-1";
 /// How its data is transferred.
@@ -27,10 +23,8 @@ pub const FORMAT: &str = "HttpData-PULL";
 
 /// The participant under test.
 pub struct UnderTest {
-    /// The node's agents.
-    pub services: Arc<Services>,
-    /// Its control plane.
-    pub address: Address,
+    /// Where its control plane is asked.
+    pub desks: Desks,
     /// Its DID.
     pub did: Did,
     /// The profile that it is spoken to in.
@@ -39,16 +33,16 @@ pub struct UnderTest {
 
 impl UnderTest {
     /// Makes it: identity, context, data plane, and datasets under one offer for everybody.
-    pub async fn make(node: &Node) -> Result<Self> {
-        let operator = Operator::of(node).await?;
+    pub async fn make(platform: &Platform) -> Result<Self> {
+        let (operator, urls) = (Operator::of(platform).await?, &platform.urls);
         let context: ParticipantContextId = CONTEXT.parse()?;
-        let did = Did::new(format!("did:web:{}:{CONTEXT}", node.urls.did_host()))?;
+        let did = Did::new(format!("did:web:{}:{CONTEXT}", urls.did_host()))?;
         let key = json!({"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}});
         let identity = json!({"participantContextId": CONTEXT, "did": did, "active": true, "serviceEndpoints": [], "key": key});
         let participant = Client::typed("ParticipantContext", json!({"@id": CONTEXT, "identity": did, "state": "ACTIVATED"}));
         let own = format!("/api/mgmt/v5beta/participants/{CONTEXT}");
-        let plane = json!({"dataplaneId": "own", "endpoint": node.urls.dataflows(&context), "transferTypes": [FORMAT], "labels": []});
-        let source = json!({"baseUrl": node.urls.public("/"), "methods": ["GET"]});
+        let plane = json!({"dataplaneId": "own", "endpoint": urls.dataflows(&context), "transferTypes": [FORMAT], "labels": []});
+        let source = json!({"baseUrl": urls.public("/"), "methods": ["GET"]});
         let anyone = json!({"@type": "Set", "permission": [{"action": "use"}]});
         let everything = json!({"@id": "everything", "accessPolicyId": "anyone", "contractPolicyId": "anyone", "assetsSelector": []});
         let mut calls = vec![
@@ -71,8 +65,7 @@ impl UnderTest {
         for (method, path, body) in calls {
             operator.call(method, &path, Some(&body)).await?;
         }
-        let address = Address::of::<ControlPlane>(&context);
-        Ok(Self { services: node.app.services.clone(), address, did, profile: PROFILE.parse()? })
+        Ok(Self { desks: platform.desks.clone(), did, profile: PROFILE.parse()? })
     }
 
     /// Path of its version discovery, without the well-known part.
@@ -83,11 +76,6 @@ impl UnderTest {
     /// Path of its DSP endpoints.
     pub fn dsp(&self) -> String {
         format!("{}/{PROFILE}", self.base())
-    }
-
-    /// A command to its control plane.
-    pub async fn ask(&self, command: impl Into<agent::Command>) -> Result<agent::Reply> {
-        Ok(self.services.cluster.ask::<ControlPlane>(&self.address, command.into(), Call::by("conformance")).await?)
     }
 }
 

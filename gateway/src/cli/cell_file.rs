@@ -38,12 +38,16 @@ pub struct CellFile {
     /// Longest time for its end.
     #[arg(long, default_value = "120s", value_parser = duration)]
     pub drain_limit: Duration,
+    /// How it is a member.
     #[command(flatten)]
     pub terms: TermsArgs,
+    /// Where its directory is.
     #[command(flatten)]
     pub data: DataArgs,
+    /// What `cellspace up` has too.
     #[command(flatten)]
     pub settings: Settings,
+    /// What is logged, and where.
     #[command(flatten)]
     pub log: LogArgs,
 }

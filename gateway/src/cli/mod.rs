@@ -14,6 +14,8 @@ mod signals;
 mod topics;
 mod up;
 
+pub use cell_file::CellFile;
+
 use crate::{
     demo,
     node::Bootstrap,
@@ -57,7 +59,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(args) => logged(args.log.options(), up::run(&args)).await,
         Command::Run(args) => {
-            let file = cell_file::CellFile::read(&args.config)?;
+            let file = CellFile::read(&args.config)?;
             logged(file.log.options(), run::run(&args, file)).await
         }
         Command::Demo(DemoArgs { against: Some(public), client_file: Some(file), json, .. }) => {

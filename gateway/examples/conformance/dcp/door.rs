@@ -1,13 +1,16 @@
 //! The public address of the platform under test. The suite knows one address, and not how a message of the Dataspace Protocol is written.
 
-use crate::proxy::{self, Answer, Proxy};
-use anyhow::{Context, Result};
+use crate::{
+    platform::Platform,
+    proxy::{self, Answer, PATIENT, Proxy, again_after},
+};
+use anyhow::Result;
 use bytes::Bytes;
-use cellspace::Node;
 use cellspace_schemas::dsp::message::CONTEXT;
-use http::Request;
+use http::{Request, request::Parts};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use tokio::time::Instant;
 
 /// Path of the trigger of a verification.
 pub const TRIGGER: &str = "/conformance/catalog";
@@ -31,21 +34,40 @@ pub struct Door {
 
 impl Door {
     /// In front of the platform's listeners.
-    pub fn new(node: &Node, proxy: Proxy) -> Result<Self> {
-        let platform = node.public_address().context("there is no public listener")?;
-        let catalog = format!("http://{platform}/api/dsp/{VERIFIER}/{PROFILE}/catalog/request");
-        Ok(Self { platform, admin: node.urls.admin(""), catalog, proxy })
+    pub fn new(platform: &Platform, proxy: Proxy) -> Self {
+        let address = platform.address;
+        let catalog = format!("http://{address}/api/dsp/{VERIFIER}/{PROFILE}/catalog/request");
+        Self { platform: address, admin: platform.urls.admin(""), catalog, proxy }
     }
 }
 
 impl proxy::Door for Door {
     async fn answer(&self, request: Request<Bytes>) -> Result<Answer> {
         let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         match head.uri.path() {
-            TRIGGER => self.proxy.send(head.method, &self.catalog, &head.headers, compacted(&body)).await,
-            path if path.starts_with(TOKENS) => self.proxy.send(head.method, &format!("{}{target}", self.admin), &head.headers, body).await,
-            _ => self.proxy.send(head.method, &format!("http://{}{target}", self.platform), &head.headers, body).await,
+            TRIGGER => self.pass_on(head, &self.catalog, compacted(&body)).await,
+            path if path.starts_with(TOKENS) => {
+                let url = format!("{}{target}", self.admin);
+                self.pass_on(head, &url, body).await
+            }
+            _ => {
+                let url = format!("http://{}{target}", self.platform);
+                self.pass_on(head, &url, body).await
+            }
+        }
+    }
+}
+
+impl Door {
+    async fn pass_on(&self, head: Parts, url: &str, body: Bytes) -> Result<Answer> {
+        let until = Instant::now() + PATIENT;
+        loop {
+            let answer = self.proxy.send(head.method.clone(), url, &head.headers, body.clone()).await?;
+            match again_after(&answer) {
+                Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+                _ => return Ok(answer),
+            }
         }
     }
 }

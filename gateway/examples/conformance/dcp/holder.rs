@@ -1,8 +1,8 @@
 //! A holder that waits for the credentials it has asked the suite's issuer for.
 
 use super::{FORMAT, Stage, TYPES, door::TOKENS, suites_issuer::SuitesIssuer};
+use crate::platform::{CellArgs, Platform};
 use anyhow::{Result, ensure};
-use cellspace::Node;
 use cellspace_client::client::text;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,9 +14,9 @@ const HOLDER: &str = "holder";
 const REQUEST: &str = "holder-request";
 
 /// The holder under test, and the suite's properties.
-pub async fn holder(port: u16, dir: &Path) -> Result<(Node, String)> {
-    let stage = Stage::new(port, dir).await?;
-    let endpoint = stage.node.urls.credential_service(&HOLDER.parse()?);
+pub async fn holder(port: u16, dir: &Path, cell: &CellArgs) -> Result<(Platform, String)> {
+    let stage = Stage::new(port, dir, cell).await?;
+    let endpoint = stage.platform.urls.credential_service(&HOLDER.parse()?);
     let (did, secrets) = stage.participant(HOLDER, "CredentialService", endpoint).await?;
     // The suite answers a request that has been made; it takes none.
     let issuer = SuitesIssuer::serve(stage.did_of("issuer")?, stage.suite).await?;

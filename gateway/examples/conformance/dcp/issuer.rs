@@ -1,8 +1,8 @@
 //! An issuer that the suite's holder is registered with.
 
 use super::{FORMAT, Stage, TYPES};
+use crate::platform::{CellArgs, Platform};
 use anyhow::Result;
-use cellspace::Node;
 use reqwest::Method;
 use serde_json::json;
 use std::path::Path;
@@ -13,9 +13,9 @@ const ISSUER: &str = "issuer";
 const HOLDER_PID: &str = "holder-request";
 
 /// The issuer under test, and the suite's properties.
-pub async fn issuer(port: u16, dir: &Path) -> Result<(Node, String)> {
-    let stage = Stage::new(port, dir).await?;
-    let endpoint = stage.node.urls.issuer_service(&ISSUER.parse()?);
+pub async fn issuer(port: u16, dir: &Path, cell: &CellArgs) -> Result<(Platform, String)> {
+    let stage = Stage::new(port, dir, cell).await?;
+    let endpoint = stage.platform.urls.issuer_service(&ISSUER.parse()?);
     let (did, _) = stage.participant(ISSUER, "IssuerService", endpoint).await?;
     let holder = json!({"holderId": "holder", "did": stage.did_of("holder")?, "name": "Holder", "properties": {"since": "2026-01-01"}});
     let mut made =

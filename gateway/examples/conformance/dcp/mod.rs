@@ -14,12 +14,12 @@ pub use verifier::verifier;
 use crate::{
     free_port,
     operator::Operator,
+    platform::{CellArgs, Platform},
     properties,
     proxy::{Proxy, serve},
-    reached_on,
 };
 use anyhow::Result;
-use cellspace::{Node, NodeConfig};
+use cellspace::NodeConfig;
 use cellspace_actors::DcpOptions;
 use cellspace_schemas::Did;
 use door::Door;
@@ -36,7 +36,7 @@ const RUN: Duration = Duration::from_secs(3600);
 
 /// A platform on which no participant is yet.
 struct Stage {
-    node: Node,
+    platform: Platform,
     operator: Operator,
     /// Its public address.
     front: String,
@@ -44,7 +44,8 @@ struct Stage {
     suite: u16,
 }
 
-fn of_the_suites_level(mut config: NodeConfig) -> NodeConfig {
+/// What of the suite's level is a choice of the node's configuration.
+pub fn of_the_suites_level(config: &mut NodeConfig) {
     // DID documents without verification relationships; credentials whose JWT has an id of its own.
     config.trust.lenient_relationships = true;
     config.trust.lenient_ids = true;
@@ -52,17 +53,15 @@ fn of_the_suites_level(mut config: NodeConfig) -> NodeConfig {
     config.trust.presentation_age = Duration::ZERO;
     config.trust.did_document_age = RUN;
     config.dcp = DcpOptions { format_names: true, refuse_beyond_grant: true, single_status: true };
-    config
 }
 
 impl Stage {
-    async fn new(port: u16, dir: &Path) -> Result<Self> {
-        let (listener, front, config) = reached_on(port, dir).await?;
-        let node = Node::start(of_the_suites_level(config)).await?;
-        let operator = Operator::of(&node).await?;
-        let door = Door::new(&node, Proxy::new()?)?;
-        tokio::spawn(serve(Arc::new(door), listener, true));
-        Ok(Self { node, operator, front, suite: free_port().await? })
+    async fn new(port: u16, dir: &Path, cell: &CellArgs) -> Result<Self> {
+        let (platform, listener) = Platform::behind(port, dir, cell, of_the_suites_level).await?;
+        let operator = Operator::of(&platform).await?;
+        tokio::spawn(serve(Arc::new(Door::new(&platform, Proxy::new()?)), listener, true));
+        let front = platform.urls.public("");
+        Ok(Self { platform, operator, front, suite: free_port().await? })
     }
 
     /// DID of one of the suite's parties.
@@ -72,7 +71,7 @@ impl Stage {
 
     /// Makes the participant under test, with a P-256 key and a service of this type; answers its DID and its secrets.
     async fn participant(&self, id: &str, service: &str, endpoint: String) -> Result<(Did, Value)> {
-        let did = Did::new(format!("did:web:{}:{id}", self.node.urls.did_host()))?;
+        let did = Did::new(format!("did:web:{}:{id}", self.platform.urls.did_host()))?;
         let key = json!({"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EC", "curve": "secp256r1"}});
         let identity = json!({"participantContextId": id, "did": did, "active": true, "provisionStsAccount": true, "key": key,
             "serviceEndpoints": [{"id": "service", "type": service, "serviceEndpoint": endpoint}]});
@@ -80,8 +79,8 @@ impl Stage {
     }
 
     /// The suite's properties for a participant in this role.
-    fn ready(self, role: &str, did: &Did, more: &[(&str, &str)]) -> (Node, String) {
+    fn ready(self, role: &str, did: &Did, more: &[(&str, &str)]) -> (Platform, String) {
         let properties = properties::dcp(self.suite, role, did, more);
-        (self.node, properties)
+        (self.platform, properties)
     }
 }

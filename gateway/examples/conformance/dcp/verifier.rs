@@ -4,18 +4,18 @@ use super::{
     Stage, TYPES,
     door::{PROFILE, TRIGGER, VERIFIER},
 };
+use crate::platform::{CellArgs, Platform};
 use anyhow::Result;
-use cellspace::Node;
 use cellspace_client::Client;
 use reqwest::Method;
 use serde_json::json;
 use std::path::Path;
 
 /// The verifier under test, and the suite's properties.
-pub async fn verifier(port: u16, dir: &Path) -> Result<(Node, String)> {
+pub async fn verifier(port: u16, dir: &Path, cell: &CellArgs) -> Result<(Platform, String)> {
     const SETTINGS: &str = "/api/mgmt/v5beta";
-    let stage = Stage::new(port, dir).await?;
-    let endpoint = stage.node.urls.credential_service(&VERIFIER.parse()?);
+    let stage = Stage::new(port, dir, cell).await?;
+    let endpoint = stage.platform.urls.credential_service(&VERIFIER.parse()?);
     let (did, _) = stage.participant(VERIFIER, "CredentialService", endpoint).await?;
     let participant = Client::typed("ParticipantContext", json!({"@id": VERIFIER, "identity": did, "state": "ACTIVATED"}));
     stage.operator.call(Method::POST, &format!("{SETTINGS}/participants"), Some(&participant)).await?;
