@@ -1,7 +1,7 @@
 //! The handle through which everything reaches agents, and the node's shared parts behind it.
 
 use crate::{
-    Address, Agent, Clock, NodeName, Placement, Slot, Track,
+    Address, Agent, Clock, NodeName, Opening, Placement, Slot, Track,
     absent::Absent,
     admission::Admission,
     cell::Cell,
@@ -254,12 +254,11 @@ impl Cluster {
         self.placement().serves(address).is_some()
     }
 
-    /// Since when this node knows what is done for the owner: its slot was opened here then, by the time of day as it is now. A slot that is not open
-    /// opens now at the earliest. `None` where there are no other nodes.
+    /// Since when this node has the owner's slot. `None` where there are no other nodes.
     #[must_use]
-    pub fn opened(&self, owner: impl Into<Owner>) -> Option<Timestamp> {
-        let cell = self.placement().cell()?;
-        Some(self.now().minus(cell.open_for(Slot::of(&owner.into())).unwrap_or_default()))
+    pub fn opened(&self, owner: impl Into<Owner>) -> Option<Opening> {
+        let (cell, slot) = (self.placement().cell()?, Slot::of(&owner.into()));
+        Some(Opening { slot, at: self.now().minus(cell.open_for(slot).unwrap_or_default()) })
     }
 
     /// Whether another node of the cell owns the slot of this owner.

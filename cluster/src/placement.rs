@@ -5,8 +5,18 @@ use crate::{
     cell::Cell,
     ring::{NodeName, Ring},
 };
+use cellspace_schemas::Timestamp;
 use cellspace_storage::slot::SLOTS;
 use std::sync::Arc;
+
+/// Since when a node has a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// The slot.
+    pub slot: Slot,
+    /// When it was opened here, by the time of day as it is now. One that is not open opens now at the earliest.
+    pub at: Timestamp,
+}
 
 /// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.
 #[derive(Debug, Clone)]

@@ -23,6 +23,12 @@ impl Slot {
         (0..SLOTS).map(Self)
     }
 
+    /// The one of this number, if there is one.
+    #[must_use]
+    pub fn numbered(number: u16) -> Option<Self> {
+        (number < SLOTS).then_some(Self(number))
+    }
+
     /// Its number, below [`SLOTS`].
     #[must_use]
     pub const fn number(self) -> u16 {

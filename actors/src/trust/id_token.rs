@@ -8,7 +8,7 @@ use super::{
     said::Text,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use cellspace_cluster::CallId;
+use cellspace_cluster::{CallId, Opening};
 use cellspace_schemas::{Did, SecretText, Timestamp, dcp::Relationship};
 use serde::Deserialize;
 use std::time::Duration;
@@ -104,8 +104,8 @@ pub fn claimed_sender(token: &SecretText) -> Option<Did> {
 
 impl Trust {
     /// Verifies the ID token of a message to `own_did`: claims first, then the key, then that it is used for the first time. Admitting a token uses
-    /// it up, so each is verified once, or, when `call` is given, by that call alone. `slot`: since when this node serves the slot of `own_did`'s owner,
-    /// where other nodes may have served it before.
+    /// it up, so each is verified once, or, when `call` is given, by that call alone. `slot`: since when this node has the slot of `own_did`'s owner, where
+    /// other nodes may have had it before.
     ///
     /// # Errors
     /// [`PeerError`] names the rule.
@@ -115,7 +115,7 @@ impl Trust {
         token: &str,
         call: Option<CallId>,
         now: Timestamp,
-        slot: Option<Timestamp>,
+        slot: Option<Opening>,
     ) -> Result<IdToken, PeerError> {
         let jws = Jws::parse(token, MAX_TOKEN_BYTES)?;
         let kid = jws.key_id()?;

@@ -33,6 +33,7 @@ mod world;
 
 pub use id_token::{IdToken, claimed_sender};
 pub use peer::{PeerError, VerifiedPeer, VerifyRequest};
+pub use replay::UsedTokens;
 pub use resolver::Resolver;
 pub use self_issued::{ID_TOKEN_SECONDS, SigningKey};
 pub use verify::IssueToken;

@@ -2,8 +2,8 @@
 
 use super::credential::VerifiedCredential;
 use crate::settings::TrustedIssuer;
-use cellspace_cluster::CallId;
-use cellspace_schemas::{Did, ParticipantContextId, Timestamp};
+use cellspace_cluster::{CallId, Opening};
+use cellspace_schemas::{Did, ParticipantContextId};
 use std::sync::Arc;
 
 /// What to verify.
@@ -25,8 +25,8 @@ pub struct VerifyRequest<'a> {
     pub named: &'a [String],
     /// Issuers that count.
     pub trusted_issuers: &'a [TrustedIssuer],
-    /// Since when this node serves the participant's slot, where other nodes may have served it before.
-    pub slot: Option<Timestamp>,
+    /// Since when this node has the participant's slot, where other nodes may have had it before.
+    pub slot: Option<Opening>,
     /// Whether an absent optional credential may be believed for up to 5 s (catalogs) or must be asked for again (negotiations, transfers).
     pub believe_absence: bool,
 }

@@ -1,9 +1,12 @@
-//! Used tokens: 16-byte hashes in buckets by the minute in which they expire, bounded.
+//! Used tokens: 16-byte hashes in buckets by the minute in which they expire, bounded. In a cell those of a slot go where the slot goes.
 
-use super::PeerError;
-use cellspace_cluster::CallId;
+use super::{PeerError, Trust};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use cellspace_cluster::{CallId, Clock, Opening, Slot, SlotMemory};
 use cellspace_schemas::Timestamp;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -52,9 +55,28 @@ const SHARES: usize = 64;
 
 #[derive(Default)]
 struct Used {
-    /// Used tokens of each audience, with the call that used them.
-    by_minute: BTreeMap<i64, HashMap<Arc<str>, HashMap<[u8; 16], Option<CallId>>>>,
+    by_minute: BTreeMap<i64, HashMap<Arc<str>, Tokens>>,
     count: usize,
+    /// Slots whose used tokens were told by the node that had them before: since when all of them are known.
+    told: HashMap<Slot, Option<Timestamp>>,
+}
+
+/// Used tokens of an audience.
+#[derive(Default)]
+struct Tokens {
+    /// That of its owner, where there is more than one node.
+    slot: Option<Slot>,
+    /// With the call that used them.
+    used: HashMap<[u8; 16], Option<CallId>>,
+}
+
+/// What is told of a slot.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// Of tokens from before it is not known whether they were used; `None`: of all it is.
+    since: Option<Timestamp>,
+    /// Audience, minute, and hashes one after another in base64.
+    used: Vec<(Arc<str>, i64, String)>,
 }
 
 impl Used {
@@ -63,13 +85,26 @@ impl Used {
             return;
         }
         let live = self.by_minute.split_off(&minute);
-        self.count -= self.by_minute.values().flat_map(HashMap::values).map(HashMap::len).sum::<usize>();
+        self.count -= self.by_minute.values().flat_map(HashMap::values).map(|tokens| tokens.used.len()).sum::<usize>();
         self.by_minute = live;
     }
 
     /// How many tokens for this audience are known.
     fn of(&self, audience: &str) -> usize {
-        self.by_minute.values().filter_map(|audiences| audiences.get(audience)).map(HashMap::len).sum()
+        self.by_minute.values().filter_map(|audiences| audiences.get(audience)).map(|tokens| tokens.used.len()).sum()
+    }
+
+    /// Since when it is known which tokens were used for the owners of a slot.
+    fn known_since(&self, slot: Opening) -> Option<Timestamp> {
+        self.told.get(&slot.slot).map_or(Some(slot.at), |told| *told)
+    }
+
+    fn put(&mut self, minute: i64, audience: Arc<str>, slot: Option<Slot>, hash: [u8; 16], call: Option<CallId>) {
+        let tokens = self.by_minute.entry(minute).or_default().entry(audience).or_default();
+        tokens.slot = slot;
+        if tokens.used.insert(hash, call).is_none() {
+            self.count += 1;
+        }
     }
 }
 
@@ -81,7 +116,7 @@ impl ReplayGuard {
     }
 
     /// Admits a token once. `until` is when it expires, skew included. `call`: who uses it; the same call may use it again, since one command may have
-    /// to be prepared more than once. `slot`: since when this node serves the audience's slot, where other nodes may have served it before.
+    /// to be prepared more than once. `slot`: since when this node has the audience's slot, where other nodes may have had it before.
     ///
     /// # Errors
     /// [`PeerError::Refused`] for a second use; [`PeerError::TooEarly`] when it may have been used before this node took over;
@@ -93,19 +128,18 @@ impl ReplayGuard {
         issued: Timestamp,
         until: Timestamp,
         now: Timestamp,
-        slot: Option<Timestamp>,
+        slot: Option<Opening>,
     ) -> Result<(), PeerError> {
+        let mut used = self.used.lock();
         // The clock of the node that served the slot may have been ahead of this one's.
-        let opened = self.opened.max(slot.map(|slot| slot.plus(SKEW)));
+        let opened = self.opened.max(slot.and_then(|slot| used.known_since(slot)).map(|known| known.plus(SKEW)));
         if opened.is_some_and(|opened| issued <= opened.plus(SKEW)) {
             return Err(PeerError::TooEarly);
         }
-        let minute = |t: Timestamp| t.seconds().div_euclid(60);
-        let mut used = self.used.lock();
         used.forget_before(minute(now));
         // In every minute: another token with the same `jti` may end at another time.
         let mut buckets = used.by_minute.values().filter_map(|audiences| audiences.get(&token.audience));
-        if let Some(earlier) = buckets.find_map(|bucket| bucket.get(&token.hash)) {
+        if let Some(earlier) = buckets.find_map(|bucket| bucket.used.get(&token.hash)) {
             if call.is_some() && *earlier == call {
                 return Ok(());
             }
@@ -115,9 +149,71 @@ impl ReplayGuard {
         if used.count >= self.capacity / 2 && is_full(&used) {
             return Err(PeerError::Unreachable("too many tokens are in use, try again later".to_owned()));
         }
-        used.by_minute.entry(minute(until)).or_default().entry(token.audience).or_default().insert(token.hash, call);
-        used.count += 1;
+        used.put(minute(until), token.audience, slot.map(|slot| slot.slot), token.hash, call);
         Ok(())
+    }
+
+    /// The used tokens of a slot that was opened here then, for the node that opens it next; nothing is told when it cannot be written.
+    #[must_use]
+    pub fn tell(&self, slot: Opening) -> Option<Box<RawValue>> {
+        let used = self.used.lock();
+        let of_slot = |(audience, tokens): (&Arc<str>, &Tokens)| {
+            let hashes = || BASE64.encode(tokens.used.keys().copied().collect::<Vec<_>>().as_flattened());
+            (tokens.slot == Some(slot.slot)).then(|| (audience.clone(), hashes()))
+        };
+        let in_minute = |(minute, audiences): (&i64, &HashMap<Arc<str>, Tokens>)| {
+            let minute = *minute;
+            audiences.iter().filter_map(of_slot).map(|(audience, hashes)| (audience, minute, hashes)).collect::<Vec<_>>()
+        };
+        to_raw_value(&Told { since: used.known_since(slot), used: used.by_minute.iter().flat_map(in_minute).collect() }).ok()
+    }
+
+    /// A slot opens here, with what the node has told that had it before, if that is known.
+    pub fn hear(&self, slot: Slot, told: Option<&RawValue>) {
+        let mut used = self.used.lock();
+        used.told.remove(&slot);
+        let Some(Told { since, used: tokens }) = told.and_then(|told| serde_json::from_str(told.get()).ok()) else { return };
+        let mut all = Vec::new();
+        for (audience, minute, hashes) in tokens {
+            let hashes = BASE64.decode(hashes).unwrap_or_default();
+            let (hashes, []) = hashes.as_chunks() else { return };
+            all.extend(hashes.iter().map(|hash| (minute, audience.clone(), *hash)));
+        }
+        if used.count + all.len() > self.capacity {
+            return;
+        }
+        for (minute, audience, hash) in all {
+            used.put(minute, audience, Some(slot), hash, None);
+        }
+        used.told.insert(slot, since);
+    }
+}
+
+fn minute(time: Timestamp) -> i64 {
+    time.seconds().div_euclid(60)
+}
+
+/// What a node of a cell knows of its slots beside the store: the tokens that were used.
+pub struct UsedTokens {
+    trust: Arc<Trust>,
+    clock: Arc<dyn Clock>,
+}
+
+impl UsedTokens {
+    /// Those that `trust` has seen, by this clock.
+    #[must_use]
+    pub fn of(trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Self {
+        Self { trust, clock }
+    }
+}
+
+impl SlotMemory for UsedTokens {
+    fn tell(&self, slot: Slot, opened: Duration) -> Option<Box<RawValue>> {
+        self.trust.replay.tell(Opening { slot, at: self.clock.now().minus(opened) })
+    }
+
+    fn hear(&self, slot: Slot, told: Option<&RawValue>) {
+        self.trust.replay.hear(slot, told);
     }
 }
 
@@ -216,10 +312,61 @@ mod tests {
         for process in [None, Some(at(50))] {
             let guard = ReplayGuard::new(10, process);
             for (issued, admitted) in [(99, false), (101, false), (102, false), (103, true)] {
-                let outcome = guard.admit(token(&issued.to_string()), None, at(issued), at(160), at(103), Some(at(100)));
+                let outcome = guard.admit(token(&issued.to_string()), None, at(issued), at(160), at(103), opened(100));
                 assert_eq!(outcome.is_ok(), admitted, "{issued}");
                 assert!(admitted || matches!(outcome, Err(PeerError::TooEarly)));
             }
+        }
+    }
+
+    fn slot() -> Slot {
+        Slot::numbered(7).unwrap()
+    }
+
+    fn opened(seconds: i64) -> Option<Opening> {
+        Some(Opening { slot: slot(), at: at(seconds) })
+    }
+
+    /// A second node knows what the first one knew: what was used is used, what was not is taken, whenever the slot came.
+    #[test]
+    fn used_tokens_go_where_their_slot_goes() {
+        let [first, second, third] = [(); 3].map(|()| ReplayGuard::new(10, None));
+        let admit = |guard: &ReplayGuard, jti: &str, issued, slot| guard.admit(token(jti), None, at(issued), at(260), at(200), slot);
+        assert!(admit(&first, "1", 150, opened(100)).is_ok());
+        let elsewhere = Some(Opening { slot: Slot::numbered(8).unwrap(), at: at(0) });
+        assert!(first.admit(TokenHash::of("did:web:a", "did:web:c", "1"), None, at(150), at(260), at(200), elsewhere).is_ok());
+        second.hear(slot(), first.tell(opened(100).unwrap()).as_deref());
+        assert_eq!(second.used.lock().count, 1, "of this slot alone");
+        assert!(matches!(admit(&second, "1", 150, opened(200)), Err(PeerError::Refused(_))));
+        assert!(admit(&second, "2", 150, opened(200)).is_ok());
+        // What the first did not know the second does not either.
+        assert!(matches!(admit(&second, "3", 101, opened(200)), Err(PeerError::TooEarly)));
+        third.hear(slot(), second.tell(opened(200).unwrap()).as_deref());
+        assert!(matches!(admit(&third, "1", 150, opened(220)), Err(PeerError::Refused(_))));
+        assert!(matches!(admit(&third, "2", 150, opened(220)), Err(PeerError::Refused(_))));
+        assert!(matches!(admit(&third, "3", 101, opened(220)), Err(PeerError::TooEarly)));
+        assert!(admit(&third, "3", 150, opened(220)).is_ok());
+        // An opening of which nothing is told counts by itself.
+        third.hear(slot(), None);
+        assert!(matches!(admit(&third, "4", 150, opened(230)), Err(PeerError::TooEarly)));
+    }
+
+    #[test]
+    fn what_is_told_is_taken_whole_or_not_at_all() {
+        let first = ReplayGuard::new(10, None);
+        for jti in ["1", "2", "3"] {
+            assert!(first.admit(token(jti), None, at(150), at(260), at(200), opened(100)).is_ok());
+        }
+        let told = first.tell(opened(100).unwrap()).unwrap();
+        for (capacity, told) in
+            [(2, Some(told.get())), (10, Some("{}")), (10, Some(r#"{"since":null,"used":[["a",1,"AAAA"]]}"#)), (10, None)]
+        {
+            let told = told.map(|told| RawValue::from_string(told.to_owned()).unwrap());
+            let guard = ReplayGuard::new(capacity, None);
+            guard.hear(slot(), told.as_deref());
+            assert_eq!(guard.used.lock().count, 0);
+            let outcome = guard.admit(token("4"), None, at(150), at(260), at(200), opened(200));
+            assert!(matches!(outcome, Err(PeerError::TooEarly)), "{outcome:?}");
         }
     }
 }

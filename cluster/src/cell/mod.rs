@@ -1,10 +1,12 @@
 //! This node as part of a cell: its life, its slots, and what it says to its peers. The rules are in [`crate::membership`]; here are the rows, the clock
 //! and the tasks.
 
+mod memory;
 mod open_slots;
 mod peers;
 mod rounds;
 
+pub use memory::{SlotMemory, Told};
 pub use open_slots::{BootClock, Uptime};
 pub use peers::{Peer, PeerError, PeerLink};
 
@@ -15,12 +17,14 @@ use crate::{
     ring::NodeName,
 };
 use cellspace_storage::{Member, Membership, Slots, View};
+use memory::{Heard, MOST_TOLD};
 use open_slots::OpenSlots;
 use parking_lot::{Mutex, RwLock};
+use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -78,6 +82,9 @@ pub struct Cell {
     /// Slots that close, to whoever stops their agents.
     closing: mpsc::UnboundedSender<Vec<u16>>,
     closes: Mutex<Option<mpsc::UnboundedReceiver<Vec<u16>>>>,
+    /// What is known beside the store.
+    memory: OnceLock<Arc<dyn SlotMemory>>,
+    heard: Mutex<Heard>,
     /// This life is over.
     over: CancellationToken,
 }
@@ -112,8 +119,15 @@ impl Cell {
             woken: Notify::new(),
             closing,
             closes: Mutex::new(Some(closes)),
+            memory: OnceLock::new(),
+            heard: Mutex::default(),
             over: CancellationToken::new(),
         })
+    }
+
+    /// What this node knows of slots beside the store, from now on; before the runtime starts, and once.
+    pub fn remember(&self, memory: Arc<dyn SlotMemory>) {
+        let _ = self.memory.set(memory);
     }
 
     /// A peer shows a view.
@@ -133,13 +147,27 @@ impl Cell {
 
     /// A peer that owns these slots under the view `version` asks `to` for them. `None`: that is another life of this node.
     #[must_use]
-    pub fn asked(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<Answer>> {
-        let node = self.node.lock();
-        let node = node.as_ref().filter(|node| node.me() == to)?;
-        if version > node.version() {
-            self.look.notify_one();
-        }
-        Some(slots.iter().map(|slot| node.asked(*slot, version)).collect())
+    pub fn asked(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<Told>> {
+        let answers: Vec<(Answer, bool)> = {
+            let node = self.node.lock();
+            let node = node.as_ref().filter(|node| node.me() == to)?;
+            if version > node.version() {
+                self.look.notify_one();
+            }
+            slots.iter().map(|slot| (node.asked(*slot, version), node.tells(*slot))).collect()
+        };
+        let mut left = MOST_TOLD;
+        let told = slots.iter().zip(answers).map(|(slot, (answer, tells))| {
+            let memory = (answer == Answer::Released && tells).then(|| self.tell(*slot, left)).flatten();
+            left -= memory.as_ref().map_or(0, |told| told.get().len());
+            Told { answer, memory }
+        });
+        Some(told.collect())
+    }
+
+    fn tell(&self, slot: u16, most: usize) -> Option<Box<RawValue>> {
+        let slot = Slot::numbered(slot)?;
+        self.memory.get()?.tell(slot, self.open.opened_for(slot)?).filter(|told| told.get().len() <= most)
     }
 
     /// The view that this node has applied; `None` before the first.
@@ -346,14 +374,19 @@ impl Cell {
     }
 
     /// Whether anybody released anything.
-    fn take_answers(&self, answers: Vec<(Peer, Vec<u16>, Vec<Answer>)>, version: u64) -> bool {
+    fn take_answers(&self, answers: Vec<(Peer, Vec<u16>, Vec<Told>)>, version: u64) -> bool {
         let mut node = self.node.lock();
         let Some(node) = node.as_mut() else { return false };
-        let mut released = false;
+        let (mut heard, mut released) = (self.heard.lock(), false);
         for (peer, slots, answers) in answers {
-            for (slot, answer) in slots.into_iter().zip(answers) {
+            for (slot, Told { answer, memory }) in slots.into_iter().zip(answers) {
                 match answer {
                     Answer::Released => {
+                        // Not what is about an earlier time than when its last owner lost it.
+                        let since = node.taken_from(slot, Some(&peer.member)).filter(|since| *since <= version);
+                        if let (Some(since), Some(told)) = (since, memory) {
+                            heard.put(slot, since, told);
+                        }
                         node.released(slot, &peer.member, version);
                         released = true;
                     }

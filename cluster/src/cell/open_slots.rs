@@ -71,6 +71,11 @@ impl OpenSlots {
     /// For how long the slot has been open; `None`: it is not.
     pub(crate) fn open_for(&self, slot: Slot) -> Option<Duration> {
         self.serves(slot)?;
+        self.opened_for(slot)
+    }
+
+    /// How long ago the slot opened last, whether it is open still or not.
+    pub(crate) fn opened_for(&self, slot: Slot) -> Option<Duration> {
         let at = self.at.get(usize::from(slot.number()))?.load(Ordering::Acquire);
         Some(Duration::from_micros(micros(self.now()).saturating_sub(at)))
     }

@@ -1,9 +1,7 @@
 //! What nodes of a cell say to each other. The link itself is brought by who runs the node.
 
-use crate::{
-    membership::Answer,
-    remote::{AgentAnswer, AgentCall},
-};
+use super::Told;
+use crate::remote::{AgentAnswer, AgentCall};
 use cellspace_storage::{Member, View};
 use futures::future::BoxFuture;
 
@@ -33,7 +31,7 @@ pub trait PeerLink: Send + Sync + 'static {
     fn show<'a>(&'a self, to: &'a Peer, view: &'a View) -> BoxFuture<'a, Result<(), PeerError>>;
 
     /// Asks for slots that this node owns under the view `version`; [`crate::Cell::asked`] there, whose answers are in the same order.
-    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>>;
+    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>>;
 
     /// Says that there is news of this kind; answered when they were taken in.
     fn announce<'a>(&'a self, to: &'a Peer, news: &'a str) -> BoxFuture<'a, Result<(), PeerError>>;

@@ -1,7 +1,10 @@
 //! The rounds of a node: renew, read, apply, act.
 
 use super::{Cell, CellOptions, Peer};
-use crate::membership::{Ended, Moment, Node, Rings, next_life};
+use crate::{
+    Slot,
+    membership::{Ended, Moment, Node, Rings, next_life},
+};
 use cellspace_storage::{Lease, Member, StoreError, Swap, View};
 use futures::future::join_all;
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
@@ -209,12 +212,25 @@ impl Cell {
         }
     }
 
+    /// What was told of slots that open now.
+    fn hear(&self, slots: &[u16], node: &Node) {
+        let Some(memory) = self.memory.get() else { return };
+        let (mut heard, mut told_of) = (self.heard.lock(), 0);
+        for slot in slots.iter().filter_map(|slot| Slot::numbered(*slot)) {
+            let told = heard.take(slot.number(), node.taken_from(slot.number(), None));
+            told_of += usize::from(told.is_some());
+            memory.hear(slot, told.as_deref());
+        }
+        tracing::debug!(category = "app", version = node.version(), slots = slots.len(), told_of, "slots open");
+    }
+
     /// Opens what is free; whom to ask for the rest, under which view, and when one of them opens at the latest. `None`: nothing waits for others.
     fn open_free(&self) -> Option<(Vec<(Member, u16)>, u64, Moment)> {
         let mut node = self.node.lock();
         let node = node.as_mut()?;
         let opened = node.open_free(self.open.now());
         if !opened.is_empty() {
+            self.hear(&opened, node);
             self.open.open(&opened, node);
             self.opened.lock().extend(opened);
             self.woken.notify_one();

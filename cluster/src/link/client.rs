@@ -3,11 +3,10 @@
 use super::{
     forwarded::Forwarded,
     identity::{Identity, Tls},
-    wire::{self, AGE, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
-    cell::{Peer, PeerError, PeerLink},
-    membership::Answer,
+    cell::{Peer, PeerError, PeerLink, Told},
     remote::{AgentAnswer, AgentCall, GRACE},
 };
 use bytes::Bytes;
@@ -187,13 +186,13 @@ impl Link {
     }
 
     async fn tell<T: DeserializeOwned>(&self, to: &Peer, path: &str, message: &impl Serialize, time: Duration) -> Result<T, PeerError> {
-        let (traffic, limit) = if path == CALL { (Traffic::Work, MAX_CALL) } else { (Traffic::Membership, MAX_MESSAGE) };
+        let traffic = if path == CALL { Traffic::Work } else { Traffic::Membership };
         let call = async {
-            let bytes = wire::write(message, limit).map_err(PeerError::NotDone)?;
+            let bytes = wire::write(message, wire::most(path)).map_err(PeerError::NotDone)?;
             let request = Request::post(format!("https://{}{path}", to.member.node)).body(wire::body(bytes));
             let answer = self.send(to, traffic, request.map_err(|error| PeerError::NotDone(error.to_string()))?).await?;
             let status = answer.status();
-            let said: Bytes = wire::collect(answer.into_body(), limit).await.map_err(PeerError::Lost)?;
+            let said: Bytes = wire::collect(answer.into_body(), wire::most_answered(path)).await.map_err(PeerError::Lost)?;
             match status {
                 status if status.is_success() => wire::read(&said).map_err(PeerError::Lost),
                 status if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -211,10 +210,10 @@ impl PeerLink for Link {
         Box::pin(self.tell(to, SHOW, view, ANSWER))
     }
 
-    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>> {
+    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
         Box::pin(async move {
             let asked = Asked { to: to.member.clone(), slots: slots.to_vec(), version };
-            let answers: Vec<Answer> = self.tell(to, ASK, &asked, ANSWER).await?;
+            let answers: Vec<Told> = self.tell(to, ASK, &asked, ANSWER).await?;
             if answers.len() == slots.len() { Ok(answers) } else { Err(PeerError::Lost("not all slots are answered for".to_owned())) }
         })
     }

@@ -4,7 +4,7 @@ use super::{
     forwarded::{Forwarded, Requests},
     identity::{self, Identity, Tls},
     places::{OF_ONE, Strangers},
-    wire::{self, AGE, ASK, Asked, CALL, LinkBody, MAX_CALL, MAX_MESSAGE, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     Cluster,
@@ -259,8 +259,8 @@ impl Desk {
             return Ok(self.answers.requests.forwarded(how, request).await);
         }
         let path = request.uri().path().to_owned();
-        let limit = if path == CALL { MAX_CALL } else { MAX_MESSAGE };
-        let said = timeout(ARRIVAL, wire::collect(request.into_body(), limit)).await;
+        let limit = wire::most_answered(&path);
+        let said = timeout(ARRIVAL, wire::collect(request.into_body(), wire::most(&path))).await;
         let said = said.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time".to_owned()))?;
         let said = said.map_err(refused(StatusCode::PAYLOAD_TOO_LARGE))?;
         let unreadable = refused(StatusCode::BAD_REQUEST);

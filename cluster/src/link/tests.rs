@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Cluster, Options,
-    cell::{BootClock, Cell, CellOptions, Peer, PeerError, PeerLink},
+    cell::{BootClock, Cell, CellOptions, Peer, PeerError, PeerLink, Told},
     clock::{Clock, SystemClock},
     membership::{Answer, Terms},
     remote::{AgentAnswer, AgentCall, What},
@@ -152,7 +152,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, PeerError>, because: &[&str]) {
     assert!(because.iter().any(|because| reason.contains(because)), "{reason}");
 }
 
-async fn ask(link: &Link, to: &Peer) -> Result<Vec<Answer>, PeerError> {
+async fn ask(link: &Link, to: &Peer) -> Result<Vec<Told>, PeerError> {
     link.ask(to, &[0, 1], 1).await
 }
 
@@ -218,13 +218,13 @@ async fn other_versions_and_what_is_too_large_or_no_message_are_refused() {
     let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
     let shown = wire::write(&view(2, &["a", "b"]), MAX_MESSAGE).unwrap().to_vec();
     let newer = raw(&b, &a.peer, shown.clone(), Some(WIRE_VERSION + 1)).await;
-    assert_eq!(newer, (StatusCode::UPGRADE_REQUIRED, "the peer speaks the newer version 2 of the link, this node speaks 1".into()));
+    assert_eq!(newer, (StatusCode::UPGRADE_REQUIRED, "the peer speaks the newer version 3 of the link, this node speaks 2".into()));
     let older = raw(&b, &a.peer, shown.clone(), Some(0)).await;
-    assert_eq!(older, (StatusCode::UPGRADE_REQUIRED, "the peer speaks the older version 0 of the link, this node speaks 1".into()));
+    assert_eq!(older, (StatusCode::UPGRADE_REQUIRED, "the peer speaks the older version 0 of the link, this node speaks 2".into()));
     assert_eq!(raw(&b, &a.peer, shown.clone(), None).await.0, StatusCode::UPGRADE_REQUIRED);
     let newer = listening(all.identity(&ours, "ours", CELL, "n"), WIRE_VERSION + 1).await;
-    refused(ask(&Link::new(b.clone()), &newer.peer).await, &["the newer version 2"]);
-    refused(ask(&Link::speaking(b.clone(), 0, wire::AGE), &a.peer).await, &["the newer version 1"]);
+    refused(ask(&Link::new(b.clone()), &newer.peer).await, &["the newer version 3"]);
+    refused(ask(&Link::speaking(b.clone(), 0, wire::AGE), &a.peer).await, &["the newer version 2"]);
 
     let mut large = shown.clone();
     large.resize(MAX_MESSAGE + 1, b' ');
@@ -256,13 +256,13 @@ async fn repeated_and_late_messages_change_nothing() {
     assert_eq!(a.cell.view().unwrap(), left);
     let every: Vec<u16> = (0..cellspace_storage::slot::SLOTS).collect();
     // Whoever asks under a view that a has not seen is told to ask again; under those that it has seen it says what is so now, each time.
-    assert!(link.ask(&a.peer, &every, 4).await.unwrap().iter().all(|answer| *answer == Answer::Behind));
+    assert!(link.ask(&a.peer, &every, 4).await.unwrap().iter().all(|told| told.answer == Answer::Behind));
     let first = link.ask(&a.peer, &every, 3).await.unwrap();
-    assert!(first.iter().all(|answer| matches!(answer, Answer::NotYet | Answer::Released)), "it owns nothing any more");
+    assert!(first.iter().all(|told| matches!(told.answer, Answer::NotYet | Answer::Released)), "it owns nothing any more");
     a.cell.ended(&every);
     for version in [3, 2, 3] {
         let again = link.ask(&a.peer, &every, version).await.unwrap();
-        assert!(again.iter().all(|answer| *answer == Answer::Released), "under {version}");
+        assert!(again.iter().all(|told| told.answer == Answer::Released), "under {version}");
     }
 }
 
@@ -539,7 +539,7 @@ async fn a_peer_with_too_many_connections_is_told() {
         ask(link, &a.peer).await.unwrap();
     }
     let one_more = Link::new(b.clone());
-    assert_eq!(ask(&one_more, &a.peer).await, Err(PeerError::NotDone("node b has too many connections".into())));
+    assert_eq!(ask(&one_more, &a.peer).await.unwrap_err(), PeerError::NotDone("node b has too many connections".into()));
     let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
     let refused = Link::new(b).forward(&a.peer, &how, Request::get("https://x/").body(wire::body("")).unwrap()).await;
     assert_eq!(refused.unwrap_err(), PeerError::NotDone("node b has too many connections".into()));

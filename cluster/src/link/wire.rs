@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{error::Error, time::Duration};
 
 /// Version of what nodes say to each other.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 /// Largest message of the membership, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
-/// Largest call of an agent, and largest answer.
-pub(super) const MAX_CALL: usize = 16 << 20;
+/// Largest call of an agent, and largest answer to that or to a question for slots.
+const MAX_CALL: usize = 16 << 20;
 /// What the names of headers begin with that nodes alone say to each other.
 const OWN: &str = "cellspace-";
 /// Header with the version.
@@ -49,6 +49,16 @@ pub(super) struct Asked {
     pub slots: Vec<u16>,
     /// The view under which who asks owns them.
     pub version: u64,
+}
+
+/// Longest message at the path, in bytes.
+pub(super) fn most(path: &str) -> usize {
+    if path == CALL { MAX_CALL } else { MAX_MESSAGE }
+}
+
+/// Longest answer there.
+pub(super) fn most_answered(path: &str) -> usize {
+    if path == CALL || path == ASK { MAX_CALL } else { MAX_MESSAGE }
 }
 
 pub(super) fn body(bytes: impl Into<Bytes>) -> LinkBody {

@@ -259,6 +259,18 @@ impl Node {
         self.table.asked(slot, version)
     }
 
+    /// Whether nobody can have served the slot since it was open here: what is known of it here is all that is known.
+    #[must_use]
+    pub fn tells(&self, slot: u16) -> bool {
+        self.table.tells(slot)
+    }
+
+    /// The view that took the slot from its last owner, when that was `by`, if one is named; `None` when it is not known.
+    #[must_use]
+    pub fn taken_from(&self, slot: u16, by: Option<&Member>) -> Option<u64> {
+        self.table.taken_from(slot, by)
+    }
+
     /// A node has answered [`Answer::Released`] to a question under the view `version`.
     pub fn released(&mut self, slot: u16, by: &Member, version: u64) {
         self.table.released(slot, by, version);

@@ -34,6 +34,10 @@ struct Other {
 struct Entry {
     hold: Hold,
     others: Vec<Other>,
+    /// Whose it was last before its present owner, and the view that took it from that one; `None` when that is not known.
+    before: Option<(Member, u64)>,
+    /// The view that took it from this node last, and whether it was open until then.
+    lost: Option<(u64, bool)>,
 }
 
 /// What a node says to one that asks whether it may open a slot.
@@ -62,7 +66,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(me: Member, rings: &Rings, terms: &Terms) -> Self {
-        let entries = vec![Entry { hold: Hold::Nothing, others: Vec::new() }; usize::from(terms.slots)];
+        let entries = vec![Entry { hold: Hold::Nothing, others: Vec::new(), before: None, lost: None }; usize::from(terms.slots)];
         Self { me, version: 0, dealt: Dealt::new(Deal::default(), rings), entries, waiting: BTreeSet::new() }
     }
 
@@ -104,8 +108,11 @@ impl Table {
                     if before != after
                         && let (Some(before), Some(entry)) = (before, self.entries.get_mut(usize::from(slot)))
                     {
+                        entry.before = Some((before.clone(), version));
                         if before == &self.me {
-                            closes.extend(entry.close().then_some(slot));
+                            let open = entry.close();
+                            entry.lost = Some((version, open));
+                            closes.extend(open.then_some(slot));
                         } else {
                             entry.taken_from(before, version, until);
                         }
@@ -118,6 +125,7 @@ impl Table {
             self.dealt = Dealt::new(view.deal.clone(), rings);
             for (slot, entry) in (0..).zip(&mut self.entries) {
                 entry.others = vec![Other { member: None, since: view.version, until }];
+                (entry.before, entry.lost) = (None, None);
                 closes.extend(entry.close().then_some(slot));
             }
         }
@@ -187,6 +195,17 @@ impl Table {
             Some(Hold::Closing) => Answer::NotYet,
             Some(Hold::Nothing) | None => Answer::Released,
         }
+    }
+
+    /// Whether nobody can have served the slot since it was open here.
+    pub(super) fn tells(&self, slot: u16) -> bool {
+        self.entries.get(usize::from(slot)).is_some_and(|entry| entry.hold == Hold::Nothing && matches!(entry.lost, Some((_, true))))
+    }
+
+    /// The view that took the slot from its last owner; `None` when that is not known, or another one than `by`.
+    pub(super) fn taken_from(&self, slot: u16, by: Option<&Member>) -> Option<u64> {
+        let (before, since) = self.entries.get(usize::from(slot))?.before.as_ref()?;
+        by.is_none_or(|by| by == before).then_some(*since)
     }
 
     /// A node has said [`Answer::Released`] to a question under the view `version`. Late and repeated answers are worth what they say: if the slot was its

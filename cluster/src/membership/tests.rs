@@ -184,6 +184,47 @@ fn a_slot_is_released_when_the_view_is_applied_and_the_last_turn_has_ended() {
     assert!(a.learn(alone, at(1_200)).unwrap().is_empty(), "an older view changes nothing");
 }
 
+/// What a node knows of a slot is all that is known of it as long as nobody else can have had it open since.
+#[test]
+fn who_had_a_slot_last_tells_of_it() {
+    let alone = view(1, &["a"]);
+    let both = after(&alone, &["a", "b"]);
+    let slot = moved(&alone, &both, "a");
+    let (again, away) = (after(&both, &["a"]), after(&after(&both, &["a"]), &["a", "b"]));
+    let open = || {
+        let mut a = node("a", &alone, &[]);
+        a.open_free(at(1_000));
+        a
+    };
+    let mut a = open();
+    assert!(!a.tells(slot), "it is open");
+    a.learn(both.clone(), at(1_100)).unwrap();
+    assert!(!a.tells(slot), "the last turns are still to end");
+    a.ended(slot);
+    assert!(a.tells(slot));
+    // It was its own again, and has not opened: the other one may have had it open.
+    a.learn(again.clone(), at(1_200)).unwrap();
+    a.learn(away.clone(), at(1_300)).unwrap();
+    assert!(!a.tells(slot));
+    // The same, all at once.
+    let mut a = open();
+    a.learn(away.clone(), at(1_100)).unwrap();
+    a.ended(slot);
+    assert!(!a.tells(slot));
+
+    // The other side takes it from whose it was last, and only what is about that time.
+    let mut b = node("b", &alone, &[]);
+    assert_eq!(b.taken_from(slot, None), None, "it was never another's");
+    b.learn(both, at(1_100)).unwrap();
+    assert_eq!((b.taken_from(slot, Some(&member("a", 1))), b.taken_from(slot, Some(&member("c", 1)))), (Some(2), None));
+    b.learn(away, at(1_200)).unwrap();
+    assert_eq!(b.taken_from(slot, None), Some(4));
+    let mut late = view(1, &["a"]);
+    late.version = 100;
+    b.learn(late, at(1_300)).unwrap();
+    assert_eq!(b.taken_from(slot, None), None, "it missed too much");
+}
+
 /// It does not know who else may have served its slots meanwhile.
 #[test]
 fn who_missed_more_views_than_the_view_tells_of_begins_anew() {

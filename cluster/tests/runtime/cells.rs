@@ -2,12 +2,13 @@
 
 use crate::support::{CounterCommand::*, *};
 use cellspace_cluster::{
-    membership::{Answer, Moment, Terms},
+    membership::{Moment, Terms},
     *,
 };
 use cellspace_storage::{Lease, Member, Membership, StoreError, Swap, View, testkit::MemoryMembership};
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -79,7 +80,7 @@ impl PeerLink for Way {
         async move { self.peer(to)?.cell.shown(view.clone()).map_err(|ended| PeerError::NotDone(ended.to_string())) }.boxed()
     }
 
-    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>> {
+    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
         async move { self.peer(to)?.cell.asked(&to.member, slots, version).ok_or_else(|| PeerError::NotDone("another life".into())) }
             .boxed()
     }
@@ -652,4 +653,58 @@ async fn a_slot_is_handed_over_although_its_agents_wait_to_be_loaded() {
         let answer = answer.unwrap();
         assert!(matches!(answer, Ok(2) | Err(AskError::Unavailable { .. })), "{answer:?}");
     }
+}
+
+/// Tells its node's name of every slot, and notes what it hears.
+#[derive(Default)]
+struct Note {
+    name: String,
+    heard: Mutex<BTreeMap<u16, Option<String>>>,
+}
+
+impl SlotMemory for Note {
+    fn tell(&self, slot: Slot, _: Duration) -> Option<Box<RawValue>> {
+        RawValue::from_string(format!("\"{} of {}\"", self.name, slot.number())).ok()
+    }
+
+    fn hear(&self, slot: Slot, told: Option<&RawValue>) {
+        self.heard.lock().insert(slot.number(), told.map(|told| told.get().trim_matches('"').to_owned()));
+    }
+}
+
+/// What a node knows of a slot goes with it, from the one that had it last; of the dead nobody knows anything.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_slot_goes_where_it_goes() {
+    let place = Place::default();
+    let start = async |name: &str| {
+        let node = place.start(name).await;
+        let note = Arc::new(Note { name: name.to_owned(), ..Note::default() });
+        node.cell.remember(note.clone());
+        (node, note)
+    };
+    let (_, of_a) = start("a").await;
+    place.settled(&["a"]).await;
+    let (b, of_b) = start("b").await;
+    place.settled(&["a", "b"]).await;
+    let heard = of_b.heard.lock().clone();
+    assert!(heard.len() > 1_000, "{}", heard.len());
+    assert!(heard.iter().all(|(slot, told)| *told == Some(format!("a of {slot}"))), "{heard:?}");
+    let (c, of_c) = start("c").await;
+    place.settled(&["a", "b", "c"]).await;
+    let of_others = of_c.heard.lock().clone();
+    assert!(of_others.len() > 1_000 && of_others.values().all(Option::is_some), "{of_others:?}");
+    c.cluster.leave(Duration::from_secs(60)).await;
+    place.settled(&["a", "b"]).await;
+    for (name, note) in [("a", &of_a), ("b", &of_b)] {
+        let back = note.heard.lock().clone();
+        let of_c = back.iter().filter(|(_, told)| told.as_ref().is_some_and(|told| told.starts_with('c'))).count();
+        assert!(of_c > 300, "{name}: {of_c}");
+    }
+    let heard = of_b.heard.lock().clone();
+    assert!(heard.values().all(Option::is_some));
+    of_a.heard.lock().clear();
+    b.cut.store(true, Ordering::SeqCst);
+    place.settled(&["a"]).await;
+    let back = of_a.heard.lock().clone();
+    assert!(back.len() > 1_000 && back.keys().all(|slot| heard.contains_key(slot)) && back.values().all(Option::is_none), "{back:?}");
 }

@@ -1,12 +1,14 @@
 //! Who the suite is in the dataspace. Its messages name a constant as participant and carry a constant as authorization; here it gets a DID with a
 //! key, whose tokens the product verifies as those of any other counterparty.
 
+use crate::proxy::{PATIENT, again_after};
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use cellspace_schemas::{Did, dsp::BaseUrl};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The suite's participant id.
@@ -99,11 +101,18 @@ impl Counterpart {
     /// An exchange of its own with a participant, at a path below the front's URL, which must be answered 2xx.
     pub async fn exchange(&self, audience: &Did, path: &str, message: Option<&Value>) -> Result<Value> {
         let url = format!("{}{path}", self.front);
-        let request = match message {
-            Some(message) => self.http.post(&url).json(message),
-            None => self.http.get(&url),
+        let until = Instant::now() + PATIENT;
+        let answer = loop {
+            let request = match message {
+                Some(message) => self.http.post(&url).json(message),
+                None => self.http.get(&url),
+            };
+            let answer = request.bearer_auth(self.token(audience)?).send().await.with_context(|| format!("{url} does not answer"))?;
+            match again_after(answer.status(), answer.headers()) {
+                Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+                _ => break answer,
+            }
         };
-        let answer = request.bearer_auth(self.token(audience)?).send().await.with_context(|| format!("{url} does not answer"))?;
         let (status, body) = (answer.status(), answer.text().await?);
         ensure!(status.is_success(), "{url} answered {status}: {body}");
         Ok(serde_json::from_str(&body).unwrap_or(Value::Null))

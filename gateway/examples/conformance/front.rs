@@ -141,8 +141,8 @@ impl Front {
                 headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&token)?);
             }
             let answer = self.proxy.send(method.clone(), url, &headers, body.clone()).await?;
-            match again_after(&answer) {
-                Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+            match again_after(answer.status(), answer.headers()) {
+                Some(pause) if is_suites && Instant::now() + pause < until => tokio::time::sleep(pause).await,
                 _ => return Ok(answer),
             }
         }

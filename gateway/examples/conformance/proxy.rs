@@ -106,8 +106,8 @@ impl Proxy {
 }
 
 /// When to ask again, where the answer says that nothing was done and names a time, as a client does that keeps to it.
-pub fn again_after(answer: &Answer) -> Option<Duration> {
-    let named = answer.headers().get(header::RETRY_AFTER).filter(|_| answer.status() == StatusCode::SERVICE_UNAVAILABLE)?;
+pub fn again_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let named = headers.get(header::RETRY_AFTER).filter(|_| status == StatusCode::SERVICE_UNAVAILABLE)?;
     named.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 

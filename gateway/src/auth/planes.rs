@@ -13,6 +13,7 @@ use cellspace_actors::{
         replay::{ReplayGuard, SKEW, TokenHash},
     },
 };
+use cellspace_cluster::Opening;
 use cellspace_schemas::Timestamp;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
@@ -65,8 +66,8 @@ pub struct Audience<'a> {
     pub names: &'a [String],
     /// The scope that a broker must have granted.
     pub scope: &'a str,
-    /// Since when this node serves the participant's slot, where other nodes may have served it before.
-    pub slot: Option<Timestamp>,
+    /// Since when this node has the participant's slot, where other nodes may have had it before.
+    pub slot: Option<Opening>,
 }
 
 /// Verifies tokens of data planes.

@@ -1,7 +1,7 @@
 //! The nodes of a cell as an operator sees them, and what one is told by way of another.
 
 use super::{NodeStore, Roles, seat::Seated};
-use cellspace_cluster::{Cell, NodeName, PeerError, PeerLink, link::Link, membership::Answer};
+use cellspace_cluster::{Cell, NodeName, PeerError, PeerLink, Told, link::Link, membership::Answer};
 use cellspace_storage::{Lease, Member, Membership, StoreError, View};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -161,7 +161,7 @@ impl Directory {
         let (Some(slot), peers) = (self.cell.own_slot(), self.cell.others()) else { return !self.cell.is_member() };
         let asked = peers.iter().map(|peer| self.link.ask(peer, std::slice::from_ref(&slot), view.version));
         let answers = join_all(asked).await;
-        let newer = |answer: &Answer| matches!(answer, Answer::Newer(version) if *version > view.version);
+        let newer = |told: &Told| matches!(told.answer, Answer::Newer(version) if version > view.version);
         let reached = answers.iter().any(Result::is_ok);
         answers.iter().flatten().flatten().any(newer) || !(reached || peers.is_empty())
     }

@@ -42,7 +42,7 @@ use cellspace_actors::{
     issuer::StatusListPublisher,
     outbound::OutboundOptions,
     settings::{DEFAULT_PROFILE, SettingsCache},
-    trust::{Trust, TrustOptions},
+    trust::{Trust, TrustOptions, UsedTokens},
 };
 use cellspace_cluster::{
     Cell,
@@ -322,16 +322,22 @@ async fn assemble(
     let opened = (store.boot() > 1).then(|| clock.now());
     let planes =
         PlaneCallers::new(OutboundHttp::new(OutboundOptions { allow_private: config.allows_private_targets(&urls), ..KEYS })?, opened);
+    // In a cell each slot says since when it is served here.
+    let opened = opened.filter(|_| seated.is_none());
     let trust = TrustOptions { opened, status_list_age: config.status_list_age, ..config.trust.clone() };
     let private = OutboundOptions { allow_private: config.allows_private_targets(&urls), ..config.outbound.clone() };
     let http = OutboundHttp::new(private)?;
     let own = OutboundHttp::towards(urls.admin.origin(), config.outbound.clone())?;
+    let trust = Arc::new(Trust::new(Arc::new(http.clone()), trust));
+    if let Some(seated) = seated {
+        seated.cell.remember(Arc::new(UsedTokens::of(trust.clone(), clock.clone())));
+    }
     let services = Services {
         cluster: cluster.clone(),
         cell: config.cell.as_str().into(),
         vault: shared_vault,
         events: store.events(),
-        trust: Arc::new(Trust::new(Arc::new(http.clone()), trust)),
+        trust: trust.clone(),
         http,
         own,
         dcp: config.dcp,

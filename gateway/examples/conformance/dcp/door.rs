@@ -64,7 +64,7 @@ impl Door {
         let until = Instant::now() + PATIENT;
         loop {
             let answer = self.proxy.send(head.method.clone(), url, &head.headers, body.clone()).await?;
-            match again_after(&answer) {
+            match again_after(answer.status(), answer.headers()) {
                 Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
                 _ => return Ok(answer),
             }
