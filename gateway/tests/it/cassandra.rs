@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 /// A keyspace made by the program itself; `None` when there is no database.
 async fn keyspace(test: &str, dir: &Path) -> Option<[String; 4]> {
     let nodes = services::cassandra(&format!("cassandra::{test}"))?;
-    let name = format!("it_{}_{test}", std::process::id());
-    let named = ["--cassandra".to_owned(), nodes.join(","), "--cassandra-keyspace".to_owned(), name[..name.len().min(48)].to_owned()];
+    let name = format!("it_{}", uuid::Uuid::new_v4().simple());
+    let named = ["--cassandra".to_owned(), nodes.join(","), "--cassandra-keyspace".to_owned(), name];
     let replication = nodes.len().to_string();
     let mut arguments = vec!["admin", "schema", "--replication", &replication];
     arguments.extend(named.iter().map(String::as_str));
@@ -24,6 +24,11 @@ async fn keyspace(test: &str, dir: &Path) -> Option<[String; 4]> {
     let said = admin.line().await.unwrap_or_default();
     assert!(admin.end().await.success() && said.contains("was made"), "{said}{}", admin.errors());
     Some(named)
+}
+
+async fn remove([_, nodes, _, name]: &[String; 4]) {
+    let nodes: Vec<String> = nodes.split(',').map(str::to_owned).collect();
+    services::drop_keyspace(&nodes, name).await;
 }
 
 #[tokio::test]
@@ -39,6 +44,7 @@ async fn the_demo_passes() {
     }
     assert_eq!(last["result"], "passed", "{last}");
     assert!(demo.end().await.success(), "{}", demo.errors());
+    remove(&store).await;
 }
 
 /// A client of a running platform.
@@ -118,6 +124,8 @@ async fn a_kill_loses_nothing_acknowledged() {
         let answer = again.call(Method::GET, &format!("{ASSETS}/{id}"), None).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{id} of {}", there.len());
     }
+    again.process.kill().await;
+    remove(&store).await;
 }
 
 #[tokio::test]
@@ -146,4 +154,5 @@ async fn a_data_directory_keeps_its_store_and_a_keyspace_its_directory() {
     // Without a schema the way out is said.
     let errors = refused(third.path(), &third.path().join("none"), &["--cassandra", &store[1], "--cassandra-keyspace", "none"]).await;
     assert!(errors.contains("cellspace admin schema"), "{errors}");
+    remove(&store).await;
 }

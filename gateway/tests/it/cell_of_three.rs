@@ -51,7 +51,7 @@ impl Cell {
             ("CELL_PORT", port.to_string()),
             ("CELL_CASSANDRA", cassandra.join(",")),
             ("CELL_KAFKA", kafka),
-            ("CELL_NAME", format!("it_{}_three", std::process::id())),
+            ("CELL_NAME", format!("it_{}", uuid::Uuid::new_v4().simple())),
             ("CELL_LOG", "info".to_owned()),
         ];
         Some(Self { dir, variables })
@@ -62,6 +62,13 @@ impl Cell {
         script.arg(command).envs(self.variables.clone()).stdin(Stdio::null()).stdout(Stdio::null());
         let status = tokio::time::timeout(PATIENCE, script.status()).await.expect("the example ends").unwrap();
         assert!(status.success(), "{command}: {}", self.logs());
+    }
+
+    /// What `up` and `down` leave in the database.
+    async fn remove(self) {
+        let of = |name: &str| self.variables.iter().find(|(known, _)| *known == name).unwrap().1.clone();
+        let nodes: Vec<String> = of("CELL_CASSANDRA").split(',').map(str::to_owned).collect();
+        services::drop_keyspace(&nodes, &of("CELL_NAME")).await;
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -283,4 +290,5 @@ async fn a_cell_of_three_tells_the_story_and_loses_a_node_and_nothing_else() {
     cell.settled(&["a", "b"]).await;
     load.end().await;
     cell.run("down").await;
+    cell.remove().await;
 }

@@ -68,6 +68,11 @@ impl Process {
         assert!(std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap().success());
     }
 
+    pub async fn kill(mut self) {
+        self.signal("KILL");
+        self.end().await;
+    }
+
     pub async fn end(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the process ends").unwrap()
     }
@@ -116,8 +121,7 @@ impl Up {
         self.http.request(method, format!("{}{path}", text(&self.line, "admin"))).bearer_auth(&self.token)
     }
 
-    pub async fn kill(mut self) {
-        self.process.signal("KILL");
-        self.process.end().await;
+    pub async fn kill(self) {
+        self.process.kill().await;
     }
 }

@@ -14,6 +14,13 @@ pub fn kafka(test: &str) -> Option<String> {
     of("CELLSPACE_TEST_KAFKA", "Kafka", test)
 }
 
+/// Removes the keyspace of a test.
+#[cfg(feature = "scylla")]
+pub async fn drop_keyspace(nodes: &[String], name: &str) {
+    let session = scylla::client::session_builder::SessionBuilder::new().known_nodes(nodes).build().await.unwrap();
+    session.query_unpaged(format!("DROP KEYSPACE {name}"), ()).await.unwrap();
+}
+
 fn of(variable: &str, name: &str, test: &str) -> Option<String> {
     if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
         return Some(value);

@@ -38,8 +38,7 @@ impl Keyspace {
     }
 
     pub(super) async fn remove(self) {
-        let session = super::connect::session(&ScyllaOptions { request_timeout: SOON, ..self.0.clone() }, None).await.unwrap();
-        session.query_unpaged(format!("DROP KEYSPACE {}", self.0.keyspace), ()).await.unwrap();
+        services::drop_keyspace(&self.0.contact_points, &self.0.keyspace).await;
     }
 }
 
