@@ -58,7 +58,7 @@ pub async fn things(services: &Services, page: Page, of: Listed) -> Result<Vec<B
 }
 
 async fn listed(services: &Services, id: &ParticipantContextId, of: Listed) -> Result<Vec<Box<RawValue>>, DirectoryError> {
-    match services.cluster.query::<CredentialService, _>(&Address::of::<CredentialService>(id), &of).await {
+    match services.cluster.query_patiently::<CredentialService, _>(&Address::of::<CredentialService>(id), &of).await {
         Ok(found) => Ok(found),
         Err(AskError::NotRegistered) => Ok(Vec::new()),
         Err(error) => Err(DirectoryError::Unavailable(error.to_string())),

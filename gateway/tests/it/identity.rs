@@ -2,13 +2,16 @@
 
 use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
 use cellspace_actors::{
-    CredentialService, DcpOptions, credential_service, issuer,
+    CredentialService, DcpOptions,
+    credential_service::{self, listing, questions::Listed},
+    issuer,
     settings::TrustedIssuer,
     trust::{PeerError, TrustOptions, VerifiedPeer, VerifyRequest, self_issued_token, signing_key, verify_peer},
 };
 use cellspace_cluster::Address;
 use cellspace_schemas::{
     dcp::{CredentialFormat, DCP_CONTEXT},
+    fabric::Page,
     identity::key_pair::KeyUsage,
     issuer::CredentialId,
 };
@@ -24,6 +27,25 @@ const MANUFACTURER: &str = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredentia
 async fn start() -> Platform {
     let trust = TrustOptions { did_document_age: Duration::ZERO, ..TrustOptions::default() };
     Platform::temporary(|config| (config.trust, config.status_list_age) = (trust, Duration::ZERO)).await
+}
+
+/// What others have spent of a participant's budget does not make a list of all fail.
+#[tokio::test]
+async fn lists_of_all_wait_for_room_in_a_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Platform::start(config(dir.path())).await;
+    first.participant("p1").await;
+    first.node.drain(DRAIN).await;
+    let mut one = config(dir.path());
+    one.cluster.owner_inbox = 1;
+    let again = Platform::start(one).await;
+    let services = &again.node.app.services;
+    let list = |offset| listing::contexts(services, Page { offset, limit: 10 }, Listed::Context);
+    // The directory is in memory, the participant is not.
+    assert_eq!(list(10).await.unwrap().len(), 0);
+    let lists = futures::future::join_all((0..4).map(|_| list(0))).await;
+    assert!(lists.iter().all(|list| list.as_ref().is_ok_and(|found| found.len() == 1)), "{lists:?}");
+    again.node.drain(DRAIN).await;
 }
 
 impl Platform {
