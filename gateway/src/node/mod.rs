@@ -318,6 +318,7 @@ async fn assemble(
     let cluster = store.cluster(clock.clone(), config.cluster.clone(), seated.map(|seated| seated.cell.clone()));
     let shared_vault = vault.shared();
     let tokens = TokenIssuer::open(shared_vault.clone(), urls.admin("")).await.map_err(|error| NodeVault::told(config, error))?;
+    vault.remember(config, store).await?;
     // A store that was opened before may have served tokens that this process does not remember.
     let opened = (store.boot() > 1).then(|| clock.now());
     let planes =

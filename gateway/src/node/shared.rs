@@ -20,7 +20,6 @@ impl Shared {
         config.check()?;
         let store = NodeStore::open(config).await?;
         let vault = NodeVault::open(config, &store).await?;
-        NodeVault::remember(config, &store).await?;
         Ok(Self { store, vault, closes: true })
     }
 

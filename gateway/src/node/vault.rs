@@ -38,10 +38,18 @@ impl Place {
         }
     }
 
+    fn read(text: &str) -> Result<Self, StartError> {
+        serde_json::from_str(text).map_err(|_| StartError::Setting(PLACE))
+    }
+
+    fn must_be(&self, known: Self) -> Result<(), StartError> {
+        if known == *self { Ok(()) } else { Err(StartError::OtherVault { known: known.to_string(), wanted: self.to_string() }) }
+    }
+
     /// One from before it was remembered is in the data directory.
     async fn known(config: &NodeConfig, store: &NodeStore) -> Result<Option<Self>, StartError> {
         match store.meta(PLACE).await? {
-            Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| StartError::Setting(PLACE)),
+            Some(text) => Self::read(&text).map(Some),
             None => Ok(config.data_dir.join(EMBEDDED).is_dir().then_some(Self::Embedded)),
         }
     }
@@ -59,8 +67,8 @@ impl NodeVault {
     /// Opens the one that the installation began with.
     pub(super) async fn open(config: &NodeConfig, store: &NodeStore) -> Result<Self, StartError> {
         let wanted = Place::of(config);
-        if let Some(known) = Place::known(config, store).await?.filter(|known| *known != wanted) {
-            return Err(StartError::OtherVault { known: known.to_string(), wanted: wanted.to_string() });
+        if let Some(known) = Place::known(config, store).await? {
+            wanted.must_be(known)?;
         }
         match &config.vault {
             None => {
@@ -77,10 +85,8 @@ impl NodeVault {
     #[cfg(all(feature = "scylla", feature = "kafka"))]
     pub(super) async fn open_in_cell(config: &NodeConfig, store: &ScyllaStore) -> Result<Self, StartError> {
         let wanted = if config.vault.is_some() { Place::of(config) } else { Place::Keyspace };
-        let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(PLACE))?;
-        let known: Place = serde_json::from_str(&store.first_meta(PLACE, &text).await?).map_err(|_| StartError::Setting(PLACE))?;
-        if known != wanted {
-            return Err(StartError::OtherVault { known: known.to_string(), wanted: wanted.to_string() });
+        if let Some(known) = store.meta(PLACE).await? {
+            wanted.must_be(Place::read(&known)?)?;
         }
         match &config.vault {
             Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
@@ -94,13 +100,17 @@ impl NodeVault {
         }
     }
 
-    /// Before the first key is made.
-    pub(super) async fn remember(config: &NodeConfig, store: &NodeStore) -> Result<(), StartError> {
-        if store.meta(PLACE).await?.is_none() {
-            let text = serde_json::to_string(&Place::of(config)).map_err(|_| StartError::Setting(PLACE))?;
-            store.put_meta(PLACE, &text).await?;
-        }
-        Ok(())
+    /// From now on the keys of the installation lie here: it has answered, so that one that was named by mistake is not what the installation is held to.
+    pub(super) async fn remember(&self, config: &NodeConfig, store: &NodeStore) -> Result<(), StartError> {
+        let place = match self {
+            Self::Embedded(_) => Place::Embedded,
+            #[cfg(all(feature = "scylla", feature = "kafka"))]
+            Self::Keyspace(_) => Place::Keyspace,
+            Self::Remote(_) => Place::of(config),
+        };
+        let text = serde_json::to_string(&place).map_err(|_| StartError::Setting(PLACE))?;
+        // Another process of a cell may have begun with another one meanwhile.
+        place.must_be(Place::read(&store.first_meta(PLACE, &text).await?)?)
     }
 
     /// What a start says of the installation's vault when that is what fails: the store, which is spoken of otherwise, may be well.

@@ -320,4 +320,6 @@ async fn a_vault_that_cannot_be_used_is_named() {
         }
     };
     assert!(refused.starts_with(&named) && refused.contains("does not answer"), "{refused}");
+    // Nothing is held to a vault that has never answered.
+    Platform::start(config(dir.path())).await.node.drain(DRAIN).await;
 }
