@@ -17,6 +17,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
+const NO_CLIENT: &str = "the data directory holds no client: was the platform ever up there? Of a cell one process has it, and the logs of the others say which (client.elsewhere)";
+
 pub async fn run(command: &AdminCommand) -> Result<()> {
     match command {
         AdminCommand::Token(args) => {
@@ -93,7 +95,7 @@ pub(super) async fn call(data: &DataArgs, method: Method, path: &str) -> Result<
 
 /// Base URL of the admin listener, and an access token of the first client.
 async fn sign_in(data: &DataArgs, scope: Option<&str>) -> Result<(String, String)> {
-    let client = Bootstrap::read(&data.data_dir)?.context("the data directory holds no client; was the platform ever up there?")?;
+    let client = Bootstrap::read(&data.data_dir)?.context(NO_CLIENT)?;
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", &client.client_id).append_pair("client_secret", client.secret());

@@ -1,12 +1,13 @@
 //! The first client: an admin whose secret lies in the data directory, made at the first start. There is no default password.
 //!
-//! The file is written before the client is made, so that no crash leaves a client whose secret nobody knows; a mark in the store keeps a
-//! client that an operator has deleted from coming back.
+//! The file is written before the client is made, so that no crash leaves a client whose secret nobody knows, and has its name once the client is known to have
+//! its secret: of several processes that start at the same time, one has it. A mark in the store keeps a client that an operator has deleted from coming back, and says
+//! where the file is.
 
 use super::{NodeStore, StartError};
 use crate::App;
 use cellspace_actors::access::{
-    clients::{self, ClientRole, Clients, ClientsState, Command, NewClient, Refusal, SecretHash},
+    clients::{self, ClientRole, Clients, Command, HashOf, NewClient, Refusal, SecretHash},
     fresh_secret,
 };
 use cellspace_cluster::{AskError, Call};
@@ -28,8 +29,12 @@ use uuid::Uuid;
 const CLIENT: &str = "bootstrap";
 /// Name of the file in the data directory.
 const FILE: &str = "bootstrap-client.json";
-/// Mark in the store: the client was made once.
+/// Its name until the client is known to have its secret.
+const BEGUN: &str = "bootstrap-client.new";
+/// Mark in the store: the client was made once. Its value is where its file is, for people.
 const MADE: &str = "bootstrap-client";
+/// Who has made it has not said where.
+const UNSAID: &str = "a process that has not said so";
 
 /// How long a process of a cell waits for the client, and looks again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,43 +81,21 @@ struct Stored {
     token_url: String,
 }
 
-/// Makes the client at the first start; afterwards reads its file, which may be gone.
+/// Makes the client at the first start; afterwards reads its file, which may be gone or with another process.
 pub async fn ensure(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
-    let made = store.meta(MADE).await?.is_some();
-    let bootstrap = match Bootstrap::read(dir)? {
-        Some(bootstrap) => bootstrap,
-        None if made => return Ok(None),
-        None => {
-            let path = dir.join(FILE);
-            let (client_id, token_url) = (CLIENT.to_owned(), app.services.urls.admin("/token"));
-            let secret = fresh_secret().map_err(|e| StartError::Bootstrap(e.to_string()))?;
-            let stored = Stored { client_id, client_secret: SecretText::new(secret.expose_secret()), token_url };
-            write(dir, &path, &stored).map_err(|reason| StartError::ClientFile { path: path.clone(), reason })?;
-            Bootstrap::of(stored, path)
-        }
-    };
-    if made {
-        return Ok(Some(bootstrap));
+    match store.meta(MADE).await? {
+        Some(place) => found(dir, store, app, place).await,
+        None => make(dir, store, app).await,
     }
-    let is_own = adopt(app, &bootstrap).await?;
-    store.put_meta(MADE, "made").await?;
-    if !is_own {
-        // Another process of the cell has made it, and has the file.
-        fs::remove_file(&bootstrap.path).map_err(|reason| StartError::ClientFile { path: bootstrap.path.clone(), reason })?;
-        return Ok(None);
-    }
-    Ok(Some(Bootstrap { is_new: true, ..bootstrap }))
 }
 
 /// The same in a cell: the process that serves the installation's slot makes the client, and all others wait until it is there.
 pub async fn ensure_among(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        if store.meta(MADE).await?.is_some() {
-            return Bootstrap::read(dir);
-        }
-        let made = if app.services.cluster.serves(&clients::address()) { Some(ensure(dir, store, app).await) } else { None };
-        match made {
+        let may = store.meta(MADE).await?.is_some() || app.services.cluster.serves(&clients::address());
+        let ensured = if may { Some(ensure(dir, store, app).await) } else { None };
+        match ensured {
             Some(Ok(bootstrap)) => return Ok(bootstrap),
             // The slot may be on its way to another process.
             Some(Err(StartError::Bootstrap(_))) | None if Instant::now() < until => sleep(AGAIN).await,
@@ -122,39 +105,86 @@ pub async fn ensure_among(dir: &Path, store: &NodeStore, app: &App) -> Result<Op
     }
 }
 
-/// Whether the client is the one of this file.
+async fn make(dir: &Path, store: &NodeStore, app: &App) -> Result<Option<Bootstrap>, StartError> {
+    let known = Bootstrap::read(dir)?;
+    let (is_begun, client) = match (known, Bootstrap::begun(dir)?) {
+        (Some(known), _) => (false, known),
+        (None, Some(begun)) => (true, begun),
+        (None, None) => {
+            let (client_id, token_url, path) = (CLIENT.to_owned(), app.services.urls.admin("/token"), dir.join(BEGUN));
+            let secret = fresh_secret().map_err(|e| StartError::Bootstrap(e.to_string()))?;
+            let stored = Stored { client_id, client_secret: SecretText::new(secret.expose_secret()), token_url };
+            write(dir, &path, &stored).map_err(|reason| StartError::ClientFile { path: path.clone(), reason })?;
+            (true, Bootstrap::of(stored, path))
+        }
+    };
+    if adopt(app, &client).await? {
+        let client = if is_begun { client.confirmed(dir)? } else { client };
+        store.put_meta(MADE, &place(app, &client)).await?;
+        return Ok(Some(Bootstrap { is_new: true, ..client }));
+    }
+    // Another process of the cell has made it, which has not said so yet.
+    let place = store.first_meta(MADE, UNSAID).await?;
+    found(dir, store, app, place).await
+}
+
+/// The client was made, and its file is there.
+async fn found(dir: &Path, store: &NodeStore, app: &App, place_of_it: String) -> Result<Option<Bootstrap>, StartError> {
+    if let Some(begun) = Bootstrap::begun(dir)? {
+        // This process ended before it knew whether it has made the client, or another one was first.
+        if is_own(app, &begun).await? {
+            let client = begun.confirmed(dir)?;
+            store.put_meta(MADE, &place(app, &client)).await?;
+            return Ok(Some(client));
+        }
+        fs::remove_file(&begun.path).map_err(|reason| StartError::ClientFile { path: begun.path.clone(), reason })?;
+    }
+    let client = Bootstrap::read(dir)?;
+    if client.is_none() && app.nodes.is_some() {
+        tracing::info!(category = "app", action = "client.elsewhere", place = place_of_it, "the file of the first client is not here");
+    }
+    Ok(client)
+}
+
+/// Where the client's file is, for those who look for it on another process.
+fn place(app: &App, client: &Bootstrap) -> String {
+    let path = std::path::absolute(&client.path).unwrap_or_else(|_| client.path.clone());
+    let node = app.nodes.as_ref().map(|nodes| format!("node {}: ", nodes.me())).unwrap_or_default();
+    format!("{node}{}", path.display())
+}
+
+/// Makes the client with the secret of this file; whether it has that.
 async fn adopt(app: &App, bootstrap: &Bootstrap) -> Result<bool, StartError> {
-    let failed = |reason: &dyn std::fmt::Display| StartError::Bootstrap(reason.to_string());
-    let id: ClientId = bootstrap.client_id.parse().map_err(|e| failed(&e))?;
     let scopes = SCOPES.map(str::to_owned).to_vec();
-    let new = NewClient { id, role: Some(ClientRole::Admin), participant: None, scopes, may_exchange: false };
+    let new = NewClient { id: bootstrap.id()?, role: Some(ClientRole::Admin), participant: None, scopes, may_exchange: false };
     let command = Command::AdoptClient(new, SecretHash::new(&bootstrap.client_secret, *Uuid::new_v4().as_bytes()));
-    let proves =
-        |state: &ClientsState| state.clients().any(|client| client.id.as_str() == CLIENT && client.secret.proves(bootstrap.secret()));
     match app.services.cluster.ask::<Clients>(&clients::address(), command, Call::by("cellspace up")).await {
         Ok(_) => Ok(true),
         // It exists when the last start ended before the mark was set, or when another process of the cell was first.
-        Err(AskError::Refused(Refusal::Exists(_))) => {
-            app.services.cluster.read::<Clients, _>(&clients::address(), proves).await.map_err(|error| failed(&error))
-        }
-        Err(error) => Err(failed(&error)),
+        Err(AskError::Refused(Refusal::Exists(_))) => is_own(app, bootstrap).await,
+        Err(error) => Err(StartError::Bootstrap(error.to_string())),
     }
 }
 
-/// Writes the file whole or not at all, for its owner alone.
+/// Whether the client is the one of this file.
+async fn is_own(app: &App, bootstrap: &Bootstrap) -> Result<bool, StartError> {
+    let known = app.services.cluster.query_patiently::<Clients, _>(&clients::address(), &HashOf(bootstrap.id()?)).await;
+    let known = known.map_err(|error| StartError::Bootstrap(error.to_string()))?;
+    Ok(known.is_some_and(|hash| hash.proves(bootstrap.secret())))
+}
+
+/// Writes the file, for its owner alone. What a crash leaves of it is no client.
 fn write(dir: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let new = path.with_extension("new");
     // One that a crash left may be of any mode.
-    match fs::remove_file(&new) {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&serde_json::to_vec_pretty(stored)?)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
     File::open(dir)?.sync_all()
 }
 
@@ -181,6 +211,27 @@ impl Bootstrap {
             Ok(stored) => Ok(Some(Self::of(stored, path))),
             Err(reason) => Err(StartError::ClientFile { path, reason }),
         }
+    }
+
+    /// One of which it is not known whether it opens anything.
+    fn begun(dir: &Path) -> Result<Option<Self>, StartError> {
+        match Self::read_file(dir.join(BEGUN)) {
+            // What a crash has left of it was no client's yet.
+            Err(StartError::ClientFile { reason, .. }) if reason.kind() == io::ErrorKind::InvalidData => Ok(None),
+            read => read,
+        }
+    }
+
+    /// It opens everything: it has its name from now on.
+    fn confirmed(self, dir: &Path) -> Result<Self, StartError> {
+        let path = dir.join(FILE);
+        let named = fs::rename(&self.path, &path).and_then(|()| File::open(dir)?.sync_all());
+        named.map_err(|reason| StartError::ClientFile { path: path.clone(), reason })?;
+        Ok(Self { path, ..self })
+    }
+
+    fn id(&self) -> Result<ClientId, StartError> {
+        self.client_id.parse().map_err(|error| StartError::Bootstrap(format!("{}: {error}", self.path.display())))
     }
 
     fn of(stored: Stored, path: PathBuf) -> Self {

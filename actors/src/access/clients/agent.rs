@@ -6,7 +6,7 @@ use super::{
     state::{Event, MAX_CLIENTS, MAX_MAPPINGS, MAX_SCOPE_MAPPINGS},
 };
 use crate::Services;
-use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Rejection, RowOf};
+use cellspace_cluster::{Address, Agent, Call, Decision, Delivery, DeliveryError, Input, PrepareError, Query, Reach, Rejection, RowOf};
 use cellspace_schemas::{ClientId, Owner, ParticipantContextId, Timestamp};
 use cellspace_storage::AgentKind;
 use futures::{FutureExt, future::BoxFuture};
@@ -73,6 +73,19 @@ pub enum Command {
     DeleteScope(String),
 }
 
+/// What the secret of a client is known by, when there is the client: it proves the secret to whoever has it, and tells it to nobody.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HashOf(pub ClientId);
+
+impl Query<Clients> for HashOf {
+    const NAME: &'static str = "hash-of";
+    type Answer = Option<SecretHash>;
+
+    fn answer(&self, state: &ClientsState) -> Option<SecretHash> {
+        state.client(&self.0).map(|client| client.secret.clone())
+    }
+}
+
 /// A request, for a new client with its secret's hash and the nonce that the secret comes from.
 #[derive(Debug)]
 pub enum Prepared {
@@ -125,6 +138,10 @@ impl Agent for Clients {
     type Outcome = Infallible;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    fn reach(none: Reach<Self>) -> Reach<Self> {
+        none.query::<HashOf>()
+    }
 
     /// It is the installation's: every command may be its first.
     fn creates(_: &Command) -> bool {

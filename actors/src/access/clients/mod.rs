@@ -5,7 +5,7 @@ pub mod client;
 pub mod mapping;
 pub mod state;
 
-pub use agent::{Clients, Command, NewClient, Refusal, Reply, address};
+pub use agent::{Clients, Command, HashOf, NewClient, Refusal, Reply, address};
 pub use client::{Client, ClientRole, SecretHash};
 pub use mapping::{Mapping, ScopeMapping};
 pub use state::ClientsState;
