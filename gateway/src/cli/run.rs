@@ -1,7 +1,11 @@
 //! `cellspace run`: one process of a cell, staying.
 
 use super::{args::RunArgs, cell_file::CellFile, signals::Signals, up};
-use crate::node::{Node, StartError};
+use crate::node::{Ending, Node, StartError};
+use std::{pin::pin, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const CUT_SHORT: &str = "ended before everything was finished; the others take it over";
 
 /// Runs until a signal comes, an operator says so at another node, or the life of this node in its cell is over.
 pub async fn run(args: &RunArgs, file: CellFile) -> anyhow::Result<()> {
@@ -12,10 +16,18 @@ pub async fn run(args: &RunArgs, file: CellFile) -> anyhow::Result<()> {
         cell.roles = roles;
     }
     let (config, drain) = (file.settings.config(&file.data)?, file.drain_limit);
-    let started = Node::run(config, cell.clone());
+    let ending = Ending { stop: CancellationToken::new(), limit: drain };
+    let mut started = pin!(Node::run(config, cell.clone(), ending.clone()));
     let node = tokio::select! {
-        node = started => node?,
-        () = signals.next() => anyhow::bail!("ended by a signal before the node was up"),
+        node = &mut started => node?,
+        () = signals.next() => {
+            ending.stop.cancel();
+            tokio::select! {
+                // Up at the same moment, it ends as one that is told to.
+                node = started => return left(node?, drain, &mut signals).await,
+                () = signals.next() => anyhow::bail!(CUT_SHORT),
+            }
+        }
     };
     if args.json {
         up::say(&up::json_line(&node, &file.data));
@@ -40,9 +52,13 @@ pub async fn run(args: &RunArgs, file: CellFile) -> anyhow::Result<()> {
     if !args.json {
         up::say("\nending; a signal ends it at once");
     }
-    tokio::select! {
-        () = node.drain(drain) => {}
-        () = signals.next() => anyhow::bail!("ended before everything was finished; the others take it over"),
-    }
+    left(node, drain, &mut signals).await?;
     if is_over { Err(StartError::LifeOver.into()) } else { Ok(()) }
+}
+
+async fn left(node: Node, limit: Duration, signals: &mut Signals) -> anyhow::Result<()> {
+    tokio::select! {
+        () = node.drain(limit) => Ok(()),
+        () = signals.next() => anyhow::bail!(CUT_SHORT),
+    }
 }

@@ -69,6 +69,9 @@ pub enum StartError {
     /// Its life in the cell ended before it was up.
     #[error("this process is no part of the cell any more: another one runs under its name, or the others have taken its lease away")]
     LifeOver,
+    /// It was told to end before it was up.
+    #[error("ended by a signal before the node was up")]
+    Ended,
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

@@ -64,6 +64,22 @@ const SEEN: Duration = Duration::from_secs(5);
 /// Bounds of fetching the keys of token issuers.
 const KEYS: OutboundOptions = OutboundOptions { timeout: Duration::from_secs(5), max_body: 256 << 10, allow_private: false };
 
+/// How a start ends that is not to go on.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Cancelled when the node is to end, whether it is up or not.
+    pub stop: CancellationToken,
+    /// Longest time for what it serves by then.
+    pub limit: Duration,
+}
+
+impl Default for Ending {
+    /// Nobody ends it.
+    fn default() -> Self {
+        Self { stop: CancellationToken::new(), limit: Duration::from_secs(1) }
+    }
+}
+
 /// A node that serves.
 pub struct Node {
     /// Where it is reached.
@@ -95,7 +111,7 @@ impl Node {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do. Nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        Self::open(config, None).await
+        Self::open(config, None, Ending::default()).await
     }
 
     /// The same as one node of a cell.
@@ -103,20 +119,29 @@ impl Node {
     /// # Errors
     /// [`StartError`]
     pub async fn start_in_cell(config: NodeConfig, shared: Shared, seat: Seat) -> Result<Self, StartError> {
-        Self::open(config, Some((shared, seat))).await
+        Self::start_unless(config, shared, seat, Ending::default()).await
+    }
+
+    /// The same, unless it is to end before it is up: then it hands over what it serves by then.
+    ///
+    /// # Errors
+    /// [`StartError`], [`StartError::Ended`] among it.
+    pub async fn start_unless(config: NodeConfig, shared: Shared, seat: Seat, ending: Ending) -> Result<Self, StartError> {
+        Self::open(config, Some((shared, seat)), ending).await
     }
 
     /// One process of a cell, with what it shares with the others as they share it.
     ///
     /// # Errors
-    /// [`StartError`]
-    pub async fn run(config: NodeConfig, cell: CellConfig) -> Result<Self, StartError> {
+    /// As [`Node::start_unless`].
+    pub async fn run(config: NodeConfig, cell: CellConfig, ending: Ending) -> Result<Self, StartError> {
         crate::crypto::install();
-        let (shared, seat) = cell.open(&config).await?;
-        Self::start_in_cell(config, shared, seat).await
+        // Nobody relies on it yet.
+        let (shared, seat) = ending.stop.run_until_cancelled(cell.open(&config)).await.ok_or(StartError::Ended)??;
+        Self::start_unless(config, shared, seat, ending).await
     }
 
-    async fn open(config: NodeConfig, cell: Option<(Shared, Seat)>) -> Result<Self, StartError> {
+    async fn open(config: NodeConfig, cell: Option<(Shared, Seat)>, ending: Ending) -> Result<Self, StartError> {
         crate::crypto::install();
         config.check()?;
         let metrics = metrics::handle();
@@ -177,8 +202,10 @@ impl Node {
             takes_events,
             app,
         };
-        if let Err(error) = node.wake(&config).await {
-            node.drain(Duration::from_secs(1)).await;
+        let woken = ending.stop.run_until_cancelled(node.wake(&config)).await;
+        if let Err(error) = woken.unwrap_or(Err(StartError::Ended)) {
+            // By now others may rely on it.
+            node.drain(ending.limit).await;
             return Err(error);
         }
         tokio::spawn(upkeep(metrics, node.stop.clone()));

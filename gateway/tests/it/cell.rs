@@ -6,7 +6,7 @@ use crate::{
 };
 use cellspace::{
     Node, NodeConfig,
-    node::{Roles, Seat, Shared},
+    node::{Ending, Roles, Seat, Shared, StartError},
 };
 use cellspace_cluster::{
     Clock, SystemClock,
@@ -33,6 +33,7 @@ use tokio::{
     sync::watch,
     time::{Instant, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 const CELL: &str = "cell-1";
 /// Between two requests of one client.
@@ -433,6 +434,29 @@ async fn a_node_that_drains_takes_requests_until_that_was_seen() {
     timeout(PATIENCE, drained).await.unwrap().unwrap();
     assert!(began.elapsed() > DRAIN * 2 / 5, "{:?}", began.elapsed());
     assert!(TcpStream::connect(admin).await.is_err());
+}
+
+/// A node that is told to end before it is up may serve slots already: they are handed over, not left to the end of its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_broken_off_hands_over_what_it_serves() {
+    let place = Place::new();
+    // Nobody reaches the first node, so that another one waits for what it has to ask of it.
+    let config_of = |node: &str| config(&place.path().join(node));
+    let shared = Shared::open(&config_of("a")).await.unwrap();
+    let a = Node::start_in_cell(config_of("a"), shared.clone(), place.seat("a", Some("127.0.0.1:1".to_owned()))).await.unwrap();
+    let config = NodeConfig { public_url: Some(a.urls.public.clone()), admin_url: Some(a.urls.admin.clone()), ..config_of("b") };
+    let ending = Ending { stop: CancellationToken::new(), limit: DRAIN };
+    let started = tokio::spawn(Node::start_unless(config, shared.beside(), place.seat("b", None), ending.clone()));
+    place.settled(&["a", "b"]).await;
+    assert!(!started.is_finished());
+    ending.stop.cancel();
+    let ended = timeout(PATIENCE, started).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(StartError::Ended)), "{:?}", ended.map(|node| node.ops));
+    place.settled(&["a"]).await;
+    let of_b = place.rows.leases().await.unwrap().into_iter().find(|lease| lease.node.0 == "b").unwrap();
+    assert!(!of_b.revoked, "it went by itself");
+    let id = served_by(&a);
+    participant(&Platform::of(a, None).await, &id).await;
 }
 
 /// Of processes that make the first client at the same time one has it, and no file opens nothing.
