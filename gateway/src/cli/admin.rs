@@ -2,6 +2,8 @@
 
 #[cfg(feature = "scylla")]
 use super::args::SchemaArgs;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+use super::{args::ConfigArgs, cell_file::CellFile};
 use super::{
     args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
     certs, nodes, topics,
@@ -36,6 +38,10 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Schema(args) => schema(args).await?,
         #[cfg(not(feature = "scylla"))]
         AdminCommand::Schema(_) => return Err(ScyllaError::NotBuilt.into()),
+        #[cfg(all(feature = "scylla", feature = "kafka"))]
+        AdminCommand::Terms(args) => terms(args).await?,
+        #[cfg(not(all(feature = "scylla", feature = "kafka")))]
+        AdminCommand::Terms(_) => bail!("this build runs no cells: it needs the features scylla and kafka"),
         AdminCommand::Topics(args) => topics::run(args).await?,
         AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
         AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {
@@ -59,6 +65,16 @@ async fn schema(args: &SchemaArgs) -> Result<()> {
         Some(SCHEMA_VERSION) => println!("keyspace {keyspace} has schema version {SCHEMA_VERSION}"),
         Some(before) => println!("keyspace {keyspace} has schema version {SCHEMA_VERSION}, up from {before}"),
         None => println!("keyspace {keyspace} was made, with schema version {SCHEMA_VERSION} and replication {}", args.replication),
+    }
+    Ok(())
+}
+
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+async fn terms(args: &ConfigArgs) -> Result<()> {
+    let file = CellFile::read(&args.config)?;
+    match file.cell().change_terms(&file.settings.config(&file.data)?).await? {
+        Some(before) => println!("the cell has the terms of {} from now on; before, they were {before}", args.config.display()),
+        None => println!("the cell has these terms already"),
     }
     Ok(())
 }

@@ -312,6 +312,8 @@ pub enum AdminCommand {
     Schema(SchemaArgs),
     /// Show the topics of the log of events in Kafka: what they hold, who reads them and how far, which have dead letters.
     Topics(TopicsArgs),
+    /// Give a cell whose processes have all ended the terms of this file: how they judge each other, lease, margin and the like.
+    Terms(ConfigArgs),
     /// Make certificates with which the nodes of a cell know each other: an authority for development, kept in the directory, and one for each node.
     Certs(CertsArgs),
 }
@@ -327,6 +329,13 @@ pub struct CertsArgs {
     /// Directory for the files, made when missing: ca.pem and ca-key.pem, and for each node NAME.pem and NAME-key.pem.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Settings of a process of the cell, as `cellspace run` takes them.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 #[derive(Debug, Args)]

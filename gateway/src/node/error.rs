@@ -1,7 +1,10 @@
 //! Why a node does not start, and what to do about it.
 
 use crate::http::TableError;
-use cellspace_cluster::link::{IdentityError, NameError};
+use cellspace_cluster::{
+    NodeName,
+    link::{IdentityError, NameError},
+};
 use cellspace_storage::{KafkaError, OpenError, ScyllaError, StoreError, VaultError, VaultOptionsError};
 use std::{io, net::IpAddr, path::PathBuf};
 use url::Url;
@@ -53,13 +56,21 @@ pub enum StartError {
         reason: String,
     },
     /// Processes of a cell judge each other by the same terms.
-    #[error("the cell keeps the terms that it began with ({known}), not {wanted}")]
+    #[error(
+        "the cell keeps the terms that it began with ({known}), not {wanted}: start it as before, or end all its processes and say cellspace admin terms"
+    )]
     OtherTerms {
         /// Those of the others.
         known: String,
         /// Those of this process.
         wanted: String,
     },
+    /// What all processes of a cell judge each other by is changed while none of them runs.
+    #[error("node {0} of the cell runs: end all of them first")]
+    CellRuns(NodeName),
+    /// No cell has begun there.
+    #[error("no cell has begun in the keyspace {0}: its first start takes the terms of its file")]
+    NoCell(String),
     /// Its certificates cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -1,12 +1,12 @@
 //! What a process of a cell opens before it joins the others.
 
-use super::{CellConfig, NodeConfig, NodeStore, Seat, Shared, StartError, vault::NodeVault};
+use super::{CellConfig, NodeConfig, NodeStore, Seat, Shared, StartError, cell_config::LONGEST_LEASE, store::CELL, vault::NodeVault};
 use cellspace_cluster::{
     link::{CertificateFiles, Identity, PeerName},
     membership::Terms,
 };
-use cellspace_storage::{Membership, NodeName};
-use std::sync::Arc;
+use cellspace_storage::{Membership, NodeName, ScyllaStore};
+use std::{sync::Arc, time::Duration};
 
 /// Setting of the keyspace: the terms that the cell began with.
 const TERMS: &str = "terms";
@@ -23,8 +23,7 @@ impl CellConfig {
         let files = CertificateFiles { authority: self.certificates.join("ca.pem"), certificate: file(".pem"), key: file("-key.pem") };
         let identity = Identity::load(name, files)?;
         let (shared, membership) = Shared::open_in_cell(config, &self.node).await?;
-        let Terms { renew, lease, margin, pace, step, .. } = self.terms;
-        let wanted = format!("renew {renew:?}, lease {lease:?}, margin {margin:?}, pace {pace:?}, step {step}");
+        let wanted = told(&self.terms);
         let known = shared.store.first_meta(TERMS, &wanted).await?;
         if known != wanted {
             return Err(StartError::OtherTerms { known, wanted });
@@ -32,6 +31,45 @@ impl CellConfig {
         let Self { listen, endpoint, terms, roles, .. } = self;
         Ok((shared, Seat { identity, listen, endpoint, terms, membership, roles }))
     }
+}
+
+impl CellConfig {
+    /// Puts its terms in the place of those that the cell keeps, which is answered; `None` when these are the same. Every process of the cell that serves slots must have ended, which is
+    /// looked at for as long as a lease lasts, and none may start meanwhile.
+    ///
+    /// # Errors
+    /// [`StartError::CellRuns`] names one that has not.
+    pub async fn change_terms(&self, config: &NodeConfig) -> Result<Option<String>, StartError> {
+        config.check()?;
+        self.check()?;
+        let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
+        let (keyspace, store) = (options.keyspace.clone(), ScyllaStore::open(options).await?);
+        NodeStore::is_of_cell(config, &keyspace, store.meta(CELL).await?)?;
+        let (known, wanted) = (store.meta(TERMS).await?.ok_or(StartError::Setting(TERMS))?, told(&self.terms));
+        if known == wanted {
+            return Ok(None);
+        }
+        let before = store.leases().await?;
+        tokio::time::sleep(patience(&known)).await;
+        if let Some(lease) = store.leases().await?.into_iter().find(|lease| !before.contains(lease)) {
+            return Err(StartError::CellRuns(lease.node));
+        }
+        if store.next_meta(TERMS, &known, &wanted).await? { Ok(Some(known)) } else { Err(StartError::Setting(TERMS)) }
+    }
+}
+
+fn told(Terms { renew, lease, margin, pace, step, .. }: &Terms) -> String {
+    format!("renew {renew:?}, lease {lease:?}, margin {margin:?}, pace {pace:?}, step {step}")
+}
+
+/// Lease and margin of terms as they are told; the longest there may be, of what cannot be read.
+fn patience(told: &str) -> Duration {
+    let of = |name: &str| {
+        let text = told.split(", ").find_map(|term| term.strip_prefix(name)?.strip_prefix(' '))?;
+        let (number, unit) = text.strip_suffix("ms").map_or((text.strip_suffix('s')?, 1.0), |number| (number, 1_000.0));
+        Duration::try_from_secs_f64(number.parse::<f64>().ok()? / unit).ok()
+    };
+    of("lease").and_then(|lease| Some(lease + of("margin")?)).unwrap_or(LONGEST_LEASE * 2)
 }
 
 impl Shared {
@@ -45,5 +83,20 @@ impl Shared {
         let vault = NodeVault::open_in_cell(config, &rows).await?;
         let membership: Arc<dyn Membership> = Arc::new(rows);
         Ok((Self { store, vault, closes: true }, membership))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_terms_says_how_long_a_lease_lasts() {
+        let ms = Duration::from_millis;
+        let terms = |lease, margin| Terms { lease, margin, ..Terms::default() };
+        for (lease, margin) in [(ms(2_000), ms(250)), (ms(1_500), ms(1_500)), (ms(60_000), ms(7_500))] {
+            assert_eq!(patience(&told(&terms(lease, margin))), lease + margin);
+        }
+        assert_eq!(patience("something else"), LONGEST_LEASE * 2);
     }
 }

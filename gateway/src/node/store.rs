@@ -20,7 +20,7 @@ const PLACE: &str = "store";
 const INSTALLATION: &str = "installation";
 /// In the keyspace of several processes: the name of their cell. One that goes with a data directory has none.
 #[cfg(all(feature = "scylla", feature = "kafka"))]
-const CELL: &str = "cell";
+pub(super) const CELL: &str = "cell";
 
 /// Where the agents of a data directory are, remembered there from its first start.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,14 +193,21 @@ impl NodeStore {
         if begun && store.meta(CELL).await?.is_none() {
             return Err(StartError::OtherInstallation(keyspace));
         }
-        let cell = store.first_meta(CELL, &config.cell).await?;
-        if cell != config.cell {
-            return Err(StartError::OtherCell { keyspace, found: cell, wanted: config.cell.clone() });
-        }
+        Self::is_of_cell(config, &keyspace, Some(store.first_meta(CELL, &config.cell).await?))?;
         let installation = store.first_meta(INSTALLATION, &uuid::Uuid::new_v4().to_string()).await?;
         let events = NodeEvents::open_in_cell(config, &store, installation, node).await?;
         store.publish_to(events.log());
         Ok((Self { agents: Arc::new(store.clone()), embedded: None, events, publishing: Arc::default() }, store))
+    }
+
+    /// Refuses a keyspace in which another cell was found, or none.
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    pub(super) fn is_of_cell(config: &NodeConfig, keyspace: &str, found: Option<String>) -> Result<(), StartError> {
+        match found {
+            Some(found) if found == config.cell => Ok(()),
+            Some(found) => Err(StartError::OtherCell { keyspace: keyspace.to_owned(), found, wanted: config.cell.clone() }),
+            None => Err(StartError::NoCell(keyspace.to_owned())),
+        }
     }
 
     /// The runtime over it.

@@ -115,6 +115,17 @@ impl Cell {
         said
     }
 
+    /// Asks for other terms than the cell has, as an operator does; what is said.
+    async fn terms(&self, step: &str) -> String {
+        let (known, wanted) = (std::fs::read_to_string(self.file("a.toml")).unwrap(), self.file("terms.toml"));
+        assert!(known.contains("step = 256"), "{known}");
+        std::fs::write(&wanted, known.replace("step = 256", step)).unwrap();
+        let mut admin = Process::start(self.dir.path(), &["admin", "terms", "--config", wanted.to_str().unwrap()]);
+        let said = admin.line().await.unwrap_or_default();
+        admin.end().await;
+        said + &admin.errors()
+    }
+
     /// Until these nodes share the slots.
     async fn settled(&self, names: &[&str]) {
         let began = Instant::now();
@@ -289,6 +300,11 @@ async fn a_cell_of_three_tells_the_story_and_loses_a_node_and_nothing_else() {
     load.everybody().await;
     cell.settled(&["a", "b"]).await;
     load.end().await;
+    assert!(cell.terms("step = 256").await.contains("has these terms already"));
+    assert!(cell.terms("step = 64").await.contains("of the cell runs"));
     cell.run("down").await;
+    let said = cell.terms("step = 64").await;
+    assert!(said.contains("from now on") && said.contains("step 256"), "{said}");
+    assert!(cell.terms("step = 64").await.contains("has these terms already"));
     cell.remove().await;
 }

@@ -86,6 +86,7 @@ statements! {
 
     read setting: "SELECT value FROM settings WHERE name = ?";
     write first_setting: "INSERT INTO settings (name, value) VALUES (?, ?) IF NOT EXISTS";
+    write next_setting: "UPDATE settings SET value = ? WHERE name = ? IF value = ?";
     repeat put_setting: "INSERT INTO settings (name, value) VALUES (?, ?)";
     read boot: "SELECT boot FROM boots WHERE id = 'cell'";
     write first_boot: "INSERT INTO boots (id, boot) VALUES ('cell', ?) IF NOT EXISTS";

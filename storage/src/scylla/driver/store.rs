@@ -147,6 +147,18 @@ impl ScyllaStore {
         self.meta(key).await?.ok_or_else(|| StoreError::Corrupt(format!("the setting {key} has no value")))
     }
 
+    /// Replaces a setting that has this value; whether it had it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not say.
+    pub async fn next_meta(&self, key: &str, before: &str, next: &str) -> Result<bool, StoreError> {
+        let replaced = self.inner().conditional(&self.inner().statements.next_setting, (next, key, before)).await.map_err(unavailable)?;
+        match replaced {
+            Some(replaced) => Ok(matches!(replaced, Conditional::Applied)),
+            None => Err(StoreError::Unavailable("the database's answer cannot be read".to_owned())),
+        }
+    }
+
     /// Stores or replaces a setting; durable when this answers.
     ///
     /// # Errors
