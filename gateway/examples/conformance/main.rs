@@ -28,6 +28,7 @@ use anyhow::{Context, Result, bail};
 use cellspace::{
     Node, NodeConfig,
     cli::CellFile,
+    node::Ending,
     observe::{LogOptions, logs},
 };
 use cellspace_actors::control_plane::{
@@ -186,7 +187,7 @@ async fn run(args: &RunArgs, mut signals: (Signal, Signal)) -> Result<()> {
     let guard = logs::init(&file.log.options())?;
     let mut config = file.settings.config(&file.data)?;
     args.suite.wire(&mut config);
-    let node = Node::run(config, file.cell()).await?;
+    let node = Node::run(config, file.cell(), Ending::default()).await?;
     desk::open(node.app.services.clone(), &file.data.data_dir).await?;
     say(&serde_json::json!({"ops": node.ops_url()}).to_string())?;
     tokio::select! {
