@@ -1,7 +1,7 @@
 //! Who the suite is in the dataspace. Its messages name a constant as participant and carry a constant as authorization; here it gets a DID with a
 //! key, whose tokens the product verifies as those of any other counterparty.
 
-use crate::proxy::{PATIENT, again_after};
+use crate::patience::{PATIENT, again_after};
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};

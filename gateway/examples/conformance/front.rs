@@ -5,7 +5,8 @@ use crate::{
     agreements::begin,
     counterpart::{Counterpart, SINK, SUITE_AUTHORIZATION},
     participant::UnderTest,
-    proxy::{Answer, Door, PATIENT, Proxy, again_after, plain},
+    patience::{PATIENT, again_after},
+    proxy::{Answer, Door, Proxy, plain},
     schemas::Judge,
     steps,
 };

@@ -17,6 +17,7 @@ mod desk;
 mod front;
 mod operator;
 mod participant;
+mod patience;
 mod platform;
 mod properties;
 mod proxy;

@@ -13,8 +13,6 @@ use tokio::net::TcpListener;
 const MAX_BODY: usize = 1 << 20;
 /// Longest exchange with either side.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request to the platform is repeated that it asks to have again.
-pub const PATIENT: Duration = Duration::from_secs(8);
 /// Longest answer that is passed on as it comes.
 const PASSING: Duration = Duration::from_secs(120);
 
@@ -103,12 +101,6 @@ impl Proxy {
         }
         Ok(answer)
     }
-}
-
-/// When to ask again, where the answer says that nothing was done and names a time, as a client does that keeps to it.
-pub fn again_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let named = headers.get(header::RETRY_AFTER).filter(|_| status == StatusCode::SERVICE_UNAVAILABLE)?;
-    named.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// An answer of our own.

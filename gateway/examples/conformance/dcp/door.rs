@@ -1,8 +1,9 @@
 //! The public address of the platform under test. The suite knows one address, and not how a message of the Dataspace Protocol is written.
 
 use crate::{
+    patience::{PATIENT, again_after},
     platform::Platform,
-    proxy::{self, Answer, PATIENT, Proxy, again_after},
+    proxy::{self, Answer, Proxy},
 };
 use anyhow::Result;
 use bytes::Bytes;
