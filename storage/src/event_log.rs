@@ -66,11 +66,11 @@ pub struct DeadLetter {
     pub key: String,
     /// The topic it came from.
     pub topic: Topic,
-    /// Where it stood there.
+    /// Where it stood there; 0 when it never came there.
     pub offset: Offset,
     /// Why it was given up.
     pub reason: String,
-    /// The event; as text when it is no JSON.
+    /// The event; as text when it is no JSON, and null when it is too long for a letter: then it stands where it stood.
     pub event: serde_json::Value,
 }
 
@@ -91,11 +91,12 @@ impl DeadLetter {
         Self { position: Offset::default(), key: event.key.clone(), topic: topic.clone(), offset: event.offset, reason, event: content }
     }
 
-    /// The event, as the letter has it.
-    fn event_bytes(&self) -> Bytes {
+    /// The event, as the letter has it; `None` when it has it not.
+    fn event_bytes(&self) -> Option<Bytes> {
         match &self.event {
-            serde_json::Value::String(text) => text.clone().into(),
-            json => json.to_string().into(),
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text.clone().into()),
+            json => Some(json.to_string().into()),
         }
     }
 
@@ -112,33 +113,63 @@ const AGAIN: &str = "dead-letters";
 /// Dead letters that are read at once.
 const LETTERS_AT_ONCE: usize = 64;
 
-/// Publishes a topic's dead letters on it again, in their order, those alone that were not before; how many those were.
+/// What became of dead letters that were to be published again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Published again.
+    pub published: u64,
+    /// Too long for a letter, and not where they stood any more.
+    pub gone: u64,
+}
+
+/// Publishes a topic's dead letters on it again, in their order, those alone that were not before.
 ///
 /// # Errors
 /// [`StoreError`] of the log. Some of them may be published then, and are again the next time.
-pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<u64, StoreError> {
+pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<Replayed, StoreError> {
     let (dead, group) = (topic.dead(), Group(AGAIN.to_owned()));
     let mut position = log.committed(&dead, &group).await?;
-    let mut count = 0;
+    let mut done = Replayed::default();
     loop {
         let letters = log.dead_letters(topic, position, LETTERS_AT_ONCE).await?;
-        let Some(last) = letters.last() else { return Ok(count) };
-        (position, count) = (last.position, count + letters.len() as u64);
+        let Some(last) = letters.last() else { return Ok(done) };
+        position = last.position;
         for letter in letters {
             let before = Offset(letter.offset.0.saturating_sub(1));
             let there = log.fetch(topic, before, 1).await?.pop().filter(|event| event.offset == letter.offset);
             // As it was, when it is still there.
-            let payload = there.map_or_else(|| letter.event_bytes(), |event| event.payload);
-            log.publish(vec![Publication { topic: topic.clone(), key: letter.key, payload }]).await?;
+            match there.map(|event| event.payload).or_else(|| letter.event_bytes()) {
+                Some(payload) => {
+                    log.publish(vec![Publication { topic: topic.clone(), key: letter.key, payload }]).await?;
+                    done.published += 1;
+                }
+                None => done.gone += 1,
+            }
         }
         log.commit(&dead, &group, position).await?;
     }
 }
 
+/// Publishes events one after the other. One that the log never takes is put aside with the reason, so that it holds up no other.
+pub(crate) async fn publish_each(log: &dyn EventLog, events: Vec<Publication>) -> Result<(), StoreError> {
+    for event in events {
+        match log.publish(vec![event.clone()]).await {
+            Err(StoreError::Refused(reason)) => {
+                let Publication { topic, key, payload } = event;
+                tracing::error!(category = "app", action = "event.refused", %topic, key, reason, "an event that the log does not take is put aside");
+                log.dead_letter(&topic, EventRecord { offset: Offset::default(), key, payload }, reason).await?;
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
 /// An ordered, durable log. Events arrive by [`crate::Batch::publish`]: a store that holds both writes them with the commit that caused them, any other one
 /// brings them here after it.
 pub trait EventLog: Send + Sync + 'static {
-    /// Appends events, those of a key in their order; durable when this answers. After an error some of them may be there.
+    /// Appends events, those of a key in their order; durable when this answers. After an error some of them may be there. [`StoreError::Refused`] when one of
+    /// them is never taken.
     fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Events after `after` in order, at most `limit`.

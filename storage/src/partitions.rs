@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Try again later: nothing is known to be wrong with the data.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// What was to be written is never taken, however often somebody tries.
+    #[error("the store does not take it: {0}")]
+    Refused(String),
     /// A stored thing cannot be read; never guessed at.
     #[error("the store holds unreadable data: {0}")]
     Corrupt(String),

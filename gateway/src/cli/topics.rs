@@ -26,8 +26,11 @@ pub async fn run(_: &TopicsArgs) -> Result<()> {
 pub async fn run(args: &TopicsArgs) -> Result<()> {
     let log = KafkaLog::new(args.topics.options(&args.kafka), None)?;
     if let Some(topic) = &args.replay {
-        let count = event_log::replay(&log, &Topic(topic.clone())).await?;
-        println!("{count} dead letters of {topic} are published again");
+        let done = event_log::replay(&log, &Topic(topic.clone())).await?;
+        println!("{} dead letters of {topic} are published again", done.published);
+        if done.gone > 0 {
+            println!("{} were too long for a letter, and are not in the topic any more", done.gone);
+        }
     } else if let Some(topic) = &args.dead_letters {
         let letters = log.dead_letters(&Topic(topic.clone()), Offset(args.after), SHOWN).await?;
         let shown = |letter: &DeadLetter| {

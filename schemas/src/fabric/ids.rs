@@ -61,11 +61,24 @@ macro_rules! owners {
 
 owners!(TenantId, OrchestrationId);
 
+/// Longest activity type of a definition: the names of its topics, with what is before and behind it, have 249 characters at most (Kafka's limit).
+const LONGEST_TYPE: usize = 128;
+
 impl ActivityType {
-    /// Whether the text may name a definition (and a topic): letters, digits, dot, underscore, hyphen.
+    /// Whether the text may name a definition (and a topic): at most 128 letters, digits, dots, underscores and hyphens, and no `.dead` at its end, which
+    /// topics of dead letters have.
     #[must_use]
     pub fn checked(&self) -> bool {
-        self.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        let plain = self.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        plain && self.as_str().len() <= LONGEST_TYPE && !self.as_str().ends_with(".dead")
+    }
+
+    /// Whether the topics of both cannot be side by side: Kafka takes a dot and an underscore for the same there.
+    #[must_use]
+    pub fn collides(&self, other: &Self) -> bool {
+        let same = |a: u8, b: u8| a == b || matches!((a, b), (b'.', b'_') | (b'_', b'.'));
+        let (one, other) = (self.as_str().as_bytes(), other.as_str().as_bytes());
+        one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(*a, *b))
     }
 }
 
@@ -107,8 +120,22 @@ mod tests {
 
     #[test]
     fn activity_types_are_topic_names() {
-        for (text, ok) in [("edcv-activity", true), ("a.b_c-1", true), ("a/b", false), ("ä", false), ("a*", false)] {
+        let (fits, long) = ("x".repeat(128), "x".repeat(129));
+        for (text, ok) in [
+            ("edcv-activity", true),
+            ("a.b_c-1", true),
+            (&fits, true),
+            ("dead", true),
+            (&long, false),
+            ("a.dead", false),
+            ("a/b", false),
+            ("ä", false),
+            ("a*", false),
+        ] {
             assert_eq!(ActivityType::new(text).unwrap().checked(), ok, "{text}");
         }
+        let collide = |a: &str, b: &str| ActivityType::new(a).unwrap().collides(&ActivityType::new(b).unwrap());
+        assert!(collide("a.b_c", "a_b.c") && collide("a", "a"));
+        assert!(!collide("a.b", "a-b") && !collide("a.b", "a.bc"));
     }
 }

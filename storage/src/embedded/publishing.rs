@@ -2,13 +2,13 @@
 //! the other log has them; so that one may be away for as long as it likes. An event may come twice: when the process ends between the two.
 
 use super::EmbeddedStore;
-use crate::{EventLog, Group, Publication, StoreError, Topic, backoff::Backoff};
+use crate::{EventLog, Group, Publication, StoreError, Topic, backoff::Backoff, event_log::publish_each};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The group of the store's own log that brings events away.
 const GROUP: &str = "elsewhere";
-/// Events that are handed over at once.
+/// Events that are handed over at once. After a failure half as many are: one of them may be what the log does not take, or all may be too much in its time.
 const AT_ONCE: usize = 64;
 
 /// Brings events away until it is dropped.
@@ -47,26 +47,34 @@ async fn bring(store: EmbeddedStore, log: Arc<dyn EventLog>) {
 }
 
 async fn bring_topic(store: EmbeddedStore, log: Arc<dyn EventLog>, topic: Topic) {
-    let mut pauses = Backoff::default();
+    let (mut pauses, mut at_once) = (Backoff::default(), AT_ONCE);
     while store.alive().is_ok() {
-        match bring_some(&store, &*log, &topic).await {
-            Ok(()) => pauses = Backoff::default(),
+        match bring_some(&store, &*log, &topic, at_once).await {
+            Ok(()) => (pauses, at_once) = (Backoff::default(), (at_once * 2).min(AT_ONCE)),
+            // One of several: the others need not wait for long.
+            Err(StoreError::Refused(_)) if at_once > 1 => at_once /= 2,
             Err(error) => {
                 tracing::warn!(category = "app", %topic, %error, "events wait for the log");
+                at_once = (at_once / 2).max(1);
                 pauses.rest().await;
             }
         }
     }
 }
 
-/// Brings away what is there, as soon as there is something.
-async fn bring_some(store: &EmbeddedStore, log: &dyn EventLog, topic: &Topic) -> Result<(), StoreError> {
+/// Brings away at most so many of those that are there, as soon as there are some.
+async fn bring_some(store: &EmbeddedStore, log: &dyn EventLog, topic: &Topic, at_once: usize) -> Result<(), StoreError> {
     let group = Group(GROUP.to_owned());
     let after = store.committed(topic, &group).await?;
     store.wait(topic, after).await?;
-    let events = store.fetch(topic, after, AT_ONCE).await?;
+    let events = store.fetch(topic, after, at_once).await?;
     let Some(last) = events.last().map(|event| event.offset) else { return Ok(()) };
     let publication = |event: crate::EventRecord| Publication { topic: topic.clone(), key: event.key, payload: event.payload };
-    log.publish(events.into_iter().map(publication).collect()).await?;
+    let publications = events.into_iter().map(publication).collect();
+    if at_once > 1 {
+        log.publish(publications).await?
+    } else {
+        publish_each(log, publications).await?
+    }
     store.commit(topic, &group, last).await
 }

@@ -440,7 +440,7 @@ async fn many_events_are_trimmed_in_parts() {
     assert_eq!(first().await, None);
 }
 
-/// A log that cannot be reached now and then.
+/// A log that cannot be reached now and then, and that never takes what is called poison.
 struct Shaky {
     log: EmbeddedStore,
     failures: Mutex<u32>,
@@ -452,6 +452,9 @@ impl EventLog for Shaky {
         if *failures > 0 {
             *failures -= 1;
             return Box::pin(async { Err(StoreError::Unavailable("not now".to_owned())) });
+        }
+        if events.iter().any(|event| event.payload == "poison") {
+            return Box::pin(async { Err(StoreError::Refused("too long".to_owned())) });
         }
         self.log.publish(events)
     }
@@ -501,4 +504,21 @@ async fn events_wait_for_a_log_that_is_elsewhere() {
         tokio::task::yield_now().await;
     }
     drop(publishing);
+}
+
+#[tokio::test]
+async fn an_event_that_the_log_never_takes_is_put_aside_and_the_others_pass() {
+    let [own, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (topic, key) = (Topic("t".into()), partition("o", "k", ""));
+    let (store, log) = (open(&own), open(&elsewhere));
+    let claim = store.claim(&key, 1).await.unwrap();
+    let turn = Turn::after(&key, claim).publish("t", "k", "1").publish("t", "k", "2").publish("t", "k", "poison").publish("t", "k", "3");
+    turn.applied(&store).await;
+    let _publishing = store.publish_to(Arc::new(Shaky { log: log.clone(), failures: Mutex::new(0) }));
+    log.wait(&topic, Offset(2)).await.unwrap();
+    let there: Vec<_> = log.fetch(&topic, Offset(0), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
+    assert_eq!(there, ["1", "2", "3"]);
+    let letters = log.dead_letters(&topic, Offset(0), 10).await.unwrap();
+    let said: Vec<_> = letters.iter().map(|letter| (letter.offset, letter.reason.as_str(), letter.event.as_str())).collect();
+    assert_eq!(said, [(Offset(0), "too long", Some("poison"))]);
 }

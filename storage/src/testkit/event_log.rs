@@ -1,7 +1,10 @@
 //! Promises of [`EventLog`].
 
 use super::turn::{Turn, partition};
-use crate::{DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Publication, Topic, event_log::replay};
+use crate::{
+    DeadLetter, EventLog, EventRecord, Group, Offset, Partitions, Publication, Topic,
+    event_log::{Replayed, replay},
+};
 
 /// Runs all checks.
 pub async fn all(log: &dyn EventLog) {
@@ -139,11 +142,21 @@ async fn dead_letters_are_published_again_once(log: &dyn EventLog) {
     for event in &events {
         log.dead_letter(&t, event.clone(), "not now".to_owned()).await.unwrap();
     }
-    assert_eq!(replay(log, &t).await.unwrap(), 2);
+    let published = |published: u64| Replayed { published, gone: 0 };
+    assert_eq!(replay(log, &t).await.unwrap(), published(2));
     let again = log.fetch(&t, Offset(2), 10).await.unwrap();
     let content = |events: &[EventRecord]| events.iter().map(|event| (event.key.clone(), event.payload.clone())).collect::<Vec<_>>();
     assert_eq!(content(&again), content(&events), "they come as they were");
-    assert_eq!(replay(log, &t).await.unwrap(), 0, "and once");
+    assert_eq!(replay(log, &t).await.unwrap(), published(0), "and once");
     log.dead_letter(&t, again[0].clone(), "still not".to_owned()).await.unwrap();
-    assert_eq!(replay(log, &t).await.unwrap(), 1);
+    assert_eq!(replay(log, &t).await.unwrap(), published(1));
+    // One that never came to its topic, and one that was too long for a letter and is gone.
+    let never = EventRecord { offset: Offset(0), key: "again".to_owned(), payload: "never".into() };
+    log.dead_letter(&t, never, "not taken".to_owned()).await.unwrap();
+    let gone = EventRecord { offset: Offset(9_999), key: "again".to_owned(), payload: "null".into() };
+    log.dead_letter(&t, gone, "too long".to_owned()).await.unwrap();
+    let before = log.fetch(&t, Offset(0), 100).await.unwrap().len() as u64;
+    assert_eq!(replay(log, &t).await.unwrap(), Replayed { published: 1, gone: 1 });
+    let last: Vec<_> = log.fetch(&t, Offset(before), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
+    assert_eq!(last, ["never"]);
 }

@@ -19,10 +19,14 @@ fn bounded(what: &str, count: usize) -> Result<(), Refusal> {
 pub fn define_activity(state: &RegistryState, definition: &ActivityDefinition) -> Decided {
     let name = &definition.activity_type;
     if !name.checked() {
-        return Err(Refusal::Invalid(format!("the type {name:?} may only have letters, digits, '.', '_' and '-'")).into());
+        let rule = "may have at most 128 letters, digits, '.', '_' and '-', and not end with '.dead'";
+        return Err(Refusal::Invalid(format!("the type {name:?} {rule}")).into());
     }
     if state.activities.contains_key(name) {
         return Err(Refusal::Conflict(format!("the activity definition {name} exists")).into());
+    }
+    if let Some(other) = state.activities.keys().find(|other| other.collides(name)) {
+        return Err(Refusal::Conflict(format!("the topics of {name} and {other} collide: '.' and '_' are the same there")).into());
     }
     bounded("activity definitions", state.activities.size())?;
     limits::words("description", [&definition.description]).map_err(Refusal::Invalid)?;

@@ -270,6 +270,12 @@ fn definitions_are_known_once_and_go_when_nothing_needs_them() {
     assert_eq!(w.state.definition(&kind).unwrap().template.as_str(), "t");
     assert_eq!(w.state.definitions(None).len(), 1);
     assert!(matches!(w.ask(Command::RemoveActivity("x".parse().unwrap())), Err(Refusal::Invalid(_))));
+    // In Kafka their topics could not be side by side, or one would be the other's for dead letters.
+    w.ask(activity("x.y")).unwrap();
+    assert!(matches!(w.ask(activity("x_y")), Err(Refusal::Conflict(_))));
+    for bad in ["x.dead", &"x".repeat(129)] {
+        assert!(matches!(w.ask(activity(bad)), Err(Refusal::Invalid(_))), "{bad}");
+    }
     assert!(matches!(w.ask_when(Command::RemoveTemplate("t".parse().unwrap()), true), Err(Refusal::Invalid(_))));
     assert_eq!(w.reloaded().definition(&kind), w.state.definition(&kind));
     w.ask(Command::RemoveTemplate("t".parse().unwrap())).unwrap();

@@ -6,23 +6,33 @@ use super::{
     letters,
     member::Member,
     publisher::{Publisher, Record},
-    readers::Readers,
+    readers::{Readers, Waited},
     topics::{self, Topics},
 };
 use crate::{EventLog, EventRecord, Group, Offset, Publication, StoreError, Topic};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
 };
 use tokio::sync::OnceCell;
 
 /// Topic whose first event names the installation that the others belong to.
-const INSTALLATION: &str = "cellspace.installation";
+pub(super) const INSTALLATION: &str = "cellspace.installation";
 /// Media type of a CloudEvent (structured mode, JSON).
 const CLOUD_EVENT: &str = "application/cloudevents+json";
+
+/// Topics of which health says why they are of no use; of others it says how many they are.
+const TOLD: usize = 8;
+
+/// What Kafka was needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Read,
+    Publish,
+}
 
 /// The event log of an installation, in Kafka. A handle: clones share the clients.
 #[derive(Clone)]
@@ -37,8 +47,8 @@ struct Inner {
     /// Whose the log must be.
     installation: Option<String>,
     known_as_own: OnceCell<()>,
-    /// Why Kafka was last of no use, when it was.
-    failing: Mutex<Option<String>>,
+    /// Why topics were last of no use, those that were.
+    failing: Mutex<BTreeMap<(Topic, Use), String>>,
 }
 
 impl KafkaLog {
@@ -117,12 +127,12 @@ impl KafkaLog {
         Ok(made)
     }
 
-    /// Whether Kafka was of use when it was last needed.
+    /// Whether each topic was of use when it was last needed.
     ///
     /// # Errors
-    /// Says why it was not.
+    /// Says of which it was not, and why.
     pub fn health(&self) -> Result<(), StoreError> {
-        self.0.failing.lock().clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
+        said(&self.0.failing.lock())
     }
 
     /// Leaves all groups, and ends all clients. Events that wait are where they wait.
@@ -148,8 +158,8 @@ impl KafkaLog {
         Ok(member)
     }
 
-    /// Does something with Kafka if it is this installation's, and remembers whether that worked.
-    async fn with<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    /// Does something with these topics if Kafka is this installation's, and remembers whether that worked.
+    async fn with<T>(&self, of: Use, topics: Vec<Topic>, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let outcome = match self.look().await {
             Ok(()) => work.await,
             Err(KafkaError::Store(error)) => Err(error),
@@ -159,16 +169,41 @@ impl KafkaLog {
         if failed.is_some() {
             self.0.topics.forget();
         }
-        *self.0.failing.lock() = failed;
+        let mut failing = self.0.failing.lock();
+        for topic in topics {
+            match &failed {
+                Some(reason) => failing.insert((topic, of), reason.clone()),
+                None => failing.remove(&(topic, of)),
+            };
+        }
         outcome
     }
+
+    /// Lets the groups of the topic look anew where they stand.
+    fn doubt(&self, topic: &Topic) {
+        for member in self.0.members.lock().iter().filter(|((of, _), _)| of == topic).map(|(_, member)| member) {
+            member.doubt();
+        }
+    }
+}
+
+fn said(failing: &BTreeMap<(Topic, Use), String>) -> Result<(), StoreError> {
+    if failing.is_empty() {
+        return Ok(());
+    }
+    let mut told: Vec<_> = failing.iter().take(TOLD).map(|((topic, _), reason)| format!("{topic}: {reason}")).collect();
+    if failing.len() > TOLD {
+        told.push(format!("and {} more", failing.len() - TOLD));
+    }
+    Err(StoreError::Unavailable(told.join("; ")))
 }
 
 impl EventLog for KafkaLog {
     fn publish(&self, events: Vec<Publication>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.with(async move {
+        let topics: BTreeSet<Topic> = events.iter().map(|event| event.topic.clone()).collect();
+        Box::pin(self.with(Use::Publish, topics.iter().cloned().collect(), async move {
             let inner = &self.0;
-            for topic in events.iter().map(|event| &event.topic).collect::<BTreeSet<_>>() {
+            for topic in &topics {
                 inner.topics.ensure(&inner.clients, topic).await?;
             }
             let record = |Publication { topic, key, payload }| {
@@ -181,7 +216,7 @@ impl EventLog for KafkaLog {
     }
 
     fn fetch<'a>(&'a self, topic: &'a Topic, after: Offset, limit: usize) -> BoxFuture<'a, Result<Vec<EventRecord>, StoreError>> {
-        Box::pin(self.with(async move {
+        Box::pin(self.with(Use::Read, vec![topic.clone()], async move {
             let inner = &self.0;
             if inner.topics.has(&inner.clients, topic).await? {
                 inner.readers.fetch(&inner.clients, topic, after.0, limit).await
@@ -192,32 +227,38 @@ impl EventLog for KafkaLog {
     }
 
     fn wait<'a>(&'a self, topic: &'a Topic, after: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.with(async move {
+        Box::pin(self.with(Use::Read, vec![topic.clone()], async move {
             let inner = &self.0;
             inner.topics.ensure(&inner.clients, topic).await?;
-            inner.readers.wait(&inner.clients, topic, after.0).await
+            match inner.readers.wait(&inner.clients, topic, after.0).await? {
+                Waited::Some => Ok(()),
+                Waited::PastEnd(end) => {
+                    self.doubt(topic);
+                    Err(StoreError::Corrupt(format!("position {after} of {topic} is past its end, which is {end}", after = after.0)))
+                }
+            }
         }))
     }
 
     fn committed<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, Result<Offset, StoreError>> {
         Box::pin(async move {
             let inner = &self.0;
-            let ends = async {
+            let reached = async {
                 inner.topics.ensure(&inner.clients, topic).await?;
                 topics::ends(&inner.clients, topic).await
             };
-            let (_, end) = self.with(ends).await?;
+            self.with(Use::Read, vec![topic.clone()], reached).await?;
             // That another process reads for the group says nothing against Kafka.
-            self.member(topic, group)?.position(&inner.clients, end).await.map(Offset)
+            self.member(topic, group)?.position(&inner.clients).await.map(Offset)
         })
     }
 
     fn commit<'a>(&'a self, topic: &'a Topic, group: &'a Group, offset: Offset) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.with(async move {
-            let inner = &self.0;
-            let (_, end) = topics::ends(&inner.clients, topic).await?;
-            self.member(topic, group)?.advance(&inner.clients, offset.0, end).await
-        }))
+        Box::pin(self.with(
+            Use::Read,
+            vec![topic.clone()],
+            async move { self.member(topic, group)?.advance(&self.0.clients, offset.0).await },
+        ))
     }
 
     fn lost<'a>(&'a self, topic: &'a Topic, group: &'a Group) -> BoxFuture<'a, ()> {
@@ -230,8 +271,9 @@ impl EventLog for KafkaLog {
     }
 
     fn dead_letter<'a>(&'a self, topic: &'a Topic, event: EventRecord, reason: String) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.with(async move {
-            let (inner, dead) = (&self.0, topic.dead());
+        let dead = topic.dead();
+        Box::pin(self.with(Use::Publish, vec![dead.clone()], async move {
+            let inner = &self.0;
             inner.topics.ensure(&inner.clients, &dead).await?;
             let record = letters::record(topics::name(&inner.clients, &dead), topic, &event, reason);
             inner.publisher.write(&inner.clients, &[record]).await
@@ -239,7 +281,7 @@ impl EventLog for KafkaLog {
     }
 
     fn topics_with_dead_letters(&self) -> BoxFuture<'_, Result<Vec<Topic>, StoreError>> {
-        Box::pin(self.with(async move {
+        Box::pin(self.with(Use::Read, Vec::new(), async move {
             let mut found = Vec::new();
             for dead in topics::all(&self.0.clients).await? {
                 let Some(topic) = dead.of_dead() else { continue };
@@ -255,5 +297,20 @@ impl fmt::Debug for KafkaLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.0.clients.options();
         f.debug_struct("KafkaLog").field("servers", &options.servers).field("prefix", &options.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_names_the_topics_that_are_of_no_use() {
+        let topic = |name: &str| Topic(name.to_owned());
+        assert!(said(&BTreeMap::new()).is_ok());
+        let mut failing = BTreeMap::from([((topic("a"), Use::Publish), "why".to_owned()), ((topic("b"), Use::Read), "so".to_owned())]);
+        assert_eq!(said(&failing).unwrap_err().to_string(), "the store is unavailable: a: why; b: so");
+        failing.extend((0..TOLD).map(|n| ((topic(&format!("c{n}")), Use::Read), String::new())));
+        assert!(said(&failing).unwrap_err().to_string().ends_with("; and 2 more"));
     }
 }

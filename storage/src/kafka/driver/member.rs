@@ -85,8 +85,7 @@ struct Place {
 /// A member of one group, on one topic.
 pub(super) struct Member {
     consumer: Arc<Aside<StreamConsumer<Seat>>>,
-    /// Kafka's name of the topic.
-    topic: String,
+    topic: Topic,
     standing: watch::Receiver<Standing>,
     place: Mutex<Option<Place>>,
     hears: JoinHandle<()>,
@@ -118,37 +117,42 @@ impl Member {
         consumer.subscribe(&[&name]).map_err(|e| unusable(e.to_string()))?;
         let consumer = Arc::new(Aside::new(consumer));
         let hears = tokio::spawn(hear(consumer.clone()));
-        Ok(Self { consumer, topic: name, standing, place: Mutex::default(), hears })
+        Ok(Self { consumer, topic: topic.clone(), standing, place: Mutex::default(), hears })
     }
 
-    /// Kafka's number of the first event that the group has not handled, when the partition is ours; waits for it a while. `end` is that of the next event to
-    /// come.
-    pub(super) async fn position(&self, clients: &Clients, end: u64) -> Result<u64, StoreError> {
+    /// Kafka's number of the first event that the group has not handled, when the partition is ours; waits for it a while.
+    pub(super) async fn position(&self, clients: &Clients) -> Result<u64, StoreError> {
         let turn = self.turn(clients).await?;
         let mut place = self.place.lock().await;
         if let Some(known) = place.filter(|place| place.turn == turn) {
             return Ok(known.position);
         }
-        let position = match self.stored(clients).await? {
-            // What was past the end is gone; from there on there are others.
-            Some(position) => position.min(end),
-            None => {
-                self.store(clients, 0).await?;
-                0
-            }
-        };
+        let stored = self.stored(clients).await?;
+        // Asked now that nobody else moves on: what was the end before is in the midst by now.
+        let (first, end) = topics::ends(clients, &self.topic).await?;
+        let position = onward(stored, first, end);
+        if let Some(past) = stored.filter(|stored| *stored > end) {
+            tracing::error!(
+                category = "app", action = "events.cut", topic = %self.topic, position = past, end, from = position,
+                "a topic ends before what was read of it: it was cut short, or made anew; all that it has is read again"
+            );
+        }
+        if stored != Some(position) {
+            self.store(clients, position).await?;
+        }
         *place = Some(Place { turn, position });
         Ok(position)
     }
 
-    /// Moves the group's position up to Kafka's number `to`, and never back. `end` is that of the next event to come.
-    pub(super) async fn advance(&self, clients: &Clients, to: u64, end: u64) -> Result<(), StoreError> {
+    /// Moves the group's position up to Kafka's number `to`, and never back.
+    pub(super) async fn advance(&self, clients: &Clients, to: u64) -> Result<(), StoreError> {
         let mut place = self.place.lock().await;
         let ours = place.as_mut().filter(|place| *self.standing.borrow() == Standing::Ours(place.turn));
         let Some(ours) = ours else {
             return Err(StoreError::Unavailable("the group's partition is not with this process any more".to_owned()));
         };
         // Past the end lie events that nobody has seen yet.
+        let (_, end) = topics::ends(clients, &self.topic).await?;
         let to = to.min(end);
         if to > ours.position {
             self.store(clients, to).await?;
@@ -165,6 +169,17 @@ impl Member {
         let _ = standing.wait_for(|standing| *standing != Standing::Ours(turn)).await;
     }
 
+    /// Where the group stands there is nothing: its position is to be asked for anew.
+    pub(super) fn doubt(&self) {
+        let Some(client) = self.consumer.as_ref().as_ref() else { return };
+        let seat = client.client().context();
+        seat.standing.send_if_modified(|standing| {
+            let Standing::Ours(turn) = standing else { return false };
+            *turn = seat.turns.fetch_add(1, Ordering::Relaxed) + 1;
+            true
+        });
+    }
+
     async fn turn(&self, clients: &Clients) -> Result<u64, StoreError> {
         let mut standing = self.standing.clone();
         let limit = clients.options().silence + REBALANCE;
@@ -178,7 +193,7 @@ impl Member {
     }
 
     async fn stored(&self, clients: &Clients) -> Result<Option<u64>, StoreError> {
-        let (consumer, topic, limit) = (self.consumer.clone(), self.topic.clone(), clients.options().answer);
+        let (consumer, topic, limit) = (self.consumer.clone(), topics::name(clients, &self.topic), clients.options().answer);
         clients
             .off_the_executor(move || {
                 let Some(consumer) = consumer.as_ref().as_ref() else { return Ok(None) };
@@ -197,7 +212,7 @@ impl Member {
 
     /// Kafka refuses it when the partition has gone to another member.
     async fn store(&self, clients: &Clients, position: u64) -> Result<(), StoreError> {
-        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let (consumer, topic) = (self.consumer.clone(), topics::name(clients, &self.topic));
         let stored = clients.off_the_executor(move || {
             let Some(consumer) = consumer.as_ref().as_ref() else { return Ok(()) };
             let mut list = TopicPartitionList::new();
@@ -205,6 +220,16 @@ impl Member {
             consumer.commit(&list, CommitMode::Sync)
         });
         within(clients.options().answer + clients.options().silence, stored).await
+    }
+}
+
+/// Where a group goes on whose stored position is this, in a topic with these ends. A position past the end says nothing of the events that are there: they
+/// are all read, since repeats do no harm, and what is passed over is lost.
+fn onward(stored: Option<u64>, first: u64, end: u64) -> u64 {
+    match stored {
+        None => 0,
+        Some(position) if position <= end => position,
+        Some(_) => first,
     }
 }
 
@@ -228,6 +253,18 @@ async fn hear(consumer: Arc<Aside<StreamConsumer<Seat>>>) {
             Err(error) => tracing::debug!(category = "app", %error, "a consumer group"),
             // Read before the pause took effect.
             Ok(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_past_the_end_starts_from_what_is_there() {
+        for (stored, expected) in [(None, 0), (Some(0), 0), (Some(5), 5), (Some(9), 9), (Some(10), 3), (Some(u64::MAX), 3)] {
+            assert_eq!(onward(stored, 3, 9), expected, "{stored:?}");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Publisher {
     /// Writes records in their order; all replicas in sync have them when this answers well. After an error some of them may be there.
     pub(super) async fn write(&self, clients: &Clients, records: &[Record]) -> Result<(), StoreError> {
         if let Some(record) = records.iter().find(|record| record.payload.len() + record.key.len() > EVENT_BYTES) {
-            return Err(StoreError::Unavailable(format!("an event for {} has more than {EVENT_BYTES} bytes", record.topic)));
+            return Err(StoreError::Refused(format!("an event for {} has more than {EVENT_BYTES} bytes", record.topic)));
         }
         within(clients.options().answer, async {
             let mut place = self.producer.lock().await;
@@ -106,7 +106,7 @@ async fn send(producer: &FutureProducer<Quiet>, records: &[Record]) -> Result<()
                 }
                 // There is room when the first one has arrived.
                 (Err((Refused::MessageProduction(RDKafkaErrorCode::QueueFull), _)), Some(first)) => arrived(first).await?,
-                (Err((error, _)), _) => return Err(unavailable(&error)),
+                (Err((error, _)), _) => return Err(failed(&error)),
             }
         }
     }
@@ -119,7 +119,18 @@ async fn send(producer: &FutureProducer<Quiet>, records: &[Record]) -> Result<()
 async fn arrived(delivery: DeliveryFuture) -> Result<(), StoreError> {
     match delivery.await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(unavailable(&error)),
+        Ok(Err((error, _))) => Err(failed(&error)),
         Err(_) => Err(StoreError::Unavailable("Kafka's client has ended".to_owned())),
+    }
+}
+
+/// Refused when brokers never take it: such as an event that is longer than its topic's `max.message.bytes`, where somebody has set that.
+fn failed(error: &Refused) -> StoreError {
+    use RDKafkaErrorCode as Code;
+    match error {
+        Refused::MessageProduction(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+            StoreError::Refused(format!("Kafka: {error}"))
+        }
+        _ => unavailable(error),
     }
 }

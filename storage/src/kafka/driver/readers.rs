@@ -13,6 +13,15 @@ use tokio::sync::{Mutex as InUse, OwnedMutexGuard};
 /// Readers kept; the one that was not used for longest goes first.
 const KEPT: usize = 32;
 
+/// What became of waiting for an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// There is one.
+    Some,
+    /// The topic ends before where somebody waits, here: it was cut short, or made anew.
+    PastEnd(u64),
+}
+
 /// The readers, those in use among them.
 #[derive(Default)]
 pub(super) struct Readers {
@@ -21,17 +30,17 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Waits for an event after Kafka's number `after`.
-    pub(super) async fn wait(&self, clients: &Clients, topic: &Topic, after: u64) -> Result<(), StoreError> {
+    pub(super) async fn wait(&self, clients: &Clients, topic: &Topic, after: u64) -> Result<Waited, StoreError> {
         let mut start = after;
         loop {
             let mut reader = self.at(clients, topic, start)?;
             match reader.some().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Waited::Some),
                 Err(stop) => self.leave(&reader, stop, topic, start)?,
             }
             let (first, end) = topics::ends(clients, topic).await?;
             if start >= first {
-                return Err(StoreError::Corrupt(format!("position {start} of {topic} is past its end, which is {end}")));
+                return Ok(Waited::PastEnd(end));
             }
             tracing::error!(category = "app", action = "events.lost", %topic, after, first, "events that somebody was to read are gone from Kafka");
             start = first;

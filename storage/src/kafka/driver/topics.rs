@@ -1,6 +1,9 @@
 //! Topics of Kafka: their names, what is known of them, making those that are missing.
 
-use super::clients::{Aside, Clients, Quiet, create, unavailable, within};
+use super::{
+    clients::{Aside, Clients, Quiet, create, unavailable, within},
+    log::INSTALLATION,
+};
 use crate::{StoreError, Topic};
 use parking_lot::Mutex;
 use rdkafka::{
@@ -76,16 +79,26 @@ pub(super) fn name(clients: &Clients, topic: &Topic) -> String {
 /// All topics of this installation.
 pub(super) async fn all(clients: &Clients) -> Result<Vec<Topic>, StoreError> {
     let prefix = clients.options().prefix.clone();
-    let mut topics: Vec<Topic> = clients
+    clients
         .ask(move |asker, limit| {
             let metadata = asker.fetch_metadata(None, limit)?;
-            let own = metadata.topics().iter().filter_map(|topic| topic.name().strip_prefix(&prefix));
-            // Two underscores: Kafka's own.
-            Ok(own.filter(|name| !name.starts_with("__")).map(|name| Topic(name.to_owned())).collect())
+            Ok(own(&prefix, &metadata.topics().iter().map(|topic| topic.name()).collect::<Vec<_>>()))
         })
-        .await?;
+        .await
+}
+
+/// Those of all topics of Kafka that are of the installation with this prefix, by name: not those of another one whose prefix begins with it.
+fn own(prefix: &str, names: &[&str]) -> Vec<Topic> {
+    let others: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(INSTALLATION))
+        .filter(|other| other.len() > prefix.len() && other.starts_with(prefix))
+        .collect();
+    // Two underscores: Kafka's own.
+    let own = names.iter().filter(|name| !name.starts_with("__") && !others.iter().any(|other| name.starts_with(other)));
+    let mut topics: Vec<_> = own.filter_map(|name| name.strip_prefix(prefix)).map(|name| Topic(name.to_owned())).collect();
     topics.sort();
-    Ok(topics)
+    topics
 }
 
 /// Kafka's first number that is kept, and the one that the next event gets.
@@ -141,6 +154,28 @@ async fn make(clients: &Clients, topic: &Topic) -> Result<bool, StoreError> {
                 Ok(true)
             })
             .await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_of_others_are_not_ones_own() {
+        let names = [
+            "usage",
+            "cellspace.installation",
+            "a.usage",
+            "a.cellspace.installation",
+            "a.b.usage",
+            "a.b.cellspace.installation",
+            "__offsets",
+        ];
+        let of = |prefix: &str| own(prefix, &names).into_iter().map(|topic| topic.0).collect::<Vec<_>>();
+        for prefix in ["", "a.", "a.b."] {
+            assert_eq!(of(prefix), ["cellspace.installation", "usage"], "{prefix:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     partitions::key,
     store::Inner,
 };
-use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff};
+use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff, event_log::publish_each};
 use cellspace_schemas::Owner;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
@@ -182,8 +182,11 @@ impl Inner {
 
     async fn hand_over(&self, log: &dyn EventLog, mut landed: Vec<Landed>) -> Result<(), StoreError> {
         let events: Vec<Publication> = landed.iter_mut().flat_map(|landed| std::mem::take(&mut landed.events)).collect();
-        if !events.is_empty() {
-            log.publish(events).await?;
+        // After a failure commits come one at a time, from the database: then one that the log does not take is found.
+        if landed.len() > 1 {
+            log.publish(events).await?
+        } else {
+            publish_each(log, events).await?
         }
         for landed in landed {
             self.remove_publications(&landed.partition, &landed.mark).await?;

@@ -5,7 +5,7 @@ mod installation;
 
 use super::{KafkaLog, KafkaOptions};
 use crate::{
-    EventLog, Publication, Topic,
+    EventLog, Publication, StoreError, Topic,
     testkit::{self, services},
 };
 use std::time::Duration;
@@ -48,4 +48,31 @@ async fn a_kafka_out_of_reach_is_told_in_time() {
     };
     tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
     assert!(log.health().is_err());
+}
+
+/// One topic out of order says nothing of another, which is of use meanwhile.
+#[tokio::test]
+async fn health_is_each_topics_own() {
+    let Some(options) = options("health_is_each_topics_own") else { return };
+    let log = open(&options);
+    log.publish(vec![event("t", "1")]).await.unwrap();
+    let long = "x".repeat(250);
+    log.publish(vec![event(&long, "1")]).await.unwrap_err();
+    log.publish(vec![event("t", "2")]).await.unwrap();
+    let told = log.health().unwrap_err().to_string();
+    assert!(told.contains(&long) && !told.contains(" t:"), "{told}");
+}
+
+/// A broker that takes less than what comes refuses it for good, and that is said.
+#[tokio::test]
+async fn an_event_that_is_too_long_for_its_topic_is_refused() {
+    let Some(options) = options("an_event_that_is_too_long") else { return };
+    let log = open(&options);
+    let admin: rdkafka::admin::AdminClient<rdkafka::client::DefaultClientContext> = log.clients().config().create().unwrap();
+    let name = format!("{}t", options.prefix);
+    let small = rdkafka::admin::NewTopic::new(&name, 1, rdkafka::admin::TopicReplication::Fixed(1)).set("max.message.bytes", "1000");
+    admin.create_topics([&small], &rdkafka::admin::AdminOptions::new()).await.unwrap().pop().unwrap().unwrap();
+    let refused = log.publish(vec![event("t", &"x".repeat(10_000))]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+    log.publish(vec![event("t", "1")]).await.unwrap();
 }
