@@ -12,7 +12,7 @@ use cellspace_client::{
     sharing::{self, Offer},
     tenants::{self, Participant},
 };
-use cellspace_storage::{KafkaOptions, testkit::services};
+use cellspace_storage::{EventLog, KafkaLog, KafkaOptions, Publication, Topic, testkit::services};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::{
@@ -31,6 +31,8 @@ use tokio::{
 
 /// Longest time for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the platform may wait for Kafka where nothing else is to: a request that did would not end within a test's patience.
+const ENDLESS: Duration = Duration::from_secs(300);
 
 /// What names a log of the test's own; `None` when there is no Kafka.
 fn log(test: &str) -> Option<[String; 4]> {
@@ -110,6 +112,29 @@ async fn a_data_directory_keeps_its_log_and_a_prefix_its_directory() {
     let errors = refused(third.path(), &third.path().join("none"), &gone).await;
     assert!(errors.contains("the event log cannot be used"), "{errors}");
     let (mut process, _) = up(second.path(), &gone).await;
+    process.signal("TERM");
+    assert!(process.end().await.success());
+}
+
+/// An event that no handler can read is a dead letter, which an operator sees and publishes again.
+#[tokio::test]
+async fn dead_letters_are_seen_and_published_again_by_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(log) = log("dead_letters_are_seen") else { return };
+    let named: Vec<&str> = log.iter().map(String::as_str).collect();
+    let (mut process, _) = up(dir.path(), &named).await;
+    let (requests, servers) = (Topic("provisioning.requests".to_owned()), log[1].split(',').map(str::to_owned).collect());
+    let kafka = KafkaLog::new(KafkaOptions::new(servers, &log[3]), None).unwrap();
+    let poison = Publication { topic: requests.clone(), key: "k".to_owned(), payload: "no event".into() };
+    kafka.publish(vec![poison]).await.unwrap();
+    let letters =
+        async |count: u64| tokio::time::timeout(PATIENCE, kafka.wait(&requests.dead(), cellspace_storage::Offset(count - 1))).await;
+    letters(1).await.expect("a dead letter").unwrap();
+    let shown: Value = serde_json::from_str(&topics(dir.path(), &[&named[..], &["--dead-letters", &requests.0]].concat()).await).unwrap();
+    assert_eq!((&shown[0]["event"], &shown[0]["key"]), (&Value::from("no event"), &Value::from("k")), "{shown}");
+    let replay = [&named[..], &["--replay", &requests.0]].concat();
+    assert!(topics(dir.path(), &replay).await.starts_with("1 dead letters"));
+    letters(2).await.expect("it is handled again, and again cannot be").unwrap();
     process.signal("TERM");
     assert!(process.end().await.success());
 }
@@ -226,7 +251,7 @@ async fn a_killed_kafka_holds_up_nothing_but_provisioning() {
 async fn kill_kafka() {
     let broker = Broker::new();
     broker.start().await;
-    let options = KafkaOptions::new(vec![format!("127.0.0.1:{}", broker.port)], "");
+    let options = KafkaOptions { answer: ENDLESS, ..KafkaOptions::new(vec![format!("127.0.0.1:{}", broker.port)], "") };
     let platform = Platform::temporary(|config| config.kafka = Some(options)).await;
     let urls = &platform.node.urls;
     let new = || Client::new(platform.http.clone(), urls.admin(""), urls.public(""), Box::new(Silent));
