@@ -1,8 +1,8 @@
 //! What agents and handlers reach the world with.
 
 use crate::{
-    DcpOptions, OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, issuer::StatusListPublisher, settings::SettingsCache,
-    trust::Trust,
+    DcpOptions, OutboundHttp, PublicUrls, access::TokenIssuer, data_plane::Workers, fabric::Backlog, issuer::StatusListPublisher,
+    settings::SettingsCache, trust::Trust,
 };
 use cellspace_cluster::Cluster;
 use cellspace_storage::{EventLog, Vault};
@@ -19,6 +19,8 @@ pub struct Services {
     pub vault: Arc<dyn Vault>,
     /// Provisioning events and facts.
     pub events: Arc<dyn EventLog>,
+    /// What waits in the store for that log.
+    pub backlog: Backlog,
     /// Bounded HTTP client for counterparties.
     pub http: OutboundHttp,
     /// The same for this installation's own admin listener, and for nothing else.

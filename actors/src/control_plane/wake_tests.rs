@@ -11,6 +11,7 @@ use super::{
 use crate::{
     DcpOptions, OutboundHttp, PublicUrls, Services,
     access::TokenIssuer,
+    fabric::Backlog,
     outbound::OutboundOptions,
     settings::SettingsCache,
     trust::{Trust, TrustOptions, testing::TestVault},
@@ -85,6 +86,7 @@ async fn services(store: &EmbeddedStore, cluster: &Cluster) -> Services {
         urls: Arc::new(urls),
         settings: SettingsCache::default(),
         workers: Arc::default(),
+        backlog: Backlog::default(),
         status_lists: Arc::default(),
     }
 }

@@ -8,6 +8,7 @@
 //! agents -> orchestration -> `provisioning.results` -> tenant.
 
 pub mod activity;
+mod backlog;
 pub mod consumer;
 mod handlers;
 pub mod index;
@@ -24,6 +25,7 @@ pub mod tenant;
 mod testing;
 pub mod topics;
 
+pub use backlog::Backlog;
 pub use orchestration::OrchestrationAgent;
 pub use platform::Platform;
 pub use refusal::Refusal;

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// When to try again after something was out of reach.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to try again after too much waited for the event log.
+const RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// Why an operation was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +37,15 @@ impl From<Refusal> for OperationError {
     fn from(refusal: Refusal) -> Self {
         Self::Agent(AskError::Refused(refusal))
     }
+}
+
+/// Refuses something new while too much waits for the event log.
+fn room(services: &Services) -> Result<(), OperationError> {
+    if services.backlog.is_full() {
+        let reason = "too much provisioning waits for the event log, which is out of reach or slow".to_owned();
+        return Err(AskError::Unavailable { reason, retry_after: RETRY_LATER }.into());
+    }
+    Ok(())
 }
 
 fn mismatch() -> OperationError {
@@ -67,10 +78,9 @@ pub async fn deploy_profile(
     call: Call,
 ) -> Result<ParticipantProfile, OperationError> {
     let address = Address::of::<TenantAgent>(tenant);
-    let missing = || Refusal::NotFound(format!("the tenant {tenant} does not exist"));
     match services.cluster.read::<TenantAgent, _>(&address, |state| state.tenant.is_some()).await {
         Ok(true) => {}
-        Ok(false) | Err(AskError::NotRegistered) => return Err(missing().into()),
+        Ok(false) | Err(AskError::NotRegistered) => return Err(no_tenant(tenant).into()),
         Err(error) => return Err(error.into()),
     }
     let id = ParticipantProfileId::from_uuid(id_of(&format!("participant-profile/{tenant}"), &call));
@@ -80,6 +90,7 @@ pub async fn deploy_profile(
         new.cell_id.get_or_insert(cell);
         Vec::new()
     } else {
+        room(services)?;
         let registry = registry::snapshot(services).await?;
         let cell = registry.cell_for(new.cell_id.as_ref())?;
         // Refused before anything is reserved; the tenant looks again afterwards.
@@ -103,6 +114,29 @@ pub async fn deploy_profile(
             Err(error.into())
         }
     }
+}
+
+/// Asks for the disposal of a participant profile.
+///
+/// # Errors
+/// [`OperationError`] of the tenant.
+pub async fn dispose_profile(
+    services: &Services,
+    tenant: &TenantId,
+    id: ParticipantProfileId,
+    call: Call,
+) -> Result<ParticipantProfile, OperationError> {
+    room(services)?;
+    match services.cluster.ask::<TenantAgent>(&Address::of::<TenantAgent>(tenant), tenant::Command::Dispose(id), call).await {
+        Ok(tenant::Reply::Profile(profile)) => Ok(profile),
+        Ok(tenant::Reply::Done | tenant::Reply::Tenant(_)) => Err(mismatch()),
+        Err(AskError::NotRegistered) => Err(no_tenant(tenant).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no_tenant(tenant: &TenantId) -> Refusal {
+    Refusal::NotFound(format!("the tenant {tenant} does not exist"))
 }
 
 async fn release(services: &Services, rows: Vec<NewRow>, call: &Call) {
@@ -165,8 +199,12 @@ pub async fn start_orchestration(
     }
     let id = manifest.id.clone();
     let address = Address::of::<OrchestrationAgent>(&id);
-    if registry::snapshot(services).await?.definition(&manifest.orchestration_type).is_none() && !exists(services, &id).await? {
-        return Err(Refusal::Invalid(format!("no orchestration definition for {}", manifest.orchestration_type)).into());
+    let known = registry::snapshot(services).await?.definition(&manifest.orchestration_type).is_some();
+    if (!known || services.backlog.is_full()) && !exists(services, &id).await? {
+        if !known {
+            return Err(Refusal::Invalid(format!("no orchestration definition for {}", manifest.orchestration_type)).into());
+        }
+        room(services)?;
     }
     // Results concern whoever reads the orchestration, and no tenant.
     let start = orchestration::Command::Start(Box::new(OrchestrationManifest { tenant_id: None, ..manifest }));

@@ -27,6 +27,18 @@ pub const PARTICIPANT_ACTIVE: &str = "org.cellspace.usage.participant-active";
 /// Event on [`USAGE`]: a participant is gone.
 pub const PARTICIPANT_DISPOSED: &str = "org.cellspace.usage.participant-disposed";
 
+/// Topics that are told without promises: nothing in the platform follows from what is on them.
+#[must_use]
+pub fn facts() -> [&'static str; 3] {
+    [FACTS, USAGE, LIFECYCLE]
+}
+
+/// Whether provisioning goes by the topic.
+#[must_use]
+pub fn is_provisioning(topic: &str) -> bool {
+    topic.starts_with("provisioning.")
+}
+
 /// Topic on which agents of an activity type are asked for work.
 #[must_use]
 pub fn activities(activity_type: &ActivityType) -> String {

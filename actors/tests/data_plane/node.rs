@@ -7,6 +7,7 @@ use cellspace_actors::{
     data_plane::{
         self, Command, DataPlane, DataPlaneState, Flow, FlowSignal, Pull, PullError, Pulled, Refusal, Reply, address, usage::Amount,
     },
+    fabric::Backlog,
     name::Name,
     outbound::OutboundOptions,
     settings::SettingsCache,
@@ -89,6 +90,7 @@ impl Node {
             urls: Arc::new(urls),
             settings: SettingsCache::default(),
             workers: Arc::default(),
+            backlog: Backlog::default(),
             status_lists: Arc::default(),
         };
         cluster.register(Arc::new(ControlPlane::new(services.clone(), Arc::new(AtOnce))));

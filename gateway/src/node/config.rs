@@ -5,7 +5,10 @@ use crate::{auth::IssuerConfig, server::Limits};
 use cellspace_actors::{
     DcpOptions, PublicUrls,
     control_plane::dsp::{AtOnce, Steering},
-    fabric::topics::USAGE,
+    fabric::{
+        Backlog,
+        topics::{self, USAGE},
+    },
     federated_catalog::CrawlOptions,
     issuer::ListBits,
     outbound::OutboundOptions,
@@ -106,6 +109,8 @@ pub struct NodeConfig {
     pub scylla: Option<ScyllaOptions>,
     /// The log of events in Kafka; without it the log is in the data directory.
     pub kafka: Option<KafkaOptions>,
+    /// Provisioning events that may wait in the store for a log that is elsewhere; above that nothing new is deployed, disposed of or orchestrated.
+    pub waiting_provisioning: u64,
 }
 
 impl NodeConfig {
@@ -136,9 +141,14 @@ impl NodeConfig {
             limits: Limits::default(),
             cluster: Options::default(),
             clock: Arc::new(SystemClock),
-            store: EmbeddedOptions { unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(), ..EmbeddedOptions::default() },
+            store: EmbeddedOptions {
+                unread_events_of: [(Topic(USAGE.to_owned()), UNREAD_USAGE)].into(),
+                facts: topics::facts().map(|name| Topic(name.to_owned())).into(),
+                ..EmbeddedOptions::default()
+            },
             scylla: None,
             kafka: None,
+            waiting_provisioning: Backlog::BOUND,
         }
     }
 

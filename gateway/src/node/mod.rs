@@ -365,6 +365,7 @@ async fn assemble(
         cell: config.cell.as_str().into(),
         vault: shared_vault,
         events: store.events(),
+        backlog: store.backlog(config.waiting_provisioning),
         trust: trust.clone(),
         http,
         own,

@@ -1,18 +1,19 @@
 //! The store that a node has: its own, or the cell's keyspace in ScyllaDB or Cassandra; and how the events of its commits come to the log.
 
 use super::{NodeConfig, StartError, events::NodeEvents, identity::ADDRESSES};
+use cellspace_actors::fabric::{Backlog, topics::is_provisioning};
 use cellspace_cluster::{Cell, Clock, Cluster};
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 use cellspace_storage::NodeName;
 #[cfg(not(feature = "scylla"))]
 use cellspace_storage::ScyllaError;
+use cellspace_storage::{Counters, EmbeddedStore, EventLog, Partitions, Publishing, StoreError, Topic, TopicReport, WakeIndex};
 #[cfg(feature = "scylla")]
-use cellspace_storage::ScyllaStore;
-use cellspace_storage::{Counters, EmbeddedStore, EventLog, Partitions, Publishing, StoreError, TopicReport, WakeIndex};
+use cellspace_storage::{ScyllaOptions, ScyllaStore};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{fmt, future::ready, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::ready, sync::Arc};
 
 const PLACE: &str = "store";
 /// In the data directory, in the keyspace, and in Kafka: that they belong together.
@@ -43,6 +44,7 @@ impl fmt::Display for Place {
 trait Agents: Partitions + WakeIndex {
     fn boot(&self) -> u64;
     fn counters(&self) -> Arc<Counters>;
+    fn topics(&self) -> Vec<TopicReport>;
     fn meta<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
     fn put_meta<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Stores a setting unless it is there; what it is from now on.
@@ -58,6 +60,9 @@ impl Agents for EmbeddedStore {
     }
     fn counters(&self) -> Arc<Counters> {
         self.counters()
+    }
+    fn topics(&self) -> Vec<TopicReport> {
+        self.topics()
     }
     fn meta<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         Box::pin(ready(self.meta(key)))
@@ -88,6 +93,9 @@ impl Agents for ScyllaStore {
     }
     fn counters(&self) -> Arc<Counters> {
         self.counters()
+    }
+    fn topics(&self) -> Vec<TopicReport> {
+        self.topics()
     }
     fn meta<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         Box::pin(self.meta(key))
@@ -138,6 +146,13 @@ pub(super) async fn remember<T: Serialize>(embedded: &EmbeddedStore, key: &'stat
     Ok(embedded.put_meta(key, &text).await?)
 }
 
+/// The options of the store, with the topics of which not all events must wait for their log.
+#[cfg(feature = "scylla")]
+fn with_facts(config: &NodeConfig, options: &ScyllaOptions) -> ScyllaOptions {
+    let bound = |topic: &Topic| (topic.clone(), config.store.unread_events_of(topic));
+    ScyllaOptions { facts: config.store.facts.iter().map(bound).collect(), ..options.clone() }
+}
+
 /// A handle; clones share the store.
 #[derive(Clone)]
 pub struct NodeStore {
@@ -145,6 +160,7 @@ pub struct NodeStore {
     /// Agents too, unless they are in a database; the log of events, unless it is in Kafka. A process of a cell keeps nothing of its own.
     embedded: Option<EmbeddedStore>,
     events: NodeEvents,
+    in_database: bool,
     /// Brings events of commits in the data directory to Kafka.
     publishing: Arc<Mutex<Option<Publishing>>>,
 }
@@ -166,7 +182,7 @@ impl NodeStore {
             None => (Arc::new(embedded.clone()), events.elsewhere().map(|log| embedded.publish_to(log))),
             #[cfg(feature = "scylla")]
             Some(options) => {
-                let store = ScyllaStore::open(options.clone()).await?;
+                let store = ScyllaStore::open(with_facts(config, options)).await?;
                 pair(&embedded, &store, &options.keyspace).await?;
                 store.publish_to(events.log());
                 (Arc::new(store), None)
@@ -179,15 +195,21 @@ impl NodeStore {
         if known.is_none() {
             remember(&embedded, PLACE, &wanted).await?;
         }
-        Ok(Self { agents, embedded: Some(embedded), events, publishing: Arc::new(Mutex::new(publishing)) })
+        Ok(Self {
+            agents,
+            embedded: Some(embedded),
+            events,
+            in_database: config.scylla.is_some(),
+            publishing: Arc::new(Mutex::new(publishing)),
+        })
     }
 
     /// The cell's keyspace and Kafka, which several processes share, for the one that is called `node`.
     #[cfg(all(feature = "scylla", feature = "kafka"))]
     pub(super) async fn open_in_cell(config: &NodeConfig, node: &NodeName) -> Result<(Self, ScyllaStore), StartError> {
-        let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
+        let options = config.scylla.as_ref().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
         let keyspace = options.keyspace.clone();
-        let store = ScyllaStore::open(options).await?;
+        let store = ScyllaStore::open(with_facts(config, options)).await?;
         // In this order: a process that is starting too says first which cell it is.
         let begun = store.meta(INSTALLATION).await?.is_some();
         if begun && store.meta(CELL).await?.is_none() {
@@ -197,7 +219,7 @@ impl NodeStore {
         let installation = store.first_meta(INSTALLATION, &uuid::Uuid::new_v4().to_string()).await?;
         let events = NodeEvents::open_in_cell(config, &store, installation, node).await?;
         store.publish_to(events.log());
-        Ok((Self { agents: Arc::new(store.clone()), embedded: None, events, publishing: Arc::default() }, store))
+        Ok((Self { agents: Arc::new(store.clone()), embedded: None, events, in_database: true, publishing: Arc::default() }, store))
     }
 
     /// Refuses a keyspace in which another cell was found, or none.
@@ -259,10 +281,26 @@ impl NodeStore {
         self.agents.counters()
     }
 
-    /// Topics in the data directory: the log's, or what waits there for Kafka.
+    /// Topics in the store, and in the data directory: the log's, and what waits for a log elsewhere.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicReport> {
-        self.embedded.as_ref().map_or_else(Vec::new, EmbeddedStore::topics)
+        let own = self.embedded.as_ref().filter(|_| self.in_database).map_or_else(Vec::new, EmbeddedStore::topics);
+        let mut all: BTreeMap<Topic, TopicReport> = BTreeMap::new();
+        for report in self.agents.topics().into_iter().chain(own) {
+            let sum = all.entry(report.topic.clone()).or_insert(TopicReport { topic: report.topic, kept: 0, lost: 0 });
+            (sum.kept, sum.lost) = (sum.kept + report.kept, sum.lost + report.lost);
+        }
+        all.into_values().collect()
+    }
+
+    /// Where provisioning stands with a log that is elsewhere.
+    pub(super) fn backlog(&self, bound: u64) -> Backlog {
+        if !self.in_database && self.publishing.lock().is_none() {
+            return Backlog::default();
+        }
+        let (agents, events) = (self.agents.clone(), self.events.clone());
+        let waiting = move || agents.topics().iter().filter(|report| is_provisioning(&report.topic.0)).map(|report| report.kept).sum();
+        Backlog::new(bound, waiting, move || events.health().is_some_and(|health| health.is_err()))
     }
 
     /// Ends the last writes; blocks for as long as the disk takes.

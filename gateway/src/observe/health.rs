@@ -139,7 +139,7 @@ impl Health {
 
 fn usage_outcome(topics: &[TopicReport]) -> Result<(), String> {
     match topics.iter().find(|report| report.topic.0 == USAGE && report.lost > 0) {
-        Some(report) => Err(format!("the oldest {} events of topic {USAGE} went unread: nobody reads it", report.lost)),
+        Some(report) => Err(format!("{} events of topic {USAGE} went unread: nobody takes them", report.lost)),
         None => Ok(()),
     }
 }

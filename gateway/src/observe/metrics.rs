@@ -76,8 +76,8 @@ fn describe() {
     metrics::describe_counter!("cellspace_store_commits_total", "Batches applied by the store");
     metrics::describe_counter!("cellspace_store_syncs_total", "Completed syncs to disk; one covers many commits");
     metrics::describe_counter!("cellspace_store_bytes_total", metrics::Unit::Bytes, "Keys and values handed to the store");
-    metrics::describe_gauge!("cellspace_store_topic_events", "Events kept of a topic of the event log");
-    metrics::describe_counter!("cellspace_store_topic_events_lost_total", "Events of a topic that nobody reads, gone beyond its bound");
+    metrics::describe_gauge!("cellspace_store_topic_events", "Events kept of a topic of the event log, or waiting for a log elsewhere");
+    metrics::describe_counter!("cellspace_store_topic_events_lost_total", "Events of a topic that nobody takes, gone beyond its bound");
 }
 
 #[cfg(test)]

@@ -304,9 +304,7 @@ const fn is_settled(state: DeploymentState) -> bool {
 }
 
 async fn dispose_profile(app: App, request: Request) -> Result<Reply, ApiError> {
-    let id: ParticipantProfileId = request.id("profile")?;
-    match ask_tenant(&app, &request, tenant::Command::Dispose(id)).await? {
-        tenant::Reply::Profile(profile) => Reply::json(StatusCode::ACCEPTED, &profile),
-        tenant::Reply::Done | tenant::Reply::Tenant(_) => Err(mismatch()),
-    }
+    let (tenant, id): (TenantId, ParticipantProfileId) = (request.id("tenant")?, request.id("profile")?);
+    let profile = operations::dispose_profile(&app.services, &tenant, id, request.call()?).await.map_err(from_operation)?;
+    Reply::json(StatusCode::ACCEPTED, &profile)
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     management::body,
+    meanwhile::{Load, Prepared, catches_up, is_active},
     support::{DRAIN, Platform, config, form_of, id_of, read},
 };
 use cellspace::{
@@ -31,6 +32,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::LocalSet,
     time::{Instant, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -670,4 +672,35 @@ async fn a_request_that_is_passed_on_is_judged_like_any_other() {
         assert_eq!(answer.status(), StatusCode::OK, "{id}");
         assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("cellspace-")), "{:?}", answer.headers());
     }
+}
+
+/// Negotiations and transfers need no node that takes events of the fabric; who is to come in waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_without_its_fabric_goes_on_sharing_data() {
+    // The clients of the story are made for one thread.
+    LocalSet::new().run_until(without_fabric()).await;
+}
+
+async fn without_fabric() {
+    let place = Place::new();
+    let config = config(&place.path().join("a"));
+    let shared = Shared::open(&config).await.unwrap();
+    let with_fabric = |name: &str, fabric| Seat { roles: Roles { fabric, ..Roles::ALL }, ..place.seat(name, None) };
+    let a = Node::start_in_cell(config, shared.clone(), with_fabric("a", false)).await.unwrap();
+    let b = place.another(&a, &shared, with_fabric("b", true), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let platform = Platform::of(a, None).await;
+    let mut prepared = Prepared::of(&platform).await;
+    let sharers = prepared.sharers(&platform).await;
+
+    b.drain(DRAIN).await;
+    place.settled(&["a"]).await;
+    let mut load = Load::start(&platform, &sharers);
+    let profile = prepared.late(&platform, "late").await;
+    load.more(20).await;
+    assert!(!is_active(&platform, &profile, "1s").await, "somebody took events");
+    load.end().await;
+
+    let _c = place.another(&platform.node, &shared, with_fabric("c", true), |_| ()).await;
+    catches_up(&platform, &profile).await;
 }

@@ -1,36 +1,23 @@
 //! The platform with its events in a real Kafka: the whole story, a broker that is killed, what the start refuses.
 
 use crate::{
+    meanwhile::{Load, PATIENCE, Prepared, catches_up, is_active},
     process::Process,
     program::{refused, up},
     support::{Platform, text},
 };
-use cellspace_client::{
-    Caller, Client, Silent,
-    operator::prepare,
-    provider,
-    sharing::{self, Offer},
-    tenants::{self, Participant},
-};
 use cellspace_storage::{EventLog, KafkaLog, KafkaOptions, Publication, Topic, testkit::services};
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{
-    process::Command,
-    task::{JoinSet, LocalSet},
-};
+use tokio::{process::Command, task::LocalSet};
 
-/// Longest time for anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Provisioning events that may wait for Kafka here.
+const WAITING: u64 = 8;
 /// How long the platform may wait for Kafka where nothing else is to: a request that did would not end within a test's patience.
 const ENDLESS: Duration = Duration::from_secs(300);
 
@@ -182,64 +169,6 @@ impl Drop for Broker {
     }
 }
 
-/// Two participants who share data as fast as they can.
-struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<[AtomicUsize; 2]>,
-    tasks: JoinSet<()>,
-}
-
-impl Load {
-    fn start(client: impl Fn() -> Client, consumer: &Arc<Participant>, provider: &Arc<Participant>, offer: &Offer) -> Self {
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
-        let mut load = Self { stop, done, tasks: JoinSet::new() };
-        let parts = || (load.stop.clone(), load.done.clone(), consumer.clone(), provider.clone());
-        let ((stop, done, one, other), asking) = (parts(), client());
-        load.tasks.spawn_local(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let answer = sharing::catalog_answer(&asking, &one, &other).await.unwrap();
-                assert_eq!(answer.status, 200, "{}", answer.body);
-                done[0].fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let ((stop, done, one, other), mut asking, offer) = (parts(), client(), offer.clone());
-        load.tasks.spawn_local(async move {
-            while !stop.load(Ordering::Relaxed) {
-                sharing::negotiate(&mut asking, &one, &other, &offer, "FINALIZED").await.unwrap();
-                done[1].fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        load
-    }
-
-    /// Until so many more catalogs and negotiations went well. Fails with the first that did not.
-    async fn more(&mut self, count: usize) {
-        let now = || [0, 1].map(|at| self.done[at].load(Ordering::Relaxed));
-        let (before, until) = (now(), Instant::now() + PATIENCE);
-        while now().iter().zip(before).any(|(now, before)| now - before < count) {
-            assert!(Instant::now() < until, "{:?} went well", now());
-            // Half a second of load at a time.
-            if let Ok(Some(ended)) = tokio::time::timeout(Duration::from_millis(500), self.tasks.join_next()).await {
-                ended.unwrap();
-            }
-        }
-    }
-
-    async fn end(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
-    }
-}
-
-/// What is told of a participant that is asked for; `true`: its agents are there.
-async fn is_active(platform: &Platform, profile: &str, wait: &str) -> bool {
-    let found = platform.must(Method::GET, &format!("{profile}?wait=active&timeout={wait}"), None).await;
-    assert_ne!(found["error"], true, "{found}");
-    found["vpas"].as_array().unwrap().iter().all(|vpa| vpa["state"] == "active")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kafka_holds_up_nothing_but_provisioning() {
     if services::kafka("kafka::a_killed_kafka_holds_up_nothing_but_provisioning").is_some() {
@@ -252,38 +181,40 @@ async fn kill_kafka() {
     let broker = Broker::new();
     broker.start().await;
     let options = KafkaOptions { answer: ENDLESS, ..KafkaOptions::new(vec![format!("127.0.0.1:{}", broker.port)], "") };
-    let platform = Platform::temporary(|config| config.kafka = Some(options)).await;
-    let urls = &platform.node.urls;
-    let new = || Client::new(platform.http.clone(), urls.admin(""), urls.public(""), Box::new(Silent));
-    let (mut client, admin) = (new(), Caller { name: "admin".into(), token: platform.token.clone() });
-    let prepared = prepare(&mut client, admin, &urls.did_host()).await.unwrap();
-    let mut onboarded = Vec::new();
-    for name in ["acme", "buyer"] {
-        onboarded.push(Arc::new(tenants::onboard(&mut client, &prepared, name, &urls.did_host(), true).await.unwrap()));
-    }
-    let [provider, consumer] = &onboarded[..] else { unreachable!() };
-    provider::offer(&mut client, provider, "http://localhost:1").await.unwrap();
-    let offers = sharing::offers(&sharing::catalog_answer(&client, consumer, provider).await.unwrap().body);
-    let mut load = Load::start(new, consumer, provider, &offers[0]);
+    let platform = Platform::temporary(|config| (config.kafka, config.waiting_provisioning) = (Some(options), WAITING)).await;
+    let mut prepared = Prepared::of(&platform).await;
+    let mut load = Load::start(&platform, &prepared.sharers(&platform).await);
     load.more(5).await;
 
     broker.kill().await;
-    let tenant = platform.must(Method::POST, "/api/tm/tenants", Some(tenants::tenant("late"))).await;
-    let profiles = format!("/api/tm/tenants/{}/participant-profiles", text(&tenant, "id"));
-    let did = format!("did:web:{}:late", urls.did_host());
-    let (status, asked) = platform.call(Method::POST, &profiles, Some(tenants::profile(&prepared, &did, false))).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
-    let profile = format!("{profiles}/{}", text(&asked, "id"));
+    let mut profiles = vec![prepared.late(&platform, "late").await];
     load.more(20).await;
-    assert!(!is_active(&platform, &profile, "1s").await, "provisioning went on without Kafka");
+    assert!(!is_active(&platform, &profiles[0], "1s").await, "provisioning went on without Kafka");
     let ready = platform.http.get(format!("{}/api/check/readiness", platform.node.ops_url())).send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);
+    // When too much waits nothing new is taken in, and what is there goes on.
+    let refused = loop {
+        let (answer, made) = prepared.ask(&platform, &format!("late{}", profiles.len())).await;
+        if answer.status() != StatusCode::ACCEPTED {
+            break answer;
+        }
+        profiles.push(format!("{made}/{}", text(&answer.json().await.unwrap(), "id")));
+        assert!(profiles.len() as u64 <= WAITING, "what waits has no bound");
+    };
+    assert_eq!((refused.status(), refused.headers()["retry-after"].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "10"));
+    let orchestration = json!({"correlationId": "c", "orchestrationType": cellspace_schemas::fabric::keys::DEPLOY, "payload": {}});
+    for (method, path, body) in
+        [(Method::DELETE, profiles[0].as_str(), None), (Method::POST, "/api/pm/orchestrations", Some(orchestration))]
+    {
+        assert_eq!(platform.call(method.clone(), path, body).await.0, StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
+    }
+    load.more(5).await;
 
     broker.start().await;
-    let until = Instant::now() + PATIENCE;
-    while !is_active(&platform, &profile, "10s").await {
-        assert!(Instant::now() < until, "provisioning did not catch up");
+    for profile in &profiles {
+        catches_up(&platform, profile).await;
     }
     load.more(5).await;
     load.end().await;
+    prepared.late(&platform, "latest").await;
 }

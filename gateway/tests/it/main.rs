@@ -31,6 +31,7 @@ mod issuance;
 mod kafka;
 mod killed;
 mod management;
+mod meanwhile;
 mod message_schemas;
 mod negotiating;
 mod node;

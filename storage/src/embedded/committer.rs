@@ -285,13 +285,14 @@ impl Committer {
         let state = self.topics.entry(topic.clone()).or_default();
         staged.put(&tables.events, keys::event(&prefix, Offset(state.stored.next)), encode_event(key, payload));
         state.stored.next += 1;
-        if state.groups.is_empty() && state.stored.next - state.stored.oldest > self.options.unread_events_of(&topic) {
-            let lost = state.stored.oldest;
-            staged.remove(&tables.events, keys::event(&prefix, Offset(lost)));
+        let unread = state.groups.is_empty() || (state.only_waits() && self.options.facts.contains(&topic));
+        if unread && state.stored.next - state.stored.oldest > self.options.unread_events_of(&topic) {
+            staged.remove(&tables.events, keys::event(&prefix, Offset(state.stored.oldest)));
             state.stored.oldest += 1;
+            state.lost += 1;
             // Every one of very many would be no message any more.
-            if lost.is_power_of_two() {
-                tracing::warn!(category = "app", action = "events.lost", %topic, lost, "nobody reads this topic: its oldest events go");
+            if state.lost.is_power_of_two() {
+                tracing::warn!(category = "app", action = "events.lost", %topic, lost = state.lost, "nobody takes this topic's events: the oldest go");
             }
         }
         staged.put(&tables.topics, prefix, state.stored.encode());

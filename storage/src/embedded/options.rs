@@ -2,7 +2,12 @@
 
 use super::synced_view::DISK_TIMEOUT;
 use crate::Topic;
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Called on the committer's thread after each completed sync and before any answer, with the number of the group just synced.
 pub type SyncObserver = Arc<dyn Fn(u64) + Send + Sync>;
@@ -27,6 +32,8 @@ pub struct EmbeddedOptions {
     pub unread_events: u64,
     /// The same for single topics: those whose events must not go, and which an operator wants to be warned of.
     pub unread_events_of: BTreeMap<Topic, u64>,
+    /// Topics that are told without promises: while their events wait for a log elsewhere, those over the bound go as if nobody read them.
+    pub facts: BTreeSet<Topic>,
     /// How long the disk may take for one write before the store counts as unfit, and how long closing waits at most.
     pub disk_timeout: Duration,
     /// Told of every completed sync.
@@ -35,7 +42,8 @@ pub struct EmbeddedOptions {
 
 impl EmbeddedOptions {
     /// Events kept of the topic while no consumer group reads it.
-    pub(super) fn unread_events_of(&self, topic: &Topic) -> u64 {
+    #[must_use]
+    pub fn unread_events_of(&self, topic: &Topic) -> u64 {
         self.unread_events_of.get(topic).copied().unwrap_or(self.unread_events)
     }
 }
@@ -51,6 +59,7 @@ impl Default for EmbeddedOptions {
             moved_rows: 64,
             unread_events: 1_000_000,
             unread_events_of: BTreeMap::new(),
+            facts: BTreeSet::new(),
             disk_timeout: DISK_TIMEOUT,
             on_sync: None,
         }
@@ -68,6 +77,7 @@ impl fmt::Debug for EmbeddedOptions {
             .field("moved_rows", &self.moved_rows)
             .field("unread_events", &self.unread_events)
             .field("unread_events_of", &self.unread_events_of)
+            .field("facts", &self.facts)
             .field("disk_timeout", &self.disk_timeout)
             .field("on_sync", &self.on_sync.is_some())
             .finish()

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The group of the store's own log that brings events away.
-const GROUP: &str = "elsewhere";
+pub(super) const ELSEWHERE: &str = "elsewhere";
 /// Events that are handed over at once. After a failure half as many are: one of them may be what the log does not take, or all may be too much in its time.
 const AT_ONCE: usize = 64;
 
@@ -64,7 +64,7 @@ async fn bring_topic(store: EmbeddedStore, log: Arc<dyn EventLog>, topic: Topic)
 
 /// Brings away at most so many of those that are there, as soon as there are some.
 async fn bring_some(store: &EmbeddedStore, log: &dyn EventLog, topic: &Topic, at_once: usize) -> Result<(), StoreError> {
-    let group = Group(GROUP.to_owned());
+    let group = Group(ELSEWHERE.to_owned());
     let after = store.committed(topic, &group).await?;
     store.wait(topic, after).await?;
     let events = store.fetch(topic, after, at_once).await?;

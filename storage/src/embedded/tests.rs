@@ -522,3 +522,32 @@ async fn an_event_that_the_log_never_takes_is_put_aside_and_the_others_pass() {
     let said: Vec<_> = letters.iter().map(|letter| (letter.offset, letter.reason.as_str(), letter.event.as_str())).collect();
     assert_eq!(said, [(Offset(0), "too long", Some("poison"))]);
 }
+
+#[tokio::test]
+async fn facts_that_wait_for_too_long_go_and_what_is_promised_stays() {
+    let [own, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [facts, requests] = ["facts", "requests"].map(|name| Topic(name.into()));
+    let options = EmbeddedOptions { unread_events: 5, facts: [facts.clone()].into(), ..EmbeddedOptions::default() };
+    let (store, log) = (EmbeddedStore::open(own.path(), options).unwrap(), open(&elsewhere));
+    for topic in [&facts, &requests] {
+        store.committed(topic, &Group("elsewhere".into())).await.unwrap();
+    }
+    let shaky = Arc::new(Shaky { log: log.clone(), failures: Mutex::new(u32::MAX) });
+    let publishing = store.publish_to(shaky.clone());
+    let key = partition("o", "k", "");
+    let claim = store.claim(&key, 1).await.unwrap();
+    let turn = (1..=8).fold(Turn::after(&key, claim), |turn, n| {
+        let n = n.to_string();
+        turn.publish("facts", "k", &n).publish("requests", "k", &n)
+    });
+    turn.applied(&store).await;
+    let report = |topic: &Topic| store.topics().into_iter().find(|report| report.topic == *topic).map(|report| (report.kept, report.lost));
+    assert_eq!((report(&facts), report(&requests)), (Some((5, 3)), Some((8, 0))));
+    *shaky.failures.lock() = 0;
+    for (topic, first) in [(&facts, 4), (&requests, 1)] {
+        log.wait(topic, Offset(8 - first)).await.unwrap();
+        let there: Vec<_> = log.fetch(topic, Offset(0), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
+        assert_eq!(there, (first..=8).map(|n| n.to_string()).collect::<Vec<_>>(), "{topic}");
+    }
+    drop(publishing);
+}

@@ -1,6 +1,6 @@
 //! Topics as the committer knows them, and the handles by which readers wait for new events.
 
-use super::{durable::read_error, keys, tables::Tables, values};
+use super::{durable::read_error, keys, publishing::ELSEWHERE, tables::Tables, values};
 use crate::{Group, Offset, StoreError, Topic};
 use parking_lot::Mutex;
 use std::{
@@ -18,11 +18,13 @@ use values::{StoredTopic, decode_number};
 pub(super) struct TopicState {
     pub(super) stored: StoredTopic,
     pub(super) groups: BTreeMap<Group, Offset>,
+    /// Events that went over the bound since the store was opened.
+    pub(super) lost: u64,
 }
 
 impl Default for TopicState {
     fn default() -> Self {
-        Self { stored: StoredTopic { next: 1, oldest: 1 }, groups: BTreeMap::new() }
+        Self { stored: StoredTopic { next: 1, oldest: 1 }, groups: BTreeMap::new(), lost: 0 }
     }
 }
 
@@ -30,6 +32,11 @@ impl TopicState {
     /// Offset of the newest event, 0 before the first.
     pub(super) const fn newest(&self) -> Offset {
         Offset(self.stored.next.saturating_sub(1))
+    }
+
+    /// Whether its events are here alone to be brought to a log elsewhere.
+    pub(super) fn only_waits(&self) -> bool {
+        self.groups.keys().map(|group| group.0.as_str()).eq([ELSEWHERE])
     }
 
     /// Up to where events are needed by nobody: every known group has moved past them. `None` without groups.
@@ -44,7 +51,7 @@ pub(super) fn load(tables: &Tables) -> Result<HashMap<Topic, TopicState>, StoreE
     for entry in tables.topics.iter() {
         let (key, value) = entry.into_inner().map_err(read_error)?;
         let topic = keys::read_topic(&key).ok_or_else(|| values::unreadable("topic"))?;
-        topics.insert(topic, TopicState { stored: StoredTopic::decode(&value)?, groups: BTreeMap::new() });
+        topics.insert(topic, TopicState { stored: StoredTopic::decode(&value)?, ..TopicState::default() });
     }
     for entry in tables.groups.iter() {
         let (key, value) = entry.into_inner().map_err(read_error)?;
@@ -64,6 +71,8 @@ pub(super) struct TopicView {
     oldest: AtomicU64,
     /// Whether a consumer group is known.
     read: AtomicBool,
+    /// Events that went over the bound since the store was opened.
+    lost: AtomicU64,
 }
 
 /// What is kept of a topic.
@@ -73,7 +82,8 @@ pub struct TopicReport {
     pub topic: Topic,
     /// Events kept.
     pub kept: u64,
-    /// Events that went although nobody had read them: those over the bound of a topic without a consumer group.
+    /// Events that went although nobody had read them: those over the bound of a topic without a consumer group, and of facts that wait for a log elsewhere.
+    /// Of the latter, and of a topic that a group came to read, those since the store was opened.
     pub lost: u64,
 }
 
@@ -92,7 +102,12 @@ impl TopicViews {
         if let Some(view) = views.get(topic) {
             return view.clone();
         }
-        let view = Arc::new(TopicView { newest: watch::Sender::new(0), oldest: AtomicU64::new(1), read: AtomicBool::new(false) });
+        let view = Arc::new(TopicView {
+            newest: watch::Sender::new(0),
+            oldest: AtomicU64::new(1),
+            read: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        });
         views.insert(topic.clone(), view.clone());
         self.new.send_replace(());
         view
@@ -113,6 +128,7 @@ impl TopicViews {
         let view = self.of(topic);
         view.oldest.store(state.stored.oldest, Ordering::Relaxed);
         view.read.store(!state.groups.is_empty(), Ordering::Relaxed);
+        view.lost.store(state.lost, Ordering::Relaxed);
         view.newest.send_replace(state.newest().0);
     }
 
@@ -121,7 +137,7 @@ impl TopicViews {
         let report = |(topic, view): (&Topic, &Arc<TopicView>)| {
             let before = view.oldest.load(Ordering::Relaxed).saturating_sub(1);
             // Without groups nothing goes but for the bound.
-            let lost = if view.read.load(Ordering::Relaxed) { 0 } else { before };
+            let lost = if view.read.load(Ordering::Relaxed) { view.lost.load(Ordering::Relaxed) } else { before };
             TopicReport { topic: topic.clone(), kept: view.newest.borrow().saturating_sub(before), lost }
         };
         self.views.lock().iter().map(report).collect()

@@ -1,7 +1,7 @@
 //! What may be chosen of a store in ScyllaDB or Cassandra.
 
 use super::ScyllaError;
-use crate::Secret;
+use crate::{Secret, Topic};
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 /// Longest name of a keyspace (Cassandra's limit).
@@ -26,6 +26,9 @@ pub struct ScyllaOptions {
     pub deleted_rows: u32,
     /// Landed publications that wait in memory for the event log; above that they are read from the database.
     pub publications: usize,
+    /// Topics that are told without promises, and how many of their events may wait for the log: what comes on top is left out, which is logged, counted and seen
+    /// in what the store says of its topics.
+    pub facts: BTreeMap<Topic, u64>,
 }
 
 impl ScyllaOptions {
@@ -41,6 +44,7 @@ impl ScyllaOptions {
             commit_bytes: 4 << 20,
             deleted_rows: 2_000,
             publications: 4_096,
+            facts: BTreeMap::new(),
         }
     }
 

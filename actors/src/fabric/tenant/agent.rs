@@ -140,7 +140,7 @@ pub enum Outcome {
     Shown,
     /// These orchestrations ended, in the order in which they were awaited.
     Ended(Vec<OrchestrationResponse>),
-    /// An orchestration is there, and none has ended.
+    /// An orchestration is there or on its way, and none has ended.
     Running,
     /// No orchestration is there: the request for it had no effect, so far.
     Missing,
@@ -176,11 +176,7 @@ impl TenantAgent {
                 Err(e) => return Err(DeliveryError::Retry(e.to_string())),
             }
         }
-        Ok(match (ended.is_empty(), running) {
-            (false, _) => Outcome::Ended(ended),
-            (true, true) => Outcome::Running,
-            (true, false) => Outcome::Missing,
-        })
+        Ok(awaited::found(ended, running, self.services.backlog.is_away()))
     }
 
     async fn deployment(

@@ -99,6 +99,15 @@ pub fn due(state: &TenantState, key: &str) -> Decision<TenantAgent> {
     kept("participant-profile.overdue", record).effect(format!("orchestration/{id}"), Effect::Check(id))
 }
 
+/// What was found: those that have ended, and whether one is under way. While the log is away nothing is missing, since requests wait for it for as long.
+pub fn found(ended: Vec<OrchestrationResponse>, running: bool, log_is_away: bool) -> Outcome {
+    match (ended.is_empty(), running || log_is_away) {
+        (false, _) => Outcome::Ended(ended),
+        (true, true) => Outcome::Running,
+        (true, false) => Outcome::Missing,
+    }
+}
+
 /// What a look at the orchestrations brought. A profile that is not waiting any more has heard of them meanwhile.
 pub fn looked(state: &TenantState, id: &ParticipantProfileId, outcome: &Outcome, now: Timestamp) -> Decision<TenantAgent> {
     let waiting = state.profile(id).and_then(|record| Some((record, check_at(record.profile.state(), now)?)));

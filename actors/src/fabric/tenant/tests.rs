@@ -323,6 +323,19 @@ fn while_an_orchestration_runs_or_cannot_be_asked_it_is_looked_at_again() {
 }
 
 #[test]
+fn a_log_that_is_away_for_long_fails_no_deployment() {
+    let ended = || vec![response("o-1", keys::DEPLOY, true)];
+    assert_eq!(super::awaited::found(ended(), false, true), Outcome::Ended(ended()));
+    assert_eq!(super::awaited::found(vec![], true, false), Outcome::Running);
+    assert_eq!(super::awaited::found(vec![], false, false), Outcome::Missing);
+    let mut state = profile_in(DeploymentState::Pending);
+    for _ in 0..2 * super::awaited::MAX_MISSED {
+        assert!(manifest(&overdue(&mut state, super::awaited::found(vec![], false, true))).is_none(), "it is asked for already");
+        assert_eq!(profile(&state).state(), DeploymentState::Pending);
+    }
+}
+
+#[test]
 fn a_request_without_effect_is_made_again_and_given_up_in_the_end() {
     for (from, id, kind) in [(DeploymentState::Pending, "o-1", keys::DEPLOY), (DeploymentState::Disposing, "o-2", keys::DISPOSE)] {
         let mut state = profile_in(from);

@@ -16,6 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::sync::OnceCell;
 
@@ -26,6 +27,9 @@ const CLOUD_EVENT: &str = "application/cloudevents+json";
 
 /// Topics of which health says why they are of no use; of others it says how many they are.
 const TOLD: usize = 8;
+
+/// How long a failure counts. Who still needs the topic has tried again by then.
+const COUNTS: Duration = Duration::from_secs(180);
 
 /// What Kafka was needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +51,8 @@ struct Inner {
     /// Whose the log must be.
     installation: Option<String>,
     known_as_own: OnceCell<()>,
-    /// Why topics were last of no use, those that were.
-    failing: Mutex<BTreeMap<(Topic, Use), String>>,
+    /// Why topics were last of no use, those that were, and when that was.
+    failing: Mutex<BTreeMap<(Topic, Use), (Instant, String)>>,
 }
 
 impl KafkaLog {
@@ -132,7 +136,9 @@ impl KafkaLog {
     /// # Errors
     /// Says of which it was not, and why.
     pub fn health(&self) -> Result<(), StoreError> {
-        said(&self.0.failing.lock())
+        let mut failing = self.0.failing.lock();
+        failing.retain(|_, (at, _)| at.elapsed() < COUNTS);
+        said(&failing)
     }
 
     /// Leaves all groups, and ends all clients. Events that wait are where they wait.
@@ -172,7 +178,7 @@ impl KafkaLog {
         let mut failing = self.0.failing.lock();
         for topic in topics {
             match &failed {
-                Some(reason) => failing.insert((topic, of), reason.clone()),
+                Some(reason) => failing.insert((topic, of), (Instant::now(), reason.clone())),
                 None => failing.remove(&(topic, of)),
             };
         }
@@ -187,11 +193,11 @@ impl KafkaLog {
     }
 }
 
-fn said(failing: &BTreeMap<(Topic, Use), String>) -> Result<(), StoreError> {
+fn said(failing: &BTreeMap<(Topic, Use), (Instant, String)>) -> Result<(), StoreError> {
     if failing.is_empty() {
         return Ok(());
     }
-    let mut told: Vec<_> = failing.iter().take(TOLD).map(|((topic, _), reason)| format!("{topic}: {reason}")).collect();
+    let mut told: Vec<_> = failing.iter().take(TOLD).map(|((topic, _), (_, reason))| format!("{topic}: {reason}")).collect();
     if failing.len() > TOLD {
         told.push(format!("and {} more", failing.len() - TOLD));
     }
@@ -308,9 +314,10 @@ mod tests {
     fn health_names_the_topics_that_are_of_no_use() {
         let topic = |name: &str| Topic(name.to_owned());
         assert!(said(&BTreeMap::new()).is_ok());
-        let mut failing = BTreeMap::from([((topic("a"), Use::Publish), "why".to_owned()), ((topic("b"), Use::Read), "so".to_owned())]);
+        let failed = |name: &str, of, reason: &str| ((topic(name), of), (Instant::now(), reason.to_owned()));
+        let mut failing = BTreeMap::from([failed("a", Use::Publish, "why"), failed("b", Use::Read, "so")]);
         assert_eq!(said(&failing).unwrap_err().to_string(), "the store is unavailable: a: why; b: so");
-        failing.extend((0..TOLD).map(|n| ((topic(&format!("c{n}")), Use::Read), String::new())));
+        failing.extend((0..TOLD).map(|n| failed(&format!("c{n}"), Use::Read, "")));
         assert!(said(&failing).unwrap_err().to_string().ends_with("; and 2 more"));
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn of<const A: usize, const B: usize>(
 }
 
 impl Inner {
-    pub(super) async fn commit(&self, batch: Batch) -> CommitOutcome {
+    pub(super) async fn commit(&self, mut batch: Batch) -> CommitOutcome {
+        self.queue.counts.leave_out(&mut batch.publish, &self.options.facts);
         let Some(mut at) = self.claims.take(&batch.partition, batch.epoch, batch.seq) else { return CommitOutcome::Fenced };
         let bytes = size(&batch);
         if bytes > self.options.commit_bytes || batch.rows.len() + 2 > STATEMENTS || batch.publish.len() > STATEMENTS {

@@ -17,6 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod waiting;
 mod wake_index;
 
 pub use schema::{SCHEMA_VERSION, create_schema};

@@ -6,6 +6,7 @@ use super::{
     marks::{Fate, Mark},
     partitions::key,
     store::Inner,
+    waiting::Waiting,
 };
 use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff, event_log::publish_each};
 use cellspace_schemas::Owner;
@@ -45,15 +46,24 @@ pub(super) struct Queue {
     /// The database must be read.
     behind: AtomicBool,
     fell_behind: Notify,
+    /// What waits there and in the database.
+    pub(super) counts: Waiting,
 }
 
 impl Queue {
     pub(super) fn new(size: usize) -> Self {
         let (waiting, taken) = mpsc::channel(size.max(1));
-        Self { waiting, taken: Mutex::new(Some(taken)), behind: AtomicBool::new(true), fell_behind: Notify::new() }
+        Self {
+            waiting,
+            taken: Mutex::new(Some(taken)),
+            behind: AtomicBool::new(true),
+            fell_behind: Notify::new(),
+            counts: Waiting::default(),
+        }
     }
 
     pub(super) fn landed(&self, landed: Landed) {
+        self.counts.add(landed.events.iter().map(|event| &event.topic));
         // Those after one that was left out are left out too, so that events of one source stay in order.
         if !self.behind.load(Ordering::Acquire) && self.waiting.try_send(landed).is_err() {
             self.reread();
@@ -64,6 +74,11 @@ impl Queue {
         self.behind.store(true, Ordering::Release);
         self.fell_behind.notify_one();
     }
+}
+
+#[derive(DeserializeRow)]
+struct Named {
+    topic: String,
 }
 
 #[derive(DeserializeRow)]
@@ -96,12 +111,18 @@ impl Inner {
         let mut sent_before = HashSet::new();
         let mut pauses = Backoff::default();
         let mut look_again = None;
+        if let Err(error) = self.count_stored().await {
+            tracing::warn!(category = "app", %error, "events that wait for the log are not counted");
+        }
         loop {
             let outcome = if self.queue.behind.swap(false, Ordering::AcqRel) {
                 // What waits in memory is in the database too; what comes from now on is in both.
                 while waiting.try_recv().is_ok() {}
                 sent_before.clear();
-                self.publish_stored(&*log, &mut sent_before).await.map(|open| look_again = open.then(|| Instant::now() + OPEN))
+                self.publish_stored(&*log, &mut sent_before).await.map(|open| {
+                    self.queue.counts.clear();
+                    look_again = open.then(|| Instant::now() + OPEN);
+                })
             } else {
                 let mut landed = Vec::new();
                 let again = look_again.unwrap_or_else(Instant::now);
@@ -129,6 +150,19 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Counts what an earlier life has left.
+    async fn count_stored(&self) -> Result<(), StoreError> {
+        for bucket in 0..BUCKETS {
+            for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
+                let mut rows = self.stream::<Named>(self.statements.publication_topics.clone(), (bucket, hour)).await?;
+                while let Some(Named { topic }) = rows.try_next().await? {
+                    self.queue.counts.add([&Topic(topic)]);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Hands over what is in the database, oldest first within each source; whether commits are open whose events lie there.
@@ -182,12 +216,14 @@ impl Inner {
 
     async fn hand_over(&self, log: &dyn EventLog, mut landed: Vec<Landed>) -> Result<(), StoreError> {
         let events: Vec<Publication> = landed.iter_mut().flat_map(|landed| std::mem::take(&mut landed.events)).collect();
+        let topics: Vec<Topic> = events.iter().map(|event| event.topic.clone()).collect();
         // After a failure commits come one at a time, from the database: then one that the log does not take is found.
         if landed.len() > 1 {
             log.publish(events).await?
         } else {
             publish_each(log, events).await?
         }
+        self.queue.counts.remove(&topics);
         for landed in landed {
             self.remove_publications(&landed.partition, &landed.mark).await?;
         }

@@ -67,6 +67,7 @@ statements! {
     repeat remove_due: "DELETE FROM due WHERE bucket = ? AND hour = ? AND due = ? AND owner = ? AND kind = ? AND name = ? AND mark = ?";
 
     read publications: "SELECT owner, kind, name, mark, n, topic, key, payload FROM publications WHERE bucket = ? AND hour = ?";
+    read publication_topics: "SELECT topic FROM publications WHERE bucket = ? AND hour = ?";
     repeat add_publication: "INSERT INTO publications (bucket, hour, owner, kind, name, mark, n, topic, key, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     repeat remove_publications: "DELETE FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? AND mark = ?";
 

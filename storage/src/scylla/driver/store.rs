@@ -1,7 +1,7 @@
 //! The store as its users hold it: opening, settings, health; and how the other modules ask the database.
 
 use super::{ScyllaError, ScyllaOptions, claims::Claims, connect, hours::Hours, publications::Queue, schema, statements::Statements};
-use crate::{Counters, EventLog, StoreError};
+use crate::{Counters, EventLog, StoreError, TopicReport};
 use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use scylla::{
@@ -103,6 +103,12 @@ impl ScyllaStore {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.inner().counters.clone()
+    }
+
+    /// The topics of which events wait for the log, or were left out.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicReport> {
+        self.inner().queue.counts.report()
     }
 
     /// Brings the events of commits to `log` from now on, those that wait in the database first. Once for each opening.
