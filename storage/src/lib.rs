@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+pub mod backup;
 pub mod batch;
 pub mod counters;
 pub mod embedded;

@@ -4,9 +4,10 @@ use crate::{PartitionKey, Slots, StoreError};
 use bytes::Bytes;
 use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 /// What the wake index says of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Wake {
     /// Undelivered outbox rows exist: activate as soon as a node owns the slot.
     pub awake: bool,

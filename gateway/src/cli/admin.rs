@@ -6,7 +6,7 @@ use super::args::SchemaArgs;
 use super::{args::ConfigArgs, cell_file::CellFile};
 use super::{
     args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
-    certs, nodes, topics,
+    backup, certs, nodes, topics,
 };
 use crate::node::Bootstrap;
 use anyhow::{Context, Result, bail};
@@ -42,6 +42,8 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Terms(args) => terms(args).await?,
         #[cfg(not(all(feature = "scylla", feature = "kafka")))]
         AdminCommand::Terms(_) => bail!("this build runs no cells: it needs the features scylla and kafka"),
+        AdminCommand::Backup(args) => backup::back_up(args).await?,
+        AdminCommand::Restore(args) => backup::restore(args).await?,
         AdminCommand::Topics(args) => topics::run(args).await?,
         AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
         AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {

@@ -314,8 +314,35 @@ pub enum AdminCommand {
     Topics(TopicsArgs),
     /// Give a cell whose processes have all ended the terms of this file: how they judge each other, lease, margin and the like.
     Terms(ConfigArgs),
+    /// Write everything that a platform which is down keeps in its data directory and its keyspace to one file, but for the vault's master key and a log that
+    /// is in Kafka.
+    Backup(BackupArgs),
+    /// Put a backup where there is no data. Nothing is restored from a file that is not whole.
+    Restore(RestoreArgs),
     /// Make certificates with which the nodes of a cell know each other: an authority for development, kept in the directory, and one for each node.
     Certs(CertsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The file, which must not be there. Who reads it knows the data of all participants, but no key or secret.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
 }
 
 #[derive(Debug, Args)]

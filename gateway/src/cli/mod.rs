@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod backup;
 mod cell_file;
 mod certs;
 #[cfg(feature = "failpoints")]

@@ -25,7 +25,7 @@ pub use error::StartError;
 pub use roles::Roles;
 pub use seat::Seat;
 pub use shared::Shared;
-pub use store::NodeStore;
+pub use store::{INSTALLATION, NodeStore, PLACE, keyspace_of};
 
 use crate::{
     App,

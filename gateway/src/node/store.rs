@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt, future::ready, sync::Arc};
 
-const PLACE: &str = "store";
-/// In the data directory, in the keyspace, and in Kafka: that they belong together.
-#[cfg(any(feature = "scylla", feature = "kafka"))]
-const INSTALLATION: &str = "installation";
+/// Setting of a data directory: where its agents are.
+pub const PLACE: &str = "store";
+/// Setting of a data directory and of its keyspace, and mark of its topics in Kafka: that they belong together.
+pub const INSTALLATION: &str = "installation";
 /// In the keyspace of several processes: the name of their cell. One that goes with a data directory has none.
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 pub(super) const CELL: &str = "cell";
@@ -37,6 +37,17 @@ impl fmt::Display for Place {
             Self::Embedded => f.write_str("the data directory (no --cassandra)"),
             Self::Keyspace(name) => write!(f, "a keyspace (--cassandra, --cassandra-keyspace {name})"),
         }
+    }
+}
+
+/// The keyspace that the setting [`PLACE`] names, if it names one.
+///
+/// # Errors
+/// [`StartError::Setting`]
+pub fn keyspace_of(place: Option<&str>) -> Result<Option<String>, StartError> {
+    match place.map(serde_json::from_str).transpose().map_err(|_| StartError::Setting(PLACE))? {
+        Some(Place::Keyspace(name)) => Ok(Some(name)),
+        Some(Place::Embedded) | None => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ mod agreements;
 mod approval;
 mod architecture;
 mod authorization;
+mod backup;
 mod bad_input;
 #[cfg(feature = "scylla")]
 mod cassandra;

@@ -26,6 +26,24 @@ pub struct Sharers {
     offer: Offer,
 }
 
+impl Sharers {
+    /// What the consumer has negotiated.
+    pub async fn negotiated(&self, platform: &Platform) -> serde_json::Value {
+        let query = crate::management::body("QuerySpec", serde_json::json!({"limit": 500, "sortField": "createdAt"}));
+        platform.must(Method::POST, &self.consumer.path("contractnegotiations/request"), Some(query)).await
+    }
+}
+
+impl Sharers {
+    /// Until a platform that has just been started believes tokens: those that are as old as its start may have been used before.
+    pub async fn are_believed(&self, platform: &Platform) {
+        let (asking, until) = (client(platform), Instant::now() + PATIENCE);
+        while sharing::catalog_answer(&asking, &self.consumer, &self.provider).await.unwrap().status != 200 {
+            assert!(Instant::now() < until, "no token is believed");
+        }
+    }
+}
+
 /// Two participants who share data as fast as they can.
 pub struct Load {
     stop: Arc<AtomicBool>,

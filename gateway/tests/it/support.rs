@@ -65,11 +65,16 @@ impl Platform {
         Self { _dir: Some(dir), ..Self::start(config).await }
     }
 
-    /// The defaults on the directory of a temporary platform, once that one has ended.
-    pub async fn restarted(self) -> Self {
+    /// Ends a temporary platform; its directory.
+    pub async fn ended(self) -> tempfile::TempDir {
         let Self { node, _dir: dir, .. } = self;
         node.drain(DRAIN).await;
-        let dir = dir.unwrap();
+        dir.unwrap()
+    }
+
+    /// The defaults on the directory of a temporary platform, once that one has ended.
+    pub async fn restarted(self) -> Self {
+        let dir = self.ended().await;
         let config = config(dir.path());
         Self { _dir: Some(dir), ..Self::start(config).await }
     }

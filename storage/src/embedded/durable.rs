@@ -52,7 +52,7 @@ pub(super) struct Durable {
 impl Durable {
     /// Opens or makes the database in the folder `name` of the data directory `dir`; of a format level above `format` it is refused. The lock is the proof that nobody else has it open.
     pub(super) fn open(dir: &Path, name: &str, format: u64, cache_bytes: u64, _lock: &DirectoryLock) -> Result<Self, OpenError> {
-        let (folder, mark) = (dir.join(name), dir.join(format!("{name}.synced")));
+        let (folder, mark) = (dir.join(name), dir.join(mark_of(name)));
         let lost = |reason| OpenError::Lost { dir: dir.to_owned(), reason, mark: mark.clone() };
 
         let synced = match synced_mark::read(&mark) {
@@ -215,6 +215,11 @@ fn has_journal_data(folder: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Name of the file that says what of the database `name` is synced.
+pub(super) fn mark_of(name: &str) -> String {
+    format!("{name}.synced")
 }
 
 /// Runs fjall calls of an opening. Recovery meets what is on disk, and fjall answers some damage with a panic.

@@ -76,6 +76,13 @@ pub(super) fn row(partition_prefix: &[u8], generation: u64, row: &[u8]) -> Vec<u
     key
 }
 
+/// Generation and own key of a row, of what follows the partition's prefix; `None` when it is no row.
+pub(super) fn read_row(rest: &[u8]) -> Option<(u64, &[u8])> {
+    let Some((&GENERATION, rest)) = rest.split_first() else { return Some((0, rest)) };
+    let (generation, row) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*generation), row))
+}
+
 /// The partition that a key of [`partition`] names; `None` when it is no such key.
 pub(super) fn read_partition(key: &[u8]) -> Option<PartitionKey> {
     let (owner, rest) = pop_part(key)?;

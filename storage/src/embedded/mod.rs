@@ -3,6 +3,9 @@
 //! [`EmbeddedStore`] holds partitions, wake index and event log; one thread commits for all. [`EmbeddedVault`] holds keys and secrets. An
 //! exclusive lock on the data directory is the fence between processes; within the process a commit's epoch must be that of the newest claim.
 
+mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod claims;
 mod committer;
 mod durable;
@@ -33,6 +36,7 @@ mod vault;
 mod vault_tests;
 mod wake_index;
 
+pub use backup::{DataDirectory, Restoring};
 pub(crate) use durable::unwritable;
 pub use open_error::OpenError;
 pub use options::{EmbeddedOptions, SyncObserver};

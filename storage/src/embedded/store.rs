@@ -26,13 +26,13 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 /// Folder of the database within the data directory.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// Format level of the store: since 2, heads say where rows are.
-const FORMAT: u64 = 2;
+pub(super) const FORMAT: u64 = 2;
 /// How often the store was opened, in its metadata.
-const BOOT: &str = "boot";
+pub(super) const BOOT: &str = "boot";
 /// Settings lie under this prefix, apart from the metadata's own keys.
-const SETTING: &str = "setting/";
+pub(super) const SETTING: &str = "setting/";
 
 /// Partitions, wake index and event log of one node, in its data directory. A handle: clones share the store.
 ///

@@ -20,11 +20,13 @@ use std::{fmt, io, path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 
 /// Folder of the database within the data directory.
-const VAULT: &str = "vault";
+pub(super) const VAULT: &str = "vault";
 /// Format level of the vault.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 /// Name of the root record in the metadata.
-const ROOT: &str = "root";
+pub(super) const ROOT: &str = "root";
+/// Table of the records.
+pub(super) const RECORDS: &str = "records";
 /// Opened keys kept in memory: some 2 KiB each.
 const OPENED_KEYS: usize = 10_000;
 /// Writes under way or waiting for the disk; more callers wait without a thread.
@@ -58,7 +60,7 @@ impl EmbeddedVault {
         let dir = dir.as_ref();
         let lock = DirectoryLock::acquire(dir, VAULT)?;
         let mut durable = Durable::open(dir, VAULT, FORMAT, CACHE_BYTES, &lock)?;
-        let records = durable.keyspace("records")?;
+        let records = durable.keyspace(RECORDS)?;
         let root = durable.meta.get(ROOT).map_err(|error| corrupt(dir, &read_error(error)))?;
         let master = Sealer::new(&master.load(dir, root.is_some())?).map_err(crypto)?;
         let data_key = if let Some(root) = root {

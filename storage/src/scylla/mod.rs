@@ -19,6 +19,6 @@ mod error;
 mod options;
 
 #[cfg(feature = "scylla")]
-pub use driver::{SCHEMA_VERSION, ScyllaStore, ScyllaVault, create_schema};
+pub use driver::{RestoringKeyspace, SCHEMA_VERSION, ScyllaStore, ScyllaVault, create_schema};
 pub use error::ScyllaError;
 pub use options::{Replication, ScyllaOptions};

@@ -1,5 +1,6 @@
 //! The store itself, by the driver of ScyllaDB.
 
+mod backup;
 mod claims;
 mod commit;
 mod connect;
@@ -20,6 +21,7 @@ mod vault;
 mod waiting;
 mod wake_index;
 
+pub use backup::RestoringKeyspace;
 pub use schema::{SCHEMA_VERSION, create_schema};
 pub use store::ScyllaStore;
 pub use vault::ScyllaVault;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff, event_log::publish_each};
 use cellspace_schemas::Owner;
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use scylla::DeserializeRow;
 use std::{
@@ -165,16 +165,25 @@ impl Inner {
         Ok(())
     }
 
+    /// Events of an hour, each with its commit.
+    pub(super) async fn stored_publications(
+        &self,
+        bucket: i16,
+        hour: i64,
+    ) -> Result<impl Stream<Item = Result<Landed, StoreError>> + Unpin, StoreError> {
+        let rows = self.stream::<Stored>(self.statements.publications.clone(), (bucket, hour)).await?;
+        Ok(rows.map(|row| row.and_then(Stored::read)))
+    }
+
     /// Hands over what is in the database, oldest first within each source; whether commits are open whose events lie there.
     async fn publish_stored(&self, log: &dyn EventLog, sent: &mut HashSet<(PartitionKey, Mark)>) -> Result<bool, StoreError> {
         let mut open = false;
         for bucket in 0..BUCKETS {
             for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
-                let mut rows = self.stream::<Stored>(self.statements.publications.clone(), (bucket, hour)).await?;
+                let mut rows = self.stored_publications(bucket, hour).await?;
                 let (mut commit, mut empty): (Option<Landed>, bool) = (None, true);
                 while let Some(row) = rows.try_next().await? {
                     empty = false;
-                    let row = row.read()?;
                     match &mut commit {
                         Some(commit) if (&commit.partition, commit.mark) == (&row.partition, row.mark) => commit.events.extend(row.events),
                         _ => {

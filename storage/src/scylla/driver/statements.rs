@@ -46,6 +46,8 @@ statements! {
     read scan_before: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key >= ? AND key < ? \
         ORDER BY part DESC, generation DESC, key DESC LIMIT ?";
     read scan_all: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation = ?";
+    read part: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ?";
+    read partitions: "SELECT DISTINCT owner, kind, name FROM partitions";
     read get: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
     read newest: "SELECT key, value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 ORDER BY part DESC, generation DESC, key DESC LIMIT ?";
     read witness: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 AND generation = 0 AND key = ?";
@@ -86,6 +88,7 @@ statements! {
     write remove_record: "DELETE FROM vault WHERE owner = ? AND alias = ? IF EXISTS";
 
     read setting: "SELECT value FROM settings WHERE name = ?";
+    read settings: "SELECT name, value FROM settings";
     write first_setting: "INSERT INTO settings (name, value) VALUES (?, ?) IF NOT EXISTS";
     write next_setting: "UPDATE settings SET value = ? WHERE name = ? IF value = ?";
     repeat put_setting: "INSERT INTO settings (name, value) VALUES (?, ?)";

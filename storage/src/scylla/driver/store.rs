@@ -217,6 +217,18 @@ impl Inner {
         Err(StoreError::Unavailable("others keep taking the boot number".to_owned()))
     }
 
+    /// Makes the next boot number greater than this one.
+    pub(super) async fn count_boots(&self, boot: u64) -> Result<(), StoreError> {
+        let Some(boot) = super::heads::stored(boot.max(self.boot)) else {
+            return Err(StoreError::Corrupt("a boot number is too high".to_owned()));
+        };
+        let own = super::heads::stored(self.boot).unwrap_or(i64::MAX);
+        match self.conditional(&self.statements.next_boot, (boot, own)).await.map_err(unavailable)? {
+            Some(Conditional::Applied) => Ok(()),
+            Some(Conditional::NotApplied) | None => Err(StoreError::Unavailable("others have opened the keyspace".to_owned())),
+        }
+    }
+
     /// The one row that the statement finds, if any.
     pub(super) async fn one<T>(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<Option<T>, StoreError>
     where

@@ -1,5 +1,6 @@
 //! The store against a real database: the shared checks, and what only a store that others use at the same time promises.
 
+mod backup;
 mod beside;
 mod generations;
 mod proxy;

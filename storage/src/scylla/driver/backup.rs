@@ -1,0 +1,250 @@
+//! The partitions of a keyspace in a backup, and how they come back. Nobody serves the keyspace meanwhile.
+
+use super::{
+    ScyllaStore,
+    commit::{blob, int, number, of},
+    hours::{Class, bucket, hour_of},
+    marks::Mark,
+    partitions::{Part, StoredRow, key},
+    store::{Conditional, Inner, unavailable},
+};
+use crate::{
+    Epoch, Head, PartitionKey, Publication, Seq, StoreError, Wake,
+    backup::{BackupError, Blob, Record, Writer, damaged},
+};
+use cellspace_schemas::Owner;
+use futures::{StreamExt, TryStreamExt, stream};
+use scylla::{DeserializeRow, value::CqlValue};
+use std::{io::Write, sync::Arc};
+
+/// Part of a partition that holds its audit rows.
+const AUDIT: i8 = 1;
+/// Rows of a partition that are written together, and their bytes at most.
+const ROWS: usize = 32;
+const BYTES: usize = 4 << 20;
+
+#[derive(DeserializeRow)]
+struct Named {
+    owner: String,
+    kind: String,
+    name: String,
+}
+
+#[derive(DeserializeRow)]
+struct Setting {
+    name: String,
+    value: Option<String>,
+}
+
+impl Named {
+    fn key(self) -> Result<PartitionKey, StoreError> {
+        let owner = Owner::new(self.owner).map_err(|_| StoreError::Corrupt("a partition names no owner".to_owned()))?;
+        Ok(PartitionKey { owner, kind: self.kind, name: self.name })
+    }
+}
+
+fn busy(partition: &PartitionKey) -> BackupError {
+    StoreError::Unavailable(format!("somebody writes {partition} while the backup is made")).into()
+}
+
+impl ScyllaStore {
+    /// Writes all that is in the keyspace, each partition as of one commit.
+    ///
+    /// # Errors
+    /// [`BackupError`] of the file or the database, also when somebody writes meanwhile.
+    pub async fn back_up<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
+        let inner = self.inner();
+        out.put(&Record::Keyspace)?;
+        out.put(&Record::Boot(self.boot()))?;
+        let mut settings = inner.stream::<Setting>(inner.statements.settings.clone(), ()).await?;
+        while let Some(Setting { name, value }) = settings.try_next().await? {
+            out.put(&Record::Setting { name, value: value.unwrap_or_default() })?;
+        }
+        let mut partitions = inner.stream::<Named>(inner.statements.partitions.clone(), ()).await?;
+        while let Some(named) = partitions.try_next().await? {
+            inner.write_partition(named.key()?, out).await?;
+        }
+        inner.write_waiting(out).await
+    }
+
+    /// Begins to restore a keyspace, which must hold nothing.
+    ///
+    /// # Errors
+    /// [`BackupError::NotEmpty`]; [`BackupError::Store`]
+    pub async fn begin_restoring(&self) -> Result<RestoringKeyspace, BackupError> {
+        let inner = self.inner().clone();
+        let held = inner.many::<Named>(&inner.statements.partitions, (), 1).await?.len()
+            + inner.many::<Setting>(&inner.statements.settings, (), 1).await?.len();
+        if held > 0 {
+            return Err(BackupError::NotEmpty(format!("the keyspace {}", inner.options.keyspace).into()));
+        }
+        let hour = inner.hour();
+        Ok(RestoringKeyspace { inner, hour, partition: None, rows: Vec::new(), bytes: 0, waiting: None })
+    }
+}
+
+impl Inner {
+    async fn write_partition<W: Write>(&self, partition: PartitionKey, out: &mut Writer<W>) -> Result<(), BackupError> {
+        let before = self.head(&partition).await?;
+        // Claimed, and never written.
+        let Some(head) = before.head else { return Ok(()) };
+        out.put(&Record::Partition { key: partition.clone(), head, wake: before.at.wake() })?;
+        let (owner, kind, name) = key(&partition);
+        for (part, generation) in [(Part::Read as i8, before.at.rows.number), (Part::Apart as i8, 0), (AUDIT, 0)] {
+            let mut rows = self.stream::<StoredRow>(self.statements.part.clone(), (owner, kind, name, part, generation)).await?;
+            while let Some(StoredRow { key, value }) = rows.try_next().await? {
+                let value = Blob(value.unwrap_or_default());
+                out.put(&if part == AUDIT { Record::Audit { seq: seq(&key)?, value } } else { Record::Row { key: Blob(key), value } })?;
+            }
+        }
+        let after = self.head(&partition).await?;
+        if after == before { Ok(()) } else { Err(busy(&partition)) }
+    }
+
+    /// Events of commits that the log has not got.
+    async fn write_waiting<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
+        let mut looked: Option<(PartitionKey, Mark, bool)> = None;
+        for bucket in 0..super::hours::BUCKETS {
+            for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
+                let mut events = self.stored_publications(bucket, hour).await?;
+                while let Some(landed) = events.try_next().await? {
+                    let known = looked.take().filter(|(partition, mark, _)| (partition, *mark) == (&landed.partition, landed.mark));
+                    let has_landed = match known {
+                        Some((_, _, has_landed)) => has_landed,
+                        None => self.has_landed(&landed.partition, &landed.mark).await?,
+                    };
+                    for Publication { topic, key, payload } in landed.events.into_iter().filter(|_| has_landed) {
+                        let (partition, payload) = (landed.partition.clone(), (&*payload).into());
+                        out.put(&Record::Waiting { partition, seq: landed.mark.seq, topic, key, payload })?;
+                    }
+                    looked = Some((landed.partition, landed.mark, has_landed));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn seq(key: &[u8]) -> Result<Seq, StoreError> {
+    let number = key.try_into().map(u64::from_be_bytes);
+    number.map(Seq).map_err(|_| StoreError::Corrupt("a stored audit row cannot be read".to_owned()))
+}
+
+/// A row to write: part, key, value, and the mark of an audit row.
+type Written = (i8, Vec<u8>, Vec<u8>, Option<Mark>);
+
+/// A keyspace that comes back.
+pub struct RestoringKeyspace {
+    inner: Arc<Inner>,
+    hour: i64,
+    partition: Option<PartitionKey>,
+    rows: Vec<Written>,
+    bytes: usize,
+    /// The commit of the last event that waits, and the number of that event in it.
+    waiting: Option<(PartitionKey, Seq, i32)>,
+}
+
+impl RestoringKeyspace {
+    /// Takes a record in, those of a partition in their order.
+    ///
+    /// # Errors
+    /// [`BackupError`]: the keyspace is of no use then.
+    pub async fn take(&mut self, record: Record) -> Result<(), BackupError> {
+        let inner = self.inner.clone();
+        match record {
+            Record::Keyspace => Ok(()),
+            Record::Setting { name, value } => Ok(inner.run(&inner.statements.put_setting, (name, value)).await?),
+            Record::Boot(boot) => Ok(inner.count_boots(boot).await?),
+            Record::Partition { key, head, wake } => {
+                self.flush().await?;
+                self.begin(&key, head, wake).await?;
+                self.partition = Some(key);
+                Ok(())
+            }
+            Record::Row { key: Blob(key), value: Blob(value) } => self.row((Part::of(&key) as i8, key, value, None)).await,
+            Record::Audit { seq, value: Blob(value) } => {
+                self.row((AUDIT, seq.0.to_be_bytes().to_vec(), value, Some(self.witness(seq)))).await
+            }
+            Record::Waiting { partition, seq, topic, key: event, payload: Blob(payload) } => {
+                self.flush().await?;
+                let last = self.waiting.take().filter(|(before, of, _)| (before, *of) == (&partition, seq));
+                let n = last.map_or(0, |(_, _, n)| n + 1);
+                let ((owner, kind, name), bucket, mark) = (key(&partition), bucket(&partition), self.witness(seq));
+                inner.know(Class::Publications, bucket, mark.hour).await?;
+                let values = (bucket, mark.hour, owner, kind, name, mark.encode(), n, topic.0, event, payload);
+                inner.run(&inner.statements.add_publication, values).await?;
+                self.waiting = Some((partition, seq, n));
+                Ok(())
+            }
+            Record::Topic { .. } | Record::Group { .. } | Record::Event { .. } | Record::VaultRoot(_) | Record::VaultRecord { .. } => {
+                Err(damaged("a record of a data directory is in the keyspace"))
+            }
+        }
+    }
+
+    /// Writes the rest.
+    ///
+    /// # Errors
+    /// [`BackupError::Store`]
+    pub async fn finish(mut self) -> Result<(), BackupError> {
+        self.flush().await
+    }
+
+    /// By which a commit of before is known: that of its audit row, and of its events that wait.
+    fn witness(&self, seq: Seq) -> Mark {
+        Mark { hour: self.hour, epoch: Epoch::default(), seq }
+    }
+
+    /// The index first: what the head names is there.
+    async fn begin(&self, partition: &PartitionKey, head: Head, wake: Wake) -> Result<(), BackupError> {
+        let (inner, bucket, (owner, kind, name)) = (&self.inner, bucket(partition), key(partition));
+        let mark = Mark { hour: self.hour, epoch: head.epoch, seq: head.seq };
+        let awake = wake.awake.then_some(mark);
+        let due = wake.due.map(|due| (due, Mark { hour: hour_of(due).max(mark.hour), ..mark }));
+        if let Some(mark) = awake {
+            inner.know(Class::Awake, bucket, mark.hour).await?;
+            inner.run(&inner.statements.add_awake, (bucket, mark.hour, owner, kind, name, mark.encode())).await?;
+        }
+        if let Some((due, mark)) = due {
+            inner.know(Class::Due, bucket, mark.hour).await?;
+            inner.run(&inner.statements.add_due, (bucket, mark.hour, due.0, owner, kind, name, mark.encode())).await?;
+        }
+        let set = [
+            number(head.epoch.view),
+            number(head.epoch.count),
+            number(head.seq.0),
+            awake.and_then(|mark| blob(&mark.encode())),
+            due.map(|(due, _)| CqlValue::BigInt(due.0)),
+            due.and_then(|(_, mark)| blob(&mark.encode())),
+            int(0),
+        ];
+        let answer = inner.conditional(&inner.statements.commit, of(set, partition, [None, None, None])).await.map_err(unavailable)?;
+        match answer {
+            Some(Conditional::Applied) => Ok(()),
+            Some(Conditional::NotApplied) | None => Err(busy(partition)),
+        }
+    }
+
+    async fn row(&mut self, row: Written) -> Result<(), BackupError> {
+        self.bytes += row.1.len() + row.2.len();
+        self.rows.push(row);
+        if self.rows.len() >= ROWS || self.bytes >= BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), BackupError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let partition = self.partition.as_ref().ok_or_else(|| damaged("a row belongs to nothing"))?;
+        let ((owner, kind, name), inner) = (key(partition), &self.inner);
+        let write = |(part, key, value, mark): Written| async move {
+            match mark {
+                Some(mark) => inner.run(&inner.statements.audit, (owner, kind, name, key, value, mark.encode())).await,
+                None => inner.run(&inner.statements.put, (owner, kind, name, part, 0_i32, key, value)).await,
+            }
+        };
+        Ok(stream::iter(rows.into_iter().map(write)).buffer_unordered(ROWS).try_collect::<()>().await?)
+    }
+}
