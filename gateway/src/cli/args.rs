@@ -314,8 +314,8 @@ pub enum AdminCommand {
     Topics(TopicsArgs),
     /// Give a cell whose processes have all ended the terms of this file: how they judge each other, lease, margin and the like.
     Terms(ConfigArgs),
-    /// Write everything that a platform which is down keeps in its data directory and its keyspace to one file, but for the vault's master key and a log that
-    /// is in Kafka.
+    /// Write everything that a platform which is down keeps in its data directory and its keyspace, or a cell in its keyspace, to one file, but for the vault's
+    /// master key and a log that is in Kafka.
     Backup(BackupArgs),
     /// Put a backup where there is no data. Nothing is restored from a file that is not whole.
     Restore(RestoreArgs),
@@ -329,6 +329,9 @@ pub struct BackupArgs {
     pub data: DataArgs,
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Of a cell: settings of one of its processes, as `cellspace run` takes them. They alone count then.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The file, which must not be there. Who reads it knows the data of all participants, but no key or secret.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
@@ -340,6 +343,9 @@ pub struct RestoreArgs {
     pub data: DataArgs,
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Of a cell: settings of one of its processes, as `cellspace run` takes them. They alone count then.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The file.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,

@@ -5,7 +5,7 @@ use cellspace_cluster::{
     link::{CertificateFiles, Identity, PeerName},
     membership::Terms,
 };
-use cellspace_storage::{Membership, NodeName, ScyllaStore};
+use cellspace_storage::{Lease, Membership, NodeName, ScyllaStore};
 use std::{sync::Arc, time::Duration};
 
 /// Setting of the keyspace: the terms that the cell began with.
@@ -42,19 +42,59 @@ impl CellConfig {
     pub async fn change_terms(&self, config: &NodeConfig) -> Result<Option<String>, StartError> {
         config.check()?;
         self.check()?;
-        let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
-        let (keyspace, store) = (options.keyspace.clone(), ScyllaStore::open(options).await?);
-        NodeStore::is_of_cell(config, &keyspace, store.meta(CELL).await?)?;
-        let (known, wanted) = (store.meta(TERMS).await?.ok_or(StartError::Setting(TERMS))?, told(&self.terms));
+        let (store, known) = opened(config).await?;
+        let wanted = told(&self.terms);
         if known == wanted {
             return Ok(None);
         }
-        let before = store.leases().await?;
-        tokio::time::sleep(patience(&known)).await;
-        if let Some(lease) = store.leases().await?.into_iter().find(|lease| !before.contains(lease)) {
-            return Err(StartError::CellRuns(lease.node));
-        }
+        let Ended { store, .. } = Ended::over(store, &known).await?;
         if store.next_meta(TERMS, &known, &wanted).await? { Ok(Some(known)) } else { Err(StartError::Setting(TERMS)) }
+    }
+}
+
+/// The keyspace of the cell, and the terms that it keeps.
+async fn opened(config: &NodeConfig) -> Result<(ScyllaStore, String), StartError> {
+    let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
+    let (keyspace, store) = (options.keyspace.clone(), ScyllaStore::open(options).await?);
+    NodeStore::is_of_cell(config, &keyspace, store.meta(CELL).await?)?;
+    let known = store.meta(TERMS).await?.ok_or(StartError::Setting(TERMS))?;
+    Ok((store, known))
+}
+
+/// The keyspace of a cell of which every process that serves slots has ended.
+pub struct Ended {
+    /// The keyspace.
+    pub store: ScyllaStore,
+    leases: Vec<Lease>,
+}
+
+impl Ended {
+    /// Opens it, and looks for as long as a lease lasts.
+    ///
+    /// # Errors
+    /// [`StartError::CellRuns`] names one that has not ended.
+    pub async fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        let (store, known) = opened(config).await?;
+        Self::over(store, &known).await
+    }
+
+    async fn over(store: ScyllaStore, terms: &str) -> Result<Self, StartError> {
+        let leases = store.leases().await?;
+        tokio::time::sleep(patience(terms)).await;
+        let ended = Self { store, leases };
+        ended.still().await?;
+        Ok(ended)
+    }
+
+    /// Whether that is so since it was looked at first: who starts takes a lease before it serves.
+    ///
+    /// # Errors
+    /// [`StartError::CellRuns`] names one that was started.
+    pub async fn still(&self) -> Result<(), StartError> {
+        match self.store.leases().await?.into_iter().find(|lease| !self.leases.contains(lease)) {
+            Some(lease) => Err(StartError::CellRuns(lease.node)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub use cell_config::CellConfig;
 pub use config::{NodeConfig, Ports};
 pub use directory::{DRAIN, Directory, TellError};
 pub use error::StartError;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+pub use joining::Ended;
 pub use roles::Roles;
 pub use seat::Seat;
 pub use shared::Shared;

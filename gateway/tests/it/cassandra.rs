@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 use tokio::task::JoinSet;
 
 /// A keyspace made by the program itself; `None` when there is no database.
-async fn keyspace(test: &str, dir: &Path) -> Option<[String; 4]> {
+pub async fn keyspace(test: &str, dir: &Path) -> Option<[String; 4]> {
     let nodes = services::cassandra(&format!("cassandra::{test}"))?;
     let name = format!("it_{}", uuid::Uuid::new_v4().simple());
     let named = ["--cassandra".to_owned(), nodes.join(","), "--cassandra-keyspace".to_owned(), name];
@@ -26,7 +26,7 @@ async fn keyspace(test: &str, dir: &Path) -> Option<[String; 4]> {
     Some(named)
 }
 
-async fn remove([_, nodes, _, name]: &[String; 4]) {
+pub async fn remove([_, nodes, _, name]: &[String; 4]) {
     let nodes: Vec<String> = nodes.split(',').map(str::to_owned).collect();
     services::drop_keyspace(&nodes, name).await;
 }

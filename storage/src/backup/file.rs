@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn backup() -> Vec<u8> {
-        let header = Header { format: FORMAT, installation: Some("i".to_owned()), keyspace: None, taken_at: Timestamp(5) };
+        let header = Header { format: FORMAT, installation: Some("i".to_owned()), keyspace: None, cell: None, taken_at: Timestamp(5) };
         let mut writer = Writer::new(Vec::new(), &header).unwrap();
         for record in records() {
             writer.put(&record).unwrap();

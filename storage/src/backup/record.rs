@@ -1,6 +1,6 @@
 //! What a backup is made of.
 
-use crate::{Group, Head, Offset, PartitionKey, Seq, Topic, Wake};
+use crate::{Group, Head, Lease, Offset, PartitionKey, Seq, Topic, VaultPath, View, Wake};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cellspace_schemas::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -38,6 +38,8 @@ pub struct Header {
     pub installation: Option<String>,
     /// The keyspace that its agents are in, when they are in one.
     pub keyspace: Option<String>,
+    /// The cell of several processes that the keyspace is of; then nothing of a data directory is in it.
+    pub cell: Option<String>,
     /// When it was begun.
     pub taken_at: Timestamp,
 }
@@ -57,6 +59,10 @@ pub enum Record {
     Boot(u64),
     /// What follows is in a keyspace of a database, with settings and boots of its own.
     Keyspace,
+    /// The membership of a cell.
+    View(View),
+    /// A lease of the membership.
+    Lease(Lease),
     /// A partition; its rows follow.
     Partition {
         /// Whose.
@@ -124,6 +130,13 @@ pub enum Record {
     VaultRecord {
         /// Its place.
         path: Blob,
+        /// What it holds.
+        sealed: Blob,
+    },
+    /// A record of a cell's vault, sealed with that vault's own key.
+    CellVaultRecord {
+        /// Its place.
+        path: VaultPath,
         /// What it holds.
         sealed: Blob,
     },

@@ -21,7 +21,7 @@ fn secret() -> VaultPath {
 }
 
 fn back_up(dir: &Path) -> Vec<u8> {
-    let header = Header { format: FORMAT, installation: None, keyspace: None, taken_at: Timestamp(1) };
+    let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     DataDirectory::open(dir).unwrap().write(&mut writer).unwrap();
     writer.finish().unwrap().1

@@ -28,6 +28,9 @@ pub enum ScyllaError {
         /// Newest version that this build knows.
         supported: i32,
     },
+    /// A restore into the keyspace has not ended, or never will.
+    #[error("a backup is being restored into the keyspace {0}; when that has failed, drop the keyspace, make it anew, and restore again")]
+    Restoring(String),
     /// The vault in the keyspace was sealed with another master key.
     #[error("the master key does not open the vault in the keyspace {0}: bring the key that it was made with")]
     WrongMasterKey(String),

@@ -6,13 +6,13 @@ use super::{
     hours::{Class, bucket, hour_of},
     marks::Mark,
     partitions::{Part, StoredRow, key},
-    store::{Conditional, Inner, unavailable},
+    store::{Conditional, Inner, RESTORING, unavailable},
 };
 use crate::{
-    Epoch, Head, PartitionKey, Publication, Seq, StoreError, Wake,
+    Epoch, Head, Membership, PartitionKey, Publication, Seq, StoreError, Swap, VaultPath, Wake,
     backup::{BackupError, Blob, Record, Writer, damaged},
 };
-use cellspace_schemas::Owner;
+use cellspace_schemas::{KeyAlias, Owner};
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
 use std::{io::Write, sync::Arc};
@@ -34,6 +34,13 @@ struct Named {
 struct Setting {
     name: String,
     value: Option<String>,
+}
+
+#[derive(DeserializeRow)]
+struct Sealed {
+    owner: String,
+    alias: String,
+    record: Option<Vec<u8>>,
 }
 
 impl Named {
@@ -60,11 +67,25 @@ impl ScyllaStore {
         while let Some(Setting { name, value }) = settings.try_next().await? {
             out.put(&Record::Setting { name, value: value.unwrap_or_default() })?;
         }
+        // As they were when all nodes were down: those that start find what a cell finds that was down.
+        if let Some(view) = self.view().await? {
+            out.put(&Record::View(view))?;
+        }
+        for lease in self.leases().await? {
+            out.put(&Record::Lease(lease))?;
+        }
         let mut partitions = inner.stream::<Named>(inner.statements.partitions.clone(), ()).await?;
         while let Some(named) = partitions.try_next().await? {
             inner.write_partition(named.key()?, out).await?;
         }
-        inner.write_waiting(out).await
+        inner.write_waiting(out).await?;
+        let mut records = inner.stream::<Sealed>(inner.statements.records.clone(), ()).await?;
+        while let Some(Sealed { owner, alias, record }) = records.try_next().await? {
+            let nowhere = |_| StoreError::Corrupt("a record of the vault has no place".to_owned());
+            let path = VaultPath { owner: Owner::new(owner).map_err(nowhere)?, alias: KeyAlias::new(alias).map_err(nowhere)? };
+            out.put(&Record::CellVaultRecord { path, sealed: Blob(record.unwrap_or_default()) })?;
+        }
+        Ok(())
     }
 
     /// Begins to restore a keyspace, which must hold nothing.
@@ -78,8 +99,20 @@ impl ScyllaStore {
         if held > 0 {
             return Err(BackupError::NotEmpty(format!("the keyspace {}", inner.options.keyspace).into()));
         }
+        // Until the end nobody opens it.
+        inner.run(&inner.statements.put_setting, (RESTORING, "")).await?;
         let hour = inner.hour();
-        Ok(RestoringKeyspace { inner, hour, partition: None, rows: Vec::new(), bytes: 0, waiting: None })
+        let store = self.clone();
+        Ok(RestoringKeyspace { store, inner, hour, partition: None, rows: Vec::new(), bytes: 0, waiting: None })
+    }
+}
+
+/// What became of a row that nobody else writes.
+fn applied(swap: Swap) -> Result<(), BackupError> {
+    match swap {
+        Swap::Applied => Ok(()),
+        Swap::Refused => Err(StoreError::Unavailable("somebody writes the membership meanwhile".to_owned()).into()),
+        Swap::Unknown(why) => Err(StoreError::Unavailable(why).into()),
     }
 }
 
@@ -135,6 +168,7 @@ type Written = (i8, Vec<u8>, Vec<u8>, Option<Mark>);
 
 /// A keyspace that comes back.
 pub struct RestoringKeyspace {
+    store: ScyllaStore,
     inner: Arc<Inner>,
     hour: i64,
     partition: Option<PartitionKey>,
@@ -155,6 +189,8 @@ impl RestoringKeyspace {
             Record::Keyspace => Ok(()),
             Record::Setting { name, value } => Ok(inner.run(&inner.statements.put_setting, (name, value)).await?),
             Record::Boot(boot) => Ok(inner.count_boots(boot).await?),
+            Record::View(view) => applied(inner.put_first_view(&view).await),
+            Record::Lease(lease) => applied(self.store.put_lease(None, lease).await),
             Record::Partition { key, head, wake } => {
                 self.flush().await?;
                 self.begin(&key, head, wake).await?;
@@ -176,18 +212,23 @@ impl RestoringKeyspace {
                 self.waiting = Some((partition, seq, n));
                 Ok(())
             }
+            Record::CellVaultRecord { path, sealed: Blob(sealed) } => {
+                self.flush().await?;
+                Ok(inner.run(&inner.statements.put_record, (path.owner.as_str(), path.alias.as_str(), sealed)).await?)
+            }
             Record::Topic { .. } | Record::Group { .. } | Record::Event { .. } | Record::VaultRoot(_) | Record::VaultRecord { .. } => {
                 Err(damaged("a record of a data directory is in the keyspace"))
             }
         }
     }
 
-    /// Writes the rest.
+    /// Writes the rest; only then the keyspace can be opened.
     ///
     /// # Errors
     /// [`BackupError::Store`]
     pub async fn finish(mut self) -> Result<(), BackupError> {
-        self.flush().await
+        self.flush().await?;
+        Ok(self.inner.run(&self.inner.statements.remove_setting, (RESTORING,)).await?)
     }
 
     /// By which a commit of before is known: that of its audit row, and of its events that wait.

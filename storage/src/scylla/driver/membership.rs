@@ -52,10 +52,9 @@ impl Membership for ScyllaStore {
     fn change_view(&self, next: View) -> BoxFuture<'_, Swap> {
         Box::pin(async move {
             let (inner, statements) = (self.inner(), &self.inner().statements);
-            let Some(version) = stored(next.version).filter(|version| *version > 0) else { return Swap::Refused };
-            let view = match serde_json::to_string(&next) {
-                Ok(view) => view,
-                Err(error) => return Swap::Unknown(format!("not sent: {error}")),
+            let (version, view) = match written(&next) {
+                Ok(written) => written,
+                Err(swap) => return swap,
             };
             match version - 1 {
                 0 => inner.swap(&statements.first_view, (version, view)).await,
@@ -88,7 +87,21 @@ impl Membership for ScyllaStore {
     }
 }
 
+/// A view's columns.
+fn written(view: &View) -> Result<(i64, String), Swap> {
+    let version = stored(view.version).filter(|version| *version > 0).ok_or(Swap::Refused)?;
+    Ok((version, serde_json::to_string(view).map_err(|error| Swap::Unknown(format!("not sent: {error}")))?))
+}
+
 impl Inner {
+    /// Puts a view, whatever its number, in the place of none.
+    pub(super) async fn put_first_view(&self, view: &View) -> Swap {
+        match written(view) {
+            Ok(written) => self.swap(&self.statements.first_view, written).await,
+            Err(swap) => swap,
+        }
+    }
+
     async fn swap(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Swap {
         match self.conditional(statement, values).await {
             Ok(Some(Conditional::Applied)) => Swap::Applied,

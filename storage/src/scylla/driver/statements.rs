@@ -82,8 +82,10 @@ statements! {
         IF incarnation = ? AND counter = ? AND revoked = ?";
 
     read record: "SELECT record FROM vault WHERE owner = ? AND alias = ?";
+    read records: "SELECT owner, alias, record FROM vault";
     read aliases: "SELECT alias FROM vault WHERE owner = ? AND alias >= ?";
     write first_record: "INSERT INTO vault (owner, alias, record) VALUES (?, ?, ?) IF NOT EXISTS";
+    repeat put_record: "INSERT INTO vault (owner, alias, record) VALUES (?, ?, ?)";
     write next_record: "UPDATE vault SET record = ? WHERE owner = ? AND alias = ? IF record = ?";
     write remove_record: "DELETE FROM vault WHERE owner = ? AND alias = ? IF EXISTS";
 
@@ -92,6 +94,7 @@ statements! {
     write first_setting: "INSERT INTO settings (name, value) VALUES (?, ?) IF NOT EXISTS";
     write next_setting: "UPDATE settings SET value = ? WHERE name = ? IF value = ?";
     repeat put_setting: "INSERT INTO settings (name, value) VALUES (?, ?)";
+    repeat remove_setting: "DELETE FROM settings WHERE name = ?";
     read boot: "SELECT boot FROM boots WHERE id = 'cell'";
     write first_boot: "INSERT INTO boots (id, boot) VALUES ('cell', ?) IF NOT EXISTS";
     write next_boot: "UPDATE boots SET boot = ? WHERE id = 'cell' IF boot = ?";

@@ -61,6 +61,9 @@ struct Boot {
     boot: i64,
 }
 
+/// The setting that is there while a backup is restored: nobody opens half of it.
+pub(super) const RESTORING: &str = "restoring";
+
 impl ScyllaStore {
     /// Opens the store, whose schema must be there.
     ///
@@ -88,6 +91,9 @@ impl ScyllaStore {
             looking: AtomicBool::new(false),
             options,
         };
+        if inner.one::<Setting>(&inner.statements.setting, (RESTORING,)).await?.is_some() {
+            return Err(ScyllaError::Restoring(inner.options.keyspace));
+        }
         inner.boot = inner.next_boot().await?;
         tracing::info!(category = "app", action = "storage.opened", boot = inner.boot, keyspace = inner.options.keyspace, "store opened");
         Ok(Self(Arc::new(Handle { inner: Arc::new(inner), publisher: Mutex::default() })))

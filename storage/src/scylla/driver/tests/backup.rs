@@ -2,10 +2,14 @@
 
 use super::{Keyspace, log};
 use crate::{
-    APART, EventLog, Offset, Partitions, Seq, Slots, Topic, WakeIndex,
+    APART, Deal, EventLog, Incarnation, KeyAlgorithm, Lease, Member, Membership, NodeName, Offset, Partitions, Seq, Slots, Swap, Topic,
+    Vault, View, WakeIndex,
     backup::{BackupError, FORMAT, Header, Reader, Writer},
-    scylla::ScyllaStore,
-    testkit::turn::{Turn, partition, rows},
+    scylla::driver::{ScyllaError, ScyllaStore, ScyllaVault},
+    testkit::{
+        turn::{Turn, partition, rows},
+        vault::{master, path},
+    },
 };
 use cellspace_schemas::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -13,12 +17,13 @@ use std::{sync::Arc, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn back_up(store: &ScyllaStore) -> Vec<u8> {
-    let header = Header { format: FORMAT, installation: None, keyspace: None, taken_at: Timestamp(1) };
+    let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     store.back_up(&mut writer).await.unwrap();
     writer.finish().unwrap().1
 }
 
+/// Takes all records in.
 async fn restore(backup: &[u8], store: &ScyllaStore) -> Result<(), BackupError> {
     let mut reader = Reader::new(backup)?;
     let mut restoring = store.begin_restoring().await?;
@@ -43,14 +48,29 @@ async fn all_that_is_in_a_keyspace_comes_back() {
         turn.publish("t", "k", &format!("{n}a")).publish("t", "k", &format!("{n}b")).awake().due(7).applied(&store).await;
     }
     store.claim(&idle, store.boot()).await.unwrap();
+    let (vault, path) = (ScyllaVault::open(&store, &master(1)).await.unwrap(), path("o", "a"));
+    let public = vault.generate_key(&path, KeyAlgorithm::Ed25519).await.unwrap();
+    let member = Member { node: NodeName("n".into()), incarnation: Incarnation(3) };
+    let deal = Deal { from: vec![member.clone()], to: vec![member], mark: 0 };
+    for version in 1..=5 {
+        let view = View { version, format: 1, deal: deal.clone(), past: Vec::new() };
+        assert_eq!(store.change_view(view).await, Swap::Applied);
+    }
+    let lease =
+        Lease { node: NodeName("n".into()), incarnation: Incarnation(3), counter: 9, revoked: false, level: 1, endpoint: "h:1".to_owned() };
+    assert_eq!(store.put_lease(None, lease.clone()).await, Swap::Applied);
     let backup = back_up(&store).await;
-    drop(store);
+    drop((vault, store));
     drop(from.open().await);
 
     let store = to.open().await;
     restore(&backup, &store).await.unwrap();
     assert!(matches!(restore(&backup, &store).await, Err(BackupError::NotEmpty(_))));
-    drop(store);
+    let view = store.view().await.unwrap().unwrap();
+    assert_eq!((view.version, &view.deal, store.leases().await.unwrap()), (5, &deal, vec![lease]));
+    let vault = ScyllaVault::open(&store, &master(1)).await.unwrap();
+    assert_eq!(vault.public_key(&path).await.unwrap(), public);
+    drop((vault, store));
     let store = to.open().await;
     assert!(store.boot() > 1, "epochs go on from there");
     assert_eq!(store.meta("url").await.unwrap().as_deref(), Some("u"));
@@ -74,6 +94,26 @@ async fn all_that_is_in_a_keyspace_comes_back() {
     assert_eq!(claim.head.map(|head| head.seq), Some(Seq(40)));
     Turn::after(&key, claim).numbered(41).put("t", "41", "v").applied(&store).await;
     assert_eq!(store.due(&Slots::All, Timestamp(7), None, 10).await.unwrap().entries.len(), 0, "a commit without deadline");
+    from.remove().await;
+    to.remove().await;
+}
+
+/// What a restore leaves behind that did not end is opened by nobody, and is no place for another one.
+#[tokio::test]
+async fn half_a_backup_is_not_opened() {
+    let Some(from) = Keyspace::new("a_whole_keyspace").await else { return };
+    let Some(to) = Keyspace::new("half_a_backup").await else { return };
+    let store = from.open().await;
+    store.put_meta("url", "u").await.unwrap();
+    let (backup, restored) = (back_up(&store).await, to.open().await);
+    let mut reader = Reader::new(backup.as_slice()).unwrap();
+    let mut restoring = restored.begin_restoring().await.unwrap();
+    while let Some(record) = reader.record().unwrap() {
+        restoring.take(record).await.unwrap();
+    }
+    drop(restoring);
+    assert!(matches!(ScyllaStore::open(to.0.clone()).await, Err(ScyllaError::Restoring(_))));
+    assert!(matches!(restored.begin_restoring().await, Err(BackupError::NotEmpty(_))));
     from.remove().await;
     to.remove().await;
 }

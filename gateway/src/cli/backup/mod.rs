@@ -1,6 +1,14 @@
 //! `cellspace admin backup` and `restore`: everything of an installation that is down, in one file and back.
 
-use super::args::{BackupArgs, RestoreArgs, StoreArgs};
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+mod cell;
+
+use super::{
+    args::{BackupArgs, RestoreArgs, StoreArgs},
+    cell_file::CellFile,
+};
+#[cfg(not(all(feature = "scylla", feature = "kafka")))]
+use crate::node::StartError;
 use crate::node::{INSTALLATION, PLACE, keyspace_of};
 use anyhow::{Context, Result, bail};
 use cellspace_cluster::{Clock, SystemClock};
@@ -23,45 +31,60 @@ use std::{
 type Out = Writer<BufWriter<File>>;
 
 pub async fn back_up(args: &BackupArgs) -> Result<()> {
+    if let Some(config) = &args.config {
+        return cell::back_up(&CellFile::read(config)?, &args.to).await;
+    }
     let (dir, file) = (&args.data.data_dir, &args.to);
     let data = DataDirectory::open(dir)?;
     let keyspace = keyspace(&args.store, keyspace_of(data.setting(PLACE)?.as_deref())?.as_deref())?;
+    let (name, installation) = (keyspace.as_ref().map(|options| options.keyspace.clone()), data.setting(INSTALLATION)?);
+    let header = Header { format: FORMAT, installation, keyspace: name, cell: None, taken_at: SystemClock.now() };
+    let records = write(file, &header, async |out| {
+        data.write(out)?;
+        match keyspace {
+            Some(options) => back_up_keyspace(options, header.installation.as_deref(), out).await,
+            None => Ok(()),
+        }
+    });
+    println!("{} records of {} are in {}; the master key of the vault is not", records.await?, dir.display(), file.display());
+    Ok(())
+}
+
+/// Writes a backup, which is under its name when it is whole; how many records it has.
+async fn write(file: &Path, header: &Header, fill: impl AsyncFnOnce(&mut Out) -> Result<()>) -> Result<u64> {
     if file.exists() {
         bail!("{} is there already", file.display());
     }
-    let name = keyspace.as_ref().map(|options| options.keyspace.clone());
-    let header = Header { format: FORMAT, installation: data.setting(INSTALLATION)?, keyspace: name, taken_at: SystemClock.now() };
-    // Under its name it is whole.
     let part = PathBuf::from(format!("{}.part", file.display()));
     let written = async {
         let out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        let mut writer = Writer::new(BufWriter::new(out), &header)?;
-        data.write(&mut writer)?;
-        if let Some(options) = keyspace {
-            back_up_keyspace(options, header.installation.as_deref(), &mut writer).await?;
-        }
+        let mut writer = Writer::new(BufWriter::new(out), header)?;
+        fill(&mut writer).await?;
         let (records, out) = writer.finish()?;
         out.into_inner()?.sync_all()?;
         fs::rename(&part, file)?;
         anyhow::Ok(records)
     };
-    let records =
-        written.await.with_context(|| format!("no backup is in {}", file.display())).inspect_err(|_| drop(fs::remove_file(&part)))?;
-    println!("{records} records of {} are in {}; the master key of the vault is not", dir.display(), file.display());
-    Ok(())
+    written.await.with_context(|| format!("no backup is in {}", file.display())).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
 pub async fn restore(args: &RestoreArgs) -> Result<()> {
     let (dir, file) = (&args.data.data_dir, &args.from);
     // All of it is read before anything is written.
     let (header, records) = verify(open(file)?)?;
+    match (&args.config, &header.cell) {
+        (Some(config), Some(of)) => return cell::restore(&CellFile::read(config)?, of, file).await,
+        (Some(_), None) => bail!("{} is of a data directory: leave --config out", file.display()),
+        (None, Some(of)) => bail!("{} is of the cell {of}: name the file of one of its processes with --config", file.display()),
+        (None, None) => {}
+    }
     let keyspace = keyspace(&args.store, header.keyspace.as_deref())?;
     let mut reader = Reader::new(open(file)?)?;
     let mut restoring = Restoring::begin(dir)?;
     loop {
         match reader.record()? {
             Some(Record::Keyspace) => {
-                restore_keyspace(keyspace.context("a keyspace in a backup that names none")?, &mut reader).await?;
+                restore_into(keyspace.context("a keyspace in a backup that names none")?, &mut reader).await?;
                 break;
             }
             Some(record) => restoring.take(record)?,
@@ -102,8 +125,9 @@ async fn back_up_keyspace(_: ScyllaOptions, _: Option<&str>, _: &mut Out) -> Res
     Err(ScyllaError::NotBuilt.into())
 }
 
+/// Puts what is left to read into the keyspace.
 #[cfg(feature = "scylla")]
-async fn restore_keyspace(options: ScyllaOptions, reader: &mut Reader<BufReader<File>>) -> Result<()> {
+async fn restore_into(options: ScyllaOptions, reader: &mut Reader<BufReader<File>>) -> Result<()> {
     let mut restoring = ScyllaStore::open(options).await?.begin_restoring().await?;
     while let Some(record) = reader.record()? {
         restoring.take(record).await?;
@@ -112,6 +136,22 @@ async fn restore_keyspace(options: ScyllaOptions, reader: &mut Reader<BufReader<
 }
 
 #[cfg(not(feature = "scylla"))]
-async fn restore_keyspace(_: ScyllaOptions, _: &mut Reader<BufReader<File>>) -> Result<()> {
+async fn restore_into(_: ScyllaOptions, _: &mut Reader<BufReader<File>>) -> Result<()> {
     Err(ScyllaError::NotBuilt.into())
+}
+
+/// Cells are in builds that have both.
+#[cfg(not(all(feature = "scylla", feature = "kafka")))]
+mod cell {
+    use super::*;
+
+    const NEEDS: StartError = StartError::CellNeeds("a build with --features scylla,kafka");
+
+    pub async fn back_up(_: &CellFile, _: &Path) -> Result<()> {
+        Err(NEEDS.into())
+    }
+
+    pub async fn restore(_: &CellFile, _: &str, _: &Path) -> Result<()> {
+        Err(NEEDS.into())
+    }
 }
