@@ -50,14 +50,15 @@ impl Cell {
         self.look().await
     }
 
-    /// Looks for news that somebody waits for, until it is time for the next renewal. Nothing is renewed for it, and however many wait, the rows are read
-    /// once for all of them, and not without a pause.
+    /// Looks for news that somebody waits for, and when this node is to go on with a hand-over, until it is time for the next renewal. Nothing is renewed for it, and
+    /// however many wait, the rows are read once for all of them, and not without a pause.
     async fn look_until(&self, next: Moment) -> Result<(), Ended> {
         let pause = self.options.terms.renew / LOOKS_BETWEEN;
         let left = || next.0.saturating_sub(self.open.now().0);
         while !left().is_zero() {
             sleep(pause.min(left())).await;
-            if timeout(left(), self.look.notified()).await.is_err() {
+            let step = self.node.lock().as_ref().and_then(Node::steps_at).map(|step| step.0.saturating_sub(self.open.now().0));
+            if timeout(step.map_or_else(left, |step| step.min(left())), self.look.notified()).await.is_err() && left().is_zero() {
                 break;
             }
             // No renewal waits for it: what it has not found by then the next round finds.

@@ -218,7 +218,15 @@ impl Node {
 
     /// The next step of a hand-over, when it is time and this node's turn.
     fn hand_over(&self, view: &View, now: Moment) -> Option<View> {
-        let deal = &view.deal;
+        let done = view.deal.mark >= self.terms.slots;
+        (self.steps_at()? <= now)
+            .then(|| if done { plan::settled(view) } else { plan::advanced(view, self.table.dealt(), self.terms.step) })
+    }
+
+    /// When this member is to take the next step of a hand-over, if nobody does before; `None` while there is none.
+    #[must_use]
+    pub fn steps_at(&self) -> Option<Moment> {
+        let deal = &self.view.as_ref()?.deal;
         if deal.from == deal.to {
             return None;
         }
@@ -227,8 +235,7 @@ impl Node {
         let pause = if deal.mark == 0 || done { self.terms.patience() } else { self.terms.pace };
         // One after the other, so that not all try at once.
         let place = deal.members().iter().position(|member| **member == self.me).and_then(|place| u32::try_from(place).ok())?;
-        (self.applied + pause + self.terms.renew * place <= now)
-            .then(|| if done { plan::settled(view) } else { plan::advanced(view, self.table.dealt(), self.terms.step) })
+        Some(self.applied + pause + self.terms.renew * place)
     }
 
     /// The last turns of a slot that closed have ended: nothing of it is in memory any more.
