@@ -50,6 +50,9 @@ pub enum QueryError {
     /// No active key signs presentations.
     #[error("the participant context has no active key with the usage {}", KeyUsage::Presentation)]
     NoKey,
+    /// The participant cannot be looked at now; nothing was done with the token.
+    #[error("{0}")]
+    Unread(String),
     /// Something underneath failed.
     #[error("{0}")]
     Unavailable(String),
@@ -140,7 +143,7 @@ pub async fn answer(
     let state = services.cluster.read::<super::CredentialService, _>(&address, Clone::clone).await;
     let state = state.map_err(|e| match e {
         cellspace_cluster::AskError::NotRegistered => QueryError::NoContext,
-        other => QueryError::Unavailable(other.to_string()),
+        other => QueryError::Unread(other.to_string()),
     })?;
     let own_did = state.active_context().ok_or(QueryError::NoContext)?.did.clone();
     let now = services.cluster.now();

@@ -240,6 +240,7 @@ pub async fn verify_sender(
 ) -> Result<IdToken, PeerError> {
     let slot = services.cluster.opened(participant);
     let verified = services.trust.verify_id_token(own_did, token, call, services.cluster.now(), slot).await;
+    let verified = verified.and_then(|verified| still_served(services, participant, verified));
     verified.inspect_err(|error| tell_refusal(own_did, None, error))
 }
 
@@ -258,7 +259,16 @@ pub fn tell_refusal(receiver: &Did, vpa: Option<&Address>, error: &PeerError) {
 /// [`PeerError`] names the rule that failed.
 pub async fn verify_peer(services: &Services, request: VerifyRequest<'_>) -> Result<VerifiedPeer, PeerError> {
     let tokens = OwnTokens { services, participant: request.participant };
-    services.trust.verify(&request, &tokens, services.cluster.now()).await
+    let verified = services.trust.verify(&request, &tokens, services.cluster.now()).await?;
+    still_served(services, request.participant, verified)
+}
+
+/// A token that was admitted while the receiver's slot was handed over may not be known where it went.
+fn still_served<T>(services: &Services, participant: &ParticipantContextId, verified: T) -> Result<T, PeerError> {
+    if services.cluster.is_elsewhere(&participant.into()) {
+        return Err(PeerError::Unreachable("the receiver is being moved".to_owned()));
+    }
+    Ok(verified)
 }
 
 /// The participant's own DID, from its credential service.

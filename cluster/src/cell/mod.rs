@@ -368,6 +368,7 @@ impl Cell {
         self.version.send_if_modified(|applied| std::mem::replace(applied, version) != version);
         if !closes.is_empty() {
             self.open.close(closes);
+            metrics::counter!("cellspace_cell_slots_closed_total").increment(closes.len() as u64);
             tracing::debug!(category = "app", version = node.version(), slots = closes.len(), "slots are handed over");
             let _ = self.closing.send(closes.to_vec());
         }

@@ -84,6 +84,8 @@ pub struct ApiError {
     pub pids: Option<Box<(Option<String>, Option<String>)>>,
     /// Whose the request is, when that turned out to be somebody whose agents are on another node: nothing was done, it is passed on.
     pub elsewhere: Option<Box<Owner>>,
+    /// Nothing was done, since an agent could not take it now; by another node it may.
+    pub not_executed: bool,
     /// OAuth2 error code, where the kind alone does not say it (RFC 6749 5.2), for example `invalid_grant`.
     pub code: Option<&'static str>,
 }
@@ -92,7 +94,16 @@ impl ApiError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new(), retry_after: None, pids: None, elsewhere: None, code: None }
+        Self {
+            kind,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            pids: None,
+            elsewhere: None,
+            not_executed: false,
+            code: None,
+        }
     }
     /// 400
     #[must_use]
@@ -123,6 +134,11 @@ impl ApiError {
     #[must_use]
     pub fn later(reason: impl std::fmt::Display) -> Self {
         Self::unavailable(reason.to_string(), Duration::from_secs(1))
+    }
+    /// The same for what was not done at all, so that another node may do it.
+    #[must_use]
+    pub fn not_executed(reason: impl std::fmt::Display) -> Self {
+        Self { not_executed: true, ..Self::later(reason) }
     }
     /// 503 for who is outside of the installation: the cause is for our own log alone.
     #[must_use]
@@ -167,7 +183,7 @@ impl ApiError {
             AskError::TooMany { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(ErrorKind::TooMany, "too many requests for this participant") }
             }
-            AskError::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
+            AskError::Unavailable { reason, retry_after } => Self { not_executed: true, ..Self::unavailable(reason, retry_after) },
             AskError::Parked { reason } => Self::later(format_args!("the agent is parked: {reason}")),
             AskError::Unknown { reason } => {
                 Self::later(format_args!("the outcome is unknown, repeat with the same Idempotency-Key: {reason}"))
@@ -181,6 +197,7 @@ impl ApiError {
     pub fn from_ask_outside<R: std::error::Error>(error: cellspace_cluster::AskError<R>, refused: impl FnOnce(R) -> Self) -> Self {
         use cellspace_cluster::AskError;
         match error {
+            // Not said to be not executed: the sender's token may be used up, and whoever takes it a second time refuses it.
             AskError::Unavailable { reason, retry_after } => Self { retry_after: Some(retry_after), ..Self::not_now(reason) },
             AskError::Parked { reason } => Self::not_now(format_args!("the agent is parked: {reason}")),
             AskError::Unknown { reason } => {
@@ -197,7 +214,8 @@ impl From<cellspace_actors::trust::PeerError> for ApiError {
         use cellspace_actors::trust::PeerError;
         match error {
             PeerError::Refused(rule) => Self::new(ErrorKind::Unauthenticated, rule),
-            PeerError::TooEarly | PeerError::Unreachable(_) => Self::later(error),
+            PeerError::TooEarly => Self::not_executed(error),
+            PeerError::Unreachable(_) => Self::later(error),
         }
     }
 }

@@ -290,8 +290,10 @@ impl Node {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         tracing::info!(category = "app", action = "node.draining", "node drains");
         self.app.health.set_draining();
-        // Requests that wait for a state are answered with the state as it is.
-        self.app.services.cluster.stop_waiting();
+        if self.peers.is_none() {
+            // Requests that wait for a state are answered with the state as it is; among others they go on to those that take the slots over.
+            self.app.services.cluster.stop_waiting();
+        }
         // First, since activities are requests to this node.
         if tokio::time::timeout_at(requests, self.fabric.stop()).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on activities that did not end in time");
@@ -303,6 +305,8 @@ impl Node {
                 // However soon nothing was left to hand over: balancers look now and then.
                 tokio::time::sleep_until(requests.min(now + SEEN)).await;
             }
+            // What nobody has taken over.
+            self.app.services.cluster.stop_waiting();
             requests = Instant::now() + left(end) / 2;
         }
         let listeners = self.public.iter().chain(&self.admin);

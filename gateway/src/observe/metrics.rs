@@ -50,6 +50,7 @@ fn describe() {
         metrics::Unit::Seconds,
         "Time that a connection would wait for the processor now"
     );
+    metrics::describe_counter!("cellspace_cell_slots_closed_total", "Slots that this node was serving and has handed over");
     metrics::describe_counter!("cellspace_http_forwarded_total", "Requests passed on to the node of their owner, by outcome");
     metrics::describe_counter!("cellspace_turns_total", "Turns of agents, by kind; one turn is one commit");
     metrics::describe_histogram!(TURN_INPUTS, "Commands, outcomes and deadlines that a turn took, by kind");

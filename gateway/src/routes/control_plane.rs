@@ -247,7 +247,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             dsp::Refusal::NotFound => ErrorKind::NotFound,
             dsp::Refusal::Unauthenticated(_) => ErrorKind::Unauthenticated,
             dsp::Refusal::Invalid(_) => ErrorKind::Invalid,
-            dsp::Refusal::Changed | dsp::Refusal::NotNow(_) => ErrorKind::Unavailable,
+            dsp::Refusal::Changed | dsp::Refusal::NotNow(_) | dsp::Refusal::TooEarly(_) => ErrorKind::Unavailable,
             dsp::Refusal::TooMany => ErrorKind::TooMany,
         },
         Refusal::Negotiation(refusal) => match refusal {

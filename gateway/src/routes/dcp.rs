@@ -59,6 +59,7 @@ async fn presentations(app: App, request: Request) -> Result<Reply, ApiError> {
         QueryError::NotSupported => ApiError::new(ErrorKind::NotImplemented, error.to_string()),
         QueryError::NotGranted => ApiError::new(ErrorKind::NotAuthorized, error.to_string()),
         QueryError::Sender(error) => error.into(),
+        QueryError::Unread(_) => ApiError { not_executed: true, ..ApiError::not_now(error) },
         QueryError::NoKey | QueryError::Unavailable(_) => ApiError::not_now(error),
     })?;
     Reply::ok(&answer)

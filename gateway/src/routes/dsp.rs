@@ -59,7 +59,8 @@ fn nothing(request: &Request) -> ApiError {
 /// # Errors
 /// Unavailable when its credential service is.
 pub(super) async fn is_party(app: &App, participant: &ParticipantContextId) -> Result<bool, ApiError> {
-    trust::is_active(&app.services, participant).await.map_err(ApiError::not_now)
+    // Asked before anything is done with the message.
+    trust::is_active(&app.services, participant).await.map_err(|error| ApiError { not_executed: true, ..ApiError::not_now(error) })
 }
 
 /// Finds the receiver; a message without a token is refused here.
@@ -71,7 +72,11 @@ async fn target(app: &App, request: &Request) -> Result<Target, ApiError> {
     let parsed = request.param("participant")?.parse().ok().zip(settings.profile_at(request.param("profile")?).cloned());
     let (participant, profile): (ParticipantContextId, ProfileId) = parsed.ok_or_else(|| nothing(request))?;
     let state = app.services.cluster.snapshot::<ControlPlane>(&Address::of::<ControlPlane>(&participant)).await;
-    let state = state.map_err(|error| asked(request, error))?;
+    let state = state.map_err(|error| match error {
+        // Before anything is done with the message.
+        AskError::Unavailable { reason, .. } => ApiError { not_executed: true, ..ApiError::not_now(reason) },
+        other => asked(request, other),
+    })?;
     incoming::receiver(&state, &settings, &profile).map_err(|_| nothing(request))?;
     if !is_party(app, &participant).await? {
         return Err(nothing(request));
@@ -270,6 +275,7 @@ fn refused(request: &Request, refusal: Refusal) -> ApiError {
         // A participant that was switched off meanwhile is as one that is not there.
         Refusal::Participant(_) | Refusal::Message(dsp::Refusal::NotFound) => return nothing(request),
         Refusal::Message(dsp::Refusal::Unauthenticated(_)) => ErrorKind::Unauthenticated,
+        Refusal::Message(dsp::Refusal::TooEarly(_)) => return ApiError::not_executed(refusal).with_pids(consumer, provider),
         Refusal::Message(dsp::Refusal::Changed | dsp::Refusal::NotNow(_)) => ErrorKind::Unavailable,
         Refusal::Message(dsp::Refusal::TooMany) => ErrorKind::TooMany,
         Refusal::Message(dsp::Refusal::Invalid(_)) => ErrorKind::Invalid,

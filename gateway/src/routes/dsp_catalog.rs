@@ -118,7 +118,9 @@ fn told(error: NotServed) -> ApiError {
         PrepareError::Refused(Refusal::Unauthenticated(why)) => ApiError::new(ErrorKind::Unauthenticated, why),
         PrepareError::Refused(Refusal::Invalid(why)) => ApiError::invalid(why),
         PrepareError::Refused(refusal @ Refusal::TooMany) => ApiError::new(ErrorKind::TooMany, refusal.to_string()),
+        PrepareError::Refused(refusal @ Refusal::TooEarly(_)) => ApiError::not_executed(refusal),
         PrepareError::Refused(refusal @ (Refusal::Changed | Refusal::NotNow(_))) => ApiError::later(refusal),
-        PrepareError::Unavailable(cause) => ApiError::not_now(cause),
+        // Agents are asked before the token is used up.
+        PrepareError::Unavailable(cause) => ApiError { not_executed: true, ..ApiError::not_now(cause) },
     }
 }

@@ -34,6 +34,9 @@ use tracing::Instrument;
 use url::form_urlencoded;
 use warp::Filter;
 
+/// How often a request that went to another node in the last moment may come back.
+const TURNS: usize = 3;
+
 /// Everything that requests of all listeners share.
 #[derive(Clone)]
 pub struct Gateway {
@@ -95,29 +98,60 @@ impl Gateway {
             }
         };
         let (mut body, mut collected) = (pin!(body), None);
-        if let Some(nodes) = &self.nodes
-            && let Some(whose) = nodes.whose(found, resolved)
-        {
-            match nodes.way(&whose, resolved).await {
-                Whereabouts::Here => {}
-                Whereabouts::Nowhere(reason) => return nodes.not_now(resolved, &reason),
-                Whereabouts::There(..) => {
-                    // Where a token is needed, nobody has a body taken in without a good one; what it is good for is judged there. On routes that are open
-                    // to all a body is bounded as it is where it is answered.
-                    self.caller(found, &headers).await?;
-                    let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body.as_mut()).await? };
-                    if let Some(reply) = nodes.pass_on(&whose, &whole, resolved).await? {
-                        return Ok(reply);
-                    }
-                    (method, headers, collected) = (whole.method, whole.headers, Some(whole.body));
+        let among = self.nodes.as_ref().and_then(|nodes| Some((nodes, nodes.whose(found, resolved)?)));
+        let Some((nodes, whose)) = among else {
+            return self.here(path, &method, headers, resolved, found, body, &mut collected).await;
+        };
+        match nodes.way(&whose, resolved).await {
+            Whereabouts::Here => {}
+            Whereabouts::Nowhere(reason) => return nodes.not_now(resolved, &reason),
+            Whereabouts::There(..) => {
+                // Where a token is needed, nobody has a body taken in without a good one; what it is good for is judged there. On routes that are open
+                // to all a body is bounded as it is where it is answered.
+                self.caller(found, &headers).await?;
+                let whole = Whole { method, path: path.to_owned(), headers, body: self.collect(body.as_mut()).await? };
+                if let Some(reply) = nodes.pass_on(&whose, &whole, resolved).await? {
+                    return Ok(reply);
                 }
+                (method, headers, collected) = (whole.method, whole.headers, Some(whole.body));
             }
         }
+        for _ in 0..TURNS {
+            let error = match self.here(path, &method, headers.clone(), resolved, found, body.as_mut(), &mut collected).await {
+                Err(error) if error.not_executed && nodes.is_elsewhere(&whose) => error,
+                end => return end,
+            };
+            // It was here, and went to another node before its agent could take it.
+            if resolved.forwarded.is_some() {
+                return nodes.not_now(resolved, &error.message);
+            }
+            let body = collected.clone().unwrap_or_default();
+            let whole = Whole { method, path: path.to_owned(), headers, body };
+            if let Some(reply) = nodes.pass_on(&whose, &whole, resolved).await? {
+                return Ok(reply);
+            }
+            (method, headers) = (whole.method, whole.headers);
+        }
+        nodes.not_now(resolved, "the agent is being moved")
+    }
+
+    /// Answers on this node; a body that was `collected` before is not read again.
+    #[allow(clippy::too_many_arguments)] // all that a request is, in its parts
+    async fn here<D: Buf, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        path: &str,
+        method: &Method,
+        headers: HeaderMap,
+        resolved: &Arc<Resolved>,
+        found: &Match,
+        body: impl Stream<Item = Result<D, E>>,
+        collected: &mut Option<Bytes>,
+    ) -> Result<Reply, ApiError> {
         let principal = self.admit(found, &headers).await?;
         let waiting = if resolved.wait.is_zero() { None } else { Some(self.wait_for(found, principal.as_ref())?) };
         let body = match collected {
-            Some(body) => body,
-            None => self.collect(body).await?,
+            Some(body) => body.clone(),
+            None => collected.insert(self.collect(body).await?).clone(),
         };
         // Only where there are others can it turn out to be somebody's elsewhere.
         let whole = self.nodes.as_ref().filter(|nodes| nodes.whose(found, resolved).is_none());
@@ -125,7 +159,7 @@ impl Gateway {
             (nodes.clone(), Whole { method: method.clone(), path: path.to_owned(), headers: headers.clone(), body: body.clone() })
         });
         let request = Request {
-            method,
+            method: method.clone(),
             path: path.to_owned(),
             params: found.params.clone(),
             query: query(resolved.raw_query.as_deref()),

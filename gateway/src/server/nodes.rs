@@ -77,6 +77,12 @@ impl Nodes {
         self.cell.located(Slot::of(whose), view, hops, self.until(resolved)).await
     }
 
+    /// Whether it is answered by another node by now.
+    #[must_use]
+    pub fn is_elsewhere(&self, whose: &Owner) -> bool {
+        self.cell.is_elsewhere(Slot::of(whose))
+    }
+
     /// When it is to be answered.
     fn until(&self, resolved: &Resolved) -> Instant {
         resolved.began + resolved.forwarded.as_ref().map_or(self.deadline + resolved.wait, Forwarded::time)

@@ -590,6 +590,32 @@ async fn a_message_token_counts_once_wherever_its_receiver_is_served() {
     assert_eq!(offered(&kept).await.0, StatusCode::UNAUTHORIZED);
 }
 
+/// Who waits for a state at a node that ends goes on waiting where the agent goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_goes_on_where_its_agent_goes() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let b = place.another(&a, &shared, place.seat("b", None), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let platform = Platform::of(a, None).await;
+    let id = served_by(&b);
+    participant(&platform, &id).await;
+    let negotiations = format!("/api/mgmt/v5beta/participants/{id}/contractnegotiations");
+    let begun = platform.must(Method::POST, &negotiations, Some(platform.negotiation())).await;
+    let one = format!("{negotiations}/{}", begun["@id"].as_str().unwrap());
+    let waiting = platform.admin(Method::GET, &format!("{one}/state?wait=FINALIZED&timeout=60s")).send();
+    let ending = async {
+        b.drain(DRAIN).await;
+        place.settled(&["a"]).await;
+        let reason = body("TerminateNegotiation", json!({"reason": "over"}));
+        let ended = platform.admin(Method::POST, &format!("{one}/terminate")).json(&reason).send().await.unwrap();
+        assert_eq!(ended.status(), StatusCode::NO_CONTENT);
+    };
+    let (waited, ()) = timeout(PATIENCE, async { tokio::join!(waiting, ending) }).await.unwrap();
+    let (status, said) = read(waited.unwrap()).await;
+    assert_eq!((status, &said["state"]), (StatusCode::OK, &json!("TERMINATED")), "{said}");
+}
+
 /// What is changed by way of one node is so at all of them when it is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_the_same_at_every_node_at_once() {

@@ -48,6 +48,9 @@ pub enum Refusal {
     /// The sender cannot be verified now: it may send again.
     #[error("{0}")]
     NotNow(String),
+    /// It cannot be known whether the token was used before; it was not used up by this.
+    #[error("{0}")]
+    TooEarly(String),
     /// Others must end before one more begins.
     #[error("too many open processes")]
     TooMany,
@@ -139,7 +142,8 @@ pub async fn sender(
     match verified.inspect_err(|error| tell_refusal(&participant.identity, Some(&vpa), error)) {
         Ok(agent) => Ok(Sender { agent, asked, settings }),
         Err(PeerError::Refused(rule)) => Err(Refusal::Unauthenticated(rule).into()),
-        Err(error @ (PeerError::TooEarly | PeerError::Unreachable(_))) => Err(Refusal::NotNow(error.to_string()).into()),
+        Err(error @ PeerError::TooEarly) => Err(Refusal::TooEarly(error.to_string()).into()),
+        Err(error @ PeerError::Unreachable(_)) => Err(Refusal::NotNow(error.to_string()).into()),
     }
 }
 
