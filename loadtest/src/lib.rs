@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cell;
 pub mod drive;
 pub mod http;
 pub mod kill;

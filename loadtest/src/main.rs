@@ -5,15 +5,20 @@
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use loadtest::{
+    cell::HandOver,
     kill::{self, Plan},
     measure::calibration,
-    options::{Common, Told, at_least_one},
+    options::{Common, Told, at_least_one, positive},
     platform,
     report::Report,
-    scenario::{Scenario, run},
+    scenario::{
+        Scenario,
+        chaos::{self, Fault},
+        run,
+    },
     transcript::Tape,
 };
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 // The client shares the machine with what it measures.
@@ -43,12 +48,59 @@ enum Command {
         #[command(flatten)]
         told: Told,
     },
+    /// A cell of three nodes on Cassandra and Kafka that is disturbed while participants negotiate and transfer; both sides are looked at all the time and in the end.
+    ///
+    /// Starts and ends all that it needs by deploy/dev (Java, Maven): each thing of Cassandra has a replica on each of its nodes, which sync before they acknowledge, and are killed one at a
+    /// time. An operation is an answer that was as it must be.
+    Chaos {
+        /// How long faults begin; the last one is seen to its end.
+        #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = positive)]
+        minutes: f64,
+        /// Only these; all without it.
+        #[arg(long, value_name = "FAULT", value_delimiter = ',')]
+        faults: Vec<Fault>,
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// The nodes of such a cell are ended and started again one after the other, under 200 negotiations a minute and 200 catalog requests a second.
+    Rolling {
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// A node comes to such a cell, and goes again, under the same load.
+    Resize {
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
     /// Serve what the platform is compared with; started by the scenarios.
     #[command(hide = true)]
     Echo {
         /// Bytes of an answer.
         answer: usize,
     },
+}
+
+/// The cell that is disturbed.
+#[derive(clap::Args)]
+struct CellArguments {
+    /// Nodes of Cassandra, each with a replica of everything.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    cassandra: u8,
+    /// Hand slots over as quickly as the example of three nodes does, and not as a cell does that says nothing of it; `chaos` always does.
+    #[arg(long)]
+    quick: bool,
+}
+
+impl CellArguments {
+    const fn hand_over(&self) -> HandOver {
+        if self.quick { HandOver::Quick } else { HandOver::Usual }
+    }
 }
 
 #[derive(Subcommand)]
@@ -226,6 +278,20 @@ async fn play(command: Command) -> Result<ExitCode> {
             tell(&report, common.json)
         }
         Command::Kill { rounds, told } => tell(&kill(rounds, &told).await?, told.json),
+        Command::Chaos { minutes, faults, cell, told } => {
+            let seed = told.begin("chaos")?;
+            let faults = if faults.is_empty() { Fault::possible(cell.cassandra) } else { faults };
+            let plan = chaos::Plan { time: Duration::from_secs_f64(minutes * 60.0), faults, cassandra: cell.cassandra, seed };
+            tell(&chaos::run(&plan).await?, told.json)
+        }
+        Command::Rolling { cell, told } => {
+            let seed = told.begin("rolling")?;
+            tell(&chaos::rolling(cell.cassandra, cell.hand_over(), seed).await?, told.json)
+        }
+        Command::Resize { cell, told } => {
+            let seed = told.begin("resize")?;
+            tell(&chaos::resize(cell.cassandra, cell.hand_over(), seed).await?, told.json)
+        }
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -241,10 +307,8 @@ fn tell(report: &Report, json: bool) -> Result<ExitCode> {
 }
 
 async fn kill(rounds: u32, told: &Told) -> Result<Report> {
-    told.own()?;
     ensure!(rounds > 0, "no rounds");
-    let seed = told.seed.unwrap_or_else(rand::random);
-    eprintln!("seed {seed}");
+    let seed = told.begin("kill")?;
     let folder = platform::workspace(None)?;
     let tape = told.transcript.as_deref().map(Tape::begin).transpose()?;
     let plan = Plan { binary: platform::binary_with_crash_points().await?, folder: folder.path().to_owned(), rounds, seed, tape };

@@ -46,12 +46,16 @@ pub fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+/// Reads a number above 0.
+///
+/// # Errors
+/// When it is none.
+pub fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
-/// How `kill` is told; it chooses load and platform itself.
+/// How commands are told that choose load and platform themselves.
 #[derive(Debug, Clone, Args)]
 pub struct Told {
     /// Seed of the random moments; a fresh one is taken and told without it.
@@ -69,11 +73,15 @@ pub struct Told {
 }
 
 impl Told {
+    /// Begins the command of this name: the seed, taken afresh when none was given, which is told.
+    ///
     /// # Errors
     /// When another platform was named than one of our own.
-    pub fn own(&self) -> Result<()> {
-        ensure!(self.against.is_none(), "kill starts and kills platforms of its own, and none that runs already: leave --against out");
-        Ok(())
+    pub fn begin(&self, name: &str) -> Result<u64> {
+        ensure!(self.against.is_none(), "{name} starts and disturbs platforms of its own, and none that runs already: leave --against out");
+        let seed = self.seed.unwrap_or_else(rand::random);
+        eprintln!("seed {seed}");
+        Ok(seed)
     }
 }
 
@@ -159,8 +167,8 @@ mod tests {
     #[test]
     fn kill_takes_no_other_platform() {
         let told = |arguments: &[&str]| Kill::try_parse_from(["kill"].iter().chain(arguments)).unwrap().told;
-        assert!(told(&["--seed", "1", "--json", "--transcript", "t"]).own().is_ok());
-        let refused = told(&["--against", "http://localhost:7071"]).own().unwrap_err();
+        assert_eq!(told(&["--seed", "1", "--json", "--transcript", "t"]).begin("kill").unwrap(), 1);
+        let refused = told(&["--against", "http://localhost:7071"]).begin("kill").unwrap_err();
         assert!(refused.to_string().contains("leave --against out"), "{refused}");
     }
 }

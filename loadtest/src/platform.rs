@@ -44,7 +44,7 @@ pub struct Endpoints {
 
 /// A process that is gone when this is: nothing is written to its folder any more once that is removed.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -109,46 +109,47 @@ impl Start {
     }
 }
 
-impl Launch {
-    /// What the log ends with, since it may go with its folder.
-    fn told(&self) -> String {
-        let log = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(TOLD)..]).trim().to_owned()
-    }
+/// What the log ends with, since it may go with its folder.
+pub(crate) fn told(log: &Path) -> String {
+    let log = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(TOLD)..]).trim().to_owned()
+}
 
+/// Starts a process whose log is appended to this file: the process, what takes its orders, and the objects that it prints.
+pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<(Process, ChildStdin, mpsc::UnboundedReceiver<Value>)> {
+    let log = std::fs::File::options().create(true).append(true).open(log)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    let mut child = Process(command.spawn().with_context(|| format!("{:?} cannot be started", command.as_std().get_program()))?);
+    let stdout = child.0.stdout.take().context("no standard output")?;
+    let orders = child.0.stdin.take().context("no standard input")?;
+    let (hears, said) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stdout).lines();
+        // Also when nobody listens any more: whoever stops reading would end a child that goes on to print.
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(value) = serde_json::from_str::<Value>(&line) {
+                let _ = hears.send(value);
+            }
+        }
+    });
+    Ok((child, orders, said))
+}
+
+impl Launch {
     /// Starts the platform and waits until it says that it is ready, or ends.
     ///
     /// # Errors
     /// When it takes too long.
     pub async fn start(&self) -> Result<Start> {
-        let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.binary);
-        command
-            .args(["up", "--json", "--port", "0", "--data-dir"])
-            .arg(&self.data)
-            .args(&self.arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log);
+        command.args(["up", "--json", "--port", "0", "--data-dir"]).arg(&self.data).args(&self.arguments);
         if let Some(crash) = &self.crash {
             command.env("CELLSPACE_CRASH", crash);
         }
-        let mut child = Process(command.spawn().with_context(|| format!("{} cannot be started", self.binary.display()))?);
-        let stdout = child.0.stdout.take().context("no standard output")?;
-        let orders = child.0.stdin.take().context("no standard input")?;
-        let (hears, mut said) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            // Also when nobody listens any more: whoever stops reading would end a child that goes on to print.
-            while let Ok(Some(line)) = lines.next_line().await {
-                if let Ok(value) = serde_json::from_str::<Value>(&line) {
-                    let _ = hears.send(value);
-                }
-            }
-        });
+        let (mut child, orders, mut said) = spawn(command, &self.log)?;
         let ready = tokio::time::timeout(START, said.recv()).await;
-        let ready = ready.with_context(|| format!("the platform was not ready in time; its log ends with\n{}", self.told()))?;
-        let Some(ready) = ready else { return Ok(Start::Died { status: child.0.wait().await?, told: self.told() }) };
+        let ready = ready.with_context(|| format!("the platform was not ready in time; its log ends with\n{}", told(&self.log)))?;
+        let Some(ready) = ready else { return Ok(Start::Died { status: child.0.wait().await?, told: told(&self.log) }) };
         let field = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {ready}"));
         let endpoints = Endpoints {
             admin: field("admin")?,
@@ -198,8 +199,7 @@ impl Platform {
     /// # Errors
     /// When it takes too long or does not end in order.
     pub async fn end(&mut self) -> Result<()> {
-        let pid = self.pid()?.to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().await.context("kill cannot be started")?;
+        signal(self.pid()?, "TERM").await?;
         let status = tokio::time::timeout(START, self.child.0.wait()).await.context("the platform did not end in time")??;
         if status.success() { Ok(()) } else { bail!("the platform ended with {status}") }
     }
@@ -211,6 +211,13 @@ impl Platform {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.0.wait().await?)
     }
+}
+
+/// Sends a process a signal, named as `kill` names it.
+pub(crate) async fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await.context("kill cannot be started")?;
+    ensure!(status.success(), "process {pid} takes no {name}");
+    Ok(())
 }
 
 /// Whether a process ended at a crash point.
@@ -269,8 +276,23 @@ fn named() -> Option<PathBuf> {
 /// # Errors
 /// When there is none, or it cannot be built.
 pub async fn built(package: &str) -> Result<PathBuf> {
+    built_with(package, &[]).await
+}
+
+/// The executable to test with what processes of a cell share: the one that `CELLSPACE_BINARY` names, else as [`binary`].
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn binary_for_cells() -> Result<PathBuf> {
+    match named() {
+        Some(path) => Ok(path),
+        None => built_with("cellspace", &["--features", "scylla,kafka"]).await,
+    }
+}
+
+async fn built_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     if let Some(own) = Output::own()? {
-        return own.build(package, &[]).await;
+        return own.build(package, arguments).await;
     }
     let beside = folder()?.join(package);
     ensure!(beside.exists(), "no {package} beside this executable");

@@ -7,7 +7,7 @@ use crate::{
     transcript::Tape,
 };
 use anyhow::{Context, Result};
-use cellspace_client::{Caller, Client, Silent};
+use cellspace_client::{Caller, Client, Patience, Silent};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,6 +30,8 @@ pub struct Subject {
     /// Takes samples of what is measured.
     pub tape: Option<Arc<Tape>>,
     own: Option<Own>,
+    /// How long it may be away for calls that are not measured.
+    patience: Option<Patience>,
 }
 
 /// A platform of our own; both go with it.
@@ -56,7 +58,17 @@ impl Subject {
             };
             let (client_id, client_secret) = common.credentials()?;
             // The public listener is the one before, operations the one after.
-            return Ok(Self { public: port(u16::MAX)?, admin: port(0)?, ops: port(1)?, client_id, client_secret, http, tape, own: None });
+            return Ok(Self {
+                public: port(u16::MAX)?,
+                admin: port(0)?,
+                ops: port(1)?,
+                client_id,
+                client_secret,
+                http,
+                tape,
+                own: None,
+                patience: None,
+            });
         }
         let folder = platform::workspace(None)?;
         let launch = Launch {
@@ -78,7 +90,18 @@ impl Subject {
             http,
             tape,
             own,
+            patience: None,
         })
+    }
+
+    /// One that runs already, and whose requests may take a while, since it is about to be disturbed: `client` is id and secret of one with all rights.
+    ///
+    /// # Errors
+    /// When there can be no client for HTTP.
+    pub fn at(public: String, admin: String, ops: String, (client_id, client_secret): (String, String)) -> Result<Self> {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let patience = Some(Patience { limit: Duration::from_secs(60), pause: Duration::from_millis(100) });
+        Ok(Self { public, admin, ops, client_id, client_secret, http, tape: None, own: None, patience })
     }
 
     /// Ends our own platform in order and starts it again on the same data.
@@ -148,7 +171,9 @@ impl Subject {
     /// A client of it that tells nobody.
     #[must_use]
     pub fn silent(&self) -> Client {
-        Client::new(self.http.clone(), self.admin.clone(), self.public.clone(), Box::new(Silent))
+        let mut client = Client::new(self.http.clone(), self.admin.clone(), self.public.clone(), Box::new(Silent));
+        client.patience = self.patience;
+        client
     }
 
     /// Host part of the DIDs that it serves.

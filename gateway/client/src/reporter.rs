@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::{fmt::Debug, time::Duration};
 
 /// Told of every step as it ends.
-pub trait Reporter: Debug + Send {
+pub trait Reporter: Debug + Send + Sync {
     /// A new part of the story.
     fn chapter(&mut self, title: &str);
     /// A finished step: who did what over which hop, and how long it took.

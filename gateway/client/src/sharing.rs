@@ -23,17 +23,23 @@ pub struct Offer {
     pub policy: Value,
 }
 
+/// A request for a provider's catalog.
+#[must_use]
+pub fn catalog_request(provider: &Participant) -> Value {
+    // Whoever wants to see offers for manufacturers lets the provider ask for that credential too.
+    let scope = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
+    Client::typed(
+        "CatalogRequest",
+        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "additionalScopes": [scope] }),
+    )
+}
+
 /// Asks for the provider's catalog: the answer as it came.
 ///
 /// # Errors
 /// When the platform does not answer.
 pub async fn catalog_answer(client: &Client, consumer: &Participant, provider: &Participant) -> Result<Answer> {
-    // Whoever wants to see offers for manufacturers lets the provider ask for that credential too.
-    let scope = "org.eclipse.dspace.dcp.vc.type:ManufacturerCredential:read";
-    let body = Client::typed(
-        "CatalogRequest",
-        json!({ "profile": PROFILE, "counterPartyAddress": provider.dsp, "counterPartyId": provider.did, "additionalScopes": [scope] }),
-    );
+    let body = catalog_request(provider);
     client.exchange(Some(&consumer.caller), Method::POST, &consumer.path("catalog/request"), Some(&body)).await
 }
 

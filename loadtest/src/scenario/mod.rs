@@ -4,6 +4,7 @@ mod activation;
 mod activation_finished;
 mod catalog;
 mod catalog_large;
+pub mod chaos;
 mod hosted;
 mod idle_memory;
 mod issuance;

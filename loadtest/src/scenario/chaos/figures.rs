@@ -1,0 +1,119 @@
+//! What the samples say.
+
+use super::{
+    book::{Book, Invariant, Kind, Sample},
+    faults::Killed,
+    world::World,
+};
+use crate::report::Report;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// After a node's death others are watched for so long.
+const WATCHED: Duration = Duration::from_secs(8);
+
+pub fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+/// A quantile of these times; 0 of none.
+pub fn quantile(mut times: Vec<Duration>, quantile: f64) -> Duration {
+    times.sort_unstable();
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a place in a list
+    let place = ((times.len() as f64 * quantile).ceil() as usize).saturating_sub(1);
+    times.get(place).copied().unwrap_or_default()
+}
+
+/// Times of what was due within.
+pub fn times(samples: &[Sample], kind: Kind, from: Instant, to: Instant) -> Vec<Duration> {
+    samples.iter().filter(|sample| sample.kind == kind && sample.due >= from && sample.due < to).map(|sample| sample.took).collect()
+}
+
+/// From each death to the first good answer to each of the node's participants, to a request that was made after it.
+pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed]) -> Vec<Duration> {
+    let of = |killed: &Killed| {
+        let first = |party: usize| {
+            let answers = samples.iter().filter(|sample| sample.party == party && [Kind::Read, Kind::Write].contains(&sample.kind));
+            answers.filter(|sample| sample.due >= killed.at).map(|sample| sample.due + sample.took - killed.at).min()
+        };
+        world.of(killed.node).into_iter().filter_map(first).collect::<Vec<_>>()
+    };
+    killed.iter().filter(|killed| killed.known).flat_map(of).collect()
+}
+
+/// How much longer, at the 95th percentile, questions to participants of other nodes take after a death.
+pub fn unaffected(samples: &[Sample], world: &World, killed: &[Killed], quiet: (Instant, Instant)) -> Option<f64> {
+    let reads = |parties: &[usize], from: Instant, to: Instant| {
+        let within =
+            |sample: &&Sample| sample.kind == Kind::Read && parties.contains(&sample.party) && sample.due >= from && sample.due < to;
+        samples.iter().filter(within).map(|sample| sample.took).collect::<Vec<_>>()
+    };
+    let everybody: Vec<usize> = (0..world.parties.len()).collect();
+    let usual = quantile(reads(&everybody, quiet.0, quiet.1), 0.95);
+    let after = |killed: &Killed| {
+        let served = world.of(killed.node);
+        let others: Vec<usize> = everybody.iter().copied().filter(|party| !served.contains(party)).collect();
+        reads(&others, killed.at, killed.at + WATCHED)
+    };
+    let after: Vec<Duration> = killed.iter().filter(|killed| killed.known).flat_map(after).collect();
+    (!usual.is_zero() && !after.is_empty()).then(|| quantile(after, 0.95).as_secs_f64() / usual.as_secs_f64())
+}
+
+/// How much longer than usually the slowest of each kind took.
+pub fn added(samples: &[Sample], quiet: (Instant, Instant), since: Instant) -> BTreeMap<Kind, (Duration, Duration)> {
+    let mut worst = BTreeMap::new();
+    for kind in [Kind::Catalog, Kind::Negotiation, Kind::Transfer, Kind::Write, Kind::Read] {
+        let usual = quantile(times(samples, kind, quiet.0, quiet.1), 0.5);
+        let slowest = samples.iter().filter(|sample| sample.kind == kind && sample.due >= since).map(|sample| sample.took).max();
+        if let Some(slowest) = slowest.filter(|_| !usual.is_zero()) {
+            worst.insert(kind, (usual, slowest.saturating_sub(usual)));
+        }
+    }
+    worst
+}
+
+/// What all of these commands tell alike.
+pub fn report(scenario: &str, book: &Book, samples: &[Sample], began: Instant) -> Report {
+    let took: Vec<Duration> = samples.iter().map(|sample| sample.took).collect();
+    let at = |part: f64| ms(quantile(took.clone(), part));
+    let (failed, mut told) = book.failures();
+    let violations = book.violations();
+    let violated: u64 = violations.values().map(|(count, _)| count).sum();
+    #[allow(clippy::cast_precision_loss)] // a count
+    let rate = samples.len() as f64 / began.elapsed().as_secs_f64();
+    let mut report = Report {
+        scenario: scenario.to_owned(),
+        ops_per_s: rate,
+        p50_ms: at(0.5),
+        p95_ms: at(0.95),
+        p99_ms: at(0.99),
+        errors: failed + violated,
+        ..Report::default()
+    };
+    let named = |invariant: Invariant| (invariant.name().to_owned(), json!(violations.get(&invariant).map_or(0, |(count, _)| *count)));
+    let mut put = |name: &str, value: Value| report.more.insert(name.to_owned(), value);
+    put("violations", json!(violated));
+    put("invariants", Invariant::ALL.into_iter().map(named).collect::<serde_json::Map<_, _>>().into());
+    put("failed_requests", json!(failed));
+    put("operations", json!(samples.len()));
+    told.splice(0..0, violations.into_values().flat_map(|(_, told)| told));
+    report.told = told;
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_what_was_measured() {
+        let times: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        let at = |part| quantile(times.clone(), part).as_millis();
+        assert_eq!([at(0.5), at(0.95), at(0.99), at(1.0)], [50, 95, 99, 100]);
+        assert_eq!(quantile(Vec::new(), 0.99), Duration::ZERO);
+        assert_eq!(quantile(vec![Duration::from_secs(1)], 0.01), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,164 @@
+//! A cell of three nodes on a real Cassandra and Kafka that is disturbed while participants work with each other: what was acknowledged is looked at from both
+//! sides, all the time and at the end.
+//!
+//! Cassandra keeps as many replicas as it has nodes, each syncs before it acknowledges (`commitlog_sync: batch`), and its nodes are killed one at a time.
+
+mod book;
+mod contracts;
+mod faults;
+mod figures;
+mod load;
+mod patient;
+mod resize;
+mod rolling;
+mod verify;
+mod world;
+
+pub use faults::Fault;
+pub use resize::run as resize;
+pub use rolling::run as rolling;
+
+use crate::{
+    cell::{Cell, HandOver},
+    report::Report,
+};
+use anyhow::{Context, Result, ensure};
+use book::{Invariant, Kind, Sample};
+use cellspace_client::{Caller, Client};
+use contracts::PATIENT;
+use faults::{Faults, Killed};
+use figures::ms;
+use load::{Load, Place, Rates};
+use patient::Honours;
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+use world::World;
+
+/// Until caches have settled, and how long the usual is looked at.
+const WARM_UP: Duration = Duration::from_secs(4);
+const USUAL: Duration = Duration::from_secs(10);
+
+/// What is played.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How long faults begin.
+    pub time: Duration,
+    /// Which.
+    pub faults: Vec<Fault>,
+    /// Nodes of Cassandra.
+    pub cassandra: u8,
+    /// What decides about order and moments. The same seed plays the same plan; what it meets depends on the machine too.
+    pub seed: u64,
+}
+
+/// A cell with participants that work.
+struct Stage {
+    cell: Cell,
+    load: Load,
+    client: Client,
+    operator: Caller,
+    /// When everything was usual.
+    quiet: (Instant, Instant),
+    began: Instant,
+}
+
+impl Stage {
+    async fn open(cassandra: u8, hand_over: HandOver, honours: Honours, rates: Rates, seed: u64) -> Result<Self> {
+        let cell = Cell::start(cassandra, hand_over).await?;
+        let subject = cell.subject()?;
+        let world = World::open(&cell, &subject).await?;
+        let place = Place::open(&cell, world, honours).await?;
+        let (client, operator) = subject.client().await?;
+        let began = Instant::now();
+        let load = Load::begin(&cell, &place, rates, seed)?;
+        eprintln!("working; looking at what is usual");
+        sleep(WARM_UP).await;
+        let from = Instant::now();
+        sleep(USUAL).await;
+        Ok(Self { cell, load, client, operator, quiet: (from, Instant::now()), began })
+    }
+
+    /// Ends the work and looks at everything.
+    async fn close(self) -> Result<(Cell, Arc<Place>)> {
+        let place = self.load.end().await?;
+        eprintln!("looking at everything from both sides");
+        verify::all(&place, &self.client, &self.operator).await?;
+        Ok((self.cell, place))
+    }
+}
+
+/// Puts in how much longer than usually the slowest request took.
+fn put_added(report: &mut Report, samples: &[Sample], quiet: (Instant, Instant)) {
+    let added = figures::added(samples, quiet, quiet.1);
+    let worst = added.values().map(|(_, added)| *added).max().unwrap_or_default();
+    report.more.insert("worst_added_ms".to_owned(), json!(ms(worst)));
+    for (kind, (usual, added)) in added {
+        let name = match kind {
+            Kind::Catalog => "catalog",
+            Kind::Negotiation => "negotiation",
+            Kind::Transfer => "transfer",
+            Kind::Write => "write",
+            Kind::Read => "read",
+        };
+        report.more.insert(format!("{name}_usual_ms"), json!(ms(usual)));
+        report.more.insert(format!("{name}_worst_added_ms"), json!(ms(added)));
+    }
+}
+
+/// Disturbs a cell for a while.
+///
+/// # Errors
+/// When it cannot be brought to where it begins, or looked at in the end. What goes wrong meanwhile is in the report.
+pub async fn run(plan: &Plan) -> Result<Report> {
+    let replicas = plan.cassandra;
+    ensure!(
+        replicas > 2 || !plan.faults.contains(&Fault::Cassandra),
+        "a node of Cassandra can be killed where there are three: --cassandra 3"
+    );
+    let rates = Rates { negotiations: 1.0, transfers: 0.7, catalogs: 5.0, writes: 1.0, reads: 4.0, looks: 10.0 };
+    let mut stage = Stage::open(plan.cassandra, HandOver::Quick, PATIENT, rates, plan.seed).await?;
+    let mut faults = Faults::new(plan.faults.clone(), StdRng::seed_from_u64(plan.seed));
+    let (mut counts, mut killed) = (BTreeMap::<&str, u64>::new(), Vec::<Killed>::new());
+    let began = Instant::now();
+    while began.elapsed() < plan.time {
+        let fault = faults.next().context("none of these faults can happen")?;
+        eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
+        let inflicted = faults.inflict(&mut stage.cell, fault).await;
+        *counts.entry(fault.name()).or_default() += 1;
+        match inflicted {
+            Ok(one) => killed.extend(one),
+            Err(error) => {
+                // Nothing that comes after it would say more.
+                stage.load.place.book.violated(Invariant::Live, format!("after {}: {error:#}", fault.name()));
+                break;
+            }
+        }
+    }
+    let (quiet, begun) = (stage.quiet, stage.began);
+    let (mut cell, place) = stage.close().await?;
+    let samples = place.book.samples();
+    let mut report = figures::report("chaos", &place.book, &samples, begun);
+    let failovers = figures::failovers(&samples, &place.world, &killed);
+    put_added(&mut report, &samples, quiet);
+    for (name, value) in [
+        ("faults", json!(counts)),
+        ("failovers", json!(failovers.len())),
+        ("failover_p50_ms", json!(ms(figures::quantile(failovers.clone(), 0.5)))),
+        ("failover_p99_ms", json!(ms(figures::quantile(failovers, 0.99)))),
+        ("others_p95_ratio", json!(figures::unaffected(&samples, &place.world, &killed, quiet))),
+        ("processes", json!(place.book.count())),
+        ("cassandra_nodes", json!(plan.cassandra)),
+    ] {
+        report.more.insert(name.to_owned(), value);
+    }
+    if report.errors > 0 {
+        eprintln!("data and logs are kept in {}", cell.keep().display());
+    }
+    Ok(report)
+}
