@@ -157,6 +157,7 @@ impl Cluster {
     ) -> Result<Option<T>, AskError<A::Refusal>> {
         let over = async {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(timeout) => {}
                 () = self.inner.stop_waiting.cancelled() => {}
             }

@@ -6,6 +6,7 @@ use crate::{
     admission::Admission,
     cell::Cell,
     destinations::Destinations,
+    fair::Places,
     host::{AnyHost, Host},
     supervisor::{OnPanic, Supervised, Supervisor},
     timers::Timers,
@@ -28,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Agents activated at once by themselves: a cold start must not crowd out callers.
 const WAKING: usize = 64;
-/// Agents loaded at once, for whomever: after a node's death all that it had is asked for. The others wait in their order, and whoever waits too long is told
-/// to come again.
+/// Agents loaded at once, for whomever: after a node's death all that it had is asked for. Participants whose agents wait get the places in turn, and whoever
+/// waits too long is told to come again.
 const LOADING: usize = 256;
 
 /// Deliveries aside that are under way at once have a place for each so many of all others.
@@ -78,7 +79,7 @@ pub(crate) struct Inner {
     pub(crate) timers: Timers,
     pub(crate) waking: Arc<Semaphore>,
     /// Room to load an agent.
-    pub(crate) loading: Semaphore,
+    pub(crate) loading: Places,
     pub(crate) resident_bytes: AtomicUsize,
     pub(crate) pressure: Notify,
     pub(crate) draining: CancellationToken,
@@ -139,7 +140,7 @@ impl Cluster {
             background: Semaphore::new((options.deliveries / BACKGROUND_SHARE).max(1)),
             destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
-            loading: Semaphore::new(LOADING),
+            loading: Places::new(LOADING),
             partitions,
             wake,
             clock,

@@ -3,7 +3,7 @@
 //! Only an attempt takes room: a row that pauses, or waits for a host that does not answer, keeps nobody else from being delivered.
 
 use crate::{
-    Agent, Cluster, Delivery, DeliveryError, OutboxId, Track,
+    Address, Agent, Cluster, Delivery, DeliveryError, OutboxId, Track,
     activation::{Activation, Phase},
     crash::crash_point,
     destinations::AtHost,
@@ -100,7 +100,7 @@ async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activatio
         tracing::debug!(category = "app", vpa = %activation.address, attempt, reason, "delivery will be tried again");
         // Jitter of up to a quarter keeps rows that failed together from coming back together.
         let next = pause.max(after);
-        let next = next + next.mul_f64(rand::random::<f64>() / 4.0);
+        let next = next + next / 256 * spread(&activation.address, row.id, attempt);
         {
             let mut progress = row.progress.lock();
             progress.next = Some(cluster.now().plus(next));
@@ -110,6 +110,12 @@ async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activatio
         pause = (pause * 2).min(policy.longest_pause);
         attempt += 1;
     }
+}
+
+/// A number below 64 that the row and its attempt have, and others mostly do not.
+fn spread(address: &Address, id: OutboxId, attempt: u32) -> u32 {
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{address} {id} {attempt}").as_bytes());
+    u32::try_from(hash % 64).unwrap_or(0)
 }
 
 /// Why an attempt brought nothing.

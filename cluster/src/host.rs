@@ -272,7 +272,8 @@ impl<A: Agent> AnyHost for Host<A> {
     fn close_all(self: Arc<Self>, slots: Option<Arc<HashSet<u16>>>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let meant = |address: &Address| slots.as_ref().is_none_or(|slots| slots.contains(&Slot::of(&address.owner).number()));
-            let all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
+            let mut all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
+            all.sort_by(|a, b| a.address.cmp(&b.address));
             for activation in &all {
                 let _ = activation.push(Item::Close);
             }

@@ -29,6 +29,7 @@ mod dispatcher;
 mod ended;
 pub mod error;
 mod failures;
+mod fair;
 pub mod follow;
 mod host;
 mod idempotency;

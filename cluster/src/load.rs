@@ -5,15 +5,13 @@ use crate::{
     activation::Activation,
     core::{Core, Stored},
     ended::Ended,
+    fair::Place,
     idempotency::Replies,
 };
 use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey};
 use parking_lot::Mutex;
 use std::{future::pending, sync::Arc};
-use tokio::{
-    sync::SemaphorePermit,
-    task::{JoinError, spawn_blocking},
-};
+use tokio::task::{JoinError, spawn_blocking};
 use uuid::Uuid;
 
 /// Rows read at once while loading.
@@ -35,7 +33,7 @@ pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activatio
 }
 
 /// A place to load in. Whoever is to have a slot that is handed over does not wait for those that wait here.
-async fn place<'a, A: Agent>(cluster: &'a Cluster, activation: &Activation<A>) -> Result<SemaphorePermit<'a>, Ended> {
+async fn place<A: Agent>(cluster: &Cluster, activation: &Activation<A>) -> Result<Place, Ended> {
     let served = || cluster.placement().still_serves(&activation.address, activation.since);
     let handed_over = async {
         activation.inbox.closed().await;
@@ -45,8 +43,9 @@ async fn place<'a, A: Agent>(cluster: &'a Cluster, activation: &Activation<A>) -
         }
     };
     let place = tokio::select! {
+        biased;
         () = handed_over => return Err(Ended::NoLease),
-        place = cluster.inner.loading.acquire() => place.map_err(|closed| Ended::Store(closed.to_string()))?,
+        place = cluster.inner.loading.enter(&activation.address.owner) => place.ok_or_else(|| Ended::Store("the node is stopping".to_owned()))?,
     };
     if served() { Ok(place) } else { Err(Ended::NoLease) }
 }

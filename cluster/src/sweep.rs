@@ -17,6 +17,7 @@ impl Cluster {
         let pause = (self.inner.options.idle_after / 4).clamp(LEAST_PAUSE, LONGEST_PAUSE);
         loop {
             let pressed = tokio::select! {
+                biased;
                 () = sleep(pause) => false,
                 () = self.inner.pressure.notified() => true,
                 () = self.inner.draining.cancelled() => return,
@@ -31,7 +32,7 @@ impl Cluster {
     async fn sweep_once(&self) {
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         let mut unused: Vec<_> = hosts.iter().flat_map(|host| host.unused().into_iter().map(move |r| (host, r))).collect();
-        unused.sort_by_key(|(_, resident)| resident.last_used);
+        unused.sort_by(|(_, a), (_, b)| a.last_used.cmp(&b.last_used).then_with(|| a.address.cmp(&b.address)));
         let idle_before = self.now().millis().saturating_sub(i64::try_from(self.inner.options.idle_after.as_millis()).unwrap_or(i64::MAX));
         // A tenth of room, so that the next activation does not start the sweep again.
         let cap = self.inner.options.resident_bytes;

@@ -92,6 +92,7 @@ impl Timers {
                 Err(None) => changed.await,
                 Err(Some(pause)) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         // A millisecond more: the clock counts in whole ones.
                         () = tokio::time::sleep((pause + Duration::from_millis(1)).min(LONGEST_SLEEP)) => {}

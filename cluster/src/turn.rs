@@ -423,6 +423,7 @@ impl<A: Agent> TurnActor<A> {
         let activation = self.activation.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = activation.ended.cancelled() => {}
                 () = tokio::time::sleep(RIDE) => { let _ = activation.push(Item::Flush); }
             }

@@ -1,0 +1,34 @@
+//! Rules that are broken on purpose, around the runtime and not in it: the invariants are seen to find them.
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The store writes commits of activations that newer claims have fenced.
+    CommitsOverClaims,
+    /// The store says that a commit is stored which is not.
+    AppliesNothing,
+    /// The store says of a commit that landed and whose answer is lost that it did not land.
+    UnknownIsFenced,
+    /// The store forgets outbox rows.
+    ForgetsOutbox,
+    /// The store gives the outbox back in another order.
+    ShufflesOutbox,
+    /// The wake index misses partitions with undelivered rows.
+    MissesAwake,
+    /// The wake index misses deadlines.
+    MissesDue,
+    /// A row is written into another participant's partition.
+    MixesOwners,
+    /// The agent takes steps that its table does not have.
+    LawlessAgent,
+    /// The agent sends before its commit.
+    SendsEarly,
+    /// The clock that measures leases stands while a process is paused.
+    SleepingClock,
+    /// The clocks that measure leases differ by more than the terms allow.
+    WildClocks,
+    /// Peers say that slots are released which they serve.
+    PeersLie,
+    /// Nobody's lease can be taken away.
+    NeverBuries,
+}

@@ -1,0 +1,349 @@
+//! The world of the simulation: time, what is on its way, who runs, who reaches whom, and what is known of it outside.
+
+use super::{bug::Bug, dice::Dice, node::Process, store::Disk};
+use cellspace_cluster::membership::Terms;
+use cellspace_schemas::Owner;
+use cellspace_storage::Slot;
+use parking_lot::Mutex;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// Slots of the simulated cell.
+pub const SLOTS: u16 = 16;
+/// Nodes at most.
+pub const NODES: usize = 4;
+/// Participants.
+const OWNERS: usize = 6;
+
+/// Participants whose slots the simulated cell has.
+pub static OWNED: LazyLock<Vec<Owner>> = LazyLock::new(|| {
+    let all = (0..).map(|n| Owner::new(format!("o{n}")).unwrap());
+    all.filter(|owner| Slot::of(owner).number() < SLOTS).take(OWNERS).collect()
+});
+
+pub fn terms() -> Terms {
+    Terms { slots: SLOTS, step: 4, ..Terms::default() }
+}
+
+pub const fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
+
+type Act = Box<dyn FnOnce(&Arc<World>) + Send>;
+
+/// Something that is on its way. What comes within one millisecond comes in the order of its key, whoever sent it first.
+struct Due(u64, u64, u64, Act);
+
+impl Due {
+    const fn place(&self) -> (u64, u64, u64) {
+        (self.0, self.1, self.2)
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+#[derive(Default)]
+pub struct Seat {
+    pub process: Option<Arc<Process>>,
+    /// Lives so far.
+    pub lives: u64,
+    /// Level of the rows that its next life reads.
+    pub level: u16,
+}
+
+/// Who reaches whom.
+#[derive(Default)]
+pub struct Net {
+    /// What the first says does not come to the second.
+    pub cut: BTreeSet<(usize, usize)>,
+    pub cut_from_store: BTreeSet<usize>,
+}
+
+/// What became of a command, as its client knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    NotExecuted,
+    Unknown,
+}
+
+/// What clients know.
+#[derive(Default)]
+pub struct Known {
+    /// By owner and job.
+    pub outcomes: BTreeMap<(String, u32), Outcome>,
+    /// Alarms that were set and not cancelled for sure, or that may be.
+    pub alarms: BTreeSet<(String, u32)>,
+    /// Steps of each owner that were acknowledged.
+    pub steps: BTreeMap<String, u64>,
+    pub acks: u64,
+    pub reads: u64,
+}
+
+pub struct World {
+    pub seed: u64,
+    pub bug: Option<Bug>,
+    pub nodes: usize,
+    began: Instant,
+    pub calm: AtomicBool,
+    pub disk: Mutex<Disk>,
+    pub seats: Mutex<Vec<Seat>>,
+    pub net: Mutex<Net>,
+    pub known: Mutex<Known>,
+    /// Everybody's way to the store is cut until then.
+    pub outage: AtomicU64,
+    /// Agents that are claimed or read now, and the most at once.
+    pub loading: AtomicUsize,
+    pub most_loading: AtomicUsize,
+    due: Mutex<BinaryHeap<Reverse<Due>>>,
+    count: AtomicU64,
+    changed: Notify,
+    broken: Mutex<Option<String>>,
+    pub stop: Notify,
+    trace: Option<Mutex<BTreeMap<u64, Vec<String>>>>,
+}
+
+impl World {
+    pub fn new(seed: u64, bug: Option<Bug>, traced: bool) -> Arc<Self> {
+        Self::of(seed, 2 + Dice::of(seed, "nodes").index(NODES - 1), bug, traced)
+    }
+
+    pub fn of(seed: u64, nodes: usize, bug: Option<Bug>, traced: bool) -> Arc<Self> {
+        let seat = || Seat { level: 1, ..Seat::default() };
+        Arc::new(Self {
+            seed,
+            bug,
+            nodes,
+            began: Instant::now(),
+            calm: AtomicBool::new(false),
+            disk: Mutex::new(Disk::of(bug)),
+            seats: Mutex::new((0..nodes).map(|_| seat()).collect()),
+            net: Mutex::default(),
+            known: Mutex::default(),
+            outage: AtomicU64::new(0),
+            loading: AtomicUsize::new(0),
+            most_loading: AtomicUsize::new(0),
+            due: Mutex::default(),
+            count: AtomicU64::new(0),
+            changed: Notify::new(),
+            broken: Mutex::default(),
+            stop: Notify::new(),
+            trace: traced.then(Mutex::default),
+        })
+    }
+
+    /// Milliseconds since the beginning.
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    pub fn at_time(&self, time: u64) -> Instant {
+        self.began + ms(time)
+    }
+
+    pub fn dice(&self, name: &str) -> Dice {
+        Dice::of(self.seed, name)
+    }
+
+    pub fn is(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Relaxed)
+    }
+
+    /// Of a fault, so many times of a thousand.
+    pub fn fault(&self, dice: &mut Dice, per_mille: u64) -> bool {
+        dice.chance(per_mille) && !self.is_calm()
+    }
+
+    /// Of a message or a request on its way; some are so late that others overtake them, or nobody waits for them any more.
+    pub fn delay(&self, dice: &mut Dice) -> u64 {
+        let (kind, late) = (dice.within(0..1_000), dice.number());
+        match kind {
+            0..4 if !self.is_calm() => 500 + late % 3_500,
+            4..50 if !self.is_calm() => 20 + late % 480,
+            _ => 1 + late % 4,
+        }
+    }
+
+    /// Something happens so many milliseconds from now, at least one.
+    pub fn at(&self, after: u64, key: u64, act: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let due = Due(self.now() + after.max(1), key, self.count.fetch_add(1, Relaxed), Box::new(act));
+        self.due.lock().push(Reverse(due));
+        self.changed.notify_one();
+    }
+
+    /// Lets happen what is on its way, for as long as the history lasts.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let next = {
+                let mut due = self.due.lock();
+                match due.peek() {
+                    Some(Reverse(first)) if first.0 <= self.now() => due.pop().map(|Reverse(first)| Ok(first.3)),
+                    Some(Reverse(first)) => Some(Err(first.0)),
+                    None => None,
+                }
+            };
+            match next {
+                Some(Ok(act)) => act(&self),
+                Some(Err(time)) => {
+                    tokio::select! {
+                        biased;
+                        () = self.changed.notified() => {}
+                        () = sleep_until(self.at_time(time)) => {}
+                    }
+                }
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// An invariant does not hold. The first one counts.
+    pub fn broke(&self, what: String) {
+        self.broken.lock().get_or_insert_with(|| format!("at {} ms: {what}", self.now()));
+        self.stop.notify_one();
+    }
+
+    pub fn hold(&self, checked: Result<(), String>) {
+        if let Err(what) = checked {
+            self.broke(what);
+        }
+    }
+
+    pub fn broken(&self) -> Option<String> {
+        self.broken.lock().clone()
+    }
+
+    /// What happened, for whoever repeats a history.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.lock().entry(self.now()).or_default().push(what());
+        }
+    }
+
+    /// All that happened; what happened within one millisecond in no order.
+    pub fn trace(&self) -> Vec<String> {
+        let mut trace = self.trace.as_ref().map(|trace| trace.lock().clone()).unwrap_or_default();
+        trace.values_mut().for_each(|all| all.sort());
+        trace.into_iter().flat_map(|(time, all)| all.into_iter().map(move |what| format!("{time} {what}"))).collect()
+    }
+
+    pub fn process(&self, seat: usize) -> Option<Arc<Process>> {
+        self.seats.lock().get(seat)?.process.clone()
+    }
+
+    /// Who runs now.
+    pub fn up(&self) -> Vec<(usize, Arc<Process>)> {
+        self.seats.lock().iter().enumerate().filter_map(|(n, seat)| Some((n, seat.process.clone()?))).collect()
+    }
+
+    pub fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.net.lock().cut.contains(&(from, to))
+    }
+
+    pub fn is_cut_from_store(&self, seat: usize) -> bool {
+        self.now() < self.outage.load(Relaxed) || self.net.lock().cut_from_store.contains(&seat)
+    }
+
+    /// A life of a node begins.
+    pub async fn start(self: &Arc<Self>, seat: usize) {
+        let (life, level) = {
+            let mut seats = self.seats.lock();
+            let at = &mut seats[seat];
+            if at.process.is_some() {
+                return;
+            }
+            at.lives += 1;
+            (at.lives, at.level)
+        };
+        let process = Process::start(self, seat, life, level).await;
+        self.note(|| format!("n{seat} starts, life {life}, level {level}"));
+        self.seats.lock()[seat].process = Some(process.clone());
+        let world = self.clone();
+        tokio::spawn(async move {
+            process.cell.over().await;
+            process.gate.pass().await;
+            world.end(seat, life);
+        });
+    }
+
+    /// It ends, by itself or not: nothing more comes from it.
+    pub fn end(self: &Arc<Self>, seat: usize, life: u64) {
+        let process = {
+            let mut seats = self.seats.lock();
+            let at = &mut seats[seat];
+            if at.lives != life {
+                return;
+            }
+            at.process.take()
+        };
+        let Some(process) = process else { return };
+        self.note(|| format!("n{seat} ends, life {life}"));
+        process.gate.die();
+        // What it does to end is seen by nobody.
+        tokio::spawn(async move { process.cluster.drain(Duration::ZERO).await });
+        if self.is_calm() {
+            // Whoever watches over processes starts it again, in its newest version.
+            let world = self.clone();
+            self.at(100, seat as u64, move |_| {
+                tokio::spawn(async move {
+                    let gone = {
+                        let mut seats = world.seats.lock();
+                        seats[seat].level = seats[seat].level.max(2);
+                        seats[seat].lives > GONE
+                    };
+                    if !gone {
+                        world.start(seat).await;
+                    }
+                });
+            });
+        }
+    }
+
+    /// It ends and never comes back.
+    pub fn bury(self: &Arc<Self>, seat: usize) {
+        let life = self.seats.lock()[seat].lives;
+        self.end(seat, life);
+        self.seats.lock()[seat].lives = GONE + 1;
+    }
+
+    /// Whoever is in the world has it.
+    pub fn clear(&self) {
+        self.seats.lock().clear();
+        self.due.lock().clear();
+    }
+}
+
+/// More lives than a node has: it is gone for good.
+const GONE: u64 = 1_000_000;
