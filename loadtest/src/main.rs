@@ -13,7 +13,7 @@ use loadtest::{
     report::Report,
     scenario::{
         Scenario,
-        chaos::{self, Fault},
+        chaos::{self, Fault, Plan as Disturbed},
         run,
     },
     transcript::Tape,
@@ -97,10 +97,17 @@ struct CellArguments {
     quick: bool,
 }
 
-impl CellArguments {
-    const fn hand_over(&self) -> HandOver {
-        if self.quick { HandOver::Quick } else { HandOver::Usual }
+/// Plays something with a cell.
+async fn disturb(name: &str, cell: &CellArguments, told: &Told, play: impl AsyncFnOnce(&Disturbed) -> Result<Report>) -> Result<ExitCode> {
+    let seed = told.begin(name)?;
+    let tape = told.transcript.as_deref().map(Tape::begin).transpose()?;
+    let hand_over = if cell.quick { HandOver::Quick } else { HandOver::Usual };
+    let plan = Disturbed { cassandra: cell.cassandra, hand_over, seed, tape };
+    let report = play(&plan).await?;
+    if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
+        tape.write(path)?;
     }
+    tell(&report, told.json)
 }
 
 #[derive(Subcommand)]
@@ -279,19 +286,12 @@ async fn play(command: Command) -> Result<ExitCode> {
         }
         Command::Kill { rounds, told } => tell(&kill(rounds, &told).await?, told.json),
         Command::Chaos { minutes, faults, cell, told } => {
-            let seed = told.begin("chaos")?;
             let faults = if faults.is_empty() { Fault::possible(cell.cassandra) } else { faults };
-            let plan = chaos::Plan { time: Duration::from_secs_f64(minutes * 60.0), faults, cassandra: cell.cassandra, seed };
-            tell(&chaos::run(&plan).await?, told.json)
+            let cell = CellArguments { quick: true, ..cell };
+            disturb("chaos", &cell, &told, async |plan| chaos::run(plan, Duration::from_secs_f64(minutes * 60.0), &faults).await).await
         }
-        Command::Rolling { cell, told } => {
-            let seed = told.begin("rolling")?;
-            tell(&chaos::rolling(cell.cassandra, cell.hand_over(), seed).await?, told.json)
-        }
-        Command::Resize { cell, told } => {
-            let seed = told.begin("resize")?;
-            tell(&chaos::resize(cell.cassandra, cell.hand_over(), seed).await?, told.json)
-        }
+        Command::Rolling { cell, told } => disturb("rolling", &cell, &told, async |plan| chaos::rolling(plan).await).await,
+        Command::Resize { cell, told } => disturb("resize", &cell, &told, async |plan| chaos::resize(plan).await).await,
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }
 }

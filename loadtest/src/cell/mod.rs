@@ -41,6 +41,9 @@ const NAME: &str = "chaos";
 /// Longest time until a change of the membership is through.
 const SETTLES: Duration = Duration::from_secs(180);
 
+/// What a node says whose lease the others have taken away.
+const REVOKED: &str = "taken this node's lease away";
+
 /// How slots are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandOver {
@@ -58,6 +61,8 @@ pub struct Cell {
     services: Services,
     binary: PathBuf,
     port: u16,
+    /// Times that a node had to end, since the others had found it dead, and was started again.
+    revived: u64,
     /// The token of the client with all rights, and who asks with it.
     operator: Option<(Client, Caller)>,
     folder: tempfile::TempDir,
@@ -86,7 +91,8 @@ impl Cell {
         let folder = platform::workspace(None)?;
         let services = Services::start(folder.path(), cassandra).await?;
         let port = services::free_ports(&["127.0.0.1"], EACH * ALL.len() as u16)?;
-        let mut cell = Self { running: BTreeMap::new(), network: Arc::default(), services, binary, port, operator: None, folder };
+        let mut cell =
+            Self { running: BTreeMap::new(), network: Arc::default(), services, binary, port, revived: 0, operator: None, folder };
         let (nodes, replicas) = (cell.services.cassandra().join(","), cassandra.to_string());
         let schema = ["admin", "schema", "--cassandra", &nodes, "--cassandra-keyspace", NAME, "--replication", &replicas];
         cell.program(&schema.map(str::to_owned)).await?;
@@ -229,7 +235,7 @@ impl Cell {
     }
 
     /// Whether a node's process is there.
-    pub fn is_running(&mut self, node: &str) -> bool {
+    fn is_running(&mut self, node: &str) -> bool {
         self.running.get_mut(node).is_some_and(Running::is_there)
     }
 
@@ -276,13 +282,17 @@ impl Cell {
         Ok(nodes.iter().map(seen).filter(|node| node.state != "outside").collect())
     }
 
-    /// Waits until these nodes, in order of their names, and no others share the slots and renew their leases; how many each has.
+    /// Waits until these nodes, in order of their names, and no others share the slots and renew their leases; how many each has. One of them that had to end, since the
+    /// others had found it dead, is started again, as whoever runs it would.
     ///
     /// # Errors
-    /// When that takes too long.
-    pub async fn settled(&self, names: &[&str]) -> Result<BTreeMap<String, u64>> {
+    /// When that takes too long, or one has ended for another reason.
+    pub async fn settled(&mut self, names: &[&'static str]) -> Result<BTreeMap<String, u64>> {
         let began = Instant::now();
         loop {
+            for name in names {
+                self.revive(name).await?;
+            }
             let members = self.members().await;
             if let Ok(members) = &members {
                 let settled = members.iter().all(|node| node.state == "member" && node.lease == "renewed" && node.slots > 0);
@@ -295,6 +305,24 @@ impl Cell {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn revive(&mut self, node: &'static str) -> Result<()> {
+        if self.is_running(node) {
+            return Ok(());
+        }
+        let status = self.ended(node, SETTLES).await?;
+        let told = self.told(node);
+        ensure!(status.code() == Some(1) && told.contains(REVOKED), "node {node} ended by itself with {status}; its log ends with\n{told}");
+        eprintln!("        node {node} was found dead by the others, and is started again");
+        self.revived += 1;
+        self.up(node).await
+    }
+
+    /// How often a node was started again that the others had found dead.
+    #[must_use]
+    pub const fn revived(&self) -> u64 {
+        self.revived
     }
 
     /// Keeps data and logs where they are.

@@ -145,7 +145,7 @@ impl Faults {
         let at = Instant::now();
         cell.kill(node).await?;
         if self.random.random_bool(0.5) {
-            let others: Vec<&str> = self.members().into_iter().filter(|member| *member != node).collect();
+            let others: Vec<_> = self.members().into_iter().filter(|member| *member != node).collect();
             cell.settled(&others).await?;
         }
         cell.up(node).await?;

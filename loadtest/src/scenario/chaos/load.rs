@@ -6,7 +6,10 @@ use super::{
     patient::{Honours, Patient},
     world::World,
 };
-use crate::cell::{Cell, GATEWAY};
+use crate::{
+    cell::{Cell, GATEWAY},
+    transcript::Tape,
+};
 use anyhow::Result;
 use cellspace_client::{Client, sharing};
 use http::Method;
@@ -47,6 +50,8 @@ pub struct Place {
     pub book: Book,
     /// Admin listener of the gateway.
     gateway: String,
+    /// Takes samples of what is said.
+    tape: Option<Arc<Tape>>,
     honours: Honours,
     registers: Vec<Register>,
 }
@@ -60,9 +65,9 @@ struct Register {
 
 impl Place {
     /// Every participant has its register.
-    pub async fn open(cell: &Cell, world: World, honours: Honours) -> Result<Arc<Self>> {
+    pub async fn open(cell: &Cell, world: World, honours: Honours, tape: Option<Arc<Tape>>) -> Result<Arc<Self>> {
         let registers = world.parties.iter().map(|_| Register::default()).collect();
-        let place = Arc::new(Self { world, book: Book::default(), gateway: cell.admin(GATEWAY), honours, registers });
+        let place = Arc::new(Self { world, book: Book::default(), gateway: cell.admin(GATEWAY), tape, honours, registers });
         let mut client = place.client()?;
         for party in &place.world.parties {
             let made = client.send(party.call(Method::POST, "assets", register(0))).await?;
@@ -73,7 +78,7 @@ impl Place {
 
     /// A client by way of the gateway.
     pub fn client(&self) -> Result<Patient> {
-        Patient::new(&self.gateway, self.honours)
+        Patient::new(&self.gateway, self.honours, self.tape.clone())
     }
 
     fn good(&self, kind: Kind, party: usize, due: Instant) {
@@ -142,7 +147,7 @@ impl Load {
         for node in crate::cell::NODES {
             for (beat, _) in load.beats(rates.looks, 0.0) {
                 // Who is refused looks somewhere else the next time.
-                let client = Patient::new(&cell.admin(node), Honours::Once)?;
+                let client = Patient::new(&cell.admin(node), Honours::Once, place.tape.clone())?;
                 load.tasks.spawn(look(place.clone(), client, beat, seeds()));
             }
         }

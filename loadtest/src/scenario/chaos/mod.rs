@@ -21,6 +21,7 @@ pub use rolling::run as rolling;
 use crate::{
     cell::{Cell, HandOver},
     report::Report,
+    transcript::Tape,
 };
 use anyhow::{Context, Result, ensure};
 use book::{Invariant, Kind, Sample};
@@ -44,17 +45,17 @@ use world::World;
 const WARM_UP: Duration = Duration::from_secs(4);
 const USUAL: Duration = Duration::from_secs(10);
 
-/// What is played.
+/// The cell that is disturbed, and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How long faults begin.
-    pub time: Duration,
-    /// Which.
-    pub faults: Vec<Fault>,
     /// Nodes of Cassandra.
     pub cassandra: u8,
+    /// How slots are handed over.
+    pub hand_over: HandOver,
     /// What decides about order and moments. The same seed plays the same plan; what it meets depends on the machine too.
     pub seed: u64,
+    /// Takes samples of what clients and admin listeners say.
+    pub tape: Option<Arc<Tape>>,
 }
 
 /// A cell with participants that work.
@@ -69,19 +70,31 @@ struct Stage {
 }
 
 impl Stage {
-    async fn open(cassandra: u8, hand_over: HandOver, honours: Honours, rates: Rates, seed: u64) -> Result<Self> {
-        let cell = Cell::start(cassandra, hand_over).await?;
+    async fn open(plan: &Plan, honours: Honours, rates: Rates) -> Result<Self> {
+        let mut cell = Cell::start(plan.cassandra, plan.hand_over).await?;
+        match Self::begin(&cell, plan, honours, rates).await {
+            Ok((load, client, operator, quiet, began)) => Ok(Self { cell, load, client, operator, quiet, began }),
+            Err(error) => Err(error.context(format!("data and logs are kept in {}", cell.keep().display()))),
+        }
+    }
+
+    async fn begin(
+        cell: &Cell,
+        plan: &Plan,
+        honours: Honours,
+        rates: Rates,
+    ) -> Result<(Load, Client, Caller, (Instant, Instant), Instant)> {
         let subject = cell.subject()?;
-        let world = World::open(&cell, &subject).await?;
-        let place = Place::open(&cell, world, honours).await?;
+        let world = World::open(cell, &subject).await?;
+        let place = Place::open(cell, world, honours, plan.tape.clone()).await?;
         let (client, operator) = subject.client().await?;
         let began = Instant::now();
-        let load = Load::begin(&cell, &place, rates, seed)?;
+        let load = Load::begin(cell, &place, rates, plan.seed)?;
         eprintln!("working; looking at what is usual");
         sleep(WARM_UP).await;
         let from = Instant::now();
         sleep(USUAL).await;
-        Ok(Self { cell, load, client, operator, quiet: (from, Instant::now()), began })
+        Ok((load, client, operator, (from, Instant::now()), began))
     }
 
     /// Ends the work and looks at everything.
@@ -111,22 +124,21 @@ fn put_added(report: &mut Report, samples: &[Sample], quiet: (Instant, Instant))
     }
 }
 
-/// Disturbs a cell for a while.
+/// Disturbs a cell for so long by faults of these kinds.
 ///
 /// # Errors
 /// When it cannot be brought to where it begins, or looked at in the end. What goes wrong meanwhile is in the report.
-pub async fn run(plan: &Plan) -> Result<Report> {
-    let replicas = plan.cassandra;
+pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report> {
     ensure!(
-        replicas > 2 || !plan.faults.contains(&Fault::Cassandra),
+        plan.cassandra > 2 || !kinds.contains(&Fault::Cassandra),
         "a node of Cassandra can be killed where there are three: --cassandra 3"
     );
     let rates = Rates { negotiations: 1.0, transfers: 0.7, catalogs: 5.0, writes: 1.0, reads: 4.0, looks: 10.0 };
-    let mut stage = Stage::open(plan.cassandra, HandOver::Quick, PATIENT, rates, plan.seed).await?;
-    let mut faults = Faults::new(plan.faults.clone(), StdRng::seed_from_u64(plan.seed));
+    let mut stage = Stage::open(plan, PATIENT, rates).await?;
+    let mut faults = Faults::new(kinds.to_vec(), StdRng::seed_from_u64(plan.seed));
     let (mut counts, mut killed) = (BTreeMap::<&str, u64>::new(), Vec::<Killed>::new());
     let began = Instant::now();
-    while began.elapsed() < plan.time {
+    while began.elapsed() < time {
         let fault = faults.next().context("none of these faults can happen")?;
         eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
         let inflicted = faults.inflict(&mut stage.cell, fault).await;
@@ -153,6 +165,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         ("failover_p99_ms", json!(ms(figures::quantile(failovers, 0.99)))),
         ("others_p95_ratio", json!(figures::unaffected(&samples, &place.world, &killed, quiet))),
         ("processes", json!(place.book.count())),
+        ("found_dead", json!(cell.revived())),
         ("cassandra_nodes", json!(plan.cassandra)),
     ] {
         report.more.insert(name.to_owned(), value);

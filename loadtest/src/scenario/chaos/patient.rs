@@ -1,9 +1,15 @@
 //! A client that comes back when it is told to.
 
-use crate::http::{Answer, Call, Connection};
+use crate::{
+    http::{Answer, Call, Connection},
+    transcript::Tape,
+};
 use anyhow::Result;
 use http::header;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::time::sleep;
 
 /// How long something is asked for again that was answered with 503 or 429 and `Retry-After`.
@@ -22,12 +28,12 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Of the listener at `base`.
+    /// Of the listener at `base`; `tape` takes samples of what passes.
     ///
     /// # Errors
     /// When that is no http URL.
-    pub fn new(base: &str, honours: Honours) -> Result<Self> {
-        Ok(Self { connection: Connection::new(base, None)?, honours })
+    pub fn new(base: &str, honours: Honours, tape: Option<Arc<Tape>>) -> Result<Self> {
+        Ok(Self { connection: Connection::new(base, tape)?, honours })
     }
 
     /// The last answer. A change has a key, so that it is done once, however often it is sent.

@@ -1,8 +1,8 @@
 //! A node comes, and goes again, under load: it has its share soon, no more moves than has to, and nobody notices.
 
-use super::{Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
+use super::{Plan, Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
 use crate::{
-    cell::{Cell, HandOver, NEWCOMER, NODES},
+    cell::{Cell, NEWCOMER, NODES},
     measure::counters::Metrics,
     report::Report,
 };
@@ -33,8 +33,8 @@ fn ideal(slots: &BTreeMap<String, u64>) -> u64 {
 ///
 /// # Errors
 /// When the cell cannot be brought to where it begins, or looked at in the end.
-pub async fn run(cassandra: u8, hand_over: HandOver, seed: u64) -> Result<Report> {
-    let mut stage = Stage::open(cassandra, hand_over, Honours::Once, RATES, seed).await?;
+pub async fn run(plan: &Plan) -> Result<Report> {
+    let mut stage = Stage::open(plan, Honours::Once, RATES).await?;
     let mut more = BTreeMap::new();
     let resized = async {
         let (before, began) = (moved(&stage.cell, &NODES).await?, Instant::now());
@@ -65,6 +65,7 @@ pub async fn run(cassandra: u8, hand_over: HandOver, seed: u64) -> Result<Report
     let samples = place.book.samples();
     let mut report = figures::report("resize", &place.book, &samples, begun);
     put_added(&mut report, &samples, quiet);
+    report.more.insert("found_dead".to_owned(), json!(cell.revived()));
     report.more.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     if report.errors > 0 {
         eprintln!("data and logs are kept in {}", cell.keep().display());

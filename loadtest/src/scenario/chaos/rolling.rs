@@ -1,10 +1,7 @@
 //! All nodes are ended and started again, one after the other, under load: nobody notices.
 
-use super::{Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
-use crate::{
-    cell::{HandOver, NODES},
-    report::Report,
-};
+use super::{Plan, Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
+use crate::{cell::NODES, report::Report};
 use anyhow::Result;
 use figures::ms;
 use serde_json::json;
@@ -17,8 +14,8 @@ pub const RATES: Rates = Rates { negotiations: 200.0 / 60.0, transfers: 0.0, cat
 ///
 /// # Errors
 /// When the cell cannot be brought to where it begins, or looked at in the end.
-pub async fn run(cassandra: u8, hand_over: HandOver, seed: u64) -> Result<Report> {
-    let mut stage = Stage::open(cassandra, hand_over, Honours::Once, RATES, seed).await?;
+pub async fn run(plan: &Plan) -> Result<Report> {
+    let mut stage = Stage::open(plan, Honours::Once, RATES).await?;
     let mut took = Vec::new();
     for node in NODES {
         let began = Instant::now();
@@ -40,6 +37,7 @@ pub async fn run(cassandra: u8, hand_over: HandOver, seed: u64) -> Result<Report
     let samples = place.book.samples();
     let mut report = figures::report("rolling", &place.book, &samples, begun);
     put_added(&mut report, &samples, quiet);
+    report.more.insert("found_dead".to_owned(), json!(cell.revived()));
     report.more.insert("restarts".to_owned(), json!(took.len()));
     report.more.insert("ended_after_ms".to_owned(), json!(took.iter().map(|(ended, _)| ms(*ended)).collect::<Vec<_>>()));
     report.more.insert("whole_after_ms".to_owned(), json!(took.iter().map(|(_, whole)| ms(*whole)).collect::<Vec<_>>()));
