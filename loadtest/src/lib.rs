@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cassandra;
 pub mod cell;
+pub mod dev;
 pub mod drive;
 pub mod http;
 pub mod kill;

@@ -224,6 +224,11 @@ enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Turns of the runtime on Cassandra, one at a time, beside bare lightweight transactions of as many bytes by its driver.
+    CassandraCommit {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 impl LoadCommand {
@@ -246,6 +251,7 @@ impl LoadCommand {
             Self::Overload { common } => (Scenario::Overload, common),
             Self::NoisyNeighbour { common } => (Scenario::NoisyNeighbour, common),
             Self::Up { common } => (Scenario::Up, common),
+            Self::CassandraCommit { common } => (Scenario::CassandraCommit, common),
         }
     }
 }

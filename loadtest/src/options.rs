@@ -29,6 +29,10 @@ pub struct Common {
     /// File with the first client of that platform, `bootstrap-client.json` in its data directory.
     #[arg(long, value_name = "FILE", requires = "against")]
     pub client_file: Option<PathBuf>,
+    /// Let the platform keep its agents in a Cassandra: the one at these HOSTS, or the one that CELLSPACE_TEST_CASSANDRA names (as `deploy/dev/cassandra env` says it), or
+    /// one that deploy/dev starts (Java, Maven) and that ends with this.
+    #[arg(long, value_name = "HOSTS", num_args = 0..=1, default_missing_value = "", conflicts_with = "against")]
+    pub cassandra: Option<String>,
     /// Seed of everything random; a fresh one is taken and told without it.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -290,7 +290,11 @@ pub async fn binary_for_cells() -> Result<PathBuf> {
     }
 }
 
-async fn built_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
+/// As [`built`], with further arguments for cargo.
+///
+/// # Errors
+/// When there is none, or it cannot be built.
+pub async fn built_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     if let Some(own) = Output::own()? {
         return own.build(package, arguments).await;
     }

@@ -1,6 +1,7 @@
 //! The platform that is measured: one of our own in a temporary directory, or one that runs already.
 
 use crate::{
+    cassandra::Cassandra,
     measure::{counters::Counters, process::Usage},
     options::Common,
     platform::{self, Launch, Platform},
@@ -34,10 +35,12 @@ pub struct Subject {
     patience: Option<Patience>,
 }
 
-/// A platform of our own; both go with it.
+/// A platform of our own; what it keeps goes with it.
 struct Own {
+    // In this order: the platform ends before its database, and nothing is left to be written when the folder goes.
     platform: Platform,
     launch: Launch,
+    _cassandra: Option<Cassandra>,
     folder: tempfile::TempDir,
 }
 
@@ -71,16 +74,20 @@ impl Subject {
             });
         }
         let folder = platform::workspace(None)?;
-        let launch = Launch {
-            binary: platform::binary().await?,
-            data: folder.path().join("data"),
-            log: folder.path().join("log"),
-            crash: None,
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (binary, cassandra) = match &common.cassandra {
+            None => (platform::binary().await?, None),
+            Some(nodes) => {
+                let binary = platform::binary_for_cells().await?;
+                let cassandra = Cassandra::open(nodes, folder.path()).await?;
+                arguments.extend(cassandra.schema(&binary).await?);
+                (binary, Some(cassandra))
+            }
         };
+        let launch = Launch { binary, data: folder.path().join("data"), log: folder.path().join("log"), crash: None, arguments };
         let platform = launch.start().await?.ready()?;
         let to = platform.endpoints.clone();
-        let own = Some(Own { platform, launch, folder });
+        let own = Some(Own { platform, launch, _cassandra: cassandra, folder });
         Ok(Self {
             admin: to.admin,
             public: to.public,

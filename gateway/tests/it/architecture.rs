@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("cellspace", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors", "cellspace-client"]),
     ("loadtest", &["cellspace-schemas", "cellspace-client"]),
     ("loadtest-fill", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors"]),
-    ("loadtest-parts", &["cellspace-schemas", "cellspace-actors", "loadtest"]),
+    ("loadtest-parts", &["cellspace-schemas", "cellspace-storage", "cellspace-cluster", "cellspace-actors", "loadtest"]),
 ];
 
 /// The workspace's packages, as cargo knows them.

@@ -4,11 +4,14 @@
 
 mod list;
 mod others;
+#[cfg(feature = "scylla")]
+mod turns;
 mod verify;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::time::Duration;
+use tokio::runtime::Builder;
 
 // As the product has it.
 #[global_allocator]
@@ -39,16 +42,42 @@ enum Part {
         #[arg(long, default_value_t = 1_000_000)]
         entries: u32,
     },
+    /// Turns on a ScyllaDB or Cassandra, beside bare lightweight transactions by its driver.
+    #[cfg(feature = "scylla")]
+    Turns {
+        /// `host:port` of some of its nodes.
+        #[arg(long, value_delimiter = ',', required = true)]
+        cassandra: Vec<String>,
+        /// Keyspace that is made, and removed afterwards.
+        #[arg(long)]
+        keyspace: String,
+        /// How long.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    match Arguments::parse().part {
-        Part::Verify { seconds, seed } => {
-            let figures = verify::measure(verify::PARTIES, Duration::from_secs_f64(seconds.clamp(0.1, 600.0)), seed).await?;
-            println!("{}", serde_json::to_string(&figures)?);
-        }
-        Part::StatusList { entries } => println!("{}", serde_json::to_string(&list::measure(entries)?)?),
-    }
+fn main() -> Result<()> {
+    let part = Arguments::parse().part;
+    let mut runtime = match &part {
+        // As the product runs: on all processors.
+        #[cfg(feature = "scylla")]
+        Part::Turns { .. } => Builder::new_multi_thread(),
+        Part::Verify { .. } | Part::StatusList { .. } => Builder::new_current_thread(),
+    };
+    println!("{}", runtime.enable_all().build()?.block_on(measure(part))?);
     Ok(())
+}
+
+/// Measures the part; its figures, as JSON.
+async fn measure(part: Part) -> Result<String> {
+    let time = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.1, 600.0));
+    Ok(match part {
+        Part::Verify { seconds, seed } => serde_json::to_string(&verify::measure(verify::PARTIES, time(seconds), seed).await?)?,
+        Part::StatusList { entries } => serde_json::to_string(&list::measure(entries)?)?,
+        #[cfg(feature = "scylla")]
+        Part::Turns { cassandra, keyspace, seconds } => {
+            serde_json::to_string(&turns::measure(&cassandra, &keyspace, time(seconds)).await?)?
+        }
+    })
 }

@@ -2,6 +2,7 @@
 
 mod activation;
 mod activation_finished;
+mod cassandra_commit;
 mod catalog;
 mod catalog_large;
 pub mod chaos;
@@ -91,6 +92,8 @@ pub enum Scenario {
     NoisyNeighbour,
     /// An empty platform.
     Up,
+    /// Turns on Cassandra beside its own lightweight transactions.
+    CassandraCommit,
 }
 
 /// Plays a scenario.
@@ -117,5 +120,6 @@ pub async fn run(scenario: Scenario, common: &Common) -> Result<Report> {
         Scenario::Overload => overload::run(common).await,
         Scenario::NoisyNeighbour => noisy_neighbour::run(common).await,
         Scenario::Up => up::run(common).await,
+        Scenario::CassandraCommit => cassandra_commit::run(common).await,
     }
 }

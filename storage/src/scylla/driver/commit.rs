@@ -16,7 +16,10 @@ use scylla::{
     statement::{batch::Batch as CqlBatch, batch::BatchType, prepared::PreparedStatement},
     value::CqlValue,
 };
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Statements that a batch may hold, by its wire format.
 const STATEMENTS: usize = u16::MAX as usize;
@@ -82,7 +85,7 @@ pub(super) fn of<const A: usize, const B: usize>(
 }
 
 impl Inner {
-    pub(super) async fn commit(&self, mut batch: Batch) -> CommitOutcome {
+    pub(super) async fn commit(self: &Arc<Self>, mut batch: Batch) -> CommitOutcome {
         self.queue.counts.leave_out(&mut batch.publish, &self.options.facts);
         let Some(mut at) = self.claims.take(&batch.partition, batch.epoch, batch.seq) else { return CommitOutcome::Fenced };
         let bytes = size(&batch);
@@ -203,23 +206,39 @@ impl Inner {
         })
     }
 
-    /// Index rows that the commit no longer names. What cannot be removed is seen to be stale by who reads the index.
-    async fn remove_beside(&self, partition: &PartitionKey, at: &Position, next: &Position) {
+    /// Index rows that the commit no longer names. What cannot be removed is seen to be stale by who reads the index, and no row has the name of another one: so
+    /// nobody waits for it, unless too many are under way.
+    async fn remove_beside(self: &Arc<Self>, partition: &PartitionKey, at: &Position, next: &Position) {
         let awake = at.awake.filter(|mark| next.awake != Some(*mark));
         let due = at.due.filter(|due| next.due != Some(*due));
-        let awake = async {
-            match awake {
-                Some(mark) => self.remove_awake(partition, &mark).await,
-                None => Ok(()),
-            }
+        if awake.is_none() && due.is_none() {
+            return;
+        }
+        let (inner, partition) = (self.clone(), partition.clone());
+        let removal = async move {
+            let awake = async {
+                match awake {
+                    Some(mark) => inner.remove_awake(&partition, &mark).await,
+                    None => Ok(()),
+                }
+            };
+            let due = async {
+                match due {
+                    Some((due, mark)) => inner.remove_due(&partition, due, &mark).await,
+                    None => Ok(()),
+                }
+            };
+            let _ = futures::join!(awake, due);
         };
-        let due = async {
-            match due {
-                Some((due, mark)) => self.remove_due(partition, due, &mark).await,
-                None => Ok(()),
+        match self.removals.clone().try_acquire_owned() {
+            Ok(place) => {
+                tokio::spawn(async move {
+                    removal.await;
+                    drop(place);
+                });
             }
-        };
-        let _ = futures::join!(awake, due);
+            Err(_) => removal.await,
+        }
     }
 }
 

@@ -21,8 +21,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
+/// Removals of index rows under way at once that no commit waits for.
+const REMOVALS: usize = 256;
 /// Tries to take the next boot number: others may start at the same time.
 const BOOT_TRIES: usize = 32;
 
@@ -44,6 +46,7 @@ pub(super) struct Inner {
     pub(super) hours: Hours,
     pub(super) queue: Queue,
     pub(super) counters: Arc<Counters>,
+    pub(super) removals: Arc<Semaphore>,
     /// How often the store was opened.
     pub(super) boot: u64,
     /// Why the last request failed, when it did.
@@ -86,6 +89,7 @@ impl ScyllaStore {
             hours: Hours::default(),
             queue: Queue::new(options.publications),
             counters: Arc::default(),
+            removals: Arc::new(Semaphore::new(REMOVALS)),
             boot: 0,
             failing: Mutex::default(),
             looking: AtomicBool::new(false),
