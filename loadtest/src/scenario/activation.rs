@@ -21,6 +21,8 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 const PARTICIPANTS: usize = 3_000;
+/// The same on Cassandra, where it takes longer to make them and they are asked less often.
+const ON_CASSANDRA: usize = 600;
 /// Assets of each, with a policy and a contract definition for each asset.
 pub(super) const ASSETS: usize = 4;
 /// Requests at once, when nothing else is asked for.
@@ -98,8 +100,9 @@ pub async fn run(common: &Common) -> Result<Report> {
     let seed = common.seed.unwrap_or_default();
     let world = World::open(seed, 0).await?;
     let space = Dataspace::open(&subject, &world).await?;
-    eprintln!("making {PARTICIPANTS} participants");
-    let mut participants = space.providers(&subject, PARTICIPANTS, ASSETS).await?;
+    let participants = if common.cassandra.is_some() { ON_CASSANDRA } else { PARTICIPANTS };
+    eprintln!("making {participants} participants");
+    let mut participants = space.providers(&subject, participants, ASSETS).await?;
     participants.shuffle(&mut StdRng::seed_from_u64(seed));
     all_cold(&subject).await?;
 

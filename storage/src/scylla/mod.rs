@@ -6,7 +6,8 @@
 //! partition has been claimed anew, after which the audit row of its seq is the witness.
 //!
 //! What lies **beside the partitions** (wake index, publications) is written before the commit that needs it, under a mark that no other commit has, and
-//! removed after the commit that does not need it any more. A crash in between leaves a row too many, which its mark tells; never one too few.
+//! removed after the commit that does not need it any more, which is answered meanwhile. A crash in between leaves a row too many, which its mark tells; never
+//! one too few.
 //!
 //! **Deleted rows** would be read over for days before the database forgets them. A partition that has gathered many is copied to its next
 //! generation, so that an activation reads about as much as it gets.
