@@ -7,6 +7,7 @@ pub mod targets;
 #[cfg(test)]
 mod tests;
 
+pub use reqwest::Certificate;
 pub use stream::{StreamRequest, StreamResponse};
 
 use bytes::Bytes;
@@ -84,11 +85,13 @@ pub struct OutboundOptions {
     pub max_body: usize,
     /// Whether loopback, private and link-local addresses and plain http may be called.
     pub allow_private: bool,
+    /// Authorities whose certificates are believed, beside those that the system believes.
+    pub authorities: Vec<Certificate>,
 }
 
 impl Default for OutboundOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), max_body: 4 << 20, allow_private: false }
+        Self { timeout: Duration::from_secs(10), max_body: 4 << 20, allow_private: false, authorities: Vec::new() }
     }
 }
 
@@ -131,11 +134,20 @@ impl OutboundHttp {
             .timeout(options.timeout)
             .tcp_nodelay(true)
             .pool_max_idle_per_host(64);
+        if !options.authorities.is_empty() {
+            builder = builder.tls_certs_merge(options.authorities.clone());
+        }
         if let Some(names) = names {
             builder = builder.dns_resolver(names);
         }
         let client = builder.build()?;
         Ok(Self { client, options, only })
+    }
+
+    /// Whom it believes beside those that the system believes.
+    #[must_use]
+    pub fn authorities(&self) -> &[Certificate] {
+        &self.options.authorities
     }
 
     /// Whether plain http and private addresses may be called.

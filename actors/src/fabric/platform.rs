@@ -4,7 +4,7 @@
 use crate::{
     OutboundHttp, PublicUrls, Services,
     access::{AccessClaims, TokenIssuer},
-    outbound::{OutboundOptions, OutboundRequest},
+    outbound::{Certificate, OutboundOptions, OutboundRequest},
 };
 use cellspace_cluster::Cluster;
 use cellspace_schemas::{ParticipantContextId, TraceContext};
@@ -155,15 +155,19 @@ impl Platform {
     /// When the TLS stack cannot be set up.
     pub fn new(services: &Services) -> Result<Self, reqwest::Error> {
         let minted = Minted { tokens: services.tokens.clone(), cluster: services.cluster.clone() };
-        Self::with_credentials(services.urls.clone(), Arc::new(minted))
+        Self::with_credentials(services.urls.clone(), Arc::new(minted), services.own.authorities().to_vec())
     }
 
-    /// A client with tokens from elsewhere.
+    /// A client with tokens from elsewhere, which believes these authorities beside those that the system believes.
     ///
     /// # Errors
     /// When the TLS stack cannot be set up.
-    pub fn with_credentials(urls: Arc<PublicUrls>, credentials: Arc<dyn Credentials>) -> Result<Self, reqwest::Error> {
-        let http = OutboundHttp::new(OutboundOptions { timeout: TIMEOUT, max_body: MAX_BODY, allow_private: true })?;
+    pub fn with_credentials(
+        urls: Arc<PublicUrls>,
+        credentials: Arc<dyn Credentials>,
+        authorities: Vec<Certificate>,
+    ) -> Result<Self, reqwest::Error> {
+        let http = OutboundHttp::new(OutboundOptions { timeout: TIMEOUT, max_body: MAX_BODY, allow_private: true, authorities })?;
         Ok(Self { http, urls, credentials })
     }
 

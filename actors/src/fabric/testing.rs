@@ -80,7 +80,7 @@ impl Double {
         let base: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let shared = Arc::new(Shared { answers: Box::new(answers), instead: Mutex::default(), asked: Mutex::default() });
         let urls = Arc::new(PublicUrls { public: base.clone(), admin: base });
-        let platform = Arc::new(Platform::with_credentials(urls, Arc::new(Plain)).unwrap());
+        let platform = Arc::new(Platform::with_credentials(urls, Arc::new(Plain), Vec::new()).unwrap());
         let server = tokio::spawn(serve(listener, shared.clone()));
         Self { shared, platform, server }
     }

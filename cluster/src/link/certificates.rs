@@ -15,7 +15,7 @@ use webpki::anchor_from_trusted_cert;
 
 /// How long the authority is believed.
 const AUTHORITY: Duration = Duration::days(3_650);
-/// How long a node's certificate is good.
+/// How long a certificate is good that it gives out.
 const NODE: Duration = Duration::days(397);
 /// Clocks differ.
 const BEFORE: Duration = Duration::hours(1);
@@ -85,11 +85,30 @@ impl Authority {
     /// # Errors
     /// [`CertificateError`]
     pub fn issue(&self, name: &PeerName, now: Timestamp) -> Result<Issued, CertificateError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new([name.dns()])?;
         params.distinguished_name.push(DnType::CommonName, name.node().0.as_str());
+        self.signed(params, vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth], now)
+    }
+
+    /// A certificate for a listener that clients reach under these names or addresses, good from `now` on. It is no node's.
+    ///
+    /// # Errors
+    /// [`CertificateError`], also when one of them can be no name.
+    pub fn issue_to(&self, hosts: &[String], now: Timestamp) -> Result<Issued, CertificateError> {
+        let mut params = CertificateParams::new(hosts)?;
+        params.distinguished_name.push(DnType::CommonName, hosts.first().map_or("", String::as_str));
+        self.signed(params, vec![ExtendedKeyUsagePurpose::ServerAuth], now)
+    }
+
+    fn signed(
+        &self,
+        mut params: CertificateParams,
+        uses: Vec<ExtendedKeyUsagePurpose>,
+        now: Timestamp,
+    ) -> Result<Issued, CertificateError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = uses;
         (params.not_before, params.not_after) = lasting(now, NODE)?;
         Ok(Issued { certificate: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
     }

@@ -1,29 +1,20 @@
 //! Who this node is to its peers, and whom it believes: certificates from files, read anew when they have changed.
 
-use super::name::PeerName;
-use parking_lot::Mutex;
+use super::{
+    files::{FromFiles, certificates, key},
+    name::PeerName,
+};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{
-        CertificateDer, PrivateKeyDer, ServerName,
-        pem::{self, PemObject},
-    },
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem},
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
     version::TLS13,
 };
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
-use tokio::sync::watch;
+use std::{io, path::PathBuf, sync::Arc};
 use webpki::EndEntityCert;
 
-/// Largest file that is read.
-const MAX_FILE: u64 = 1 << 20;
 /// HTTP/2, in the handshake.
 const ALPN: &[u8] = b"h2";
 
@@ -57,6 +48,9 @@ pub enum IdentityError {
         /// Why.
         source: pem::Error,
     },
+    /// It holds nothing.
+    #[error("{}: there is no certificate in it", .0.display())]
+    Empty(PathBuf),
     /// The certificate is another's.
     #[error("{}: the certificate is not that of {expected}, it names {found:?}", .path.display())]
     Other {
@@ -82,17 +76,11 @@ pub(super) struct Tls {
     pub(super) client: Arc<ClientConfig>,
 }
 
-/// How the files looked when they were read.
-type Stamp = [Option<(SystemTime, u64)>; 3];
-
 /// A node's identity; each new connection uses the files as they are, and those that were made with others end.
 #[derive(Debug)]
 pub struct Identity {
     me: PeerName,
-    files: CertificateFiles,
-    /// How the files looked; locked while they are read.
-    stamp: Mutex<Stamp>,
-    current: watch::Sender<Arc<Tls>>,
+    tls: Arc<FromFiles<Tls>>,
 }
 
 impl Identity {
@@ -101,9 +89,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]
     pub fn load(me: PeerName, files: CertificateFiles) -> Result<Arc<Self>, IdentityError> {
-        let stamp = files.stamp();
-        let tls = files.read(&me)?;
-        Ok(Arc::new(Self { me, files, stamp: Mutex::new(stamp), current: watch::Sender::new(Arc::new(tls)) }))
+        let (all, expected) = (vec![files.authority.clone(), files.certificate.clone(), files.key.clone()], me.clone());
+        let tls = FromFiles::read("peers", all, move || files.read(&expected))?;
+        Ok(Arc::new(Self { me, tls }))
     }
 
     /// Who it is.
@@ -112,58 +100,24 @@ impl Identity {
         &self.me
     }
 
-    /// As the files are now. What cannot be used, be it because only some of them were replaced so far, is told of, and what was there before goes on.
-    pub(super) async fn tls(self: &Arc<Self>) -> Arc<Tls> {
-        let this = self.clone();
-        let read = tokio::task::spawn_blocking(move || this.look()).await;
-        read.unwrap_or_else(|_| self.current.borrow().clone())
+    /// As the files are now.
+    pub(super) async fn tls(&self) -> Arc<Tls> {
+        self.tls.now().await
     }
 
     /// Whether it is what was read last.
     pub(super) fn is_current(&self, tls: &Arc<Tls>) -> bool {
-        Arc::ptr_eq(&self.current.borrow(), tls)
+        self.tls.is_current(tls)
     }
 
     /// Resolves when something else was read.
     pub(super) async fn replaced(&self, tls: &Arc<Tls>) {
-        let _ = self.current.subscribe().wait_for(|current| !Arc::ptr_eq(current, tls)).await;
-    }
-
-    fn look(&self) -> Arc<Tls> {
-        let mut before = self.stamp.lock();
-        let stamp = self.files.stamp();
-        if stamp == *before {
-            return self.current.borrow().clone();
-        }
-        match self.files.read(&self.me) {
-            Ok(read) => {
-                tracing::info!(category = "app", action = "link.certificates", "the certificates towards peers were read anew");
-                let read = Arc::new(read);
-                *before = stamp;
-                self.current.send_replace(read.clone());
-                read
-            }
-            Err(error) => {
-                tracing::warn!(category = "app", action = "link.certificates", %error, "changed certificates are not used");
-                self.current.borrow().clone()
-            }
-        }
+        self.tls.replaced(tls).await;
     }
 }
 
 impl CertificateFiles {
-    fn stamp(&self) -> Stamp {
-        [&self.authority, &self.certificate, &self.key].map(|path| {
-            let data = fs::metadata(path).ok()?;
-            Some((data.modified().ok()?, data.len()))
-        })
-    }
-
     fn read(&self, me: &PeerName) -> Result<Tls, IdentityError> {
-        let wrong = |path: &Path, source| IdentityError::Pem { path: path.to_owned(), source };
-        let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-            CertificateDer::pem_slice_iter(&text(path)?).collect::<Result<_, _>>().map_err(|source| wrong(path, source))
-        };
         let mut roots = RootCertStore::empty();
         for authority in certificates(&self.authority)? {
             roots.add(authority)?;
@@ -173,9 +127,11 @@ impl CertificateFiles {
         if !found.contains(&me.dns()) {
             return Err(IdentityError::Other { path: self.certificate.clone(), expected: me.clone(), found });
         }
-        let key = || PrivateKeyDer::from_pem_slice(&text(&self.key)?).map_err(|source| wrong(&self.key, source));
         let provider = Arc::new(aws_lc_rs::default_provider());
-        Ok(Tls { server: server(&provider, &roots, chain.clone(), key()?)?, client: client(&provider, roots, chain, key()?)? })
+        Ok(Tls {
+            server: server(&provider, &roots, chain.clone(), key(&self.key)?)?,
+            client: client(&provider, roots, chain, key(&self.key)?)?,
+        })
     }
 }
 
@@ -206,14 +162,6 @@ fn client(
     config.alpn_protocols = vec![ALPN.to_owned()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
-}
-
-fn text(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let failed = |source| IdentityError::File { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
-        return Err(failed(io::Error::other("the file is too large")));
-    }
-    fs::read(path).map_err(failed)
 }
 
 /// The DNS names of a certificate.

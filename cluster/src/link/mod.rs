@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client;
+mod files;
 mod forwarded;
 mod identity;
 mod name;
@@ -16,8 +17,10 @@ mod wire;
 
 pub use certificates::{Authority, CertificateError, Issued};
 pub use client::Link;
+pub use files::{FromFiles, certificates, key};
 pub use forwarded::{Forwarded, Requests};
 pub use identity::{CertificateFiles, Identity, IdentityError};
 pub use name::{NameError, PeerName};
+pub use places::Strangers;
 pub use server::{Answers, LinkServer};
 pub use wire::{BoxError, LinkBody, WIRE_VERSION};

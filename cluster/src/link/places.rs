@@ -12,23 +12,33 @@ pub(super) const STRANGERS: usize = 128;
 /// Connections of one peer at once. It needs one for each kind of traffic; those that only end what is under way take none.
 pub(super) const OF_ONE: usize = 8;
 
-/// Those who have not shown a certificate of the cell yet: the oldest makes room for the next, so that who does not show one keeps nobody out.
-#[derive(Debug, Default)]
-pub(super) struct Strangers(VecDeque<Weak<CancellationToken>>);
+/// Those whose handshake has not ended yet, or who have not shown a certificate where one is asked for: the oldest makes room for the next, so that who takes its time keeps
+/// nobody out.
+#[derive(Debug)]
+pub struct Strangers {
+    there: VecDeque<Weak<CancellationToken>>,
+    limit: usize,
+}
 
 impl Strangers {
+    /// So many at once, at least one.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { there: VecDeque::new(), limit }
+    }
+
     /// One more, until what is answered is dropped; it is to go when that is cancelled.
-    pub(super) fn enter(&mut self) -> Arc<CancellationToken> {
-        if self.0.len() >= STRANGERS {
-            self.0.retain(|other| other.strong_count() > 0);
+    pub fn enter(&mut self) -> Arc<CancellationToken> {
+        if self.there.len() >= self.limit {
+            self.there.retain(|other| other.strong_count() > 0);
         }
-        if self.0.len() >= STRANGERS
-            && let Some(oldest) = self.0.pop_front().and_then(|oldest| oldest.upgrade())
+        if self.there.len() >= self.limit
+            && let Some(oldest) = self.there.pop_front().and_then(|oldest| oldest.upgrade())
         {
             oldest.cancel();
         }
         let stranger = Arc::new(CancellationToken::new());
-        self.0.push_back(Arc::downgrade(&stranger));
+        self.there.push_back(Arc::downgrade(&stranger));
         stranger
     }
 }
@@ -39,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_oldest_stranger_goes_when_there_are_too_many() {
-        let mut strangers = Strangers::default();
+        let mut strangers = Strangers::new(STRANGERS);
         let mut there: Vec<_> = (0..STRANGERS).map(|_| strangers.enter()).collect();
         // Who has shown who it is makes room, whichever it was.
         there.remove(7);

@@ -3,7 +3,7 @@
 use super::{
     forwarded::{Forwarded, Requests},
     identity::{self, Identity, Tls},
-    places::{OF_ONE, Strangers},
+    places::{OF_ONE, STRANGERS, Strangers},
     wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Drop for LinkServer {
 }
 
 async fn accept(listener: TcpListener, desk: Arc<Desk>, tasks: TaskTracker) {
-    let mut strangers = Strangers::default();
+    let mut strangers = Strangers::new(STRANGERS);
     let stop = desk.stop.clone();
     loop {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { return };

@@ -119,18 +119,22 @@ async fn agents_active(client: &mut Client, operator: &Caller, profile: &str) ->
     }
 }
 
-/// Where a did:web is served (did:web method specification, 3.2). The platform of the story has no certificate, so that its scheme is `http`.
-fn did_web_url(did: &str) -> Result<String> {
+/// Where a did:web is served (did:web method specification, 3.2). Encrypted, unless the platform of the story is not.
+fn did_web_url(did: &str, platform: &str) -> Result<String> {
+    let scheme = platform.split_once(':').map_or("https", |(scheme, _)| scheme);
     let mut parts = did.strip_prefix("did:web:").context("not a did:web")?.split(':');
     let host = parts.next().unwrap_or_default().replace("%3A", ":");
     let path: Vec<&str> = parts.collect();
     let path = if path.is_empty() { ".well-known".to_owned() } else { path.join("/") };
-    Ok(format!("http://{host}/{path}/did.json"))
+    Ok(format!("{scheme}://{host}/{path}/did.json"))
 }
 
 /// A published DID document whose keys are those of the vault. Answers the DSP endpoint in it.
 async fn identity(client: &mut Client, caller: &Caller, context: &str, did: &str) -> Result<String> {
-    let document = client.step(caller, "has a DID document, served by did:web", Method::GET, &did_web_url(did)?, None, 200).await?.body;
+    let document = client
+        .step(caller, "has a DID document, served by did:web", Method::GET, &did_web_url(did, &client.public)?, None, 200)
+        .await?
+        .body;
     check(document["id"] == did, || format!("the DID document is of {}", document["id"]))?;
     let services = document["service"].as_array().cloned().unwrap_or_default();
     let endpoint = |kind: &str| services.iter().find(|s| s["type"] == kind).with_context(|| format!("no {kind} in the DID document"));
@@ -198,8 +202,9 @@ mod tests {
             ("did:web:example.com:a:b", "http://example.com/a/b/did.json"),
             ("did:web:example.com", "http://example.com/.well-known/did.json"),
         ] {
-            assert_eq!(did_web_url(did).ok().as_deref(), Some(url), "{did}");
+            assert_eq!(did_web_url(did, "http://localhost:1").ok().as_deref(), Some(url), "{did}");
         }
-        assert!(did_web_url("did:key:x").is_err());
+        assert_eq!(did_web_url("did:web:a", "https://a").ok().as_deref(), Some("https://a/.well-known/did.json"));
+        assert!(did_web_url("did:key:x", "http://a").is_err());
     }
 }

@@ -5,7 +5,7 @@ use super::args::SchemaArgs;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 use super::{args::ConfigArgs, cell_file::CellFile};
 use super::{
-    args::{AdminCommand, AgentArgs, DataArgs, OutboxArgs},
+    args::{AdminCommand, AgentArgs, OutboxArgs, PlatformArgs},
     backup, certs, nodes, topics,
 };
 use crate::node::Bootstrap;
@@ -24,14 +24,14 @@ const NO_CLIENT: &str = "the data directory holds no client: was the platform ev
 pub async fn run(command: &AdminCommand) -> Result<()> {
     match command {
         AdminCommand::Token(args) => {
-            let (_, token) = sign_in(&args.data, args.scope.as_deref()).await?;
+            let (_, _, token) = sign_in(&args.platform, args.scope.as_deref()).await?;
             println!("{token}");
         }
         AdminCommand::Nodes(args) => nodes::show(args).await?,
         AdminCommand::Drain(args) => nodes::drain(args).await?,
-        AdminCommand::Parked(data) => print(&call(data, Method::GET, "/parked").await?),
-        AdminCommand::Unpark(AgentArgs { data, address }) => {
-            call(data, Method::POST, &agent(address, "/unpark")?).await?;
+        AdminCommand::Parked(platform) => print(&call(platform, Method::GET, "/parked").await?),
+        AdminCommand::Unpark(AgentArgs { platform, address }) => {
+            call(platform, Method::POST, &agent(address, "/unpark")?).await?;
         }
         AdminCommand::Certs(args) => certs::run(args)?,
         #[cfg(feature = "scylla")]
@@ -45,15 +45,15 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         AdminCommand::Backup(args) => backup::back_up(args).await?,
         AdminCommand::Restore(args) => backup::restore(args).await?,
         AdminCommand::Topics(args) => topics::run(args).await?,
-        AdminCommand::Explain(AgentArgs { data, address }) => print(&call(data, Method::GET, &agent(address, "")?).await?),
-        AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { data, address }, redrive, discard }) => match (redrive, discard) {
+        AdminCommand::Explain(AgentArgs { platform, address }) => print(&call(platform, Method::GET, &agent(address, "")?).await?),
+        AdminCommand::Outbox(OutboxArgs { agent: AgentArgs { platform, address }, redrive, discard }) => match (redrive, discard) {
             (Some(letter), _) => {
-                call(data, Method::POST, &agent(address, &format!("/dead-letters/{}/redrive", segment(letter)))?).await?;
+                call(platform, Method::POST, &agent(address, &format!("/dead-letters/{}/redrive", segment(letter)))?).await?;
             }
             (None, Some(letter)) => {
-                call(data, Method::DELETE, &agent(address, &format!("/dead-letters/{}", segment(letter)))?).await?;
+                call(platform, Method::DELETE, &agent(address, &format!("/dead-letters/{}", segment(letter)))?).await?;
             }
-            (None, None) => print(&call(data, Method::GET, &agent(address, "/outbox")?).await?),
+            (None, None) => print(&call(platform, Method::GET, &agent(address, "/outbox")?).await?),
         },
     }
     Ok(())
@@ -98,9 +98,9 @@ fn agent(address: &str, below: &str) -> Result<String> {
 }
 
 /// Calls an operation of the runtime; answers its body, null without one.
-pub(super) async fn call(data: &DataArgs, method: Method, path: &str) -> Result<Value> {
-    let (base, token) = sign_in(data, None).await?;
-    let request = reqwest::Client::new().request(method, format!("{base}/api/runtime{path}")).bearer_auth(token);
+pub(super) async fn call(platform: &PlatformArgs, method: Method, path: &str) -> Result<Value> {
+    let (http, base, token) = sign_in(platform, None).await?;
+    let request = http.request(method, format!("{base}/api/runtime{path}")).bearer_auth(token);
     let answer = request.send().await.context("the platform does not answer (is it up?)")?;
     let status = answer.status();
     let text = answer.text().await?;
@@ -111,20 +111,21 @@ pub(super) async fn call(data: &DataArgs, method: Method, path: &str) -> Result<
     Ok(body)
 }
 
-/// Base URL of the admin listener, and an access token of the first client.
-async fn sign_in(data: &DataArgs, scope: Option<&str>) -> Result<(String, String)> {
-    let client = Bootstrap::read(&data.data_dir)?.context(NO_CLIENT)?;
+/// A client that believes the platform, base URL of the admin listener, and an access token of the first client.
+async fn sign_in(platform: &PlatformArgs, scope: Option<&str>) -> Result<(reqwest::Client, String, String)> {
+    let http = reqwest::Client::builder().tls_certs_merge(platform.trust.authorities()?).build()?;
+    let client = Bootstrap::read(&platform.data.data_dir)?.context(NO_CLIENT)?;
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", &client.client_id).append_pair("client_secret", client.secret());
     if let Some(scope) = scope {
         form.append_pair("scope", scope);
     }
-    let request = reqwest::Client::new().post(&client.token_url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request = http.post(&client.token_url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let answer = request.body(form.finish()).send().await.context("the platform does not answer (is it up?)")?;
     let body: Value = answer.json().await.context("the platform did not answer with JSON")?;
     match body.get("access_token").and_then(Value::as_str) {
-        Some(token) => Ok((client.token_url.trim_end_matches("/token").to_owned(), token.to_owned())),
+        Some(token) => Ok((http, client.token_url.trim_end_matches("/token").to_owned(), token.to_owned())),
         None => bail!("{}", body.get("error_description").and_then(Value::as_str).unwrap_or("no token")),
     }
 }

@@ -2,10 +2,12 @@
 
 use super::settings::{Settings, cell_name};
 use crate::{
+    crypto::authorities,
     node::Roles,
     observe::{LogFormat, LogOptions},
 };
 use anyhow::Context;
+use cellspace_actors::outbound::Certificate;
 use cellspace_storage::{KafkaOptions, Login, MasterKey, ParticipantLogin, RemoteVaultOptions, Replication, ScyllaOptions, Secret};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{fs, path::PathBuf};
@@ -254,6 +256,8 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
     pub events: EventsArgs,
@@ -266,6 +270,32 @@ pub struct DataArgs {
     /// Data directory of the platform; the first start makes it when it is missing.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "CELLSPACE_DATA_DIR")]
     pub data_dir: PathBuf,
+}
+
+/// How a platform that is up is reached by an operator.
+#[derive(Debug, Args)]
+pub struct PlatformArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// File with authorities (PEM) whose certificates are believed beside those that the system believes, read at the start.
+    #[arg(long, value_name = "FILE", env = "CELLSPACE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    /// The authorities of the file, when one is named.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn authorities(&self) -> anyhow::Result<Vec<Certificate>> {
+        self.ca_file.as_deref().map_or(Ok(Vec::new()), |file| authorities(file).context("--ca-file"))
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -301,7 +331,7 @@ pub enum AdminCommand {
     /// Have a node of the cell that serves slots hand them over and end; waits until it has none.
     Drain(DrainArgs),
     /// List agents that were taken out of service after repeated failures.
-    Parked(DataArgs),
+    Parked(PlatformArgs),
     /// Put an agent back into service.
     Unpark(AgentArgs),
     /// Show what an agent has still to tell others, and what was given up; send such a dead letter again or throw it away.
@@ -357,9 +387,12 @@ pub struct CertsArgs {
     #[arg(long, value_name = "NAME", value_parser = cell_name)]
     pub cell: String,
     /// A node of it; may be repeated. One that has a certificate gets another.
-    #[arg(long = "node", value_name = "NAME", required = true)]
+    #[arg(long = "node", value_name = "NAME", required_unless_present = "hosts")]
     pub nodes: Vec<String>,
-    /// Directory for the files, made when missing: ca.pem and ca-key.pem, and for each node NAME.pem and NAME-key.pem.
+    /// A name or address under which clients reach the listeners, for --tls-cert; may be repeated.
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Directory for the files, made when missing: ca.pem and ca-key.pem, for each node NAME.pem and NAME-key.pem, for hosts listeners.pem and listeners-key.pem.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
@@ -374,7 +407,7 @@ pub struct ConfigArgs {
 #[derive(Debug, Args)]
 pub struct NodesArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub platform: PlatformArgs,
     /// Print JSON in the place of a table.
     #[arg(long)]
     pub json: bool,
@@ -383,7 +416,7 @@ pub struct NodesArgs {
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub platform: PlatformArgs,
     /// The node.
     pub node: String,
 }
@@ -391,7 +424,7 @@ pub struct DrainArgs {
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub platform: PlatformArgs,
     /// The agent, as logs name it: kind/owner, for example control-plane/4be1c0, or kind/owner/name.
     pub address: String,
 }
@@ -411,7 +444,7 @@ pub struct OutboxArgs {
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub platform: PlatformArgs,
     /// Only these scopes, separated by spaces [default: all that the client holds].
     #[arg(long)]
     pub scope: Option<String>,

@@ -213,6 +213,8 @@ mod tests {
         cassandra = { nodes = ["h:1", "h:2"], keyspace = "k" }
         kafka = { nodes = ["h:3"], prefix = "p." }
         master-key = { file = "m" }
+        tls = { cert = "t.pem", key = "t-key.pem" }
+        ca-file = "ca.pem"
         [terms]
         step = 64
         pace = "250ms"
@@ -227,6 +229,9 @@ mod tests {
         assert_eq!(config.scylla.unwrap().contact_points, ["h:1", "h:2"]);
         let kafka = config.kafka.unwrap();
         assert_eq!((kafka.servers, kafka.prefix), (vec!["h:3".to_owned()], "p.".to_owned()));
+        let tls = config.tls.unwrap();
+        assert_eq!((tls.certificate.as_path(), tls.key.as_path()), (Path::new("t.pem"), Path::new("t-key.pem")));
+        assert_eq!(config.authorities.as_deref(), Some(Path::new("ca.pem")));
         assert_eq!((config.every_profile, config.allow_private_targets, config.issuers.len()), (true, Some(true), 1));
         assert_eq!(config.status_list_age, Duration::from_secs(2));
         let minimal = CellFile::parse_text(&WHOLE.replace("roles = \"gateway,runtime\"", "")).unwrap();

@@ -1,10 +1,10 @@
-//! `cellspace admin certs`: certificates for the nodes of a cell, for development.
+//! `cellspace admin certs`: certificates for the nodes of a cell and for listeners, for development.
 
 use super::args::CertsArgs;
 use anyhow::{Context, Result, bail};
 use cellspace_cluster::{
     Clock, NodeName, SystemClock,
-    link::{Authority, PeerName},
+    link::{Authority, Issued, PeerName},
 };
 use std::{
     fs::{self, OpenOptions},
@@ -16,11 +16,14 @@ use std::{
 /// Certificate and key of the authority, in the directory.
 const AUTHORITY: (&str, &str) = ("ca.pem", "ca-key.pem");
 
+/// What the files are called that are shown to clients.
+const LISTENERS: &str = "listeners";
+
 /// Makes the authority, unless it is there, and a certificate for each node in the place of the one that it had.
 pub fn run(args: &CertsArgs) -> Result<()> {
     let names = args.nodes.iter().map(|node| PeerName::new(&args.cell, &NodeName(node.clone()))).collect::<Result<Vec<_>, _>>()?;
-    if names.iter().any(|name| name.node().0 == "ca" || name.node().0.ends_with("-key")) {
-        bail!("a node that is called ca, or whose name ends in -key, would take the place of another file");
+    if names.iter().any(|name| name.node().0 == "ca" || name.node().0 == LISTENERS || name.node().0.ends_with("-key")) {
+        bail!("a node that is called ca or listeners, or whose name ends in -key, would take the place of another file");
     }
     let (out, now) = (&args.out, SystemClock.now());
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
@@ -35,12 +38,18 @@ pub fn run(args: &CertsArgs) -> Result<()> {
     let authority = Authority::open(&args.cell, &read(&out.join(AUTHORITY.0))?, &read(&key_file)?);
     let authority = authority
         .with_context(|| format!("{} has no authority of {}: give another directory, one for each cell", out.display(), args.cell))?;
+    let keep = |name: &str, issued: &Issued| {
+        write(&out.join(format!("{name}-key.pem")), &issued.key, 0o600)?;
+        write(&out.join(format!("{name}.pem")), &issued.certificate, 0o644)
+    };
     for name in names {
-        let issued = authority.issue(&name, now)?;
-        write(&out.join(format!("{}-key.pem", name.node())), &issued.key, 0o600)?;
-        write(&out.join(format!("{}.pem", name.node())), &issued.certificate, 0o644)?;
+        keep(&name.node().0, &authority.issue(&name, now)?)?;
     }
-    println!("{}: certificates of {} for {}", out.display(), args.cell, args.nodes.join(", "));
+    if !args.hosts.is_empty() {
+        keep(LISTENERS, &authority.issue_to(&args.hosts, now)?)?;
+    }
+    let whom: Vec<&str> = args.nodes.iter().chain(&args.hosts).map(String::as_str).collect();
+    println!("{}: certificates of {} for {}", out.display(), args.cell, whom.join(", "));
     Ok(())
 }
 
@@ -62,6 +71,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::{ListenerTls, TlsFiles};
     use cellspace_cluster::link::{CertificateFiles, Identity};
     use std::os::unix::fs::PermissionsExt;
 
@@ -71,6 +81,7 @@ mod tests {
         let args = |nodes: &[&str]| CertsArgs {
             cell: "c".into(),
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+            hosts: Vec::new(),
             out: dir.path().join("certs"),
         };
         run(&args(&["a", "b"])).unwrap();
@@ -90,12 +101,16 @@ mod tests {
             };
             Identity::load(PeerName::new("c", &NodeName(node.into())).unwrap(), files).unwrap();
         }
+        run(&CertsArgs { hosts: vec!["localhost".into(), "127.0.0.1".into()], ..args(&[]) }).unwrap();
+        ListenerTls::load(TlsFiles { certificate: file("listeners.pem"), key: file("listeners-key.pem") }).unwrap();
+        assert_eq!(fs::metadata(file("listeners-key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(run(&CertsArgs { hosts: vec!["bücher".into()], ..args(&[]) }).is_err());
         // It is no other cell's.
         let before = fs::read(file("a.pem")).unwrap();
         let refused = run(&CertsArgs { cell: "d".into(), ..args(&["a"]) }).unwrap_err();
         assert!(format!("{refused:#}").contains("has no authority of d"), "{refused:#}");
         assert_eq!(fs::read(file("a.pem")).unwrap(), before, "nothing was given out");
-        for bad in ["ca", "ca-key", "a-key", "A", "a.b", ""] {
+        for bad in ["ca", "listeners", "ca-key", "a-key", "A", "a.b", ""] {
             assert!(run(&args(&[bad])).is_err(), "{bad}");
         }
     }

@@ -63,9 +63,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let file = CellFile::read(&args.config)?;
             logged(file.log.options(), run::run(&args, file)).await
         }
-        Command::Demo(DemoArgs { against: Some(public), client_file: Some(file), json, .. }) => {
+        Command::Demo(DemoArgs { against: Some(public), client_file: Some(file), json, trust, .. }) => {
             let client = Bootstrap::read_file(file)?.context("there is no such file")?;
-            let against = demo::Against { public, client };
+            let against = demo::Against { public, client, authorities: trust.authorities()? };
             until_told(|stop| demo::run_against(against, json, stop)).await
         }
         Command::Demo(args) => {

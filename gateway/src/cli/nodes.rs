@@ -24,7 +24,7 @@ const COLUMNS: [(&str, &str); 8] = [
 ];
 
 pub async fn show(args: &NodesArgs) -> Result<()> {
-    let nodes = call(&args.data, Method::GET, "/nodes").await?;
+    let nodes = call(&args.platform, Method::GET, "/nodes").await?;
     if args.json {
         print(&nodes)
     } else {
@@ -34,12 +34,12 @@ pub async fn show(args: &NodesArgs) -> Result<()> {
 }
 
 pub async fn drain(args: &DrainArgs) -> Result<()> {
-    let DrainArgs { data, node } = args;
-    call(data, Method::POST, &format!("/nodes/{}/drain", segment(node))).await?;
+    let DrainArgs { platform, node } = args;
+    call(platform, Method::POST, &format!("/nodes/{}/drain", segment(node))).await?;
     let began = Instant::now();
     // Each answer takes its time there.
     loop {
-        let nodes = call(data, Method::GET, "/nodes").await?;
+        let nodes = call(platform, Method::GET, "/nodes").await?;
         match nodes.as_array().into_iter().flatten().find(|found| found["node"] == node.as_str()) {
             None => break,
             Some(found) if found["state"] == "outside" => break,

@@ -1,33 +1,42 @@
 //! What may be chosen of a platform, whether it is one process or several: options of `cellspace up`, and keys of the file of `cellspace run`.
 
-use super::args::{DataArgs, EventsArgs, MasterKeyArgs, StoreArgs, VaultArgs};
+use super::args::{DataArgs, EventsArgs, MasterKeyArgs, StoreArgs, TrustArgs, VaultArgs};
 use crate::{
     auth::IssuerConfig,
     http::wait::{DURATION, parse_duration},
     node::{NodeConfig, Ports},
+    server::TlsFiles,
 };
 use cellspace_actors::issuer::ListBits;
 use cellspace_cluster::link::PeerName;
 use cellspace_schemas::ParticipantContextId;
 use cellspace_storage::NodeName;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 use url::Url;
 
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Address to listen on. Another one than loopback needs --allow-plain-http.
+    /// Address to listen on. Another one than loopback needs --tls-cert, or --allow-plain-http.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "CELLSPACE_HOST")]
     pub host: IpAddr,
     /// Port of the public listener, at most 65533; admin and operations take the next two. 0 takes free ones at the first start. Without it the ports of the
     /// last start are taken, at the first start 7070 to 7072.
     #[arg(long, value_name = "N", env = "CELLSPACE_PORT")]
     pub port: Option<u16>,
-    /// Where the public listener is reached from outside [default: http://localhost:PORT]. Part of the data (DIDs contain it): kept from the
+    /// File with the certificate of all listeners (PEM, followed by those between it and its authority): they are served over TLS. Read anew when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "CELLSPACE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "CELLSPACE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Where the public listener is reached from outside [default: http://localhost:PORT, with a certificate https]. Part of the data (DIDs contain it): kept from the
     /// first start, another one is refused.
     #[arg(long, value_name = "URL", env = "CELLSPACE_PUBLIC_URL")]
     pub public_url: Option<Url>,
-    /// Where the admin listener is reached from outside [default: http://localhost:PORT+1]. Kept like the public one.
+    /// Where the admin listener is reached from outside [default: http://localhost:PORT+1, with a certificate https]. Kept like the public one.
     #[arg(long, value_name = "URL", env = "CELLSPACE_ADMIN_URL")]
     pub admin_url: Option<Url>,
     /// Listen on other addresses than loopback although requests are not encrypted here; a proxy in front must do that.
@@ -127,6 +136,8 @@ impl Settings {
                 Some(0) => Ports::Free,
                 Some(base) => Ports::Base(base),
             },
+            tls: self.tls_cert.clone().zip(self.tls_key.clone()).map(|(certificate, key)| TlsFiles { certificate, key }),
+            authorities: self.trust.ca_file.clone(),
             allow_plain_http: self.allow_plain_http,
             public_url: self.public_url.clone(),
             admin_url: self.admin_url.clone(),

@@ -7,7 +7,7 @@ pub use place::Place;
 
 use crate::node::{Bootstrap, Node, NodeConfig, Ports, StartError};
 use anyhow::{Context, Error, Result, anyhow};
-use cellspace_actors::PublicUrls;
+use cellspace_actors::{PublicUrls, outbound::Certificate};
 use cellspace_client::{Caller, Client, Patience, Reporter, operator, provider, source, story, tenants};
 use cellspace_storage::{KafkaError, KafkaOptions, MasterKey, ScyllaError, ScyllaOptions};
 use serde_json::{Value, json};
@@ -51,6 +51,8 @@ pub struct Against {
     pub public: url::Url,
     /// Its first client, or another one that may do everything.
     pub client: Bootstrap,
+    /// Whose certificates are believed, beside those that the system believes.
+    pub authorities: Vec<Certificate>,
 }
 
 /// Plays the story on a platform that is up, and leaves it so. Calls that are not answered, or with 503, are repeated as a client repeats them.
@@ -60,11 +62,11 @@ pub struct Against {
 pub async fn run_against(against: Against, json: bool, stop: CancellationToken) -> Result<()> {
     let timeline = Timeline::new(json, None);
     let unheard = timeline.unheard();
-    let Against { public, client: bootstrap } = against;
+    let Against { public, client: bootstrap, authorities } = against;
     let admin = bootstrap.token_url.strip_suffix("/token").context("the client's file names no token endpoint of a platform")?;
     let urls = PublicUrls { public, admin: admin.parse()? };
     timeline.found(&urls.public(""));
-    let mut client = client_of(&urls, timeline)?;
+    let mut client = client_of(&urls, authorities, timeline)?;
     client.patience = Some(PATIENCE);
     let played = tokio::select! {
         played = play(&mut client, &urls, &bootstrap, STATUS_LIST_AGE_OF_OTHERS) => played,
@@ -85,9 +87,9 @@ pub async fn run_against(against: Against, json: bool, stop: CancellationToken) 
     }
 }
 
-fn client_of(urls: &PublicUrls, timeline: Timeline) -> Result<Client> {
+fn client_of(urls: &PublicUrls, authorities: Vec<Certificate>, timeline: Timeline) -> Result<Client> {
     let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
-    let http = reqwest::Client::builder().timeout(ANSWER).build()?;
+    let http = reqwest::Client::builder().timeout(ANSWER).tls_certs_merge(authorities).build()?;
     Ok(Client::new(http, base(&urls.admin), base(&urls.public), Box::new(timeline)))
 }
 
@@ -115,7 +117,7 @@ pub async fn run(options: Options, mut place: Place, stop: CancellationToken) ->
         }
     };
     timeline.begun(&node.urls.public(""));
-    let mut client = client_of(&node.urls, timeline)?;
+    let mut client = client_of(&node.urls, Vec::new(), timeline)?;
     let story = async {
         let bootstrap = node.bootstrap.as_ref().context("the platform made no first client")?;
         let (admin, cast) = play(&mut client, &node.urls, bootstrap, STATUS_LIST_AGE).await?;

@@ -1,7 +1,11 @@
 //! What may be chosen of a node.
 
 use super::StartError;
-use crate::{auth::IssuerConfig, server::Limits};
+use crate::{
+    auth::IssuerConfig,
+    crypto,
+    server::{Limits, TlsFiles},
+};
 use cellspace_actors::{
     DcpOptions, PublicUrls,
     control_plane::dsp::{AtOnce, Steering},
@@ -66,11 +70,15 @@ pub struct NodeConfig {
     pub host: IpAddr,
     /// Their ports.
     pub ports: Ports,
+    /// The certificate of the listeners, which are encrypted then; read anew when it changes.
+    pub tls: Option<TlsFiles>,
+    /// File with authorities (PEM) that are believed beside those that the system believes: of counterparties, of issuers of tokens, and of this installation's own URLs.
+    pub authorities: Option<PathBuf>,
     /// Whether to bind another address than loopback although requests are not encrypted here (a proxy in front does that).
     pub allow_plain_http: bool,
-    /// Where the public listener is reached from outside, when that is not `http://localhost:<port>`.
+    /// Where the public listener is reached from outside, when that is not `http://localhost:<port>`, or `https` with a certificate.
     pub public_url: Option<Url>,
-    /// Where the admin listener is reached from outside, when that is not `http://localhost:<port>`.
+    /// Where the admin listener is reached from outside, when that is not `http://localhost:<port>`, or `https` with a certificate.
     pub admin_url: Option<Url>,
     /// Name of the cell.
     pub cell: String,
@@ -123,6 +131,8 @@ impl NodeConfig {
             vault: None,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: Ports::Remembered,
+            tls: None,
+            authorities: None,
             allow_plain_http: false,
             public_url: None,
             admin_url: None,
@@ -153,7 +163,7 @@ impl NodeConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), StartError> {
-        if !self.host.is_loopback() && !self.allow_plain_http {
+        if !self.host.is_loopback() && self.tls.is_none() && !self.allow_plain_http {
             return Err(StartError::NotLoopback(self.host));
         }
         match self.ports {
@@ -179,6 +189,19 @@ impl NodeConfig {
             }
         }
         Ok(())
+    }
+
+    /// With the authorities of its file among those whom its clients believe.
+    pub(super) fn believing(mut self) -> Result<Self, StartError> {
+        if let Some(file) = &self.authorities {
+            self.outbound.authorities.extend(crypto::authorities(file).map_err(StartError::Authorities)?);
+        }
+        Ok(self)
+    }
+
+    /// How its listeners are reached.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Where the master key comes from. The default is told of: who can copy the data directory then holds the key to its vault too.
@@ -209,7 +232,9 @@ mod tests {
     fn other_addresses_need_a_word() {
         let open = NodeConfig { host: [0, 0, 0, 0].into(), ..NodeConfig::new("x") };
         assert!(matches!(open.check(), Err(StartError::NotLoopback(_))));
-        assert!(NodeConfig { allow_plain_http: true, ..open }.check().is_ok());
+        assert!(NodeConfig { allow_plain_http: true, ..open.clone() }.check().is_ok());
+        let tls = TlsFiles { certificate: "c".into(), key: "k".into() };
+        assert!(NodeConfig { tls: Some(tls), ..open }.check().is_ok());
     }
 
     #[test]

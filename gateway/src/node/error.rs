@@ -140,8 +140,16 @@ pub enum StartError {
     /// Three ports in a row do not fit above it.
     #[error("port {0} leaves no room for the admin and operations listeners on the next two: choose one up to {max}", max = super::Ports::LAST_BASE)]
     Port(u16),
+    /// The certificate of the listeners cannot be used.
+    #[error("the certificate of the listeners (--tls-cert, --tls-key): {0}")]
+    Tls(IdentityError),
+    /// The authorities that are to be believed cannot be.
+    #[error("the authorities (--ca-file): {0}")]
+    Authorities(IdentityError),
     /// No encryption, and not loopback.
-    #[error("{0} is no loopback address and requests are not encrypted here: put a TLS proxy in front and say --allow-plain-http")]
+    #[error(
+        "{0} is no loopback address and requests are not encrypted here: give --tls-cert and --tls-key, or put a TLS proxy in front and say --allow-plain-http"
+    )]
     NotLoopback(IpAddr),
     /// Not a base URL.
     #[error("{0} is not a base URL: expected http(s)://host[:port] without a path")]

@@ -51,8 +51,11 @@ impl Sockets {
         let port = |socket: Option<&TcpListener>| socket.map_or(Ok(0), |socket| socket.local_addr().map(|address| address.port()));
         let ports = [port(sockets.public.as_ref())?, port(sockets.admin.as_ref())?, port(Some(&sockets.ops))?];
         let [public, admin, _] = ports;
-        let wanted =
-            Addresses { public: base_url(config.public_url.as_ref(), public), admin: base_url(config.admin_url.as_ref(), admin), ports };
+        let wanted = Addresses {
+            public: base_url(config, config.public_url.as_ref(), public),
+            admin: base_url(config, config.admin_url.as_ref(), admin),
+            ports,
+        };
         let text = serde_json::to_string(&wanted).map_err(|_| StartError::Setting(ADDRESSES))?;
         let known = match known {
             // Others of the cell may start at the same time.
@@ -92,9 +95,9 @@ fn read(text: Option<&str>) -> Result<Option<Addresses>, StartError> {
 }
 
 /// As configured, or of the bound port.
-fn base_url(configured: Option<&Url>, port: u16) -> String {
+fn base_url(config: &NodeConfig, configured: Option<&Url>, port: u16) -> String {
     // `localhost`, since a did:web must not name an IP address (did:web method specification, 3.1).
-    configured.map_or_else(|| format!("http://localhost:{port}"), |url| url.as_str().trim_end_matches('/').to_owned())
+    configured.map_or_else(|| format!("{}://localhost:{port}", config.scheme()), |url| url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn unchanged(what: &'static str, flag: &'static str, stored: &str, wanted: &str) -> Result<(), StartError> {

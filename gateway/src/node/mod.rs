@@ -35,7 +35,7 @@ use crate::{
     http::{Listener, Router},
     observe::{Health, metrics},
     routes,
-    server::{Connections, Gateway, Nodes, Received, serve, stack},
+    server::{Connections, Gateway, ListenerTls, Nodes, Received, serve, stack},
 };
 use cellspace_actors::{
     OutboundHttp, PublicUrls, Services,
@@ -64,7 +64,8 @@ const UPKEEP: Duration = Duration::from_secs(30);
 const SEEN: Duration = Duration::from_secs(5);
 
 /// Bounds of fetching the keys of token issuers.
-const KEYS: OutboundOptions = OutboundOptions { timeout: Duration::from_secs(5), max_body: 256 << 10, allow_private: false };
+const KEYS: OutboundOptions =
+    OutboundOptions { timeout: Duration::from_secs(5), max_body: 256 << 10, allow_private: false, authorities: Vec::new() };
 
 /// How a start ends that is not to go on.
 #[derive(Debug, Clone)]
@@ -92,6 +93,8 @@ pub struct Node {
     pub bootstrap: Option<Bootstrap>,
     /// What handlers see.
     pub app: App,
+    /// How its listeners are reached.
+    scheme: &'static str,
     fabric: Fabric,
     store: NodeStore,
     vault: NodeVault,
@@ -146,6 +149,8 @@ impl Node {
     async fn open(config: NodeConfig, cell: Option<(Shared, Seat)>, ending: Ending) -> Result<Self, StartError> {
         crate::crypto::install();
         config.check()?;
+        let tls = config.tls.clone().map(ListenerTls::load).transpose().map_err(StartError::Tls)?;
+        let config = config.believing()?;
         let metrics = metrics::handle();
         let (shared, seated) = match cell {
             Some((shared, seat)) => (shared, Some(seat.take().await?)),
@@ -183,7 +188,8 @@ impl Node {
             }
         };
         let listen = |socket, listener| {
-            serve(socket, stack(gateway.clone(), app.routes.clone(), listener, limits), limits.connections, gateway.gate.lag())
+            let service = stack(gateway.clone(), app.routes.clone(), listener, limits);
+            serve(socket, tls.clone(), service, limits.connections, gateway.gate.lag())
         };
         let ops = sockets.ops.local_addr()?;
         // Serving begins before agents are woken: what they deliver to others of this installation must find it.
@@ -194,6 +200,7 @@ impl Node {
             operations: listen(sockets.ops, Listener::Ops)?,
             urls,
             ops,
+            scheme: config.scheme(),
             bootstrap,
             store,
             vault,
@@ -251,7 +258,7 @@ impl Node {
     /// Base URL of the operations listener.
     #[must_use]
     pub fn ops_url(&self) -> String {
-        format!("http://{}", self.ops)
+        format!("{}://{}", self.scheme, self.ops)
     }
 
     /// Address of the public listener, which may be reached under another URL; `None` without one.
@@ -354,8 +361,8 @@ async fn assemble(
     vault.remember(config, store).await?;
     // A store that was opened before may have served tokens that this process does not remember.
     let opened = (store.boot() > 1).then(|| clock.now());
-    let planes =
-        PlaneCallers::new(OutboundHttp::new(OutboundOptions { allow_private: config.allows_private_targets(&urls), ..KEYS })?, opened);
+    let keys = |allow_private| OutboundOptions { allow_private, authorities: config.outbound.authorities.clone(), ..KEYS };
+    let planes = PlaneCallers::new(OutboundHttp::new(keys(config.allows_private_targets(&urls)))?, opened);
     // In a cell each slot says since when it is served here.
     let opened = opened.filter(|_| seated.is_none());
     let trust = TrustOptions { opened, status_list_age: config.status_list_age, ..config.trust.clone() };
@@ -383,7 +390,7 @@ async fn assemble(
         tokens: Arc::new(tokens),
     };
     // The operator names these addresses, nobody from outside does.
-    let keys = OutboundHttp::new(OutboundOptions { allow_private: true, ..KEYS })?;
+    let keys = OutboundHttp::new(keys(true))?;
     let remote = config.issuers.iter().map(|issuer| RemoteIssuer::new(issuer.clone(), keys.clone())).collect();
     let verifier = Arc::new(Verifier::new(&services.tokens, remote, clock));
     let routes = match &config.single_participant {

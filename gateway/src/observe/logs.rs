@@ -169,7 +169,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync()))
             }
         });
-        let sink = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), collect, 8, &Lag::default()).unwrap();
+        let sink = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), None, collect, 8, &Lag::default()).unwrap();
         let base = Url::parse(&format!("http://{}", sink.address())).unwrap();
         let provider = exporter(&base).unwrap();
         let parent = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();

@@ -51,6 +51,10 @@ fn describe() {
         "Time that a connection would wait for the processor now"
     );
     metrics::describe_counter!("cellspace_cell_slots_closed_total", "Slots that this node was serving and has handed over");
+    metrics::describe_counter!(
+        "cellspace_http_handshakes_failed_total",
+        "Connections that came to nothing before their TLS handshake had ended"
+    );
     metrics::describe_counter!("cellspace_http_forwarded_total", "Requests passed on to the node of their owner, by outcome");
     metrics::describe_counter!("cellspace_turns_total", "Turns of agents, by kind; one turn is one commit");
     metrics::describe_histogram!(TURN_INPUTS, "Commands, outcomes and deadlines that a turn took, by kind");

@@ -109,7 +109,7 @@ mod tests {
             sent.send(incoming(request.headers())).unwrap();
             async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync())) }
         });
-        let listening = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), other_side, 8, &Lag::default()).unwrap();
+        let listening = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), None, other_side, 8, &Lag::default()).unwrap();
         let url = format!("http://{}", listening.address()).parse().unwrap();
         let http = OutboundHttp::new(OutboundOptions { allow_private: true, ..OutboundOptions::default() }).unwrap();
 

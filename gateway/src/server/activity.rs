@@ -21,10 +21,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep},
 };
+use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 /// How long, and for how many bytes, a client that is still sending gets to read an answer that did not wait for its whole request.
@@ -263,10 +264,22 @@ impl Body for AnswerBody {
     }
 }
 
+/// What a connection's bytes come and go by.
+#[derive(Debug)]
+pub enum Stream {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted. On the heap: it is much larger.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Read at once of what waits for its turn: it is kept until then.
+const FIRST: usize = 64;
+
 /// The socket of one connection; bytes that its client takes are progress.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     activity: Arc<Activity>,
     /// What was read already and is to be read again.
     before: Bytes,
@@ -281,7 +294,7 @@ enum End {
 
 impl Socket {
     /// Tells `activity` of the bytes that are written.
-    pub const fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+    pub const fn new(stream: Stream, activity: Arc<Activity>) -> Self {
         Self { stream, activity, before: Bytes::new(), end: End::No }
     }
 
@@ -295,8 +308,34 @@ impl Socket {
     ///
     /// # Errors
     /// When the socket fails.
-    pub async fn readable(&self) -> io::Result<()> {
-        if self.before.is_empty() { self.stream.readable().await } else { Ok(()) }
+    pub async fn readable(&mut self) -> io::Result<()> {
+        if !self.before.is_empty() {
+            return Ok(());
+        }
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.readable().await,
+            // What the socket has is not what is said: it may be part of a record, and what is said may have been taken from the socket before.
+            Stream::Tls(stream) => {
+                self.before = Box::pin(async {
+                    let mut first = [0; FIRST];
+                    let length = stream.read(&mut first).await?;
+                    Ok::<_, io::Error>(Bytes::copy_from_slice(first.get(..length).unwrap_or_default()))
+                })
+                .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that no more comes, where that is said: otherwise its client could take it for cut off.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn close(&mut self) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(_) => Ok(()),
+            Stream::Tls(stream) => stream.shutdown().await,
+        }
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -308,6 +347,22 @@ impl Socket {
     }
 }
 
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.before.is_empty() {
@@ -315,27 +370,44 @@ impl AsyncRead for Socket {
             buf.put_slice(&self.before.split_to(length));
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.stream.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let outcome = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
         self.wrote(outcome)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let outcome = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
         self.wrote(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => {
+                // What was taken to be written may wait in here still.
+                let outcome = Pin::new(stream).poll_flush(cx);
+                self.activity.writing.store(outcome.is_pending(), Ordering::Relaxed);
+                outcome
+            }
+        }
     }
 
     /// A socket that is closed with unread bytes resets its connection, and the client loses the answer: so what a client still sends after an
@@ -344,14 +416,14 @@ impl AsyncWrite for Socket {
         let this = &mut *self;
         this.activity.writing.store(true, Ordering::Relaxed);
         if matches!(this.end, End::No) {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            ready!(this.stream.poll_shutdown(cx))?;
             this.end = End::Lingers { until: Box::pin(tokio::time::sleep(LINGER)), discarded: 0 };
         }
         let End::Lingers { until, discarded } = &mut this.end else { return Poll::Ready(Ok(())) };
         let mut scratch = [0; 16 << 10];
         while this.activity.unread.load(Ordering::Relaxed) && *discarded < LINGER_BYTES && until.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)) {
+            match ready!(this.stream.poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => *discarded += buf.filled().len(),
                 // The client has closed too, or is gone.
                 _ => break,

@@ -5,8 +5,9 @@
 //! socket and its task.
 
 use super::{
-    activity::{Activity, Attended, Socket, SocketRequest},
+    activity::{Activity, Attended, Socket, SocketRequest, Stream},
     answer::SocketBody,
+    tls::Handshake,
 };
 use futures::FutureExt;
 use http::Response;
@@ -78,13 +79,14 @@ impl Protocols {
         Self { http1, any, few }
     }
 
-    /// Serves a connection to its end, which is one of `all`; with `stop`, to the end of what is under way.
+    /// Serves a connection to its end, after its handshake, where there is one. It is one of `all`; with `stop`, to the end of what is under way.
     ///
     /// # Errors
     /// What ended it before its time.
     pub async fn serve<S>(
         self: Arc<Self>,
         stream: TcpStream,
+        handshake: Option<Handshake>,
         service: S,
         activity: Arc<Activity>,
         all: TaskTracker,
@@ -96,14 +98,24 @@ impl Protocols {
     {
         let service = TowerToHyperService::new(Attended::new(service, activity.clone()));
         let mut stopped = pin!(stop.cancelled_owned().fuse());
-        let mut first = [0; PREFACE.len()];
-        let known = tokio::select! {
-            () = &mut stopped => return Ok(()),
-            peeked = stream.peek(&mut first) => peeked?,
+        let (stream, is_http2) = match handshake {
+            None => {
+                let mut first = [0; PREFACE.len()];
+                let known = tokio::select! {
+                    () = &mut stopped => return Ok(()),
+                    peeked = stream.peek(&mut first) => peeked?,
+                };
+                (Stream::Plain(stream), known > 0 && PREFACE.starts_with(first.get(..known).unwrap_or_default()))
+            }
+            // On the heap: it is over soon.
+            Some(handshake) => tokio::select! {
+                () = &mut stopped => return Ok(()),
+                shaken = Box::pin(handshake.of(stream)) => shaken?,
+            },
         };
         let mut socket = Socket::new(stream, activity.clone());
-        if known > 0 && PREFACE.starts_with(first.get(..known).unwrap_or_default()) {
-            // On the heap, as below: the task is as large as all that it may hold itself.
+        if is_http2 {
+            // On the heap: the task is as large as all that it may hold itself.
             let mut connection = Box::pin(self.any.serve_connection(TokioIo::new(socket), service));
             let end = poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
@@ -151,9 +163,13 @@ impl Protocols {
             socket = parts.io.into_inner();
             socket.read_before(parts.read_buf);
             tokio::select! {
-                () = &mut stopped => return Ok(()),
-                readable = socket.readable() => readable?,
+                () = &mut stopped => {}
+                readable = socket.readable() => {
+                    readable?;
+                    continue;
+                }
             }
+            return Ok(socket.close().await?);
         }
     }
 }

@@ -5,7 +5,9 @@ use super::{
     answer::SocketBody,
     connection::Protocols,
     lag::Lag,
+    tls::{Handshake, ListenerTls},
 };
+use cellspace_cluster::link::Strangers;
 use http::Response;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -19,6 +21,8 @@ use tower::Service;
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of the connections that there may be, one in so many are few.
 const FEW: usize = 16;
+/// One in so many may be at its handshake: who takes its time there makes room for the next, and keeps nobody out.
+const SHAKING: usize = 8;
 /// Pause after a failed accept, for example without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,11 +52,17 @@ impl Connections {
     }
 }
 
-/// Serves a bound listener in the background; `lag` hears what its connections wait for their turn.
+/// Serves a bound listener in the background, encrypted where there is a certificate; `lag` hears what its connections wait for their turn.
 ///
 /// # Errors
 /// When the socket has no address.
-pub fn serve<S>(listener: TcpListener, service: S, max_connections: usize, lag: &Lag) -> std::io::Result<Connections>
+pub fn serve<S>(
+    listener: TcpListener,
+    tls: Option<Arc<ListenerTls>>,
+    service: S,
+    max_connections: usize,
+    lag: &Lag,
+) -> std::io::Result<Connections>
 where
     S: Service<SocketRequest, Response = Response<SocketBody>, Error = Infallible> + Clone + Send + Unpin + 'static,
     S::Future: Send + 'static,
@@ -64,12 +74,14 @@ where
         tasks: TaskTracker::new(),
     };
     let (stop, cut, tasks) = (connections.stop.clone(), connections.cut.clone(), connections.tasks.clone());
-    connections.tasks.spawn(accept(listener, service, max_connections, lag.clone(), stop, cut, tasks));
+    connections.tasks.spawn(accept(listener, tls, service, max_connections, lag.clone(), stop, cut, tasks));
     Ok(connections)
 }
 
+#[allow(clippy::too_many_arguments, reason = "the parts of one listener")]
 async fn accept<S>(
     listener: TcpListener,
+    tls: Option<Arc<ListenerTls>>,
     service: S,
     max_connections: usize,
     lag: Lag,
@@ -82,6 +94,7 @@ async fn accept<S>(
 {
     let protocols = Arc::new(Protocols::new(max_connections / FEW));
     let places = Arc::new(Semaphore::new(max_connections));
+    let mut strangers = Strangers::new((max_connections / SHAKING).max(1));
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await;
@@ -101,8 +114,10 @@ async fn accept<S>(
         };
         prepare(&stream);
         let activity = Activity::new();
+        let handshake = tls.clone().map(|tls| Handshake { tls, stranger: strangers.enter() });
         // On the heap: what is moved from one future into another takes room in both.
-        let connection = Box::pin(protocols.clone().serve(stream, service.clone(), activity.clone(), tasks.clone(), stop.clone()));
+        let connection =
+            Box::pin(protocols.clone().serve(stream, handshake, service.clone(), activity.clone(), tasks.clone(), stop.clone()));
         let cut = cut.clone();
         let watched = activity.clone();
         tasks.spawn(lag.clone().watch(watched, async move {

@@ -19,6 +19,7 @@ pub mod shed;
 pub mod stack;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use connections::{Connections, serve};
 pub use dispatch::Gateway;
@@ -26,3 +27,4 @@ pub use lag::Lag;
 pub use nodes::Nodes;
 pub use received::Received;
 pub use stack::{Limits, stack};
+pub use tls::{ListenerTls, TlsFiles};

@@ -45,5 +45,6 @@ mod queries;
 mod sharing;
 mod stage;
 mod support;
+mod tls;
 mod trace;
 mod vault;

@@ -54,7 +54,7 @@ async fn a_negotiation_is_one_trace_and_few_commits() {
             Ok::<_, Infallible>(http::Response::new(Full::default().map_err(|never| match never {}).boxed_unsync()))
         }
     });
-    let sink = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), collect, 8, &Lag::default()).unwrap();
+    let sink = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), None, collect, 8, &Lag::default()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (mut process, ready) = up(dir.path(), &["--otlp", &format!("http://{}", sink.address())]).await;
     let field = |name: &str| ready[name].as_str().unwrap().to_owned();

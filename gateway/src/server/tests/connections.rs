@@ -1,6 +1,6 @@
 //! Connections: what is kept between requests, who is cut off, and what goes on without its client.
 
-use super::{FINISHED, GO_ON, STARTED, Setup, request, traced};
+use super::{FINISHED, GO_ON, STARTED, Setup, request, tls::Certificates, traced};
 use crate::server::{Connections, Lag, Limits, activity::SocketRequest, answer::SocketBody, serve};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use std::{convert::Infallible, io, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -41,19 +41,25 @@ async fn targets_without_a_path_are_400() {
 async fn connections_are_kept_between_requests() {
     // Where there are few, and where one is many.
     for connections in [Limits::default().connections, 8] {
-        kept_between_requests(&Limits { connections, ..Limits::default() }).await;
+        let limits = Limits { connections, ..Limits::default() };
+        let setup = Setup::new().await;
+        let connections = setup.listen(&limits).await;
+        let stream = TcpStream::connect(connections.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        kept_between_requests(setup, connections, stream).await;
+
+        let (setup, certificates) = (Setup::new().await, Certificates::new());
+        let connections = setup.listen_over(Some(certificates.listener()), &limits).await;
+        let stream = certificates.connect(&connections, &[b"http/1.1"]).await.unwrap();
+        kept_between_requests(setup, connections, stream).await;
     }
 }
 
-async fn kept_between_requests(limits: &Limits) {
-    let setup = Setup::new().await;
-    let connections = setup.listen(limits).await;
+async fn kept_between_requests(setup: Setup, connections: Connections, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let get = "GET /api/x/hello HTTP/1.1\r\nhost: a\r\n\r\n";
     let (begin, end) = get.split_at(20);
     let post = "POST /api/x/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 55\r\n\r\n";
     let body = "0".repeat(55);
-    let mut stream = TcpStream::connect(connections.address()).await.unwrap();
-    stream.set_nodelay(true).unwrap();
     for (sent, answered) in [
         (get.to_owned(), true),
         (get.to_owned(), true),
@@ -66,7 +72,7 @@ async fn kept_between_requests(limits: &Limits) {
     ] {
         stream.write_all(sent.as_bytes()).await.unwrap();
         if answered {
-            traced(&mut stream).await;
+            tokio::time::timeout(Duration::from_secs(30), traced(&mut stream)).await.unwrap();
         }
     }
     let started = tokio::time::Instant::now();
@@ -114,7 +120,7 @@ async fn clients_that_stand_still_are_cut_and_those_that_wait_are_not() {
             Ok::<_, Infallible>(Response::new(body))
         }
     });
-    let connections = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), service, 16, &Lag::default()).unwrap();
+    let connections = serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), None, service, 16, &Lag::default()).unwrap();
     let minute = |started: tokio::time::Instant| started.elapsed() < Duration::from_secs(70);
     for silent in ["", "PRI * HT", "GET / HT"] {
         let started = tokio::time::Instant::now();

@@ -3,8 +3,9 @@
 mod bodies;
 mod connections;
 mod limits;
+mod tls;
 
-use super::{Connections, Gateway, Lag, Limits, answer::SocketBody, serve, stack};
+use super::{Connections, Gateway, Lag, Limits, ListenerTls, answer::SocketBody, serve, stack};
 use crate::{
     App, Node, NodeConfig, Ports,
     http::{Access, Api, ApiError, Body, Listener, Reply, Request as Matched, Route, Router, Verb, route::Handler},
@@ -16,8 +17,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpListener,
     sync::{Notify, Semaphore},
 };
 use tokio_util::task::TaskTracker;
@@ -128,7 +129,11 @@ impl Setup {
 
     /// The same on a socket.
     async fn listen(&self, limits: &Limits) -> Connections {
-        serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), self.service(limits), limits.connections, &Lag::default()).unwrap()
+        self.listen_over(None, limits).await
+    }
+
+    async fn listen_over(&self, tls: Option<Arc<ListenerTls>>, limits: &Limits) -> Connections {
+        serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls, self.service(limits), limits.connections, &Lag::default()).unwrap()
     }
 
     async fn end(self) {
@@ -175,7 +180,7 @@ async fn late_answers_are_503_and_say_whether_the_outcome_is_known() {
 }
 
 /// Reads an answer to its `text/plain` body's end, which is that of a trace context.
-async fn traced(stream: &mut TcpStream) -> String {
+async fn traced(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let (mut answer, mut bytes) = (String::new(), [0; 4_096]);
     loop {
         let read = stream.read(&mut bytes).await.unwrap();
