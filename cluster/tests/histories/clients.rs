@@ -33,6 +33,7 @@ impl Client {
             // Now and then long enough for the agent to leave.
             let pause = if self.dice.chance(50) { self.dice.within(1_000..3_000) } else { self.dice.within(20..300) };
             sleep(ms(pause)).await;
+            self.world.alone();
             let id = self.number * IDS + n;
             match self.dice.within(0..100) {
                 0..30 => self.order(id, Order::Note { id }).await,

@@ -1,7 +1,7 @@
 //! The world of the simulation: time, what is on its way, who runs, who reaches whom, and what is known of it outside.
 
-use super::{bug::Bug, dice::Dice, node::Process, store::Disk};
-use cellspace_cluster::membership::Terms;
+use super::{agent::Clerk, bug::Bug, dice::Dice, node::Process, store::Disk};
+use cellspace_cluster::{Address, membership::Terms};
 use cellspace_schemas::Owner;
 use cellspace_storage::Slot;
 use parking_lot::Mutex;
@@ -266,6 +266,18 @@ impl World {
     /// Who runs now.
     pub fn up(&self) -> Vec<(usize, Arc<Process>)> {
         self.seats.lock().iter().enumerate().filter_map(|(n, seat)| Some((n, seat.process.clone()?))).collect()
+    }
+
+    /// No two nodes serve an agent at once (what invariant LEASE rests on).
+    pub fn alone(&self) {
+        let up = self.up();
+        for owner in OWNED.iter() {
+            let address = Address::of::<Clerk>(owner.clone());
+            let serve: Vec<usize> = up.iter().filter(|(_, process)| process.cluster.serves(&address)).map(|(seat, _)| *seat).collect();
+            if serve.len() > 1 {
+                self.broke(format!("LEASE: {owner} is served by {serve:?}"));
+            }
+        }
     }
 
     pub fn is_cut(&self, from: usize, to: usize) -> bool {
