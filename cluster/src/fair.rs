@@ -118,7 +118,8 @@ mod tests {
     async fn who_has_gone_takes_no_place() {
         let places = Places::new(1);
         let held = places.enter(&owner("a")).await;
-        let mut gone: Vec<_> = (0..10).map(|_| Box::pin(places.enter(&owner("b")))).collect();
+        let b = owner("b");
+        let mut gone: Vec<_> = (0..10).map(|_| Box::pin(places.enter(&b))).collect();
         gone.iter_mut().for_each(|waits| assert!(waits.as_mut().now_or_never().is_none()));
         let mut last = gone.pop().unwrap();
         // The first of them has its place before it goes, the others not.

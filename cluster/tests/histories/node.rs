@@ -492,13 +492,13 @@ impl PeerLink for Access {
         .boxed()
     }
 
-    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Answer>, PeerError>> {
+    fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
         let (member, slots, lies) = (to.member.clone(), slots.to_vec(), self.world.is(Bug::PeersLie));
         async move {
             let asked = move |process: Arc<Process>| {
                 let mut answers = process.cell.asked(&member, &slots, version);
                 if lies {
-                    answers.iter_mut().flatten().for_each(|answer| *answer = Answer::Released);
+                    answers.iter_mut().flatten().for_each(|told| *told = Answer::Released.into());
                 }
                 async move { answers.ok_or_else(|| PeerError::NotDone("another life".into())) }
             };
