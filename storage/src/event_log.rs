@@ -130,11 +130,16 @@ pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<Replayed, Store
     let (dead, group) = (topic.dead(), Group(AGAIN.to_owned()));
     let mut position = log.committed(&dead, &group).await?;
     let mut done = Replayed::default();
-    loop {
+    // What is published now may be a dead letter again at once: that one is for the next time, or there would be no end.
+    let mut end = position;
+    while let Some(last) = log.dead_letters(topic, end, LETTERS_AT_ONCE).await?.last().map(|letter| letter.position) {
+        end = last;
+    }
+    while position < end {
         let letters = log.dead_letters(topic, position, LETTERS_AT_ONCE).await?;
-        let Some(last) = letters.last() else { return Ok(done) };
-        position = last.position;
-        for letter in letters {
+        let Some(last) = letters.last() else { break };
+        position = last.position.min(end);
+        for letter in letters.into_iter().filter(|letter| letter.position <= end) {
             let before = Offset(letter.offset.0.saturating_sub(1));
             let there = log.fetch(topic, before, 1).await?.pop().filter(|event| event.offset == letter.offset);
             // As it was, when it is still there.
@@ -148,6 +153,7 @@ pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<Replayed, Store
         }
         log.commit(&dead, &group, position).await?;
     }
+    Ok(done)
 }
 
 /// Publishes events one after the other. One that the log never takes is put aside with the reason, so that it holds up no other.

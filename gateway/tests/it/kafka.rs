@@ -120,7 +120,8 @@ async fn dead_letters_are_seen_and_published_again_by_command() {
     let shown: Value = serde_json::from_str(&topics(dir.path(), &[&named[..], &["--dead-letters", &requests.0]].concat()).await).unwrap();
     assert_eq!((&shown[0]["event"], &shown[0]["key"]), (&Value::from("no event"), &Value::from("k")), "{shown}");
     let replay = [&named[..], &["--replay", &requests.0]].concat();
-    assert!(topics(dir.path(), &replay).await.starts_with("1 dead letters"));
+    let said = topics(dir.path(), &replay).await;
+    assert!(said.starts_with("1 dead letters"), "{said}");
     letters(2).await.expect("it is handled again, and again cannot be").unwrap();
     process.signal("TERM");
     assert!(process.end().await.success());
