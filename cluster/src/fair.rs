@@ -128,6 +128,7 @@ mod tests {
         drop(gone);
         assert!(last.as_mut().now_or_never().flatten().is_some());
         drop(last);
-        assert_eq!((places.0.lock().free, places.0.lock().waiting.len()), (1, 0));
+        let state = places.0.lock();
+        assert_eq!((state.free, state.waiting.len()), (1, 0));
     }
 }
