@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -102,7 +102,8 @@ impl Used {
     fn put(&mut self, minute: i64, audience: Arc<str>, slot: Option<Slot>, hash: [u8; 16], call: Option<CallId>) {
         let tokens = self.by_minute.entry(minute).or_default().entry(audience).or_default();
         tokens.slot = slot;
-        if tokens.used.insert(hash, call).is_none() {
+        if let Entry::Vacant(place) = tokens.used.entry(hash) {
+            place.insert(call);
             self.count += 1;
         }
     }
@@ -136,7 +137,8 @@ impl ReplayGuard {
         if opened.is_some_and(|opened| issued <= opened.plus(SKEW)) {
             return Err(PeerError::TooEarly);
         }
-        used.forget_before(minute(now));
+        // A node that hears of them may be behind by that much.
+        used.forget_before(minute(now.minus(SKEW)));
         // In every minute: another token with the same `jti` may end at another time.
         let mut buckets = used.by_minute.values().filter_map(|audiences| audiences.get(&token.audience));
         if let Some(earlier) = buckets.find_map(|bucket| bucket.used.get(&token.hash)) {
@@ -170,22 +172,31 @@ impl ReplayGuard {
 
     /// A slot opens here, with what the node has told that had it before, if that is known.
     pub fn hear(&self, slot: Slot, told: Option<&RawValue>) {
+        // Read before anybody waits for it.
+        let told = told.and_then(Told::read);
         let mut used = self.used.lock();
         used.told.remove(&slot);
-        let Some(Told { since, used: tokens }) = told.and_then(|told| serde_json::from_str(told.get()).ok()) else { return };
-        let mut all = Vec::new();
-        for (audience, minute, hashes) in tokens {
-            let hashes = BASE64.decode(hashes).unwrap_or_default();
-            let (hashes, []) = hashes.as_chunks() else { return };
-            all.extend(hashes.iter().map(|hash| (minute, audience.clone(), *hash)));
-        }
-        if used.count + all.len() > self.capacity {
-            return;
-        }
+        let Some((since, all)) = told.filter(|(_, all)| used.count + all.len() <= self.capacity) else { return };
         for (minute, audience, hash) in all {
             used.put(minute, audience, Some(slot), hash, None);
         }
         used.told.insert(slot, since);
+    }
+}
+
+/// A used token: the minute in which it ends, audience and hash.
+type UsedToken = (i64, Arc<str>, [u8; 16]);
+
+impl Told {
+    fn read(told: &RawValue) -> Option<(Option<Timestamp>, Vec<UsedToken>)> {
+        let Self { since, used } = serde_json::from_str(told.get()).ok()?;
+        let mut all = Vec::new();
+        for (audience, minute, hashes) in used {
+            let hashes = BASE64.decode(hashes).ok()?;
+            let (hashes, []) = hashes.as_chunks() else { return None };
+            all.extend(hashes.iter().map(|hash| (minute, audience.clone(), *hash)));
+        }
+        Some((since, all))
     }
 }
 
@@ -277,8 +288,8 @@ mod tests {
         assert!(guard.admit(token("1"), None, at(0), at(30), at(0), None).is_ok());
         assert!(guard.admit(token("2"), None, at(0), at(90), at(0), None).is_ok());
         assert!(matches!(guard.admit(token("3"), None, at(0), at(90), at(59), None), Err(PeerError::Unreachable(_))));
-        assert!(guard.admit(token("3"), None, at(60), at(90), at(60), None).is_ok());
-        assert!(matches!(guard.admit(token("4"), None, at(60), at(90), at(60), None), Err(PeerError::Unreachable(_))));
+        assert!(guard.admit(token("3"), None, at(60), at(90), at(61), None).is_ok());
+        assert!(matches!(guard.admit(token("4"), None, at(60), at(90), at(61), None), Err(PeerError::Unreachable(_))));
     }
 
     #[test]

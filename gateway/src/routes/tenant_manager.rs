@@ -81,10 +81,12 @@ pub(super) fn from_agent(error: AskError<Refusal>) -> ApiError {
 
 /// An error of an operation over several agents.
 pub(super) fn from_operation(error: OperationError) -> ApiError {
-    match error {
+    let error = match error {
         OperationError::Agent(error) => from_agent(error),
         OperationError::Directory(error) => from_directory(error),
-    }
+    };
+    // Some of its steps may have been done.
+    ApiError { not_executed: false, ..error }
 }
 
 fn from_directory(error: directory::DirectoryError) -> ApiError {

@@ -118,7 +118,8 @@ impl Gateway {
         }
         for _ in 0..TURNS {
             let error = match self.here(path, &method, headers.clone(), resolved, found, body.as_mut(), &mut collected).await {
-                Err(error) if error.not_executed && nodes.is_elsewhere(&whose) => error,
+                // What failed before its body was read is not passed on: there is nothing to pass on yet.
+                Err(error) if error.not_executed && collected.is_some() && nodes.is_elsewhere(&whose) => error,
                 end => return end,
             };
             // It was here, and went to another node before its agent could take it.

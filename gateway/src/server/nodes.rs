@@ -94,8 +94,8 @@ impl Nodes {
     /// Unavailable: nothing was done, or it is not known whether it was.
     pub async fn pass_on(&self, whose: &Owner, request: &Whole, resolved: &Arc<Resolved>) -> Result<Option<Reply>, ApiError> {
         let until = self.until(resolved);
-        let moved_by = self.cell.moved_by(until);
-        let safe = resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe());
+        let mut moved_by = self.cell.moved_by(until);
+        let (waits, safe) = (!resolved.wait.is_zero(), resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe()));
         let mut again = None;
         loop {
             let version = self.cell.version();
@@ -105,7 +105,12 @@ impl Nodes {
                 Whereabouts::Nowhere(reason) => return self.not_now(resolved, &reason).map(Some),
             };
             resolved.started.store(!safe, Ordering::Relaxed);
+            let sent = Instant::now();
             let outcome = self.send(&peer, hops, whose, until, request, resolved).await;
+            if waits {
+                // While it waited there nothing was moved.
+                moved_by = until.min(moved_by + sent.elapsed());
+            }
             let told = |outcome: &'static str| metrics::counter!("cellspace_http_forwarded_total", "outcome" => outcome).increment(1);
             match outcome {
                 Ok(reply) => {
@@ -123,7 +128,8 @@ impl Nodes {
                     if resolved.forwarded.is_some() || Instant::now() >= moved_by {
                         return self.not_now(resolved, &reason).map(Some);
                     }
-                    if again.is_none() {
+                    // Waits have a bound of their own.
+                    if again.is_none() && !waits {
                         match self.again.try_acquire() {
                             Ok(place) => again = Some(place),
                             Err(_) => return self.not_now(resolved, &reason).map(Some),

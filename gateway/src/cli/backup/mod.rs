@@ -23,7 +23,7 @@ use cellspace_storage::{
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufReader, BufWriter},
+    io::{self, BufReader, BufWriter},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -57,12 +57,18 @@ async fn write(file: &Path, header: &Header, fill: impl AsyncFnOnce(&mut Out) ->
     }
     let part = PathBuf::from(format!("{}.part", file.display()));
     let written = async {
-        let out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        // One that was left half done may be of any mode, and anybody's.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
         let mut writer = Writer::new(BufWriter::new(out), header)?;
         fill(&mut writer).await?;
         let (records, out) = writer.finish()?;
         out.into_inner()?.sync_all()?;
         fs::rename(&part, file)?;
+        File::open(file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()?;
         anyhow::Ok(records)
     };
     written.await.with_context(|| format!("no backup is in {}", file.display())).inspect_err(|_| drop(fs::remove_file(&part)))
