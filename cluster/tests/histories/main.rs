@@ -104,7 +104,8 @@ fn broken_rules_are_found() {
         (Bug::AppliesNothing, "ACK"),
         (Bug::UnknownIsFenced, "ACK FENCE"),
         (Bug::ForgetsOutbox, "OUTBOX"),
-        (Bug::ShufflesOutbox, "OUTBOX"),
+        // What comes out of order takes steps that the table does not have.
+        (Bug::ShufflesOutbox, "OUTBOX STATE"),
         (Bug::MissesAwake, "OUTBOX"),
         (Bug::MissesDue, "TIMER"),
         (Bug::MixesOwners, "ISOLATION"),
@@ -112,12 +113,13 @@ fn broken_rules_are_found() {
         (Bug::SendsEarly, "EFFECT"),
         (Bug::SleepingClock, "LEASE"),
         (Bug::WildClocks, "LEASE"),
-        (Bug::PeersLie, "LEASE"),
+        // What is served beside the one who may is old: seen as it is read, or at the end.
+        (Bug::PeersLie, "LEASE ACK"),
         (Bug::NeverBuries, "LIVE"),
     ];
     let mut missed = Vec::new();
     for (bug, invariant) in expected {
-        let (found, run, _) = search(1, 100, Some(bug));
+        let (found, run, _) = search(1, 400, Some(bug));
         println!("{bug:?}: {found:?} after {run} histories");
         if !found.is_some_and(|(_, broken)| invariant.split(' ').any(|name| broken.contains(name))) {
             missed.push(bug);
