@@ -140,6 +140,11 @@ impl ApiError {
     pub fn not_executed(reason: impl std::fmt::Display) -> Self {
         Self { not_executed: true, ..Self::later(reason) }
     }
+    /// The same error of one of several steps: those before it may have been done, and no other node may begin with the first.
+    #[must_use]
+    pub fn of_a_step(self) -> Self {
+        Self { not_executed: false, ..self }
+    }
     /// 503 for who is outside of the installation: the cause is for our own log alone.
     #[must_use]
     pub fn not_now(cause: impl std::fmt::Display) -> Self {

@@ -54,7 +54,9 @@ async fn get_at(app: App, request: Request) -> Result<Reply, ApiError> {
     let wanted = body(&request, DatasetAccessRequest::from_json)?;
     let profile = profile(&app, &request, wanted.dataset.profile.as_ref()).await?;
     let course = Course { app: &app, request: &request, wanted, profile, until };
-    let transfer = course.run().await?;
+    // Without a key nobody finds what was begun: another node would begin it once more.
+    let is_found_again = request.name_of(NEGOTIATION)?.is_some();
+    let transfer = course.run().await.map_err(|error| if is_found_again { error } else { error.of_a_step() })?;
     let token = received(&app.services, &participant, &transfer.id).await.map_err(no_address)?;
     tracing::info!(category = "audit", vpa = %address(&request)?, action = "token.read", flow = %transfer.id);
     let answer = json!({

@@ -41,8 +41,7 @@ async fn put(app: App, request: Request) -> Result<Reply, ApiError> {
         .ask::<DataPlane>(&address, command, request.call_without_key())
         .await
         .map_err(|e| ApiError::from_ask(e, refused))?;
-    // It is there, whatever becomes of the answer.
-    let source = find(&app, &address, &name).await.map_err(|error| ApiError { not_executed: false, ..error })?;
+    let source = find(&app, &address, &name).await.map_err(ApiError::of_a_step)?;
     Reply::ok(&source.document(name))
 }
 

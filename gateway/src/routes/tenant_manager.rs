@@ -85,8 +85,7 @@ pub(super) fn from_operation(error: OperationError) -> ApiError {
         OperationError::Agent(error) => from_agent(error),
         OperationError::Directory(error) => from_directory(error),
     };
-    // Some of its steps may have been done.
-    ApiError { not_executed: false, ..error }
+    error.of_a_step()
 }
 
 fn from_directory(error: directory::DirectoryError) -> ApiError {
