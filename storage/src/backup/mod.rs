@@ -2,7 +2,7 @@
 //!
 //! A line of JSON for each record, so that neither writing nor reading it takes more memory than its longest row: first the header, then partitions (a head, as
 //! of which the rows and audit rows are that follow), topics with their groups and events, settings, sealed records of the vault; at the end how many they were
-//! and the SHA-256 of everything before. What can be derived, such as the wake index, is not in it.
+//! and the SHA-256 of everything before. Rows of indexes are not in it: a partition says what they say of it.
 
 mod file;
 mod record;
