@@ -87,6 +87,8 @@ pub struct Cell {
     heard: Mutex<Heard>,
     /// This life is over.
     over: CancellationToken,
+    /// Why, unless it ended on its own terms.
+    ended: OnceLock<Ended>,
 }
 
 impl Cell {
@@ -122,6 +124,7 @@ impl Cell {
             memory: OnceLock::new(),
             heard: Mutex::default(),
             over: CancellationToken::new(),
+            ended: OnceLock::new(),
         })
     }
 
@@ -138,7 +141,7 @@ impl Cell {
         {
             let mut node = self.node.lock();
             let Some(node) = node.as_mut() else { return Ok(()) };
-            let closes = node.learn(view, self.open.now()).inspect_err(|_| self.over.cancel())?;
+            let closes = node.learn(view, self.open.now()).inspect_err(|ended| self.end(ended))?;
             self.applied(node, &closes);
         }
         self.opens.notify_one();
@@ -223,6 +226,18 @@ impl Cell {
     /// Resolves when this life is over: the process is to end.
     pub async fn over(&self) {
         self.over.cancelled().await;
+    }
+
+    /// Why this life is over; `None` while it is not, and when its own process ended it.
+    #[must_use]
+    pub fn why_over(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+
+    fn end(&self, why: &Ended) {
+        // The first reason counts.
+        let _ = self.ended.set(why.clone());
+        self.over.cancel();
     }
 
     /// Hands the slots over, and waits until this node is no member any more.

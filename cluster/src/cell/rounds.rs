@@ -33,6 +33,7 @@ impl Cell {
                 }
             };
             tracing::error!(category = "app", node = %self.options.node, reason = %ended, "this node is no part of the cell any more");
+            self.end(&ended);
         };
         // Who stops on its own terms goes on renewing until its process ends.
         let _ = self.over.run_until_cancelled(rounds).await;

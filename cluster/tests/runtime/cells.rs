@@ -47,6 +47,8 @@ struct Node {
     agent: Arc<Counter>,
     /// Nothing goes out of it or comes in.
     cut: Arc<AtomicBool>,
+    /// It reads the rows of the membership, and cannot write them.
+    reads_only: Arc<AtomicBool>,
 }
 
 struct Time(Instant);
@@ -61,11 +63,16 @@ impl Uptime for Time {
 struct Way {
     place: Place,
     cut: Arc<AtomicBool>,
+    reads_only: Arc<AtomicBool>,
 }
 
 impl Way {
     fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
+    }
+
+    fn writes(&self) -> bool {
+        !self.is_cut() && !self.reads_only.load(Ordering::SeqCst)
     }
 
     fn peer(&self, to: &Peer) -> Result<Node, PeerError> {
@@ -113,7 +120,7 @@ impl Membership for Way {
     }
 
     fn change_view(&self, next: View) -> BoxFuture<'_, Swap> {
-        if self.is_cut() { async { Swap::Unknown("cut".into()) }.boxed() } else { self.place.rows.change_view(next) }
+        if self.writes() { self.place.rows.change_view(next) } else { async { Swap::Unknown("cut".into()) }.boxed() }
     }
 
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
@@ -121,7 +128,7 @@ impl Membership for Way {
     }
 
     fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
-        if self.is_cut() { async { Swap::Unknown("cut".into()) }.boxed() } else { self.place.rows.put_lease(before, next) }
+        if self.writes() { self.place.rows.put_lease(before, next) } else { async { Swap::Unknown("cut".into()) }.boxed() }
     }
 }
 
@@ -136,7 +143,8 @@ impl Place {
 
     async fn start_as(&self, name: &str, of: fn(CellOptions) -> Arc<Cell>) -> Node {
         let cut = Arc::new(AtomicBool::new(false));
-        let way = Arc::new(Way { place: self.clone(), cut: cut.clone() });
+        let reads_only = Arc::new(AtomicBool::new(false));
+        let way = Arc::new(Way { place: self.clone(), cut: cut.clone(), reads_only: reads_only.clone() });
         let cell = of(CellOptions {
             node: NodeName(name.to_owned()),
             level: 1,
@@ -154,7 +162,7 @@ impl Place {
             ..Counter::default()
         });
         cluster.register(agent.clone());
-        let node = Node { cell, cluster, agent, cut };
+        let node = Node { cell, cluster, agent, cut, reads_only };
         self.nodes.lock().insert(name.to_owned(), node.clone());
         node.cluster.start().await.unwrap();
         node
@@ -292,6 +300,41 @@ async fn a_node_that_is_cut_off_serves_nothing_and_the_others_go_on() {
     lost.cut.store(false, Ordering::SeqCst);
     lost.cell.over().await;
     place.nodes.lock().remove("b");
+    place.add_to_all(3).await;
+}
+
+/// That the rows can be read is no reason to go on: who cannot renew serves nothing, and the others go on; when nobody can, nobody serves.
+#[tokio::test(start_paused = true)]
+async fn rows_that_can_be_read_alone_keep_nobody_serving() {
+    let place = Place::default();
+    for name in ["a", "b", "c"] {
+        place.start(name).await;
+    }
+    place.settled(&["a", "b", "c"]).await;
+    place.add_to_all(1).await;
+    let lost = place.nodes.lock().remove("b").unwrap();
+    lost.reads_only.store(true, Ordering::SeqCst);
+    let longest = place.add_to_all(2).await;
+    assert!(longest <= Duration::from_secs(5), "{longest:?} until the agents of a lost node answered");
+    lost.cell.over().await;
+    assert_eq!(lost.cell.why_over().map(ToString::to_string).as_deref(), Some("the other nodes have taken this node's lease away"));
+    for n in 0..OWNERS {
+        let (read, name) = (|s: &CounterState| s.value, format!("o{n}"));
+        assert!(lost.cluster.read::<Counter, _>(&counter(&name), read).await.is_err(), "{name}");
+    }
+
+    let nodes = place.nodes.lock().clone();
+    let all = |reads_only| nodes.values().for_each(|node| node.reads_only.store(reads_only, Ordering::SeqCst));
+    all(true);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for node in nodes.values() {
+        for n in 0..OWNERS {
+            let refused = node.cluster.ask::<Counter>(&counter(&format!("o{n}")), Add(100), call()).await;
+            assert!(matches!(refused, Err(AskError::Unavailable { .. })), "{refused:?}");
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    all(false);
     place.add_to_all(3).await;
 }
 

@@ -178,6 +178,45 @@ async fn a_failing_agent_is_parked_and_its_neighbours_go_on() {
     assert_eq!(cluster.ask::<Counter>(&bad, Add(1), call()).await.unwrap(), 2);
 }
 
+/// What a newer build has written is not guessed at: nothing is served, nothing is changed, and a build that reads it goes on with it.
+#[tokio::test(start_paused = true)]
+async fn a_row_of_a_newer_level_is_refused_and_left_as_it_is() {
+    let (store, first, _) = fresh().await;
+    let (newer, good) = (counter("newer"), counter("good"));
+    for a in [&newer, &good] {
+        first.ask::<Counter>(a, Add(1), call()).await.unwrap();
+    }
+    first.drain(Duration::from_secs(1)).await;
+    let written = |level: &str, by: &str| {
+        let mut disk = store.0.lock();
+        let (_, stored) = disk.partitions.iter_mut().find(|(key, _)| key.owner.as_str() == "newer").unwrap();
+        for value in stored.rows.values_mut() {
+            let text = String::from_utf8(value.to_vec()).unwrap();
+            assert!(text.contains(level), "{text}");
+            *value = text.replacen(level, by, 1).into();
+        }
+    };
+    let rows = || {
+        let disk = store.0.lock();
+        disk.partitions.iter().find(|(key, _)| key.owner.as_str() == "newer").map(|(_, stored)| stored.rows.clone())
+    };
+    written("\"v\":1", "\"v\":2");
+    let before = rows();
+    store.restart();
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    for _ in 0..5 {
+        let told = cluster.ask::<Counter>(&newer, Add(1), call()).await.unwrap_err();
+        assert!(matches!(told, AskError::Unavailable { .. } | AskError::Parked { .. }), "{told:?}");
+        let told = cluster.read::<Counter, _>(&newer, |s| s.value).await.unwrap_err();
+        assert!(told.to_string().contains("level 2, this build reads up to 1"), "{told}");
+    }
+    assert_eq!(cluster.ask::<Counter>(&good, Add(1), call()).await.unwrap(), 2);
+    assert_eq!(rows(), before);
+    written("\"v\":2", "\"v\":1");
+    assert!(cluster.unpark(&newer));
+    assert_eq!(cluster.ask::<Counter>(&newer, Add(1), call()).await.unwrap(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn idle_agents_leave_memory_and_come_back() {
     let store = MemoryStore::default();

@@ -1,7 +1,7 @@
 //! `cellspace run`: one process of a cell, staying.
 
 use super::{args::RunArgs, cell_file::CellFile, signals::Signals, up};
-use crate::node::{Ending, Node, StartError};
+use crate::node::{Ending, Node};
 use std::{pin::pin, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -44,16 +44,16 @@ pub async fn run(args: &RunArgs, file: CellFile) -> anyhow::Result<()> {
             up::say(&up::new_client(client));
         }
     }
-    let is_over = tokio::select! {
-        () = signals.next() => false,
-        () = node.told_to_drain() => false,
-        () = node.life_over() => true,
+    let over = tokio::select! {
+        () = signals.next() => None,
+        () = node.told_to_drain() => None,
+        reason = node.life_over() => Some(reason),
     };
     if !args.json {
         up::say("\nending; a signal ends it at once");
     }
     left(node, drain, &mut signals).await?;
-    if is_over { Err(StartError::LifeOver.into()) } else { Ok(()) }
+    over.map_or(Ok(()), |reason| Err(reason.into()))
 }
 
 async fn left(node: Node, limit: Duration, signals: &mut Signals) -> anyhow::Result<()> {

@@ -77,9 +77,9 @@ pub enum StartError {
     /// Its name cannot be one.
     #[error(transparent)]
     PeerName(#[from] NameError),
-    /// Its life in the cell ended before it was up.
-    #[error("this process is no part of the cell any more: another one runs under its name, or the others have taken its lease away")]
-    LifeOver,
+    /// Its life in the cell is over, for this reason.
+    #[error("this process is no part of the cell any more: {0}")]
+    LifeOver(String),
     /// It was told to end before it was up.
     #[error("ended by a signal before the node was up")]
     Ended,

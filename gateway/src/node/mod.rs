@@ -235,7 +235,7 @@ impl Node {
                 cluster.start().await?;
                 tokio::select! {
                     biased;
-                    () = cell.over() => return Err(StartError::LifeOver),
+                    () = cell.over() => return Err(life_over(&cell)),
                     () = cell.joined() => {}
                 }
                 agents::start_among(&self.app.services, &self.stop).await?;
@@ -281,10 +281,13 @@ impl Node {
         }
     }
 
-    /// Resolves when this life in the cell is over, and the process is to end.
-    pub async fn life_over(&self) {
+    /// Resolves when this life in the cell is over, and the process is to end, with [`StartError::LifeOver`].
+    pub async fn life_over(&self) -> StartError {
         match &self.peers {
-            Some((cell, _)) => cell.over().await,
+            Some((cell, _)) => {
+                cell.over().await;
+                life_over(cell)
+            }
             None => std::future::pending().await,
         }
     }
@@ -345,6 +348,10 @@ impl Node {
         }
         tracing::info!(category = "app", action = "node.stopped", "node stopped");
     }
+}
+
+fn life_over(cell: &Cell) -> StartError {
+    StartError::LifeOver(cell.why_over().map_or_else(|| "it ends".to_owned(), ToString::to_string))
 }
 
 async fn assemble(

@@ -508,6 +508,51 @@ async fn nodes_that_start_for_the_first_time_together_have_one_first_client() {
     assert_eq!(form_of(Client::new().post(url), &form).send().await.unwrap().status(), StatusCode::OK);
 }
 
+/// A node that would not read what the others write serves nothing, and says why it ends; so does one whose lease the others have taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_no_part_of_its_cell_says_why() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let b = place.another(&a, &shared, place.seat("b", None), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let of_b = place.rows.leases().await.unwrap().into_iter().find(|lease| lease.node.0 == "b").unwrap();
+    // The row as it is when the others have found it dead.
+    let taken = async {
+        loop {
+            let leases = place.rows.leases().await.unwrap();
+            let now = leases.into_iter().find(|lease| lease.node == of_b.node).unwrap();
+            if place.rows.put_lease(Some(now.clone()), Lease { revoked: true, ..now }).await == Swap::Applied {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, taken).await.unwrap();
+    let reason = timeout(PATIENCE, b.life_over()).await.unwrap().to_string();
+    assert!(reason.ends_with("the other nodes have taken this node's lease away"), "{reason}");
+    place.settled(&["a"]).await;
+    let later = async {
+        loop {
+            let view = place.rows.view().await.unwrap().unwrap();
+            let next = View { version: view.version + 1, format: 99, ..view };
+            if place.rows.change_view(next).await == Swap::Applied {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, later).await.unwrap();
+    let reason = timeout(PATIENCE, a.life_over()).await.unwrap().to_string();
+    assert!(reason.ends_with("the cell writes rows of level 99, this node reads up to 1"), "{reason}");
+    let another = Node::start_in_cell(
+        NodeConfig { public_url: Some(a.urls.public.clone()), admin_url: Some(a.urls.admin.clone()), ..config(&place.path().join("c")) },
+        shared.beside(),
+        place.seat("c", None),
+    );
+    let refused = timeout(PATIENCE, another).await.unwrap().map(|node| node.ops).unwrap_err().to_string();
+    assert!(refused.ends_with("the cell writes rows of level 99, this node reads up to 1"), "{refused}");
+    let platform = Platform::of(a, None).await;
+    assert!(platform.token.is_empty(), "nothing is served on a guess");
+}
+
 /// A node that only passes requests on is ready as long as there is one that takes them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {

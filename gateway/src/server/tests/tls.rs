@@ -124,7 +124,7 @@ async fn certificates_are_read_anew_when_they_change() {
     certificates.replace(false, true);
     let after = certificates.client(|any| any.pool_max_idle_per_host(0));
     // Long enough that the files were looked at.
-    let until = Instant::now() + Duration::from_secs(3);
+    let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
         assert_eq!(before.get(&url).send().await.unwrap().status().as_u16(), 200);
         assert!(after.get(&url).send().await.is_err());
