@@ -86,9 +86,21 @@ impl DeadLetter {
 
     /// The letter for an event that is put aside.
     pub(crate) fn of(topic: &Topic, event: &EventRecord, reason: String) -> Self {
-        let text = || serde_json::Value::String(String::from_utf8_lossy(&event.payload).into_owned());
-        let content = serde_json::from_slice(&event.payload).unwrap_or_else(|_| text());
-        Self { position: Offset::default(), key: event.key.clone(), topic: topic.clone(), offset: event.offset, reason, event: content }
+        let event_content = content(&event.payload);
+        Self {
+            position: Offset::default(),
+            key: event.key.clone(),
+            topic: topic.clone(),
+            offset: event.offset,
+            reason,
+            event: event_content,
+        }
+    }
+
+    /// Whether this is the event: where it stood there may be another one, when the topic was made anew.
+    fn is_of(&self, event: &EventRecord) -> bool {
+        let is_same = self.event.is_null() || self.event == content(&event.payload);
+        event.offset == self.offset && event.key == self.key && is_same
     }
 
     /// The event, as the letter has it; `None` when it has it not.
@@ -106,6 +118,11 @@ impl DeadLetter {
             .to_string()
             .into_bytes()
     }
+}
+
+/// An event, as a letter has it.
+fn content(payload: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(payload).unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(payload).into_owned()))
 }
 
 /// Group on a topic of dead letters: how far they were published again.
@@ -141,7 +158,7 @@ pub async fn replay(log: &dyn EventLog, topic: &Topic) -> Result<Replayed, Store
         position = last.position.min(end);
         for letter in letters.into_iter().filter(|letter| letter.position <= end) {
             let before = Offset(letter.offset.0.saturating_sub(1));
-            let there = log.fetch(topic, before, 1).await?.pop().filter(|event| event.offset == letter.offset);
+            let there = log.fetch(topic, before, 1).await?.pop().filter(|event| letter.is_of(event));
             // As it was, when it is still there.
             match there.map(|event| event.payload).or_else(|| letter.event_bytes()) {
                 Some(payload) => {

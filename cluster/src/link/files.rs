@@ -50,7 +50,7 @@ impl<T: Send + Sync + 'static> FromFiles<T> {
         self.current.borrow().clone()
     }
 
-    /// As the files are now. What cannot be used, be it because only some of them were replaced so far, is told of, and what was there before goes on.
+    /// As the files are now, or were before, while they are being read for somebody else. What cannot be used, be it because only some of them were replaced so far, is told of, and what was there before goes on.
     pub async fn now(self: &Arc<Self>) -> Arc<T> {
         let this = self.clone();
         let read = tokio::task::spawn_blocking(move || this.look()).await;
@@ -68,7 +68,8 @@ impl<T: Send + Sync + 'static> FromFiles<T> {
     }
 
     fn look(&self) -> Arc<T> {
-        let mut before = self.stamp.lock();
+        // One at a time: a file system that hangs holds up one thread.
+        let Some(mut before) = self.stamp.try_lock() else { return self.current() };
         let stamp = stamp(&self.files);
         if stamp == *before {
             return self.current();

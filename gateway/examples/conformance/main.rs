@@ -194,7 +194,7 @@ async fn run(args: &RunArgs, mut signals: (Signal, Signal)) -> Result<()> {
     tokio::select! {
         () = next(&mut signals) => {}
         () = node.told_to_drain() => {}
-        () = node.life_over() => bail!("the life of this node in its cell is over"),
+        over = node.life_over() => return Err(over.into()),
     }
     node.drain(file.drain_limit).await;
     guard.flush().await;

@@ -187,6 +187,9 @@ impl NodeConfig {
             if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !bare {
                 return Err(StartError::BadUrl(url.clone()));
             }
+            if self.tls.is_some() && url.scheme() == "http" {
+                return Err(StartError::PlainUrl(url.clone()));
+            }
         }
         Ok(())
     }
@@ -255,6 +258,9 @@ mod tests {
         ] {
             let config = NodeConfig { public_url: Some(url.parse().unwrap()), ..NodeConfig::new("x") };
             assert_eq!(config.check().is_ok(), good, "{url}");
+            let tls = TlsFiles { certificate: "c".into(), key: "k".into() };
+            let encrypted = NodeConfig { tls: Some(tls), ..config }.check();
+            assert_eq!(encrypted.is_ok(), url == "https://cells.example", "{url}");
         }
     }
 

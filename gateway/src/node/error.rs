@@ -154,6 +154,9 @@ pub enum StartError {
     /// Not a base URL.
     #[error("{0} is not a base URL: expected http(s)://host[:port] without a path")]
     BadUrl(Url),
+    /// Nobody reaches its listeners there.
+    #[error("{0} is not reached: with --tls-cert listeners speak TLS alone, so their URLs begin with https")]
+    PlainUrl(Url),
     /// The installation is known under another URL.
     #[error(
         "this installation is known as {stored} ({what} URL), which is part of its data, not as {wanted}: say {flag} {stored}, \

@@ -90,6 +90,9 @@ impl<W: Write> Writer<W> {
     fn line(&mut self, content: &impl Serialize) -> Result<(), BackupError> {
         let mut line = serde_json::to_vec(content).map_err(std::io::Error::from)?;
         line.push(b'\n');
+        if line.len() as u64 > LINE_BYTES {
+            return Err(std::io::Error::other("a record is longer than a backup can have").into());
+        }
         self.digest.context.update(&line);
         Ok(self.out.write_all(&line)?)
     }

@@ -155,8 +155,12 @@ async fn dead_letters_are_published_again_once(log: &dyn EventLog) {
     log.dead_letter(&t, never, "not taken".to_owned()).await.unwrap();
     let gone = EventRecord { offset: Offset(9_999), key: "again".to_owned(), payload: "null".into() };
     log.dead_letter(&t, gone, "too long".to_owned()).await.unwrap();
+    // Another event stands where these stood: the topic was made anew.
+    let other = |key: &str, payload| EventRecord { offset: Offset(1), key: key.to_owned(), payload };
+    log.dead_letter(&t, other("again", "another".into()), "of a topic of before".to_owned()).await.unwrap();
+    log.dead_letter(&t, other("another", "null".into()), "too long, of a topic of before".to_owned()).await.unwrap();
     let before = log.fetch(&t, Offset(0), 100).await.unwrap().len() as u64;
-    assert_eq!(replay(log, &t).await.unwrap(), Replayed { published: 1, gone: 1 });
+    assert_eq!(replay(log, &t).await.unwrap(), Replayed { published: 2, gone: 2 });
     let last: Vec<_> = log.fetch(&t, Offset(before), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
-    assert_eq!(last, ["never"]);
+    assert_eq!(last, ["never", "another"]);
 }

@@ -94,13 +94,18 @@ impl ScyllaStore {
     /// [`BackupError::NotEmpty`]; [`BackupError::Store`]
     pub async fn begin_restoring(&self) -> Result<RestoringKeyspace, BackupError> {
         let inner = self.inner().clone();
+        let keyspace = format!("the keyspace {}", inner.options.keyspace);
         let held = inner.many::<Named>(&inner.statements.partitions, (), 1).await?.len()
             + inner.many::<Setting>(&inner.statements.settings, (), 1).await?.len();
         if held > 0 {
-            return Err(BackupError::NotEmpty(format!("the keyspace {}", inner.options.keyspace).into()));
+            return Err(BackupError::NotEmpty(keyspace.into()));
         }
-        // Until the end nobody opens it.
-        inner.run(&inner.statements.put_setting, (RESTORING, "")).await?;
+        // Until the end nobody opens it, nor restores into it.
+        match inner.conditional(&inner.statements.first_setting, (RESTORING, "")).await.map_err(unavailable)? {
+            Some(Conditional::Applied) => {}
+            Some(Conditional::NotApplied) => return Err(BackupError::NotEmpty(keyspace.into())),
+            None => return Err(StoreError::Unavailable("the database's answer cannot be read".to_owned()).into()),
+        }
         let hour = inner.hour();
         let store = self.clone();
         Ok(RestoringKeyspace { store, inner, hour, partition: None, rows: Vec::new(), bytes: 0, waiting: None })
@@ -228,7 +233,8 @@ impl RestoringKeyspace {
     /// [`BackupError::Store`]
     pub async fn finish(mut self) -> Result<(), BackupError> {
         self.flush().await?;
-        Ok(self.inner.run(&self.inner.statements.remove_setting, (RESTORING,)).await?)
+        let removed = self.inner.conditional(&self.inner.statements.remove_setting, (RESTORING,)).await.map_err(unavailable)?;
+        removed.map(drop).ok_or_else(|| StoreError::Unavailable("the database's answer cannot be read".to_owned()).into())
     }
 
     /// By which a commit of before is known: that of its audit row, and of its events that wait.

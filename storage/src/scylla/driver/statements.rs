@@ -92,9 +92,9 @@ statements! {
     read setting: "SELECT value FROM settings WHERE name = ?";
     read settings: "SELECT name, value FROM settings";
     write first_setting: "INSERT INTO settings (name, value) VALUES (?, ?) IF NOT EXISTS";
+    write remove_setting: "DELETE FROM settings WHERE name = ? IF EXISTS";
     write next_setting: "UPDATE settings SET value = ? WHERE name = ? IF value = ?";
     repeat put_setting: "INSERT INTO settings (name, value) VALUES (?, ?)";
-    repeat remove_setting: "DELETE FROM settings WHERE name = ?";
     read boot: "SELECT boot FROM boots WHERE id = 'cell'";
     write first_boot: "INSERT INTO boots (id, boot) VALUES ('cell', ?) IF NOT EXISTS";
     write next_boot: "UPDATE boots SET boot = ? WHERE id = 'cell' IF boot = ?";

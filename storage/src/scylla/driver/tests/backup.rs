@@ -107,7 +107,13 @@ async fn half_a_backup_is_not_opened() {
     store.put_meta("url", "u").await.unwrap();
     let (backup, restored) = (back_up(&store).await, to.open().await);
     let mut reader = Reader::new(backup.as_slice()).unwrap();
-    let mut restoring = restored.begin_restoring().await.unwrap();
+    // One of two that begin together restores.
+    let (one, two) = futures::join!(restored.begin_restoring(), restored.begin_restoring());
+    let (mut restoring, refused) = match one {
+        Ok(restoring) => (restoring, two),
+        refused => (two.unwrap(), refused),
+    };
+    assert!(matches!(refused, Err(BackupError::NotEmpty(_))));
     while let Some(record) = reader.record().unwrap() {
         restoring.take(record).await.unwrap();
     }
