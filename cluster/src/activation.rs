@@ -4,6 +4,7 @@ use crate::{
     Address, Agent, Track,
     idempotency::Replies,
     inbox::{Inbox, Item, PushError},
+    watched::Watched,
 };
 use cellspace_storage::Epoch;
 use metrics::gauge;
@@ -16,7 +17,7 @@ use std::{
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Deliveries of one agent under way at once; those that pause or wait for their host do not count.
@@ -59,7 +60,7 @@ pub(crate) struct Activation<A: Agent> {
     /// The view since which its slot is served here; once that has ended it is worth nothing.
     pub(crate) since: u64,
     pub(crate) inbox: Inbox<A>,
-    pub(crate) phase: watch::Sender<Phase<A>>,
+    pub(crate) phase: Watched<Phase<A>>,
     pub(crate) actor: OnceLock<ActorRef<Wakeup>>,
     /// The epoch of its claim, once it has one.
     pub(crate) epoch: OnceLock<Epoch>,
@@ -96,7 +97,7 @@ impl<A: Agent> Activation<A> {
             address,
             since,
             inbox: Inbox::new(inbox),
-            phase: watch::Sender::new(Phase::Loading),
+            phase: Watched::new(Phase::Loading),
             actor: OnceLock::new(),
             epoch: OnceLock::new(),
             replies: Mutex::new(Replies::default()),
@@ -119,7 +120,7 @@ impl<A: Agent> Activation<A> {
     }
 
     pub(crate) fn is_loading(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Loading)
+        matches!(*self.phase.read(), Phase::Loading)
     }
 
     /// Nobody uses it, and it has nothing to deliver.
@@ -195,7 +196,7 @@ impl<A: Agent> Activation<A> {
     /// The last words: nobody is left waiting. `leftovers` were in the inbox, which is shut: none of them was executed.
     pub(crate) fn end(&self, reason: &str, leftovers: Vec<Item<A>>) {
         self.set_undelivered(0, 0);
-        self.phase.send_replace(Phase::Gone(reason.to_owned()));
+        self.phase.set(Phase::Gone(reason.to_owned()));
         self.ended.cancel();
         for item in leftovers {
             if let Item::Command(waiting) = item {

@@ -181,10 +181,10 @@ impl Cluster {
     ) -> Result<T, AskError<A::Refusal>> {
         loop {
             let (in_use, _) = self.ready::<A>(address, false, false, Instant::now() + READ).await?;
-            let mut phases = in_use.0.phase.subscribe();
+            let mut phases = in_use.0.phase.watch();
             loop {
                 // Cloned out of the lock: a query may take its time.
-                let phase = phases.borrow_and_update().clone();
+                let phase = phases.see().clone();
                 match phase {
                     Phase::Ready { state, .. } => {
                         if let Some(found) = query(&state) {
@@ -195,9 +195,7 @@ impl Cluster {
                     Phase::Loading => {}
                     Phase::Gone(_) => break,
                 }
-                if phases.changed().await.is_err() {
-                    break;
-                }
+                phases.changed().await;
             }
             if self.is_draining() {
                 return Err(unavailable("the node is draining"));
@@ -220,14 +218,14 @@ impl Cluster {
         let (slot, until) = (Slot::of(&address.owner), until.min(Instant::now() + HELD));
         let mut changes = cell.changes();
         loop {
-            changes.mark_unchanged();
+            drop(changes.see());
             match (cell.serves(slot), cell.route(slot)) {
                 (Some(since), _) => return Ok(since),
                 (None, Route::Forward(owner, _)) => return Err(unavailable(format!("the agent is on node {}", owner.node))),
                 (None, Route::Unavailable(reason)) => return Err(unavailable(reason)),
                 (None, Route::Here | Route::Hold | Route::Refresh) => {}
             }
-            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+            if timeout_at(until, changes.changed()).await.is_err() {
                 return Err(unavailable("the agent is being moved"));
             }
         }
@@ -280,22 +278,19 @@ impl Cluster {
             };
             let in_use = activation.in_use(self.now().millis());
             // Nearly always it is there: nothing to wait for.
-            if let (Phase::Ready { registered: true, state, .. }, true) = (&*activation.phase.borrow(), activation.since == since) {
+            if let (Phase::Ready { registered: true, state, .. }, true) = (&*activation.phase.read(), activation.since == since) {
                 return Ok((in_use, state.clone()));
             }
-            let mut phases = activation.phase.subscribe();
-            let phase = match timeout_at(until, phases.wait_for(|phase| !matches!(phase, Phase::Loading))).await {
-                Ok(Ok(phase)) => phase.clone(),
-                Ok(Err(_)) => Phase::Gone("the activation ended".into()),
-                Err(_) => return Err(unavailable("the agent did not load in time")),
-            };
+            let mut phases = activation.phase.watch();
+            let phase = timeout_at(until, phases.until(|phase| !matches!(phase, Phase::Loading))).await;
+            let phase = phase.map_err(|_| unavailable("the agent did not load in time"))?;
             match phase {
                 Phase::Ready { registered: false, .. } if !creates => {
                     if !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {
                         return Err(AskError::NotRegistered);
                     }
                     // Its first commit has landed, and its event may be known already, but the activation has not heard of it yet.
-                    let heard = phases.wait_for(|phase| !matches!(phase, Phase::Ready { registered: false, .. }));
+                    let heard = phases.until(|phase| !matches!(phase, Phase::Ready { registered: false, .. }));
                     if timeout_at(until, heard).await.is_err() {
                         return Err(unavailable("the agent did not answer in time"));
                     }

@@ -17,7 +17,7 @@ use cellspace_storage::{Epoch, Partitions, Slots, StoreError, WakeIndex};
 use parking_lot::RwLock;
 use ractor::{Actor, ActorId, ActorRef, SpawnErr};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -75,7 +75,7 @@ pub(crate) struct Inner {
     pub(crate) partitions: Arc<dyn Partitions>,
     pub(crate) wake: Arc<dyn WakeIndex>,
     pub(crate) options: Options,
-    pub(crate) hosts: RwLock<HashMap<&'static str, Arc<dyn AnyHost>>>,
+    pub(crate) hosts: RwLock<BTreeMap<&'static str, Arc<dyn AnyHost>>>,
     pub(crate) timers: Timers,
     pub(crate) waking: Arc<Semaphore>,
     /// Room to load an agent.

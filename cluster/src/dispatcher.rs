@@ -174,7 +174,7 @@ async fn one_attempt<A: Agent>(
     patience: Instant,
 ) -> Result<A::Outcome, Failed> {
     let retry = |reason: &str| Failed::Attempt(DeliveryError::Retry(reason.to_owned()));
-    let snapshot = || match activation.phase.borrow().clone() {
+    let snapshot = || match activation.phase.read().clone() {
         Phase::Ready { state, .. } => Ok(state),
         Phase::Loading | Phase::Gone(_) => Err(retry("the agent is not ready")),
     };

@@ -7,11 +7,12 @@ use crate::{
     ask::{READ, unavailable},
     core::Witness,
     decision::Happening,
+    watched::Watcher,
 };
 use cellspace_schemas::{EventPosition, Timestamp};
 use cellspace_storage::{Seq, StoreError};
 use std::collections::VecDeque;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 /// Commits that somebody may be behind and still be told what happened.
 pub const MAX_BEHIND: u64 = 10_000;
@@ -38,7 +39,7 @@ pub struct Following<A: Agent> {
     /// Read, and not told yet.
     ahead: VecDeque<Happened>,
     lost: bool,
-    watched: Option<(InUse<A>, watch::Receiver<Phase<A>>)>,
+    watched: Option<(InUse<A>, Watcher<Phase<A>>)>,
 }
 
 impl Cluster {
@@ -89,17 +90,18 @@ impl<A: Agent> Following<A> {
                 return Ok(happened);
             }
             // Watched before the store is read: a commit that is not read is seen.
-            let gone = matches!(*self.watch().await?.borrow_and_update(), Phase::Gone(_));
-            if gone || !self.read().await.map_err(|e| unavailable(e.to_string()))? && self.watch().await?.changed().await.is_err() {
+            if matches!(*self.watch().await?.see(), Phase::Gone(_)) {
                 self.watched = None;
+            } else if !self.read().await.map_err(|e| unavailable(e.to_string()))? {
+                self.watch().await?.changed().await;
             }
         }
     }
 
-    async fn watch(&mut self) -> Result<&mut watch::Receiver<Phase<A>>, AskError<A::Refusal>> {
+    async fn watch(&mut self) -> Result<&mut Watcher<Phase<A>>, AskError<A::Refusal>> {
         if self.watched.is_none() {
             let (in_use, _) = self.cluster.ready::<A>(&self.address, false, false, Instant::now() + READ).await?;
-            let phases = in_use.0.phase.subscribe();
+            let phases = in_use.0.phase.watch();
             self.watched = Some((in_use, phases));
         }
         self.watched.as_mut().map(|(_, phases)| phases).ok_or_else(|| unavailable("the agent is not watched"))

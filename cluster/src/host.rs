@@ -228,10 +228,10 @@ impl<A: Agent> AnyHost for Host<A> {
                 && let Some(since) = cluster.placement().serves(&address)
             {
                 let activation = self.activate(&cluster, &address, since);
-                let mut phase = activation.phase.subscribe();
+                let mut phase = activation.phase.watch();
                 // A fresh activation looks at its deadlines and outbox by itself.
                 if activation.push(Item::Tick).is_ok() {
-                    let _ = phase.wait_for(|phase| !matches!(phase, Phase::Loading)).await;
+                    phase.until(|phase| !matches!(phase, Phase::Loading)).await;
                     return;
                 }
                 // One that closes fires nothing any more.
@@ -284,7 +284,9 @@ impl<A: Agent> AnyHost for Host<A> {
     }
 
     fn parked(&self) -> Vec<(Address, String)> {
-        self.parked.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect()
+        let mut all: Vec<_> = self.parked.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect();
+        all.sort();
+        all
     }
 
     fn unpark(&self, address: &Address) -> bool {

@@ -53,6 +53,7 @@ pub mod trace;
 mod turn;
 pub mod undo;
 mod wakeups;
+mod watched;
 mod witness;
 
 pub use address::Address;

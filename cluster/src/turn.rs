@@ -196,7 +196,7 @@ impl<A: Agent> TurnActor<A> {
         self.cluster.account(self.activation.bytes.swap(core.bytes(), Ordering::AcqRel), core.bytes());
         // First: who sees the state finds the rows counted that came with it.
         self.announce(core);
-        self.activation.phase.send_replace(Phase::Ready { state: Arc::new(core.state.clone()), registered: core.registered });
+        self.activation.phase.set(Phase::Ready { state: Arc::new(core.state.clone()), registered: core.registered });
     }
 
     /// Tells the node what is left to do.

@@ -15,6 +15,7 @@ use crate::{
     ask::HELD,
     membership::{Answer, Ended, Node, Route, Terms},
     ring::NodeName,
+    watched::{Watched, Watcher},
 };
 use cellspace_storage::{Member, Membership, Slots, View};
 use memory::{Heard, MOST_TOLD};
@@ -28,7 +29,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -71,7 +72,7 @@ pub struct Cell {
     open: OpenSlots,
     endpoints: RwLock<BTreeMap<Member, String>>,
     /// Version of the view that was applied last.
-    version: watch::Sender<u64>,
+    version: Watched<u64>,
     /// A newer view is to be looked for.
     look: Notify,
     /// Slots may be about to open.
@@ -114,7 +115,7 @@ impl Cell {
             joins,
             node: Mutex::new(None),
             endpoints: RwLock::default(),
-            version: watch::Sender::new(0),
+            version: Watched::new(0),
             look: Notify::new(),
             opens: Notify::new(),
             opened: Mutex::default(),
@@ -181,8 +182,8 @@ impl Cell {
 
     /// Waits for a view that is newer than the one of this version; `None` when this life is over.
     pub async fn newer(&self, version: u64) -> Option<View> {
-        let mut versions = self.version.subscribe();
-        self.over.run_until_cancelled(versions.wait_for(|applied| *applied > version)).await?.ok()?;
+        let mut versions = self.version.watch();
+        self.over.run_until_cancelled(versions.until(|applied| *applied > version)).await?;
         self.view()
     }
 
@@ -218,9 +219,11 @@ impl Cell {
 
     /// Waits until this node has been taken in, and may act; or until its life is over. One outside waits for a view.
     pub async fn joined(&self) {
-        let mut changes = self.open.subscribe();
+        let mut changes = self.open.watch();
         let ready = || if self.joins { self.is_member() && self.open.lease_held() } else { self.version() > 0 };
-        while !ready() && !self.over.is_cancelled() && changes.changed().await.is_ok() {}
+        while !ready() && !self.over.is_cancelled() {
+            changes.changed().await;
+        }
     }
 
     /// Resolves when this life is over: the process is to end.
@@ -245,9 +248,11 @@ impl Cell {
         if let Some(node) = self.node.lock().as_mut() {
             node.leave();
         }
-        let mut changes = self.open.subscribe();
+        let mut changes = self.open.watch();
         let alone = || self.view().is_none_or(|view| view.deal.members().len() <= 1);
-        while self.is_member() && !alone() && !self.over.is_cancelled() && changes.changed().await.is_ok() {}
+        while self.is_member() && !alone() && !self.over.is_cancelled() {
+            changes.changed().await;
+        }
     }
 
     pub(crate) fn stop(&self) {
@@ -267,7 +272,7 @@ impl Cell {
     /// The view that this node has applied; 0 before the first.
     #[must_use]
     pub fn version(&self) -> u64 {
-        *self.version.borrow()
+        *self.version.read()
     }
 
     pub(crate) fn link(&self) -> &dyn PeerLink {
@@ -306,10 +311,10 @@ impl Cell {
 
     /// Looks for a view that is newer than `version`, and waits a moment for it. Whether it came is seen by who looks again.
     pub async fn news(&self, version: u64, until: Instant) {
-        let mut versions = self.version.subscribe();
-        if *versions.borrow_and_update() <= version {
+        let mut versions = self.version.watch();
+        if *versions.see() <= version {
             self.look.notify_one();
-            let _ = timeout_at(until.min(Instant::now() + HELD), versions.wait_for(|applied| *applied > version)).await;
+            let _ = timeout_at(until.min(Instant::now() + HELD), versions.until(|applied| *applied > version)).await;
         }
     }
 
@@ -322,7 +327,7 @@ impl Cell {
 
     /// Waits until the rows were looked at once more.
     async fn looked(&self, until: Instant) {
-        let mut changes = self.open.subscribe();
+        let mut changes = self.open.watch();
         self.look.notify_one();
         let _ = timeout_at(until, changes.changed()).await;
     }
@@ -343,8 +348,8 @@ impl Cell {
     }
 
     /// Changes when slots open or the lease is renewed.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.open.subscribe()
+    pub(crate) fn changes(&self) -> Watcher<()> {
+        self.open.watch()
     }
 
     /// An epoch of a newer view was found.
@@ -380,7 +385,9 @@ impl Cell {
     /// A view was taken in. While the node is locked, so that no opening comes between.
     fn applied(&self, node: &Node, closes: &[u16]) {
         let version = node.version();
-        self.version.send_if_modified(|applied| std::mem::replace(applied, version) != version);
+        if self.version() != version {
+            self.version.set(version);
+        }
         if !closes.is_empty() {
             self.open.close(closes);
             metrics::counter!("cellspace_cell_slots_closed_total").increment(closes.len() as u64);

@@ -3,6 +3,7 @@
 use crate::{
     Slot,
     membership::{Moment, Node},
+    watched::{Watched, Watcher},
 };
 use std::{
     fmt,
@@ -12,7 +13,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::watch;
 
 /// A clock that goes on while the machine sleeps, and that nobody sets.
 pub trait Uptime: Send + Sync + 'static {
@@ -40,13 +40,13 @@ pub(crate) struct OpenSlots {
     until: AtomicU64,
     uptime: Arc<dyn Uptime>,
     /// Changes with each opening.
-    opened: watch::Sender<u64>,
+    opened: Watched<()>,
 }
 
 impl OpenSlots {
     pub(crate) fn new(slots: u16, uptime: Arc<dyn Uptime>) -> Self {
         let zeros = || (0..slots).map(|_| AtomicU64::new(0)).collect();
-        Self { since: zeros(), at: zeros(), until: AtomicU64::new(0), uptime, opened: watch::Sender::new(0) }
+        Self { since: zeros(), at: zeros(), until: AtomicU64::new(0), uptime, opened: Watched::new(()) }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -80,8 +80,8 @@ impl OpenSlots {
         Some(Duration::from_micros(micros(self.now()).saturating_sub(at)))
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.opened.subscribe()
+    pub(crate) fn watch(&self) -> Watcher<()> {
+        self.opened.watch()
     }
 
     /// From now on nothing of these slots is admitted.
@@ -100,20 +100,20 @@ impl OpenSlots {
                 since.store(node.open_since(*slot).unwrap_or(0), Ordering::Release);
             }
         }
-        self.opened.send_modify(|n| *n = n.wrapping_add(1));
+        self.opened.set(());
     }
 
     /// The lease as it is; closed slots have been closed before.
     pub(crate) fn renew(&self, node: &Node) {
         self.until.store(micros(node.lease_until()), Ordering::Release);
-        self.opened.send_modify(|n| *n = n.wrapping_add(1));
+        self.opened.set(());
     }
 
     /// This life is over.
     pub(crate) fn end(&self) {
         self.until.store(0, Ordering::Release);
         self.since.iter().for_each(|since| since.store(0, Ordering::Release));
-        self.opened.send_modify(|n| *n = n.wrapping_add(1));
+        self.opened.set(());
     }
 }
 

@@ -134,7 +134,7 @@ async fn listening_for(identity: Arc<Identity>, version: u16, age: Duration) -> 
     tokio::spawn(cell.clone().run());
     let mut changes = cell.changes();
     while cell.view().is_none() {
-        changes.changed().await.unwrap();
+        changes.changed().await;
     }
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap());

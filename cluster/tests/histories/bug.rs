@@ -31,4 +31,6 @@ pub enum Bug {
     PeersLie,
     /// Nobody's lease can be taken away.
     NeverBuries,
+    /// Of messages that come at once any may be the first, whatever the seed.
+    RollsDice,
 }

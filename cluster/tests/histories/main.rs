@@ -1,7 +1,7 @@
 //! Seeded histories of whole nodes: the product's runtime and cell, several in one process, over a store, a network and clocks that are simulated: crashes,
 //! restarts, processes that are paused beyond their lease, cuts of one way and of both, requests that are lost, late, or of an unknown outcome, clocks that
-//! drift, nodes that join and leave, versions that roll. Time is paused, and chance follows from the seed. In
-//! which order tasks go on that one thing has woken does not, so that some histories are not the same twice.
+//! drift, nodes that join and leave, versions that roll. Time is paused, and all
+//! chance follows from the seed: a history is the same each time, on whichever machine.
 //!
 //! `CELLSPACE_HISTORIES` says how many (default 20), `CELLSPACE_SEED` where to begin; `CELLSPACE_TRACE` tells what happened.
 
@@ -13,60 +13,33 @@ mod clients;
 mod dice;
 mod history;
 mod node;
+mod repeats;
 mod store;
 mod storm;
 mod world;
 
+#[path = "../shared/search.rs"]
+mod search;
+
 use bug::Bug;
 use cellspace_schemas::testkit::{self, SEED};
 use history::{Figures, history};
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    time::Instant,
-};
+use search::{Found, HISTORIES, histories};
+use std::time::Instant;
 
-const HISTORIES: &str = "CELLSPACE_HISTORIES";
-
-fn histories() -> u64 {
-    std::env::var(HISTORIES).map_or(20, |text| text.parse().unwrap())
-}
-
-/// Runs histories from `seed` on, on all processors, until one breaks an invariant.
-fn search(seed: u64, count: u64, bug: Option<Bug>) -> (Option<(u64, String)>, u64, Figures) {
-    let (next, done, run) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-    let figures = Mutex::new(Figures::default());
+fn search(seed: u64, count: u64, bug: Option<Bug>) -> Found<Figures> {
     let traced = std::env::var_os("CELLSPACE_TRACE").is_some();
-    let work = || {
-        while !done.load(Relaxed) {
-            let n = next.fetch_add(1, Relaxed);
-            if n >= count {
-                break;
-            }
-            let seed = seed.wrapping_add(n);
-            let (outcome, came) = history(seed, bug, traced);
-            came.trace.iter().for_each(|line| println!("{line}"));
-            run.fetch_add(1, Relaxed);
-            let mut all = figures.lock().unwrap();
-            all.acks += came.acks;
-            all.reads += came.reads;
-            all.commits += came.commits;
-            all.views += came.views;
-            if let Err(broken) = outcome {
-                done.store(true, Relaxed);
-                return Some((seed, broken));
-            }
-        }
-        None
+    let one = |seed| {
+        let (outcome, came) = history(seed, bug, traced);
+        came.trace.iter().for_each(|line| println!("{line}"));
+        (outcome, Figures { trace: Vec::new(), ..came })
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let found = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        all.into_iter().filter_map(|thread| thread.join().unwrap()).min()
-    });
-    (found, run.load(Relaxed), figures.into_inner().unwrap())
+    search::search(seed, count, one, |all: &mut Figures, came| {
+        all.acks += came.acks;
+        all.reads += came.reads;
+        all.commits += came.commits;
+        all.views += came.views;
+    })
 }
 
 /// Invariants FENCE, ACK, EFFECT, OUTBOX, TIMER, STATE, ISOLATION and LEASE at every step, and LIVE after the faults.
@@ -74,9 +47,9 @@ fn search(seed: u64, count: u64, bug: Option<Bug>) -> (Option<(u64, String)>, u6
 fn histories_of_whole_nodes_keep_the_invariants() {
     let seed = testkit::seed();
     let began = Instant::now();
-    let (found, run, Figures { acks, reads, commits, views, .. }) = search(seed, histories(), None);
-    if let Some((seed, broken)) = found {
-        panic!("{broken}\nrun again with {SEED}={seed} {HISTORIES}=1 cargo test -p cellspace-cluster --test histories whole_nodes");
+    let Found { broken, run, figures: Figures { acks, reads, commits, views, .. } } = search(seed, histories(20), None);
+    if let Some((seed, broken)) = broken {
+        panic!("{broken}\nrepeat with {SEED}={seed} {HISTORIES}=1 cargo test -p cellspace-cluster --test histories whole_nodes");
     }
     let rate = u128::from(run) * 1_000 / began.elapsed().as_millis().max(1);
     println!("{run} histories, {rate} a second: {acks} acknowledged commands, {reads} reads, {commits} commits, {views} views");
@@ -105,9 +78,9 @@ fn broken_rules_are_found() {
     let mut missed = Vec::new();
     for bug in all {
         // By whichever invariant sees first what it leads to.
-        let (found, run, _) = search(1, 400, Some(bug));
-        println!("{bug:?}: {found:?} after {run} histories");
-        if found.is_none() {
+        let Found { broken, run, .. } = search(1, 400, Some(bug));
+        println!("{bug:?}: {broken:?} after {run} histories");
+        if broken.is_none() {
             missed.push(bug);
         }
     }

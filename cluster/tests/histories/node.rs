@@ -196,6 +196,8 @@ impl Access {
     async fn request<T: Send + 'static>(&self, what: &str, act: impl FnOnce(&World, &mut Disk) -> T + Send + 'static) -> Option<T> {
         self.gate.pass().await;
         let (world, seat) = (&self.world, self.seat);
+        let named = self.world.named(|| format!("n{seat} {what}"));
+        self.world.note(|| format!("{named} is sent"));
         let mut dice = self.dice(what);
         let key = dice.number();
         if world.is_cut_from_store(seat) || world.fault(&mut dice, 10) {
@@ -206,13 +208,16 @@ impl Access {
         let (there, back) = (world.delay(&mut dice), world.delay(&mut dice));
         let heard = !world.fault(&mut dice, 10);
         let (tell, told) = oneshot::channel();
+        let done = named.clone();
         world.at(there, key, move |world| {
+            world.note(|| format!("{done} is done"));
             let answer = act(world, &mut world.disk.lock());
             let back = if heard && !world.is_cut_from_store(seat) { back } else { TIMEOUT * 10 };
             world.at(back, key, move |_| drop(tell.send(answer)));
         });
         let answer = timeout(ms(TIMEOUT), told).await.ok().and_then(Result::ok);
         self.gate.pass().await;
+        world.note(|| format!("{named} is answered: {}", answer.is_some()));
         answer
     }
 
@@ -235,6 +240,8 @@ impl Access {
         self.gate.pass().await;
         let (world, from) = (&self.world, self.seat);
         let to: usize = peer.endpoint.trim_start_matches('n').parse().unwrap();
+        let named = world.named(|| format!("n{from} to n{to}: {what}"));
+        world.note(|| format!("{named} is said"));
         let mut dice = self.dice(&format!("{what} to {to}"));
         let key = dice.number();
         let lost = || PeerError::Lost("no answer".into());
@@ -248,7 +255,9 @@ impl Access {
         let unheard = world.fault(&mut dice, 10);
         let again = (world.fault(&mut dice, 50) && repeats).then(|| dice.within(1..3_000));
         let (tell, told) = oneshot::channel();
+        let comes = named.clone();
         world.at(there, key, move |world| {
+            world.note(|| format!("{comes} comes"));
             let Some(process) = world.process(to) else { return drop(tell.send(Err(PeerError::NotDone("nobody listens".into())))) };
             let world = world.clone();
             tokio::spawn(async move {
@@ -280,6 +289,7 @@ impl Access {
             sleep(ms(dice.within(1..500))).await;
         }
         self.gate.pass().await;
+        world.note(|| format!("{named} is answered: {}", matches!(answer, Ok(Ok(_)))));
         answer.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -417,9 +427,9 @@ impl Partitions for Access {
         let (what, seat) = (format!("commit {}", batch.partition), self.seat);
         async move {
             let commit = move |world: &World, disk: &mut Disk| {
-                let (key, seq, epoch) = (batch.partition.clone(), batch.seq, batch.epoch);
+                let named = world.named(|| format!("n{seat} commits {batch:?}"));
                 let outcome = disk.commit(batch);
-                world.note(|| format!("n{seat} commits {seq:?} of {key} by {epoch:?}: {outcome:?}"));
+                world.note(|| format!("{named}: {outcome:?}"));
                 outcome.unwrap_or_else(|broken| {
                     world.broke(broken);
                     CommitOutcome::Fenced
