@@ -1,6 +1,6 @@
 //! The agent of these histories: jobs that go from step to step as a table allows, with effects and deadlines. Each row says whose it is.
 
-use super::node::Access;
+use super::{node::Access, tokens::Token};
 use cellspace_cluster::*;
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{AgentKind, RowKey};
@@ -40,6 +40,8 @@ pub struct Job {
     pub owner: String,
     pub path: Vec<Step>,
     pub due: Option<Timestamp>,
+    /// The token that was shown for it.
+    pub token: Option<u32>,
 }
 
 #[derive(Default, Clone)]
@@ -51,10 +53,25 @@ pub struct Desk {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    Note { id: u32 },
-    Send { id: u32, lane: String },
-    Alarm { id: u32, at: Timestamp },
-    Cancel { of: u32 },
+    Note {
+        id: u32,
+    },
+    /// As a counterparty that shows a token.
+    Show {
+        id: u32,
+        token: Token,
+    },
+    Send {
+        id: u32,
+        lane: String,
+    },
+    Alarm {
+        id: u32,
+        at: Timestamp,
+    },
+    Cancel {
+        of: u32,
+    },
 }
 
 /// An order as it is prepared.
@@ -99,7 +116,7 @@ impl Query<Clerk> for Look {
 pub struct Clerk(pub Arc<Access>);
 
 fn job(desk: &Desk, id: u32, owner: &str) -> Job {
-    desk.jobs.get(&id).cloned().unwrap_or_else(|| Job { id, owner: owner.to_owned(), path: Vec::new(), due: None })
+    desk.jobs.get(&id).cloned().unwrap_or_else(|| Job { id, owner: owner.to_owned(), path: Vec::new(), due: None, token: None })
 }
 
 fn stepped(desk: &Desk, mut job: Job, step: Step, action: &'static str) -> Decision<Clerk> {
@@ -132,9 +149,16 @@ impl Agent for Clerk {
         address: &'a Address,
         _: Arc<Desk>,
         order: Order,
-        _: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<Prepared, PrepareError<TooLate>>> {
-        self.0.prepare(address.owner.to_string(), order).map(|(owner, order, lawless)| Ok(Prepared { order, owner, lawless })).boxed()
+        async move {
+            let (owner, order, lawless) = self.0.prepare(address.owner.to_string(), order).await;
+            match &order {
+                Order::Show { token, .. } if !self.0.admits(token, call, &address.owner) => Err(PrepareError::Refused(TooLate)),
+                _ => Ok(Prepared { order, owner, lawless }),
+            }
+        }
+        .boxed()
     }
 
     fn decide(desk: &Desk, input: &Input<Self>, _: Timestamp) -> Result<Decision<Self>, Rejection<TooLate>> {
@@ -142,6 +166,9 @@ impl Agent for Clerk {
             Input::Command(Prepared { order, owner, lawless }) => match order {
                 // An order that came twice takes a step that the table does not have.
                 Order::Note { id } => stepped(desk, job(desk, *id, owner), Step::Noted, "job.noted"),
+                Order::Show { id, token } => {
+                    stepped(desk, Job { token: Some(token.number), ..job(desk, *id, owner) }, Step::Noted, "job.shown")
+                }
                 Order::Send { id, lane } => stepped(desk, job(desk, *id, owner), Step::Requested, "job.requested")
                     .effect(lane.clone(), Parcel { id: *id, owner: owner.clone(), lane: lane.clone() }),
                 Order::Alarm { id, at } => stepped(desk, Job { due: Some(*at), ..job(desk, *id, owner) }, Step::Waiting, "job.waiting"),

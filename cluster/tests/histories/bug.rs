@@ -31,6 +31,14 @@ pub enum Bug {
     PeersLie,
     /// Nobody's lease can be taken away.
     NeverBuries,
+    /// The wake index ends with its first page.
+    LosesPages,
+    /// A node that hears of used tokens forgets them.
+    ForgetsTokens,
+    /// A node takes tokens from before it had the slot, whether it knows of those that were used or not.
+    TrustsOpenings,
+    /// Nodes that speak different versions of the link take what they hear for what they would say themselves.
+    GuessesAtWires,
     /// Of messages that come at once any may be the first, whatever the seed.
     RollsDice,
 }

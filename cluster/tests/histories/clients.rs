@@ -3,7 +3,9 @@
 use super::{
     agent::{Clerk, Order},
     dice::Dice,
-    node::{DAWN, Process, look},
+    gate::DAWN,
+    node::{Process, look},
+    tokens::{Token, VALID},
     world::{Outcome, World, ms},
 };
 use cellspace_cluster::{Address, AskError, Call, IdempotencyKey};
@@ -25,7 +27,7 @@ pub struct Client {
 impl Client {
     /// Until the faults stop.
     pub async fn run(mut self) {
-        let mut alarm = None;
+        let (mut alarm, mut shown) = (None, Vec::<Token>::new());
         for n in 0..IDS {
             if self.world.is_calm() {
                 return;
@@ -36,21 +38,30 @@ impl Client {
             self.world.alone();
             let id = self.number * IDS + n;
             match self.dice.within(0..100) {
-                0..30 => self.order(id, Order::Note { id }).await,
-                30..50 => {
+                0..20 => self.order(id, Order::Note { id }).await,
+                20..40 => {
                     let lane = format!("lane-{}", self.dice.within(0..2));
                     self.order(id, Order::Send { id, lane }).await;
                 }
-                50..65 => {
+                40..55 => {
                     let after = i64::try_from(self.world.now() + self.dice.within(100..5_000)).unwrap();
                     alarm = Some(id);
                     self.order(id, Order::Alarm { id, at: Timestamp(DAWN + after) }).await;
                 }
-                65..70 if alarm.is_some() => {
+                55..60 if alarm.is_some() => {
                     let of = alarm.take().unwrap();
                     // From now on it may be.
                     self.world.known.lock().alarms.remove(&(self.owner.to_string(), of));
                     self.order(id, Order::Cancel { of }).await;
+                }
+                60..80 => {
+                    let now = Timestamp(DAWN + i64::try_from(self.world.now()).unwrap());
+                    shown.retain(|token| token.issued.plus(VALID) > now);
+                    // One that was used, as somebody does who has overheard it.
+                    let again = (!shown.is_empty() && self.dice.chance(600)).then(|| shown[self.dice.index(shown.len())].clone());
+                    let token = again.unwrap_or(Token { number: id, issued: now });
+                    shown.push(token.clone());
+                    self.order(id, Order::Show { id, token }).await;
                 }
                 _ => self.look().await,
             }
@@ -63,7 +74,8 @@ impl Client {
     }
 
     async fn order(&mut self, id: u32, order: Order) {
-        let keyed = self.dice.chance(500);
+        // A token is not shown again by who may use it.
+        let keyed = self.dice.chance(500) && !matches!(order, Order::Show { .. });
         let key = if keyed { IdempotencyKey::parse(&format!("key-{id}")) } else { None };
         let mut outcome = Outcome::NotExecuted;
         // A client repeats under its key until it has an answer.

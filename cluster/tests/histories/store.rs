@@ -6,11 +6,14 @@ use super::{
     bug::Bug,
 };
 use bytes::Bytes;
+use cellspace_schemas::Timestamp;
 use cellspace_storage::*;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const OUTBOX: &str = "~outbox";
+/// Entries of a page of the wake index.
+const WAKE_PAGE: usize = 1;
 
 #[derive(Default, Clone)]
 pub struct Stored {
@@ -63,6 +66,8 @@ pub struct Disk {
     landed: BTreeSet<(String, u32, String)>,
     pub receivers: Receivers,
     pub commits: u64,
+    /// Jobs by the token that was shown for them.
+    tokens: BTreeMap<u32, u32>,
     bug: Option<Bug>,
 }
 
@@ -120,15 +125,25 @@ impl Disk {
         all.take(limit).map(|(seq, row)| (*seq, row.clone())).collect()
     }
 
-    pub fn awake(&self, of: &Slots) -> Vec<PartitionKey> {
+    pub fn awake(&self, of: &Slots, from: Option<WakeCursor>) -> WakePage<PartitionKey> {
         let found = |(key, stored): &(&PartitionKey, &Stored)| stored.wake.awake && of.have(&key.owner) && !self.is(Bug::MissesAwake);
-        self.partitions.iter().filter(found).map(|(key, _)| key.clone()).collect()
+        self.page(self.partitions.iter().filter(found).map(|(key, _)| (key, key.clone())), from)
     }
 
-    pub fn due(&self, of: &Slots, until: cellspace_schemas::Timestamp) -> Vec<DueRow> {
+    pub fn due(&self, of: &Slots, until: Timestamp, from: Option<WakeCursor>) -> WakePage<DueRow> {
         let all = self.partitions.iter().filter(|(key, _)| of.have(&key.owner) && !self.is(Bug::MissesDue));
-        let due = all.filter_map(|(key, stored)| stored.wake.due.map(|due| DueRow { due, partition: key.clone() }));
-        due.filter(|row| row.due <= until).collect()
+        let due = all.filter_map(|(key, stored)| stored.wake.due.map(|due| (key, DueRow { due, partition: key.clone() })));
+        self.page(due.filter(|(_, row)| row.due <= until), from)
+    }
+
+    /// Small ones, in the order of the keys' texts: a page goes on behind the last key, whatever was written meanwhile.
+    fn page<'a, T>(&self, all: impl Iterator<Item = (&'a PartitionKey, T)>, from: Option<WakeCursor>) -> WakePage<T> {
+        let behind = |place: &String| from.as_ref().is_none_or(|from| place.as_bytes() > from.place());
+        let mut all: Vec<(String, T)> = all.map(|(key, entry)| (key.to_string(), entry)).filter(|(place, _)| behind(place)).collect();
+        all.sort_by(|(one, _), (two, _)| one.cmp(two));
+        let next = (all.len() > WAKE_PAGE && !self.is(Bug::LosesPages)).then(|| WakeCursor::new(all[WAKE_PAGE - 1].0.clone()));
+        all.truncate(WAKE_PAGE);
+        WakePage { entries: all.into_iter().map(|(_, entry)| entry).collect(), next }
     }
 
     pub fn put_lease(&mut self, before: Option<&Lease>, next: Lease) -> Swap {
@@ -182,6 +197,11 @@ impl Disk {
                     if row.table() == JOBS {
                         let job: Job = body(&value);
                         check(&place, batch.partition.owner.as_str(), stored.jobs.get(&job.id), &job)?;
+                        if let Some(token) = job.token
+                            && *self.tokens.entry(token).or_insert(job.id) != job.id
+                        {
+                            return Err(format!("TOKEN: {place} executes command {} with token {token}, which is used", job.id));
+                        }
                         stored.jobs.insert(job.id, job);
                     } else if row.table() == OUTBOX {
                         let parcel = body::<OutboxRow>(&value).effect;

@@ -125,6 +125,9 @@ pub struct World {
     /// Agents that are claimed or read now, and the most at once.
     pub loading: AtomicUsize,
     pub most_loading: AtomicUsize,
+    /// Used tokens that were refused, and slots that opened with what was told of them.
+    pub repeats: AtomicU64,
+    pub told: AtomicU64,
     due: Mutex<BinaryHeap<Reverse<Due>>>,
     count: AtomicU64,
     changed: Notify,
@@ -153,6 +156,8 @@ impl World {
             outage: AtomicU64::new(0),
             loading: AtomicUsize::new(0),
             most_loading: AtomicUsize::new(0),
+            repeats: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             due: Mutex::default(),
             count: AtomicU64::new(0),
             changed: Notify::new(),
@@ -177,6 +182,11 @@ impl World {
 
     pub fn is(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    /// The version of the link that a node of this level speaks: in some histories all the same.
+    pub fn wire_of(&self, level: u16) -> u16 {
+        if self.dice("wires").chance(250) || self.is(Bug::GuessesAtWires) { level } else { 1 }
     }
 
     pub fn is_calm(&self) -> bool {
