@@ -83,11 +83,12 @@ async fn story(world: &Arc<World>) -> Result<(), String> {
             world.start(seat).await;
         }
     }
+    let mut clients = Vec::new();
     for (n, owner) in (0..).zip(OWNED.iter()) {
         for client in 0..CLIENTS {
             let number = 1 + n * CLIENTS + client;
             let dice = world.dice(&format!("client {number}"));
-            tokio::spawn(Client { world: world.clone(), number, owner: owner.clone(), dice }.run());
+            clients.push(tokio::spawn(Client { world: world.clone(), number, owner: owner.clone(), dice }.run()));
         }
     }
     sleep(ms(2_000)).await;
@@ -98,6 +99,10 @@ async fn story(world: &Arc<World>) -> Result<(), String> {
     heal(world).await;
     let calm = world.now();
     until(world, calm + SERVED, "LIVE: ", || async { settled(world) }).await?;
+    // What they asked for last may be an alarm that is yet to ring.
+    for client in clients {
+        client.await.map_err(|error| error.to_string())?;
+    }
     // Nobody asks for anything: what is left is done all the same.
     until(world, calm + DONE, "", || async { left(world) }).await?;
     until(world, world.now() + SERVED, "LIVE: ", || served(world)).await?;
