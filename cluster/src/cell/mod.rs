@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +77,8 @@ pub struct Cell {
     look: Notify,
     /// Slots may be about to open.
     opens: Notify,
+    /// Changes when a view was taken in, and when the last turns of slots have ended: what is said to peers that ask may be another thing by then.
+    turned: Watched<()>,
     /// Slots that have opened, whose agents may have to come back.
     opened: Mutex<BTreeSet<u16>>,
     woken: Notify,
@@ -118,6 +120,7 @@ impl Cell {
             version: Watched::new(0),
             look: Notify::new(),
             opens: Notify::new(),
+            turned: Watched::new(()),
             opened: Mutex::default(),
             woken: Notify::new(),
             closing,
@@ -149,17 +152,15 @@ impl Cell {
         Ok(())
     }
 
-    /// A peer that owns these slots under the view `version` asks `to` for them. `None`: that is another life of this node.
-    #[must_use]
-    pub fn asked(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<Told>> {
-        let answers: Vec<(Answer, bool)> = {
-            let node = self.node.lock();
-            let node = node.as_ref().filter(|node| node.me() == to)?;
-            if version > node.version() {
-                self.look.notify_one();
-            }
-            slots.iter().map(|slot| (node.asked(*slot, version), node.tells(*slot))).collect()
-        };
+    /// A peer that owns these slots under the view `version` asks `to` for them. While none of them is released yet it is answered when that may have changed, or
+    /// after half of a renewal: who asks has nothing else to do, and asks again. `None`: that is another life of this node.
+    pub async fn asked(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<Told>> {
+        let mut turns = self.turned.watch();
+        let mut answers = self.answers(to, slots, version)?;
+        if !slots.is_empty() && answers.iter().all(|(answer, _)| matches!(answer, Answer::NotYet | Answer::Behind)) {
+            let _ = timeout(self.options.terms.renew / 2, turns.changed()).await;
+            answers = self.answers(to, slots, version)?;
+        }
         let mut left = MOST_TOLD;
         let told = slots.iter().zip(answers).map(|(slot, (answer, tells))| {
             let memory = (answer == Answer::Released && tells).then(|| self.tell(*slot, left)).flatten();
@@ -167,6 +168,16 @@ impl Cell {
             Told { answer, memory }
         });
         Some(told.collect())
+    }
+
+    /// What is said of each slot now, and whether what is known of it is told too.
+    fn answers(&self, to: &Member, slots: &[u16], version: u64) -> Option<Vec<(Answer, bool)>> {
+        let node = self.node.lock();
+        let node = node.as_ref().filter(|node| node.me() == to)?;
+        if version > node.version() {
+            self.look.notify_one();
+        }
+        Some(slots.iter().map(|slot| (node.asked(*slot, version), node.tells(*slot))).collect())
     }
 
     fn tell(&self, slot: u16, most: usize) -> Option<Box<RawValue>> {
@@ -379,6 +390,7 @@ impl Cell {
         if let Some(node) = self.node.lock().as_mut() {
             slots.iter().for_each(|slot| node.ended(*slot));
         }
+        self.turned.set(());
         self.opens.notify_one();
     }
 
@@ -394,28 +406,27 @@ impl Cell {
             tracing::debug!(category = "app", version = node.version(), slots = closes.len(), "slots are handed over");
             let _ = self.closing.send(closes.to_vec());
         }
+        self.turned.set(());
     }
 
-    /// Whether anybody released anything.
-    fn take_answers(&self, answers: Vec<(Peer, Vec<u16>, Vec<Told>)>, version: u64) -> bool {
+    /// Takes in what this member has answered to a question under the view `version`; whether it released anything.
+    fn take_answers(&self, by: &Member, slots: &[u16], answers: Vec<Told>, version: u64) -> bool {
         let mut node = self.node.lock();
         let Some(node) = node.as_mut() else { return false };
         let (mut heard, mut released) = (self.heard.lock(), false);
-        for (peer, slots, answers) in answers {
-            for (slot, Told { answer, memory }) in slots.into_iter().zip(answers) {
-                match answer {
-                    Answer::Released => {
-                        // Not what is about an earlier time than when its last owner lost it.
-                        let since = node.taken_from(slot, Some(&peer.member)).filter(|since| *since <= version);
-                        if let (Some(since), Some(told)) = (since, memory) {
-                            heard.put(slot, since, told);
-                        }
-                        node.released(slot, &peer.member, version);
-                        released = true;
+        for (slot, Told { answer, memory }) in slots.iter().zip(answers) {
+            match answer {
+                Answer::Released => {
+                    // Not what is about an earlier time than when its last owner lost it.
+                    let since = node.taken_from(*slot, Some(by)).filter(|since| *since <= version);
+                    if let (Some(since), Some(told)) = (since, memory) {
+                        heard.put(*slot, since, told);
                     }
-                    Answer::Newer(_) => self.look.notify_one(),
-                    Answer::NotYet | Answer::Behind => {}
+                    node.released(*slot, by, version);
+                    released = true;
                 }
+                Answer::Newer(_) => self.look.notify_one(),
+                Answer::NotYet | Answer::Behind => {}
             }
         }
         released

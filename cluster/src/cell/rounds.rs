@@ -6,15 +6,23 @@ use crate::{
     membership::{Ended, Moment, Node, Rings, next_life},
 };
 use cellspace_storage::{Lease, Member, StoreError, Swap, View};
-use futures::future::join_all;
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use futures::{
+    future::join_all,
+    stream::{FuturesUnordered, StreamExt},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Looks at the rows in one round, each after something was changed.
 const LOOKS: usize = 3;
 /// Because of news the rows are looked at so many times, at most, for each renewal.
 const LOOKS_BETWEEN: u32 = 4;
-/// Pause before peers are asked for slots again.
+/// Between two questions to a peer for the same slots.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Cell {
@@ -187,31 +195,47 @@ impl Cell {
         view.deal.members().into_iter().filter(|member| Some(*member) != me.as_ref()).filter_map(peer).collect()
     }
 
-    /// Opens slots as soon as nobody else can serve them.
+    /// Opens slots as soon as nobody else can serve them. Nobody's answer is waited for before others are asked, and heard.
     async fn open_slots(self: Arc<Self>) {
         let this = &*self;
+        let (mut asking, mut asked) = (FuturesUnordered::new(), BTreeSet::new());
         loop {
-            let Some((asks, version, opens_by)) = this.open_free() else {
-                this.opens.notified().await;
-                continue;
-            };
-            let mut by_member: BTreeMap<Member, Vec<u16>> = BTreeMap::new();
-            for (member, slot) in asks {
-                by_member.entry(member).or_default().push(slot);
+            let waiting = this.open_free();
+            let mut opens_in = Duration::MAX;
+            if let Some((asks, version, opens_by)) = waiting {
+                opens_in = opens_by.0.saturating_sub(this.open.now().0).min(this.options.terms.renew);
+                let mut by_member: BTreeMap<Member, Vec<u16>> = BTreeMap::new();
+                for (member, slot) in asks {
+                    if !asked.contains(&(member.clone(), slot)) {
+                        by_member.entry(member).or_default().push(slot);
+                    }
+                }
+                for (member, slots) in by_member {
+                    // Where it is reached is known with the next look at the rows, if not now.
+                    let Some(endpoint) = this.endpoints.read().get(&member).cloned() else { continue };
+                    asked.extend(slots.iter().map(|slot| (member.clone(), *slot)));
+                    asking.push(this.ask_for(Peer { member, endpoint }, slots, version));
+                }
             }
-            let questions = by_member.into_iter().filter_map(|(member, slots)| {
-                let endpoint = this.endpoints.read().get(&member).cloned()?;
-                Some((Peer { member, endpoint }, slots))
-            });
-            let answers = join_all(questions.map(|(peer, slots)| async move {
-                let answers = timeout(this.options.terms.renew, this.options.peers.ask(&peer, &slots, version)).await;
-                (peer, slots, answers.ok().and_then(Result::ok).unwrap_or_default())
-            }))
-            .await;
-            if !this.take_answers(answers, version) {
-                sleep(opens_by.0.saturating_sub(this.open.now().0).min(ASK_AGAIN)).await;
+            tokio::select! {
+                biased;
+                Some((member, slots)) = asking.next(), if !asking.is_empty() => {
+                    asked.retain(|(of, slot)| *of != member || !slots.contains(slot));
+                }
+                () = this.opens.notified() => {}
+                () = sleep(opens_in), if opens_in < Duration::MAX => {}
             }
         }
+    }
+
+    /// Asks a peer for slots once, and takes in what it answers: who was asked for what. Where nothing was released it lasts a moment at least.
+    async fn ask_for(&self, peer: Peer, slots: Vec<u16>, version: u64) -> (Member, Vec<u16>) {
+        let again = Instant::now() + ASK_AGAIN;
+        let answers = timeout(self.options.terms.renew, self.options.peers.ask(&peer, &slots, version)).await;
+        if !self.take_answers(&peer.member, &slots, answers.ok().and_then(Result::ok).unwrap_or_default(), version) {
+            sleep_until(again).await;
+        }
+        (peer.member, slots)
     }
 
     /// What was told of slots that open now.

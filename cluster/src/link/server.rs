@@ -276,7 +276,7 @@ impl Desk {
                 if asked.slots.len() > usize::from(SLOTS) {
                     return Err((StatusCode::BAD_REQUEST, format!("{} slots, there are at most {SLOTS}", asked.slots.len())));
                 }
-                let answers = cell.asked(&asked.to, &asked.slots, asked.version);
+                let answers = cell.asked(&asked.to, &asked.slots, asked.version).await;
                 wire::write(&answers.ok_or((StatusCode::GONE, "another life of this node is meant".to_owned()))?, limit)
             }
             NEWS => {

@@ -27,11 +27,14 @@ impl PeerLink for Access {
         let (member, slots, lies, wire) = (to.member.clone(), slots.to_vec(), self.world.is(Bug::PeersLie), self.wire);
         async move {
             let asked = move |process: Arc<Process>| {
-                let mut answers = process.cell.asked(&member, &slots, version);
-                if lies || process.wire != wire {
-                    answers.iter_mut().flatten().for_each(|told| *told = Answer::Released.into());
+                let (member, slots) = (member.clone(), slots.clone());
+                async move {
+                    let mut answers = process.cell.asked(&member, &slots, version).await;
+                    if lies || process.wire != wire {
+                        answers.iter_mut().flatten().for_each(|told| *told = Answer::Released.into());
+                    }
+                    answers.ok_or_else(|| PeerError::NotDone("another life".into()))
                 }
-                async move { answers.ok_or_else(|| PeerError::NotDone("another life".into())) }
             };
             self.say(to, "slots", true, asked).await?
         }

@@ -23,7 +23,8 @@ async fn nodes_share_the_agents_and_hand_them_over_under_load() {
         place.start("c").await;
         place.settled(&["a", "b", "c"]).await;
     });
-    assert!(longest <= Duration::from_millis(500), "{longest:?} for an agent that is handed over");
+    // Who is asked for a slot answers when its last turn has ended: nobody asks again and again meanwhile.
+    assert!(longest < Duration::from_millis(25), "{longest:?} for an agent that is handed over");
     place.add_to_all(41).await;
     let resident = place.resident();
     assert_eq!(resident.values().sum::<usize>(), OWNERS, "each is in memory once: {resident:?}");
@@ -34,7 +35,7 @@ async fn nodes_share_the_agents_and_hand_them_over_under_load() {
         leaving.cluster.drain(Duration::from_secs(60)).await;
         place.nodes.lock().remove("b");
     });
-    assert!(longest <= Duration::from_millis(500), "{longest:?} for an agent of a node that leaves");
+    assert!(longest < Duration::from_millis(25), "{longest:?} for an agent of a node that leaves");
     place.settled(&["a", "c"]).await;
     place.add_to_all(43).await;
 }

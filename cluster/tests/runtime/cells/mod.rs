@@ -92,8 +92,11 @@ impl PeerLink for Way {
     }
 
     fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
-        async move { self.peer(to)?.cell.asked(&to.member, slots, version).ok_or_else(|| PeerError::NotDone("another life".into())) }
-            .boxed()
+        async move {
+            let answers = self.peer(to)?.cell.asked(&to.member, slots, version).await;
+            answers.ok_or_else(|| PeerError::NotDone("another life".into()))
+        }
+        .boxed()
     }
 
     fn announce<'a>(&'a self, to: &'a Peer, _: &'a str) -> BoxFuture<'a, Result<(), PeerError>> {
