@@ -53,7 +53,7 @@ enum Command {
     /// Starts and ends all that it needs by deploy/dev (Java, Maven): each thing of Cassandra has a replica on each of its nodes, which sync before they acknowledge, and are killed one at a
     /// time. An operation is an answer that was as it must be.
     Chaos {
-        /// How long faults begin; the last one is seen to its end.
+        /// How long faults begin, and until each kind came once; the last one is seen to its end.
         #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = positive)]
         minutes: f64,
         /// Only these; all without it.

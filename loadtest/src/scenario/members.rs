@@ -10,7 +10,8 @@ use crate::{
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cellspace_client::{
-    operator, provider,
+    operator::{self, Platform},
+    provider,
     sharing::{self, Offer},
     source,
     tenants::{self, Participant},
@@ -41,6 +42,8 @@ pub struct Provider {
 pub struct Members {
     pub providers: Vec<Arc<Provider>>,
     pub consumers: Vec<Arc<Participant>>,
+    platform: Platform,
+    suffix: String,
 }
 
 /// Who asks whom for what.
@@ -64,9 +67,10 @@ impl Members {
         eprintln!("onboarding {EACH} providers and {EACH} consumers");
         let (mut client, admin) = subject.client().await?;
         let (host, suffix) = (&subject.did_host(), &suffix());
-        let platform = &operator::prepare_once_more(&mut client, admin, host, suffix).await?;
+        let platform = operator::prepare_once_more(&mut client, admin, host, suffix).await?;
+        let of = &platform;
         let source = &format!("http://{}", source::serve().await?);
-        let onboard = |name: String| async move { tenants::onboard(&mut subject.silent(), platform, &name, host, true).await };
+        let onboard = |name: String| async move { tenants::onboard(&mut subject.silent(), of, &name, host, true).await };
         let consumers = stream::iter(0..EACH).map(|n| onboard(format!("consumer-{n}{suffix}"))).buffered(AT_ONCE);
         let consumers: Vec<Arc<Participant>> = consumers.map_ok(Arc::new).try_collect().await?;
         let first = consumers.first().context("no consumer")?;
@@ -80,7 +84,13 @@ impl Members {
             anyhow::Ok(Arc::new(Provider { participant, offers }))
         };
         let providers = stream::iter(0..EACH).map(|n| provide(format!("provider-{n}{suffix}"))).buffered(AT_ONCE).try_collect().await?;
-        Ok(Self { providers, consumers })
+        Ok(Self { providers, consumers, suffix: suffix.clone(), platform })
+    }
+
+    /// One consumer more, with this number among all.
+    pub async fn consumer(&self, subject: &Subject, number: usize) -> Result<Arc<Participant>> {
+        let name = format!("consumer-{number}{}", self.suffix);
+        Ok(Arc::new(tenants::onboard(&mut subject.silent(), &self.platform, &name, &subject.did_host(), true).await?))
     }
 
     /// Any consumer with any offer of any provider.

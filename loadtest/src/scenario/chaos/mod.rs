@@ -85,7 +85,7 @@ impl Stage {
         rates: Rates,
     ) -> Result<(Load, Client, Caller, (Instant, Instant), Instant)> {
         let subject = cell.subject()?;
-        let world = World::open(cell, &subject).await?;
+        let world = World::open(&subject).await?;
         let place = Place::open(cell, world, honours, plan.tape.clone()).await?;
         let (client, operator) = subject.client().await?;
         let began = Instant::now();
@@ -138,7 +138,8 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let mut faults = Faults::new(kinds.to_vec(), StdRng::seed_from_u64(plan.seed));
     let (mut counts, mut killed) = (BTreeMap::<&str, u64>::new(), Vec::<Killed>::new());
     let began = Instant::now();
-    while began.elapsed() < time {
+    // Each kind comes once at least.
+    while began.elapsed() < time || kinds.iter().any(|kind| !counts.contains_key(kind.name())) {
         let fault = faults.next().context("none of these faults can happen")?;
         eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
         let inflicted = faults.inflict(&mut stage.cell, fault).await;

@@ -1,21 +1,16 @@
 //! Who plays: participants of the cell, each with a token of its own that is renewed, and the node that serves it.
 
 use super::super::members::{Members, Provider, Wanted};
-use crate::{
-    cell::{Cell, NODES},
-    http::{Call, Connection},
-    measure::counters::Metrics,
-    subject::Subject,
-};
+use crate::{cell::NODES, http::Call, subject::Subject};
 use anyhow::{Context, Result, ensure};
 use cellspace_client::{Caller, Client, operator, tenants::Participant};
 use http::Method;
 use parking_lot::RwLock;
 use serde_json::json;
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-/// Requests that a node of the cell has passed on, among its metrics.
-const PASSED_ON: &str = "cellspace_http_forwarded_total{outcome=\"answered\"}";
+/// Participants beside the usual ones, until each node serves one, at most.
+const MOST_MORE: usize = 48;
 /// The client that acts for participants.
 const PORTAL: &str = "chaos-portal";
 
@@ -73,25 +68,30 @@ pub struct World {
 
 impl World {
     /// Onboards everybody, and finds out where each is served.
-    pub async fn open(cell: &Cell, subject: &Subject) -> Result<Self> {
+    pub async fn open(subject: &Subject) -> Result<Self> {
         let members = Members::open(subject).await?;
         let (mut client, admin) = subject.client().await?;
         let body = json!({ "id": PORTAL, "scopes": [], "mayExchange": true });
         let made = client.step(&admin, "registers a client", Method::POST, "/api/v1/clients", Some(body), 201).await?.body;
         let secret = made["clientSecret"].as_str().context("no clientSecret")?.to_owned();
         let portal = client.client_token(PORTAL, PORTAL, &secret).await?;
-        let providers = members.providers.len();
-        let roles = members.providers.into_iter().map(Role::Provider);
-        let roles: Vec<Role> = roles.chain(members.consumers.into_iter().map(Role::Consumer)).collect();
-        let mut parties = Vec::new();
-        for role in roles {
+        let (providers, consumers) = (members.providers.len(), members.consumers.len());
+        let roles = members.providers.iter().cloned().map(Role::Provider);
+        let mut roles: VecDeque<Role> = roles.chain(members.consumers.iter().cloned().map(Role::Consumer)).collect();
+        let (mut parties, mut more) = (Vec::<Party>::new(), 0);
+        loop {
+            let Some(role) = roles.pop_front() else {
+                // Where somebody is served follows from an id that nobody chooses: others come until each node serves one.
+                let Some(node) = NODES.into_iter().find(|node| parties.iter().all(|party| party.home != *node)) else { break };
+                ensure!(more < MOST_MORE, "none of {} participants is served by node {node}", parties.len());
+                roles.push_back(Role::Consumer(members.consumer(subject, consumers + more).await?));
+                more += 1;
+                continue;
+            };
             let participant = role.participant();
             let caller = operator::act_for(&mut client, &admin, &portal, &participant.caller.name, &participant.context).await?;
-            let home = home(cell, &client, participant).await?;
+            let home = home(&client, &admin, participant).await?;
             parties.push(Party { role, token: RwLock::new(caller.token.into()), home });
-        }
-        for node in NODES {
-            ensure!(parties.iter().any(|party| party.home == node), "none of the participants is served by node {node}: once more");
         }
         Ok(Self { parties, providers, secret })
     }
@@ -117,20 +117,10 @@ impl World {
     }
 }
 
-/// The node that answers the participant's requests itself: each of them is asked, and all others pass it on.
-async fn home(cell: &Cell, client: &Client, participant: &Participant) -> Result<&'static str> {
-    for node in NODES {
-        let passed_on = async || anyhow::Ok(Metrics::at(&client.http, &cell.ops(node)).await?.value(PASSED_ON));
-        let before = passed_on().await?;
-        let mut connection = Connection::new(&cell.admin(node), None)?;
-        let path = participant.path("assets/request");
-        let body = Client::typed("QuerySpec", json!({ "limit": 1 })).to_string();
-        let answer = connection.send(Call::json(Method::POST, path, &participant.caller.token, body)).await?;
-        ensure!(answer.status == 200, "{} is answered {}", participant.did, answer.told());
-        #[allow(clippy::float_cmp)] // counts
-        if passed_on().await? == before {
-            return Ok(node);
-        }
-    }
-    anyhow::bail!("no node serves {}", participant.did)
+/// The node that runs the participant's agents, as the cell says.
+async fn home(client: &Client, admin: &Caller, participant: &Participant) -> Result<&'static str> {
+    let path = format!("/api/runtime/agents/control-plane/{}", participant.context);
+    let answer = client.exchange(Some(admin), Method::GET, &path, None).await?;
+    let node = NODES.into_iter().find(|node| answer.body["node"] == *node);
+    node.with_context(|| format!("where {} is served is answered {}: {}", participant.did, answer.status, answer.body))
 }
