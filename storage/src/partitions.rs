@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Try again later: nothing is known to be wrong with the data.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The partition is on its way to another cell, or there.
+    #[error("{0} is sealed")]
+    Sealed(crate::PartitionKey),
     /// What was to be written is never taken, however often somebody tries.
     #[error("the store does not take it: {0}")]
     Refused(String),

@@ -9,7 +9,7 @@ use super::{
     store::{Conditional, Inner, RESTORING, unavailable},
 };
 use crate::{
-    Epoch, Head, Membership, PartitionKey, Publication, Seq, StoreError, Swap, VaultPath, Wake,
+    Epoch, Head, Membership, PartitionKey, Publication, Seal, Seq, StoreError, Swap, VaultPath, Wake,
     backup::{BackupError, Blob, Record, Writer, damaged},
 };
 use cellspace_schemas::{KeyAlias, Owner};
@@ -124,6 +124,10 @@ fn applied(swap: Swap) -> Result<(), BackupError> {
 impl Inner {
     async fn write_partition<W: Write>(&self, partition: PartitionKey, out: &mut Writer<W>) -> Result<(), BackupError> {
         let before = self.head(&partition).await?;
+        // What has gone to another cell is known by homes, which no backup has.
+        if Seal::of(before.fence).is_some() {
+            return Err(StoreError::Sealed(partition).into());
+        }
         // Claimed, and never written.
         let Some(head) = before.head else { return Ok(()) };
         out.put(&Record::Partition { key: partition.clone(), head, wake: before.at.wake() })?;

@@ -9,7 +9,7 @@ use super::{
     publications::Landed,
     store::{Conditional, Inner, applied},
 };
-use crate::{Batch, CommitOutcome, PartitionKey, Publication, RowChange, RowKey, StoreError};
+use crate::{Batch, CommitOutcome, PartitionKey, Publication, RowChange, RowKey, Seal, StoreError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{
@@ -143,7 +143,12 @@ impl Inner {
     async fn refused(&self, partition: &PartitionKey, mark: &Mark) -> CommitOutcome {
         match self.has_landed(partition, mark).await {
             Ok(true) => CommitOutcome::Applied,
-            Ok(false) => CommitOutcome::Fenced,
+            Ok(false) => match self.head(partition).await {
+                // It may have landed, and gone to another cell with all that was there.
+                Ok(found) if Seal::of(found.fence).is_some() && found.head.is_none() => CommitOutcome::Unknown("it is sealed".to_owned()),
+                Ok(_) => CommitOutcome::Fenced,
+                Err(error) => CommitOutcome::Unknown(error.to_string()),
+            },
             Err(error) => CommitOutcome::Unknown(error.to_string()),
         }
     }

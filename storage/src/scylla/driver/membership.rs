@@ -102,7 +102,7 @@ impl Inner {
         }
     }
 
-    async fn swap(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Swap {
+    pub(super) async fn swap(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Swap {
         match self.conditional(statement, values).await {
             Ok(Some(Conditional::Applied)) => Swap::Applied,
             Ok(Some(Conditional::NotApplied)) => Swap::Refused,

@@ -7,8 +7,8 @@ use super::{
     store::{Conditional, Inner, unavailable},
 };
 use crate::{
-    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seq,
-    StoreError, partitions::is_apart,
+    APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seal,
+    Seq, StoreError, partitions::is_apart,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -69,7 +69,14 @@ fn bound(limit: usize) -> i32 {
 
 impl Partitions for ScyllaStore {
     fn exists<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { Ok(self.inner().head(partition).await?.head.is_some()) })
+        Box::pin(async move {
+            let found = self.inner().head(partition).await?;
+            // What is sealed is on its way to another cell, or there.
+            if Seal::of(found.fence).is_some() {
+                return Err(StoreError::Sealed(partition.clone()));
+            }
+            Ok(found.head.is_some())
+        })
     }
 
     fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
@@ -219,6 +226,9 @@ impl Inner {
     async fn claim(&self, partition: &PartitionKey, view: u64) -> Result<Claim, ClaimError> {
         for _ in 0..CLAIM_TRIES {
             let found = self.head(partition).await?;
+            if Seal::of(found.fence).is_some() {
+                return Err(StoreError::Sealed(partition.clone()).into());
+            }
             let Some(epoch) = found.fence.claimed_under(view) else { return Err(ClaimError::Newer { held: found.fence }) };
             if self.raise(partition, epoch, &found).await? {
                 return Ok(self.claimed(partition, epoch, &found));

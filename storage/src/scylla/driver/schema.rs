@@ -5,10 +5,10 @@ use scylla::{DeserializeRow, client::session::Session, statement::Consistency, s
 use std::time::Duration;
 
 /// The version that this build makes and reads.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// What brings the schema to each version, from the one before. Every statement bears being repeated.
-const STEPS: [&[&str]; 2] = [
+const STEPS: [&[&str]; 3] = [
     &[
         "CREATE TABLE IF NOT EXISTS partitions (\
         owner text, kind text, name text, part tinyint, generation int, key blob, value blob, mark blob, \
@@ -30,6 +30,7 @@ const STEPS: [&[&str]; 2] = [
         "CREATE TABLE IF NOT EXISTS boots (id text PRIMARY KEY, boot bigint)",
     ],
     &["CREATE TABLE IF NOT EXISTS vault (owner text, alias text, record blob, PRIMARY KEY (owner, alias))"],
+    &["CREATE TABLE IF NOT EXISTS homes (owner text PRIMARY KEY, version bigint, content text)"],
 ];
 
 /// How long a change of the schema may take.

@@ -54,6 +54,20 @@ statements! {
     /// The same, and nothing is on its way any more.
     serial witness_now: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 AND generation = 0 AND key = ?";
 
+    /// A whole head, of a partition that comes from another cell or has gone to one.
+    write adopt: "UPDATE partitions SET fence_view = ?, fence_count = ?, epoch_view = ?, epoch_count = ?, seq = ?, awake = ?, due = ?, due_mark = ?, \
+        present = ?, copying = ?, kept = ?, deleted = ? WHERE owner = ? AND kind = ? AND name = ? IF fence_view = ? AND fence_count = ? AND seq = ?";
+    write put_marked: "INSERT INTO partitions (owner, kind, name, part, generation, key, value, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    repeat remove_part: "DELETE FROM partitions USING TIMESTAMP ? WHERE owner = ? AND kind = ? AND name = ? AND part = ?";
+    read raw: "SELECT part, generation, key, value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
+    read written: "SELECT WRITETIME(value) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
+    read held: "SELECT part FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
+    read unpublished: "SELECT n FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? LIMIT 1";
+
+    serial home: "SELECT content FROM homes WHERE owner = ?";
+    write first_home: "INSERT INTO homes (owner, version, content) VALUES (?, ?, ?) IF NOT EXISTS";
+    write next_home: "UPDATE homes SET version = ?, content = ? WHERE owner = ? IF version = ?";
+
     read hours: "SELECT hour FROM hours WHERE class = ? AND bucket = ? AND hour <= ?";
     repeat add_hour: "INSERT INTO hours (class, bucket, hour) VALUES (?, ?, ?)";
     repeat remove_hour: "DELETE FROM hours WHERE class = ? AND bucket = ? AND hour = ?";

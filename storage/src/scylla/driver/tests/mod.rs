@@ -3,6 +3,7 @@
 mod backup;
 mod beside;
 mod generations;
+mod moving;
 mod proxy;
 mod races;
 mod schema;
