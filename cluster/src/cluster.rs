@@ -7,7 +7,7 @@ use crate::{
     cell::Cell,
     destinations::Destinations,
     fair::Places,
-    host::{AnyHost, Host},
+    host::{AnyHost, Host, Meant},
     supervisor::{OnPanic, Supervised, Supervisor},
     timers::Timers,
     turn::TurnActor,
@@ -173,6 +173,9 @@ impl Cluster {
                 self.wake_all(&Slots::All).await?;
             }
             Some(cell) => {
+                if let Some(elsewhere) = cell.elsewhere() {
+                    elsewhere.follow();
+                }
                 tokio::spawn(cell.clone().run());
                 tokio::spawn(Self::close_slots(self.clone(), cell.clone()));
                 tokio::spawn(Self::wake_opened(self.clone(), cell.clone()));
@@ -206,7 +209,7 @@ impl Cluster {
         self.leave(limit).await;
         self.inner.draining.cancel();
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
-        let all = futures::future::join_all(hosts.into_iter().map(|host| host.close_all(None)));
+        let all = futures::future::join_all(hosts.into_iter().map(|host| host.close_all(Meant::All)));
         if tokio::time::timeout_at(until, all).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
@@ -239,7 +242,10 @@ impl Cluster {
             return Ok(false);
         }
         let ticket = self.absent().ticket();
-        let exists = self.inner.partitions.exists(&address.partition()).await?;
+        let exists = match self.inner.partitions.exists(&address.partition()).await {
+            Err(StoreError::Sealed(partition)) => return Err(self.found_sealed(partition).await),
+            exists => exists?,
+        };
         if let Some(since) = since
             && !exists
             && !resident()
@@ -258,17 +264,25 @@ impl Cluster {
     /// Since when this node has the owner's slot. `None` where there are no other nodes.
     #[must_use]
     pub fn opened(&self, owner: impl Into<Owner>) -> Option<Opening> {
-        let (cell, slot) = (self.placement().cell()?, Slot::of(&owner.into()));
-        Some(Opening { slot, at: self.now().minus(cell.open_for(slot).unwrap_or_default()) })
+        let owner = owner.into();
+        let (cell, slot) = (self.placement().cell()?, Slot::of(&owner));
+        let at = self.now().minus(cell.open_for(slot).unwrap_or_default());
+        let came = cell.elsewhere().and_then(|elsewhere| elsewhere.came(&owner, self.now()));
+        Some(Opening { slot, at, came })
     }
 
-    /// Whether another node of the cell owns the slot of this owner.
+    /// Whether another node of the cell owns the slot of this owner, or another cell has it.
     #[must_use]
     pub fn is_elsewhere(&self, owner: &Owner) -> bool {
-        self.placement().cell().is_some_and(|cell| {
-            let slot = Slot::of(owner);
-            cell.serves(slot).is_none() && cell.is_elsewhere(slot)
-        })
+        self.placement().cell().is_some_and(|cell| cell.is_away(owner))
+    }
+
+    /// The kinds of agents that there are, in order.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = self.inner.hosts.read().keys().copied().collect();
+        kinds.sort_unstable();
+        kinds
     }
 
     /// Tells the other nodes of the cell that there is news of this kind, and waits a moment for them to have taken it in. One that is not reached

@@ -12,6 +12,7 @@ use crate::{
     remote::{AgentAnswer, Reach, What},
     turn::TurnActor,
 };
+use cellspace_schemas::Owner;
 use cellspace_storage::{AgentKind, PartitionKey};
 use dashmap::{DashMap, Entry};
 use futures::future::BoxFuture;
@@ -47,6 +48,14 @@ pub(crate) struct Resident {
     pub(crate) bytes: usize,
 }
 
+/// Agents that are to stop.
+#[derive(Clone)]
+pub(crate) enum Meant {
+    All,
+    Slots(Arc<HashSet<u16>>),
+    Owner(Owner),
+}
+
 /// What the node needs of a host without knowing its agents' types.
 pub(crate) trait AnyHost: Send + Sync {
     fn kind(&self) -> AgentKind;
@@ -58,8 +67,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn unused(&self) -> Vec<Resident>;
     /// Passivates one of them, unless it was used since it was found unused.
     fn passivate(&self, found: &Resident);
-    /// Tells every agent of these slots, or of all, to finish its turn and stop, and waits for it.
-    fn close_all(self: Arc<Self>, slots: Option<Arc<HashSet<u16>>>) -> BoxFuture<'static, ()>;
+    /// Tells every agent that is meant to finish its turn and stop, and waits for it.
+    fn close_all(self: Arc<Self>, meant: Meant) -> BoxFuture<'static, ()>;
     fn parked(&self) -> Vec<(Address, String)>;
     fn unpark(&self, address: &Address) -> bool;
     /// What a resident agent says of itself.
@@ -161,7 +170,7 @@ impl<A: Agent> Host<A> {
             if self.parked.insert(address.clone(), reason).is_none() {
                 gauge!("cellspace_agents_parked", "kind" => A::KIND.0).increment(1.0);
             }
-        } else if activation.may_have_work.load(Ordering::Acquire) && !cluster.is_draining() {
+        } else if activation.may_have_work.load(Ordering::Acquire) && !cluster.is_draining() && !cluster.is_gone(&address.owner) {
             cluster.wake_at(address, cluster.now().plus(failure.pause));
         }
     }
@@ -269,9 +278,13 @@ impl<A: Agent> AnyHost for Host<A> {
         }
     }
 
-    fn close_all(self: Arc<Self>, slots: Option<Arc<HashSet<u16>>>) -> BoxFuture<'static, ()> {
+    fn close_all(self: Arc<Self>, which: Meant) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let meant = |address: &Address| slots.as_ref().is_none_or(|slots| slots.contains(&Slot::of(&address.owner).number()));
+            let meant = |address: &Address| match &which {
+                Meant::All => true,
+                Meant::Slots(slots) => slots.contains(&Slot::of(&address.owner).number()),
+                Meant::Owner(owner) => address.owner == *owner,
+            };
             let mut all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
             all.sort_by(|a, b| a.address.cmp(&b.address));
             for activation in &all {

@@ -61,7 +61,7 @@ pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
 pub use agent::{Agent, Input, RowOf};
 pub use apart::Apart;
 pub use call::{Call, CallId, IdempotencyKey};
-pub use cell::{BootClock, Cell, CellOptions, Peer, PeerError, PeerLink, SlotMemory, Told, Uptime, Whereabouts};
+pub use cell::{BootClock, Cell, CellOptions, Elsewhere, Peer, PeerError, PeerLink, SlotMemory, Told, Uptime, Whereabouts};
 pub use cellspace_storage::Slot;
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};

@@ -8,7 +8,7 @@ use crate::{
     fair::Place,
     idempotency::Replies,
 };
-use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey};
+use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey, StoreError};
 use parking_lot::Mutex;
 use std::{future::pending, sync::Arc};
 use tokio::task::{JoinError, spawn_blocking};
@@ -21,12 +21,17 @@ const PAGE: usize = 512;
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
     let _place = place(cluster, activation).await?;
-    let claim = cluster.partitions().claim(&partition, activation.since).await.map_err(|error| {
-        if let (ClaimError::Newer { .. }, Some(cell)) = (&error, cluster.placement().cell()) {
-            cell.look_for_newer();
+    let claim = match cluster.partitions().claim(&partition, activation.since).await {
+        Err(ClaimError::Store(StoreError::Sealed(partition))) => {
+            return Err(Ended::Store(cluster.found_sealed(partition).await.to_string()));
         }
-        Ended::Store(error.to_string())
-    })?;
+        claim => claim.map_err(|error| {
+            if let (ClaimError::Newer { .. }, Some(cell)) = (&error, cluster.placement().cell()) {
+                cell.look_for_newer();
+            }
+            Ended::Store(error.to_string())
+        })?,
+    };
     // Whoever ends the activation releases the claim.
     let _ = activation.epoch.set(claim.epoch);
     read(cluster, activation, &partition, claim).await

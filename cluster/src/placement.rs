@@ -16,6 +16,8 @@ pub struct Opening {
     pub slot: Slot,
     /// When it was opened here, by the time of day as it is now. One that is not open opens now at the earliest.
     pub at: Timestamp,
+    /// When the owner came from another cell: what was done there nobody here knows.
+    pub came: Option<Timestamp>,
 }
 
 /// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.

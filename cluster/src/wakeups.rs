@@ -1,7 +1,11 @@
 //! Agents that come back by themselves: for undelivered outbox rows (invariant OUTBOX), for deadlines (invariant TIMER), after failures.
 
-use crate::{Address, Cluster, cell::Cell, host::address_of};
-use cellspace_schemas::Timestamp;
+use crate::{
+    Address, Cluster, Slot,
+    cell::Cell,
+    host::{Meant, address_of},
+};
+use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{PartitionKey, Slots, StoreError};
 use futures::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -51,7 +55,7 @@ impl Cluster {
             let cell = cell.clone();
             // A turn that takes long keeps no other slot.
             tokio::spawn(async move {
-                join_all(hosts.into_iter().map(|host| host.close_all(Some(set.clone())))).await;
+                join_all(hosts.into_iter().map(|host| host.close_all(Meant::Slots(set.clone())))).await;
                 cell.ended(&slots);
             });
         }
@@ -71,6 +75,43 @@ impl Cluster {
         }
     }
 
+    /// There is news of where the owner is. When this has answered well, nothing that was in memory of it before is, nor will be if it was sealed; if it is to be
+    /// served here it is woken.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be read.
+    pub async fn take_in(&self, owner: &Owner) -> Result<(), StoreError> {
+        let Some(elsewhere) = self.placement().cell().and_then(|cell| cell.elsewhere()) else { return Ok(()) };
+        elsewhere.forget(owner);
+        let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
+        for host in &hosts {
+            self.absent().born(&Address { owner: owner.clone(), kind: host.kind(), name: String::new() });
+        }
+        join_all(hosts.into_iter().map(|host| host.close_all(Meant::Owner(owner.clone())))).await;
+        if elsewhere.is_served(owner).await? {
+            self.wake_served(&Slots::from_iter([Slot::of(owner)])).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out where the owner of a sealed partition is; what stays sealed here is told to whoever goes on with it.
+    pub(crate) async fn found_sealed(&self, partition: PartitionKey) -> StoreError {
+        if let Some(elsewhere) = self.placement().cell().and_then(|cell| cell.elsewhere()) {
+            elsewhere.found_sealed(&partition.owner).await;
+        }
+        StoreError::Sealed(partition)
+    }
+
+    /// Whether another node of the cell owns the slot: it wakes what is in it.
+    fn is_of_others(&self, owner: &Owner) -> bool {
+        self.placement().cell().is_some_and(|cell| cell.is_elsewhere(Slot::of(owner)))
+    }
+
+    /// Whether the owner is known to be in another cell.
+    pub(crate) fn is_gone(&self, owner: &Owner) -> bool {
+        self.placement().cell().and_then(|cell| cell.elsewhere()).is_some_and(|elsewhere| elsewhere.is_gone(owner))
+    }
+
     async fn wake_served(&self, of: &Slots) -> Result<(), StoreError> {
         self.load_deadlines(of).await?;
         self.wake_all(of).await
@@ -78,7 +119,7 @@ impl Cluster {
 
     /// For what is not served now. Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.
     pub(crate) fn wake_later(&self, address: &Address) {
-        if !self.is_elsewhere(&address.owner) {
+        if !self.is_of_others(&address.owner) {
             self.wake_at(address, self.now().plus(FIRST_PAUSE));
         }
     }
@@ -111,7 +152,7 @@ impl Cluster {
             for row in &page.entries {
                 let address = self.host_of(&row.partition.kind).map(|host| address_of(&*host, &row.partition));
                 // Nobody reads them again soon: they are taken in without the lease too, as long as no other node has them.
-                if let Some(address) = address.filter(|address| !self.is_elsewhere(&address.owner)) {
+                if let Some(address) = address.filter(|address| !self.is_of_others(&address.owner)) {
                     // A resident agent may have an earlier deadline by now, or be about to come back.
                     self.wake_at(&address, row.due);
                 }

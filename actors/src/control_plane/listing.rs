@@ -24,6 +24,14 @@ pub(crate) fn body(participant: &ParticipantContextId) -> Value {
     json!({ID: participant})
 }
 
+/// The ids of one page of the participant contexts, oldest first, and how many there are.
+///
+/// # Errors
+/// [`DirectoryError::Unavailable`] when the directory cannot be read now.
+pub async fn ids(services: &Services, page: Page) -> Result<(Vec<ParticipantContextId>, usize), DirectoryError> {
+    ROWS.ids(services, page).await
+}
+
 /// One page of the participant contexts, oldest first, and how many there are; one that is on its way out, or parked, is left out.
 ///
 /// # Errors

@@ -96,7 +96,7 @@ impl Used {
 
     /// Since when it is known which tokens were used for the owners of a slot.
     fn known_since(&self, slot: Opening) -> Option<Timestamp> {
-        self.told.get(&slot.slot).map_or(Some(slot.at), |told| *told)
+        self.told.get(&slot.slot).map_or(Some(slot.at), |told| *told).max(slot.came)
     }
 
     fn put(&mut self, minute: i64, audience: Arc<str>, slot: Option<Slot>, hash: [u8; 16], call: Option<CallId>) {
@@ -220,7 +220,7 @@ impl UsedTokens {
 
 impl SlotMemory for UsedTokens {
     fn tell(&self, slot: Slot, opened: Duration) -> Option<Box<RawValue>> {
-        self.trust.replay.tell(Opening { slot, at: self.clock.now().minus(opened) })
+        self.trust.replay.tell(Opening { slot, at: self.clock.now().minus(opened), came: None })
     }
 
     fn hear(&self, slot: Slot, told: Option<&RawValue>) {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn opened(seconds: i64) -> Option<Opening> {
-        Some(Opening { slot: slot(), at: at(seconds) })
+        Some(Opening { slot: slot(), at: at(seconds), came: None })
     }
 
     /// A second node knows what the first one knew: what was used is used, what was not is taken, whenever the slot came.
@@ -344,7 +344,7 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| ReplayGuard::new(10, None));
         let admit = |guard: &ReplayGuard, jti: &str, issued, slot| guard.admit(token(jti), None, at(issued), at(260), at(200), slot);
         assert!(admit(&first, "1", 150, opened(100)).is_ok());
-        let elsewhere = Some(Opening { slot: Slot::numbered(8).unwrap(), at: at(0) });
+        let elsewhere = Some(Opening { slot: Slot::numbered(8).unwrap(), at: at(0), came: None });
         assert!(first.admit(TokenHash::of("did:web:a", "did:web:c", "1"), None, at(150), at(260), at(200), elsewhere).is_ok());
         second.hear(slot(), first.tell(opened(100).unwrap()).as_deref());
         assert_eq!(second.used.lock().count, 1, "of this slot alone");

@@ -1,11 +1,13 @@
 //! This node as part of a cell: its life, its slots, and what it says to its peers. The rules are in [`crate::membership`]; here are the rows, the clock
 //! and the tasks.
 
+mod elsewhere;
 mod memory;
 mod open_slots;
 mod peers;
 mod rounds;
 
+pub use elsewhere::Elsewhere;
 pub use memory::{SlotMemory, Told};
 pub use open_slots::{BootClock, Uptime};
 pub use peers::{Peer, PeerError, PeerLink};
@@ -66,6 +68,8 @@ pub enum Whereabouts {
 /// One life of a node in its cell.
 pub struct Cell {
     options: CellOptions,
+    /// The other cells, where there are any.
+    elsewhere: OnceLock<Arc<Elsewhere>>,
     /// Whether it is to be a member.
     joins: bool,
     node: Mutex<Option<Node>>,
@@ -114,6 +118,7 @@ impl Cell {
         Arc::new(Self {
             open: OpenSlots::new(options.terms.slots, uptime),
             options,
+            elsewhere: OnceLock::new(),
             joins,
             node: Mutex::new(None),
             endpoints: RwLock::default(),
@@ -267,6 +272,9 @@ impl Cell {
     }
 
     pub(crate) fn stop(&self) {
+        if let Some(elsewhere) = self.elsewhere.get() {
+            elsewhere.leave_off();
+        }
         self.over.cancel();
     }
 
@@ -290,8 +298,8 @@ impl Cell {
         &*self.options.peers
     }
 
-    /// Where what came over `hops` hops, from a node that has applied the view `version`, is to be done. Looks for a newer view first, where there is one.
-    pub async fn located(&self, slot: Slot, version: u64, hops: u8, until: Instant) -> Whereabouts {
+    /// Where in this cell something is done.
+    async fn located_here(&self, slot: Slot, version: u64, hops: u8, until: Instant) -> Whereabouts {
         if self.serves(slot).is_some() {
             return Whereabouts::Here;
         }
@@ -306,7 +314,7 @@ impl Cell {
                 Route::Forward(member, hops) => {
                     let endpoint = self.endpoints.read().get(&member).cloned();
                     match endpoint {
-                        Some(endpoint) => return Whereabouts::There(Peer { member, endpoint }, hops),
+                        Some(endpoint) => return Whereabouts::There(Peer { member, endpoint, cell: None }, hops),
                         // A view that was shown does not say where its nodes are.
                         None if Instant::now() < until => self.looked(until).await,
                         None => return Whereabouts::Nowhere(format!("it is not known where node {} is reached", member.node)),
@@ -345,14 +353,14 @@ impl Cell {
 
     /// Whether another node owns the slot.
     pub fn is_elsewhere(&self, slot: Slot) -> bool {
-        matches!(self.route(slot), Route::Forward(..))
+        self.serves(slot).is_none() && matches!(self.route(slot), Route::Forward(..))
     }
 
     pub(crate) fn owner(&self, slot: Slot) -> Option<NodeName> {
         self.node.lock().as_ref().and_then(|node| node.owner(slot.number())).map(|member| member.node.clone())
     }
 
-    /// Where a request goes that came in here.
+    /// Where in this cell a request goes that came in here.
     pub(crate) fn route(&self, slot: Slot) -> Route {
         let now = self.open.now();
         self.node.lock().as_ref().map_or(Route::Unavailable("the node is starting"), |node| node.route(slot.number(), 0, 0, now))

@@ -2,7 +2,7 @@
 
 use super::Told;
 use crate::remote::{AgentAnswer, AgentCall};
-use cellspace_storage::{Member, View};
+use cellspace_storage::{CellName, Member, View};
 use futures::future::BoxFuture;
 
 /// Another node, as its lease row tells of it.
@@ -12,6 +12,8 @@ pub struct Peer {
     pub member: Member,
     /// Where it is reached.
     pub endpoint: String,
+    /// Its cell, when that is another one than this node's.
+    pub cell: Option<CellName>,
 }
 
 /// Why a peer gave no answer.

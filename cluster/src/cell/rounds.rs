@@ -191,7 +191,7 @@ impl Cell {
     pub(super) fn peers(&self, view: &View) -> Vec<Peer> {
         let me = self.node.lock().as_ref().map(|node| node.me().clone());
         let endpoints = self.endpoints.read();
-        let peer = |member| Some(Peer { endpoint: endpoints.get(member)?.clone(), member: member.clone() });
+        let peer = |member| Some(Peer { endpoint: endpoints.get(member)?.clone(), member: member.clone(), cell: None });
         view.deal.members().into_iter().filter(|member| Some(*member) != me.as_ref()).filter_map(peer).collect()
     }
 
@@ -214,7 +214,7 @@ impl Cell {
                     // Where it is reached is known with the next look at the rows, if not now.
                     let Some(endpoint) = this.endpoints.read().get(&member).cloned() else { continue };
                     asked.extend(slots.iter().map(|slot| (member.clone(), *slot)));
-                    asking.push(this.ask_for(Peer { member, endpoint }, slots, version));
+                    asking.push(this.ask_for(Peer { member, endpoint, cell: None }, slots, version));
                 }
             }
             tokio::select! {

@@ -3,6 +3,7 @@
 use super::{
     forwarded::Forwarded,
     identity::{Identity, Tls},
+    name::PeerName,
     wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     remote::{AgentAnswer, AgentCall, GRACE},
 };
 use bytes::Bytes;
-use cellspace_storage::{NodeName, View};
+use cellspace_storage::{CellName, NodeName, View};
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::{
@@ -43,7 +44,7 @@ const LINES: usize = 256;
 /// The way to the other nodes of a cell.
 pub struct Link {
     identity: Arc<Identity>,
-    lines: Mutex<HashMap<(NodeName, Traffic), Arc<Line>>>,
+    lines: Mutex<HashMap<(Option<CellName>, NodeName, Traffic), Arc<Line>>>,
     version: u16,
     /// After so long nothing new goes over a connection. Before the peer ends it: of what it does not take then it is not known whether it did.
     age: Duration,
@@ -83,7 +84,7 @@ impl Link {
 
     fn line(&self, to: &Peer, traffic: Traffic) -> Arc<Line> {
         let mut lines = self.lines.lock();
-        let key = (to.member.node.clone(), traffic);
+        let key = (to.cell.clone(), to.member.node.clone(), traffic);
         if let Some(line) = lines.get(&key).filter(|line| line.peer == *to) {
             return line.clone();
         }
@@ -126,7 +127,8 @@ impl Link {
 
     async fn dial(&self, to: &Peer) -> Result<(SendRequest<LinkBody>, Arc<Tls>), String> {
         let failed = |error: &(dyn std::error::Error + 'static)| format!("{} at {}: {}", to.member.node, to.endpoint, wire::causes(error));
-        let name = self.identity.me().beside(&to.member.node).map_err(|e| failed(&e))?;
+        let cell = to.cell.as_ref().map_or(self.identity.me().cell(), |cell| cell.0.as_str());
+        let name = PeerName::new(cell, &to.member.node).map_err(|e| failed(&e))?;
         let name = ServerName::try_from(name.dns()).map_err(|e| failed(&e))?;
         let stream = TcpStream::connect(&to.endpoint).await.map_err(|e| failed(&e))?;
         stream.set_nodelay(true).map_err(|e| failed(&e))?;

@@ -12,7 +12,7 @@ use rustls::{
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
     version::TLS13,
 };
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 use webpki::EndEntityCert;
 
 /// HTTP/2, in the handshake.
@@ -80,6 +80,8 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub struct Identity {
     me: PeerName,
+    /// Other cells whose nodes are believed.
+    others: BTreeSet<String>,
     tls: Arc<FromFiles<Tls>>,
 }
 
@@ -89,15 +91,31 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]
     pub fn load(me: PeerName, files: CertificateFiles) -> Result<Arc<Self>, IdentityError> {
+        Self::among(me, files, BTreeSet::new())
+    }
+
+    /// The same for a node that also speaks with those of other cells.
+    ///
+    /// # Errors
+    /// [`IdentityError`]
+    pub fn among(me: PeerName, files: CertificateFiles, others: BTreeSet<String>) -> Result<Arc<Self>, IdentityError> {
         let (all, expected) = (vec![files.authority.clone(), files.certificate.clone(), files.key.clone()], me.clone());
         let tls = FromFiles::read("peers", all, move || files.read(&expected))?;
-        Ok(Arc::new(Self { me, tls }))
+        Ok(Arc::new(Self { me, others, tls }))
     }
 
     /// Who it is.
     #[must_use]
     pub const fn me(&self) -> &PeerName {
         &self.me
+    }
+
+    /// The node that a verified certificate is of.
+    ///
+    /// # Errors
+    /// Why it is no peer.
+    pub(super) fn peer(&self, certificate: &CertificateDer<'static>) -> Result<PeerName, String> {
+        peer(certificate, |cell| cell == self.me.cell() || self.others.contains(cell), self.me.cell())
     }
 
     /// As the files are now.
@@ -173,7 +191,7 @@ fn names(certificate: &CertificateDer<'static>) -> Vec<String> {
 ///
 /// # Errors
 /// Why it is no peer of this cell.
-pub(super) fn peer(certificate: &CertificateDer<'static>, cell: &str) -> Result<PeerName, String> {
+fn peer(certificate: &CertificateDer<'static>, is_believed: impl Fn(&str) -> bool, cell: &str) -> Result<PeerName, String> {
     let found = names(certificate);
     let is_its = |name: &PeerName| {
         let dns = ServerName::try_from(name.dns());
@@ -182,7 +200,7 @@ pub(super) fn peer(certificate: &CertificateDer<'static>, cell: &str) -> Result<
     };
     let peer = found.iter().filter_map(|name| PeerName::of_dns(name)).find(is_its);
     match peer {
-        Some(peer) if peer.cell() == cell => Ok(peer),
+        Some(peer) if is_believed(peer.cell()) => Ok(peer),
         Some(peer) => Err(format!("this is a node of cell {cell}, the certificate is that of {peer}")),
         None => Err(format!("the certificate names no node: {found:?}")),
     }

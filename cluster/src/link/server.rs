@@ -2,16 +2,16 @@
 
 use super::{
     forwarded::{Forwarded, Requests},
-    identity::{self, Identity, Tls},
+    identity::{Identity, Tls},
+    name::PeerName,
     places::{OF_ONE, STRANGERS, Strangers},
     wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
 };
 use crate::{
     Cluster,
     admission::{Entered, Keyed},
-    cell::Cell,
+    cell::{Cell, Elsewhere},
     remote::{AgentAnswer, AgentCall},
-    ring::NodeName,
 };
 use cellspace_storage::{View, slot::SLOTS};
 use http::{Request, Response, StatusCode};
@@ -66,7 +66,7 @@ pub struct Answers {
 struct Desk {
     identity: Arc<Identity>,
     answers: Answers,
-    places: Arc<Keyed<NodeName>>,
+    places: Arc<Keyed<PeerName>>,
     version: u16,
     age: Duration,
     stop: CancellationToken,
@@ -153,7 +153,7 @@ impl Desk {
         let shaken = stranger.run_until_cancelled(shaking).await.ok_or("too many others came before its handshake had ended")?;
         let (stream, tls) = shaken.map_err(|_| "no handshake in time".to_owned())??;
         let entered = self.peer(&stream).and_then(|peer| {
-            let place = self.places.enter(peer.clone()).ok_or_else(|| format!("node {peer} has too many connections"))?;
+            let place = self.places.enter(peer.clone()).ok_or_else(|| format!("node {} has too many connections", peer.node()))?;
             Ok((peer, place))
         });
         match entered {
@@ -173,9 +173,9 @@ impl Desk {
     async fn converse(
         self: &Arc<Self>,
         stream: TlsStream<TcpStream>,
-        from: Result<NodeName, String>,
+        from: Result<PeerName, String>,
         tls: &Arc<Tls>,
-        place: Option<Entered<NodeName>>,
+        place: Option<Entered<PeerName>>,
     ) -> Result<(), String> {
         let (from, under_way) = (Arc::new(from), TaskTracker::new());
         let service = service_fn(|request| {
@@ -217,16 +217,15 @@ impl Desk {
         ended.map_err(|error| wire::causes(&error))
     }
 
-    fn peer(&self, stream: &TlsStream<TcpStream>) -> Result<NodeName, String> {
+    fn peer(&self, stream: &TlsStream<TcpStream>) -> Result<PeerName, String> {
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let name = identity::peer(shown.ok_or("no certificate was shown")?, self.identity.me().cell())?;
-        Ok(name.node().clone())
+        self.identity.peer(shown.ok_or("no certificate was shown")?)
     }
 
     /// `taken` is held until the answer has gone; without it the connection takes nothing any more.
     async fn answer(
         &self,
-        from: &Result<NodeName, String>,
+        from: &Result<PeerName, String>,
         request: Request<Incoming>,
         taken: Option<TaskTrackerToken>,
     ) -> Response<LinkBody> {
@@ -249,9 +248,9 @@ impl Desk {
         response.map(|body| wire::holding(body, taken))
     }
 
-    async fn take(&self, from: &Result<NodeName, String>, mut request: Request<Incoming>) -> Result<Response<LinkBody>, Refused> {
+    async fn take(&self, from: &Result<PeerName, String>, mut request: Request<Incoming>) -> Result<Response<LinkBody>, Refused> {
         let refused = |status| move |reason: String| (status, reason);
-        from.as_ref().map_err(|reason| (StatusCode::FORBIDDEN, reason.clone()))?;
+        let from = from.as_ref().map_err(|reason| (StatusCode::FORBIDDEN, reason.clone()))?;
         wire::check(request.headers(), self.version).map_err(refused(StatusCode::UPGRADE_REQUIRED))?;
         if let Some(how) = Forwarded::take(request.headers_mut()) {
             let how = how.map_err(refused(StatusCode::BAD_REQUEST))?;
@@ -259,6 +258,10 @@ impl Desk {
             return Ok(self.answers.requests.forwarded(how, request).await);
         }
         let path = request.uri().path().to_owned();
+        let is_beside = from.cell() == self.identity.me().cell();
+        if !is_beside && [SHOW, ASK].contains(&path.as_str()) {
+            return Err((StatusCode::FORBIDDEN, format!("{from} is of another cell, which has slots of its own")));
+        }
         let limit = wire::most_answered(&path);
         let said = timeout(ARRIVAL, wire::collect(request.into_body(), wire::most(&path))).await;
         let said = said.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time".to_owned()))?;
@@ -280,7 +283,12 @@ impl Desk {
                 wire::write(&answers.ok_or((StatusCode::GONE, "another life of this node is meant".to_owned()))?, limit)
             }
             NEWS => {
-                self.answers.requests.announced(wire::read(&said).map_err(unreadable)?).await;
+                let news: String = wire::read(&said).map_err(unreadable)?;
+                match Elsewhere::told(&news) {
+                    Some(owner) => agents.take_in(&owner).await.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?,
+                    None if is_beside => self.answers.requests.announced(news).await,
+                    None => return Err((StatusCode::FORBIDDEN, format!("{from} is of another cell, which has other news"))),
+                }
                 wire::write(&(), limit)
             }
             CALL => {

@@ -143,7 +143,7 @@ async fn listening_for(identity: Arc<Identity>, version: u16, age: Duration) -> 
     let answers = Answers { cell: cell.clone(), agents, requests: Arc::new(Echo) };
     let server = LinkServer::speaking(socket, identity, answers, version, age).unwrap();
     let (node, incarnation) = (node, Incarnation(1));
-    Listening { cell, peer: Peer { member: Member { node, incarnation }, endpoint }, server, _store: dir }
+    Listening { cell, peer: Peer { member: Member { node, incarnation }, endpoint, cell: None }, server, _store: dir }
 }
 
 /// Why it was not answered.
@@ -389,7 +389,7 @@ async fn who_does_not_answer_holds_nobody_up() {
     let ours = all.authority("ours");
     let link = Link::new(all.identity(&ours, "ours", CELL, "b"));
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let peer = |endpoint: String| Peer { member: member("a", 1), endpoint };
+    let peer = |endpoint: String| Peer { member: member("a", 1), endpoint, cell: None };
     let began = std::time::Instant::now();
     refused(ask(&link, &peer(silent.local_addr().unwrap().to_string())).await, &["in time"]);
     assert!(began.elapsed() < Duration::from_secs(5));

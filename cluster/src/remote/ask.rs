@@ -5,7 +5,7 @@ use super::{
     reach::Query,
 };
 use crate::{
-    Address, Agent, AskError, Call, Cluster, Slot,
+    Address, Agent, AskError, Call, Cluster,
     ask::{READ, unavailable},
     cell::{Cell, Peer, PeerError, Whereabouts},
     trace,
@@ -93,21 +93,21 @@ impl Cluster {
         R: Error,
         F: Future<Output = Result<T, AskError<R>>>,
     {
-        let slot = Slot::of(&address.owner);
+        let owner = &address.owner;
         let moved_by = cell.moved_by(until);
         loop {
-            let version = cell.version();
-            let last = match cell.located(slot, 0, 0, until).await {
+            let last = match cell.located(owner, 0, 0, until).await {
                 Whereabouts::Here => match here().await {
-                    Err(AskError::Unavailable { reason, .. }) if cell.is_elsewhere(slot) => reason,
+                    Err(AskError::Unavailable { reason, .. }) if cell.is_away(owner) => reason,
                     end => return end,
                 },
                 Whereabouts::There(peer, hops) => {
-                    let answer = call_there(cell, &peer, self.call_to(cell, address, hops, what.clone()), until).await;
+                    let version = cell.version_of(&peer);
+                    let answer = call_there(cell, &peer, call_to(address, version, hops, what.clone()), until).await;
                     match answer.read(&refused) {
                         Ok(end) => return end,
                         Err(reason) => {
-                            cell.news(version, moved_by).await;
+                            cell.news_of(owner, &peer, version, moved_by).await;
                             reason
                         }
                     }
@@ -120,31 +120,32 @@ impl Cluster {
         }
     }
 
-    fn call_to(&self, cell: &Cell, address: &Address, hops: u8, what: What) -> AgentCall {
-        let Address { owner, kind, name } = address.clone();
-        AgentCall { owner, kind: kind.0.to_owned(), name, view: cell.version(), hops, left: 0, what }
-    }
-
     /// What another node asks of an agent whose slot it takes for this one's.
     pub async fn called(&self, call: AgentCall) -> AgentAnswer {
         let Some(cell) = self.placement().cell() else { return AgentAnswer::Elsewhere("this node is part of no cell".to_owned()) };
-        let (slot, until) = (Slot::of(&call.owner), Instant::now() + call.time());
-        match cell.located(slot, call.view, call.hops, until).await {
+        let until = Instant::now() + call.time();
+        match cell.located(&call.owner, call.view, call.hops, until).await {
             Whereabouts::Nowhere(reason) => AgentAnswer::Elsewhere(reason),
             Whereabouts::There(peer, hops) => call_there(cell, &peer, AgentCall { view: cell.version(), hops, ..call }, until).await,
             Whereabouts::Here => {
                 let Some(host) = self.host_of(&call.kind) else {
                     return AgentAnswer::Unavailable(format!("no agents of kind {} here", call.kind), 1_000);
                 };
+                let owner = call.owner.clone();
                 let address = Address { owner: call.owner, kind: host.kind(), name: call.name };
                 let left = until.saturating_duration_since(Instant::now());
                 match host.called(self.clone(), address, call.what, left).await {
-                    AgentAnswer::Unavailable(reason, _) if cell.is_elsewhere(slot) => AgentAnswer::Elsewhere(reason),
+                    AgentAnswer::Unavailable(reason, _) if cell.is_away(&owner) => AgentAnswer::Elsewhere(reason),
                     answer => answer,
                 }
             }
         }
     }
+}
+
+fn call_to(address: &Address, view: u64, hops: u8, what: What) -> AgentCall {
+    let Address { owner, kind, name } = address.clone();
+    AgentCall { owner, kind: kind.0.to_owned(), name, view, hops, left: 0, what }
 }
 
 async fn call_there(cell: &Cell, peer: &Peer, mut call: AgentCall, until: Instant) -> AgentAnswer {

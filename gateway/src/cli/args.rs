@@ -330,6 +330,11 @@ pub enum AdminCommand {
     Nodes(NodesArgs),
     /// Have a node of the cell that serves slots hand them over and end; waits until it has none.
     Drain(DrainArgs),
+    /// Have a participant moved to another cell of the installation, while it is in use. May be repeated, by whichever node, and goes on where it was; with the cell
+    /// that has the participant, a move that is not decided yet is given up.
+    Move(MoveArgs),
+    /// Have participants moved, one after another, until each cell of the installation has its share of them by the number of its nodes. May be ended and repeated.
+    Rebalance(RebalanceArgs),
     /// List agents that were taken out of service after repeated failures.
     Parked(PlatformArgs),
     /// Put an agent back into service.
@@ -419,6 +424,26 @@ pub struct DrainArgs {
     pub platform: PlatformArgs,
     /// The node.
     pub node: String,
+}
+
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+    /// Id of the participant context.
+    pub participant: String,
+    /// Name of the cell.
+    #[arg(long, value_name = "CELL")]
+    pub to: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RebalanceArgs {
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+    /// Show what would be moved, and move nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use super::{
 use crate::node::{CellConfig, Roles};
 use anyhow::{Context, Result, anyhow, bail};
 use cellspace_cluster::{NodeName, membership::Terms};
-use cellspace_storage::slot::SLOTS;
+use cellspace_storage::{CellName, slot::SLOTS};
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, error::ContextKind};
 use std::{collections::BTreeMap, error::Error as _, fs, net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 use toml::{Table, Value};
@@ -35,6 +35,12 @@ pub struct CellFile {
     /// Directory with its certificates, as `cellspace admin certs` makes them.
     #[arg(long)]
     pub link_certificates: PathBuf,
+    /// Another cell of the installation, and its keyspace in the same database.
+    #[arg(long = "other-cells", value_parser = other_cell)]
+    pub other_cells: Vec<(CellName, String)>,
+    /// The cell that has what was not moved to another one; not in its own files.
+    #[arg(long)]
+    pub main_cell: Option<String>,
     /// Longest time for its end.
     #[arg(long, default_value = "120s", value_parser = duration)]
     pub drain_limit: Duration,
@@ -147,8 +153,15 @@ impl CellFile {
             endpoint: self.link_endpoint.clone(),
             certificates: self.link_certificates.clone(),
             terms: Terms { renew, lease, margin, pace, step, slots: SLOTS },
+            others: self.other_cells.clone(),
+            main: self.main_cell.clone().map(CellName),
         }
     }
+}
+
+fn other_cell(text: &str) -> Result<(CellName, String), String> {
+    let (cell, keyspace) = text.split_once('=').ok_or("expected CELL=KEYSPACE")?;
+    Ok((CellName(cell.to_owned()), keyspace.to_owned()))
 }
 
 /// Keys of tables within tables, joined by hyphens.
@@ -205,6 +218,8 @@ mod tests {
         port = 7170
         public-url = "http://localhost:7070"
         admin-url = "http://localhost:7071"
+        other-cells = ["d=kd"]
+        main-cell = "d"
         every-profile = true
         allow-private-targets = true
         issuer = ["https://idp=https://idp/jwks,cells"]
@@ -234,6 +249,8 @@ mod tests {
         assert_eq!(config.authorities.as_deref(), Some(Path::new("ca.pem")));
         assert_eq!((config.every_profile, config.allow_private_targets, config.issuers.len()), (true, Some(true), 1));
         assert_eq!(config.status_list_age, Duration::from_secs(2));
+        assert_eq!(cell.others, [(CellName("d".to_owned()), "kd".to_owned())]);
+        assert_eq!(cell.main, Some(CellName("d".to_owned())));
         let minimal = CellFile::parse_text(&WHOLE.replace("roles = \"gateway,runtime\"", "")).unwrap();
         assert_eq!(minimal.roles, Roles::ALL);
     }
@@ -261,6 +278,8 @@ mod tests {
             ("gateway,runtime", "runner", "roles: \"runner\": \"runner\" is no role"),
             ("admin-url = \"http://localhost:7071\"", "admin-url = \"x\"", "admin-url: \"x\": "),
             ("port = 7170", "port = 7170\nlink-listen = \"127.0.0.1:1\"", "link-listen is there twice"),
+            ("\"d=kd\"", "\"d\"", "other-cells: \"d\": expected CELL=KEYSPACE"),
+            ("main-cell = \"d\"", "main-cell = \"e\"", "main-cell: e is none of other-cells"),
             ("port = 7170", "help = true", "there is no key help"),
         ] {
             assert!(WHOLE.contains(from), "{from}");

@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod backup;
 mod cell_file;
+mod cells;
 mod certs;
 #[cfg(feature = "failpoints")]
 mod crash;

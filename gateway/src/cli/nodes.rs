@@ -51,7 +51,7 @@ pub async fn drain(args: &DrainArgs) -> Result<()> {
     Ok(())
 }
 
-fn table(nodes: &Value) -> String {
+pub(super) fn table(nodes: &Value) -> String {
     let cell = |node: &Value, field: &str| match &node[field] {
         Value::String(text) => text.clone(),
         Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),

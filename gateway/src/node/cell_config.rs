@@ -3,8 +3,8 @@
 #[cfg(not(all(feature = "scylla", feature = "kafka")))]
 use super::{NodeConfig, Seat, Shared};
 use super::{Roles, StartError};
-use cellspace_cluster::{NodeName, membership::Terms};
-use cellspace_storage::slot::SLOTS;
+use cellspace_cluster::{NodeName, link::PeerName, membership::Terms};
+use cellspace_storage::{CellName, slot::SLOTS};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(100);
@@ -28,6 +28,10 @@ pub struct CellConfig {
     pub certificates: PathBuf,
     /// The same for all processes of the cell.
     pub terms: Terms,
+    /// The other cells of the installation, with their keyspaces in the same database.
+    pub others: Vec<(CellName, String)>,
+    /// The cell that has all owners which were not moved to another one; this one when `None`.
+    pub main: Option<CellName>,
 }
 
 impl CellConfig {
@@ -68,6 +72,19 @@ impl CellConfig {
         if step == 0 || step > SLOTS {
             return bad("terms-step", format!("{step} is not from 1 to {SLOTS}"));
         }
+        for (n, (other, keyspace)) in self.others.iter().enumerate() {
+            if PeerName::new(&other.0, &self.node).is_err() || keyspace.is_empty() {
+                return bad("other-cells", format!("\"{other}={keyspace}\" is not CELL=KEYSPACE"));
+            }
+            if self.others.iter().take(n).any(|(before, at)| before == other || at == keyspace) {
+                return bad("other-cells", format!("{other} or its keyspace is there twice"));
+            }
+        }
+        if let Some(main) = &self.main
+            && !self.others.iter().any(|(other, _)| other == main)
+        {
+            return bad("main-cell", format!("{main} is none of other-cells; the main cell itself does not name one"));
+        }
         Ok(())
     }
 
@@ -98,6 +115,8 @@ mod tests {
             endpoint: None,
             certificates: PathBuf::from("certs"),
             terms: Terms::default(),
+            others: Vec::new(),
+            main: None,
         };
         change(&mut config);
         config.check().map_err(|error| error.to_string())
@@ -109,7 +128,13 @@ mod tests {
         config(|_| ()).unwrap();
         config(|c| (c.listen, c.endpoint) = ("0.0.0.0:1".parse().unwrap(), Some("host:2".to_owned()))).unwrap();
         config(|c| c.roles = "gateway".parse().unwrap()).unwrap();
-        let all: [(&str, fn(&mut CellConfig)); 10] = [
+        let cell = |name: &str| CellName(name.to_owned());
+        config(|c| (c.others, c.main) = (vec![(CellName("b".to_owned()), "k".to_owned())], Some(CellName("b".to_owned())))).unwrap();
+        let error = config(|c| c.others = vec![(cell("b"), "k".to_owned()), (cell("c"), "k".to_owned())]).unwrap_err();
+        assert!(error.starts_with("other-cells: "), "{error}");
+        let all: [(&str, fn(&mut CellConfig)); 12] = [
+            ("other-cells", |c| c.others = vec![(CellName("B".to_owned()), "k".to_owned())]),
+            ("main-cell", |c| c.main = Some(CellName("b".to_owned()))),
             ("roles", |c| c.roles = "gateway,fabric".parse().unwrap()),
             ("link-endpoint", |c| c.listen = "0.0.0.0:1".parse().unwrap()),
             ("link-endpoint", |c| c.endpoint = Some("host".to_owned())),

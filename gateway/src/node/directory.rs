@@ -1,6 +1,6 @@
 //! The nodes of a cell as an operator sees them, and what one is told by way of another.
 
-use super::{NodeStore, Roles, seat::Seated};
+use super::{Cells, NodeStore, Roles, seat::Seated};
 use cellspace_cluster::{Cell, NodeName, PeerError, PeerLink, Told, link::Link, membership::Answer};
 use cellspace_storage::{Lease, Member, Membership, StoreError, View};
 use futures::future::join_all;
@@ -72,8 +72,10 @@ struct About {
 
 /// The nodes of the cell that this one is in.
 pub struct Directory {
-    cell: Arc<Cell>,
-    link: Arc<Link>,
+    pub(super) cell: Arc<Cell>,
+    pub(super) link: Arc<Link>,
+    /// The stores of all cells, where there are several.
+    pub(super) cells: Option<Arc<dyn Cells>>,
     membership: Arc<dyn Membership>,
     store: NodeStore,
     me: NodeName,
@@ -101,6 +103,7 @@ impl Directory {
         Self {
             cell: cell.clone(),
             link: link.clone(),
+            cells: seat.beside.as_ref().map(|beside| beside.cells.clone()),
             membership: seat.membership.clone(),
             store,
             me: seat.identity.me().node().clone(),

@@ -1,12 +1,15 @@
 //! What a process of a cell opens before it joins the others.
 
-use super::{CellConfig, NodeConfig, NodeStore, Seat, Shared, StartError, cell_config::LONGEST_LEASE, store::CELL, vault::NodeVault};
+use super::{
+    Beside, CellConfig, Cells, NodeConfig, NodeStore, Seat, Shared, StartError, cell_config::LONGEST_LEASE, store::CELL, vault::NodeVault,
+};
 use cellspace_cluster::{
     link::{CertificateFiles, Identity, PeerName},
     membership::Terms,
 };
-use cellspace_storage::{Lease, Membership, NodeName, ScyllaStore};
-use std::{sync::Arc, time::Duration};
+use cellspace_storage::{CellName, Lease, Membership, Movable, NodeName, PartitionKey, ScyllaOptions, ScyllaStore, Standing, StoreError};
+use futures::future::BoxFuture;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Setting of the keyspace: the terms that the cell began with.
 const TERMS: &str = "terms";
@@ -21,15 +24,20 @@ impl CellConfig {
         let name = PeerName::new(&config.cell, &self.node)?;
         let file = |ending: &str| self.certificates.join(format!("{}{ending}", self.node));
         let files = CertificateFiles { authority: self.certificates.join("ca.pem"), certificate: file(".pem"), key: file("-key.pem") };
-        let identity = Identity::load(name, files)?;
-        let (shared, membership) = Shared::open_in_cell(config, &self.node).await?;
+        let identity = Identity::among(name, files, self.others.iter().map(|(cell, _)| cell.0.clone()).collect())?;
+        let own = CellName(config.cell.clone());
+        let others = keyspaces(config, &self.others).await?;
+        let main = self.main.clone().unwrap_or_else(|| own.clone());
+        let (shared, rows) = Shared::open_in_cell(config, &self.node, others.0.get(&main)).await?;
+        let beside = (!self.others.is_empty()).then(|| beside(&rows, own, main, others));
+        let membership: Arc<dyn Membership> = Arc::new(rows);
         let wanted = told(&self.terms);
         let known = shared.store.first_meta(TERMS, &wanted).await?;
         if known != wanted {
             return Err(StartError::OtherTerms { known, wanted });
         }
         let Self { listen, endpoint, terms, roles, .. } = self;
-        Ok((shared, Seat { identity, listen, endpoint, terms, membership, roles }))
+        Ok((shared, Seat { identity, listen, endpoint, terms, membership, roles, beside }))
     }
 }
 
@@ -117,13 +125,53 @@ impl Shared {
     ///
     /// # Errors
     /// [`StartError`]
-    async fn open_in_cell(config: &NodeConfig, node: &NodeName) -> Result<(Self, Arc<dyn Membership>), StartError> {
+    async fn open_in_cell(config: &NodeConfig, node: &NodeName, main: Option<&ScyllaStore>) -> Result<(Self, ScyllaStore), StartError> {
         config.check()?;
-        let (store, rows) = NodeStore::open_in_cell(config, node).await?;
-        let vault = NodeVault::open_in_cell(config, &rows).await?;
-        let membership: Arc<dyn Membership> = Arc::new(rows);
-        Ok((Self { store, vault, closes: true }, membership))
+        let (store, rows) = NodeStore::open_in_cell(config, node, main).await?;
+        // Keys and secrets of all cells are in one place, so that a move leaves them where they are.
+        let vault = NodeVault::open_in_cell(config, main.unwrap_or(&rows)).await?;
+        Ok((Self { store, vault, closes: true }, rows))
     }
+}
+
+/// The stores of all cells.
+struct Keyspaces(BTreeMap<CellName, ScyllaStore>);
+
+impl Cells for Keyspaces {
+    fn store(&self, cell: &CellName) -> Option<&dyn Movable> {
+        self.0.get(cell).map(|store| store as &dyn Movable)
+    }
+
+    fn copy<'a>(
+        &'a self,
+        from: &'a CellName,
+        to: &'a CellName,
+        partition: &'a PartitionKey,
+        over: Standing,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (Some(from), Some(to)) = (self.0.get(from), self.0.get(to)) else {
+                return Err(StoreError::Unavailable("a cell is not known here".to_owned()));
+            };
+            from.copy_sealed(to, partition, over).await
+        })
+    }
+}
+
+async fn keyspaces(config: &NodeConfig, others: &[(CellName, String)]) -> Result<Keyspaces, StartError> {
+    let mut stores = BTreeMap::new();
+    for (cell, keyspace) in others {
+        let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
+        stores.insert(cell.clone(), ScyllaStore::open(ScyllaOptions { keyspace: keyspace.clone(), ..options }).await?);
+    }
+    Ok(Keyspaces(stores))
+}
+
+fn beside(rows: &ScyllaStore, own: CellName, main: CellName, mut cells: Keyspaces) -> Beside {
+    let others = cells.0.iter().map(|(cell, store)| (cell.clone(), Arc::new(store.clone()) as Arc<dyn Membership>)).collect();
+    cells.0.insert(own.clone(), rows.clone());
+    let homes = cells.0.get(&main).unwrap_or(rows).clone();
+    Beside { own, main, homes: Arc::new(homes), others, cells: Arc::new(cells) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod events;
 mod identity;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 mod joining;
+mod moving;
 mod readiness;
 mod roles;
 mod seat;
@@ -24,8 +25,9 @@ pub use directory::{DRAIN, Directory, TellError};
 pub use error::StartError;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 pub use joining::Ended;
+pub use moving::{Cells, MoveError, MoveReport};
 pub use roles::Roles;
-pub use seat::Seat;
+pub use seat::{Beside, Seat};
 pub use shared::Shared;
 pub use store::{INSTALLATION, NodeStore, PLACE, keyspace_of};
 
@@ -239,9 +241,13 @@ impl Node {
                     () = cell.joined() => {}
                 }
                 agents::start_among(&self.app.services, &self.stop).await?;
-                self.bootstrap = bootstrap::ensure_among(&config.data_dir, &self.store, &self.app).await?;
+                // The main cell has the installation's clients.
+                if cell.elsewhere().is_none_or(|elsewhere| elsewhere.is_main()) {
+                    self.bootstrap = bootstrap::ensure_among(&config.data_dir, &self.store, &self.app).await?;
+                }
                 if let Some(nodes) = &self.app.nodes {
                     tokio::spawn(directory::adopt_events(cell, self.store.clone(), nodes.me().clone(), self.stop.clone()));
+                    tokio::spawn(nodes.clone().end_moves(cluster.clone()));
                     let proof = readiness::Proof::of(nodes.clone(), &self.app.services.cluster, &self.stop).await;
                     self.app.health.ready_by(self.vault.is_in_store(), move || proof.read());
                     nodes.tell().await?;

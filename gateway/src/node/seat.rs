@@ -1,13 +1,13 @@
 //! A node's place among the others of a cell.
 
-use super::{Roles, StartError};
+use super::{Cells, Roles, StartError};
 use cellspace_cluster::{
-    BootClock, Cell, CellOptions,
+    BootClock, Cell, CellOptions, Elsewhere,
     link::{Identity, Link},
     membership::Terms,
 };
-use cellspace_storage::Membership;
-use std::{net::SocketAddr, sync::Arc};
+use cellspace_storage::{CellName, Homes, Membership};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 
 /// Highest level of rows that this build reads.
@@ -28,6 +28,23 @@ pub struct Seat {
     pub membership: Arc<dyn Membership>,
     /// What it does.
     pub roles: Roles,
+    /// The other cells of the installation, if it has any.
+    pub beside: Option<Beside>,
+}
+
+/// The cells of an installation of several.
+#[derive(Clone)]
+pub struct Beside {
+    /// This node's.
+    pub own: CellName,
+    /// The one that has what was not moved to another one.
+    pub main: CellName,
+    /// Where the owners of all are.
+    pub homes: Arc<dyn Homes>,
+    /// Rows of the memberships of the others.
+    pub others: BTreeMap<CellName, Arc<dyn Membership>>,
+    /// All stores, for moves.
+    pub cells: Arc<dyn Cells>,
 }
 
 /// A seat that is taken: nobody is heard yet.
@@ -56,6 +73,21 @@ impl Seat {
             uptime: Arc::new(BootClock),
         };
         let cell = if self.roles.runtime { Cell::new(options) } else { Cell::outside(options) };
+        if let Some(Beside { own, main, homes, others, .. }) = &self.beside {
+            let outside = |membership: &Arc<dyn Membership>| {
+                Cell::outside(CellOptions {
+                    node: self.identity.me().node().clone(),
+                    level: LEVEL,
+                    endpoint: String::new(),
+                    terms: self.terms.clone(),
+                    membership: membership.clone(),
+                    peers: link.clone(),
+                    uptime: Arc::new(BootClock),
+                })
+            };
+            let others = others.iter().map(|(name, membership)| (name.clone(), outside(membership))).collect();
+            cell.among(Elsewhere::new(homes.clone(), own.clone(), main.clone(), others));
+        }
         Ok(Seated { seat: self, socket, link, cell })
     }
 }

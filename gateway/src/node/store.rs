@@ -217,7 +217,11 @@ impl NodeStore {
 
     /// The cell's keyspace and Kafka, which several processes share, for the one that is called `node`.
     #[cfg(all(feature = "scylla", feature = "kafka"))]
-    pub(super) async fn open_in_cell(config: &NodeConfig, node: &NodeName) -> Result<(Self, ScyllaStore), StartError> {
+    pub(super) async fn open_in_cell(
+        config: &NodeConfig,
+        node: &NodeName,
+        main: Option<&ScyllaStore>,
+    ) -> Result<(Self, ScyllaStore), StartError> {
         let options = config.scylla.as_ref().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
         let keyspace = options.keyspace.clone();
         let store = ScyllaStore::open(with_facts(config, options)).await?;
@@ -227,7 +231,15 @@ impl NodeStore {
             return Err(StartError::OtherInstallation(keyspace));
         }
         Self::is_of_cell(config, &keyspace, Some(store.first_meta(CELL, &config.cell).await?))?;
-        let installation = store.first_meta(INSTALLATION, &uuid::Uuid::new_v4().to_string()).await?;
+        let of_main = match main {
+            Some(main) => Some(main.meta(INSTALLATION).await?.ok_or(StartError::CellNeeds("its main cell, which has never been up"))?),
+            None => None,
+        };
+        let first = of_main.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let installation = store.first_meta(INSTALLATION, &first).await?;
+        if of_main.is_some_and(|of_main| of_main != installation) {
+            return Err(StartError::OtherInstallation(keyspace));
+        }
         let events = NodeEvents::open_in_cell(config, &store, installation, node).await?;
         store.publish_to(events.log());
         Ok((Self { agents: Arc::new(store.clone()), embedded: None, events, in_database: true, publishing: Arc::default() }, store))

@@ -1,16 +1,20 @@
 //! The runtime as operators see it: parked agents, outboxes, dead letters. No peer has these routes.
 
-use super::prefixes::RUNTIME;
+use super::{paging::TOTAL, prefixes::RUNTIME};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
-    node::TellError,
+    node::{MoveError, TellError},
 };
-use cellspace_cluster::{Address, AdminError, NodeName, OutboxId};
-use cellspace_schemas::Owner;
-use http::StatusCode;
+use cellspace_actors::control_plane::{ControlPlane, listing};
+use cellspace_cluster::{Address, AdminError, Agent, NodeName, OutboxId};
+use cellspace_schemas::{Owner, QuerySpec, fabric::Page};
+use cellspace_storage::CellName;
+use http::{StatusCode, header};
 use serde_json::json;
 
+/// Most participants in one page.
+const MAX_HOMES: usize = 1_000;
 const AGENT: &str = "/agents/{kind}/{owner}";
 const LETTER: &str = "/agents/{kind}/{owner}/dead-letters/{letter}";
 
@@ -29,6 +33,9 @@ pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Get, "/nodes", |app, _| Box::pin(nodes(app))),
         route(Verb::Post, "/nodes/{node}/drain", |app, request| Box::pin(drain(app, request))),
+        route(Verb::Get, "/cells", |app, _| Box::pin(cells(app))),
+        route(Verb::Get, "/homes", |app, request| Box::pin(homes(app, request))),
+        route(Verb::Post, "/homes/{moved}/move", |app, request| Box::pin(move_to(app, request))),
         route(Verb::Get, "/parked", |app, _| Box::pin(async move { parked(&app) })),
         route(Verb::Get, AGENT, |app, request| Box::pin(explain(app, request))),
         route(Verb::Post, "/agents/{kind}/{owner}/unpark", |app, request| Box::pin(unpark(app, request))),
@@ -48,13 +55,45 @@ async fn nodes(app: App) -> Result<Reply, ApiError> {
 
 async fn drain(app: App, request: Request) -> Result<Reply, ApiError> {
     let node = NodeName(request.param("node")?.to_owned());
-    let nodes = app.nodes.as_ref().ok_or_else(|| ApiError::not_found("this node is no part of a cell"))?;
+    let nodes = app.nodes.as_ref().ok_or_else(no_cell)?;
     nodes.drain(&node).await.map_err(|error| match error {
         TellError::Unknown(_) => ApiError::not_found(error.to_string()),
         TellError::NotReached(..) => ApiError::later(error),
     })?;
     tracing::info!(category = "audit", %node, action = "node.told_to_drain", actor = actor(&request));
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// The cells of the installation; none where it has one, or this node is no part of it.
+async fn cells(app: App) -> Result<Reply, ApiError> {
+    Reply::ok(&app.nodes.as_ref().map(|nodes| nodes.all_cells()).unwrap_or_default())
+}
+
+/// Participants, each with its cell.
+async fn homes(app: App, request: Request) -> Result<Reply, ApiError> {
+    let QuerySpec { offset, limit, .. } = QuerySpec::from_query(&request.query)?;
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let page = Page::new(number(offset), number(limit.min(MAX_HOMES))).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let nodes = app.nodes.as_ref().ok_or_else(no_cell)?;
+    let (ids, total) = listing::ids(&app.services, page).await.map_err(ApiError::later)?;
+    let homes = nodes.homes(ids.iter().map(Owner::from).collect()).await.map_err(ApiError::later)?;
+    Ok(Reply::ok(&homes)?.header(header::LINK, &page.links(&request.path, total)).header(TOTAL, &total.to_string()))
+}
+
+/// On any node of any cell; it goes on for a while, and says how far it has come.
+async fn move_to(app: App, request: Request) -> Result<Reply, ApiError> {
+    let (owner, to) = (request.id::<Owner>("moved")?, CellName(request.query.get("to").cloned().unwrap_or_default()));
+    let nodes = app.nodes.as_ref().ok_or_else(no_cell)?;
+    tracing::info!(category = "audit", %owner, %to, action = "owner.told_to_move", actor = actor(&request));
+    let report = nodes.move_to(&app.services.cluster, &owner, ControlPlane::KIND.0, &to).await;
+    Reply::ok(&report.map_err(|error| match error {
+        MoveError::OneCell | MoveError::UnknownCell(_) | MoveError::Unknown(_) => ApiError::not_found(error.to_string()),
+        MoveError::Store(error) => ApiError::later(error),
+    })?)
+}
+
+fn no_cell() -> ApiError {
+    ApiError::not_found("this node is no part of a cell")
 }
 
 fn parked(app: &App) -> Result<Reply, ApiError> {

@@ -7,7 +7,7 @@ use super::{resolve::Resolved, stack::Limits};
 use crate::http::{ApiError, Body, Listener, Match, Reply, owner};
 use bytes::Bytes;
 use cellspace_cluster::{
-    Cell, Peer, PeerError, Slot, Whereabouts,
+    Cell, Peer, PeerError, Whereabouts,
     link::{BoxError, Forwarded, Link, LinkBody},
     remote::time_there,
 };
@@ -74,13 +74,13 @@ impl Nodes {
     /// Where it is answered.
     pub async fn way(&self, whose: &Owner, resolved: &Resolved) -> Whereabouts {
         let (view, hops) = resolved.forwarded.as_ref().map_or((0, 0), |forwarded| (forwarded.view, forwarded.hops));
-        self.cell.located(Slot::of(whose), view, hops, self.until(resolved)).await
+        self.cell.located(whose, view, hops, self.until(resolved)).await
     }
 
     /// Whether it is answered by another node by now.
     #[must_use]
     pub fn is_elsewhere(&self, whose: &Owner) -> bool {
-        self.cell.is_elsewhere(Slot::of(whose))
+        self.cell.is_away(whose)
     }
 
     /// When it is to be answered.
@@ -98,12 +98,12 @@ impl Nodes {
         let (waits, safe) = (!resolved.wait.is_zero(), resolved.found.as_ref().is_ok_and(|found| found.route.method.is_safe()));
         let mut again = None;
         loop {
-            let version = self.cell.version();
             let (peer, hops) = match self.way(whose, resolved).await {
                 Whereabouts::There(peer, hops) => (peer, hops),
                 Whereabouts::Here => return Ok(None),
                 Whereabouts::Nowhere(reason) => return self.not_now(resolved, &reason).map(Some),
             };
+            let version = self.cell.version_of(&peer);
             resolved.started.store(!safe, Ordering::Relaxed);
             let sent = Instant::now();
             let outcome = self.send(&peer, hops, whose, until, request, resolved).await;
@@ -135,7 +135,7 @@ impl Nodes {
                             Err(_) => return self.not_now(resolved, &reason).map(Some),
                         }
                     }
-                    self.cell.news(version, moved_by).await;
+                    self.cell.news_of(whose, &peer, version, moved_by).await;
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Nodes {
         let how = Forwarded {
             listener: resolved.listener.name().to_owned(),
             owner: whose.clone(),
-            view: self.cell.version(),
+            view: self.cell.version_of(peer),
             hops,
             left: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         };

@@ -77,6 +77,7 @@ impl Place {
             terms: Terms { step: u16::MAX, pace: Duration::from_millis(20), ..Terms::default() },
             membership: Arc::new(self.rows.clone()),
             roles: Roles { fabric: name == "a", ..Roles::ALL },
+            beside: None,
         }
     }
 

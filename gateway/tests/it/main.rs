@@ -47,4 +47,6 @@ mod stage;
 mod support;
 mod tls;
 mod trace;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+mod two_cells;
 mod vault;

@@ -1,0 +1,326 @@
+//! Moves of owners between the cells of an installation, by any node of any of them. What is next is decided by [`cellspace_storage::relocation`] from what is there;
+//! nothing of a move is in memory alone.
+
+mod stuck;
+
+use super::Directory;
+use cellspace_cluster::{Cluster, Elsewhere, Peer, PeerLink};
+use cellspace_schemas::Owner;
+use cellspace_storage::{
+    CellName, Home, Movable, PartitionKey, Phase, Standing, StoreError, Swap,
+    relocation::{Seen, Side, Step, Want, decide},
+};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, FutureExt, join_all, select_ok},
+    stream,
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// How long one call goes on, so that whoever asks hears of it.
+const LONGEST: Duration = Duration::from_secs(20);
+/// How long an owner may be on its way before that is given up.
+const SEALED: Duration = Duration::from_secs(30);
+/// Pause before it is looked again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Partitions that are looked at, sealed or copied at once.
+const AT_ONCE: usize = 4;
+/// Rows of homes that are read at once for a list.
+const LOOKS: usize = 16;
+
+/// The stores of all cells of the installation.
+pub trait Cells: Send + Sync + 'static {
+    /// The store of one of them.
+    fn store(&self, cell: &CellName) -> Option<&dyn Movable>;
+
+    /// Copies a sealed partition from one to another, over one that stands there as it was seen to.
+    fn copy<'a>(
+        &'a self,
+        from: &'a CellName,
+        to: &'a CellName,
+        partition: &'a PartitionKey,
+        over: Standing,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// How far a move has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveReport {
+    /// Whether the owner is there, and nothing of it anywhere else.
+    pub done: bool,
+    /// The cell that has it.
+    pub cell: CellName,
+    /// What it waits for; it goes on when it is asked for again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// Why it was given up: the owner is served where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<String>,
+}
+
+/// A cell, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CellReport {
+    /// Its name.
+    pub cell: CellName,
+    /// Its members; `None` while they are not known.
+    pub nodes: Option<usize>,
+}
+
+/// Where a participant is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HomeReport {
+    /// Id of the participant context.
+    pub participant: Owner,
+    /// The cell that has it.
+    pub cell: CellName,
+}
+
+/// Why there is no move.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    /// The installation has one cell.
+    #[error("this installation has one cell")]
+    OneCell,
+    /// There is no such cell.
+    #[error("the installation has no cell {0}, as far as this node knows")]
+    UnknownCell(CellName),
+    /// There is nothing to be moved.
+    #[error("there is no participant {0}")]
+    Unknown(Owner),
+    /// It is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What keeps a move from going on now.
+type Waits = String;
+
+struct Mover<'a> {
+    cluster: &'a Cluster,
+    elsewhere: &'a Elsewhere,
+    cells: &'a dyn Cells,
+    link: &'a dyn PeerLink,
+    /// Members of this node's cell but this node.
+    others: Vec<Peer>,
+    /// Whether this node is one.
+    is_member: bool,
+    owner: &'a Owner,
+}
+
+impl Directory {
+    /// Brings a participant to another cell, or goes on with that; answers after a while, however far it has come.
+    ///
+    /// # Errors
+    /// [`MoveError`]
+    pub async fn move_to(&self, cluster: &Cluster, owner: &Owner, kind: &str, wanted: &CellName) -> Result<MoveReport, MoveError> {
+        let mover = self.mover(cluster, owner).ok_or(MoveError::OneCell)?;
+        let store = |cell| mover.cells.store(cell).ok_or_else(|| MoveError::UnknownCell(cell.clone()));
+        store(wanted)?;
+        let home = mover.elsewhere.home(owner).await?;
+        let partition = PartitionKey { owner: owner.clone(), kind: kind.to_owned(), name: String::new() };
+        if store(&home.cell)?.standing(&partition).await?.seq.is_none() {
+            return Err(MoveError::Unknown(owner.clone()));
+        }
+        Ok(mover.go_on(Want::To(wanted.clone()), LONGEST).await)
+    }
+
+    /// The cells of the installation, where it has several, with the members that each has.
+    pub fn all_cells(&self) -> Vec<CellReport> {
+        let Some(elsewhere) = self.cell.elsewhere() else { return Vec::new() };
+        let own = CellReport { cell: elsewhere.own().clone(), nodes: Some(self.cell.others().len() + usize::from(self.cell.is_member())) };
+        let others = elsewhere.names().map(|cell| CellReport { cell: cell.clone(), nodes: elsewhere.members(cell).map(|all| all.len()) });
+        let mut all: Vec<_> = std::iter::once(own).chain(others).collect();
+        all.sort_by(|a, b| a.cell.cmp(&b.cell));
+        all
+    }
+
+    /// The cells that have these owners.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn homes(&self, owners: Vec<Owner>) -> Result<Vec<HomeReport>, StoreError> {
+        let Some(elsewhere) = self.cell.elsewhere() else { return Ok(Vec::new()) };
+        let look = |owner: Owner| async move {
+            let home = elsewhere.rows().of(&owner).await?;
+            let cell = home.map_or_else(|| elsewhere.main().clone(), |home| home.cell);
+            Ok(HomeReport { participant: owner, cell })
+        };
+        let looks: Vec<_> = owners.into_iter().map(|owner| look(owner).boxed()).collect();
+        stream::iter(looks).buffered(LOOKS).try_collect().await
+    }
+
+    fn mover<'a>(&'a self, cluster: &'a Cluster, owner: &'a Owner) -> Option<Mover<'a>> {
+        let (elsewhere, cells) = self.cell.elsewhere().zip(self.cells.as_ref())?;
+        let (others, is_member) = (self.cell.others(), self.cell.is_member());
+        Some(Mover { cluster, elsewhere, cells: &**cells, link: &*self.link, others, is_member, owner })
+    }
+}
+
+impl Mover<'_> {
+    /// Does what is next until nothing is, or for so long.
+    async fn go_on(&self, mut want: Want, longest: Duration) -> MoveReport {
+        let (until, mut given_up) = (Instant::now() + longest, None);
+        let mut report = MoveReport { done: false, cell: self.elsewhere.own().clone(), waits: None, given_up: None };
+        loop {
+            let waits = match self.look(&want).await {
+                Err(waits) => Some(waits),
+                Ok((home, steps)) => {
+                    report.cell = home.cell.clone();
+                    if steps.is_empty() {
+                        return MoveReport { done: given_up.is_none(), given_up, waits: None, ..report };
+                    }
+                    if steps.iter().any(|step| matches!(step, Step::Record(Home { phase: Phase::Returning { .. }, .. }))) {
+                        given_up = Some(report.waits.take().unwrap_or_else(|| "it was to stay, or took too long".to_owned()));
+                        want = Want::Settle;
+                    }
+                    self.act(&home, &steps).await.err()
+                }
+            };
+            let Some(waits) = waits else { continue };
+            report.waits = Some(waits);
+            if Instant::now() >= until {
+                return report;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// What there is, and what is next: cells first, then the row.
+    async fn look(&self, want: &Want) -> Result<(Home, Vec<Step>), Waits> {
+        let before = self.elsewhere.home(self.owner).await.map_err(told)?;
+        let wanted = match (want, &before.phase) {
+            (Want::To(cell), Phase::Settled) => Some(cell),
+            _ => None,
+        };
+        let mut cells = BTreeMap::new();
+        for cell in before.cells().chain(wanted) {
+            let is_there = async {
+                let side = self.side(cell).await?;
+                // Nothing begins, nor is sealed, for a cell that serves nobody.
+                if *cell != before.cell && matches!(before.phase, Phase::Settled | Phase::Moving { .. }) {
+                    self.reach(cell).await?;
+                }
+                Ok::<_, Waits>(side)
+            };
+            match is_there.await {
+                Ok(side) => drop(cells.insert(cell.clone(), side)),
+                Err(reason) => tracing::debug!(category = "app", owner = %self.owner, %cell, reason, "a cell does not answer"),
+            }
+        }
+        let home = self.elsewhere.home(self.owner).await.map_err(told)?;
+        if home != before {
+            return Err("others go on with it too".to_owned());
+        }
+        let is_moving = matches!(home.phase, Phase::Moving { .. });
+        let overdue = is_moving && self.elsewhere.since(self.owner, home.version).elapsed() > SEALED;
+        let steps = decide(&home, want, &Seen { cells, overdue });
+        Ok((home, steps))
+    }
+
+    async fn side(&self, cell: &CellName) -> Result<Side, Waits> {
+        let store = self.store(cell)?;
+        let looks: Vec<_> =
+            self.partitions().map(|key| async move { store.standing(&key).await.map(|standing| (key, standing)) }.boxed()).collect();
+        stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await.map_err(told)
+    }
+
+    /// All steps, which were decided on at one look.
+    async fn act(&self, home: &Home, steps: &[Step]) -> Result<(), Waits> {
+        let under_way: Vec<_> = steps.iter().map(|step| self.step(home, step).boxed()).collect();
+        let done = stream::iter(under_way).buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        if done.is_ok() && steps.iter().any(|step| matches!(step, Step::Unseal { .. })) {
+            // It is open: whoever has something of it to do does it, and nobody looks for it elsewhere.
+            self.tell_all().await;
+        }
+        done
+    }
+
+    async fn step(&self, home: &Home, step: &Step) -> Result<(), Waits> {
+        match step {
+            Step::Record(next) => self.record(home, next.clone()).await,
+            Step::Seal { cell, partition, version } => self.store(cell)?.seal(partition, *version).await.map_err(told),
+            Step::Unseal { cell, partition, seal } => self.store(cell)?.unseal(partition, *seal).await.map_err(told),
+            Step::Copy { from, to, partition, over } => self.cells.copy(from, to, partition, *over).await.map_err(told),
+            Step::Clear { cell, partition, seal } => self.store(cell)?.clear(partition, *seal).await.map_err(told),
+            Step::Await(cell) => Err(format!("cell {cell} does not answer")),
+            Step::AwaitEvents(cell) => Err(format!("events of commits in cell {cell} are on their way to the log")),
+            Step::Occupied(cell) => Err(format!("cell {cell} serves agents of an owner of that name")),
+        }
+    }
+
+    async fn record(&self, home: &Home, mut next: Home) -> Result<(), Waits> {
+        match &next.phase {
+            // What was loaded before the seals is in memory still, and would be read.
+            Phase::Moved { from } => {
+                self.tell(from).await?;
+                next.came = Some(self.cluster.now());
+            }
+            Phase::Moving { .. } | Phase::Returning { .. } | Phase::Settled => {}
+        }
+        match self.elsewhere.rows().put(self.owner, &next).await {
+            Swap::Applied => {
+                let (owner, cell) = (self.owner, &next.cell);
+                tracing::info!(category = "audit", action = "owner.relocation", %owner, %cell, before = ?home.phase, now = ?next.phase, version = next.version);
+                Ok(())
+            }
+            // Whoever it was, the row is read again.
+            Swap::Refused => Err("others go on with it too".to_owned()),
+            Swap::Unknown(reason) => Err(reason),
+        }
+    }
+
+    /// Of every kind, whether there or not: none may begin in the cell that the owner leaves.
+    fn partitions(&self) -> impl Iterator<Item = PartitionKey> {
+        let kinds = self.cluster.kinds().into_iter();
+        kinds.map(|kind| PartitionKey { owner: self.owner.clone(), kind: kind.to_owned(), name: String::new() })
+    }
+
+    fn store(&self, cell: &CellName) -> Result<&dyn Movable, Waits> {
+        self.cells.store(cell).ok_or_else(|| format!("this node does not know cell {cell}"))
+    }
+
+    /// Some member of the cell answers.
+    async fn reach(&self, cell: &CellName) -> Result<(), Waits> {
+        if cell == self.elsewhere.own() && self.is_member {
+            return Ok(());
+        }
+        let (news, members) = (Elsewhere::news(self.owner), self.members(cell)?);
+        if members.is_empty() {
+            return Err(format!("cell {cell} has no members"));
+        }
+        let asked: Vec<_> = members.iter().map(|peer| self.link.announce(peer, &news)).collect();
+        select_ok(asked).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Every member of the cell has taken it in.
+    async fn tell(&self, cell: &CellName) -> Result<(), Waits> {
+        self.cluster.take_in(self.owner).await.map_err(told)?;
+        let (news, members) = (Elsewhere::news(self.owner), self.members(cell)?);
+        for (peer, answer) in members.iter().zip(join_all(members.iter().map(|peer| self.link.announce(peer, &news))).await) {
+            answer.map_err(|error| format!("node {} of cell {cell} has not heard of it: {error}", peer.member.node))?;
+        }
+        Ok(())
+    }
+
+    /// Whoever does not hear of it finds it when the owner is asked for.
+    async fn tell_all(&self) {
+        for cell in std::iter::once(self.elsewhere.own()).chain(self.elsewhere.names()) {
+            if let Err(reason) = self.tell(cell).await {
+                tracing::debug!(category = "app", owner = %self.owner, reason, "not all have heard of a move");
+            }
+        }
+    }
+
+    fn members(&self, cell: &CellName) -> Result<Vec<Peer>, Waits> {
+        let members = if cell == self.elsewhere.own() { Some(self.others.clone()) } else { self.elsewhere.members(cell) };
+        members.ok_or_else(|| format!("this node does not know the members of cell {cell} yet"))
+    }
+}
+
+fn told(error: StoreError) -> Waits {
+    error.to_string()
+}

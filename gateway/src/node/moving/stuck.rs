@@ -1,0 +1,55 @@
+//! Owners that were found sealed where they are: somebody has begun with what is to be ended, and may be gone.
+
+use super::{Directory, SEALED};
+use cellspace_cluster::Cluster;
+use cellspace_schemas::Owner;
+use cellspace_storage::{Phase, relocation::Want};
+use parking_lot::Mutex;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::sleep_until};
+
+/// Owners that are gone on with at once.
+const AT_ONCE: usize = 64;
+/// Whoever has decided a move, or given it up, ends it by then.
+const SOON: Duration = Duration::from_secs(2);
+
+impl Directory {
+    /// Goes on with them, as long as the node is part of its cell.
+    pub(crate) async fn end_moves(self: Arc<Self>, cluster: Cluster) {
+        let Some(mut stuck) = self.cell.elsewhere().and_then(|elsewhere| elsewhere.take_stuck()) else { return };
+        let (places, busy) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Mutex::new(HashSet::new())));
+        loop {
+            let next = async { Some((stuck.recv().await?, places.clone().acquire_owned().await.ok()?)) };
+            let Some((owner, place)) = (tokio::select! {
+                () = self.cell.over() => None,
+                next = next => next,
+            }) else {
+                return;
+            };
+            if !busy.lock().insert(owner.clone()) {
+                continue;
+            }
+            let (this, cluster, busy) = (self.clone(), cluster.clone(), busy.clone());
+            tokio::spawn(async move {
+                this.end_move(&cluster, &owner).await;
+                busy.lock().remove(&owner);
+                drop(place);
+            });
+        }
+    }
+
+    /// Ends what has sealed the owner, unless whoever began with it does so in time.
+    async fn end_move(&self, cluster: &Cluster, owner: &Owner) {
+        let Some(mover) = self.mover(cluster, owner) else { return };
+        let Ok(before) = mover.elsewhere.home(owner).await else { return };
+        let patience = match before.phase {
+            Phase::Moving { .. } => SEALED,
+            Phase::Settled | Phase::Moved { .. } | Phase::Returning { .. } => SOON,
+        };
+        sleep_until(mover.elsewhere.since(owner, before.version) + patience).await;
+        if mover.elsewhere.home(owner).await.is_ok_and(|home| home.version == before.version) {
+            tracing::warn!(category = "app", action = "owner.relocation_taken_up", %owner, phase = ?before.phase, "others did not end a move in time");
+            mover.go_on(Want::Settle, SEALED).await;
+        }
+    }
+}
