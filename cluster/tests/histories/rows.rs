@@ -87,6 +87,7 @@ impl Partitions for Access {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         let (what, seat) = (format!("commit {}", batch.partition), self.seat);
         async move {
+            self.world.disk.lock().announce(&batch);
             let commit = move |world: &World, disk: &mut Disk| {
                 let named = world.named(|| format!("n{seat} commits {batch:?}"));
                 let outcome = disk.commit(batch);

@@ -22,10 +22,21 @@ pub struct Stored {
     pub rows: BTreeMap<Vec<u8>, Bytes>,
     audit: BTreeMap<Seq, AuditRow>,
     pub wake: Wake,
+    /// Rows of the wake index of commits that are on their way: they are written first.
+    coming: Vec<(Epoch, Seq, Wake)>,
     /// Jobs as stored, by id.
     pub jobs: BTreeMap<u32, Job>,
     /// Undelivered rows in order: by id, the parcel.
     pub outbox: BTreeMap<String, Parcel>,
+}
+
+impl Stored {
+    /// What the index says: of the last commit, and of those that can still land.
+    fn wakes(&self) -> impl Iterator<Item = Wake> {
+        let seq = self.head.unwrap_or_default().seq;
+        let coming = self.coming.iter().filter(move |(epoch, of, _)| *epoch >= self.claimed && *of > seq);
+        std::iter::once(self.wake).chain(coming.map(|(_, _, wake)| *wake))
+    }
 }
 
 /// A row as the runtime writes it.
@@ -87,6 +98,14 @@ impl Disk {
         Ok(Claim { epoch, head: stored.head, wake: stored.wake })
     }
 
+    /// A commit is about to be sent: the wake index names it from now on, whenever it lands.
+    pub fn announce(&mut self, batch: &Batch) {
+        let stored = self.partitions.entry(batch.partition.clone()).or_default();
+        let (claimed, seq) = (stored.claimed, stored.head.unwrap_or_default().seq);
+        stored.coming.retain(|(epoch, of, _)| *epoch >= claimed && *of > seq);
+        stored.coming.push((batch.epoch, batch.seq, batch.wake));
+    }
+
     pub fn exists(&self, key: &PartitionKey) -> bool {
         self.partitions.get(key).is_some_and(|stored| stored.head.is_some())
     }
@@ -126,13 +145,17 @@ impl Disk {
     }
 
     pub fn awake(&self, of: &Slots, from: Option<WakeCursor>) -> WakePage<PartitionKey> {
-        let found = |(key, stored): &(&PartitionKey, &Stored)| stored.wake.awake && of.have(&key.owner) && !self.is(Bug::MissesAwake);
+        let found = |(key, stored): &(&PartitionKey, &Stored)| {
+            stored.wakes().any(|wake| wake.awake) && of.have(&key.owner) && !self.is(Bug::MissesAwake)
+        };
         self.page(self.partitions.iter().filter(found).map(|(key, _)| (key, key.clone())), from)
     }
 
     pub fn due(&self, of: &Slots, until: Timestamp, from: Option<WakeCursor>) -> WakePage<DueRow> {
         let all = self.partitions.iter().filter(|(key, _)| of.have(&key.owner) && !self.is(Bug::MissesDue));
-        let due = all.filter_map(|(key, stored)| stored.wake.due.map(|due| (key, DueRow { due, partition: key.clone() })));
+        let due = all.filter_map(|(key, stored)| {
+            stored.wakes().filter_map(|wake| wake.due).min().map(|due| (key, DueRow { due, partition: key.clone() }))
+        });
         self.page(due.filter(|(_, row)| row.due <= until), from)
     }
 
