@@ -80,7 +80,7 @@ impl SlotMemory for Tokens {
         let used = self.used.lock();
         let of_slot = used.tokens.iter().filter(|((of, _), _)| *of == slot);
         let all = of_slot.map(|((_, number), (until, _))| (*number, *until)).collect();
-        let since = used.known_since(Opening { slot, at: Clock::now(&*self.clocks).minus(opened) });
+        let since = used.known_since(Opening { slot, at: Clock::now(&*self.clocks).minus(opened), came: None });
         to_raw_value(&Told { since, used: all }).ok()
     }
 
