@@ -5,7 +5,13 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Seek, Write},
     path::Path,
+    thread,
+    time::Duration,
 };
+
+/// Tries to get the lock, and the pause between them: what a process that ends has begun to run holds its files until it is under way.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held as long as the directory is in use; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -14,13 +20,21 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Makes the directory when it is not there, and takes the lock file `name` in it without waiting.
+    /// Makes the directory when it is not there, and takes the lock file `name` in it; a lock that is held is waited for only for a moment. Blocks.
     pub(super) fn acquire(dir: &Path, name: &str) -> Result<Self, OpenError> {
         let unwritable = |source| durable::unwritable(dir, source);
         fs::create_dir_all(dir).map_err(unwritable)?;
         let path = dir.join(format!("{name}.lock"));
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unwritable)?;
-        match file.try_lock() {
+        let mut tried = file.try_lock();
+        for _ in 1..TRIES {
+            if !matches!(tried, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            tried = file.try_lock();
+        }
+        match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(&path).unwrap_or_default();
