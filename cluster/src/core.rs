@@ -14,7 +14,7 @@ use cellspace_schemas::{
     Timestamp, TraceContext,
     cloud_event::{CloudEvent, EventPosition},
 };
-use cellspace_storage::{APART, AuditRow, Batch, Claim, Epoch, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
+use cellspace_storage::{APART, AuditRow, Batch, Claim, Epoch, Permit, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -373,6 +373,7 @@ impl<A: Agent> Core<A> {
             audit: AuditRow(Bytes::from(audit)),
             wake: self.wake(),
             publish,
+            permit: Permit::default(),
         })
     }
 

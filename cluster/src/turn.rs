@@ -19,7 +19,7 @@ use crate::{
     trace,
 };
 use cellspace_schemas::{Timestamp, TraceContext};
-use cellspace_storage::CommitOutcome;
+use cellspace_storage::{Batch, CommitOutcome, Permit};
 use metrics::{counter, histogram};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
@@ -190,6 +190,12 @@ impl<A: Agent> TurnActor<A> {
     fn check_lease(&self) -> Result<(), Ended> {
         let serves = self.cluster.placement().still_serves(&self.activation.address, self.activation.since);
         if serves { Ok(()) } else { Err(Ended::NoLease) }
+    }
+
+    /// For a commit, as long as the lease lasts.
+    fn permit(&self) -> Permit {
+        let (cluster, activation) = (self.cluster.clone(), self.activation.clone());
+        Permit::while_so(move || cluster.placement().still_serves(&activation.address, activation.since))
     }
 
     fn publish(&self, core: &Core<A>) {
@@ -363,7 +369,7 @@ impl<A: Agent> TurnActor<A> {
         taken: usize,
     ) -> Result<(), Ended> {
         crash_point!("before-commit");
-        let batch = core.batch(&mut plan, now)?;
+        let batch = Batch { permit: self.permit(), ..core.batch(&mut plan, now)? };
         let (seq, wake) = (batch.seq, batch.wake);
         self.check_lease()?;
         if !core.registered {

@@ -1,6 +1,6 @@
 //! What one turn writes, all or nothing.
 
-use crate::{Epoch, PartitionKey, RowKey, Seq, Topic, Wake};
+use crate::{Epoch, PartitionKey, Permit, RowKey, Seq, Topic, Wake};
 use bytes::Bytes;
 
 /// Change of one row.
@@ -54,4 +54,6 @@ pub struct Batch {
     pub wake: Wake,
     /// Events.
     pub publish: Vec<Publication>,
+    /// Whether it may still be sent, once the wake index says what it must.
+    pub permit: Permit,
 }

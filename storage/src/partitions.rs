@@ -55,7 +55,7 @@ pub struct Claim {
 pub enum CommitOutcome {
     /// Durable: synced before this answer (invariant ACK).
     Applied,
-    /// A newer claim exists or the seq is taken; nothing was written.
+    /// A newer claim exists, the seq is taken, or its permit is not given any more; nothing was written.
     Fenced,
     /// It cannot be written at all, now or later: nothing was, and sending it again is of no use.
     Refused(String),

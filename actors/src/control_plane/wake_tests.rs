@@ -19,7 +19,7 @@ use crate::{
 use cellspace_cluster::{Address, Agent, Clock, Cluster, Options, RowOf, SystemClock};
 use cellspace_schemas::{Owner, Timestamp, management::ParticipantContextState};
 use cellspace_storage::{
-    AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, OpenError, Partitions, RowChange, Seq, Slots, Wake, WakeIndex,
+    AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, OpenError, Partitions, Permit, RowChange, Seq, Slots, Wake, WakeIndex,
 };
 use serde_json::{Value, json};
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
@@ -104,7 +104,7 @@ async fn seed(store: &EmbeddedStore, events: Vec<Event>) {
     let (partition, rows) = (address().partition(), events.into_iter().map(put).collect());
     let epoch = store.claim(&partition, 1).await.unwrap().epoch;
     let (audit, wake) = (AuditRow("{}".into()), Wake::default());
-    let batch = Batch { partition: partition.clone(), epoch, seq: Seq(1), rows, audit, wake, publish: vec![] };
+    let batch = Batch { partition: partition.clone(), epoch, seq: Seq(1), rows, audit, wake, publish: vec![], permit: Permit::default() };
     assert_eq!(store.commit(batch).await, CommitOutcome::Applied);
     store.release(&partition, epoch);
 }

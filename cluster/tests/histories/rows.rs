@@ -87,7 +87,13 @@ impl Partitions for Access {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         let (what, seat) = (format!("commit {}", batch.partition), self.seat);
         async move {
-            self.world.disk.lock().announce(&batch);
+            let named = batch.clone();
+            if self.request(&format!("names {what}"), move |_, disk| disk.announce(&named)).await.is_none() {
+                return CommitOutcome::Unknown("not sent".into());
+            }
+            if !batch.permit.is_given() {
+                return CommitOutcome::Fenced;
+            }
             let commit = move |world: &World, disk: &mut Disk| {
                 let named = world.named(|| format!("n{seat} commits {batch:?}"));
                 let outcome = disk.commit(batch);

@@ -1,6 +1,8 @@
 //! A short way to write batches.
 
-use crate::{AuditRow, Batch, Claim, CommitOutcome, PartitionKey, Partitions, Publication, Row, RowChange, RowKey, Seq, Topic, Wake};
+use crate::{
+    AuditRow, Batch, Claim, CommitOutcome, PartitionKey, Partitions, Permit, Publication, Row, RowChange, RowKey, Seq, Topic, Wake,
+};
 use bytes::Bytes;
 use cellspace_schemas::{Owner, Timestamp};
 
@@ -27,6 +29,7 @@ impl Turn {
             audit: AuditRow(format!("audit {}", seq.0).into()),
             wake: Wake::default(),
             publish: Vec::new(),
+            permit: Permit::default(),
         })
     }
 

@@ -15,7 +15,7 @@ use cellspace_schemas::{
     Did, Owner, QuerySpec, Timestamp,
     query_spec::{Criterion, Operator, SortOrder},
 };
-use cellspace_storage::{AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, Partitions, RowChange, Seq, Wake};
+use cellspace_storage::{AuditRow, Batch, CommitOutcome, EmbeddedOptions, EmbeddedStore, Partitions, Permit, RowChange, Seq, Wake};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::{
@@ -99,7 +99,9 @@ impl World {
             let partition = address.partition();
             let claim = store.claim(&partition, 1).await.unwrap();
             let (audit, wake) = (AuditRow("{}".into()), Wake::default());
-            store.commit(Batch { partition, epoch: claim.epoch, seq: Seq(1), rows, audit, wake, publish: vec![] }).await
+            store
+                .commit(Batch { partition, epoch: claim.epoch, seq: Seq(1), rows, audit, wake, publish: vec![], permit: Permit::default() })
+                .await
         });
         assert_eq!(committed, CommitOutcome::Applied);
         Self { runtime, cluster, address, state: Arc::new(state), all, _folder: folder }

@@ -111,6 +111,10 @@ impl Inner {
         if let Err(error) = self.write_beside(&batch, &mark, &at, &next).await {
             return CommitOutcome::Unknown(format!("not sent: {error}"));
         }
+        // Who serves it next reads the index when nobody else has the lease any more: what is named later would not be seen.
+        if !batch.permit.is_given() {
+            return CommitOutcome::Fenced;
+        }
         let changes = last_changes(&batch.rows);
         let deleted = changes.iter().filter(|(row, value)| value.is_none() && Part::of(row.as_bytes()) == Part::Read).count();
         next.rows.deleted = next.rows.deleted.saturating_add(i32::try_from(deleted).unwrap_or(i32::MAX));

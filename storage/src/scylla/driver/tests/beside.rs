@@ -2,7 +2,7 @@
 
 use super::{Keyspace, SOON, log};
 use crate::{
-    Batch, DueRow, EventLog, Offset, PartitionKey, Partitions, Topic,
+    Batch, CommitOutcome, DueRow, EventLog, Offset, PartitionKey, Partitions, Permit, Topic,
     scylla::driver::{heads::Position, marks::Mark},
     testkit::{Turn, turn::partition, wake_index},
 };
@@ -37,6 +37,21 @@ async fn wake_rows_of_commits_that_never_came_go_with_the_next_claim() {
         assert_eq!(wake_index::awake(&next, 9).await, []);
         assert_eq!(wake_index::due(&next, 7, 9).await, []);
     }
+    keyspace.remove().await;
+}
+
+/// Whoever lost the lease while it told the index does not commit: the next one may have read the index before.
+#[tokio::test]
+async fn a_commit_whose_permit_is_gone_by_the_time_the_index_names_it_is_not_sent() {
+    let Some(keyspace) = Keyspace::new("a_commit_whose_permit_is_gone").await else { return };
+    let (store, key) = (keyspace.open().await, partition("o", "k", ""));
+    let claim = store.claim(&key, 1).await.unwrap();
+    let batch = Batch { permit: Permit::while_so(|| false), ..Turn::after(&key, claim).awake().put("t", "1", "v").batch() };
+    assert_eq!(store.commit(batch).await, CommitOutcome::Fenced);
+    assert_eq!(wake_index::awake(&store, 9).await, std::slice::from_ref(&key), "asked after the index was told");
+    assert!(!store.exists(&key).await.unwrap());
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
     keyspace.remove().await;
 }
 
