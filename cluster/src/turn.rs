@@ -194,8 +194,9 @@ impl<A: Agent> TurnActor<A> {
 
     /// For a commit, as long as the lease lasts.
     fn permit(&self) -> Permit {
-        let (cluster, activation) = (self.cluster.clone(), self.activation.clone());
-        Permit::while_so(move || cluster.placement().still_serves(&activation.address, activation.since))
+        // Nothing that waits to be written keeps the node.
+        let (cluster, activation) = (self.cluster.downgrade(), self.activation.clone());
+        Permit::while_so(move || cluster().is_some_and(|cluster| cluster.placement().still_serves(&activation.address, activation.since)))
     }
 
     fn publish(&self, core: &Core<A>) {
@@ -384,6 +385,7 @@ impl<A: Agent> TurnActor<A> {
             CommitOutcome::Fenced => {
                 undo.into_iter().for_each(|step| step());
                 callers.otherwise(Otherwise::NotExecuted);
+                self.check_lease()?;
                 return Err(Ended::Fenced);
             }
             CommitOutcome::Refused(reason) => {

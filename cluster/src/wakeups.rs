@@ -81,7 +81,8 @@ impl Cluster {
     /// # Errors
     /// [`StoreError`] when that cannot be read.
     pub async fn take_in(&self, owner: &Owner) -> Result<(), StoreError> {
-        let Some(elsewhere) = self.placement().cell().and_then(|cell| cell.elsewhere()) else { return Ok(()) };
+        let elsewhere = self.placement().cell().and_then(|cell| cell.elsewhere());
+        let elsewhere = elsewhere.ok_or_else(|| StoreError::Unavailable("this node knows of no other cells".to_owned()))?;
         elsewhere.forget(owner);
         let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
         for host in &hosts {

@@ -177,7 +177,7 @@ impl Elsewhere {
     pub(crate) async fn found_sealed(&self, owner: &Owner) {
         match self.home(owner).await {
             // When there are too many, those that are asked for again come again.
-            Ok(home) if home.cell == self.own => drop(self.stuck.try_send(owner.clone())),
+            Ok(home) if home.cell == self.own || home.phase != Phase::Settled => drop(self.stuck.try_send(owner.clone())),
             Ok(_) => {}
             Err(error) => tracing::debug!(category = "app", %owner, %error, "where an owner is cannot be read"),
         }

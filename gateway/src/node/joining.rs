@@ -1,7 +1,10 @@
 //! What a process of a cell opens before it joins the others.
 
 use super::{
-    Beside, CellConfig, Cells, NodeConfig, NodeStore, Seat, Shared, StartError, cell_config::LONGEST_LEASE, store::CELL, vault::NodeVault,
+    Beside, CellConfig, Cells, NodeConfig, NodeStore, Seat, Shared, StartError,
+    cell_config::LONGEST_LEASE,
+    store::{CELL, INSTALLATION},
+    vault::NodeVault,
 };
 use cellspace_cluster::{
     link::{CertificateFiles, Identity, PeerName},
@@ -28,7 +31,7 @@ impl CellConfig {
         let own = CellName(config.cell.clone());
         let others = keyspaces(config, &self.others).await?;
         let main = self.main.clone().unwrap_or_else(|| own.clone());
-        let (shared, rows) = Shared::open_in_cell(config, &self.node, others.0.get(&main)).await?;
+        let (shared, rows) = Shared::open_in_cell(config, &self.node, others.0.get(&main), &others).await?;
         let beside = (!self.others.is_empty()).then(|| beside(&rows, own, main, others));
         let membership: Arc<dyn Membership> = Arc::new(rows);
         let wanted = told(&self.terms);
@@ -125,9 +128,18 @@ impl Shared {
     ///
     /// # Errors
     /// [`StartError`]
-    async fn open_in_cell(config: &NodeConfig, node: &NodeName, main: Option<&ScyllaStore>) -> Result<(Self, ScyllaStore), StartError> {
+    async fn open_in_cell(
+        config: &NodeConfig,
+        node: &NodeName,
+        main: Option<&ScyllaStore>,
+        others: &Keyspaces,
+    ) -> Result<(Self, ScyllaStore), StartError> {
+        let mut known = Vec::new();
+        for other in others.0.values() {
+            known.extend(other.meta(INSTALLATION).await?);
+        }
         config.check()?;
-        let (store, rows) = NodeStore::open_in_cell(config, node, main).await?;
+        let (store, rows) = NodeStore::open_in_cell(config, node, main, &known).await?;
         // Keys and secrets of all cells are in one place, so that a move leaves them where they are.
         let vault = NodeVault::open_in_cell(config, main.unwrap_or(&rows)).await?;
         Ok((Self { store, vault, closes: true }, rows))

@@ -221,13 +221,16 @@ impl NodeStore {
         config: &NodeConfig,
         node: &NodeName,
         main: Option<&ScyllaStore>,
+        others: &[String],
     ) -> Result<(Self, ScyllaStore), StartError> {
         let options = config.scylla.as_ref().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
         let keyspace = options.keyspace.clone();
         let store = ScyllaStore::open(with_facts(config, options)).await?;
         // In this order: a process that is starting too says first which cell it is.
-        let begun = store.meta(INSTALLATION).await?.is_some();
-        if begun && store.meta(CELL).await?.is_none() {
+        let known = store.meta(INSTALLATION).await?;
+        // The main cell comes first. One that others know of, and that has begun alone, or begins so, is another installation's.
+        let is_anothers = main.is_none() && others.iter().any(|other| Some(other) != known.as_ref());
+        if is_anothers || known.is_some() && store.meta(CELL).await?.is_none() {
             return Err(StartError::OtherInstallation(keyspace));
         }
         Self::is_of_cell(config, &keyspace, Some(store.first_meta(CELL, &config.cell).await?))?;

@@ -173,7 +173,9 @@ impl Mover<'_> {
                     if steps.is_empty() {
                         return MoveReport { done: given_up.is_none(), given_up, waits: None, ..report };
                     }
-                    if steps.iter().any(|step| matches!(step, Step::Record(Home { phase: Phase::Returning { .. }, .. }))) {
+                    let gives_up = |step: &Step| matches!(step, Step::Record(Home { phase: Phase::Returning { .. }, .. }));
+                    // Here, or on another node.
+                    if given_up.is_none() && (matches!(home.phase, Phase::Returning { .. }) || steps.iter().any(gives_up)) {
                         given_up = Some(report.waits.take().unwrap_or_else(|| "it was to stay, or took too long".to_owned()));
                         want = Want::Settle;
                     }
@@ -232,8 +234,9 @@ impl Mover<'_> {
     async fn act(&self, home: &Home, steps: &[Step]) -> Result<(), Waits> {
         let under_way: Vec<_> = steps.iter().map(|step| self.step(home, step).boxed()).collect();
         let done = stream::iter(under_way).buffer_unordered(AT_ONCE).try_collect::<()>().await;
-        if done.is_ok() && steps.iter().any(|step| matches!(step, Step::Unseal { .. })) {
-            // It is open: whoever has something of it to do does it, and nobody looks for it elsewhere.
+        let is_news = |step: &Step| matches!(step, Step::Unseal { .. } | Step::Record(Home { phase: Phase::Moved { .. }, .. }));
+        if done.is_ok() && steps.iter().any(is_news) {
+            // It is decided, or open: whoever has something of it to do finds it, and nobody looks for it elsewhere.
             self.tell_all().await;
         }
         done

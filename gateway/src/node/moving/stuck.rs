@@ -41,15 +41,21 @@ impl Directory {
     /// Ends what has sealed the owner, unless whoever began with it does so in time.
     async fn end_move(&self, cluster: &Cluster, owner: &Owner) {
         let Some(mover) = self.mover(cluster, owner) else { return };
-        let Ok(before) = mover.elsewhere.home(owner).await else { return };
-        let patience = match before.phase {
-            Phase::Moving { .. } => SEALED,
-            Phase::Settled | Phase::Moved { .. } | Phase::Returning { .. } => SOON,
-        };
-        sleep_until(mover.elsewhere.since(owner, before.version) + patience).await;
-        if mover.elsewhere.home(owner).await.is_ok_and(|home| home.version == before.version) {
-            tracing::warn!(category = "app", action = "owner.relocation_taken_up", %owner, phase = ?before.phase, "others did not end a move in time");
-            mover.go_on(Want::Settle, SEALED).await;
+        let Ok(mut before) = mover.elsewhere.home(owner).await else { return };
+        loop {
+            let patience = match before.phase {
+                Phase::Moving { .. } => SEALED,
+                Phase::Settled | Phase::Moved { .. } | Phase::Returning { .. } => SOON,
+            };
+            sleep_until(mover.elsewhere.since(owner, before.version) + patience).await;
+            match mover.elsewhere.home(owner).await {
+                Ok(home) if home.version == before.version => break,
+                // Somebody goes on with it, and may stop once more.
+                Ok(home) if home.phase != Phase::Settled => before = home,
+                _ => return,
+            }
         }
+        tracing::warn!(category = "app", action = "owner.relocation_taken_up", %owner, phase = ?before.phase, "others did not end a move in time");
+        mover.go_on(Want::Settle, SEALED).await;
     }
 }

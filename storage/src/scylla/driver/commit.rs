@@ -112,7 +112,9 @@ impl Inner {
             return CommitOutcome::Unknown(format!("not sent: {error}"));
         }
         // Who serves it next reads the index when nobody else has the lease any more: what is named later would not be seen.
+        let publish = !batch.publish.is_empty();
         if !batch.permit.is_given() {
+            self.forget_events(publish, &batch.partition, &mark).await;
             return CommitOutcome::Fenced;
         }
         let changes = last_changes(&batch.rows);
@@ -125,7 +127,6 @@ impl Inner {
             Err(error) if ScyllaError::is_invalid(&error) => CommitOutcome::Refused(error.to_string()),
             Err(error) => CommitOutcome::Unknown(error.to_string()),
         };
-        let publish = !batch.publish.is_empty();
         match &outcome {
             CommitOutcome::Applied => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -138,9 +139,17 @@ impl Inner {
             }
             // Whether they are to go out is found out from the database.
             CommitOutcome::Unknown(_) if publish => self.queue.reread(),
+            CommitOutcome::Fenced => self.forget_events(publish, &batch.partition, &mark).await,
             _ => {}
         }
         outcome
+    }
+
+    /// Of a commit that has not landed and never will, whose events nobody is to wait for.
+    async fn forget_events(&self, publish: bool, partition: &PartitionKey, mark: &Mark) {
+        if publish && self.remove_publications(partition, mark).await.is_err() {
+            self.queue.reread();
+        }
     }
 
     /// A refusal may be the answer to a write that has landed before it, sent again on its way.

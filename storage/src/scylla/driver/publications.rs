@@ -239,7 +239,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn remove_publications(&self, partition: &PartitionKey, mark: &Mark) -> Result<(), StoreError> {
+    pub(super) async fn remove_publications(&self, partition: &PartitionKey, mark: &Mark) -> Result<(), StoreError> {
         let (owner, kind, name) = key(partition);
         self.run(&self.statements.remove_publications, (bucket(partition), mark.hour, owner, kind, name, mark.encode())).await
     }

@@ -7,7 +7,7 @@ use super::{
     partitions::key,
     store::Inner,
 };
-use crate::{DueRow, PartitionKey, ReadWake, Slots, StoreError, WakeCursor, WakeIndex, WakePage};
+use crate::{DueRow, PartitionKey, ReadWake, Seal, Slots, StoreError, WakeCursor, WakeIndex, WakePage};
 use cellspace_schemas::{Owner, Timestamp};
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use scylla::DeserializeRow;
@@ -170,6 +170,10 @@ impl Inner {
             Some(due) => head.at.due.filter(|(named, _)| *named == due).map(|(_, mark)| mark),
         };
         if mark.fate(&head, named) == Fate::Stale {
+            // While it is sealed it may be of a copy whose head is still to come.
+            if Seal::of(head.fence).is_some() {
+                return Ok(None);
+            }
             match due {
                 None => self.remove_awake(&partition, &mark).await?,
                 Some(due) => self.remove_due(&partition, due, &mark).await?,
