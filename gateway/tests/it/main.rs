@@ -7,6 +7,7 @@ mod agreements;
 mod approval;
 mod architecture;
 mod authorization;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
 mod backup;
 mod bad_input;
 #[cfg(feature = "scylla")]

@@ -223,7 +223,6 @@ async fn a_build_without_kafka_says_which_feature_it_lacks() {
 }
 
 /// Why a start with this data directory is refused.
-#[cfg(any(feature = "scylla", feature = "kafka"))]
 pub async fn refused(dir: &Path, data: &Path, more: &[&str]) -> String {
     let arguments = [&["up", "--port", "0", "--data-dir", data.to_str().unwrap()][..], more].concat();
     let mut refused = Process::start(dir, &arguments);
