@@ -35,7 +35,7 @@ mod storm;
 mod tokens;
 mod world;
 
-#[path = "../shared/search.rs"]
+#[path = "../common/search.rs"]
 mod search;
 
 use bug::Bug;

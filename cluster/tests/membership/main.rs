@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
 mod process;
-#[path = "../shared/search.rs"]
+#[path = "../common/search.rs"]
 mod search;
 mod store;
 mod world;

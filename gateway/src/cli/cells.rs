@@ -67,7 +67,7 @@ pub async fn rebalance(args: &RebalanceArgs) -> Result<()> {
             tokio::time::sleep(PACE).await;
         }
     }
-    println!("{} participants {}", moves.len(), if *dry_run { "would be moved" } else { "were moved" });
+    println!("participants {}: {}", if *dry_run { "to be moved" } else { "moved" }, moves.len());
     Ok(())
 }
 

@@ -129,7 +129,7 @@ mod tests {
         config(|c| (c.listen, c.endpoint) = ("0.0.0.0:1".parse().unwrap(), Some("host:2".to_owned()))).unwrap();
         config(|c| c.roles = "gateway".parse().unwrap()).unwrap();
         let cell = |name: &str| CellName(name.to_owned());
-        config(|c| (c.others, c.main) = (vec![(CellName("b".to_owned()), "k".to_owned())], Some(CellName("b".to_owned())))).unwrap();
+        config(|c| (c.others, c.main) = (vec![(cell("b"), "k".to_owned())], Some(cell("b")))).unwrap();
         let error = config(|c| c.others = vec![(cell("b"), "k".to_owned()), (cell("c"), "k".to_owned())]).unwrap_err();
         assert!(error.starts_with("other-cells: "), "{error}");
         let all: [(&str, fn(&mut CellConfig)); 12] = [

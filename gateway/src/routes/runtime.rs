@@ -74,10 +74,12 @@ async fn homes(app: App, request: Request) -> Result<Reply, ApiError> {
     let QuerySpec { offset, limit, .. } = QuerySpec::from_query(&request.query)?;
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let page = Page::new(number(offset), number(limit.min(MAX_HOMES))).map_err(|error| ApiError::invalid(error.to_string()))?;
-    let (ids, total) = listing::ids(&app.services, page).await.map_err(ApiError::later)?;
-    let homes = match &app.nodes {
-        Some(nodes) => nodes.homes(ids.iter().map(Owner::from).collect()).await.map_err(ApiError::later)?,
-        None => Vec::new(),
+    let (homes, total) = match app.nodes.as_ref().filter(|nodes| nodes.is_among_cells()) {
+        Some(nodes) => {
+            let (ids, total) = listing::ids(&app.services, page).await.map_err(ApiError::later)?;
+            (nodes.homes(ids.iter().map(Owner::from).collect()).await.map_err(ApiError::later)?, total)
+        }
+        None => (Vec::new(), 0),
     };
     Ok(Reply::ok(&homes)?.header(header::LINK, &page.links(&request.path, total)).header(TOTAL, &total.to_string()))
 }

@@ -1,31 +1,16 @@
 //! A platform's backup, and another platform that goes on from it.
 
 use crate::{
-    cassandra::{keyspace, remove},
-    management::body,
-    meanwhile::{Load, PATIENCE, Prepared, catches_up, is_active},
+    meanwhile::{Load, Prepared, catches_up, is_active},
     process::Process,
-    support::{Platform, config, form_of, ok, read, text},
+    support::{Platform, config},
 };
-use cellspace_storage::testkit::services;
-use reqwest::{Client, Method, StatusCode};
-use serde_json::{Value, json};
-use std::{fs, net::TcpListener, path::Path, time::Instant};
+use std::{fs, path::Path};
 use tokio::task::LocalSet;
 
 /// `cellspace admin COMMAND --data-dir DATA WHERE FILE`: what it says, or why it does not.
 async fn admin(command: &str, data: &Path, option: &str, file: &Path) -> Result<String, String> {
-    said(file.parent().unwrap(), &["admin", command, "--data-dir", data.to_str().unwrap(), option, file.to_str().unwrap()]).await
-}
-
-/// The same of the program with these arguments.
-async fn said(dir: &Path, arguments: &[&str]) -> Result<String, String> {
-    let mut process = Process::start(dir, arguments);
-    let mut said = String::new();
-    while let Some(line) = process.line().await {
-        said.push_str(&line);
-    }
-    if process.end().await.success() { Ok(said) } else { Err(process.errors()) }
+    Process::said(file.parent().unwrap(), &["admin", command, "--data-dir", data.to_str().unwrap(), option, file.to_str().unwrap()]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,113 +67,4 @@ async fn goes_on() {
     load.end().await;
     let later = prepared.late(&platform, "later").await;
     catches_up(&platform, &later).await;
-}
-
-/// A process of a cell, by way of its admin listener.
-struct Member {
-    process: Process,
-    admin: String,
-    http: Client,
-    token: String,
-}
-
-impl Member {
-    async fn up(dir: &Path, file: &Path) -> Self {
-        let mut process = Process::start(dir, &["run", "--json", "--config", file.to_str().unwrap()]);
-        let line = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
-        Self { admin: text(&line, "admin"), process, http: Client::new(), token: String::new() }
-    }
-
-    async fn sign_in(&mut self, client: &Value) {
-        let (id, secret) = (text(client, "clientId"), text(client, "clientSecret"));
-        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let answer = form_of(self.http.post(format!("{}/token", self.admin)), &form).send().await.unwrap();
-        self.token = text(&ok(answer).await, "access_token");
-    }
-
-    /// A request, again for as long as it is not taken.
-    async fn must(&self, method: Method, path: &str, sent: Option<Value>) -> Value {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let request = self.http.request(method.clone(), format!("{}{path}", self.admin)).bearer_auth(&self.token);
-            let answer = if let Some(sent) = &sent { request.json(sent) } else { request }.send().await.unwrap();
-            let (status, said) = read(answer).await;
-            if status.is_success() {
-                return said;
-            }
-            assert!(status == StatusCode::SERVICE_UNAVAILABLE && Instant::now() < until, "{method} {path}: {status} {said}");
-        }
-    }
-
-    async fn end(mut self) {
-        self.process.signal("TERM");
-        assert!(self.process.end().await.success(), "{}", self.process.errors());
-    }
-}
-
-/// A cell's keyspace in a backup, and another keyspace that its nodes go on with.
-#[tokio::test]
-async fn a_cell_goes_on_from_its_backup() {
-    const ASSETS: &str = "/api/mgmt/v5beta/participants/acme/assets";
-    let Some(kafka) = services::kafka("backup::a_cell_goes_on_from_its_backup") else { return };
-    let (place, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let dir = place.path();
-    let Some(here) = keyspace("a_cell_goes_on_from_its_backup", dir).await else { return };
-    let Some(there) = keyspace("a_cell_goes_on_from_its_backup", dir).await else { return };
-    let at = |name: &str| dir.join(name).display().to_string();
-    said(dir, &["admin", "certs", "--cell", "c", "--node", "a", "--out", &at("certs")]).await.unwrap();
-    fs::write(dir.join("master.key"), "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
-    let free = |base: u16| (0..4).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok());
-    let port = (21_000..23_000).step_by(4).find(|base| free(*base)).unwrap();
-    let file = |keyspace: &str| {
-        let prefix = format!("it{}.backup.", std::process::id());
-        let (nodes, file) = (here[1].replace(',', "\", \""), dir.join(format!("{keyspace}.toml")));
-        let text = format!(
-            "node = \"a\"\ncell = \"c\"\nport = {port}\npublic-url = \"http://localhost:{port}\"\nadmin-url = \"http://localhost:{}\"\n\
-            data-dir = {:?}\nlog = \"error\"\nlink = {{ listen = \"127.0.0.1:{}\", certificates = {:?} }}\n\
-            cassandra = {{ nodes = [\"{nodes}\"], keyspace = \"{keyspace}\" }}\nkafka = {{ nodes = [\"{kafka}\"], prefix = \"{prefix}\" }}\n\
-            master-key = {{ file = {:?} }}\n",
-            port + 1,
-            at("data"),
-            port + 3,
-            at("certs"),
-            at("master.key"),
-        );
-        fs::write(&file, text).unwrap();
-        file
-    };
-    let (first, second, backup) = (file(&here[3]), file(&there[3]), dir.join("backup"));
-    let command = async |command: &str, config: &Path, option: &str| {
-        said(dir, &["admin", command, "--config", config.to_str().unwrap(), option, backup.to_str().unwrap()]).await
-    };
-    let asset = |id: &str| Some(body("Asset", json!({"@id": id, "properties": {}})));
-
-    let mut node = Member::up(beside.path(), &first).await;
-    let client: Value = serde_json::from_slice(&fs::read(dir.join("data/bootstrap-client.json")).unwrap()).unwrap();
-    node.sign_in(&client).await;
-    let context = json!({"@id": "acme", "identity": format!("did:web:localhost%3A{port}:acme"), "state": "ACTIVATED", "properties": {}});
-    node.must(Method::POST, "/api/mgmt/v5beta/participants", Some(body("ParticipantContext", context))).await;
-    node.must(Method::POST, ASSETS, asset("before")).await;
-    let refused = command("backup", &first, "--to").await.unwrap_err();
-    assert!(refused.contains("node a of the cell runs") && !backup.exists(), "{refused}");
-    let token = node.token.clone();
-    node.end().await;
-
-    let written = command("backup", &first, "--to").await.unwrap();
-    assert!(written.contains("records of the cell c"), "{written}");
-    let elsewhere = admin("restore", &dir.join("new"), "--from", &backup).await.unwrap_err();
-    assert!(elsewhere.contains("is of the cell c"), "{elsewhere}");
-    command("restore", &second, "--from").await.unwrap();
-    let twice = command("restore", &second, "--from").await.unwrap_err();
-    assert!(twice.contains("holds data already"), "{twice}");
-
-    // What was signed with a key of the vault is still believed, and new clients sign in.
-    let mut node = Member::up(beside.path(), &second).await;
-    node.token = token;
-    node.must(Method::GET, &format!("{ASSETS}/before"), None).await;
-    node.sign_in(&client).await;
-    node.must(Method::POST, ASSETS, asset("after")).await;
-    node.end().await;
-    remove(&here).await;
-    remove(&there).await;
 }

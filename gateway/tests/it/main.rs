@@ -7,12 +7,13 @@ mod agreements;
 mod approval;
 mod architecture;
 mod authorization;
-#[cfg(all(feature = "scylla", feature = "kafka"))]
 mod backup;
 mod bad_input;
 #[cfg(feature = "scylla")]
 mod cassandra;
 mod cell;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+mod cell_backup;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 mod cell_of_three;
 mod conformance;

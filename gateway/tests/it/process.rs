@@ -46,6 +46,16 @@ impl Process {
         Self { child, lines, stderr }
     }
 
+    /// What the program says with these arguments, or why it does not.
+    pub async fn said(dir: &Path, arguments: &[&str]) -> Result<String, String> {
+        let mut process = Self::start(dir, arguments);
+        let mut said = String::new();
+        while let Some(line) = process.line().await {
+            said.push_str(&line);
+        }
+        if process.end().await.success() { Ok(said) } else { Err(process.errors()) }
+    }
+
     /// The next line of standard output; `None` at its end.
     pub async fn line(&mut self) -> Option<String> {
         let line = tokio::time::timeout(PATIENCE, self.lines.as_mut().unwrap().next_line()).await;

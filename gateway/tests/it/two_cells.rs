@@ -82,6 +82,28 @@ impl Place {
 
     /// The only node of a cell; the second one has the URLs of the first.
     async fn node(&self, n: usize, first: Option<&Node>) -> Node {
+        let (config, cell) = self.configured(n, first);
+        timeout(PATIENCE, Box::pin(Node::run(config, cell, Ending::default()))).await.expect("a node starts").unwrap()
+    }
+
+    /// Why another keyspace's first node does not start that was told of this cell, and not that it is the main one.
+    async fn forgetful(&self, n: usize) -> String {
+        let keyspace = format!("c{}", uuid::Uuid::new_v4().simple());
+        let replication: Replication = self.cassandra.len().to_string().parse().unwrap();
+        create_schema(&ScyllaOptions::new(self.cassandra.clone(), &keyspace), &replication).await.unwrap();
+        let (config, cell) = self.configured(n, None);
+        let config = NodeConfig {
+            data_dir: self.dir.path().join("c"),
+            scylla: Some(ScyllaOptions::new(self.cassandra.clone(), &keyspace)),
+            ..config
+        };
+        let refused = timeout(PATIENCE, Box::pin(Node::run(config, CellConfig { main: None, ..cell }, Ending::default()))).await;
+        let refused = refused.expect("a node ends").err().expect("it is refused").to_string();
+        services::drop_keyspace(&self.cassandra, &keyspace).await;
+        refused
+    }
+
+    fn configured(&self, n: usize, first: Option<&Node>) -> (NodeConfig, CellConfig) {
         let name = ["a", "b"][n];
         let dir: &Path = &self.dir.path().join(name);
         let urls = first.map(|first| (first.urls.public.clone(), first.urls.admin.clone()));
@@ -105,7 +127,7 @@ impl Place {
             main: (n == 1).then(|| other.clone()),
             others: vec![(other, at)],
         };
-        timeout(PATIENCE, Box::pin(Node::run(config, cell, Ending::default()))).await.expect("a node starts").unwrap()
+        (config, cell)
     }
 
     async fn remove(&self) {
@@ -256,9 +278,22 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
         let (status, said, _) = asked(&platform, at_a, Method::POST, &format!("/api/runtime/homes/{owner}/move?to={to}"), None).await;
         assert_eq!(status, expected, "{said}");
     }
+    // The same by command: each cell has its share already, and what is to be moved is told before.
+    let data = place.dir.path().join("a").display().to_string();
+    let admin = async |arguments: &[&str]| Process::said(place.dir.path(), &[&["admin"], arguments, &["--data-dir", &data]].concat()).await;
+    assert_eq!(admin(&["rebalance"]).await.unwrap(), "participants moved: 0");
+    assert_eq!(admin(&["move", "p1", "--to", CELLS[0]]).await.unwrap(), format!("p1 is in cell {}", CELLS[0]));
+    let plan = format!("p2: {} -> {}participants to be moved: 1", CELLS[0], CELLS[1]);
+    assert_eq!(admin(&["rebalance", "--dry-run"]).await.unwrap(), plan);
+    assert_eq!(home(&platform.node, "p2").await, CELLS[0]);
+    assert_eq!(admin(&["rebalance"]).await.unwrap(), format!("p2 is in cell {}participants moved: 1", CELLS[1]));
+    assert_eq!((home(&platform.node, "p1").await, home(&platform.node, "p2").await), (CELLS[0].to_owned(), CELLS[1].to_owned()));
+    assert!(admin(&["move", "p1", "--to", "cell-c"]).await.unwrap_err().contains("no cell cell-c"));
+    // A cell that was not told which one is the main cell does not take itself for it.
+    let refused = Box::pin(place.forgetful(1)).await;
+    assert!(refused.contains("another installation"), "{refused}");
     // A cell that is away takes nobody: a move there does not begin, or is given up, and the participant is served where it is.
     let mut platform = Arc::into_inner(platform).unwrap();
-    moved(&platform, at_a, "p1", CELLS[0]).await;
     for node in platform.beside.drain(..) {
         node.drain(DRAIN).await;
     }

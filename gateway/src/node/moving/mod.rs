@@ -128,6 +128,11 @@ impl Directory {
         Ok(mover.go_on(Want::To(wanted.clone()), LONGEST).await)
     }
 
+    /// Whether the installation has several cells.
+    pub fn is_among_cells(&self) -> bool {
+        self.cell.elsewhere().is_some()
+    }
+
     /// The cells of the installation, where it has several, with the members that each has.
     pub fn all_cells(&self) -> Vec<CellReport> {
         let Some(elsewhere) = self.cell.elsewhere() else { return Vec::new() };
@@ -299,9 +304,14 @@ impl Mover<'_> {
         select_ok(asked).await.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Every member of the cell has taken it in.
+    /// This node and every member of the cell have taken it in.
     async fn tell(&self, cell: &CellName) -> Result<(), Waits> {
         self.cluster.take_in(self.owner).await.map_err(told)?;
+        self.announce(cell).await
+    }
+
+    /// Every member of the cell but this node has taken it in.
+    async fn announce(&self, cell: &CellName) -> Result<(), Waits> {
         let (news, members) = (Elsewhere::news(self.owner), self.members(cell)?);
         for (peer, answer) in members.iter().zip(join_all(members.iter().map(|peer| self.link.announce(peer, &news))).await) {
             answer.map_err(|error| format!("node {} of cell {cell} has not heard of it: {error}", peer.member.node))?;
@@ -311,10 +321,10 @@ impl Mover<'_> {
 
     /// Whoever does not hear of it finds it when the owner is asked for.
     async fn tell_all(&self) {
-        for cell in std::iter::once(self.elsewhere.own()).chain(self.elsewhere.names()) {
-            if let Err(reason) = self.tell(cell).await {
-                tracing::debug!(category = "app", owner = %self.owner, reason, "not all have heard of a move");
-            }
+        let cells = std::iter::once(self.elsewhere.own()).chain(self.elsewhere.names());
+        let (here, there) = tokio::join!(self.cluster.take_in(self.owner), join_all(cells.map(|cell| self.announce(cell))));
+        for reason in there.into_iter().chain([here.map_err(told)]).filter_map(Result::err) {
+            tracing::debug!(category = "app", owner = %self.owner, reason, "not all have heard of a move");
         }
     }
 

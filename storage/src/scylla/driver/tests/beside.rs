@@ -2,7 +2,7 @@
 
 use super::{Keyspace, SOON, log};
 use crate::{
-    Batch, CommitOutcome, DueRow, EventLog, Offset, PartitionKey, Partitions, Permit, Topic,
+    Batch, CommitOutcome, DueRow, EventLog, Movable, Offset, PartitionKey, Partitions, Permit, Topic,
     scylla::driver::{heads::Position, marks::Mark},
     testkit::{Turn, turn::partition, wake_index},
 };
@@ -46,12 +46,32 @@ async fn a_commit_whose_permit_is_gone_by_the_time_the_index_names_it_is_not_sen
     let Some(keyspace) = Keyspace::new("a_commit_whose_permit_is_gone").await else { return };
     let (store, key) = (keyspace.open().await, partition("o", "k", ""));
     let claim = store.claim(&key, 1).await.unwrap();
-    let batch = Batch { permit: Permit::while_so(|| false), ..Turn::after(&key, claim).awake().put("t", "1", "v").batch() };
+    let batch = Batch {
+        permit: Permit::while_so(|| false),
+        ..Turn::after(&key, claim).awake().put("t", "1", "v").publish("a", "k", "never").batch()
+    };
     assert_eq!(store.commit(batch).await, CommitOutcome::Fenced);
     assert_eq!(wake_index::awake(&store, 9).await, std::slice::from_ref(&key), "asked after the index was told");
     assert!(!store.exists(&key).await.unwrap());
+    assert!(!store.standing(&key).await.unwrap().publishing, "nobody waits for its events");
     let claim = store.claim(&key, 1).await.unwrap();
     Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
+    keyspace.remove().await;
+}
+
+/// A copy's index rows come before its head: whoever reads the index meanwhile leaves them.
+#[tokio::test]
+async fn index_rows_of_what_is_sealed_stay() {
+    let Some(keyspace) = Keyspace::new("index_rows_of_what_is_sealed_stay").await else { return };
+    let (store, key) = (keyspace.open().await, partition("o", "k", ""));
+    let claim = store.claim(&key, 1).await.unwrap();
+    begin(&store, &Turn::after(&key, claim).awake().due(7).batch()).await;
+    store.seal(&key, 1).await.unwrap();
+    assert_eq!((wake_index::awake(&store, 9).await, wake_index::due(&store, 7, 9).await), (vec![], vec![]), "nobody serves it");
+    for table in ["awake", "due"] {
+        let rows = store.inner().session.query_unpaged(format!("SELECT owner FROM {table}"), ()).await.unwrap().into_rows_result().unwrap();
+        assert_eq!(rows.rows_num(), 1, "{table}");
+    }
     keyspace.remove().await;
 }
 
