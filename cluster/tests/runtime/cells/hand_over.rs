@@ -40,6 +40,44 @@ async fn nodes_share_the_agents_and_hand_them_over_under_load() {
     place.add_to_all(43).await;
 }
 
+/// A turn that takes its time keeps a slot where it is; whoever takes the slot over hears at once when it has ended, and not when it asks again.
+#[tokio::test(start_paused = true)]
+async fn a_slot_opens_when_its_last_turn_has_ended_whenever_that_is() {
+    for moment in 0..8 {
+        let place = Place::default();
+        let a = place.start("a").await;
+        place.add_to_all(1).await;
+        let answers = Arc::new(Semaphore::new(0));
+        place.store.0.lock().answers = Some(answers.clone());
+        let turns: Vec<_> = (0..OWNERS)
+            .map(|n| {
+                let cluster = a.cluster.clone();
+                tokio::spawn(async move { cluster.ask::<Counter>(&counter(&format!("o{n}")), Add(1), call()).await })
+            })
+            .collect();
+        let b = place.start("b").await;
+        let leaving =
+            || (0..OWNERS).map(|n| counter(&format!("o{n}"))).filter(|o| a.cell.is_elsewhere(Slot::of(&o.owner))).collect::<Vec<_>>();
+        let begun = async {
+            while leaving().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), begun).await.expect("slots are handed over");
+        tokio::time::sleep(Duration::from_millis(100 + 7 * moment)).await;
+        let leaving = leaving();
+        let (released, asks) = (Instant::now(), leaving.iter().map(|owner| b.cluster.ask::<Counter>(owner, Add(1), call())));
+        answers.add_permits(10 * OWNERS);
+        for answer in futures::future::join_all(asks).await {
+            assert_eq!(answer.unwrap(), 3);
+        }
+        assert!(released.elapsed() < Duration::from_millis(5), "{:?}", released.elapsed());
+        for turn in turns {
+            assert_eq!(turn.await.unwrap().unwrap(), 2);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_cut_off_serves_nothing_and_the_others_go_on() {
     let place = Place::default();
