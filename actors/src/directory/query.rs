@@ -97,10 +97,10 @@ pub async fn remove(services: &Services, row: NewRow, call: &Call) -> Result<(),
     tell(services, Command::Remove(row), call.clone()).await
 }
 
-/// Asks every shard; those that were never written have nothing.
+/// Asks every shard, which waits for room where others ask it too; those that were never written have nothing.
 async fn shards<Q: Query<Directory, Answer: Default>>(services: &Services, query: &Q) -> Result<Vec<Q::Answer>, DirectoryError> {
     let reads = (0..SHARDS).map(|shard| async move {
-        match services.cluster.query::<Directory, Q>(&address(shard), query).await {
+        match services.cluster.query_patiently::<Directory, Q>(&address(shard), query).await {
             Ok(found) => Ok(found),
             Err(AskError::NotRegistered) => Ok(Q::Answer::default()),
             Err(e) => Err(DirectoryError::from(e)),
