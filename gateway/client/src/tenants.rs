@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The agents of a participant, by type.
 pub const AGENTS: [&str; 4] = ["cfm.connector", "cfm.credentialservice", "cfm.dataplane", "cfm.issuer"];
 /// Longest orchestration.
-const ORCHESTRATION: Duration = Duration::from_secs(30);
+const ORCHESTRATION: Duration = Duration::from_secs(60);
 /// How often a wait says how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
