@@ -22,6 +22,26 @@ pub(super) enum Waited {
     PastEnd(u64),
 }
 
+/// Where a position lies in a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before what is kept.
+    Before,
+    /// Before an event, or where the next one will be.
+    There,
+    Past,
+}
+
+const fn place(at: u64, first: u64, end: u64) -> Place {
+    if at < first {
+        Place::Before
+    } else if at <= end {
+        Place::There
+    } else {
+        Place::Past
+    }
+}
+
 /// The readers, those in use among them.
 #[derive(Default)]
 pub(super) struct Readers {
@@ -39,8 +59,11 @@ impl Readers {
                 Err(stop) => self.leave(&reader, stop, topic, start)?,
             }
             let (first, end) = topics::ends(clients, topic).await?;
-            if start >= first {
-                return Ok(Waited::PastEnd(end));
+            match place(start, first, end) {
+                Place::Past => return Ok(Waited::PastEnd(end)),
+                // It was past the end a moment ago: who waits comes again.
+                Place::There => return Err(StoreError::Unavailable(format!("position {start} of {topic} was not there a moment ago"))),
+                Place::Before => {}
             }
             tracing::error!(category = "app", action = "events.lost", %topic, after, first, "events that somebody was to read are gone from Kafka");
             start = first;
@@ -113,5 +136,18 @@ impl Readers {
             Stop::NotThere => Ok(()),
             Stop::Failed(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_event_is_not_past_the_end() {
+        for (at, expected) in [(2, Place::Before), (3, Place::There), (5, Place::There), (7, Place::There), (8, Place::Past)] {
+            assert_eq!(place(at, 3, 7), expected, "{at}");
+        }
+        assert_eq!((place(0, 0, 0), place(1, 0, 0)), (Place::There, Place::Past));
     }
 }
