@@ -35,6 +35,9 @@ pub enum CertificateError {
     /// It is another one's.
     #[error("this is not the authority of {0}, or not its key")]
     Other(String),
+    /// It is kept for nodes.
+    #[error("{0:?} is a name of nodes: a listener has others")]
+    OfNodes(String),
     /// It is no time.
     #[error("the clock shows no time that a certificate could have")]
     Time,
@@ -95,6 +98,9 @@ impl Authority {
     /// # Errors
     /// [`CertificateError`], also when one of them can be no name.
     pub fn issue_to(&self, hosts: &[String], now: Timestamp) -> Result<Issued, CertificateError> {
+        if let Some(host) = hosts.iter().find(|host| PeerName::is_kept(host)) {
+            return Err(CertificateError::OfNodes(host.clone()));
+        }
         let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name.push(DnType::CommonName, hosts.first().map_or("", String::as_str));
         self.signed(params, vec![ExtendedKeyUsagePurpose::ServerAuth], now)

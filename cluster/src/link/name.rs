@@ -63,6 +63,13 @@ impl PeerName {
         format!("{}.{}{SUFFIX}", self.node, self.cell)
     }
 
+    /// Whether this DNS name lies where names of nodes are, so that nobody else may have it.
+    #[must_use]
+    pub fn is_kept(dns: &str) -> bool {
+        let dns = dns.trim_end_matches('.').to_ascii_lowercase();
+        dns.ends_with(SUFFIX) || dns == SUFFIX.trim_start_matches('.')
+    }
+
     /// Reads such a name; `None` for any other.
     #[must_use]
     pub fn of_dns(dns: &str) -> Option<Self> {
@@ -100,5 +107,9 @@ mod tests {
         for other in ["n0.cellspace.internal", "*.c.cellspace.internal", "a.n.c.cellspace.internal", "n.c.example.com", ""] {
             assert_eq!(PeerName::of_dns(other), None, "{other}");
         }
+        for kept in ["n0.c.cellspace.internal", "*.c.Cellspace.Internal.", "a.n.c.cellspace.internal", "cellspace.internal"] {
+            assert!(PeerName::is_kept(kept), "{kept}");
+        }
+        assert!(!["localhost", "127.0.0.1", "mycellspace.internal", "cellspace.internal.example.com"].into_iter().any(PeerName::is_kept));
     }
 }

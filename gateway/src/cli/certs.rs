@@ -104,7 +104,12 @@ mod tests {
         run(&CertsArgs { hosts: vec!["localhost".into(), "127.0.0.1".into()], ..args(&[]) }).unwrap();
         ListenerTls::load(TlsFiles { certificate: file("listeners.pem"), key: file("listeners-key.pem") }).unwrap();
         assert_eq!(fs::metadata(file("listeners-key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(run(&CertsArgs { hosts: vec!["bücher".into()], ..args(&[]) }).is_err());
+        // What would pass for a node is no listener's.
+        for host in ["bücher", "a.c.cellspace.internal", "*.c.cellspace.internal"] {
+            let before = fs::read(file("listeners.pem")).unwrap();
+            assert!(run(&CertsArgs { hosts: vec!["localhost".into(), host.into()], ..args(&[]) }).is_err(), "{host}");
+            assert_eq!(fs::read(file("listeners.pem")).unwrap(), before, "{host}");
+        }
         // It is no other cell's.
         let before = fs::read(file("a.pem")).unwrap();
         let refused = run(&CertsArgs { cell: "d".into(), ..args(&["a"]) }).unwrap_err();
