@@ -11,6 +11,8 @@ const SHORTEST_RENEWAL: Duration = Duration::from_millis(100);
 /// An operator who asks for the nodes waits for three of them.
 const LONGEST_RENEWAL: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(60);
+/// Nobody looks at the rows more often than a few times a renewal; steps without a pause would only be in each other's way.
+const SHORTEST_PACE: Duration = Duration::from_millis(10);
 const LONGEST_PACE: Duration = Duration::from_secs(60);
 
 /// What is chosen of one process of a cell, beside its [`NodeConfig`].
@@ -66,8 +68,8 @@ impl CellConfig {
         if margin < lease / 8 || margin > lease {
             return bad("terms-margin", format!("{margin:?} is not from an eighth of terms-lease ({lease:?}) to all of it"));
         }
-        if pace > LONGEST_PACE {
-            return bad("terms-pace", format!("{pace:?} is more than {LONGEST_PACE:?}"));
+        if !(SHORTEST_PACE..=LONGEST_PACE).contains(&pace) {
+            return bad("terms-pace", format!("{pace:?} is not from {SHORTEST_PACE:?} to {LONGEST_PACE:?}"));
         }
         if step == 0 || step > SLOTS {
             return bad("terms-step", format!("{step} is not from 1 to {SLOTS}"));
@@ -147,6 +149,7 @@ mod tests {
             ("terms-lease", |c| (c.terms.lease, c.terms.margin) = (Duration::from_secs(61), Duration::from_secs(10))),
             ("terms-margin", |c| c.terms.margin = Duration::from_millis(249)),
             ("terms-pace", |c| c.terms.pace = Duration::from_secs(61)),
+            ("terms-pace", |c| c.terms.pace = Duration::from_millis(9)),
             ("terms-step", |c| c.terms.step = 0),
         ];
         for (key, change) in all {
