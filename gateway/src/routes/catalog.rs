@@ -45,6 +45,7 @@ pub(super) fn told(error: RequestError) -> ApiError {
         RequestError::Invalid(_) => ApiError::invalid(message),
         RequestError::NotActive(_) => ApiError::new(ErrorKind::NotAuthorized, message),
         RequestError::BadGateway(_) | RequestError::TooLong(_) => ApiError::new(ErrorKind::BadGateway, message),
+        RequestError::Busy(_, after) => ApiError::unavailable(message, after),
         // Nothing is changed by these requests.
         RequestError::Unavailable(_) => ApiError::not_executed(message),
     }

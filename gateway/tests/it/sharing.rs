@@ -3,13 +3,20 @@
 mod archive;
 mod catalog;
 
-use crate::stage::{Answer, SCOPES, Stage, callback, context, contract_request, did, dsp};
+use crate::{
+    stage::{Answer, SCOPES, Stage, callback, context, contract_request, did, dsp},
+    support::{PATIENCE, read},
+};
+use bytes::Bytes;
 use cellspace_actors::trust;
 use cellspace_client::{Client, provider::DATA_SET, sharing};
 use cellspace_schemas::identity::key_pair::KeyUsage;
-use reqwest::{Method, StatusCode};
+use http_body_util::Empty;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::convert::Infallible;
 use tokio::net::TcpListener;
 
 const MADE_UP: &str = "bWFkZS11cA:bWFkZS11cA:bWFkZS11cA";
@@ -364,17 +371,44 @@ async fn participants_are_apart() {
     s.close().await;
 }
 
+impl Stage {
+    /// The consumer asks for the provider's catalog, which is at this address.
+    async fn asks_for_catalog_at(&self, address: &str) -> Response {
+        let body = json!({"profile": sharing::PROFILE, "counterPartyAddress": address, "counterPartyId": self.provider.did});
+        let url = self.node().urls.admin(&self.consumer.path("catalog/request"));
+        let request = self.client.http.post(url).bearer_auth(&self.consumer.caller.token);
+        request.json(&Client::typed("CatalogRequest", body)).send().await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn an_unreachable_counterparty_is_a_bad_gateway() {
     let s = Stage::open().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let body =
-        json!({"profile": sharing::PROFILE, "counterPartyAddress": format!("http://{nobody}/dsp"), "counterPartyId": s.provider.did});
-    let answer = tokio::time::timeout(
-        Duration::from_secs(50),
-        s.manage(&s.consumer, Method::POST, "catalog/request", Some(Client::typed("CatalogRequest", body))),
-    );
-    let answer = answer.await.unwrap();
-    assert_eq!((answer.status, &answer.body[0]["type"]), (502, &json!("BadGateway")), "{}", answer.body);
+    let address = format!("http://{nobody}/dsp");
+    let (status, body) = read(tokio::time::timeout(PATIENCE, s.asks_for_catalog_at(&address)).await.unwrap()).await;
+    assert_eq!((status, &body[0]["type"]), (StatusCode::BAD_GATEWAY, &json!("BadGateway")), "{body}");
+    s.close().await;
+}
+
+/// Its client is told so too, and when to come again.
+#[tokio::test]
+async fn a_counterparty_that_cannot_answer_now_is_asked_later() {
+    let s = Stage::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/dsp", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = service_fn(async |_: Request<Incoming>| {
+                Ok::<_, Infallible>(hyper::Response::builder().status(503).header("retry-after", "7").body(Empty::<Bytes>::new()).unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    let answer = s.asks_for_catalog_at(&url).await;
+    let after = answer.headers().get("retry-after").cloned();
+    let (status, body) = read(answer).await;
+    assert_eq!((status, after.unwrap().to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "7"), "{body}");
+    assert_eq!(body[0]["message"], "the counterparty answered 503", "{body}");
     s.close().await;
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Services,
-    control_plane::{ControlPlane, Participant, scopes::scopes_for},
+    control_plane::{ControlPlane, Participant, dsp::client::retry_after, scopes::scopes_for},
     outbound::{OutboundError, OutboundRequest},
     trust::{TokenError, self_issued_token},
 };
@@ -15,10 +15,14 @@ use cellspace_schemas::{
     },
     management::{CatalogRequest, DatasetRequest},
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use url::Url;
+
+/// When who does not say so may be asked again, and the longest time that is believed.
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(60);
 
 /// Why there is no catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum RequestError {
     /// The counterparty did not answer with what was asked for.
     #[error("{0}")]
     BadGateway(String),
+    /// It says that it cannot answer now, and may be asked again after so long.
+    #[error("{0}")]
+    Busy(String, Duration),
     /// It answered with more than is read.
     #[error("{0}")]
     TooLong(String),
@@ -110,13 +117,21 @@ pub(crate) async fn exchange(services: &Services, exchange: Exchange<'_>) -> Res
     })?;
     if !response.status.is_success() {
         let reasons = dsp::error::reason(&response.body).map(|told| format!(" ({told})")).unwrap_or_default();
-        let why = format!("the counterparty answered {}{reasons}", response.status.as_u16());
         tracing::info!(category = "dsp", vpa = %Address::of::<ControlPlane>(participant), action = "catalog.request.failed", counterparty = %counterparty, status = response.status.as_u16());
-        return Err(RequestError::BadGateway(why));
+        return Err(refused(response.status, &response.headers, &reasons));
     }
     let value = serde_json::from_slice(&response.body);
     let value = value.map_err(|_| RequestError::BadGateway("the counterparty did not answer with JSON".to_owned()))?;
     Ok(Answered { value, bytes: response.body.len(), headers: response.headers })
+}
+
+/// A counterparty's answer that is none.
+pub(super) fn refused(status: StatusCode, headers: &HeaderMap, reasons: &str) -> RequestError {
+    let why = format!("the counterparty answered {}{reasons}", status.as_u16());
+    if status != StatusCode::SERVICE_UNAVAILABLE {
+        return RequestError::BadGateway(why);
+    }
+    RequestError::Busy(why, retry_after(headers).unwrap_or(SOON).clamp(SOON, LATE))
 }
 
 /// The default scopes of a profile, and these.
@@ -181,4 +196,25 @@ pub async fn request_dataset(
     let counterparty = &request.counter_party_id;
     let asked = Exchange { participant: id, counterparty, url, scopes: &scopes, body: None, limit: usize::MAX, trace };
     told(services, &profile, exchange(services, asked).await?.value, "dataset", compacted_dataset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, header};
+
+    #[test]
+    fn who_says_later_is_asked_later() {
+        let told = |status, after: Option<&'static str>| {
+            let after = after.map(|after| (header::RETRY_AFTER, HeaderValue::from_static(after)));
+            refused(status, &HeaderMap::from_iter(after), " (why)")
+        };
+        let busy = |seconds| RequestError::Busy("the counterparty answered 503 (why)".to_owned(), Duration::from_secs(seconds));
+        for (after, seconds) in [(None, 1), (Some("7"), 7), (Some("0"), 1), (Some("86400"), 60), (Some("tomorrow"), 1)] {
+            assert_eq!(told(StatusCode::SERVICE_UNAVAILABLE, after), busy(seconds), "{after:?}");
+        }
+        for status in [StatusCode::BAD_GATEWAY, StatusCode::UNAUTHORIZED, StatusCode::FOUND] {
+            assert!(matches!(told(status, Some("7")), RequestError::BadGateway(_)), "{status}");
+        }
+    }
 }

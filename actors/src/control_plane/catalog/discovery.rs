@@ -1,6 +1,6 @@
 //! Asking a counterparty which versions and profiles of DSP it speaks: what it has in common with a participant.
 
-use super::consumer::{RequestError, participant};
+use super::consumer::{RequestError, participant, refused};
 use crate::{Services, outbound::OutboundRequest, trust::PeerError};
 use cellspace_schemas::{
     Did, ParticipantContextId, TraceContext,
@@ -96,7 +96,7 @@ async fn versions(services: &Services, named: &Url, trace: Option<TraceContext>)
         OutboundRequest { method: Method::GET, url: endpoint.clone(), bearer: None, body: None, accept: Some("application/json"), trace };
     let answer = services.http.send_unless(request, None, MAX_READ).await.map_err(|error| RequestError::BadGateway(error.to_string()))?;
     if !answer.status.is_success() {
-        return Err(RequestError::BadGateway(format!("the counterparty answered {}", answer.status.as_u16())));
+        return Err(refused(answer.status, &answer.headers, ""));
     }
     let told = json::from_slice::<VersionResponse>(&answer.body);
     let told = told.map_err(|_| RequestError::BadGateway("the counterparty did not answer with its versions".to_owned()))?;

@@ -172,7 +172,7 @@ pub fn judge(answer: Result<(StatusCode, HeaderMap, Bytes), OutboundError>) -> R
 }
 
 /// `Retry-After` in seconds; the form with a date is not worth a clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::control_plane) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
