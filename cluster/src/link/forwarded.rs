@@ -34,6 +34,9 @@ pub struct Forwarded {
     pub hops: u8,
     /// How long its answer is waited for, in milliseconds.
     pub left: u64,
+    /// How long its client has waited by now, in milliseconds.
+    #[serde(default)]
+    pub waited: u64,
 }
 
 /// Answers requests that came in at other nodes, and takes in their news.
@@ -101,7 +104,14 @@ mod tests {
 
     #[test]
     fn what_is_put_is_taken_again() {
-        let how = |owner: &str| Forwarded { listener: "public".into(), owner: Owner::new(owner).unwrap(), view: 7, hops: 2, left: 35_000 };
+        let how = |owner: &str| Forwarded {
+            listener: "public".into(),
+            owner: Owner::new(owner).unwrap(),
+            view: 7,
+            hops: 2,
+            left: 35_000,
+            waited: 700,
+        };
         for owner in ["p1", "a/b-c", "\u{e4}\u{1f600}\"\\"] {
             let mut headers = HeaderMap::new();
             how(owner).put(&mut headers);
@@ -110,6 +120,10 @@ mod tests {
         }
         let mut headers = HeaderMap::from_iter([(FORWARDED, HeaderValue::from_static("public 7"))]);
         assert!(matches!(Forwarded::take(&mut headers), Some(Err(_))));
+        // As nodes say it that do not know how long a client has waited.
+        let earlier = r#"{"listener":"public","owner":"p1","view":7,"hops":2,"left":35000}"#;
+        let mut headers = HeaderMap::from_iter([(FORWARDED, HeaderValue::from_static(earlier))]);
+        assert_eq!(Forwarded::take(&mut headers), Some(Ok(Forwarded { waited: 0, ..how("p1") })));
         let mut answer = Response::new(());
         assert_eq!(Forwarded::elsewhere(&mut answer), None);
         Forwarded::not_here(&mut answer, "moved \u{e4}\n");

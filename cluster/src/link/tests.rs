@@ -280,7 +280,7 @@ async fn changed_certificates_are_used_and_broken_ones_are_not() {
     ask(&connected, &a.peer).await.unwrap();
     let (chunks, body) = as_it_comes();
     let request = Request::put("https://x/").body(body).unwrap();
-    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
+    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000, waited: 0 };
     let mut under_way = connected.forward(&a.peer, &how, request).await.unwrap().into_body();
     assert!(ask(&Link::new(new.clone()), &a.peer).await.is_err());
     // Half of them were replaced so far.
@@ -392,7 +392,7 @@ async fn who_does_not_answer_holds_nobody_up() {
     let peer = |endpoint: String| Peer { member: member("a", 1), endpoint, cell: None };
     let began = std::time::Instant::now();
     refused(ask(&link, &peer(silent.local_addr().unwrap().to_string())).await, &["in time"]);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(30));
     let closed = silent.local_addr().unwrap().to_string();
     drop(silent);
     refused(ask(&link, &peer(closed)).await, &["not taken", "refused"]);
@@ -408,7 +408,7 @@ async fn requests_are_passed_on_as_they_came_and_streamed_both_ways() {
     let ours = all.authority("ours");
     let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
     let link = Link::new(all.identity(&ours, "ours", CELL, "b"));
-    let how = |hops| Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops, left: 10_000 };
+    let how = |hops| Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops, left: 10_000, waited: 0 };
     // Each chunk is sent when the one before has come back.
     let (chunks, body) = as_it_comes();
     let request = Request::put("https://x/api/dsp/p1/%2F?a=b&c").header("authorization", "Bearer t");
@@ -455,7 +455,7 @@ async fn who_does_not_take_its_answer_holds_up_nobody_else() {
     let ours = all.authority("ours");
     let a = listening(all.identity(&ours, "ours", CELL, "a"), WIRE_VERSION).await;
     let link = Link::new(all.identity(&ours, "ours", CELL, "b"));
-    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
+    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000, waited: 0 };
     let mut untaken = Vec::new();
     for _ in 0..200 {
         let request = Request::put("https://x/").body(wire::body(vec![7; 128 << 10])).unwrap();
@@ -540,7 +540,7 @@ async fn a_peer_with_too_many_connections_is_told() {
     }
     let one_more = Link::new(b.clone());
     assert_eq!(ask(&one_more, &a.peer).await.unwrap_err(), PeerError::NotDone("node b has too many connections".into()));
-    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000 };
+    let how = Forwarded { listener: "public".into(), owner: slot_owner("p1"), view: 1, hops: 1, left: 10_000, waited: 0 };
     let refused = Link::new(b).forward(&a.peer, &how, Request::get("https://x/").body(wire::body("")).unwrap()).await;
     assert_eq!(refused.unwrap_err(), PeerError::NotDone("node b has too many connections".into()));
 }
@@ -557,8 +557,8 @@ async fn who_does_not_leave_a_connection_that_ends_is_left() {
     for said in [&b""[..], &begins[..]] {
         let mut silent = connected(&b, &a.peer).await;
         silent.write_all(said).await.unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(8), silent.read_to_end(&mut Vec::new())).await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), silent.read_to_end(&mut Vec::new())).await;
         assert!(ended.is_ok(), "{} bytes were said", said.len());
     }
-    tokio::time::timeout(Duration::from_secs(8), a.server.drain(Duration::from_secs(60))).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), a.server.drain(Duration::from_secs(120))).await.unwrap();
 }

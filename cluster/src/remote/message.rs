@@ -86,7 +86,9 @@ pub fn time_there(until: Instant) -> Duration {
     left - GRACE.min(left / 4)
 }
 
-fn millis(time: Duration) -> u64 {
+/// As it is sent to another node.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

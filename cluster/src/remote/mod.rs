@@ -11,6 +11,6 @@ mod ask;
 mod message;
 mod reach;
 
-pub use message::{AgentAnswer, AgentCall, What, time_there};
+pub use message::{AgentAnswer, AgentCall, What, millis, time_there};
 pub(crate) use message::{GRACE, LONGEST};
 pub use reach::{Query, Reach};

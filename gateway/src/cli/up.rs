@@ -62,7 +62,10 @@ fn text(node: &Node, data: &DataArgs) -> String {
     let client = match &node.bootstrap {
         Some(client) if client.is_new => new_client(client),
         Some(client) => format!("The first client is in {}.", client.path.display()),
-        None => format!("The file of the first client was removed; clients are managed at {}.", node.urls.admin("/api/v1/clients")),
+        None => format!(
+            "There is no file of the first client, or none that opens anything; clients are managed at {}.",
+            node.urls.admin("/api/v1/clients")
+        ),
     };
     let lines = [
         format!("Cellspace {} is up.\n", env!("CARGO_PKG_VERSION")),

@@ -10,7 +10,7 @@ use cellspace_schemas::{Owner, TraceContext, json};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use sync_wrapper::SyncStream;
 
 /// A matched request with its whole body (bounded by the listener).
@@ -34,6 +34,8 @@ pub struct Request {
     pub principal: Option<Principal>,
     /// Trace to continue.
     pub trace: Option<TraceContext>,
+    /// How long its client has waited before it was begun here: another node may have had it until then.
+    pub waited: Duration,
 }
 
 impl Request {

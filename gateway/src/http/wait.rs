@@ -23,12 +23,18 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Reads `wait` and `timeout` of the query; `None` without `wait`.
+    /// Reads `wait` and `timeout` of the query; `None` without `wait`. Of the time goes what the client has waited already.
     ///
     /// # Errors
     /// Invalid request when a value is malformed, or `timeout` stands alone.
     pub fn of(request: &Request) -> Result<Option<Self>, ApiError> {
-        Self::parse(request.query.get("wait").map(String::as_str), request.query.get("timeout").map(String::as_str))
+        let wait = Self::parse(request.query.get("wait").map(String::as_str), request.query.get("timeout").map(String::as_str))?;
+        Ok(wait.map(|wait| wait.after(request.waited)))
+    }
+
+    /// What is left of it.
+    fn after(self, waited: Duration) -> Self {
+        Self { timeout: self.timeout.saturating_sub(waited), ..self }
     }
 
     fn parse(state: Option<&str>, timeout: Option<&str>) -> Result<Option<Self>, ApiError> {
@@ -130,5 +136,8 @@ mod tests {
         {
             assert!(Wait::parse(state, timeout).is_err(), "{state:?} {timeout:?}");
         }
+        // What its client has waited at other nodes counts.
+        let left = |waited| wait.clone().after(Duration::from_secs(waited)).timeout.as_secs();
+        assert_eq!((left(0), left(7), left(11)), (10, 3, 0));
     }
 }

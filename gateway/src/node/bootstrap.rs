@@ -139,7 +139,14 @@ async fn found(dir: &Path, store: &NodeStore, app: &App, place_of_it: String) ->
         }
         fs::remove_file(&begun.path).map_err(|reason| StartError::ClientFile { path: begun.path.clone(), reason })?;
     }
-    let client = Bootstrap::read(dir)?;
+    let client = match Bootstrap::read(dir)? {
+        // One of another installation, or of a client that was deleted. As long as that cannot be known it counts.
+        Some(client) if matches!(is_own(app, &client).await, Ok(false)) => {
+            tracing::warn!(category = "app", action = "client.stale", path = %client.path.display(), "the file of the first client opens nothing");
+            None
+        }
+        client => client,
+    };
     if client.is_none() && app.nodes.is_some() {
         tracing::info!(category = "app", action = "client.elsewhere", place = place_of_it, "the file of the first client is not here");
     }

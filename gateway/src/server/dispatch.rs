@@ -169,6 +169,7 @@ impl Gateway {
             body,
             principal,
             trace: Some(resolved.trace.clone()),
+            waited: resolved.waited(),
         };
         let work = trace::scope(resolved.trace.clone(), (found.route.handler)(self.app.clone(), request));
         if found.route.method == Verb::Follow {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cellspace_cluster::{
     Cell, Peer, PeerError, Whereabouts,
     link::{BoxError, Forwarded, Link, LinkBody},
-    remote::time_there,
+    remote::{millis, time_there},
 };
 use cellspace_schemas::Owner;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -169,7 +169,8 @@ impl Nodes {
             owner: whose.clone(),
             view: self.cell.version_of(peer),
             hops,
-            left: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            left: millis(left),
+            waited: millis(resolved.waited()),
         };
         let sent = request.sent(peer, resolved).map_err(|error| PeerError::NotDone(error.to_string()))?;
         let answer = self.link.forward(peer, &how, sent).await?;

@@ -58,6 +58,13 @@ impl Resolved {
     pub fn pid(&self) -> Option<&str> {
         self.found.as_ref().ok()?.params.get("pid")
     }
+
+    /// How long its client has waited by now, at whichever nodes.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let elsewhere = self.forwarded.as_ref().map_or(0, |forwarded| forwarded.waited);
+        Duration::from_millis(elsewhere).saturating_add(self.began.elapsed())
+    }
 }
 
 impl Listener {

@@ -3,7 +3,7 @@
 use crate::{
     management::body,
     meanwhile::{Load, Prepared, catches_up, is_active},
-    support::{DRAIN, Platform, config, form_of, id_of, read},
+    support::{DRAIN, PATIENCE, Platform, config, form_of, id_of, read},
 };
 use cellspace::{
     Node, NodeConfig,
@@ -21,10 +21,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -40,8 +41,6 @@ use tokio_util::sync::CancellationToken;
 const CELL: &str = "cell-1";
 /// Between two requests of one client.
 const THINKS: Duration = Duration::from_millis(50);
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the nodes of a test share.
 struct Place {
@@ -178,6 +177,19 @@ async fn pass(mut from: TcpStream, mut to: TcpStream, mut way: watch::Receiver<W
     }
 }
 
+/// A free port of this machine that nobody gets who asks for any free one: of those the kernel gives out none lies below 32,768.
+fn place_of_its_own() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
 /// A place at which the node at `to` is reached as long as the way is open, and how often it was not.
 async fn between(to: watch::Receiver<Option<String>>, way: watch::Receiver<Way>) -> (String, watch::Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -209,10 +221,8 @@ async fn a_node_that_is_lost_while_it_answers_for_another_makes_nobody_lie() {
     let (at, place_of_b) = watch::channel(None);
     let (endpoint, mut missed) = between(place_of_b, watched).await;
     let mut seat = place.seat("b", Some(endpoint));
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    seat.listen = socket.local_addr().unwrap();
+    seat.listen = place_of_its_own();
     at.send_replace(Some(seat.listen.to_string()));
-    drop(socket);
     let b = place.another(&a, &shared, seat, |_| ()).await;
     place.settled(&["a", "b"]).await;
     let platform = Platform::of(a, None).await;
@@ -320,7 +330,7 @@ async fn nodes_join_and_leave_under_load() {
     let (made, c) = tokio::join!(futures::future::join_all(writing), changing);
     let everywhere = [&platform.node, &c].map(|node| node.admin_address().unwrap());
     for (id, (made, longest)) in ids.iter().zip(made) {
-        assert!(longest < Duration::from_secs(5), "{longest:?} for {id}");
+        assert!(longest < PATIENCE / 4, "{longest:?} for {id}");
         for node in everywhere {
             for n in 0..made {
                 let url = format!("http://localhost:{}{}/a{n}", node.port(), assets(id));
@@ -474,6 +484,18 @@ async fn a_client_file_is_one_that_opens_something() {
         fs::create_dir_all(place.path().join(node)).unwrap();
         fs::write(of(node, "bootstrap-client.new"), stored.to_string()).unwrap();
     };
+    // A file of another installation is none of this one.
+    let stale = |node: &str, secret: &str| {
+        let stored = json!({"clientId": client.client_id, "clientSecret": secret, "tokenUrl": client.token_url});
+        fs::create_dir_all(place.path().join(node)).unwrap();
+        fs::write(of(node, "bootstrap-client.json"), stored.to_string()).unwrap();
+    };
+    for (node, secret, has_it) in [("e", "another secret", false), ("f", client.secret(), true)] {
+        stale(node, secret);
+        let another = place.another(&a, &shared, place.seat(node, None), |_| ()).await;
+        assert_eq!((another.bootstrap.is_some(), of(node, "bootstrap-client.json").exists()), (has_it, true), "{node}");
+        another.drain(DRAIN).await;
+    }
     // One lost the race, one ended before it knew that it had won, one while it wrote the file.
     begun("b", "another secret");
     begun("c", client.secret());
@@ -562,10 +584,8 @@ async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {
     let (at, place_of_a) = watch::channel(None);
     let (endpoint, _missed) = between(place_of_a, watched).await;
     let mut seat = place.seat("a", Some(endpoint));
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    seat.listen = socket.local_addr().unwrap();
+    seat.listen = place_of_its_own();
     at.send_replace(Some(seat.listen.to_string()));
-    drop(socket);
     let config = config(&place.path().join("a"));
     let shared = Shared::open(&config).await.unwrap();
     let a = Node::start_in_cell(config, shared.clone(), seat).await.unwrap();
@@ -636,7 +656,7 @@ async fn a_message_token_counts_once_wherever_its_receiver_is_served() {
     assert_eq!(offered(&kept).await.0, StatusCode::UNAUTHORIZED);
 }
 
-/// Who waits for a state at a node that ends goes on waiting where the agent goes.
+/// Who waits for a state at a node that ends goes on waiting where the agent goes, and in all no longer than it wanted to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_goes_on_where_its_agent_goes() {
     let place = Place::new();
@@ -649,16 +669,29 @@ async fn a_wait_goes_on_where_its_agent_goes() {
     let negotiations = format!("/api/mgmt/v5beta/participants/{id}/contractnegotiations");
     let begun = platform.must(Method::POST, &negotiations, Some(platform.negotiation())).await;
     let one = format!("{negotiations}/{}", begun["@id"].as_str().unwrap());
-    let waiting = platform.admin(Method::GET, &format!("{one}/state?wait=FINALIZED&timeout=60s")).send();
+    let wait = async |time: Duration| {
+        let path = format!("{one}/state?wait=FINALIZED&timeout={}ms", time.as_millis());
+        read(platform.admin(Method::GET, &path).send().await.unwrap()).await
+    };
+    let (began, brief) = (Instant::now(), Duration::from_secs(12));
     let ending = async {
         b.drain(DRAIN).await;
         place.settled(&["a"]).await;
+        // A second more than is left of the brief wait, which would last longer still had it begun anew where its agent went.
+        let left = (brief + Duration::from_secs(1)).saturating_sub(began.elapsed());
+        wait(left).await;
+    };
+    let briefly = async {
+        tokio::select! {
+            biased;
+            (status, said) = wait(brief) => assert!(status == StatusCode::OK && said["state"] != "TERMINATED", "{status} {said}"),
+            () = ending => panic!("a wait began anew"),
+        }
         let reason = body("TerminateNegotiation", json!({"reason": "over"}));
         let ended = platform.admin(Method::POST, &format!("{one}/terminate")).json(&reason).send().await.unwrap();
         assert_eq!(ended.status(), StatusCode::NO_CONTENT);
     };
-    let (waited, ()) = timeout(PATIENCE, async { tokio::join!(waiting, ending) }).await.unwrap();
-    let (status, said) = read(waited.unwrap()).await;
+    let ((status, said), ()) = timeout(PATIENCE, async { tokio::join!(wait(Duration::from_secs(60)), briefly) }).await.unwrap();
     assert_eq!((status, &said["state"]), (StatusCode::OK, &json!("TERMINATED")), "{said}");
 }
 
@@ -734,7 +767,7 @@ async fn a_request_that_is_passed_on_is_judged_like_any_other() {
             let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: 100\r\n\r\n", assets(id));
             socket.write_all(head.as_bytes()).await.unwrap();
             let mut status = [0; 12];
-            timeout(Duration::from_secs(5), socket.read_exact(&mut status)).await.unwrap().unwrap();
+            timeout(PATIENCE, socket.read_exact(&mut status)).await.unwrap().unwrap();
             assert_eq!(&status, b"HTTP/1.1 401", "{id}");
             socket = TcpStream::connect(platform.node.admin_address().unwrap()).await.unwrap();
         }

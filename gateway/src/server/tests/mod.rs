@@ -169,7 +169,7 @@ async fn panics_are_errors_of_the_api_and_tell_nothing() {
 #[tokio::test]
 async fn late_answers_are_503_and_say_whether_the_outcome_is_known() {
     let setup = Setup::new().await;
-    let service = setup.service(&Limits { deadline: Duration::from_millis(20), ..Limits::default() });
+    let service = setup.service(&Limits { deadline: Duration::from_millis(500), ..Limits::default() });
     for (method, known) in [(Method::GET, true), (Method::POST, false)] {
         let (status, headers, body) = shown(service.clone().oneshot(request(method, "/never")).await.unwrap()).await;
         assert_eq!((status, error_type(&body).as_str()), (503, "ServiceUnavailable"));
