@@ -3,7 +3,7 @@
 use crate::{
     issuance::{definition, location, request},
     process_events::Receiver,
-    support::{DRAIN, Platform, config, id_of},
+    support::{DRAIN, PATIENCE, Platform, config, id_of},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace_actors::{
@@ -101,7 +101,7 @@ async fn an_authority_is_told_and_approves() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DRAIN, delivered).await.unwrap();
+    tokio::time::timeout(PATIENCE, delivered).await.unwrap();
     assert_eq!(platform.query("credentials", json!({})).await.len(), 1);
     platform.node.drain(DRAIN).await;
 }
@@ -135,10 +135,9 @@ async fn what_nobody_decides_is_rejected_in_time_also_after_a_restart() {
     platform.node.drain(DRAIN).await;
     let again = Platform::start(config(dir.path())).await;
     let address = Address::of::<Issuer>(&id_of("issuer"));
-    let ended =
-        again.node.app.services.cluster.wait::<Issuer, _>(&address, DRAIN, |state| {
-            state.processes.values().all(|process| process.state == State::Errored).then_some(())
-        });
+    let ended = again.node.app.services.cluster.wait::<Issuer, _>(&address, PATIENCE, |state| {
+        state.processes.values().all(|process| process.state == State::Errored).then_some(())
+    });
     assert_eq!(ended.await.unwrap(), Some(()));
     assert_eq!(again.told_of(&process).await["status"], "REJECTED");
     assert_eq!(again.decide(&process, "approve", json!(null)).await, StatusCode::CONFLICT);

@@ -3,9 +3,8 @@
 use crate::{
     cassandra::{keyspace, remove},
     management::body,
-    meanwhile::PATIENCE,
     process::Process,
-    support::{form_of, ok, read, text},
+    support::{PATIENCE, form_of, ok, read, text},
 };
 use cellspace_storage::testkit::services;
 use reqwest::{Client, Method, StatusCode};

@@ -5,7 +5,7 @@ mod foreign;
 #[allow(dead_code, reason = "what the data plane's own tests ask of it is more")]
 mod source;
 
-use crate::support::{Platform, read, text};
+use crate::support::{DRAIN, Platform, read, text};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ async fn data_and_their_tokens() {
     assert_eq!(status(&url, Some(&newer)).await, 403);
     let (_, state) = p.as_client(&acme, Method::GET, "/api/v1/acme/dataflows/t-1/status", None).await;
     assert_eq!(state, json!({"dataFlowId": "t-1", "state": "TERMINATED"}));
-    p.node.drain(Duration::from_secs(10)).await;
+    p.node.drain(DRAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +199,7 @@ async fn paths_reach_what_the_source_opens() {
     let before = source.requests.clone();
     asked.await.unwrap();
     assert_eq!(before.load(std::sync::atomic::Ordering::SeqCst), 3, "what was refused never reached the source");
-    p.node.drain(Duration::from_secs(10)).await;
+    p.node.drain(DRAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +248,7 @@ async fn responses_end_with_their_client_their_flow_and_their_participant() {
     let mut streaming = p.data(Method::GET, &url, &token).send().await.unwrap();
     assert!(streaming.chunk().await.unwrap().is_some());
     let services = p.node.app.services.clone();
-    p.node.drain(Duration::from_secs(4)).await;
+    p.node.drain(DRAIN).await;
     assert!(services.workers.streams.is_empty() && is_cut(streaming).await);
 }
 
@@ -300,7 +300,7 @@ async fn scopes_and_owners_of_the_data_planes_routes() {
     for path in ["/api/v1/acme/dataflows/t-1/status", one, "/tokens/acme/t-1", "/api/signaling/acme/transfers/t-1/agreement"] {
         assert_eq!(p.bare(Method::GET, path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
-    p.node.drain(Duration::from_secs(10)).await;
+    p.node.drain(DRAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,5 +311,5 @@ async fn own_networks_are_no_sources_unless_they_may_be() {
         let (status, answer) = p.as_client(&acme, Method::PUT, "/participants/acme/sources/s", Some(&json!({"baseUrl": url}))).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{url}: {answer}");
     }
-    p.node.drain(Duration::from_secs(10)).await;
+    p.node.drain(DRAIN).await;
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     stage::{Stage, context, did, dsp},
-    support::DRAIN,
+    support::PATIENCE,
 };
 use bytes::Bytes;
 use cellspace_actors::federated_catalog::{Crawl, CrawlKey, CrawlOptions, FederatedCatalog, MAX_PAGES, State, address};
@@ -62,7 +62,7 @@ impl Stage {
             .app
             .services
             .cluster
-            .wait::<FederatedCatalog, _>(&address, DRAIN, |state| state.crawls.get(&key).filter(|crawl| stands(crawl)).cloned());
+            .wait::<FederatedCatalog, _>(&address, PATIENCE, |state| state.crawls.get(&key).filter(|crawl| stands(crawl)).cloned());
         found.await.unwrap().unwrap_or_else(|| panic!("the crawl of {} by {} does not come there", target.did, crawler.did))
     }
 
@@ -76,7 +76,7 @@ impl Stage {
     async fn forgotten(&self, who: &Participant) {
         let (address, cluster) = (address(&context(who)), &self.node().app.services.cluster);
         let nothing = |state: &State| (state.crawls.is_empty() && state.targets.is_empty()).then_some(());
-        assert_eq!(cluster.wait::<FederatedCatalog, _>(&address, DRAIN, nothing).await.unwrap(), Some(()), "of {}", who.did);
+        assert_eq!(cluster.wait::<FederatedCatalog, _>(&address, PATIENCE, nothing).await.unwrap(), Some(()), "of {}", who.did);
     }
 
     /// Waits for the views of these targets, and asks for them.

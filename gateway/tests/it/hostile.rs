@@ -19,9 +19,9 @@ use std::{
 };
 
 /// Time that a request to another party may take, in these tests.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(6);
 /// Time for whatever waits for several of them, one after another, on a busy machine.
-const ENDS: Duration = Duration::from_secs(20);
+const ENDS: Duration = Duration::from_secs(60);
 
 pub fn management(participant: &str, rest: &str) -> String {
     format!("/api/mgmt/v5beta/participants/{participant}/{rest}")

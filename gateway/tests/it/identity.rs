@@ -1,6 +1,6 @@
 //! Identity, issuance and proof over real sockets: participants of one node that deal with each other like strangers.
 
-use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, Platform, config, id_of, read};
+use crate::support::{DRAIN, IDENTITY, ISSUER_ADMIN, PATIENCE, Platform, config, id_of, read};
 use cellspace_actors::{
     CredentialService, DcpOptions,
     credential_service::{self, listing, questions::Listed},
@@ -241,7 +241,7 @@ async fn secrets_end_with_the_last_context_of_their_owner() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DRAIN, gone).await.unwrap();
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
     platform.node.drain(DRAIN).await;
 }
 
@@ -298,7 +298,7 @@ async fn offers_are_kept() {
     platform.must(Method::POST, &format!("{ISSUER_ADMIN}/credentials/offer"), Some(offer)).await;
     let address = Address::of::<CredentialService>(&id_of("acme"));
     let offered = |state: &credential_service::State| (!state.offers.is_empty()).then_some(());
-    let waited = platform.node.app.services.cluster.wait::<CredentialService, _>(&address, DRAIN, offered).await.unwrap();
+    let waited = platform.node.app.services.cluster.wait::<CredentialService, _>(&address, PATIENCE, offered).await.unwrap();
     assert!(waited.is_some());
     let offers = platform.must(Method::GET, &format!("{IDENTITY}/participants/acme/credentials/offers"), None).await;
     assert_eq!((&offers[0]["issuer"], &offers[0]["credentials"]), (&json!(platform.did("issuer")), &json!(["membership"])));

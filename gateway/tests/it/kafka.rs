@@ -1,10 +1,10 @@
 //! The platform with its events in a real Kafka: the whole story, a broker that is killed, what the start refuses.
 
 use crate::{
-    meanwhile::{Load, PATIENCE, Prepared, catches_up, is_active},
+    meanwhile::{Load, Prepared, catches_up, is_active},
     process::Process,
     program::{refused, up},
-    support::{Platform, text},
+    support::{PATIENCE, Platform, text},
 };
 use cellspace_storage::{EventLog, KafkaLog, KafkaOptions, Publication, Topic, testkit::services};
 use reqwest::{Method, StatusCode};

@@ -1,6 +1,6 @@
 //! What goes on while a test takes something away: participants who share data, and others who come in.
 
-use crate::support::{Platform, text};
+use crate::support::{PATIENCE, Platform, text};
 use cellspace_client::{
     Caller, Client, Silent, operator, provider,
     sharing::{self, Offer},
@@ -15,9 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-
-/// Longest time for anything.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A provider with an offer, and who takes it.
 pub struct Sharers {

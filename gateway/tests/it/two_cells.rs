@@ -3,7 +3,7 @@
 use crate::{
     management::body,
     process::Process,
-    support::{DRAIN, Platform, config, read},
+    support::{DRAIN, PATIENCE, Platform, config, read},
 };
 use cellspace::{
     Node, NodeConfig,
@@ -35,7 +35,6 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-const PATIENCE: Duration = Duration::from_secs(90);
 const CELLS: [&str; 2] = ["cell-a", "cell-b"];
 
 /// What two cells begin with.
