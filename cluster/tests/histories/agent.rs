@@ -41,7 +41,7 @@ pub struct Job {
     pub path: Vec<Step>,
     pub due: Option<Timestamp>,
     /// The token that was shown for it.
-    pub token: Option<u32>,
+    pub token: Option<Token>,
 }
 
 #[derive(Default, Clone)]
@@ -167,7 +167,7 @@ impl Agent for Clerk {
                 // An order that came twice takes a step that the table does not have.
                 Order::Note { id } => stepped(desk, job(desk, *id, owner), Step::Noted, "job.noted"),
                 Order::Show { id, token } => {
-                    stepped(desk, Job { token: Some(token.number), ..job(desk, *id, owner) }, Step::Noted, "job.shown")
+                    stepped(desk, Job { token: Some(token.clone()), ..job(desk, *id, owner) }, Step::Noted, "job.shown")
                 }
                 Order::Send { id, lane } => stepped(desk, job(desk, *id, owner), Step::Requested, "job.requested")
                     .effect(lane.clone(), Parcel { id: *id, owner: owner.clone(), lane: lane.clone() }),

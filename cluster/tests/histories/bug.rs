@@ -37,6 +37,12 @@ pub enum Bug {
     ForgetsTokens,
     /// A node takes tokens from before it had the slot, whether it knows of those that were used or not.
     TrustsOpenings,
+    /// A node tells of slots that others may have had since it had them.
+    TellsOfOthers,
+    /// What a node has heard of a slot counts whenever the slot opens there, whoever had it meanwhile.
+    KeepsWhatItHeard,
+    /// What a node has said of a slot first counts whenever it is asked for it.
+    TakesLateAnswers,
     /// Nodes that speak different versions of the link take what they hear for what they would say themselves.
     GuessesAtWires,
     /// Of messages that come at once any may be the first, whatever the seed.

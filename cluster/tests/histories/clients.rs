@@ -37,7 +37,7 @@ impl Client {
             sleep(ms(pause)).await;
             self.world.alone();
             let id = self.number * IDS + n;
-            match self.dice.within(0..100) {
+            match self.dice.within(0..if self.world.restless { 160 } else { 100 }) {
                 0..20 => self.order(id, Order::Note { id }).await,
                 20..40 => {
                     let lane = format!("lane-{}", self.dice.within(0..2));
@@ -54,11 +54,11 @@ impl Client {
                     self.world.known.lock().alarms.remove(&(self.owner.to_string(), of));
                     self.order(id, Order::Cancel { of }).await;
                 }
-                60..80 => {
+                60..80 | 100.. => {
                     let now = Timestamp(DAWN + i64::try_from(self.world.now()).unwrap());
                     shown.retain(|token| token.issued.plus(VALID) > now);
                     // One that was used, as somebody does who has overheard it.
-                    let again = (!shown.is_empty() && self.dice.chance(600)).then(|| shown[self.dice.index(shown.len())].clone());
+                    let again = (!shown.is_empty() && self.dice.chance(500)).then(|| shown[self.dice.index(shown.len())].clone());
                     let token = again.unwrap_or(Token { number: id, issued: now });
                     shown.push(token.clone());
                     self.order(id, Order::Show { id, token }).await;

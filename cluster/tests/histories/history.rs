@@ -5,6 +5,7 @@ use super::{
     bug::Bug,
     clients::{Client, IDS, tell},
     node::look,
+    waver::waver,
     world::{NODES, OWNED, Outcome, World, ms},
 };
 use cellspace_cluster::{Address, membership::finalized};
@@ -149,10 +150,10 @@ async fn fault(world: &Arc<World>) {
     let mut dice = world.dice(&format!("fault {}", world.now()));
     let (seat, other) = (dice.index(world.nodes), dice.index(world.nodes));
     let process = world.process(seat);
-    let kind = dice.within(0..100);
+    let kind = if world.restless && dice.chance(400) { 92 } else { dice.within(0..100) };
     world.note(|| format!("fault {kind} of n{seat} and n{other}"));
     match (kind, process) {
-        (0..15, Some(_)) => crash(world, seat),
+        (0..15, Some(_)) => world.crash(seat),
         (0..40, None) => {
             if dice.chance(300) {
                 world.seats.lock()[seat].level = 2;
@@ -194,20 +195,16 @@ async fn fault(world: &Arc<World>) {
                 disk.change_view(next);
             }
         }
-        (77..81, _) => (0..world.nodes).filter(|_| dice.chance(700)).for_each(|seat| crash(world, seat)),
+        (77..81, _) => (0..world.nodes).filter(|_| dice.chance(700)).for_each(|seat| world.crash(seat)),
         (81..88, _) => {
             for seat in 0..world.nodes {
                 world.start(seat).await;
             }
         }
         (88..92, _) => world.outage.store(world.now() + dice.within(200..3_000), Relaxed),
+        (92..99, _) => waver(world, &mut dice),
         _ => {}
     }
-}
-
-fn crash(world: &Arc<World>, seat: usize) {
-    let life = world.seats.lock()[seat].lives;
-    world.end(seat, life);
 }
 
 /// No more faults, and everybody is there, but sometimes one.
@@ -231,7 +228,7 @@ async fn heal(world: &Arc<World>) {
         world.seats.lock()[seat].level = 2;
         // Whoever speaks an older version than all others by now comes back in the newest.
         if world.process(seat).is_some_and(|process| process.wire < world.wire_of(2)) {
-            crash(world, seat);
+            world.crash(seat);
         }
         world.start(seat).await;
     }

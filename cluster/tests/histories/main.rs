@@ -13,8 +13,9 @@
 //! | LEASE | no slot is served by two, no read is old | the same of agents |
 //! | LIVE | all slots are served soon, by lives of whichever level | every agent is, by way of every node, and nothing is left to do |
 //!
-//! And here alone: a token that goes with a command counts once (what nodes know beside the store goes with the slot), and nodes that speak different
-//! versions of the link, which do not understand each other.
+//! And here alone: a token that goes with a command counts once, and who is told of a slot is told by who served it last (what nodes know beside the store goes with
+//! the slot), also while views follow each other faster than nodes look at them; and nodes that speak different versions of the link, which do not understand
+//! each other.
 //!
 //! `CELLSPACE_HISTORIES` says how many (default 20), `CELLSPACE_SEED` where to begin; `CELLSPACE_TRACE` tells what happened.
 
@@ -33,6 +34,7 @@ mod rows;
 mod store;
 mod storm;
 mod tokens;
+mod waver;
 mod world;
 
 #[path = "../common/search.rs"]
@@ -99,6 +101,9 @@ fn broken_rules_are_found() {
         Bug::LosesPages,
         Bug::ForgetsTokens,
         Bug::TrustsOpenings,
+        Bug::TellsOfOthers,
+        Bug::KeepsWhatItHeard,
+        Bug::TakesLateAnswers,
         Bug::GuessesAtWires,
     ];
     let mut missed = Vec::new();

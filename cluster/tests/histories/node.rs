@@ -33,7 +33,7 @@ pub struct Access {
     gate: Arc<Gate>,
     /// Version of the link that it speaks.
     pub wire: u16,
-    tokens: Arc<Tokens>,
+    pub tokens: Arc<Tokens>,
     cluster: OnceLock<Box<Handle>>,
 }
 
@@ -46,6 +46,8 @@ pub struct Process {
     pub gate: Arc<Gate>,
     /// Version of the link that it speaks.
     pub wire: u16,
+    /// What it knows beside the store.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Process {
@@ -60,7 +62,7 @@ impl Process {
             skew: i64::try_from(dice.within(0..100)).unwrap(),
             sleeps: world.is(Bug::SleepingClock).then(|| gate.clone()),
         });
-        let (tokens, wire) = (Tokens::new(world, clocks.clone()), world.wire_of(level));
+        let (tokens, wire) = (Tokens::new(world, seat, clocks.clone()), world.wire_of(level));
         let cluster = OnceLock::new();
         let access = Arc::new(Access { world: world.clone(), seat, life, gate: gate.clone(), wire, tokens: tokens.clone(), cluster });
         let cell = Cell::new(CellOptions {
@@ -72,13 +74,13 @@ impl Process {
             peers: access.clone(),
             uptime: clocks.clone(),
         });
-        cell.remember(tokens);
+        cell.remember(tokens.clone());
         let options = Options { idle_after: Duration::from_secs(2), ..Options::default() };
         let cluster = Cluster::in_cell(access.clone(), access.clone(), clocks, options, cell.clone());
         let _ = access.cluster.set(Box::new(cluster.downgrade()));
         cluster.register(Arc::new(Clerk(access)));
         cluster.start().await.unwrap();
-        Arc::new(Self { cluster, cell, gate, wire })
+        Arc::new(Self { cluster, cell, gate, wire, tokens })
     }
 }
 

@@ -24,19 +24,22 @@ impl PeerLink for Access {
     }
 
     fn ask<'a>(&'a self, to: &'a Peer, slots: &'a [u16], version: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
-        let (member, slots, lies, wire) = (to.member.clone(), slots.to_vec(), self.world.is(Bug::PeersLie), self.wire);
+        let (member, asked_for, lies, wire) = (to.member.clone(), slots.to_vec(), self.world.is(Bug::PeersLie), self.wire);
         async move {
             let asked = move |process: Arc<Process>| {
-                let (member, slots) = (member.clone(), slots.clone());
+                let (member, slots) = (member.clone(), asked_for.clone());
                 async move {
                     let mut answers = process.cell.asked(&member, &slots, version).await;
+                    process.tokens.tells(&slots, answers.as_deref_mut().unwrap_or_default());
                     if lies || process.wire != wire {
                         answers.iter_mut().flatten().for_each(|told| *told = Answer::Released.into());
                     }
                     answers.ok_or_else(|| PeerError::NotDone("another life".into()))
                 }
             };
-            self.say(to, "slots", true, asked).await?
+            let mut answers = self.say(to, "slots", true, asked).await??;
+            self.tokens.hears(&to.member, slots, &mut answers);
+            Ok(answers)
         }
         .boxed()
     }

@@ -4,9 +4,10 @@
 use super::{
     agent::{JOBS, Job, Parcel, Step},
     bug::Bug,
+    tokens::Token,
 };
 use bytes::Bytes;
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::*;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,8 +78,8 @@ pub struct Disk {
     landed: BTreeSet<(String, u32, String)>,
     pub receivers: Receivers,
     pub commits: u64,
-    /// Jobs by the token that was shown for them.
-    tokens: BTreeMap<u32, u32>,
+    /// By the tokens' numbers: those that were used, and the job for which they were shown.
+    tokens: BTreeMap<u32, (Token, Owner, u32)>,
     bug: Option<Bug>,
 }
 
@@ -193,6 +194,11 @@ impl Disk {
         self.leases.values().cloned().collect()
     }
 
+    /// Tokens that were used for the owners of a slot.
+    pub fn used(&self, slot: Slot) -> impl Iterator<Item = &Token> {
+        self.tokens.values().filter(move |(_, owner, _)| Slot::of(owner) == slot).map(|(token, _, _)| token)
+    }
+
     /// Writes a turn. An invariant that it breaks is the error.
     pub fn commit(&mut self, batch: Batch) -> Result<CommitOutcome, String> {
         if self.is(Bug::AppliesNothing) && batch.seq.0.is_multiple_of(7) {
@@ -220,10 +226,12 @@ impl Disk {
                     if row.table() == JOBS {
                         let job: Job = body(&value);
                         check(&place, batch.partition.owner.as_str(), stored.jobs.get(&job.id), &job)?;
-                        if let Some(token) = job.token
-                            && *self.tokens.entry(token).or_insert(job.id) != job.id
-                        {
-                            return Err(format!("TOKEN: {place} executes command {} with token {token}, which is used", job.id));
+                        if let Some(token) = &job.token {
+                            let used = (token.clone(), batch.partition.owner.clone(), job.id);
+                            let (_, _, first) = self.tokens.entry(token.number).or_insert(used);
+                            if *first != job.id {
+                                return Err(format!("TOKEN: {place} executes command {} with {token:?}, used by {first}", job.id));
+                            }
                         }
                         stored.jobs.insert(job.id, job);
                     } else if row.table() == OUTBOX {

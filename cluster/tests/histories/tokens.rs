@@ -1,8 +1,9 @@
 //! What nodes know of a slot beside the store: which tokens were used, as the product's nodes remember them. A token is shown with a command, and counts once.
 
 use super::{bug::Bug, gate::Clocks, world::World};
-use cellspace_cluster::{CallId, Clock, Opening, Slot, SlotMemory};
+use cellspace_cluster::{CallId, Clock, Opening, Slot, SlotMemory, Told as Answered, membership::Answer};
 use cellspace_schemas::Timestamp;
+use cellspace_storage::Member;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -31,6 +32,22 @@ struct Used {
     tokens: BTreeMap<(Slot, u32), (Timestamp, Option<CallId>)>,
     /// Slots of which the node before has told: since when all used tokens are known.
     told: BTreeMap<Slot, Option<Timestamp>>,
+    /// Each slot's last opening here.
+    openings: BTreeMap<Slot, Opened>,
+    /// What was heard of slots, and first from whom, for the bugs that take it at the wrong time.
+    heard: BTreeMap<u16, Box<RawValue>>,
+    heard_from: BTreeMap<(Member, u16), Box<RawValue>>,
+}
+
+/// An opening of a slot.
+struct Opened {
+    /// Its number among those of all nodes.
+    number: u64,
+    at: Timestamp,
+    /// That of the opening of which was told.
+    told: Option<u64>,
+    /// Whether anything was served since.
+    serves: bool,
 }
 
 impl Used {
@@ -41,29 +58,30 @@ impl Used {
 
 #[derive(Serialize, Deserialize)]
 struct Told {
+    /// The number of its last opening at the node that tells.
+    opening: u64,
     since: Option<Timestamp>,
     used: Vec<(u32, Timestamp)>,
 }
 
 /// The used tokens that one life of a node knows.
 pub struct Tokens {
+    seat: usize,
     used: Mutex<Used>,
     clocks: Arc<Clocks>,
     world: Arc<World>,
 }
 
 impl Tokens {
-    pub fn new(world: &Arc<World>, clocks: Arc<Clocks>) -> Arc<Self> {
-        Arc::new(Self { used: Mutex::default(), clocks, world: world.clone() })
+    pub fn new(world: &Arc<World>, seat: usize, clocks: Arc<Clocks>) -> Arc<Self> {
+        Arc::new(Self { seat, used: Mutex::default(), clocks, world: world.clone() })
     }
 
     /// Whether a call may use the token; it is used with that.
     pub fn admit(&self, token: &Token, call: CallId, slot: Opening) -> bool {
+        self.serves(slot.slot);
         let (now, mut used) = (Clock::now(&*self.clocks), self.used.lock());
-        let opened = used.known_since(slot).map(|known| known.plus(SKEW).plus(SKEW));
-        // It may have been used where nobody has told of it.
-        let early = opened.is_some_and(|opened| token.issued <= opened) && !self.world.is(Bug::TrustsOpenings);
-        if early || now > token.issued.plus(VALID) {
+        if !self.counts(token, &used, slot, now) {
             return false;
         }
         used.tokens.retain(|_, (until, _)| *until >= now.minus(SKEW));
@@ -73,6 +91,75 @@ impl Tokens {
         }
         *by == Some(call)
     }
+
+    /// Whether a token is taken that was not used.
+    fn counts(&self, token: &Token, used: &Used, slot: Opening, now: Timestamp) -> bool {
+        let opened = used.known_since(slot).map(|known| known.plus(SKEW).plus(SKEW));
+        // It may have been used where nobody has told of it.
+        let early = opened.is_some_and(|opened| token.issued <= opened) && !self.world.is(Bug::TrustsOpenings);
+        !early && now <= token.issued.plus(VALID)
+    }
+
+    /// This node serves the slot: what was told of it is of who served it last, and what was used of it there would not be taken again. Who opens a slot without a
+    /// lease, behind the others, may have been told of an earlier time, and serves nothing.
+    pub fn serves(&self, slot: Slot) {
+        let mut used = self.used.lock();
+        let Some(opened) = used.openings.get_mut(&slot).filter(|opened| !opened.serves) else { return };
+        opened.serves = true;
+        let Opened { number, at, told, .. } = *opened;
+        let (now, opening) = (Clock::now(&*self.clocks), Opening { slot, at, came: None });
+        self.world.hold(self.world.openings.lock().serves(slot, number, told));
+        let disk = self.world.disk.lock();
+        let again =
+            disk.used(slot).find(|token| self.counts(token, &used, opening, now) && !used.tokens.contains_key(&(slot, token.number)));
+        if let Some(token) = again {
+            self.world.broke(format!("TOKEN: slot {} is served where {token:?} would be taken again", slot.number()));
+        }
+    }
+}
+
+/// Openings of slots, of all nodes.
+#[derive(Default)]
+pub struct Openings {
+    count: u64,
+    /// The last one of each slot that was served.
+    served: BTreeMap<Slot, u64>,
+}
+
+impl Openings {
+    fn serves(&mut self, slot: Slot, number: u64, told: Option<u64>) -> Result<(), String> {
+        let last = self.served.insert(slot, number).unwrap_or_default();
+        match told {
+            Some(told) if told < last => Err(format!(
+                "MEMORY: slot {} is served with what was known of its opening {told}, and was served since {last}",
+                slot.number()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Rules of what is told and heard, where they are broken.
+impl Tokens {
+    pub fn tells(&self, slots: &[u16], answers: &mut [Answered]) {
+        for (slot, answer) in slots.iter().zip(answers).filter(|_| self.world.is(Bug::TellsOfOthers)) {
+            if answer.answer == Answer::Released {
+                answer.memory = Slot::numbered(*slot).and_then(|slot| self.tell(slot, VALID));
+            }
+        }
+    }
+
+    pub fn hears(&self, from: &Member, slots: &[u16], answers: &mut [Answered]) {
+        let mut used = self.used.lock();
+        for (slot, answer) in slots.iter().zip(answers).filter(|(_, answer)| answer.answer == Answer::Released) {
+            let Some(memory) = answer.memory.clone() else { continue };
+            if self.world.is(Bug::TakesLateAnswers) {
+                answer.memory = Some(used.heard_from.entry((from.clone(), *slot)).or_insert(memory).clone());
+            } else if self.world.is(Bug::KeepsWhatItHeard) {
+                used.heard.insert(*slot, memory);
+            }
+        }
+    }
 }
 
 impl SlotMemory for Tokens {
@@ -81,17 +168,28 @@ impl SlotMemory for Tokens {
         let of_slot = used.tokens.iter().filter(|((of, _), _)| *of == slot);
         let all = of_slot.map(|((_, number), (until, _))| (*number, *until)).collect();
         let since = used.known_since(Opening { slot, at: Clock::now(&*self.clocks).minus(opened), came: None });
-        to_raw_value(&Told { since, used: all }).ok()
+        to_raw_value(&Told { opening: used.openings.get(&slot).map_or(0, |opened| opened.number), since, used: all }).ok()
     }
 
     fn hear(&self, slot: Slot, told: Option<&RawValue>) {
         let mut used = self.used.lock();
         used.told.remove(&slot);
-        let Some(told) = told.map(|told| serde_json::from_str::<Told>(told.get()).unwrap()) else { return };
-        self.world.told.fetch_add(1, Relaxed);
-        used.told.insert(slot, told.since);
-        if !self.world.is(Bug::ForgetsTokens) {
-            used.tokens.extend(told.used.into_iter().map(|(number, until)| ((slot, number), (until, None))));
+        let kept = used.heard.get(&slot.number()).cloned();
+        let told: Option<Told> = told.or(kept.as_deref()).map(|told| serde_json::from_str(told.get()).unwrap());
+        let number = {
+            let mut openings = self.world.openings.lock();
+            openings.count += 1;
+            openings.count
+        };
+        let opened = Opened { number, at: Clock::now(&*self.clocks), told: told.as_ref().map(|told| told.opening), serves: false };
+        self.world.note(|| format!("n{} opens slot {} as opening {number}, told of {:?}", self.seat, slot.number(), opened.told));
+        used.openings.insert(slot, opened);
+        if let Some(Told { since, used: all, .. }) = told {
+            self.world.told.fetch_add(1, Relaxed);
+            used.told.insert(slot, since);
+            if !self.world.is(Bug::ForgetsTokens) {
+                used.tokens.extend(all.into_iter().map(|(number, until)| ((slot, number), (until, None))));
+            }
         }
     }
 }

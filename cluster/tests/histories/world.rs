@@ -1,6 +1,6 @@
 //! The world of the simulation: time, what is on its way, who runs, who reaches whom, and what is known of it outside.
 
-use super::{agent::Clerk, bug::Bug, dice::Dice, node::Process, store::Disk};
+use super::{agent::Clerk, bug::Bug, dice::Dice, node::Process, store::Disk, tokens::Openings};
 use cellspace_cluster::{Address, membership::Terms};
 use cellspace_schemas::Owner;
 use cellspace_storage::Slot;
@@ -114,6 +114,8 @@ pub struct World {
     pub seed: u64,
     pub bug: Option<Bug>,
     pub nodes: usize,
+    /// Views waver more than anything else happens, and tokens are shown more than anything else is asked for.
+    pub restless: bool,
     began: Instant,
     pub calm: AtomicBool,
     pub disk: Mutex<Disk>,
@@ -122,9 +124,13 @@ pub struct World {
     pub known: Mutex<Known>,
     /// Everybody's way to the store is cut until then.
     pub outage: AtomicU64,
+    /// What is on its way is late more often until then.
+    pub slow: AtomicU64,
     /// Agents that are claimed or read now, and the most at once.
     pub loading: AtomicUsize,
     pub most_loading: AtomicUsize,
+    /// Openings of slots, at whichever node.
+    pub openings: Mutex<Openings>,
     /// Used tokens that were refused, and slots that opened with what was told of them.
     pub repeats: AtomicU64,
     pub told: AtomicU64,
@@ -147,6 +153,7 @@ impl World {
             seed,
             bug,
             nodes,
+            restless: Dice::of(seed, "restless").chance(500),
             began: Instant::now(),
             calm: AtomicBool::new(false),
             disk: Mutex::new(Disk::of(bug)),
@@ -154,8 +161,10 @@ impl World {
             net: Mutex::default(),
             known: Mutex::default(),
             outage: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
             loading: AtomicUsize::new(0),
             most_loading: AtomicUsize::new(0),
+            openings: Mutex::default(),
             repeats: AtomicU64::new(0),
             told: AtomicU64::new(0),
             due: Mutex::default(),
@@ -201,9 +210,10 @@ impl World {
     /// Of a message or a request on its way; some are so late that others overtake them, or nobody waits for them any more.
     pub fn delay(&self, dice: &mut Dice) -> u64 {
         let (kind, late) = (dice.within(0..1_000), dice.number());
+        let late_ones = if self.now() < self.slow.load(Relaxed) { 300 } else { 50 };
         match kind {
             0..4 if !self.is_calm() => 500 + late % 3_500,
-            4..50 if !self.is_calm() => 20 + late % 480,
+            _ if kind < late_ones && !self.is_calm() => 20 + late % 480,
             _ => 1 + late % 4,
         }
     }
@@ -284,14 +294,16 @@ impl World {
         self.seats.lock().iter().enumerate().filter_map(|(n, seat)| Some((n, seat.process.clone()?))).collect()
     }
 
-    /// No two nodes serve an agent at once (what invariant LEASE rests on).
+    /// No two nodes serve an agent at once (what invariant LEASE rests on), and who serves knows what it says that it knows.
     pub fn alone(&self) {
         let up = self.up();
         for owner in OWNED.iter() {
             let address = Address::of::<Clerk>(owner.clone());
-            let serve: Vec<usize> = up.iter().filter(|(_, process)| process.cluster.serves(&address)).map(|(seat, _)| *seat).collect();
+            let serve: Vec<_> = up.iter().filter(|(_, process)| process.cluster.serves(&address)).collect();
+            serve.iter().for_each(|(_, process)| process.tokens.serves(Slot::of(owner)));
             if serve.len() > 1 {
-                self.broke(format!("LEASE: {owner} is served by {serve:?}"));
+                let seats: Vec<usize> = serve.iter().map(|(seat, _)| *seat).collect();
+                self.broke(format!("LEASE: {owner} is served by {seats:?}"));
             }
         }
     }
@@ -359,10 +371,15 @@ impl World {
         }
     }
 
-    /// It ends and never comes back.
-    pub fn bury(self: &Arc<Self>, seat: usize) {
+    /// It ends at once.
+    pub fn crash(self: &Arc<Self>, seat: usize) {
         let life = self.seats.lock()[seat].lives;
         self.end(seat, life);
+    }
+
+    /// It ends and never comes back.
+    pub fn bury(self: &Arc<Self>, seat: usize) {
+        self.crash(seat);
         self.seats.lock()[seat].lives = GONE + 1;
     }
 
