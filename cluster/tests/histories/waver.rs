@@ -64,27 +64,23 @@ fn change(world: &Arc<World>, dice: &mut Dice) {
 
 /// Some slots go to other members, or back. Nobody leaves by that: who left may serve no more.
 fn after(view: &View, dice: &mut Dice) -> Option<View> {
-    let mark = view.deal.mark;
     let from: Vec<Member> = view.deal.members().into_iter().cloned().collect();
-    let mut to = view.deal.to.clone();
-    // Sometimes back and forth between the same ones.
-    if to == from || dice.chance(500) {
+    let Deal { mut to, mark, .. } = view.deal.clone();
+    let mark = if to == from || dice.chance(300) {
         to.clone_from(&from);
         while to.len() > 1 && (to == from || dice.chance(400)) {
             to.remove(dice.index(to.len()));
         }
-    }
-    let mark = match dice.within(0..10) {
-        _ if to == from => return None,
-        0 => u16::try_from(dice.within(0..u64::from(SLOTS) + 1)).unwrap(),
-        1..4 if mark > 0 => 0,
-        _ if mark == 0 => SLOTS,
-        _ => mark,
+        SLOTS
+    } else {
+        // Back, or there once more.
+        if mark == 0 { SLOTS } else { 0 }
     };
-    let deal = Deal { from, to, mark };
-    if deal == view.deal {
+    let mark = if dice.chance(100) { u16::try_from(dice.within(0..u64::from(SLOTS))).unwrap() } else { mark };
+    if to == from {
         return None;
     }
+    let deal = Deal { from, to, mark };
     let mut past = view.past.clone();
     past.push(view.deal.clone());
     let past = past.split_off(past.len().saturating_sub(View::PAST));

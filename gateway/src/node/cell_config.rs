@@ -134,7 +134,7 @@ mod tests {
         config(|c| (c.others, c.main) = (vec![(cell("b"), "k".to_owned())], Some(cell("b")))).unwrap();
         let error = config(|c| c.others = vec![(cell("b"), "k".to_owned()), (cell("c"), "k".to_owned())]).unwrap_err();
         assert!(error.starts_with("other-cells: "), "{error}");
-        let all: [(&str, fn(&mut CellConfig)); 12] = [
+        let all: [(&str, fn(&mut CellConfig)); 13] = [
             ("other-cells", |c| c.others = vec![(CellName("B".to_owned()), "k".to_owned())]),
             ("main-cell", |c| c.main = Some(CellName("b".to_owned()))),
             ("roles", |c| c.roles = "gateway,fabric".parse().unwrap()),

@@ -10,7 +10,7 @@ use cellspace_actors::data_plane::source::Source;
 use cellspace_schemas::source::SourceDocument;
 use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, sync::OnceLock, time::Duration};
 
 /// A path, and maybe a query in a second line: to a route, and to a source.
 pub fn paths(data: &[u8]) {
@@ -77,6 +77,7 @@ pub fn requests(data: &[u8]) {
         body: Bytes::copy_from_slice(&data[line..]),
         principal: None,
         trace: None,
+        waited: Duration::ZERO,
     };
     let (without, request) = (with(without), with(headers));
     if let Ok(form) = routes::token::form(&request) {
