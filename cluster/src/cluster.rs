@@ -208,9 +208,7 @@ impl Cluster {
         self.stop_waiting();
         self.leave(limit).await;
         self.inner.draining.cancel();
-        let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
-        let all = futures::future::join_all(hosts.into_iter().map(|host| host.close_all(Meant::All)));
-        if tokio::time::timeout_at(until, all).await.is_err() {
+        if tokio::time::timeout_at(until, self.close_all(&Meant::All)).await.is_err() {
             tracing::warn!(category = "app", "drain gave up on agents that did not stop in time");
         }
         // Agents hold this handle among their services: without this the store would never be let go.

@@ -29,6 +29,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long an operator's wish is tried.
 const REDRESS: Duration = Duration::from_secs(30);
@@ -49,10 +50,9 @@ pub(crate) struct Resident {
 }
 
 /// Agents that are to stop.
-#[derive(Clone)]
 pub(crate) enum Meant {
     All,
-    Slots(Arc<HashSet<u16>>),
+    Slots(HashSet<u16>),
     Owner(Owner),
 }
 
@@ -67,8 +67,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn unused(&self) -> Vec<Resident>;
     /// Passivates one of them, unless it was used since it was found unused.
     fn passivate(&self, found: &Resident);
-    /// Tells every agent that is meant to finish its turn and stop, and waits for it.
-    fn close_all(self: Arc<Self>, meant: Meant) -> BoxFuture<'static, ()>;
+    /// Tells every agent that is meant to finish its turn and stop: whose they are, each with what is cancelled when it has stopped.
+    fn close(&self, meant: &Meant) -> Vec<(Owner, CancellationToken)>;
     fn parked(&self) -> Vec<(Address, String)>;
     fn unpark(&self, address: &Address) -> bool;
     /// What a resident agent says of itself.
@@ -278,22 +278,18 @@ impl<A: Agent> AnyHost for Host<A> {
         }
     }
 
-    fn close_all(self: Arc<Self>, which: Meant) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let meant = |address: &Address| match &which {
-                Meant::All => true,
-                Meant::Slots(slots) => slots.contains(&Slot::of(&address.owner).number()),
-                Meant::Owner(owner) => address.owner == *owner,
-            };
-            let mut all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
-            all.sort_by(|a, b| a.address.cmp(&b.address));
-            for activation in &all {
-                let _ = activation.push(Item::Close);
-            }
-            for activation in all {
-                activation.ended.cancelled().await;
-            }
-        })
+    fn close(&self, which: &Meant) -> Vec<(Owner, CancellationToken)> {
+        let meant = |address: &Address| match which {
+            Meant::All => true,
+            Meant::Slots(slots) => slots.contains(&Slot::of(&address.owner).number()),
+            Meant::Owner(owner) => address.owner == *owner,
+        };
+        let mut all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
+        all.sort_by(|a, b| a.address.cmp(&b.address));
+        for activation in &all {
+            let _ = activation.push(Item::Close);
+        }
+        all.into_iter().map(|activation| (activation.address.owner.clone(), activation.ended.clone())).collect()
     }
 
     fn parked(&self) -> Vec<(Address, String)> {

@@ -7,8 +7,9 @@ use crate::{
 };
 use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{PartitionKey, Slots, StoreError};
-use futures::future::join_all;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 /// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
 const HORIZON: Duration = Duration::from_secs(3600);
@@ -46,19 +47,40 @@ impl Cluster {
         }
     }
 
-    /// Stops the agents of slots as they close, and says when the last turns have ended.
+    /// Stops the agents of slots as they close, and says of each slot when its last turns have ended.
     pub(crate) async fn close_slots(self, cell: Arc<Cell>) {
         let Some(mut closes) = cell.take_closes() else { return };
         while let Some(Some(slots)) = self.inner.draining.run_until_cancelled(closes.recv()).await {
-            let set: Arc<HashSet<u16>> = Arc::new(slots.iter().copied().collect());
-            let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
+            let mut turns: BTreeMap<u16, Vec<CancellationToken>> = slots.iter().map(|slot| (*slot, Vec::new())).collect();
+            for (owner, ended) in self.close(&Meant::Slots(slots.into_iter().collect())) {
+                turns.entry(Slot::of(&owner).number()).or_default().push(ended);
+            }
+            let idle: Vec<u16> = turns.extract_if(.., |_, turns| turns.is_empty()).map(|(slot, _)| slot).collect();
+            cell.ended(&idle);
             let cell = cell.clone();
             // A turn that takes long keeps no other slot.
             tokio::spawn(async move {
-                join_all(hosts.into_iter().map(|host| host.close_all(Meant::Slots(set.clone())))).await;
-                cell.ended(&slots);
+                let of_slot = |(slot, turns): (u16, Vec<CancellationToken>)| async move {
+                    join_all(turns.iter().map(CancellationToken::cancelled)).await;
+                    slot
+                };
+                let mut ending: FuturesUnordered<_> = turns.into_iter().map(of_slot).collect();
+                while let Some(slot) = ending.next().await {
+                    cell.ended(&[slot]);
+                }
             });
         }
+    }
+
+    /// Tells the agents that are meant to finish their turns and stop; [`AnyHost::close`] of each kind.
+    fn close(&self, meant: &Meant) -> Vec<(Owner, CancellationToken)> {
+        let hosts: Vec<_> = self.inner.hosts.read().values().cloned().collect();
+        hosts.iter().flat_map(|host| host.close(meant)).collect()
+    }
+
+    /// The same, and waits until they have stopped.
+    pub(crate) async fn close_all(&self, meant: &Meant) {
+        join_all(self.close(meant).iter().map(|(_, ended)| ended.cancelled())).await;
     }
 
     /// Wakes what left undelivered rows or deadlines in slots that have opened.
@@ -88,7 +110,7 @@ impl Cluster {
         for host in &hosts {
             self.absent().born(&Address { owner: owner.clone(), kind: host.kind(), name: String::new() });
         }
-        join_all(hosts.into_iter().map(|host| host.close_all(Meant::Owner(owner.clone())))).await;
+        self.close_all(&Meant::Owner(owner.clone())).await;
         if elsewhere.is_served(owner).await? {
             self.wake_served(&Slots::from_iter([Slot::of(owner)])).await?;
         }
@@ -114,8 +136,9 @@ impl Cluster {
     }
 
     async fn wake_served(&self, of: &Slots) -> Result<(), StoreError> {
-        self.load_deadlines(of).await?;
-        self.wake_all(of).await
+        // What is to be delivered somebody may wait for; most deadlines lie ahead.
+        self.wake_all(of).await?;
+        self.load_deadlines(of).await
     }
 
     /// For what is not served now. Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.

@@ -78,6 +78,49 @@ async fn a_slot_opens_when_its_last_turn_has_ended_whenever_that_is() {
     }
 }
 
+/// Slots go many at a time. One whose agent is in the middle of a long turn stays for as long as that lasts, and keeps none of the others.
+#[tokio::test(start_paused = true)]
+async fn a_long_turn_keeps_its_own_slot_alone() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.add_to_all(1).await;
+    // All are in the middle of a turn, each of which ends when it is told to.
+    let mut turns = Vec::new();
+    for n in 0..OWNERS {
+        let (owner, ends) = (counter(&format!("o{n}")), Arc::new(Semaphore::new(0)));
+        place.store.0.lock().answers = Some(ends.clone());
+        let (cluster, address) = (a.cluster.clone(), owner.clone());
+        let turn = tokio::spawn(async move { cluster.ask::<Counter>(&address, Add(1), call()).await });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        turns.push((owner, ends, turn));
+    }
+    place.store.0.lock().answers = None;
+    let b = place.start("b").await;
+    let is_away = |owner: &Address| a.cell.is_elsewhere(Slot::of(&owner.owner));
+    let begun = async {
+        while turns.iter().filter(|(owner, ..)| is_away(owner)).count() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begun).await.expect("slots are handed over");
+    let (leaving, staying): (Vec<_>, Vec<_>) = turns.into_iter().partition(|(owner, ..)| is_away(owner));
+    let (long, short) = leaving.split_first().unwrap();
+    let released = Instant::now();
+    short.iter().for_each(|(_, ends, _)| ends.add_permits(1));
+    for (owner, ..) in short {
+        assert_eq!(b.cluster.ask::<Counter>(owner, Add(1), call()).await.unwrap(), 3, "{owner}");
+    }
+    assert!(released.elapsed() < Duration::from_millis(5), "{:?}", released.elapsed());
+    assert!(!b.cluster.serves(&long.0), "its turn has not ended");
+    long.1.add_permits(1);
+    assert_eq!(b.cluster.ask::<Counter>(&long.0, Add(1), call()).await.unwrap(), 3);
+    assert!(released.elapsed() < Duration::from_millis(5), "{:?}", released.elapsed());
+    staying.iter().for_each(|(_, ends, _)| ends.add_permits(1));
+    for (owner, _, turn) in leaving.into_iter().chain(staying) {
+        assert_eq!(turn.await.unwrap().unwrap(), 2, "{owner}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_cut_off_serves_nothing_and_the_others_go_on() {
     let place = Place::default();

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Entries fetched at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
 const FETCH: usize = 256;
+/// Buckets, or hours of them, that are read side by side for what somebody may wait for. After a node's death all are read, and must not crowd out requests.
+const AHEAD: usize = 4;
 /// Heads looked at side by side.
 const AT_ONCE: usize = 32;
 
@@ -77,7 +79,7 @@ impl Inner {
         limit: usize,
     ) -> Result<WakePage<DueRow>, StoreError> {
         let unreadable = |_| StoreError::Corrupt("a cursor cannot be read".to_owned());
-        let mut place: Place = match from {
+        let place: Place = match from {
             Some(cursor) => serde_json::from_slice(cursor.place()).map_err(unreadable)?,
             None => Place::default(),
         };
@@ -86,56 +88,69 @@ impl Inner {
             None => (Class::Awake, i64::MAX),
             Some(until) => (Class::Due, hour_of(until).max(self.hour() + 1)),
         };
+        // Slots are handed over many at a time, and somebody may wait for what is to be delivered: one bucket's answer is not waited for before the next is
+        // asked. Most deadlines lie ahead.
+        let ahead = if class == Class::Awake { AHEAD } else { 1 };
+        let buckets: Vec<i16> = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket).collect();
+        let known = buckets.into_iter().map(|bucket| self.hours(class, bucket, last_hour).map_ok(move |hours| (bucket, hours)));
+        let known: Vec<_> = stream::iter(known).buffered(ahead).try_collect().await?;
+        let places = known.into_iter().flat_map(|(bucket, hours)| hours.into_iter().map(move |hour| (bucket, hour)));
+        let places = places.filter_map(|(bucket, hour)| match (bucket == place.bucket, place.hour) {
+            (true, Some(at)) if hour < at => None,
+            (true, Some(at)) if hour == at => Some((bucket, hour, place.last.clone())),
+            _ => Some((bucket, hour, None)),
+        });
+        let fetched = limit.max(FETCH);
+        let read = places.map(|(bucket, hour, last)| async move {
+            let rows = self.entries(until, (bucket, hour), last.as_ref(), fetched).await?;
+            Ok::<_, StoreError>((bucket, hour, last, rows))
+        });
+        let mut read = stream::iter(read).buffered(ahead);
         let mut entries = Vec::new();
-        let buckets = hours::buckets(&of);
-        while let Some(bucket) = buckets.range(place.bucket..).next() {
-            if place.bucket != *bucket {
-                place = Place { bucket: *bucket, hour: None, last: None };
+        while let Some((bucket, hour, mut last, mut rows)) = read.try_next().await? {
+            if rows.is_empty() && last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
+                self.empty(class, bucket, hour).await?;
             }
-            let known = self.hours(class, place.bucket, last_hour).await?;
-            let Some(hour) = known.into_iter().find(|hour| place.hour.is_none_or(|at| *hour >= at)) else {
-                place = Place { bucket: place.bucket + 1, hour: None, last: None };
-                continue;
-            };
-            if place.hour != Some(hour) {
-                place = Place { hour: Some(hour), last: None, ..place };
-            }
-            let fetched = (limit.max(1) - entries.len()).max(FETCH);
-            let rows = self.entries(until, &place, hour, fetched).await?;
-            let mut ended = rows.len() < fetched;
-            if rows.is_empty() && place.last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
-                self.empty(class, place.bucket, hour).await?;
-            }
-            let (bucket, mut left) = (place.bucket, rows.len());
-            let checked = rows.into_iter().map(|row| {
-                let at = row.clone();
-                self.checked(&of, bucket, hour, row).map_ok(move |counts| (at, counts))
-            });
-            let mut checked = stream::iter(checked).buffered(AT_ONCE);
-            while let Some((at, counts)) = checked.try_next().await? {
-                place.last = Some(at);
-                entries.extend(counts);
-                left -= 1;
-                if entries.len() == limit.max(1) {
+            loop {
+                let (ended, mut left) = (rows.len() < fetched, rows.len());
+                let checked = rows.into_iter().map(|row| {
+                    let at = row.clone();
+                    self.checked(&of, bucket, hour, row).map_ok(move |counts| (at, counts))
+                });
+                let mut checked = stream::iter(checked).buffered(AT_ONCE);
+                while let Some((at, counts)) = checked.try_next().await? {
+                    last = Some(at);
+                    entries.extend(counts);
+                    left -= 1;
+                    if entries.len() == limit.max(1) {
+                        let place = if ended && left == 0 {
+                            Place { bucket, hour: Some(hour + 1), last: None }
+                        } else {
+                            Place { bucket, hour: Some(hour), last }
+                        };
+                        let next = serde_json::to_vec(&place).map_err(unreadable)?;
+                        return Ok(WakePage { entries, next: Some(WakeCursor::new(next)) });
+                    }
+                }
+                if ended {
                     break;
                 }
-            }
-            ended &= left == 0;
-            if ended {
-                place = Place { hour: Some(hour + 1), last: None, ..place };
-            }
-            if entries.len() == limit.max(1) {
-                let next = serde_json::to_vec(&place).map_err(unreadable)?;
-                return Ok(WakePage { entries, next: Some(WakeCursor::new(next)) });
+                rows = self.entries(until, (bucket, hour), last.as_ref(), fetched).await?;
             }
         }
         Ok(WakePage { entries, next: None })
     }
 
-    async fn entries(&self, until: Option<Timestamp>, place: &Place, hour: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let (statements, bucket) = (&self.statements, place.bucket);
+    async fn entries(
+        &self,
+        until: Option<Timestamp>,
+        (bucket, hour): (i16, i64),
+        last: Option<&Entry>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let statements = &self.statements;
         let Some(until) = until else {
-            let rows = match &place.last {
+            let rows = match last {
                 None => self.many::<Awake>(&statements.awake, (bucket, hour), limit).await?,
                 Some(Entry { owner, kind, name, mark, .. }) => {
                     self.many::<Awake>(&statements.awake_after, (bucket, hour, owner, kind, name, mark), limit).await?
@@ -143,7 +158,7 @@ impl Inner {
             };
             return Ok(rows.into_iter().map(|Awake { owner, kind, name, mark }| Entry { due: None, owner, kind, name, mark }).collect());
         };
-        let rows = match &place.last {
+        let rows = match last {
             None => self.many::<Due>(&statements.due, (bucket, hour, until.0), limit).await?,
             Some(Entry { due, owner, kind, name, mark }) => {
                 self.many::<Due>(&statements.due_after, (bucket, hour, due, owner, kind, name, mark), limit).await?
