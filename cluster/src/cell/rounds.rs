@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Looks at the rows in one round, each after something was changed.
 const LOOKS: usize = 3;
-/// Because of news the rows are looked at so many times, at most, for each renewal.
-const LOOKS_BETWEEN: u32 = 4;
+/// Because of news that do not come the rows are looked at so many times, at most, for each renewal.
+const LOOKS_BETWEEN: u32 = 3;
 /// Between two questions to a peer for the same slots.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -30,13 +30,14 @@ impl Cell {
     pub(crate) async fn run(self: Arc<Self>) {
         let asking = tokio::spawn(self.clone().open_slots());
         let rounds = async {
+            let mut rested = Moment::default();
             let ended = loop {
                 // A round that took long is followed by the next at once.
                 let next = self.open.now() + self.options.terms.renew;
                 if let Err(ended) = self.round().await {
                     break ended;
                 }
-                if let Err(ended) = self.look_until(next).await {
+                if let Err(ended) = self.look_until(next, &mut rested).await {
                     break ended;
                 }
             };
@@ -60,19 +61,24 @@ impl Cell {
     }
 
     /// Looks for news that somebody waits for, and when this node is to go on with a hand-over, until it is time for the next renewal. Nothing is renewed for it, and
-    /// however many wait, the rows are read once for all of them, and not without a pause.
-    async fn look_until(&self, next: Moment) -> Result<(), Ended> {
+    /// however many wait, the rows are read once for all of them. A hand-over has many steps, of which a process that is no member hears in this way alone: the next
+    /// is looked for at once, and only after there was nothing new not before `rested`.
+    async fn look_until(&self, next: Moment, rested: &mut Moment) -> Result<(), Ended> {
         let pause = self.options.terms.renew / LOOKS_BETWEEN;
-        let left = || next.0.saturating_sub(self.open.now().0);
-        while !left().is_zero() {
-            sleep(pause.min(left())).await;
-            let step = self.node.lock().as_ref().and_then(Node::steps_at).map(|step| step.0.saturating_sub(self.open.now().0));
-            if timeout(step.map_or_else(left, |step| step.min(left())), self.look.notified()).await.is_err() && left().is_zero() {
+        let until = |moment: Moment| moment.0.saturating_sub(self.open.now().0);
+        while !until(next).is_zero() {
+            let step = self.node.lock().as_ref().and_then(Node::steps_at).map_or(next, |step| step.min(next));
+            if timeout(until(step), self.look.notified()).await.is_err() && until(next).is_zero() {
                 break;
             }
+            sleep(until(*rested).min(until(next))).await;
+            let before = self.version();
             // No renewal waits for it: what it has not found by then the next round finds.
-            if let Ok(looked) = timeout(left(), self.look()).await {
+            if let Ok(looked) = timeout(until(next), self.look()).await {
                 looked?;
+            }
+            if self.version() == before {
+                *rested = self.open.now() + pause;
             }
         }
         Ok(())

@@ -171,3 +171,24 @@ async fn a_definite_answer_at_the_end_of_the_time_arrives() {
     b.agent.prepares.as_ref().unwrap().add_permits(1);
     assert_eq!(a.cluster.ask_anywhere::<Counter>(&its, Slow("x".into()), call()).await.unwrap(), 2);
 }
+
+/// Who is no member is shown nothing: it hears of each step of a hand-over as soon as somebody asks for it, however soon they follow each other.
+#[tokio::test(start_paused = true)]
+async fn one_that_only_follows_hears_of_each_step_when_it_looks() {
+    let place = Place::default();
+    place.start("a").await;
+    place.settled(&["a"]).await;
+    let gateway = place.start_as("g", Cell::outside).await;
+    gateway.cell.joined().await;
+    for _ in 0..40 {
+        let mut next = place.rows.view().await.unwrap().unwrap();
+        next.version += 1;
+        let version = next.version;
+        assert_eq!(place.rows.change_view(next).await, Swap::Applied);
+        let asked = Instant::now();
+        gateway.cell.news(version - 1, asked + Duration::from_secs(5)).await;
+        assert_eq!(gateway.cell.version(), version);
+        assert!(asked.elapsed() < Duration::from_millis(5), "{:?}", asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
