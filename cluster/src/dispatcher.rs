@@ -89,8 +89,8 @@ async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activatio
                 outcome("refused");
                 return Item::GivenUp(row.id, reason);
             }
-            Err(Failed::Attempt(DeliveryError::Retry(reason) | DeliveryError::Unreachable(reason))) => (reason, Duration::ZERO),
-            Err(Failed::Attempt(DeliveryError::RetryAfter { reason, after })) => (reason, after.min(policy.longest_pause)),
+            Err(Failed::Attempt(DeliveryError::Retry(reason) | DeliveryError::Unreachable(reason))) => (reason, None),
+            Err(Failed::Attempt(DeliveryError::RetryAfter { reason, after })) => (reason, Some(after.min(policy.longest_pause))),
         };
         if attempt >= policy.attempts {
             outcome("exhausted");
@@ -99,7 +99,11 @@ async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activatio
         outcome("retry");
         tracing::debug!(category = "app", vpa = %activation.address, attempt, reason, "delivery will be tried again");
         // Jitter of up to a quarter keeps rows that failed together from coming back together.
-        let next = pause.max(after);
+        let next = match after {
+            // That there is nothing to wait for is believed once.
+            Some(Duration::ZERO) if attempt == 1 => Duration::ZERO,
+            after => pause.max(after.unwrap_or_default()),
+        };
         let next = next + next / 256 * spread(&activation.address, row.id, attempt);
         {
             let mut progress = row.progress.lock();
@@ -107,7 +111,9 @@ async fn attempts<A: Agent>(cluster: &Cluster, agent: &A, activation: &Activatio
             progress.reason = Some(reason);
         }
         tokio::time::sleep(next).await;
-        pause = (pause * 2).min(policy.longest_pause);
+        if !next.is_zero() {
+            pause = (pause * 2).min(policy.longest_pause);
+        }
         attempt += 1;
     }
 }

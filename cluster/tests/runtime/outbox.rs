@@ -33,6 +33,22 @@ async fn a_host_that_is_silent_stops_nobody_else() {
     assert!(attempts < 50, "{attempts} attempts at a host that never answers");
 }
 
+/// Who is told to come again at once does so; whoever says it again and again is not called without end for that.
+#[tokio::test(start_paused = true)]
+async fn who_may_come_again_at_once_does_so_once() {
+    let (_, cluster, agent) = fresh().await;
+    let began = tokio::time::Instant::now();
+    send(&cluster, "a", "x", "at-once").await;
+    until(&cluster, "a", |s| s.delivered == 1).await;
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+    let before = agent.messages.lock().len();
+    send(&cluster, "b", "x", "never").await;
+    tokio::time::sleep(Duration::from_millis(90)).await;
+    assert_eq!(agent.messages.lock().len() - before, 2);
+    until(&cluster, "b", |s| s.given_up == 1).await;
+    assert_eq!(agent.messages.lock().len() - before, 3);
+}
+
 /// More deliveries than an agent has lanes, to hosts that are slow but answer: all get their turn.
 #[tokio::test(start_paused = true)]
 async fn many_slow_hosts_are_all_served() {

@@ -491,6 +491,9 @@ impl Agent for Counter {
                 tokio::time::sleep(Duration::from_secs(9)).await;
                 return Ok(delivery.attempt);
             }
+            if delivery.effect.contains("at-once") && delivery.attempt <= 1 || delivery.effect.contains("never") {
+                return Err(DeliveryError::RetryAfter { reason: "at once".into(), after: Duration::ZERO });
+            }
             if let Some(gate) = &self.gate {
                 gate.acquire().await.map_err(|e| DeliveryError::Retry(e.to_string()))?.forget();
             }

@@ -145,6 +145,11 @@ impl ApiError {
     pub fn of_a_step(self) -> Self {
         Self { not_executed: false, ..self }
     }
+    /// The same error, which may be over by now: who is told to come again need not wait.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { retry_after: Some(Duration::ZERO), ..self }
+    }
     /// 503 for who is outside of the installation: the cause is for our own log alone.
     #[must_use]
     pub fn not_now(cause: impl std::fmt::Display) -> Self {

@@ -129,13 +129,16 @@ fn with_id(api: Api, error: &ApiError, id: Option<Uuid>) -> Reply {
     reply
 }
 
-/// Whole seconds, at least one, for the two kinds that mean "later".
+/// Whole seconds for the two kinds that mean "later": at least one, unless it is said that who asks need not wait at all.
 fn retry_after(error: &ApiError) -> Option<u64> {
     if !matches!(error.kind, ErrorKind::TooMany | ErrorKind::Unavailable) {
         return None;
     }
     let after = error.retry_after.unwrap_or(Duration::from_secs(1));
-    Some(after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1))
+    if after.is_zero() {
+        return Some(0);
+    }
+    Some(after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)))
 }
 
 fn body(api: Api, error: &ApiError, message: String, id: Option<Uuid>) -> (&'static str, String) {
@@ -328,7 +331,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_rounded_up() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
+        for (millis, seconds) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
             assert_eq!(retry_after(&ApiError::unavailable("", Duration::from_millis(millis))), Some(seconds), "{millis}");
         }
     }
