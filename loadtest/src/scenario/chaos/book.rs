@@ -26,6 +26,10 @@ pub enum Kind {
     Read,
 }
 
+impl Kind {
+    pub const ALL: [Self; 5] = [Self::Catalog, Self::Negotiation, Self::Transfer, Self::Write, Self::Read];
+}
+
 /// A request that was answered as it must be.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {

@@ -9,11 +9,13 @@ use crate::report::Report;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// After a node's death others are watched for so long.
 const WATCHED: Duration = Duration::from_secs(8);
+/// Answers of each kind that are told of because they took longest.
+const SLOWEST: usize = 8;
 
 pub fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 100_000.0).round() / 100.0
@@ -65,7 +67,7 @@ pub fn unaffected(samples: &[Sample], world: &World, killed: &[Killed], quiet: (
 /// How much longer than usually the slowest of each kind took.
 pub fn added(samples: &[Sample], quiet: (Instant, Instant), since: Instant) -> BTreeMap<Kind, (Duration, Duration)> {
     let mut worst = BTreeMap::new();
-    for kind in [Kind::Catalog, Kind::Negotiation, Kind::Transfer, Kind::Write, Kind::Read] {
+    for kind in Kind::ALL {
         let usual = quantile(times(samples, kind, quiet.0, quiet.1), 0.5);
         let slowest = samples.iter().filter(|sample| sample.kind == kind && sample.due >= since).map(|sample| sample.took).max();
         if let Some(slowest) = slowest.filter(|_| !usual.is_zero()) {
@@ -73,6 +75,20 @@ pub fn added(samples: &[Sample], quiet: (Instant, Instant), since: Instant) -> B
         }
     }
     worst
+}
+
+/// Tells on standard error which answers took longest, so that they are found in logs and traces.
+pub fn tell_slowest(samples: &[Sample], world: &World, since: Instant) {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    for kind in Kind::ALL {
+        let mut slowest: Vec<_> = samples.iter().filter(|sample| sample.kind == kind && sample.due >= since).collect();
+        slowest.sort_by_key(|sample| std::cmp::Reverse(sample.took));
+        for Sample { due, took, party, .. } in slowest.into_iter().take(SLOWEST) {
+            let at = (clock - now.duration_since(*due)).duration_since(UNIX_EPOCH).unwrap_or_default();
+            let who = world.party(*party).map_or("nobody", |party| &party.participant().caller.name);
+            eprintln!("{kind:?} of {who}, due at {:.3}, took {} ms", at.as_secs_f64(), ms(*took));
+        }
+    }
 }
 
 /// What all of these commands tell alike.

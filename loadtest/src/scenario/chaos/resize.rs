@@ -64,7 +64,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let (mut cell, place) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("resize", &place.book, &samples, begun);
-    put_added(&mut report, &samples, quiet);
+    put_added(&mut report, &samples, quiet, &place.world);
     report.more.insert("found_dead".to_owned(), json!(cell.revived()));
     report.more.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     if report.errors > 0 {
