@@ -5,6 +5,7 @@ use crate::{
     meanwhile::{Load, Prepared, catches_up, is_active},
     support::{DRAIN, PATIENCE, Platform, config, form_of, id_of, read},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace::{
     Node, NodeConfig,
     node::{Ending, Roles, Seat, Shared, StartError},
@@ -654,6 +655,67 @@ async fn a_message_token_counts_once_wherever_its_receiver_is_served() {
     assert_eq!((status, again), (StatusCode::UNAUTHORIZED, false), "{said}");
     assert_eq!(offered(&kept).await.0, StatusCode::OK);
     assert_eq!(offered(&kept).await.0, StatusCode::UNAUTHORIZED);
+}
+
+/// A message whose receiver goes to another node in the middle of it is not done: its sender signs anew, and need not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_to_sign_anew_since_the_receiver_has_moved_need_not_wait() {
+    let place = Place::new();
+    let (a, shared) = place.first(|_| ()).await;
+    let b = place.another(&a, &shared, place.seat("b", None), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let platform = Platform::of(a, None).await;
+    let receiver = served_by(&b);
+    platform.participant(&receiver).await;
+    // Who sends it has a DID whose document is long in coming, and does not come in the end.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sender = format!("did:web:localhost%3A{}", listener.local_addr().unwrap().port());
+    let (asked, mut is_asked) = watch::channel(0);
+    let (answers, answered) = watch::channel(true);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut answered = answered.clone();
+            asked.send_modify(|count| *count += 1);
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = answered.wait_for(|answered| *answered).await;
+                // Who asks by TLS is gone by now.
+                let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+            });
+        }
+    });
+    let url = format!("{}/offers", platform.node.urls.credential_service(&id_of(&receiver)));
+    let (http, own) = (platform.http.clone(), platform.did(&receiver));
+    let (context, objects) = ("https://w3id.org/dspace-dcp/v1.0/dcp.jsonld", json!([{"id": "m", "type": "CredentialObject"}]));
+    let offer = json!({"@context": [context], "type": "CredentialOfferMessage", "issuer": sender, "credentials": objects});
+    let offered = async || {
+        let (part, now) = (|part: Value| URL_SAFE_NO_PAD.encode(part.to_string()), SystemClock.now().seconds());
+        let header = part(json!({"alg": "EdDSA", "typ": "JWT", "kid": format!("{sender}#key")}));
+        let claims = json!({"iss": sender, "sub": sender, "aud": own, "jti": now.to_string(), "iat": now, "exp": now + 60});
+        let token = format!("{header}.{}.{}", part(claims), URL_SAFE_NO_PAD.encode([0; 64]));
+        let answer = http.post(&url).bearer_auth(token).json(&offer).send().await.unwrap();
+        let again = answer.headers().get("retry-after").map(|after| after.to_str().unwrap().to_owned());
+        let (status, said) = read(answer).await;
+        (status, again, said.to_string())
+    };
+    let expected = |after: &str| (StatusCode::SERVICE_UNAVAILABLE, Some(after.to_owned()));
+    let (status, again, said) = offered().await;
+    assert_eq!((status, again), expected("1"), "{said}");
+    // What failed is remembered for a moment.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    answers.send_replace(false);
+    let before = *is_asked.borrow();
+    let ((status, again, said), ()) = tokio::join!(offered(), async {
+        timeout(PATIENCE, is_asked.wait_for(|count| *count > before)).await.unwrap().unwrap();
+        let (drained, ()) = tokio::join!(timeout(PATIENCE, b.drain(DRAIN)), async {
+            while !serves(&platform.node, &receiver) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            answers.send_replace(true);
+        });
+        drained.unwrap();
+    });
+    assert_eq!((status, again), expected("0"), "{said}");
 }
 
 /// Who waits for a state at a node that ends goes on waiting where the agent goes, and in all no longer than it wanted to.
