@@ -9,6 +9,7 @@ use crate::{
     idempotency::Replies,
 };
 use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey, StoreError};
+use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
 use std::{future::pending, sync::Arc};
 use tokio::task::{JoinError, spawn_blocking};
@@ -17,10 +18,27 @@ use uuid::Uuid;
 /// Rows read at once while loading.
 const PAGE: usize = 512;
 
+/// One more of what a gauge counts, for as long as it lives.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
     let partition = activation.address.partition();
     let _place = place(cluster, activation).await?;
+    let _loading = Counted::new(gauge!("cellspace_activations_loading"));
     let claim = match cluster.partitions().claim(&partition, activation.since).await {
         Err(ClaimError::Store(StoreError::Sealed(partition))) => {
             return Err(Ended::Store(cluster.found_sealed(partition).await.to_string()));
@@ -39,6 +57,7 @@ pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activatio
 
 /// A place to load in. Whoever is to have a slot that is handed over does not wait for those that wait here.
 async fn place<A: Agent>(cluster: &Cluster, activation: &Activation<A>) -> Result<Place, Ended> {
+    let _waiting = Counted::new(gauge!("cellspace_activations_waiting"));
     let served = || cluster.placement().still_serves(&activation.address, activation.since);
     let handed_over = async {
         activation.inbox.closed().await;

@@ -1,6 +1,6 @@
 //! The Cassandra that a platform of our own keeps its agents in: one of our own, or one that runs already.
 
-use crate::dev::{Server, free_ports};
+use crate::dev::{HOST, Server, Sync, free_ports};
 use anyhow::{Result, ensure};
 use std::{path::Path, process::Stdio};
 use tokio::process::Command;
@@ -29,9 +29,9 @@ impl Cassandra {
         if !named.is_empty() {
             return Ok(Self { nodes: named, keyspace, own: None });
         }
-        let port = free_ports(2)?;
-        let own = Some(Server::start("cassandra", folder, &["--port", &port.to_string()]).await?);
-        Ok(Self { nodes: format!("127.0.0.1:{port}"), keyspace, own })
+        let port = free_ports(&[HOST], 2)?;
+        let own = Some(Server::start("cassandra", folder, Sync::Periodic, &["--port".to_owned(), port.to_string()]).await?);
+        Ok(Self { nodes: format!("{HOST}:{port}"), keyspace, own })
     }
 
     /// Makes the keyspace by `cellspace admin schema`, with one replica of everything; arguments of `cellspace up` that name it.

@@ -11,12 +11,24 @@ use tokio::process::Command;
 const DEV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev");
 /// Where ports are looked for: below those that the system gives to whoever asks for any.
 const PORTS: std::ops::Range<u16> = 21_000..31_000;
+/// Where servers of one node are.
+pub const HOST: &str = "127.0.0.1";
+
+/// When Cassandra syncs what it acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Before that.
+    Batch,
+    /// Every ten seconds, as it does by itself.
+    Periodic,
+}
 
 /// One of them.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
     state: PathBuf,
+    sync: Sync,
 }
 
 impl Server {
@@ -24,15 +36,26 @@ impl Server {
     ///
     /// # Errors
     /// When it does not start; nothing stays.
-    pub async fn start(name: &'static str, folder: &Path, arguments: &[&str]) -> Result<Self> {
-        let server = Self { name, state: folder.join("services") };
+    pub async fn start(name: &'static str, folder: &Path, sync: Sync, arguments: &[String]) -> Result<Self> {
+        let server = Self { name, state: folder.join("services"), sync };
         std::fs::create_dir_all(&server.state)?;
         eprintln!("starting {name}");
-        let mut script = Command::new(format!("{DEV}/{name}"));
-        script.arg("start").args(arguments).env("CELLSPACE_DEV_STATE", &server.state).stdin(Stdio::null()).kill_on_drop(true);
-        let output = script.output().await.with_context(|| format!("{DEV}/{name}"))?;
-        ensure!(output.status.success(), "deploy/dev/{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let arguments: Vec<&str> = std::iter::once("start").chain(arguments.iter().map(String::as_str)).collect();
+        server.script(&arguments).await?;
         Ok(server)
+    }
+
+    /// Runs its script.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub async fn script(&self, arguments: &[&str]) -> Result<()> {
+        let sync = if self.sync == Sync::Batch { "batch" } else { "periodic" };
+        let mut script = Command::new(format!("{DEV}/{}", self.name));
+        script.args(arguments).env("CELLSPACE_DEV_STATE", &self.state).env("CASSANDRA_SYNC", sync);
+        let output = script.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(|| format!("{DEV}/{}", self.name))?;
+        ensure!(output.status.success(), "deploy/dev/{} {arguments:?}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
     }
 }
 
@@ -47,12 +70,12 @@ impl Drop for Server {
     }
 }
 
-/// The first of so many ports one after the other that are free on loopback.
+/// The first of so many ports one after the other that are free on all these addresses.
 ///
 /// # Errors
 /// When there are none.
-pub fn free_ports(count: u16) -> Result<u16> {
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+pub fn free_ports(addresses: &[impl AsRef<str>], count: u16) -> Result<u16> {
+    let is_free = |port: u16| addresses.iter().all(|address| TcpListener::bind((address.as_ref(), port)).is_ok());
     // From a random one on: whoever looks at the same time finds others.
     let first = rand::random_range(PORTS);
     let mut bases = (first..PORTS.end).chain(PORTS.start..first).step_by(usize::from(count));

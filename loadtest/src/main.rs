@@ -5,7 +5,7 @@
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use loadtest::{
-    cell::HandOver,
+    cell::{HandOver, Links, Plan as CellPlan},
     kill::{self, Plan},
     measure::calibration,
     options::{Common, Told, at_least_one, positive},
@@ -13,8 +13,8 @@ use loadtest::{
     report::Report,
     scenario::{
         Scenario,
-        chaos::{self, Fault, Plan as Disturbed},
-        run,
+        chaos::{self, Fault},
+        hop, run, storm,
     },
     transcript::Tape,
 };
@@ -78,6 +78,26 @@ enum Command {
         #[command(flatten)]
         told: Told,
     },
+    /// The same requests to their participant's node of such a cell, and to another one.
+    Hop {
+        /// Length of the measured window.
+        #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = positive)]
+        seconds: f64,
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// A node of such a cell is killed, and all of its participants are asked at once.
+    Storm {
+        /// How many it has.
+        #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = at_least_one())]
+        participants: usize,
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
     /// Serve what the platform is compared with; started by the scenarios.
     #[command(hide = true)]
     Echo {
@@ -98,11 +118,17 @@ struct CellArguments {
 }
 
 /// Plays something with a cell.
-async fn disturb(name: &str, cell: &CellArguments, told: &Told, play: impl AsyncFnOnce(&Disturbed) -> Result<Report>) -> Result<ExitCode> {
+async fn with_cell(
+    name: &str,
+    cell: &CellArguments,
+    links: Links,
+    told: &Told,
+    play: impl AsyncFnOnce(&CellPlan) -> Result<Report>,
+) -> Result<ExitCode> {
     let seed = told.begin(name)?;
     let tape = told.transcript.as_deref().map(Tape::begin).transpose()?;
     let hand_over = if cell.quick { HandOver::Quick } else { HandOver::Usual };
-    let plan = Disturbed { cassandra: cell.cassandra, hand_over, seed, tape };
+    let plan = CellPlan { cassandra: cell.cassandra, hand_over, links, seed, tape };
     let report = play(&plan).await?;
     if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
         tape.write(path)?;
@@ -294,10 +320,18 @@ async fn play(command: Command) -> Result<ExitCode> {
         Command::Chaos { minutes, faults, cell, told } => {
             let faults = if faults.is_empty() { Fault::possible(cell.cassandra) } else { faults };
             let cell = CellArguments { quick: true, ..cell };
-            disturb("chaos", &cell, &told, async |plan| chaos::run(plan, Duration::from_secs_f64(minutes * 60.0), &faults).await).await
+            let time = Duration::from_secs_f64(minutes * 60.0);
+            with_cell("chaos", &cell, Links::Relayed, &told, async |plan| chaos::run(plan, time, &faults).await).await
         }
-        Command::Rolling { cell, told } => disturb("rolling", &cell, &told, async |plan| chaos::rolling(plan).await).await,
-        Command::Resize { cell, told } => disturb("resize", &cell, &told, async |plan| chaos::resize(plan).await).await,
+        Command::Rolling { cell, told } => with_cell("rolling", &cell, Links::Direct, &told, async |plan| chaos::rolling(plan).await).await,
+        Command::Resize { cell, told } => with_cell("resize", &cell, Links::Direct, &told, async |plan| chaos::resize(plan).await).await,
+        Command::Hop { seconds, cell, told } => {
+            let time = Duration::from_secs_f64(seconds);
+            with_cell("hop", &cell, Links::Direct, &told, async |plan| hop::run(plan, time).await).await
+        }
+        Command::Storm { participants, cell, told } => {
+            with_cell("storm", &cell, Links::Direct, &told, async |plan| storm::run(plan, participants).await).await
+        }
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }
 }

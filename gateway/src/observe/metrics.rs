@@ -60,6 +60,8 @@ fn describe() {
     metrics::describe_histogram!(TURN_INPUTS, "Commands, outcomes and deadlines that a turn took, by kind");
     metrics::describe_gauge!("cellspace_activations", "Agents in memory, by kind");
     metrics::describe_counter!("cellspace_activations_total", "Agents brought to memory, by kind");
+    metrics::describe_gauge!("cellspace_activations_loading", "Agents that are read from the store now");
+    metrics::describe_gauge!("cellspace_activations_waiting", "Agents that wait for their turn to be read");
     metrics::describe_histogram!(
         "cellspace_activation_seconds",
         metrics::Unit::Seconds,

@@ -1,14 +1,18 @@
 //! The platform as a cell of several processes on a real Cassandra and Kafka, on this machine: three nodes, a gateway alone in front of them, and one node more
-//! for when it is to grow. Nodes reach each other by way of relays that can be cut.
+//! for when it is to grow. Nodes reach each other directly, or by way of relays that can be cut.
 
 mod cut;
 mod node;
+mod plan;
 mod services;
 
 pub use cut::Network;
+pub use plan::{HandOver, Links, Plan};
 pub use services::Services;
 
 use crate::{
+    dev,
+    measure::process::Usage,
     platform::{self, secret},
     subject::Subject,
 };
@@ -20,6 +24,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    net::SocketAddr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -43,15 +48,6 @@ const SETTLES: Duration = Duration::from_secs(180);
 
 /// What a node says whose lease the others have taken away.
 const REVOKED: &str = "taken this node's lease away";
-
-/// How slots are handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandOver {
-    /// As a cell does that says nothing of it.
-    Usual,
-    /// As the example of three nodes does.
-    Quick,
-}
 
 /// The cell; everything that it started ends with it.
 pub struct Cell {
@@ -82,15 +78,16 @@ pub struct Seen {
 }
 
 impl Cell {
-    /// Starts everything, with so many nodes of Cassandra, on which everything has as many replicas.
+    /// Starts everything.
     ///
     /// # Errors
     /// When something does not start; nothing stays.
-    pub async fn start(cassandra: u8, hand_over: HandOver) -> Result<Self> {
+    pub async fn start(plan: &Plan) -> Result<Self> {
+        let Plan { cassandra, hand_over, links, .. } = *plan;
         let binary = platform::binary_for_cells().await?;
         let folder = platform::workspace(None)?;
         let services = Services::start(folder.path(), cassandra).await?;
-        let port = services::free_ports(&["127.0.0.1"], EACH * ALL.len() as u16)?;
+        let port = dev::free_ports(&[dev::HOST], EACH * ALL.len() as u16)?;
         let mut cell =
             Self { running: BTreeMap::new(), network: Arc::default(), services, binary, port, revived: 0, operator: None, folder };
         let (nodes, replicas) = (cell.services.cassandra().join(","), cassandra.to_string());
@@ -102,7 +99,8 @@ impl Cell {
         cell.program(&arguments).await?;
         std::fs::write(cell.path("master.key"), master_key())?;
         for node in ALL {
-            let link = cell.network.in_front(node, ([127, 0, 0, 1], cell.port_of(node) + 3).into()).await?;
+            let own: SocketAddr = ([127, 0, 0, 1], cell.port_of(node) + 3).into();
+            let link = if links == Links::Relayed { cell.network.in_front(node, own).await? } else { own };
             std::fs::write(cell.path(&format!("{node}.toml")), cell.config(node, &link.to_string(), hand_over))?;
         }
         eprintln!("starting nodes a, b, c and a gateway");
@@ -132,6 +130,12 @@ impl Cell {
         format!("http://localhost:{}", self.port_of(node) + 1)
     }
 
+    /// Where a public listener is: the gateway's, or a node's own.
+    #[must_use]
+    pub fn public(&self, node: &str) -> String {
+        format!("http://localhost:{}", self.port_of(node))
+    }
+
     /// Where an operations listener is.
     #[must_use]
     pub fn ops(&self, node: &str) -> String {
@@ -158,8 +162,7 @@ impl Cell {
         let file = self.path("a").join("bootstrap-client.json");
         let client: Value = serde_json::from_slice(&std::fs::read(&file).with_context(|| file.display().to_string())?)?;
         let id = client["clientId"].as_str().context("no clientId")?;
-        let public = format!("http://localhost:{}", self.port_of(GATEWAY));
-        Subject::at(public, self.admin(GATEWAY), self.ops(GATEWAY), (id.to_owned(), secret(&file)?))
+        Subject::at(self.public(GATEWAY), self.admin(GATEWAY), self.ops(GATEWAY), (id.to_owned(), secret(&file)?))
     }
 
     fn config(&self, node: &str, endpoint: &str, hand_over: HandOver) -> String {
@@ -234,6 +237,15 @@ impl Cell {
         Ok(status)
     }
 
+    /// What a process of the cell has used.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn usage(&self, node: &str) -> Result<Usage> {
+        let running = self.running.get(node).with_context(|| format!("node {node} does not run"))?;
+        Usage::of(running.pid()?)
+    }
+
     /// Whether a node's process is there.
     fn is_running(&mut self, node: &str) -> bool {
         self.running.get_mut(node).is_some_and(Running::is_there)
@@ -280,6 +292,17 @@ impl Cell {
             Seen { node: text("node"), state: text("state"), lease: text("lease"), slots: node["slots"].as_u64().unwrap_or_default() }
         };
         Ok(nodes.iter().map(seen).filter(|node| node.state != "outside").collect())
+    }
+
+    /// The node that serves this participant now, or would, if there is none of this id.
+    ///
+    /// # Errors
+    /// When nobody says, or no node serves it.
+    pub async fn home(&self, context: &str) -> Result<&'static str> {
+        let (client, operator) = self.operator.as_ref().context("no operator")?;
+        let answer = client.exchange(Some(operator), Method::GET, &format!("/api/runtime/agents/control-plane/{context}"), None).await?;
+        let node = NODES.into_iter().find(|node| answer.body["node"] == *node);
+        node.with_context(|| format!("where {context} is served is answered {}: {}", answer.status, answer.body))
     }
 
     /// Waits until these nodes, in order of their names, and no others share the slots and renew their leases; how many each has. One of them that had to end, since the

@@ -171,10 +171,19 @@ impl Dataspace {
         Ok(())
     }
 
-    async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
+    /// The id of the participant context with this number.
+    pub fn context(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// Makes the provider with this number, and so many offers.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn provider(&self, subject: &Subject, number: usize, offers: usize) -> Result<Provider> {
         let mut connection = Connection::new(&subject.admin, None)?;
         let c = &mut connection;
-        let (context, name) = (format!("{}-{number}", self.name), &self.name);
+        let (context, name) = (self.context(number), &self.name);
         let did = Self::did(&subject.did_host(), &context);
         self.participant(c, &subject.public, &did, &context).await?;
         let profiles = Client::typed("AssociateDataspaceProfile", json!({"profiles": [name]}));

@@ -6,9 +6,9 @@
 mod book;
 mod contracts;
 mod faults;
-mod figures;
+pub(super) mod figures;
 mod load;
-mod patient;
+pub(super) mod patient;
 mod resize;
 mod rolling;
 mod verify;
@@ -19,9 +19,8 @@ pub use resize::run as resize;
 pub use rolling::run as rolling;
 
 use crate::{
-    cell::{Cell, HandOver},
+    cell::{Cell, Plan},
     report::Report,
-    transcript::Tape,
 };
 use anyhow::{Context, Result, ensure};
 use book::{Invariant, Kind, Sample};
@@ -46,19 +45,6 @@ use world::World;
 const WARM_UP: Duration = Duration::from_secs(40);
 const USUAL: Duration = Duration::from_secs(10);
 
-/// The cell that is disturbed, and how.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Nodes of Cassandra.
-    pub cassandra: u8,
-    /// How slots are handed over.
-    pub hand_over: HandOver,
-    /// What decides about order and moments. The same seed plays the same plan; what it meets depends on the machine too.
-    pub seed: u64,
-    /// Takes samples of what clients and admin listeners say.
-    pub tape: Option<Arc<Tape>>,
-}
-
 /// A cell with participants that work.
 struct Stage {
     cell: Cell,
@@ -72,7 +58,7 @@ struct Stage {
 
 impl Stage {
     async fn open(plan: &Plan, honours: Honours, rates: Rates) -> Result<Self> {
-        let mut cell = Cell::start(plan.cassandra, plan.hand_over).await?;
+        let mut cell = Cell::start(plan).await?;
         match Self::begin(&cell, plan, honours, rates).await {
             Ok((load, client, operator, quiet, began)) => Ok(Self { cell, load, client, operator, quiet, began }),
             Err(error) => Err(error.context(format!("data and logs are kept in {}", cell.keep().display()))),
@@ -86,7 +72,7 @@ impl Stage {
         rates: Rates,
     ) -> Result<(Load, Client, Caller, (Instant, Instant), Instant)> {
         let subject = cell.subject()?;
-        let world = World::open(&subject).await?;
+        let world = World::open(cell).await?;
         let place = Place::open(cell, world, honours, plan.tape.clone()).await?;
         let (client, operator) = subject.client().await?;
         let began = Instant::now();

@@ -46,7 +46,7 @@ impl Patient {
             let answer = self.connection.send(call.clone()).await;
             tries += 1;
             let pause = match &answer {
-                Ok(answer) if answer.is_shed() => Some(told(answer)),
+                Ok(answer) if answer.is_shed() => Some(come_again(answer)),
                 Ok(_) => None,
                 // Nobody said when to come back.
                 Err(_) if self.honours == Honours::Once => None,
@@ -69,8 +69,8 @@ impl Patient {
     }
 }
 
-/// What `Retry-After` says.
-fn told(answer: &Answer) -> Duration {
+/// When an answer says to come again.
+pub fn come_again(answer: &Answer) -> Duration {
     let seconds = answer.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1))
 }

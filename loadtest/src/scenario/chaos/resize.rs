@@ -1,8 +1,8 @@
 //! A node comes, and goes again, under load: it has its share soon, no more moves than has to, and nobody notices.
 
-use super::{Plan, Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
+use super::{Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
 use crate::{
-    cell::{Cell, NEWCOMER, NODES},
+    cell::{Cell, NEWCOMER, NODES, Plan},
     measure::counters::Metrics,
     report::Report,
 };

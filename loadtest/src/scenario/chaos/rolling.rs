@@ -1,7 +1,10 @@
 //! All nodes are ended and started again, one after the other, under load: nobody notices.
 
-use super::{Plan, Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
-use crate::{cell::NODES, report::Report};
+use super::{Stage, book::Invariant, figures, load::Rates, patient::Honours, put_added};
+use crate::{
+    cell::{NODES, Plan},
+    report::Report,
+};
 use anyhow::Result;
 use figures::ms;
 use serde_json::json;

@@ -1,7 +1,10 @@
 //! Who plays: participants of the cell, each with a token of its own that is renewed, and the node that serves it.
 
 use super::super::members::{Members, Provider, Wanted};
-use crate::{cell::NODES, http::Call, subject::Subject};
+use crate::{
+    cell::{Cell, NODES},
+    http::Call,
+};
 use anyhow::{Context, Result, ensure};
 use cellspace_client::{Caller, Client, operator, tenants::Participant};
 use http::Method;
@@ -68,7 +71,8 @@ pub struct World {
 
 impl World {
     /// Onboards everybody, and finds out where each is served.
-    pub async fn open(subject: &Subject) -> Result<Self> {
+    pub async fn open(cell: &Cell) -> Result<Self> {
+        let subject = &cell.subject()?;
         let members = Members::open(subject).await?;
         let (mut client, admin) = subject.client().await?;
         let body = json!({ "id": PORTAL, "scopes": [], "mayExchange": true });
@@ -90,7 +94,7 @@ impl World {
             };
             let participant = role.participant();
             let caller = operator::act_for(&mut client, &admin, &portal, &participant.caller.name, &participant.context).await?;
-            let home = home(&client, &admin, participant).await?;
+            let home = cell.home(&participant.context).await?;
             parties.push(Party { role, token: RwLock::new(caller.token.into()), home });
         }
         Ok(Self { parties, providers, secret })
@@ -115,12 +119,4 @@ impl World {
     pub fn of(&self, node: &str) -> Vec<usize> {
         (0..self.parties.len()).filter(|place| self.party(*place).is_some_and(|party| party.home == node)).collect()
     }
-}
-
-/// The node that runs the participant's agents, as the cell says.
-async fn home(client: &Client, admin: &Caller, participant: &Participant) -> Result<&'static str> {
-    let path = format!("/api/runtime/agents/control-plane/{}", participant.context);
-    let answer = client.exchange(Some(admin), Method::GET, &path, None).await?;
-    let node = NODES.into_iter().find(|node| answer.body["node"] == *node);
-    node.with_context(|| format!("where {} is served is answered {}: {}", participant.did, answer.status, answer.body))
 }

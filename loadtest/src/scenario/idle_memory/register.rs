@@ -37,10 +37,6 @@ impl Registry {
         self.space.admin.len()
     }
 
-    fn context(&self, number: usize) -> String {
-        format!("{}-{number}", self.space.name)
-    }
-
     fn take(&self) -> Option<usize> {
         let end = self.end.load(Ordering::Relaxed);
         let next = |next: usize| (next < end).then_some(next + 1);
@@ -52,7 +48,7 @@ impl Registry {
         let mut connection = Connection::new(&subject.admin, None)?;
         let mut wrong = Vec::new();
         for n in 0..samples.min(participants) {
-            let context = self.context(n * participants / samples.min(participants));
+            let context = self.space.context(n * participants / samples.min(participants));
             let path = format!("/api/identity/v1beta/participants/{context}/credentials");
             let answer = connection.send(Call::get(path, &self.space.admin)).await?;
             let held: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -80,7 +76,7 @@ impl Registrar {
 
     async fn register(&mut self, number: usize) -> Result<()> {
         let Registry { world, space, .. } = &*self.registry;
-        let context = self.registry.context(number);
+        let context = space.context(number);
         let did = Dataspace::did(&self.host, &context);
         space.participant(&mut self.connection, &self.public, &did, &context).await?;
         let claims = [
