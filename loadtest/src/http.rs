@@ -63,6 +63,13 @@ impl Answer {
             && self.headers.contains_key(header::RETRY_AFTER)
     }
 
+    /// How long to wait before the same is asked once more, as it says; a second when it says nothing.
+    #[must_use]
+    pub fn come_again(&self) -> Duration {
+        let seconds = self.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(1))
+    }
+
     /// Status and the beginning of the body, for a message.
     #[must_use]
     pub fn told(&self) -> String {

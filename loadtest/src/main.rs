@@ -12,7 +12,7 @@ use loadtest::{
     platform,
     report::Report,
     scenario::{
-        Scenario,
+        Scenario, cell_memory,
         chaos::{self, Fault},
         hop, run, storm,
     },
@@ -98,6 +98,16 @@ enum Command {
         #[command(flatten)]
         told: Told,
     },
+    /// What processes of such a cell take for participants that nobody uses, and for ids that nobody has.
+    CellMemory {
+        /// How many participants there are at last, ten times as many as before.
+        #[arg(long, value_name = "N", default_value_t = 20_000)]
+        participants: usize,
+        #[command(flatten)]
+        cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
     /// Serve what the platform is compared with; started by the scenarios.
     #[command(hide = true)]
     Echo {
@@ -128,7 +138,7 @@ async fn with_cell(
     let seed = told.begin(name)?;
     let tape = told.transcript.as_deref().map(Tape::begin).transpose()?;
     let hand_over = if cell.quick { HandOver::Quick } else { HandOver::Usual };
-    let plan = CellPlan { cassandra: cell.cassandra, hand_over, links, seed, tape };
+    let plan = CellPlan { cassandra: cell.cassandra, hand_over, links, idle_after: None, seed, tape };
     let report = play(&plan).await?;
     if let (Some(path), Some(tape)) = (&told.transcript, &plan.tape) {
         tape.write(path)?;
@@ -331,6 +341,10 @@ async fn play(command: Command) -> Result<ExitCode> {
         }
         Command::Storm { participants, cell, told } => {
             with_cell("storm", &cell, Links::Direct, &told, async |plan| storm::run(plan, participants).await).await
+        }
+        Command::CellMemory { participants, cell, told } => {
+            let cell = CellArguments { quick: true, ..cell };
+            with_cell("cell-memory", &cell, Links::Direct, &told, async |plan| cell_memory::run(plan, participants).await).await
         }
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }

@@ -183,6 +183,12 @@ impl Subject {
         client
     }
 
+    /// How long it may be away for what is not measured.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.patience.map(|patience| patience.limit)
+    }
+
     /// Host part of the DIDs that it serves.
     #[must_use]
     pub fn did_host(&self) -> String {

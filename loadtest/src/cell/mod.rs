@@ -83,7 +83,7 @@ impl Cell {
     /// # Errors
     /// When something does not start; nothing stays.
     pub async fn start(plan: &Plan) -> Result<Self> {
-        let Plan { cassandra, hand_over, links, .. } = *plan;
+        let Plan { cassandra, links, .. } = *plan;
         let binary = platform::binary_for_cells().await?;
         let folder = platform::workspace(None)?;
         let services = Services::start(folder.path(), cassandra).await?;
@@ -101,7 +101,7 @@ impl Cell {
         for node in ALL {
             let own: SocketAddr = ([127, 0, 0, 1], cell.port_of(node) + 3).into();
             let link = if links == Links::Relayed { cell.network.in_front(node, own).await? } else { own };
-            std::fs::write(cell.path(&format!("{node}.toml")), cell.config(node, &link.to_string(), hand_over))?;
+            std::fs::write(cell.path(&format!("{node}.toml")), cell.config(node, &link.to_string(), plan))?;
         }
         eprintln!("starting nodes a, b, c and a gateway");
         // The first one makes the first client.
@@ -165,12 +165,13 @@ impl Cell {
         Subject::at(self.public(GATEWAY), self.admin(GATEWAY), self.ops(GATEWAY), (id.to_owned(), secret(&file)?))
     }
 
-    fn config(&self, node: &str, endpoint: &str, hand_over: HandOver) -> String {
+    fn config(&self, node: &str, endpoint: &str, plan: &Plan) -> String {
         let (port, gateway) = (self.port_of(node), self.port_of(GATEWAY));
         let roles = if node == GATEWAY { "gateway" } else { "gateway,runtime,fabric" };
         let (data, certificates, key) = (self.path(node), self.path("certs"), self.path("master.key"));
+        let idle = plan.idle_after.map_or_else(String::new, |time| format!("idle-after = {time:?}\n"));
         let mut text = format!(
-            "node = {node:?}\ncell = {NAME:?}\nroles = {roles:?}\ndata-dir = {data:?}\nport = {port}\n\
+            "{idle}node = {node:?}\ncell = {NAME:?}\nroles = {roles:?}\ndata-dir = {data:?}\nport = {port}\n\
              public-url = \"http://localhost:{gateway}\"\nadmin-url = \"http://localhost:{}\"\ndrain-limit = \"120s\"\n\
              [link]\nlisten = \"127.0.0.1:{}\"\nendpoint = {endpoint:?}\ncertificates = {certificates:?}\n\
              [cassandra]\nnodes = {:?}\nkeyspace = {NAME:?}\n[kafka]\nnodes = [{:?}]\nprefix = \"{NAME}.\"\n[master-key]\nfile = {key:?}\n",
@@ -179,7 +180,7 @@ impl Cell {
             self.services.cassandra(),
             self.services.kafka(),
         );
-        if hand_over == HandOver::Quick {
+        if plan.hand_over == HandOver::Quick {
             // Writing to a text does not fail.
             let _ = write!(text, "[terms]\nstep = 256\npace = \"100ms\"\n");
         }

@@ -30,6 +30,8 @@ pub struct Plan {
     pub hand_over: HandOver,
     /// How nodes reach each other.
     pub links: Links,
+    /// How long agents that nobody uses stay in memory, when not as long as usually.
+    pub idle_after: Option<&'static str>,
     /// What decides about order and moments. The same seed plays the same plan; what it meets depends on the machine too.
     pub seed: u64,
     /// Takes samples of what clients and admin listeners say.

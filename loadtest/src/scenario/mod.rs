@@ -5,6 +5,7 @@ mod activation_finished;
 mod cassandra_commit;
 mod catalog;
 mod catalog_large;
+pub mod cell_memory;
 pub mod chaos;
 pub mod hop;
 mod hosted;

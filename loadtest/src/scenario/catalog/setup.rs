@@ -11,7 +11,11 @@ use cellspace_client::Client;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
 
 const MANAGEMENT: &str = "/api/mgmt/v5beta";
 /// The first asset of every provider.
@@ -27,6 +31,8 @@ pub struct Dataspace {
     pub name: String,
     /// Token with all rights.
     pub admin: String,
+    /// How long the platform may be away while things are made.
+    patience: Option<Duration>,
 }
 
 /// A provider.
@@ -45,8 +51,17 @@ pub struct Provider {
 
 /// A call that must succeed.
 pub async fn must(connection: &mut Connection, call: Call) -> Result<Answer> {
-    let what = format!("{} {}", call.method, call.path);
-    let answer = connection.send(call).await.with_context(|| what.clone())?;
+    must_within(connection, call, Duration::ZERO).await
+}
+
+/// The same of one that is told to come again for so long.
+async fn must_within(connection: &mut Connection, call: Call, limit: Duration) -> Result<Answer> {
+    let (what, began) = (format!("{} {}", call.method, call.path), Instant::now());
+    let mut answer = connection.send(call.clone()).await.with_context(|| what.clone())?;
+    while answer.is_shed() && began.elapsed() < limit {
+        sleep(answer.come_again()).await;
+        answer = connection.send(call.clone()).await.with_context(|| what.clone())?;
+    }
     ensure!(answer.status.is_success(), "{what} answered {}", answer.told());
     Ok(answer)
 }
@@ -57,6 +72,19 @@ impl Dataspace {
         Call::json(method, path, &self.admin, body.to_string())
     }
 
+    /// Makes something.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn make(&self, connection: &mut Connection, call: Call) -> Result<()> {
+        let (key, limit) = match self.patience {
+            // It is made once, however often it is asked for.
+            Some(limit) => (Some(uuid::Uuid::new_v4().to_string()), limit),
+            None => (None, Duration::ZERO),
+        };
+        must_within(connection, Call { key, ..call }, limit).await.map(drop)
+    }
+
     /// Makes the dataspace: profile, scopes, and what the left operands of its policies mean.
     ///
     /// # Errors
@@ -64,7 +92,7 @@ impl Dataspace {
     pub async fn open(subject: &Subject, world: &World) -> Result<Self> {
         let (_, admin) = subject.client().await?;
         let name = format!("load-{}", uuid::Uuid::new_v4().simple());
-        let space = Self { name, admin: admin.token };
+        let space = Self { name, admin: admin.token, patience: subject.patience() };
         let mut connection = Connection::new(&subject.admin, None)?;
         let name = &space.name;
         let profile = Client::typed(
@@ -75,13 +103,15 @@ impl Dataspace {
                 "trustedIssuers": [{"@id": world.issuer.identity.did, "supportedTypes": [MEMBERSHIP, PARTNER]}],
             }),
         );
-        must(&mut connection, space.call(Method::POST, format!("{MANAGEMENT}/dataspaceprofiles"), &profile)).await?;
+        space.make(&mut connection, space.call(Method::POST, format!("{MANAGEMENT}/dataspaceprofiles"), &profile)).await?;
         for (n, (scope, kind)) in SCOPES.into_iter().zip(["DEFAULT", "POLICY"]).enumerate() {
             let mut body = json!({"@id": format!("{name}.{n}"), "type": kind, "value": scope, "profile": name});
             if let ("POLICY", Some(body)) = (kind, body.as_object_mut()) {
                 body.insert("prefixMapping".to_owned(), name.as_str().into());
             }
-            must(&mut connection, space.call(Method::POST, format!("{MANAGEMENT}/dcpscopes"), &Client::typed("DcpScope", body))).await?;
+            space
+                .make(&mut connection, space.call(Method::POST, format!("{MANAGEMENT}/dcpscopes"), &Client::typed("DcpScope", body)))
+                .await?;
         }
         let partner = format!("ctx.agent.claims.vc.withType('{PARTNER}').valid()");
         for (operand, expression) in [
@@ -95,7 +125,11 @@ impl Dataspace {
         ] {
             let body = json!({"@id": format!("{name}.{operand}"), "leftOperand": format!("{name}.{operand}"), "description": operand,
                 "expression": expression, "scopes": ["catalog", "contract.negotiation", "transfer.process"]});
-            must(&mut connection, space.call(Method::POST, format!("{MANAGEMENT}/celexpressions"), &Client::typed("CelExpression", body)))
+            space
+                .make(
+                    &mut connection,
+                    space.call(Method::POST, format!("{MANAGEMENT}/celexpressions"), &Client::typed("CelExpression", body)),
+                )
                 .await?;
         }
         Ok(space)
@@ -165,9 +199,10 @@ impl Dataspace {
             ],
             "key": {"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}},
         });
-        must(c, self.call(Method::POST, "/api/identity/v1beta/participants", &manifest)).await?;
+        self.make(c, self.call(Method::POST, "/api/identity/v1beta/participants", &manifest)).await?;
         let participant = json!({"@id": context, "identity": did, "state": "ACTIVATED", "properties": {}});
-        must(c, self.call(Method::POST, format!("{MANAGEMENT}/participants"), &Client::typed("ParticipantContext", participant))).await?;
+        self.make(c, self.call(Method::POST, format!("{MANAGEMENT}/participants"), &Client::typed("ParticipantContext", participant)))
+            .await?;
         Ok(())
     }
 
@@ -187,18 +222,18 @@ impl Dataspace {
         let did = Self::did(&subject.did_host(), &context);
         self.participant(c, &subject.public, &did, &context).await?;
         let profiles = Client::typed("AssociateDataspaceProfile", json!({"profiles": [name]}));
-        must(c, self.call(Method::PUT, Self::path(&context, "profiles"), &profiles)).await?;
+        self.make(c, self.call(Method::PUT, Self::path(&context, "profiles"), &profiles)).await?;
         let plane = json!({"dataplaneId": "plane", "endpoint": format!("{}/api/v1/{context}/dataflows", subject.admin), "transferTypes": ["HttpData-PULL"], "labels": []});
-        must(c, self.call(Method::PUT, Self::path(&context, "dataplanes"), &plane)).await?;
+        self.make(c, self.call(Method::PUT, Self::path(&context, "dataplanes"), &plane)).await?;
         let terms =
             Client::typed("PolicyDefinition", json!({"@id": "members", "policy": {"@type": "Set", "permission": [{"action": "use"}]}}));
-        must(c, self.call(Method::POST, Self::path(&context, "policydefinitions"), &terms)).await?;
+        self.make(c, self.call(Method::POST, Self::path(&context, "policydefinitions"), &terms)).await?;
         let mut model = Vec::with_capacity(offers);
         for n in 0..offers {
             let (asset, access) = (format!("asset-{n:04}"), Access::of(n, offers));
-            must(c, self.call(Method::POST, Self::path(&context, "assets"), &self.asset(&asset, 0))).await?;
-            must(c, self.call(Method::POST, Self::path(&context, "policydefinitions"), &self.policy(&asset, access))).await?;
-            must(c, self.call(Method::POST, Self::path(&context, "contractdefinitions"), &Self::definition(&asset, &asset))).await?;
+            self.make(c, self.call(Method::POST, Self::path(&context, "assets"), &self.asset(&asset, 0))).await?;
+            self.make(c, self.call(Method::POST, Self::path(&context, "policydefinitions"), &self.policy(&asset, access))).await?;
+            self.make(c, self.call(Method::POST, Self::path(&context, "contractdefinitions"), &Self::definition(&asset, &asset))).await?;
             model.push(Offer { policy: asset.clone(), asset, revision: 0, access, id: Arc::new(OnceLock::new()) });
         }
         let catalog = format!("/api/dsp/{context}/{name}/catalog/request");
@@ -216,11 +251,12 @@ impl Dataspace {
                 let id = format!("hidden-{n:04}");
                 let places: Vec<String> = (0..PLACES).map(|place| format!("plant-{n}-{place}")).collect();
                 let policy = self.policy_for(&id, &places, ("gteq", 0));
-                must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "policydefinitions"), &policy)).await?;
+                self.make(&mut connection, self.call(Method::POST, Self::path(&provider.context, "policydefinitions"), &policy)).await?;
                 // One of an asset that is there: what selects nothing is not judged.
                 let mut definition = Self::definition(FIRST, &id);
                 definition["@id"] = json!(id);
-                must(&mut connection, self.call(Method::POST, Self::path(&provider.context, "contractdefinitions"), &definition)).await?;
+                self.make(&mut connection, self.call(Method::POST, Self::path(&provider.context, "contractdefinitions"), &definition))
+                    .await?;
             }
             anyhow::Ok(())
         };

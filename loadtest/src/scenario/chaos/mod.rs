@@ -8,7 +8,7 @@ mod contracts;
 mod faults;
 pub(super) mod figures;
 mod load;
-pub(super) mod patient;
+mod patient;
 mod resize;
 mod rolling;
 mod verify;

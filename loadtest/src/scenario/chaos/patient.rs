@@ -5,7 +5,6 @@ use crate::{
     transcript::Tape,
 };
 use anyhow::Result;
-use http::header;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -46,7 +45,7 @@ impl Patient {
             let answer = self.connection.send(call.clone()).await;
             tries += 1;
             let pause = match &answer {
-                Ok(answer) if answer.is_shed() => Some(come_again(answer)),
+                Ok(answer) if answer.is_shed() => Some(answer.come_again()),
                 Ok(_) => None,
                 // Nobody said when to come back.
                 Err(_) if self.honours == Honours::Once => None,
@@ -67,10 +66,4 @@ impl Patient {
     pub const fn honours(&self) -> Honours {
         self.honours
     }
-}
-
-/// When an answer says to come again.
-pub fn come_again(answer: &Answer) -> Duration {
-    let seconds = answer.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(1))
 }

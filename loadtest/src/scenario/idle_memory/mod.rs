@@ -1,11 +1,11 @@
 //! What a registered participant costs that nobody uses: memory and disk, from two numbers of participants, each after a restart and a settled minute.
 
-mod register;
-mod settle;
+pub(super) mod register;
+pub(super) mod settle;
 
 use crate::{
     drive::{Outcome, Pace, drive},
-    measure::{Meter, calibration::Sizes},
+    measure::{Meter, calibration::Sizes, counters::Counters},
     options::Common,
     report::Report,
     scenario::{catalog::Dataspace, play},
@@ -15,7 +15,6 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use register::{Registrar, Registry};
 use serde_json::json;
-use settle::Rest;
 use std::{sync::Arc, time::Duration};
 
 /// The smaller number, unless fewer than twice as many are asked for.
@@ -33,12 +32,14 @@ const LONGEST: Duration = Duration::from_secs(6 * 3_600);
 #[derive(Debug)]
 struct Taken {
     participants: usize,
-    rest: Rest,
+    resident: u64,
+    /// What it did at last, when it did not come to rest.
+    restless: Option<String>,
     disk: u64,
 }
 
 /// Bytes that each participant adds, between two numbers of them.
-fn slope(few: (usize, u64), many: (usize, u64)) -> f64 {
+pub(super) fn slope(few: (usize, u64), many: (usize, u64)) -> f64 {
     #[allow(clippy::cast_precision_loss)] // far below 2^52
     let difference = |more: u64, less: u64| more as f64 - less as f64;
     difference(many.1, few.1) / difference(many.0 as u64, few.0 as u64)
@@ -57,10 +58,11 @@ async fn grow(subject: &mut Subject, registry: &Arc<Registry>, workers: usize, t
     ensure!(outcome.errors + outcome.shed == 0, "{} participants were not registered: {:?}", outcome.errors + outcome.shed, outcome.told);
     eprintln!("registered {} a second; restarting, and waiting for rest", outcome.per_second().round());
     subject.restart().await?;
-    let rest = settle::at_rest(subject).await?;
+    let rest = settle::at_rest(settle::ALONE, || Ok(vec![subject.usage(&Counters::default())?])).await?;
+    let resident = rest.resident.first().copied().unwrap_or_default();
     let disk = settle::disk_usage(&subject.data().context("a data directory")?)?;
-    eprintln!("{to} participants: {} bytes resident, {disk} bytes on disk", rest.resident);
-    Ok((report, outcome, Taken { participants: to, rest, disk }))
+    eprintln!("{to} participants: {resident} bytes resident, {disk} bytes on disk");
+    Ok((report, outcome, Taken { participants: to, resident, restless: rest.restless, disk }))
 }
 
 /// Plays the scenario.
@@ -82,17 +84,17 @@ pub async fn run(participants: usize, common: &Common) -> Result<Report> {
     for wrong in registry.sample(&subject, participants, SAMPLES).await? {
         outcome.wrong(wrong);
     }
-    let resident = slope((few.participants, few.rest.resident), (many.participants, many.rest.resident));
+    let resident = slope((few.participants, few.resident), (many.participants, many.resident));
     #[allow(clippy::cast_precision_loss)] // far below 2^52
     let each = many.disk as f64 / many.participants as f64;
     report.more.insert("resident_bytes_per_participant".to_owned(), json!(resident.round()));
     report.more.insert("disk_bytes_per_participant".to_owned(), json!(each.round()));
     for taken in [few, many] {
-        report.more.insert(format!("resident_bytes_at_{}", taken.participants), json!(taken.rest.resident));
+        report.more.insert(format!("resident_bytes_at_{}", taken.participants), json!(taken.resident));
         report.more.insert(format!("disk_bytes_at_{}", taken.participants), json!(taken.disk));
-        taken.rest.restless.into_iter().for_each(|wrong| outcome.wrong(wrong));
+        taken.restless.into_iter().for_each(|wrong| outcome.wrong(wrong));
     }
-    let sizes = Sizes { request: 600, token: registry.token_length(), answer: 100, connections: workers };
+    let sizes = Sizes { request: 600, token: registry.token().len(), answer: 100, connections: workers };
     play::conclude(report, outcome, &subject, common, sizes).await
 }
 

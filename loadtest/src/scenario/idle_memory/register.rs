@@ -3,7 +3,7 @@
 use crate::{
     drive::{Verdict, Worker},
     http::{Call, Connection},
-    scenario::catalog::{Dataspace, must},
+    scenario::catalog::Dataspace,
     subject::Subject,
     world::{MEMBERSHIP, PARTNER, World},
 };
@@ -33,8 +33,14 @@ impl Registry {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    pub fn token_length(&self) -> usize {
-        self.space.admin.len()
+    /// Token with all rights.
+    pub fn token(&self) -> &str {
+        &self.space.admin
+    }
+
+    /// What ids of participant contexts begin with.
+    pub fn name(&self) -> &str {
+        &self.space.name
     }
 
     fn take(&self) -> Option<usize> {
@@ -87,7 +93,7 @@ impl Registrar {
             let credential = world.issuer.issue(kind, subject, (number * 2 + n) % 100_000);
             let body = json!({"verifiableCredentialContainer": {"rawVc": credential}});
             let path = format!("/api/identity/v1beta/participants/{context}/credentials");
-            must(&mut self.connection, space.call(Method::POST, path, &body)).await?;
+            space.make(&mut self.connection, space.call(Method::POST, path, &body)).await?;
         }
         Ok(())
     }

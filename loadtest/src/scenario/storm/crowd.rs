@@ -3,10 +3,7 @@
 use crate::{
     cell::{Cell, GATEWAY},
     http::{Answer, Call, Connection},
-    scenario::{
-        catalog::{Dataspace, Provider},
-        chaos::patient::come_again,
-    },
+    scenario::catalog::{Dataspace, Provider},
     subject::Subject,
     transcript::Tape,
 };
@@ -106,7 +103,7 @@ impl Client {
                 }
                 Ok(answer) if answer.is_shed() => {
                     asked.again += 1;
-                    come_again(&answer)
+                    answer.come_again()
                 }
                 other => {
                     asked.wrong.push(other.map_or_else(|error| format!("{error:#}"), |answer| answer.told()));

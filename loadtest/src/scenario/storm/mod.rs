@@ -115,6 +115,7 @@ async fn all_at_once(clients: Vec<Client>, since: Instant) -> Result<(Vec<Client
 /// Kills the node, and asks all of its participants; it is back when this ends.
 async fn storm(cell: &mut Cell, clients: Clients, beside_the_large: bool) -> Result<(Clients, Storm)> {
     let Clients { struck, others, large } = clients;
+    cell.settled(&NODES).await?;
     // They are in memory where they are, and so are the connections.
     let (struck, _) = all_at_once(struck, Instant::now()).await?;
     let others = Steady::begin(others, EVERY);
@@ -201,6 +202,7 @@ async fn play(cell: &mut Cell, plan: &Plan, participants: usize) -> Result<Repor
         }
     }
     put("others_usual_p95_ms".to_owned(), json!(at(&usual, 0.95)));
+    put("found_dead".to_owned(), json!(cell.revived()));
     put("large_asked".to_owned(), json!(beside.large.len()));
     put("large_first_ms".to_owned(), json!(at(&beside.large, 0.0)));
     // What it costs the others that somebody has much.
