@@ -14,7 +14,7 @@ use loadtest::{
     scenario::{
         Scenario, cell_memory,
         chaos::{self, Fault},
-        hop, run, storm,
+        hop, placement, run, storm,
     },
     transcript::Tape,
 };
@@ -105,6 +105,11 @@ enum Command {
         participants: usize,
         #[command(flatten)]
         cell: CellArguments,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// How evenly the slots of a cell are dealt over 3 to 12 nodes, whatever these are called, and how many move when one comes.
+    Placement {
         #[command(flatten)]
         told: Told,
     },
@@ -346,6 +351,7 @@ async fn play(command: Command) -> Result<ExitCode> {
             let cell = CellArguments { quick: true, ..cell };
             with_cell("cell-memory", &cell, Links::Direct, &told, async |plan| cell_memory::run(plan, participants).await).await
         }
+        Command::Placement { told } => tell(&placement::run(&told).await?, told.json),
         Command::Echo { answer } => calibration::serve_echo(answer).await.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -4,6 +4,7 @@
 
 mod list;
 mod others;
+mod placement;
 #[cfg(feature = "scylla")]
 mod turns;
 mod verify;
@@ -42,6 +43,12 @@ enum Part {
         #[arg(long, default_value_t = 1_000_000)]
         entries: u32,
     },
+    /// How evenly slots are dealt over 3 to 12 nodes, and how many move when one comes.
+    Placement {
+        /// Seed of the nodes' names.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Turns on a ScyllaDB or Cassandra, beside bare lightweight transactions by its driver.
     #[cfg(feature = "scylla")]
     Turns {
@@ -63,7 +70,7 @@ fn main() -> Result<()> {
         // As the product runs: on all processors.
         #[cfg(feature = "scylla")]
         Part::Turns { .. } => Builder::new_multi_thread(),
-        Part::Verify { .. } | Part::StatusList { .. } => Builder::new_current_thread(),
+        Part::Verify { .. } | Part::StatusList { .. } | Part::Placement { .. } => Builder::new_current_thread(),
     };
     println!("{}", runtime.enable_all().build()?.block_on(measure(part))?);
     Ok(())
@@ -74,6 +81,7 @@ async fn measure(part: Part) -> Result<String> {
     let time = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.1, 600.0));
     Ok(match part {
         Part::Verify { seconds, seed } => serde_json::to_string(&verify::measure(verify::PARTIES, time(seconds), seed).await?)?,
+        Part::Placement { seed } => serde_json::to_string(&placement::measure(seed)?)?,
         Part::StatusList { entries } => serde_json::to_string(&list::measure(entries)?)?,
         #[cfg(feature = "scylla")]
         Part::Turns { cassandra, keyspace, seconds } => {

@@ -18,6 +18,7 @@ mod negotiations_open;
 mod noisy_neighbour;
 mod overload;
 mod parts;
+pub mod placement;
 mod play;
 mod presentation;
 mod provision;

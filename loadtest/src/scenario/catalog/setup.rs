@@ -72,17 +72,17 @@ impl Dataspace {
         Call::json(method, path, &self.admin, body.to_string())
     }
 
-    /// Makes something.
+    /// Makes something; what was answered.
     ///
     /// # Errors
     /// When the platform refuses.
-    pub async fn make(&self, connection: &mut Connection, call: Call) -> Result<()> {
+    pub async fn make(&self, connection: &mut Connection, call: Call) -> Result<Answer> {
         let (key, limit) = match self.patience {
             // It is made once, however often it is asked for.
             Some(limit) => (Some(uuid::Uuid::new_v4().to_string()), limit),
             None => (None, Duration::ZERO),
         };
-        must_within(connection, Call { key, ..call }, limit).await.map(drop)
+        must_within(connection, Call { key, ..call }, limit).await
     }
 
     /// Makes the dataspace: profile, scopes, and what the left operands of its policies mean.
@@ -200,10 +200,18 @@ impl Dataspace {
             "key": {"keyId": "key-1", "privateKeyAlias": "key-1", "keyGeneratorParams": {"algorithm": "EdDSA", "curve": "Ed25519"}},
         });
         self.make(c, self.call(Method::POST, "/api/identity/v1beta/participants", &manifest)).await?;
+        self.managed(c, did, context).await
+    }
+
+    /// Makes a participant context in the Management API alone.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub async fn managed(&self, c: &mut Connection, did: &str, context: &str) -> Result<()> {
         let participant = json!({"@id": context, "identity": did, "state": "ACTIVATED", "properties": {}});
         self.make(c, self.call(Method::POST, format!("{MANAGEMENT}/participants"), &Client::typed("ParticipantContext", participant)))
-            .await?;
-        Ok(())
+            .await
+            .map(drop)
     }
 
     /// The id of the participant context with this number.

@@ -6,20 +6,28 @@ mod ids;
 use super::{
     catalog::Dataspace,
     idle_memory::{
-        register::{Registrar, Registry},
         settle::{Stillness, at_rest},
         slope,
     },
 };
 use crate::{
     cell::{Cell, GATEWAY, NODES, Plan},
-    drive::{Outcome, Pace, drive},
+    drive::{Outcome, Pace, Verdict, Worker, drive},
+    http::Connection,
     report::Report,
     world::World,
 };
 use anyhow::{Result, ensure};
 use serde_json::json;
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// All processes.
 const PROCESSES: [&str; 4] = [GATEWAY, "a", "b", "c"];
@@ -40,9 +48,34 @@ const MORE: Range<usize> = 20_000..120_000;
 /// Resident memory of each process, in bytes.
 type Resident = BTreeMap<&'static str, u64>;
 
+/// Registers one participant after the other, in the Management API: each has a partition of its own.
+struct Registrar {
+    space: Arc<Dataspace>,
+    connection: Connection,
+    host: String,
+    next: Arc<AtomicUsize>,
+    end: usize,
+}
+
+impl Worker for Registrar {
+    async fn operate(&mut self) -> Verdict {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.end {
+            return Verdict::Done;
+        }
+        let context = self.space.context(number);
+        match self.space.managed(&mut self.connection, &Dataspace::did(&self.host, &context), &context).await {
+            Ok(()) => Verdict::Good,
+            Err(error) => Verdict::Wrong(format!("{error:#}")),
+        }
+    }
+}
+
 struct Scene {
     cell: Cell,
-    registry: Arc<Registry>,
+    space: Arc<Dataspace>,
+    /// How many participants there are.
+    participants: usize,
     /// Bytes at rest, by what was before.
     looks: BTreeMap<String, Resident>,
     restless: Vec<String>,
@@ -50,14 +83,19 @@ struct Scene {
 
 impl Scene {
     /// Registers participants until there are so many.
-    async fn grow(&self, to: usize) -> Result<Outcome> {
+    async fn grow(&mut self, to: usize) -> Result<Outcome> {
         eprintln!("registering participants, up to {to}");
-        self.registry.allow(to);
         let subject = self.cell.subject()?;
-        let registrars = (0..CONNECTIONS).map(|_| Registrar::new(&self.registry, &subject)).collect::<Result<Vec<_>>>()?;
+        let next = Arc::new(AtomicUsize::new(self.participants));
+        let registrar = |_| {
+            let connection = Connection::new(&subject.admin, None)?;
+            Ok(Registrar { space: self.space.clone(), connection, host: subject.did_host(), next: next.clone(), end: to })
+        };
+        let registrars = (0..CONNECTIONS).map(registrar).collect::<Result<Vec<_>>>()?;
         let (_, outcome) = drive(registrars, Pace { rate: None, time: LONGEST }).await?;
-        ensure!(outcome.errors + outcome.shed == 0, "not all were registered: {:?}", outcome.told);
+        ensure!(outcome.errors == 0, "not all were registered: {:?}", outcome.told);
         eprintln!("registered {:.0} a second", outcome.per_second());
+        self.participants = to;
         Ok(outcome)
     }
 
@@ -84,7 +122,7 @@ impl Scene {
 
     async fn ask(&self, name: &str, numbers: Range<usize>) -> Result<()> {
         eprintln!("asking for {} ids", numbers.len());
-        ids::ask(&self.cell, self.registry.token(), name, numbers).await
+        ids::ask(&self.cell, &self.space.admin, name, numbers).await
     }
 
     /// What so many participants take after a start, and when each was asked for.
@@ -92,7 +130,7 @@ impl Scene {
         let outcome = self.grow(participants).await?;
         self.restart().await?;
         let idle = self.look(format!("idle_at_{participants}")).await?;
-        self.ask(&self.registry.name().to_owned(), 0..participants).await?;
+        self.ask(&self.space.name, 0..participants).await?;
         let used = self.look(format!("used_at_{participants}")).await?;
         Ok((outcome, [idle, used]))
     }
@@ -113,8 +151,7 @@ pub async fn run(plan: &Plan, participants: usize) -> Result<Report> {
     let cell = Cell::start(&Plan { idle_after: Some(IDLE_AFTER), ..plan.clone() }).await?;
     let world = World::open(plan.seed, 0).await?;
     let space = Dataspace::open(&cell.subject()?, &world).await?;
-    let registry = Arc::new(Registry::new(world, space));
-    let mut scene = Scene { cell, registry, looks: BTreeMap::new(), restless: Vec::new() };
+    let mut scene = Scene { cell, space: Arc::new(space), participants: 0, looks: BTreeMap::new(), restless: Vec::new() };
     let few = participants / TIMES;
     let (_, [few_idle, few_used]) = scene.with(few).await?;
     let (outcome, [many_idle, many_used]) = scene.with(participants).await?;

@@ -29,6 +29,14 @@ fn ideal(slots: &BTreeMap<String, u64>) -> u64 {
     slots.get(NEWCOMER).copied().unwrap_or_default()
 }
 
+/// Slots of the node that has most by those of one on average.
+fn most_to_mean(slots: &BTreeMap<String, u64>) -> f64 {
+    let (most, all) = (slots.values().max().copied().unwrap_or_default(), slots.values().sum::<u64>());
+    #[allow(clippy::cast_precision_loss)] // at most 4096, of a few nodes
+    let ratio = (most * slots.len() as u64) as f64 / all as f64;
+    ratio
+}
+
 /// Plays it.
 ///
 /// # Errors
@@ -43,6 +51,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         let slots = stage.cell.settled(&[NODES[0], NODES[1], NODES[2], NEWCOMER]).await?;
         more.insert("share_after_ms", json!(ms(began.elapsed())));
         let (came, ideal) = (moved(&stage.cell, &NODES).await? - before, ideal(&slots));
+        more.insert("slots_most_to_mean", json!(most_to_mean(&slots)));
         more.insert("slots", json!(slots));
         #[allow(clippy::cast_precision_loss)] // at most 4096
         more.insert("moved_when_it_came", json!(came / ideal as f64));

@@ -1,6 +1,6 @@
 //! What a registered participant costs that nobody uses: memory and disk, from two numbers of participants, each after a restart and a settled minute.
 
-pub(super) mod register;
+mod register;
 pub(super) mod settle;
 
 use crate::{
@@ -94,7 +94,7 @@ pub async fn run(participants: usize, common: &Common) -> Result<Report> {
         report.more.insert(format!("disk_bytes_at_{}", taken.participants), json!(taken.disk));
         taken.restless.into_iter().for_each(|wrong| outcome.wrong(wrong));
     }
-    let sizes = Sizes { request: 600, token: registry.token().len(), answer: 100, connections: workers };
+    let sizes = Sizes { request: 600, token: registry.token_length(), answer: 100, connections: workers };
     play::conclude(report, outcome, &subject, common, sizes).await
 }
 

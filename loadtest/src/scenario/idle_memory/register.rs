@@ -33,14 +33,8 @@ impl Registry {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// Token with all rights.
-    pub fn token(&self) -> &str {
-        &self.space.admin
-    }
-
-    /// What ids of participant contexts begin with.
-    pub fn name(&self) -> &str {
-        &self.space.name
+    pub fn token_length(&self) -> usize {
+        self.space.admin.len()
     }
 
     fn take(&self) -> Option<usize> {

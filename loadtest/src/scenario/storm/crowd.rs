@@ -1,7 +1,8 @@
-//! Those who are asked: participants of the node that is to die, each with something that it keeps, and some of the other nodes.
+//! Those who are asked: participants of the node that is to die, each with something that it keeps and something that it has to deliver, and some of the other nodes.
 
 use crate::{
     cell::{Cell, GATEWAY},
+    dev::{HOST, free_ports},
     http::{Answer, Call, Connection},
     scenario::catalog::{Dataspace, Provider},
     subject::Subject,
@@ -9,7 +10,8 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
+use http::Method;
+use serde_json::{Value, json};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +23,7 @@ const OFFERS: usize = 1;
 const MANY: usize = 300;
 /// What is asked for.
 const ASSET: &str = "asset-0000";
+const NEGOTIATIONS: &str = "contractnegotiations";
 /// Participants made, or looked for, at once.
 const AT_ONCE: usize = 32;
 /// Longest time until somebody is answered.
@@ -28,14 +31,33 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Before somebody asks again that was not answered as it must be.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Who is asked, and for what.
+#[derive(Debug, Clone)]
+pub struct Question {
+    path: String,
+    /// Id of what is answered.
+    id: String,
+}
+
+impl Question {
+    fn new(provider: &Provider, resource: &str, id: &str) -> Self {
+        Self { path: Dataspace::path(&provider.context, &format!("{resource}/{id}")), id: id.to_owned() }
+    }
+
+    fn is_answered_by(&self, answer: &Answer) -> bool {
+        let found = || serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+        answer.status == 200 && found()["@id"] == self.id
+    }
+}
+
 /// All who are asked.
 pub struct Crowd {
-    /// Those of the node that is to die, the one that much is kept of not among them.
-    pub struck: Vec<Arc<Provider>>,
+    /// Those of the node that is to die, for what they have to deliver; the one that much is kept of is not among them.
+    pub struck: Vec<Question>,
     /// Some of the other nodes.
-    pub others: Vec<Arc<Provider>>,
+    pub others: Vec<Question>,
     /// One of the node that is to die, of which much is kept.
-    pub large: Arc<Provider>,
+    pub large: Question,
     pub token: String,
 }
 
@@ -55,19 +77,48 @@ impl Crowd {
         }
         drop(homes);
         let large = here.pop().context("a participant")?;
-        let make = |numbers: Vec<usize>| {
-            let made = stream::iter(numbers).map(|number| space.provider(subject, number, OFFERS));
-            made.buffered(AT_ONCE).map_ok(Arc::new).try_collect::<Vec<_>>()
-        };
-        let large = Arc::new(space.provider(subject, large, MANY).await?);
-        Ok(Self { struck: make(here).await?, others: make(elsewhere).await?, large, token: space.admin.clone() })
+        let nobody = Nobody::find()?;
+        let make = |number| async move { space.provider(subject, number, OFFERS).await };
+        let waiting = |number| async move { nobody.is_asked_by(&make(number).await?, subject, space).await };
+        let struck = stream::iter(here).map(waiting).buffered(AT_ONCE).try_collect().await?;
+        let others = stream::iter(elsewhere).map(make).buffered(AT_ONCE).map_ok(|one| Question::new(&one, "assets", ASSET));
+        let others = others.try_collect().await?;
+        let large = Question::new(&space.provider(subject, large, MANY).await?, "assets", ASSET);
+        Ok(Self { struck, others, large, token: space.admin.clone() })
+    }
+}
+
+/// A counterparty that is not there: what is for it waits.
+#[derive(Debug, Clone, Copy)]
+struct Nobody {
+    port: u16,
+}
+
+impl Nobody {
+    fn find() -> Result<Self> {
+        Ok(Self { port: free_ports(&[HOST], 1)? })
+    }
+
+    /// The participant asks it for a contract; the question for that.
+    async fn is_asked_by(self, participant: &Provider, subject: &Subject, space: &Dataspace) -> Result<Question> {
+        let did = format!("did:web:127.0.0.1%3A{}:nobody", self.port);
+        let policy = json!({ "@type": "Offer", "@id": "offer", "assigner": did, "target": ASSET, "permission": [{ "action": "use" }] });
+        let address = format!("http://127.0.0.1:{}/nobody/dsp", self.port);
+        let request = json!({ "profile": space.name, "counterPartyAddress": address, "counterPartyId": did, "policy": policy });
+        let path = Dataspace::path(&participant.context, NEGOTIATIONS);
+        let call = space.call(Method::POST, path, &cellspace_client::Client::typed("ContractRequest", request));
+        let answer = space.make(&mut Connection::new(&subject.admin, None)?, call).await?;
+        let begun: Value = serde_json::from_slice(&answer.body)?;
+        Ok(Question::new(participant, NEGOTIATIONS, begun["@id"].as_str().with_context(|| answer.told())?))
     }
 }
 
 /// How somebody's question went.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Asked {
-    /// Since the moment that it is counted from.
+    /// The moment that it is counted from.
+    pub since: Instant,
+    /// Until it was answered.
     pub took: Duration,
     /// Times it was told to come again.
     pub again: u32,
@@ -79,12 +130,12 @@ pub struct Asked {
 pub struct Client {
     connection: Connection,
     token: String,
-    pub asks: Arc<Provider>,
+    asks: Question,
 }
 
 impl Client {
     /// By way of the gateway.
-    pub fn new(cell: &Cell, token: &str, asks: &Arc<Provider>, tape: Option<Arc<Tape>>) -> Result<Self> {
+    pub fn new(cell: &Cell, token: &str, asks: &Question, tape: Option<Arc<Tape>>) -> Result<Self> {
         Ok(Self { connection: Connection::new(&cell.admin(GATEWAY), tape)?, token: token.to_owned(), asks: asks.clone() })
     }
 
@@ -93,11 +144,11 @@ impl Client {
     /// # Errors
     /// When that takes too long.
     pub async fn ask(&mut self, since: Instant) -> Result<Asked> {
-        let mut asked = Asked::default();
+        let mut asked = Asked { since, took: Duration::ZERO, again: 0, wrong: Vec::new() };
         loop {
-            let call = Call::get(Dataspace::path(&self.asks.context, &format!("assets/{ASSET}")), &self.token);
+            let call = Call::get(self.asks.path.as_str(), &self.token);
             let pause = match self.connection.send(call).await {
-                Ok(answer) if is_good(&answer) => {
+                Ok(answer) if self.asks.is_answered_by(&answer) => {
                     asked.took = since.elapsed();
                     return Ok(asked);
                 }
@@ -110,13 +161,8 @@ impl Client {
                     PAUSE
                 }
             };
-            ensure!(since.elapsed() < LONGEST, "{} was not answered within {LONGEST:?}: {asked:?}", self.asks.context);
+            ensure!(since.elapsed() < LONGEST, "{} was not answered within {LONGEST:?}: {asked:?}", self.asks.path);
             sleep(pause).await;
         }
     }
-}
-
-fn is_good(answer: &Answer) -> bool {
-    let asset = || serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-    answer.status == 200 && asset()["@id"] == ASSET
 }

@@ -88,6 +88,7 @@ struct Storm {
     struck: Vec<Asked>,
     others: Vec<Asked>,
     large: Vec<Asked>,
+    died: Instant,
     seen: BTreeMap<String, Value>,
 }
 
@@ -133,7 +134,7 @@ async fn storm(cell: &mut Cell, clients: Clients, beside_the_large: bool) -> Res
     };
     cell.up(VICTIM).await?;
     cell.settled(&NODES).await?;
-    Ok((Clients { struck: clients, others, large }, Storm { struck: asked, others: of_others, large: of_large, seen }))
+    Ok((Clients { struck: clients, others, large }, Storm { struck: asked, others: of_others, large: of_large, died, seen }))
 }
 
 fn times(asked: &[Asked]) -> Vec<Duration> {
@@ -204,7 +205,9 @@ async fn play(cell: &mut Cell, plan: &Plan, participants: usize) -> Result<Repor
     put("others_usual_p95_ms".to_owned(), json!(at(&usual, 0.95)));
     put("found_dead".to_owned(), json!(cell.revived()));
     put("large_asked".to_owned(), json!(beside.large.len()));
-    put("large_first_ms".to_owned(), json!(at(&beside.large, 0.0)));
+    let first = beside.large.iter().map(|asked| asked.since + asked.took - beside.died).min();
+    put("large_first_ms".to_owned(), json!(first.map(ms)));
+    put("large_p99_ms".to_owned(), json!(at(&beside.large, 0.99)));
     // What it costs the others that somebody has much.
     put("p99_ratio".to_owned(), json!(at(&beside.struck, 0.99) / at(&alone.struck, 0.99)));
     let sizes = Sizes { request: 0, token: crowd.token.len(), answer: ANSWER, connections: 64 };
