@@ -136,9 +136,9 @@ impl Cluster {
     }
 
     async fn wake_served(&self, of: &Slots) -> Result<(), StoreError> {
-        // What is to be delivered somebody may wait for; most deadlines lie ahead.
-        self.wake_all(of).await?;
-        self.load_deadlines(of).await
+        // Neither waits for the other: what is to be delivered somebody may wait for, and many agents that wake keep no deadline that is over.
+        let (woken, loaded) = tokio::join!(self.wake_all(of), self.load_deadlines(of));
+        woken.and(loaded)
     }
 
     /// For what is not served now. Without its lease the node may have it back in a moment, with all that was in memory: nobody else looks for it then.

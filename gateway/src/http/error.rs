@@ -145,6 +145,11 @@ impl ApiError {
     pub fn of_a_step(self) -> Self {
         Self { not_executed: false, ..self }
     }
+    /// Whether it is one that is over in a second, as far as is known.
+    #[must_use]
+    pub fn is_soon_over(&self) -> bool {
+        self.kind == ErrorKind::Unavailable && self.retry_after.is_none_or(|after| after <= Duration::from_secs(1))
+    }
     /// The same error, which may be over by now: who is told to come again need not wait.
     #[must_use]
     pub fn at_once(self) -> Self {

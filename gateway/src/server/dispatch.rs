@@ -120,8 +120,9 @@ impl Gateway {
             let error = match self.here(path, &method, headers.clone(), resolved, found, body.as_mut(), &mut collected).await {
                 // What failed before its body was read is not passed on: there is nothing to pass on yet.
                 Err(error) if error.not_executed && collected.is_some() && nodes.is_elsewhere(&whose) => error,
-                // It went there in the middle of this: who comes again is answered there. Nobody does it in the sender's place, whose token may be used up.
-                Err(error) if error.kind == ErrorKind::Unavailable && nodes.is_elsewhere(&whose) => return Err(error.at_once()),
+                // It went there in the middle of this: who comes again is answered there. Nobody does it in the sender's place, whose token may be used up. What
+                // is not over soon, wherever, says so itself.
+                Err(error) if error.is_soon_over() && nodes.is_elsewhere(&whose) => return Err(error.at_once()),
                 end => return end,
             };
             // It was here, and went to another node before its agent could take it. Nobody waits for long at a node that may be about to end: who passed it on

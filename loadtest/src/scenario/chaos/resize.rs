@@ -24,9 +24,9 @@ async fn moved(cell: &Cell, nodes: &[&str]) -> Result<f64> {
     Ok(all)
 }
 
-/// What has to move at least when one comes: what it has at last.
+/// What has to move when one comes, or goes: the fair share of one of them all.
 fn ideal(slots: &BTreeMap<String, u64>) -> u64 {
-    slots.get(NEWCOMER).copied().unwrap_or_default()
+    slots.values().sum::<u64>() / (slots.len() as u64).max(1)
 }
 
 /// Slots of the node that has most by those of one on average.

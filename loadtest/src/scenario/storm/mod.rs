@@ -54,7 +54,7 @@ impl Steady {
                 // Not all of them at the same moment.
                 let (mut due, mut all) = (Instant::now() + every * n / count, Vec::new());
                 while tokio::time::timeout_at(due.into(), stopped.wait_for(|stop| *stop)).await.is_err() {
-                    all.push(client.ask(Instant::now()).await?);
+                    all.push(client.ask(due).await?);
                     due += every;
                 }
                 Ok((vec![client], all))
