@@ -5,9 +5,12 @@ mod places;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+pub use admin::ConfigArgs;
+#[cfg(feature = "scylla")]
+pub use admin::SchemaArgs;
 pub use admin::{
-    AdminCommand, AgentArgs, BackupArgs, CertsArgs, ConfigArgs, DrainArgs, MoveArgs, NodesArgs, OutboxArgs, RebalanceArgs, RestoreArgs,
-    SchemaArgs, TopicsArgs,
+    AdminCommand, AgentArgs, BackupArgs, CertsArgs, DrainArgs, MoveArgs, NodesArgs, OutboxArgs, RebalanceArgs, RestoreArgs, TopicsArgs,
 };
 pub use places::{EventsArgs, KeyspaceArgs, MasterKeyArgs, NewMasterKeyArgs, PrefixArgs, StoreArgs, VaultArgs};
 
