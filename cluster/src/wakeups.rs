@@ -64,9 +64,11 @@ impl Cluster {
                     join_all(turns.iter().map(CancellationToken::cancelled)).await;
                     slot
                 };
-                let mut ending: FuturesUnordered<_> = turns.into_iter().map(of_slot).collect();
-                while let Some(slot) = ending.next().await {
-                    cell.ended(&[slot]);
+                // Those that end together are told of together.
+                let at_most = turns.len().max(1);
+                let mut ending = turns.into_iter().map(of_slot).collect::<FuturesUnordered<_>>().ready_chunks(at_most);
+                while let Some(slots) = ending.next().await {
+                    cell.ended(&slots);
                 }
             });
         }

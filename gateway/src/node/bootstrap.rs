@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 /// Name of the client.
@@ -39,6 +39,8 @@ const UNSAID: &str = "a process that has not said so";
 /// How long a process of a cell waits for the client, and looks again.
 const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a start waits for whether its client's file opens anything.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Everything that an admin may do.
 const SCOPES: [&str; 13] = [
@@ -140,8 +142,8 @@ async fn found(dir: &Path, store: &NodeStore, app: &App, place_of_it: String) ->
         fs::remove_file(&begun.path).map_err(|reason| StartError::ClientFile { path: begun.path.clone(), reason })?;
     }
     let client = match Bootstrap::read(dir)? {
-        // One of another installation, or of a client that was deleted. As long as that cannot be known it counts.
-        Some(client) if matches!(is_own(app, &client).await, Ok(false)) => {
+        // One of another installation, or of a client that was deleted. Where that is not known soon it counts: no start waits for those that know.
+        Some(client) if matches!(timeout(SOON, is_own(app, &client)).await, Ok(Ok(false))) => {
             tracing::warn!(category = "app", action = "client.stale", path = %client.path.display(), "the file of the first client opens nothing");
             None
         }

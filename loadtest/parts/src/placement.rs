@@ -22,7 +22,7 @@ pub struct Figures {
     pub slots_most_to_mean: f64,
     /// The same of participants.
     pub participants_most_to_mean: f64,
-    /// Slots that move when a node comes by those that must, in the median and in the worst cell. As many move when it goes.
+    /// Slots that move when a node comes by the fair share of one, in the median and in the worst cell. As many move when it goes.
     pub moved_to_ideal_p50: f64,
     pub moved_to_ideal_most: f64,
     /// Cells that were looked at.

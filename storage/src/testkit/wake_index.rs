@@ -9,6 +9,7 @@ pub async fn all(partitions: &dyn Partitions, wake: &dyn WakeIndex) {
     awake_follows_the_commits(partitions, wake).await;
     due_follows_the_commits(partitions, wake).await;
     only_what_is_asked_for_is_read(partitions, wake).await;
+    many_of_one_slot_are_all_read(partitions, wake).await;
 }
 
 /// All that are awake, read in pages of `page`, sorted.
@@ -130,6 +131,25 @@ async fn only_what_is_asked_for_is_read(partitions: &dyn Partitions, wake: &dyn 
             assert_eq!(awake_of(wake, &slots, page).await, expected);
             assert_eq!(due_of(wake, &slots, 7, page).await.into_iter().map(|row| row.partition).collect::<Vec<_>>(), expected);
         }
+    }
+    for (key, claim) in all.iter().zip(claims) {
+        Turn::after(key, claim).numbered(2).applied(partitions).await;
+    }
+    assert_eq!((awake(wake, 100).await, due(wake, 7, 100).await), (vec![], vec![]));
+}
+
+/// However many entries of one moment and one slot there are, and wherever a page ends among them.
+async fn many_of_one_slot_are_all_read(partitions: &dyn Partitions, wake: &dyn WakeIndex) {
+    let all: Vec<PartitionKey> = (0..300).map(|n| partition("tk-many", "k", &format!("{n:03}"))).collect();
+    let mut claims = Vec::new();
+    for key in &all {
+        let claim = partitions.claim(key, 1).await.unwrap();
+        Turn::after(key, claim).awake().due(7).applied(partitions).await;
+        claims.push(claim);
+    }
+    for page in [100, 255, 256, 257, 300, 1_000] {
+        assert_eq!(awake(wake, page).await, all, "{page}");
+        assert_eq!(due(wake, 7, page).await.into_iter().map(|row| row.partition).collect::<Vec<_>>(), all, "{page}");
     }
     for (key, claim) in all.iter().zip(claims) {
         Turn::after(key, claim).numbered(2).applied(partitions).await;

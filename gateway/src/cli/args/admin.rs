@@ -75,32 +75,35 @@ pub enum AdminCommand {
     Certs(CertsArgs),
 }
 
+/// Where all that a backup is of lies.
 #[derive(Debug, Args)]
-pub struct BackupArgs {
+pub struct KeptArgs {
     #[command(flatten)]
     pub data: DataArgs,
-    #[command(flatten)]
-    pub store: StoreArgs,
     /// Of a cell: settings of one of its processes, as `cellspace run` takes them. They alone count then.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    // Last: what comes after it stands under its heading.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
     /// The file, which must not be there. Who reads it knows the data of all participants, but no key or secret.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    #[command(flatten)]
-    pub data: DataArgs,
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// Of a cell: settings of one of its processes, as `cellspace run` takes them. They alone count then.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
     /// The file.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 #[derive(Debug, Args)]

@@ -31,12 +31,12 @@ use std::{
 type Out = Writer<BufWriter<File>>;
 
 pub async fn back_up(args: &BackupArgs) -> Result<()> {
-    if let Some(config) = &args.config {
+    if let Some(config) = &args.kept.config {
         return cell::back_up(&CellFile::read(config)?, &args.to).await;
     }
-    let (dir, file) = (&args.data.data_dir, &args.to);
+    let (dir, file) = (&args.kept.data.data_dir, &args.to);
     let data = DataDirectory::open(dir)?;
-    let keyspace = keyspace(&args.store, keyspace_of(data.setting(PLACE)?.as_deref())?.as_deref())?;
+    let keyspace = keyspace(&args.kept.store, keyspace_of(data.setting(PLACE)?.as_deref())?.as_deref())?;
     let (name, installation) = (keyspace.as_ref().map(|options| options.keyspace.clone()), data.setting(INSTALLATION)?);
     let header = Header { format: FORMAT, installation, keyspace: name, cell: None, taken_at: SystemClock.now() };
     let records = write(file, &header, async |out| {
@@ -75,16 +75,16 @@ async fn write(file: &Path, header: &Header, fill: impl AsyncFnOnce(&mut Out) ->
 }
 
 pub async fn restore(args: &RestoreArgs) -> Result<()> {
-    let (dir, file) = (&args.data.data_dir, &args.from);
+    let (dir, file) = (&args.kept.data.data_dir, &args.from);
     // All of it is read before anything is written.
     let (header, records) = verify(open(file)?)?;
-    match (&args.config, &header.cell) {
+    match (&args.kept.config, &header.cell) {
         (Some(config), Some(of)) => return cell::restore(&CellFile::read(config)?, of, file).await,
         (Some(_), None) => bail!("{} is of a data directory: leave --config out", file.display()),
         (None, Some(of)) => bail!("{} is of the cell {of}: name the file of one of its processes with --config", file.display()),
         (None, None) => {}
     }
-    let keyspace = keyspace(&args.store, header.keyspace.as_deref())?;
+    let keyspace = keyspace(&args.kept.store, header.keyspace.as_deref())?;
     let mut reader = Reader::new(open(file)?)?;
     let mut restoring = Restoring::begin(dir)?;
     loop {

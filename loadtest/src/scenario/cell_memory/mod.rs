@@ -41,7 +41,7 @@ const CONNECTIONS: usize = 32;
 const LONGEST: Duration = Duration::from_secs(6 * 3_600);
 /// Processes renew leases, and look whether they are ready.
 const STILL: Stillness = Stillness { settled: Duration::from_secs(30), cpu: Duration::from_secs(2) };
-/// Ids that nobody has: more than is remembered of such, and more.
+/// Ids that nobody has: some, and more than is remembered of such.
 const FIRST: Range<usize> = 0..20_000;
 const MORE: Range<usize> = 20_000..120_000;
 

@@ -9,11 +9,12 @@ use super::{
 };
 use crate::{DueRow, PartitionKey, ReadWake, Seal, Slots, StoreError, WakeCursor, WakeIndex, WakePage};
 use cellspace_schemas::{Owner, Timestamp};
-use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, future::ready, stream};
 use scylla::DeserializeRow;
 use serde::{Deserialize, Serialize};
+use std::pin::pin;
 
-/// Entries fetched at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
+/// Entries fetched first of an hour, and at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
 const FETCH: usize = 256;
 /// Buckets, or hours of them, that are read side by side for what somebody may wait for. After a node's death all are read, and must not crowd out requests.
 const AHEAD: usize = 4;
@@ -91,26 +92,28 @@ impl Inner {
         // Slots are handed over many at a time, and somebody may wait for what is to be delivered: one bucket's answer is not waited for before the next is
         // asked. Most deadlines lie ahead.
         let ahead = if class == Class::Awake { AHEAD } else { 1 };
-        let buckets: Vec<i16> = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket).collect();
-        let known = buckets.into_iter().map(|bucket| self.hours(class, bucket, last_hour).map_ok(move |hours| (bucket, hours)));
-        let known: Vec<_> = stream::iter(known).buffered(ahead).try_collect().await?;
-        let places = known.into_iter().flat_map(|(bucket, hours)| hours.into_iter().map(move |hour| (bucket, hour)));
-        let places = places.filter_map(|(bucket, hour)| match (bucket == place.bucket, place.hour) {
-            (true, Some(at)) if hour < at => None,
-            (true, Some(at)) if hour == at => Some((bucket, hour, place.last.clone())),
-            _ => Some((bucket, hour, None)),
+        let buckets = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket);
+        let known = buckets.map(|bucket| self.hours(class, bucket, last_hour).map_ok(move |hours| (bucket, hours)));
+        let known = stream::iter(known).buffered(ahead);
+        let places = known.map_ok(|(bucket, hours)| stream::iter(hours.into_iter().map(move |hour| Ok((bucket, hour))))).try_flatten();
+        let places = places.try_filter_map(|(bucket, hour)| {
+            ready(Ok(match (bucket == place.bucket, place.hour) {
+                (true, Some(at)) if hour < at => None,
+                (true, Some(at)) if hour == at => Some((bucket, hour, place.last.clone())),
+                _ => Some((bucket, hour, None)),
+            }))
         });
-        let fetched = limit.max(FETCH);
-        let read = places.map(|(bucket, hour, last)| async move {
-            let rows = self.entries(until, (bucket, hour), last.as_ref(), fetched).await?;
+        let read = places.map_ok(|(bucket, hour, last)| async move {
+            let rows = self.entries(until, (bucket, hour), last.as_ref(), FETCH).await?;
             Ok::<_, StoreError>((bucket, hour, last, rows))
         });
-        let mut read = stream::iter(read).buffered(ahead);
+        let mut read = pin!(read.try_buffered(ahead));
         let mut entries = Vec::new();
         while let Some((bucket, hour, mut last, mut rows)) = read.try_next().await? {
             if rows.is_empty() && last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
                 self.empty(class, bucket, hour).await?;
             }
+            let mut fetched = FETCH;
             loop {
                 let (ended, mut left) = (rows.len() < fetched, rows.len());
                 let checked = rows.into_iter().map(|row| {
@@ -135,6 +138,7 @@ impl Inner {
                 if ended {
                     break;
                 }
+                fetched = limit.max(FETCH);
                 rows = self.entries(until, (bucket, hour), last.as_ref(), fetched).await?;
             }
         }
