@@ -264,9 +264,8 @@ impl Cluster {
     pub fn opened(&self, owner: impl Into<Owner>) -> Option<Opening> {
         let owner = owner.into();
         let (cell, slot) = (self.placement().cell()?, Slot::of(&owner));
-        let at = self.now().minus(cell.open_for(slot).unwrap_or_default());
         let came = cell.elsewhere().and_then(|elsewhere| elsewhere.came(&owner, self.now()));
-        Some(Opening { slot, at, came })
+        Some(Opening { came, ..cell.opened_at(slot) })
     }
 
     /// Whether another node of the cell owns the slot of this owner, or another cell has it.

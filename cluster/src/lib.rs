@@ -71,7 +71,7 @@ pub use decision::{About, Decision, Fact, Happening, Outgoing};
 pub use delivery::{Delivery, DeliveryError, OutboxId, OutboxIdError, RetryPolicy, Track};
 pub use error::{AskError, PrepareError, Rejection};
 pub use follow::{Following, Happened};
-pub use placement::{Opening, Placement};
+pub use placement::{Opening, Placement, ServedBefore};
 pub use proof::Unproven;
 pub use remote::{AgentAnswer, AgentCall, Query, Reach};
 pub use ring::{NodeName, Ring};

@@ -16,8 +16,21 @@ pub struct Opening {
     pub slot: Slot,
     /// When it was opened here, by the time of day as it is now. One that is not open opens now at the earliest.
     pub at: Timestamp,
+    /// When others served it before, as far as that is known better than that they do not any more.
+    pub before: Option<ServedBefore>,
     /// When the owner came from another cell: what was done there nobody here knows.
     pub came: Option<Timestamp>,
+    /// The lease of this node ends before that by its own clock, and so says its row: what is as of a later time is not taken, so that others know later on that it was not.
+    pub until: Option<Timestamp>,
+}
+
+/// When others served a slot whose last owner was found dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedBefore {
+    /// By then all but its last owner had stopped, by the time of day as it is here.
+    pub others: Timestamp,
+    /// By then its last owner had, by its own clock: [`Opening::until`], at that node.
+    pub owner: Timestamp,
 }
 
 /// The node's place in the cell. On an embedded node view and lease are constants: the lock on the data directory is the fence.

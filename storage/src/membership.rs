@@ -4,6 +4,7 @@
 //! is the runtime's business.
 
 use crate::StoreError;
+use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
@@ -63,11 +64,16 @@ pub struct View {
     pub deal: Deal,
     /// The deals of the versions just before, the newest last: who comes from one of them knows who owned what in between.
     pub past: Vec<Deal>,
+    /// The [`Lease::clock`] of members that were found dead last, the newest last: as late as they may have served by their own clocks follows from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead: Vec<(Member, Timestamp)>,
 }
 
 impl View {
     /// Earlier deals that a view keeps.
     pub const PAST: usize = 8;
+    /// Dead members that a view names.
+    pub const DEAD: usize = 16;
 }
 
 /// The lease row of a node. Who holds it is alive as long as its counter moves.
@@ -85,6 +91,16 @@ pub struct Lease {
     pub level: u16,
     /// Where its peers reach it (`host:port`).
     pub endpoint: String,
+    /// The time of day by the node's own clock when this renewal began, no less than in any row of this node before; `None` in a row of an earlier build.
+    pub clock: Option<Timestamp>,
+}
+
+impl Lease {
+    /// Whose it is, as a view names it.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        Member { node: self.node.clone(), incarnation: self.incarnation }
+    }
 }
 
 /// What is known of a compare-and-set.

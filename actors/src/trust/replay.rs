@@ -2,7 +2,7 @@
 
 use super::{PeerError, Trust};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use cellspace_cluster::{CallId, Clock, Opening, Slot, SlotMemory};
+use cellspace_cluster::{CallId, Opening, Slot, SlotMemory};
 use cellspace_schemas::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,10 @@ impl Used {
 
     /// Since when it is known which tokens were used for the owners of a slot.
     fn known_since(&self, slot: Opening) -> Option<Timestamp> {
-        self.told.get(&slot.slot).map_or(Some(slot.at), |told| *told).max(slot.came)
+        // What its last owner had let in was not issued after its lease and the skew, by its own clock; for what all others had, clocks differ by another skew.
+        let served = slot.before.map(|before| before.others.max(before.owner.minus(SKEW)));
+        let at = served.map_or(slot.at, |served| served.min(slot.at));
+        self.told.get(&slot.slot).map_or(Some(at), |told| *told).max(slot.came)
     }
 
     fn put(&mut self, minute: i64, audience: Arc<str>, slot: Option<Slot>, hash: [u8; 16], call: Option<CallId>) {
@@ -131,6 +134,10 @@ impl ReplayGuard {
         now: Timestamp,
         slot: Option<Opening>,
     ) -> Result<(), PeerError> {
+        // Whoever opens the slot after this node counts on it.
+        if slot.and_then(|slot| slot.until).is_some_and(|until| issued > until.plus(SKEW)) {
+            return Err(PeerError::TooEarly);
+        }
         let mut used = self.used.lock();
         // The clock of the node that served the slot may have been ahead of this one's.
         let opened = self.opened.max(slot.and_then(|slot| used.known_since(slot)).map(|known| known.plus(SKEW)));
@@ -207,20 +214,19 @@ fn minute(time: Timestamp) -> i64 {
 /// What a node of a cell knows of its slots beside the store: the tokens that were used.
 pub struct UsedTokens {
     trust: Arc<Trust>,
-    clock: Arc<dyn Clock>,
 }
 
 impl UsedTokens {
-    /// Those that `trust` has seen, by this clock.
+    /// Those that `trust` has seen.
     #[must_use]
-    pub fn of(trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Self {
-        Self { trust, clock }
+    pub fn of(trust: Arc<Trust>) -> Self {
+        Self { trust }
     }
 }
 
 impl SlotMemory for UsedTokens {
-    fn tell(&self, slot: Slot, opened: Duration) -> Option<Box<RawValue>> {
-        self.trust.replay.tell(Opening { slot, at: self.clock.now().minus(opened), came: None })
+    fn tell(&self, opening: Opening) -> Option<Box<RawValue>> {
+        self.trust.replay.tell(opening)
     }
 
     fn hear(&self, slot: Slot, told: Option<&RawValue>) {
@@ -231,6 +237,7 @@ impl SlotMemory for UsedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cellspace_cluster::ServedBefore;
     use cellspace_schemas::Did;
 
     fn token(jti: &str) -> TokenHash {
@@ -335,7 +342,7 @@ mod tests {
     }
 
     fn opened(seconds: i64) -> Option<Opening> {
-        Some(Opening { slot: slot(), at: at(seconds), came: None })
+        Some(Opening { slot: slot(), at: at(seconds), before: None, came: None, until: None })
     }
 
     /// A second node knows what the first one knew: what was used is used, what was not is taken, whenever the slot came.
@@ -344,7 +351,7 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| ReplayGuard::new(10, None));
         let admit = |guard: &ReplayGuard, jti: &str, issued, slot| guard.admit(token(jti), None, at(issued), at(260), at(200), slot);
         assert!(admit(&first, "1", 150, opened(100)).is_ok());
-        let elsewhere = Some(Opening { slot: Slot::numbered(8).unwrap(), at: at(0), came: None });
+        let elsewhere = opened(0).map(|opening| Opening { slot: Slot::numbered(8).unwrap(), ..opening });
         assert!(first.admit(TokenHash::of("did:web:a", "did:web:c", "1"), None, at(150), at(260), at(200), elsewhere).is_ok());
         second.hear(slot(), first.tell(opened(100).unwrap()).as_deref());
         assert_eq!(second.used.lock().count, 1, "of this slot alone");
@@ -360,6 +367,42 @@ mod tests {
         // An opening of which nothing is told counts by itself.
         third.hear(slot(), None);
         assert!(matches!(admit(&third, "4", 150, opened(230)), Err(PeerError::TooEarly)));
+    }
+
+    /// What the dead owner's row and the one before it leave open is asked for anew, and no more; what this node's own row does not cover it does not take.
+    #[test]
+    fn of_a_dead_owner_its_row_tells_until_when_it_took_tokens() {
+        let before = |others, owner| ServedBefore { others: at(others), owner: at(owner) };
+        // Opened at 100: by itself all until 102 may have been used.
+        let rows: [(_, i64); 5] = [
+            (None, 102),
+            (Some(before(80, 98)), 99),
+            (Some(before(97, 98)), 99),
+            (Some(before(98, 90)), 100),
+            // The owner's clock was ahead: no more than without its row.
+            (Some(before(80, 190)), 102),
+        ];
+        for (before, unknown) in rows {
+            for (issued, is_taken) in [(unknown, false), (unknown + 1, true)] {
+                let slot = opened(100).map(|opening| Opening { before, ..opening });
+                let outcome = ReplayGuard::new(10, None).admit(token("1"), None, at(issued), at(260), at(103), slot);
+                assert_eq!(outcome.is_ok(), is_taken, "{before:?}, {issued}");
+                assert!(is_taken || matches!(outcome, Err(PeerError::TooEarly)));
+            }
+        }
+        for (issued, is_taken) in [(151, true), (152, false)] {
+            let slot = opened(100).map(|opening| Opening { until: Some(at(150)), ..opening });
+            let outcome = ReplayGuard::new(10, None).admit(token("1"), None, at(issued), at(260), at(151), slot);
+            assert_eq!(outcome.is_ok(), is_taken, "{issued}");
+        }
+        // It goes with what is told.
+        let [second, third] = [(); 2].map(|()| ReplayGuard::new(10, None));
+        let told = second.tell(opened(100).map(|opening| Opening { before: Some(before(80, 98)), ..opening }).unwrap());
+        third.hear(slot(), told.as_deref());
+        for (issued, is_taken) in [(99, false), (100, true)] {
+            let outcome = third.admit(token(&issued.to_string()), None, at(issued), at(260), at(200), opened(200));
+            assert_eq!(outcome.is_ok(), is_taken, "{issued}");
+        }
     }
 
     #[test]

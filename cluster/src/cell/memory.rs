@@ -1,17 +1,17 @@
 //! What nodes know of a slot beside the store, which goes where the slot goes.
 
-use crate::{Slot, membership::Answer};
+use crate::{Opening, Slot, membership::Answer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// Most bytes that one answer tells of all slots together.
 pub(crate) const MOST_TOLD: usize = 4 << 20;
 
 /// What a node knows of slots beside the store.
 pub trait SlotMemory: Send + Sync + 'static {
-    /// All that is known of a slot that has closed here, after it had been open for so long (or longer); `None` when it is too much to be told.
-    fn tell(&self, slot: Slot, opened: Duration) -> Option<Box<RawValue>>;
+    /// All that is known of a slot that has closed here, since this opening (or an earlier one); `None` when it is too much to be told.
+    fn tell(&self, opening: Opening) -> Option<Box<RawValue>>;
 
     /// The slot opens here, with what the node has told that had it open last; `None` when that is not known. Nothing of the slot is asked for before.
     fn hear(&self, slot: Slot, told: Option<&RawValue>);

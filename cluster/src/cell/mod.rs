@@ -13,9 +13,9 @@ pub use open_slots::{BootClock, Uptime};
 pub use peers::{Peer, PeerError, PeerLink};
 
 use crate::{
-    Slot,
+    Clock, Opening, ServedBefore, Slot,
     ask::HELD,
-    membership::{Answer, Ended, Node, Route, Terms},
+    membership::{Answer, Ended, Moment, Node, Route, Terms},
     ring::NodeName,
     watched::{Watched, Watcher},
 };
@@ -52,6 +52,8 @@ pub struct CellOptions {
     pub peers: Arc<dyn PeerLink>,
     /// Its clock.
     pub uptime: Arc<dyn Uptime>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Where something is to be done.
@@ -187,7 +189,7 @@ impl Cell {
 
     fn tell(&self, slot: u16, most: usize) -> Option<Box<RawValue>> {
         let slot = Slot::numbered(slot)?;
-        self.memory.get()?.tell(slot, self.open.opened_for(slot)?).filter(|told| told.get().len() <= most)
+        self.memory.get()?.tell(self.opening(slot, self.open.opened_for(slot)?)).filter(|told| told.get().len() <= most)
     }
 
     /// The view that this node has applied; `None` before the first.
@@ -283,9 +285,16 @@ impl Cell {
         self.open.serves(slot)
     }
 
-    /// For how long the slot has been open here; `None`: it is not.
-    pub(crate) fn open_for(&self, slot: Slot) -> Option<Duration> {
-        self.open.open_for(slot)
+    /// Since when the slot is open here; one that is not opens now at the earliest.
+    pub(crate) fn opened_at(&self, slot: Slot) -> Opening {
+        self.opening(slot, self.open.open_for(slot).unwrap_or_default())
+    }
+
+    fn opening(&self, slot: Slot, opened: Duration) -> Opening {
+        let (clock, now) = (self.options.clock.now(), self.open.now());
+        let by_day = |moment: Moment| clock.minus(now.0.saturating_sub(moment.0)).plus(moment.0.saturating_sub(now.0));
+        let before = self.open.served_last(slot).map(|last| ServedBefore { others: by_day(last.others), owner: last.owner });
+        Opening { slot, at: clock.minus(opened), before, came: None, until: self.open.serves_until() }
     }
 
     /// The view that this node has applied; 0 before the first.

@@ -2,14 +2,15 @@
 
 use crate::{
     Slot,
-    membership::{Moment, Node},
+    membership::{Moment, Node, ServedLast},
     watched::{Watched, Watcher},
 };
+use cellspace_schemas::Timestamp;
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -36,8 +37,13 @@ pub(crate) struct OpenSlots {
     since: Box<[AtomicU64]>,
     /// When each slot was opened last, in microseconds.
     at: Box<[AtomicU64]>,
+    /// When others had stopped to serve each slot before that, in microseconds, and its last owner, in milliseconds of the day by its own clock; 0: that is not known.
+    others: Box<[AtomicU64]>,
+    owner: Box<[AtomicI64]>,
     /// End of the lease, in microseconds.
     until: AtomicU64,
+    /// [`Node::serves_until`], in milliseconds; the greatest number where there is none.
+    serves_until: AtomicI64,
     uptime: Arc<dyn Uptime>,
     /// Changes with each opening.
     opened: Watched<()>,
@@ -46,7 +52,16 @@ pub(crate) struct OpenSlots {
 impl OpenSlots {
     pub(crate) fn new(slots: u16, uptime: Arc<dyn Uptime>) -> Self {
         let zeros = || (0..slots).map(|_| AtomicU64::new(0)).collect();
-        Self { since: zeros(), at: zeros(), until: AtomicU64::new(0), uptime, opened: Watched::new(()) }
+        Self {
+            since: zeros(),
+            at: zeros(),
+            others: zeros(),
+            owner: (0..slots).map(|_| AtomicI64::new(0)).collect(),
+            until: AtomicU64::new(0),
+            serves_until: AtomicI64::new(i64::MAX),
+            uptime,
+            opened: Watched::new(()),
+        }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -80,6 +95,18 @@ impl OpenSlots {
         Some(Duration::from_micros(micros(self.now()).saturating_sub(at)))
     }
 
+    /// When others served the slot before it opened last.
+    pub(crate) fn served_last(&self, slot: Slot) -> Option<ServedLast> {
+        let n = usize::from(slot.number());
+        let others = Some(self.others.get(n)?.load(Ordering::Acquire)).filter(|others| *others > 0)?;
+        Some(ServedLast { others: Moment(Duration::from_micros(others)), owner: Timestamp(self.owner.get(n)?.load(Ordering::Acquire)) })
+    }
+
+    /// [`Node::serves_until`]
+    pub(crate) fn serves_until(&self) -> Option<Timestamp> {
+        Some(self.serves_until.load(Ordering::Acquire)).filter(|until| *until < i64::MAX).map(Timestamp)
+    }
+
     pub(crate) fn watch(&self) -> Watcher<()> {
         self.opened.watch()
     }
@@ -97,6 +124,11 @@ impl OpenSlots {
             if let (Some(since), Some(at)) = (self.since.get(n), self.at.get(n)) {
                 // First: nobody sees it open with an earlier time.
                 at.store(micros(self.now()), Ordering::Release);
+                let last = node.served_last(*slot);
+                if let (Some(others), Some(owner)) = (self.others.get(n), self.owner.get(n)) {
+                    owner.store(last.map_or(0, |last| last.owner.millis()), Ordering::Release);
+                    others.store(last.map_or(0, |last| micros(last.others)), Ordering::Release);
+                }
                 since.store(node.open_since(*slot).unwrap_or(0), Ordering::Release);
             }
         }
@@ -105,6 +137,8 @@ impl OpenSlots {
 
     /// The lease as it is; closed slots have been closed before.
     pub(crate) fn renew(&self, node: &Node) {
+        // First: nobody takes what this does not cover.
+        self.serves_until.store(node.serves_until().map_or(i64::MAX, Timestamp::millis), Ordering::Release);
         self.until.store(micros(node.lease_until()), Ordering::Release);
         self.opened.set(());
     }

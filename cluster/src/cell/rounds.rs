@@ -60,15 +60,15 @@ impl Cell {
         self.look().await
     }
 
-    /// Looks for news that somebody waits for, and when this node is to go on with a hand-over, until it is time for the next renewal. Nothing is renewed for it, and
+    /// Looks for news that somebody waits for, when this node is to go on with a hand-over, and when another one is to be judged, until it is time for the next renewal. Nothing is renewed for it, and
     /// however many wait, the rows are read once for all of them. A hand-over has many steps, of which a process that is no member hears in this way alone: the next
     /// is looked for at once, and only after there was nothing new not before `rested`.
     async fn look_until(&self, next: Moment, rested: &mut Moment) -> Result<(), Ended> {
         let pause = self.options.terms.renew / LOOKS_BETWEEN;
         let until = |moment: Moment| moment.0.saturating_sub(self.open.now().0);
         while !until(next).is_zero() {
-            let step = self.node.lock().as_ref().and_then(Node::steps_at).map_or(next, |step| step.min(next));
-            if timeout(until(step), self.look.notified()).await.is_err() && until(next).is_zero() {
+            let due = self.node.lock().as_ref().and_then(|node| node.acts_at(self.open.now())).map_or(next, |due| due.min(next));
+            if timeout(until(due), self.look.notified()).await.is_err() && until(next).is_zero() {
                 break;
             }
             sleep(until(*rested).min(until(next))).await;
@@ -103,7 +103,9 @@ impl Cell {
         if !self.is_born() && !self.be_born().await {
             return;
         }
-        let Some((before, next)) = self.node.lock().as_mut().map(|node| node.renewal(self.open.now())) else { return };
+        let Some((before, next)) = self.node.lock().as_mut().map(|node| node.renewal(self.open.now(), self.options.clock.now())) else {
+            return;
+        };
         let outcome = self.swap(self.options.membership.put_lease(Some(before), next)).await;
         if let Some(node) = self.node.lock().as_mut() {
             node.renewed(&outcome);
@@ -117,7 +119,7 @@ impl Cell {
     /// Takes the node's row for this life; only what is known to have taken place counts.
     async fn be_born(&self) -> bool {
         let Some(leases) = self.read(self.options.membership.leases()).await else { return false };
-        let (before, next) = next_life(&self.options.node, self.options.level, &self.options.endpoint, &leases);
+        let (before, next) = next_life(&self.options.node, self.options.level, &self.options.endpoint, self.options.clock.now(), &leases);
         if self.swap(self.options.membership.put_lease(before, next.clone())).await != Swap::Applied {
             return false;
         }
@@ -273,6 +275,5 @@ impl Cell {
 
 /// Where each present life of a node is reached.
 fn endpoints(leases: &[Lease]) -> BTreeMap<Member, String> {
-    let member = |lease: &Lease| Member { node: lease.node.clone(), incarnation: lease.incarnation };
-    leases.iter().map(|lease| (member(lease), lease.endpoint.clone())).collect()
+    leases.iter().map(|lease| (lease.member(), lease.endpoint.clone())).collect()
 }

@@ -35,7 +35,7 @@ fn member(node: &str, incarnation: u64) -> Member {
 
 fn view(version: u64, names: &[&str]) -> View {
     let members: Vec<Member> = names.iter().map(|name| member(name, 1)).collect();
-    View { version, format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past: Vec::new() }
+    View { version, format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past: Vec::new(), dead: Vec::new() }
 }
 
 /// Authorities and what they give out, in a directory.
@@ -130,6 +130,7 @@ async fn listening_for(identity: Arc<Identity>, version: u16, age: Duration) -> 
         membership: Arc::new(rows),
         peers: Link::new(identity.clone()),
         uptime: Arc::new(BootClock),
+        clock: Arc::new(SystemClock),
     });
     tokio::spawn(cell.clone().run());
     let mut changes = cell.changes();

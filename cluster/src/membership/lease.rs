@@ -1,6 +1,7 @@
 //! A node's own lease: what it may count on, whatever the store answers.
 
 use super::terms::{Moment, Terms};
+use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, NodeName, Swap};
 
 /// Why a life of a node is over. It serves nothing any more, and its process ends.
@@ -24,10 +25,11 @@ pub enum Ended {
 
 /// The row that a starting node puts, and in whose place: `(before, next)`. Only when that is known to have taken place the life is this process's own.
 #[must_use]
-pub fn next_life(node: &NodeName, level: u16, endpoint: &str, leases: &[Lease]) -> (Option<Lease>, Lease) {
+pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, leases: &[Lease]) -> (Option<Lease>, Lease) {
     let before = leases.iter().find(|lease| lease.node == *node).cloned();
     let incarnation = Incarnation(before.as_ref().map_or(0, |lease| lease.incarnation.0) + 1);
-    let next = Lease { node: node.clone(), incarnation, counter: 0, revoked: false, level, endpoint: endpoint.to_owned() };
+    let clock = before.as_ref().and_then(|lease| lease.clock).max(Some(clock));
+    let next = Lease { node: node.clone(), incarnation, counter: 0, revoked: false, level, endpoint: endpoint.to_owned(), clock };
     (before, next)
 }
 
@@ -40,11 +42,17 @@ pub(super) struct OwnLease {
     /// Start of a renewal that has landed and does not count yet.
     landed: Option<Moment>,
     until: Moment,
+    /// The clock in the row of the renewal that counts.
+    clock: Option<Timestamp>,
 }
 
 impl OwnLease {
     pub(super) fn new(row: Lease) -> Self {
-        Self { row, attempt: None, landed: None, until: Moment::default() }
+        Self { row, attempt: None, landed: None, until: Moment::default(), clock: None }
+    }
+
+    pub(super) const fn clock(&self) -> Option<Timestamp> {
+        self.clock
     }
 
     pub(super) const fn row(&self) -> &Lease {
@@ -60,9 +68,9 @@ impl OwnLease {
     }
 
     /// The next renewal. One whose outcome is not known is begun again, and counts from its first beginning: it may have landed then.
-    pub(super) fn renewal(&mut self, now: Moment) -> (Lease, Lease) {
+    pub(super) fn renewal(&mut self, now: Moment, clock: Timestamp) -> (Lease, Lease) {
         self.landed = None;
-        let next = || Lease { counter: self.row.counter + 1, ..self.row.clone() };
+        let next = || Lease { counter: self.row.counter + 1, clock: self.row.clock.max(Some(clock)), ..self.row.clone() };
         let (next, _) = self.attempt.get_or_insert_with(|| (next(), now));
         (self.row.clone(), next.clone())
     }
@@ -96,6 +104,7 @@ impl OwnLease {
     pub(super) fn count(&mut self, terms: &Terms) {
         if let Some(started) = self.landed.take() {
             self.until = self.until.max(started + terms.lease);
+            self.clock = self.row.clock;
         }
     }
 }

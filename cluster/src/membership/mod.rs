@@ -23,5 +23,5 @@ pub use dealt::{Dealt, Rings};
 pub use lease::{Ended, next_life};
 pub use node::{MOST_HOPS, Node, Route, Step};
 pub use plan::finalized;
-pub use table::Answer;
+pub use table::{Answer, ServedLast};
 pub use terms::{Moment, Terms};

@@ -4,10 +4,11 @@ use super::{
     dealt::Rings,
     lease::{Ended, OwnLease},
     plan,
-    table::{Answer, Table},
+    table::{Answer, ServedLast, Table},
     terms::{Moment, Terms},
     watch::Watch,
 };
+use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, Member, NodeName, Swap, View};
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ impl Node {
     #[must_use]
     pub fn outside(node: NodeName, level: u16, terms: Terms, rings: Rings, now: Moment) -> Self {
         // No life of a member has this number.
-        let row = Lease { node, incarnation: Incarnation(0), counter: 0, revoked: false, level, endpoint: String::new() };
+        let row = Lease { node, incarnation: Incarnation(0), counter: 0, revoked: false, level, endpoint: String::new(), clock: None };
         Self { outside: true, ..Self::new(row, terms, rings, now) }
     }
 
@@ -115,9 +116,9 @@ impl Node {
         self.leaves = true;
     }
 
-    /// Begins a renewal of the lease: `(before, next)` to be put. The rows are to be read after it.
-    pub fn renewal(&mut self, now: Moment) -> (Lease, Lease) {
-        self.lease.renewal(now)
+    /// Begins a renewal of the lease: `(before, next)` to be put. The rows are to be read after it. `clock`: the time of day.
+    pub fn renewal(&mut self, now: Moment, clock: Timestamp) -> (Lease, Lease) {
+        self.lease.renewal(now, clock)
     }
 
     /// What is known of the renewal.
@@ -135,6 +136,26 @@ impl Node {
     #[must_use]
     pub const fn lease_until(&self) -> Moment {
         self.lease.until()
+    }
+
+    /// The time of day in the row of the renewal that counts, and for how long after it the node serves at most. Who tells by its clock what came before others served
+    /// takes nothing as of a later time.
+    #[must_use]
+    pub fn serves_until(&self) -> Option<Timestamp> {
+        self.lease.clock().map(|clock| clock.plus(self.terms.lease))
+    }
+
+    /// What is known of when others served the slot last, where its last owner was found dead.
+    #[must_use]
+    pub fn served_last(&self, slot: u16) -> Option<ServedLast> {
+        self.table.served_last(slot, &self.terms)
+    }
+
+    /// When after `now` another member is to be judged, unless its counter has moved by then.
+    #[must_use]
+    pub fn judges_at(&self, now: Moment) -> Option<Moment> {
+        let view = self.view.as_ref().filter(|_| !self.outside)?;
+        self.watch.judges_at(view, &self.me.node, &self.terms, now)
     }
 
     /// Takes in view and leases as they were read, the view not before the renewal under way was sent.
@@ -198,7 +219,7 @@ impl Node {
     fn change(&self, view: &View, leases: &[Lease], now: Moment) -> Option<View> {
         let gone = self.watch.gone(view, &self.me.node, leases, &self.terms, now);
         if !gone.is_empty() {
-            return Some(plan::without(view, &gone, &self.me));
+            return Some(plan::without(view, &gone, &self.me, leases));
         }
         let deal = &view.deal;
         if !self.is_member() {
@@ -236,6 +257,12 @@ impl Node {
         // One after the other, so that not all try at once.
         let place = deal.members().iter().position(|member| **member == self.me).and_then(|place| u32::try_from(place).ok())?;
         Some(self.applied + pause + self.terms.renew * place)
+    }
+
+    /// When this member is to look at the rows, if no news come before: to go on with a hand-over, or to judge another one.
+    #[must_use]
+    pub fn acts_at(&self, now: Moment) -> Option<Moment> {
+        self.steps_at().into_iter().chain(self.judges_at(now)).min()
     }
 
     /// The last turns of a slot that closed have ended: nothing of it is in memory any more.

@@ -9,18 +9,19 @@ use std::collections::BTreeSet;
 /// The view of a cell's first node.
 pub(super) fn first(me: &Member, level: u16) -> View {
     let deal = Deal { from: vec![me.clone()], to: vec![me.clone()], mark: 0 };
-    View { version: 1, format: level, deal, past: Vec::new() }
+    View { version: 1, format: level, deal, past: Vec::new(), dead: Vec::new() }
 }
 
 fn next(view: &View, deal: Deal) -> View {
     let mut past = view.past.clone();
     past.push(view.deal.clone());
     let past = past.split_off(past.len().saturating_sub(View::PAST));
-    View { version: view.version + 1, format: view.format, deal, past }
+    View { version: view.version + 1, format: view.format, deal, past, dead: view.dead.clone() }
 }
 
-/// Without members that are gone; at once, since nobody serves their slots. `joining` takes the place of the last one.
-pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member) -> View {
+/// Without members that are gone; at once, since nobody serves their slots. `joining` takes the place of the last one. What is not renewed any more stays as it is in
+/// these rows, so that the view tells of it.
+pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member, leases: &[Lease]) -> View {
     let rest = |members: &[Member]| members.iter().filter(|member| !gone.contains(&member.node)).cloned().collect::<Vec<_>>();
     let (mut from, mut to) = (rest(&view.deal.from), rest(&view.deal.to));
     if from.is_empty() && to.is_empty() {
@@ -33,7 +34,11 @@ pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member) 
         to.clone_from(&from);
     }
     let mark = if from == to { 0 } else { view.deal.mark };
-    next(view, Deal { from, to, mark })
+    let mut next = next(view, Deal { from, to, mark });
+    let revoked = leases.iter().filter(|lease| lease.revoked && gone.contains(&lease.node));
+    next.dead.extend(revoked.filter_map(|lease| Some((lease.member(), lease.clock?))));
+    next.dead = next.dead.split_off(next.dead.len().saturating_sub(View::DEAD));
+    next
 }
 
 /// With a later life of a node in the place of an earlier one, whose slots it has at once.

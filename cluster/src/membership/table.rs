@@ -4,6 +4,7 @@ use super::{
     dealt::{Dealt, Rings},
     terms::{Moment, Terms},
 };
+use cellspace_schemas::Timestamp;
 use cellspace_storage::{Deal, Member, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -38,6 +39,19 @@ struct Entry {
     before: Option<(Member, u64)>,
     /// The view that took it from this node last, and whether it was open until then.
     lost: Option<(u64, bool)>,
+    /// Since when nobody but its present owner opens it.
+    since: Moment,
+    /// The same of the owner before.
+    before_since: Moment,
+}
+
+/// When others served a slot last whose last owner was found dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedLast {
+    /// By then all others had stopped.
+    pub others: Moment,
+    /// By then that one had, by its own clock: what it took by its clock is not of a later time.
+    pub owner: Timestamp,
 }
 
 /// What a node says to one that asks whether it may open a slot.
@@ -62,12 +76,24 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// Its own slots that are not open.
     waiting: BTreeSet<u16>,
+    /// [`View::dead`]
+    dead: Vec<(Member, Timestamp)>,
 }
 
 impl Table {
     pub(super) fn new(me: Member, rings: &Rings, terms: &Terms) -> Self {
-        let entries = vec![Entry { hold: Hold::Nothing, others: Vec::new(), before: None, lost: None }; usize::from(terms.slots)];
-        Self { me, version: 0, dealt: Dealt::new(Deal::default(), rings), entries, waiting: BTreeSet::new() }
+        let entries = vec![
+            Entry {
+                hold: Hold::Nothing,
+                others: Vec::new(),
+                before: None,
+                lost: None,
+                since: Moment::default(),
+                before_since: Moment::default()
+            };
+            usize::from(terms.slots)
+        ];
+        Self { me, version: 0, dealt: Dealt::new(Deal::default(), rings), entries, waiting: BTreeSet::new(), dead: Vec::new() }
     }
 
     pub(super) const fn version(&self) -> u64 {
@@ -105,9 +131,9 @@ impl Table {
                 let dealt = Dealt::new(deal.clone(), rings);
                 for slot in self.dealt.may_differ(&dealt) {
                     let (before, after) = (self.dealt.owner(slot), dealt.owner(slot));
-                    if before != after
-                        && let (Some(before), Some(entry)) = (before, self.entries.get_mut(usize::from(slot)))
-                    {
+                    let Some(entry) = self.entries.get_mut(usize::from(slot)).filter(|_| before != after) else { continue };
+                    (entry.before_since, entry.since) = (entry.since, now);
+                    if let Some(before) = before {
                         entry.before = Some((before.clone(), version));
                         if before == &self.me {
                             let open = entry.close();
@@ -126,10 +152,12 @@ impl Table {
             for (slot, entry) in (0..).zip(&mut self.entries) {
                 entry.others = vec![Other { member: None, since: view.version, until }];
                 (entry.before, entry.lost) = (None, None);
+                entry.since = now;
                 closes.extend(entry.close().then_some(slot));
             }
         }
         self.version = view.version;
+        self.dead.clone_from(&view.dead);
         let members = view.deal.members();
         for (slot, entry) in (0..).zip(&mut self.entries) {
             // Who has left the view serves nothing.
@@ -206,6 +234,14 @@ impl Table {
     pub(super) fn taken_from(&self, slot: u16, by: Option<&Member>) -> Option<u64> {
         let (before, since) = self.entries.get(usize::from(slot))?.before.as_ref()?;
         by.is_none_or(|by| by == before).then_some(*since)
+    }
+
+    /// When others served the slot last, where its last owner was found dead.
+    pub(super) fn served_last(&self, slot: u16, terms: &Terms) -> Option<ServedLast> {
+        let entry = self.entries.get(usize::from(slot))?;
+        let (owner, _) = entry.before.as_ref()?;
+        let (_, clock) = self.dead.iter().find(|(member, _)| member == owner)?;
+        Some(ServedLast { others: entry.before_since + terms.patience(), owner: clock.plus(terms.lease) })
     }
 
     /// A node has said [`Answer::Released`] to a question under the view `version`. Late and repeated answers are worth what they say: if the slot was its

@@ -2,6 +2,7 @@
 
 use super::{plan, table::Table, watch::Watch, *};
 use crate::ring::NodeName;
+use cellspace_schemas::Timestamp;
 use cellspace_storage::{Deal, Incarnation, Lease, Member, Swap, View};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,17 +16,29 @@ fn at(millis: u64) -> Moment {
     Moment(Duration::from_millis(millis))
 }
 
+fn clock(millis: u64) -> Timestamp {
+    Timestamp(i64::try_from(millis).unwrap())
+}
+
 fn member(name: &str, incarnation: u64) -> Member {
     Member { node: NodeName(name.to_owned()), incarnation: Incarnation(incarnation) }
 }
 
 fn lease(name: &str, counter: u64) -> Lease {
-    Lease { node: NodeName(name.to_owned()), incarnation: Incarnation(1), counter, revoked: false, level: 1, endpoint: String::new() }
+    Lease {
+        node: NodeName(name.to_owned()),
+        incarnation: Incarnation(1),
+        counter,
+        revoked: false,
+        level: 1,
+        endpoint: String::new(),
+        clock: None,
+    }
 }
 
 fn view(version: u64, names: &[&str]) -> View {
     let members: Vec<_> = names.iter().map(|name| member(name, 1)).collect();
-    View { version, format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past: Vec::new() }
+    View { version, format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past: Vec::new(), dead: Vec::new() }
 }
 
 fn after(before: &View, names: &[&str]) -> View {
@@ -43,7 +56,7 @@ fn node(name: &str, first: &View, others: &[Lease]) -> Node {
 
 /// A round that goes well.
 fn round(node: &mut Node, view: &View, others: &[Lease], millis: u64) -> Result<Step, Ended> {
-    let (_, next) = node.renewal(at(millis));
+    let (_, next) = node.renewal(at(millis), clock(millis));
     node.renewed(&Swap::Applied);
     let leases: Vec<_> = others.iter().cloned().chain([next]).collect();
     node.observed(Some(view.clone()), &leases, at(millis))
@@ -59,7 +72,7 @@ fn moved(from: &View, to: &View, owner: &str) -> u16 {
 #[test]
 fn a_lease_counts_from_the_start_of_the_renewal_and_only_when_the_view_was_applied() {
     let mut node = Node::new(lease("a", 0), terms(), Rings::new(SLOTS), at(0));
-    let (before, next) = node.renewal(at(1_000));
+    let (before, next) = node.renewal(at(1_000), clock(1_000));
     assert_eq!((before.counter, next.counter), (0, 1));
     node.renewed(&Swap::Applied);
     assert!(!node.holds_lease(at(1_001)), "no view was read after it");
@@ -71,11 +84,11 @@ fn a_lease_counts_from_the_start_of_the_renewal_and_only_when_the_view_was_appli
 #[test]
 fn a_renewal_without_an_answer_is_begun_again_and_counts_from_its_first_beginning() {
     let mut node = Node::new(lease("a", 0), terms(), Rings::new(SLOTS), at(0));
-    let (_, first) = node.renewal(at(1_000));
+    let (_, first) = node.renewal(at(1_000), clock(1_000));
     node.renewed(&Swap::Unknown("silence".into()));
     node.observed(Some(view(1, &["a"])), &[lease("a", 0)], at(1_100)).unwrap();
     assert!(!node.holds_lease(at(1_100)));
-    let (_, again) = node.renewal(at(2_500));
+    let (_, again) = node.renewal(at(2_500), clock(2_500));
     assert_eq!(first, again);
     node.renewed(&Swap::Refused);
     node.observed(Some(view(1, &["a"])), &[again], at(2_600)).unwrap();
@@ -90,7 +103,7 @@ fn a_life_ends_when_it_is_revoked_superseded_or_too_old() {
     assert_eq!(ends(Lease { incarnation: Incarnation(2), ..lease("a", 1) }, &first), Ended::Superseded);
     let newer = View { version: 2, format: 2, ..first.clone() };
     assert_eq!(ends(lease("a", 1), &newer), Ended::TooOld { format: 2, level: 1 });
-    let (before, next) = next_life(&NodeName("a".into()), 3, "x:1", &[Lease { revoked: true, ..lease("a", 9) }]);
+    let (before, next) = next_life(&NodeName("a".into()), 3, "x:1", clock(0), &[Lease { revoked: true, ..lease("a", 9) }]);
     assert_eq!((before.unwrap().counter, next.incarnation, next.counter, next.revoked), (9, Incarnation(2), 0, false));
 }
 
@@ -112,6 +125,66 @@ fn who_stands_still_is_judged_by_one_that_was_awake() {
     assert_eq!(round(&mut a, &first, &moving(2), 9_000).unwrap().revokes, []);
     assert_eq!(round(&mut a, &first, &moving(3), 10_900).unwrap().revokes, []);
     assert_eq!(round(&mut a, &first, &moving(4), 12_600).unwrap().revokes.len(), 1);
+}
+
+/// A counter that stands is looked at again when it tells something, not only with the next renewal.
+#[test]
+fn who_stands_still_is_judged_when_its_time_has_come() {
+    let first = view(1, &["a", "b"]);
+    let mut a = node("a", &first, &[lease("b", 5)]);
+    assert_eq!((a.judges_at(at(1_000)), a.acts_at(at(1_000))), (Some(at(3_250)), Some(at(3_250))));
+    round(&mut a, &first, &[lease("b", 6)], 1_500).unwrap();
+    assert_eq!(a.judges_at(at(1_500)), Some(at(3_750)));
+    assert_eq!(a.judges_at(at(3_750)), None, "what was judged is not looked at again and again");
+    assert_eq!(node("a", &view(1, &["a"]), &[lease("b", 5)]).judges_at(at(1_000)), None, "of members alone");
+}
+
+/// Clocks of a row never go back, and one counts when its renewal does.
+#[test]
+fn rows_tell_the_time_of_day() {
+    let mut node = Node::new(Lease { clock: Some(clock(5_000)), ..lease("a", 0) }, terms(), Rings::new(SLOTS), at(0));
+    let (_, first) = node.renewal(at(1_000), clock(4_000));
+    assert_eq!((first.clock, node.serves_until()), (Some(clock(5_000)), None));
+    node.renewed(&Swap::Applied);
+    assert_eq!(node.serves_until(), None);
+    node.observed(Some(view(1, &["a"])), &[first], at(1_050)).unwrap();
+    assert_eq!(node.serves_until(), Some(clock(7_000)));
+    let (before, next) = node.renewal(at(1_500), clock(6_500));
+    assert_eq!((before.clock, next.clock, node.serves_until()), (Some(clock(5_000)), Some(clock(6_500)), Some(clock(7_000))));
+    let (_, life) = next_life(&NodeName("a".into()), 1, "", clock(6_000), &[next]);
+    assert_eq!(life.clock, Some(clock(6_500)));
+}
+
+/// Of a slot whose owner was found dead it is known when others served it last: before it came to that owner, and as late as its row says.
+#[test]
+fn who_gets_a_slot_of_a_dead_node_knows_until_when_it_was_served() {
+    let (first, rows) = (view(1, &["a", "b", "c"]), [lease("b", 1), lease("c", 1)]);
+    let dead = [lease("b", 1), Lease { clock: Some(clock(77_000)), revoked: true, ..lease("c", 9) }];
+    let gone = |mut node: Node, names: &[&str]| {
+        let mut next = plan::without(node.view().unwrap(), &BTreeSet::from([NodeName("c".into())]), &member("a", 1), &dead);
+        assert_eq!(next.dead, [(member("c", 1), clock(77_000))]);
+        next.deal.from = view(1, names).deal.from;
+        let slot = moved(node.view().unwrap(), &next, "c");
+        node.learn(next, at(9_000)).unwrap();
+        node.open_free(at(9_000));
+        node.served_last(slot)
+    };
+    // As far as `a` knows it may have come to `c` when `a` began.
+    let long = Some(ServedLast { others: at(1_000) + terms().patience(), owner: clock(79_000) });
+    assert_eq!(gone(node("a", &first, &rows), &["a", "b"]), long);
+    // It came to `c` a moment ago.
+    let two = view(1, &["a", "b"]);
+    let mut late = node("a", &two, &rows);
+    let next = after(&two, &["a", "b", "c"]);
+    late.learn(next, at(8_000)).unwrap();
+    let short = Some(ServedLast { others: at(8_000) + terms().patience(), owner: clock(79_000) });
+    assert_eq!(gone(late, &["a", "b"]), short);
+    // Nothing is known of one that handed it over, nor where a row does not tell.
+    let mut none = node("a", &first, &rows);
+    let handed = after(&first, &["a", "b"]);
+    let slot = moved(&first, &handed, "c");
+    none.learn(handed, at(9_000)).unwrap();
+    assert_eq!(none.served_last(slot), None);
 }
 
 #[test]
@@ -283,7 +356,7 @@ fn a_hand_over_moves_few_slots_at_a_time_and_settles() {
     assert_eq!(plan::leaving(&view(1, &["a"]), &member("a", 1)), None, "the last one stays");
     assert_eq!(plan::leaving(&settled, &member("b", 1)).unwrap().deal.to, view(1, &["a", "c"]).deal.to);
     let gone: BTreeSet<_> = ["a", "b", "c"].map(|name| NodeName(name.to_owned())).into();
-    assert_eq!(plan::without(&settled, &gone, &member("d", 2)).deal.to, [member("d", 2)]);
+    assert_eq!(plan::without(&settled, &gone, &member("d", 2), &[]).deal.to, [member("d", 2)]);
 }
 
 #[test]

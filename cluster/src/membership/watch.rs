@@ -52,6 +52,13 @@ impl Watch {
         of_members.iter().filter(still).take(room).map(|lease| (*lease).clone()).collect()
     }
 
+    /// When after `now` a member would be found dead whose counter does not move by then. It may be one that is not to be judged any more: then there is nothing to do.
+    pub(super) fn judges_at(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Option<Moment> {
+        let members = view.deal.members();
+        let others = members.iter().filter(|member| member.node != *me).filter_map(|member| self.seen.get(&member.node));
+        others.map(|seen| seen.since + terms.patience()).filter(|judged| *judged > now).min()
+    }
+
     /// Members that have left for good: their lease was taken away, or a later life of the node has its place for so long that the earlier one's lease has
     /// ended and the later one could have taken its place itself.
     pub(super) fn gone(&self, view: &View, me: &NodeName, leases: &[Lease], terms: &Terms, now: Moment) -> BTreeSet<NodeName> {

@@ -37,6 +37,8 @@ pub enum Bug {
     ForgetsTokens,
     /// A node takes tokens from before it had the slot, whether it knows of those that were used or not.
     TrustsOpenings,
+    /// A node counts on what the row of a slot's dead owner says, whoever had the slot how short a time before.
+    TrustsDeadOwners,
     /// A node tells of slots that others may have had since it had them.
     TellsOfOthers,
     /// What a node has heard of a slot counts whenever the slot opens there, whoever had it meanwhile.

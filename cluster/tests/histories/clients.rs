@@ -59,7 +59,7 @@ impl Client {
                     shown.retain(|token| token.issued.plus(VALID) > now);
                     // One that was used, as somebody does who has overheard it.
                     let again = (!shown.is_empty() && self.dice.chance(500)).then(|| shown[self.dice.index(shown.len())].clone());
-                    let token = again.unwrap_or(Token { number: id, issued: now });
+                    let token = again.unwrap_or(Token { number: id, issued: now.plus(ms(self.dice.within(0..500))) });
                     shown.push(token.clone());
                     self.order(id, Order::Show { id, token }).await;
                 }

@@ -101,6 +101,7 @@ fn broken_rules_are_found() {
         Bug::LosesPages,
         Bug::ForgetsTokens,
         Bug::TrustsOpenings,
+        Bug::TrustsDeadOwners,
         Bug::TellsOfOthers,
         Bug::KeepsWhatItHeard,
         Bug::TakesLateAnswers,

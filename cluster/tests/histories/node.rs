@@ -59,7 +59,7 @@ impl Process {
             began: world.at_time(0),
             offset: ms(dice.within(0..10_000_000)),
             rate: u32::try_from(dice.within(rates)).unwrap(),
-            skew: i64::try_from(dice.within(0..100)).unwrap(),
+            skew: i64::try_from(dice.within(0..1_000)).unwrap() - 500,
             sleeps: world.is(Bug::SleepingClock).then(|| gate.clone()),
         });
         let (tokens, wire) = (Tokens::new(world, seat, clocks.clone()), world.wire_of(level));
@@ -73,6 +73,7 @@ impl Process {
             membership: access.clone(),
             peers: access.clone(),
             uptime: clocks.clone(),
+            clock: clocks.clone(),
         });
         cell.remember(tokens.clone());
         let options = Options { idle_after: Duration::from_secs(2), ..Options::default() };

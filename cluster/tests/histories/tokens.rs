@@ -37,13 +37,14 @@ struct Used {
     /// What was heard of slots, and first from whom, for the bugs that take it at the wrong time.
     heard: BTreeMap<u16, Box<RawValue>>,
     heard_from: BTreeMap<(Member, u16), Box<RawValue>>,
+    /// [`Bug::TrustsDeadOwners`]
+    trusts_dead_owners: bool,
 }
 
 /// An opening of a slot.
 struct Opened {
     /// Its number among those of all nodes.
     number: u64,
-    at: Timestamp,
     /// That of the opening of which was told.
     told: Option<u64>,
     /// Whether anything was served since.
@@ -52,7 +53,9 @@ struct Opened {
 
 impl Used {
     fn known_since(&self, slot: Opening) -> Option<Timestamp> {
-        self.told.get(&slot.slot).map_or(Some(slot.at), |told| *told)
+        let others = |others: Timestamp| if self.trusts_dead_owners { Timestamp(0) } else { others };
+        let served = slot.before.map(|before| others(before.others).max(before.owner.minus(SKEW)));
+        self.told.get(&slot.slot).map_or(Some(served.map_or(slot.at, |served| served.min(slot.at))), |told| *told)
     }
 }
 
@@ -74,12 +77,13 @@ pub struct Tokens {
 
 impl Tokens {
     pub fn new(world: &Arc<World>, seat: usize, clocks: Arc<Clocks>) -> Arc<Self> {
-        Arc::new(Self { seat, used: Mutex::default(), clocks, world: world.clone() })
+        let used = Used { trusts_dead_owners: world.is(Bug::TrustsDeadOwners), ..Used::default() };
+        Arc::new(Self { seat, used: Mutex::new(used), clocks, world: world.clone() })
     }
 
     /// Whether a call may use the token; it is used with that.
     pub fn admit(&self, token: &Token, call: CallId, slot: Opening) -> bool {
-        self.serves(slot.slot);
+        self.serves(slot);
         let (now, mut used) = (Clock::now(&*self.clocks), self.used.lock());
         if !self.counts(token, &used, slot, now) {
             return false;
@@ -97,17 +101,20 @@ impl Tokens {
         let opened = used.known_since(slot).map(|known| known.plus(SKEW).plus(SKEW));
         // It may have been used where nobody has told of it.
         let early = opened.is_some_and(|opened| token.issued <= opened) && !self.world.is(Bug::TrustsOpenings);
-        !early && now <= token.issued.plus(VALID)
+        // Whoever opens the slot later counts on it.
+        let late = token.issued > now.plus(SKEW) || slot.until.is_some_and(|until| token.issued > until.plus(SKEW));
+        !early && !late && now <= token.issued.plus(VALID)
     }
 
     /// This node serves the slot: what was told of it is of who served it last, and what was used of it there would not be taken again. Who opens a slot without a
     /// lease, behind the others, may have been told of an earlier time, and serves nothing.
-    pub fn serves(&self, slot: Slot) {
+    pub fn serves(&self, opening: Opening) {
+        let slot = opening.slot;
         let mut used = self.used.lock();
         let Some(opened) = used.openings.get_mut(&slot).filter(|opened| !opened.serves) else { return };
         opened.serves = true;
-        let Opened { number, at, told, .. } = *opened;
-        let (now, opening) = (Clock::now(&*self.clocks), Opening { slot, at, came: None });
+        let Opened { number, told, .. } = *opened;
+        let now = Clock::now(&*self.clocks);
         self.world.hold(self.world.openings.lock().serves(slot, number, told));
         let disk = self.world.disk.lock();
         let again =
@@ -144,7 +151,9 @@ impl Tokens {
     pub fn tells(&self, slots: &[u16], answers: &mut [Answered]) {
         for (slot, answer) in slots.iter().zip(answers).filter(|_| self.world.is(Bug::TellsOfOthers)) {
             if answer.answer == Answer::Released {
-                answer.memory = Slot::numbered(*slot).and_then(|slot| self.tell(slot, VALID));
+                answer.memory = Slot::numbered(*slot).and_then(|slot| {
+                    self.tell(Opening { slot, at: Clock::now(&*self.clocks).minus(VALID), before: None, came: None, until: None })
+                });
             }
         }
     }
@@ -163,11 +172,12 @@ impl Tokens {
 }
 
 impl SlotMemory for Tokens {
-    fn tell(&self, slot: Slot, opened: Duration) -> Option<Box<RawValue>> {
+    fn tell(&self, opening: Opening) -> Option<Box<RawValue>> {
+        let slot = opening.slot;
         let used = self.used.lock();
         let of_slot = used.tokens.iter().filter(|((of, _), _)| *of == slot);
         let all = of_slot.map(|((_, number), (until, _))| (*number, *until)).collect();
-        let since = used.known_since(Opening { slot, at: Clock::now(&*self.clocks).minus(opened), came: None });
+        let since = used.known_since(opening);
         to_raw_value(&Told { opening: used.openings.get(&slot).map_or(0, |opened| opened.number), since, used: all }).ok()
     }
 
@@ -181,7 +191,7 @@ impl SlotMemory for Tokens {
             openings.count += 1;
             openings.count
         };
-        let opened = Opened { number, at: Clock::now(&*self.clocks), told: told.as_ref().map(|told| told.opening), serves: false };
+        let opened = Opened { number, told: told.as_ref().map(|told| told.opening), serves: false };
         self.world.note(|| format!("n{} opens slot {} as opening {number}, told of {:?}", self.seat, slot.number(), opened.told));
         used.openings.insert(slot, opened);
         if let Some(Told { since, used: all, .. }) = told {

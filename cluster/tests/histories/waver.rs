@@ -84,5 +84,5 @@ fn after(view: &View, dice: &mut Dice) -> Option<View> {
     let mut past = view.past.clone();
     past.push(view.deal.clone());
     let past = past.split_off(past.len().saturating_sub(View::PAST));
-    Some(View { version: view.version + 1, format: view.format, deal, past })
+    Some(View { version: view.version + 1, format: view.format, deal, past, dead: view.dead.clone() })
 }

@@ -300,7 +300,8 @@ impl World {
         for owner in OWNED.iter() {
             let address = Address::of::<Clerk>(owner.clone());
             let serve: Vec<_> = up.iter().filter(|(_, process)| process.cluster.serves(&address)).collect();
-            serve.iter().for_each(|(_, process)| process.tokens.serves(Slot::of(owner)));
+            let opening = |process: &Process| process.cluster.opened(Owner::clone(owner));
+            serve.iter().for_each(|(_, process)| opening(process).into_iter().for_each(|opening| process.tokens.serves(opening)));
             if serve.len() > 1 {
                 let seats: Vec<usize> = serve.iter().map(|(seat, _)| *seat).collect();
                 self.broke(format!("LEASE: {owner} is served by {seats:?}"));

@@ -5,6 +5,7 @@ use super::{
     world::{Bug, Happening, Message, Outcome, Reply},
 };
 use cellspace_cluster::membership::{Answer as Release, Ended, Moment, Node, Rings, Route, Terms, finalized, next_life};
+use cellspace_schemas::Timestamp;
 use cellspace_storage::{Epoch, Lease, Member, NodeName, Swap, View};
 use std::collections::BTreeMap;
 
@@ -159,7 +160,7 @@ impl Process {
             return;
         };
         let begun = if self.bug == Some(Bug::LateStart) { now + std::time::Duration::from_millis(800) } else { now };
-        let (before, next) = node.renewal(begun);
+        let (before, next) = node.renewal(begun, Timestamp::from_seconds(0));
         self.request(Request::PutLease(Some(before), next), Purpose::Renewal, out);
     }
 
@@ -180,7 +181,7 @@ impl Process {
         let Some(purpose) = self.pending.remove(&number) else { return Ok(()) };
         match (purpose, answer) {
             (Purpose::LifeRead, Answer::Leases(leases)) => {
-                let (before, next) = next_life(&self.name, self.level, "", &leases);
+                let (before, next) = next_life(&self.name, self.level, "", Timestamp::from_seconds(0), &leases);
                 self.request(Request::PutLease(before, next.clone()), Purpose::LifePut(next), out);
             }
             (Purpose::LifePut(row), Answer::Swap(Swap::Applied)) => {

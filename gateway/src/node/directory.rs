@@ -250,10 +250,17 @@ mod tests {
             revoked,
             level: 1,
             endpoint: "h:1".to_owned(),
+            clock: None,
         };
         let member = |node: &str, incarnation| Member { node: NodeName(node.to_owned()), incarnation: Incarnation(incarnation) };
         let from = vec![member("a", 2), member("b", 2)];
-        let view = View { version: 3, format: 1, deal: Deal { from, to: vec![member("a", 2), member("c", 2)], mark: 7 }, past: Vec::new() };
+        let view = View {
+            version: 3,
+            format: 1,
+            deal: Deal { from, to: vec![member("a", 2), member("c", 2)], mark: 7 },
+            past: Vec::new(),
+            dead: Vec::new(),
+        };
         let shares = BTreeMap::from([(member("a", 2), 5), (member("a", 1), 9)]);
         let told = |now: Lease, before: &[Lease]| {
             let report = report(&now, before, Some(&view), &shares, None);

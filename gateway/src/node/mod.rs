@@ -155,7 +155,7 @@ impl Node {
         let config = config.believing()?;
         let metrics = metrics::handle();
         let (shared, seated) = match cell {
-            Some((shared, seat)) => (shared, Some(seat.take().await?)),
+            Some((shared, seat)) => (shared, Some(seat.take(&config.clock).await?)),
             None => (Shared::open(&config).await?, None),
         };
         let Shared { store, vault, closes } = shared;
@@ -384,7 +384,7 @@ async fn assemble(
     let own = OutboundHttp::towards(urls.admin.origin(), config.outbound.clone())?;
     let trust = Arc::new(Trust::new(Arc::new(http.clone()), trust));
     if let Some(seated) = seated {
-        seated.cell.remember(Arc::new(UsedTokens::of(trust.clone(), clock.clone())));
+        seated.cell.remember(Arc::new(UsedTokens::of(trust.clone())));
     }
     let services = Services {
         cluster: cluster.clone(),

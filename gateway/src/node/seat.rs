@@ -2,7 +2,7 @@
 
 use super::{Cells, Roles, StartError};
 use cellspace_cluster::{
-    BootClock, Cell, CellOptions, Elsewhere,
+    BootClock, Cell, CellOptions, Clock, Elsewhere,
     link::{Identity, Link},
     membership::Terms,
 };
@@ -56,7 +56,7 @@ pub(super) struct Seated {
 }
 
 impl Seat {
-    pub(super) async fn take(self) -> Result<Seated, StartError> {
+    pub(super) async fn take(self, clock: &Arc<dyn Clock>) -> Result<Seated, StartError> {
         let socket = TcpListener::bind(self.listen).await?;
         let endpoint = match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -71,6 +71,7 @@ impl Seat {
             membership: self.membership.clone(),
             peers: link.clone(),
             uptime: Arc::new(BootClock),
+            clock: clock.clone(),
         };
         let cell = if self.roles.runtime { Cell::new(options) } else { Cell::outside(options) };
         if let Some(Beside { own, main, homes, others, .. }) = &self.beside {
@@ -83,6 +84,7 @@ impl Seat {
                     membership: membership.clone(),
                     peers: link.clone(),
                     uptime: Arc::new(BootClock),
+                    clock: clock.clone(),
                 })
             };
             let others = others.iter().map(|(name, membership)| (name.clone(), outside(membership))).collect();

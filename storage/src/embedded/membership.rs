@@ -17,7 +17,7 @@ impl Membership for EmbeddedStore {
     /// Its version is the boot counter, as in the epochs of this store.
     fn view(&self) -> BoxFuture<'_, Result<Option<View>, StoreError>> {
         let deal = Deal { from: vec![self.alone()], to: vec![self.alone()], mark: 0 };
-        Box::pin(ready(Ok(Some(View { version: self.boot(), format: 1, deal, past: Vec::new() }))))
+        Box::pin(ready(Ok(Some(View { version: self.boot(), format: 1, deal, past: Vec::new(), dead: Vec::new() }))))
     }
 
     /// Nobody else can join.
@@ -27,7 +27,7 @@ impl Membership for EmbeddedStore {
 
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
         let Member { node, incarnation } = self.alone();
-        Box::pin(ready(Ok(vec![Lease { node, incarnation, counter: 0, revoked: false, level: 1, endpoint: String::new() }])))
+        Box::pin(ready(Ok(vec![Lease { node, incarnation, counter: 0, revoked: false, level: 1, endpoint: String::new(), clock: None }])))
     }
 
     /// Lasts as long as the process: there is nothing to renew.

@@ -1,6 +1,7 @@
 //! Promises of [`Membership`], and one in memory for nodes of one process.
 
 use crate::{Deal, Incarnation, Lease, Member, Membership, NodeName, StoreError, Swap, View};
+use cellspace_schemas::Timestamp;
 use futures::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,7 +21,13 @@ fn member(n: u64) -> Member {
 
 fn view(version: u64, members: u64) -> View {
     let deal = |members: u64| Deal { from: (0..members).map(member).collect(), to: (0..=members).map(member).collect(), mark: 77 };
-    View { version, format: 3, deal: deal(members), past: (0..3).map(deal).collect() }
+    View {
+        version,
+        format: 3,
+        deal: deal(members),
+        past: (0..3).map(deal).collect(),
+        dead: vec![(member(9), Timestamp(1_700_000_000_123))],
+    }
 }
 
 fn lease(node: &str, counter: u64) -> Lease {
@@ -31,6 +38,7 @@ fn lease(node: &str, counter: u64) -> Lease {
         revoked: false,
         level: 2,
         endpoint: "10.0.0.1:7443".to_owned(),
+        clock: Some(Timestamp(1_700_000_000_000 + i64::try_from(counter).unwrap())),
     }
 }
 

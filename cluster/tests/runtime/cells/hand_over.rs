@@ -253,8 +253,8 @@ struct Note {
 }
 
 impl SlotMemory for Note {
-    fn tell(&self, slot: Slot, _: Duration) -> Option<Box<RawValue>> {
-        RawValue::from_string(format!("\"{} of {}\"", self.name, slot.number())).ok()
+    fn tell(&self, opening: Opening) -> Option<Box<RawValue>> {
+        RawValue::from_string(format!("\"{} of {}\"", self.name, opening.slot.number())).ok()
     }
 
     fn hear(&self, slot: Slot, told: Option<&RawValue>) {

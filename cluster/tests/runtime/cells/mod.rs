@@ -152,6 +152,7 @@ impl Place {
         let cut = Arc::new(AtomicBool::new(false));
         let reads_only = Arc::new(AtomicBool::new(false));
         let way = Arc::new(Way { place: self.clone(), cut: cut.clone(), reads_only: reads_only.clone() });
+        let clock = TestClock::new();
         let cell = of(CellOptions {
             node: NodeName(name.to_owned()),
             level: 1,
@@ -160,9 +161,10 @@ impl Place {
             membership: way.clone(),
             peers: way,
             uptime: Arc::new(Time(Instant::now())),
+            clock: clock.clone(),
         });
         let store = Arc::new(self.store.clone());
-        let cluster = Cluster::in_cell(store.clone(), store, TestClock::new(), Options::default(), cell.clone());
+        let cluster = Cluster::in_cell(store.clone(), store, clock, Options::default(), cell.clone());
         let agent = Arc::new(Counter {
             gate: Some(Arc::new(Semaphore::new(DELIVERIES))),
             prepares: Some(Arc::new(Semaphore::new(0))),

@@ -36,6 +36,8 @@ pub struct Sample {
     pub kind: Kind,
     /// Place of the participant that it was for.
     pub party: usize,
+    /// Of the other one that a message went to, and whose answer it has.
+    pub other: Option<usize>,
     /// When it was due.
     pub due: Instant,
     pub took: Duration,

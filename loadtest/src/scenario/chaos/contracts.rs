@@ -177,7 +177,7 @@ impl Contracts {
 }
 
 fn sample(kind: Kind, party: usize, due: Instant) -> super::book::Sample {
-    super::book::Sample { kind, party, due, took: due.elapsed() }
+    super::book::Sample { kind, party, other: None, due, took: due.elapsed() }
 }
 
 /// What went wrong is a request that failed.

@@ -34,12 +34,25 @@ pub fn times(samples: &[Sample], kind: Kind, from: Instant, to: Instant) -> Vec<
     samples.iter().filter(|sample| sample.kind == kind && sample.due >= from && sample.due < to).map(|sample| sample.took).collect()
 }
 
-/// From each death to the first good answer to each of the node's participants, to a request that was made after it.
-pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed]) -> Vec<Duration> {
+/// What is asked of a participant whose node has died.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// Something by its own clients.
+    ByItself,
+    /// Its catalog by others, whose message must not have been taken before.
+    ByOthers,
+}
+
+/// From each death to the first good answer of each of the node's participants, to a request that was made after it.
+pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: Asked) -> Vec<Duration> {
+    let is_of = |sample: &Sample, party: usize| match asked {
+        Asked::ByItself => sample.party == party && [Kind::Read, Kind::Write].contains(&sample.kind),
+        Asked::ByOthers => sample.other == Some(party),
+    };
     let of = |killed: &Killed| {
         let first = |party: usize| {
-            let answers = samples.iter().filter(|sample| sample.party == party && [Kind::Read, Kind::Write].contains(&sample.kind));
-            answers.filter(|sample| sample.due >= killed.at).map(|sample| sample.due + sample.took - killed.at).min()
+            let answers = samples.iter().filter(|sample| is_of(sample, party) && sample.due >= killed.at);
+            answers.map(|sample| sample.due + sample.took - killed.at).min()
         };
         world.of(killed.node).into_iter().filter_map(first).collect::<Vec<_>>()
     };

@@ -82,7 +82,7 @@ impl Place {
     }
 
     fn good(&self, kind: Kind, party: usize, due: Instant) {
-        self.book.sample(Sample { kind, party, due, took: due.elapsed() });
+        self.book.sample(Sample { kind, party, other: None, due, took: due.elapsed() });
     }
 }
 
@@ -203,7 +203,8 @@ async fn catalogs(place: Arc<Place>, mut client: Patient, mut beat: Beat, seed: 
     let world = &place.world;
     while let Some(due) = beat.next().await {
         let consumer = random.random_range(world.providers..world.parties.len());
-        let (Some(who), Some(of)) = (world.party(consumer), world.party(random.random_range(0..world.providers))) else { continue };
+        let provider = random.random_range(0..world.providers);
+        let (Some(who), Some(of)) = (world.party(consumer), world.party(provider)) else { continue };
         let body = sharing::catalog_request(of.participant()).to_string();
         loop {
             let answer = client.send(who.call(Method::POST, "catalog/request", body.clone())).await;
@@ -212,7 +213,10 @@ async fn catalogs(place: Arc<Place>, mut client: Patient, mut beat: Beat, seed: 
                     let catalog = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
                     match sharing::offers(&catalog).len() {
                         // One is shown to those alone of whom a second credential is known: after a negotiation that did not need it, not for some seconds.
-                        2 | 3 => place.good(Kind::Catalog, consumer, due),
+                        2 | 3 => {
+                            let other = Some(provider);
+                            place.book.sample(Sample { kind: Kind::Catalog, party: consumer, other, due, took: due.elapsed() });
+                        }
                         offers => {
                             place.book.violated(Invariant::Ack, format!("{offers} offers of {}, and not 2 or 3", of.participant().did))
                         }

@@ -27,7 +27,7 @@ use book::{Invariant, Kind, Sample};
 use cellspace_client::{Caller, Client};
 use contracts::PATIENT;
 use faults::{Faults, Killed};
-use figures::ms;
+use figures::{Asked, ms};
 use load::{Load, Place, Rates};
 use patient::Honours;
 use rand::{SeedableRng, rngs::StdRng};
@@ -121,7 +121,7 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
         plan.cassandra > 2 || !kinds.contains(&Fault::Cassandra),
         "a node of Cassandra can be killed where there are three: --cassandra 3"
     );
-    let rates = Rates { negotiations: 1.0, transfers: 0.7, catalogs: 5.0, writes: 1.0, reads: 4.0, looks: 10.0 };
+    let rates = Rates { negotiations: 1.0, transfers: 0.7, catalogs: 10.0, writes: 1.0, reads: 4.0, looks: 10.0 };
     let mut stage = Stage::open(plan, PATIENT, rates).await?;
     let mut faults = Faults::new(kinds.to_vec(), StdRng::seed_from_u64(plan.seed));
     let (mut counts, mut killed) = (BTreeMap::<&str, u64>::new(), Vec::<Killed>::new());
@@ -145,13 +145,19 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let (mut cell, place) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("chaos", &place.book, &samples, begun);
-    let failovers = figures::failovers(&samples, &place.world, &killed);
+    let failovers = |asked| figures::failovers(&samples, &place.world, &killed, asked);
+    let (by_itself, by_others) = (failovers(Asked::ByItself), failovers(Asked::ByOthers));
+    let all = [&by_itself[..], &by_others[..]].concat();
+    let at = |times: &[Duration], part: f64| json!(ms(figures::quantile(times.to_vec(), part)));
     put_added(&mut report, &samples, quiet, &place.world);
     for (name, value) in [
         ("faults", json!(counts)),
-        ("failovers", json!(failovers.len())),
-        ("failover_p50_ms", json!(ms(figures::quantile(failovers.clone(), 0.5)))),
-        ("failover_p99_ms", json!(ms(figures::quantile(failovers, 0.99)))),
+        ("failovers", json!(all.len())),
+        ("failover_p50_ms", at(&all, 0.5)),
+        ("failover_p99_ms", at(&all, 0.99)),
+        ("failover_by_itself_p99_ms", at(&by_itself, 0.99)),
+        ("failover_by_others_p50_ms", at(&by_others, 0.5)),
+        ("failover_by_others_p99_ms", at(&by_others, 0.99)),
         ("others_p95_ratio", json!(figures::unaffected(&samples, &place.world, &killed, quiet))),
         ("processes", json!(place.book.count())),
         ("found_dead", json!(cell.revived())),

@@ -6,6 +6,7 @@ use super::{
     store::{Conditional, Inner},
 };
 use crate::{Incarnation, Lease, Membership, NodeName, StoreError, Swap, View};
+use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
 use scylla::{DeserializeRow, serialize::row::SerializeRow, statement::prepared::PreparedStatement};
 
@@ -22,10 +23,13 @@ struct StoredLease {
     revoked: bool,
     level: i32,
     endpoint: String,
+    /// Of which life and renewal it is: builds that do not know it leave it as it is.
+    clock: Option<(i64, i64, i64)>,
 }
 
 impl StoredLease {
     fn read(self) -> Result<Lease, StoreError> {
+        let clock = self.clock.filter(|(incarnation, counter, _)| (*incarnation, *counter) == (self.incarnation, self.counter));
         let unreadable = |_| StoreError::Corrupt(format!("the lease of {} cannot be read", self.node));
         Ok(Lease {
             incarnation: Incarnation(u64::try_from(self.incarnation).map_err(unreadable)?),
@@ -34,6 +38,7 @@ impl StoredLease {
             node: NodeName(self.node),
             revoked: self.revoked,
             endpoint: self.endpoint,
+            clock: clock.map(|(_, _, millis)| Timestamp(millis)),
         })
     }
 }
@@ -75,13 +80,13 @@ impl Membership for ScyllaStore {
             let (inner, statements) = (self.inner(), &self.inner().statements);
             let numbers = |lease: &Lease| Some((stored(lease.incarnation.0)?, stored(lease.counter)?));
             let Some((incarnation, counter)) = numbers(&next) else { return Swap::Refused };
-            let Lease { node: NodeName(node), revoked, level, endpoint, .. } = next;
-            let level = i32::from(level);
+            let Lease { node: NodeName(node), revoked, level, endpoint, clock, .. } = next;
+            let (level, clock) = (i32::from(level), clock.map(|clock| (incarnation, counter, clock.millis())));
             let Some(before) = before else {
-                return inner.swap(&statements.first_lease, (node, incarnation, counter, revoked, level, endpoint)).await;
+                return inner.swap(&statements.first_lease, (node, incarnation, counter, revoked, level, endpoint, clock)).await;
             };
             let Some((was, counted)) = numbers(&before) else { return Swap::Refused };
-            let values = (incarnation, counter, revoked, level, endpoint, node, was, counted, before.revoked);
+            let values = (incarnation, counter, revoked, level, endpoint, clock, node, was, counted, before.revoked);
             inner.swap(&statements.next_lease, values).await
         })
     }

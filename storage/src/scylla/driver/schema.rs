@@ -5,10 +5,10 @@ use scylla::{DeserializeRow, client::session::Session, statement::Consistency, s
 use std::time::Duration;
 
 /// The version that this build makes and reads.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 /// What brings the schema to each version, from the one before. Every statement bears being repeated.
-const STEPS: [&[&str]; 3] = [
+const STEPS: [&[&str]; 4] = [
     &[
         "CREATE TABLE IF NOT EXISTS partitions (\
         owner text, kind text, name text, part tinyint, generation int, key blob, value blob, mark blob, \
@@ -31,6 +31,7 @@ const STEPS: [&[&str]; 3] = [
     ],
     &["CREATE TABLE IF NOT EXISTS vault (owner text, alias text, record blob, PRIMARY KEY (owner, alias))"],
     &["CREATE TABLE IF NOT EXISTS homes (owner text PRIMARY KEY, version bigint, content text)"],
+    &["ALTER TABLE leases ADD clock frozen<tuple<bigint, bigint, bigint>>"],
 ];
 
 /// How long a change of the schema may take.
@@ -70,7 +71,9 @@ pub async fn create_schema(options: &ScyllaOptions, replication: &Replication) -
     }
     let done = usize::try_from(found.unwrap_or(0)).unwrap_or(0);
     for statement in STEPS.iter().skip(done).copied().flatten() {
-        run(&session, statement).await?;
+        if !is_there(&session, statement, keyspace).await? {
+            run(&session, statement).await?;
+        }
     }
     if found != Some(SCHEMA_VERSION) {
         run(&session, &format!("INSERT INTO schema_version (id, version) VALUES ('cellspace', {SCHEMA_VERSION})")).await?;
@@ -90,6 +93,16 @@ pub(super) async fn check(session: &Session) -> Result<(), ScyllaError> {
 async fn has_tablets(session: &Session) -> Result<bool, ScyllaError> {
     let query = "SELECT keyspace_name FROM system_schema.tables WHERE keyspace_name = 'system_schema' AND table_name = 'scylla_keyspaces'";
     let answer = session.query_unpaged(query, ()).await.map_err(ScyllaError::refused)?;
+    let rows = answer.into_rows_result().map_err(|e| ScyllaError::Unreachable(e.to_string()))?;
+    Ok(rows.maybe_first_row::<Name>().map_err(|e| ScyllaError::Unreachable(e.to_string()))?.is_some())
+}
+
+/// Whether it is for a column that is there already: that cannot be left to the statement.
+async fn is_there(session: &Session, statement: &str, keyspace: &str) -> Result<bool, ScyllaError> {
+    let words: Vec<_> = statement.split(' ').collect();
+    let ["ALTER", "TABLE", table, "ADD", column, ..] = words[..] else { return Ok(false) };
+    let query = "SELECT keyspace_name FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ? AND column_name = ?";
+    let answer = session.query_unpaged(query, (keyspace, table, column)).await.map_err(ScyllaError::refused)?;
     let rows = answer.into_rows_result().map_err(|e| ScyllaError::Unreachable(e.to_string()))?;
     Ok(rows.maybe_first_row::<Name>().map_err(|e| ScyllaError::Unreachable(e.to_string()))?.is_some())
 }

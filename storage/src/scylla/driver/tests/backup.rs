@@ -53,11 +53,18 @@ async fn all_that_is_in_a_keyspace_comes_back() {
     let member = Member { node: NodeName("n".into()), incarnation: Incarnation(3) };
     let deal = Deal { from: vec![member.clone()], to: vec![member], mark: 0 };
     for version in 1..=5 {
-        let view = View { version, format: 1, deal: deal.clone(), past: Vec::new() };
+        let view = View { version, format: 1, deal: deal.clone(), past: Vec::new(), dead: Vec::new() };
         assert_eq!(store.change_view(view).await, Swap::Applied);
     }
-    let lease =
-        Lease { node: NodeName("n".into()), incarnation: Incarnation(3), counter: 9, revoked: false, level: 1, endpoint: "h:1".to_owned() };
+    let lease = Lease {
+        node: NodeName("n".into()),
+        incarnation: Incarnation(3),
+        counter: 9,
+        revoked: false,
+        level: 1,
+        endpoint: "h:1".to_owned(),
+        clock: None,
+    };
     assert_eq!(store.put_lease(None, lease.clone()).await, Swap::Applied);
     let backup = back_up(&store).await;
     drop((vault, store));

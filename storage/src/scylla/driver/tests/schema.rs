@@ -2,6 +2,8 @@
 
 use super::Keyspace;
 use crate::scylla::driver::{Replication, SCHEMA_VERSION, ScyllaError, ScyllaStore, connect, create_schema};
+use crate::{Incarnation, Lease, Membership, NodeName, Swap};
+use cellspace_schemas::Timestamp;
 
 #[tokio::test]
 async fn another_schema_than_this_builds_is_refused() {
@@ -25,5 +27,32 @@ async fn another_schema_than_this_builds_is_refused() {
         crate::ScyllaOptions { keyspace: format!("{}_x", &options.keyspace[..options.keyspace.len().min(40)]), ..options.clone() };
     let error = ScyllaStore::open(missing).await.unwrap_err();
     assert!(matches!(error, ScyllaError::NoSchema) && error.to_string().contains("admin schema"), "{error}");
+    keyspace.remove().await;
+}
+
+/// What a build that does not know it has left in a row is not taken for what the row says.
+#[tokio::test]
+async fn a_time_of_day_is_of_its_own_renewal_alone() {
+    let Some(keyspace) = Keyspace::new("a_time_of_day_is_of_its_own_renewal").await else { return };
+    let store = keyspace.open().await;
+    let first = Lease {
+        node: NodeName("a".to_owned()),
+        incarnation: Incarnation(4),
+        counter: 7,
+        revoked: false,
+        level: 1,
+        endpoint: "h:1".to_owned(),
+        clock: Some(Timestamp(1_700_000_000_123)),
+    };
+    assert_eq!(store.put_lease(None, first.clone()).await, Swap::Applied);
+    assert_eq!(store.leases().await.unwrap(), [first.clone()]);
+    let session = connect::session(&keyspace.0, Some(&keyspace.0.keyspace)).await.unwrap();
+    let by_another_build = async |set: &str| {
+        session.query_unpaged(format!("UPDATE leases SET {set} WHERE id = 'cell' AND node = 'a' IF EXISTS"), ()).await.unwrap();
+        store.leases().await.unwrap().remove(0).clock
+    };
+    assert_eq!(by_another_build("revoked = true").await, first.clock);
+    assert_eq!(by_another_build("counter = 8").await, None);
+    assert_eq!(by_another_build("counter = 7, incarnation = 5").await, None);
     keyspace.remove().await;
 }
