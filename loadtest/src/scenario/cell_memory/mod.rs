@@ -41,9 +41,11 @@ const CONNECTIONS: usize = 32;
 const LONGEST: Duration = Duration::from_secs(6 * 3_600);
 /// Processes renew leases, and look whether they are ready.
 const STILL: Stillness = Stillness { settled: Duration::from_secs(30), cpu: Duration::from_secs(2) };
-/// Ids that nobody has: some, and more than is remembered of such.
-const FIRST: Range<usize> = 0..20_000;
-const MORE: Range<usize> = 20_000..120_000;
+/// Ids that nobody has of which a node remembers so many at most.
+const REMEMBERED: usize = 16_384;
+/// Ids that nobody has: as many as all nodes remember, and half as many more, since no node gets just its share of them; then others.
+const FIRST: Range<usize> = 0..NODES.len() * REMEMBERED * 3 / 2;
+const MORE: Range<usize> = FIRST.end..FIRST.end + 100_000;
 
 /// Resident memory of each process, in bytes.
 type Resident = BTreeMap<&'static str, u64>;
