@@ -176,8 +176,11 @@ async fn who_is_to_sign_anew_since_the_receiver_has_moved_need_not_wait() {
 async fn a_wait_goes_on_where_its_agent_goes() {
     let place = Place::new();
     let (a, shared) = place.first(|_| ()).await;
+    let joins = Instant::now();
     let b = place.another(&a, &shared, place.seat("b", None), |_| ()).await;
     place.settled(&["a", "b"]).await;
+    // To go takes about as long as to come, however slow the machine is.
+    let brief = (joins.elapsed() * 3).clamp(Duration::from_secs(12), Duration::from_secs(40));
     let platform = Platform::of(a, None).await;
     let id = served_by(&b);
     participant(&platform, &id).await;
@@ -188,10 +191,11 @@ async fn a_wait_goes_on_where_its_agent_goes() {
         let path = format!("{one}/state?wait=FINALIZED&timeout={}ms", time.as_millis());
         read(platform.admin(Method::GET, &path).send().await.unwrap()).await
     };
-    let (began, brief) = (Instant::now(), Duration::from_secs(12));
+    let (began, moved) = (Instant::now(), AtomicBool::new(false));
     let ending = async {
         b.drain(DRAIN).await;
         place.settled(&["a"]).await;
+        moved.store(true, Ordering::SeqCst);
         // A second more than is left of the brief wait, which would last longer still had it begun anew where its agent went.
         let left = (brief + Duration::from_secs(1)).saturating_sub(began.elapsed());
         wait(left).await;
@@ -202,6 +206,7 @@ async fn a_wait_goes_on_where_its_agent_goes() {
             (status, said) = wait(brief) => assert!(status == StatusCode::OK && said["state"] != "TERMINATED", "{status} {said}"),
             () = ending => panic!("a wait began anew"),
         }
+        assert!(moved.load(Ordering::SeqCst), "the wait of {brief:?} was over before its agent had gone: that shows nothing");
         let reason = body("TerminateNegotiation", json!({"reason": "over"}));
         let ended = platform.admin(Method::POST, &format!("{one}/terminate")).json(&reason).send().await.unwrap();
         assert_eq!(ended.status(), StatusCode::NO_CONTENT);
