@@ -171,7 +171,7 @@ impl Cluster {
     pub async fn outbox(&self, address: &Address) -> Result<Vec<OutboxEntry>, AdminError> {
         match self.known(address)?.inspect(address).await {
             Some(inspection) => Ok(inspection.outbox),
-            None => self.rows(address, OUTBOX).await?.iter().map(stored_entry).collect(),
+            None => self.rows(address, OUTBOX).await?.iter().map(|row| stored_entry(row, self.placement().reads())).collect(),
         }
     }
 
@@ -181,7 +181,7 @@ impl Cluster {
     /// [`AdminError`] when the kind is not known or the store cannot be read.
     pub async fn dead_letters(&self, address: &Address) -> Result<Vec<DeadLetter>, AdminError> {
         let host = self.known(address)?;
-        let mut letters = self.rows(address, &letters_table()).await?.iter().map(stored_letter).collect::<Result<Vec<_>, _>>()?;
+        let mut letters = self.rows(address, &letters_table()).await?.iter().map(|row| stored_letter(row, self.placement().reads())).collect::<Result<Vec<_>, _>>()?;
         letters.iter_mut().for_each(|letter| host.shown(&mut letter.effect));
         Ok(letters)
     }
@@ -263,12 +263,12 @@ fn id_of(row: &Row) -> Result<OutboxId, AdminError> {
     row.key.id().parse().map_err(|e: crate::delivery::OutboxIdError| AdminError::Unavailable(e.to_string()))
 }
 
-fn stored_entry(row: &Row) -> Result<OutboxEntry, AdminError> {
-    let OutboxRow { lane, message, effect: IgnoredAny } = codec::open::<OutboxRow<IgnoredAny>>(&row.value)?.body;
+fn stored_entry(row: &Row, reads: u16) -> Result<OutboxEntry, AdminError> {
+    let OutboxRow { lane, message, effect: IgnoredAny } = codec::open::<OutboxRow<IgnoredAny>>(&row.value, reads)?.body;
     Ok(OutboxEntry { id: id_of(row)?, lane, message_id: message, attempts: 0, next_attempt: None, reason: None })
 }
 
-fn stored_letter(row: &Row) -> Result<DeadLetter, AdminError> {
-    let Opened { body: Letter { lane, message, at, attempts, reason, redacted, effect }, .. } = codec::open::<Letter<Value>>(&row.value)?;
+fn stored_letter(row: &Row, reads: u16) -> Result<DeadLetter, AdminError> {
+    let Opened { body: Letter { lane, message, at, attempts, reason, redacted, effect }, .. } = codec::open::<Letter<Value>>(&row.value, reads)?;
     Ok(DeadLetter { id: id_of(row)?, lane, message_id: message, at, attempts, reason, redacted, effect })
 }

@@ -15,6 +15,8 @@ const LAST: &str = "\u{10ffff}";
 /// The rows of one agent in tables that are [`APART`](cellspace_storage::APART). Reading them may wait for the disk, or for others.
 pub struct Apart<'a, A> {
     rows: &'a dyn Rows,
+    /// Highest level of rows that are read here.
+    reads: u16,
     agent: PhantomData<fn() -> A>,
 }
 
@@ -32,7 +34,7 @@ impl<A: Agent> Apart<'_, A> {
     /// # Errors
     /// When the store or a row cannot be read.
     pub fn get_all(&self, keys: &[RowKey]) -> Result<Vec<Option<A::Event>>, StoreError> {
-        let read = |(key, value): (&RowKey, Option<Bytes>)| value.map(|value| event::<A>(key.table(), key.id(), &value)).transpose();
+        let read = |(key, value): (&RowKey, Option<Bytes>)| value.map(|value| event::<A>(key.table(), key.id(), &value, self.reads)).transpose();
         keys.iter().zip(self.rows.values(keys)?).map(read).collect()
     }
 
@@ -51,7 +53,7 @@ impl<A: Agent> Apart<'_, A> {
     pub fn after(&self, table: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, A::Event)>, StoreError> {
         let mut found = Vec::new();
         let mut outcome = Ok(());
-        self.each(table, after, limit, &mut |id, value| match event::<A>(table, id, value) {
+        self.each(table, after, limit, &mut |id, value| match event::<A>(table, id, value, self.reads) {
             Ok(event) => {
                 found.push((id.to_owned(), event));
                 ControlFlow::Continue(())
@@ -126,7 +128,7 @@ impl Cluster {
     /// When the store or the row cannot be read.
     pub async fn apart<A: Agent>(&self, address: &Address, key: &RowKey) -> Result<Option<A::Event>, StoreError> {
         let row = self.partitions().get(&address.partition(), key).await?;
-        row.map(|row| event::<A>(row.key.table(), row.key.id(), &row.value)).transpose()
+        row.map(|row| event::<A>(row.key.table(), row.key.id(), &row.value, self.placement().reads())).transpose()
     }
 
     /// What `read` finds in such tables; it does not run on a thread of the executor, and should soon be done. Activates nothing.
@@ -144,16 +146,17 @@ impl Cluster {
         E: From<StoreError> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
+        let reads = self.placement().reads();
         let read = Box::new(move |rows: &dyn Rows| {
             // Who asked may have gone.
-            let _ = tell.send(read(&Apart { rows, agent: PhantomData }));
+            let _ = tell.send(read(&Apart { rows, reads, agent: PhantomData }));
         });
         self.partitions().read(&address.partition(), read).await?;
         told.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the rows were not read".to_owned()).into()))
     }
 }
 
-fn event<A: Agent>(table: &str, id: &str, value: &[u8]) -> Result<A::Event, StoreError> {
+fn event<A: Agent>(table: &str, id: &str, value: &[u8], reads: u16) -> Result<A::Event, StoreError> {
     let unreadable = |e: CodecError| StoreError::Corrupt(format!("{table}/{id}: {e}"));
-    Ok(codec::open::<A::Event>(value).map_err(unreadable)?.body)
+    Ok(codec::open::<A::Event>(value, reads).map_err(unreadable)?.body)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Core<A: Agent> {
     pub(crate) epoch: Epoch,
     pub(crate) seq: Seq,
     pub(crate) registered: bool,
+    /// Level at which rows are written.
+    pub(crate) level: u16,
     pub(crate) state: A::State,
     pub(crate) outbox: Outbox<A>,
     pub(crate) deadlines: Deadlines,
@@ -58,17 +60,18 @@ enum Content<A: Agent> {
 }
 
 impl<A: Agent> Stored<A> {
-    pub(crate) fn read(row: &Row) -> Result<Self, CodecError> {
+    /// Reads a row of a level up to this one.
+    pub(crate) fn read(row: &Row, reads: u16) -> Result<Self, CodecError> {
         let content = match row.key.table() {
             OUTBOX => {
-                let opened = codec::open::<OutboxRow<A::Effect>>(&row.value)?;
+                let opened = codec::open::<OutboxRow<A::Effect>>(&row.value, reads)?;
                 let id = row.key.id().parse().map_err(|_| CodecError::Unreadable(format!("outbox key {}", row.key.id())))?;
                 Content::Outbox(id, opened.body, opened.trace)
             }
-            IDEMPOTENCY => Content::Reply(codec::open::<StoredReply>(&row.value)?.body),
-            LETTER_LIST => Content::Letters(codec::open::<LetterList>(&row.value)?.body),
+            IDEMPOTENCY => Content::Reply(codec::open::<StoredReply>(&row.value, reads)?.body),
+            LETTER_LIST => Content::Letters(codec::open::<LetterList>(&row.value, reads)?.body),
             _ => {
-                let opened = codec::open::<A::Event>(&row.value)?;
+                let opened = codec::open::<A::Event>(&row.value, reads)?;
                 Content::Event(opened.body, opened.trace)
             }
         };
@@ -123,12 +126,13 @@ impl Witness {
 }
 
 impl<A: Agent> Core<A> {
-    pub(crate) fn new(address: Address, claim: Claim, nonce: Uuid) -> Self {
+    pub(crate) fn new(address: Address, claim: Claim, nonce: Uuid, level: u16) -> Self {
         Self {
             address,
             epoch: claim.epoch,
             seq: claim.head.unwrap_or_default().seq,
             registered: claim.head.is_some(),
+            level,
             state: A::State::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
@@ -214,7 +218,7 @@ impl<A: Agent> Core<A> {
         for event in &decision.events {
             self.fold(event, trace.cloned());
             match A::row(event) {
-                RowOf::Put(key) => plan.put(key, codec::seal(event, A::tenant(&self.state).as_deref(), trace))?,
+                RowOf::Put(key) => plan.put(key, codec::seal(event, self.level, A::tenant(&self.state).as_deref(), trace))?,
                 RowOf::Delete(key) => plan.delete(key),
             }
         }
@@ -250,7 +254,7 @@ impl<A: Agent> Core<A> {
     }
 
     fn enqueue(&mut self, id: OutboxId, row: OutboxRow<A::Effect>, trace: Option<TraceContext>, plan: &mut Plan) -> Result<(), CodecError> {
-        plan.put(outbox::row_key(id), codec::seal(&row, A::tenant(&self.state).as_deref(), trace.as_ref()))?;
+        plan.put(outbox::row_key(id), codec::seal(&row, self.level, A::tenant(&self.state).as_deref(), trace.as_ref()))?;
         self.outbox.add(id, Pending::new(row, trace));
         Ok(())
     }
@@ -267,7 +271,7 @@ impl<A: Agent> Core<A> {
         let Some(key) = &call.idempotency else { return Ok(()) };
         let reply = serde_json::value::to_raw_value(reply).map_err(|e| CodecError::Unreadable(e.to_string()))?;
         let stored = StoredReply { key: key.as_str().to_owned(), request: format!("{request_hash:032x}"), reply, at: now };
-        let row = codec::seal(&stored, A::tenant(&self.state).as_deref(), call.trace.as_ref());
+        let row = codec::seal(&stored, self.level, A::tenant(&self.state).as_deref(), call.trace.as_ref());
         plan.put(RowKey::new(IDEMPOTENCY, key.as_str()), row)?;
         plan.replies.push(stored);
         Ok(())
@@ -304,7 +308,7 @@ impl<A: Agent> Core<A> {
             redacted: redacted.is_some(),
             effect: redacted.as_ref().unwrap_or_else(|| &*pending.effect),
         };
-        plan.put(dead_letters::letter_key(id), codec::seal(&letter, A::tenant(&self.state).as_deref(), pending.trace.as_ref()))?;
+        plan.put(dead_letters::letter_key(id), codec::seal(&letter, self.level, A::tenant(&self.state).as_deref(), pending.trace.as_ref()))?;
         self.letters.push_back(id);
         let mut dropped = 0;
         while self.letters.len() > KEPT_LETTERS {
@@ -346,7 +350,7 @@ impl<A: Agent> Core<A> {
     }
 
     fn write_letter_list(&self, plan: &mut Plan) -> Result<(), CodecError> {
-        plan.put(dead_letters::list_key(), codec::seal(&self.letters, A::tenant(&self.state).as_deref(), None))
+        plan.put(dead_letters::list_key(), codec::seal(&self.letters, self.level, A::tenant(&self.state).as_deref(), None))
     }
 
     /// The batch that makes the plan durable.

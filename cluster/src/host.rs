@@ -185,7 +185,7 @@ impl<A: Agent> Host<A> {
     ) -> Result<(), AdminError> {
         let unavailable = |reason: &str| AdminError::Unavailable(reason.to_owned());
         let stored = cluster.partitions().get(&address.partition(), &letter_key(id)).await?.ok_or(AdminError::NotFound)?;
-        let letter = codec::open::<Letter<A::Effect>>(&stored.value)?;
+        let letter = codec::open::<Letter<A::Effect>>(&stored.value, cluster.placement().reads())?;
         if again && letter.body.redacted {
             return Err(AdminError::Redacted);
         }

@@ -61,10 +61,11 @@ pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
 pub use agent::{Agent, Input, RowOf};
 pub use apart::Apart;
 pub use call::{Call, CallId, IdempotencyKey};
-pub use cell::{BootClock, Cell, CellOptions, Elsewhere, Peer, PeerError, PeerLink, SlotMemory, Told, Uptime, Whereabouts};
+pub use cell::{BootClock, Cell, CellOptions, Elsewhere, Finalized, Peer, PeerError, PeerLink, SlotMemory, Told, Uptime, Whereabouts};
 pub use cellspace_storage::Slot;
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, Options};
+pub use codec::LEVEL;
 #[cfg(feature = "failpoints")]
 pub use crash::arm_crash_point;
 pub use decision::{About, Decision, Fact, Happening, Outgoing};

@@ -83,7 +83,8 @@ struct Page<A: Agent> {
 
 async fn page<A: Agent>(cluster: Cluster, partition: PartitionKey, after: Option<RowKey>) -> Result<Page<A>, Ended> {
     let page = cluster.partitions().scan(&partition, None, after.as_ref(), PAGE).await.map_err(|e| Ended::Store(e.to_string()))?;
-    let read = |row: &Row| Stored::read(row).map_err(|e| Ended::Row(format!("{}/{}", row.key.table(), row.key.id()), e));
+    let reads = cluster.placement().reads();
+    let read = |row: &Row| Stored::read(row, reads).map_err(|e| Ended::Row(format!("{}/{}", row.key.table(), row.key.id()), e));
     let rows = page.rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Page { rows, last: page.rows.last().map(|row| row.key.clone()), more: page.more })
 }
@@ -101,7 +102,7 @@ async fn read<A: Agent>(
     partition: &PartitionKey,
     claim: Claim,
 ) -> Result<Core<A>, Ended> {
-    let mut core = Core::<A>::new(activation.address.clone(), claim, Uuid::new_v4());
+    let mut core = Core::<A>::new(activation.address.clone(), claim, Uuid::new_v4(), cluster.placement().writes());
     if core.registered {
         // Unless it panicked, the node is ending.
         let ended = |e: JoinError| if e.is_panic() { Ended::Panicked(e.to_string()) } else { Ended::Store(e.to_string()) };

@@ -3,6 +3,7 @@
 use crate::{
     Address, Slot,
     cell::Cell,
+    codec::LEVEL,
     ring::{NodeName, Ring},
 };
 use cellspace_schemas::Timestamp;
@@ -78,6 +79,16 @@ impl Placement {
             Kind::Alone(ring) => ring.owner(slot).cloned(),
             Kind::Cell(cell) => cell.owner(slot),
         }
+    }
+
+    /// Highest level of rows that are read here.
+    pub(crate) fn reads(&self) -> u16 {
+        self.cell().map_or(LEVEL, |cell| cell.reads())
+    }
+
+    /// Level at which rows are written here now: one that whoever may have the slot next reads too.
+    pub(crate) fn writes(&self) -> u16 {
+        self.cell().map_or(LEVEL, |cell| cell.writes())
     }
 
     pub(crate) const fn cell(&self) -> Option<&Arc<Cell>> {

@@ -217,6 +217,7 @@ impl<A: Agent> TurnActor<A> {
     /// One turn: takes what waits, decides, commits once. `true` when the activation is to close.
     async fn turn(&self, turns: &mut Turns<A>, callers: &mut Callers<A>) -> Result<bool, Ended> {
         let core = &mut turns.core;
+        core.level = self.cluster.placement().writes();
         let now = self.cluster.now();
         let mut plan = Plan::default();
         let (mut flush, mut close, mut taken) = (false, false, 0_usize);

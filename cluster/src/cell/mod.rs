@@ -2,12 +2,14 @@
 //! and the tasks.
 
 mod elsewhere;
+mod finalize;
 mod memory;
 mod open_slots;
 mod peers;
 mod rounds;
 
 pub use elsewhere::Elsewhere;
+pub use finalize::Finalized;
 pub use memory::{SlotMemory, Told};
 pub use open_slots::{BootClock, Uptime};
 pub use peers::{Peer, PeerError, PeerLink};
@@ -27,7 +29,10 @@ use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -79,6 +84,8 @@ pub struct Cell {
     endpoints: RwLock<BTreeMap<Member, String>>,
     /// Version of the view that was applied last.
     version: Watched<u64>,
+    /// Level at which that one has rows written.
+    writes: AtomicU16,
     /// A newer view is to be looked for.
     look: Notify,
     /// Slots may be about to open.
@@ -125,6 +132,8 @@ impl Cell {
             node: Mutex::new(None),
             endpoints: RwLock::default(),
             version: Watched::new(0),
+            // Nothing is written before there is a view.
+            writes: AtomicU16::new(0),
             look: Notify::new(),
             opens: Notify::new(),
             turned: Watched::new(()),
@@ -303,6 +312,16 @@ impl Cell {
         *self.version.read()
     }
 
+    /// Highest level of rows that this node reads.
+    pub(crate) fn reads(&self) -> u16 {
+        self.options.level
+    }
+
+    /// Level at which rows are written under the view that this node has applied.
+    pub(crate) fn writes(&self) -> u16 {
+        self.writes.load(Ordering::Acquire)
+    }
+
     pub(crate) fn link(&self) -> &dyn PeerLink {
         &*self.options.peers
     }
@@ -413,6 +432,7 @@ impl Cell {
 
     /// A view was taken in. While the node is locked, so that no opening comes between.
     fn applied(&self, node: &Node, closes: &[u16]) {
+        self.writes.store(node.view().map_or(0, |view| view.format), Ordering::Release);
         let version = node.version();
         if self.version() != version {
             self.version.set(version);

@@ -159,11 +159,11 @@ impl Cell {
     }
 
     /// A store that does not answer within a lease has lost it: what was sent may still land.
-    async fn swap(&self, write: impl Future<Output = Swap>) -> Swap {
+    pub(super) async fn swap(&self, write: impl Future<Output = Swap>) -> Swap {
         timeout(self.options.terms.lease, write).await.unwrap_or_else(|_| Swap::Unknown("no answer in time".to_owned()))
     }
 
-    async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
         match timeout(self.options.terms.lease, read).await {
             Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
@@ -178,7 +178,7 @@ impl Cell {
     }
 
     /// Whoever is not reached in a moment finds the view in its next round.
-    async fn show(&self, view: &View) {
+    pub(super) async fn show(&self, view: &View) {
         let peers = self.peers(view);
         join_all(peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.show(peer, view)))).await;
     }

@@ -22,6 +22,6 @@ mod watch;
 pub use dealt::{Dealt, Rings};
 pub use lease::{Ended, next_life};
 pub use node::{MOST_HOPS, Node, Route, Step};
-pub use plan::finalized;
+pub use plan::{behind, finalized};
 pub use table::{Answer, ServedLast};
 pub use terms::{Moment, Terms};

@@ -72,13 +72,22 @@ pub(super) fn settled(view: &View) -> View {
     next(view, Deal { from: view.deal.to.clone(), to: view.deal.to.clone(), mark: 0 })
 }
 
+fn level(member: &Member, leases: &[Lease]) -> Option<u16> {
+    leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation).map(|lease| lease.level)
+}
+
+/// Members that read less than another one, or of which it is not known what they read, in order.
+#[must_use]
+pub fn behind(view: &View, leases: &[Lease]) -> BTreeSet<NodeName> {
+    let levels: Vec<_> = view.deal.members().into_iter().map(|member| (&member.node, level(member, leases))).collect();
+    let highest = levels.iter().filter_map(|(_, level)| *level).max();
+    levels.into_iter().filter(|(_, level)| *level < highest || level.is_none()).map(|(node, _)| node.clone()).collect()
+}
+
 /// The view with the highest format that all members read; `None` when that is the present one, or when it is not known of all what they read.
 #[must_use]
 pub fn finalized(view: &View, leases: &[Lease]) -> Option<View> {
-    let level = |member: &Member| {
-        leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation).map(|lease| lease.level)
-    };
-    let levels: Option<Vec<u16>> = view.deal.members().into_iter().map(level).collect();
+    let levels: Option<Vec<u16>> = view.deal.members().into_iter().map(|member| level(member, leases)).collect();
     let format = levels?.into_iter().min().filter(|format| *format > view.format)?;
     Some(View { format, ..next(view, view.deal.clone()) })
 }

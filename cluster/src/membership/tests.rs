@@ -365,6 +365,9 @@ fn the_format_is_the_lowest_level_of_all_members() {
     let rows = |a: u16, b: u16| [Lease { level: a, ..lease("a", 1) }, Lease { level: b, ..lease("b", 1) }];
     assert_eq!(finalized(&present, &rows(3, 2)).map(|view| (view.version, view.format)), Some((8, 2)));
     assert_eq!(finalized(&present, &rows(3, 1)), None);
+    let names = |leases: &[Lease]| behind(&present, leases).into_iter().map(|node| node.0).collect::<Vec<_>>();
+    assert_eq!((names(&rows(3, 1)), names(&rows(2, 2))), (vec!["b".to_owned()], Vec::new()));
+    assert_eq!(names(&rows(3, 3)[..1]), ["b"], "of one it is not known");
     assert_eq!(finalized(&present, &rows(3, 3)[..1]), None, "of one it is not known");
     let other = Lease { incarnation: Incarnation(2), ..lease("b", 1) };
     assert_eq!(finalized(&present, &[lease("a", 1), other]), None, "another life says nothing of this one");

@@ -208,7 +208,7 @@ async fn a_row_of_a_newer_level_is_refused_and_left_as_it_is() {
         let told = cluster.ask::<Counter>(&newer, Add(1), call()).await.unwrap_err();
         assert!(matches!(told, AskError::Unavailable { .. } | AskError::Parked { .. }), "{told:?}");
         let told = cluster.read::<Counter, _>(&newer, |s| s.value).await.unwrap_err();
-        assert!(told.to_string().contains("level 2, this build reads up to 1"), "{told}");
+        assert!(told.to_string().contains("level 2, this node reads up to 1"), "{told}");
     }
     assert_eq!(cluster.ask::<Counter>(&good, Add(1), call()).await.unwrap(), 2);
     assert_eq!(rows(), before);

@@ -29,6 +29,7 @@ pub async fn run(command: &AdminCommand) -> Result<()> {
         }
         AdminCommand::Nodes(args) => nodes::show(args).await?,
         AdminCommand::Drain(args) => nodes::drain(args).await?,
+        AdminCommand::Finalize(platform) => nodes::finalize(platform).await?,
         AdminCommand::Move(args) => super::cells::move_to(args).await?,
         AdminCommand::Rebalance(args) => super::cells::rebalance(args).await?,
         AdminCommand::Parked(platform) => print(&call(platform, Method::GET, "/parked").await?),

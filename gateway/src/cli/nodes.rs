@@ -1,8 +1,8 @@
-//! `cellspace admin nodes` and `drain`: the nodes of a cell.
+//! `cellspace admin nodes`, `drain` and `finalize`: the nodes of a cell.
 
 use super::{
     admin::{call, print, segment},
-    args::{DrainArgs, NodesArgs},
+    args::{DrainArgs, NodesArgs, PlatformArgs},
 };
 use anyhow::{Result, bail};
 use http::Method;
@@ -49,6 +49,17 @@ pub async fn drain(args: &DrainArgs) -> Result<()> {
     }
     println!("{node} has handed its slots over");
     Ok(())
+}
+
+pub async fn finalize(platform: &PlatformArgs) -> Result<()> {
+    let told = call(platform, Method::POST, "/finalize").await?;
+    let (level, raised) = (&told["level"], if told["raised"] == true { "now" } else { "as before" });
+    println!("the cell writes rows of level {level}, {raised}");
+    let held_back: Vec<_> = told["heldBackBy"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if held_back.is_empty() {
+        return Ok(());
+    }
+    bail!("of an earlier build than others: {}", held_back.join(", "))
 }
 
 pub(super) fn table(nodes: &Value) -> String {

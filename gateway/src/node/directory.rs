@@ -1,7 +1,7 @@
 //! The nodes of a cell as an operator sees them, and what one is told by way of another.
 
 use super::{Cells, NodeStore, Roles, seat::Seated};
-use cellspace_cluster::{Cell, NodeName, PeerError, PeerLink, Told, link::Link, membership::Answer};
+use cellspace_cluster::{Cell, Finalized, NodeName, PeerError, PeerLink, Told, link::Link, membership::Answer};
 use cellspace_storage::{Lease, Member, Membership, StoreError, View};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,18 @@ pub struct NodeReport {
     pub state: NodeState,
     /// The build that it runs; empty until it has said so.
     pub version: String,
+}
+
+/// The level at which the members of a cell write rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LevelReport {
+    /// The level.
+    pub level: u16,
+    /// Whether it was raised just now.
+    pub raised: bool,
+    /// Processes of an earlier build than others, on account of which it is not higher.
+    pub held_back_by: Vec<NodeName>,
 }
 
 /// How a lease stands.
@@ -178,6 +190,15 @@ impl Directory {
         let version = self.cell.version();
         let asked = peers.iter().map(|peer| self.link.ask(peer, &[0], version));
         join_all(asked).await.iter().any(Result::is_ok)
+    }
+
+    /// Raises the level at which the members write rows to what all of them read.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the rows of the membership cannot be read or changed.
+    pub async fn finalize(&self) -> Result<LevelReport, StoreError> {
+        let Finalized { level, raised, behind } = self.cell.finalize().await?;
+        Ok(LevelReport { level, raised, held_back_by: behind })
     }
 
     /// Tells a member to hand its slots over and to end.

@@ -21,7 +21,7 @@ mod vault;
 pub use bootstrap::Bootstrap;
 pub use cell_config::CellConfig;
 pub use config::{NodeConfig, Ports};
-pub use directory::{DRAIN, Directory, TellError};
+pub use directory::{DRAIN, Directory, LevelReport, TellError};
 pub use error::StartError;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 pub use joining::Ended;

@@ -2,16 +2,13 @@
 
 use super::{Cells, Roles, StartError};
 use cellspace_cluster::{
-    BootClock, Cell, CellOptions, Clock, Elsewhere,
+    BootClock, Cell, CellOptions, Clock, Elsewhere, LEVEL,
     link::{Identity, Link},
     membership::Terms,
 };
 use cellspace_storage::{CellName, Homes, Membership};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
-
-/// Highest level of rows that this build reads.
-const LEVEL: u16 = 1;
 
 /// A node's place in a cell.
 #[derive(Clone)]

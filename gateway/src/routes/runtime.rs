@@ -4,10 +4,10 @@ use super::{paging::TOTAL, prefixes::RUNTIME};
 use crate::{
     App,
     http::{Access, Api, ApiError, Listener, Provisioner, Reply, Request, Route, Verb, route::Handler},
-    node::{MoveError, TellError},
+    node::{LevelReport, MoveError, TellError},
 };
 use cellspace_actors::control_plane::{ControlPlane, listing};
-use cellspace_cluster::{Address, AdminError, Agent, NodeName, OutboxId};
+use cellspace_cluster::{Address, AdminError, Agent, LEVEL, NodeName, OutboxId};
 use cellspace_schemas::{Owner, QuerySpec, fabric::Page};
 use cellspace_storage::CellName;
 use http::{StatusCode, header};
@@ -33,6 +33,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         route(Verb::Get, "/nodes", |app, _| Box::pin(nodes(app))),
         route(Verb::Post, "/nodes/{node}/drain", |app, request| Box::pin(drain(app, request))),
+        route(Verb::Post, "/finalize", |app, request| Box::pin(finalize(app, request))),
         route(Verb::Get, "/cells", |app, _| Box::pin(cells(app))),
         route(Verb::Get, "/homes", |app, request| Box::pin(homes(app, request))),
         route(Verb::Post, "/homes/{moved}/move", |app, request| Box::pin(move_to(app, request))),
@@ -62,6 +63,16 @@ async fn drain(app: App, request: Request) -> Result<Reply, ApiError> {
     })?;
     tracing::info!(category = "audit", %node, action = "node.told_to_drain", actor = actor(&request));
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// May be repeated; who holds it back is told. A node that is no part of a cell writes what it reads.
+async fn finalize(app: App, request: Request) -> Result<Reply, ApiError> {
+    let report = match &app.nodes {
+        Some(nodes) => nodes.finalize().await.map_err(ApiError::later)?,
+        None => LevelReport { level: LEVEL, raised: false, held_back_by: Vec::new() },
+    };
+    tracing::info!(category = "audit", level = report.level, raised = report.raised, action = "cell.finalized", actor = actor(&request));
+    Reply::ok(&report)
 }
 
 /// The cells of the installation; none where it has one, or this node is no part of it.

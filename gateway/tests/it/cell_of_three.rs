@@ -296,6 +296,7 @@ async fn a_cell_of_three_tells_the_story_and_loses_a_node_and_nothing_else() {
     // One that is started again has its part again, and one that is drained gives it away: nobody notices.
     cell.run("up").await;
     cell.settled(&["a", "b", "c"]).await;
+    assert!(cell.program(&["admin", "finalize"]).await.contains("the cell writes rows of level 1, as before"));
     assert!(cell.program(&["admin", "drain", "c"]).await.contains("c has handed its slots over"));
     load.everybody().await;
     cell.settled(&["a", "b"]).await;

@@ -2,6 +2,7 @@
 
 mod asking;
 mod hand_over;
+mod levels;
 mod waking;
 
 use crate::support::{CounterCommand::*, *};
@@ -149,13 +150,18 @@ impl Place {
     }
 
     async fn start_as(&self, name: &str, of: fn(CellOptions) -> Arc<Cell>) -> Node {
+        self.start_at(name, LEVEL, of).await
+    }
+
+    /// One of a build that reads rows up to this level.
+    async fn start_at(&self, name: &str, level: u16, of: fn(CellOptions) -> Arc<Cell>) -> Node {
         let cut = Arc::new(AtomicBool::new(false));
         let reads_only = Arc::new(AtomicBool::new(false));
         let way = Arc::new(Way { place: self.clone(), cut: cut.clone(), reads_only: reads_only.clone() });
         let clock = TestClock::new();
         let cell = of(CellOptions {
             node: NodeName(name.to_owned()),
-            level: 1,
+            level,
             endpoint: name.to_owned(),
             terms: Terms { step: 512, ..Terms::default() },
             membership: way.clone(),

@@ -47,6 +47,8 @@ pub enum AdminCommand {
     Nodes(NodesArgs),
     /// Have a node of the cell that serves slots hand them over and end; waits until it has none.
     Drain(DrainArgs),
+    /// End an upgrade of the cell, when all of its processes run the new build: from then on it writes rows that no earlier build reads.
+    Finalize(PlatformArgs),
     /// Have a participant moved to another cell of the installation, while it is in use. May be repeated, by whichever node, and goes on where it was; with the cell
     /// that has the participant, a move that is not decided yet is given up.
     Move(MoveArgs),

@@ -165,6 +165,7 @@ pub const BODIES: &[(&str, &str, &str)] = &[
     ("GET /api/openapi/{api}", "-", "OpenApi"),
     ("GET /api/runtime/nodes", "-", "[Node]"),
     ("POST /api/runtime/nodes/{node}/drain", "-", "-"),
+    ("POST /api/runtime/finalize", "-", "CellLevel"),
     ("GET /api/runtime/cells", "-", "[CellOfInstallation]"),
     ("GET /api/runtime/homes", "-", "[Home]"),
     ("POST /api/runtime/homes/{moved}/move", "-", "Move"),

@@ -16,7 +16,7 @@ use cellspace::{
     node::{Ending, Roles, Seat, Shared, StartError},
 };
 use cellspace_cluster::{
-    Clock, SystemClock,
+    Clock, LEVEL, SystemClock,
     link::{Authority, CertificateFiles, Identity, PeerName},
     membership::Terms,
 };

@@ -212,3 +212,48 @@ async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {
     until(true).await;
     drop(a);
 }
+
+/// The rows as they are when node b runs the next build.
+struct Upgraded(MemoryMembership);
+
+impl Membership for Upgraded {
+    fn view(&self) -> BoxFuture<'_, Result<Option<View>, StoreError>> {
+        self.0.view()
+    }
+    fn change_view(&self, next: View) -> BoxFuture<'_, Swap> {
+        self.0.change_view(next)
+    }
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async {
+            let level = |lease: Lease| Lease { level: lease.level + u16::from(lease.node.0 == "b"), ..lease };
+            Ok(self.0.leases().await?.into_iter().map(level).collect())
+        })
+    }
+    fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
+        self.0.put_lease(before, next)
+    }
+}
+
+/// Whoever ends an upgrade hears which nodes hold it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_not_over_is_not_ended() {
+    let place = Place::new();
+    let config = config(&place.path().join("a"));
+    let shared = Shared::open(&config).await.unwrap();
+    let mut seat = place.seat("a", None);
+    seat.membership = Arc::new(Upgraded(place.rows.clone()));
+    let a = Node::start_in_cell(config, shared.clone(), seat).await.unwrap();
+    let finalize = "/api/runtime/finalize";
+    let platform = Platform::of(a, None).await;
+    let all_alike = json!({"level": LEVEL, "raised": false, "heldBackBy": []});
+    assert_eq!(platform.must(Method::POST, finalize, None).await, all_alike);
+    let b = place.another(&platform.node, &shared, place.seat("b", None), |_| ()).await;
+    place.settled(&["a", "b"]).await;
+    let held_back = json!({"level": LEVEL, "raised": false, "heldBackBy": ["a"]});
+    assert_eq!(platform.must(Method::POST, finalize, None).await, held_back);
+    platform.node.drain(DRAIN).await;
+    place.settled(&["b"]).await;
+    let (format, version) = place.rows.view().await.unwrap().map(|view| (view.format, view.version)).unwrap();
+    assert!(format == LEVEL && version > 3, "only members came and went");
+    b.drain(DRAIN).await;
+}
