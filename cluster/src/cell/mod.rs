@@ -7,6 +7,8 @@ mod memory;
 mod open_slots;
 mod peers;
 mod rounds;
+#[cfg(test)]
+mod tests;
 
 pub use elsewhere::Elsewhere;
 pub use finalize::Finalized;

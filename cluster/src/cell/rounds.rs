@@ -259,7 +259,7 @@ impl Cell {
     }
 
     /// Opens what is free; whom to ask for the rest, under which view, and when one of them opens at the latest. `None`: nothing waits for others.
-    fn open_free(&self) -> Option<(Vec<(Member, u16)>, u64, Moment)> {
+    pub(super) fn open_free(&self) -> Option<(Vec<(Member, u16)>, u64, Moment)> {
         let mut node = self.node.lock();
         let node = node.as_mut()?;
         let opened = node.open_free(self.open.now());

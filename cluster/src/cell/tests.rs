@@ -1,0 +1,112 @@
+//! What a node takes in of what others answer, whenever that comes.
+
+use super::*;
+use crate::{
+    membership::{Moment, Rings},
+    remote::{AgentAnswer, AgentCall},
+};
+use cellspace_storage::{Deal, Incarnation, Lease, testkit::MemoryMembership};
+use futures::future::{BoxFuture, FutureExt};
+
+/// Nobody is reached.
+struct Nobody;
+
+async fn lost<T>() -> Result<T, PeerError> {
+    Err(PeerError::Lost("nobody is there".into()))
+}
+
+impl PeerLink for Nobody {
+    fn show<'a>(&'a self, _: &'a Peer, _: &'a View) -> BoxFuture<'a, Result<(), PeerError>> {
+        lost().boxed()
+    }
+
+    fn ask<'a>(&'a self, _: &'a Peer, _: &'a [u16], _: u64) -> BoxFuture<'a, Result<Vec<Told>, PeerError>> {
+        lost().boxed()
+    }
+
+    fn announce<'a>(&'a self, _: &'a Peer, _: &'a str) -> BoxFuture<'a, Result<(), PeerError>> {
+        lost().boxed()
+    }
+
+    fn call<'a>(&'a self, _: &'a Peer, _: &'a AgentCall) -> BoxFuture<'a, Result<AgentAnswer, PeerError>> {
+        lost().boxed()
+    }
+}
+
+struct Stands;
+
+impl Uptime for Stands {
+    fn now(&self) -> Moment {
+        Moment(Duration::from_secs(1))
+    }
+}
+
+/// What is heard of slots.
+#[derive(Default)]
+struct Note(Mutex<BTreeMap<u16, Option<String>>>);
+
+impl SlotMemory for Note {
+    fn tell(&self, _: Slot, _: Duration) -> Option<Box<RawValue>> {
+        None
+    }
+
+    fn hear(&self, slot: Slot, told: Option<&RawValue>) {
+        self.0.lock().insert(slot.number(), told.map(|told| told.get().to_owned()));
+    }
+}
+
+fn member(name: &str) -> Member {
+    Member { node: NodeName(name.to_owned()), incarnation: Incarnation(1) }
+}
+
+fn next(before: Option<&View>, names: &[&str]) -> View {
+    let members: Vec<_> = names.iter().map(|name| member(name)).collect();
+    let past = before.map(|before| before.past.iter().chain([&before.deal]).cloned().collect()).unwrap_or_default();
+    View { version: before.map_or(1, |before| before.version + 1), format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past }
+}
+
+/// Node `b`, which has taken in these memberships one after the other, the first of them `a` alone; and what it heard.
+fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
+    let terms = Terms::default();
+    let cell = Cell::new(CellOptions {
+        node: member("b").node,
+        level: 1,
+        endpoint: String::new(),
+        terms: terms.clone(),
+        membership: Arc::new(MemoryMembership::default()),
+        peers: Arc::new(Nobody),
+        uptime: Arc::new(Stands),
+    });
+    let note = Arc::new(Note::default());
+    cell.remember(note.clone());
+    let row = Lease { node: member("b").node, incarnation: Incarnation(1), counter: 0, revoked: false, level: 1, endpoint: String::new() };
+    *cell.node.lock() = Some(Node::new(row, terms.clone(), Rings::new(terms.slots), cell.open.now()));
+    let mut view = next(None, &["a"]);
+    cell.shown(view.clone()).unwrap();
+    for names in memberships {
+        view = next(Some(&view), names);
+        cell.shown(view.clone()).unwrap();
+    }
+    (cell, note, view)
+}
+
+/// A slot goes from `a` to `b`, back before `b` has opened it, and to `b` once more. What `a` answered in between is of before the time that it had the slot again, and
+/// what is known of that nobody tells any more when `a` is dead.
+#[test]
+fn what_was_told_of_an_earlier_time_counts_for_no_later_one() {
+    let told_by_a = |question: u64| {
+        let (cell, note, view) = node_b(&[&["a", "b"], &["a"], &["a", "b"]]);
+        assert_eq!(view.version, 4);
+        let (_, slot) = cell.node.lock().as_ref().unwrap().asks().remove(0);
+        let memory = RawValue::from_string(question.to_string()).unwrap();
+        cell.take_answers(&member("a"), &[slot], vec![Told { answer: Answer::Released, memory: Some(memory) }], question);
+        cell.open_free();
+        let opened = note.0.lock().contains_key(&slot);
+        cell.shown(next(Some(&view), &["b"])).unwrap();
+        cell.open_free();
+        let heard = note.0.lock().get(&slot).cloned();
+        (opened, heard)
+    };
+    assert_eq!(told_by_a(2), (false, Some(None)), "an answer that comes late opens nothing, and is heard by nobody");
+    assert_eq!(told_by_a(4), (true, Some(Some("4".to_owned()))));
+}
