@@ -75,7 +75,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             logged(log, demo(&args, place)).await
         }
         Command::Admin(command) => admin::run(&command).await,
-        Command::Rekey(args) => rekey::run(&args),
+        Command::Rekey(args) => rekey::run(&args).await,
     }
 }
 

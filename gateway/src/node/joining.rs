@@ -45,6 +45,22 @@ impl CellConfig {
 }
 
 impl CellConfig {
+    /// Gives the vault of the cells another master key, from the one of the configuration; the keyspace that it is in.
+    ///
+    /// # Errors
+    /// [`StartError`], also when the vault is not in a keyspace.
+    pub async fn rekey(&self, config: &NodeConfig, new: &MasterKey) -> Result<String, StartError> {
+        config.check()?;
+        self.check()?;
+        let (own, _) = opened(config).await?;
+        let others = keyspaces(config, &self.others).await?;
+        let main = self.main.as_ref().and_then(|main| others.0.get(main)).unwrap_or(&own);
+        NodeVault::rekey_in_cell(config, main, new).await?;
+        let of_main = |main: &CellName| self.others.iter().find(|(cell, _)| cell == main).map(|(_, keyspace)| keyspace.clone());
+        let keyspace = self.main.as_ref().and_then(of_main);
+        Ok(keyspace.or_else(|| config.scylla.as_ref().map(|options| options.keyspace.clone())).unwrap_or_default())
+    }
+
     /// Puts its terms in the place of those that the cell keeps, which is answered; `None` when these are the same. Every process of the cell that serves slots must have ended, which is
     /// looked at for as long as a lease lasts, and none may start meanwhile.
     ///

@@ -3,7 +3,7 @@
 use super::{NodeConfig, NodeStore, StartError};
 use cellspace_storage::{EmbeddedVault, Login, RemoteVault, StoreError, Vault, VaultError};
 #[cfg(all(feature = "scylla", feature = "kafka"))]
-use cellspace_storage::{ScyllaStore, ScyllaVault};
+use cellspace_storage::{MasterKey, ScyllaStore, ScyllaVault};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -55,6 +55,12 @@ impl Place {
     }
 }
 
+#[cfg(all(feature = "scylla", feature = "kafka"))]
+fn master(config: &NodeConfig) -> Result<&MasterKey, StartError> {
+    let missing = StartError::CellNeeds("a master key (master-key-file, -env or -command), or vault-addr");
+    config.master_key.as_ref().ok_or(missing)
+}
+
 #[derive(Clone)]
 pub(super) enum NodeVault {
     Embedded(EmbeddedVault),
@@ -90,14 +96,18 @@ impl NodeVault {
         }
         match &config.vault {
             Some(options) => Ok(Self::Remote(RemoteVault::new(options.clone())?)),
-            None => {
-                let master = config
-                    .master_key
-                    .as_ref()
-                    .ok_or(StartError::CellNeeds("a master key (master-key-file, -env or -command), or vault-addr"))?;
-                Ok(Self::Keyspace(ScyllaVault::open(store, master).await?))
-            }
+            None => Ok(Self::Keyspace(ScyllaVault::open(store, master(config)?).await?)),
         }
+    }
+
+    /// Gives the vault in the keyspace another master key.
+    #[cfg(all(feature = "scylla", feature = "kafka"))]
+    pub(super) async fn rekey_in_cell(config: &NodeConfig, store: &ScyllaStore, new: &MasterKey) -> Result<(), StartError> {
+        if config.vault.is_some() {
+            let reason = "a vault elsewhere has no master key of the platform".to_owned();
+            return Err(StartError::Cell { key: "vault-addr", reason });
+        }
+        Ok(ScyllaVault::rekey(store, master(config)?, new).await?)
     }
 
     /// From now on the keys of the installation lie here: it has answered, so that one that was named by mistake is not what the installation is held to.

@@ -34,6 +34,9 @@ pub enum ScyllaError {
     /// The vault in the keyspace was sealed with another master key.
     #[error("the master key does not open the vault in the keyspace {0}: bring the key that it was made with")]
     WrongMasterKey(String),
+    /// Nothing has made a vault there.
+    #[error("the keyspace {0} holds no vault")]
+    NoVault(String),
     /// The master key itself is unusable.
     #[error(transparent)]
     MasterKey(#[from] OpenError),

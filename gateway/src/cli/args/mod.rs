@@ -56,7 +56,7 @@ pub enum Command {
     /// Operate a platform: talk to the one that runs, prepare its database, its topics and its certificates.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// Give the vault of a platform that is down another master key. Copies of its data from before still open with the old one.
+    /// Give the vault of a platform that is down another master key, or that of a cell, whose processes may go on meanwhile. Copies of its data from before still open with the old one.
     Rekey(RekeyArgs),
 }
 
@@ -91,6 +91,9 @@ pub struct RunArgs {
 pub struct RekeyArgs {
     #[command(flatten)]
     pub data: DataArgs,
+    /// Of a cell: settings of one of its processes, as `cellspace run` takes them, still with the old key. They alone count then; the new key is brought, not made.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["master_key_file", "master_key_env", "master_key_command"])]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub master_key: MasterKeyArgs,
     #[command(flatten)]

@@ -108,6 +108,8 @@ fn up_reads_its_arguments() {
     assert!(schema(&[]) && schema(&["--replication", "a=3,b=2"]) && !schema(&["--replication", "0"]));
     let rekey = |args: &[&str]| Cli::try_parse_from(["cellspace", "rekey"].iter().chain(args)).is_ok();
     assert!(rekey(&["--new-master-key-file", "f"]) && rekey(&["--master-key-env", "A", "--new-master-key-env", "B"]));
+    assert!(rekey(&["--config", "c", "--new-master-key-env", "B"]) && !rekey(&["--config", "c"]));
+    assert!(!rekey(&["--config", "c", "--master-key-env", "A", "--new-master-key-env", "B"]));
     assert!(!rekey(&[]) && !rekey(&["--new-master-key-file", "f", "--new-master-key-env", "B"]));
     assert!(Cli::try_parse_from(["cellspace", "up", "--vault-addr", "https://v"]).is_err());
     assert!(Cli::try_parse_from(["cellspace", "up", "--master-key-file", "f", "--master-key-command", "c"]).is_err());

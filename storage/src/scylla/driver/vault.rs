@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     KeyAlgorithm, MasterKey, PublicKey, Secret, StoreError, Vault, VaultError, VaultPath,
-    sealed::{Content, Place, Sealer, SigningKey, data_key, fresh_data_key, open_record},
+    embedded::OpenError,
+    sealed::{Content, KeyBytes, Place, Sealer, SigningKey, data_key, fresh_data_key, open_record},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cellspace_schemas::Owner;
@@ -59,18 +60,30 @@ impl ScyllaVault {
     /// # Errors
     /// [`ScyllaError`], also when the master key is not the one that the vault was made with.
     pub async fn open(store: &ScyllaStore, master: &MasterKey) -> Result<Self, ScyllaError> {
-        let master = master.clone();
-        // A command may take its time.
-        let master = tokio::task::spawn_blocking(move || master.bring()).await.map_err(|e| StoreError::Unavailable(e.to_string()))??;
-        let master = Sealer::new(&master).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let made = fresh_data_key().and_then(|key| master.seal(Place::Root, 1, key.as_slice()));
-        let made = made.map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let master = Sealer::new(&brought(master).await?).map_err(crypto)?;
+        let made = fresh_data_key().and_then(|key| master.seal(Place::Root, 1, key.as_slice())).map_err(crypto)?;
         let root = store.first_meta(ROOT, &STANDARD.encode(made)).await?;
-        let root = STANDARD.decode(root).map_err(|_| StoreError::Corrupt("the vault's root record is not in base64".to_owned()))?;
-        let inner = store.inner().clone();
-        let Some((_, key)) = data_key(&master, &root)? else { return Err(ScyllaError::WrongMasterKey(inner.options.keyspace.clone())) };
-        let sealer = Sealer::new(&key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        Ok(Self(Arc::new(Opened { store: inner, sealer, keys: Cache::new(OPENED_KEYS) })))
+        let (_, key) = open_root(store, &master, &root)?;
+        let sealer = Sealer::new(&key).map_err(crypto)?;
+        Ok(Self(Arc::new(Opened { store: store.inner().clone(), sealer, keys: Cache::new(OPENED_KEYS) })))
+    }
+
+    /// Gives the vault in the store's keyspace another master key; the old one opens it no more. Only the root record is sealed anew, so that it makes no difference how
+    /// much the vault holds, and nodes that have it open go on: they need the new key when they start again. Without an answer it is under one of the two keys.
+    ///
+    /// # Errors
+    /// [`ScyllaError`]: nothing was changed, unless the database did not answer.
+    pub async fn rekey(store: &ScyllaStore, from: &MasterKey, to: &MasterKey) -> Result<(), ScyllaError> {
+        let keyspace = || store.inner().options.keyspace.clone();
+        let root = store.meta(ROOT).await?.ok_or_else(|| ScyllaError::NoVault(keyspace()))?;
+        let (old, new) = (brought(from).await?, brought(to).await?);
+        let (version, key) = open_root(store, &Sealer::new(&old).map_err(crypto)?, &root)?;
+        if *new == *old {
+            return Err(OpenError::BadMasterKey("the new master key is the old one".to_owned()).into());
+        }
+        let sealed = Sealer::new(&new).and_then(|sealer| sealer.seal(Place::Root, version + 1, key.as_slice())).map_err(crypto)?;
+        // Of two that do it at once one finds another record.
+        if store.next_meta(ROOT, &root, &STANDARD.encode(sealed)).await? { Ok(()) } else { Err(ScyllaError::WrongMasterKey(keyspace())) }
     }
 
     /// `Ok` while the database can be expected to answer.
@@ -80,6 +93,23 @@ impl ScyllaVault {
     pub fn health(&self) -> Result<(), StoreError> {
         self.0.store.health()
     }
+}
+
+/// The master key, from wherever it is.
+async fn brought(master: &MasterKey) -> Result<KeyBytes, ScyllaError> {
+    let master = master.clone();
+    // A command may take its time.
+    Ok(tokio::task::spawn_blocking(move || master.bring()).await.map_err(|e| StoreError::Unavailable(e.to_string()))??)
+}
+
+/// Version and data key of the root record.
+fn open_root(store: &ScyllaStore, master: &Sealer, root: &str) -> Result<(u64, KeyBytes), ScyllaError> {
+    let root = STANDARD.decode(root).map_err(|_| StoreError::Corrupt("the vault's root record is not in base64".to_owned()))?;
+    data_key(master, &root)?.ok_or_else(|| ScyllaError::WrongMasterKey(store.inner().options.keyspace.clone()))
+}
+
+fn crypto(error: VaultError) -> ScyllaError {
+    StoreError::Corrupt(error.to_string()).into()
 }
 
 impl Opened {

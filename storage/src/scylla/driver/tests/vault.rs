@@ -22,6 +22,44 @@ async fn a_vault_in_the_keyspace_keeps_the_promises_of_all_vaults() {
     keyspace.remove().await;
 }
 
+/// Nodes that have the vault open go on with it, and start again with the new key alone.
+#[tokio::test]
+async fn a_vault_gets_another_master_key_while_nodes_use_it() {
+    let Some(keyspace) = Keyspace::new("a_vault_gets_another_master_key").await else { return };
+    let store = keyspace.open().await;
+    let (first, second, third) = (master(1), master(2), master(3));
+    assert!(matches!(ScyllaVault::rekey(&store, &first, &second).await, Err(ScyllaError::NoVault(_))));
+    let vault = ScyllaVault::open(&store, &first).await.unwrap();
+    let (key, secret) = (path("o", "k"), path("o", "s"));
+    let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
+    vault.put_secret(&secret, Secret::from("kept")).await.unwrap();
+    for (from, to) in [(&second, &third), (&third, &first)] {
+        assert!(matches!(ScyllaVault::rekey(&store, from, to).await, Err(ScyllaError::WrongMasterKey(_))));
+    }
+    assert!(matches!(ScyllaVault::rekey(&store, &first, &first).await, Err(ScyllaError::MasterKey(_))));
+    let nowhere = MasterKey::File("/nowhere/master.key".into());
+    assert!(matches!(ScyllaVault::rekey(&store, &first, &nowhere).await, Err(ScyllaError::MasterKey(_))));
+
+    // Of two at once one does it, and the vault is under that one's key.
+    let (to_second, to_third) = tokio::join!(ScyllaVault::rekey(&store, &first, &second), ScyllaVault::rekey(&store, &first, &third));
+    let (now, other) = match (to_second, to_third) {
+        (Ok(()), Err(ScyllaError::WrongMasterKey(_))) => (second, third),
+        (Err(ScyllaError::WrongMasterKey(_)), Ok(())) => (third, second),
+        both => panic!("{both:?}"),
+    };
+    for old in [&first, &other] {
+        assert!(matches!(ScyllaVault::open(&store, old).await, Err(ScyllaError::WrongMasterKey(_))));
+    }
+    let again = ScyllaVault::open(&store, &now).await.unwrap();
+    vault.put_secret(&path("o", "later"), Secret::from("from before")).await.unwrap();
+    assert_eq!(again.secret(&path("o", "later")).await.unwrap().expose_secret(), "from before");
+    assert_eq!(again.secret(&secret).await.unwrap().expose_secret(), "kept");
+    assert!(verifies(&public, b"m", &again.sign(&key, b"m").await.unwrap()));
+    ScyllaVault::rekey(&store, &now, &first).await.unwrap();
+    ScyllaVault::open(&store, &first).await.unwrap();
+    keyspace.remove().await;
+}
+
 /// Each node sees at once what another one has changed, also of a key that it has open.
 #[tokio::test]
 async fn nodes_have_one_vault() {
