@@ -181,7 +181,12 @@ impl Cluster {
     /// [`AdminError`] when the kind is not known or the store cannot be read.
     pub async fn dead_letters(&self, address: &Address) -> Result<Vec<DeadLetter>, AdminError> {
         let host = self.known(address)?;
-        let mut letters = self.rows(address, &letters_table()).await?.iter().map(|row| stored_letter(row, self.placement().reads())).collect::<Result<Vec<_>, _>>()?;
+        let mut letters = self
+            .rows(address, &letters_table())
+            .await?
+            .iter()
+            .map(|row| stored_letter(row, self.placement().reads()))
+            .collect::<Result<Vec<_>, _>>()?;
         letters.iter_mut().for_each(|letter| host.shown(&mut letter.effect));
         Ok(letters)
     }
@@ -269,6 +274,7 @@ fn stored_entry(row: &Row, reads: u16) -> Result<OutboxEntry, AdminError> {
 }
 
 fn stored_letter(row: &Row, reads: u16) -> Result<DeadLetter, AdminError> {
-    let Opened { body: Letter { lane, message, at, attempts, reason, redacted, effect }, .. } = codec::open::<Letter<Value>>(&row.value, reads)?;
+    let Opened { body: Letter { lane, message, at, attempts, reason, redacted, effect }, .. } =
+        codec::open::<Letter<Value>>(&row.value, reads)?;
     Ok(DeadLetter { id: id_of(row)?, lane, message_id: message, at, attempts, reason, redacted, effect })
 }

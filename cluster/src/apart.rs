@@ -34,7 +34,8 @@ impl<A: Agent> Apart<'_, A> {
     /// # Errors
     /// When the store or a row cannot be read.
     pub fn get_all(&self, keys: &[RowKey]) -> Result<Vec<Option<A::Event>>, StoreError> {
-        let read = |(key, value): (&RowKey, Option<Bytes>)| value.map(|value| event::<A>(key.table(), key.id(), &value, self.reads)).transpose();
+        let read =
+            |(key, value): (&RowKey, Option<Bytes>)| value.map(|value| event::<A>(key.table(), key.id(), &value, self.reads)).transpose();
         keys.iter().zip(self.rows.values(keys)?).map(read).collect()
     }
 

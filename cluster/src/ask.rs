@@ -238,6 +238,11 @@ impl Cluster {
         })
     }
 
+    /// Whoever comes again comes when there is time for it.
+    fn not_loaded<R: std::error::Error>(&self, address: &Address, reason: &str) -> AskError<R> {
+        AskError::Unavailable { reason: reason.to_owned(), retry_after: self.inner.loading.come_again(&address.owner) }
+    }
+
     async fn until_ended<A: Agent>(&self, activation: &Activation<A>, until: Instant) -> Result<(), AskError<A::Refusal>> {
         timeout_at(until, activation.ended.cancelled()).await.map_err(|_| unavailable("the agent did not stop in time"))
     }
@@ -273,6 +278,9 @@ impl Cluster {
                     if !creates && !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {
                         return Err(AskError::NotRegistered);
                     }
+                    if self.inner.loading.is_hopeless(until.saturating_duration_since(Instant::now())) {
+                        return Err(self.not_loaded(address, "too many agents wait to be loaded"));
+                    }
                     host.activate(self, address, since)
                 }
             };
@@ -283,7 +291,7 @@ impl Cluster {
             }
             let mut phases = activation.phase.watch();
             let phase = timeout_at(until, phases.until(|phase| !matches!(phase, Phase::Loading))).await;
-            let phase = phase.map_err(|_| unavailable("the agent did not load in time"))?;
+            let phase = phase.map_err(|_| self.not_loaded(address, "the agent did not load in time"))?;
             match phase {
                 Phase::Ready { registered: false, .. } if !creates => {
                     if !self.exists(address).await.map_err(|e| unavailable(e.to_string()))? {

@@ -6,8 +6,8 @@ use crate::{
     admission::Admission,
     cell::Cell,
     destinations::Destinations,
-    fair::Places,
     host::{AnyHost, Host, Meant},
+    loading::Loading,
     supervisor::{OnPanic, Supervised, Supervisor},
     timers::Timers,
     turn::TurnActor,
@@ -29,10 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Agents activated at once by themselves: a cold start must not crowd out callers.
 const WAKING: usize = 64;
-/// Agents loaded at once, for whomever: after a node's death all that it had is asked for. Participants whose agents wait get the places in turn, and whoever
-/// waits too long is told to come again.
-const LOADING: usize = 256;
-
 /// Deliveries aside that are under way at once have a place for each so many of all others.
 const ASIDE_SHARE: usize = 4;
 /// The same for deliveries in the background.
@@ -78,8 +74,8 @@ pub(crate) struct Inner {
     pub(crate) hosts: RwLock<BTreeMap<&'static str, Arc<dyn AnyHost>>>,
     pub(crate) timers: Timers,
     pub(crate) waking: Arc<Semaphore>,
-    /// Room to load an agent.
-    pub(crate) loading: Places,
+    /// Room to load an agent, for whomever: after a node's death all that it had is asked for.
+    pub(crate) loading: Loading,
     pub(crate) resident_bytes: AtomicUsize,
     pub(crate) pressure: Notify,
     pub(crate) draining: CancellationToken,
@@ -140,7 +136,7 @@ impl Cluster {
             background: Semaphore::new((options.deliveries / BACKGROUND_SHARE).max(1)),
             destinations: Destinations::default(),
             waking: Arc::new(Semaphore::new(WAKING)),
-            loading: Places::new(LOADING),
+            loading: Loading::new(),
             partitions,
             wake,
             clock,

@@ -308,7 +308,10 @@ impl<A: Agent> Core<A> {
             redacted: redacted.is_some(),
             effect: redacted.as_ref().unwrap_or_else(|| &*pending.effect),
         };
-        plan.put(dead_letters::letter_key(id), codec::seal(&letter, self.level, A::tenant(&self.state).as_deref(), pending.trace.as_ref()))?;
+        plan.put(
+            dead_letters::letter_key(id),
+            codec::seal(&letter, self.level, A::tenant(&self.state).as_deref(), pending.trace.as_ref()),
+        )?;
         self.letters.push_back(id);
         let mut dropped = 0;
         while self.letters.len() > KEPT_LETTERS {

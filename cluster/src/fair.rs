@@ -1,4 +1,4 @@
-//! Places for so many at once, which participants that wait get in turn: who waits with a thousand things keeps nobody waiting who comes with one.
+//! Places for so many at once, more or fewer as is said, which participants that wait get in turn: who waits with a thousand things keeps nobody waiting who comes with one.
 
 use cellspace_schemas::Owner;
 use parking_lot::Mutex;
@@ -9,8 +9,9 @@ use std::{
 use tokio::sync::oneshot;
 
 struct State {
-    /// None is free while somebody waits.
-    free: usize,
+    /// How many there are, and how many are taken: all of them at least, while somebody waits.
+    places: usize,
+    taken: usize,
     waiting: HashMap<Owner, VecDeque<oneshot::Sender<Place>>>,
     /// Whoever waits, once each, in the order of their turns.
     turns: VecDeque<Owner>,
@@ -24,15 +25,15 @@ pub(crate) struct Place(Arc<Mutex<State>>);
 
 impl Places {
     pub(crate) fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: places, waiting: HashMap::new(), turns: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(State { places, taken: 0, waiting: HashMap::new(), turns: VecDeque::new() })))
     }
 
     /// Waits for a place; those of one owner come in the order in which they began to wait. `None`: there are no places any more.
     pub(crate) async fn enter(&self, owner: &Owner) -> Option<Place> {
         let told = {
             let mut state = self.0.lock();
-            if state.free > 0 {
-                state.free -= 1;
+            if state.taken < state.places {
+                state.taken += 1;
                 return Some(Place(self.0.clone()));
             }
             let (tell, told) = oneshot::channel();
@@ -46,12 +47,34 @@ impl Places {
         };
         told.await.ok()
     }
+
+    /// How many owners wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.lock().turns.len()
+    }
+
+    /// From now on there are so many places; who has one keeps it.
+    pub(crate) fn resize(&self, places: usize) {
+        let next: Vec<_> = {
+            let mut state = self.0.lock();
+            state.places = places;
+            std::iter::from_fn(|| state.next()).collect()
+        };
+        next.into_iter().for_each(|tell| self.give(tell));
+    }
+
+    /// A place that is taken for whoever waits; it comes back when that one has just gone.
+    fn give(&self, tell: oneshot::Sender<Place>) {
+        drop(tell.send(Place(self.0.clone())));
+    }
 }
 
 impl State {
-    /// Whose turn it is; the place is free when nobody waits.
+    /// Whose turn it is, when there is a place, which is taken by that.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
-        while let Some(owner) = self.turns.pop_front() {
+        while self.taken < self.places
+            && let Some(owner) = self.turns.pop_front()
+        {
             let Some(own) = self.waiting.get_mut(&owner) else { continue };
             // Some have gone meanwhile.
             let next = std::iter::from_fn(|| own.pop_front()).find(|tell| !tell.is_closed());
@@ -61,20 +84,23 @@ impl State {
                 self.turns.push_back(owner);
             }
             if next.is_some() {
+                self.taken += 1;
                 return next;
             }
         }
-        self.free += 1;
         None
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let next = self.0.lock().next();
+        let next = {
+            let mut state = self.0.lock();
+            state.taken -= 1;
+            state.next()
+        };
         if let Some(tell) = next {
-            // Comes back here when whoever waited has just gone.
-            drop(tell.send(Self(self.0.clone())));
+            Places(self.0.clone()).give(tell);
         }
     }
 }
@@ -111,7 +137,7 @@ mod tests {
         assert!(place("little", 0) < 12 && place("some", 2) < 24, "{:?}", &order[..30]);
         assert!((1..1_000).all(|n| place("much", n - 1) < place("much", n)), "each in the order of coming");
         let state = places.0.lock();
-        assert!(state.free == 4 && state.waiting.is_empty() && state.turns.is_empty(), "who waits for nothing takes no memory");
+        assert!(state.taken == 0 && state.waiting.is_empty() && state.turns.is_empty(), "who waits for nothing takes no memory");
     }
 
     #[tokio::test]
@@ -129,6 +155,38 @@ mod tests {
         assert!(last.as_mut().now_or_never().flatten().is_some());
         drop(last);
         let state = places.0.lock();
-        assert_eq!((state.free, state.waiting.len()), (1, 0));
+        assert_eq!((state.taken, state.waiting.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn there_are_as_many_places_as_was_said_last() {
+        let places = Places::new(2);
+        let names = ["a", "b", "c", "d", "e", "f"].map(owner);
+        let mut waits: Vec<_> = names.iter().map(|name| Box::pin(places.enter(name))).collect();
+        let mut held: Vec<Place> = Vec::new();
+        let mut look = |held: &mut Vec<Place>| {
+            waits.retain_mut(|wait| match wait.as_mut().now_or_never() {
+                Some(place) => {
+                    held.push(place.unwrap());
+                    false
+                }
+                None => true,
+            });
+            held.len()
+        };
+        assert_eq!((look(&mut held), places.waiting()), (2, 4));
+        places.resize(3);
+        assert_eq!((look(&mut held), places.waiting()), (3, 3));
+        places.resize(1);
+        for left in [2, 1] {
+            held.pop();
+            assert_eq!((look(&mut held), places.waiting()), (left, 3), "nobody comes before there is one place for all");
+        }
+        held.pop();
+        assert_eq!((look(&mut held), places.waiting()), (1, 2));
+        places.resize(9);
+        assert_eq!((look(&mut held), places.waiting()), (3, 0));
+        held.clear();
+        assert_eq!(places.0.lock().taken, 0);
     }
 }

@@ -12,7 +12,10 @@ use cellspace_storage::{Claim, ClaimError, PartitionKey, Row, RowKey, StoreError
 use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
 use std::{future::pending, sync::Arc};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::Instant,
+};
 use uuid::Uuid;
 
 /// Rows read at once while loading.
@@ -36,10 +39,22 @@ impl Drop for Counted {
 
 /// Claims the partition and loads it. Nothing is served before.
 pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activation<A>>) -> Result<Core<A>, Ended> {
-    let partition = activation.address.partition();
     let _place = place(cluster, activation).await?;
     let _loading = Counted::new(gauge!("cellspace_activations_loading"));
-    let claim = match cluster.partitions().claim(&partition, activation.since).await {
+    let began = Instant::now();
+    let claim = claim(cluster, activation).await;
+    let took = began.elapsed();
+    let loaded = match claim {
+        Ok(claim) => read(cluster, activation, &activation.address.partition(), claim).await,
+        Err(ended) => Err(ended),
+    };
+    // A store that fails says by how long it takes whether it has too much.
+    cluster.inner.loading.ended(took);
+    loaded
+}
+
+async fn claim<A: Agent>(cluster: &Cluster, activation: &Activation<A>) -> Result<Claim, Ended> {
+    let claim = match cluster.partitions().claim(&activation.address.partition(), activation.since).await {
         Err(ClaimError::Store(StoreError::Sealed(partition))) => {
             return Err(Ended::Store(cluster.found_sealed(partition).await.to_string()));
         }
@@ -52,7 +67,7 @@ pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activatio
     };
     // Whoever ends the activation releases the claim.
     let _ = activation.epoch.set(claim.epoch);
-    read(cluster, activation, &partition, claim).await
+    Ok(claim)
 }
 
 /// A place to load in. Whoever is to have a slot that is handed over does not wait for those that wait here.

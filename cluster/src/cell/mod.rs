@@ -374,6 +374,13 @@ impl Cell {
         until.min(Instant::now() + self.options.terms.patience() * 2)
     }
 
+    /// Within this time the others find a node dead that has gone.
+    #[must_use]
+    pub fn found_dead_within(&self) -> Duration {
+        let Terms { renew, .. } = &self.options.terms;
+        self.options.terms.patience() + *renew
+    }
+
     /// Waits until the rows were looked at once more.
     async fn looked(&self, until: Instant) {
         let mut changes = self.open.watch();

@@ -62,7 +62,12 @@ fn member(name: &str) -> Member {
 fn next(before: Option<&View>, names: &[&str]) -> View {
     let members: Vec<_> = names.iter().map(|name| member(name)).collect();
     let past = before.map(|before| before.past.iter().chain([&before.deal]).cloned().collect()).unwrap_or_default();
-    View { version: before.map_or(1, |before| before.version + 1), format: 1, deal: Deal { from: members.clone(), to: members, mark: 0 }, past }
+    View {
+        version: before.map_or(1, |before| before.version + 1),
+        format: 1,
+        deal: Deal { from: members.clone(), to: members, mark: 0 },
+        past,
+    }
 }
 
 /// Node `b`, which has taken in these memberships one after the other, the first of them `a` alone; and what it heard.

@@ -6,9 +6,11 @@ use crate::{
 };
 use cellspace_cluster::*;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
 };
+use tokio::time::Instant;
 
 async fn added(cluster: &Cluster, a: &Address) -> i64 {
     cluster.read::<Counter, _>(a, |s| s.value).await.unwrap()
@@ -216,7 +218,7 @@ async fn preparations_that_nothing_came_of_are_taken_back() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_cold_agents_is_loaded_a_part_at_a_time() {
     const ALL: usize = 300;
-    const AT_ONCE: usize = 256;
+    const AT_ONCE: usize = 64;
     let store = MemoryStore::default();
     let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
     for n in 0..ALL {
@@ -240,6 +242,57 @@ async fn a_storm_of_cold_agents_is_loaded_a_part_at_a_time() {
     let patient = futures::future::join_all(patient).await;
     assert!(patient.iter().all(|answer| matches!(answer, Ok(2))), "all came: {patient:?}");
     assert_eq!(store.0.lock().scanned, ALL);
+}
+
+/// Who is not loaded in time is told when there is time, not all for the same second; who comes while that is known to be in vain hears it at once.
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_come_again_comes_when_there_is_time() {
+    const ALL: usize = 1_000;
+    let store = MemoryStore::default();
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    for n in 0..=ALL {
+        cluster.ask::<Counter>(&counter(&format!("a{n}")), Add(1), call()).await.unwrap();
+    }
+    store.restart();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    store.0.lock().scans = Some(gate.clone());
+    // A store that reads a hundred agents a second.
+    let reads = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            gate.add_permits(1);
+        }
+    });
+    let (cluster, _) = node(&store, Counter::default(), Options::default()).await;
+    let until = Call { timeout: Duration::from_secs(2), ..call() };
+    let asked = (0..ALL).map(|n| {
+        let (cluster, until) = (cluster.clone(), until.clone());
+        async move { (n, cluster.ask::<Counter>(&counter(&format!("a{n}")), Add(1), until).await) }
+    });
+    let (mut answered, mut again) = (0, BTreeMap::<u64, Vec<usize>>::new());
+    for (n, answer) in futures::future::join_all(asked).await {
+        match answer {
+            Ok(value) => answered += i64::from(value == 2),
+            Err(AskError::Unavailable { retry_after, .. }) => again.entry(retry_after.as_secs()).or_default().push(n),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let told: usize = again.values().map(Vec::len).sum();
+    assert!(answered > 150 && told > 600, "{answered} {told}");
+    // Some eight hundred wait still.
+    assert!(again.keys().all(|second| (5..20).contains(second)), "{again:?}");
+    assert!(again.values().all(|all| all.len() < told / 4), "{again:?}");
+    let began = Instant::now();
+    let newcomer = cluster.ask::<Counter>(&counter(&format!("a{ALL}")), Add(1), until.clone()).await;
+    assert!(matches!(newcomer, Err(AskError::Unavailable { retry_after, .. }) if retry_after >= Duration::from_secs(5)), "{newcomer:?}");
+    assert!(began.elapsed().is_zero(), "nobody waits in vain");
+    for (second, all) in again {
+        tokio::time::sleep_until(began + Duration::from_secs(second)).await;
+        for n in all {
+            assert_eq!(cluster.ask::<Counter>(&counter(&format!("a{n}")), Add(1), until.clone()).await.unwrap(), 2);
+        }
+    }
+    reads.abort();
 }
 
 /// What others have spent of a budget does not make a list of all its owners fail.

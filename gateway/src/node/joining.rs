@@ -10,7 +10,9 @@ use cellspace_cluster::{
     link::{CertificateFiles, Identity, PeerName},
     membership::Terms,
 };
-use cellspace_storage::{CellName, Lease, Membership, Movable, NodeName, PartitionKey, ScyllaOptions, ScyllaStore, Standing, StoreError};
+use cellspace_storage::{
+    CellName, Lease, MasterKey, Membership, Movable, NodeName, PartitionKey, ScyllaOptions, ScyllaStore, Standing, StoreError,
+};
 use futures::future::BoxFuture;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -62,6 +62,7 @@ fn describe() {
     metrics::describe_counter!("cellspace_activations_total", "Agents brought to memory, by kind");
     metrics::describe_gauge!("cellspace_activations_loading", "Agents that are read from the store now");
     metrics::describe_gauge!("cellspace_activations_waiting", "Agents that wait for their turn to be read");
+    metrics::describe_gauge!("cellspace_activations_limit", "How many agents are read from the store at once, as far as it bears");
     metrics::describe_histogram!(
         "cellspace_activation_seconds",
         metrics::Unit::Seconds,

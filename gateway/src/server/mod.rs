@@ -7,6 +7,7 @@ pub mod admit;
 pub mod answer;
 pub mod connection;
 pub mod connections;
+mod crowd;
 pub mod deadline;
 pub mod dispatch;
 pub mod gate;

@@ -3,17 +3,18 @@
 //! What was not taken there is tried again where the slot is by then, by the node that the client asked; of what may have been taken, only what changes
 //! nothing is.
 
-use super::{resolve::Resolved, stack::Limits};
+use super::{crowd::Crowd, resolve::Resolved, stack::Limits};
 use crate::http::{ApiError, Body, Listener, Match, Reply, owner};
 use bytes::Bytes;
 use cellspace_cluster::{
-    Cell, Peer, PeerError, Whereabouts,
+    Cell, Peer, PeerError, Slot, Whereabouts,
     link::{BoxError, Forwarded, Link, LinkBody},
     remote::{millis, time_there},
 };
 use cellspace_schemas::Owner;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, Full};
+use parking_lot::Mutex;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -56,13 +57,17 @@ pub struct Nodes {
     deadline: Duration,
     /// For requests that were not taken where they were sent, until they are answered: those of a node that is gone leave room for all others.
     again: Semaphore,
+    places: usize,
+    /// Those who found none.
+    crowd: Mutex<Crowd>,
 }
 
 impl Nodes {
     /// Reached by this link; an answer begins within the limits' deadline.
     #[must_use]
     pub fn new(cell: Arc<Cell>, link: Arc<Link>, limits: &Limits) -> Self {
-        Self { cell, link, deadline: limits.deadline, again: Semaphore::new(limits.requests / AGAIN_SHARE) }
+        let (places, crowd) = (limits.requests / AGAIN_SHARE, Mutex::new(Crowd::new(Instant::now())));
+        Self { cell, link, deadline: limits.deadline, again: Semaphore::new(places), places, crowd }
     }
 
     /// Whose the request is, when that says where it is answered.
@@ -132,7 +137,7 @@ impl Nodes {
                     if again.is_none() && !waits {
                         match self.again.try_acquire() {
                             Ok(place) => again = Some(place),
-                            Err(_) => return self.not_now(resolved, &reason).map(Some),
+                            Err(_) => return self.turned_away(whose, resolved, &reason).map(Some),
                         }
                     }
                     self.cell.news_of(whose, &peer, version, moved_by).await;
@@ -152,6 +157,13 @@ impl Nodes {
             return Ok(reply);
         }
         Err(if resolved.listener == Listener::Public { ApiError::not_now(reason) } else { ApiError::later(reason) })
+    }
+
+    /// The same for one of many who wait for a node that is gone, who are not to come again all at once.
+    fn turned_away(&self, whose: &Owner, resolved: &Resolved, reason: &str) -> Result<Reply, ApiError> {
+        let (number, found_dead) = (u64::from(Slot::of(whose).number()), self.cell.found_dead_within());
+        let after = self.crowd.lock().come_again(Instant::now(), number, found_dead, self.places);
+        self.not_now(resolved, reason).map_err(|error| ApiError { retry_after: Some(after), ..error })
     }
 
     async fn send(

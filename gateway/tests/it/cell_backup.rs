@@ -112,7 +112,8 @@ async fn a_cell_goes_on_from_its_backup() {
     // The vault that came back has another master key from now on.
     let new = dir.join("new.key");
     fs::write(&new, "RkVEQ0JBOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=").unwrap();
-    let rekey = async || Process::said(dir, &["rekey", "--config", second.to_str().unwrap(), "--new-master-key-file", new.to_str().unwrap()]).await;
+    let rekey =
+        async || Process::said(dir, &["rekey", "--config", second.to_str().unwrap(), "--new-master-key-file", new.to_str().unwrap()]).await;
     assert!(rekey().await.unwrap().contains(&format!("in the keyspace {} has the new master key", there[3])));
     let opened = rekey().await.unwrap_err();
     assert!(opened.contains("the master key does not open the vault"), "{opened}");

@@ -1,16 +1,19 @@
 //! Nodes of several builds in one cell: an upgrade node by node, and its end.
 
 use super::*;
+use bytes::Bytes;
+use cellspace_storage::RowKey;
 use std::collections::BTreeSet;
 
 /// The level of the next build.
 const NEXT: u16 = LEVEL + 1;
 
-/// Levels that the rows of all agents have.
+/// Levels of the rows in which all agents have their values; answers that are kept for who asks again stay as they were.
 fn levels(place: &Place) -> BTreeSet<u16> {
     let disk = place.store.0.lock();
+    let is_own = |(key, _): &(&Vec<u8>, &Bytes)| !RowKey::from_bytes((*key).clone().into()).table().starts_with('~');
     let level = |row: &[u8]| u16::try_from(serde_json::from_slice::<serde_json::Value>(row).unwrap()["v"].as_u64().unwrap()).unwrap();
-    disk.partitions.values().flat_map(|stored| stored.rows.values()).map(|row| level(row)).collect()
+    disk.partitions.values().flat_map(|stored| stored.rows.iter()).filter(is_own).map(|(_, row)| level(row)).collect()
 }
 
 async fn finalize(node: &Node) -> (u16, bool, Vec<String>) {

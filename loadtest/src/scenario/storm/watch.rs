@@ -9,8 +9,11 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// What is looked at, and as what its greatest value on one node is told.
-const LOOKED_AT: [(&str, &str); 2] =
-    [("cellspace_activations_loading", "activations_at_once"), ("cellspace_activations_waiting", "activations_waiting")];
+const LOOKED_AT: [(&str, &str); 3] = [
+    ("cellspace_activations_loading", "activations_at_once"),
+    ("cellspace_activations_waiting", "activations_waiting"),
+    ("cellspace_activations_limit", "activations_limit"),
+];
 
 /// Looks at nodes until it is told to end.
 pub struct Watch {
