@@ -5,17 +5,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
+mod bug;
 mod process;
 #[path = "../common/search.rs"]
 mod search;
 mod store;
 mod world;
 
+use bug::Bug;
 use cellspace_cluster::membership::Rings;
 use cellspace_schemas::testkit::{self, SEED};
 use search::{Found, HISTORIES, histories};
 use std::time::Instant;
-use world::{Bug, SLOTS, World};
+use world::{SLOTS, World};
 
 /// Steps, acknowledged commands and views.
 type Figures = [u64; 3];
