@@ -264,7 +264,15 @@ impl Cluster {
         Some(Opening { came, ..cell.opened_at(slot) })
     }
 
-    /// Whether another node of the cell owns the slot of this owner, or another cell has it.
+    /// Whether another node serves the owner, of this cell or of another one: asked before anything is done for it.
+    pub async fn finds_elsewhere(&self, owner: &Owner) -> bool {
+        match self.placement().cell() {
+            Some(cell) => cell.finds_away(owner).await,
+            None => false,
+        }
+    }
+
+    /// Whether another node of the cell owns the slot of this owner, or another cell has it, as far as is known without a look at the owner's row.
     #[must_use]
     pub fn is_elsewhere(&self, owner: &Owner) -> bool {
         self.placement().cell().is_some_and(|cell| cell.is_away(owner))

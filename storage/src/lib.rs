@@ -39,7 +39,7 @@ pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swa
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, ReadRows, Rows, StoreError};
 pub use permit::Permit;
-pub use relocation::{CellName, Home, Homes, Movable, Phase, Seal, Standing};
+pub use relocation::{Ahead, CellName, Home, Homes, Movable, Phase, Seal, Standing};
 pub use remote_vault::{Login, ParticipantLogin, RemoteVault, RemoteVaultOptions, VaultOptionsError};
 pub use row::{Row, RowKey, RowPage};
 pub use scylla::{Replication, ScyllaError, ScyllaOptions};

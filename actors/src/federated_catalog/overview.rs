@@ -168,7 +168,7 @@ async fn looked_at(
         begun.any(|crawl| crawl.next.is_none() && crawl.seen.is_none() && crawl.failure.is_none())
     };
     // What another node's agent has begun shows the next time too.
-    if !is_first_look(&known) || services.cluster.is_elsewhere(&address.owner) {
+    if !is_first_look(&known) || services.cluster.finds_elsewhere(&address.owner).await {
         return Ok(known);
     }
     let looked = |state: &State| (!is_first_look(state)).then(|| Arc::new(state.clone()));

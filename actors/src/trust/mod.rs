@@ -240,7 +240,10 @@ pub async fn verify_sender(
 ) -> Result<IdToken, PeerError> {
     let slot = services.cluster.opened(participant);
     let verified = services.trust.verify_id_token(own_did, token, call, services.cluster.now(), slot).await;
-    let verified = verified.and_then(|verified| still_served(services, participant, verified));
+    let verified = match verified {
+        Ok(verified) => still_served(services, participant, verified).await,
+        Err(error) => Err(error),
+    };
     verified.inspect_err(|error| tell_refusal(own_did, None, error))
 }
 
@@ -260,12 +263,12 @@ pub fn tell_refusal(receiver: &Did, vpa: Option<&Address>, error: &PeerError) {
 pub async fn verify_peer(services: &Services, request: VerifyRequest<'_>) -> Result<VerifiedPeer, PeerError> {
     let tokens = OwnTokens { services, participant: request.participant };
     let verified = services.trust.verify(&request, &tokens, services.cluster.now()).await?;
-    still_served(services, request.participant, verified)
+    still_served(services, request.participant, verified).await
 }
 
 /// A token that was admitted while the receiver's slot was handed over may not be known where it went.
-fn still_served<T>(services: &Services, participant: &ParticipantContextId, verified: T) -> Result<T, PeerError> {
-    if services.cluster.is_elsewhere(&participant.into()) {
+async fn still_served<T>(services: &Services, participant: &ParticipantContextId, verified: T) -> Result<T, PeerError> {
+    if services.cluster.finds_elsewhere(&participant.into()).await {
         return Err(PeerError::Unreachable("the receiver is being moved".to_owned()));
     }
     Ok(verified)

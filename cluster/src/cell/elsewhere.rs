@@ -4,7 +4,7 @@
 //! and no more. What is remembered is a hint: where an owner has been, its partitions are sealed, and a cell that does not have it says so. Then the row is read again.
 
 use super::{Cell, Peer, Whereabouts};
-use crate::Slot;
+use crate::{Slot, ask::HELD};
 use cellspace_schemas::{Owner, Timestamp};
 use cellspace_storage::{CellName, Home, Homes, Phase, StoreError};
 use parking_lot::Mutex;
@@ -154,6 +154,11 @@ impl Elsewhere {
         }
     }
 
+    /// Whether this cell has the owner, by what is remembered or by its row; as far as is known, when that is not read in time.
+    async fn has(&self, owner: &Owner, until: Instant) -> bool {
+        self.cell_of(owner, until).await.map_or_else(|_| self.is_here(owner), |cell| cell == self.own)
+    }
+
     /// Whether this cell has the owner, as far as is known: the main one has those of which nothing is.
     fn is_here(&self, owner: &Owner) -> bool {
         self.hint(owner).map_or_else(|| self.is_main(), |hint| hint.cell == self.own)
@@ -177,7 +182,9 @@ impl Elsewhere {
     pub(crate) async fn found_sealed(&self, owner: &Owner) {
         match self.home(owner).await {
             // When there are too many, those that are asked for again come again.
-            Ok(home) if home.cell == self.own || home.phase != Phase::Settled => drop(self.stuck.try_send(owner.clone())),
+            Ok(home) if home.cell == self.own || !matches!(home.phase, Phase::Settled | Phase::Copying { .. }) => {
+                drop(self.stuck.try_send(owner.clone()));
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(category = "app", %owner, %error, "where an owner is cannot be read"),
         }
@@ -198,6 +205,9 @@ impl Elsewhere {
             return Some(Whereabouts::Nowhere(format!("the owner is in cell {cell}")));
         }
         let Some(other) = self.cells.get(&cell) else { return Some(Whereabouts::Nowhere(format!("this node does not know cell {cell}"))) };
+        if other.version() == 0 {
+            return Some(Whereabouts::Nowhere(format!("the nodes of cell {cell} are not known to this one")));
+        }
         Some(match other.located_here(Slot::of(owner), 0, 0, until).await {
             Whereabouts::There(peer, hops) => Whereabouts::There(Peer { cell: Some(cell), ..peer }, hops),
             Whereabouts::Here => Whereabouts::Nowhere(format!("cell {cell} has no members")),
@@ -208,7 +218,7 @@ impl Elsewhere {
     /// Follows the other cells from now on.
     pub(crate) fn follow(&self) {
         for cell in self.cells.values() {
-            tokio::spawn(cell.clone().run());
+            tokio::spawn(cell.clone().follow());
         }
     }
 
@@ -236,7 +246,15 @@ impl Cell {
         self.elsewhere.get()
     }
 
-    /// Whether another node owns the owner's slot, or another cell has it.
+    /// Whether another node owns the owner's slot, or another cell has it, by the owner's row where nothing is remembered of it.
+    pub(crate) async fn finds_away(&self, owner: &Owner) -> bool {
+        match self.elsewhere.get() {
+            Some(elsewhere) if !elsewhere.has(owner, Instant::now() + HELD).await => true,
+            Some(_) | None => self.is_elsewhere(Slot::of(owner)),
+        }
+    }
+
+    /// The same without a look: as far as is known. For what was done already, of which it is asked whether it may have been at the wrong place.
     pub fn is_away(&self, owner: &Owner) -> bool {
         self.elsewhere.get().is_some_and(|elsewhere| !elsewhere.is_here(owner)) || self.is_elsewhere(Slot::of(owner))
     }
@@ -318,10 +336,12 @@ mod tests {
         let moved = Home { came: Some(Timestamp(5)), ..Home::first(cell("a")).next(&cell("b"), Phase::Moved { from: cell("a") }) };
         rows.homes.lock().insert(one.clone(), moved.clone());
         tokio::time::advance(BELIEVED).await;
+        // What is not believed any more is no reason to send anything elsewhere.
+        assert!(!node.is_here(&one) && node.has(&one, until).await);
         assert_eq!((cell_of(&one).await, *rows.reads.lock()), (cell("b"), 2));
         assert!(node.is_here(&one) && node.came(&one, Timestamp(7)) == Some(Timestamp(5)) && node.is_served(&one).await.unwrap());
         // On its way: nothing is remembered, nor is it woken.
-        let leaves = moved.next(&cell("b"), Phase::Moving { to: cell("a") });
+        let leaves = moved.next(&cell("b"), Phase::Moving { to: cell("a"), since: None });
         rows.homes.lock().insert(one.clone(), leaves);
         assert!(!node.is_served(&one).await.unwrap() && node.hint(&one).is_none());
         // Found sealed here it is told to whoever goes on; elsewhere it is not.

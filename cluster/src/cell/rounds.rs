@@ -34,10 +34,7 @@ impl Cell {
             let ended = loop {
                 // A round that took long is followed by the next at once.
                 let next = self.open.now() + self.options.terms.renew;
-                if let Err(ended) = self.round().await {
-                    break ended;
-                }
-                if let Err(ended) = self.look_until(next, &mut rested).await {
+                if let Err(ended) = self.round_until(next, &mut rested).await {
                     break ended;
                 }
             };
@@ -51,13 +48,36 @@ impl Cell {
         asking.abort();
     }
 
-    async fn round(&self) -> Result<(), Ended> {
+    /// Looks at the rows of another cell, for as long as this node lives. What it cannot read it does not count on, and looks at again: that cell may be given rows of
+    /// before once more, and nothing of this node's own ends with it.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let rounds = async {
+            let (mut was_read, mut rested) = (true, Moment::default());
+            loop {
+                let next = self.open.now() + self.options.terms.renew;
+                let outcome = self.round_until(next, &mut rested).await;
+                if let Err(reason) = &outcome {
+                    if was_read {
+                        tracing::error!(category = "app", %reason, "the nodes of another cell are not known to this one");
+                    }
+                    *self.node.lock() = None;
+                    self.version.set(0);
+                    sleep(next.0.saturating_sub(self.open.now().0)).await;
+                }
+                was_read = outcome.is_ok();
+            }
+        };
+        self.over.run_until_cancelled(rounds).await;
+    }
+
+    async fn round_until(&self, next: Moment, rested: &mut Moment) -> Result<(), Ended> {
         if self.joins {
             self.renew().await;
         } else {
             self.watch();
         }
-        self.look().await
+        self.look().await?;
+        self.look_until(next, rested).await
     }
 
     /// Looks for news that somebody waits for, when this node is to go on with a hand-over, and when another one is to be judged, until it is time for the next renewal. Nothing is renewed for it, and
@@ -183,10 +203,20 @@ impl Cell {
         join_all(peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.show(peer, view)))).await;
     }
 
-    /// The same with other news.
+    /// The same with other news, for the nodes of all cells of the installation.
     pub(crate) async fn announce(&self, news: &str) {
         let Some(view) = self.view() else { return };
-        let peers = self.peers(&view);
+        let mut peers = self.peers(&view);
+        if let Some(elsewhere) = self.elsewhere() {
+            for cell in elsewhere.names() {
+                match elsewhere.members(cell) {
+                    Some(members) => peers.extend(members),
+                    None => {
+                        tracing::warn!(category = "app", %cell, news, "the nodes of another cell, which are not known, did not hear of news")
+                    }
+                }
+            }
+        }
         let told = peers.iter().map(|peer| timeout(self.options.terms.renew, self.options.peers.announce(peer, news)));
         for (peer, told) in peers.iter().zip(join_all(told).await) {
             if !matches!(told, Ok(Ok(()))) {

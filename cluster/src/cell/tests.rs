@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    SystemClock,
     membership::{Moment, Rings},
     remote::{AgentAnswer, AgentCall},
 };
@@ -46,7 +47,7 @@ impl Uptime for Stands {
 struct Note(Mutex<BTreeMap<u16, Option<String>>>);
 
 impl SlotMemory for Note {
-    fn tell(&self, _: Slot, _: Duration) -> Option<Box<RawValue>> {
+    fn tell(&self, _: Opening) -> Option<Box<RawValue>> {
         None
     }
 
@@ -67,6 +68,7 @@ fn next(before: Option<&View>, names: &[&str]) -> View {
         format: 1,
         deal: Deal { from: members.clone(), to: members, mark: 0 },
         past,
+        dead: Vec::new(),
     }
 }
 
@@ -81,10 +83,19 @@ fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
         membership: Arc::new(MemoryMembership::default()),
         peers: Arc::new(Nobody),
         uptime: Arc::new(Stands),
+        clock: Arc::new(SystemClock),
     });
     let note = Arc::new(Note::default());
     cell.remember(note.clone());
-    let row = Lease { node: member("b").node, incarnation: Incarnation(1), counter: 0, revoked: false, level: 1, endpoint: String::new() };
+    let row = Lease {
+        node: member("b").node,
+        incarnation: Incarnation(1),
+        counter: 0,
+        revoked: false,
+        level: 1,
+        endpoint: String::new(),
+        clock: None,
+    };
     *cell.node.lock() = Some(Node::new(row, terms.clone(), Rings::new(terms.slots), cell.open.now()));
     let mut view = next(None, &["a"]);
     cell.shown(view.clone()).unwrap();

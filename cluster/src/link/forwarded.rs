@@ -44,6 +44,9 @@ pub trait Requests: Send + Sync + 'static {
     /// As if it had come in at that listener here.
     fn forwarded(&self, how: Forwarded, request: Request<Incoming>) -> BoxFuture<'static, Response<LinkBody>>;
 
+    /// Whether news are of the whole installation, so that nodes of other cells tell them too.
+    fn is_of_all(&self, news: &str) -> bool;
+
     /// There is news of this kind.
     fn announced(&self, news: String) -> BoxFuture<'static, ()>;
 }

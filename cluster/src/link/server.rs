@@ -286,7 +286,7 @@ impl Desk {
                 let news: String = wire::read(&said).map_err(unreadable)?;
                 match Elsewhere::told(&news) {
                     Some(owner) => agents.take_in(&owner).await.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?,
-                    None if is_beside => self.answers.requests.announced(news).await,
+                    None if is_beside || self.answers.requests.is_of_all(&news) => self.answers.requests.announced(news).await,
                     None => return Err((StatusCode::FORBIDDEN, format!("{from} is of another cell, which has other news"))),
                 }
                 wire::write(&(), limit)

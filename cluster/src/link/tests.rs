@@ -15,7 +15,7 @@ use crate::{
     testing::Idle,
 };
 use cellspace_schemas::{Owner, Timestamp};
-use cellspace_storage::{Deal, EmbeddedOptions, EmbeddedStore, Incarnation, Member, Membership, View, testkit::MemoryMembership};
+use cellspace_storage::{CellName, Deal, EmbeddedOptions, EmbeddedStore, Incarnation, Member, Membership, View, testkit::MemoryMembership};
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -108,6 +108,10 @@ impl Requests for Echo {
         })
     }
 
+    fn is_of_all(&self, news: &str) -> bool {
+        news == "settings"
+    }
+
     fn announced(&self, news: String) -> BoxFuture<'static, ()> {
         Box::pin(async move { assert_eq!(news, "settings") })
     }
@@ -155,6 +159,28 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, PeerError>, because: &[&str]) {
 
 async fn ask(link: &Link, to: &Peer) -> Result<Vec<Told>, PeerError> {
     link.ask(to, &[0, 1], 1).await
+}
+
+#[tokio::test]
+async fn another_cell_of_the_installation_has_no_say_in_this_ones_slots() {
+    let all = Certificates::new();
+    let ours = all.authority("ours");
+    let among = |cell: &str, node: &str, other: &str| {
+        let (name, files) = all.issue(&ours, "ours", cell, node);
+        Identity::among(name, files, [other.to_owned()].into()).unwrap()
+    };
+    let a = listening(among(CELL, "a", "cell-2"), WIRE_VERSION).await;
+    let peer = Peer { cell: Some(CellName(CELL.to_owned())), ..a.peer.clone() };
+    let link = Link::new(among("cell-2", "b", CELL));
+    refused(ask(&link, &peer).await, &["of another cell, which has slots of its own"]);
+    refused(link.show(&peer, &View { version: 9, ..view(9, &["b"]) }).await, &["of another cell, which has slots of its own"]);
+    refused(link.announce(&peer, "drain").await, &["of another cell, which has other news"]);
+    assert_eq!(a.cell.view().unwrap().version, 1, "nothing of it was taken");
+    link.announce(&peer, "settings").await.unwrap();
+    let how = Forwarded { listener: "public".into(), owner: Owner::new("p/1").unwrap(), view: 1, hops: 1, left: 1_000, waited: 0 };
+    let request = Request::get("https://a/x").body(wire::body(bytes::Bytes::new())).unwrap();
+    assert_eq!(link.forward(&peer, &how, request).await.unwrap().status(), 418);
+    a.server.drain(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ impl Cluster {
         address: &Address,
         rows: &Q,
     ) -> Result<Arc<A::State>, AskError<A::Refusal>> {
-        if !self.is_elsewhere(&address.owner) {
+        if !self.finds_elsewhere(&address.owner).await {
             return self.snapshot::<A>(address).await;
         }
         let mut state = A::State::default();

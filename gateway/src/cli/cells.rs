@@ -3,7 +3,7 @@
 use super::{
     admin::{call, segment},
     args::{MoveArgs, PlatformArgs, RebalanceArgs},
-    nodes::table,
+    nodes::shown,
 };
 use anyhow::{Context, Result, bail};
 use http::Method;
@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a move may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a move may come no further: longer than a dead node holds its lease.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two moves, so that those who were answered "not now" are served before the next.
 const PACE: Duration = Duration::from_millis(500);
 /// Participants that are asked for at once.
@@ -24,7 +24,7 @@ pub async fn move_to(args: &MoveArgs) -> Result<()> {
 }
 
 async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<()> {
-    let began = Instant::now();
+    let (mut copied, mut since) = (0, Instant::now());
     loop {
         let report = call(platform, Method::POST, &format!("/homes/{}/move?to={}", segment(participant), segment(to))).await?;
         if report["done"] == true {
@@ -35,8 +35,10 @@ async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<(
             bail!("{participant} stays in cell {}: {reason}", report["cell"].as_str().unwrap_or_default());
         }
         let waits = report["waits"].as_str().unwrap_or("it goes on");
-        if began.elapsed() > PATIENCE {
-            bail!("{participant} is not in cell {to} yet: {waits}; repeat this to go on");
+        match report["copying"].as_u64() {
+            Some(rows) if rows > copied => (copied, since) = (rows, Instant::now()),
+            _ if since.elapsed() > PATIENCE => bail!("{participant} is not in cell {to} yet: {waits}; repeat this to go on"),
+            _ => {}
         }
         eprintln!("{waits}");
     }
@@ -48,8 +50,11 @@ pub async fn rebalance(args: &RebalanceArgs) -> Result<()> {
     let cells = call(platform, Method::GET, "/cells").await?;
     let cells = cells.as_array().context("the platform's cells cannot be read")?;
     if cells.len() < 2 {
-        println!("this installation has one cell, whose slots are dealt over its nodes by themselves:");
-        print!("{}", table(&call(platform, Method::GET, "/nodes").await?));
+        let nodes = call(platform, Method::GET, "/nodes").await?;
+        if nodes.as_array().is_some_and(|nodes| !nodes.is_empty()) {
+            println!("this installation has one cell, whose slots are dealt over its nodes by themselves:");
+        }
+        print!("{}", shown(&nodes));
         return Ok(());
     }
     let mut nodes = BTreeMap::new();

@@ -28,7 +28,7 @@ pub async fn show(args: &NodesArgs) -> Result<()> {
     if args.json {
         print(&nodes)
     } else {
-        print!("{}", table(&nodes))
+        print!("{}", shown(&nodes));
     }
     Ok(())
 }
@@ -62,7 +62,17 @@ pub async fn finalize(platform: &PlatformArgs) -> Result<()> {
     bail!("of an earlier build than others: {}", held_back.join(", "))
 }
 
-pub(super) fn table(nodes: &Value) -> String {
+/// The nodes of a cell, as text.
+pub(super) fn shown(nodes: &Value) -> String {
+    match nodes.as_array() {
+        Some(nodes) if nodes.is_empty() => {
+            "this platform is one process, which is no part of a cell and serves all participants\n".to_owned()
+        }
+        Some(_) | None => table(nodes),
+    }
+}
+
+fn table(nodes: &Value) -> String {
     let cell = |node: &Value, field: &str| match &node[field] {
         Value::String(text) => text.clone(),
         Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),

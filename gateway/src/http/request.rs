@@ -60,9 +60,9 @@ impl Request {
     ///
     /// # Errors
     /// To be handed back as it is.
-    pub fn is_of(&self, app: &App, owner: impl Into<Owner>) -> Result<(), ApiError> {
+    pub async fn is_of(&self, app: &App, owner: impl Into<Owner> + Send) -> Result<(), ApiError> {
         let owner = owner.into();
-        if !app.services.cluster.is_elsewhere(&owner) {
+        if !app.services.cluster.finds_elsewhere(&owner).await {
             return Ok(());
         }
         Err(ApiError { elsewhere: Some(Box::new(owner)), ..ApiError::later("the agent is on another node") })

@@ -3,6 +3,7 @@
 use super::{
     Beside, CellConfig, Cells, NodeConfig, NodeStore, Seat, Shared, StartError,
     cell_config::LONGEST_LEASE,
+    moving::lives::{Life, Lives},
     store::{CELL, INSTALLATION},
     vault::NodeVault,
 };
@@ -11,10 +12,13 @@ use cellspace_cluster::{
     membership::Terms,
 };
 use cellspace_storage::{
-    CellName, Lease, MasterKey, Membership, Movable, NodeName, PartitionKey, ScyllaOptions, ScyllaStore, Standing, StoreError,
+    CellName, EventLog, Lease, MasterKey, Member, Membership, Movable, NodeName, PartitionKey, ScyllaOptions, ScyllaStore, Standing,
+    StoreError, Swap,
 };
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Setting of the keyspace: the terms that the cell began with.
 const TERMS: &str = "terms";
@@ -33,8 +37,8 @@ impl CellConfig {
         let own = CellName(config.cell.clone());
         let others = keyspaces(config, &self.others).await?;
         let main = self.main.clone().unwrap_or_else(|| own.clone());
-        let (shared, rows) = Shared::open_in_cell(config, &self.node, others.0.get(&main), &others).await?;
-        let beside = (!self.others.is_empty()).then(|| beside(&rows, own, main, others));
+        let (shared, rows) = Shared::open_in_cell(config, &self.node, others.get(&main), &others).await?;
+        let beside = (!self.others.is_empty()).then(|| beside(&rows, own, main, others, shared.store.events()));
         let membership: Arc<dyn Membership> = Arc::new(rows);
         let wanted = told(&self.terms);
         let known = shared.store.first_meta(TERMS, &wanted).await?;
@@ -56,7 +60,7 @@ impl CellConfig {
         self.check()?;
         let (own, _) = opened(config).await?;
         let others = keyspaces(config, &self.others).await?;
-        let main = self.main.as_ref().and_then(|main| others.0.get(main)).unwrap_or(&own);
+        let main = self.main.as_ref().and_then(|main| others.get(main)).unwrap_or(&own);
         NodeVault::rekey_in_cell(config, main, new).await?;
         let of_main = |main: &CellName| self.others.iter().find(|(cell, _)| cell == main).map(|(_, keyspace)| keyspace.clone());
         let keyspace = self.main.as_ref().and_then(of_main);
@@ -153,7 +157,7 @@ impl Shared {
         others: &Keyspaces,
     ) -> Result<(Self, ScyllaStore), StartError> {
         let mut known = Vec::new();
-        for other in others.0.values() {
+        for other in others.values() {
             known.extend(other.meta(INSTALLATION).await?);
         }
         config.check()?;
@@ -164,12 +168,37 @@ impl Shared {
     }
 }
 
-/// The stores of all cells.
-struct Keyspaces(BTreeMap<CellName, ScyllaStore>);
+/// The stores of cells.
+type Keyspaces = BTreeMap<CellName, ScyllaStore>;
 
-impl Cells for Keyspaces {
+/// The stores of all cells, and the log of events that they have in common.
+struct AllCells {
+    stores: Keyspaces,
+    log: Arc<dyn EventLog>,
+    /// Of nodes that do not answer; one of each at most.
+    lives: Mutex<Lives>,
+}
+
+impl AllCells {
+    fn get(&self, cell: &CellName) -> Result<&ScyllaStore, StoreError> {
+        self.stores.get(cell).ok_or_else(|| StoreError::Unavailable(format!("this node does not know cell {cell}")))
+    }
+}
+
+impl Cells for AllCells {
     fn store(&self, cell: &CellName) -> Option<&dyn Movable> {
-        self.0.get(cell).map(|store| store as &dyn Movable)
+        self.stores.get(cell).map(|store| store as &dyn Movable)
+    }
+
+    fn copy_ahead<'a>(
+        &'a self,
+        from: &'a CellName,
+        to: &'a CellName,
+        partition: &'a PartitionKey,
+        over: Standing,
+        version: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.get(from)?.copy_ahead(self.get(to)?, partition, over, version).await })
     }
 
     fn copy<'a>(
@@ -179,12 +208,41 @@ impl Cells for Keyspaces {
         partition: &'a PartitionKey,
         over: Standing,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.get(from)?.copy_sealed(self.get(to)?, partition, over).await })
+    }
+
+    fn members<'a>(&'a self, cell: &'a CellName) -> BoxFuture<'a, Result<Vec<(Member, String)>, StoreError>> {
         Box::pin(async move {
-            let (Some(from), Some(to)) = (self.0.get(from), self.0.get(to)) else {
-                return Err(StoreError::Unavailable("a cell is not known here".to_owned()));
+            let store = self.get(cell)?;
+            let (view, leases) = (store.view().await?, store.leases().await?);
+            let endpoint = |member: &Member| {
+                let lease = leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation);
+                lease.map(|lease| lease.endpoint.clone()).unwrap_or_default()
             };
-            from.copy_sealed(to, partition, over).await
+            let members = view.iter().flat_map(|view| view.deal.members());
+            Ok(members.map(|member| (member.clone(), endpoint(member))).collect())
         })
+    }
+
+    fn is_over<'a>(&'a self, cell: &'a CellName, member: &'a Member) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let store = self.get(cell)?;
+            let lease = store.leases().await?.into_iter().find(|lease| lease.node == member.node);
+            let patience = patience(&store.meta(TERMS).await?.unwrap_or_default());
+            let life = self.lives.lock().look(cell, member, lease, patience, Instant::now());
+            Ok(match life {
+                Life::Over => true,
+                Life::Open => false,
+                Life::Still(lease) => {
+                    let revoked = Lease { revoked: true, ..lease.clone() };
+                    store.put_lease(Some(lease), revoked).await == Swap::Applied
+                }
+            })
+        })
+    }
+
+    fn publish<'a>(&'a self, cell: &'a CellName, partition: &'a PartitionKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.get(cell)?.publish_left(partition, &*self.log).await })
     }
 }
 
@@ -194,14 +252,14 @@ async fn keyspaces(config: &NodeConfig, others: &[(CellName, String)]) -> Result
         let options = config.scylla.clone().ok_or(StartError::CellNeeds("a database (cassandra-nodes)"))?;
         stores.insert(cell.clone(), ScyllaStore::open(ScyllaOptions { keyspace: keyspace.clone(), ..options }).await?);
     }
-    Ok(Keyspaces(stores))
+    Ok(stores)
 }
 
-fn beside(rows: &ScyllaStore, own: CellName, main: CellName, mut cells: Keyspaces) -> Beside {
-    let others = cells.0.iter().map(|(cell, store)| (cell.clone(), Arc::new(store.clone()) as Arc<dyn Membership>)).collect();
-    cells.0.insert(own.clone(), rows.clone());
-    let homes = cells.0.get(&main).unwrap_or(rows).clone();
-    Beside { own, main, homes: Arc::new(homes), others, cells: Arc::new(cells) }
+fn beside(rows: &ScyllaStore, own: CellName, main: CellName, mut stores: Keyspaces, log: Arc<dyn EventLog>) -> Beside {
+    let others = stores.iter().map(|(cell, store)| (cell.clone(), Arc::new(store.clone()) as Arc<dyn Membership>)).collect();
+    stores.insert(own.clone(), rows.clone());
+    let homes = stores.get(&main).unwrap_or(rows).clone();
+    Beside { own, main, homes: Arc::new(homes), others, cells: Arc::new(AllCells { stores, log, lives: Mutex::default() }) }
 }
 
 #[cfg(test)]

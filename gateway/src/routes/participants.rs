@@ -84,7 +84,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     };
     let id = new.id.clone().or_else(|| principal.participant.clone()).unwrap_or_else(fresh);
     principal.may_create(&id)?;
-    request.is_of(&app, &id)?;
+    request.is_of(&app, &id).await?;
     let command = Command::Create(new_participant(new, id.clone()));
     created(ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?)
 }
@@ -109,7 +109,7 @@ async fn update(app: App, request: Request) -> Result<Reply, ApiError> {
     let principal = request.principal.as_ref().ok_or_else(|| ApiError::internal("a route without a caller"))?;
     let id = new.id.clone().map_or_else(|| request.id("participant"), Ok)?;
     principal.may_change(&id)?;
-    request.is_of(&app, &id)?;
+    request.is_of(&app, &id).await?;
     let command = Command::Update(new_participant(new, id.clone()));
     ask_of(&app, &request, &Address::of::<ControlPlane>(&id), command).await?;
     Ok(Reply::no_content())

@@ -50,7 +50,7 @@ async fn token(app: App, request: Request) -> Result<Reply, ApiError> {
         token: form.get("token").map(String::as_str),
     };
     if let Ok(participant) = Owner::new(wanted.client) {
-        request.is_of(&app, participant)?;
+        request.is_of(&app, participant).await?;
     }
     let token = sts::token(&app.services, &wanted).await.map_err(|error| match error {
         StsError::InvalidClient | StsError::Token(TokenError::NoParticipant(_)) => {

@@ -67,6 +67,11 @@ impl Requests for Received {
         Box::pin(async move { answer.await.map(|body| body.map_err(BoxError::from).boxed_unsync()) })
     }
 
+    /// Draining, for one, is said by nodes of the own cell alone.
+    fn is_of_all(&self, news: &str) -> bool {
+        news == settings::agent::CHANGED
+    }
+
     fn announced(&self, news: String) -> BoxFuture<'static, ()> {
         if news == DRAIN {
             self.drained.cancel();

@@ -16,7 +16,7 @@ const PLACE: &str = "/acme.v1";
 
 impl Stage {
     /// Defines a profile like the default one; answers the status.
-    async fn defines(&self, name: &str, path: Option<&str>) -> StatusCode {
+    pub async fn defines(&self, name: &str, path: Option<&str>) -> StatusCode {
         let mut profile = self.base.must(Method::GET, &format!("{PROFILES}/{PROFILE}"), None).await;
         profile["name"] = json!(name);
         profile["jsonLdContextsUrl"] = json!([DSP_CONTEXT, CONTEXT]);
@@ -37,7 +37,7 @@ impl Stage {
         status
     }
 
-    async fn joins(&self, who: &Participant, profiles: &[&str]) {
+    pub async fn joins(&self, who: &Participant, profiles: &[&str]) {
         let path = format!("/api/mgmt/v5beta/participants/{}/profiles", who.context);
         let body = Client::typed("AssociateDataspaceProfile", json!({"profiles": profiles}));
         self.base.must(Method::PUT, &path, Some(body)).await;
@@ -71,7 +71,7 @@ async fn every_participant_may_use_every_profile() {
 }
 
 /// The participant as it is addressed at another place.
-fn at(who: &Participant, place: &str) -> Participant {
+pub fn at(who: &Participant, place: &str) -> Participant {
     let base = who.dsp.strip_suffix(&format!("/{PROFILE}")).unwrap();
     let Participant { caller: Caller { name, token }, context, did, profile, .. } = who;
     let caller = Caller { name: name.clone(), token: token.clone() };

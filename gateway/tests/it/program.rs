@@ -258,6 +258,12 @@ async fn up_ends_in_order_while_a_client_waits() {
     let manifest = json!({"participantContextId": id_of("acme"), "did": did("acme"), "active": true, "serviceEndpoints": [],
         "key": {"keyId": "key1", "privateKeyAlias": "alias1", "keyGeneratorParams": {"algorithm": "EDDSA", "curve": "Ed25519"}}});
     ok(call(Method::POST, "/api/identity/v1beta/participants", Some(manifest)).send().await.unwrap()).await;
+    // There is nothing to be moved, which is said.
+    let (data, aside) = (dir.path().join("data").display().to_string(), tempfile::tempdir().unwrap());
+    for command in ["nodes", "rebalance"] {
+        let said = Process::said(aside.path(), &["admin", command, "--data-dir", &data]).await.unwrap();
+        assert_eq!(said, "this platform is one process, which is no part of a cell and serves all participants");
+    }
     // Nobody is there to issue it, so that it stays as it is.
     let path = "/api/identity/v1beta/participants/acme/credentials/request";
     let request =

@@ -1,5 +1,8 @@
 //! An installation of two cells, on a real Cassandra and Kafka: any cell answers for any participant, and one that is moved loses nothing.
 
+mod dsp;
+mod killed;
+
 use crate::{
     management::body,
     process::Process,
@@ -19,11 +22,13 @@ use cellspace_storage::{
     CellName, KafkaOptions, MasterKey, NodeName, Replication, ScyllaOptions, scylla::create_schema, testkit::services,
 };
 use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    ops::Deref,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -34,15 +39,32 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+use url::Url;
 
 const CELLS: [&str; 2] = ["cell-a", "cell-b"];
 
 /// What two cells begin with.
 struct Place {
-    dir: tempfile::TempDir,
+    known: Known,
+    /// Removed with the place, by who has made it.
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// What another process is told of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Known {
+    dir: PathBuf,
     cassandra: Vec<String>,
     kafka: String,
     keyspaces: [String; 2],
+}
+
+impl Deref for Place {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
 }
 
 impl Place {
@@ -50,14 +72,15 @@ impl Place {
     async fn of(test: &str) -> Option<Self> {
         let (cassandra, kafka) = (services::cassandra(test)?, services::kafka(test)?);
         let (dir, name) = (tempfile::tempdir().unwrap(), uuid::Uuid::new_v4().simple());
-        let place = Self { dir, cassandra, kafka, keyspaces: [format!("a{name}"), format!("b{name}")] };
+        let known = Known { dir: dir.path().to_owned(), cassandra, kafka, keyspaces: [format!("a{name}"), format!("b{name}")] };
+        let place = Self { known, _dir: Some(dir) };
         let nodes = u8::try_from(place.cassandra.len()).unwrap();
         for keyspace in &place.keyspaces {
             let replication: Replication = nodes.to_string().parse().unwrap();
             create_schema(&ScyllaOptions::new(place.cassandra.clone(), keyspace), &replication).await.unwrap();
         }
         let mut topics = Process::start(
-            place.dir.path(),
+            &place.dir,
             &["admin", "topics", "--create", "--kafka", &place.kafka, "--kafka-prefix", &format!("{}.", place.keyspaces[0])],
         );
         while topics.line().await.is_some() {}
@@ -70,18 +93,27 @@ impl Place {
     fn certificates(&self) {
         let made = CELLS.map(|cell| (cell, Authority::make(cell, SystemClock.now()).unwrap()));
         let both = made.iter().map(|(_, issued)| issued.certificate.clone()).collect::<Vec<_>>().join("\n");
-        fs::write(self.dir.path().join("ca.pem"), both).unwrap();
-        for ((cell, issued), node) in made.iter().zip(["a", "b"]) {
+        fs::write(self.dir.join("ca.pem"), both).unwrap();
+        for ((cell, issued), nodes) in made.iter().zip([&["a", "m"][..], &["b"]]) {
             let authority = Authority::open(cell, &issued.certificate, &issued.key).unwrap();
-            let issued = authority.issue(&PeerName::new(cell, &NodeName(node.to_owned())).unwrap(), SystemClock.now()).unwrap();
-            fs::write(self.dir.path().join(format!("{node}.pem")), issued.certificate).unwrap();
-            fs::write(self.dir.path().join(format!("{node}-key.pem")), issued.key).unwrap();
+            for node in nodes {
+                let issued = authority.issue(&PeerName::new(cell, &NodeName((*node).to_owned())).unwrap(), SystemClock.now()).unwrap();
+                fs::write(self.dir.join(format!("{node}.pem")), issued.certificate).unwrap();
+                fs::write(self.dir.join(format!("{node}-key.pem")), issued.key).unwrap();
+            }
         }
     }
 
     /// The only node of a cell; the second one has the URLs of the first.
     async fn node(&self, n: usize, first: Option<&Node>) -> Node {
-        let (config, cell) = self.configured(n, first);
+        self.start(n, first.map(|first| (first.urls.public.clone(), first.urls.admin.clone())), |_| ()).await
+    }
+
+    /// A process of a cell.
+    async fn start(&self, n: usize, urls: Option<(Url, Url)>, change: impl FnOnce(&mut CellConfig)) -> Node {
+        let (config, mut cell) = self.configured(n, urls);
+        change(&mut cell);
+        let config = NodeConfig { data_dir: self.dir.join(&cell.node.0), ..config };
         timeout(PATIENCE, Box::pin(Node::run(config, cell, Ending::default()))).await.expect("a node starts").unwrap()
     }
 
@@ -91,21 +123,17 @@ impl Place {
         let replication: Replication = self.cassandra.len().to_string().parse().unwrap();
         create_schema(&ScyllaOptions::new(self.cassandra.clone(), &keyspace), &replication).await.unwrap();
         let (config, cell) = self.configured(n, None);
-        let config = NodeConfig {
-            data_dir: self.dir.path().join("c"),
-            scylla: Some(ScyllaOptions::new(self.cassandra.clone(), &keyspace)),
-            ..config
-        };
+        let config =
+            NodeConfig { data_dir: self.dir.join("c"), scylla: Some(ScyllaOptions::new(self.cassandra.clone(), &keyspace)), ..config };
         let refused = timeout(PATIENCE, Box::pin(Node::run(config, CellConfig { main: None, ..cell }, Ending::default()))).await;
         let refused = refused.expect("a node ends").err().expect("it is refused").to_string();
         services::drop_keyspace(&self.cassandra, &keyspace).await;
         refused
     }
 
-    fn configured(&self, n: usize, first: Option<&Node>) -> (NodeConfig, CellConfig) {
+    fn configured(&self, n: usize, urls: Option<(Url, Url)>) -> (NodeConfig, CellConfig) {
         let name = ["a", "b"][n];
-        let dir: &Path = &self.dir.path().join(name);
-        let urls = first.map(|first| (first.urls.public.clone(), first.urls.admin.clone()));
+        let dir: &Path = &self.dir.join(name);
         let config = NodeConfig {
             cell: CELLS[n].to_owned(),
             master_key: Some(MasterKey::Bytes([7; 32].into())),
@@ -121,7 +149,7 @@ impl Place {
             roles: Roles { fabric: n == 0, ..Roles::ALL },
             listen: "127.0.0.1:0".parse().unwrap(),
             endpoint: None,
-            certificates: self.dir.path().to_owned(),
+            certificates: self.dir.to_owned(),
             terms: Terms { step: 4_096, pace: Duration::from_millis(20), ..Terms::default() },
             main: (n == 1).then(|| other.clone()),
             others: vec![(other, at)],
@@ -180,6 +208,69 @@ async fn moved(platform: &Platform, at: u16, owner: &str, to: &str) {
     }
 }
 
+async fn made(platform: &Platform, at: u16, id: &str) {
+    let context = json!({"@id": id, "identity": platform.did(id), "state": "ACTIVATED", "properties": {}});
+    let made = asked(platform, at, Method::POST, "/api/mgmt/v5beta/participants", Some(&body("ParticipantContext", context))).await;
+    assert!(made.0.is_success(), "{made:?}");
+}
+
+/// Clients that write for `p1`, one thing after the other and by way of both nodes, and what they were told is there.
+struct Clients {
+    ports: [u16; 2],
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    clients: JoinSet<BTreeSet<String>>,
+}
+
+impl Clients {
+    /// Each with a pause between two things.
+    fn begin(platform: &Arc<Platform>, ports: [u16; 2], pause: Duration) -> Self {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut clients = JoinSet::new();
+        for client in 0..4 {
+            let (platform, stop, count) = (platform.clone(), stop.clone(), count.clone());
+            clients.spawn(async move {
+                let mut there = BTreeSet::new();
+                while !stop.load(Ordering::Acquire) {
+                    let id = format!("a-{client}-{}", there.len());
+                    let at = ports[there.len() % 2];
+                    let (status, said, again) = asked(&platform, at, Method::POST, &assets("p1"), Some(&asset(&id))).await;
+                    // One whose answer was lost is there when it is sent again.
+                    assert!(status == StatusCode::OK || (again > 0 && status == StatusCode::CONFLICT), "{status} {said}");
+                    there.insert(id);
+                    count.fetch_add(1, Ordering::Release);
+                    sleep(pause).await;
+                }
+                there
+            });
+        }
+        Self { ports, stop, count, clients }
+    }
+
+    /// Waits until so many more things are written.
+    async fn more(&self, than: usize) {
+        let from = self.count.load(Ordering::Acquire);
+        let grown = async {
+            while self.count.load(Ordering::Acquire) < from + than {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, grown).await.expect("clients go on");
+    }
+
+    /// All that they were told is there, by way of each node.
+    async fn end_well(self, platform: &Platform) {
+        self.stop.store(true, Ordering::Release);
+        let there: BTreeSet<String> = self.clients.join_all().await.into_iter().flatten().collect();
+        for at in self.ports {
+            for id in &there {
+                let (status, said, _) = asked(platform, at, Method::GET, &format!("{}/{id}", assets("p1")), None).await;
+                assert_eq!(status, StatusCode::OK, "{id} by way of {at}: {said}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_acknowledged_is_lost() {
     let Some(place) = Place::of("two_cells").await else { return };
@@ -192,43 +283,15 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
 
     // Without a row everything is in the main cell, also what is made by way of the other one.
     for (id, at) in [("p1", at_a), ("p2", at_b)] {
-        let context = json!({"@id": id, "identity": platform.did(id), "state": "ACTIVATED", "properties": {}});
-        let made = asked(&platform, at, Method::POST, "/api/mgmt/v5beta/participants", Some(&body("ParticipantContext", context))).await;
-        assert!(made.0.is_success(), "{made:?}");
+        made(&platform, at, id).await;
         assert_eq!(home(&platform.node, id).await, CELLS[0]);
     }
     let platform = Arc::new(platform);
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut clients = JoinSet::new();
-    for client in 0..4 {
-        let (platform, stop, count) = (platform.clone(), stop.clone(), count.clone());
-        clients.spawn(async move {
-            let mut there = BTreeSet::new();
-            while !stop.load(Ordering::Acquire) {
-                let id = format!("a-{client}-{}", there.len());
-                let at = ports[there.len() % 2];
-                let (status, said, again) = asked(&platform, at, Method::POST, &assets("p1"), Some(&asset(&id))).await;
-                // One whose answer was lost is there when it is sent again.
-                assert!(status == StatusCode::OK || (again > 0 && status == StatusCode::CONFLICT), "{status} {said}");
-                there.insert(id);
-                count.fetch_add(1, Ordering::Release);
-            }
-            there
-        });
-    }
-    let more = async |than: usize| {
-        let from = count.load(Ordering::Acquire);
-        let grown = async {
-            while count.load(Ordering::Acquire) < from + than {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, grown).await.expect("clients go on");
-    };
-    more(50).await;
+    let clients = Clients::begin(&platform, ports, Duration::from_millis(10));
+    clients.more(50).await;
     moved(&platform, at_a, "p1", CELLS[1]).await;
     assert_eq!((home(&platform.node, "p1").await, home(&platform.node, "p2").await), (CELLS[1].to_owned(), CELLS[0].to_owned()));
-    more(50).await;
+    clients.more(50).await;
     // Whoever moves it may fail anywhere: another one goes on, here by way of the other cell.
     let (owner, wanted) = (Owner::new("p1").unwrap(), CellName(CELLS[0].to_owned()));
     let (mut time, mut tries) = (1, 0);
@@ -240,34 +303,17 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
         match timeout(Duration::from_millis(time), moving).await {
             Ok(Ok(report)) if report.done => break report,
             Ok(other) => drop(other.unwrap()),
-            Err(_) => time += 2,
+            // What is copied grows meanwhile: so does the time, faster.
+            Err(_) => time += 2 + time / 4,
         }
     };
-    assert_eq!(done, MoveReport { done: true, cell: wanted.clone(), waits: None, given_up: None });
+    assert_eq!(done, MoveReport { done: true, cell: wanted.clone(), copying: None, waits: None, given_up: None });
     assert!(tries > 3, "it was never ended before its time: {tries}");
     assert_eq!(home(&platform.node, "p1").await, CELLS[0]);
-    more(50).await;
-    // Whoever has begun stops for good with all sealed: those that are asked for it end it, and clients see no more than "not now".
-    let cluster = &platform.node.app.services.cluster;
-    let directory = platform.node.app.nodes.as_ref().unwrap();
-    let away = CellName(CELLS[1].to_owned());
-    let mut time = 5;
-    while timeout(Duration::from_millis(time), Box::pin(directory.move_to(cluster, &owner, "control-plane", &away))).await.is_err()
-        && time < 60
-    {
-        time += 10;
-    }
-    more(50).await;
+    clients.more(50).await;
     moved(&platform, at_b, "p1", CELLS[1]).await;
-    more(20).await;
-    stop.store(true, Ordering::Release);
-    let there: BTreeSet<String> = clients.join_all().await.into_iter().flatten().collect();
-    for at in ports {
-        for id in &there {
-            let (status, said, _) = asked(&platform, at, Method::GET, &format!("{}/{id}", assets("p1")), None).await;
-            assert_eq!(status, StatusCode::OK, "{id} by way of {at}: {said}");
-        }
-    }
+    clients.more(20).await;
+    clients.end_well(&platform).await;
     let (_, all, _) = asked(&platform, at_b, Method::GET, "/api/mgmt/v5beta/participants", None).await;
     assert_eq!(all.as_array().map(Vec::len), Some(2), "{all}");
     let (_, homes, _) = asked(&platform, at_b, Method::GET, "/api/runtime/homes", None).await;
@@ -278,8 +324,8 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
         assert_eq!(status, expected, "{said}");
     }
     // The same by command: each cell has its share already, and what is to be moved is told before.
-    let data = place.dir.path().join("a").display().to_string();
-    let admin = async |arguments: &[&str]| Process::said(place.dir.path(), &[&["admin"], arguments, &["--data-dir", &data]].concat()).await;
+    let data = place.dir.join("a").display().to_string();
+    let admin = async |arguments: &[&str]| Process::said(&place.dir, &[&["admin"], arguments, &["--data-dir", &data]].concat()).await;
     assert_eq!(admin(&["rebalance"]).await.unwrap(), "participants moved: 0");
     assert_eq!(admin(&["move", "p1", "--to", CELLS[0]]).await.unwrap(), format!("p1 is in cell {}", CELLS[0]));
     let plan = format!("p2: {} -> {}participants to be moved: 1", CELLS[0], CELLS[1]);
@@ -296,7 +342,7 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
     for node in platform.beside.drain(..) {
         node.drain(DRAIN).await;
     }
-    let directory = platform.node.app.nodes.as_ref().unwrap();
+    let (directory, away) = (platform.node.app.nodes.as_ref().unwrap(), CellName(CELLS[1].to_owned()));
     let report = Box::pin(directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away)).await.unwrap();
     assert!(!report.done && report.cell.0 == CELLS[0] && report.waits.is_some(), "{report:?}");
     let (status, said, _) = asked(&platform, at_a, Method::POST, &assets("p1"), Some(&asset("last"))).await;

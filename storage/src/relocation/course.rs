@@ -18,6 +18,27 @@ pub enum Want {
     Settle,
 }
 
+/// Commits that a copy made ahead is behind, at most, when its owner is sealed: what is left for the time under the seal.
+const BEHIND: u64 = 256;
+/// The same of one that was looked at so often: each look is behind by what is written while it lasts.
+const FAR_BEHIND: u64 = 16 * BEHIND;
+const LOOKS: u32 = 3;
+
+/// A copy of a partition that was made ahead, while it was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// The version of the home that it was begun for.
+    pub version: u64,
+    /// A commit that it has, with all before it.
+    pub seq: Seq,
+    /// The generation of its rows.
+    pub generation: i32,
+    /// How often all rows were looked at.
+    pub looks: u32,
+    /// Rows that were looked at, in all looks.
+    pub passed: u64,
+}
+
 /// How a partition stands in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
@@ -25,10 +46,14 @@ pub struct Standing {
     pub seal: Option<Seal>,
     /// Its last commit; `None` while nothing whole is there.
     pub seq: Option<Seq>,
+    /// The generation of its rows: those of the next one are all written anew.
+    pub generation: i32,
     /// Whether there are rows, be it those of half a copy.
     pub holds: bool,
     /// Whether events of its commits are still on their way to the log.
     pub publishing: bool,
+    /// A copy that is not whole yet.
+    pub ahead: Option<Ahead>,
 }
 
 /// The owner's partitions in a cell, those included that an owner may have and that were never written.
@@ -41,6 +66,22 @@ pub struct Seen {
     pub cells: BTreeMap<CellName, Side>,
     /// Whether the owner has been on its way for longer than it may.
     pub overdue: bool,
+}
+
+impl Seen {
+    /// How many rows were looked at for a copy that is made ahead, which grows as long as it comes further; `None` while none is made.
+    #[must_use]
+    pub fn passed(&self, home: &Home) -> Option<u64> {
+        let Phase::Copying { to } = &home.phase else { return None };
+        let ahead = self.cells.get(to).into_iter().flatten().filter_map(|(_, there)| there.ahead_for(home));
+        Some(ahead.map(|ahead| ahead.passed).sum())
+    }
+}
+
+impl Standing {
+    fn ahead_for(&self, home: &Home) -> Option<Ahead> {
+        self.ahead.filter(|ahead| ahead.version == home.version)
+    }
 }
 
 /// One thing to do. Each is done wholly or, when what it was decided on does not hold any more, not at all.
@@ -66,7 +107,20 @@ pub enum Step {
         /// The seal that was seen.
         seal: Seal,
     },
-    /// Copy a sealed partition.
+    /// Copy a partition that is served, or what was written since that was done last.
+    CopyAhead {
+        /// Where from.
+        from: CellName,
+        /// Where to.
+        to: CellName,
+        /// Which.
+        partition: PartitionKey,
+        /// How it was seen to stand there.
+        over: Standing,
+        /// The home's version.
+        version: u64,
+    },
+    /// Copy what is left of a sealed partition.
     Copy {
         /// Where from.
         from: CellName,
@@ -94,6 +148,30 @@ pub enum Step {
     Occupied(CellName),
 }
 
+impl Step {
+    /// What it is called in the log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Record(home) => match home.phase {
+                Phase::Settled => "record settled",
+                Phase::Copying { .. } => "record copying",
+                Phase::Moving { .. } => "record moving",
+                Phase::Moved { .. } => "record moved",
+                Phase::Returning { .. } => "record returning",
+            },
+            Self::Seal { .. } => "seal",
+            Self::Unseal { .. } => "unseal",
+            Self::CopyAhead { .. } => "copy ahead",
+            Self::Copy { .. } => "copy",
+            Self::Clear { .. } => "clear",
+            Self::Await(_) => "await",
+            Self::AwaitEvents(_) => "await events",
+            Self::Occupied(_) => "occupied",
+        }
+    }
+}
+
 /// What is to be done next, all of it at once; nothing when all is done.
 #[must_use]
 pub fn decide(home: &Home, want: &Want, seen: &Seen) -> Vec<Step> {
@@ -101,17 +179,23 @@ pub fn decide(home: &Home, want: &Want, seen: &Seen) -> Vec<Step> {
     let one = |step| vec![step];
     match &home.phase {
         Phase::Settled => match want {
-            // Settled --to another cell--> Moving
+            // Settled --to another cell--> Copying
             Want::To(to) if to != here => one(begin(home, to, seen)),
             // A seal that somebody has put too late comes off. It is of an earlier version, so that no relocation that begins meanwhile counts it.
             Want::To(_) | Want::Settle => unseal(here, seen),
         },
+        // Copying --to stay--> Returning
+        Phase::Copying { to } if matches!(want, Want::To(wanted) if wanted == here) => {
+            one(Step::Record(home.next(here, Phase::Returning { to: to.clone() })))
+        }
+        // Copying --little is left--> Moving
+        Phase::Copying { to } => ahead(home, to, seen),
         // Moving --to stay, or on its way for too long--> Returning
-        Phase::Moving { to } if matches!(want, Want::To(wanted) if wanted == here) || seen.overdue => {
+        Phase::Moving { to, .. } if matches!(want, Want::To(wanted) if wanted == here) || seen.overdue => {
             one(Step::Record(home.next(here, Phase::Returning { to: to.clone() })))
         }
         // Moving --all is sealed and copied--> Moved, the one point of decision
-        Phase::Moving { to } => carry(home, to, seen),
+        Phase::Moving { to, .. } => carry(home, to, seen),
         // Moved --open here, cleared there--> Settled
         Phase::Moved { from } => or_settled(home, [unseal(here, seen), clear(from, seen)]),
         // Returning --open here, cleared there--> Settled; where that cell does not answer it stays sealed, and is copied over some day
@@ -129,16 +213,44 @@ fn or_settled(home: &Home, steps: [Vec<Step>; 2]) -> Vec<Step> {
 }
 
 fn begin(home: &Home, to: &CellName, seen: &Seen) -> Step {
-    let Some(here) = seen.cells.get(&home.cell) else { return Step::Await(home.cell.clone()) };
+    if !seen.cells.contains_key(&home.cell) {
+        return Step::Await(home.cell.clone());
+    }
     let Some(there) = seen.cells.get(to) else { return Step::Await(to.clone()) };
     if there.values().any(|standing| standing.seal.is_none() && standing.seq.is_some()) {
         return Step::Occupied(to.clone());
     }
-    // With a log that is away it would be sealed for nothing.
-    if here.values().any(|standing| standing.publishing) {
-        return Step::AwaitEvents(home.cell.clone());
+    Step::Record(home.next(&home.cell, Phase::Copying { to: to.clone() }))
+}
+
+/// Nothing is sealed for it, so that it may take its time, and wait.
+fn ahead(home: &Home, to: &CellName, seen: &Seen) -> Vec<Step> {
+    let Some(source) = seen.cells.get(&home.cell) else { return vec![Step::Await(home.cell.clone())] };
+    let Some(target) = seen.cells.get(to) else { return vec![Step::Await(to.clone())] };
+    let late = unseal(&home.cell, seen);
+    if !late.is_empty() {
+        return late;
     }
-    Step::Record(home.next(&home.cell, Phase::Moving { to: to.clone() }))
+    let is_near = |seq: Seq, here: &Standing, there: &Standing| {
+        there.ahead_for(home).filter(|ahead| ahead.looks > 0 && ahead.generation == here.generation).is_some_and(|ahead| {
+            let behind = seq.0.saturating_sub(ahead.seq.0);
+            behind <= if ahead.looks < LOOKS { BEHIND } else { FAR_BEHIND }
+        })
+    };
+    let copies = source.iter().filter_map(|(partition, standing)| {
+        let over = target.get(partition).copied().unwrap_or_default();
+        let (from, to, partition, version) = (home.cell.clone(), to.clone(), partition.clone(), home.version);
+        (!is_near(standing.seq?, standing, &over)).then_some(Step::CopyAhead { from, to, partition, over, version })
+    });
+    let copies: Vec<_> = copies.collect();
+    if !copies.is_empty() {
+        return copies;
+    }
+    // With a log that is away it would be sealed for nothing.
+    if source.values().any(|standing| standing.publishing) {
+        return vec![Step::AwaitEvents(home.cell.clone())];
+    }
+    vec![Step::Record(home.next(&home.cell, Phase::Moving { to: to.clone(), since: None }))]
 }
 
 fn carry(home: &Home, to: &CellName, seen: &Seen) -> Vec<Step> {

@@ -36,10 +36,17 @@ pub struct Home {
 pub enum Phase {
     /// None is under way.
     Settled,
-    /// The rows are sealed and copied; the cell serves what is not sealed yet.
+    /// The rows are copied ahead; the cell serves all of it.
+    Copying {
+        /// Where they go.
+        to: CellName,
+    },
+    /// The rows are sealed, and what is left of them is copied; the cell serves what is not sealed yet.
     Moving {
         /// Where they go.
         to: CellName,
+        /// Since when, by the clock of the node that began with it.
+        since: Option<Timestamp>,
     },
     /// They are there, for good: seals come off at the cell, and the copy that was left behind is removed.
     Moved {
@@ -70,7 +77,10 @@ impl Home {
     pub fn cells(&self) -> impl Iterator<Item = &CellName> {
         let other = match &self.phase {
             Phase::Settled => None,
-            Phase::Moving { to: other } | Phase::Returning { to: other } | Phase::Moved { from: other } => Some(other),
+            Phase::Copying { to: other }
+            | Phase::Moving { to: other, .. }
+            | Phase::Returning { to: other }
+            | Phase::Moved { from: other } => Some(other),
         };
         std::iter::once(&self.cell).chain(other)
     }

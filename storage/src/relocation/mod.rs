@@ -1,10 +1,11 @@
 //! Relocation: an owner's partitions go from one cell of an installation to another.
 
+pub mod copying;
 pub mod course;
 mod home;
 mod seal;
 
-pub use course::{Seen, Side, Standing, Step, Want, decide};
+pub use course::{Ahead, Seen, Side, Standing, Step, Want, decide};
 pub use home::{CellName, Home, Homes, Phase};
 pub use seal::Seal;
 

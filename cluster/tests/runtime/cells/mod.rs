@@ -1,6 +1,7 @@
 //! Several nodes in one process, over one store and a link in memory: hand-over with the real host and turn loop, in paused time.
 
 mod asking;
+mod beside;
 mod hand_over;
 mod levels;
 mod waking;
@@ -149,15 +150,18 @@ impl Place {
         self.start_as(name, Cell::new).await
     }
 
-    async fn start_as(&self, name: &str, of: fn(CellOptions) -> Arc<Cell>) -> Node {
+    fn way(&self) -> Arc<Way> {
+        Arc::new(Way { place: self.clone(), cut: Arc::default(), reads_only: Arc::default() })
+    }
+
+    async fn start_as(&self, name: &str, of: impl FnOnce(CellOptions) -> Arc<Cell>) -> Node {
         self.start_at(name, LEVEL, of).await
     }
 
     /// One of a build that reads rows up to this level.
-    async fn start_at(&self, name: &str, level: u16, of: fn(CellOptions) -> Arc<Cell>) -> Node {
-        let cut = Arc::new(AtomicBool::new(false));
-        let reads_only = Arc::new(AtomicBool::new(false));
-        let way = Arc::new(Way { place: self.clone(), cut: cut.clone(), reads_only: reads_only.clone() });
+    async fn start_at(&self, name: &str, level: u16, of: impl FnOnce(CellOptions) -> Arc<Cell>) -> Node {
+        let way = self.way();
+        let (cut, reads_only) = (way.cut.clone(), way.reads_only.clone());
         let clock = TestClock::new();
         let cell = of(CellOptions {
             node: NodeName(name.to_owned()),

@@ -1,27 +1,30 @@
 //! Moves of owners between the cells of an installation, by any node of any of them. What is next is decided by [`cellspace_storage::relocation`] from what is there;
 //! nothing of a move is in memory alone.
 
+mod left;
+pub(super) mod lives;
+mod members;
 mod stuck;
 
 use super::Directory;
 use cellspace_cluster::{Cluster, Elsewhere, Peer, PeerLink};
 use cellspace_schemas::Owner;
 use cellspace_storage::{
-    CellName, Home, Movable, PartitionKey, Phase, Standing, StoreError, Swap,
+    CellName, Home, Member, Movable, NodeName, PartitionKey, Phase, Standing, StoreError, Swap,
     relocation::{Seen, Side, Step, Want, decide},
 };
 use futures::{
     StreamExt, TryStreamExt,
-    future::{BoxFuture, FutureExt, join_all, select_ok},
+    future::{BoxFuture, FutureExt},
     stream,
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long one call goes on, so that whoever asks hears of it.
 const LONGEST: Duration = Duration::from_secs(20);
-/// How long an owner may be on its way before that is given up.
+/// How long an owner may be sealed before that is given up.
 const SEALED: Duration = Duration::from_secs(30);
 /// Pause before it is looked again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,7 +38,17 @@ pub trait Cells: Send + Sync + 'static {
     /// The store of one of them.
     fn store(&self, cell: &CellName) -> Option<&dyn Movable>;
 
-    /// Copies a sealed partition from one to another, over one that stands there as it was seen to.
+    /// Copies a partition that is served from one to another, over one that stands there as it was seen to, for this version of the owner's home.
+    fn copy_ahead<'a>(
+        &'a self,
+        from: &'a CellName,
+        to: &'a CellName,
+        partition: &'a PartitionKey,
+        over: Standing,
+        version: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Copies what is left of a sealed one.
     fn copy<'a>(
         &'a self,
         from: &'a CellName,
@@ -43,6 +56,16 @@ pub trait Cells: Send + Sync + 'static {
         partition: &'a PartitionKey,
         over: Standing,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The members of the cell as its rows have them now, and where they are reached.
+    fn members<'a>(&'a self, cell: &'a CellName) -> BoxFuture<'a, Result<Vec<(Member, String)>, StoreError>>;
+
+    /// Whether this life of a node of the cell is over, as far as the cell's database says; answers at once. Who has not renewed its lease for as long as one lasts, since this
+    /// was asked first, has it taken away, as other nodes of the cell would: it serves nothing any more, should it go on.
+    fn is_over<'a>(&'a self, cell: &'a CellName, member: &'a Member) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Brings to the log what commits of a partition have left on its way there, in a cell of which every node is gone.
+    fn publish<'a>(&'a self, cell: &'a CellName, partition: &'a PartitionKey) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// How far a move has come.
@@ -53,6 +76,9 @@ pub struct MoveReport {
     pub done: bool,
     /// The cell that has it.
     pub cell: CellName,
+    /// While its rows are copied, which takes as long as it takes, and it is served: how many were looked at. It grows as long as that comes further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copying: Option<u64>,
     /// What it waits for; it goes on when it is asked for again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -104,6 +130,7 @@ struct Mover<'a> {
     elsewhere: &'a Elsewhere,
     cells: &'a dyn Cells,
     link: &'a dyn PeerLink,
+    me: &'a NodeName,
     /// Members of this node's cell but this node.
     others: Vec<Peer>,
     /// Whether this node is one.
@@ -161,7 +188,7 @@ impl Directory {
     fn mover<'a>(&'a self, cluster: &'a Cluster, owner: &'a Owner) -> Option<Mover<'a>> {
         let (elsewhere, cells) = self.cell.elsewhere().zip(self.cells.as_ref())?;
         let (others, is_member) = (self.cell.others(), self.cell.is_member());
-        Some(Mover { cluster, elsewhere, cells: &**cells, link: &*self.link, others, is_member, owner })
+        Some(Mover { cluster, elsewhere, cells: &**cells, link: &*self.link, me: self.me(), others, is_member, owner })
     }
 }
 
@@ -169,12 +196,12 @@ impl Mover<'_> {
     /// Does what is next until nothing is, or for so long.
     async fn go_on(&self, mut want: Want, longest: Duration) -> MoveReport {
         let (until, mut given_up) = (Instant::now() + longest, None);
-        let mut report = MoveReport { done: false, cell: self.elsewhere.own().clone(), waits: None, given_up: None };
+        let mut report = MoveReport { done: false, cell: self.elsewhere.own().clone(), copying: None, waits: None, given_up: None };
         loop {
             let waits = match self.look(&want).await {
                 Err(waits) => Some(waits),
-                Ok((home, steps)) => {
-                    report.cell = home.cell.clone();
+                Ok((home, copying, steps)) => {
+                    (report.cell, report.copying) = (home.cell.clone(), copying);
                     if steps.is_empty() {
                         return MoveReport { done: given_up.is_none(), given_up, waits: None, ..report };
                     }
@@ -184,7 +211,12 @@ impl Mover<'_> {
                         given_up = Some(report.waits.take().unwrap_or_else(|| "it was to stay, or took too long".to_owned()));
                         want = Want::Settle;
                     }
-                    self.act(&home, &steps).await.err()
+                    // Whoever goes on finds how far it has come.
+                    match timeout_at(until, self.act(&home, &steps)).await {
+                        Ok(done) => done.err(),
+                        Err(_) if report.copying.is_some() => Some("its rows are being copied, and it is served meanwhile".to_owned()),
+                        Err(_) => Some("it takes its time".to_owned()),
+                    }
                 }
             };
             let Some(waits) = waits else { continue };
@@ -196,8 +228,8 @@ impl Mover<'_> {
         }
     }
 
-    /// What there is, and what is next: cells first, then the row.
-    async fn look(&self, want: &Want) -> Result<(Home, Vec<Step>), Waits> {
+    /// What there is, how far a copy is, and what is next: cells first, then the row.
+    async fn look(&self, want: &Want) -> Result<(Home, Option<u64>, Vec<Step>), Waits> {
         let before = self.elsewhere.home(self.owner).await.map_err(told)?;
         let wanted = match (want, &before.phase) {
             (Want::To(cell), Phase::Settled) => Some(cell),
@@ -208,7 +240,7 @@ impl Mover<'_> {
             let is_there = async {
                 let side = self.side(cell).await?;
                 // Nothing begins, nor is sealed, for a cell that serves nobody.
-                if *cell != before.cell && matches!(before.phase, Phase::Settled | Phase::Moving { .. }) {
+                if *cell != before.cell && matches!(before.phase, Phase::Settled | Phase::Copying { .. } | Phase::Moving { .. }) {
                     self.reach(cell).await?;
                 }
                 Ok::<_, Waits>(side)
@@ -222,10 +254,19 @@ impl Mover<'_> {
         if home != before {
             return Err("others go on with it too".to_owned());
         }
-        let is_moving = matches!(home.phase, Phase::Moving { .. });
-        let overdue = is_moving && self.elsewhere.since(self.owner, home.version).elapsed() > SEALED;
-        let steps = decide(&home, want, &Seen { cells, overdue });
-        Ok((home, steps))
+        let overdue = self.sealed_until(&home).is_some_and(|until| Instant::now() >= until);
+        let seen = Seen { cells, overdue };
+        let (copying, steps) = (seen.passed(&home), decide(&home, want, &seen));
+        Ok((home, copying, steps))
+    }
+
+    /// Until when it may be sealed: counted from when that began, by the clocks of two nodes when another one has begun, which agree as tokens need it; and no longer
+    /// than from when this node knows, whatever they say.
+    fn sealed_until(&self, home: &Home) -> Option<Instant> {
+        let Phase::Moving { since, .. } = home.phase else { return None };
+        let known = self.elsewhere.since(self.owner, home.version) + SEALED;
+        let left = since.map(|since| SEALED.saturating_sub(self.cluster.now().since(since)));
+        Some(left.map_or(known, |left| known.min(Instant::now() + left)))
     }
 
     async fn side(&self, cell: &CellName) -> Result<Side, Waits> {
@@ -248,26 +289,42 @@ impl Mover<'_> {
     }
 
     async fn step(&self, home: &Home, step: &Step) -> Result<(), Waits> {
+        let (owner, name) = (self.owner, step.name());
+        tracing::debug!(category = "app", action = "owner.relocation_step", %owner, step = name, version = home.version);
+        let outcome = self.take(home, step).await;
+        tracing::debug!(category = "app", action = "owner.relocation_step_ended", %owner, step = name, version = home.version);
+        outcome
+    }
+
+    async fn take(&self, home: &Home, step: &Step) -> Result<(), Waits> {
         match step {
             Step::Record(next) => self.record(home, next.clone()).await,
             Step::Seal { cell, partition, version } => self.store(cell)?.seal(partition, *version).await.map_err(told),
             Step::Unseal { cell, partition, seal } => self.store(cell)?.unseal(partition, *seal).await.map_err(told),
+            Step::CopyAhead { from, to, partition, over, version } => {
+                self.cells.copy_ahead(from, to, partition, *over, *version).await.map_err(told)
+            }
             Step::Copy { from, to, partition, over } => self.cells.copy(from, to, partition, *over).await.map_err(told),
             Step::Clear { cell, partition, seal } => self.store(cell)?.clear(partition, *seal).await.map_err(told),
             Step::Await(cell) => Err(format!("cell {cell} does not answer")),
-            Step::AwaitEvents(cell) => Err(format!("events of commits in cell {cell} are on their way to the log")),
+            Step::AwaitEvents(cell) => self.events(cell).await,
             Step::Occupied(cell) => Err(format!("cell {cell} serves agents of an owner of that name")),
         }
     }
 
     async fn record(&self, home: &Home, mut next: Home) -> Result<(), Waits> {
-        match &next.phase {
+        match &mut next.phase {
             // What was loaded before the seals is in memory still, and would be read.
             Phase::Moved { from } => {
                 self.tell(from).await?;
                 next.came = Some(self.cluster.now());
             }
-            Phase::Moving { .. } | Phase::Returning { .. } | Phase::Settled => {}
+            // Who does not answer is waited for while the owner is served, and not under the seal.
+            Phase::Moving { since, .. } => {
+                self.answers(&home.cell).await?;
+                *since = Some(self.cluster.now());
+            }
+            Phase::Copying { .. } | Phase::Returning { .. } | Phase::Settled => {}
         }
         match self.elsewhere.rows().put(self.owner, &next).await {
             Swap::Applied => {
@@ -289,48 +346,6 @@ impl Mover<'_> {
 
     fn store(&self, cell: &CellName) -> Result<&dyn Movable, Waits> {
         self.cells.store(cell).ok_or_else(|| format!("this node does not know cell {cell}"))
-    }
-
-    /// Some member of the cell answers.
-    async fn reach(&self, cell: &CellName) -> Result<(), Waits> {
-        if cell == self.elsewhere.own() && self.is_member {
-            return Ok(());
-        }
-        let (news, members) = (Elsewhere::news(self.owner), self.members(cell)?);
-        if members.is_empty() {
-            return Err(format!("cell {cell} has no members"));
-        }
-        let asked: Vec<_> = members.iter().map(|peer| self.link.announce(peer, &news)).collect();
-        select_ok(asked).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    /// This node and every member of the cell have taken it in.
-    async fn tell(&self, cell: &CellName) -> Result<(), Waits> {
-        self.cluster.take_in(self.owner).await.map_err(told)?;
-        self.announce(cell).await
-    }
-
-    /// Every member of the cell but this node has taken it in.
-    async fn announce(&self, cell: &CellName) -> Result<(), Waits> {
-        let (news, members) = (Elsewhere::news(self.owner), self.members(cell)?);
-        for (peer, answer) in members.iter().zip(join_all(members.iter().map(|peer| self.link.announce(peer, &news))).await) {
-            answer.map_err(|error| format!("node {} of cell {cell} has not heard of it: {error}", peer.member.node))?;
-        }
-        Ok(())
-    }
-
-    /// Whoever does not hear of it finds it when the owner is asked for.
-    async fn tell_all(&self) {
-        let cells = std::iter::once(self.elsewhere.own()).chain(self.elsewhere.names());
-        let (here, there) = tokio::join!(self.cluster.take_in(self.owner), join_all(cells.map(|cell| self.announce(cell))));
-        for reason in there.into_iter().chain([here.map_err(told)]).filter_map(Result::err) {
-            tracing::debug!(category = "app", owner = %self.owner, reason, "not all have heard of a move");
-        }
-    }
-
-    fn members(&self, cell: &CellName) -> Result<Vec<Peer>, Waits> {
-        let members = if cell == self.elsewhere.own() { Some(self.others.clone()) } else { self.elsewhere.members(cell) };
-        members.ok_or_else(|| format!("this node does not know the members of cell {cell} yet"))
     }
 }
 

@@ -43,11 +43,8 @@ impl Directory {
         let Some(mover) = self.mover(cluster, owner) else { return };
         let Ok(mut before) = mover.elsewhere.home(owner).await else { return };
         loop {
-            let patience = match before.phase {
-                Phase::Moving { .. } => SEALED,
-                Phase::Settled | Phase::Moved { .. } | Phase::Returning { .. } => SOON,
-            };
-            sleep_until(mover.elsewhere.since(owner, before.version) + patience).await;
+            let soon = mover.elsewhere.since(owner, before.version) + SOON;
+            sleep_until(mover.sealed_until(&before).unwrap_or(soon)).await;
             match mover.elsewhere.home(owner).await {
                 Ok(home) if home.version == before.version => break,
                 // Somebody goes on with it, and may stop once more.

@@ -35,7 +35,7 @@ async fn create(app: App, request: Request) -> Result<Reply, ApiError> {
     if let Some(principal) = &request.principal {
         principal.may_create(&id)?;
     }
-    request.is_of(&app, &id)?;
+    request.is_of(&app, &id).await?;
     let sts_account = manifest.provision_sts_account;
     let command = Command::Context(context::Command::Create(Box::new(checked(manifest)?)));
     let address = Address::of::<CredentialService>(&id);

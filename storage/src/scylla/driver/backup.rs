@@ -11,14 +11,13 @@ use super::{
 use crate::{
     Epoch, Head, Membership, PartitionKey, Publication, Seal, Seq, StoreError, Swap, VaultPath, Wake,
     backup::{BackupError, Blob, Record, Writer, damaged},
+    relocation::copying::AUDIT,
 };
 use cellspace_schemas::{KeyAlias, Owner};
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
 use std::{io::Write, sync::Arc};
 
-/// Part of a partition that holds its audit rows.
-const AUDIT: i8 = 1;
 /// Rows of a partition that are written together, and their bytes at most.
 const ROWS: usize = 32;
 const BYTES: usize = 4 << 20;

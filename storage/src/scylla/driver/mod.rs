@@ -4,6 +4,7 @@ mod backup;
 mod claims;
 mod commit;
 mod connect;
+mod copying;
 mod errors;
 mod generations;
 mod heads;

@@ -1,41 +1,36 @@
 //! Partitions on their way to the keyspace of another cell.
 //!
 //! A sealed partition stays as it is, so that copying it may be begun anew at any time. Rows are copied by conditional batches under a seal of the copy's own, and the
-//! head comes last: who finds it finds all. Rows are removed as of their own times, the newest of which is read before the head is seen to be what it was decided on:
-//! what comes later is never hidden, whatever clocks say, and however late the removal is.
+//! head comes last: who finds it finds all. Rows are removed as of the time at which a seal was put over them for that: all that is there has an earlier one, and what
+//! comes later is never hidden, whatever clocks say, and however late the removal is.
 
 use super::{
     ScyllaStore,
     commit::{Writes, blob, int, number, of},
+    copying::{BESIDE, Copying, place_beside},
     heads::{Position, StoredHead, stored},
     hours::{Class, bucket},
     partitions::{Part, key},
     store::{Conditional, Inner, unavailable},
 };
-use crate::{Epoch, Movable, PartitionKey, Seal, Standing, StoreError};
-use futures::{TryStreamExt, future::BoxFuture};
+use crate::{
+    Epoch, Movable, PartitionKey, Seal, Standing, StoreError,
+    relocation::copying::{AUDIT, Progress},
+};
+use futures::future::BoxFuture;
 use scylla::{DeserializeRow, value::CqlValue};
 
-/// Rows and bytes that are copied with one batch; a single row may be larger.
-const ROWS: usize = 64;
-const BYTES: usize = 64 << 10;
 /// Tries of a seal while others change the head.
 const TRIES: usize = 16;
-/// Parts of a partition: rows, audit rows, rows set apart.
-const PARTS: [i8; 3] = [Part::Read as i8, 1, Part::Apart as i8];
-
-/// Every field may be null: a partition without rows has one line for its head.
-#[derive(DeserializeRow)]
-struct Raw {
-    part: Option<i8>,
-    generation: Option<i32>,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    mark: Option<Vec<u8>>,
-}
+/// Looks at a sealed partition: what is left of one that began before, and another one.
+const LOOKS: usize = 2;
+/// Parts of a partition: rows, audit rows, rows set apart, and how far a copy is.
+const PARTS: [i8; 4] = [Part::Read as i8, AUDIT, Part::Apart as i8, BESIDE];
 
 #[derive(DeserializeRow)]
-struct Written {
+struct Fenced {
+    fence_view: Option<i64>,
+    fence_count: Option<i64>,
     written: Option<i64>,
 }
 
@@ -59,6 +54,10 @@ impl StoredHead {
     fn nothing_under(seal: Seal) -> Self {
         Self { fence: seal.epoch(), ..Self::default() }
     }
+
+    fn is_all_in(&self, progress: &Progress) -> bool {
+        progress.has_all_of(self.seq(), self.at.rows.number)
+    }
 }
 
 fn changed(partition: &PartitionKey) -> StoreError {
@@ -78,7 +77,10 @@ impl Movable for ScyllaStore {
             let publishing = inner.has_events(partition).await?;
             let held = inner.one::<Held>(&inner.statements.held, (owner, kind, name)).await?;
             let holds = held.is_some_and(|row| row.part.is_some());
-            Ok(Standing { seal: head.seal(), seq: head.head.map(|head| head.seq), holds, publishing })
+            // A copy is told by its head once it is whole.
+            let ahead = if head.seal().is_some() && head.head.is_none() && holds { inner.progress(partition).await? } else { None };
+            let (seq, generation) = (head.head.map(|head| head.seq), head.at.rows.number);
+            Ok(Standing { seal: head.seal(), seq, generation, holds, publishing, ahead: ahead.map(|progress| progress.told()) })
         })
     }
 
@@ -109,19 +111,29 @@ impl Movable for ScyllaStore {
 
     fn clear<'a>(&'a self, partition: &'a PartitionKey, seal: Seal) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let newest = self.inner().newest(partition).await?;
             let found = self.inner().head(partition).await?;
             if found.seal() != Some(seal) {
                 return Err(changed(partition));
             }
             let next = Seal::over(found.fence, seal.version()).ok_or_else(|| too_large(partition))?;
-            self.inner().emptied(partition, &found, next, newest).await
+            self.inner().emptied(partition, &found, next).await
         })
     }
 }
 
 impl ScyllaStore {
-    /// Copies a sealed partition to the keyspace of another cell, over one that stands there as it was seen to. What is left there of before goes.
+    /// Copies a partition that is served, ahead of what is left for the time under its seal, to the keyspace of another cell: over one that stands there as it was seen to,
+    /// for this version of the owner's home. What is left there of before goes, what an earlier copy for the same version has brought stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was copied stays under its seal, without a head.
+    pub async fn copy_ahead(&self, to: &Self, partition: &PartitionKey, over: Standing, version: u64) -> Result<(), StoreError> {
+        let (from, to) = (self.inner(), to.inner());
+        let (seal, progress) = to.taken(partition, over, version).await?;
+        Copying { from, to, partition, seal }.look(progress).await.map(drop)
+    }
+
+    /// Copies what is left of a sealed partition, in the same way.
     ///
     /// # Errors
     /// [`StoreError`]; what was copied stays under its seal, without a head.
@@ -129,52 +141,28 @@ impl ScyllaStore {
         let (from, to) = (self.inner(), to.inner());
         let source = from.head(partition).await?;
         let Some(sealed) = source.seal().filter(|_| source.head.is_some()) else { return Err(changed(partition)) };
-        let newest = to.newest(partition).await?;
-        let found = to.head(partition).await?;
-        let is_free = found.seal().is_some() || found.head.is_none();
-        if !is_free || (found.seal(), found.head.map(|head| head.seq)) != (over.seal, over.seq) {
-            return Err(changed(partition));
-        }
-        // No relocation is of version 0: it counts for none.
-        let seal = Seal::over(found.fence, 0).ok_or_else(|| too_large(partition))?;
-        to.emptied(partition, &found, seal, newest).await?;
-        let (owner, kind, name) = key(partition);
-        let mut rows = from.stream::<Raw>(from.statements.raw.clone(), (owner, kind, name)).await?;
-        let (mut writes, mut bytes) = (to.beginning(partition, seal, &source), 0);
-        while let Some(Raw { part: Some(part), generation: Some(generation), key: Some(row), value, mark }) = rows.try_next().await? {
-            // Generations that were left behind stay behind.
-            if part == Part::Read as i8 && generation != source.at.rows.number {
-                continue;
-            }
-            bytes += row.len() + value.as_ref().map_or(0, Vec::len);
-            let place = [Some(CqlValue::TinyInt(part)), int(generation), blob(&row), value.map(CqlValue::Blob)];
-            match mark {
-                // A mark that is none would leave the trace of a deleted one.
-                None => writes.add(&to.statements.put, of([], partition, place)),
-                Some(mark) => {
-                    let [part, generation, row, value] = place;
-                    writes.add(&to.statements.put_marked, of([], partition, [part, generation, row, value, Some(CqlValue::Blob(mark))]));
-                }
-            }
-            if writes.len() > ROWS || bytes > BYTES {
-                let full = std::mem::replace(&mut writes, to.beginning(partition, seal, &source));
-                bytes = 0;
-                written(full.send(to).await.map_err(unavailable)?, partition)?;
+        // The version before is that of the copy ahead.
+        let (seal, mut progress) = to.taken(partition, over, sealed.version().saturating_sub(1)).await?;
+        let copying = Copying { from, to, partition, seal };
+        for _ in 0..LOOKS {
+            if !source.is_all_in(&progress) {
+                progress = copying.look(progress).await?;
             }
         }
-        written(writes.send(to).await.map_err(unavailable)?, partition)?;
         // Whoever clears it puts another seal first: until now nothing of what was read was gone.
         let after = from.head(partition).await?;
-        if (after.seal(), after.head) != (Some(sealed), source.head) {
+        if !source.is_all_in(&progress) || (after.seal(), after.head) != (Some(sealed), source.head) {
             return Err(changed(partition));
         }
         to.index(partition, &source.at).await?;
-        to.adopt(partition, &StoredHead::nothing_under(seal), &StoredHead { fence: seal.epoch(), ..source }).await
+        let mut writes = to.adopting(partition, &StoredHead::nothing_under(seal), &StoredHead { fence: seal.epoch(), ..source });
+        writes.add(&to.statements.delete, of([], partition, place_beside()));
+        written(writes.send(to).await.map_err(unavailable)?, partition)
     }
 }
 
 /// A batch that was to be the next one.
-fn written(answer: Option<Conditional>, partition: &PartitionKey) -> Result<(), StoreError> {
+pub(super) fn written(answer: Option<Conditional>, partition: &PartitionKey) -> Result<(), StoreError> {
     match answer {
         Some(Conditional::Applied) => Ok(()),
         Some(Conditional::NotApplied) => Err(changed(partition)),
@@ -183,12 +171,24 @@ fn written(answer: Option<Conditional>, partition: &PartitionKey) -> Result<(), 
 }
 
 impl Inner {
-    /// A batch of a copy.
-    fn beginning(&self, partition: &PartitionKey, seal: Seal, source: &StoredHead) -> Writes {
-        let mut writes = Writes::new(self);
-        let condition = [number(seal.epoch().view), number(seal.epoch().count), None];
-        writes.add(&self.statements.copy, of([int(source.at.rows.newest)], partition, condition));
-        writes
+    /// Puts a seal of a copy's own over what was seen to stand there, and how far the copy is.
+    async fn taken(&self, partition: &PartitionKey, over: Standing, version: u64) -> Result<(Seal, Progress), StoreError> {
+        let begun = self.progress(partition).await?.is_some_and(|progress| progress.is_of(version));
+        let found = self.head(partition).await?;
+        let is_free = found.seal().is_some() || found.head.is_none();
+        if !is_free || (found.seal(), found.head.map(|head| head.seq)) != (over.seal, over.seq) {
+            return Err(changed(partition));
+        }
+        // No relocation is of version 0: it counts for none.
+        let seal = Seal::over(found.fence, 0).ok_or_else(|| too_large(partition))?;
+        if !begun {
+            self.emptied(partition, &found, seal).await?;
+            return Ok((seal, Progress::none(version)));
+        }
+        self.adopt(partition, &found, &StoredHead::nothing_under(seal)).await?;
+        // Whoever was at it has come no further from now on.
+        let progress = self.progress(partition).await?.filter(|progress| progress.is_of(version));
+        progress.map(|progress| (seal, progress)).ok_or_else(|| changed(partition))
     }
 
     /// What the head names beside the partition.
@@ -205,30 +205,30 @@ impl Inner {
         Ok(())
     }
 
-    /// When the newest of its rows was written.
-    async fn newest(&self, partition: &PartitionKey) -> Result<Option<i64>, StoreError> {
-        let (owner, kind, name) = key(partition);
-        let mut rows = self.stream::<Written>(self.statements.written.clone(), (owner, kind, name)).await?;
-        let mut newest = None;
-        while let Some(row) = rows.try_next().await? {
-            newest = newest.max(row.written);
-        }
-        Ok(newest)
+    /// Puts a seal over nothing in the place of the head that was found, then removes the rows.
+    async fn emptied(&self, partition: &PartitionKey, found: &StoredHead, seal: Seal) -> Result<(), StoreError> {
+        self.adopt(partition, found, &StoredHead::nothing_under(seal)).await?;
+        self.remove_under(partition, seal).await
     }
 
-    /// Puts a seal over nothing in the place of the head that was found, then removes the rows that were written until then.
-    async fn emptied(&self, partition: &PartitionKey, found: &StoredHead, seal: Seal, newest: Option<i64>) -> Result<(), StoreError> {
-        self.adopt(partition, found, &StoredHead::nothing_under(seal)).await?;
+    /// Removes the rows that were written before this seal was put; under another one somebody else has gone on, over what may be whole.
+    pub(super) async fn remove_under(&self, partition: &PartitionKey, seal: Seal) -> Result<(), StoreError> {
         let (owner, kind, name) = key(partition);
-        let Some(newest) = newest else { return Ok(()) };
+        let fence = self.one::<Fenced>(&self.statements.fenced, (owner, kind, name)).await?;
+        let fence = fence.filter(|at| (at.fence_view, at.fence_count) == (stored(seal.epoch().view), stored(seal.epoch().count)));
+        let written = fence.and_then(|fence| fence.written).ok_or_else(|| changed(partition))?;
         for part in PARTS {
-            self.run(&self.statements.remove_part, (newest, owner, kind, name, part)).await?;
+            self.run(&self.statements.remove_part, (written, owner, kind, name, part)).await?;
         }
         Ok(())
     }
 
     /// Puts a whole head in the place of the one that was found.
     async fn adopt(&self, partition: &PartitionKey, found: &StoredHead, next: &StoredHead) -> Result<(), StoreError> {
+        written(self.adopting(partition, found, next).send(self).await.map_err(unavailable)?, partition)
+    }
+
+    fn adopting(&self, partition: &PartitionKey, found: &StoredHead, next: &StoredHead) -> Writes {
         let (head, rows) = (next.head, next.at.rows);
         let of_rows = |number: i32| head.and_then(|_| int(number));
         let set = [
@@ -250,7 +250,7 @@ impl Inner {
         let condition = [fence.and_then(|fence| number(fence.view)), fence.and_then(|fence| number(fence.count)), seq];
         let mut writes = Writes::new(self);
         writes.add(&self.statements.adopt, of(set, partition, condition));
-        written(writes.send(self).await.map_err(unavailable)?, partition)
+        writes
     }
 
     async fn has_events(&self, partition: &PartitionKey) -> Result<bool, StoreError> {

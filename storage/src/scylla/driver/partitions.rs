@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     APART, AuditRow, Batch, Claim, ClaimError, CommitOutcome, Epoch, PartitionKey, Partitions, ReadRows, Row, RowKey, RowPage, Rows, Seal,
-    Seq, StoreError, partitions::is_apart,
+    Seq, StoreError, partitions::is_apart, relocation::copying::READ,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -46,7 +46,7 @@ impl From<StoredRow> for Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// Among those that an activation reads, in the present generation.
-    Read = 0,
+    Read = READ as isize,
     /// Apart from them: rows that are many and mostly stay, which are never copied, in the one generation 0.
     Apart = 2,
 }

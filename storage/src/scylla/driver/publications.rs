@@ -8,7 +8,7 @@ use super::{
     store::Inner,
     waiting::Waiting,
 };
-use crate::{EventLog, PartitionKey, Publication, StoreError, Topic, backoff::Backoff, event_log::publish_each};
+use crate::{EventLog, PartitionKey, Publication, Seal, StoreError, Topic, backoff::Backoff, event_log::publish_each};
 use cellspace_schemas::Owner;
 use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
@@ -180,28 +180,66 @@ impl Inner {
         let mut open = false;
         for bucket in 0..BUCKETS {
             for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
-                let mut rows = self.stored_publications(bucket, hour).await?;
-                let (mut commit, mut empty): (Option<Landed>, bool) = (None, true);
-                while let Some(row) = rows.try_next().await? {
-                    empty = false;
-                    match &mut commit {
-                        Some(commit) if (&commit.partition, commit.mark) == (&row.partition, row.mark) => commit.events.extend(row.events),
-                        _ => {
-                            if let Some(whole) = commit.replace(row) {
-                                open |= self.settle(log, whole, sent).await?;
-                            }
-                        }
-                    }
-                }
-                if let Some(whole) = commit {
-                    open |= self.settle(log, whole, sent).await?;
-                }
+                let rows = self.stored_publications(bucket, hour).await?;
+                let (is_open, empty) = self.settle_each(rows, log, sent).await?;
+                open |= is_open;
                 if empty {
                     self.empty(Class::Publications, bucket, hour).await?;
                 }
             }
         }
         Ok(open)
+    }
+
+    /// Hands over what is in the database of one partition, which nobody serves any more: who is on the way with a commit is fenced, so that it is known what became of it.
+    pub(super) async fn publish_of(&self, partition: &PartitionKey, log: &dyn EventLog) -> Result<(), StoreError> {
+        if !self.publish_stored_of(partition, log).await? {
+            return Ok(());
+        }
+        let found = self.head(partition).await?;
+        let is_fenced = match found.fence.claimed_under(found.fence.view) {
+            Some(next) if Seal::of(found.fence).is_none() => self.raise(partition, next, &found).await?,
+            Some(_) | None => true,
+        };
+        if !is_fenced || self.publish_stored_of(partition, log).await? {
+            return Err(StoreError::Unavailable(format!("commits of {partition} are on their way")));
+        }
+        Ok(())
+    }
+
+    /// Whether commits are open whose events lie there.
+    async fn publish_stored_of(&self, partition: &PartitionKey, log: &dyn EventLog) -> Result<bool, StoreError> {
+        let ((owner, kind, name), bucket, mut open) = (key(partition), bucket(partition), false);
+        for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
+            let rows = self.stream::<Stored>(self.statements.publications_of.clone(), (bucket, hour, owner, kind, name)).await?;
+            open |= self.settle_each(rows.map(|row| row.and_then(Stored::read)), log, &mut HashSet::new()).await?.0;
+        }
+        Ok(open)
+    }
+
+    /// Hands over the events of commits, row by row as they are stored: whether one is open, and whether there was none.
+    async fn settle_each(
+        &self,
+        mut rows: impl Stream<Item = Result<Landed, StoreError>> + Unpin,
+        log: &dyn EventLog,
+        sent: &mut HashSet<(PartitionKey, Mark)>,
+    ) -> Result<(bool, bool), StoreError> {
+        let (mut open, mut empty, mut commit): (_, _, Option<Landed>) = (false, true, None);
+        while let Some(row) = rows.try_next().await? {
+            empty = false;
+            match &mut commit {
+                Some(commit) if (&commit.partition, commit.mark) == (&row.partition, row.mark) => commit.events.extend(row.events),
+                _ => {
+                    if let Some(whole) = commit.replace(row) {
+                        open |= self.settle(log, whole, sent).await?;
+                    }
+                }
+            }
+        }
+        if let Some(whole) = commit {
+            open |= self.settle(log, whole, sent).await?;
+        }
+        Ok((open, empty))
     }
 
     /// Hands over the events of a commit if it has landed, and forgets them if it never will; whether it is open.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Rows fetched at once.
 pub(super) const PAGE: i32 = 256;
+/// The same of rows without what they hold.
+const WIDE_PAGE: i32 = 4_096;
 
 macro_rules! statements {
     ($($(#[$attribute:meta])* $kind:ident $name:ident: $text:expr;)*) => {
@@ -24,7 +26,7 @@ macro_rules! statements {
     };
 }
 
-// Part 0 of a partition holds its rows, part 1 its audit rows, part 2 the rows of tables that are apart.
+// Part 0 of a partition holds its rows, part 1 its audit rows, part 2 the rows of tables that are apart, part 3 how far a copy is that is made there.
 statements! {
     read head: "SELECT DISTINCT owner, kind, name, fence_view, fence_count, epoch_view, epoch_count, seq, awake, due, due_mark, present, copying, kept, deleted \
         FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
@@ -59,8 +61,16 @@ statements! {
         present = ?, copying = ?, kept = ?, deleted = ? WHERE owner = ? AND kind = ? AND name = ? IF fence_view = ? AND fence_count = ? AND seq = ?";
     write put_marked: "INSERT INTO partitions (owner, kind, name, part, generation, key, value, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     repeat remove_part: "DELETE FROM partitions USING TIMESTAMP ? WHERE owner = ? AND kind = ? AND name = ? AND part = ?";
-    read raw: "SELECT part, generation, key, value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
-    read written: "SELECT WRITETIME(value) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ?";
+    read whole_after: "SELECT part, generation, key, value, mark, WRITETIME(value) AS written FROM partitions \
+        WHERE owner = ? AND kind = ? AND name = ? AND (part, generation, key) > (?, ?, ?)";
+    wide placed_after: "SELECT part, generation, key, WRITETIME(value) AS written FROM partitions \
+        WHERE owner = ? AND kind = ? AND name = ? AND (part, generation, key) > (?, ?, ?)";
+    read held_at: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
+    /// The audit row of the last commit, and nothing is on its way any more.
+    serial last_commit_now: "SELECT key, WRITETIME(value) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 \
+        ORDER BY part DESC, generation DESC, key DESC LIMIT 1";
+    read beside: "SELECT value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = 0 AND key = ?";
+    read fenced: "SELECT fence_view, fence_count, WRITETIME(fence_count) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
     read held: "SELECT part FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
     read unpublished: "SELECT n FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? LIMIT 1";
 
@@ -83,6 +93,8 @@ statements! {
     repeat remove_due: "DELETE FROM due WHERE bucket = ? AND hour = ? AND due = ? AND owner = ? AND kind = ? AND name = ? AND mark = ?";
 
     read publications: "SELECT owner, kind, name, mark, n, topic, key, payload FROM publications WHERE bucket = ? AND hour = ?";
+    read publications_of: "SELECT owner, kind, name, mark, n, topic, key, payload FROM publications \
+        WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ?";
     read publication_topics: "SELECT topic FROM publications WHERE bucket = ? AND hour = ?";
     repeat add_publication: "INSERT INTO publications (bucket, hour, owner, kind, name, mark, n, topic, key, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     repeat remove_publications: "DELETE FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? AND mark = ?";
@@ -128,6 +140,12 @@ async fn read(session: &Session, _: &ExecutionProfile, text: &str) -> Result<Pre
     let mut statement = session.prepare(text).await.map_err(ScyllaError::prepare)?;
     statement.set_is_idempotent(true);
     statement.set_page_size(PAGE);
+    Ok(statement)
+}
+
+async fn wide(session: &Session, once: &ExecutionProfile, text: &str) -> Result<PreparedStatement, ScyllaError> {
+    let mut statement = read(session, once, text).await?;
+    statement.set_page_size(WIDE_PAGE);
     Ok(statement)
 }
 

@@ -1,7 +1,7 @@
 //! The store as its users hold it: opening, settings, health; and how the other modules ask the database.
 
 use super::{ScyllaError, ScyllaOptions, claims::Claims, connect, hours::Hours, publications::Queue, schema, statements::Statements};
-use crate::{Counters, EventLog, StoreError, TopicReport};
+use crate::{Counters, EventLog, PartitionKey, StoreError, TopicReport};
 use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use scylla::{
@@ -132,6 +132,15 @@ impl ScyllaStore {
     /// Looks through the database for events that another process has left there, and brings them to the log too.
     pub fn adopt_publications(&self) {
         self.inner().queue.reread();
+    }
+
+    /// Brings to the log what commits of a partition have left on its way there, and fences whoever may commit yet when that is to be known: for a keyspace that no process
+    /// serves or publishes from any more, since events come in order by one at a time alone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when some are left.
+    pub async fn publish_left(&self, partition: &PartitionKey, log: &dyn EventLog) -> Result<(), StoreError> {
+        self.inner().publish_of(partition, log).await
     }
 
     /// Stops bringing events to the log; they wait in the database.

@@ -75,6 +75,34 @@ async fn index_rows_of_what_is_sealed_stay() {
     keyspace.remove().await;
 }
 
+/// Nobody claims what nobody serves: the commit of a dead node would stay open.
+#[tokio::test]
+async fn what_dead_nodes_have_left_of_commits_is_settled_by_who_publishes_it() {
+    let Some(keyspace) = Keyspace::new("what_dead_nodes_have_left_of_commits").await else { return };
+    let (store, key, topic, dir) = (keyspace.open().await, partition("o", "k", ""), Topic("a".to_owned()), tempfile::tempdir().unwrap());
+    let log = log(&dir);
+    let payloads =
+        async || log.fetch(&topic, Offset::default(), 9).await.unwrap().into_iter().map(|event| event.payload).collect::<Vec<_>>();
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "v").publish("a", "k", "landed").applied(&store).await;
+    let late = Turn::after(&key, claim).numbered(2).put("t", "2", "v").publish("a", "k", "never").batch();
+    begin(&store, &late).await;
+    assert!(store.standing(&key).await.unwrap().publishing);
+    store.publish_left(&key, &log).await.unwrap();
+    assert!(!store.standing(&key).await.unwrap().publishing, "nothing is left");
+    assert_eq!(payloads().await, ["landed"]);
+    assert_eq!(store.commit(late).await, CommitOutcome::Fenced, "what was taken for never is so");
+    // Under a seal it is known already, and the seal stays.
+    begin(&store, &Turn::after(&key, store.claim(&key, 1).await.unwrap()).publish("a", "k", "never").batch()).await;
+    store.seal(&key, 7).await.unwrap();
+    let seal = store.standing(&key).await.unwrap().seal;
+    store.publish_left(&key, &log).await.unwrap();
+    let standing = store.standing(&key).await.unwrap();
+    assert!(!standing.publishing && standing.seal == seal && seal.is_some(), "{standing:?}");
+    assert_eq!(payloads().await, ["landed"]);
+    keyspace.remove().await;
+}
+
 #[tokio::test]
 async fn events_go_out_after_a_crash_if_their_commit_landed() {
     let Some(keyspace) = Keyspace::new("events_go_out_after_a_crash").await else { return };

@@ -45,7 +45,7 @@ async fn a_time_of_day_is_of_its_own_renewal_alone() {
         clock: Some(Timestamp(1_700_000_000_123)),
     };
     assert_eq!(store.put_lease(None, first.clone()).await, Swap::Applied);
-    assert_eq!(store.leases().await.unwrap(), [first.clone()]);
+    assert_eq!(store.leases().await.unwrap(), std::slice::from_ref(&first));
     let session = connect::session(&keyspace.0, Some(&keyspace.0.keyspace)).await.unwrap();
     let by_another_build = async |set: &str| {
         session.query_unpaged(format!("UPDATE leases SET {set} WHERE id = 'cell' AND node = 'a' IF EXISTS"), ()).await.unwrap();
