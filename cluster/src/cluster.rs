@@ -27,8 +27,8 @@ use std::{
 use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Agents activated at once by themselves: a cold start must not crowd out callers.
-const WAKING: usize = 64;
+/// Agents activated at once by themselves: a cold start must not crowd out callers, for whom half of the places are left where there are fewest.
+const WAKING: usize = 8;
 /// Deliveries aside that are under way at once have a place for each so many of all others.
 const ASIDE_SHARE: usize = 4;
 /// The same for deliveries in the background.

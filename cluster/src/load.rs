@@ -43,13 +43,12 @@ pub(crate) async fn load<A: Agent>(cluster: &Cluster, activation: &Arc<Activatio
     let _loading = Counted::new(gauge!("cellspace_activations_loading"));
     let began = Instant::now();
     let claim = claim(cluster, activation).await;
-    let took = began.elapsed();
+    let (took, made) = (began.elapsed(), claim.is_ok());
     let loaded = match claim {
         Ok(claim) => read(cluster, activation, &activation.address.partition(), claim).await,
         Err(ended) => Err(ended),
     };
-    // A store that fails says by how long it takes whether it has too much.
-    cluster.inner.loading.ended(took);
+    cluster.inner.loading.ended(took, made);
     loaded
 }
 

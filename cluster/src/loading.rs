@@ -3,7 +3,7 @@
 use crate::{
     Slot,
     fair::{Place, Places},
-    pace::Pace,
+    pace::{Pace, QUICK},
 };
 use cellspace_schemas::Owner;
 use metrics::gauge;
@@ -29,18 +29,19 @@ impl Loading {
         self.places.enter(owner).await
     }
 
-    /// A load has ended whose claim took so long.
-    pub(crate) fn ended(&self, claim: Duration) {
-        let waiting = self.places.waiting();
-        let limit = {
-            let mut pace = self.pace.lock();
-            let before = pace.limit();
-            pace.ended(claim, self.began.elapsed(), waiting);
-            Some(pace.limit()).filter(|limit| *limit != before)
-        };
-        if let Some(limit) = limit {
+    /// A load has ended whose claim took so long, and was made or not. One that fails at once says nothing of how much the store bears.
+    pub(crate) fn ended(&self, claim: Duration, made: bool) {
+        if !made && claim <= QUICK {
+            return;
+        }
+        let mut pace = self.pace.lock();
+        let before = pace.limit();
+        pace.ended(claim, self.began.elapsed(), self.places.waiting());
+        let limit = pace.limit();
+        if limit != before {
             #[allow(clippy::cast_precision_loss)] // some hundreds
             gauge!("cellspace_activations_limit").set(limit as f64);
+            // With the pace, so that the last limit is the one that counts.
             self.places.resize(limit);
         }
     }

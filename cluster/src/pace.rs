@@ -14,7 +14,7 @@ const MOST: f64 = 256.0;
 const LOADS: u32 = 16;
 const WINDOW: Duration = Duration::from_millis(50);
 /// A claim that takes no longer than this is quick, whatever is usual.
-const QUICK: Duration = Duration::from_millis(20);
+pub(crate) const QUICK: Duration = Duration::from_millis(20);
 /// Above this nothing is usual.
 const SLOW: Duration = Duration::from_millis(50);
 /// So many times the usual is too long.
@@ -35,8 +35,8 @@ pub(crate) struct Pace {
     usual: Option<f64>,
     /// Loads a second while somebody waited.
     rate: Option<f64>,
-    /// Of the present window: when it began, loads that ended in it, seconds of their claims, and whether somebody waited all the time.
-    since: Duration,
+    /// Of the present window: when it began, with the end of a load; loads that ended in it, seconds of their claims, and whether somebody waited all the time.
+    since: Option<Duration>,
     loads: u32,
     claims: f64,
     crowded: bool,
@@ -44,7 +44,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { limit: FIRST, usual: None, rate: None, since: Duration::ZERO, loads: 0, claims: 0.0, crowded: true }
+        Self { limit: FIRST, usual: None, rate: None, since: None, loads: 0, claims: 0.0, crowded: true }
     }
 
     /// How many are loaded at once.
@@ -55,10 +55,12 @@ impl Pace {
 
     /// A load has ended `at` that moment since the node began, whose claim took so long, while so many participants waited for a place.
     pub(crate) fn ended(&mut self, claim: Duration, at: Duration, waiting: usize) {
+        // Before it nothing may have been to be loaded for hours.
+        let Some(since) = self.since else { return self.since = Some(at) };
         self.loads += 1;
         self.claims += claim.as_secs_f64();
         self.crowded &= waiting > 0;
-        let took = at.saturating_sub(self.since);
+        let took = at.saturating_sub(since);
         if self.loads < LOADS || took < WINDOW {
             return;
         }
@@ -69,11 +71,14 @@ impl Pace {
         } else if self.crowded {
             self.limit = (self.limit + MORE).min(MOST);
         }
-        if self.crowded {
-            let rate = loads / took.as_secs_f64();
-            self.rate = Some(self.rate.map_or(rate, |before| f64::midpoint(before, rate)));
-        }
-        (self.usual, self.since, self.loads, self.claims, self.crowded) = (Some(usual), at, 0, 0.0, true);
+        let rate = loads / took.as_secs_f64();
+        self.rate = match self.rate {
+            Some(before) if self.crowded => Some(f64::midpoint(before, rate)),
+            // More could have been, and is not known to be less.
+            Some(before) => Some(before.max(rate)),
+            None => self.crowded.then_some(rate),
+        };
+        (self.usual, self.since, self.loads, self.claims, self.crowded) = (Some(usual), None, 0, 0.0, true);
     }
 
     /// Seconds until those have a place who wait now; `None` before it is known how many come to one in a second.
@@ -101,6 +106,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cellspace_schemas::testkit;
     use proptest::prelude::*;
 
     /// A store that takes `base` seconds for a claim, and that does `rate` of them in a second: the pace after so many loads, as many at once as there may be, some of
@@ -166,7 +172,26 @@ mod tests {
         assert_eq!(Pace::new().come_again(1_000_000, 7), Duration::from_secs(1), "nothing is known yet");
     }
 
+    /// The time in which nothing is to be loaded says nothing of how many can be; a store that was slow once is not taken for slow for good.
+    #[test]
+    fn a_storm_after_a_long_rest_is_not_hopeless() {
+        let burst = |pace: &mut Pace, at: f64, of: u32, rate: f64, waiting: usize| {
+            for n in 0..of {
+                pace.ended(Duration::from_millis(5), Duration::from_secs_f64(at + f64::from(n) / rate), waiting);
+            }
+        };
+        let mut pace = Pace::new();
+        burst(&mut pace, 3_600.0, 60, 1_000.0, 1_000);
+        assert!(!pace.is_hopeless(1_000, Duration::from_secs(2)), "{pace:?}");
+        burst(&mut pace, 7_200.0, 600, 10.0, 100);
+        assert!(pace.is_hopeless(100, Duration::from_secs(2)), "{pace:?}");
+        // Nobody waits, since everybody is told that it is hopeless.
+        burst(&mut pace, 10_800.0, 60, 1_000.0, 0);
+        assert!(!pace.is_hopeless(1_000, Duration::from_secs(2)), "{pace:?}");
+    }
+
     proptest! {
+        #![proptest_config(testkit::proptest_config())]
         /// Whatever a store does, there are bounds; and when it is quick again, so is the node.
         #[test]
         fn whatever_the_store_does_there_are_bounds(

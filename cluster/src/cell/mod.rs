@@ -298,7 +298,11 @@ impl Cell {
 
     /// Since when the slot is open here; one that is not opens now at the earliest.
     pub(crate) fn opened_at(&self, slot: Slot) -> Opening {
-        self.opening(slot, self.open.open_for(slot).unwrap_or_default())
+        match self.open.open_for(slot) {
+            Some(opened) => self.opening(slot, opened),
+            // What is known is of the time before.
+            None => Opening { before: None, ..self.opening(slot, Duration::ZERO) },
+        }
     }
 
     fn opening(&self, slot: Slot, opened: Duration) -> Opening {

@@ -6,7 +6,8 @@ use crate::{
     membership::{Moment, Rings},
     remote::{AgentAnswer, AgentCall},
 };
-use cellspace_storage::{Deal, Incarnation, Lease, testkit::MemoryMembership};
+use cellspace_schemas::Timestamp;
+use cellspace_storage::{Deal, Incarnation, Lease, Swap, testkit::MemoryMembership};
 use futures::future::{BoxFuture, FutureExt};
 
 /// Nobody is reached.
@@ -125,4 +126,35 @@ fn what_was_told_of_an_earlier_time_counts_for_no_later_one() {
     };
     assert_eq!(told_by_a(2), (false, Some(None)), "an answer that comes late opens nothing, and is heard by nobody");
     assert_eq!(told_by_a(4), (true, Some(Some("4".to_owned()))));
+}
+
+/// Of a slot whose owner was found dead an opening tells when it was served before; of one that is not open nothing is told that was of an earlier opening.
+#[test]
+fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
+    let (cell, _, view) = node_b(&[&["a", "b"]]);
+    let dead = Timestamp(1_700_000_000_000);
+    let alone = View { dead: vec![(member("a"), dead)], ..next(Some(&view), &["b"]) };
+    let slot = {
+        let mut node = cell.node.lock();
+        let node = node.as_mut().unwrap();
+        let slot = (0..Terms::default().slots).find(|slot| node.owner(*slot) == Some(&member("a"))).unwrap();
+        let (_, row) = node.renewal(cell.open.now(), Timestamp(1_700_000_001_000));
+        node.renewed(&Swap::Applied);
+        node.observed(Some(alone.clone()), &[row], cell.open.now()).unwrap();
+        cell.open.renew(node);
+        slot
+    };
+    cell.open_free();
+    let slot = Slot::numbered(slot).unwrap();
+    let opening = cell.opened_at(slot);
+    let patience = Terms::default().patience();
+    let before = opening.before.unwrap();
+    assert!(
+        before.others > opening.at && before.others <= opening.at.plus(patience),
+        "it came to `a` in this moment, as far as `b` knows: {opening:?}"
+    );
+    assert_eq!((before.owner, opening.until), (dead.plus(Terms::default().lease), Some(Timestamp(1_700_000_003_000))));
+    // It goes, and is about to come back.
+    cell.shown(next(Some(&alone), &["a"])).unwrap();
+    assert_eq!(cell.opened_at(slot).before, None);
 }

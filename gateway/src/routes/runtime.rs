@@ -67,6 +67,9 @@ async fn drain(app: App, request: Request) -> Result<Reply, ApiError> {
 
 /// May be repeated; who holds it back is told. A node that is no part of a cell writes what it reads.
 async fn finalize(app: App, request: Request) -> Result<Reply, ApiError> {
+    if !request.body.is_empty() {
+        return Err(ApiError::invalid("nothing is to be sent with it"));
+    }
     let report = match &app.nodes {
         Some(nodes) => nodes.finalize().await.map_err(ApiError::later)?,
         None => LevelReport { level: LEVEL, raised: false, held_back_by: Vec::new() },

@@ -25,7 +25,12 @@ struct Seen {
     /// `None`: its name is another life's by now.
     lease: Option<Lease>,
     since: Instant,
+    /// When it was looked at last.
+    looked: Instant,
 }
+
+/// After no look for so long, or as long as a lease lasts, nothing is known: whoever could not look may not have been able to renew either.
+const SIGHT: Duration = Duration::from_secs(3);
 
 impl Lives {
     /// Looks at the lease that the node has now; one lasts for `patience`. Also a life whose name was taken by another one holds its lease for so long.
@@ -41,11 +46,13 @@ impl Lives {
         if lease.as_ref().is_some_and(|lease| lease.revoked) {
             return Life::Over;
         }
-        let fresh = Seen { incarnation, lease, since: now };
+        let fresh = Seen { incarnation, lease, since: now, looked: now };
         let seen = self.0.entry((cell.clone(), member.node.clone())).or_insert_with(|| fresh.clone());
-        if (&seen.incarnation, &seen.lease) != (&fresh.incarnation, &fresh.lease) {
+        let blind = now.duration_since(seen.looked) > patience.max(SIGHT);
+        if blind || (&seen.incarnation, &seen.lease) != (&fresh.incarnation, &fresh.lease) {
             *seen = fresh;
         }
+        seen.looked = now;
         match &seen.lease {
             _ if now.duration_since(seen.since) < patience => Life::Open,
             Some(lease) => Life::Still(lease.clone()),
@@ -76,6 +83,13 @@ mod tests {
             &[(0, Some(lease(1, 5)), Life::Open), (2, Some(lease(1, 5)), Life::Open), (3, Some(lease(1, 5)), still(5))][..],
             // Who renews lives, also when nobody has looked for long.
             &[(0, Some(lease(1, 5)), Life::Open), (9, Some(lease(1, 6)), Life::Open), (12, Some(lease(1, 6)), still(6))],
+            // As when the database was away, for all.
+            &[
+                (0, Some(lease(1, 5)), Life::Open),
+                (4, Some(lease(1, 5)), Life::Open),
+                (6, Some(lease(1, 5)), Life::Open),
+                (7, Some(lease(1, 5)), still(5)),
+            ],
             // Others have taken it away; nobody does that too early.
             &[(0, Some(lease(1, 5)), Life::Open), (1, Some(revoked(lease(1, 5))), Life::Over)],
             // A life whose name is taken while it is looked at has renewed its lease just before, maybe.

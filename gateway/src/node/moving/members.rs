@@ -3,7 +3,7 @@
 use super::{Mover, Waits, told};
 use cellspace_actors::settings;
 use cellspace_cluster::{Elsewhere, Peer, PeerError};
-use cellspace_storage::CellName;
+use cellspace_storage::{CellName, Member};
 use futures::future::{join_all, select_ok};
 
 impl Mover<'_> {
@@ -63,7 +63,12 @@ impl Mover<'_> {
     /// Every member of the cell but this node, as the cell's rows have them now.
     pub(super) async fn present(&self, cell: &CellName) -> Result<Vec<Peer>, Waits> {
         let is_own = cell == self.elsewhere.own();
-        let others = self.cells.members(cell).await.map_err(told)?.into_iter().filter(|(member, _)| !is_own || member.node != *self.me);
+        let all = self.cells.members(cell).await.map_err(told)?;
+        let is_me = |member: &Member| is_own && member.node == *self.me;
+        if !self.is_member && all.iter().any(|(member, _)| is_me(member)) {
+            return Err(format!("an earlier life of node {} may go on", self.me));
+        }
+        let others = all.into_iter().filter(|(member, _)| !is_me(member));
         let name = |cell: &CellName| (!is_own).then(|| cell.clone());
         Ok(others.map(|(member, endpoint)| Peer { member, endpoint, cell: name(cell) }).collect())
     }

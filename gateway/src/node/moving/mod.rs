@@ -2,6 +2,7 @@
 //! nothing of a move is in memory alone.
 
 mod left;
+#[cfg(all(feature = "scylla", feature = "kafka"))]
 pub(super) mod lives;
 mod members;
 mod stuck;

@@ -59,6 +59,7 @@ struct Whole {
 struct LastCommit {
     key: Vec<u8>,
     written: Option<i64>,
+    headed: Option<i64>,
 }
 
 #[derive(DeserializeRow)]
@@ -225,9 +226,9 @@ impl Inner {
         let last = self.one::<LastCommit>(&self.statements.last_commit_now, key(partition)).await?;
         // After it: of an earlier generation rows may be gone.
         let generation = self.head(partition).await?.at.rows.number;
-        let Some(LastCommit { key, written }) = last else { return Ok(Moment { generation, ..Moment::default() }) };
+        let Some(LastCommit { key, written, headed }) = last else { return Ok(Moment { generation, ..Moment::default() }) };
         let seq = key.try_into().map_err(|_| StoreError::Corrupt("a stored audit row cannot be read".to_owned()))?;
-        Ok(Moment { seq: Seq(u64::from_be_bytes(seq)), generation, written })
+        Ok(Moment { seq: Seq(u64::from_be_bytes(seq)), generation, written: written.max(headed) })
     }
 
     /// How far a copy is that is made there.

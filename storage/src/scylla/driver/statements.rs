@@ -66,8 +66,8 @@ statements! {
     wide placed_after: "SELECT part, generation, key, WRITETIME(value) AS written FROM partitions \
         WHERE owner = ? AND kind = ? AND name = ? AND (part, generation, key) > (?, ?, ?)";
     read held_at: "SELECT value, mark FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = ? AND key = ?";
-    /// The audit row of the last commit, and nothing is on its way any more.
-    serial last_commit_now: "SELECT key, WRITETIME(value) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 \
+    /// The audit row of the last commit, and nothing is on its way any more. The head of a copy, or of what was restored, comes after all rows.
+    serial last_commit_now: "SELECT key, WRITETIME(value) AS written, WRITETIME(seq) AS headed FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = 1 \
         ORDER BY part DESC, generation DESC, key DESC LIMIT 1";
     read beside: "SELECT value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = 0 AND key = ?";
     read fenced: "SELECT fence_view, fence_count, WRITETIME(fence_count) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";

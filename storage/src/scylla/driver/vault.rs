@@ -69,7 +69,8 @@ impl ScyllaVault {
     }
 
     /// Gives the vault in the store's keyspace another master key; the old one opens it no more. Only the root record is sealed anew, so that it makes no difference how
-    /// much the vault holds, and nodes that have it open go on: they need the new key when they start again. Without an answer it is under one of the two keys.
+    /// much the vault holds, and nodes that have it open go on: they need the new key when they start again. Without an answer it is under one of the two keys, and it may be
+    /// repeated: one that has the new key already stays as it is.
     ///
     /// # Errors
     /// [`ScyllaError`]: nothing was changed, unless the database did not answer.
@@ -77,7 +78,11 @@ impl ScyllaVault {
         let keyspace = || store.inner().options.keyspace.clone();
         let root = store.meta(ROOT).await?.ok_or_else(|| ScyllaError::NoVault(keyspace()))?;
         let (old, new) = (brought(from).await?, brought(to).await?);
-        let (version, key) = open_root(store, &Sealer::new(&old).map_err(crypto)?, &root)?;
+        let opened = |key: &KeyBytes| open_root(store, &Sealer::new(key).map_err(crypto)?, &root);
+        if *new != *old && opened(&new).is_ok() {
+            return Ok(());
+        }
+        let (version, key) = opened(&old)?;
         if *new == *old {
             return Err(OpenError::BadMasterKey("the new master key is the old one".to_owned()).into());
         }

@@ -33,9 +33,7 @@ async fn a_vault_gets_another_master_key_while_nodes_use_it() {
     let (key, secret) = (path("o", "k"), path("o", "s"));
     let public = vault.generate_key(&key, KeyAlgorithm::Ed25519).await.unwrap();
     vault.put_secret(&secret, Secret::from("kept")).await.unwrap();
-    for (from, to) in [(&second, &third), (&third, &first)] {
-        assert!(matches!(ScyllaVault::rekey(&store, from, to).await, Err(ScyllaError::WrongMasterKey(_))));
-    }
+    assert!(matches!(ScyllaVault::rekey(&store, &second, &third).await, Err(ScyllaError::WrongMasterKey(_))));
     assert!(matches!(ScyllaVault::rekey(&store, &first, &first).await, Err(ScyllaError::MasterKey(_))));
     let nowhere = MasterKey::File("/nowhere/master.key".into());
     assert!(matches!(ScyllaVault::rekey(&store, &first, &nowhere).await, Err(ScyllaError::MasterKey(_))));
@@ -55,7 +53,10 @@ async fn a_vault_gets_another_master_key_while_nodes_use_it() {
     assert_eq!(again.secret(&path("o", "later")).await.unwrap().expose_secret(), "from before");
     assert_eq!(again.secret(&secret).await.unwrap().expose_secret(), "kept");
     assert!(verifies(&public, b"m", &again.sign(&key, b"m").await.unwrap()));
-    ScyllaVault::rekey(&store, &now, &first).await.unwrap();
+    for _ in 0..2 {
+        // Also by one that has not heard that it has been done.
+        ScyllaVault::rekey(&store, &now, &first).await.unwrap();
+    }
     ScyllaVault::open(&store, &first).await.unwrap();
     keyspace.remove().await;
 }
