@@ -80,9 +80,9 @@ impl Cell {
         self.look_until(next, rested).await
     }
 
-    /// Looks for news that somebody waits for, when this node is to go on with a hand-over, and when another one is to be judged, until it is time for the next renewal. Nothing is renewed for it, and
-    /// however many wait, the rows are read once for all of them. A hand-over has many steps, of which a process that is no member hears in this way alone: the next
-    /// is looked for at once, and only after there was nothing new not before `rested`.
+    /// Looks for news that somebody waits for, when this node is to go on with a hand-over, and when another one is to be judged, until it is time for the next
+    /// renewal. Nothing is renewed for it, and however many wait, the rows are read once for all of them. A hand-over has many steps, of which a process that is no
+    /// member hears in this way alone: the next is looked for at once, and only after there was nothing new not before `rested`.
     async fn look_until(&self, next: Moment, rested: &mut Moment) -> Result<(), Ended> {
         let pause = self.options.terms.renew / LOOKS_BETWEEN;
         let until = |moment: Moment| moment.0.saturating_sub(self.open.now().0);

@@ -73,7 +73,7 @@ pub(super) fn settled(view: &View) -> View {
 }
 
 fn level(member: &Member, leases: &[Lease]) -> Option<u16> {
-    leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation).map(|lease| lease.level)
+    leases.iter().find(|lease| lease.member() == *member).map(|lease| lease.level)
 }
 
 /// Members that read less than another one, or of which it is not known what they read, in order.

@@ -216,7 +216,7 @@ impl Directory {
 }
 
 fn report(lease: &Lease, before: &[Lease], view: Option<&View>, shares: &BTreeMap<Member, usize>, about: Option<About>) -> NodeReport {
-    let member = Member { node: lease.node.clone(), incarnation: lease.incarnation };
+    let member = lease.member();
     let among = |members: fn(&View) -> &[Member]| view.is_some_and(|view| members(view).contains(&member));
     let state = match (among(|view| &view.deal.from), among(|view| &view.deal.to)) {
         (true, true) => NodeState::Member,

@@ -62,9 +62,7 @@ impl CellConfig {
         let others = keyspaces(config, &self.others).await?;
         let main = self.main.as_ref().and_then(|main| others.get(main)).unwrap_or(&own);
         NodeVault::rekey_in_cell(config, main, new).await?;
-        let of_main = |main: &CellName| self.others.iter().find(|(cell, _)| cell == main).map(|(_, keyspace)| keyspace.clone());
-        let keyspace = self.main.as_ref().and_then(of_main);
-        Ok(keyspace.or_else(|| config.scylla.as_ref().map(|options| options.keyspace.clone())).unwrap_or_default())
+        Ok(main.keyspace().to_owned())
     }
 
     /// Puts its terms in the place of those that the cell keeps, which is answered; `None` when these are the same. Every process of the cell that serves slots must have ended, which is
@@ -216,8 +214,7 @@ impl Cells for AllCells {
             let store = self.get(cell)?;
             let (view, leases) = (store.view().await?, store.leases().await?);
             let endpoint = |member: &Member| {
-                let lease = leases.iter().find(|lease| lease.node == member.node && lease.incarnation == member.incarnation);
-                lease.map(|lease| lease.endpoint.clone()).unwrap_or_default()
+                leases.iter().find(|lease| lease.member() == *member).map(|lease| lease.endpoint.clone()).unwrap_or_default()
             };
             let members = view.iter().flat_map(|view| view.deal.members());
             Ok(members.map(|member| (member.clone(), endpoint(member))).collect())

@@ -26,6 +26,8 @@ pub struct ScyllaOptions {
     pub deleted_rows: u32,
     /// Landed publications that wait in memory for the event log; above that they are read from the database.
     pub publications: usize,
+    /// Places of a partition that a copy to another cell's keyspace passes before it tells how far it is, also where nothing is different.
+    pub copied_places: u64,
     /// Topics that are told without promises, and how many of their events may wait for the log: what comes on top is left out, which is logged, counted and seen
     /// in what the store says of its topics.
     pub facts: BTreeMap<Topic, u64>,
@@ -44,6 +46,7 @@ impl ScyllaOptions {
             commit_bytes: 4 << 20,
             deleted_rows: 2_000,
             publications: 4_096,
+            copied_places: 4_096,
             facts: BTreeMap::new(),
         }
     }

@@ -4,7 +4,7 @@ use crate::{Deal, Incarnation, Lease, Member, Membership, NodeName, StoreError, 
 use cellspace_schemas::Timestamp;
 use futures::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// Runs all checks. Expects a membership without rows.
@@ -38,7 +38,7 @@ fn lease(node: &str, counter: u64) -> Lease {
         revoked: false,
         level: 2,
         endpoint: "10.0.0.1:7443".to_owned(),
-        clock: Some(Timestamp(1_700_000_000_000 + i64::try_from(counter).unwrap())),
+        clock: Some(Timestamp(1_700_000_000_000).plus(Duration::from_millis(counter))),
     }
 }
 

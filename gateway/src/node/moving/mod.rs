@@ -62,7 +62,7 @@ pub trait Cells: Send + Sync + 'static {
     fn members<'a>(&'a self, cell: &'a CellName) -> BoxFuture<'a, Result<Vec<(Member, String)>, StoreError>>;
 
     /// Whether this life of a node of the cell is over, as far as the cell's database says; answers at once. Who has not renewed its lease for as long as one lasts, since this
-    /// was asked first, has it taken away, as other nodes of the cell would: it serves nothing any more, should it go on.
+    /// was asked first, has it taken away, however many of the cell these are: it serves nothing any more, should it go on.
     fn is_over<'a>(&'a self, cell: &'a CellName, member: &'a Member) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Brings to the log what commits of a partition have left on its way there, in a cell of which every node is gone.

@@ -17,8 +17,6 @@ use scylla::{DeserializeRow, value::CqlValue};
 /// Rows and bytes that are copied with one batch; a single row may be larger.
 const ROWS: usize = 64;
 const BYTES: usize = 64 << 10;
-/// Places after which it is told how far a copy is, also where nothing is different.
-pub(super) const PLACES: u64 = if cfg!(test) { 64 } else { 4_096 };
 /// Rows that are read at once, one by one, where few are brought.
 const AT_ONCE: usize = 16;
 /// The part of a partition that holds no rows of its owner's, but how far a copy is.
@@ -94,7 +92,7 @@ impl Copying<'_> {
                 Change::Bring(_, None) | Change::Pass(_) => {}
             }
             progress.pass(place);
-            if batch.is_full() || progress.passed().is_multiple_of(PLACES) {
+            if batch.is_full() || progress.passed().is_multiple_of(self.to.options.copied_places) {
                 self.send(std::mem::replace(&mut batch, self.batch(generation)), &progress).await?;
                 tracing::trace!(category = "app", action = "owner.relocation_copied", partition = %self.partition);
             }

@@ -134,6 +134,12 @@ impl ScyllaStore {
         self.inner().queue.reread();
     }
 
+    /// The keyspace that it is in.
+    #[must_use]
+    pub fn keyspace(&self) -> &str {
+        &self.inner().options.keyspace
+    }
+
     /// Brings to the log what commits of a partition have left on its way there, and fences whoever may commit yet when that is to be known: for a keyspace that no process
     /// serves or publishes from any more, since events come in order by one at a time alone.
     ///

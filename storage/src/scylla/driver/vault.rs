@@ -75,8 +75,7 @@ impl ScyllaVault {
     /// # Errors
     /// [`ScyllaError`]: nothing was changed, unless the database did not answer.
     pub async fn rekey(store: &ScyllaStore, from: &MasterKey, to: &MasterKey) -> Result<(), ScyllaError> {
-        let keyspace = || store.inner().options.keyspace.clone();
-        let root = store.meta(ROOT).await?.ok_or_else(|| ScyllaError::NoVault(keyspace()))?;
+        let root = store.meta(ROOT).await?.ok_or_else(|| ScyllaError::NoVault(store.keyspace().to_owned()))?;
         let (old, new) = (brought(from).await?, brought(to).await?);
         let opened = |key: &KeyBytes| open_root(store, &Sealer::new(key).map_err(crypto)?, &root);
         if *new != *old && opened(&new).is_ok() {
@@ -88,7 +87,7 @@ impl ScyllaVault {
         }
         let sealed = Sealer::new(&new).and_then(|sealer| sealer.seal(Place::Root, version + 1, key.as_slice())).map_err(crypto)?;
         // Of two that do it at once one finds another record.
-        if store.next_meta(ROOT, &root, &STANDARD.encode(sealed)).await? { Ok(()) } else { Err(ScyllaError::WrongMasterKey(keyspace())) }
+        if store.next_meta(ROOT, &root, &STANDARD.encode(sealed)).await? { Ok(()) } else { Err(wrong_master_key(store)) }
     }
 
     /// `Ok` while the database can be expected to answer.
@@ -110,7 +109,11 @@ async fn brought(master: &MasterKey) -> Result<KeyBytes, ScyllaError> {
 /// Version and data key of the root record.
 fn open_root(store: &ScyllaStore, master: &Sealer, root: &str) -> Result<(u64, KeyBytes), ScyllaError> {
     let root = STANDARD.decode(root).map_err(|_| StoreError::Corrupt("the vault's root record is not in base64".to_owned()))?;
-    data_key(master, &root)?.ok_or_else(|| ScyllaError::WrongMasterKey(store.inner().options.keyspace.clone()))
+    data_key(master, &root)?.ok_or_else(|| wrong_master_key(store))
+}
+
+fn wrong_master_key(store: &ScyllaStore) -> ScyllaError {
+    ScyllaError::WrongMasterKey(store.keyspace().to_owned())
 }
 
 fn crypto(error: VaultError) -> ScyllaError {

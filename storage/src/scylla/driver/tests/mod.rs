@@ -21,6 +21,9 @@ use crate::{
 use cellspace_schemas::testkit::seed;
 use std::{sync::Arc, time::Duration};
 
+/// Places after which a copy tells how far it is: a few, so that copies in tests have many such moments.
+const PLACES: u64 = 64;
+
 /// A keyspace of a test.
 pub(super) struct Keyspace(pub(super) ScyllaOptions);
 
@@ -30,7 +33,7 @@ impl Keyspace {
         let nodes = services::cassandra(&format!("scylla::driver::tests::{test}"))?;
         let replication = Replication::Simple(u8::try_from(nodes.len()).unwrap());
         let name = format!("t_{}_{}", std::process::id(), test.rsplit("::").next().unwrap());
-        let keyspace = Self(ScyllaOptions::new(nodes, &name[..name.len().min(48)]));
+        let keyspace = Self(ScyllaOptions { copied_places: PLACES, ..ScyllaOptions::new(nodes, &name[..name.len().min(48)]) });
         assert_eq!(create_schema(&keyspace.0, &replication).await.unwrap(), None);
         Some(keyspace)
     }

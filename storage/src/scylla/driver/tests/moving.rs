@@ -1,11 +1,10 @@
 //! Partitions on their way to the keyspace of another cell.
 
-use super::Keyspace;
+use super::{Keyspace, PLACES};
 use crate::{
     CellName, Claim, ClaimError, CommitOutcome, Home, Homes, Movable, PartitionKey, Partitions, Phase, ScyllaStore, Seal, Seq, Slots,
     Standing, StoreError, Swap, WakeIndex,
     relocation::copying::{Moment, Progress},
-    scylla::driver::copying::PLACES,
     testkit::{
         Turn,
         turn::{partition, rows},
