@@ -25,10 +25,10 @@ pub struct Opening {
     pub until: Option<Timestamp>,
 }
 
-/// When others served a slot whose last owner was found dead.
+/// When others served a slot whose last owner did not leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServedBefore {
-    /// By then all but its last owner had stopped, by the time of day as it is here.
+    /// By then all but its last owner had stopped, by the time of day as it is here, or was there.
     pub others: Timestamp,
     /// By then its last owner had, by its own clock: [`Opening::until`], at that node.
     pub owner: Timestamp,

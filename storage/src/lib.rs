@@ -35,7 +35,7 @@ pub use event_log::{DeadLetter, EventLog, EventRecord, Group, Offset, Topic};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaLog;
 pub use kafka::{KafkaError, KafkaOptions};
-pub use membership::{Deal, Incarnation, Lease, Member, Membership, NodeName, Swap, View};
+pub use membership::{Dead, Deal, Incarnation, Lease, Member, Membership, NodeName, Settled, Swap, View};
 pub use partition::{AgentKind, Epoch, Head, PartitionKey, Seq};
 pub use partitions::{APART, Claim, ClaimError, CommitOutcome, Partitions, ReadRows, Rows, StoreError};
 pub use permit::Permit;

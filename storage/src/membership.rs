@@ -64,9 +64,9 @@ pub struct View {
     pub deal: Deal,
     /// The deals of the versions just before, the newest last: who comes from one of them knows who owned what in between.
     pub past: Vec<Deal>,
-    /// The [`Lease::clock`] of members that were found dead last, the newest last: as late as they may have served by their own clocks follows from it.
+    /// Members whose leases ended last without their leave, the newest last: what is known of when they served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dead: Vec<(Member, Timestamp)>,
+    pub dead: Vec<Dead>,
 }
 
 impl View {
@@ -74,6 +74,27 @@ impl View {
     pub const PAST: usize = 8;
     /// Dead members that a view names.
     pub const DEAD: usize = 16;
+}
+
+/// What the last row of a member tells of when it served its slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dead {
+    /// Who it was.
+    pub member: Member,
+    /// [`Lease::clock`]: as late as it may have served by its own clock follows from it.
+    pub clock: Timestamp,
+    /// [`Lease::settled`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+}
+
+/// Since when a node has had all that it owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The version of a view that it has applied.
+    pub view: u64,
+    /// By then everything that it owns under that view was open, so that all others had stopped to serve it: the time of day by its own clock.
+    pub at: Timestamp,
 }
 
 /// The lease row of a node. Who holds it is alive as long as its counter moves.
@@ -93,6 +114,10 @@ pub struct Lease {
     pub endpoint: String,
     /// The time of day by the node's own clock when this renewal began, no less than in any row of this node before; `None` in a row of an earlier build.
     pub clock: Option<Timestamp>,
+    /// Since when the node has had all that it owned when this renewal began; `None` while something is still to open.
+    pub settled: Option<Settled>,
+    /// The counter of the row of the life before, in whose place the first row of this life was put; `None` in the first life, and in a row of an earlier build.
+    pub follows: Option<u64>,
 }
 
 impl Lease {
@@ -100,6 +125,12 @@ impl Lease {
     #[must_use]
     pub fn member(&self) -> Member {
         Member { node: self.node.clone(), incarnation: self.incarnation }
+    }
+
+    /// What this row tells when it is the last one of its life; nothing when it is of an earlier build.
+    #[must_use]
+    pub fn dead(&self) -> Option<Dead> {
+        Some(Dead { member: self.member(), clock: self.clock?, settled: self.settled })
     }
 }
 

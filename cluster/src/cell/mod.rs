@@ -19,7 +19,7 @@ pub use peers::{Peer, PeerError, PeerLink};
 use crate::{
     Clock, Opening, ServedBefore, Slot,
     ask::HELD,
-    membership::{Answer, Ended, Moment, Node, Route, Terms},
+    membership::{Answer, Ended, Moment, Node, Route, ServedLast, Terms},
     ring::NodeName,
     watched::{Watched, Watcher},
 };
@@ -308,7 +308,8 @@ impl Cell {
     fn opening(&self, slot: Slot, opened: Duration) -> Opening {
         let (clock, now) = (self.options.clock.now(), self.open.now());
         let by_day = |moment: Moment| clock.minus(now.0.saturating_sub(moment.0)).plus(moment.0.saturating_sub(now.0));
-        let before = self.open.served_last(slot).map(|last| ServedBefore { others: by_day(last.others), owner: last.owner });
+        let others = |last: ServedLast| last.told.map_or(by_day(last.others), |told| told.min(by_day(last.others)));
+        let before = self.open.served_last(slot).map(|last| ServedBefore { others: others(last), owner: last.owner });
         Opening { slot, at: clock.minus(opened), before, came: None, until: self.open.serves_until() }
     }
 

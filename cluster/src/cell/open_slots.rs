@@ -37,8 +37,10 @@ pub(crate) struct OpenSlots {
     since: Box<[AtomicU64]>,
     /// When each slot was opened last, in microseconds.
     at: Box<[AtomicU64]>,
-    /// When others had stopped to serve each slot before that, in microseconds, and its last owner, in milliseconds of the day by its own clock; 0: that is not known.
+    /// When others had stopped to serve each slot before that, in microseconds, what its last owner has told of that, and when that one had, in milliseconds of the
+    /// day by its own clock; 0: that is not known.
     others: Box<[AtomicU64]>,
+    told: Box<[AtomicI64]>,
     owner: Box<[AtomicI64]>,
     /// End of the lease, in microseconds.
     until: AtomicU64,
@@ -52,11 +54,13 @@ pub(crate) struct OpenSlots {
 impl OpenSlots {
     pub(crate) fn new(slots: u16, uptime: Arc<dyn Uptime>) -> Self {
         let zeros = || (0..slots).map(|_| AtomicU64::new(0)).collect();
+        let times = || (0..slots).map(|_| AtomicI64::new(0)).collect();
         Self {
             since: zeros(),
             at: zeros(),
             others: zeros(),
-            owner: (0..slots).map(|_| AtomicI64::new(0)).collect(),
+            told: times(),
+            owner: times(),
             until: AtomicU64::new(0),
             serves_until: AtomicI64::new(i64::MAX),
             uptime,
@@ -99,7 +103,12 @@ impl OpenSlots {
     pub(crate) fn served_last(&self, slot: Slot) -> Option<ServedLast> {
         let n = usize::from(slot.number());
         let others = Some(self.others.get(n)?.load(Ordering::Acquire)).filter(|others| *others > 0)?;
-        Some(ServedLast { others: Moment(Duration::from_micros(others)), owner: Timestamp(self.owner.get(n)?.load(Ordering::Acquire)) })
+        let told = Some(self.told.get(n)?.load(Ordering::Acquire)).filter(|told| *told > 0).map(Timestamp);
+        Some(ServedLast {
+            others: Moment(Duration::from_micros(others)),
+            told,
+            owner: Timestamp(self.owner.get(n)?.load(Ordering::Acquire)),
+        })
     }
 
     /// [`Node::serves_until`]
@@ -125,7 +134,8 @@ impl OpenSlots {
                 // First: nobody sees it open with an earlier time.
                 at.store(micros(self.now()), Ordering::Release);
                 let last = node.served_last(*slot);
-                if let (Some(others), Some(owner)) = (self.others.get(n), self.owner.get(n)) {
+                if let (Some(others), Some(told), Some(owner)) = (self.others.get(n), self.told.get(n), self.owner.get(n)) {
+                    told.store(last.and_then(|last| last.told).map_or(0, Timestamp::millis), Ordering::Release);
                     owner.store(last.map_or(0, |last| last.owner.millis()), Ordering::Release);
                     others.store(last.map_or(0, |last| micros(last.others)), Ordering::Release);
                 }

@@ -140,11 +140,11 @@ impl Cell {
     async fn be_born(&self) -> bool {
         let Some(leases) = self.read(self.options.membership.leases()).await else { return false };
         let (before, next) = next_life(&self.options.node, self.options.level, &self.options.endpoint, self.options.clock.now(), &leases);
-        if self.swap(self.options.membership.put_lease(before, next.clone())).await != Swap::Applied {
+        if self.swap(self.options.membership.put_lease(before.clone(), next.clone())).await != Swap::Applied {
             return false;
         }
         let terms = self.options.terms.clone();
-        *self.node.lock() = Some(Node::new(next, terms.clone(), Rings::new(terms.slots), self.open.now()));
+        *self.node.lock() = Some(Node::new(before, next, terms.clone(), Rings::new(terms.slots), self.open.now()));
         true
     }
 

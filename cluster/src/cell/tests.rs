@@ -7,7 +7,7 @@ use crate::{
     remote::{AgentAnswer, AgentCall},
 };
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Deal, Incarnation, Lease, Swap, testkit::MemoryMembership};
+use cellspace_storage::{Dead, Deal, Incarnation, Lease, Settled, Swap, testkit::MemoryMembership};
 use futures::future::{BoxFuture, FutureExt};
 
 /// Nobody is reached.
@@ -96,8 +96,10 @@ fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
         level: 1,
         endpoint: String::new(),
         clock: None,
+        settled: None,
+        follows: None,
     };
-    *cell.node.lock() = Some(Node::new(row, terms.clone(), Rings::new(terms.slots), cell.open.now()));
+    *cell.node.lock() = Some(Node::new(None, row, terms.clone(), Rings::new(terms.slots), cell.open.now()));
     let mut view = next(None, &["a"]);
     cell.shown(view.clone()).unwrap();
     for names in memberships {
@@ -131,30 +133,32 @@ fn what_was_told_of_an_earlier_time_counts_for_no_later_one() {
 /// Of a slot whose owner was found dead an opening tells when it was served before; of one that is not open nothing is told that was of an earlier opening.
 #[test]
 fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
-    let (cell, _, view) = node_b(&[&["a", "b"]]);
-    let dead = Timestamp(1_700_000_000_000);
-    let alone = View { dead: vec![(member("a"), dead)], ..next(Some(&view), &["b"]) };
-    let slot = {
-        let mut node = cell.node.lock();
-        let node = node.as_mut().unwrap();
-        let slot = (0..Terms::default().slots).find(|slot| node.owner(*slot) == Some(&member("a"))).unwrap();
-        let (_, row) = node.renewal(cell.open.now(), Timestamp(1_700_000_001_000));
-        node.renewed(&Swap::Applied);
-        node.observed(Some(alone.clone()), &[row], cell.open.now()).unwrap();
-        cell.open.renew(node);
-        slot
-    };
-    cell.open_free();
-    let slot = Slot::numbered(slot).unwrap();
-    let opening = cell.opened_at(slot);
-    let patience = Terms::default().patience();
-    let before = opening.before.unwrap();
-    assert!(
-        before.others > opening.at && before.others <= opening.at.plus(patience),
-        "it came to `a` in this moment, as far as `b` knows: {opening:?}"
-    );
-    assert_eq!((before.owner, opening.until), (dead.plus(Terms::default().lease), Some(Timestamp(1_700_000_003_000))));
-    // It goes, and is about to come back.
-    cell.shown(next(Some(&alone), &["a"])).unwrap();
-    assert_eq!(cell.opened_at(slot).before, None);
+    for told in [None, Some(Timestamp(1_600_000_000_000))] {
+        let (cell, _, view) = node_b(&[&["a", "b"]]);
+        let clock = Timestamp(1_700_000_000_000);
+        let dead = Dead { member: member("a"), clock, settled: told.map(|at| Settled { view: 2, at }) };
+        let alone = View { dead: vec![dead], ..next(Some(&view), &["b"]) };
+        let slot = {
+            let mut node = cell.node.lock();
+            let node = node.as_mut().unwrap();
+            let slot = (0..Terms::default().slots).find(|slot| node.owner(*slot) == Some(&member("a"))).unwrap();
+            let (_, row) = node.renewal(cell.open.now(), Timestamp(1_700_000_001_000));
+            node.renewed(&Swap::Applied);
+            node.observed(Some(alone.clone()), &[row], cell.open.now()).unwrap();
+            cell.open.renew(node);
+            slot
+        };
+        cell.open_free();
+        let slot = Slot::numbered(slot).unwrap();
+        let opening = cell.opened_at(slot);
+        let patience = Terms::default().patience();
+        let before = opening.before.unwrap();
+        // It came to `a` in this moment, as far as `b` knows.
+        let seen = before.others > opening.at && before.others <= opening.at.plus(patience);
+        assert!(told.map_or(seen, |told| before.others == told), "{opening:?}");
+        assert_eq!((before.owner, opening.until), (clock.plus(Terms::default().lease), Some(Timestamp(1_700_000_003_000))));
+        // It goes, and is about to come back.
+        cell.shown(next(Some(&alone), &["a"])).unwrap();
+        assert_eq!(cell.opened_at(slot).before, None);
+    }
 }

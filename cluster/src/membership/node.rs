@@ -9,7 +9,7 @@ use super::{
     watch::Watch,
 };
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Incarnation, Lease, Member, NodeName, Swap, View};
+use cellspace_storage::{Incarnation, Lease, Member, NodeName, Settled, Swap, View};
 use std::time::Duration;
 
 /// Hops that a request takes at most from where it came in.
@@ -48,7 +48,9 @@ pub struct Node {
     terms: Terms,
     rings: Rings,
     lease: OwnLease,
-    /// By then the node's earlier life has lost its lease.
+    /// The last row of the node's earlier life.
+    before: Option<Lease>,
+    /// By then that one has lost its lease.
     alone_from: Moment,
     watch: Watch,
     table: Table,
@@ -62,11 +64,12 @@ pub struct Node {
 impl Node {
     /// A life that begins `now` with this row, which was put in the place of none or of an earlier one's. It is to apply the view before anything else.
     #[must_use]
-    pub fn new(row: Lease, terms: Terms, rings: Rings, now: Moment) -> Self {
-        let me = Member { node: row.node.clone(), incarnation: row.incarnation };
+    pub fn new(before: Option<Lease>, row: Lease, terms: Terms, rings: Rings, now: Moment) -> Self {
+        let me = row.member();
         Self {
-            table: Table::new(me.clone(), &rings, &terms),
+            table: Table::new(me.clone(), before.as_ref().and_then(Lease::dead), &rings, &terms),
             lease: OwnLease::new(row),
+            before,
             alone_from: now + terms.patience(),
             watch: Watch::default(),
             view: None,
@@ -83,8 +86,19 @@ impl Node {
     #[must_use]
     pub fn outside(node: NodeName, level: u16, terms: Terms, rings: Rings, now: Moment) -> Self {
         // No life of a member has this number.
-        let row = Lease { node, incarnation: Incarnation(0), counter: 0, revoked: false, level, endpoint: String::new(), clock: None };
-        Self { outside: true, ..Self::new(row, terms, rings, now) }
+        let incarnation = Incarnation(0);
+        let row = Lease {
+            node,
+            incarnation,
+            counter: 0,
+            revoked: false,
+            level,
+            endpoint: String::new(),
+            clock: None,
+            settled: None,
+            follows: None,
+        };
+        Self { outside: true, ..Self::new(None, row, terms, rings, now) }
     }
 
     /// Who this is.
@@ -118,7 +132,9 @@ impl Node {
 
     /// Begins a renewal of the lease: `(before, next)` to be put. The rows are to be read after it. `clock`: the time of day.
     pub fn renewal(&mut self, now: Moment, clock: Timestamp) -> (Lease, Lease) {
-        self.lease.renewal(now, clock)
+        let by_day = |moment: Moment| clock.minus(now.0.saturating_sub(moment.0));
+        let settled = self.table.settled().map(|at| Settled { view: self.table.version(), at: by_day(at) });
+        self.lease.renewal(now, clock, settled)
     }
 
     /// What is known of the renewal.
@@ -145,7 +161,7 @@ impl Node {
         self.lease.clock().map(|clock| clock.plus(self.terms.lease))
     }
 
-    /// What is known of when others served the slot last, where its last owner was found dead.
+    /// What is known of when others served the slot last, where its last owner did not leave it.
     #[must_use]
     pub fn served_last(&self, slot: u16) -> Option<ServedLast> {
         self.table.served_last(slot, &self.terms)
@@ -173,6 +189,9 @@ impl Node {
             Some(view) => self.learn(view, now)?,
             None => Vec::new(),
         };
+        if let Some(view) = &self.view {
+            self.watch.keep(view);
+        }
         self.lease.count(&self.terms);
         let (revokes, change) = self.plan(leases, now);
         Ok(Step { closes, revokes, change })
@@ -211,21 +230,24 @@ impl Node {
         if !self.lease.held(now) {
             return (Vec::new(), None);
         }
-        let dead = self.watch.dead(view, &self.me.node, leases, &self.terms, now);
+        let dead = self.watch.dead(view, &self.me.node, &self.terms, now);
         let revokes = dead.into_iter().map(|lease| (lease.clone(), Lease { revoked: true, ..lease })).collect();
         (revokes, self.change(view, leases, now))
     }
 
     fn change(&self, view: &View, leases: &[Lease], now: Moment) -> Option<View> {
-        let gone = self.watch.gone(view, &self.me.node, leases, &self.terms, now);
+        let gone = self.watch.gone(view);
         if !gone.is_empty() {
             return Some(plan::without(view, &gone, &self.me, leases));
+        }
+        if let Some((by, last)) = self.watch.followed(view, &self.me.node, &self.terms, now) {
+            return Some(plan::replaced(view, &by.member(), last));
         }
         let deal = &view.deal;
         if !self.is_member() {
             return match deal.members().iter().any(|member| member.node == self.me.node) {
                 _ if self.leaves => None,
-                true => (now >= self.alone_from).then(|| plan::replaced(view, &self.me)),
+                true => (now >= self.alone_from).then(|| plan::replaced(view, &self.me, self.before.as_ref())),
                 false => plan::joined(view, &self.me),
             };
         }
@@ -259,10 +281,11 @@ impl Node {
         Some(self.applied + pause + self.terms.renew * place)
     }
 
-    /// When this member is to look at the rows, if no news come before: to go on with a hand-over, or to judge another one.
+    /// When this node is to look at the rows, if no news come before: to go on with a hand-over, to judge another one, or to take the place of its own earlier life.
     #[must_use]
     pub fn acts_at(&self, now: Moment) -> Option<Moment> {
-        self.steps_at().into_iter().chain(self.judges_at(now)).min()
+        let follows = Some(self.alone_from).filter(|from| *from > now && self.before.is_some() && !self.outside);
+        self.steps_at().into_iter().chain(self.judges_at(now)).chain(follows).min()
     }
 
     /// The last turns of a slot that closed have ended: nothing of it is in memory any more.

@@ -34,17 +34,21 @@ pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member, 
         to.clone_from(&from);
     }
     let mark = if from == to { 0 } else { view.deal.mark };
-    let mut next = next(view, Deal { from, to, mark });
     let revoked = leases.iter().filter(|lease| lease.revoked && gone.contains(&lease.node));
-    next.dead.extend(revoked.filter_map(|lease| Some((lease.member(), lease.clock?))));
-    next.dead = next.dead.split_off(next.dead.len().saturating_sub(View::DEAD));
-    next
+    telling(next(view, Deal { from, to, mark }), revoked)
 }
 
-/// With a later life of a node in the place of an earlier one, whose slots it has at once.
-pub(super) fn replaced(view: &View, me: &Member) -> View {
-    let with = |members: &[Member]| members.iter().map(|member| if member.node == me.node { me } else { member }).cloned().collect();
-    next(view, Deal { from: with(&view.deal.from), to: with(&view.deal.to), mark: view.deal.mark })
+/// A view that tells of members of which these are the last rows.
+fn telling<'a>(mut view: View, last: impl IntoIterator<Item = &'a Lease>) -> View {
+    view.dead.extend(last.into_iter().filter_map(Lease::dead));
+    view.dead = view.dead.split_off(view.dead.len().saturating_sub(View::DEAD));
+    view
+}
+
+/// With a later life of a node in the place of an earlier one, whose slots it has at once; with the earlier one's last row, where that is known.
+pub(super) fn replaced(view: &View, by: &Member, last: Option<&Lease>) -> View {
+    let with = |members: &[Member]| members.iter().map(|member| if member.node == by.node { by } else { member }).cloned().collect();
+    telling(next(view, Deal { from: with(&view.deal.from), to: with(&view.deal.to), mark: view.deal.mark }), last)
 }
 
 /// With another node, to which slots are handed over from now on; only while nothing is half handed over.

@@ -5,7 +5,7 @@ use super::{
     terms::{Moment, Terms},
 };
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Deal, Member, View};
+use cellspace_storage::{Dead, Deal, Member, Settled, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -35,21 +35,38 @@ struct Other {
 struct Entry {
     hold: Hold,
     others: Vec<Other>,
-    /// Whose it was last before its present owner, and the view that took it from that one; `None` when that is not known.
-    before: Option<(Member, u64)>,
+    /// Since when it is its present owner's.
+    owned: Since,
+    /// Whose it was last before that, since when, and the view that took it from that one; `None` when that is not known.
+    before: Option<Before>,
     /// The view that took it from this node last, and whether it was open until then.
     lost: Option<(u64, bool)>,
-    /// Since when nobody but its present owner opens it.
-    since: Moment,
-    /// The same of the owner before.
-    before_since: Moment,
 }
 
-/// When others served a slot last whose last owner was found dead.
+/// Since when nobody but its owner opens a slot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    /// As far as is known: a view since which it has been the same.
+    view: u64,
+    /// On this node's clock.
+    moment: Moment,
+}
+
+#[derive(Debug, Clone)]
+struct Before {
+    member: Member,
+    since: Since,
+    /// The view that took it.
+    taken: u64,
+}
+
+/// When others served a slot last whose last owner did not leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServedLast {
-    /// By then all others had stopped.
+    /// By then all others had stopped, on this node's clock.
     pub others: Moment,
+    /// The same by the time of day at its last owner, as that has told it.
+    pub told: Option<Timestamp>,
     /// By then that one had, by its own clock: what it took by its clock is not of a later time.
     pub owner: Timestamp,
 }
@@ -77,23 +94,27 @@ pub(super) struct Table {
     /// Its own slots that are not open.
     waiting: BTreeSet<u16>,
     /// [`View::dead`]
-    dead: Vec<(Member, Timestamp)>,
+    dead: Vec<Dead>,
+    /// What is known of the node's life before.
+    former: Option<Dead>,
+    /// When a slot was opened last.
+    opened: Option<Moment>,
 }
 
 impl Table {
-    pub(super) fn new(me: Member, rings: &Rings, terms: &Terms) -> Self {
-        let entries = vec![
-            Entry {
-                hold: Hold::Nothing,
-                others: Vec::new(),
-                before: None,
-                lost: None,
-                since: Moment::default(),
-                before_since: Moment::default()
-            };
-            usize::from(terms.slots)
-        ];
-        Self { me, version: 0, dealt: Dealt::new(Deal::default(), rings), entries, waiting: BTreeSet::new(), dead: Vec::new() }
+    /// Before the first view; `former` is what the last row tells of the node's life before.
+    pub(super) fn new(me: Member, former: Option<Dead>, rings: &Rings, terms: &Terms) -> Self {
+        let entry = Entry { hold: Hold::Nothing, others: Vec::new(), owned: Since::default(), before: None, lost: None };
+        Self {
+            me,
+            version: 0,
+            dealt: Dealt::new(Deal::default(), rings),
+            entries: vec![entry; usize::from(terms.slots)],
+            waiting: BTreeSet::new(),
+            dead: Vec::new(),
+            former,
+            opened: None,
+        }
     }
 
     pub(super) const fn version(&self) -> u64 {
@@ -122,42 +143,49 @@ impl Table {
             return Vec::new();
         }
         let until = now + terms.patience();
-        let missed = usize::try_from(view.version - self.version - 1).unwrap_or(usize::MAX);
+        let deals: Vec<&Deal> = view.past.iter().chain([&view.deal]).collect();
+        let missed = usize::try_from(view.version - self.version).unwrap_or(usize::MAX);
+        let (is_first, knows) = (self.version == 0, missed <= deals.len());
         let mut closes = Vec::new();
-        if missed <= view.past.len() {
-            let between = view.past.iter().skip(view.past.len() - missed).chain([&view.deal]);
-            let first = self.version + 1;
-            for (version, deal) in (first..).zip(between) {
-                let dealt = Dealt::new(deal.clone(), rings);
-                for slot in self.dealt.may_differ(&dealt) {
-                    let (before, after) = (self.dealt.owner(slot), dealt.owner(slot));
-                    let Some(entry) = self.entries.get_mut(usize::from(slot)).filter(|_| before != after) else { continue };
-                    (entry.before_since, entry.since) = (entry.since, now);
-                    if let Some(before) = before {
-                        entry.before = Some((before.clone(), version));
-                        if before == &self.me {
-                            let open = entry.close();
-                            entry.lost = Some((version, open));
-                            closes.extend(open.then_some(slot));
-                        } else {
-                            entry.taken_from(before, version, until);
-                        }
-                    }
-                }
-                self.dealt = dealt;
-            }
-        } else {
-            // Anybody may have owned anything in between.
-            self.dealt = Dealt::new(view.deal.clone(), rings);
+        // Those that are new here.
+        let mut between = deals.iter().skip(deals.len().saturating_sub(missed));
+        let mut version = view.version - u64::try_from(between.len()).unwrap_or_default();
+        if !knows && let Some(oldest) = between.next() {
+            // Anybody may have owned anything before.
+            version += 1;
+            self.dealt = Dealt::new((*oldest).clone(), rings);
             for (slot, entry) in (0..).zip(&mut self.entries) {
                 entry.others = vec![Other { member: None, since: view.version, until }];
                 (entry.before, entry.lost) = (None, None);
-                entry.since = now;
+                entry.owned = Since { view: version, moment: now };
                 closes.extend(entry.close().then_some(slot));
             }
         }
+        for deal in between {
+            version += 1;
+            let dealt = Dealt::new((*deal).clone(), rings);
+            for slot in self.dealt.may_differ(&dealt) {
+                let (before, after) = (self.dealt.owner(slot), dealt.owner(slot));
+                let Some(entry) = self.entries.get_mut(usize::from(slot)).filter(|_| before != after) else { continue };
+                let since = std::mem::replace(&mut entry.owned, Since { view: version, moment: now });
+                if let Some(before) = before {
+                    entry.before = Some(Before { member: before.clone(), since, taken: version });
+                    if before == &self.me {
+                        let open = entry.close();
+                        entry.lost = Some((version, open));
+                        closes.extend(open.then_some(slot));
+                    } else if knows {
+                        entry.taken_from(before, version, until);
+                    }
+                }
+            }
+            self.dealt = dealt;
+        }
         self.version = view.version;
         self.dead.clone_from(&view.dead);
+        if is_first {
+            self.count_on_life_before(until);
+        }
         let members = view.deal.members();
         for (slot, entry) in (0..).zip(&mut self.entries) {
             // Who has left the view serves nothing.
@@ -169,6 +197,28 @@ impl Table {
             }
         }
         closes
+    }
+
+    /// What the node's life before had open nobody else served any more, and nobody does as long as it is still its own, or this life's.
+    fn count_on_life_before(&mut self, until: Moment) {
+        let Some(Dead { member, settled: Some(settled), .. }) = self.former.take() else { return };
+        for (slot, entry) in (0..).zip(&mut self.entries) {
+            let owner = self.dealt.owner(slot);
+            let taken = entry.before.as_ref().filter(|before| before.member == member && owner == Some(&self.me));
+            let (since, taken) = match taken {
+                Some(before) => (before.since, before.taken),
+                None if owner == Some(&member) => (entry.owned, self.version + 1),
+                None => continue,
+            };
+            if since.is_told_by(&settled, taken) {
+                entry.others = vec![Other { member: Some(member.clone()), since: taken, until }];
+            }
+        }
+    }
+
+    /// When the last of the node's slots was opened; `None` while one of them is still to open, and before any was.
+    pub(super) fn settled(&self) -> Option<Moment> {
+        self.opened.filter(|_| self.waiting.is_empty())
     }
 
     /// The last turns of a slot that closed have ended.
@@ -194,6 +244,7 @@ impl Table {
         }
         for slot in &opened {
             self.waiting.remove(slot);
+            self.opened = Some(now);
         }
         opened
     }
@@ -232,16 +283,16 @@ impl Table {
 
     /// The view that took the slot from its last owner; `None` when that is not known, or another one than `by`.
     pub(super) fn taken_from(&self, slot: u16, by: Option<&Member>) -> Option<u64> {
-        let (before, since) = self.entries.get(usize::from(slot))?.before.as_ref()?;
-        by.is_none_or(|by| by == before).then_some(*since)
+        let before = self.entries.get(usize::from(slot))?.before.as_ref()?;
+        by.is_none_or(|by| *by == before.member).then_some(before.taken)
     }
 
-    /// When others served the slot last, where its last owner was found dead.
+    /// When others served the slot last, where its last owner did not leave it.
     pub(super) fn served_last(&self, slot: u16, terms: &Terms) -> Option<ServedLast> {
-        let entry = self.entries.get(usize::from(slot))?;
-        let (owner, _) = entry.before.as_ref()?;
-        let (_, clock) = self.dead.iter().find(|(member, _)| member == owner)?;
-        Some(ServedLast { others: entry.before_since + terms.patience(), owner: clock.plus(terms.lease) })
+        let before = self.entries.get(usize::from(slot))?.before.as_ref()?;
+        let Dead { clock, settled, .. } = self.dead.iter().find(|dead| dead.member == before.member)?;
+        let told = settled.filter(|settled| before.since.is_told_by(settled, before.taken)).map(|settled| settled.at);
+        Some(ServedLast { others: before.since.moment + terms.patience(), told, owner: clock.plus(terms.lease) })
     }
 
     /// A node has said [`Answer::Released`] to a question under the view `version`. Late and repeated answers are worth what they say: if the slot was its
@@ -250,6 +301,13 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(usize::from(slot)) {
             entry.others.retain(|other| other.member.as_ref() != Some(by) || version < other.since);
         }
+    }
+}
+
+impl Since {
+    /// Whether a node that says so had a slot open which has been its own since then, until the view `taken` took it.
+    const fn is_told_by(self, settled: &Settled, taken: u64) -> bool {
+        self.view <= settled.view && settled.view < taken
     }
 }
 

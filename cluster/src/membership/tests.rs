@@ -1,9 +1,11 @@
 //! Tables of the membership's rules.
 
+mod lives;
+
 use super::{plan, table::Table, watch::Watch, *};
 use crate::ring::NodeName;
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Deal, Incarnation, Lease, Member, Swap, View};
+use cellspace_storage::{Dead, Deal, Incarnation, Lease, Member, Swap, View};
 use std::{collections::BTreeSet, time::Duration};
 
 const SLOTS: u16 = 64;
@@ -33,6 +35,8 @@ fn lease(name: &str, counter: u64) -> Lease {
         level: 1,
         endpoint: String::new(),
         clock: None,
+        settled: None,
+        follows: None,
     }
 }
 
@@ -49,7 +53,7 @@ fn after(before: &View, names: &[&str]) -> View {
 
 /// A node that holds its lease from 1 s on, under this view.
 fn node(name: &str, first: &View, others: &[Lease]) -> Node {
-    let mut node = Node::new(lease(name, 0), terms(), Rings::new(SLOTS), at(0));
+    let mut node = Node::new(None, lease(name, 0), terms(), Rings::new(SLOTS), at(0));
     round(&mut node, first, others, 1_000).unwrap();
     node
 }
@@ -71,7 +75,7 @@ fn moved(from: &View, to: &View, owner: &str) -> u16 {
 
 #[test]
 fn a_lease_counts_from_the_start_of_the_renewal_and_only_when_the_view_was_applied() {
-    let mut node = Node::new(lease("a", 0), terms(), Rings::new(SLOTS), at(0));
+    let mut node = Node::new(None, lease("a", 0), terms(), Rings::new(SLOTS), at(0));
     let (before, next) = node.renewal(at(1_000), clock(1_000));
     assert_eq!((before.counter, next.counter), (0, 1));
     node.renewed(&Swap::Applied);
@@ -83,7 +87,7 @@ fn a_lease_counts_from_the_start_of_the_renewal_and_only_when_the_view_was_appli
 /// It may have landed at once: others count from then.
 #[test]
 fn a_renewal_without_an_answer_is_begun_again_and_counts_from_its_first_beginning() {
-    let mut node = Node::new(lease("a", 0), terms(), Rings::new(SLOTS), at(0));
+    let mut node = Node::new(None, lease("a", 0), terms(), Rings::new(SLOTS), at(0));
     let (_, first) = node.renewal(at(1_000), clock(1_000));
     node.renewed(&Swap::Unknown("silence".into()));
     node.observed(Some(view(1, &["a"])), &[lease("a", 0)], at(1_100)).unwrap();
@@ -142,7 +146,7 @@ fn who_stands_still_is_judged_when_its_time_has_come() {
 /// Clocks of a row never go back, and one counts when its renewal does.
 #[test]
 fn rows_tell_the_time_of_day() {
-    let mut node = Node::new(Lease { clock: Some(clock(5_000)), ..lease("a", 0) }, terms(), Rings::new(SLOTS), at(0));
+    let mut node = Node::new(None, Lease { clock: Some(clock(5_000)), ..lease("a", 0) }, terms(), Rings::new(SLOTS), at(0));
     let (_, first) = node.renewal(at(1_000), clock(4_000));
     assert_eq!((first.clock, node.serves_until()), (Some(clock(5_000)), None));
     node.renewed(&Swap::Applied);
@@ -162,7 +166,7 @@ fn who_gets_a_slot_of_a_dead_node_knows_until_when_it_was_served() {
     let dead = [lease("b", 1), Lease { clock: Some(clock(77_000)), revoked: true, ..lease("c", 9) }];
     let gone = |mut node: Node, names: &[&str]| {
         let mut next = plan::without(node.view().unwrap(), &BTreeSet::from([NodeName("c".into())]), &member("a", 1), &dead);
-        assert_eq!(next.dead, [(member("c", 1), clock(77_000))]);
+        assert_eq!(next.dead, [Dead { member: member("c", 1), clock: clock(77_000), settled: None }]);
         next.deal.from = view(1, names).deal.from;
         let slot = moved(node.view().unwrap(), &next, "c");
         node.learn(next, at(9_000)).unwrap();
@@ -170,14 +174,14 @@ fn who_gets_a_slot_of_a_dead_node_knows_until_when_it_was_served() {
         node.served_last(slot)
     };
     // As far as `a` knows it may have come to `c` when `a` began.
-    let long = Some(ServedLast { others: at(1_000) + terms().patience(), owner: clock(79_000) });
+    let long = Some(ServedLast { others: at(1_000) + terms().patience(), told: None, owner: clock(79_000) });
     assert_eq!(gone(node("a", &first, &rows), &["a", "b"]), long);
     // It came to `c` a moment ago.
     let two = view(1, &["a", "b"]);
     let mut late = node("a", &two, &rows);
     let next = after(&two, &["a", "b", "c"]);
     late.learn(next, at(8_000)).unwrap();
-    let short = Some(ServedLast { others: at(8_000) + terms().patience(), owner: clock(79_000) });
+    let short = Some(ServedLast { others: at(8_000) + terms().patience(), told: None, owner: clock(79_000) });
     assert_eq!(gone(late, &["a", "b"]), short);
     // Nothing is known of one that handed it over, nor where a row does not tell.
     let mut none = node("a", &first, &rows);
@@ -195,12 +199,15 @@ fn never_more_than_half_at_once() {
     let mut watch = Watch::default();
     watch.observe(&rows, true, at(0));
     let me = NodeName("a".into());
-    let dead = |watch: &Watch, rows: &[Lease]| watch.dead(&all, &me, rows, &terms(), at(5_000));
-    assert_eq!(dead(&watch, &rows).len(), 2, "four of five stand still");
+    let dead = |watch: &mut Watch, rows: &[Lease]| {
+        watch.observe(rows, true, at(5_000));
+        watch.dead(&all, &me, &terms(), at(5_000))
+    };
+    assert_eq!(dead(&mut watch, &rows).len(), 2, "four of five stand still");
     rows[3].revoked = true;
-    assert_eq!(dead(&watch, &rows).len(), 1, "with those that are taken away already");
+    assert_eq!(dead(&mut watch, &rows).len(), 1, "with those that are taken away already");
     watch.restart(at(4_000));
-    assert_eq!(dead(&watch, &rows).len(), 0, "the others are judged anew");
+    assert_eq!(dead(&mut watch, &rows).len(), 0, "the others are judged anew");
 }
 
 #[test]
@@ -211,7 +218,7 @@ fn a_slot_opens_when_its_owner_released_it_left_the_view_or_had_its_time() {
     let rings = Rings::new(SLOTS);
     let three = after(&both, &["a", "b", "c"]);
     let taken = (0..SLOTS).find(|slot| Dealt::new(three.deal.clone(), &rings).owner(*slot).unwrap().node.0 == "c").unwrap();
-    let mut gone = Table::new(member("a", 1), &rings, &terms());
+    let mut gone = Table::new(member("a", 1), None, &rings, &terms());
     gone.apply(&both, &rings, &terms(), at(0));
     assert!(gone.open(slot).is_none());
     gone.open_free(at(0));
@@ -219,7 +226,7 @@ fn a_slot_opens_when_its_owner_released_it_left_the_view_or_had_its_time() {
     gone.open_free(at(0));
     assert!(gone.open(slot).is_some(), "its owner has left the view");
     let fresh = || {
-        let mut table = Table::new(member("c", 1), &rings, &terms());
+        let mut table = Table::new(member("c", 1), None, &rings, &terms());
         table.apply(&both, &rings, &terms(), at(0));
         table.apply(&three, &rings, &terms(), at(10));
         assert!(!table.open_free(at(10)).contains(&taken));

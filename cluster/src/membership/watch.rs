@@ -1,36 +1,63 @@
 //! Who stands still, as one node sees it.
 
 use super::terms::{Moment, Terms};
-use cellspace_storage::{Incarnation, Lease, NodeName, View};
+use cellspace_storage::{Lease, Member, NodeName, View};
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Seen {
-    incarnation: Incarnation,
-    counter: u64,
+    row: Lease,
     /// Since when the counter stands.
     since: Moment,
     /// Since when it is this life.
     alive_since: Moment,
 }
 
+/// A life that is not its node's present one any more.
+#[derive(Debug, Clone)]
+struct Former {
+    /// Its last row that was seen.
+    row: Lease,
+    /// It began no renewal after this.
+    since: Moment,
+    /// Whether that row was its last one.
+    is_last: bool,
+}
+
 /// Since when each node's counter is as it is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
     seen: BTreeMap<NodeName, Seen>,
+    /// Of members of the view.
+    former: BTreeMap<Member, Former>,
 }
 
 impl Watch {
     /// Takes in what was read. `awake`: whether the observer held its own lease since it looked last; where not, it cannot tell who stood still and who
     /// could not be seen, and begins anew.
     pub(super) fn observe(&mut self, leases: &[Lease], awake: bool, now: Moment) {
+        if !awake {
+            *self = Self::default();
+        }
         let look = |lease: &Lease| {
-            let before = self.seen.get(&lease.node).filter(|seen| awake && seen.incarnation == lease.incarnation);
-            let since = before.filter(|seen| seen.counter == lease.counter).map_or(now, |seen| seen.since);
-            let alive_since = before.map_or(now, |seen| seen.alive_since);
-            (lease.node.clone(), Seen { incarnation: lease.incarnation, counter: lease.counter, since, alive_since })
+            let before = self.seen.get(&lease.node);
+            let same = before.filter(|seen| seen.row.incarnation == lease.incarnation);
+            if let Some(before) = before.filter(|_| same.is_none()) {
+                let is_last = lease.incarnation.0 == before.row.incarnation.0 + 1 && lease.follows == Some(before.row.counter);
+                let since = if is_last { before.since } else { now };
+                self.former.insert(before.row.member(), Former { row: before.row.clone(), since, is_last });
+            }
+            let since = same.filter(|seen| seen.row.counter == lease.counter).map_or(now, |seen| seen.since);
+            let alive_since = same.map_or(now, |seen| seen.alive_since);
+            (lease.node.clone(), Seen { row: lease.clone(), since, alive_since })
         };
         self.seen = leases.iter().map(look).collect();
+    }
+
+    /// This is the view now.
+    pub(super) fn keep(&mut self, view: &View) {
+        let members = view.deal.members();
+        self.former.retain(|member, _| members.contains(member));
     }
 
     /// Begins anew.
@@ -40,37 +67,45 @@ impl Watch {
 
     /// Leases to be taken away: of members whose counter stood still for lease and margin. With those that are taken away already never more than half of
     /// the nodes: if so many seem dead at once, more is wrong than they; the rest is judged anew when these are gone.
-    pub(super) fn dead(&self, view: &View, me: &NodeName, leases: &[Lease], terms: &Terms, now: Moment) -> Vec<Lease> {
-        let members: BTreeSet<_> = view.deal.members().into_iter().map(|member| (&member.node, member.incarnation)).collect();
-        let nodes: BTreeSet<_> = members.iter().map(|(node, _)| *node).chain([me]).collect();
-        let of_members: Vec<&Lease> = leases.iter().filter(|lease| members.contains(&(&lease.node, lease.incarnation))).collect();
-        let gone = of_members.iter().filter(|lease| lease.revoked).count();
+    pub(super) fn dead(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Vec<Lease> {
+        let members = view.deal.members();
+        let nodes: BTreeSet<_> = members.iter().map(|member| &member.node).chain([me]).collect();
+        let of_members: Vec<&Seen> = self.seen.values().filter(|seen| members.contains(&seen.row.member())).collect();
+        let gone = of_members.iter().filter(|seen| seen.row.revoked).count();
         let room = (nodes.len() / 2).saturating_sub(gone);
-        // What was read last is what `seen` has.
-        let stood = |lease: &Lease| self.seen.get(&lease.node).is_some_and(|seen| seen.since + terms.patience() <= now);
-        let still = |lease: &&&Lease| !lease.revoked && lease.node != *me && stood(lease);
-        of_members.iter().filter(still).take(room).map(|lease| (*lease).clone()).collect()
+        let still = |seen: &&&Seen| !seen.row.revoked && seen.row.node != *me && seen.since + terms.patience() <= now;
+        of_members.iter().filter(still).take(room).map(|seen| seen.row.clone()).collect()
     }
 
-    /// When after `now` a member would be found dead whose counter does not move by then. It may be one that is not to be judged any more: then there is nothing to do.
+    /// When after `now` a member would be found dead whose counter does not move by then, or a later life takes the place of a member. It may be one that is not to
+    /// be judged any more: then there is nothing to do.
     pub(super) fn judges_at(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Option<Moment> {
         let members = view.deal.members();
-        let others = members.iter().filter(|member| member.node != *me).filter_map(|member| self.seen.get(&member.node));
-        others.map(|seen| seen.since + terms.patience()).filter(|judged| *judged > now).min()
+        let others = || members.iter().filter(|member| member.node != *me);
+        let still = others().filter_map(|member| self.seen.get(&member.node)).map(|seen| seen.since);
+        let ends = still.chain(others().filter_map(|member| self.ends_since(member))).map(|since| since + terms.patience());
+        ends.filter(|judged| *judged > now).min()
     }
 
-    /// Members that have left for good: their lease was taken away, or a later life of the node has its place for so long that the earlier one's lease has
-    /// ended and the later one could have taken its place itself.
-    pub(super) fn gone(&self, view: &View, me: &NodeName, leases: &[Lease], terms: &Terms, now: Moment) -> BTreeSet<NodeName> {
-        let is_gone = |node: &NodeName, incarnation: Incarnation| match leases.iter().find(|lease| lease.node == *node) {
-            None => false,
-            Some(lease) if lease.incarnation == incarnation => lease.revoked,
-            Some(lease) => {
-                let life = self.seen.get(node).filter(|seen| seen.incarnation == lease.incarnation);
-                node != me && life.is_some_and(|seen| seen.alive_since + terms.patience() * 2 <= now)
-            }
-        };
-        let members = view.deal.members().into_iter();
-        members.filter(|member| is_gone(&member.node, member.incarnation)).map(|member| member.node.clone()).collect()
+    /// Members whose lease was taken away: they have left for good.
+    pub(super) fn gone(&self, view: &View) -> BTreeSet<NodeName> {
+        let revoked = |member: &&Member| self.seen.get(&member.node).is_some_and(|seen| seen.row.revoked && seen.row.member() == **member);
+        view.deal.members().into_iter().filter(revoked).map(|member| member.node.clone()).collect()
+    }
+
+    /// Another member that a later life of its node follows, and whose own lease has ended: the present row, and the member's last one, if that is known.
+    pub(super) fn followed(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Option<(&Lease, Option<&Lease>)> {
+        view.deal.members().into_iter().filter(|member| member.node != *me).find_map(|member| {
+            self.ends_since(member).filter(|since| *since + terms.patience() <= now)?;
+            let present = self.seen.get(&member.node).filter(|seen| !seen.row.revoked)?;
+            let last = self.former.get(member).filter(|former| former.is_last);
+            Some((&present.row, last.map(|former| &former.row)))
+        })
+    }
+
+    /// Since when a member has begun no renewal that a later life of its node has followed.
+    fn ends_since(&self, member: &Member) -> Option<Moment> {
+        let present = self.seen.get(&member.node).filter(|seen| seen.row.incarnation > member.incarnation)?;
+        Some(self.former.get(member).map_or(present.alive_since, |former| former.since))
     }
 }

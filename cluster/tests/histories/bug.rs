@@ -39,6 +39,8 @@ pub enum Bug {
     TrustsOpenings,
     /// A node counts on what the row of a slot's dead owner says, whoever had the slot how short a time before.
     TrustsDeadOwners,
+    /// A node's row says that it has had all that it owns for long, whenever it came to it.
+    TellsBeforeItOpens,
     /// A node tells of slots that others may have had since it had them.
     TellsOfOthers,
     /// What a node has heard of a slot counts whenever the slot opens there, whoever had it meanwhile.

@@ -102,6 +102,7 @@ fn broken_rules_are_found() {
         Bug::ForgetsTokens,
         Bug::TrustsOpenings,
         Bug::TrustsDeadOwners,
+        Bug::TellsBeforeItOpens,
         Bug::TellsOfOthers,
         Bug::KeepsWhatItHeard,
         Bug::TakesLateAnswers,

@@ -214,8 +214,13 @@ impl Access {
 
     /// Whether the call may use the token for an agent of this owner.
     pub fn admits(&self, token: &Token, call: &Call, owner: &Owner) -> bool {
-        let cluster = self.cluster.get().and_then(|cluster| cluster());
-        cluster.and_then(|cluster| cluster.opened(owner.clone())).is_some_and(|opening| self.tokens.admit(token, call.id, opening))
+        let Some(cluster) = self.cluster.get().and_then(|cluster| cluster()) else { return false };
+        let Some(opening) = cluster.opened(owner.clone()) else { return false };
+        // Of a call that is under way when its slot goes nothing comes.
+        if cluster.serves(&Address::of::<Clerk>(owner.clone())) {
+            self.tokens.serves(opening);
+        }
+        self.tokens.admit(token, call.id, opening)
     }
 
     /// An effect goes out to others.

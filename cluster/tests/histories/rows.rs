@@ -1,6 +1,6 @@
 //! The store as a node reaches it: each request may be lost, late, or done without an answer.
 
-use super::{bug::Bug, node::Access, store::Disk, world::World};
+use super::{bug::Bug, node::Access, store::Disk, tokens::VALID, world::World};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::*;
 use futures::{FutureExt, future::BoxFuture};
@@ -152,8 +152,13 @@ impl Membership for Access {
     }
 
     fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
-        let what = format!("lease {}", next.node);
-        async move { self.swap(&what, move |disk| disk.put_lease(before.as_ref(), next)).await }.boxed()
+        let (what, early) = (format!("lease {}", next.node), self.world.is(Bug::TellsBeforeItOpens));
+        let put = move |disk: &mut Disk| {
+            let told = disk.view.as_ref().zip(next.clock).filter(|_| early);
+            let settled = told.map(|(view, clock)| Settled { view: view.version, at: clock.minus(VALID) });
+            disk.put_lease(before.as_ref(), Lease { settled: settled.or(next.settled), ..next })
+        };
+        async move { self.swap(&what, put).await }.boxed()
     }
 }
 

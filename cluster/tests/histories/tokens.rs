@@ -83,7 +83,6 @@ impl Tokens {
 
     /// Whether a call may use the token; it is used with that.
     pub fn admit(&self, token: &Token, call: CallId, slot: Opening) -> bool {
-        self.serves(slot);
         let (now, mut used) = (Clock::now(&*self.clocks), self.used.lock());
         if !self.counts(token, &used, slot, now) {
             return false;

@@ -35,6 +35,8 @@ pub enum Bug {
     LaneOutOfOrder,
     /// Never takes anybody's lease away.
     NeverBuries,
+    /// Takes the place of its life before at once.
+    FollowsAtOnce,
 }
 
 impl Bug {

@@ -72,6 +72,7 @@ fn broken_rules_are_found() {
         (Bug::SendsWithoutLease, "OUTBOX"),
         (Bug::LaneOutOfOrder, "OUTBOX"),
         (Bug::NeverBuries, "LIVE"),
+        (Bug::FollowsAtOnce, "LEASE"),
     ];
     let mut missed = Vec::new();
     for (bug, invariant) in expected {

@@ -272,6 +272,8 @@ mod tests {
             level: 1,
             endpoint: "h:1".to_owned(),
             clock: None,
+            settled: None,
+            follows: None,
         };
         let member = |node: &str, incarnation| Member { node: NodeName(node.to_owned()), incarnation: Incarnation(incarnation) };
         let from = vec![member("a", 2), member("b", 2)];

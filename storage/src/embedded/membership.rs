@@ -27,7 +27,17 @@ impl Membership for EmbeddedStore {
 
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
         let Member { node, incarnation } = self.alone();
-        Box::pin(ready(Ok(vec![Lease { node, incarnation, counter: 0, revoked: false, level: 1, endpoint: String::new(), clock: None }])))
+        Box::pin(ready(Ok(vec![Lease {
+            node,
+            incarnation,
+            counter: 0,
+            revoked: false,
+            level: 1,
+            endpoint: String::new(),
+            clock: None,
+            settled: None,
+            follows: None,
+        }])))
     }
 
     /// Lasts as long as the process: there is nothing to renew.

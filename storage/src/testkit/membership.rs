@@ -1,6 +1,6 @@
 //! Promises of [`Membership`], and one in memory for nodes of one process.
 
-use crate::{Deal, Incarnation, Lease, Member, Membership, NodeName, StoreError, Swap, View};
+use crate::{Dead, Deal, Incarnation, Lease, Member, Membership, NodeName, Settled, StoreError, Swap, View};
 use cellspace_schemas::Timestamp;
 use futures::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ fn view(version: u64, members: u64) -> View {
         format: 3,
         deal: deal(members),
         past: (0..3).map(deal).collect(),
-        dead: vec![(member(9), Timestamp(1_700_000_000_123))],
+        dead: vec![Dead { member: member(9), clock: Timestamp(1_700_000_000_123), settled: None }],
     }
 }
 
@@ -39,6 +39,8 @@ fn lease(node: &str, counter: u64) -> Lease {
         level: 2,
         endpoint: "10.0.0.1:7443".to_owned(),
         clock: Some(Timestamp(1_700_000_000_000).plus(Duration::from_millis(counter))),
+        settled: Some(Settled { view: counter, at: Timestamp(1_699_000_000_000) }),
+        follows: Some(2),
     }
 }
 

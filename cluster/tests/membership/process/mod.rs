@@ -20,7 +20,7 @@ const PULSE: u64 = 50;
 /// What an answer of the store is for.
 enum Purpose {
     LifeRead,
-    LifePut(Lease),
+    LifePut(Option<Lease>, Lease),
     Renewal,
     ViewRead,
     LeasesRead(Option<View>),
@@ -185,13 +185,15 @@ impl Process {
         match (purpose, answer) {
             (Purpose::LifeRead, Answer::Leases(leases)) => {
                 let (before, next) = next_life(&self.name, self.level, "", Timestamp::from_seconds(0), &leases);
-                self.request(Request::PutLease(before, next.clone()), Purpose::LifePut(next), out);
+                self.request(Request::PutLease(before.clone(), next.clone()), Purpose::LifePut(before, next), out);
             }
-            (Purpose::LifePut(row), Answer::Swap(Swap::Applied)) => {
-                self.node = Some(Node::new(row, self.terms.clone(), self.rings.clone(), self.now(time)));
+            (Purpose::LifePut(before, row), Answer::Swap(Swap::Applied)) => {
+                let now = self.now(time);
+                let begun = if self.is(Bug::FollowsAtOnce) { Moment(now.0.saturating_sub(self.terms.patience())) } else { now };
+                self.node = Some(Node::new(before, row, self.terms.clone(), self.rings.clone(), begun));
                 self.in_round = false;
             }
-            (Purpose::LifeRead | Purpose::LifePut(_), _) => self.in_round = false,
+            (Purpose::LifeRead | Purpose::LifePut(..), _) => self.in_round = false,
             (Purpose::Renewal, answer) => {
                 if let (Some(node), Answer::Swap(outcome)) = (&mut self.node, answer) {
                     node.renewed(&outcome);

@@ -1,12 +1,12 @@
 //! What goes wrong with processes, the network and the store.
 
-use super::{Bug, Drift, Event, MS, Process, World};
-use rand::RngExt;
+use super::{BESIDE, Bug, Drift, Event, MS, NODES, Process, Seat, World};
+use rand::{RngExt, seq::IndexedRandom};
 
 impl World {
     pub(super) fn start(&mut self, seat: usize) {
         let clock = Drift { offset: self.random.random_range(0..10_000_000_000), rate: self.random.random_range(950..=1_050) };
-        let process = Process::new(seat, self.seats[seat].level, clock, self.terms.clone(), self.rings.clone(), self.bug);
+        let process = Process::new(self.seats[seat].node, self.seats[seat].level, clock, self.terms.clone(), self.rings.clone(), self.bug);
         let at = &mut self.seats[seat];
         (at.life, at.paused, at.process) = (at.life + 1, None, Some(process));
         at.missed.clear();
@@ -19,11 +19,19 @@ impl World {
         let at = &mut self.seats[seat];
         (at.life, at.paused, at.process) = (at.life + 1, None, None);
         at.missed.clear();
-        if self.calm && self.gone != Some(seat) {
+        if self.calm && self.gone != Some(seat) && !at.retired {
             // Whoever watches over processes starts it again, in its newest version.
             at.level = 2;
             self.start(seat);
         }
+    }
+
+    /// Whoever watches over processes cannot reach one, and starts another for its node.
+    fn start_beside(&mut self, seat: usize) {
+        let level = self.seats[seat].level;
+        self.seats[seat].retired = true;
+        self.seats.push(Seat { level, ..Seat::new(self.seats[seat].node) });
+        self.start(self.seats.len() - 1);
     }
 
     fn pause(&mut self, seat: usize, time: u64) {
@@ -53,9 +61,10 @@ impl World {
         let seat = self.random.random_range(0..self.seats.len());
         let other = self.random.random_range(0..self.seats.len());
         let up = self.seats[seat].process.is_some();
+        let may_start = !up && !self.seats[seat].retired;
         match self.random.random_range(0..100) {
             0..15 if up => self.end(seat),
-            0..40 if !up => {
+            0..40 if may_start => {
                 if self.random.random_bool(0.3) {
                     self.seats[seat].level = 2;
                 }
@@ -99,10 +108,14 @@ impl World {
             }
             85..90 => {
                 for seat in 0..self.seats.len() {
-                    if self.seats[seat].process.is_none() {
+                    if self.seats[seat].process.is_none() && !self.seats[seat].retired {
                         self.start(seat);
                     }
                 }
+            }
+            90..95 if up && !self.seats[seat].retired && self.seats.len() < NODES + BESIDE => {
+                self.seats[seat].cut_from_store |= self.random.random_bool(0.7);
+                self.start_beside(seat);
             }
             _ => {}
         }
@@ -113,8 +126,11 @@ impl World {
     /// No more faults, and everybody is there, but sometimes one.
     pub(super) fn heal(&mut self) {
         self.calm = true;
-        if self.seats.len() > 2 && self.random.random_bool(0.3) {
-            let gone = self.random.random_range(0..self.seats.len());
+        let nodes: Vec<usize> = (0..self.seats.len()).filter(|seat| !self.seats[*seat].retired).collect();
+        if nodes.len() > 2
+            && self.random.random_bool(0.3)
+            && let Some(gone) = nodes.choose(&mut self.random).copied()
+        {
             self.gone = Some(gone);
             self.end(gone);
         }
@@ -124,7 +140,7 @@ impl World {
             self.resume(seat);
             self.seats[seat].level = 2;
             match &self.seats[seat].process {
-                _ if self.gone == Some(seat) => {}
+                _ if self.gone == Some(seat) || self.seats[seat].retired => {}
                 None => self.start(seat),
                 Some(process) if process.leaving => self.end(seat),
                 Some(_) => {}

@@ -79,7 +79,8 @@ impl World {
 
     pub(super) fn live(&self) -> Result<(), Broken> {
         let view = self.store.view.as_ref().ok_or("LIVE: there is no view")?;
-        if view.deal.from != view.deal.to || view.deal.to.len() + usize::from(self.gone.is_some()) != self.seats.len() {
+        let nodes = self.seats.iter().filter(|seat| !seat.retired).count();
+        if view.deal.from != view.deal.to || view.deal.to.len() + usize::from(self.gone.is_some()) != nodes {
             return Err(format!("LIVE: not settled: {:?}", view.deal));
         }
         for slot in 0..SLOTS {

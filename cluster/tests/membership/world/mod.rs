@@ -20,6 +20,8 @@ use std::{
 pub const SLOTS: u16 = 6;
 /// Nodes at most.
 const NODES: usize = 5;
+/// Processes that are started beside an earlier one of their node, at most.
+const BESIDE: usize = 4;
 /// A millisecond.
 const MS: u64 = 1_000;
 /// How long faults happen.
@@ -78,6 +80,10 @@ enum Event {
 }
 
 struct Seat {
+    /// Number of its node.
+    node: usize,
+    /// Another process was started for the node, beside this one: this one is started no more.
+    retired: bool,
     process: Option<Process>,
     life: u64,
     level: u16,
@@ -87,6 +93,22 @@ struct Seat {
     cut_from_store: bool,
     /// Its messages do not arrive there.
     cut_to: BTreeSet<usize>,
+}
+
+impl Seat {
+    fn new(node: usize) -> Self {
+        Self {
+            node,
+            retired: false,
+            process: None,
+            life: 0,
+            level: 1,
+            paused: None,
+            missed: Vec::new(),
+            cut_from_store: false,
+            cut_to: BTreeSet::new(),
+        }
+    }
 }
 
 pub struct World {
@@ -124,12 +146,10 @@ impl World {
     pub fn new(seed: u64, rings: Rings, bug: Option<Bug>) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let nodes = random.random_range(2..=NODES);
-        let seat =
-            || Seat { process: None, life: 0, level: 1, paused: None, missed: Vec::new(), cut_from_store: false, cut_to: BTreeSet::new() };
         let mut store = Store::new(SLOTS);
         store.unconditional = bug == Some(Bug::UnconditionalClaims);
         Self {
-            seats: (0..nodes).map(|_| seat()).collect(),
+            seats: (0..nodes).map(Seat::new).collect(),
             random,
             time: 0,
             order: 0,
@@ -281,7 +301,8 @@ impl World {
                     self.at(late, Event::Execute(seat, life, number, request));
                 }
                 Happening::Send(node, message) => {
-                    let Some(to) = (0..self.seats.len()).find(|n| node.0 == format!("n{n}")) else { continue };
+                    let of = |seat: &Seat| !seat.retired && node.0 == format!("n{}", seat.node);
+                    let Some(to) = self.seats.iter().position(of) else { continue };
                     if self.seats[seat].cut_to.contains(&to) || self.chance(0.02) {
                         continue;
                     }

@@ -76,6 +76,8 @@ mod tests {
             level: 1,
             endpoint: String::new(),
             clock: None,
+            settled: None,
+            follows: None,
         };
         let revoked = |lease: Lease| Lease { revoked: true, ..lease };
         let still = |counter| Life::Still(lease(1, counter));

@@ -5,10 +5,11 @@ use super::{
     heads::stored,
     store::{Conditional, Inner},
 };
-use crate::{Incarnation, Lease, Membership, NodeName, StoreError, Swap, View};
+use crate::{Incarnation, Lease, Membership, NodeName, Settled, StoreError, Swap, View};
 use cellspace_schemas::Timestamp;
 use futures::future::BoxFuture;
 use scylla::{DeserializeRow, serialize::row::SerializeRow, statement::prepared::PreparedStatement};
+use serde::{Deserialize, Serialize};
 
 #[derive(DeserializeRow)]
 struct StoredView {
@@ -23,14 +24,27 @@ struct StoredLease {
     revoked: bool,
     level: i32,
     endpoint: String,
-    /// Of which life and renewal it is: builds that do not know it leave it as it is.
-    clock: Option<(i64, i64, i64)>,
+    /// [`Told`], as JSON.
+    told: Option<String>,
+}
+
+/// What a row tells beside. Of which life and renewal it is: builds that do not know it leave it as it is.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    incarnation: i64,
+    counter: i64,
+    clock: Option<Timestamp>,
+    settled: Option<Settled>,
+    follows: Option<u64>,
 }
 
 impl StoredLease {
     fn read(self) -> Result<Lease, StoreError> {
-        let clock = self.clock.filter(|(incarnation, counter, _)| (*incarnation, *counter) == (self.incarnation, self.counter));
         let unreadable = |_| StoreError::Corrupt(format!("the lease of {} cannot be read", self.node));
+        let told = self.told.map(|told| serde_json::from_str(&told)).transpose();
+        let told: Option<Told> =
+            told.map_err(|e| StoreError::Corrupt(format!("what the lease of {} tells cannot be read: {e}", self.node)))?;
+        let told = told.filter(|told| (told.incarnation, told.counter) == (self.incarnation, self.counter));
         Ok(Lease {
             incarnation: Incarnation(u64::try_from(self.incarnation).map_err(unreadable)?),
             counter: u64::try_from(self.counter).map_err(unreadable)?,
@@ -38,7 +52,9 @@ impl StoredLease {
             node: NodeName(self.node),
             revoked: self.revoked,
             endpoint: self.endpoint,
-            clock: clock.map(|(_, _, millis)| Timestamp(millis)),
+            clock: told.as_ref().and_then(|told| told.clock),
+            settled: told.as_ref().and_then(|told| told.settled),
+            follows: told.and_then(|told| told.follows),
         })
     }
 }
@@ -80,13 +96,17 @@ impl Membership for ScyllaStore {
             let (inner, statements) = (self.inner(), &self.inner().statements);
             let numbers = |lease: &Lease| Some((stored(lease.incarnation.0)?, stored(lease.counter)?));
             let Some((incarnation, counter)) = numbers(&next) else { return Swap::Refused };
-            let Lease { node: NodeName(node), revoked, level, endpoint, clock, .. } = next;
-            let (level, clock) = (i32::from(level), clock.map(|clock| (incarnation, counter, clock.millis())));
+            let Lease { node: NodeName(node), revoked, level, endpoint, clock, settled, follows, .. } = next;
+            let (level, told) = (i32::from(level), serde_json::to_string(&Told { incarnation, counter, clock, settled, follows }));
+            let told = match told {
+                Ok(told) => told,
+                Err(error) => return Swap::Unknown(format!("not sent: {error}")),
+            };
             let Some(before) = before else {
-                return inner.swap(&statements.first_lease, (node, incarnation, counter, revoked, level, endpoint, clock)).await;
+                return inner.swap(&statements.first_lease, (node, incarnation, counter, revoked, level, endpoint, told)).await;
             };
             let Some((was, counted)) = numbers(&before) else { return Swap::Refused };
-            let values = (incarnation, counter, revoked, level, endpoint, clock, node, was, counted, before.revoked);
+            let values = (incarnation, counter, revoked, level, endpoint, told, node, was, counted, before.revoked);
             inner.swap(&statements.next_lease, values).await
         })
     }

@@ -31,7 +31,7 @@ const STEPS: [&[&str]; 4] = [
     ],
     &["CREATE TABLE IF NOT EXISTS vault (owner text, alias text, record blob, PRIMARY KEY (owner, alias))"],
     &["CREATE TABLE IF NOT EXISTS homes (owner text PRIMARY KEY, version bigint, content text)"],
-    &["ALTER TABLE leases ADD clock frozen<tuple<bigint, bigint, bigint>>"],
+    &["ALTER TABLE leases ADD told text"],
 ];
 
 /// How long a change of the schema may take.

@@ -102,9 +102,9 @@ statements! {
     serial view: "SELECT content FROM views WHERE id = 'cell'";
     write first_view: "INSERT INTO views (id, version, content) VALUES ('cell', ?, ?) IF NOT EXISTS";
     write next_view: "UPDATE views SET version = ?, content = ? WHERE id = 'cell' IF version = ?";
-    serial leases: "SELECT node, incarnation, counter, revoked, level, endpoint, clock FROM leases WHERE id = 'cell'";
-    write first_lease: "INSERT INTO leases (id, node, incarnation, counter, revoked, level, endpoint, clock) VALUES ('cell', ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
-    write next_lease: "UPDATE leases SET incarnation = ?, counter = ?, revoked = ?, level = ?, endpoint = ?, clock = ? WHERE id = 'cell' AND node = ? \
+    serial leases: "SELECT node, incarnation, counter, revoked, level, endpoint, told FROM leases WHERE id = 'cell'";
+    write first_lease: "INSERT INTO leases (id, node, incarnation, counter, revoked, level, endpoint, told) VALUES ('cell', ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
+    write next_lease: "UPDATE leases SET incarnation = ?, counter = ?, revoked = ?, level = ?, endpoint = ?, told = ? WHERE id = 'cell' AND node = ? \
         IF incarnation = ? AND counter = ? AND revoked = ?";
 
     read record: "SELECT record FROM vault WHERE owner = ? AND alias = ?";

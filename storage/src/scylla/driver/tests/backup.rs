@@ -64,6 +64,8 @@ async fn all_that_is_in_a_keyspace_comes_back() {
         level: 1,
         endpoint: "h:1".to_owned(),
         clock: None,
+        settled: None,
+        follows: None,
     };
     assert_eq!(store.put_lease(None, lease.clone()).await, Swap::Applied);
     let backup = back_up(&store).await;

@@ -2,7 +2,7 @@
 
 use super::Keyspace;
 use crate::scylla::driver::{Replication, SCHEMA_VERSION, ScyllaError, ScyllaStore, connect, create_schema};
-use crate::{Incarnation, Lease, Membership, NodeName, Swap};
+use crate::{Incarnation, Lease, Membership, NodeName, Settled, Swap};
 use cellspace_schemas::Timestamp;
 
 #[tokio::test]
@@ -32,8 +32,8 @@ async fn another_schema_than_this_builds_is_refused() {
 
 /// What a build that does not know it has left in a row is not taken for what the row says.
 #[tokio::test]
-async fn a_time_of_day_is_of_its_own_renewal_alone() {
-    let Some(keyspace) = Keyspace::new("a_time_of_day_is_of_its_own_renewal").await else { return };
+async fn what_a_row_tells_is_of_its_own_renewal_alone() {
+    let Some(keyspace) = Keyspace::new("what_a_row_tells_is_of_its_own_renewal").await else { return };
     let store = keyspace.open().await;
     let first = Lease {
         node: NodeName("a".to_owned()),
@@ -43,16 +43,19 @@ async fn a_time_of_day_is_of_its_own_renewal_alone() {
         level: 1,
         endpoint: "h:1".to_owned(),
         clock: Some(Timestamp(1_700_000_000_123)),
+        settled: Some(Settled { view: 3, at: Timestamp(1_700_000_000_100) }),
+        follows: Some(9),
     };
     assert_eq!(store.put_lease(None, first.clone()).await, Swap::Applied);
     assert_eq!(store.leases().await.unwrap(), std::slice::from_ref(&first));
     let session = connect::session(&keyspace.0, Some(&keyspace.0.keyspace)).await.unwrap();
     let by_another_build = async |set: &str| {
         session.query_unpaged(format!("UPDATE leases SET {set} WHERE id = 'cell' AND node = 'a' IF EXISTS"), ()).await.unwrap();
-        store.leases().await.unwrap().remove(0).clock
+        let found = store.leases().await.unwrap().remove(0);
+        (found.clock, found.settled, found.follows)
     };
-    assert_eq!(by_another_build("revoked = true").await, first.clock);
-    assert_eq!(by_another_build("counter = 8").await, None);
-    assert_eq!(by_another_build("counter = 7, incarnation = 5").await, None);
+    assert_eq!(by_another_build("revoked = true").await, (first.clock, first.settled, first.follows));
+    assert_eq!(by_another_build("counter = 8").await, (None, None, None));
+    assert_eq!(by_another_build("counter = 7, incarnation = 5").await, (None, None, None));
     keyspace.remove().await;
 }
