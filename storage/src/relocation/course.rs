@@ -50,8 +50,8 @@ pub struct Standing {
     pub generation: i32,
     /// Whether there are rows, be it those of half a copy.
     pub holds: bool,
-    /// Whether events of its commits are still on their way to the log.
-    pub publishing: bool,
+    /// The first commit, of those whose events are still on their way to the log. It may be one that never comes.
+    pub publishing: Option<Seq>,
     /// A copy that is not whole yet.
     pub ahead: Option<Ahead>,
 }
@@ -246,8 +246,13 @@ fn ahead(home: &Home, to: &CellName, seen: &Seen) -> Vec<Step> {
     if !copies.is_empty() {
         return copies;
     }
-    // With a log that is away it would be sealed for nothing.
-    if source.values().any(|standing| standing.publishing) {
+    // With a log that is away it would be sealed for nothing. Those of commits since the copy began to look are not waited for: of who commits without pause some are
+    // on their way at each moment.
+    let is_left = |(partition, standing): (&PartitionKey, &Standing)| {
+        let begun = target.get(partition).and_then(|there| there.ahead_for(home)).map(|ahead| ahead.seq);
+        standing.publishing.is_some_and(|first| first <= begun.unwrap_or_default())
+    };
+    if source.iter().any(is_left) {
         return vec![Step::AwaitEvents(home.cell.clone())];
     }
     vec![Step::Record(home.next(&home.cell, Phase::Moving { to: to.clone(), since: None }))]
@@ -275,7 +280,7 @@ fn carry(home: &Home, to: &CellName, seen: &Seen) -> Vec<Step> {
     if !copies.is_empty() {
         return copies;
     }
-    if source.values().any(|standing| standing.publishing) {
+    if source.values().any(|standing| standing.publishing.is_some()) {
         return vec![Step::AwaitEvents(home.cell.clone())];
     }
     vec![Step::Record(home.next(to, Phase::Moved { from: home.cell.clone() }))]

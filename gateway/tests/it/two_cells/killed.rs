@@ -258,10 +258,10 @@ async fn a_participant_leaves_a_cell_of_which_every_node_is_dead() {
     clients.more(50).await;
     second.kill().await.unwrap();
     let left = begun(&stores[1]).await;
-    assert!(stores[1].standing(&left).await.unwrap().publishing);
+    assert!(stores[1].standing(&left).await.unwrap().publishing.is_some());
     moved(&platform, port, "p1", CELLS[0]).await;
     assert_eq!(home(&platform.node, "p1").await, CELLS[0]);
-    assert!(!stores[1].standing(&left).await.unwrap().publishing);
+    assert_eq!(stores[1].standing(&left).await.unwrap().publishing, None);
     clients.more(20).await;
     clients.end_well(&platform).await;
     assert_eq!(where_it_is(&stores, &platform.node, "p1").await, (vec![CELLS[0]], vec![CELLS[0]]));

@@ -10,11 +10,12 @@ use super::{
     copying::{BESIDE, Copying, place_beside},
     heads::{Position, StoredHead, stored},
     hours::{Class, bucket},
+    marks::Mark,
     partitions::{Part, key},
     store::{Conditional, Inner, unavailable},
 };
 use crate::{
-    Epoch, Movable, PartitionKey, Seal, Standing, StoreError,
+    Epoch, Movable, PartitionKey, Seal, Seq, Standing, StoreError,
     relocation::copying::{AUDIT, Progress},
 };
 use futures::future::BoxFuture;
@@ -41,8 +42,7 @@ struct Held {
 
 #[derive(DeserializeRow)]
 struct Unpublished {
-    #[allow(dead_code, reason = "that there is one is what is asked")]
-    n: i32,
+    mark: Vec<u8>,
 }
 
 impl StoredHead {
@@ -74,7 +74,7 @@ impl Movable for ScyllaStore {
             let (inner, (owner, kind, name)) = (self.inner(), key(partition));
             // The head first: what is committed after the look at it is under no seal that was seen.
             let head = inner.head(partition).await?;
-            let publishing = inner.has_events(partition).await?;
+            let publishing = inner.publishing(partition).await?;
             let held = inner.one::<Held>(&inner.statements.held, (owner, kind, name)).await?;
             let holds = held.is_some_and(|row| row.part.is_some());
             // A copy is told by its head once it is whole.
@@ -253,14 +253,15 @@ impl Inner {
         writes
     }
 
-    async fn has_events(&self, partition: &PartitionKey) -> Result<bool, StoreError> {
+    /// The first commit whose events lie there. Clocks of nodes may put a later one into an earlier hour, which is taken for it then.
+    async fn publishing(&self, partition: &PartitionKey) -> Result<Option<Seq>, StoreError> {
         let ((owner, kind, name), bucket) = (key(partition), bucket(partition));
         for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
             let row = self.one::<Unpublished>(&self.statements.unpublished, (bucket, hour, owner, kind, name)).await?;
-            if row.is_some() {
-                return Ok(true);
+            if let Some(Unpublished { mark }) = row {
+                return Ok(Some(Mark::decode(&mark)?.seq));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }

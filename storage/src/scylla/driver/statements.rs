@@ -72,7 +72,7 @@ statements! {
     read beside: "SELECT value FROM partitions WHERE owner = ? AND kind = ? AND name = ? AND part = ? AND generation = 0 AND key = ?";
     read fenced: "SELECT fence_view, fence_count, WRITETIME(fence_count) AS written FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
     read held: "SELECT part FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
-    read unpublished: "SELECT n FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? LIMIT 1";
+    read unpublished: "SELECT mark FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? LIMIT 1";
 
     serial home: "SELECT content FROM homes WHERE owner = ?";
     write first_home: "INSERT INTO homes (owner, version, content) VALUES (?, ?, ?) IF NOT EXISTS";

@@ -2,7 +2,7 @@
 
 use super::{Keyspace, SOON, log};
 use crate::{
-    Batch, CommitOutcome, DueRow, EventLog, Movable, Offset, PartitionKey, Partitions, Permit, Topic,
+    Batch, CommitOutcome, DueRow, EventLog, Movable, Offset, PartitionKey, Partitions, Permit, Seq, Standing, Topic,
     scylla::driver::{heads::Position, marks::Mark},
     testkit::{Turn, turn::partition, wake_index},
 };
@@ -53,7 +53,7 @@ async fn a_commit_whose_permit_is_gone_by_the_time_the_index_names_it_is_not_sen
     assert_eq!(store.commit(batch).await, CommitOutcome::Fenced);
     assert_eq!(wake_index::awake(&store, 9).await, std::slice::from_ref(&key), "asked after the index was told");
     assert!(!store.exists(&key).await.unwrap());
-    assert!(!store.standing(&key).await.unwrap().publishing, "nobody waits for its events");
+    assert_eq!(store.standing(&key).await.unwrap().publishing, None, "nobody waits for its events");
     let claim = store.claim(&key, 1).await.unwrap();
     Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
     keyspace.remove().await;
@@ -87,18 +87,19 @@ async fn what_dead_nodes_have_left_of_commits_is_settled_by_who_publishes_it() {
     Turn::after(&key, claim).put("t", "1", "v").publish("a", "k", "landed").applied(&store).await;
     let late = Turn::after(&key, claim).numbered(2).put("t", "2", "v").publish("a", "k", "never").batch();
     begin(&store, &late).await;
-    assert!(store.standing(&key).await.unwrap().publishing);
+    assert_eq!(store.standing(&key).await.unwrap().publishing, Some(Seq(1)), "the first of them");
     store.publish_left(&key, &log).await.unwrap();
-    assert!(!store.standing(&key).await.unwrap().publishing, "nothing is left");
+    assert_eq!(store.standing(&key).await.unwrap().publishing, None, "nothing is left");
     assert_eq!(payloads().await, ["landed"]);
     assert_eq!(store.commit(late).await, CommitOutcome::Fenced, "what was taken for never is so");
     // Under a seal it is known already, and the seal stays.
     begin(&store, &Turn::after(&key, store.claim(&key, 1).await.unwrap()).publish("a", "k", "never").batch()).await;
     store.seal(&key, 7).await.unwrap();
-    let seal = store.standing(&key).await.unwrap().seal;
+    let Standing { seal, publishing, .. } = store.standing(&key).await.unwrap();
+    assert_eq!(publishing, Some(Seq(2)));
     store.publish_left(&key, &log).await.unwrap();
     let standing = store.standing(&key).await.unwrap();
-    assert!(!standing.publishing && standing.seal == seal && seal.is_some(), "{standing:?}");
+    assert!(standing.publishing.is_none() && standing.seal == seal && seal.is_some(), "{standing:?}");
     assert_eq!(payloads().await, ["landed"]);
     keyspace.remove().await;
 }
