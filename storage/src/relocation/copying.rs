@@ -113,16 +113,21 @@ impl Progress {
         Ahead { version: self.version, seq, generation, looks: self.looks, passed: self.passed }
     }
 
-    /// Whether a look is under way.
+    /// The look under way goes on, or the next one begins: as well when the rows are of another generation by now, since whatever is brought of an earlier one is for
+    /// nothing.
     #[must_use]
-    pub const fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
+    pub fn going_on(self, now: Moment) -> Self {
+        match &self.under_way {
+            Some(look) if look.began.generation == now.generation => self,
+            Some(_) | None => Self { under_way: Some(Look { began: now, after: None }), ..self },
+        }
     }
 
-    /// The next look begins.
+    /// The generation before which no row is of use any more, where looks may have brought some.
     #[must_use]
-    pub fn begun(self, began: Moment) -> Self {
-        Self { under_way: Some(Look { began, after: None }), ..self }
+    pub fn leaves_behind(&self) -> Option<i32> {
+        let is_at_start = self.after().is_none();
+        Some(self.began().generation).filter(|generation| is_at_start && self.brings_most() && *generation > 0)
     }
 
     /// All is done up to this place.

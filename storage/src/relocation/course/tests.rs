@@ -226,10 +226,13 @@ struct Copying {
     /// `None`: it is served meanwhile.
     under: Option<Seal>,
     seal: Seal,
+    /// When that was put.
+    sealed: i64,
     progress: Progress,
     /// What was read to be written next, and whether the look ends with it.
     read: Option<(Vec<Change<u32>>, bool)>,
     looks: u32,
+    looking: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -263,16 +266,19 @@ struct Counts {
     again: u32,
     known: u32,
     gone: u32,
+    /// Those of generations that were left behind.
+    left: u32,
 }
 
 impl Counts {
-    fn add(&mut self, Self { moves, returns, went_on, again, known, gone }: Self) {
+    fn add(&mut self, Self { moves, returns, went_on, again, known, gone, left }: Self) {
         self.moves += moves;
         self.returns += returns;
         self.went_on += went_on;
         self.again += again;
         self.known += known;
         self.gone += gone;
+        self.left += left;
     }
 }
 
@@ -382,7 +388,8 @@ impl World {
                     return None;
                 }
                 let seal = Seal::over(kept.fence, 0)?;
-                (kept.fence, kept.seq) = (seal.epoch(), None);
+                (kept.fence, kept.seq, kept.time) = (seal.epoch(), None, kept.time + 1);
+                let sealed = kept.time;
                 if !kept.progress.as_ref().is_some_and(|progress| progress.is_of(version)) {
                     (kept.rows, kept.progress) = (BTreeMap::new(), None);
                     if crashes {
@@ -391,7 +398,7 @@ impl World {
                 }
                 let progress = kept.progress.clone().unwrap_or_else(|| Progress::none(version));
                 let (from, to, partition) = (from.clone(), to.clone(), partition.clone());
-                return Some(Copying { from, to, partition, under, seal, progress, read: None, looks: 0 });
+                return Some(Copying { from, to, partition, under, seal, sealed, progress, read: None, looks: 0, looking: false });
             }
             Step::Record(_) | Step::Await(_) | Step::AwaitEvents(_) | Step::Occupied(_) => {}
         }
@@ -407,13 +414,23 @@ impl World {
         if copying.under.is_some() && copying.progress.has_all_of(Seq(source.seq.unwrap_or_default()), source.generation) {
             return self.whole(&copying, &source);
         }
-        if !copying.progress.is_under_way() {
+        let mut counts = self.counts;
+        let target = self.kept(&copying.to.clone(), &copying.partition)?;
+        if !copying.looking {
             if copying.looks == if copying.under.is_some() { 2 } else { 1 } {
                 return None;
             }
-            copying.looks += 1;
-            copying.progress = copying.progress.begun(source.moment());
+            (copying.looks, copying.looking) = (copying.looks + 1, true);
+            copying.progress = copying.progress.going_on(source.moment());
+            // However late that is.
+            if let Some(first) = copying.progress.leaves_behind() {
+                let before = target.rows.len();
+                target.rows.retain(|place, (_, written)| place.part != READ || place.generation >= first || *written > copying.sealed);
+                counts.left += u32::try_from(before - target.rows.len()).unwrap();
+            }
         }
+        let target = target.clone();
+        self.counts = counts;
         let most = self.random.random_range(1..12);
         let after = copying.progress.after().cloned();
         let is_left = |place: &Place| after.as_ref().is_none_or(|after| place > after);
@@ -453,7 +470,7 @@ impl World {
             }
         }
         if ends {
-            copying.progress = copying.progress.ended();
+            (copying.progress, copying.looking) = (copying.progress.ended(), false);
         }
         kept.progress = Some(copying.progress.clone());
         self.counts = counts;
@@ -576,8 +593,13 @@ fn nothing_is_lost_whoever_stops_or_is_late_wherever() {
         most = most.max(counts.moves);
         all.add(counts);
     }
-    let Counts { moves, returns, went_on, again, known, gone } = all;
-    let enough = moves > 1_000 && returns > 1_000 && most > 2 && went_on > 1_000 && [again, known, gone].iter().all(|rows| *rows > 1_000);
+    let Counts { moves, returns, went_on, again, known, gone, left } = all;
+    let enough = gone > 200
+        && moves > 1_000
+        && returns > 1_000
+        && most > 2
+        && went_on > 1_000
+        && [again, known, left].iter().all(|rows| *rows > 1_000);
     assert!(enough, "{all:?}, {most} moves at most: too little was tried");
 }
 
@@ -622,4 +644,19 @@ fn who_commits_without_pause_leaves_as_long_as_the_log_takes_events() {
         let home = world.under_load(100, |_| ());
         assert!(matches!(home.phase, Phase::Copying { .. }), "{home:?}");
     }
+}
+
+#[test]
+fn a_look_at_rows_of_a_generation_that_is_left_behind_is_begun_anew() {
+    let moment = |seq, generation| Moment { seq: Seq(seq), generation, written: None };
+    let place = Place { part: READ, generation: 0, key: Blob(vec![1]) };
+    let mut progress = Progress::none(4).going_on(moment(5, 0));
+    assert_eq!(progress.leaves_behind(), None);
+    progress.pass(place.clone());
+    let same = progress.clone().going_on(moment(6, 0));
+    assert_eq!((same.after(), same.began()), (Some(&place), moment(5, 0)));
+    let anew = progress.going_on(moment(7, 2));
+    assert_eq!((anew.after(), anew.began(), anew.leaves_behind()), (None, moment(7, 2), Some(2)));
+    let next = anew.ended().going_on(moment(8, 2));
+    assert_eq!((next.began(), next.leaves_behind()), (moment(8, 2), None));
 }

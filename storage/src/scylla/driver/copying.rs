@@ -79,7 +79,11 @@ pub(super) struct Copying<'a> {
 impl Copying<'_> {
     /// One look at all rows, or what is left of one.
     pub(super) async fn look(&self, progress: Progress) -> Result<Progress, StoreError> {
-        let mut progress = if progress.is_under_way() { progress } else { progress.begun(self.from.now(self.partition).await?) };
+        let mut progress = progress.going_on(self.from.now(self.partition).await?);
+        // At once: of many that go one by one the database keeps so many traces that it refuses to read over them.
+        if let Some(generation) = progress.leaves_behind() {
+            self.to.leave_behind(self.partition, self.seal, generation).await?;
+        }
         let mut changes = self.changes(&progress).await?;
         let generation = progress.began().generation;
         let mut batch = self.batch(generation);

@@ -2,22 +2,19 @@
 //!
 //! A sealed partition stays as it is, so that copying it may be begun anew at any time. Rows are copied by conditional batches under a seal of the copy's own, and the
 //! head comes last: who finds it finds all. Rows are removed as of the time at which a seal was put over them for that: all that is there has an earlier one, and what
-//! comes later is never hidden, whatever clocks say, and however late the removal is.
+//! comes later is never hidden, whatever clocks say, and however late the removal is. They are removed as a whole: nobody has to read over a trace of each.
 
 use super::{
     ScyllaStore,
     commit::{Writes, blob, int, number, of},
-    copying::{BESIDE, Copying, place_beside},
+    copying::{Copying, place_beside},
     heads::{Position, StoredHead, stored},
     hours::{Class, bucket},
     marks::Mark,
-    partitions::{Part, key},
+    partitions::key,
     store::{Conditional, Inner, unavailable},
 };
-use crate::{
-    Epoch, Movable, PartitionKey, Seal, Seq, Standing, StoreError,
-    relocation::copying::{AUDIT, Progress},
-};
+use crate::{Epoch, Movable, PartitionKey, Seal, Seq, Standing, StoreError, relocation::copying::Progress};
 use futures::future::BoxFuture;
 use scylla::{DeserializeRow, value::CqlValue};
 
@@ -25,8 +22,6 @@ use scylla::{DeserializeRow, value::CqlValue};
 const TRIES: usize = 16;
 /// Looks at a sealed partition: what is left of one that began before, and another one.
 const LOOKS: usize = 2;
-/// Parts of a partition: rows, audit rows, rows set apart, and how far a copy is.
-const PARTS: [i8; 4] = [Part::Read as i8, AUDIT, Part::Apart as i8, BESIDE];
 
 #[derive(DeserializeRow)]
 struct Fenced {
@@ -211,16 +206,27 @@ impl Inner {
         self.remove_under(partition, seal).await
     }
 
-    /// Removes the rows that were written before this seal was put; under another one somebody else has gone on, over what may be whole.
+    /// Removes all that was written before this seal was put, as it is with a whole head; under another one somebody else has gone on, over what may be whole.
     pub(super) async fn remove_under(&self, partition: &PartitionKey, seal: Seal) -> Result<(), StoreError> {
+        let (owner, kind, name) = key(partition);
+        // The head has the seal's time, of which a removal would take it too.
+        let before = self.sealed_at(partition, seal).await? - 1;
+        self.run(&self.statements.remove, (before, owner, kind, name)).await
+    }
+
+    /// Removes the rows of generations before this one that a copy has brought there before its seal was put.
+    pub(super) async fn leave_behind(&self, partition: &PartitionKey, seal: Seal, generation: i32) -> Result<(), StoreError> {
+        let (owner, kind, name) = key(partition);
+        let sealed = self.sealed_at(partition, seal).await?;
+        self.run(&self.statements.leave_behind, (sealed, owner, kind, name, generation)).await
+    }
+
+    /// When this seal was put, by the database's time.
+    async fn sealed_at(&self, partition: &PartitionKey, seal: Seal) -> Result<i64, StoreError> {
         let (owner, kind, name) = key(partition);
         let fence = self.one::<Fenced>(&self.statements.fenced, (owner, kind, name)).await?;
         let fence = fence.filter(|at| (at.fence_view, at.fence_count) == (stored(seal.epoch().view), stored(seal.epoch().count)));
-        let written = fence.and_then(|fence| fence.written).ok_or_else(|| changed(partition))?;
-        for part in PARTS {
-            self.run(&self.statements.remove_part, (written, owner, kind, name, part)).await?;
-        }
-        Ok(())
+        fence.and_then(|fence| fence.written).ok_or_else(|| changed(partition))
     }
 
     /// Puts a whole head in the place of the one that was found.

@@ -60,7 +60,8 @@ statements! {
     write adopt: "UPDATE partitions SET fence_view = ?, fence_count = ?, epoch_view = ?, epoch_count = ?, seq = ?, awake = ?, due = ?, due_mark = ?, \
         present = ?, copying = ?, kept = ?, deleted = ? WHERE owner = ? AND kind = ? AND name = ? IF fence_view = ? AND fence_count = ? AND seq = ?";
     write put_marked: "INSERT INTO partitions (owner, kind, name, part, generation, key, value, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    repeat remove_part: "DELETE FROM partitions USING TIMESTAMP ? WHERE owner = ? AND kind = ? AND name = ? AND part = ?";
+    repeat remove: "DELETE FROM partitions USING TIMESTAMP ? WHERE owner = ? AND kind = ? AND name = ?";
+    repeat leave_behind: "DELETE FROM partitions USING TIMESTAMP ? WHERE owner = ? AND kind = ? AND name = ? AND part = 0 AND generation < ?";
     read whole_after: "SELECT part, generation, key, value, mark, WRITETIME(value) AS written FROM partitions \
         WHERE owner = ? AND kind = ? AND name = ? AND (part, generation, key) > (?, ?, ?)";
     wide placed_after: "SELECT part, generation, key, WRITETIME(value) AS written FROM partitions \

@@ -259,6 +259,36 @@ async fn a_look_begins_with_the_last_commit_that_was_decided() {
     keyspace.remove().await;
 }
 
+/// Row by row they would leave a trace each, and the database refuses to read over many of them.
+#[tokio::test]
+async fn what_was_copied_of_a_generation_that_is_left_behind_goes_at_once() {
+    let Some(mut here) = Keyspace::new("what_was_copied_of_a_generation").await else { return };
+    let Some(there) = Keyspace::new("goes_at_once").await else { return };
+    here.0.deleted_rows = 10;
+    let (a, b, key) = (here.open().await, there.open().await, partition("o", "k", ""));
+    let claim = claim(&a, &key, 1).await;
+    (0..1_500).fold(Turn::after(&key, claim), |turn, n| turn.put("t", &n.to_string(), "x")).applied(&a).await;
+    a.copy_ahead(&b, &key, Standing::default(), 4).await.unwrap();
+    let first = at(&b, &key).await;
+    (0..10).fold(Turn::after(&key, claim).numbered(2), |turn, n| turn.delete("t", &n.to_string())).applied(&a).await;
+    Turn::after(&key, claim).numbered(3).put("t", "last", "x").applied(&a).await;
+    assert_eq!((first.ahead.map(|ahead| ahead.generation), at(&a, &key).await.generation), (Some(0), 1));
+    assert!(stopped(&b, &key, a.copy_ahead(&b, &key, first, 4)).await, "it was over before it was to be");
+    let old = "SELECT key FROM partitions WHERE owner = 'o' AND kind = 'k' AND name = '' AND part = 0 AND generation = 0";
+    let left = b.inner().session.query_unpaged(old, ()).await.unwrap().into_rows_result().unwrap();
+    assert_eq!(left.rows_num(), 0);
+    until_done(async || a.copy_ahead(&b, &key, at(&b, &key).await, 4).await).await;
+    let ahead = at(&b, &key).await;
+    assert_eq!(ahead.ahead.map(|ahead| (ahead.seq, ahead.generation, ahead.looks)), Some((Seq(3), 1, 2)));
+    sealed(&a, &key, 5).await;
+    until_done(async || a.copy_sealed(&b, &key, at(&b, &key).await).await).await;
+    let copy = at(&b, &key).await.seal.unwrap();
+    b.unseal(&key, copy).await.unwrap();
+    assert_eq!(everything(&b, &key).await, everything(&a, &key).await);
+    here.remove().await;
+    there.remove().await;
+}
+
 #[tokio::test]
 async fn a_removal_that_is_late_hides_nothing_that_came_after_its_seal() {
     let Some(here) = Keyspace::new("a_removal_that_is_late").await else { return };
