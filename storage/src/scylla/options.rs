@@ -22,7 +22,7 @@ pub struct ScyllaOptions {
     pub request_timeout: Duration,
     /// Bytes that a commit may have; a larger one is refused.
     pub commit_bytes: usize,
-    /// Deleted rows that a partition may gather before it is copied; a partition with more rows may gather twice as many as it has.
+    /// Deleted rows that a partition may gather before it is copied; a partition with more rows may gather twice as many as it has, and 50,000 at most.
     pub deleted_rows: u32,
     /// Landed publications that wait in memory for the event log; above that they are read from the database.
     pub publications: usize,

@@ -15,14 +15,15 @@ use crate::{CommitOutcome, Epoch, PartitionKey, StoreError};
 use futures::TryStreamExt;
 use scylla::value::CqlValue;
 
+/// Deleted rows after which a partition is copied however many it has: the database refuses to read over 100,000 at once.
+const MOST_DELETED: u32 = 50_000;
 /// Bytes of rows in one batch of a copy.
 const COPIED_AT_ONCE: usize = 256 << 10;
 
 impl Inner {
     /// Copies the rows of a partition that has gathered many deleted ones. After an error nothing more may be written under the claim.
     pub(super) async fn renew(&self, partition: &PartitionKey, epoch: Epoch, at: &mut Position) -> Result<(), CommitOutcome> {
-        let bound = self.options.deleted_rows.max(at.rows.kept.cast_unsigned().saturating_mul(2));
-        if at.rows.deleted.cast_unsigned() < bound {
+        if at.rows.deleted.cast_unsigned() < bound(self.options.deleted_rows, at.rows.kept.cast_unsigned()) {
             return Ok(());
         }
         let (old, new) = (at.rows.number, at.rows.newest + 1);
@@ -78,6 +79,23 @@ impl Inner {
             Ok(Some(Conditional::NotApplied)) => Err(CommitOutcome::Fenced),
             Ok(None) => Err(CommitOutcome::Unknown(StoreError::Corrupt("the database's answer cannot be read".to_owned()).to_string())),
             Err(error) => Err(CommitOutcome::Unknown(error.to_string())),
+        }
+    }
+}
+
+/// Deleted rows that a partition may gather that began its generation with so many: of one with few `least`, of one with more twice as many.
+fn bound(least: u32, kept: u32) -> u32 {
+    kept.saturating_mul(2).min(MOST_DELETED).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_gathers_no_more_deleted_rows_than_the_database_reads_over() {
+        for (kept, expected) in [(0, 2_000), (1_000, 2_000), (1_001, 2_002), (25_000, 50_000), (60_000, 50_000), (u32::MAX, 50_000)] {
+            assert_eq!(bound(2_000, kept), expected, "{kept}");
         }
     }
 }
