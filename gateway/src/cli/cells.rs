@@ -24,7 +24,7 @@ pub async fn move_to(args: &MoveArgs) -> Result<()> {
 }
 
 async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<()> {
-    let (mut copied, mut since) = (0, Instant::now());
+    let mut patience = Patience::new(Instant::now());
     loop {
         let report = call(platform, Method::POST, &format!("/homes/{}/move?to={}", segment(participant), segment(to))).await?;
         if report["done"] == true {
@@ -35,12 +35,30 @@ async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<(
             bail!("{participant} stays in cell {}: {reason}", report["cell"].as_str().unwrap_or_default());
         }
         let waits = report["waits"].as_str().unwrap_or("it goes on");
-        match report["copying"].as_u64() {
-            Some(rows) if rows > copied => (copied, since) = (rows, Instant::now()),
-            _ if since.elapsed() > PATIENCE => bail!("{participant} is not in cell {to} yet: {waits}; repeat this to go on"),
-            _ => {}
+        if patience.is_over(report["copying"].as_u64(), Instant::now()) {
+            bail!("{participant} is not in cell {to} yet: {waits}; repeat this to go on");
         }
         eprintln!("{waits}");
+    }
+}
+
+/// Whether a move comes further. Pure.
+struct Patience {
+    copied: Option<u64>,
+    since: Instant,
+}
+
+impl Patience {
+    const fn new(now: Instant) -> Self {
+        Self { copied: None, since: now }
+    }
+
+    /// It has not, for too long. It has when rows were looked at since, be it for another copy that was begun anew.
+    fn is_over(&mut self, copied: Option<u64>, now: Instant) -> bool {
+        if copied.is_some() && copied != self.copied {
+            (self.copied, self.since) = (copied, now);
+        }
+        now.duration_since(self.since) > PATIENCE
     }
 }
 
@@ -134,6 +152,26 @@ mod tests {
         let nodes = counts.iter().map(|(cell, nodes, _)| ((*cell).to_owned(), *nodes)).collect();
         let homes = counts.iter().map(|(cell, _, has)| ((*cell).to_owned(), (0..*has).map(|n| format!("{cell}{n}")).collect())).collect();
         (nodes, homes)
+    }
+
+    #[test]
+    fn a_move_is_waited_for_as_long_as_it_comes_further() {
+        let begin = Instant::now();
+        for reports in [
+            // What it waits for may be a lease.
+            &[(20, None, false), (180, None, false), (181, None, true)][..],
+            // A copy takes as long as it takes.
+            &[(20, Some(5), false), (200, Some(6), false), (380, Some(7), false), (560, Some(7), false), (561, Some(7), true)],
+            // What is not known of for a moment has not come further by that.
+            &[(20, Some(5), false), (120, None, false), (190, Some(5), false), (200, None, false), (201, None, true)],
+            // Somebody else gave it up, and began anew.
+            &[(20, Some(900), false), (200, Some(3), false), (380, Some(3), false), (381, Some(3), true)],
+        ] {
+            let mut patience = Patience::new(begin);
+            for (at, copied, expected) in reports {
+                assert_eq!(patience.is_over(*copied, begin + Duration::from_secs(*at)), *expected, "{at}: {reports:?}");
+            }
+        }
     }
 
     #[test]

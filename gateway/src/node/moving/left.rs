@@ -5,8 +5,8 @@ use cellspace_storage::CellName;
 
 impl Mover<'_> {
     /// Events of the cell's commits are on their way to the log. Its nodes bring them there; where none is left, this one does.
-    pub(super) async fn events(&self, cell: &CellName) -> Result<(), Waits> {
-        if !self.is_left(cell).await? {
+    pub(super) async fn events(&self, cell: &CellName, version: u64) -> Result<(), Waits> {
+        if !self.is_left(cell, version).await? {
             return Err(format!("events of commits in cell {cell} are on their way to the log"));
         }
         for partition in self.partitions() {
@@ -16,12 +16,12 @@ impl Mover<'_> {
     }
 
     /// Whether every node of the cell is gone: none is reached, and the lease of each is over.
-    async fn is_left(&self, cell: &CellName) -> Result<bool, Waits> {
+    async fn is_left(&self, cell: &CellName, version: u64) -> Result<bool, Waits> {
         if cell == self.elsewhere.own() && self.is_member {
             return Ok(false);
         }
         let members = self.present(cell).await?;
-        let silent = self.silent(&members).await;
+        let silent = self.silent(&members, version).await;
         Ok(silent.len() == members.len() && self.first_alive(cell, &silent).await?.is_none())
     }
 }

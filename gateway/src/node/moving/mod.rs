@@ -5,7 +5,9 @@ mod left;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 pub(super) mod lives;
 mod members;
+mod sealed;
 mod stuck;
+mod told;
 
 use super::Directory;
 use cellspace_cluster::{Cluster, Elsewhere, Peer, PeerLink};
@@ -19,14 +21,14 @@ use futures::{
     future::{BoxFuture, FutureExt},
     stream,
 };
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
+use told::Told;
 
 /// How long one call goes on, so that whoever asks hears of it.
 const LONGEST: Duration = Duration::from_secs(20);
-/// How long an owner may be sealed before that is given up.
-const SEALED: Duration = Duration::from_secs(30);
 /// Pause before it is looked again.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Partitions that are looked at, sealed or copied at once.
@@ -137,6 +139,12 @@ struct Mover<'a> {
     /// Whether this node is one.
     is_member: bool,
     owner: &'a Owner,
+    /// Of the partitions that an owner may have.
+    kinds: Vec<&'static str>,
+    /// What members have answered to.
+    told: Mutex<Told>,
+    /// Why cells did not answer at the last look.
+    away: Mutex<BTreeMap<CellName, Waits>>,
 }
 
 impl Directory {
@@ -189,7 +197,8 @@ impl Directory {
     fn mover<'a>(&'a self, cluster: &'a Cluster, owner: &'a Owner) -> Option<Mover<'a>> {
         let (elsewhere, cells) = self.cell.elsewhere().zip(self.cells.as_ref())?;
         let (others, is_member) = (self.cell.others(), self.cell.is_member());
-        Some(Mover { cluster, elsewhere, cells: &**cells, link: &*self.link, me: self.me(), others, is_member, owner })
+        let (kinds, told, away) = (cluster.kinds(), Mutex::default(), Mutex::default());
+        Some(Mover { cluster, elsewhere, cells: &**cells, link: &*self.link, me: self.me(), others, is_member, owner, kinds, told, away })
     }
 }
 
@@ -236,21 +245,25 @@ impl Mover<'_> {
             (Want::To(cell), Phase::Settled) => Some(cell),
             _ => None,
         };
-        let mut cells = BTreeMap::new();
+        let (mut cells, mut away) = (BTreeMap::new(), BTreeMap::new());
         for cell in before.cells().chain(wanted) {
             let is_there = async {
                 let side = self.side(cell).await?;
                 // Nothing begins, nor is sealed, for a cell that serves nobody.
                 if *cell != before.cell && matches!(before.phase, Phase::Settled | Phase::Copying { .. } | Phase::Moving { .. }) {
-                    self.reach(cell).await?;
+                    self.reach(cell, before.version).await?;
                 }
                 Ok::<_, Waits>(side)
             };
             match is_there.await {
                 Ok(side) => drop(cells.insert(cell.clone(), side)),
-                Err(reason) => tracing::debug!(category = "app", owner = %self.owner, %cell, reason, "a cell does not answer"),
+                Err(reason) => {
+                    tracing::debug!(category = "app", owner = %self.owner, %cell, reason, "a cell does not answer");
+                    away.insert(cell.clone(), reason);
+                }
             }
         }
+        *self.away.lock() = away;
         let home = self.elsewhere.home(self.owner).await.map_err(told)?;
         if home != before {
             return Err("others go on with it too".to_owned());
@@ -261,13 +274,11 @@ impl Mover<'_> {
         Ok((home, copying, steps))
     }
 
-    /// Until when it may be sealed: counted from when that began, by the clocks of two nodes when another one has begun, which agree as tokens need it; and no longer
-    /// than from when this node knows, whatever they say.
+    /// Until when it may be sealed; `None` while it is not.
     fn sealed_until(&self, home: &Home) -> Option<Instant> {
         let Phase::Moving { since, .. } = home.phase else { return None };
-        let known = self.elsewhere.since(self.owner, home.version) + SEALED;
-        let left = since.map(|since| SEALED.saturating_sub(self.cluster.now().since(since)));
-        Some(left.map_or(known, |left| known.min(Instant::now() + left)))
+        let (known, age) = (self.elsewhere.since(self.owner, home.version), since.map(|since| self.cluster.now().since(since)));
+        Some(sealed::until(known, age, Instant::now()))
     }
 
     async fn side(&self, cell: &CellName) -> Result<Side, Waits> {
@@ -307,8 +318,11 @@ impl Mover<'_> {
             }
             Step::Copy { from, to, partition, over } => self.cells.copy(from, to, partition, *over).await.map_err(told),
             Step::Clear { cell, partition, seal } => self.store(cell)?.clear(partition, *seal).await.map_err(told),
-            Step::Await(cell) => Err(format!("cell {cell} does not answer")),
-            Step::AwaitEvents(cell) => self.events(cell).await,
+            Step::Await(cell) => Err(match self.away.lock().get(cell) {
+                Some(reason) => format!("cell {cell} does not answer: {reason}"),
+                None => format!("cell {cell} does not answer"),
+            }),
+            Step::AwaitEvents(cell) => self.events(cell, home.version).await,
             Step::Occupied(cell) => Err(format!("cell {cell} serves agents of an owner of that name")),
         }
     }
@@ -317,12 +331,12 @@ impl Mover<'_> {
         match &mut next.phase {
             // What was loaded before the seals is in memory still, and would be read.
             Phase::Moved { from } => {
-                self.tell(from).await?;
+                self.tell(from, home.version).await?;
                 next.came = Some(self.cluster.now());
             }
             // Who does not answer is waited for while the owner is served, and not under the seal.
             Phase::Moving { since, .. } => {
-                self.answers(&home.cell).await?;
+                self.answers(&home.cell, home.version).await?;
                 *since = Some(self.cluster.now());
             }
             Phase::Copying { .. } | Phase::Returning { .. } | Phase::Settled => {}
@@ -341,8 +355,7 @@ impl Mover<'_> {
 
     /// Of every kind, whether there or not: none may begin in the cell that the owner leaves.
     fn partitions(&self) -> impl Iterator<Item = PartitionKey> {
-        let kinds = self.cluster.kinds().into_iter();
-        kinds.map(|kind| PartitionKey { owner: self.owner.clone(), kind: kind.to_owned(), name: String::new() })
+        self.kinds.iter().map(|kind| PartitionKey { owner: self.owner.clone(), kind: (*kind).to_owned(), name: String::new() })
     }
 
     fn store(&self, cell: &CellName) -> Result<&dyn Movable, Waits> {
@@ -353,3 +366,6 @@ impl Mover<'_> {
 fn told(error: StoreError) -> Waits {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Owners that were found sealed where they are: somebody has begun with what is to be ended, and may be gone.
 
-use super::{Directory, SEALED};
+use super::{Directory, sealed::SEALED};
 use cellspace_cluster::Cluster;
 use cellspace_schemas::Owner;
 use cellspace_storage::{Phase, relocation::Want};
