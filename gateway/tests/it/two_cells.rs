@@ -42,6 +42,8 @@ use tokio::{
 use url::Url;
 
 const CELLS: [&str; 2] = ["cell-a", "cell-b"];
+/// Processes of the first cell that serve nothing.
+const MOVERS: [&str; 3] = ["m1", "m2", "m3"];
 
 /// What two cells begin with.
 struct Place {
@@ -94,7 +96,7 @@ impl Place {
         let made = CELLS.map(|cell| (cell, Authority::make(cell, SystemClock.now()).unwrap()));
         let both = made.iter().map(|(_, issued)| issued.certificate.clone()).collect::<Vec<_>>().join("\n");
         fs::write(self.dir.join("ca.pem"), both).unwrap();
-        for ((cell, issued), nodes) in made.iter().zip([&["a", "m"][..], &["b"]]) {
+        for ((cell, issued), nodes) in made.iter().zip([&[&["a"], &MOVERS[..]].concat()[..], &["b"]]) {
             let authority = Authority::open(cell, &issued.certificate, &issued.key).unwrap();
             for node in nodes {
                 let issued = authority.issue(&PeerName::new(cell, &NodeName((*node).to_owned())).unwrap(), SystemClock.now()).unwrap();
@@ -214,8 +216,9 @@ async fn made(platform: &Platform, at: u16, id: &str) {
     assert!(made.0.is_success(), "{made:?}");
 }
 
-/// Clients that write for `p1`, one thing after the other and by way of both nodes, and what they were told is there.
+/// Clients that write for a participant, one thing after the other and by way of both nodes, and what they were told is there.
 struct Clients {
+    owner: String,
     ports: [u16; 2],
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -224,17 +227,17 @@ struct Clients {
 
 impl Clients {
     /// Each with a pause between two things.
-    fn begin(platform: &Arc<Platform>, ports: [u16; 2], pause: Duration) -> Self {
+    fn begin(platform: &Arc<Platform>, owner: &str, ports: [u16; 2], pause: Duration) -> Self {
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut clients = JoinSet::new();
         for client in 0..4 {
-            let (platform, stop, count) = (platform.clone(), stop.clone(), count.clone());
+            let (platform, owner, stop, count) = (platform.clone(), owner.to_owned(), stop.clone(), count.clone());
             clients.spawn(async move {
                 let mut there = BTreeSet::new();
                 while !stop.load(Ordering::Acquire) {
                     let id = format!("a-{client}-{}", there.len());
                     let at = ports[there.len() % 2];
-                    let (status, said, again) = asked(&platform, at, Method::POST, &assets("p1"), Some(&asset(&id))).await;
+                    let (status, said, again) = asked(&platform, at, Method::POST, &assets(&owner), Some(&asset(&id))).await;
                     // One whose answer was lost is there when it is sent again.
                     assert!(status == StatusCode::OK || (again > 0 && status == StatusCode::CONFLICT), "{status} {said}");
                     there.insert(id);
@@ -244,7 +247,7 @@ impl Clients {
                 there
             });
         }
-        Self { ports, stop, count, clients }
+        Self { owner: owner.to_owned(), ports, stop, count, clients }
     }
 
     /// Waits until so many more things are written.
@@ -264,7 +267,7 @@ impl Clients {
         let there: BTreeSet<String> = self.clients.join_all().await.into_iter().flatten().collect();
         for at in self.ports {
             for id in &there {
-                let (status, said, _) = asked(platform, at, Method::GET, &format!("{}/{id}", assets("p1")), None).await;
+                let (status, said, _) = asked(platform, at, Method::GET, &format!("{}/{id}", assets(&self.owner)), None).await;
                 assert_eq!(status, StatusCode::OK, "{id} by way of {at}: {said}");
             }
         }
@@ -287,7 +290,7 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
         assert_eq!(home(&platform.node, id).await, CELLS[0]);
     }
     let platform = Arc::new(platform);
-    let clients = Clients::begin(&platform, ports, Duration::from_millis(10));
+    let clients = Clients::begin(&platform, "p1", ports, Duration::from_millis(10));
     clients.more(50).await;
     moved(&platform, at_a, "p1", CELLS[1]).await;
     assert_eq!((home(&platform.node, "p1").await, home(&platform.node, "p2").await), (CELLS[1].to_owned(), CELLS[0].to_owned()));

@@ -1,10 +1,11 @@
 //! Whoever carries out a move is killed, at each of its steps, and a whole cell is: others go on, and nothing that was acknowledged is lost.
 
-use super::{CELLS, Clients, Known, PATIENCE, Place, home, made, moved};
+use super::{CELLS, Clients, Known, MOVERS, PATIENCE, Place, home, made, moved};
 use crate::support::{DRAIN, Platform};
 use cellspace::{Node, node::Roles};
 use cellspace_schemas::Owner;
-use cellspace_storage::{Batch, CellName, Movable, PartitionKey, Partitions, Permit, ScyllaOptions, ScyllaStore, testkit::Turn};
+use cellspace_storage::{Batch, CellName, Movable, NodeName, PartitionKey, Partitions, Permit, ScyllaOptions, ScyllaStore, testkit::Turn};
+use futures::future::{FutureExt, join_all};
 use serde::{Deserialize, Serialize};
 use std::{
     os::unix::process::ExitStatusExt,
@@ -29,10 +30,12 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 /// What a copy of this test program is to do, as its parent says it.
 const ORDERS: &str = "CELLSPACE_TEST_ORDERS";
 const SIGKILL: i32 = 9;
-/// How long a lease and its margin last in a cell that is left: longer in all than one call for a move goes on.
-const LASTING: (Duration, Duration) = (Duration::from_secs(18), Duration::from_secs(3));
-/// Of clients, so that what they write does not grow for as long as this lasts.
-const PAUSE: Duration = Duration::from_millis(25);
+/// How long a lease and its margin last in a cell that is left: longer in all than the calls for a move go on that see it end.
+const LASTING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(1));
+/// How long the first of those calls goes on, and by how much longer each next one, since a busy machine may need that.
+const CALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(100));
+/// Of the clients of a participant, so that what they write does not grow for as long as this lasts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
@@ -43,8 +46,8 @@ struct Orders {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Task {
-    /// Carries out a move of `p1`, by a process that serves nothing, until it is killed as this event comes for this time.
-    Moves { to: String, dies: (String, usize) },
+    /// Carries out a move, by a process of this name that serves nothing, until it is killed as this event comes for this time.
+    Moves { node: String, owner: String, to: String, dies: (String, usize) },
     /// Is the second cell, until it is killed.
     Serves,
 }
@@ -100,15 +103,15 @@ impl Orders {
                 println!("up");
                 std::future::pending().await
             }
-            Task::Moves { to, dies: (at, times) } => {
+            Task::Moves { node, owner, to, dies: (at, times) } => {
                 let killer = Killer { at, left: AtomicUsize::new(times) };
                 tracing::subscriber::set_global_default(tracing_subscriber::registry().with(killer)).unwrap();
                 let mover = Box::pin(place.start(0, Some(urls), |cell| {
-                    cell.node = cellspace_storage::NodeName("m".to_owned());
+                    cell.node = NodeName(node);
                     cell.roles = Roles { gateway: true, runtime: false, fabric: false };
                 }));
                 let mover = mover.await;
-                let (directory, owner) = (mover.app.nodes.clone().unwrap(), Owner::new("p1").unwrap());
+                let (directory, owner) = (mover.app.nodes.clone().unwrap(), Owner::new(&owner).unwrap());
                 loop {
                     let cluster = &mover.app.services.cluster;
                     let report = Box::pin(directory.move_to(cluster, &owner, "control-plane", &CellName(to.clone()))).await.unwrap();
@@ -160,18 +163,74 @@ async fn where_it_is(stores: &[ScyllaStore], node: &Node, owner: &str) -> (Vec<&
     (serve, hold)
 }
 
-/// At which steps the mover dies, and for which time that it comes to one; whether others end it by themselves, before anybody asks for the move again.
-const DEATHS: [(&str, usize, bool); 9] = [
-    ("amid a copy", 1, false),
-    ("after record moving", 1, false),
-    ("after seal", 2, true),
-    ("after copy", 1, false),
-    ("before record moved", 1, false),
-    ("after record moved", 1, true),
-    ("after unseal", 1, true),
-    ("before clear", 1, true),
-    ("after record settled", 1, false),
+/// How a move ends whose mover has died.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Somebody asks for it again.
+    Asked,
+    /// Nothing was decided: others give it up by themselves.
+    GivenUp,
+    /// It was decided: others end it by themselves, before anybody asks for it again.
+    Ended,
+}
+
+/// At which steps movers die, and for which time that each comes to one. The groups are played at once, each with a participant of its own, by nodes of these names.
+const DEATHS: [&[(&str, usize, End)]; 3] = [
+    &[("amid a copy", 1, End::Asked), ("after seal", 2, End::GivenUp), ("after copy", 1, End::Asked)],
+    &[("after record moving", 1, End::Asked), ("before record moved", 1, End::Asked), ("after record moved", 1, End::Ended)],
+    &[("after unseal", 1, End::Ended), ("before clear", 1, End::Ended), ("after record settled", 1, End::Asked)],
 ];
+
+/// Where movers die.
+struct Deaths {
+    place: Place,
+    platform: Arc<Platform>,
+    ports: [u16; 2],
+    stores: Vec<ScyllaStore>,
+}
+
+impl Deaths {
+    /// One after another, by movers of this name, while the participant is used.
+    async fn of(&self, owner: &str, node: &str, test: &str, deaths: &[(&str, usize, End)]) {
+        let Self { platform, ports, .. } = self;
+        made(platform, ports[0], owner).await;
+        let clients = Clients::begin(platform, owner, *ports, PAUSE);
+        // Enough for copies of several batches.
+        clients.more(150).await;
+        for (n, (at, times, end)) in deaths.iter().enumerate() {
+            let from = home(&platform.node, owner).await;
+            let to = CELLS[usize::from(from == CELLS[0])];
+            let urls = (platform.node.urls.public.to_string(), platform.node.urls.admin.to_string());
+            let dies = ((*at).to_owned(), *times);
+            let task = Task::Moves { node: node.to_owned(), owner: owner.to_owned(), to: to.to_owned(), dies };
+            let mut mover = Orders { place: self.place.known.clone(), urls, task }.given_to(test);
+            let ended = timeout(PATIENCE, mover.wait()).await.expect("the mover ends").unwrap();
+            assert_eq!(ended.signal(), Some(SIGKILL), "{at}: it was to be killed");
+            // Whoever is asked for it: all are served again before long.
+            match end {
+                End::Asked => moved(platform, ports[n % 2], owner, to).await,
+                End::GivenUp | End::Ended => clients.more(20).await,
+            }
+            self.settled(owner, at, if *end == End::GivenUp { &from } else { to }).await;
+            clients.more(10).await;
+        }
+        clients.end_well(platform).await;
+    }
+
+    /// Who is served may still be on the way to be settled.
+    async fn settled(&self, owner: &str, at: &str, cell: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let now = home(&self.platform.node, owner).await;
+            let (serve, hold) = where_it_is(&self.stores, &self.platform.node, owner).await;
+            if now == cell && serve == [cell] && hold == [cell] {
+                return;
+            }
+            assert!(Instant::now() < until, "{at}: {owner} is in {now} and not {cell}, is served in {serve:?} and lies in {hold:?}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_is_ended_or_given_up_whenever_its_mover_is_killed() {
@@ -185,45 +244,20 @@ async fn a_move_is_ended_or_given_up_whenever_its_mover_is_killed() {
     let mut platform = Platform::of(a, None).await;
     platform.beside = vec![b];
     let ports = [&platform.node, &platform.beside[0]].map(|node| node.admin_address().unwrap().port());
-    made(&platform, ports[0], "p1").await;
-    let (platform, stores) = (Arc::new(platform), place.stores().await);
-    let clients = Clients::begin(&platform, ports, PAUSE);
-    // Enough for copies of several batches.
-    clients.more(150).await;
-    for (n, (at, times, by_themselves)) in DEATHS.into_iter().enumerate() {
-        let from = home(&platform.node, "p1").await;
-        let to = CELLS[usize::from(from == CELLS[0])];
-        let urls = (platform.node.urls.public.to_string(), platform.node.urls.admin.to_string());
-        let task = Task::Moves { to: to.to_owned(), dies: (at.to_owned(), times) };
-        let mut mover = Orders { place: place.known.clone(), urls, task }.given_to(NAME);
-        let ended = timeout(PATIENCE, mover.wait()).await.expect("the mover ends").unwrap();
-        assert_eq!(ended.signal(), Some(SIGKILL), "{at}: it was to be killed");
-        // Whoever is asked for it: all are served again before long.
-        if by_themselves {
-            clients.more(20).await;
-        } else {
-            moved(&platform, ports[n % 2], "p1", to).await;
-        }
-        let until = Instant::now() + PATIENCE;
-        let now = loop {
-            let now = home(&platform.node, "p1").await;
-            // Who is served may still be on the way to be settled.
-            if where_it_is(&stores, &platform.node, "p1").await == (vec![now.as_str()], vec![now.as_str()]) {
-                break now;
-            }
-            assert!(Instant::now() < until, "{at}: {:?}", where_it_is(&stores, &platform.node, "p1").await);
-            sleep(Duration::from_millis(200)).await;
-        };
-        assert!(now == to || (at == "after seal" && now == from), "{at}: it is in {now}, though a move that is decided is ended");
-        clients.more(10).await;
-    }
-    clients.end_well(&platform).await;
-    let mut platform = Arc::into_inner(platform).unwrap();
+    let stores = place.stores().await;
+    let deaths = Deaths { place, platform: Arc::new(platform), ports, stores };
+    let played = MOVERS.iter().zip(DEATHS).enumerate();
+    let played = played.map(|(n, (node, group))| {
+        let deaths = &deaths;
+        async move { deaths.of(&format!("p{}", n + 1), node, NAME, group).await }.boxed()
+    });
+    join_all(played).await;
+    let mut platform = Arc::into_inner(deaths.platform).unwrap();
     for node in platform.beside.drain(..) {
         node.drain(DRAIN).await;
     }
     platform.node.drain(DRAIN).await;
-    place.remove().await;
+    deaths.place.remove().await;
 }
 
 /// A commit of which a node has written the events when it dies.
@@ -254,20 +288,29 @@ async fn a_participant_leaves_a_cell_of_which_every_node_is_dead() {
     let port = platform.node.admin_address().unwrap().port();
     made(&platform, port, "p1").await;
     moved(&platform, port, "p1", CELLS[1]).await;
-    let clients = Clients::begin(&platform, [port; 2], PAUSE);
+    let clients = Clients::begin(&platform, "p1", [port; 2], PAUSE);
     clients.more(50).await;
     second.kill().await.unwrap();
     let left = begun(&stores[1]).await;
     assert!(stores[1].standing(&left).await.unwrap().publishing.is_some());
-    moved(&platform, port, "p1", CELLS[0]).await;
+    // Each call is over before the lease is: one goes on with what another one has seen.
+    let (directory, owner, back) = (platform.node.app.nodes.as_ref().unwrap(), Owner::new("p1").unwrap(), CellName(CELLS[0].to_owned()));
+    let (mut time, longest) = (CALL.0, LASTING.0 + LASTING.1);
+    loop {
+        let call = directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &back);
+        if timeout(time, Box::pin(call)).await.is_ok_and(|report| report.unwrap().done) {
+            break;
+        }
+        time += CALL.1;
+        assert!(time < longest, "it does not end");
+    }
     assert_eq!(home(&platform.node, "p1").await, CELLS[0]);
     assert_eq!(stores[1].standing(&left).await.unwrap().publishing, None);
     clients.more(20).await;
     clients.end_well(&platform).await;
     assert_eq!(where_it_is(&stores, &platform.node, "p1").await, (vec![CELLS[0]], vec![CELLS[0]]));
     // Nobody goes to a cell that serves nobody.
-    let directory = platform.node.app.nodes.as_ref().unwrap();
-    let (owner, away) = (Owner::new("p1").unwrap(), CellName(CELLS[1].to_owned()));
+    let away = CellName(CELLS[1].to_owned());
     let report = Box::pin(directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away)).await.unwrap();
     assert!(!report.done && report.cell.0 == CELLS[0] && report.waits.is_some(), "{report:?}");
     Arc::into_inner(platform).unwrap().node.drain(DRAIN).await;
