@@ -19,12 +19,13 @@ suite() {
   esac
 }
 
-# under_test [FEATURES]: builds the system under test, and sets the path of its binary; with features, those of the product, and `program`. All of the workspace's features,
-# so that what its tests have built is not built once more.
+# under_test [cell]: builds the system under test, and sets the path of its binary; for a cell also the product with what cells need, `program`. For the whole workspace, as its
+# tests are built, so that what they have built is not built once more.
 under_test() {
-  local folder=$profile more=()
+  local folder=$profile features=${CELLSPACE_CONFORMANCE_FEATURES:-} more=()
   [ "$profile" = dev ] && folder=debug
-  [ $# -eq 0 ] || more=(--features "$1" --bins)
+  [ -z "${1:-}" ] || { features+=${features:+,}cellspace/scylla,cellspace/kafka more=(--bin cellspace); }
+  [ -z "$features" ] || more+=(--features "$features")
   child_waits "$cargo" build --quiet --manifest-path "$root/Cargo.toml" --workspace --profile "$profile" --example conformance "${more[@]}" \
     || fail "the system under test cannot be built"
   binary=$target/$folder/examples/conformance program=$target/$folder/cellspace

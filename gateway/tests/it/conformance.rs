@@ -26,8 +26,13 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-fn script(name: &str) -> PathBuf {
-    root().join("deploy/conformance").join(name)
+/// One of the scripts. What they build is what these tests were built with.
+fn script(name: &str) -> Command {
+    let features = [("cellspace/scylla", cfg!(feature = "scylla")), ("cellspace/kafka", cfg!(feature = "kafka"))];
+    let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
+    let mut script = Command::new(root().join("deploy/conformance").join(name));
+    script.env("CELLSPACE_CONFORMANCE_FEATURES", features.join(","));
+    script
 }
 
 /// Whether a text is somewhere in the files at the path.
@@ -62,7 +67,7 @@ struct Served {
 
 impl Served {
     async fn start(suite: &str) -> Self {
-        let mut process = tokio::process::Command::new(script("serve"))
+        let mut process = tokio::process::Command::from(script("serve"))
             .arg(suite)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -194,7 +199,7 @@ fn a_run_counts_its_tests() {
     for (suite, times, tests, passed) in
         [("dsp", "2", "^(MET:|CAT:01-02)", 4), ("dcp-holder", "1", "(5\\.2|6\\.6\\.1) .*(discovery|should accept)", 3)]
     {
-        let run = Command::new(script("run")).args([suite, "--times", times, "--match", tests]).output().unwrap();
+        let run = script("run").args([suite, "--times", times, "--match", tests]).output().unwrap();
         let (said, complaint) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
         assert!(run.status.success(), "{said}{complaint}");
         let lines: Vec<&str> = said.lines().collect();
@@ -209,7 +214,7 @@ fn a_run_counts_its_tests() {
 #[test]
 fn unknown_suites_and_options_are_refused() {
     for (name, arguments) in [("run", &["dsx"][..]), ("run", &["dsp", "--times", "0"]), ("run", &[]), ("serve", &["dsx"]), ("serve", &[])] {
-        let ended = Command::new(script(name)).args(arguments).output().unwrap();
+        let ended = script(name).args(arguments).output().unwrap();
         assert_eq!(ended.status.code(), Some(2), "{name} {arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{name} {arguments:?}");
     }

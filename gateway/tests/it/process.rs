@@ -28,9 +28,15 @@ impl Process {
 
     /// The same after a command of the shell, such as `ulimit -f 1024;`.
     pub fn limited(dir: &Path, limit: &str, arguments: &[&str]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_cellspace")), dir, limit, arguments)
+    }
+
+    /// The same of this program.
+    pub fn of(program: &Path, dir: &Path, limit: &str, arguments: &[&str]) -> Self {
         let stderr = dir.join("stderr");
         let mut child = Command::new("sh")
-            .args(["-c", &format!("{limit} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_cellspace")])
+            .args(["-c", &format!("{limit} exec \"$0\" \"$@\"")])
+            .arg(program)
             .args(arguments)
             .env_remove("CELLSPACE_LOG")
             .stdin(Stdio::null())
