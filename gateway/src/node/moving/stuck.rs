@@ -5,8 +5,11 @@ use cellspace_cluster::Cluster;
 use cellspace_schemas::Owner;
 use cellspace_storage::{Phase, relocation::Want};
 use parking_lot::Mutex;
-use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::sleep_until};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout_at,
+};
 
 /// Owners that are gone on with at once.
 const AT_ONCE: usize = 64;
@@ -17,7 +20,7 @@ impl Directory {
     /// Goes on with them, as long as the node is part of its cell.
     pub(crate) async fn end_moves(self: Arc<Self>, cluster: Cluster) {
         let Some(mut stuck) = self.cell.elsewhere().and_then(|elsewhere| elsewhere.take_stuck()) else { return };
-        let (places, busy) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Mutex::new(HashSet::new())));
+        let (places, busy) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Mutex::new(HashMap::<_, Arc<Notify>>::new())));
         loop {
             let next = async { Some((stuck.recv().await?, places.clone().acquire_owned().await.ok()?)) };
             let Some((owner, place)) = (tokio::select! {
@@ -26,29 +29,33 @@ impl Directory {
             }) else {
                 return;
             };
-            if !busy.lock().insert(owner.clone()) {
+            let again = Arc::new(Notify::new());
+            if let Some(waits) = busy.lock().get(&owner) {
+                waits.notify_one();
                 continue;
             }
+            busy.lock().insert(owner.clone(), again.clone());
             let (this, cluster, busy) = (self.clone(), cluster.clone(), busy.clone());
             tokio::spawn(async move {
-                this.end_move(&cluster, &owner).await;
+                this.end_move(&cluster, &owner, &again).await;
                 busy.lock().remove(&owner);
                 drop(place);
             });
         }
     }
 
-    /// Ends what has sealed the owner, unless whoever began with it does so in time.
-    async fn end_move(&self, cluster: &Cluster, owner: &Owner) {
+    /// Ends what has sealed the owner, unless whoever began with it does so in time. It is looked at whenever the owner is found sealed once more: what was decided
+    /// meanwhile is to be ended sooner than what is not.
+    async fn end_move(&self, cluster: &Cluster, owner: &Owner, again: &Notify) {
         let Some(mover) = self.mover(cluster, owner) else { return };
         let Ok(mut before) = mover.elsewhere.home(owner).await else { return };
         loop {
             let soon = mover.elsewhere.since(owner, before.version) + SOON;
-            sleep_until(mover.sealed_until(&before).unwrap_or(soon)).await;
+            let is_over = timeout_at(mover.sealed_until(&before).unwrap_or(soon), again.notified()).await.is_err();
             match mover.elsewhere.home(owner).await {
-                Ok(home) if home.version == before.version => break,
+                Ok(home) if home.version == before.version && is_over => break,
                 // Somebody goes on with it, and may stop once more.
-                Ok(home) if home.phase != Phase::Settled => before = home,
+                Ok(home) if home.version == before.version || home.phase != Phase::Settled => before = home,
                 _ => return,
             }
         }
