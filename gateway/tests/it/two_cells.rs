@@ -21,6 +21,7 @@ use cellspace_schemas::Owner;
 use cellspace_storage::{
     CellName, KafkaOptions, MasterKey, NodeName, Replication, ScyllaOptions, scylla::create_schema, testkit::services,
 };
+use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,11 +37,14 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    join,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use url::Url;
 
+/// Of a drain at the end of a test.
+const BRIEF: Duration = Duration::from_secs(2);
 const CELLS: [&str; 2] = ["cell-a", "cell-b"];
 /// Processes of the first cell that serve nothing.
 const MOVERS: [&str; 3] = ["m1", "m2", "m3"];
@@ -159,7 +163,10 @@ impl Place {
         (config, cell)
     }
 
-    async fn remove(&self) {
+    /// Ends the nodes, of which nothing is asked any more, and removes what they have left.
+    async fn left_by(&self, platform: Platform) {
+        let Platform { node, beside, .. } = platform;
+        join_all(beside.into_iter().chain([node]).map(|node| node.drain(BRIEF))).await;
         for keyspace in &self.keyspaces {
             services::drop_keyspace(&self.cassandra, keyspace).await;
         }
@@ -265,12 +272,16 @@ impl Clients {
     async fn end_well(self, platform: &Platform) {
         self.stop.store(true, Ordering::Release);
         let there: BTreeSet<String> = self.clients.join_all().await.into_iter().flatten().collect();
-        for at in self.ports {
-            for id in &there {
-                let (status, said, _) = asked(platform, at, Method::GET, &format!("{}/{id}", assets(&self.owner)), None).await;
-                assert_eq!(status, StatusCode::OK, "{id} by way of {at}: {said}");
+        let looks = self.ports.map(|at| {
+            let (there, owner) = (&there, &self.owner);
+            async move {
+                for id in there {
+                    let (status, said, _) = asked(platform, at, Method::GET, &format!("{}/{id}", assets(owner)), None).await;
+                    assert_eq!(status, StatusCode::OK, "{id} by way of {at}: {said}");
+                }
             }
-        }
+        });
+        join_all(looks).await;
     }
 }
 
@@ -337,19 +348,19 @@ async fn a_participant_moves_between_cells_under_load_and_nothing_that_was_ackno
     assert_eq!(admin(&["rebalance"]).await.unwrap(), format!("p2 is in cell {}participants moved: 1", CELLS[1]));
     assert_eq!((home(&platform.node, "p1").await, home(&platform.node, "p2").await), (CELLS[0].to_owned(), CELLS[1].to_owned()));
     assert!(admin(&["move", "p1", "--to", "cell-c"]).await.unwrap_err().contains("no cell cell-c"));
-    // A cell that was not told which one is the main cell does not take itself for it, and writes nothing before it knows.
-    let refused = Box::pin(place.forgetful(1)).await;
-    assert!(refused.starts_with("the keyspace c"), "{refused}");
     // A cell that is away takes nobody: a move there does not begin, or is given up, and the participant is served where it is.
     let mut platform = Arc::into_inner(platform).unwrap();
-    for node in platform.beside.drain(..) {
-        node.drain(DRAIN).await;
-    }
+    let beside = std::mem::take(&mut platform.beside);
     let (directory, away) = (platform.node.app.nodes.as_ref().unwrap(), CellName(CELLS[1].to_owned()));
-    let report = Box::pin(directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away)).await.unwrap();
+    let goes = async {
+        join_all(beside.into_iter().map(|node| node.drain(DRAIN))).await;
+        directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away).await.unwrap()
+    };
+    // A cell that was not told which one is the main cell does not take itself for it, and writes nothing before it knows.
+    let (refused, report) = join!(Box::pin(place.forgetful(1)), Box::pin(goes));
+    assert!(refused.starts_with("the keyspace c"), "{refused}");
     assert!(!report.done && report.cell.0 == CELLS[0] && report.waits.is_some(), "{report:?}");
     let (status, said, _) = asked(&platform, at_a, Method::POST, &assets("p1"), Some(&asset("last"))).await;
     assert_eq!(status, StatusCode::OK, "{said}");
-    platform.node.drain(DRAIN).await;
-    place.remove().await;
+    place.left_by(platform).await;
 }

@@ -4,7 +4,7 @@ use super::{CELLS, PATIENCE, Place, asked, home, moved};
 use crate::{
     profiles::at,
     stage::{Answer, Stage, dsp},
-    support::{DRAIN, Platform},
+    support::Platform,
 };
 use cellspace_client::{sharing, tenants::Participant};
 use reqwest::{Method, StatusCode};
@@ -102,9 +102,5 @@ async fn messages_find_a_participant_by_way_of_any_cell() {
             s.is_found(&s.provider, ports, &[sharing::PROFILE, "acme-net"]).await;
         }
     }
-    for node in s.base.beside.drain(..) {
-        node.drain(DRAIN).await;
-    }
-    s.close().await;
-    place.remove().await;
+    place.left_by(s.base).await;
 }

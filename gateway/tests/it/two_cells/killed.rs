@@ -1,7 +1,7 @@
 //! Whoever carries out a move is killed, at each of its steps, and a whole cell is: others go on, and nothing that was acknowledged is lost.
 
 use super::{CELLS, Clients, Known, MOVERS, PATIENCE, Place, home, made, moved};
-use crate::support::{DRAIN, Platform};
+use crate::support::Platform;
 use cellspace::{Node, node::Roles};
 use cellspace_schemas::Owner;
 use cellspace_storage::{Batch, CellName, Movable, NodeName, PartitionKey, Partitions, Permit, ScyllaOptions, ScyllaStore, testkit::Turn};
@@ -18,6 +18,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    join,
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
@@ -35,7 +36,7 @@ const LASTING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_se
 /// How long the first of those calls goes on, and by how much longer each next one, since a busy machine may need that.
 const CALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(100));
 /// Of the clients of a participant, so that what they write does not grow for as long as this lasts.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
@@ -252,12 +253,7 @@ async fn a_move_is_ended_or_given_up_whenever_its_mover_is_killed() {
         async move { deaths.of(&format!("p{}", n + 1), node, NAME, group).await }.boxed()
     });
     join_all(played).await;
-    let mut platform = Arc::into_inner(deaths.platform).unwrap();
-    for node in platform.beside.drain(..) {
-        node.drain(DRAIN).await;
-    }
-    platform.node.drain(DRAIN).await;
-    deaths.place.remove().await;
+    deaths.place.left_by(Arc::into_inner(deaths.platform).unwrap()).await;
 }
 
 /// A commit of which a node has written the events when it dies.
@@ -306,13 +302,15 @@ async fn a_participant_leaves_a_cell_of_which_every_node_is_dead() {
     }
     assert_eq!(home(&platform.node, "p1").await, CELLS[0]);
     assert_eq!(stores[1].standing(&left).await.unwrap().publishing, None);
-    clients.more(20).await;
-    clients.end_well(&platform).await;
-    assert_eq!(where_it_is(&stores, &platform.node, "p1").await, (vec![CELLS[0]], vec![CELLS[0]]));
-    // Nobody goes to a cell that serves nobody.
+    // Nobody goes to a cell that serves nobody, and is served where it is meanwhile.
     let away = CellName(CELLS[1].to_owned());
-    let report = Box::pin(directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away)).await.unwrap();
+    let goes = Box::pin(directory.move_to(&platform.node.app.services.cluster, &owner, "control-plane", &away));
+    let (report, ()) = join!(goes, async {
+        clients.more(20).await;
+        clients.end_well(&platform).await;
+    });
+    let report = report.unwrap();
     assert!(!report.done && report.cell.0 == CELLS[0] && report.waits.is_some(), "{report:?}");
-    Arc::into_inner(platform).unwrap().node.drain(DRAIN).await;
-    place.remove().await;
+    assert_eq!(where_it_is(&stores, &platform.node, "p1").await, (vec![CELLS[0]], vec![CELLS[0]]));
+    place.left_by(Arc::into_inner(platform).unwrap()).await;
 }
