@@ -177,7 +177,8 @@ enum End {
 
 /// At which steps movers die, and for which time that each comes to one. The groups are played at once, each with a participant of its own, by nodes of these names.
 const DEATHS: [&[(&str, usize, End)]; 3] = [
-    &[("amid a copy", 1, End::Asked), ("after seal", 2, End::GivenUp), ("after copy", 1, End::Asked)],
+    // Once all is sealed whoever is asked finds that; of what nobody asks for it is not found that it is sealed.
+    &[("amid a copy", 1, End::Asked), ("before copy", 1, End::GivenUp), ("after copy", 1, End::Asked), ("after seal", 2, End::Asked)],
     &[("after record moving", 1, End::Asked), ("before record moved", 1, End::Asked), ("after record moved", 1, End::Ended)],
     &[("after unseal", 1, End::Ended), ("before clear", 1, End::Ended), ("after record settled", 1, End::Asked)],
 ];
