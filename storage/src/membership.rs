@@ -76,7 +76,7 @@ impl View {
     pub const DEAD: usize = 16;
 }
 
-/// What the last row of a member tells of when it served its slots.
+/// What is known of when a member served its slots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dead {
     /// Who it was.
@@ -114,7 +114,7 @@ pub struct Lease {
     pub endpoint: String,
     /// The time of day by the node's own clock when this renewal began, no less than in any row of this node before; `None` in a row of an earlier build.
     pub clock: Option<Timestamp>,
-    /// Since when the node has had all that it owned when this renewal began; `None` while something is still to open.
+    /// Since when the node has had all that it owned when this renewal began; while something is still to open, what was told of that before, be it by an earlier life.
     pub settled: Option<Settled>,
     /// The counter of the row of the life before, in whose place the first row of this life was put; `None` in the first life, and in a row of an earlier build.
     pub follows: Option<u64>,
@@ -127,10 +127,10 @@ impl Lease {
         Member { node: self.node.clone(), incarnation: self.incarnation }
     }
 
-    /// What this row tells when it is the last one of its life; nothing when it is of an earlier build.
+    /// What this row tells of a life of its node, when it is the last row of that one or a later one; nothing when it is of an earlier build.
     #[must_use]
-    pub fn dead(&self) -> Option<Dead> {
-        Some(Dead { member: self.member(), clock: self.clock?, settled: self.settled })
+    pub fn dead(&self, member: &Member) -> Option<Dead> {
+        Some(Dead { member: member.clone(), clock: self.clock?, settled: self.settled })
     }
 }
 

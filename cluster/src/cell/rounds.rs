@@ -104,7 +104,7 @@ impl Cell {
         Ok(())
     }
 
-    async fn look(&self) -> Result<(), Ended> {
+    pub(super) async fn look(&self) -> Result<(), Ended> {
         for _ in 0..LOOKS {
             if !self.look_once().await? {
                 break;
@@ -119,7 +119,7 @@ impl Cell {
         self.node.lock().get_or_insert_with(outside);
     }
 
-    async fn renew(&self) {
+    pub(super) async fn renew(&self) {
         if !self.is_born() && !self.be_born().await {
             return;
         }

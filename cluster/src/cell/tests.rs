@@ -63,7 +63,8 @@ fn member(name: &str) -> Member {
 
 fn next(before: Option<&View>, names: &[&str]) -> View {
     let members: Vec<_> = names.iter().map(|name| member(name)).collect();
-    let past = before.map(|before| before.past.iter().chain([&before.deal]).cloned().collect()).unwrap_or_default();
+    let mut past: Vec<Deal> = before.map(|before| before.past.iter().chain([&before.deal]).cloned().collect()).unwrap_or_default();
+    past = past.split_off(past.len().saturating_sub(View::PAST));
     View {
         version: before.map_or(1, |before| before.version + 1),
         format: 1,
@@ -73,22 +74,22 @@ fn next(before: Option<&View>, names: &[&str]) -> View {
     }
 }
 
-/// Node `b`, which has taken in these memberships one after the other, the first of them `a` alone; and what it heard.
-fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
-    let terms = Terms::default();
-    let cell = Cell::new(CellOptions {
+fn of_b(membership: Arc<MemoryMembership>) -> Arc<Cell> {
+    Cell::new(CellOptions {
         node: member("b").node,
         level: 1,
         endpoint: String::new(),
-        terms: terms.clone(),
-        membership: Arc::new(MemoryMembership::default()),
+        terms: Terms::default(),
+        membership,
         peers: Arc::new(Nobody),
         uptime: Arc::new(Stands),
         clock: Arc::new(SystemClock),
-    });
-    let note = Arc::new(Note::default());
-    cell.remember(note.clone());
-    let row = Lease {
+    })
+}
+
+/// The first row of `b`.
+fn row() -> Lease {
+    Lease {
         node: member("b").node,
         incarnation: Incarnation(1),
         counter: 0,
@@ -98,8 +99,16 @@ fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
         clock: None,
         settled: None,
         follows: None,
-    };
-    *cell.node.lock() = Some(Node::new(None, row, terms.clone(), Rings::new(terms.slots), cell.open.now()));
+    }
+}
+
+/// Node `b`, which has taken in these memberships one after the other, the first of them `a` alone; and what it heard.
+fn node_b(memberships: &[&[&str]]) -> (Arc<Cell>, Arc<Note>, View) {
+    let cell = of_b(Arc::new(MemoryMembership::default()));
+    let note = Arc::new(Note::default());
+    cell.remember(note.clone());
+    let terms = Terms::default();
+    *cell.node.lock() = Some(Node::new(None, row(), terms.clone(), Rings::new(terms.slots), cell.open.now()));
     let mut view = next(None, &["a"]);
     cell.shown(view.clone()).unwrap();
     for names in memberships {
@@ -133,7 +142,8 @@ fn what_was_told_of_an_earlier_time_counts_for_no_later_one() {
 /// Of a slot whose owner was found dead an opening tells when it was served before; of one that is not open nothing is told that was of an earlier opening.
 #[test]
 fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
-    for told in [None, Some(Timestamp(1_600_000_000_000))] {
+    let never = Timestamp(i64::MAX / 2);
+    for told in [None, Some(Timestamp(1_600_000_000_000)), Some(never)] {
         let (cell, _, view) = node_b(&[&["a", "b"]]);
         let clock = Timestamp(1_700_000_000_000);
         let dead = Dead { member: member("a"), clock, settled: told.map(|at| Settled { view: 2, at }) };
@@ -155,10 +165,36 @@ fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
         let before = opening.before.unwrap();
         // It came to `a` in this moment, as far as `b` knows.
         let seen = before.others > opening.at && before.others <= opening.at.plus(patience);
-        assert!(told.map_or(seen, |told| before.others == told), "{opening:?}");
+        assert!(told.filter(|told| *told < never).map_or(seen, |told| before.others == told), "{opening:?}");
         assert_eq!((before.owner, opening.until), (clock.plus(Terms::default().lease), Some(Timestamp(1_700_000_003_000))));
         // It goes, and is about to come back.
         cell.shown(next(Some(&alone), &["a"])).unwrap();
         assert_eq!(cell.opened_at(slot).before, None);
     }
+}
+
+/// Time stands: what opens does so because the life before has told of it.
+#[tokio::test]
+async fn a_node_that_starts_again_opens_what_its_row_says_that_it_had() {
+    let rows = Arc::new(MemoryMembership::default());
+    let (mut view, b) = (None, member("b"));
+    for _ in 0..20 {
+        let next = next(view.as_ref(), &["b"]);
+        assert_eq!(rows.change_view(next.clone()).await, Swap::Applied);
+        view = Some(next);
+    }
+    let settled = Some(Settled { view: 19, at: Timestamp(1_600_000_000_000) });
+    let last = Lease { clock: Some(Timestamp(1_700_000_000_000)), settled, ..row() };
+    assert_eq!(rows.put_lease(None, last.clone()).await, Swap::Applied);
+    let cell = of_b(rows);
+    cell.renew().await;
+    cell.look().await.unwrap();
+    let later = cell.node.lock().as_ref().unwrap().me().clone();
+    assert_ne!(later, b);
+    let mut placed = next(view.as_ref(), &["b"]);
+    (placed.deal.from, placed.deal.to) = (vec![later.clone()], vec![later]);
+    cell.shown(placed).unwrap();
+    cell.open_free();
+    let opening = cell.opened_at(Slot::numbered(0).unwrap());
+    assert!(cell.open.is_open(opening.slot) && opening.before.is_some_and(|before| before.others == settled.unwrap().at), "{opening:?}");
 }

@@ -29,7 +29,7 @@ pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, 
     let before = leases.iter().find(|lease| lease.node == *node).cloned();
     let incarnation = Incarnation(before.as_ref().map_or(0, |lease| lease.incarnation.0) + 1);
     let clock = before.as_ref().and_then(|lease| lease.clock).max(Some(clock));
-    let follows = before.as_ref().map(|lease| lease.counter);
+    let (settled, follows) = (before.as_ref().and_then(|lease| lease.settled), before.as_ref().map(|lease| lease.counter));
     let next = Lease {
         node: node.clone(),
         incarnation,
@@ -38,7 +38,7 @@ pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, 
         level,
         endpoint: endpoint.to_owned(),
         clock,
-        settled: None,
+        settled,
         follows,
     };
     (before, next)
@@ -81,7 +81,12 @@ impl OwnLease {
     /// The next renewal. One whose outcome is not known is begun again, and counts from its first beginning: it may have landed then.
     pub(super) fn renewal(&mut self, now: Moment, clock: Timestamp, settled: Option<Settled>) -> (Lease, Lease) {
         self.landed = None;
-        let next = || Lease { counter: self.row.counter + 1, clock: self.row.clock.max(Some(clock)), settled, ..self.row.clone() };
+        let next = || Lease {
+            counter: self.row.counter + 1,
+            clock: self.row.clock.max(Some(clock)),
+            settled: settled.or(self.row.settled),
+            ..self.row.clone()
+        };
         let (next, _) = self.attempt.get_or_insert_with(|| (next(), now));
         (self.row.clone(), next.clone())
     }

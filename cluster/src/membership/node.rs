@@ -10,7 +10,7 @@ use super::{
 };
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, Member, NodeName, Settled, Swap, View};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Hops that a request takes at most from where it came in.
 pub const MOST_HOPS: u8 = 2;
@@ -48,9 +48,7 @@ pub struct Node {
     terms: Terms,
     rings: Rings,
     lease: OwnLease,
-    /// The last row of the node's earlier life.
-    before: Option<Lease>,
-    /// By then that one has lost its lease.
+    /// By then the node's earlier life has lost its lease.
     alone_from: Moment,
     watch: Watch,
     table: Table,
@@ -67,9 +65,8 @@ impl Node {
     pub fn new(before: Option<Lease>, row: Lease, terms: Terms, rings: Rings, now: Moment) -> Self {
         let me = row.member();
         Self {
-            table: Table::new(me.clone(), before.as_ref().and_then(Lease::dead), &rings, &terms),
+            table: Table::new(me.clone(), before, &rings, &terms),
             lease: OwnLease::new(row),
-            before,
             alone_from: now + terms.patience(),
             watch: Watch::default(),
             view: None,
@@ -210,7 +207,8 @@ impl Node {
         if view.version <= before.version {
             return Ok(Vec::new());
         }
-        if !before.deal.members().is_subset(&view.deal.members()) {
+        let nodes = |view: &View| view.deal.members().into_iter().map(|member| member.node.clone()).collect::<BTreeSet<_>>();
+        if !nodes(before).is_subset(&nodes(&view)) {
             // Whoever seems dead beside those that went is judged anew.
             self.watch.restart(now);
         }
@@ -236,19 +234,20 @@ impl Node {
     }
 
     fn change(&self, view: &View, leases: &[Lease], now: Moment) -> Option<View> {
-        let gone = self.watch.gone(view);
+        let gone = self.watch.gone(view, &self.me.node, &self.terms, now);
         if !gone.is_empty() {
             return Some(plan::without(view, &gone, &self.me, leases));
         }
-        if let Some((by, last)) = self.watch.followed(view, &self.me.node, &self.terms, now) {
-            return Some(plan::replaced(view, &by.member(), last));
+        let followed = self.watch.followed(view, &self.me.node, &self.terms, now);
+        if !followed.is_empty() {
+            return Some(plan::replaced(view, followed));
         }
         let deal = &view.deal;
         if !self.is_member() {
-            return match deal.members().iter().any(|member| member.node == self.me.node) {
+            return match deal.members().into_iter().find(|member| member.node == self.me.node) {
                 _ if self.leaves => None,
-                true => (now >= self.alone_from).then(|| plan::replaced(view, &self.me, self.before.as_ref())),
-                false => plan::joined(view, &self.me),
+                Some(before) => (now >= self.alone_from).then(|| plan::replaced(view, vec![(self.me.clone(), self.table.earlier(before))])),
+                None => plan::joined(view, &self.me),
             };
         }
         if self.leaves
@@ -284,7 +283,7 @@ impl Node {
     /// When this node is to look at the rows, if no news come before: to go on with a hand-over, to judge another one, or to take the place of its own earlier life.
     #[must_use]
     pub fn acts_at(&self, now: Moment) -> Option<Moment> {
-        let follows = Some(self.alone_from).filter(|from| *from > now && self.before.is_some() && !self.outside);
+        let follows = Some(self.alone_from).filter(|from| *from > now && self.table.is_later_life());
         self.steps_at().into_iter().chain(self.judges_at(now)).chain(follows).min()
     }
 

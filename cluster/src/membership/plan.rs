@@ -3,7 +3,7 @@
 //! What all rely on: a life of a node leaves the view only when its lease has ended on every clock, or when it owned nothing for so long.
 
 use super::dealt::Dealt;
-use cellspace_storage::{Deal, Lease, Member, NodeName, View};
+use cellspace_storage::{Dead, Deal, Lease, Member, NodeName, View};
 use std::collections::BTreeSet;
 
 /// The view of a cell's first node.
@@ -34,21 +34,24 @@ pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member, 
         to.clone_from(&from);
     }
     let mark = if from == to { 0 } else { view.deal.mark };
-    let revoked = leases.iter().filter(|lease| lease.revoked && gone.contains(&lease.node));
-    telling(next(view, Deal { from, to, mark }), revoked)
+    let last = |member: &Member| leases.iter().find(|lease| lease.node == member.node).and_then(|lease| lease.dead(member));
+    let dead: Vec<_> = view.deal.members().into_iter().filter(|member| gone.contains(&member.node)).filter_map(last).collect();
+    telling(next(view, Deal { from, to, mark }), dead)
 }
 
-/// A view that tells of members of which these are the last rows.
-fn telling<'a>(mut view: View, last: impl IntoIterator<Item = &'a Lease>) -> View {
-    view.dead.extend(last.into_iter().filter_map(Lease::dead));
+/// A view that tells of members that did not leave it.
+fn telling(mut view: View, dead: impl IntoIterator<Item = Dead>) -> View {
+    view.dead.extend(dead);
     view.dead = view.dead.split_off(view.dead.len().saturating_sub(View::DEAD));
     view
 }
 
-/// With a later life of a node in the place of an earlier one, whose slots it has at once; with the earlier one's last row, where that is known.
-pub(super) fn replaced(view: &View, by: &Member, last: Option<&Lease>) -> View {
-    let with = |members: &[Member]| members.iter().map(|member| if member.node == by.node { by } else { member }).cloned().collect();
-    telling(next(view, Deal { from: with(&view.deal.from), to: with(&view.deal.to), mark: view.deal.mark }), last)
+/// With later lives of nodes in the places of earlier ones, whose slots they have at once, and what is known of those.
+pub(super) fn replaced(view: &View, by: Vec<(Member, Option<Dead>)>) -> View {
+    let later = |member: &Member| by.iter().map(|(later, _)| later).find(|later| later.node == member.node).unwrap_or(member).clone();
+    let with = |members: &[Member]| members.iter().map(later).collect();
+    let deal = Deal { from: with(&view.deal.from), to: with(&view.deal.to), mark: view.deal.mark };
+    telling(next(view, deal), by.into_iter().filter_map(|(_, dead)| dead))
 }
 
 /// With another node, to which slots are handed over from now on; only while nothing is half handed over.

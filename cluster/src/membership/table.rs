@@ -5,7 +5,7 @@ use super::{
     terms::{Moment, Terms},
 };
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Dead, Deal, Member, Settled, View};
+use cellspace_storage::{Dead, Deal, Lease, Member, Settled, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -95,15 +95,15 @@ pub(super) struct Table {
     waiting: BTreeSet<u16>,
     /// [`View::dead`]
     dead: Vec<Dead>,
-    /// What is known of the node's life before.
-    former: Option<Dead>,
+    /// The last row of the node's life before.
+    former: Option<Lease>,
     /// When a slot was opened last.
     opened: Option<Moment>,
 }
 
 impl Table {
-    /// Before the first view; `former` is what the last row tells of the node's life before.
-    pub(super) fn new(me: Member, former: Option<Dead>, rings: &Rings, terms: &Terms) -> Self {
+    /// Before the first view; `former` is the last row of the node's life before.
+    pub(super) fn new(me: Member, former: Option<Lease>, rings: &Rings, terms: &Terms) -> Self {
         let entry = Entry { hold: Hold::Nothing, others: Vec::new(), owned: Since::default(), before: None, lost: None };
         Self {
             me,
@@ -184,7 +184,7 @@ impl Table {
         self.version = view.version;
         self.dead.clone_from(&view.dead);
         if is_first {
-            self.count_on_life_before(until);
+            self.count_on_lives_before(until);
         }
         let members = view.deal.members();
         for (slot, entry) in (0..).zip(&mut self.entries) {
@@ -199,21 +199,32 @@ impl Table {
         closes
     }
 
-    /// What the node's life before had open nobody else served any more, and nobody does as long as it is still its own, or this life's.
-    fn count_on_life_before(&mut self, until: Moment) {
-        let Some(Dead { member, settled: Some(settled), .. }) = self.former.take() else { return };
+    /// What an earlier life of the node had open nobody else served any more, and nobody does as long as it is still that one's own, or this one's.
+    fn count_on_lives_before(&mut self, until: Moment) {
+        let Some(settled) = self.former.as_ref().and_then(|row| row.settled) else { return };
+        let is_earlier = |member: &Member| member.node == self.me.node && *member != self.me;
         for (slot, entry) in (0..).zip(&mut self.entries) {
-            let owner = self.dealt.owner(slot);
-            let taken = entry.before.as_ref().filter(|before| before.member == member && owner == Some(&self.me));
-            let (since, taken) = match taken {
-                Some(before) => (before.since, before.taken),
-                None if owner == Some(&member) => (entry.owned, self.version + 1),
+            let Some(owner) = self.dealt.owner(slot) else { continue };
+            let before = entry.before.as_ref().filter(|before| *owner == self.me && is_earlier(&before.member));
+            let (member, since, taken) = match before {
+                Some(before) => (&before.member, before.since, before.taken),
+                None if is_earlier(owner) => (owner, entry.owned, self.version + 1),
                 None => continue,
             };
             if since.is_told_by(&settled, taken) {
                 entry.others = vec![Other { member: Some(member.clone()), since: taken, until }];
             }
         }
+    }
+
+    /// Whether the node has had another life before.
+    pub(super) const fn is_later_life(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// What is known of an earlier life of the node.
+    pub(super) fn earlier(&self, member: &Member) -> Option<Dead> {
+        self.former.as_ref().filter(|row| row.node == member.node).and_then(|row| row.dead(member))
     }
 
     /// When the last of the node's slots was opened; `None` while one of them is still to open, and before any was.
@@ -290,7 +301,8 @@ impl Table {
     /// When others served the slot last, where its last owner did not leave it.
     pub(super) fn served_last(&self, slot: u16, terms: &Terms) -> Option<ServedLast> {
         let before = self.entries.get(usize::from(slot))?.before.as_ref()?;
-        let Dead { clock, settled, .. } = self.dead.iter().find(|dead| dead.member == before.member)?;
+        let dead = self.dead.iter().find(|dead| dead.member == before.member).cloned();
+        let Dead { clock, settled, .. } = dead.or_else(|| self.earlier(&before.member))?;
         let told = settled.filter(|settled| before.since.is_told_by(settled, before.taken)).map(|settled| settled.at);
         Some(ServedLast { others: before.since.moment + terms.patience(), told, owner: clock.plus(terms.lease) })
     }

@@ -1,7 +1,7 @@
 //! Who stands still, as one node sees it.
 
 use super::terms::{Moment, Terms};
-use cellspace_storage::{Lease, Member, NodeName, View};
+use cellspace_storage::{Dead, Lease, Member, NodeName, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
@@ -16,12 +16,10 @@ struct Seen {
 /// A life that is not its node's present one any more.
 #[derive(Debug, Clone)]
 struct Former {
-    /// Its last row that was seen.
-    row: Lease,
     /// It began no renewal after this.
     since: Moment,
-    /// Whether that row was its last one.
-    is_last: bool,
+    /// Its last row, when that was seen.
+    last: Option<Lease>,
 }
 
 /// Since when each node's counter is as it is.
@@ -45,7 +43,7 @@ impl Watch {
             if let Some(before) = before.filter(|_| same.is_none()) {
                 let is_last = lease.incarnation.0 == before.row.incarnation.0 + 1 && lease.follows == Some(before.row.counter);
                 let since = if is_last { before.since } else { now };
-                self.former.insert(before.row.member(), Former { row: before.row.clone(), since, is_last });
+                self.former.insert(before.row.member(), Former { since, last: is_last.then(|| before.row.clone()) });
             }
             let since = same.filter(|seen| seen.row.counter == lease.counter).map_or(now, |seen| seen.since);
             let alive_since = same.map_or(now, |seen| seen.alive_since);
@@ -87,25 +85,38 @@ impl Watch {
         ends.filter(|judged| *judged > now).min()
     }
 
-    /// Members whose lease was taken away: they have left for good.
-    pub(super) fn gone(&self, view: &View) -> BTreeSet<NodeName> {
-        let revoked = |member: &&Member| self.seen.get(&member.node).is_some_and(|seen| seen.row.revoked && seen.row.member() == **member);
-        view.deal.members().into_iter().filter(revoked).map(|member| member.node.clone()).collect()
+    /// Members that have left for good: their lease was taken away, or has ended, and what their node has now can take no place.
+    pub(super) fn gone(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> BTreeSet<NodeName> {
+        let is_gone = |member: &Member| match self.seen.get(&member.node).map(|seen| &seen.row) {
+            Some(present) if present.incarnation == member.incarnation => present.revoked,
+            Some(present) => member.node != *me && !follows(present, member, view) && self.has_ended(member, terms, now),
+            None => false,
+        };
+        view.deal.members().into_iter().filter(|member| is_gone(member)).map(|member| member.node.clone()).collect()
     }
 
-    /// Another member that a later life of its node follows, and whose own lease has ended: the present row, and the member's last one, if that is known.
-    pub(super) fn followed(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Option<(&Lease, Option<&Lease>)> {
-        view.deal.members().into_iter().filter(|member| member.node != *me).find_map(|member| {
-            self.ends_since(member).filter(|since| *since + terms.patience() <= now)?;
-            let present = self.seen.get(&member.node).filter(|seen| !seen.row.revoked)?;
-            let last = self.former.get(member).filter(|former| former.is_last);
-            Some((&present.row, last.map(|former| &former.row)))
-        })
+    /// Later lives of other members' nodes whose own leases have ended: the row of each, and what the member's last one tells.
+    pub(super) fn followed(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Vec<(Member, Option<Dead>)> {
+        let followed = |member: &Member| {
+            let present = &self.seen.get(&member.node).filter(|seen| follows(&seen.row, member, view))?.row;
+            let last = self.former.get(member).and_then(|former| former.last.as_ref());
+            self.has_ended(member, terms, now).then(|| (present.member(), last.unwrap_or(present).dead(member)))
+        };
+        view.deal.members().into_iter().filter(|member| member.node != *me).filter_map(followed).collect()
     }
 
-    /// Since when a member has begun no renewal that a later life of its node has followed.
+    /// Since when a member has begun no renewal, in whose node's place another life is.
     fn ends_since(&self, member: &Member) -> Option<Moment> {
-        let present = self.seen.get(&member.node).filter(|seen| seen.row.incarnation > member.incarnation)?;
+        let present = self.seen.get(&member.node).filter(|seen| seen.row.incarnation != member.incarnation)?;
         Some(self.former.get(member).map_or(present.alive_since, |former| former.since))
     }
+
+    fn has_ended(&self, member: &Member, terms: &Terms, now: Moment) -> bool {
+        self.ends_since(member).is_some_and(|since| since + terms.patience() <= now)
+    }
+}
+
+/// Whether the life of this row can take the member's place.
+fn follows(present: &Lease, member: &Member, view: &View) -> bool {
+    present.incarnation > member.incarnation && !present.revoked && present.level >= view.format
 }

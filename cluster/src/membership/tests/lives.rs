@@ -30,7 +30,8 @@ fn opens(seen: &[&View], settled: Option<Settled>) -> (Node, Vec<u16>) {
         a.learn((*view).clone(), at(100)).unwrap();
     }
     assert!(a.open_free(at(200)).is_empty());
-    let next = plan::replaced(seen[seen.len() - 1], a.me(), Some(&last));
+    let first = member("a", 1);
+    let next = plan::replaced(seen[seen.len() - 1], vec![(a.me().clone(), last.dead(&first))]);
     a.learn(next, at(2_000)).unwrap();
     let opened = a.open_free(at(2_000));
     (a, opened)
@@ -54,7 +55,8 @@ fn a_row_tells_since_when_all_is_open() {
     a.renewed(&Swap::Applied);
     a.learn(two.clone(), at(2_600)).unwrap();
     a.learn(after(&two, &["a"]), at(2_700)).unwrap();
-    assert_eq!(a.renewal(at(3_000), clock(53_000)).1.settled, None, "something is still to open");
+    let before = Some(Settled { view: 2, at: clock(51_600) });
+    assert_eq!(a.renewal(at(3_000), clock(53_000)).1.settled, before, "something is still to open");
 }
 
 /// What its life before had open it opens as soon as it is in its place, and it knows since when nobody else served that.
@@ -74,7 +76,7 @@ fn a_life_counts_on_what_the_life_before_has_told() {
     // It was put in its place before it looked.
     let last = Lease { clock: Some(clock(70_000)), settled: told(known + 1), ..lease("a", 9) };
     let mut a = Node::new(Some(last.clone()), second("a", 0, 9), terms(), Rings::new(SLOTS), at(0));
-    let next = plan::replaced(&now, a.me(), Some(&last));
+    let next = plan::replaced(&now, vec![(a.me().clone(), None)]);
     a.learn(next, at(100)).unwrap();
     assert_eq!(a.open_free(at(100)), mine);
     // What came to the life before after it had told waits.
@@ -96,35 +98,110 @@ fn a_life_counts_on_what_the_life_before_has_told() {
     assert!(opens(&[&now, &again], told(now.version)).1.is_empty());
 }
 
+/// What `a` does at this time, of `names` of which all but `b` go on, and of `b` this was seen: life 1 until 1.5 s with counter 6, then one row after another.
+fn judged(names: &[&str], rows: &[Lease], millis: u64) -> (Option<Moment>, Step) {
+    let mut first = view(1, names);
+    first.format = 2;
+    let begins = Lease { level: 2, ..lease("a", 0) };
+    let mut a = Node::new(None, begins, terms(), Rings::new(SLOTS), at(0));
+    let others = |b: Lease, millis: u64| {
+        let alive = names.iter().filter(|name| !["a", "b"].contains(name)).map(|name| Lease { level: 2, ..lease(name, millis) });
+        alive.chain([b]).collect::<Vec<_>>()
+    };
+    for (counter, millis) in [(5, 1_000), (6, 1_500)] {
+        let step = round(&mut a, &first, &others(last_of_first(counter), millis), millis).unwrap();
+        assert_eq!((step.revokes, step.change), (Vec::new(), None));
+    }
+    let last = &rows[rows.len() - 1];
+    let moved = |by| Lease { counter: last.counter + by, ..last.clone() };
+    for (row, millis) in rows.iter().cloned().zip([2_000, 2_200]).chain([(moved(1), 3_000)]) {
+        let step = round(&mut a, &first, &others(row, millis), millis).unwrap();
+        assert_eq!((step.revokes, step.change), (Vec::new(), None));
+    }
+    (a.acts_at(at(3_000)), round(&mut a, &first, &others(moved(2), millis), millis).unwrap())
+}
+
+fn last_of_first(counter: u64) -> Lease {
+    Lease { level: 2, clock: Some(clock(61_500)), settled: Some(Settled { view: 1, at: clock(60_000) }), ..lease("b", counter) }
+}
+
+fn later(incarnation: u64, follows: u64) -> Lease {
+    Lease { level: 2, incarnation: Incarnation(incarnation), clock: Some(clock(62_500)), ..second("b", 0, follows) }
+}
+
 #[test]
 fn a_later_life_is_put_in_the_place_of_one_whose_lease_has_ended() {
-    let first = view(1, &["a", "b"]);
-    let replaced = |rows: &[Lease], millis: u64| {
-        let mut a = node("a", &first, &[lease("b", 5)]);
-        assert_eq!(round(&mut a, &first, &[lease("b", 6)], 1_500).unwrap().change, None);
-        let last = &rows[rows.len() - 1];
-        let moved = |by| Lease { counter: last.counter + by, ..last.clone() };
-        for (row, millis) in rows.iter().cloned().zip([2_000, 2_200]).chain([(moved(1), 3_000)]) {
-            let step = round(&mut a, &first, &[row], millis).unwrap();
-            assert_eq!((step.revokes, step.change), (Vec::new(), None));
-        }
-        (a.acts_at(at(3_000)), round(&mut a, &first, &[moved(2)], millis).unwrap().change)
+    let two = ["a", "b"];
+    let placed = |rows: &[Lease], millis| {
+        let change = judged(&two, rows, millis).1.change?;
+        Some((change.deal.to[1].clone(), change.dead))
     };
+    let dead = |row: Lease| vec![row.dead(&member("b", 1)).unwrap()];
     // Its last renewal was seen at 1.5 s.
-    let known = [second("b", 0, 6)];
-    assert_eq!(replaced(&known, 3_749), (Some(at(3_750)), None));
-    let next = replaced(&known, 3_750).1.unwrap();
-    assert_eq!(next, plan::replaced(&first, &member("b", 2), Some(&lease("b", 6))));
+    let known = [later(2, 6)];
+    assert_eq!((judged(&two, &known, 3_749).0, placed(&known, 3_749)), (Some(at(3_750)), None));
+    assert_eq!(placed(&known, 3_750), Some((member("b", 2), dead(last_of_first(6)))));
     // It may have renewed until the later life was seen.
-    let between = [second("b", 0, 7)];
-    assert_eq!(replaced(&between, 4_249).1, None);
-    assert_eq!(replaced(&between, 4_250).1.unwrap(), plan::replaced(&first, &member("b", 2), None));
+    for between in [later(2, 7), later(3, 6)] {
+        let life = between.member();
+        assert_eq!(placed(std::slice::from_ref(&between), 4_249), None);
+        assert_eq!(placed(&[between.clone()], 4_250), Some((life, dead(between))));
+    }
     // Lives that end before they are in the place of the first one keep nobody waiting.
-    let third = Lease { incarnation: Incarnation(3), ..second("b", 0, 0) };
-    let next = replaced(&[second("b", 0, 6), third], 3_750).1.unwrap();
-    assert_eq!(next.deal.to, [member("a", 1), member("b", 3)]);
-    // One whose lease was taken away takes no place.
-    assert_eq!(replaced(&[second("b", 0, 6), Lease { revoked: true, ..second("b", 0, 6) }], 3_750).1, None);
+    let lives = [later(2, 6), later(3, 0)];
+    assert_eq!(placed(&lives, 3_750), Some((member("b", 3), dead(last_of_first(6)))));
+}
+
+/// Nobody who comes after one that has gone takes its place.
+#[test]
+fn a_member_is_gone_when_its_lease_has_ended_and_its_node_has_nothing_for_its_place() {
+    let revoked = [later(2, 6), Lease { revoked: true, ..later(2, 6) }];
+    let too_old = [Lease { level: 1, ..later(2, 6) }];
+    let earlier = [Lease { incarnation: Incarnation(0), ..later(2, 6) }];
+    for (rows, at) in [(&revoked[..], 3_750), (&too_old[..], 3_750), (&earlier[..], 4_250)] {
+        assert_eq!(judged(&["a", "b"], rows, at - 1).1.change, None, "{rows:?}");
+        let change = judged(&["a", "b"], rows, at).1.change.unwrap();
+        assert_eq!((change.deal.to, change.dead.len()), (vec![member("a", 1)], 1), "{rows:?}");
+    }
+}
+
+#[test]
+fn all_whose_time_has_come_are_put_in_their_places_at_once_and_nobody_is_judged_anew_for_it() {
+    let first = view(1, &["a", "b", "c", "d"]);
+    let rows = |life: u64, d: u64| {
+        let of = |name| if life == 1 { lease(name, 5) } else { second(name, life, 5) };
+        [of("b"), of("c"), lease("d", d)]
+    };
+    let mut a = node("a", &first, &rows(1, 1));
+    for (life, d, millis) in [(2, 2, 1_500), (3, 3, 2_000), (4, 3, 2_500), (5, 3, 3_000)] {
+        assert_eq!(round(&mut a, &first, &rows(life, d), millis).unwrap().change, None);
+    }
+    let next = round(&mut a, &first, &rows(6, 3), 3_250).unwrap().change.unwrap();
+    assert_eq!(next.deal.to, [member("a", 1), member("b", 2), member("c", 2), member("d", 1)]);
+    // `d` stands still since 2.0 s.
+    assert_eq!(round(&mut a, &next, &rows(7, 3), 4_249).unwrap().revokes, []);
+    assert_eq!(round(&mut a, &next, &rows(8, 3), 4_250).unwrap().revokes.len(), 1);
+}
+
+/// As long as nothing more is open, later lives tell what the last one told that had all.
+#[test]
+fn what_was_told_goes_on_from_life_to_life() {
+    let now = old(&["a", "b"], 40);
+    let settled = Some(Settled { view: 38, at: clock(60_000) });
+    let first = Lease { clock: Some(clock(70_000)), settled, ..lease("a", 9) };
+    let (before, next) = next_life(&first.node, 1, "", clock(71_000), std::slice::from_ref(&first));
+    assert_eq!((before, next.settled, next.follows), (Some(first.clone()), settled, Some(9)));
+    let mut a = Node::new(Some(first), next, terms(), Rings::new(SLOTS), at(0));
+    let (_, renewed) = a.renewal(at(100), clock(71_100));
+    assert_eq!(renewed.settled, settled);
+    let (_, next) = next_life(&renewed.node, 1, "", clock(72_000), std::slice::from_ref(&renewed));
+    let mut a = Node::new(Some(renewed), next, terms(), Rings::new(SLOTS), at(500));
+    a.learn(now.clone(), at(600)).unwrap();
+    a.learn(plan::replaced(&now, vec![(a.me().clone(), None)]), at(700)).unwrap();
+    let mine = slots_of(&now, &member("a", 1));
+    assert_eq!(a.open_free(at(700)), mine);
+    let last = a.served_last(mine[0]).unwrap();
+    assert_eq!((last.told, last.owner), (Some(clock(60_000)), clock(73_100)), "no later than the last row of all");
 }
 
 /// Nobody else is there to do it.
@@ -136,6 +213,9 @@ fn the_only_node_takes_the_place_of_its_own_earlier_life() {
     assert_eq!(round(&mut a, &first, &[], 1_100).unwrap().change, None);
     assert_eq!(a.acts_at(at(1_100)), Some(at(3_250)));
     assert_eq!(round(&mut a, &first, &[], 3_000).unwrap().change, None);
-    assert_eq!(round(&mut a, &first, &[], 3_250).unwrap().change.unwrap(), plan::replaced(&first, a.me(), Some(&last)));
+    assert_eq!(
+        round(&mut a, &first, &[], 3_250).unwrap().change.unwrap(),
+        plan::replaced(&first, vec![(a.me().clone(), last.dead(&member("a", 1)))])
+    );
     assert_eq!(a.acts_at(at(3_250)), None);
 }

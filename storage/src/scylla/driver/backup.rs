@@ -9,7 +9,7 @@ use super::{
     store::{Conditional, Inner, RESTORING, unavailable},
 };
 use crate::{
-    Epoch, Head, Membership, PartitionKey, Publication, Seal, Seq, StoreError, Swap, VaultPath, Wake,
+    Epoch, Head, Lease, Membership, PartitionKey, Publication, Seal, Seq, StoreError, Swap, VaultPath, View, Wake,
     backup::{BackupError, Blob, Record, Writer, damaged},
     relocation::copying::AUDIT,
 };
@@ -197,8 +197,9 @@ impl RestoringKeyspace {
             Record::Keyspace => Ok(()),
             Record::Setting { name, value } => Ok(inner.run(&inner.statements.put_setting, (name, value)).await?),
             Record::Boot(boot) => Ok(inner.count_boots(boot).await?),
-            Record::View(view) => applied(inner.put_first_view(&view).await),
-            Record::Lease(lease) => applied(self.store.put_lease(None, lease).await),
+            // The cell may have gone on after the backup: what its rows tell of when something was served is of a time before.
+            Record::View(view) => applied(inner.put_first_view(&View { dead: Vec::new(), ..view }).await),
+            Record::Lease(lease) => applied(self.store.put_lease(None, Lease { clock: None, settled: None, ..lease }).await),
             Record::Partition { key, head, wake } => {
                 self.flush().await?;
                 self.begin(&key, head, wake).await?;
