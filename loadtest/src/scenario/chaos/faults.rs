@@ -60,6 +60,10 @@ pub struct Killed {
     pub node: &'static str,
     /// When.
     pub at: Instant,
+    /// When its process was started again.
+    pub again: Instant,
+    /// When the next thing was done to the cell, if there was one: what comes after it says nothing of this.
+    pub next: Option<Instant>,
     /// Whether it was one of the first three alone, so that it is known whom it served.
     pub known: bool,
 }
@@ -148,8 +152,9 @@ impl Faults {
             let others: Vec<_> = self.members().into_iter().filter(|member| *member != node).collect();
             cell.settled(&others).await?;
         }
+        let again = Instant::now();
         cell.up(node).await?;
-        Ok(Killed { node, at, known: !self.grown })
+        Ok(Killed { node, at, again, next: None, known: !self.grown })
     }
 
     async fn pause(&mut self, cell: &mut Cell, node: &'static str) -> Result<()> {

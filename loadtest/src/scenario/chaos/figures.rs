@@ -14,6 +14,9 @@ use std::{
 
 /// After a node's death others are watched for so long.
 const WATCHED: Duration = Duration::from_secs(8);
+/// Deaths after which others are looked at apart: of the first ones Cassandra, started a minute before, compiles what only a death asks of it, which takes most of a processor, as
+/// with the usual it does in the time to warm up. One that has run for hours does not.
+const FIRST_DEATHS: usize = 3;
 /// Answers of each kind that are told of because they took longest.
 const SLOWEST: usize = 8;
 
@@ -59,22 +62,66 @@ pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: As
     killed.iter().filter(|killed| killed.known).flat_map(of).collect()
 }
 
-/// How much longer, at the 95th percentile, questions to participants of other nodes take after a death.
-pub fn unaffected(samples: &[Sample], world: &World, killed: &[Killed], quiet: (Instant, Instant)) -> Option<f64> {
-    let reads = |parties: &[usize], from: Instant, to: Instant| {
-        let within =
-            |sample: &&Sample| sample.kind == Kind::Read && parties.contains(&sample.party) && sample.due >= from && sample.due < to;
-        samples.iter().filter(within).map(|sample| sample.took).collect::<Vec<_>>()
-    };
-    let everybody: Vec<usize> = (0..world.parties.len()).collect();
-    let usual = quantile(reads(&everybody, quiet.0, quiet.1), 0.95);
-    let after = |killed: &Killed| {
-        let served = world.of(killed.node);
-        let others: Vec<usize> = everybody.iter().copied().filter(|party| !served.contains(party)).collect();
-        reads(&others, killed.at, killed.at + WATCHED)
-    };
-    let after: Vec<Duration> = killed.iter().filter(|killed| killed.known).flat_map(after).collect();
-    (!usual.is_zero() && !after.is_empty()).then(|| quantile(after, 0.95).as_secs_f64() / usual.as_secs_f64())
+/// Questions to participants of nodes that live: usually, and after deaths until the next fault.
+pub struct Others {
+    usual: Duration,
+    after: Vec<After>,
+    /// After the first deaths.
+    first: Vec<After>,
+}
+
+/// One after a death.
+struct After {
+    /// From the death until it was due.
+    since: Duration,
+    took: Duration,
+    /// Whether it was due before the dead node's process was started again.
+    before_restart: bool,
+}
+
+impl Others {
+    /// Of the deaths of nodes whose participants are known.
+    pub fn of(samples: &[Sample], world: &World, killed: &[Killed], quiet: (Instant, Instant)) -> Self {
+        let homes: Vec<_> = world.parties.iter().map(|party| party.home).collect();
+        let (first, later) = killed.split_at(killed.len().min(FIRST_DEATHS));
+        let of = |killed: &[Killed]| {
+            killed.iter().filter(|killed| killed.known).flat_map(|killed| after(samples, &homes, killed)).collect::<Vec<_>>()
+        };
+        Self { usual: quantile(times(samples, Kind::Read, quiet.0, quiet.1), 0.95), after: of(later), first: of(first) }
+    }
+
+    fn ratio<'a>(&self, of: impl IntoIterator<Item = &'a After>) -> Option<f64> {
+        p95(of).filter(|_| !self.usual.is_zero()).map(|p95| p95.as_secs_f64() / self.usual.as_secs_f64())
+    }
+
+    /// What a report says of it.
+    pub fn told(&self) -> [(&'static str, Value); 6] {
+        let second = |n: u64| p95(self.after.iter().filter(|after| after.since.as_secs() == n)).map(ms);
+        [
+            ("others", json!(self.after.len())),
+            ("others_usual_p95_ms", json!(ms(self.usual))),
+            ("others_p95_ratio", json!(self.ratio(&self.after))),
+            ("others_before_restart_p95_ratio", json!(self.ratio(self.after.iter().filter(|after| after.before_restart)))),
+            ("others_by_second_p95_ms", json!((0..WATCHED.as_secs()).map(second).collect::<Vec<_>>())),
+            ("others_first_deaths_p95_ratio", json!(self.ratio(&self.first))),
+        ]
+    }
+}
+
+fn p95<'a>(of: impl IntoIterator<Item = &'a After>) -> Option<Duration> {
+    let took: Vec<_> = of.into_iter().map(|after| after.took).collect();
+    (!took.is_empty()).then(|| quantile(took, 0.95))
+}
+
+/// After one death, before something else was done to the cell.
+fn after(samples: &[Sample], homes: &[&str], killed: &Killed) -> Vec<After> {
+    let Killed { node, at, again, next, .. } = *killed;
+    let until = next.map_or(at + WATCHED, |next| next.min(at + WATCHED));
+    let others = samples.iter().filter(|sample| {
+        sample.kind == Kind::Read && sample.due >= at && sample.due < until && homes.get(sample.party).is_some_and(|home| *home != node)
+    });
+    let after = |sample: &Sample| After { since: sample.due - at, took: sample.took, before_restart: sample.due < again };
+    others.map(after).collect()
 }
 
 /// How much longer than usually the slowest of each kind took.
@@ -144,5 +191,30 @@ mod tests {
         assert_eq!([at(0.5), at(0.95), at(0.99), at(1.0)], [50, 95, 99, 100]);
         assert_eq!(quantile(Vec::new(), 0.99), Duration::ZERO);
         assert_eq!(quantile(vec![Duration::from_secs(1)], 0.01), Duration::from_secs(1));
+    }
+
+    /// Who is served by a node that is killed a moment later is not taken for one whose node lives.
+    #[test]
+    fn what_others_are_told_after_a_death_counts_until_the_next_fault() {
+        let (at, second) = (Instant::now(), Duration::from_secs(1));
+        let sample = |kind, party, after: u32, took| Sample { kind, party, other: None, due: at + second * after, took };
+        let samples = [
+            sample(Kind::Read, 0, 1, second),
+            sample(Kind::Read, 1, 1, second),
+            sample(Kind::Read, 1, 2, second * 2),
+            sample(Kind::Write, 1, 2, second),
+            sample(Kind::Read, 1, 4, second),
+            sample(Kind::Read, 1, 9, second),
+        ];
+        let seen = |next| {
+            let killed = Killed { node: "a", at, again: at + second * 3, next, known: true };
+            let after = after(&samples, &["a", "b"], &killed);
+            after.iter().map(|after| (after.since.as_secs(), after.before_restart)).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(None), [(1, true), (2, true), (4, false)]);
+        assert_eq!(seen(Some(at + second * 4)), [(1, true), (2, true)]);
+        let after = after(&samples, &["a", "b"], &Killed { node: "a", at, again: at, next: None, known: true });
+        let others = Others { usual: second, after, first: Vec::new() };
+        assert_eq!((others.ratio(&others.after), others.ratio(&others.first)), (Some(2.0), None));
     }
 }

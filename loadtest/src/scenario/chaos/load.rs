@@ -115,6 +115,13 @@ impl Beat {
         }
         if *self.stop.borrow() { None } else { Some(due) }
     }
+
+    /// What was missed by now is not made up for.
+    fn leave_out_missed(&mut self, now: Instant) {
+        while self.next < now {
+            self.next += self.period;
+        }
+    }
 }
 
 impl Load {
@@ -302,6 +309,8 @@ async fn look(place: Arc<Place>, mut client: Patient, mut beat: Beat, seed: u64)
             judge(&place, party, floor, "a node", &answer.body);
         }
         look_again(&place, &mut client, &mut random).await;
+        // Who waited for a node that is gone would ask as fast as it can from then on, as no client does.
+        beat.leave_out_missed(Instant::now());
     }
 }
 

@@ -27,7 +27,7 @@ use book::{Invariant, Kind, Sample};
 use cellspace_client::{Caller, Client};
 use contracts::PATIENT;
 use faults::{Faults, Killed};
-use figures::{Asked, ms};
+use figures::{Asked, Others, ms};
 use load::{Load, Place, Rates};
 use patient::Honours;
 use rand::{SeedableRng, rngs::StdRng};
@@ -130,6 +130,8 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     while began.elapsed() < time || kinds.iter().any(|kind| !counts.contains_key(kind.name())) {
         let fault = faults.next().context("none of these faults can happen")?;
         eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
+        let now = Instant::now();
+        killed.iter_mut().for_each(|killed| killed.next = killed.next.or(Some(now)));
         let inflicted = faults.inflict(&mut stage.cell, fault).await;
         *counts.entry(fault.name()).or_default() += 1;
         match inflicted {
@@ -158,11 +160,13 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
         ("failover_by_itself_p99_ms", at(&by_itself, 0.99)),
         ("failover_by_others_p50_ms", at(&by_others, 0.5)),
         ("failover_by_others_p99_ms", at(&by_others, 0.99)),
-        ("others_p95_ratio", json!(figures::unaffected(&samples, &place.world, &killed, quiet))),
         ("processes", json!(place.book.count())),
         ("found_dead", json!(cell.revived())),
         ("cassandra_nodes", json!(plan.cassandra)),
     ] {
+        report.more.insert(name.to_owned(), value);
+    }
+    for (name, value) in Others::of(&samples, &place.world, &killed, quiet).told() {
         report.more.insert(name.to_owned(), value);
     }
     if report.errors > 0 {

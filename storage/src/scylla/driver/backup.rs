@@ -16,7 +16,7 @@ use crate::{
 use cellspace_schemas::{KeyAlias, Owner};
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
-use std::{io::Write, sync::Arc};
+use std::{io::Write, pin::pin, sync::Arc};
 
 /// Rows of a partition that are written together, and their bytes at most.
 const ROWS: usize = 32;
@@ -145,21 +145,20 @@ impl Inner {
     /// Events of commits that the log has not got.
     async fn write_waiting<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
         let mut looked: Option<(PartitionKey, Mark, bool)> = None;
-        for bucket in 0..super::hours::BUCKETS {
-            for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
-                let mut events = self.stored_publications(bucket, hour).await?;
-                while let Some(landed) = events.try_next().await? {
-                    let known = looked.take().filter(|(partition, mark, _)| (partition, *mark) == (&landed.partition, landed.mark));
-                    let has_landed = match known {
-                        Some((_, _, has_landed)) => has_landed,
-                        None => self.has_landed(&landed.partition, &landed.mark).await?,
-                    };
-                    for Publication { topic, key, payload } in landed.events.into_iter().filter(|_| has_landed) {
-                        let (partition, payload) = (landed.partition.clone(), (&*payload).into());
-                        out.put(&Record::Waiting { partition, seq: landed.mark.seq, topic, key, payload })?;
-                    }
-                    looked = Some((landed.partition, landed.mark, has_landed));
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..super::hours::BUCKETS, i64::MAX, 1));
+        while let Some((bucket, hour)) = hours.try_next().await? {
+            let mut events = self.stored_publications(bucket, hour).await?;
+            while let Some(landed) = events.try_next().await? {
+                let known = looked.take().filter(|(partition, mark, _)| (partition, *mark) == (&landed.partition, landed.mark));
+                let has_landed = match known {
+                    Some((_, _, has_landed)) => has_landed,
+                    None => self.has_landed(&landed.partition, &landed.mark).await?,
+                };
+                for Publication { topic, key, payload } in landed.events.into_iter().filter(|_| has_landed) {
+                    let (partition, payload) = (landed.partition.clone(), (&*payload).into());
+                    out.put(&Record::Waiting { partition, seq: landed.mark.seq, topic, key, payload })?;
                 }
+                looked = Some((landed.partition, landed.mark, has_landed));
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 use super::store::Inner;
 use crate::{PartitionKey, Slot, Slots, StoreError};
 use cellspace_schemas::Timestamp;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use scylla::DeserializeRow;
 use std::{
@@ -16,6 +17,9 @@ use std::{
 pub(super) const BUCKETS: i16 = 64;
 /// Hours known in memory; above that all are forgotten, which costs a write each.
 const KNOWN: usize = 100_000;
+/// Buckets that are asked for in one question. Most hold nothing, and a question for each would cost far more than its answer, when a node has died and all are read, with
+/// requests beside; one for all of them would be too much for whoever of the database answers it.
+const TOGETHER: usize = 16;
 /// So many hours back nothing is written any more: clocks of nodes may differ by less.
 const SETTLED: i64 = 3;
 const MILLIS: i64 = 3_600_000;
@@ -38,6 +42,12 @@ pub(super) struct Hours {
 
 #[derive(DeserializeRow)]
 struct HourRow {
+    hour: i64,
+}
+
+#[derive(DeserializeRow)]
+struct BucketRow {
+    bucket: i16,
     hour: i64,
 }
 
@@ -70,6 +80,12 @@ pub(super) fn now() -> i64 {
     i64::try_from(since.as_secs() / 3_600).unwrap_or(i64::MAX)
 }
 
+/// As they are asked for together.
+fn together(buckets: impl IntoIterator<Item = i16>) -> Vec<Vec<i16>> {
+    let buckets: Vec<i16> = buckets.into_iter().collect();
+    buckets.chunks(TOGETHER).map(<[i16]>::to_vec).collect()
+}
+
 impl Inner {
     /// The present hour, which never goes back: what one agent writes later must not lie in an earlier one.
     pub(super) fn hour(&self) -> i64 {
@@ -98,6 +114,23 @@ impl Inner {
         Ok(rows.into_iter().map(|row| row.hour).collect())
     }
 
+    /// The same of several buckets, one after the other, as they are asked for; so many questions are under way at once.
+    pub(super) fn hours_of(
+        &self,
+        class: Class,
+        buckets: impl IntoIterator<Item = i16>,
+        until: i64,
+        at_once: usize,
+    ) -> impl Stream<Item = Result<(i16, i64), StoreError>> {
+        let asked = together(buckets).into_iter().map(move |buckets| async move {
+            let rows = self.many::<BucketRow>(&self.statements.hours_of, (class as i8, buckets, until), usize::MAX).await?;
+            // The database has an order of its own for buckets.
+            let found: BTreeSet<_> = rows.into_iter().map(|BucketRow { bucket, hour }| (bucket, hour)).collect();
+            Ok::<_, StoreError>(stream::iter(found.into_iter().map(Ok)))
+        });
+        stream::iter(asked).buffered(at_once).try_flatten()
+    }
+
     /// The hour was found empty: it is forgotten, unless something may still be written there.
     pub(super) async fn empty(&self, class: Class, bucket: i16, hour: i64) -> Result<(), StoreError> {
         if hour < now() - SETTLED { self.run(&self.statements.remove_hour, (class as i8, bucket, hour)).await } else { Ok(()) }
@@ -115,5 +148,14 @@ mod tests {
         assert_eq!(used.len(), usize::from(BUCKETS.cast_unsigned()));
         assert!(used.iter().all(|bucket| (0..BUCKETS).contains(bucket)));
         assert_eq!([-1, 0, MILLIS - 1, MILLIS].map(|at| hour_of(Timestamp(at))), [-1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn all_buckets_are_asked_for_in_a_few_questions_and_each_once() {
+        let asked = together(buckets(&Slots::All));
+        assert!(asked.len() <= 4, "{asked:?}");
+        assert_eq!(asked.concat(), (0..BUCKETS).collect::<Vec<_>>());
+        assert_eq!(together([]), Vec::<Vec<i16>>::new());
+        assert_eq!(together([7, 9]), [[7, 9]]);
     }
 }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use scylla::DeserializeRow;
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -154,12 +155,11 @@ impl Inner {
 
     /// Counts what an earlier life has left.
     async fn count_stored(&self) -> Result<(), StoreError> {
-        for bucket in 0..BUCKETS {
-            for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
-                let mut rows = self.stream::<Named>(self.statements.publication_topics.clone(), (bucket, hour)).await?;
-                while let Some(Named { topic }) = rows.try_next().await? {
-                    self.queue.counts.add([&Topic(topic)]);
-                }
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX, 1));
+        while let Some(place) = hours.try_next().await? {
+            let mut rows = self.stream::<Named>(self.statements.publication_topics.clone(), place).await?;
+            while let Some(Named { topic }) = rows.try_next().await? {
+                self.queue.counts.add([&Topic(topic)]);
             }
         }
         Ok(())
@@ -178,14 +178,13 @@ impl Inner {
     /// Hands over what is in the database, oldest first within each source; whether commits are open whose events lie there.
     async fn publish_stored(&self, log: &dyn EventLog, sent: &mut HashSet<(PartitionKey, Mark)>) -> Result<bool, StoreError> {
         let mut open = false;
-        for bucket in 0..BUCKETS {
-            for hour in self.hours(Class::Publications, bucket, i64::MAX).await? {
-                let rows = self.stored_publications(bucket, hour).await?;
-                let (is_open, empty) = self.settle_each(rows, log, sent).await?;
-                open |= is_open;
-                if empty {
-                    self.empty(Class::Publications, bucket, hour).await?;
-                }
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX, 1));
+        while let Some((bucket, hour)) = hours.try_next().await? {
+            let rows = self.stored_publications(bucket, hour).await?;
+            let (is_open, empty) = self.settle_each(rows, log, sent).await?;
+            open |= is_open;
+            if empty {
+                self.empty(Class::Publications, bucket, hour).await?;
             }
         }
         Ok(open)

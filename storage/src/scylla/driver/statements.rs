@@ -80,6 +80,7 @@ statements! {
     write next_home: "UPDATE homes SET version = ?, content = ? WHERE owner = ? IF version = ?";
 
     read hours: "SELECT hour FROM hours WHERE class = ? AND bucket = ? AND hour <= ?";
+    read hours_of: "SELECT bucket, hour FROM hours WHERE class = ? AND bucket IN ? AND hour <= ?";
     repeat add_hour: "INSERT INTO hours (class, bucket, hour) VALUES (?, ?, ?)";
     repeat remove_hour: "DELETE FROM hours WHERE class = ? AND bucket = ? AND hour = ?";
 

@@ -93,10 +93,7 @@ impl Inner {
         // asked. Most deadlines lie ahead.
         let ahead = if class == Class::Awake { AHEAD } else { 1 };
         let buckets = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket);
-        let known = buckets.map(|bucket| self.hours(class, bucket, last_hour).map_ok(move |hours| (bucket, hours)));
-        let known = stream::iter(known).buffered(ahead);
-        let places = known.map_ok(|(bucket, hours)| stream::iter(hours.into_iter().map(move |hour| Ok((bucket, hour))))).try_flatten();
-        let places = places.try_filter_map(|(bucket, hour)| {
+        let places = self.hours_of(class, buckets, last_hour, ahead).try_filter_map(|(bucket, hour)| {
             ready(Ok(match (bucket == place.bucket, place.hour) {
                 (true, Some(at)) if hour < at => None,
                 (true, Some(at)) if hour == at => Some((bucket, hour, place.last.clone())),
