@@ -361,3 +361,18 @@ pub async fn registers(place: &Place) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_missed_is_left_out_where_nobody_makes_up_for_it() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let (_going_on, stop) = watch::channel(false);
+        let mut beat = Beat { next: now - second * 3, period: second, stop };
+        assert_eq!(beat.next().await, Some(now - second * 3), "one that is late counts");
+        beat.leave_out_missed(now + second / 2);
+        assert_eq!(beat.next, now + second);
+    }
+}
