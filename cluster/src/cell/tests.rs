@@ -183,8 +183,8 @@ async fn a_node_that_starts_again_opens_what_its_row_says_that_it_had() {
         assert_eq!(rows.change_view(next.clone()).await, Swap::Applied);
         view = Some(next);
     }
-    let settled = Some(Settled { view: 19, at: Timestamp(1_600_000_000_000) });
-    let last = Lease { clock: Some(Timestamp(1_700_000_000_000)), settled, ..row() };
+    let at = Timestamp(1_600_000_000_000);
+    let last = Lease { clock: Some(Timestamp(1_700_000_000_000)), settled: Some(Settled { view: 19, at }), ..row() };
     assert_eq!(rows.put_lease(None, last.clone()).await, Swap::Applied);
     let cell = of_b(rows);
     cell.renew().await;
@@ -196,5 +196,5 @@ async fn a_node_that_starts_again_opens_what_its_row_says_that_it_had() {
     cell.shown(placed).unwrap();
     cell.open_free();
     let opening = cell.opened_at(Slot::numbered(0).unwrap());
-    assert!(cell.open.is_open(opening.slot) && opening.before.is_some_and(|before| before.others == settled.unwrap().at), "{opening:?}");
+    assert!(cell.open.is_open(opening.slot) && opening.before.is_some_and(|before| before.others == at), "{opening:?}");
 }

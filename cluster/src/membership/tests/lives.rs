@@ -145,7 +145,7 @@ fn a_later_life_is_put_in_the_place_of_one_whose_lease_has_ended() {
     for between in [later(2, 7), later(3, 6)] {
         let life = between.member();
         assert_eq!(placed(std::slice::from_ref(&between), 4_249), None);
-        assert_eq!(placed(&[between.clone()], 4_250), Some((life, dead(between))));
+        assert_eq!(placed(std::slice::from_ref(&between), 4_250), Some((life, dead(between))));
     }
     // Lives that end before they are in the place of the first one keep nobody waiting.
     let lives = [later(2, 6), later(3, 0)];
