@@ -53,8 +53,9 @@ impl Patience {
         Self { copied: None, since: now }
     }
 
-    /// It has not, for too long. It has when rows were looked at since, be it for another copy that was begun anew.
+    /// It has not, for too long. It has when rows were looked at since, be it for another copy that was begun anew; of a cell that is away nothing is known.
     fn is_over(&mut self, copied: Option<u64>, now: Instant) -> bool {
+        let copied = copied.filter(|copied| *copied > 0);
         if copied.is_some() && copied != self.copied {
             (self.copied, self.since) = (copied, now);
         }
@@ -164,6 +165,7 @@ mod tests {
             &[(20, Some(5), false), (200, Some(6), false), (380, Some(7), false), (560, Some(7), false), (561, Some(7), true)],
             // What is not known of for a moment has not come further by that.
             &[(20, Some(5), false), (120, None, false), (190, Some(5), false), (200, None, false), (201, None, true)],
+            &[(20, Some(5), false), (120, Some(0), false), (190, Some(5), false), (200, Some(0), false), (201, Some(5), true)],
             // Somebody else gave it up, and began anew.
             &[(20, Some(900), false), (200, Some(3), false), (380, Some(3), false), (381, Some(3), true)],
         ] {

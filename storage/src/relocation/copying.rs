@@ -113,12 +113,13 @@ impl Progress {
         Ahead { version: self.version, seq, generation, looks: self.looks, passed: self.passed }
     }
 
-    /// The look under way goes on, or the next one begins: as well when the rows are of another generation by now, since whatever is brought of an earlier one is for
-    /// nothing.
+    /// The look under way goes on, or the next one begins: as well when the rows that it is at are of another generation by now, since whatever is brought of an earlier
+    /// one is for nothing. What comes after the rows has no generations, and is as much as there ever was: it is brought once.
     #[must_use]
     pub fn going_on(self, now: Moment) -> Self {
+        let is_past_rows = |look: &Look| look.after.as_ref().is_some_and(|place| place.part != READ);
         match &self.under_way {
-            Some(look) if look.began.generation == now.generation => self,
+            Some(look) if look.began.generation == now.generation || is_past_rows(look) => self,
             Some(_) | None => Self { under_way: Some(Look { began: now, after: None }), ..self },
         }
     }

@@ -657,6 +657,12 @@ fn a_look_at_rows_of_a_generation_that_is_left_behind_is_begun_anew() {
     assert_eq!((same.after(), same.began()), (Some(&place), moment(5, 0)));
     let anew = progress.going_on(moment(7, 2));
     assert_eq!((anew.after(), anew.began(), anew.leaves_behind()), (None, moment(7, 2), Some(2)));
+    // Audit rows are not brought once more for it.
+    let (mut past, audit) = (anew.clone(), Place { part: AUDIT, generation: 0, key: Blob(vec![1]) });
+    past.pass(audit.clone());
+    let goes_on = past.going_on(moment(8, 3));
+    assert_eq!((goes_on.after(), goes_on.began(), goes_on.leaves_behind()), (Some(&audit), moment(7, 2), None));
+    assert_eq!(goes_on.ended().going_on(moment(8, 3)).leaves_behind(), Some(3));
     let next = anew.ended().going_on(moment(8, 2));
     assert_eq!((next.began(), next.leaves_behind()), (moment(8, 2), None));
 }

@@ -85,7 +85,7 @@ impl Inner {
 
 /// Deleted rows that a partition may gather that began its generation with so many: of one with few `least`, of one with more twice as many.
 fn bound(least: u32, kept: u32) -> u32 {
-    kept.saturating_mul(2).min(MOST_DELETED).max(least)
+    kept.saturating_mul(2).max(least).min(MOST_DELETED)
 }
 
 #[cfg(test)]
@@ -97,5 +97,6 @@ mod tests {
         for (kept, expected) in [(0, 2_000), (1_000, 2_000), (1_001, 2_002), (25_000, 50_000), (60_000, 50_000), (u32::MAX, 50_000)] {
             assert_eq!(bound(2_000, kept), expected, "{kept}");
         }
+        assert_eq!(bound(70_000, 0), 50_000);
     }
 }
