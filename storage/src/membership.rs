@@ -81,8 +81,8 @@ impl View {
 pub struct Dead {
     /// Who it was.
     pub member: Member,
-    /// [`Lease::clock`]: as late as it may have served by its own clock follows from it.
-    pub clock: Timestamp,
+    /// [`Lease::until`]: by then it had stopped, by its own clock.
+    pub until: Timestamp,
     /// [`Lease::settled`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
@@ -112,8 +112,9 @@ pub struct Lease {
     pub level: u16,
     /// Where its peers reach it (`host:port`).
     pub endpoint: String,
-    /// The time of day by the node's own clock when this renewal began, no less than in any row of this node before; `None` in a row of an earlier build.
-    pub clock: Option<Timestamp>,
+    /// The time of day by the node's own clock when the lease that this renewal gives has ended, no less than in any row of this node before; `None` in a row of an earlier
+    /// build.
+    pub until: Option<Timestamp>,
     /// Since when the node has had all that it owned when this renewal began; while something is still to open, what was told of that before, be it by an earlier life.
     pub settled: Option<Settled>,
     /// The counter of the row of the life before, in whose place the first row of this life was put; `None` in the first life, and in a row of an earlier build.
@@ -130,7 +131,7 @@ impl Lease {
     /// What this row tells of a life of its node, when it is the last row of that one or a later one; nothing when it is of an earlier build.
     #[must_use]
     pub fn dead(&self, member: &Member) -> Option<Dead> {
-        Some(Dead { member: member.clone(), clock: self.clock?, settled: self.settled })
+        Some(Dead { member: member.clone(), until: self.until?, settled: self.settled })
     }
 }
 

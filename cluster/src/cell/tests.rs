@@ -96,7 +96,7 @@ fn row() -> Lease {
         revoked: false,
         level: 1,
         endpoint: String::new(),
-        clock: None,
+        until: None,
         settled: None,
         follows: None,
     }
@@ -145,8 +145,8 @@ fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
     let never = Timestamp(i64::MAX / 2);
     for told in [None, Some(Timestamp(1_600_000_000_000)), Some(never)] {
         let (cell, _, view) = node_b(&[&["a", "b"]]);
-        let clock = Timestamp(1_700_000_000_000);
-        let dead = Dead { member: member("a"), clock, settled: told.map(|at| Settled { view: 2, at }) };
+        let until = Timestamp(1_700_000_000_000);
+        let dead = Dead { member: member("a"), until, settled: told.map(|at| Settled { view: 2, at }) };
         let alone = View { dead: vec![dead], ..next(Some(&view), &["b"]) };
         let slot = {
             let mut node = cell.node.lock();
@@ -166,7 +166,7 @@ fn an_opening_tells_when_its_slot_was_served_before_and_until_when_it_is() {
         // It came to `a` in this moment, as far as `b` knows.
         let seen = before.others > opening.at && before.others <= opening.at.plus(patience);
         assert!(told.filter(|told| *told < never).map_or(seen, |told| before.others == told), "{opening:?}");
-        assert_eq!((before.owner, opening.until), (clock.plus(Terms::default().lease), Some(Timestamp(1_700_000_003_000))));
+        assert_eq!((before.owner, opening.until), (until, Some(Timestamp(1_700_000_003_000))));
         // It goes, and is about to come back.
         cell.shown(next(Some(&alone), &["a"])).unwrap();
         assert_eq!(cell.opened_at(slot).before, None);
@@ -184,7 +184,7 @@ async fn a_node_that_starts_again_opens_what_its_row_says_that_it_had() {
         view = Some(next);
     }
     let at = Timestamp(1_600_000_000_000);
-    let last = Lease { clock: Some(Timestamp(1_700_000_000_000)), settled: Some(Settled { view: 19, at }), ..row() };
+    let last = Lease { until: Some(Timestamp(1_700_000_000_000)), settled: Some(Settled { view: 19, at }), ..row() };
     assert_eq!(rows.put_lease(None, last.clone()).await, Swap::Applied);
     let cell = of_b(rows);
     cell.renew().await;

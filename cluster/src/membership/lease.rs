@@ -3,6 +3,10 @@
 use super::terms::{Moment, Terms};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, NodeName, Settled, Swap};
+use std::time::Duration;
+
+/// No lease is longer: what the last one of a life whose rows do not tell it has ended by, after another life has its place.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a life of a node is over. It serves nothing any more, and its process ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +32,9 @@ pub enum Ended {
 pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, leases: &[Lease]) -> (Option<Lease>, Lease) {
     let before = leases.iter().find(|lease| lease.node == *node).cloned();
     let incarnation = Incarnation(before.as_ref().map_or(0, |lease| lease.incarnation.0) + 1);
-    let clock = before.as_ref().and_then(|lease| lease.clock).max(Some(clock));
+    let earlier = before.as_ref().map(|lease| lease.until.unwrap_or_else(|| clock.plus(LONGEST)));
+    // It gives no lease.
+    let until = earlier.max(Some(clock));
     let (settled, follows) = (before.as_ref().and_then(|lease| lease.settled), before.as_ref().map(|lease| lease.counter));
     let next = Lease {
         node: node.clone(),
@@ -37,7 +43,7 @@ pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, 
         revoked: false,
         level,
         endpoint: endpoint.to_owned(),
-        clock,
+        until,
         settled,
         follows,
     };
@@ -53,17 +59,17 @@ pub(super) struct OwnLease {
     /// Start of a renewal that has landed and does not count yet.
     landed: Option<Moment>,
     until: Moment,
-    /// The clock in the row of the renewal that counts.
-    clock: Option<Timestamp>,
+    /// [`Lease::until`] of the renewal that counts.
+    by_day: Option<Timestamp>,
 }
 
 impl OwnLease {
     pub(super) fn new(row: Lease) -> Self {
-        Self { row, attempt: None, landed: None, until: Moment::default(), clock: None }
+        Self { row, attempt: None, landed: None, until: Moment::default(), by_day: None }
     }
 
-    pub(super) const fn clock(&self) -> Option<Timestamp> {
-        self.clock
+    pub(super) const fn until_by_day(&self) -> Option<Timestamp> {
+        self.by_day
     }
 
     pub(super) const fn row(&self) -> &Lease {
@@ -78,12 +84,12 @@ impl OwnLease {
         self.until
     }
 
-    /// The next renewal. One whose outcome is not known is begun again, and counts from its first beginning: it may have landed then.
-    pub(super) fn renewal(&mut self, now: Moment, clock: Timestamp, settled: Option<Settled>) -> (Lease, Lease) {
+    /// The next renewal, which gives a lease until then by day. One whose outcome is not known is begun again, and counts from its first beginning: it may have landed then.
+    pub(super) fn renewal(&mut self, now: Moment, until: Timestamp, settled: Option<Settled>) -> (Lease, Lease) {
         self.landed = None;
         let next = || Lease {
             counter: self.row.counter + 1,
-            clock: self.row.clock.max(Some(clock)),
+            until: self.row.until.max(Some(until)),
             settled: settled.or(self.row.settled),
             ..self.row.clone()
         };
@@ -120,7 +126,7 @@ impl OwnLease {
     pub(super) fn count(&mut self, terms: &Terms) {
         if let Some(started) = self.landed.take() {
             self.until = self.until.max(started + terms.lease);
-            self.clock = self.row.clock;
+            self.by_day = self.row.until;
         }
     }
 }

@@ -91,7 +91,7 @@ impl Node {
             revoked: false,
             level,
             endpoint: String::new(),
-            clock: None,
+            until: None,
             settled: None,
             follows: None,
         };
@@ -131,7 +131,7 @@ impl Node {
     pub fn renewal(&mut self, now: Moment, clock: Timestamp) -> (Lease, Lease) {
         let by_day = |moment: Moment| clock.minus(now.0.saturating_sub(moment.0));
         let settled = self.table.settled().map(|at| Settled { view: self.table.version(), at: by_day(at) });
-        self.lease.renewal(now, clock, settled)
+        self.lease.renewal(now, clock.plus(self.terms.lease), settled)
     }
 
     /// What is known of the renewal.
@@ -151,11 +151,10 @@ impl Node {
         self.lease.until()
     }
 
-    /// The time of day in the row of the renewal that counts, and for how long after it the node serves at most. Who tells by its clock what came before others served
-    /// takes nothing as of a later time.
+    /// [`Lease::until`] of the renewal that counts. Who tells by its clock what came before others served takes nothing as of a later time.
     #[must_use]
-    pub fn serves_until(&self) -> Option<Timestamp> {
-        self.lease.clock().map(|clock| clock.plus(self.terms.lease))
+    pub const fn serves_until(&self) -> Option<Timestamp> {
+        self.lease.until_by_day()
     }
 
     /// What is known of when others served the slot last, where its last owner did not leave it.
@@ -187,7 +186,7 @@ impl Node {
             None => Vec::new(),
         };
         if let Some(view) = &self.view {
-            self.watch.keep(view);
+            self.watch.keep(view, now);
         }
         self.lease.count(&self.terms);
         let (revokes, change) = self.plan(leases, now);
@@ -217,7 +216,15 @@ impl Node {
 
     fn apply(&mut self, view: View, now: Moment) -> Vec<u16> {
         let closes = self.table.apply(&view, &self.rings, &self.terms, now);
-        self.applied = now;
+        let same_nodes =
+            |before: &[Member], after: &[Member]| before.iter().map(|member| &member.node).eq(after.iter().map(|member| &member.node));
+        let goes_on = self.view.as_ref().map(|view| &view.deal).is_some_and(|before| {
+            before.mark == view.deal.mark && same_nodes(&before.from, &view.deal.from) && same_nodes(&before.to, &view.deal.to)
+        });
+        // A node that is started again and again does not hold up what others are to do.
+        if !goes_on {
+            self.applied = now;
+        }
         self.view = Some(view);
         closes
     }

@@ -34,14 +34,19 @@ pub(super) fn without(view: &View, gone: &BTreeSet<NodeName>, joining: &Member, 
         to.clone_from(&from);
     }
     let mark = if from == to { 0 } else { view.deal.mark };
-    let last = |member: &Member| leases.iter().find(|lease| lease.node == member.node).and_then(|lease| lease.dead(member));
+    // An earlier life's row says nothing of a later one.
+    let is_of = |lease: &&Lease, member: &Member| lease.node == member.node && lease.incarnation >= member.incarnation;
+    let last = |member: &Member| leases.iter().find(|lease| is_of(lease, member)).and_then(|lease| lease.dead(member));
     let dead: Vec<_> = view.deal.members().into_iter().filter(|member| gone.contains(&member.node)).filter_map(last).collect();
     telling(next(view, Deal { from, to, mark }), dead)
 }
 
 /// A view that tells of members that did not leave it.
 fn telling(mut view: View, dead: impl IntoIterator<Item = Dead>) -> View {
-    view.dead.extend(dead);
+    for one in dead {
+        view.dead.retain(|earlier| earlier.member != one.member);
+        view.dead.push(one);
+    }
     view.dead = view.dead.split_off(view.dead.len().saturating_sub(View::DEAD));
     view
 }

@@ -184,7 +184,7 @@ impl Table {
         self.version = view.version;
         self.dead.clone_from(&view.dead);
         if is_first {
-            self.count_on_lives_before(until);
+            self.count_on_lives_before();
         }
         let members = view.deal.members();
         for (slot, entry) in (0..).zip(&mut self.entries) {
@@ -200,19 +200,20 @@ impl Table {
     }
 
     /// What an earlier life of the node had open nobody else served any more, and nobody does as long as it is still that one's own, or this one's.
-    fn count_on_lives_before(&mut self, until: Moment) {
+    fn count_on_lives_before(&mut self) {
         let Some(settled) = self.former.as_ref().and_then(|row| row.settled) else { return };
         let is_earlier = |member: &Member| member.node == self.me.node && *member != self.me;
         for (slot, entry) in (0..).zip(&mut self.entries) {
             let Some(owner) = self.dealt.owner(slot) else { continue };
             let before = entry.before.as_ref().filter(|before| *owner == self.me && is_earlier(&before.member));
-            let (member, since, taken) = match before {
-                Some(before) => (&before.member, before.since, before.taken),
-                None if is_earlier(owner) => (owner, entry.owned, self.version + 1),
+            let (since, taken) = match before {
+                Some(before) => (before.since, before.taken),
+                None if is_earlier(owner) => (entry.owned, self.version + 1),
                 None => continue,
             };
             if since.is_told_by(&settled, taken) {
-                entry.others = vec![Other { member: Some(member.clone()), since: taken, until }];
+                // That life itself is waited for when this one is put in its place, or has ended where it was.
+                entry.others.clear();
             }
         }
     }
@@ -302,9 +303,9 @@ impl Table {
     pub(super) fn served_last(&self, slot: u16, terms: &Terms) -> Option<ServedLast> {
         let before = self.entries.get(usize::from(slot))?.before.as_ref()?;
         let dead = self.dead.iter().find(|dead| dead.member == before.member).cloned();
-        let Dead { clock, settled, .. } = dead.or_else(|| self.earlier(&before.member))?;
+        let Dead { until, settled, .. } = dead.or_else(|| self.earlier(&before.member))?;
         let told = settled.filter(|settled| before.since.is_told_by(settled, before.taken)).map(|settled| settled.at);
-        Some(ServedLast { others: before.since.moment + terms.patience(), told, owner: clock.plus(terms.lease) })
+        Some(ServedLast { others: before.since.moment + terms.patience(), told, owner: until })
     }
 
     /// A node has said [`Answer::Released`] to a question under the view `version`. Late and repeated answers are worth what they say: if the slot was its

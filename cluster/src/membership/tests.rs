@@ -34,7 +34,7 @@ fn lease(name: &str, counter: u64) -> Lease {
         revoked: false,
         level: 1,
         endpoint: String::new(),
-        clock: None,
+        until: None,
         settled: None,
         follows: None,
     }
@@ -146,27 +146,30 @@ fn who_stands_still_is_judged_when_its_time_has_come() {
 /// Clocks of a row never go back, and one counts when its renewal does.
 #[test]
 fn rows_tell_the_time_of_day() {
-    let mut node = Node::new(None, Lease { clock: Some(clock(5_000)), ..lease("a", 0) }, terms(), Rings::new(SLOTS), at(0));
+    let mut node = Node::new(None, Lease { until: Some(clock(5_000)), ..lease("a", 0) }, terms(), Rings::new(SLOTS), at(0));
     let (_, first) = node.renewal(at(1_000), clock(4_000));
-    assert_eq!((first.clock, node.serves_until()), (Some(clock(5_000)), None));
+    assert_eq!((first.until, node.serves_until()), (Some(clock(6_000)), None));
     node.renewed(&Swap::Applied);
     assert_eq!(node.serves_until(), None);
     node.observed(Some(view(1, &["a"])), &[first], at(1_050)).unwrap();
-    assert_eq!(node.serves_until(), Some(clock(7_000)));
-    let (before, next) = node.renewal(at(1_500), clock(6_500));
-    assert_eq!((before.clock, next.clock, node.serves_until()), (Some(clock(5_000)), Some(clock(6_500)), Some(clock(7_000))));
-    let (_, life) = next_life(&NodeName("a".into()), 1, "", clock(6_000), &[next]);
-    assert_eq!(life.clock, Some(clock(6_500)));
+    assert_eq!(node.serves_until(), Some(clock(6_000)));
+    let (before, next) = node.renewal(at(1_500), clock(3_500));
+    assert_eq!((before.until, next.until, node.serves_until()), (Some(clock(6_000)), Some(clock(6_000)), Some(clock(6_000))));
+    let life = |clock, row: &Lease| next_life(&NodeName("a".into()), 1, "", clock, std::slice::from_ref(row)).1.until;
+    assert_eq!(life(clock(5_500), &next), Some(clock(6_000)));
+    assert_eq!(life(clock(6_500), &next), Some(clock(6_500)), "it gives no lease");
+    // A life that does not tell it may have any lease.
+    assert_eq!(life(clock(6_500), &lease("a", 9)), Some(clock(66_500)));
 }
 
 /// Of a slot whose owner was found dead it is known when others served it last: before it came to that owner, and as late as its row says.
 #[test]
 fn who_gets_a_slot_of_a_dead_node_knows_until_when_it_was_served() {
     let (first, rows) = (view(1, &["a", "b", "c"]), [lease("b", 1), lease("c", 1)]);
-    let dead = [lease("b", 1), Lease { clock: Some(clock(77_000)), revoked: true, ..lease("c", 9) }];
+    let dead = [lease("b", 1), Lease { until: Some(clock(77_000)), revoked: true, ..lease("c", 9) }];
     let gone = |mut node: Node, names: &[&str]| {
         let mut next = plan::without(node.view().unwrap(), &BTreeSet::from([NodeName("c".into())]), &member("a", 1), &dead);
-        assert_eq!(next.dead, [Dead { member: member("c", 1), clock: clock(77_000), settled: None }]);
+        assert_eq!(next.dead, [Dead { member: member("c", 1), until: clock(77_000), settled: None }]);
         next.deal.from = view(1, names).deal.from;
         let slot = moved(node.view().unwrap(), &next, "c");
         node.learn(next, at(9_000)).unwrap();
@@ -174,14 +177,14 @@ fn who_gets_a_slot_of_a_dead_node_knows_until_when_it_was_served() {
         node.served_last(slot)
     };
     // As far as `a` knows it may have come to `c` when `a` began.
-    let long = Some(ServedLast { others: at(1_000) + terms().patience(), told: None, owner: clock(79_000) });
+    let long = Some(ServedLast { others: at(1_000) + terms().patience(), told: None, owner: clock(77_000) });
     assert_eq!(gone(node("a", &first, &rows), &["a", "b"]), long);
     // It came to `c` a moment ago.
     let two = view(1, &["a", "b"]);
     let mut late = node("a", &two, &rows);
     let next = after(&two, &["a", "b", "c"]);
     late.learn(next, at(8_000)).unwrap();
-    let short = Some(ServedLast { others: at(8_000) + terms().patience(), told: None, owner: clock(79_000) });
+    let short = Some(ServedLast { others: at(8_000) + terms().patience(), told: None, owner: clock(77_000) });
     assert_eq!(gone(late, &["a", "b"]), short);
     // Nothing is known of one that handed it over, nor where a row does not tell.
     let mut none = node("a", &first, &rows);

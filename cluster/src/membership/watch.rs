@@ -16,7 +16,7 @@ struct Seen {
 /// A life that is not its node's present one any more.
 #[derive(Debug, Clone)]
 struct Former {
-    /// It began no renewal after this.
+    /// It began no renewal after this that landed.
     since: Moment,
     /// Its last row, when that was seen.
     last: Option<Lease>,
@@ -52,10 +52,16 @@ impl Watch {
         self.seen = leases.iter().map(look).collect();
     }
 
-    /// This is the view now.
-    pub(super) fn keep(&mut self, view: &View) {
+    /// This is the view now. It may be newer than the rows that were read: one of a life before the member's says nothing, unless it goes on standing there.
+    pub(super) fn keep(&mut self, view: &View, now: Moment) {
         let members = view.deal.members();
-        self.former.retain(|member, _| members.contains(member));
+        let present = |member: &Member| self.seen.get(&member.node).filter(|seen| seen.row.incarnation != member.incarnation);
+        self.former.retain(|member, _| members.contains(member) && present(member).is_some());
+        for member in members {
+            let Some(present) = present(member) else { continue };
+            let since = if present.row.incarnation > member.incarnation { present.alive_since } else { now };
+            self.former.entry(member.clone()).or_insert(Former { since, last: None });
+        }
     }
 
     /// Begins anew.
@@ -105,10 +111,9 @@ impl Watch {
         view.deal.members().into_iter().filter(|member| member.node != *me).filter_map(followed).collect()
     }
 
-    /// Since when a member has begun no renewal, in whose node's place another life is.
+    /// Since when a member, in whose node's place another life is, has begun no renewal that landed.
     fn ends_since(&self, member: &Member) -> Option<Moment> {
-        let present = self.seen.get(&member.node).filter(|seen| seen.row.incarnation != member.incarnation)?;
-        Some(self.former.get(member).map_or(present.alive_since, |former| former.since))
+        self.former.get(member).map(|former| former.since)
     }
 
     fn has_ended(&self, member: &Member, terms: &Terms, now: Moment) -> bool {

@@ -154,8 +154,8 @@ impl Membership for Access {
     fn put_lease(&self, before: Option<Lease>, next: Lease) -> BoxFuture<'_, Swap> {
         let (what, early) = (format!("lease {}", next.node), self.world.is(Bug::TellsBeforeItOpens));
         let put = move |disk: &mut Disk| {
-            let told = disk.view.as_ref().zip(next.clock).filter(|_| early);
-            let settled = told.map(|(view, clock)| Settled { view: view.version, at: clock.minus(VALID) });
+            let told = disk.view.as_ref().zip(next.until).filter(|_| early);
+            let settled = told.map(|(view, until)| Settled { view: view.version, at: until.minus(VALID) });
             disk.put_lease(before.as_ref(), Lease { settled: settled.or(next.settled), ..next })
         };
         async move { self.swap(&what, put).await }.boxed()

@@ -271,7 +271,7 @@ mod tests {
             revoked,
             level: 1,
             endpoint: "h:1".to_owned(),
-            clock: None,
+            until: None,
             settled: None,
             follows: None,
         };

@@ -5,7 +5,7 @@
 use super::{admit::Overloaded, deadline::Elapsed, resolve::Resolved};
 use crate::http::{ApiError, ErrorKind, render};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use std::{
     convert::Infallible,
@@ -62,9 +62,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let resolved = request.extensions().get::<Arc<Resolved>>().cloned();
-        let safe = request.method().is_safe();
+        let (safe, version) = (request.method().is_safe(), request.version());
         let answer = self.inner.call(request);
-        Box::pin(async move {
+        let answer = async move {
             let error = match answer.await {
                 Ok(answer) if answer.extensions().get::<Rendered>().is_some() => {
                     return Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync()));
@@ -77,9 +77,18 @@ where
             };
             let (api, pid) = resolved.as_ref().map_or((crate::http::Api::Native, None), |resolved| (resolved.api, resolved.pid()));
             let reply = render::render(api, &error.in_process(pid));
-            Ok(reply.0.map(|body| body.boxed_unsync()))
-        })
+            Ok::<Response<SocketBody>, Infallible>(reply.0.map(|body| body.boxed_unsync()))
+        };
+        Box::pin(async move { answer.await.map(|answer| left_unread(answer, version)) })
     }
+}
+
+/// Of a body that is too large the rest is not read: where that ends the connection the answer says so, and nobody sends another request on it (RFC 9110 section 15.5.14).
+fn left_unread(mut answer: Response<SocketBody>, version: Version) -> Response<SocketBody> {
+    if answer.status() == StatusCode::PAYLOAD_TOO_LARGE && version <= Version::HTTP_11 {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 fn of_status(status: StatusCode) -> ApiError {

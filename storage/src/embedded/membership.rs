@@ -34,7 +34,7 @@ impl Membership for EmbeddedStore {
             revoked: false,
             level: 1,
             endpoint: String::new(),
-            clock: None,
+            until: None,
             settled: None,
             follows: None,
         }])))

@@ -26,7 +26,7 @@ fn view(version: u64, members: u64) -> View {
         format: 3,
         deal: deal(members),
         past: (0..3).map(deal).collect(),
-        dead: vec![Dead { member: member(9), clock: Timestamp(1_700_000_000_123), settled: None }],
+        dead: vec![Dead { member: member(9), until: Timestamp(1_700_000_000_123), settled: None }],
     }
 }
 
@@ -38,7 +38,7 @@ fn lease(node: &str, counter: u64) -> Lease {
         revoked: false,
         level: 2,
         endpoint: "10.0.0.1:7443".to_owned(),
-        clock: Some(Timestamp(1_700_000_000_000).plus(Duration::from_millis(counter))),
+        until: Some(Timestamp(1_700_000_000_000).plus(Duration::from_millis(counter))),
         settled: Some(Settled { view: counter, at: Timestamp(1_699_000_000_000) }),
         follows: Some(2),
     }

@@ -75,7 +75,7 @@ mod tests {
             revoked: false,
             level: 1,
             endpoint: String::new(),
-            clock: None,
+            until: None,
             settled: None,
             follows: None,
         };

@@ -198,7 +198,7 @@ impl RestoringKeyspace {
             Record::Boot(boot) => Ok(inner.count_boots(boot).await?),
             // The cell may have gone on after the backup: what its rows tell of when something was served is of a time before.
             Record::View(view) => applied(inner.put_first_view(&View { dead: Vec::new(), ..view }).await),
-            Record::Lease(lease) => applied(self.store.put_lease(None, Lease { clock: None, settled: None, ..lease }).await),
+            Record::Lease(lease) => applied(self.store.put_lease(None, Lease { until: None, settled: None, ..lease }).await),
             Record::Partition { key, head, wake } => {
                 self.flush().await?;
                 self.begin(&key, head, wake).await?;

@@ -33,7 +33,7 @@ struct StoredLease {
 struct Told {
     incarnation: i64,
     counter: i64,
-    clock: Option<Timestamp>,
+    until: Option<Timestamp>,
     settled: Option<Settled>,
     follows: Option<u64>,
 }
@@ -51,7 +51,7 @@ impl StoredLease {
             node: NodeName(self.node),
             revoked: self.revoked,
             endpoint: self.endpoint,
-            clock: told.as_ref().and_then(|told| told.clock),
+            until: told.as_ref().and_then(|told| told.until),
             settled: told.as_ref().and_then(|told| told.settled),
             follows: told.and_then(|told| told.follows),
         })
@@ -95,8 +95,8 @@ impl Membership for ScyllaStore {
             let (inner, statements) = (self.inner(), &self.inner().statements);
             let numbers = |lease: &Lease| Some((stored(lease.incarnation.0)?, stored(lease.counter)?));
             let Some((incarnation, counter)) = numbers(&next) else { return Swap::Refused };
-            let Lease { node: NodeName(node), revoked, level, endpoint, clock, settled, follows, .. } = next;
-            let (level, told) = (i32::from(level), serde_json::to_string(&Told { incarnation, counter, clock, settled, follows }));
+            let Lease { node: NodeName(node), revoked, level, endpoint, until, settled, follows, .. } = next;
+            let (level, told) = (i32::from(level), serde_json::to_string(&Told { incarnation, counter, until, settled, follows }));
             let told = match told {
                 Ok(told) => told,
                 Err(error) => return Swap::Unknown(format!("not sent: {error}")),

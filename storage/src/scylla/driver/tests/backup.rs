@@ -53,7 +53,7 @@ async fn all_that_is_in_a_keyspace_comes_back() {
     let member = Member { node: NodeName("n".into()), incarnation: Incarnation(3) };
     let deal = Deal { from: vec![member.clone()], to: vec![member], mark: 0 };
     for version in 1..=5 {
-        let dead = vec![Dead { member: deal.to[0].clone(), clock: Timestamp(7), settled: None }];
+        let dead = vec![Dead { member: deal.to[0].clone(), until: Timestamp(7), settled: None }];
         let view = View { version, format: 1, deal: deal.clone(), past: Vec::new(), dead };
         assert_eq!(store.change_view(view).await, Swap::Applied);
     }
@@ -64,7 +64,7 @@ async fn all_that_is_in_a_keyspace_comes_back() {
         revoked: false,
         level: 1,
         endpoint: "h:1".to_owned(),
-        clock: Some(Timestamp(8)),
+        until: Some(Timestamp(8)),
         settled: Some(Settled { view: 5, at: Timestamp(6) }),
         follows: Some(2),
     };
@@ -78,7 +78,7 @@ async fn all_that_is_in_a_keyspace_comes_back() {
     assert!(matches!(restore(&backup, &store).await, Err(BackupError::NotEmpty(_))));
     let view = store.view().await.unwrap().unwrap();
     // Of when something was served nothing is told: it may have been later.
-    let silent = Lease { clock: None, settled: None, ..lease };
+    let silent = Lease { until: None, settled: None, ..lease };
     assert_eq!((view.version, &view.deal, view.dead, store.leases().await.unwrap()), (5, &deal, Vec::new(), vec![silent]));
     let vault = ScyllaVault::open(&store, &master(1)).await.unwrap();
     assert_eq!(vault.public_key(&path).await.unwrap(), public);

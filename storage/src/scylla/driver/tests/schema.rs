@@ -42,7 +42,7 @@ async fn what_a_row_tells_is_of_its_own_renewal_alone() {
         revoked: false,
         level: 1,
         endpoint: "h:1".to_owned(),
-        clock: Some(Timestamp(1_700_000_000_123)),
+        until: Some(Timestamp(1_700_000_000_123)),
         settled: Some(Settled { view: 3, at: Timestamp(1_700_000_000_100) }),
         follows: Some(9),
     };
@@ -52,9 +52,9 @@ async fn what_a_row_tells_is_of_its_own_renewal_alone() {
     let by_another_build = async |set: &str| {
         session.query_unpaged(format!("UPDATE leases SET {set} WHERE id = 'cell' AND node = 'a' IF EXISTS"), ()).await.unwrap();
         let found = store.leases().await.unwrap().remove(0);
-        (found.clock, found.settled, found.follows)
+        (found.until, found.settled, found.follows)
     };
-    assert_eq!(by_another_build("revoked = true").await, (first.clock, first.settled, first.follows));
+    assert_eq!(by_another_build("revoked = true").await, (first.until, first.settled, first.follows));
     assert_eq!(by_another_build("counter = 8").await, (None, None, None));
     assert_eq!(by_another_build("counter = 7, incarnation = 5").await, (None, None, None));
     keyspace.remove().await;
