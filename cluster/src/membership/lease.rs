@@ -3,10 +3,6 @@
 use super::terms::{Moment, Terms};
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, NodeName, Settled, Swap};
-use std::time::Duration;
-
-/// No lease is longer: what the last one of a life whose rows do not tell it has ended by, after another life has its place.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a life of a node is over. It serves nothing any more, and its process ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +28,8 @@ pub enum Ended {
 pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, leases: &[Lease]) -> (Option<Lease>, Lease) {
     let before = leases.iter().find(|lease| lease.node == *node).cloned();
     let incarnation = Incarnation(before.as_ref().map_or(0, |lease| lease.incarnation.0) + 1);
-    let earlier = before.as_ref().map(|lease| lease.until.unwrap_or_else(|| clock.plus(LONGEST)));
-    // It gives no lease.
+    let earlier = before.as_ref().map(|lease| lease.until.unwrap_or_else(|| clock.plus(Terms::LONGEST_LEASE)));
+    // It gives no lease; of a life that does not tell it may have had any.
     let until = earlier.max(Some(clock));
     let (settled, follows) = (before.as_ref().and_then(|lease| lease.settled), before.as_ref().map(|lease| lease.counter));
     let next = Lease {

@@ -216,11 +216,7 @@ impl Node {
 
     fn apply(&mut self, view: View, now: Moment) -> Vec<u16> {
         let closes = self.table.apply(&view, &self.rings, &self.terms, now);
-        let same_nodes =
-            |before: &[Member], after: &[Member]| before.iter().map(|member| &member.node).eq(after.iter().map(|member| &member.node));
-        let goes_on = self.view.as_ref().map(|view| &view.deal).is_some_and(|before| {
-            before.mark == view.deal.mark && same_nodes(&before.from, &view.deal.from) && same_nodes(&before.to, &view.deal.to)
-        });
+        let goes_on = self.view.as_ref().is_some_and(|before| plan::goes_on(&before.deal, &view.deal));
         // A node that is started again and again does not hold up what others are to do.
         if !goes_on {
             self.applied = now;

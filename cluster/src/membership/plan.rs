@@ -74,6 +74,16 @@ pub(super) fn leaving(view: &View, me: &Member) -> Option<View> {
     (view.deal.mark == 0 && !deal.to.is_empty() && deal.to.len() < view.deal.to.len()).then(|| next(view, deal))
 }
 
+/// Whether a hand-over is where it was: other lives may be in the places of earlier ones, but not of a node that comes, which has everything to learn.
+pub(super) fn goes_on(before: &Deal, after: &Deal) -> bool {
+    let nodes = |deal: &Deal| [&deal.from, &deal.to].map(|members| members.iter().map(|member| member.node.clone()).collect::<Vec<_>>());
+    let comes = |deal: &Deal| {
+        let is_new = |member: &&Member| deal.from.iter().all(|from| from.node != member.node);
+        deal.to.iter().filter(is_new).cloned().collect::<Vec<_>>()
+    };
+    before.mark == after.mark && nodes(before) == nodes(after) && comes(before) == comes(after)
+}
+
 /// After the next step of the hand-over under way.
 pub(super) fn advanced(view: &View, dealt: &Dealt, step: u16) -> View {
     next(view, Deal { mark: dealt.mark_after(step), ..view.deal.clone() })

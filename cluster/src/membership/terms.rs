@@ -46,6 +46,9 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// No lease is longer.
+    pub const LONGEST_LEASE: Duration = Duration::from_secs(60);
+
     /// After so long without a renewal a lease has ended, whoever's clock it is measured by.
     #[must_use]
     pub fn patience(&self) -> Duration {

@@ -20,6 +20,8 @@ struct Former {
     since: Moment,
     /// Its last row, when that was seen.
     last: Option<Lease>,
+    /// Whether a later life is in its place; an earlier one's row, which says nothing of renewals, stands there otherwise.
+    is_followed: bool,
 }
 
 /// Since when each node's counter is as it is.
@@ -43,7 +45,7 @@ impl Watch {
             if let Some(before) = before.filter(|_| same.is_none()) {
                 let is_last = lease.incarnation.0 == before.row.incarnation.0 + 1 && lease.follows == Some(before.row.counter);
                 let since = if is_last { before.since } else { now };
-                self.former.insert(before.row.member(), Former { since, last: is_last.then(|| before.row.clone()) });
+                self.former.insert(before.row.member(), Former { since, last: is_last.then(|| before.row.clone()), is_followed: true });
             }
             let since = same.filter(|seen| seen.row.counter == lease.counter).map_or(now, |seen| seen.since);
             let alive_since = same.map_or(now, |seen| seen.alive_since);
@@ -56,11 +58,15 @@ impl Watch {
     pub(super) fn keep(&mut self, view: &View, now: Moment) {
         let members = view.deal.members();
         let present = |member: &Member| self.seen.get(&member.node).filter(|seen| seen.row.incarnation != member.incarnation);
-        self.former.retain(|member, _| members.contains(member) && present(member).is_some());
+        let is_followed = |member: &Member, present: &Seen| present.row.incarnation > member.incarnation;
+        self.former.retain(|member, former| {
+            members.contains(member) && present(member).is_some_and(|present| is_followed(member, present) == former.is_followed)
+        });
         for member in members {
             let Some(present) = present(member) else { continue };
-            let since = if present.row.incarnation > member.incarnation { present.alive_since } else { now };
-            self.former.entry(member.clone()).or_insert(Former { since, last: None });
+            let is_followed = is_followed(member, present);
+            let since = if is_followed { present.alive_since } else { now };
+            self.former.entry(member.clone()).or_insert(Former { since, last: None, is_followed });
         }
     }
 

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(100);
 /// An operator who asks for the nodes waits for three of them.
 const LONGEST_RENEWAL: Duration = Duration::from_secs(10);
-pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_LEASE: Duration = Terms::LONGEST_LEASE;
 /// Nobody looks at the rows more often than a few times a renewal; steps without a pause would only be in each other's way.
 const SHORTEST_PACE: Duration = Duration::from_millis(10);
 const LONGEST_PACE: Duration = Duration::from_secs(60);

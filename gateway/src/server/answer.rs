@@ -83,9 +83,9 @@ where
     }
 }
 
-/// Of a body that is too large the rest is not read: where that ends the connection the answer says so, and nobody sends another request on it (RFC 9110 section 15.5.14).
+/// Of a body that is too large or too slow the rest is not read: where that ends the connection the answer says so, and nobody sends another request on it (RFC 9110 sections 15.5.14 and 15.5.9).
 fn left_unread(mut answer: Response<SocketBody>, version: Version) -> Response<SocketBody> {
-    if answer.status() == StatusCode::PAYLOAD_TOO_LARGE && version <= Version::HTTP_11 {
+    if matches!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) && version <= Version::HTTP_11 {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer

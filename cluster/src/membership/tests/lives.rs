@@ -196,6 +196,14 @@ fn a_life_whose_row_was_not_read_yet_is_not_taken_for_gone() {
     let step = a.observed(Some(first), &[lease("a", 1), lease("b", 6)], at(3_500)).unwrap();
     assert_eq!((step.revokes, step.change), (Vec::new(), None));
     assert_eq!(round(&mut a, &next, &[second("b", 1, 6)], 3_600).unwrap().change, None);
+    // Nor for one that renewed nothing since, when one more life is there.
+    let mut cut = a.clone();
+    let third = |counter| Lease { incarnation: Incarnation(3), ..second("b", counter, 9) };
+    round(&mut cut, &next, &[third(0)], 5_300).unwrap();
+    for (millis, counter) in [(5_800, 1), (6_800, 2), (7_549, 3)] {
+        assert_eq!(round(&mut cut, &next, &[third(counter)], millis).unwrap().change, None, "{millis}");
+    }
+    assert_eq!(round(&mut cut, &next, &[third(4)], 7_550).unwrap().change.unwrap().deal.to[1], member("b", 3));
     // What was read is of now.
     assert_eq!(round(&mut a, &next, &[second("b", 2, 6)], 5_500).unwrap().change, None);
     assert_eq!(round(&mut a, &next, &[second("b", 3, 6)], 5_800).unwrap().change, None);
@@ -209,6 +217,9 @@ fn a_node_that_is_started_again_and_again_does_not_hold_up_a_hand_over() {
     let steps = a.steps_at();
     a.learn(plan::replaced(&joins, vec![(member("b", 2), None)]), at(2_000)).unwrap();
     assert_eq!(a.steps_at(), steps);
+    let mut newcomer = a.clone();
+    newcomer.learn(plan::replaced(a.view().unwrap(), vec![(member("c", 2), None)]), at(2_200)).unwrap();
+    assert!(newcomer.steps_at() > steps);
     a.learn(plan::without(a.view().unwrap(), &BTreeSet::from([NodeName("b".into())]), &member("a", 1), &[]), at(2_500)).unwrap();
     assert!(a.steps_at() > steps);
 }

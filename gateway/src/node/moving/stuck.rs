@@ -3,7 +3,7 @@
 use super::{Directory, sealed::SEALED};
 use cellspace_cluster::Cluster;
 use cellspace_schemas::Owner;
-use cellspace_storage::{Phase, relocation::Want};
+use cellspace_storage::{Home, Phase, relocation::Want};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
@@ -49,16 +49,17 @@ impl Directory {
     async fn end_move(&self, cluster: &Cluster, owner: &Owner, again: &Notify) {
         let Some(mover) = self.mover(cluster, owner) else { return };
         let Ok(mut before) = mover.elsewhere.home(owner).await else { return };
+        let due = |home: &Home| mover.sealed_until(home).unwrap_or_else(|| mover.elsewhere.since(owner, home.version) + SOON);
+        let mut until = due(&before);
         loop {
-            let soon = mover.elsewhere.since(owner, before.version) + SOON;
-            let until = mover.sealed_until(&before).unwrap_or(soon);
             let _ = timeout_at(until, again.notified()).await;
             // However many ask.
             let is_over = Instant::now() >= until;
             match mover.elsewhere.home(owner).await {
                 Ok(home) if home.version == before.version && is_over => break,
+                Ok(home) if home.version == before.version => {}
                 // Somebody goes on with it, and may stop once more.
-                Ok(home) if home.version == before.version || home.phase != Phase::Settled => before = home,
+                Ok(home) if home.phase != Phase::Settled => (until, before) = (due(&home), home),
                 _ => return,
             }
         }
