@@ -132,7 +132,12 @@ impl World {
             && let Some(gone) = nodes.choose(&mut self.random).copied()
         {
             self.gone = Some(gone);
-            self.end(gone);
+            // With an earlier process of its node, if one is left.
+            for seat in 0..self.seats.len() {
+                if self.seats[seat].node == self.seats[gone].node {
+                    self.end(seat);
+                }
+            }
         }
         for seat in 0..self.seats.len() {
             self.seats[seat].cut_from_store = false;
