@@ -46,6 +46,12 @@ pub struct Deal {
 }
 
 impl Deal {
+    /// The nodes of [`Self::members`].
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<&NodeName> {
+        self.from.iter().chain(&self.to).map(|member| &member.node).collect()
+    }
+
     /// Everybody who may own a slot, in order.
     #[must_use]
     pub fn members(&self) -> BTreeSet<&Member> {
@@ -122,6 +128,14 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The first row of a life, which tells nothing beside.
+    #[must_use]
+    pub fn first(member: Member, level: u16, endpoint: &str) -> Self {
+        let Member { node, incarnation } = member;
+        let endpoint = endpoint.to_owned();
+        Self { node, incarnation, counter: 0, revoked: false, level, endpoint, until: None, settled: None, follows: None }
+    }
+
     /// Whose it is, as a view names it.
     #[must_use]
     pub fn member(&self) -> Member {

@@ -89,17 +89,7 @@ fn of_b(membership: Arc<MemoryMembership>) -> Arc<Cell> {
 
 /// The first row of `b`.
 fn row() -> Lease {
-    Lease {
-        node: member("b").node,
-        incarnation: Incarnation(1),
-        counter: 0,
-        revoked: false,
-        level: 1,
-        endpoint: String::new(),
-        until: None,
-        settled: None,
-        follows: None,
-    }
+    Lease::first(Member { incarnation: Incarnation(1), ..member("b") }, 1, "")
 }
 
 /// Node `b`, which has taken in these memberships one after the other, the first of them `a` alone; and what it heard.

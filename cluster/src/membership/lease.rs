@@ -2,7 +2,7 @@
 
 use super::terms::{Moment, Terms};
 use cellspace_schemas::Timestamp;
-use cellspace_storage::{Incarnation, Lease, NodeName, Settled, Swap};
+use cellspace_storage::{Incarnation, Lease, Member, NodeName, Settled, Swap};
 
 /// Why a life of a node is over. It serves nothing any more, and its process ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,17 +32,7 @@ pub fn next_life(node: &NodeName, level: u16, endpoint: &str, clock: Timestamp, 
     // It gives no lease; of a life that does not tell it may have had any.
     let until = earlier.max(Some(clock));
     let (settled, follows) = (before.as_ref().and_then(|lease| lease.settled), before.as_ref().map(|lease| lease.counter));
-    let next = Lease {
-        node: node.clone(),
-        incarnation,
-        counter: 0,
-        revoked: false,
-        level,
-        endpoint: endpoint.to_owned(),
-        until,
-        settled,
-        follows,
-    };
+    let next = Lease { until, settled, follows, ..Lease::first(Member { node: node.clone(), incarnation }, level, endpoint) };
     (before, next)
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use cellspace_schemas::Timestamp;
 use cellspace_storage::{Incarnation, Lease, Member, NodeName, Settled, Swap, View};
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 /// Hops that a request takes at most from where it came in.
 pub const MOST_HOPS: u8 = 2;
@@ -83,18 +83,7 @@ impl Node {
     #[must_use]
     pub fn outside(node: NodeName, level: u16, terms: Terms, rings: Rings, now: Moment) -> Self {
         // No life of a member has this number.
-        let incarnation = Incarnation(0);
-        let row = Lease {
-            node,
-            incarnation,
-            counter: 0,
-            revoked: false,
-            level,
-            endpoint: String::new(),
-            until: None,
-            settled: None,
-            follows: None,
-        };
+        let row = Lease::first(Member { node, incarnation: Incarnation(0) }, level, "");
         Self { outside: true, ..Self::new(None, row, terms, rings, now) }
     }
 
@@ -206,8 +195,7 @@ impl Node {
         if view.version <= before.version {
             return Ok(Vec::new());
         }
-        let nodes = |view: &View| view.deal.members().into_iter().map(|member| member.node.clone()).collect::<BTreeSet<_>>();
-        if !nodes(before).is_subset(&nodes(&view)) {
+        if !before.deal.nodes().is_subset(&view.deal.nodes()) {
             // Whoever seems dead beside those that went is judged anew.
             self.watch.restart(now);
         }

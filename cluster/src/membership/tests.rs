@@ -27,17 +27,7 @@ fn member(name: &str, incarnation: u64) -> Member {
 }
 
 fn lease(name: &str, counter: u64) -> Lease {
-    Lease {
-        node: NodeName(name.to_owned()),
-        incarnation: Incarnation(1),
-        counter,
-        revoked: false,
-        level: 1,
-        endpoint: String::new(),
-        until: None,
-        settled: None,
-        follows: None,
-    }
+    Lease { counter, ..Lease::first(member(name, 1), 1, "") }
 }
 
 fn view(version: u64, names: &[&str]) -> View {

@@ -79,7 +79,8 @@ impl Watch {
     /// the nodes: if so many seem dead at once, more is wrong than they; the rest is judged anew when these are gone.
     pub(super) fn dead(&self, view: &View, me: &NodeName, terms: &Terms, now: Moment) -> Vec<Lease> {
         let members = view.deal.members();
-        let nodes: BTreeSet<_> = members.iter().map(|member| &member.node).chain([me]).collect();
+        let mut nodes = view.deal.nodes();
+        nodes.insert(me);
         let of_members: Vec<&Seen> = self.seen.values().filter(|seen| members.contains(&seen.row.member())).collect();
         let gone = of_members.iter().filter(|seen| seen.row.revoked).count();
         let room = (nodes.len() / 2).saturating_sub(gone);

@@ -264,18 +264,8 @@ mod tests {
 
     #[test]
     fn a_node_is_told_of_as_the_rows_have_it() {
-        let lease = |node: &str, counter, revoked| Lease {
-            node: NodeName(node.to_owned()),
-            incarnation: Incarnation(2),
-            counter,
-            revoked,
-            level: 1,
-            endpoint: "h:1".to_owned(),
-            until: None,
-            settled: None,
-            follows: None,
-        };
         let member = |node: &str, incarnation| Member { node: NodeName(node.to_owned()), incarnation: Incarnation(incarnation) };
+        let lease = |node: &str, counter, revoked| Lease { counter, revoked, ..Lease::first(member(node, 2), 1, "h:1") };
         let from = vec![member("a", 2), member("b", 2)];
         let view = View {
             version: 3,

@@ -68,17 +68,8 @@ mod tests {
     #[test]
     fn a_life_is_over_when_its_lease_was_not_renewed_for_as_long_as_one_lasts() {
         let (cell, node, patience, begin) = (CellName("a".to_owned()), NodeName("n".to_owned()), Duration::from_secs(3), Instant::now());
-        let lease = |incarnation, counter| Lease {
-            node: node.clone(),
-            incarnation: Incarnation(incarnation),
-            counter,
-            revoked: false,
-            level: 1,
-            endpoint: String::new(),
-            until: None,
-            settled: None,
-            follows: None,
-        };
+        let life = |incarnation| Member { node: node.clone(), incarnation: Incarnation(incarnation) };
+        let lease = |incarnation, counter| Lease { counter, ..Lease::first(life(incarnation), 1, "") };
         let revoked = |lease: Lease| Lease { revoked: true, ..lease };
         let still = |counter| Life::Still(lease(1, counter));
         for looks in [
