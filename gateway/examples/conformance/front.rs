@@ -7,6 +7,7 @@ use crate::{
     participant::UnderTest,
     patience::{PATIENT, again_after},
     proxy::{Answer, Door, Proxy, plain},
+    relay::Relay,
     schemas::Judge,
     steps,
 };
@@ -22,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
 /// Path of the trigger of negotiations.
@@ -32,11 +33,6 @@ pub const TRANSFER: &str = "/conformance/transfers";
 
 /// Below which the platform takes messages of the protocol.
 const DSP: &str = "/api/dsp/";
-
-/// How long the suite may take to listen: less than the platform waits for an answer.
-const LISTENS: Duration = Duration::from_secs(8);
-/// Between two tries until it does.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// What the suite says when we are to begin a negotiation.
 #[derive(Debug, Deserialize)]
@@ -61,7 +57,8 @@ pub struct Front {
     platform: SocketAddr,
     counterpart: Arc<Counterpart>,
     under_test: Arc<UnderTest>,
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
+    relay: Relay,
     judge: Option<Arc<Mutex<Judge>>>,
 }
 
@@ -71,7 +68,7 @@ impl Door for Front {
         let path = head.uri.path();
         if let Some((address, rest)) = Counterpart::relayed(path) {
             self.judge(|judge| judge.message(head.method.as_str(), rest, &body));
-            return self.relay(&head.method, &format!("{address}{rest}"), &head.headers, body).await;
+            return self.relay.pass(&head.method, format!("{address}{rest}"), &head.headers, body).await;
         }
         match path {
             NEGOTIATE => self.negotiate(serde_json::from_slice(&body)?).await,
@@ -118,8 +115,9 @@ impl Front {
         under_test: Arc<UnderTest>,
         judge: Option<Arc<Mutex<Judge>>>,
     ) -> Result<Arc<Self>> {
-        let proxy = Proxy::new()?;
-        Ok(Arc::new(Self { platform, counterpart, under_test, proxy, judge }))
+        let proxy = Arc::new(Proxy::new()?);
+        let relay = Relay::new(proxy.clone());
+        Ok(Arc::new(Self { platform, counterpart, under_test, proxy, relay, judge }))
     }
 
     fn judge(&self, what: impl FnOnce(&mut Judge)) {
@@ -146,18 +144,6 @@ impl Front {
                 Some(pause) if is_suites && Instant::now() + pause < until => tokio::time::sleep(pause).await,
                 _ => return Ok(answer),
             }
-        }
-    }
-
-    /// A message to the suite. It knows no path before the test is so far: 404 means later.
-    async fn relay(&self, method: &Method, url: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
-        let until = Instant::now() + LISTENS;
-        loop {
-            let answer = self.proxy.send(method.clone(), url, headers, body.clone()).await?;
-            if answer.status() != StatusCode::NOT_FOUND || Instant::now() > until {
-                return Ok(answer);
-            }
-            tokio::time::sleep(AGAIN).await;
         }
     }
 

@@ -21,6 +21,7 @@ mod patience;
 mod platform;
 mod properties;
 mod proxy;
+mod relay;
 mod schemas;
 mod script;
 mod steps;
