@@ -219,7 +219,7 @@ impl Cluster {
         let mut changes = cell.changes();
         loop {
             drop(changes.see());
-            match (cell.serves(slot), cell.route(slot)) {
+            match (self.placement().serves(address), cell.route(slot)) {
                 (Some(since), _) => return Ok(since),
                 (None, Route::Forward(owner, _)) => return Err(unavailable(format!("the agent is on node {}", owner.node))),
                 (None, Route::Unavailable(reason)) => return Err(unavailable(reason)),

@@ -62,7 +62,7 @@ impl Placement {
     pub fn serves(&self, address: &Address) -> Option<u64> {
         match &self.0 {
             Kind::Alone(_) => Some(0),
-            Kind::Cell(cell) => cell.serves(Slot::of(&address.owner)),
+            Kind::Cell(cell) => cell.serves_of(&address.owner),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     ring::NodeName,
     watched::{Watched, Watcher},
 };
+use cellspace_schemas::Owner;
 use cellspace_storage::{Member, Membership, Slots, View};
 use memory::{Heard, MOST_TOLD};
 use open_slots::OpenSlots;
@@ -33,7 +34,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -90,6 +91,9 @@ pub struct Cell {
     writes: AtomicU16,
     /// A newer view is to be looked for.
     look: Notify,
+    /// Whether all agents run, and whose do before that.
+    all: AtomicBool,
+    first: OnceLock<Owner>,
     /// Slots may be about to open.
     opens: Notify,
     /// Changes when a view was taken in, and when the last turns of slots have ended: what is said to peers that ask may be another thing by then.
@@ -137,6 +141,8 @@ impl Cell {
             // Nothing is written before there is a view.
             writes: AtomicU16::new(0),
             look: Notify::new(),
+            all: AtomicBool::new(true),
+            first: OnceLock::new(),
             opens: Notify::new(),
             turned: Watched::new(()),
             opened: Mutex::default(),
@@ -153,6 +159,29 @@ impl Cell {
     /// What this node knows of slots beside the store, from now on; before the runtime starts, and once.
     pub fn remember(&self, memory: Arc<dyn SlotMemory>) {
         let _ = self.memory.set(memory);
+    }
+
+    /// Before [`Cell::run_all`] no agents but this owner's run here, whatever slots are open: what all of them need is found out from these. Before the runtime
+    /// starts, and once.
+    pub fn run_first(&self, owner: Owner) {
+        let _ = self.first.set(owner);
+        self.all.store(false, Ordering::Release);
+    }
+
+    /// All agents run from now on.
+    pub fn run_all(&self) {
+        self.all.store(true, Ordering::Release);
+        self.open.tell();
+    }
+
+    fn runs_all_now(&self) -> bool {
+        self.all.load(Ordering::Acquire)
+    }
+
+    /// Whether all agents run; waits a moment for it.
+    pub async fn runs_all(&self, until: Instant) -> bool {
+        let ready = || async { self.open.watch().until(|()| self.runs_all_now()).await };
+        self.runs_all_now() || timeout_at(until.min(Instant::now() + HELD), ready()).await.is_ok()
     }
 
     /// A peer shows a view.
@@ -296,6 +325,11 @@ impl Cell {
         self.open.serves(slot)
     }
 
+    /// The same for an owner whose agents may run.
+    pub(crate) fn serves_of(&self, owner: &Owner) -> Option<u64> {
+        self.serves(Slot::of(owner)).filter(|_| self.runs_all_now() || self.first.get() == Some(owner))
+    }
+
     /// Since when the slot is open here; one that is not opens now at the earliest.
     pub(crate) fn opened_at(&self, slot: Slot) -> Opening {
         match self.open.open_for(slot) {
@@ -426,6 +460,7 @@ impl Cell {
     /// Slots that have opened since it was asked last; for the one task that wakes their agents.
     pub(crate) async fn opened(&self) -> Slots {
         self.woken.notified().await;
+        self.open.watch().until(|()| self.runs_all_now()).await;
         let opened = std::mem::take(&mut *self.opened.lock());
         Slot::all().filter(|slot| opened.contains(&slot.number())).collect()
     }

@@ -120,6 +120,11 @@ impl OpenSlots {
         self.opened.watch()
     }
 
+    /// Something else is to be looked at by whoever watches.
+    pub(crate) fn tell(&self) {
+        self.opened.set(());
+    }
+
     /// From now on nothing of these slots is admitted.
     pub(crate) fn close(&self, slots: &[u16]) {
         for since in slots.iter().filter_map(|slot| self.since.get(usize::from(*slot))) {

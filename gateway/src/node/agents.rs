@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// How long a starting node waits for the settings.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts at that.
-const AGAIN: Duration = Duration::from_millis(250);
+const AGAIN: Duration = Duration::from_millis(50);
 /// Between two looks at the settings.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -33,13 +33,13 @@ pub fn register(services: &Services, steering: Arc<dyn Steering>, crawls: CrawlO
     Ok(Fabric::register(services)?)
 }
 
-/// What must be in memory before requests count on it, and what runs beside the agents. Listeners serve already, agents are not woken yet.
+/// What must be in memory before anything counts on it.
 pub async fn start(services: &Arc<Services>) -> Result<(), StartError> {
     settings::agent::refresh(services).await.map_err(|error| StartError::Settings(error.to_string()))?;
     Ok(())
 }
 
-/// The same on a node of a cell: what others change is announced, and looked at now and then should an announcement be lost.
+/// The same on a node of a cell, where no agent but those that know it runs before: what others change is announced, and looked at now and then should an announcement be lost.
 pub async fn start_among(services: &Arc<Services>, stop: &CancellationToken) -> Result<(), StartError> {
     let until = Instant::now() + PATIENCE;
     // Whoever has them may be about to hand them over.

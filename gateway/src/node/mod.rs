@@ -170,7 +170,13 @@ impl Node {
             app.health.watch("fabric", move || consumers.check());
         }
         // Alone, it is there before anybody asks; among others, the one that serves the installation's slot makes it.
-        let bootstrap = if seated.is_none() { bootstrap::ensure(&config.data_dir, &store, &app).await? } else { None };
+        let bootstrap = match &seated {
+            Some(_) => None,
+            None => {
+                agents::start(&app.services).await?;
+                bootstrap::ensure(&config.data_dir, &store, &app).await?
+            }
+        };
 
         let tasks = TaskTracker::new();
         let limits = &config.limits;
@@ -228,7 +234,6 @@ impl Node {
         let cluster = &self.app.services.cluster;
         match &self.peers {
             None => {
-                agents::start(&self.app.services).await?;
                 cluster.start().await?;
             }
             Some((cell, _)) => {
@@ -241,6 +246,7 @@ impl Node {
                     () = cell.joined() => {}
                 }
                 agents::start_among(&self.app.services, &self.stop).await?;
+                cell.run_all();
                 // The main cell has the installation's clients.
                 if cell.elsewhere().is_none_or(|elsewhere| elsewhere.is_main()) {
                     self.bootstrap = bootstrap::ensure_among(&config.data_dir, &self.store, &self.app).await?;

@@ -6,6 +6,7 @@ use cellspace_cluster::{
     link::{Identity, Link},
     membership::Terms,
 };
+use cellspace_schemas::Owner;
 use cellspace_storage::{CellName, Homes, Membership};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -71,6 +72,8 @@ impl Seat {
             clock: clock.clone(),
         };
         let cell = if self.roles.runtime { Cell::new(options) } else { Cell::outside(options) };
+        // It has the settings.
+        cell.run_first(Owner::installation());
         if let Some(Beside { own, main, homes, others, .. }) = &self.beside {
             let outside = |membership: &Arc<dyn Membership>| {
                 Cell::outside(CellOptions {

@@ -79,7 +79,11 @@ impl Nodes {
     /// Where it is answered.
     pub async fn way(&self, whose: &Owner, resolved: &Resolved) -> Whereabouts {
         let (view, hops) = resolved.forwarded.as_ref().map_or((0, 0), |forwarded| (forwarded.view, forwarded.hops));
-        self.cell.located(whose, view, hops, self.until(resolved)).await
+        let until = self.until(resolved);
+        match self.cell.located(whose, view, hops, until).await {
+            Whereabouts::Here if !self.cell.runs_all(until).await => Whereabouts::Nowhere("the node is starting".to_owned()),
+            way => way,
+        }
     }
 
     /// Whether it is answered by another node by now.

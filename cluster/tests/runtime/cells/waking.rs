@@ -89,3 +89,47 @@ async fn who_waits_to_be_woken_outlives_a_lost_lease() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(place.due(), 0, "all rang");
 }
+
+/// A node that starts finds out what all agents need from those of one owner: whatever slots are open, nobody else's run before that is said.
+#[tokio::test(start_paused = true)]
+async fn agents_run_when_the_first_ones_have_told_what_they_need() {
+    let place = Place::default();
+    let a = place.start("a").await;
+    let b = place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    let all = (0..OWNERS).map(|n| counter(&format!("o{n}")));
+    let its: Vec<Address> = all.filter(|address| b.cluster.serves(address)).collect();
+    b.agent.gate.as_ref().unwrap().forget_permits(DELIVERIES);
+    for address in &its {
+        b.cluster.ask::<Counter>(address, Send { lane: "x".into(), effect: "x".into() }, call()).await.unwrap();
+    }
+    a.agent.gate.as_ref().unwrap().forget_permits(DELIVERIES);
+    b.cluster.drain(Duration::from_secs(10)).await;
+    place.settled(&["a"]).await;
+
+    let [first, other] = [&its[0], &its[1]];
+    let b = place.start_as("b", |options| {
+        let cell = Cell::new(options);
+        cell.run_first(first.owner.clone());
+        cell
+    });
+    let b = b.await;
+    place.settled(&["a", "b"]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(b.cluster.serves(first) && !b.cluster.serves(other) && !b.cell.runs_all(Instant::now() + Duration::from_secs(1)).await);
+    assert_eq!(a.cluster.ask_anywhere::<Counter>(first, Add(1), call()).await.unwrap(), 1);
+    for node in [&a, &b] {
+        let refused = node.cluster.ask_anywhere::<Counter>(other, Add(1), call()).await;
+        assert!(matches!(refused, Err(AskError::Unavailable { .. })), "{refused:?}");
+    }
+    let sent = b.agent.sent.lock().len();
+    assert!(sent <= 1 && b.cluster.resident::<Counter>() <= 1, "{sent}");
+
+    let (waited, ()) = tokio::join!(b.cluster.ask::<Counter>(other, Add(1), call()), async { b.cell.run_all() });
+    assert_eq!(waited.unwrap(), 1, "who came before that is answered");
+    let began = Instant::now();
+    while b.agent.sent.lock().len() < its.len() {
+        assert!(began.elapsed() < Duration::from_secs(1), "{} of {}", b.agent.sent.lock().len(), its.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -15,6 +15,7 @@ use cellspace::{
     Node, NodeConfig,
     node::{Ending, Roles, Seat, Shared, StartError},
 };
+use cellspace_actors::settings::DEFAULT_PROFILE;
 use cellspace_cluster::{
     Clock, LEVEL, SystemClock,
     link::{Authority, CertificateFiles, Identity, PeerName},

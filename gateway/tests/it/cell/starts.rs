@@ -134,6 +134,55 @@ async fn a_start_that_is_broken_off_hands_over_what_it_serves() {
     participant(&Platform::of(a, None).await, &id).await;
 }
 
+/// A node that starts serves slots as soon as it has them, and their agents only when it has the settings: without these it would know of no profile, and tell
+/// counterparties that nobody is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_denies_nobody() {
+    let place = Place::new();
+    let every = |config: &mut NodeConfig| config.every_profile = true;
+    let (a, shared) = place.first(every).await;
+    let platform = Platform::of(a, None).await;
+    let ids: Vec<String> = (0..12).map(|n| format!("p{n}")).collect();
+    for id in &ids {
+        participant(&platform, id).await;
+        platform.participant(id).await;
+    }
+    let cut = Arc::new(AtomicBool::new(false));
+    let seat = Seat { membership: Arc::new(OwnWay(place.rows.clone(), cut.clone())), ..place.seat("c", None) };
+    let before = place.another(&platform.node, &shared, seat, every).await;
+    place.settled(&["a", "c"]).await;
+    // It serves nothing any more; who starts in its place opens what it had.
+    cut.store(true, Ordering::SeqCst);
+    let (stop, stopped) = watch::channel(false);
+    let asking = ids.iter().map(|id| {
+        let (stopped, http) = (stopped.clone(), Client::new());
+        let url = platform.node.urls.public(&format!("/api/dsp/{id}/{DEFAULT_PROFILE}/negotiations/request"));
+        async move {
+            let (mut unknown, mut refused) = (0, 0);
+            while !*stopped.borrow() {
+                match http.post(&url).send().await.unwrap().status() {
+                    // Without a token.
+                    StatusCode::UNAUTHORIZED => refused += 1,
+                    StatusCode::SERVICE_UNAVAILABLE => {}
+                    StatusCode::NOT_FOUND => unknown += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            (unknown, refused)
+        }
+    });
+    let changing = async {
+        // All at once, with the settings.
+        let c = place.another(&platform.node, &shared, place.seat("c", None), every).await;
+        stop.send_replace(true);
+        c
+    };
+    let (answers, c) = tokio::join!(futures::future::join_all(asking), changing);
+    assert!(serves(&c, Owner::installation().as_str()) && ids.iter().any(|id| serves(&c, id)), "as before");
+    assert!(answers.iter().all(|(unknown, refused)| *unknown == 0 && *refused > 0), "{answers:?}");
+    drop(before);
+}
+
 /// A node that would not read what the others write serves nothing, and says why it ends; so does one whose lease the others have taken away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_no_part_of_its_cell_says_why() {
