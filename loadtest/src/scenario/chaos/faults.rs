@@ -8,15 +8,19 @@ use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 /// Longest time until a node that may serve nothing any more has ended.
 const ENDS: Duration = Duration::from_secs(60);
+/// After a node's death others are watched for so long.
+pub const WATCHED: Duration = Duration::from_secs(8);
+/// Before it nothing is done for so long, in the second half of which everything is as usual.
+const CALM: Duration = Duration::from_secs(4);
 
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Fault {
-    /// A node is killed (SIGKILL) and started again: at once, or when the others have found it dead.
+    /// A node is killed (SIGKILL) and started again: at once, when the others have found it dead, or some seconds later.
     Kill,
     /// A node stands still beyond its lease (SIGSTOP), and goes on.
     Pause,
@@ -58,6 +62,8 @@ impl Fault {
 pub struct Killed {
     /// Which one.
     pub node: &'static str,
+    /// Since when everything was as usual before; `None`: something else came just before.
+    pub usual: Option<Instant>,
     /// When.
     pub at: Instant,
     /// When its process was started again.
@@ -66,6 +72,18 @@ pub struct Killed {
     pub next: Option<Instant>,
     /// Whether it was one of the first three alone, so that it is known whom it served.
     pub known: bool,
+}
+
+impl Killed {
+    /// Whether nothing else was done just before it and while it was watched.
+    pub fn is_alone(&self) -> bool {
+        self.usual.is_some() && self.next.is_none_or(|next| next >= self.at + WATCHED)
+    }
+
+    /// Whether its process was not started again meanwhile: on a machine of its own, as in a real cell, it takes nothing from the others.
+    pub fn stayed_dead(&self) -> bool {
+        self.again >= self.at + WATCHED
+    }
 }
 
 /// Faults in a random order: each kind once, then each kind once more.
@@ -146,15 +164,31 @@ impl Faults {
     }
 
     async fn kill(&mut self, cell: &mut Cell, node: &'static str) -> Result<Killed> {
+        // Now and then one thing follows another as fast as it can; what a death alone does to others is seen after the rest.
+        let hurried = self.random.random_bool(0.25);
+        let usual = if hurried {
+            None
+        } else {
+            sleep(CALM).await;
+            Some(Instant::now() - CALM / 2)
+        };
         let at = Instant::now();
         cell.kill(node).await?;
-        if self.random.random_bool(0.5) {
-            let others: Vec<_> = self.members().into_iter().filter(|member| *member != node).collect();
-            cell.settled(&others).await?;
+        let watched = || sleep_until((at + WATCHED).into());
+        match self.random.random_range(0..4) {
+            0 => {}
+            1 => {
+                let others: Vec<_> = self.members().into_iter().filter(|member| *member != node).collect();
+                cell.settled(&others).await?;
+            }
+            _ => watched().await,
         }
         let again = Instant::now();
         cell.up(node).await?;
-        Ok(Killed { node, at, again, next: None, known: !self.grown })
+        if !hurried {
+            watched().await;
+        }
+        Ok(Killed { node, usual, at, again, next: None, known: !self.grown })
     }
 
     async fn pause(&mut self, cell: &mut Cell, node: &'static str) -> Result<()> {

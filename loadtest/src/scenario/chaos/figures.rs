@@ -2,7 +2,7 @@
 
 use super::{
     book::{Book, Invariant, Kind, Sample},
-    faults::Killed,
+    faults::{Killed, WATCHED},
     world::World,
 };
 use crate::report::Report;
@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// After a node's death others are watched for so long.
-const WATCHED: Duration = Duration::from_secs(8);
 /// Deaths after which others are looked at apart: of the first ones Cassandra, started a minute before, compiles what only a death asks of it, which takes most of a processor, as
 /// with the usual it does in the time to warm up. One that has run for hours does not.
 const FIRST_DEATHS: usize = 3;
@@ -46,8 +44,9 @@ pub enum Asked {
     ByOthers,
 }
 
-/// From each death to the first good answer of each of the node's participants, to a request that was made after it.
-pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: Asked) -> Vec<Duration> {
+/// From each death to the first good answer of each of the node's participants, to a request that was made after it: of those with which nothing else was done
+/// when they are to be `alone`, and otherwise of the rest.
+pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: Asked, alone: bool) -> Vec<Duration> {
     let is_of = |sample: &Sample, party: usize| match asked {
         Asked::ByItself => sample.party == party && [Kind::Read, Kind::Write].contains(&sample.kind),
         Asked::ByOthers => sample.other == Some(party),
@@ -59,13 +58,17 @@ pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: As
         };
         world.of(killed.node).into_iter().filter_map(first).collect::<Vec<_>>()
     };
-    killed.iter().filter(|killed| killed.known).flat_map(of).collect()
+    killed.iter().filter(|killed| killed.known && killed.is_alone() == alone).flat_map(of).collect()
 }
 
-/// Questions to participants of nodes that live: usually, and after deaths until the next fault.
+/// Questions to participants of nodes that live: just before deaths, and after them.
+#[derive(Default)]
 pub struct Others {
-    usual: Duration,
-    after: Vec<After>,
+    usual: Vec<Duration>,
+    /// While the dead node's process was not started again.
+    dead: Vec<After>,
+    /// Where it was.
+    started: Vec<After>,
     /// After the first deaths.
     first: Vec<After>,
 }
@@ -75,34 +78,49 @@ struct After {
     /// From the death until it was due.
     since: Duration,
     took: Duration,
-    /// Whether it was due before the dead node's process was started again.
-    before_restart: bool,
 }
 
 impl Others {
-    /// Of the deaths of nodes whose participants are known.
-    pub fn of(samples: &[Sample], world: &World, killed: &[Killed], quiet: (Instant, Instant)) -> Self {
+    /// Of the deaths of nodes whose participants are known, and with which nothing else was done.
+    pub fn of(samples: &[Sample], world: &World, killed: &[Killed]) -> Self {
         let homes: Vec<_> = world.parties.iter().map(|party| party.home).collect();
-        let (first, later) = killed.split_at(killed.len().min(FIRST_DEATHS));
-        let of = |killed: &[Killed]| {
-            killed.iter().filter(|killed| killed.known).flat_map(|killed| after(samples, &homes, killed)).collect::<Vec<_>>()
-        };
-        Self { usual: quantile(times(samples, Kind::Read, quiet.0, quiet.1), 0.95), after: of(later), first: of(first) }
+        let mut all = Self::default();
+        for (n, killed) in killed.iter().enumerate() {
+            let Some(usual) = killed.usual.filter(|_| killed.known && killed.is_alone()) else { continue };
+            let between = |from, to| others(samples, &homes, killed.node, from, to);
+            let after = between(killed.at, killed.at + WATCHED).map(|sample| After { since: sample.due - killed.at, took: sample.took });
+            if n < FIRST_DEATHS {
+                all.first.extend(after);
+                continue;
+            }
+            if killed.stayed_dead() {
+                all.dead.extend(after)
+            } else {
+                all.started.extend(after)
+            }
+            all.usual.extend(between(usual, killed.at).map(|sample| sample.took));
+        }
+        all
     }
 
-    fn ratio<'a>(&self, of: impl IntoIterator<Item = &'a After>) -> Option<f64> {
-        p95(of).filter(|_| !self.usual.is_zero()).map(|p95| p95.as_secs_f64() / self.usual.as_secs_f64())
+    fn usual(&self) -> Duration {
+        quantile(self.usual.clone(), 0.95)
+    }
+
+    fn ratio(&self, of: &[After]) -> Option<f64> {
+        let usual = self.usual().as_secs_f64();
+        p95(of).filter(|_| usual > 0.0).map(|p95| p95.as_secs_f64() / usual)
     }
 
     /// What a report says of it.
     pub fn told(&self) -> [(&'static str, Value); 6] {
-        let second = |n: u64| p95(self.after.iter().filter(|after| after.since.as_secs() == n)).map(ms);
+        let second = |n: u64| p95(self.dead.iter().filter(|after| after.since.as_secs() == n)).map(ms);
         [
-            ("others", json!(self.after.len())),
-            ("others_usual_p95_ms", json!(ms(self.usual))),
-            ("others_p95_ratio", json!(self.ratio(&self.after))),
-            ("others_before_restart_p95_ratio", json!(self.ratio(self.after.iter().filter(|after| after.before_restart)))),
+            ("others", json!(self.dead.len())),
+            ("others_usual_p95_ms", json!(ms(self.usual()))),
+            ("others_p95_ratio", json!(self.ratio(&self.dead))),
             ("others_by_second_p95_ms", json!((0..WATCHED.as_secs()).map(second).collect::<Vec<_>>())),
+            ("others_started_p95_ratio", json!(self.ratio(&self.started))),
             ("others_first_deaths_p95_ratio", json!(self.ratio(&self.first))),
         ]
     }
@@ -113,15 +131,11 @@ fn p95<'a>(of: impl IntoIterator<Item = &'a After>) -> Option<Duration> {
     (!took.is_empty()).then(|| quantile(took, 0.95))
 }
 
-/// After one death, before something else was done to the cell.
-fn after(samples: &[Sample], homes: &[&str], killed: &Killed) -> Vec<After> {
-    let Killed { node, at, again, next, .. } = *killed;
-    let until = next.map_or(at + WATCHED, |next| next.min(at + WATCHED));
-    let others = samples.iter().filter(|sample| {
-        sample.kind == Kind::Read && sample.due >= at && sample.due < until && homes.get(sample.party).is_some_and(|home| *home != node)
-    });
-    let after = |sample: &Sample| After { since: sample.due - at, took: sample.took, before_restart: sample.due < again };
-    others.map(after).collect()
+/// Questions that were due within, to participants of other nodes than this one.
+fn others<'a>(samples: &'a [Sample], homes: &'a [&str], node: &'a str, from: Instant, to: Instant) -> impl Iterator<Item = &'a Sample> {
+    samples.iter().filter(move |sample| {
+        sample.kind == Kind::Read && sample.due >= from && sample.due < to && homes.get(sample.party).is_some_and(|home| *home != node)
+    })
 }
 
 /// How much longer than usually the slowest of each kind took.
@@ -195,26 +209,26 @@ mod tests {
 
     /// Who is served by a node that is killed a moment later is not taken for one whose node lives.
     #[test]
-    fn what_others_are_told_after_a_death_counts_until_the_next_fault() {
-        let (at, second) = (Instant::now(), Duration::from_secs(1));
-        let sample = |kind, party, after: u32, took| Sample { kind, party, other: None, due: at + second * after, took };
+    fn a_death_is_looked_at_when_nothing_else_was_done() {
+        let (second, began) = (Duration::from_secs(1), Instant::now());
+        let at = began + second * 10;
+        let killed = Killed { node: "a", usual: Some(at - second), at, again: at, next: None, known: true };
+        assert!(killed.is_alone() && !killed.stayed_dead());
+        assert!(!Killed { next: Some(at + second * 7), ..killed }.is_alone() && !Killed { usual: None, ..killed }.is_alone());
+        assert!(Killed { next: Some(at + WATCHED), again: at + WATCHED, ..killed }.stayed_dead());
+        let sample = |kind, party, due, took| Sample { kind, party, other: None, due, took };
         let samples = [
-            sample(Kind::Read, 0, 1, second),
-            sample(Kind::Read, 1, 1, second),
-            sample(Kind::Read, 1, 2, second * 2),
-            sample(Kind::Write, 1, 2, second),
-            sample(Kind::Read, 1, 4, second),
-            sample(Kind::Read, 1, 9, second),
+            sample(Kind::Read, 1, at - second * 2, second),
+            sample(Kind::Read, 1, at - second, second * 2),
+            sample(Kind::Read, 0, at, second * 3),
+            sample(Kind::Write, 1, at, second * 4),
+            sample(Kind::Read, 1, at + second, second * 5),
+            sample(Kind::Read, 1, at + WATCHED, second * 6),
         ];
-        let seen = |next| {
-            let killed = Killed { node: "a", at, again: at + second * 3, next, known: true };
-            let after = after(&samples, &["a", "b"], &killed);
-            after.iter().map(|after| (after.since.as_secs(), after.before_restart)).collect::<Vec<_>>()
-        };
-        assert_eq!(seen(None), [(1, true), (2, true), (4, false)]);
-        assert_eq!(seen(Some(at + second * 4)), [(1, true), (2, true)]);
-        let after = after(&samples, &["a", "b"], &Killed { node: "a", at, again: at, next: None, known: true });
-        let others = Others { usual: second, after, first: Vec::new() };
-        assert_eq!((others.ratio(&others.after), others.ratio(&others.first)), (Some(2.0), None));
+        let took = |from, to| others(&samples, &["a", "b"], "a", from, to).map(|sample| sample.took).collect::<Vec<_>>();
+        assert_eq!((took(at - second, at), took(at, at + WATCHED)), (vec![second * 2], vec![second * 5]));
+        let dead = vec![After { since: second, took: second * 5 }];
+        let all = Others { usual: vec![second * 2], dead, ..Others::default() };
+        assert_eq!((all.ratio(&all.dead), all.ratio(&all.started)), (Some(2.5), None));
     }
 }

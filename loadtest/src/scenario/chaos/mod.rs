@@ -147,9 +147,10 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let (mut cell, place) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("chaos", &place.book, &samples, begun);
-    let failovers = |asked| figures::failovers(&samples, &place.world, &killed, asked);
-    let (by_itself, by_others) = (failovers(Asked::ByItself), failovers(Asked::ByOthers));
+    let failovers = |asked, alone| figures::failovers(&samples, &place.world, &killed, asked, alone);
+    let (by_itself, by_others) = (failovers(Asked::ByItself, true), failovers(Asked::ByOthers, true));
     let all = [&by_itself[..], &by_others[..]].concat();
+    let hurried = [failovers(Asked::ByItself, false), failovers(Asked::ByOthers, false)].concat();
     let at = |times: &[Duration], part: f64| json!(ms(figures::quantile(times.to_vec(), part)));
     put_added(&mut report, &samples, quiet, &place.world);
     for (name, value) in [
@@ -160,13 +161,15 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
         ("failover_by_itself_p99_ms", at(&by_itself, 0.99)),
         ("failover_by_others_p50_ms", at(&by_others, 0.5)),
         ("failover_by_others_p99_ms", at(&by_others, 0.99)),
+        ("failovers_hurried", json!(hurried.len())),
+        ("failover_hurried_p99_ms", at(&hurried, 0.99)),
         ("processes", json!(place.book.count())),
         ("found_dead", json!(cell.revived())),
         ("cassandra_nodes", json!(plan.cassandra)),
     ] {
         report.more.insert(name.to_owned(), value);
     }
-    for (name, value) in Others::of(&samples, &place.world, &killed, quiet).told() {
+    for (name, value) in Others::of(&samples, &place.world, &killed).told() {
         report.more.insert(name.to_owned(), value);
     }
     if report.errors > 0 {
