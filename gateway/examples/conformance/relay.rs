@@ -25,13 +25,13 @@ type Exchange = Shared<BoxFuture<'static, Result<Answer, Arc<str>>>>;
 /// goes on with what another one has begun. As with every receiver of messages that have an `@id`, a repeat is answered as the first time.
 pub struct Relay {
     proxy: Arc<Proxy>,
-    begun: Mutex<HashMap<String, Exchange>>,
+    begun: Arc<Mutex<HashMap<String, Exchange>>>,
 }
 
 impl Relay {
     /// That knows of no message yet.
     pub fn new(proxy: Arc<Proxy>) -> Self {
-        Self { proxy, begun: Mutex::default() }
+        Self { proxy, begun: Arc::default() }
     }
 
     /// Passes a message on to `url`, or answers as before.
@@ -41,30 +41,32 @@ impl Relay {
             #[serde(rename = "@id")]
             id: String,
         }
-        let key = serde_json::from_slice(&body).ok().map(|Named { id }| format!("{url} {id}"));
-        let exchange = {
-            let sent = send(self.proxy.clone(), method.clone(), url, headers.clone(), body);
+        let Ok(Named { id }) = serde_json::from_slice(&body) else { return send(&self.proxy, method, &url, headers, body).await };
+        let key = format!("{url} {id}");
+        let begin = || {
+            let (proxy, begun, key) = (self.proxy.clone(), self.begun.clone(), key.clone());
+            let (method, headers) = (method.clone(), headers.clone());
+            let sent = async move {
+                let answer = send(&proxy, &method, &url, &headers, body).await;
+                // What the suite has not taken is a new message to it the next time.
+                if !answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+                    begun.lock().remove(&key);
+                }
+                answer.map_err(|error| format!("{error:#}").into())
+            };
             // Goes on when the sender hangs up: the suite may have the message by then.
-            let begin = || tokio::spawn(sent).map(|ended| ended.unwrap_or_else(|error| Err(error.to_string().into()))).boxed().shared();
-            match &key {
-                Some(key) => self.begun.lock().entry(key.clone()).or_insert_with(begin).clone(),
-                None => begin(),
-            }
+            tokio::spawn(sent).map(|ended| ended.unwrap_or_else(|error| Err(error.to_string().into()))).boxed().shared()
         };
-        let answer = exchange.await;
-        // What the suite has not taken is a new message to it the next time.
-        if let (Some(key), false) = (&key, answer.as_ref().is_ok_and(|answer| answer.status().is_success())) {
-            self.begun.lock().remove(key);
-        }
-        answer.map_err(|error| anyhow!(error))
+        let exchange = self.begun.lock().entry(key.clone()).or_insert_with(begin).clone();
+        exchange.await.map_err(|error| anyhow!(error))
     }
 }
 
 /// Sends it until the suite listens: 404 means later.
-async fn send(proxy: Arc<Proxy>, method: Method, url: String, headers: HeaderMap, body: Bytes) -> Result<Answer, Arc<str>> {
+async fn send(proxy: &Proxy, method: &Method, url: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
     let until = Instant::now() + LISTENS;
     loop {
-        let answer = proxy.send(method.clone(), &url, &headers, body.clone()).await.map_err(|error| format!("{error:#}"))?;
+        let answer = proxy.send(method.clone(), url, headers, body.clone()).await?;
         if answer.status() != StatusCode::NOT_FOUND || Instant::now() > until {
             return Ok(answer);
         }

@@ -173,8 +173,17 @@ impl Node {
         let bootstrap = match &seated {
             Some(_) => None,
             None => {
-                agents::start(&app.services).await?;
-                bootstrap::ensure(&config.data_dir, &store, &app).await?
+                let first = async {
+                    agents::start(&app.services).await?;
+                    bootstrap::ensure(&config.data_dir, &store, &app).await
+                };
+                match first.await {
+                    Ok(bootstrap) => bootstrap,
+                    Err(error) => {
+                        app.services.cluster.drain(ending.limit).await;
+                        return Err(error);
+                    }
+                }
             }
         };
 

@@ -18,7 +18,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
 };
 
 /// Bytes that are held of a way that is cut, for each connection.
@@ -46,11 +46,8 @@ impl Network {
         let relay = tokio::spawn(async move {
             while let Ok((calling, from)) = listener.accept().await {
                 let (node, this) = (node.clone(), this.clone());
-                tokio::spawn(async move {
-                    let caller = this.caller(from).unwrap_or_default();
-                    // Whatever ends it, both sides see it in their connections.
-                    let _ = this.pass(calling, to, (caller, node)).await;
-                });
+                // Whatever ends it, both sides see it in their connections.
+                tokio::spawn(async move { this.pass((calling, from), to, node).await });
             }
         });
         self.relays.lock().push(relay);
@@ -74,10 +71,12 @@ impl Network {
         processes.into_iter().find(|(_, process)| has_socket(*process, inode)).map(|(node, _)| node)
     }
 
-    async fn pass(&self, calling: TcpStream, to: SocketAddr, way: Way) -> io::Result<()> {
-        let back = (way.1.clone(), way.0.clone());
-        self.whole(&way).await;
+    async fn pass(self: Arc<Self>, (calling, from): (TcpStream, SocketAddr), to: SocketAddr, node: String) -> io::Result<()> {
+        // First: of a node that is dead nobody has to know who calls, which takes a while to find out.
         let called = TcpStream::connect(to).await?;
+        let this = self.clone();
+        let caller = spawn_blocking(move || this.caller(from)).await?.unwrap_or_default();
+        let (way, back) = ((caller.clone(), node.clone()), (node, caller));
         calling.set_nodelay(true)?;
         called.set_nodelay(true)?;
         let ((from_caller, to_caller), (from_called, to_called)) = (calling.into_split(), called.into_split());

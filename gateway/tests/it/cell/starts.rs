@@ -180,6 +180,10 @@ async fn a_node_that_starts_denies_nobody() {
     let (answers, c) = tokio::join!(futures::future::join_all(asking), changing);
     assert!(serves(&c, Owner::installation().as_str()) && ids.iter().any(|id| serves(&c, id)), "as before");
     assert!(answers.iter().all(|(unknown, refused)| *unknown == 0 && *refused > 0), "{answers:?}");
+    for id in &ids {
+        let url = platform.node.urls.public(&format!("/api/dsp/{id}/{DEFAULT_PROFILE}/negotiations/request"));
+        assert_eq!(platform.http.post(url).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{id}");
+    }
     drop(before);
 }
 

@@ -62,24 +62,17 @@ impl Fault {
 pub struct Killed {
     /// Which one.
     pub node: &'static str,
-    /// Since when everything was as usual before; `None`: something else came just before.
+    /// Since when everything was as usual before; `None`: other things were done just before it and just after it.
     pub usual: Option<Instant>,
     /// When.
     pub at: Instant,
     /// When its process was started again.
     pub again: Instant,
-    /// When the next thing was done to the cell, if there was one: what comes after it says nothing of this.
-    pub next: Option<Instant>,
     /// Whether it was one of the first three alone, so that it is known whom it served.
     pub known: bool,
 }
 
 impl Killed {
-    /// Whether nothing else was done just before it and while it was watched.
-    pub fn is_alone(&self) -> bool {
-        self.usual.is_some() && self.next.is_none_or(|next| next >= self.at + WATCHED)
-    }
-
     /// Whether its process was not started again meanwhile: on a machine of its own, as in a real cell, it takes nothing from the others.
     pub fn stayed_dead(&self) -> bool {
         self.again >= self.at + WATCHED
@@ -188,7 +181,7 @@ impl Faults {
         if !hurried {
             watched().await;
         }
-        Ok(Killed { node, usual, at, again, next: None, known: !self.grown })
+        Ok(Killed { node, usual, at, again, known: !self.grown })
     }
 
     async fn pause(&mut self, cell: &mut Cell, node: &'static str) -> Result<()> {

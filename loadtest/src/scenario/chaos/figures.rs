@@ -58,7 +58,7 @@ pub fn failovers(samples: &[Sample], world: &World, killed: &[Killed], asked: As
         };
         world.of(killed.node).into_iter().filter_map(first).collect::<Vec<_>>()
     };
-    killed.iter().filter(|killed| killed.known && killed.is_alone() == alone).flat_map(of).collect()
+    killed.iter().filter(|killed| killed.known && killed.usual.is_some() == alone).flat_map(of).collect()
 }
 
 /// Questions to participants of nodes that live: just before deaths, and after them.
@@ -86,7 +86,7 @@ impl Others {
         let homes: Vec<_> = world.parties.iter().map(|party| party.home).collect();
         let mut all = Self::default();
         for (n, killed) in killed.iter().enumerate() {
-            let Some(usual) = killed.usual.filter(|_| killed.known && killed.is_alone()) else { continue };
+            let Some(usual) = killed.usual.filter(|_| killed.known) else { continue };
             let between = |from, to| others(samples, &homes, killed.node, from, to);
             let after = between(killed.at, killed.at + WATCHED).map(|sample| After { since: sample.due - killed.at, took: sample.took });
             if n < FIRST_DEATHS {
@@ -103,13 +103,12 @@ impl Others {
         all
     }
 
-    fn usual(&self) -> Duration {
-        quantile(self.usual.clone(), 0.95)
+    fn usual(&self) -> Option<Duration> {
+        (!self.usual.is_empty()).then(|| quantile(self.usual.clone(), 0.95))
     }
 
     fn ratio(&self, of: &[After]) -> Option<f64> {
-        let usual = self.usual().as_secs_f64();
-        p95(of).filter(|_| usual > 0.0).map(|p95| p95.as_secs_f64() / usual)
+        Some(p95(of)?.as_secs_f64() / self.usual()?.as_secs_f64())
     }
 
     /// What a report says of it.
@@ -117,7 +116,7 @@ impl Others {
         let second = |n: u64| p95(self.dead.iter().filter(|after| after.since.as_secs() == n)).map(ms);
         [
             ("others", json!(self.dead.len())),
-            ("others_usual_p95_ms", json!(ms(self.usual()))),
+            ("others_usual_p95_ms", json!(self.usual().map(ms))),
             ("others_p95_ratio", json!(self.ratio(&self.dead))),
             ("others_by_second_p95_ms", json!((0..WATCHED.as_secs()).map(second).collect::<Vec<_>>())),
             ("others_started_p95_ratio", json!(self.ratio(&self.started))),
@@ -212,10 +211,8 @@ mod tests {
     fn a_death_is_looked_at_when_nothing_else_was_done() {
         let (second, began) = (Duration::from_secs(1), Instant::now());
         let at = began + second * 10;
-        let killed = Killed { node: "a", usual: Some(at - second), at, again: at, next: None, known: true };
-        assert!(killed.is_alone() && !killed.stayed_dead());
-        assert!(!Killed { next: Some(at + second * 7), ..killed }.is_alone() && !Killed { usual: None, ..killed }.is_alone());
-        assert!(Killed { next: Some(at + WATCHED), again: at + WATCHED, ..killed }.stayed_dead());
+        let killed = Killed { node: "a", usual: Some(at - second), at, again: at + WATCHED, known: true };
+        assert!(killed.stayed_dead() && !Killed { again: at + second * 7, ..killed }.stayed_dead());
         let sample = |kind, party, due, took| Sample { kind, party, other: None, due, took };
         let samples = [
             sample(Kind::Read, 1, at - second * 2, second),

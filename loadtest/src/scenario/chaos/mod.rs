@@ -130,8 +130,6 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     while began.elapsed() < time || kinds.iter().any(|kind| !counts.contains_key(kind.name())) {
         let fault = faults.next().context("none of these faults can happen")?;
         eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
-        let now = Instant::now();
-        killed.iter_mut().for_each(|killed| killed.next = killed.next.or(Some(now)));
         let inflicted = faults.inflict(&mut stage.cell, fault).await;
         *counts.entry(fault.name()).or_default() += 1;
         match inflicted {
