@@ -149,7 +149,7 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let (by_itself, by_others) = (failovers(Asked::ByItself, true), failovers(Asked::ByOthers, true));
     let all = [&by_itself[..], &by_others[..]].concat();
     let hurried = [failovers(Asked::ByItself, false), failovers(Asked::ByOthers, false)].concat();
-    let at = |times: &[Duration], part: f64| json!(ms(figures::quantile(times.to_vec(), part)));
+    let at = |times: &[Duration], part: f64| json!((!times.is_empty()).then(|| ms(figures::quantile(times.to_vec(), part))));
     put_added(&mut report, &samples, quiet, &place.world);
     for (name, value) in [
         ("faults", json!(counts)),
