@@ -145,7 +145,7 @@ impl Inner {
     /// Events of commits that the log has not got.
     async fn write_waiting<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
         let mut looked: Option<(PartitionKey, Mark, bool)> = None;
-        let mut hours = pin!(self.hours_of(Class::Publications, 0..super::hours::BUCKETS, i64::MAX, 1));
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..super::hours::BUCKETS, i64::MAX));
         while let Some((bucket, hour)) = hours.try_next().await? {
             let mut events = self.stored_publications(bucket, hour).await?;
             while let Some(landed) = events.try_next().await? {

@@ -114,21 +114,20 @@ impl Inner {
         Ok(rows.into_iter().map(|row| row.hour).collect())
     }
 
-    /// The same of several buckets, one after the other, as they are asked for; so many questions are under way at once.
+    /// The same of several buckets, one after the other, as they are asked for.
     pub(super) fn hours_of(
         &self,
         class: Class,
         buckets: impl IntoIterator<Item = i16>,
         until: i64,
-        at_once: usize,
     ) -> impl Stream<Item = Result<(i16, i64), StoreError>> {
-        let asked = together(buckets).into_iter().map(move |buckets| async move {
+        let asked = stream::iter(together(buckets)).then(move |buckets| async move {
             let rows = self.many::<BucketRow>(&self.statements.hours_of, (class as i8, buckets, until), usize::MAX).await?;
             // The database has an order of its own for buckets.
             let found: BTreeSet<_> = rows.into_iter().map(|BucketRow { bucket, hour }| (bucket, hour)).collect();
             Ok::<_, StoreError>(stream::iter(found.into_iter().map(Ok)))
         });
-        stream::iter(asked).buffered(at_once).try_flatten()
+        asked.try_flatten()
     }
 
     /// The hour was found empty: it is forgotten, unless something may still be written there.

@@ -155,7 +155,7 @@ impl Inner {
 
     /// Counts what an earlier life has left.
     async fn count_stored(&self) -> Result<(), StoreError> {
-        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX, 1));
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX));
         while let Some(place) = hours.try_next().await? {
             let mut rows = self.stream::<Named>(self.statements.publication_topics.clone(), place).await?;
             while let Some(Named { topic }) = rows.try_next().await? {
@@ -178,7 +178,7 @@ impl Inner {
     /// Hands over what is in the database, oldest first within each source; whether commits are open whose events lie there.
     async fn publish_stored(&self, log: &dyn EventLog, sent: &mut HashSet<(PartitionKey, Mark)>) -> Result<bool, StoreError> {
         let mut open = false;
-        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX, 1));
+        let mut hours = pin!(self.hours_of(Class::Publications, 0..BUCKETS, i64::MAX));
         while let Some((bucket, hour)) = hours.try_next().await? {
             let rows = self.stored_publications(bucket, hour).await?;
             let (is_open, empty) = self.settle_each(rows, log, sent).await?;

@@ -16,8 +16,6 @@ use std::pin::pin;
 
 /// Entries fetched first of an hour, and at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
 const FETCH: usize = 256;
-/// Buckets, or hours of them, that are read side by side for what somebody may wait for. After a node's death all are read, and must not crowd out requests.
-const AHEAD: usize = 4;
 /// Heads looked at side by side.
 const AT_ONCE: usize = 32;
 
@@ -89,22 +87,20 @@ impl Inner {
             None => (Class::Awake, i64::MAX),
             Some(until) => (Class::Due, hour_of(until).max(self.hour() + 1)),
         };
-        // Slots are handed over many at a time, and somebody may wait for what is to be delivered: one bucket's answer is not waited for before the next is
-        // asked. Most deadlines lie ahead.
-        let ahead = if class == Class::Awake { AHEAD } else { 1 };
+        // One after the other: after a node's death nearly all buckets are read, by all nodes that go on with its slots, and must not crowd out requests.
         let buckets = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket);
-        let places = self.hours_of(class, buckets, last_hour, ahead).try_filter_map(|(bucket, hour)| {
+        let places = self.hours_of(class, buckets, last_hour).try_filter_map(|(bucket, hour)| {
             ready(Ok(match (bucket == place.bucket, place.hour) {
                 (true, Some(at)) if hour < at => None,
                 (true, Some(at)) if hour == at => Some((bucket, hour, place.last.clone())),
                 _ => Some((bucket, hour, None)),
             }))
         });
-        let read = places.map_ok(|(bucket, hour, last)| async move {
+        let read = places.and_then(|(bucket, hour, last)| async move {
             let rows = self.entries(until, (bucket, hour), last.as_ref(), FETCH).await?;
             Ok::<_, StoreError>((bucket, hour, last, rows))
         });
-        let mut read = pin!(read.try_buffered(ahead));
+        let mut read = pin!(read);
         let mut entries = Vec::new();
         while let Some((bucket, hour, mut last, mut rows)) = read.try_next().await? {
             if rows.is_empty() && last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
