@@ -7,40 +7,42 @@ mod memory;
 mod open_slots;
 mod peers;
 mod rounds;
+mod running;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
 
 pub use elsewhere::Elsewhere;
 pub use finalize::Finalized;
 pub use memory::{SlotMemory, Told};
 pub use open_slots::{BootClock, Uptime};
 pub use peers::{Peer, PeerError, PeerLink};
+pub use whereabouts::Whereabouts;
 
 use crate::{
     Clock, Opening, ServedBefore, Slot,
-    ask::HELD,
-    membership::{Answer, Ended, Moment, Node, Route, ServedLast, Terms},
+    membership::{Answer, Ended, Moment, Node, ServedLast, Terms},
     ring::NodeName,
     watched::{Watched, Watcher},
 };
-use cellspace_schemas::Owner;
 use cellspace_storage::{Member, Membership, Slots, View};
 use memory::{Heard, MOST_TOLD};
 use open_slots::OpenSlots;
 use parking_lot::{Mutex, RwLock};
+use running::Running;
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -64,17 +66,6 @@ pub struct CellOptions {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where something is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// On this node, now or in a moment.
-    Here,
-    /// On that one, with so many hops behind it.
-    There(Peer, u8),
-    /// Nowhere now, for this reason.
-    Nowhere(String),
-}
-
 /// One life of a node in its cell.
 pub struct Cell {
     options: CellOptions,
@@ -91,9 +82,7 @@ pub struct Cell {
     writes: AtomicU16,
     /// A newer view is to be looked for.
     look: Notify,
-    /// Whether all agents run, and whose do before that.
-    all: AtomicBool,
-    first: OnceLock<Owner>,
+    running: Running,
     /// Slots may be about to open.
     opens: Notify,
     /// Changes when a view was taken in, and when the last turns of slots have ended: what is said to peers that ask may be another thing by then.
@@ -141,8 +130,7 @@ impl Cell {
             // Nothing is written before there is a view.
             writes: AtomicU16::new(0),
             look: Notify::new(),
-            all: AtomicBool::new(true),
-            first: OnceLock::new(),
+            running: Running::default(),
             opens: Notify::new(),
             turned: Watched::new(()),
             opened: Mutex::default(),
@@ -159,29 +147,6 @@ impl Cell {
     /// What this node knows of slots beside the store, from now on; before the runtime starts, and once.
     pub fn remember(&self, memory: Arc<dyn SlotMemory>) {
         let _ = self.memory.set(memory);
-    }
-
-    /// Before [`Cell::run_all`] no agents but this owner's run here, whatever slots are open: what all of them need is found out from these. Before the runtime
-    /// starts, and once.
-    pub fn run_first(&self, owner: Owner) {
-        let _ = self.first.set(owner);
-        self.all.store(false, Ordering::Release);
-    }
-
-    /// All agents run from now on.
-    pub fn run_all(&self) {
-        self.all.store(true, Ordering::Release);
-        self.open.tell();
-    }
-
-    fn runs_all_now(&self) -> bool {
-        self.all.load(Ordering::Acquire)
-    }
-
-    /// Whether all agents run; waits a moment for it.
-    pub async fn runs_all(&self, until: Instant) -> bool {
-        let ready = || async { self.open.watch().until(|()| self.runs_all_now()).await };
-        self.runs_all_now() || timeout_at(until.min(Instant::now() + HELD), ready()).await.is_ok()
     }
 
     /// A peer shows a view.
@@ -325,11 +290,6 @@ impl Cell {
         self.open.serves(slot)
     }
 
-    /// The same for an owner whose agents may run.
-    pub(crate) fn serves_of(&self, owner: &Owner) -> Option<u64> {
-        self.serves(Slot::of(owner)).filter(|_| self.runs_all_now() || self.first.get() == Some(owner))
-    }
-
     /// Since when the slot is open here; one that is not opens now at the earliest.
     pub(crate) fn opened_at(&self, slot: Slot) -> Opening {
         match self.open.open_for(slot) {
@@ -367,79 +327,8 @@ impl Cell {
         &*self.options.peers
     }
 
-    /// Where in this cell something is done.
-    async fn located_here(&self, slot: Slot, version: u64, hops: u8, until: Instant) -> Whereabouts {
-        if self.serves(slot).is_some() {
-            return Whereabouts::Here;
-        }
-        let until = until.min(Instant::now() + HELD);
-        loop {
-            let now = self.open.now();
-            let starting = Route::Unavailable("the node is starting");
-            let route = self.node.lock().as_ref().map_or(starting, |node| node.route(slot.number(), version, hops, now));
-            match route {
-                Route::Here | Route::Hold => return Whereabouts::Here,
-                Route::Unavailable(reason) => return Whereabouts::Nowhere(reason.to_owned()),
-                Route::Forward(member, hops) => {
-                    let endpoint = self.endpoints.read().get(&member).cloned();
-                    match endpoint {
-                        Some(endpoint) => return Whereabouts::There(Peer { member, endpoint, cell: None }, hops),
-                        // A view that was shown does not say where its nodes are.
-                        None if Instant::now() < until => self.looked(until).await,
-                        None => return Whereabouts::Nowhere(format!("it is not known where node {} is reached", member.node)),
-                    }
-                }
-                Route::Refresh if Instant::now() >= until => {
-                    return Whereabouts::Nowhere("this node does not know the newest view yet".to_owned());
-                }
-                Route::Refresh => self.news(self.version(), until).await,
-            }
-        }
-    }
-
-    /// Looks for a view that is newer than `version`, and waits a moment for it. Whether it came is seen by who looks again.
-    pub async fn news(&self, version: u64, until: Instant) {
-        let mut versions = self.version.watch();
-        if *versions.see() <= version {
-            self.look.notify_one();
-            let _ = timeout_at(until.min(Instant::now() + HELD), versions.until(|applied| *applied > version)).await;
-        }
-    }
-
-    /// Until when it is worth while to look again where something is to be done whose node did not take it: longer than it takes to hand a slot over, or to
-    /// find a node dead.
-    #[must_use]
-    pub fn moved_by(&self, until: Instant) -> Instant {
-        until.min(Instant::now() + self.options.terms.patience() * 2)
-    }
-
-    /// Within this time the others find a node dead that has gone.
-    #[must_use]
-    pub fn found_dead_within(&self) -> Duration {
-        let Terms { renew, .. } = &self.options.terms;
-        self.options.terms.patience() + *renew
-    }
-
-    /// Waits until the rows were looked at once more.
-    async fn looked(&self, until: Instant) {
-        let mut changes = self.open.watch();
-        self.look.notify_one();
-        let _ = timeout_at(until, changes.changed()).await;
-    }
-
-    /// Whether another node owns the slot.
-    pub fn is_elsewhere(&self, slot: Slot) -> bool {
-        self.serves(slot).is_none() && matches!(self.route(slot), Route::Forward(..))
-    }
-
     pub(crate) fn owner(&self, slot: Slot) -> Option<NodeName> {
         self.node.lock().as_ref().and_then(|node| node.owner(slot.number())).map(|member| member.node.clone())
-    }
-
-    /// Where in this cell a request goes that came in here.
-    pub(crate) fn route(&self, slot: Slot) -> Route {
-        let now = self.open.now();
-        self.node.lock().as_ref().map_or(Route::Unavailable("the node is starting"), |node| node.route(slot.number(), 0, 0, now))
     }
 
     /// Changes when slots open or the lease is renewed.
@@ -460,7 +349,7 @@ impl Cell {
     /// Slots that have opened since it was asked last; for the one task that wakes their agents.
     pub(crate) async fn opened(&self) -> Slots {
         self.woken.notified().await;
-        self.open.watch().until(|()| self.runs_all_now()).await;
+        self.open.watch().until(|()| self.running.all()).await;
         let opened = std::mem::take(&mut *self.opened.lock());
         Slot::all().filter(|slot| opened.contains(&slot.number())).collect()
     }

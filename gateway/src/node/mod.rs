@@ -170,22 +170,7 @@ impl Node {
             app.health.watch("fabric", move || consumers.check());
         }
         // Alone, it is there before anybody asks; among others, the one that serves the installation's slot makes it.
-        let bootstrap = match &seated {
-            Some(_) => None,
-            None => {
-                let first = async {
-                    agents::start(&app.services).await?;
-                    bootstrap::ensure(&config.data_dir, &store, &app).await
-                };
-                match first.await {
-                    Ok(bootstrap) => bootstrap,
-                    Err(error) => {
-                        app.services.cluster.drain(ending.limit).await;
-                        return Err(error);
-                    }
-                }
-            }
-        };
+        let bootstrap = if seated.is_none() { before_anybody(&config, &store, &app, ending.limit).await? } else { None };
 
         let tasks = TaskTracker::new();
         let limits = &config.limits;
@@ -369,6 +354,19 @@ impl Node {
         }
         tracing::info!(category = "app", action = "node.stopped", "node stopped");
     }
+}
+
+/// What a process that is alone has before anybody is heard: the settings, and the first client. When it cannot have them nothing is left running.
+async fn before_anybody(config: &NodeConfig, store: &NodeStore, app: &App, limit: Duration) -> Result<Option<Bootstrap>, StartError> {
+    let first = async {
+        agents::start(&app.services).await?;
+        bootstrap::ensure(&config.data_dir, store, app).await
+    };
+    let outcome = first.await;
+    if outcome.is_err() {
+        app.services.cluster.drain(limit).await;
+    }
+    outcome
 }
 
 fn life_over(cell: &Cell) -> StartError {
