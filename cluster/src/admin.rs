@@ -1,22 +1,25 @@
 //! What an operator sees of the runtime, and may do about it.
 
 use crate::{
-    Address, Agent, Cluster, NodeName, OutboxId, Slot,
+    About, Address, Agent, Cluster, NodeName, OutboxId, Slot,
     codec::{self, CodecError, Opened},
-    core::{Core, Witness},
+    core::Core,
     dead_letters::{Letter, letters_table},
     host::AnyHost,
     outbox::{OUTBOX, OutboxRow},
 };
 use cellspace_schemas::{Owner, Timestamp};
-use cellspace_storage::{Epoch, Row, RowKey, Seq, StoreError};
-use serde::{Serialize, de::IgnoredAny};
+use cellspace_storage::{AuditRow, Epoch, Row, RowKey, Seq, StoreError};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Rows read at once.
 const PAGE: usize = 512;
+/// Audit rows shown of an agent, of so many that are read: some are of commits that took away what was delivered, and nothing else.
+const AUDITED: usize = 10;
+const AUDIT_ROWS: usize = 64;
 
 /// Why nothing is shown or done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +92,54 @@ pub struct DeadLetter {
     pub effect: Value,
 }
 
+/// An agent that is parked: it failed again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Its address.
+    pub address: String,
+    /// How it failed last.
+    pub reason: String,
+}
+
+impl From<(Address, String)> for Parked {
+    fn from((address, reason): (Address, String)) -> Self {
+        Self { address: address.to_string(), reason }
+    }
+}
+
+/// An audit row: what one commit was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audited {
+    /// Number of the commit.
+    pub seq: Seq,
+    /// Epoch of the activation that made it.
+    pub epoch: Epoch,
+    /// When.
+    pub at: Timestamp,
+    /// What happened in it, in order.
+    pub changes: Vec<AuditedChange>,
+}
+
+/// One change of an audit row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditedChange {
+    /// What happened, for example `negotiation.agreed`.
+    pub action: String,
+    /// Who was the cause.
+    pub actor: String,
+    /// With whom and under what.
+    #[serde(flatten)]
+    pub about: About,
+}
+
+/// An audit row as it is read here.
+#[derive(Deserialize)]
+struct StoredAudit {
+    epoch: Epoch,
+    at: Timestamp,
+    commands: Vec<AuditedChange>,
+}
+
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +166,8 @@ pub struct Explanation {
     pub next_deadline: Option<Timestamp>,
     /// Why it is parked, when it is.
     pub parked: Option<String>,
+    /// Its last audit rows that can be read and tell of a change, the newest first.
+    pub audit: Vec<Audited>,
 }
 
 fn as_text<S: serde::Serializer>(id: &OutboxId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -215,20 +268,24 @@ impl Cluster {
     pub async fn explain(&self, address: &Address) -> Result<Explanation, AdminError> {
         let host = self.known(address)?;
         let slot = Slot::of(&address.owner);
+        let inspected = host.inspect(address).await;
+        // Then: they are not older than what the agent has said.
+        let rows = self.partitions().audit(&address.partition(), AUDIT_ROWS).await?;
         let mut explanation = Explanation {
             slot: slot.number(),
             node: self.placement().owner(slot).map(|NodeName(name)| name),
             registered: self.partitions().exists(&address.partition()).await?,
             resident: false,
-            epoch: None,
-            seq: None,
+            epoch: rows.first().and_then(audited).map(|last| last.epoch),
+            seq: rows.first().map(|(seq, _)| *seq),
             bytes: 0,
             outbox: 0,
             dead_letters: 0,
             next_deadline: self.timers().get(address),
             parked: host.parked().into_iter().find_map(|(parked, reason)| (parked == *address).then_some(reason)),
+            audit: rows.iter().filter_map(audited).filter(|row| !row.changes.is_empty()).take(AUDITED).collect(),
         };
-        if let Some(inspection) = host.inspect(address).await {
+        if let Some(inspection) = inspected {
             explanation.resident = true;
             explanation.epoch = Some(inspection.epoch);
             explanation.seq = Some(inspection.seq);
@@ -237,9 +294,6 @@ impl Cluster {
             explanation.dead_letters = inspection.letters;
             explanation.next_deadline = inspection.due;
         } else {
-            let last = self.partitions().audit(&address.partition(), 1).await?;
-            explanation.seq = last.first().map(|(seq, _)| *seq);
-            explanation.epoch = last.first().and_then(|(_, row)| Witness::read(row).ok()).map(|witness| witness.epoch);
             explanation.outbox = self.rows(address, OUTBOX).await?.len();
             explanation.dead_letters = self.rows(address, &letters_table()).await?.len();
         }
@@ -262,6 +316,12 @@ impl Cluster {
             }
         }
     }
+}
+
+/// `None`: it cannot be read, which may be why somebody looks.
+fn audited((seq, row): &(Seq, AuditRow)) -> Option<Audited> {
+    let StoredAudit { epoch, at, commands } = serde_json::from_slice(&row.0).ok()?;
+    Some(Audited { seq: *seq, epoch, at, changes: commands })
 }
 
 fn id_of(row: &Row) -> Result<OutboxId, AdminError> {

@@ -97,7 +97,6 @@ struct Audit<'a> {
 /// What is read of an audit row.
 #[derive(Deserialize)]
 pub(crate) struct Witness {
-    pub(crate) epoch: Epoch,
     pub(crate) at: Timestamp,
     commands: Vec<Witnessed>,
 }

@@ -54,7 +54,7 @@ pub struct Decision<A: Agent> {
 }
 
 /// With whom and under what something came about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The other party.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -60,6 +60,10 @@ impl Failures {
     pub(crate) fn forget(&self, address: &Address) {
         self.0.remove(address);
     }
+
+    pub(crate) fn forget_those(&self, meant: impl Fn(&Address) -> bool) {
+        self.0.retain(|address, _| !meant(address));
+    }
 }
 
 #[cfg(test)]

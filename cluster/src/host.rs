@@ -165,10 +165,14 @@ impl<A: Agent> Host<A> {
         self.leave(cluster, activation);
         activation.end(&reason, leftovers);
         let failure = self.failures.count(address, ended.own_fault());
-        if failure.park {
+        if failure.park && cluster.serves(address) {
             tracing::error!(category = "app", vpa = %address, reason, "agent parked after repeated failures");
             if self.parked.insert(address.clone(), reason).is_none() {
                 gauge!("cellspace_agents_parked", "kind" => A::KIND.0).increment(1.0);
+            }
+            // Its slot may have closed meanwhile, for which nobody is parked.
+            if !cluster.serves(address) {
+                self.unpark(address);
             }
         } else if activation.may_have_work.load(Ordering::Acquire) && !cluster.is_draining() && !cluster.is_gone(&address.owner) {
             cluster.wake_at(address, cluster.now().plus(failure.pause));
@@ -284,6 +288,12 @@ impl<A: Agent> AnyHost for Host<A> {
             Meant::Slots(slots) => slots.contains(&Slot::of(&address.owner).number()),
             Meant::Owner(owner) => address.owner == *owner,
         };
+        // Whether it works at the next node is for that one to find out.
+        self.failures.forget_those(meant);
+        let parked: Vec<Address> = self.parked.iter().map(|entry| entry.key().clone()).filter(meant).collect();
+        for address in &parked {
+            self.unpark(address);
+        }
         let mut all: Vec<_> = self.activations.iter().filter(|entry| meant(entry.key())).map(|entry| entry.value().clone()).collect();
         all.sort_by(|a, b| a.address.cmp(&b.address));
         for activation in &all {

@@ -59,7 +59,7 @@ mod watched;
 mod witness;
 
 pub use address::Address;
-pub use admin::{AdminError, DeadLetter, Explanation, OutboxEntry};
+pub use admin::{AdminError, Audited, AuditedChange, DeadLetter, Explanation, OutboxEntry, Parked};
 pub use agent::{Agent, Input, RowOf};
 pub use apart::Apart;
 pub use call::{Call, CallId, IdempotencyKey};

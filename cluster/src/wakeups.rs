@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Deadlines nearer than this are held in memory; later ones are found in the wake index when their time comes near.
 const HORIZON: Duration = Duration::from_secs(3600);
-/// How often the wake index is read for deadlines within the horizon.
+/// How often the wake index is read, for deadlines within the horizon.
 const LOOK_AHEAD: Duration = Duration::from_secs(1800);
 /// Pause before a reading that failed is repeated; doubled each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -202,7 +202,8 @@ impl Cluster {
         let mut pause = LOOK_AHEAD;
         while self.inner.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let slots = self.placement().cell().map_or(Slots::All, |cell| cell.open_now());
-            pause = match self.load_deadlines(&slots).await {
+            // What is awake is awake already; but hours of the index that are over are forgotten when they are read.
+            pause = match self.wake_served(&slots).await {
                 Ok(()) => LOOK_AHEAD,
                 Err(error) => {
                     tracing::error!(category = "app", %error, "the wake index cannot be read");

@@ -51,12 +51,12 @@ enum Command {
     /// A cell of three nodes on Cassandra and Kafka that is disturbed while participants negotiate and transfer; both sides are looked at all the time and in the end.
     ///
     /// Starts and ends all that it needs by deploy/dev (Java, Maven): each thing of Cassandra has a replica on each of its nodes, which sync before they acknowledge, and are killed one at a
-    /// time. An operation is an answer that was as it must be.
+    /// time. Kafka is one process, which is killed too. An operation is an answer that was as it must be.
     Chaos {
         /// How long faults begin, and until each kind came once; the last one is seen to its end.
         #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = positive)]
         minutes: f64,
-        /// Only these; all without it.
+        /// Only these; without it all that can happen.
         #[arg(long, value_name = "FAULT", value_delimiter = ',')]
         faults: Vec<Fault>,
         #[command(flatten)]

@@ -4,9 +4,10 @@ use super::{
     forwarded::Forwarded,
     identity::{Identity, Tls},
     name::PeerName,
-    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, PARKED, SHOW, WIRE_VERSION},
 };
 use crate::{
+    Parked,
     cell::{Peer, PeerError, PeerLink, Told},
     remote::{AgentAnswer, AgentCall, GRACE},
 };
@@ -181,6 +182,14 @@ impl Link {
         Ok(answer)
     }
 
+    /// The agents that are parked at the peer; [`crate::Cluster::parked`] there.
+    ///
+    /// # Errors
+    /// [`PeerError`]
+    pub async fn parked(&self, to: &Peer) -> Result<Vec<Parked>, PeerError> {
+        self.tell(to, PARKED, &(), ANSWER).await
+    }
+
     /// A request without anything that nodes add.
     #[cfg(test)]
     pub(super) async fn send_as_it_is(&self, to: &Peer, request: Request<LinkBody>) -> Result<Response<Incoming>, PeerError> {
@@ -188,7 +197,7 @@ impl Link {
     }
 
     async fn tell<T: DeserializeOwned>(&self, to: &Peer, path: &str, message: &impl Serialize, time: Duration) -> Result<T, PeerError> {
-        let traffic = if path == CALL { Traffic::Work } else { Traffic::Membership };
+        let traffic = if [CALL, PARKED].contains(&path) { Traffic::Work } else { Traffic::Membership };
         let call = async {
             let bytes = wire::write(message, wire::most(path)).map_err(PeerError::NotDone)?;
             let request = Request::post(format!("https://{}{path}", to.member.node)).body(wire::body(bytes));

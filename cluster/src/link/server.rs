@@ -5,10 +5,10 @@ use super::{
     identity::{Identity, Tls},
     name::PeerName,
     places::{OF_ONE, STRANGERS, Strangers},
-    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, SHOW, WIRE_VERSION},
+    wire::{self, AGE, ASK, Asked, CALL, LinkBody, NEWS, PARKED, SHOW, WIRE_VERSION},
 };
 use crate::{
-    Cluster,
+    Cluster, Parked,
     admission::{Entered, Keyed},
     cell::{Cell, Elsewhere},
     remote::{AgentAnswer, AgentCall},
@@ -259,7 +259,7 @@ impl Desk {
         }
         let path = request.uri().path().to_owned();
         let is_beside = from.cell() == self.identity.me().cell();
-        if !is_beside && [SHOW, ASK].contains(&path.as_str()) {
+        if !is_beside && [SHOW, ASK, PARKED].contains(&path.as_str()) {
             return Err((StatusCode::FORBIDDEN, format!("{from} is of another cell, which has slots of its own")));
         }
         let limit = wire::most_answered(&path);
@@ -297,6 +297,7 @@ impl Desk {
                 let answer = agents.called(call).await;
                 wire::write(&answer, limit).or_else(|reason| wire::write(&AgentAnswer::Unknown(reason), limit))
             }
+            PARKED => wire::write(&agents.parked().into_iter().map(Parked::from).collect::<Vec<_>>(), limit),
             other => return Err((StatusCode::NOT_FOUND, format!("nothing is known of {other}"))),
         };
         answer.map(|said| Response::new(wire::body(said))).map_err(refused(StatusCode::INTERNAL_SERVER_ERROR))

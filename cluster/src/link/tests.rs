@@ -175,6 +175,7 @@ async fn another_cell_of_the_installation_has_no_say_in_this_ones_slots() {
     refused(ask(&link, &peer).await, &["of another cell, which has slots of its own"]);
     refused(link.show(&peer, &View { version: 9, ..view(9, &["b"]) }).await, &["of another cell, which has slots of its own"]);
     refused(link.announce(&peer, "drain").await, &["of another cell, which has other news"]);
+    refused(link.parked(&peer).await, &["of another cell, which has slots of its own"]);
     assert_eq!(a.cell.view().unwrap().version, 1, "nothing of it was taken");
     link.announce(&peer, "settings").await.unwrap();
     let how = Forwarded { listener: "public".into(), owner: Owner::new("p/1").unwrap(), view: 1, hops: 1, left: 1_000, waited: 0 };

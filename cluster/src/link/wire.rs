@@ -13,7 +13,7 @@ use std::{error::Error, time::Duration};
 pub const WIRE_VERSION: u16 = 2;
 /// Largest message of the membership, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
-/// Largest call of an agent, and largest answer to that or to a question for slots.
+/// Largest call of an agent, and largest answer to that or to a question for slots or for agents.
 const MAX_CALL: usize = 16 << 20;
 /// What the names of headers begin with that nodes alone say to each other.
 const OWN: &str = "cellspace-";
@@ -31,6 +31,9 @@ pub(super) const ASK: &str = "/ask";
 pub(super) const NEWS: &str = "/news";
 /// Asks for something of an agent.
 pub(super) const CALL: &str = "/call";
+
+/// Asks which agents are parked.
+pub(super) const PARKED: &str = "/parked";
 
 /// What a stream may hold that its receiver has not taken; all of a connection's together never hold another one up.
 pub(super) const STREAM_WINDOW: u32 = 64 << 10;
@@ -58,7 +61,7 @@ pub(super) fn most(path: &str) -> usize {
 
 /// Longest answer there.
 pub(super) fn most_answered(path: &str) -> usize {
-    if path == CALL || path == ASK { MAX_CALL } else { MAX_MESSAGE }
+    if [CALL, ASK, PARKED].contains(&path) { MAX_CALL } else { MAX_MESSAGE }
 }
 
 pub(super) fn body(bytes: impl Into<Bytes>) -> LinkBody {

@@ -1,8 +1,11 @@
 //! Running many histories, each from a seed of its own, until one breaks an invariant.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// Environment variable that says how many.
@@ -38,10 +41,14 @@ pub fn search<F: Default + Send>(
                 break;
             }
             let seed = seed.wrapping_add(n);
-            let (outcome, figures) = history(seed);
+            // Whatever is wrong with it, its seed is told.
+            let came = catch_unwind(AssertUnwindSafe(|| history(seed)));
             let mut found = found.lock().unwrap();
             found.run += 1;
-            add(&mut found.figures, figures);
+            let outcome = came.map_err(|_| "it panicked, as told above".to_owned()).and_then(|(outcome, figures)| {
+                add(&mut found.figures, figures);
+                outcome
+            });
             if let Err(broken) = outcome {
                 done.store(true, Relaxed);
                 if found.broken.as_ref().is_none_or(|(earlier, _)| seed < *earlier) {

@@ -40,6 +40,8 @@ pub struct Job {
     pub owner: String,
     pub path: Vec<Step>,
     pub due: Option<Timestamp>,
+    /// Its alarm rang before it was due, by the clock of the node that decided it.
+    pub early: bool,
     /// The token that was shown for it.
     pub token: Option<Token>,
 }
@@ -116,7 +118,14 @@ impl Query<Clerk> for Look {
 pub struct Clerk(pub Arc<Access>);
 
 fn job(desk: &Desk, id: u32, owner: &str) -> Job {
-    desk.jobs.get(&id).cloned().unwrap_or_else(|| Job { id, owner: owner.to_owned(), path: Vec::new(), due: None, token: None })
+    desk.jobs.get(&id).cloned().unwrap_or_else(|| Job {
+        id,
+        owner: owner.to_owned(),
+        path: Vec::new(),
+        due: None,
+        early: false,
+        token: None,
+    })
 }
 
 fn stepped(desk: &Desk, mut job: Job, step: Step, action: &'static str) -> Decision<Clerk> {
@@ -161,7 +170,7 @@ impl Agent for Clerk {
         .boxed()
     }
 
-    fn decide(desk: &Desk, input: &Input<Self>, _: Timestamp) -> Result<Decision<Self>, Rejection<TooLate>> {
+    fn decide(desk: &Desk, input: &Input<Self>, now: Timestamp) -> Result<Decision<Self>, Rejection<TooLate>> {
         Ok(match input {
             Input::Command(Prepared { order, owner, lawless }) => match order {
                 // An order that came twice takes a step that the table does not have.
@@ -182,7 +191,8 @@ impl Agent for Clerk {
             Input::Due(key) => {
                 let found = desk.jobs.get(&key.parse().unwrap()).cloned().ok_or(TooLate)?;
                 let bell = Parcel { id: found.id, owner: found.owner.clone(), lane: "bells".into() };
-                stepped(desk, Job { due: None, ..found }, Step::Rung, "job.rung").effect("bells", bell)
+                let early = found.due.is_some_and(|due| now < due);
+                stepped(desk, Job { due: None, early, ..found }, Step::Rung, "job.rung").effect("bells", bell)
             }
         })
     }

@@ -270,6 +270,9 @@ fn left(world: &World) -> Result<(), String> {
         if !stored.outbox.is_empty() {
             return Err(format!("OUTBOX: {key} has {} rows left: {:?}", stored.outbox.len(), stored.outbox.values().next()));
         }
+        if let Some(job) = stored.jobs.values().find(|job| job.early) {
+            return Err(format!("TIMER: {key} was rung before it was due: {job:?}"));
+        }
         if let Some(job) = stored.jobs.values().find(|job| job.due.is_some()) {
             return Err(format!("TIMER: {key} has a deadline left: {job:?}"));
         }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | FENCE, ACK, EFFECT, ISOLATION | of a model of activations, at each step | of the product's, as each commit lands, each effect leaves, each answer comes |
 //! | OUTBOX | lanes in order, rows end | the same over restarts, breakers and a wake index of pages |
-//! | TIMER, STATE | no: it has neither deadlines nor a table of steps | every alarm rings once; no step that the table does not have |
+//! | TIMER, STATE | no: it has neither deadlines nor a table of steps | every alarm rings once, and not before it is due; no step that the table does not have |
 //! | LEASE | no slot is served by two, no read is old | the same of agents |
 //! | LIVE | all slots are served soon, by lives of whichever level | every agent is, by way of every node, and nothing is left to do |
 //!
@@ -63,7 +63,7 @@ fn search(seed: u64, count: u64, bug: Option<Bug>) -> Found<Figures> {
     })
 }
 
-/// Invariants FENCE, ACK, EFFECT, OUTBOX, TIMER, STATE, ISOLATION and LEASE at every step, and LIVE after the faults.
+/// Invariants FENCE, ACK, EFFECT, OUTBOX, TIMER, STATE and ISOLATION at every step, LEASE whenever a client begins something, and LIVE after the faults.
 #[test]
 fn histories_of_whole_nodes_keep_the_invariants() {
     let seed = testkit::seed();

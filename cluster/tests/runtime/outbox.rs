@@ -225,6 +225,9 @@ async fn an_operator_sees_what_waits() {
     let stand = cluster.explain(&a).await.unwrap();
     assert_eq!((stand.registered, stand.resident, stand.outbox, stand.seq.map(|s| s.0)), (true, false, 2, Some(2)));
     assert!(stand.epoch.is_some() && stand.parked.is_none());
+    let audited: Vec<_> = stand.audit.iter().map(|row| (row.seq.0, row.changes.as_slice())).collect();
+    let [(2, [last]), (1, [_])] = audited[..] else { panic!("{audited:?}") };
+    assert_eq!((last.action.as_str(), last.actor.as_str()), ("counter.sent", call().actor.as_str()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,13 +38,15 @@ pub struct Disk {
     pub woken: Vec<PartitionKey>,
     /// Scans that fail from now on.
     pub broken_scans: u32,
+    /// Nothing can be claimed: what is there can be read alone.
+    pub reads_only: bool,
     /// When set, a scan that has begun ends only with a permit.
     pub scans: Option<Arc<tokio::sync::Semaphore>>,
     /// Scans that have begun.
     pub scanned: usize,
     /// When set, a commit that landed answers only with a permit.
     pub answers: Option<Arc<tokio::sync::Semaphore>>,
-    claims: HashMap<PartitionKey, Epoch>,
+    pub claims: HashMap<PartitionKey, Epoch>,
     boot: u64,
     activations: u64,
 }
@@ -82,6 +84,9 @@ impl Partitions for MemoryStore {
     }
     fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
         let mut disk = self.0.lock();
+        if disk.reads_only {
+            return async { Err(ClaimError::Store(StoreError::Unavailable("it can be read alone".into()))) }.boxed();
+        }
         disk.activations += 1;
         let epoch = Epoch { view: disk.boot + view, count: disk.activations };
         let stored = disk.partitions.get(partition);

@@ -108,6 +108,21 @@ async fn an_agent_that_is_unparked_goes_on_with_its_work() {
     assert!(!cluster.unpark(&a));
 }
 
+/// Whatever is overlooked otherwise; and a store forgets what of its index is over when that is read.
+#[tokio::test(start_paused = true)]
+async fn those_that_are_awake_are_read_every_half_hour() {
+    let store = MemoryStore::default();
+    let held = Counter { gate: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..Counter::default() };
+    let (cluster, _) = node(&store, held, Options::default()).await;
+    for name in ["a", "b"] {
+        tokio::time::sleep(Duration::from_secs(1_798)).await;
+        cluster.ask::<Counter>(&counter(name), Send { lane: "x".into(), effect: "x1".into() }, call()).await.unwrap();
+        store.0.lock().woken.clear();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(store.0.lock().woken.contains(&counter(name).partition()), "{name}: {:?}", store.0.lock().woken);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_nothing_is_done_about_is_written_off() {
     let (store, cluster, _) = fresh().await;

@@ -56,6 +56,15 @@ pub fn profile(platform: &Platform, did: &str, manufacturer: bool) -> Value {
     })
 }
 
+/// The types of a participant's agents that are active, in their order, by its profile.
+#[must_use]
+pub fn active_agents(profile: &Value) -> Vec<&str> {
+    let agents = profile["vpas"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut active: Vec<&str> = agents.iter().filter(|vpa| vpa["state"] == "active").filter_map(|vpa| vpa["type"].as_str()).collect();
+    active.sort_unstable();
+    active
+}
+
 /// Onboards one tenant.
 ///
 /// # Errors
@@ -103,9 +112,7 @@ async fn agents_active(client: &mut Client, operator: &Caller, profile: &str) ->
     loop {
         let url = format!("{profile}?wait=active&timeout={}ms", PROGRESS.as_millis());
         let found = client.exchange(Some(operator), Method::GET, &url, None).await?.body;
-        let vpas = found["vpas"].as_array().cloned().unwrap_or_default();
-        let mut active: Vec<&str> = vpas.iter().filter(|vpa| vpa["state"] == "active").filter_map(|vpa| vpa["type"].as_str()).collect();
-        active.sort_unstable();
+        let active = active_agents(&found);
         if active == AGENTS {
             let (what, hop) =
                 (format!("agents are active: {}", active.join(", ")), "orchestration, activity agents | GET participant-profile");

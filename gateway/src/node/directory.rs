@@ -1,7 +1,7 @@
 //! The nodes of a cell as an operator sees them, and what one is told by way of another.
 
 use super::{Cells, NodeStore, Roles, seat::Seated};
-use cellspace_cluster::{Cell, Finalized, NodeName, PeerError, PeerLink, Told, link::Link, membership::Answer};
+use cellspace_cluster::{Cell, Finalized, NodeName, Parked, PeerError, PeerLink, Told, link::Link, membership::Answer};
 use cellspace_storage::{Lease, Member, Membership, StoreError, View};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -199,6 +199,15 @@ impl Directory {
     pub async fn finalize(&self) -> Result<LevelReport, StoreError> {
         let Finalized { level, raised, behind } = self.cell.finalize().await?;
         Ok(LevelReport { level, raised, held_back_by: behind })
+    }
+
+    /// The agents that are parked at each of the other members, or why it does not say.
+    pub async fn parked_elsewhere(&self) -> Vec<(NodeName, Result<Vec<Parked>, PeerError>)> {
+        let asked = self.cell.others().into_iter().map(async |peer| {
+            let parked = self.link.parked(&peer).await;
+            (peer.member.node, parked)
+        });
+        join_all(asked).await
     }
 
     /// Tells a member to hand its slots over and to end.

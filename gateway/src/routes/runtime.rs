@@ -7,7 +7,7 @@ use crate::{
     node::{LevelReport, MoveError, TellError},
 };
 use cellspace_actors::control_plane::{ControlPlane, listing};
-use cellspace_cluster::{Address, AdminError, Agent, LEVEL, NodeName, OutboxId};
+use cellspace_cluster::{Address, AdminError, Agent, LEVEL, NodeName, OutboxId, Parked};
 use cellspace_schemas::{Owner, QuerySpec, fabric::Page};
 use cellspace_storage::CellName;
 use http::{StatusCode, header};
@@ -37,7 +37,7 @@ pub fn routes() -> Vec<Route> {
         route(Verb::Get, "/cells", |app, _| Box::pin(cells(app))),
         route(Verb::Get, "/homes", |app, request| Box::pin(homes(app, request))),
         route(Verb::Post, "/homes/{moved}/move", |app, request| Box::pin(move_to(app, request))),
-        route(Verb::Get, "/parked", |app, _| Box::pin(async move { parked(&app) })),
+        route(Verb::Get, "/parked", |app, _| Box::pin(parked(app))),
         route(Verb::Get, AGENT, |app, request| Box::pin(explain(app, request))),
         route(Verb::Post, "/agents/{kind}/{owner}/unpark", |app, request| Box::pin(unpark(app, request))),
         route(Verb::Get, "/agents/{kind}/{owner}/outbox", |app, request| Box::pin(outbox(app, request))),
@@ -114,10 +114,18 @@ fn no_cell() -> ApiError {
     ApiError::not_found("this node is no part of a cell")
 }
 
-fn parked(app: &App) -> Result<Reply, ApiError> {
-    let parked = app.services.cluster.parked();
-    let shown = |(address, reason): (Address, String)| json!({ "address": address.to_string(), "reason": reason });
-    Reply::ok(&parked.into_iter().map(shown).collect::<Vec<_>>())
+/// Those of all nodes of the cell, and which of them does not say; of a node that is no part of one its own.
+async fn parked(app: App) -> Result<Reply, ApiError> {
+    let here: Vec<Parked> = app.services.cluster.parked().into_iter().map(Parked::from).collect();
+    let Some(nodes) = &app.nodes else { return Reply::ok(&here) };
+    let mut all = Vec::new();
+    for (node, said) in [(nodes.me().clone(), Ok(here))].into_iter().chain(nodes.parked_elsewhere().await) {
+        match said {
+            Ok(parked) => all.extend(parked.iter().map(|one| json!({ "node": node, "address": one.address, "reason": one.reason }))),
+            Err(error) => all.push(json!({ "node": node, "reason": format!("the node does not say what is parked there: {error}") })),
+        }
+    }
+    Reply::ok(&all)
 }
 
 async fn explain(app: App, request: Request) -> Result<Reply, ApiError> {

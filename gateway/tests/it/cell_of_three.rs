@@ -297,6 +297,14 @@ async fn a_cell_of_three_tells_the_story_and_loses_a_node_and_nothing_else() {
     cell.run("up").await;
     cell.settled(&["a", "b", "c"]).await;
     assert!(cell.program(&["admin", "finalize"]).await.contains("the cell writes rows of level 1, as before"));
+    let stands: Value = serde_json::from_str(&cell.program(&["admin", "explain", "control-plane/p0"]).await).unwrap();
+    let audit = stands["audit"].as_array().unwrap();
+    assert!(["a", "b", "c"].contains(&text(&stands, "node").as_str()) && stands["seq"].as_u64() > Some(0), "{stands}");
+    assert!(audit.len() > 1 && audit[0]["seq"].as_u64() > audit[1]["seq"].as_u64(), "{stands}");
+    assert!(audit.iter().any(|row| row["changes"][0]["action"] == "asset.created"), "{stands}");
+    let waiting: Value = serde_json::from_str(&cell.program(&["admin", "outbox", "control-plane/p0"]).await).unwrap();
+    assert_eq!(waiting, json!({ "rows": [], "deadLetters": [] }));
+    assert_eq!(cell.program(&["admin", "parked"]).await.trim(), "[]");
     assert!(cell.program(&["admin", "drain", "c"]).await.contains("c has handed its slots over"));
     load.everybody().await;
     cell.settled(&["a", "b"]).await;

@@ -52,3 +52,14 @@ mod trace;
 #[cfg(all(feature = "scylla", feature = "kafka"))]
 mod two_cells;
 mod vault;
+
+/// A build without them says of what needs them that it is skipped.
+#[cfg(not(all(feature = "scylla", feature = "kafka")))]
+#[test]
+fn servers_are_tested_with() {
+    cellspace_storage::testkit::services::skipped(
+        "Cassandra and Kafka",
+        "all tests with them",
+        "--features cellspace/scylla,cellspace/kafka",
+    );
+}

@@ -7,8 +7,7 @@ use std::path::Path;
 /// Both servers.
 pub struct Services {
     database: Server,
-    // Ends with this.
-    _log: Server,
+    log: Server,
     /// Cassandra's nodes, and its port on each.
     pub nodes: u8,
     cassandra: u16,
@@ -27,7 +26,7 @@ impl Services {
         let arguments = ["--nodes".to_owned(), nodes.to_string(), "--port".to_owned(), cassandra.to_string()];
         let database = Server::start("cassandra", folder, dev::Sync::Batch, &arguments).await?;
         let log = Server::start("kafka", folder, dev::Sync::Batch, &["--port".to_owned(), kafka.to_string()]).await?;
-        Ok(Self { database, _log: log, nodes, cassandra, kafka })
+        Ok(Self { database, log, nodes, cassandra, kafka })
     }
 
     /// All nodes of Cassandra, for a list in a file.
@@ -56,5 +55,21 @@ impl Services {
     /// When the script fails.
     pub async fn mend_cassandra(&self) -> Result<()> {
         self.database.script(&["start"]).await
+    }
+
+    /// Kills Kafka (SIGKILL).
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn kill_kafka(&self) -> Result<()> {
+        self.log.script(&["stop", "--kill"]).await
+    }
+
+    /// Starts Kafka again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn mend_kafka(&self) -> Result<()> {
+        self.log.script(&["start"]).await
     }
 }

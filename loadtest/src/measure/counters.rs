@@ -47,6 +47,16 @@ impl Metrics {
         let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
     }
+
+    /// What all series of a metric with labels have together; `None` when there are none.
+    #[must_use]
+    pub fn sum(&self, metric: &str) -> Option<f64> {
+        let value = |line: &str| {
+            let (_, value) = line.strip_prefix(metric)?.strip_prefix('{')?.rsplit_once("} ")?;
+            value.trim().parse::<f64>().ok()
+        };
+        self.0.lines().filter_map(value).reduce(|all, one| all + one)
+    }
 }
 
 impl Counters {
@@ -82,10 +92,12 @@ mod tests {
     fn totals_are_found() {
         let text = "# TYPE cellspace_store_commits_total counter\ncellspace_store_commits_total 12\ncellspace_store_syncs_total 7\n\
                     cellspace_store_commits_total_other 9\nprocess_cpu_seconds_total 1.25\n";
-        let metrics = Metrics(format!("{text}cellspace_activations{{kind=\"control-plane\"}} 7\n"));
+        let kinds = "cellspace_activations{kind=\"control-plane\"} 7\ncellspace_activations{kind=\"issuer\"} 2\n";
+        let metrics = Metrics(format!("{text}cellspace_activations_waiting{{kind=\"issuer\"}} 1\n{kinds}"));
         let counters = Counters::of(&metrics);
         assert_eq!((counters.commits, counters.syncs, counters.bytes), (12, 7, 0));
         assert!((counters.cpu_seconds - 1.25).abs() < 1e-9);
         assert!((metrics.value("cellspace_activations{kind=\"control-plane\"}") - 7.0).abs() < 1e-9);
+        assert_eq!((metrics.sum("cellspace_activations"), metrics.sum("cellspace_nothing")), (Some(9.0), None));
     }
 }

@@ -19,6 +19,7 @@ use cellspace_client::{
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use rand::{RngExt, rngs::StdRng};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Providers, and consumers.
@@ -91,6 +92,11 @@ impl Members {
     pub async fn consumer(&self, subject: &Subject, number: usize) -> Result<Arc<Participant>> {
         let name = format!("consumer-{number}{}", self.suffix);
         Ok(Arc::new(tenants::onboard(&mut subject.silent(), &self.platform, &name, &subject.did_host(), true).await?))
+    }
+
+    /// The request for one participant more, which has this DID.
+    pub fn request(&self, did: &str) -> Value {
+        tenants::profile(&self.platform, did, true)
     }
 
     /// Any consumer with any offer of any provider.

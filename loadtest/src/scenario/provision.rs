@@ -67,9 +67,7 @@ impl Operator {
         let profile = exchange(admin, place.call(Method::POST, &profiles, &tenants::profile(&place.platform, &did, true))).await?;
         let path = format!("{profiles}/{}?wait=active&timeout=25s", text(&profile, "id")?);
         let profile = exchange(admin, Call::get(path, &place.platform.provisioner.token)).await?;
-        let agents = profile["vpas"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut active: Vec<&str> = agents.iter().filter(|vpa| vpa["state"] == "active").filter_map(|vpa| vpa["type"].as_str()).collect();
-        active.sort_unstable();
+        let active = tenants::active_agents(&profile);
         check(active == AGENTS, || format!("only {active:?} are active: {profile}"))?;
         let state = &profile["properties"]["cfm.vpa.state"];
         let (context, holder_pid) = (text(state, "participantContextId")?.to_owned(), text(state, "holderPid")?);

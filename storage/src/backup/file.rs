@@ -177,17 +177,20 @@ pub(crate) fn damaged(what: &str) -> BackupError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::Blob;
-    use cellspace_schemas::Timestamp;
+    use crate::{CellName, backup::Blob};
+    use cellspace_schemas::{Owner, Timestamp};
+    use std::num::NonZeroU64;
 
     fn records() -> Vec<Record> {
         let setting = Record::Setting { name: "public-url".to_owned(), value: "http://localhost:1".to_owned() };
         let row = |value: &[u8]| Record::Row { key: Blob(b"t\0id".to_vec()), value: value.into() };
-        vec![setting, Record::Boot(7), row(b"{}"), row(&[0, 255, b'\n'])]
+        let (owner, cell) = (Owner::new("p/1").unwrap(), CellName("b".to_owned()));
+        let home = Record::Home { owner, cell, version: NonZeroU64::MIN, came: None };
+        vec![setting, Record::Boot(7), home, row(b"{}"), row(&[0, 255, b'\n'])]
     }
 
-    fn backup() -> Vec<u8> {
-        let header = Header { format: FORMAT, installation: Some("i".to_owned()), keyspace: None, cell: None, taken_at: Timestamp(5) };
+    fn backup(format: u32) -> Vec<u8> {
+        let header = Header { format, installation: Some("i".to_owned()), keyspace: None, cell: None, taken_at: Timestamp(5) };
         let mut writer = Writer::new(Vec::new(), &header).unwrap();
         for record in records() {
             writer.put(&record).unwrap();
@@ -197,17 +200,17 @@ mod tests {
 
     #[test]
     fn what_is_written_comes_back() {
-        let bytes = backup();
+        let bytes = backup(FORMAT);
         let mut reader = Reader::new(bytes.as_slice()).unwrap();
         assert_eq!((reader.header.installation.as_deref(), reader.header.taken_at), (Some("i"), Timestamp(5)));
         let read: Vec<_> = std::iter::from_fn(|| reader.record().unwrap()).collect();
         assert_eq!(read, records());
-        assert_eq!(verify(bytes.as_slice()).unwrap().1, 4);
+        assert_eq!(verify(bytes.as_slice()).unwrap().1, 5);
     }
 
     #[test]
     fn a_changed_or_shortened_file_is_refused() {
-        let whole = backup();
+        let whole = backup(FORMAT);
         for at in 0..whole.len() {
             assert!(verify(&whole[..at]).is_err(), "cut at {at}");
             let mut changed = whole.clone();
@@ -222,9 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_by_name() {
-        let newer = String::from_utf8(backup()).unwrap().replace("\"format\":1", "\"format\":2");
-        assert!(matches!(verify(newer.as_bytes()), Err(BackupError::NewerFormat { found: 2 })));
+    fn an_older_format_is_read_and_a_newer_one_refused_by_name() {
+        for format in 1..=FORMAT {
+            assert_eq!(verify(backup(format).as_slice()).unwrap().0.format, format);
+        }
+        let newer = u64::from(FORMAT) + 1;
+        assert!(matches!(verify(backup(FORMAT + 1).as_slice()), Err(BackupError::NewerFormat { found }) if found == newer));
         assert!(matches!(verify(&b"{}\n"[..]), Err(BackupError::Damaged(_))));
     }
 }

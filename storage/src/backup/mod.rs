@@ -1,8 +1,9 @@
 //! A backup: one file with everything that an installation keeps, but for the master key of its vault and a log that is in Kafka.
 //!
 //! A line of JSON for each record, so that neither writing nor reading it takes more memory than its longest row: first the header, then partitions (a head, as
-//! of which the rows and audit rows are that follow), topics with their groups and events, settings, sealed records of the vault; at the end how many they were
-//! and the SHA-256 of everything before. Rows of indexes are not in it: a partition says what they say of it.
+//! of which the rows and audit rows are that follow), topics with their groups and events, settings, homes of owners, sealed records of the vault; at the end how
+//! many they were and the SHA-256 of everything before. Rows of indexes are not in it: a partition says what they say of it. Nor are seals: nobody of whom it
+//! has something is on the way to another cell.
 
 mod file;
 mod record;
@@ -12,10 +13,11 @@ pub use file::{Reader, Writer, verify};
 pub use record::{Blob, Header, Record};
 
 use crate::{OpenError, StoreError};
+use cellspace_schemas::Owner;
 use std::path::PathBuf;
 
-/// The format that this build writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this build writes, and the newest that it reads. The first one had no homes.
+pub const FORMAT: u32 = 2;
 
 /// Why there is no backup, or nothing is restored from it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum BackupError {
     /// There is nothing to back up.
     #[error("{} holds no data", .0.display())]
     Nothing(PathBuf),
+    /// A part of what an owner has is in one cell, and a part in another one.
+    #[error(
+        "participant {0} is being moved from one cell to another, and no backup has half of that: start the cells and end the move first \
+        (`cellspace admin move {0} --to CELL` goes on with it)"
+    )]
+    Moving(Owner),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

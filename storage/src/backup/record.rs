@@ -1,9 +1,10 @@
 //! What a backup is made of.
 
-use crate::{Group, Head, Lease, Offset, PartitionKey, Seq, Topic, VaultPath, View, Wake};
+use crate::{CellName, Group, Head, Lease, Offset, PartitionKey, Seq, Topic, VaultPath, View, Wake};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cellspace_schemas::Timestamp;
+use cellspace_schemas::{Owner, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::num::NonZeroU64;
 
 /// Bytes; base64 in the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +64,18 @@ pub enum Record {
     View(View),
     /// A lease of the membership.
     Lease(Lease),
+    /// Which cell has an owner who was moved: a home of which nothing is under way.
+    Home {
+        /// Whose.
+        owner: Owner,
+        /// Where that is.
+        cell: CellName,
+        /// Changes so far.
+        version: NonZeroU64,
+        /// When the owner came there, when that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        came: Option<Timestamp>,
+    },
     /// A partition; its rows follow.
     Partition {
         /// Whose.
@@ -140,4 +153,36 @@ pub enum Record {
         /// What it holds.
         sealed: Blob,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let home = |came| Record::Home {
+            owner: Owner::new("p/1").unwrap(),
+            cell: CellName("b".to_owned()),
+            version: NonZeroU64::new(4).unwrap(),
+            came,
+        };
+        for (came, line) in [
+            (Some(Timestamp(5)), r#"{"home":{"owner":"p/1","cell":"b","version":4,"came":5}}"#),
+            (None, r#"{"home":{"owner":"p/1","cell":"b","version":4}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&home(came)).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Record>(line).unwrap(), home(came));
+        }
+        for line in [
+            r#"{"home":{"owner":"","cell":"b","version":4}}"#,
+            r#"{"home":{"owner":"p 1","cell":"b","version":4}}"#,
+            r#"{"home":{"owner":"p/1","version":4}}"#,
+            r#"{"home":{"owner":"p/1","cell":"b"}}"#,
+            r#"{"home":{"owner":"p/1","cell":"b","version":0}}"#,
+            r#"{"home":{"owner":"p/1","cell":"b","version":-4}}"#,
+        ] {
+            assert!(serde_json::from_str::<Record>(line).is_err(), "{line}");
+        }
+    }
 }

@@ -270,9 +270,12 @@ impl Restoring {
                 let prefix = topic.as_ref().ok_or_else(nowhere)?;
                 store.put(&tables.events, keys::event(prefix, offset), encode_event(&key, &payload))
             }
-            Record::Keyspace | Record::View(_) | Record::Lease(_) | Record::Waiting { .. } | Record::CellVaultRecord { .. } => {
-                Err(damaged("a record of a keyspace is in the data directory"))
-            }
+            Record::Keyspace
+            | Record::View(_)
+            | Record::Lease(_)
+            | Record::Home { .. }
+            | Record::Waiting { .. }
+            | Record::CellVaultRecord { .. } => Err(damaged("a record of a keyspace is in the data directory")),
             Record::VaultRoot(Blob(sealed)) => {
                 let (vault, _) = self.vault()?;
                 let meta = vault.durable.meta.clone();

@@ -14,7 +14,7 @@ pub struct ScyllaOptions {
     pub contact_points: Vec<String>,
     /// The cell's keyspace: lower case letters, digits and underscores.
     pub keyspace: String,
-    /// The datacenter whose nodes are asked; all are when `None`.
+    /// The datacenter that serves the cell, the same for all its nodes. May be `None` where the database has one alone.
     pub datacenter: Option<String>,
     /// User and password, when the database asks for them.
     pub login: Option<(String, Secret)>,

@@ -22,12 +22,20 @@ pub async fn drop_keyspace(nodes: &[String], name: &str) {
 }
 
 fn of(variable: &str, name: &str, test: &str) -> Option<String> {
-    if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
-        return Some(value);
+    let named = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    if named.is_none() {
+        skipped(name, test, &format!("{variable} says where it is, see deploy/dev"));
     }
+    named
+}
+
+/// Says that the test is skipped, since this is not here.
+///
+/// # Panics
+/// Where nothing may be missing: with `CELLSPACE_REQUIRE_SERVICES=1`.
+pub fn skipped(name: &str, test: &str, hint: &str) {
     let required = std::env::var("CELLSPACE_REQUIRE_SERVICES").is_ok_and(|required| required == "1");
-    assert!(!required, "{test} needs {name}: {variable} says where it is, see deploy/dev");
+    assert!(!required, "{test} needs {name}: {hint}");
     // Past the capture of the test's output.
-    let _ = writeln!(std::io::stderr(), "\nskipped: needs {name}: {test} ({variable})");
-    None
+    let _ = writeln!(std::io::stderr(), "\nskipped: needs {name}: {test} ({hint})");
 }

@@ -22,6 +22,13 @@ async fn one_outside_finds_agents_wherever_they_are_and_is_no_member() {
     assert_eq!(gateway.cell.shares().values().sum::<usize>(), 4_096);
     assert!(matches!(gateway.cluster.prove().await, Err(Unproven::NoSlot)));
     a.cluster.prove().await.unwrap();
+    // That it can read is not enough, nor that it has the lease.
+    place.store.0.lock().reads_only = true;
+    assert!(matches!(a.cluster.prove().await, Err(Unproven::Store(_))));
+    place.store.0.lock().reads_only = false;
+    a.cluster.prove().await.unwrap();
+    place.store.0.lock().claims.values_mut().for_each(|held| held.view += 1_000);
+    assert!(matches!(a.cluster.prove().await, Err(Unproven::Newer)));
     // Its end is nobody's business.
     gateway.cluster.drain(Duration::from_secs(1)).await;
     // Without its lease a node shows nothing.

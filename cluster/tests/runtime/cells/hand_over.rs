@@ -298,3 +298,27 @@ async fn what_is_known_of_a_slot_goes_where_it_goes() {
     let back = of_a.heard.lock().clone();
     assert!(back.len() > 1_000 && back.keys().all(|slot| heard.contains_key(slot)) && back.values().all(Option::is_none), "{back:?}");
 }
+
+/// Whether an agent works that failed again and again is for the node to find out that has it now; when it comes back it is not given up still.
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_parked_for_as_long_as_its_node_has_it() {
+    let place = Place::default();
+    let (a, b, its) = one_of_the_others(&place).await;
+    for _ in 0..3 {
+        assert!(b.cluster.ask::<Counter>(&its, Panic, call()).await.is_err());
+    }
+    assert_eq!(b.cluster.parked().into_iter().map(|(address, _)| address).collect::<Vec<_>>(), std::slice::from_ref(&its));
+    assert!(matches!(b.cluster.ask::<Counter>(&its, Add(1), call()).await, Err(AskError::Parked { .. })));
+    b.cluster.drain(Duration::from_secs(60)).await;
+    assert_eq!(a.cluster.ask::<Counter>(&its, Add(1), call()).await.unwrap(), 2);
+    // At the other one, for which it comes and goes while both live.
+    for _ in 0..3 {
+        assert!(a.cluster.ask::<Counter>(&its, Panic, call()).await.is_err());
+    }
+    assert_eq!(a.cluster.parked().len(), 1);
+    place.nodes.lock().remove("b");
+    place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    assert!(a.cell.is_elsewhere(Slot::of(&its.owner)) && a.cluster.parked().is_empty());
+    assert_eq!(a.cluster.ask_anywhere::<Counter>(&its, Add(1), call()).await.unwrap(), 3);
+}

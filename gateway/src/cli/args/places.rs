@@ -102,7 +102,7 @@ pub struct KeyspaceArgs {
     /// Keyspace of the cell.
     #[arg(long, value_name = "NAME", default_value = "cellspace", env = "CELLSPACE_CASSANDRA_KEYSPACE")]
     pub cassandra_keyspace: String,
-    /// Datacenter whose nodes are asked [default: all].
+    /// Datacenter that serves the cell, the same for all nodes [default: the only one].
     #[arg(long, value_name = "NAME", env = "CELLSPACE_CASSANDRA_DATACENTER")]
     pub cassandra_datacenter: Option<String>,
     /// User that the database knows; its password comes from --cassandra-password-file, or from the environment variable CELLSPACE_CASSANDRA_PASSWORD.

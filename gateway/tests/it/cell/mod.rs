@@ -2,13 +2,14 @@
 
 mod first_client;
 mod moving;
+mod operators;
 mod passed_on;
 mod starts;
 
 use crate::{
     management::body,
     meanwhile::{Load, Prepared, catches_up, is_active},
-    support::{DRAIN, PATIENCE, Platform, config, form_of, id_of, read},
+    support::{DRAIN, PATIENCE, Platform, config, form_of, id_of, read, text},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cellspace::{

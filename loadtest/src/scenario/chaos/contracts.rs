@@ -186,7 +186,7 @@ fn noted<T>(book: &Book, outcome: Result<T>) -> Option<T> {
 }
 
 /// What must be answered well.
-fn json_of(answer: Answer, what: &str) -> Result<Value> {
+pub fn json_of(answer: Answer, what: &str) -> Result<Value> {
     ensure!(answer.status.is_success(), "{what} is answered {}", answer.told());
     Ok(serde_json::from_slice(&answer.body)?)
 }

@@ -1,5 +1,9 @@
 //! What is done to the cell, one thing after the other; after each it is whole again.
 
+use super::{
+    kafka::{self, Away},
+    load::Place,
+};
 use crate::cell::{Cell, GATEWAY, NEWCOMER, NODES};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -14,8 +18,8 @@ use tokio::time::{sleep, sleep_until};
 const ENDS: Duration = Duration::from_secs(60);
 /// After a node's death others are watched for so long.
 pub const WATCHED: Duration = Duration::from_secs(8);
-/// Before it nothing is done for so long, in the second half of which everything is as usual.
-const CALM: Duration = Duration::from_secs(4);
+/// Before it, and before Kafka's, nothing is done for so long, in the second half of which everything is as usual.
+pub const CALM: Duration = Duration::from_secs(4);
 
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -32,6 +36,8 @@ pub enum Fault {
     Remove,
     /// A node of Cassandra is killed and started again.
     Cassandra,
+    /// Kafka is killed (SIGKILL) and started again some ten seconds later; somebody comes in meanwhile.
+    Kafka,
     /// Ways between nodes are cut: all of one node, or one in one direction.
     Cut,
 }
@@ -52,6 +58,7 @@ impl Fault {
             Self::Add => "add",
             Self::Remove => "remove",
             Self::Cassandra => "cassandra",
+            Self::Kafka => "kafka",
             Self::Cut => "cut",
         }
     }
@@ -85,6 +92,10 @@ pub struct Faults {
     next: Vec<Fault>,
     random: StdRng,
     grown: bool,
+    /// Nodes that were killed.
+    pub killed: Vec<Killed>,
+    /// Times when Kafka was away.
+    pub aways: Vec<Away>,
 }
 
 impl Faults {
@@ -92,7 +103,7 @@ impl Faults {
     pub fn new(mut kinds: Vec<Fault>, random: StdRng) -> Self {
         kinds.sort_unstable();
         kinds.dedup();
-        Self { kinds, next: Vec::new(), random, grown: false }
+        Self { kinds, next: Vec::new(), random, grown: false, killed: Vec::new(), aways: Vec::new() }
     }
 
     /// The next kind, which may happen now.
@@ -114,12 +125,14 @@ impl Faults {
     ///
     /// # Errors
     /// When it is not.
-    pub async fn inflict(&mut self, cell: &mut Cell, fault: Fault) -> Result<Option<Killed>> {
+    pub async fn inflict(&mut self, cell: &mut Cell, place: &Place, fault: Fault) -> Result<()> {
         let members = self.members();
         let node = *members.get(self.random.random_range(0..members.len())).context("a node")?;
-        let mut killed = None;
         match fault {
-            Fault::Kill => killed = Some(self.kill(cell, node).await?),
+            Fault::Kill => {
+                let killed = self.kill(cell, node).await?;
+                self.killed.push(killed);
+            }
             Fault::Pause => self.pause(cell, node).await?,
             Fault::Drain => {
                 cell.drain(node).await?;
@@ -141,6 +154,10 @@ impl Faults {
                 sleep(Duration::from_millis(self.random.random_range(2_000..8_000))).await;
                 cell.services().mend_cassandra().await?;
             }
+            Fault::Kafka => {
+                let time = Duration::from_millis(self.random.random_range(8_000..12_000));
+                self.aways.push(kafka::taken_away(cell, place, time).await?);
+            }
             Fault::Cut => {
                 cell.network().cut(self.ways(node, &members));
                 sleep(Duration::from_millis(self.random.random_range(1_000..8_000))).await;
@@ -148,7 +165,7 @@ impl Faults {
             }
         }
         cell.settled(&self.members()).await?;
-        Ok(killed)
+        Ok(())
     }
 
     /// In the order of their names.

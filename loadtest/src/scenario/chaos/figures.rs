@@ -3,6 +3,7 @@
 use super::{
     book::{Book, Invariant, Kind, Sample},
     faults::{Killed, WATCHED},
+    kafka::Away,
     world::World,
 };
 use crate::report::Report;
@@ -104,16 +105,16 @@ impl Others {
     }
 
     fn usual(&self) -> Option<Duration> {
-        (!self.usual.is_empty()).then(|| quantile(self.usual.clone(), 0.95))
+        p95(self.usual.iter().copied())
     }
 
     fn ratio(&self, of: &[After]) -> Option<f64> {
-        Some(p95(of)?.as_secs_f64() / self.usual()?.as_secs_f64())
+        ratio(p95(of.iter().map(|after| after.took)), self.usual())
     }
 
     /// What a report says of it.
     pub fn told(&self) -> [(&'static str, Value); 6] {
-        let second = |n: u64| p95(self.dead.iter().filter(|after| after.since.as_secs() == n)).map(ms);
+        let second = |n: u64| p95(self.dead.iter().filter(|after| after.since.as_secs() == n).map(|after| after.took)).map(ms);
         [
             ("others", json!(self.dead.len())),
             ("others_usual_p95_ms", json!(self.usual().map(ms))),
@@ -125,9 +126,44 @@ impl Others {
     }
 }
 
-fn p95<'a>(of: impl IntoIterator<Item = &'a After>) -> Option<Duration> {
-    let took: Vec<_> = of.into_iter().map(|after| after.took).collect();
+/// Questions while Kafka was away, and just before.
+#[derive(Default)]
+pub struct WithoutKafka {
+    usual: Vec<Duration>,
+    /// From its death until it was started again, which takes from the processor what all others share.
+    away: Vec<Duration>,
+}
+
+impl WithoutKafka {
+    /// Of all times when it was away.
+    pub fn of(samples: &[Sample], aways: &[Away]) -> Self {
+        let mut all = Self::default();
+        for Away { usual, at, again } in aways {
+            all.usual.extend(times(samples, Kind::Read, *usual, *at));
+            all.away.extend(times(samples, Kind::Read, *at, *again));
+        }
+        all
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        let [away, usual] = [&self.away, &self.usual].map(|took| p95(took.iter().copied()));
+        ratio(away, usual)
+    }
+
+    /// What a report says of it.
+    pub fn told(&self) -> [(&'static str, Value); 2] {
+        [("kafka_aways", json!(self.away.len())), ("kafka_away_p95_ratio", json!(self.ratio()))]
+    }
+}
+
+/// What 95 of 100 took at most; `None` of none.
+fn p95(took: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let took: Vec<_> = took.collect();
     (!took.is_empty()).then(|| quantile(took, 0.95))
+}
+
+fn ratio(of: Option<Duration>, to: Option<Duration>) -> Option<f64> {
+    Some(of?.as_secs_f64() / to?.as_secs_f64())
 }
 
 /// Questions that were due within, to participants of other nodes than this one.
@@ -227,5 +263,25 @@ mod tests {
         let dead = vec![After { since: second, took: second * 5 }];
         let all = Others { usual: vec![second * 2], dead, ..Others::default() };
         assert_eq!((all.ratio(&all.dead), all.ratio(&all.started)), (Some(2.5), None));
+    }
+
+    /// What is asked while Kafka starts is not held against its absence.
+    #[test]
+    fn questions_count_from_kafkas_death_until_it_is_started_again() {
+        let (second, began) = (Duration::from_secs(1), Instant::now());
+        let (usual, at, again) = (began + second, began + second * 3, began + second * 13);
+        let sample = |kind, due, took| Sample { kind, party: 0, other: None, due, took };
+        let samples = [
+            sample(Kind::Read, began, second * 9),
+            sample(Kind::Read, usual, second * 2),
+            sample(Kind::Write, usual, second * 9),
+            sample(Kind::Read, at, second * 3),
+            sample(Kind::Catalog, at, second * 9),
+            sample(Kind::Read, again, second * 9),
+        ];
+        let away = WithoutKafka::of(&samples, &[Away { usual, at, again }]);
+        assert_eq!((&away.usual, &away.away), (&vec![second * 2], &vec![second * 3]));
+        assert_eq!(away.told(), [("kafka_aways", json!(1)), ("kafka_away_p95_ratio", json!(1.5))]);
+        assert_eq!(WithoutKafka::default().told(), [("kafka_aways", json!(0)), ("kafka_away_p95_ratio", Value::Null)]);
     }
 }

@@ -303,10 +303,12 @@ async fn look(place: Arc<Place>, mut client: Patient, mut beat: Beat, seed: u64)
         let party = random.random_range(0..place.world.parties.len());
         let (Some(who), Some(register)) = (place.world.party(party), place.registers.get(party)) else { continue };
         let floor = register.acknowledged.load(Ordering::SeqCst);
-        if let Ok(answer) = client.send(who.get(&format!("assets/{REGISTER}"))).await
-            && answer.status == 200
-        {
-            judge(&place, party, floor, "a node", &answer.body);
+        match client.send(who.get(&format!("assets/{REGISTER}"))).await {
+            Ok(answer) if answer.status == 200 => {
+                judge(&place, party, floor, "a node", &answer.body);
+            }
+            Ok(answer) if !answer.is_shed() => place.book.failed(format!("a node answers a question with {}", answer.told())),
+            Ok(_) | Err(_) => {}
         }
         look_again(&place, &mut client, &mut random).await;
         // Who waited for a node that is gone would ask as fast as it can from then on, as no client does.
@@ -328,6 +330,7 @@ async fn look_again(place: &Place, client: &mut Patient, random: &mut StdRng) {
     let floor = if side == 0 { consumer } else { provider };
     let Ok(answer) = client.send(who.get(&format!("{}/{id}", process.resource))).await else { return };
     match answer.status.as_u16() {
+        _ if answer.is_shed() => {}
         200 => {
             let found = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
             place.book.saw(number, side, floor, found["state"].as_str().unwrap_or_default());
@@ -339,7 +342,7 @@ async fn look_again(place: &Place, client: &mut Patient, random: &mut StdRng) {
             }
         }
         404 => place.book.violated(Invariant::Ack, format!("{} {id} is not there any more: {}", process.resource, answer.told())),
-        _ => {}
+        _ => place.book.failed(format!("a node answers a question for {} {id} with {}", process.resource, answer.told())),
     }
 }
 

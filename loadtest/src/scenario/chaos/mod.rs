@@ -1,12 +1,14 @@
 //! A cell of three nodes on a real Cassandra and Kafka that is disturbed while participants work with each other: what was acknowledged is looked at from both
 //! sides, all the time and at the end.
 //!
-//! Cassandra keeps as many replicas as it has nodes, each syncs before it acknowledges (`commitlog_sync: batch`), and its nodes are killed one at a time.
+//! Cassandra keeps as many replicas as it has nodes, each syncs before it acknowledges (`commitlog_sync: batch`), and its nodes are killed one at a time. Kafka is one
+//! process, which is killed too.
 
 mod book;
 mod contracts;
 mod faults;
 pub(super) mod figures;
+mod kafka;
 mod load;
 mod patient;
 mod resize;
@@ -26,8 +28,8 @@ use anyhow::{Context, Result, ensure};
 use book::{Invariant, Kind, Sample};
 use cellspace_client::{Caller, Client};
 use contracts::PATIENT;
-use faults::{Faults, Killed};
-use figures::{Asked, Others, ms};
+use faults::Faults;
+use figures::{Asked, Others, WithoutKafka, ms};
 use load::{Load, Place, Rates};
 use patient::Honours;
 use rand::{SeedableRng, rngs::StdRng};
@@ -89,6 +91,7 @@ impl Stage {
         let place = self.load.end().await?;
         eprintln!("looking at everything from both sides");
         verify::all(&place, &self.client, &self.operator).await?;
+        kafka::caught_up(&self.cell, &place).await?;
         Ok((self.cell, place))
     }
 }
@@ -124,28 +127,25 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let rates = Rates { negotiations: 1.0, transfers: 0.7, catalogs: 10.0, writes: 1.0, reads: 4.0, looks: 10.0 };
     let mut stage = Stage::open(plan, PATIENT, rates).await?;
     let mut faults = Faults::new(kinds.to_vec(), StdRng::seed_from_u64(plan.seed));
-    let (mut counts, mut killed) = (BTreeMap::<&str, u64>::new(), Vec::<Killed>::new());
+    let mut counts = BTreeMap::<&str, u64>::new();
     let began = Instant::now();
     // Each kind comes once at least.
     while began.elapsed() < time || kinds.iter().any(|kind| !counts.contains_key(kind.name())) {
         let fault = faults.next().context("none of these faults can happen")?;
         eprintln!("{:>4} s  {}", began.elapsed().as_secs(), fault.name());
-        let inflicted = faults.inflict(&mut stage.cell, fault).await;
+        let inflicted = faults.inflict(&mut stage.cell, &stage.load.place, fault).await;
         *counts.entry(fault.name()).or_default() += 1;
-        match inflicted {
-            Ok(one) => killed.extend(one),
-            Err(error) => {
-                // Nothing that comes after it would say more.
-                stage.load.place.book.violated(Invariant::Live, format!("after {}: {error:#}", fault.name()));
-                break;
-            }
+        if let Err(error) = inflicted {
+            // Nothing that comes after it would say more.
+            stage.load.place.book.violated(Invariant::Live, format!("after {}: {error:#}", fault.name()));
+            break;
         }
     }
     let (quiet, begun) = (stage.quiet, stage.began);
     let (mut cell, place) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("chaos", &place.book, &samples, begun);
-    let failovers = |asked, alone| figures::failovers(&samples, &place.world, &killed, asked, alone);
+    let failovers = |asked, alone| figures::failovers(&samples, &place.world, &faults.killed, asked, alone);
     let (by_itself, by_others) = (failovers(Asked::ByItself, true), failovers(Asked::ByOthers, true));
     let all = [&by_itself[..], &by_others[..]].concat();
     let hurried = [failovers(Asked::ByItself, false), failovers(Asked::ByOthers, false)].concat();
@@ -167,7 +167,8 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     ] {
         report.more.insert(name.to_owned(), value);
     }
-    for (name, value) in Others::of(&samples, &place.world, &killed).told() {
+    let others = Others::of(&samples, &place.world, &faults.killed).told();
+    for (name, value) in others.into_iter().chain(WithoutKafka::of(&samples, &faults.aways).told()) {
         report.more.insert(name.to_owned(), value);
     }
     if report.errors > 0 {

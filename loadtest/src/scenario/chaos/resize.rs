@@ -52,6 +52,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         more.insert("share_after_ms", json!(ms(began.elapsed())));
         let (came, ideal) = (moved(&stage.cell, &NODES).await? - before, ideal(&slots));
         more.insert("slots_most_to_mean", json!(most_to_mean(&slots)));
+        let had = slots.get(NEWCOMER).copied().unwrap_or_default();
         more.insert("slots", json!(slots));
         #[allow(clippy::cast_precision_loss)] // at most 4096
         more.insert("moved_when_it_came", json!(came / ideal as f64));
@@ -60,10 +61,11 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         stage.cell.end(NEWCOMER).await?;
         stage.cell.settled(&NODES).await?;
         more.insert("gone_after_ms", json!(ms(began.elapsed())));
-        // What it gave away itself, it took with it.
-        let went = moved(&stage.cell, &NODES).await? - before;
+        // Its own count of what it gave away ended with it: all that it had.
         #[allow(clippy::cast_precision_loss)] // at most 4096
-        more.insert("moved_when_it_went", json!(1.0 + went / ideal as f64));
+        let went = had as f64 + moved(&stage.cell, &NODES).await? - before;
+        #[allow(clippy::cast_precision_loss)] // at most 4096
+        more.insert("moved_when_it_went", json!(went / ideal as f64));
         anyhow::Ok(())
     };
     if let Err(error) = resized.await {

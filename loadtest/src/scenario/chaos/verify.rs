@@ -19,7 +19,7 @@ use tokio::time::sleep;
 /// Rows of a page.
 const PAGE: usize = 500;
 /// Longest time until all that was begun has ended and is delivered, once nothing is disturbed any more.
-const QUIET: Duration = Duration::from_secs(120);
+pub const QUIET: Duration = Duration::from_secs(120);
 
 /// All rows of a resource at a party, by id.
 type Rows = HashMap<String, Value>;
@@ -190,6 +190,10 @@ async fn delivered(place: &Place, client: &Client, operator: &Caller) -> Result<
                 sleep(PAUSE).await;
             }
         }
+    }
+    let parked = client.exchange(Some(operator), Method::GET, "/api/runtime/parked", None).await?;
+    if parked.status != 200 || parked.body != json!([]) {
+        place.book.violated(Invariant::Live, format!("what is parked at the end is answered {}: {}", parked.status, parked.body));
     }
     Ok(())
 }

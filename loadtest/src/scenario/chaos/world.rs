@@ -66,6 +66,7 @@ impl Party {
 pub struct World {
     pub parties: Vec<Party>,
     pub providers: usize,
+    pub members: Members,
     secret: String,
 }
 
@@ -97,7 +98,7 @@ impl World {
             let home = cell.home(&participant.context).await?;
             parties.push(Party { role, token: RwLock::new(caller.token.into()), home });
         }
-        Ok(Self { parties, providers, secret })
+        Ok(Self { parties, providers, members, secret })
     }
 
     /// Gives everybody a new token.

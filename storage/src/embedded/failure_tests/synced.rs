@@ -43,8 +43,7 @@ async fn what_is_answered_was_synced_before() {
         return answer(Path::new(&dir)).await;
     }
     if Command::new("strace").arg("--version").output().is_err() {
-        eprintln!("\n*** NOT SHOWN: {NAME} needs strace, which is not installed (apt-get install strace) ***\n");
-        return;
+        return crate::testkit::services::skipped("strace", NAME, "apt-get install strace");
     }
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().canonicalize().unwrap().join("data");

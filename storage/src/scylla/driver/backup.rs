@@ -9,14 +9,14 @@ use super::{
     store::{Conditional, Inner, RESTORING, unavailable},
 };
 use crate::{
-    Epoch, Head, Lease, Membership, PartitionKey, Publication, Seal, Seq, StoreError, Swap, VaultPath, View, Wake,
+    Epoch, Head, Home, Lease, Membership, PartitionKey, Phase, Publication, Seal, Seq, StoreError, Swap, VaultPath, View, Wake,
     backup::{BackupError, Blob, Record, Writer, damaged},
     relocation::copying::AUDIT,
 };
 use cellspace_schemas::{KeyAlias, Owner};
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
-use std::{io::Write, pin::pin, sync::Arc};
+use std::{io::Write, num::NonZeroU64, pin::pin, sync::Arc};
 
 /// Rows of a partition that are written together, and their bytes at most.
 const ROWS: usize = 32;
@@ -57,7 +57,8 @@ impl ScyllaStore {
     /// Writes all that is in the keyspace, each partition as of one commit.
     ///
     /// # Errors
-    /// [`BackupError`] of the file or the database, also when somebody writes meanwhile.
+    /// [`BackupError`] of the file or the database, also when somebody writes meanwhile; [`BackupError::Moving`] names somebody who is on the way to
+    /// another cell.
     pub async fn back_up<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
         let inner = self.inner();
         out.put(&Record::Keyspace)?;
@@ -73,6 +74,7 @@ impl ScyllaStore {
         for lease in self.leases().await? {
             out.put(&Record::Lease(lease))?;
         }
+        inner.write_homes(out).await?;
         let mut partitions = inner.stream::<Named>(inner.statements.partitions.clone(), ()).await?;
         while let Some(named) = partitions.try_next().await? {
             inner.write_partition(named.key()?, out).await?;
@@ -115,17 +117,30 @@ impl ScyllaStore {
 fn applied(swap: Swap) -> Result<(), BackupError> {
     match swap {
         Swap::Applied => Ok(()),
-        Swap::Refused => Err(StoreError::Unavailable("somebody writes the membership meanwhile".to_owned()).into()),
+        Swap::Refused => Err(StoreError::Unavailable("somebody writes the keyspace meanwhile".to_owned()).into()),
         Swap::Unknown(why) => Err(StoreError::Unavailable(why).into()),
     }
 }
 
 impl Inner {
+    /// Of owners who are in a cell for good: while one is on its way the cells' partitions do not say what its home says.
+    async fn write_homes<W: Write>(&self, out: &mut Writer<W>) -> Result<(), BackupError> {
+        let mut homes = self.homes().await?;
+        while let Some((owner, home)) = homes.try_next().await? {
+            let Home { cell, version, came, phase: Phase::Settled } = home else { return Err(BackupError::Moving(owner)) };
+            let unnumbered = || StoreError::Corrupt(format!("the home of {owner} has no version"));
+            let version = NonZeroU64::new(version).ok_or_else(unnumbered)?;
+            out.put(&Record::Home { owner, cell, version, came })?;
+        }
+        Ok(())
+    }
+
     async fn write_partition<W: Write>(&self, partition: PartitionKey, out: &mut Writer<W>) -> Result<(), BackupError> {
         let before = self.head(&partition).await?;
-        // What has gone to another cell is known by homes, which no backup has.
         if Seal::of(before.fence).is_some() {
-            return Err(StoreError::Sealed(partition).into());
+            // A seal over nothing says that the owner is elsewhere, which its home says too. What is under one is half of a move.
+            let is_gone = before.head.is_none() && !self.holds(&partition).await?;
+            return if is_gone { Ok(()) } else { Err(BackupError::Moving(partition.owner)) };
         }
         // Claimed, and never written.
         let Some(head) = before.head else { return Ok(()) };
@@ -199,6 +214,10 @@ impl RestoringKeyspace {
             // The cell may have gone on after the backup: what its rows tell of when something was served is of a time before.
             Record::View(view) => applied(inner.put_first_view(&View { dead: Vec::new(), ..view }).await),
             Record::Lease(lease) => applied(self.store.put_lease(None, Lease { until: None, settled: None, ..lease }).await),
+            Record::Home { owner, cell, version, came } => {
+                let home = Home { cell, version: version.get(), came, phase: Phase::Settled };
+                applied(inner.put_first_home(&owner, &home).await)
+            }
             Record::Partition { key, head, wake } => {
                 self.flush().await?;
                 self.begin(&key, head, wake).await?;

@@ -66,12 +66,11 @@ fn too_large(partition: &PartitionKey) -> StoreError {
 impl Movable for ScyllaStore {
     fn standing<'a>(&'a self, partition: &'a PartitionKey) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
-            let (inner, (owner, kind, name)) = (self.inner(), key(partition));
+            let inner = self.inner();
             // The head first: what is committed after the look at it is under no seal that was seen.
             let head = inner.head(partition).await?;
             let publishing = inner.publishing(partition).await?;
-            let held = inner.one::<Held>(&inner.statements.held, (owner, kind, name)).await?;
-            let holds = held.is_some_and(|row| row.part.is_some());
+            let holds = inner.holds(partition).await?;
             // A copy is told by its head once it is whole.
             let ahead = if head.seal().is_some() && head.head.is_none() && holds { inner.progress(partition).await? } else { None };
             let (seq, generation) = (head.head.map(|head| head.seq), head.at.rows.number);
@@ -166,6 +165,12 @@ pub(super) fn written(answer: Option<Conditional>, partition: &PartitionKey) -> 
 }
 
 impl Inner {
+    /// Whether the partition has rows, be it those of half a copy.
+    pub(super) async fn holds(&self, partition: &PartitionKey) -> Result<bool, StoreError> {
+        let held = self.one::<Held>(&self.statements.held, key(partition)).await?;
+        Ok(held.is_some_and(|row| row.part.is_some()))
+    }
+
     /// Puts a seal of a copy's own over what was seen to stand there, and how far the copy is.
     async fn taken(&self, partition: &PartitionKey, over: Standing, version: u64) -> Result<(Seal, Progress), StoreError> {
         let begun = self.progress(partition).await?.is_some_and(|progress| progress.is_of(version));

@@ -139,7 +139,13 @@ impl Inner {
                         continue;
                     }
                 }
-                landed.retain(|landed| !sent_before.contains(&(landed.partition.clone(), landed.mark)));
+                landed.retain(|landed| {
+                    let is_new = !sent_before.contains(&(landed.partition.clone(), landed.mark));
+                    if !is_new {
+                        self.queue.counts.remove(landed.events.iter().map(|event| &event.topic));
+                    }
+                    is_new
+                });
                 self.hand_over(&*log, landed).await
             };
             match outcome {

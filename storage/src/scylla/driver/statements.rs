@@ -75,7 +75,8 @@ statements! {
     read held: "SELECT part FROM partitions WHERE owner = ? AND kind = ? AND name = ? LIMIT 1";
     read unpublished: "SELECT mark FROM publications WHERE bucket = ? AND hour = ? AND owner = ? AND kind = ? AND name = ? LIMIT 1";
 
-    serial home: "SELECT content FROM homes WHERE owner = ?";
+    serial home: "SELECT owner, content FROM homes WHERE owner = ?";
+    read homes: "SELECT owner, content FROM homes";
     write first_home: "INSERT INTO homes (owner, version, content) VALUES (?, ?, ?) IF NOT EXISTS";
     write next_home: "UPDATE homes SET version = ?, content = ? WHERE owner = ? IF version = ?";
 

@@ -12,10 +12,14 @@ use cellspace_schemas::{Owner, Timestamp};
 use futures::{StreamExt, TryFutureExt, TryStreamExt, future::ready, stream};
 use scylla::DeserializeRow;
 use serde::{Deserialize, Serialize};
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
+use tokio::time::{Instant, sleep};
 
 /// Entries fetched first of an hour, and at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
 const FETCH: usize = 256;
+/// How many times as long as it took to read an hour nothing is read: four fifths of the time are others'. And what counts as that at most.
+const REST: u32 = 4;
+const LONGEST: Duration = Duration::from_millis(10);
 /// Heads looked at side by side.
 const AT_ONCE: usize = 32;
 
@@ -87,7 +91,7 @@ impl Inner {
             None => (Class::Awake, i64::MAX),
             Some(until) => (Class::Due, hour_of(until).max(self.hour() + 1)),
         };
-        // One after the other: after a node's death nearly all buckets are read, by all nodes that go on with its slots, and must not crowd out requests.
+        // One after the other, with rests: after a node's death nearly all buckets are read, by all nodes that go on with its slots, and must not crowd out requests.
         let buckets = hours::buckets(&of).into_iter().filter(|bucket| *bucket >= place.bucket);
         let places = self.hours_of(class, buckets, last_hour).try_filter_map(|(bucket, hour)| {
             ready(Ok(match (bucket == place.bucket, place.hour) {
@@ -97,7 +101,9 @@ impl Inner {
             }))
         });
         let read = places.and_then(|(bucket, hour, last)| async move {
+            let began = Instant::now();
             let rows = self.entries(until, (bucket, hour), last.as_ref(), FETCH).await?;
+            sleep(began.elapsed().min(LONGEST) * REST).await;
             Ok::<_, StoreError>((bucket, hour, last, rows))
         });
         let mut read = pin!(read);

@@ -2,9 +2,9 @@
 
 use super::{Keyspace, log};
 use crate::{
-    APART, Dead, Deal, EventLog, Incarnation, KeyAlgorithm, Lease, Member, Membership, NodeName, Offset, Partitions, Seq, Settled, Slots,
-    Swap, Topic, Vault, View, WakeIndex,
-    backup::{BackupError, FORMAT, Header, Reader, Writer},
+    APART, CellName, Dead, Deal, EventLog, Home, Homes, Incarnation, KeyAlgorithm, Lease, Member, Membership, Movable, NodeName, Offset,
+    PartitionKey, Partitions, Phase, Seal, Seq, Settled, Slots, Standing, Swap, Topic, Vault, View, WakeIndex,
+    backup::{BackupError, FORMAT, Header, Reader, Record, Writer},
     scylla::driver::{ScyllaError, ScyllaStore, ScyllaVault},
     testkit::{
         turn::{Turn, partition, rows},
@@ -16,11 +16,15 @@ use std::{sync::Arc, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn back_up(store: &ScyllaStore) -> Vec<u8> {
+async fn written(store: &ScyllaStore) -> Result<Vec<u8>, BackupError> {
     let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
-    let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    store.back_up(&mut writer).await.unwrap();
-    writer.finish().unwrap().1
+    let mut writer = Writer::new(Vec::new(), &header)?;
+    store.back_up(&mut writer).await?;
+    Ok(writer.finish()?.1)
+}
+
+async fn back_up(store: &ScyllaStore) -> Vec<u8> {
+    written(store).await.unwrap()
 }
 
 /// Takes all records in.
@@ -134,4 +138,105 @@ async fn half_a_backup_is_not_opened() {
     assert!(matches!(restored.begin_restoring().await, Err(BackupError::NotEmpty(_))));
     from.remove().await;
     to.remove().await;
+}
+
+async fn seal_on(store: &ScyllaStore, key: &PartitionKey) -> Seal {
+    store.standing(key).await.unwrap().seal.unwrap()
+}
+
+/// The partitions that are in it.
+fn partitions(backup: &[u8]) -> Vec<PartitionKey> {
+    let mut reader = Reader::new(backup).unwrap();
+    let records = std::iter::from_fn(|| reader.record().unwrap());
+    let key = |record| if let Record::Partition { key, .. } = record { Some(key) } else { None };
+    records.filter_map(key).collect()
+}
+
+/// The cell that somebody has left keeps a seal over nothing for good.
+#[tokio::test]
+async fn who_has_gone_to_another_cell_is_in_that_ones_backup_alone_and_homes_come_back() {
+    let Some(here) = Keyspace::new("who_has_gone_to_another_cell").await else { return };
+    let Some(there) = Keyspace::new("is_in_that_ones_backup").await else { return };
+    let Some(again) = Keyspace::new("and_homes_come_back").await else { return };
+    let (a, b, stays, gone) = (here.open().await, there.open().await, partition("stays", "k", ""), partition("gone", "k", ""));
+    for key in [&stays, &gone] {
+        let claim = a.claim(key, 7).await.unwrap();
+        Turn::after(key, claim).put("t", "1", "v").applied(&a).await;
+    }
+    // Partitions that were never written are sealed as well.
+    for key in [&gone, &partition("gone", "other", "")] {
+        a.seal(key, 3).await.unwrap();
+    }
+    a.copy_sealed(&b, &gone, Standing::default()).await.unwrap();
+    b.unseal(&gone, seal_on(&b, &gone).await).await.unwrap();
+    a.clear(&gone, seal_on(&a, &gone).await).await.unwrap();
+    let cell = |name: &str| CellName(name.to_owned());
+    let home = |version| Home { cell: cell("b"), version, came: Some(Timestamp(5)), phase: Phase::Settled };
+    for version in 1..=4 {
+        assert_eq!(Homes::put(&a, &gone.owner, &home(version)).await, Swap::Applied);
+    }
+    let backup = back_up(&a).await;
+    assert_eq!((partitions(&backup), partitions(&back_up(&b).await)), (vec![stays.clone()], vec![gone.clone()]));
+
+    let store = again.open().await;
+    restore(&backup, &store).await.unwrap();
+    assert_eq!(rows(&store, &stays, None).await.len(), 1);
+    assert_eq!(store.standing(&gone).await.unwrap(), Standing::default(), "as in a cell that never had it");
+    assert_eq!(Homes::of(&store, &stays.owner).await.unwrap(), None);
+    assert_eq!(Homes::of(&store, &gone.owner).await.unwrap(), Some(home(4)));
+    // It may come back there, and its home is changed as before.
+    let next = home(4).next(&cell("b"), Phase::Copying { to: cell("a") });
+    assert_eq!(Homes::put(&store, &gone.owner, &next).await, Swap::Applied);
+    b.seal(&gone, 6).await.unwrap();
+    b.copy_sealed(&store, &gone, Standing::default()).await.unwrap();
+    store.unseal(&gone, seal_on(&store, &gone).await).await.unwrap();
+    assert_eq!(rows(&store, &gone, None).await, rows(&b, &gone, None).await);
+    for keyspace in [here, there, again] {
+        keyspace.remove().await;
+    }
+}
+
+/// Whether there is no backup, because this participant is on its way.
+async fn is_refused(store: &ScyllaStore, moved: &PartitionKey) -> bool {
+    let Err(error) = written(store).await else { return false };
+    assert!(matches!(&error, BackupError::Moving(owner) if *owner == moved.owner), "{error}");
+    assert!(error.to_string().contains("`cellspace admin move p --to CELL`"), "{error}");
+    true
+}
+
+#[tokio::test]
+async fn a_participant_on_its_way_is_in_no_backup() {
+    let Some(here) = Keyspace::new("a_participant_on_its_way").await else { return };
+    let Some(there) = Keyspace::new("is_in_no_backup").await else { return };
+    let (a, b, key) = (here.open().await, there.open().await, partition("p", "k", ""));
+    let refused = async || (is_refused(&a, &key).await, is_refused(&b, &key).await);
+    let claim = a.claim(&key, 7).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "v").applied(&a).await;
+    assert_eq!(refused().await, (false, false));
+    a.copy_ahead(&b, &key, Standing::default(), 1).await.unwrap();
+    assert_eq!(refused().await, (false, true), "half a copy");
+    a.seal(&key, 2).await.unwrap();
+    assert_eq!(refused().await, (true, true));
+    a.copy_sealed(&b, &key, b.standing(&key).await.unwrap()).await.unwrap();
+    assert_eq!(refused().await, (true, true), "two, and either may be the one that counts");
+    b.unseal(&key, seal_on(&b, &key).await).await.unwrap();
+    assert_eq!(refused().await, (true, false));
+    a.clear(&key, seal_on(&a, &key).await).await.unwrap();
+    assert_eq!(refused().await, (false, false));
+    // Where homes are, also of one of whom no partition there says anything.
+    let (main, to) = (CellName("a".to_owned()), CellName("b".to_owned()));
+    let phases = [
+        Phase::Copying { to: to.clone() },
+        Phase::Moving { to: to.clone(), since: None },
+        Phase::Moved { from: to.clone() },
+        Phase::Returning { to },
+        Phase::Settled,
+    ];
+    for (version, phase) in (1..).zip(phases) {
+        let home = Home { cell: main.clone(), version, came: None, phase };
+        assert_eq!(Homes::put(&a, &key.owner, &home).await, Swap::Applied);
+        assert_eq!(refused().await, (home.phase != Phase::Settled, false), "{home:?}");
+    }
+    here.remove().await;
+    there.remove().await;
 }

@@ -23,6 +23,14 @@ async fn another_schema_than_this_builds_is_refused() {
     assert!(matches!(error, ScyllaError::NoSchema), "{error}");
     assert_eq!(create_schema(options, &one).await.unwrap(), Some(SCHEMA_VERSION - 1));
     ScyllaStore::open(options.clone()).await.unwrap();
+    // What comes and goes with nearly every turn is not read over for days.
+    let grace = async |table: &str| {
+        let query = "SELECT gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?";
+        let answer = session.query_unpaged(query, (options.keyspace.as_str(), table)).await.unwrap().into_rows_result().unwrap();
+        answer.single_row::<(i32,)>().unwrap().0
+    };
+    assert_eq!((grace("awake").await, grace("due").await), (600, 600));
+    assert!(grace("publications").await > 10_000, "an event that came back would be told again");
     let missing =
         crate::ScyllaOptions { keyspace: format!("{}_x", &options.keyspace[..options.keyspace.len().min(40)]), ..options.clone() };
     let error = ScyllaStore::open(missing).await.unwrap_err();
