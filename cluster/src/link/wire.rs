@@ -31,7 +31,6 @@ pub(super) const ASK: &str = "/ask";
 pub(super) const NEWS: &str = "/news";
 /// Asks for something of an agent.
 pub(super) const CALL: &str = "/call";
-
 /// Asks which agents are parked.
 pub(super) const PARKED: &str = "/parked";
 
