@@ -54,13 +54,13 @@ pub enum AdminCommand {
     Move(MoveArgs),
     /// Have participants moved, one after another, until each cell of the installation has its share of them by the number of its nodes. May be ended and repeated.
     Rebalance(RebalanceArgs),
-    /// List agents that were taken out of service after repeated failures.
+    /// List agents that were taken out of service after repeated failures, of all nodes of a cell.
     Parked(PlatformArgs),
     /// Put an agent back into service.
     Unpark(AgentArgs),
     /// Show what an agent has still to tell others, and what was given up; send such a dead letter again or throw it away.
     Outbox(OutboxArgs),
-    /// Show how an agent stands.
+    /// Show how an agent stands, and what its last commits were about.
     Explain(AgentArgs),
     /// Make the keyspace of a cell in ScyllaDB or Cassandra, or bring it to the schema of this build. May be repeated.
     Schema(SchemaArgs),
