@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Live rows and traces of deleted ones that a scan of all rows reads over, as the database tells.
+/// Live rows and traces of deleted ones that a scan of all rows reads over, as the database tells: it writes down what it did after it has answered, event by event.
 async fn read(store: &ScyllaStore, partition: &PartitionKey) -> (u64, u64) {
     let inner = store.inner();
     let generation = inner.head(partition).await.unwrap().at.rows.number;
@@ -22,7 +22,7 @@ async fn read(store: &ScyllaStore, partition: &PartitionKey) -> (u64, u64) {
     statement.set_tracing(true);
     let ((owner, kind, name), session) = (key(partition), &inner.session);
     let answer = session.execute_unpaged(&statement, (owner, kind, name, generation)).await.unwrap();
-    let trace = session.get_tracing_info(&answer.tracing_id().unwrap()).await.unwrap();
+    let tracing = answer.tracing_id().unwrap();
     let told = |event: &scylla::observability::tracing::TracingEvent| {
         let activity = event.activity.clone()?;
         let mut words = activity.strip_prefix("Read ")?.split(' ');
@@ -30,7 +30,13 @@ async fn read(store: &ScyllaStore, partition: &PartitionKey) -> (u64, u64) {
         let deleted = words.nth(3)?.parse().ok()?;
         Some((live, deleted))
     };
-    trace.events.iter().find_map(told).expect("the database tells what it read")
+    for _ in 0..1_000 {
+        let trace = session.get_tracing_info(&tracing).await.unwrap();
+        if let Some(told) = trace.events.iter().find_map(told) {
+            return told;
+        }
+    }
+    panic!("the database does not tell what it read");
 }
 
 #[tokio::test]
