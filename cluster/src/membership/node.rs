@@ -204,7 +204,7 @@ impl Node {
 
     fn apply(&mut self, view: View, now: Moment) -> Vec<u16> {
         let closes = self.table.apply(&view, &self.rings, &self.terms, now);
-        let goes_on = self.view.as_ref().is_some_and(|before| plan::goes_on(&before.deal, &view.deal));
+        let goes_on = self.view.as_ref().is_some_and(|before| plan::goes_on(before, &view));
         // A node that is started again and again does not hold up what others are to do.
         if !goes_on {
             self.applied = now;

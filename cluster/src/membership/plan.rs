@@ -74,8 +74,15 @@ pub(super) fn leaving(view: &View, me: &Member) -> Option<View> {
     (view.deal.mark == 0 && !deal.to.is_empty() && deal.to.len() < view.deal.to.len()).then(|| next(view, deal))
 }
 
-/// Whether a hand-over is where it was: other lives may be in the places of earlier ones, but not of a node that comes, which has everything to learn.
-pub(super) fn goes_on(before: &Deal, after: &Deal) -> bool {
+/// Whether a hand-over is where it was, and has been under all views between: other lives may be in the places of earlier ones, but not of a node that comes, which has
+/// everything to learn. Where it went to and fro, others may serve what they had meanwhile.
+pub(super) fn goes_on(before: &View, after: &View) -> bool {
+    let missed = usize::try_from(after.version.saturating_sub(before.version + 1)).unwrap_or(usize::MAX);
+    let between = after.past.len().checked_sub(missed).and_then(|first| after.past.get(first..));
+    between.is_some_and(|between| between.iter().chain([&after.deal]).all(|deal| is_same(&before.deal, deal)))
+}
+
+fn is_same(before: &Deal, after: &Deal) -> bool {
     let nodes = |deal: &Deal| [&deal.from, &deal.to].map(|members| members.iter().map(|member| member.node.clone()).collect::<Vec<_>>());
     let comes = |deal: &Deal| {
         let is_new = |member: &&Member| deal.from.iter().all(|from| from.node != member.node);

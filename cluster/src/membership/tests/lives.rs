@@ -224,6 +224,29 @@ fn a_node_that_is_started_again_and_again_does_not_hold_up_a_hand_over() {
     assert!(a.steps_at() > steps);
 }
 
+/// Who missed the views in which slots went back may find the hand-over where it saw it last: whoever had them meanwhile is given the time to hear of the end.
+#[test]
+fn a_hand_over_that_went_to_and_fro_unseen_is_waited_for_anew() {
+    let joins = plan::joined(&view(1, &["a", "b"]), &member("c", 1)).unwrap();
+    let next = |view: &View, mark: u16| View {
+        version: view.version + 1,
+        past: [&view.past[..], std::slice::from_ref(&view.deal)].concat(),
+        deal: Deal { mark, ..view.deal.clone() },
+        ..view.clone()
+    };
+    let done = next(&joins, SLOTS);
+    let mut a = node("a", &done, &[lease("b", 5), lease("c", 5)]);
+    let steps = a.steps_at();
+    let (mut same, mut unknown) = (a.clone(), a.clone());
+    a.learn(next(&next(&done, 0), SLOTS), at(2_000)).unwrap();
+    assert_eq!(a.steps_at(), steps.map(|steps| steps + Duration::from_secs(1)));
+    let replaced = plan::replaced(&plan::replaced(&done, vec![(member("b", 2), None)]), vec![(member("b", 3), None)]);
+    same.learn(replaced.clone(), at(2_000)).unwrap();
+    assert_eq!(same.steps_at(), steps, "it was there all the time");
+    unknown.learn(View { past: replaced.past[replaced.past.len()..].to_vec(), ..replaced }, at(2_000)).unwrap();
+    assert!(unknown.steps_at() > steps, "it is not known where it was");
+}
+
 /// As long as nothing more is open, later lives tell what the last one told that had all.
 #[test]
 fn what_was_told_goes_on_from_life_to_life() {

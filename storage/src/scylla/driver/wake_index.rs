@@ -100,15 +100,13 @@ impl Inner {
                 _ => Some((bucket, hour, None)),
             }))
         });
-        let read = places.and_then(|(bucket, hour, last)| async move {
+        let mut places = pin!(places);
+        let (mut entries, mut rest) = (Vec::new(), Duration::ZERO);
+        while let Some((bucket, hour, mut last)) = places.try_next().await? {
+            sleep(rest).await;
             let began = Instant::now();
-            let rows = self.entries(until, (bucket, hour), last.as_ref(), FETCH).await?;
-            sleep(began.elapsed().min(LONGEST) * REST).await;
-            Ok::<_, StoreError>((bucket, hour, last, rows))
-        });
-        let mut read = pin!(read);
-        let mut entries = Vec::new();
-        while let Some((bucket, hour, mut last, mut rows)) = read.try_next().await? {
+            let mut rows = self.entries(until, (bucket, hour), last.as_ref(), FETCH).await?;
+            rest = began.elapsed().min(LONGEST) * REST;
             if rows.is_empty() && last.is_none() && until.is_none_or(|until| hour < hour_of(until)) {
                 self.empty(class, bucket, hour).await?;
             }
