@@ -28,6 +28,8 @@ pub struct ScyllaOptions {
     pub publications: usize,
     /// Places of a partition that a copy to another cell's keyspace passes before it tells how far it is, also where nothing is different.
     pub copied_places: u64,
+    /// How long a key of the vault signs after its record was read, without another look whether another node has removed it.
+    pub key_known: Duration,
     /// Topics that are told without promises, and how many of their events may wait for the log: what comes on top is left out, which is logged, counted and seen
     /// in what the store says of its topics.
     pub facts: BTreeMap<Topic, u64>,
@@ -47,6 +49,7 @@ impl ScyllaOptions {
             deleted_rows: 2_000,
             publications: 4_096,
             copied_places: 4_096,
+            key_known: Duration::from_secs(2),
             facts: BTreeMap::new(),
         }
     }

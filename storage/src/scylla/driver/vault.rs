@@ -1,7 +1,8 @@
 //! The vault of a cell: in its keyspace, for all nodes, every record sealed by itself with a key that only the master key opens. The database sees what is sealed.
 //!
 //! Each change is conditional on what was there, as nodes change records at the same time. Reads are never from memory: another node may have removed a key or made
-//! another one. What is kept in memory are opened keys, each for the very bytes of its record.
+//! another one. What is kept in memory are opened keys, each for the very bytes of its record. To sign, which each message takes once or more, a key does without a look
+//! for a moment ([`ScyllaOptions::key_known`](crate::scylla::ScyllaOptions::key_known)): whose it is says which one signs, by what is committed, and is served by one node, which knows at once what it has removed itself.
 
 use super::{
     ScyllaError, ScyllaStore,
@@ -13,11 +14,18 @@ use crate::{
     sealed::{Content, KeyBytes, Place, Sealer, SigningKey, data_key, fresh_data_key, open_record},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cellspace_schemas::Owner;
+use cellspace_schemas::{KeyAlias, Owner};
 use futures::{TryStreamExt, future::BoxFuture};
 use quick_cache::sync::Cache;
 use scylla::{DeserializeRow, errors::ExecutionError};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 /// The setting that holds the root record, in base64.
 const ROOT: &str = "vault-root";
@@ -35,7 +43,16 @@ pub struct ScyllaVault(pub(super) Arc<Opened>);
 pub(super) struct Opened {
     store: Arc<Inner>,
     sealer: Sealer,
-    keys: Cache<VaultPath, Arc<OpenedKey>>,
+    keys: Cache<VaultPath, Known>,
+    /// How many records this node has removed.
+    removals: AtomicU64,
+}
+
+/// A key that was there when its record was asked for.
+#[derive(Clone)]
+struct Known {
+    asked: Instant,
+    opened: Arc<OpenedKey>,
 }
 
 /// A key, and the record that it was read from.
@@ -65,7 +82,7 @@ impl ScyllaVault {
         let root = store.first_meta(ROOT, &STANDARD.encode(made)).await?;
         let (_, key) = open_root(store, &master, &root)?;
         let sealer = Sealer::new(&key).map_err(crypto)?;
-        Ok(Self(Arc::new(Opened { store: store.inner().clone(), sealer, keys: Cache::new(OPENED_KEYS) })))
+        Ok(Self(Arc::new(Opened { store: store.inner().clone(), sealer, keys: Cache::new(OPENED_KEYS), removals: AtomicU64::new(0) })))
     }
 
     /// Gives the vault in the store's keyspace another master key; the old one opens it no more. Only the root record is sealed anew, so that it makes no difference how
@@ -131,14 +148,32 @@ impl Opened {
     }
 
     async fn key(&self, path: &VaultPath) -> Result<Arc<OpenedKey>, VaultError> {
-        let record = self.record(path).await?;
-        if let Some(opened) = self.keys.get(path).filter(|opened| opened.record == record) {
-            return Ok(opened);
+        let (asked, removals) = (Instant::now(), self.removals.load(Ordering::Acquire));
+        let Some(record) = self.find(path).await? else {
+            self.keys.remove(path);
+            return Err(VaultError::NotFound(path.clone()));
+        };
+        let opened = match self.keys.get(path).filter(|known| known.opened.record == record) {
+            Some(known) => known.opened,
+            None => {
+                let key = open_record(&self.sealer, path, &record)?.1.into_key(path)?;
+                Arc::new(OpenedKey { record, key })
+            }
+        };
+        self.keys.insert(path.clone(), Known { asked, opened: opened.clone() });
+        // It may have been removed here since it was read.
+        if self.removals.load(Ordering::Acquire) != removals {
+            self.keys.remove(path);
         }
-        let key = open_record(&self.sealer, path, &record)?.1.into_key(path)?;
-        let opened = Arc::new(OpenedKey { record, key });
-        self.keys.insert(path.clone(), opened.clone());
         Ok(opened)
+    }
+
+    /// The key as it was a moment ago.
+    async fn known_key(&self, path: &VaultPath) -> Result<Arc<OpenedKey>, VaultError> {
+        match self.keys.get(path).filter(|known| known.asked.elapsed() < self.store.options.key_known) {
+            Some(known) => Ok(known.opened),
+            None => self.key(path).await,
+        }
     }
 
     /// Puts the record in the place of the one that was there; whether it was still there.
@@ -198,8 +233,14 @@ impl Opened {
         Err(contended())
     }
 
-    async fn remove(&self, owner: &str, alias: &str) -> Result<(), VaultError> {
-        applied(self.store.conditional(&self.store.statements.remove_record, (owner, alias)).await).map(drop)
+    async fn remove(&self, owner: &Owner, alias: &str) -> Result<(), VaultError> {
+        let outcome = self.store.conditional(&self.store.statements.remove_record, (owner.as_str(), alias)).await;
+        // Whatever came of it; first what those look at that are reading it now.
+        self.removals.fetch_add(1, Ordering::AcqRel);
+        if let Ok(alias) = KeyAlias::new(alias) {
+            self.keys.remove(&VaultPath { owner: owner.clone(), alias });
+        }
+        applied(outcome).map(drop)
     }
 
     async fn list(&self, owner: &Owner, within: &str, limit: usize) -> Result<Vec<String>, VaultError> {
@@ -238,7 +279,7 @@ impl Vault for ScyllaVault {
     }
 
     fn sign<'a>(&'a self, path: &'a VaultPath, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, VaultError>> {
-        Box::pin(async move { self.0.key(path).await?.key.sign(message) })
+        Box::pin(async move { self.0.known_key(path).await?.key.sign(message) })
     }
 
     fn put_secret<'a>(&'a self, path: &'a VaultPath, value: Secret) -> BoxFuture<'a, Result<(), VaultError>> {
@@ -254,7 +295,7 @@ impl Vault for ScyllaVault {
     }
 
     fn delete<'a>(&'a self, path: &'a VaultPath) -> BoxFuture<'a, Result<(), VaultError>> {
-        Box::pin(self.0.remove(path.owner.as_str(), path.alias.as_str()))
+        Box::pin(self.0.remove(&path.owner, path.alias.as_str()))
     }
 
     fn delete_folder<'a>(&'a self, owner: &'a Owner, within: &'a str) -> BoxFuture<'a, Result<(), VaultError>> {
@@ -266,7 +307,7 @@ impl Vault for ScyllaVault {
                 }
                 // One after the other: they are in one partition, where conditional writes get into each other's way.
                 for alias in found {
-                    self.0.remove(owner.as_str(), &alias).await?;
+                    self.0.remove(owner, &alias).await?;
                 }
             }
         })

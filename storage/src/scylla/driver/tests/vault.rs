@@ -11,6 +11,7 @@ use crate::{
 };
 use cellspace_schemas::testkit::seed;
 use secrecy::ExposeSecret;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_vault_in_the_keyspace_keeps_the_promises_of_all_vaults() {
@@ -61,10 +62,34 @@ async fn a_vault_gets_another_master_key_while_nodes_use_it() {
     keyspace.remove().await;
 }
 
-/// Each node sees at once what another one has changed, also of a key that it has open.
+/// A key that signs much is looked at once in a while, and what is removed here counts here at once.
+#[tokio::test]
+async fn a_key_signs_for_a_moment_without_another_look() {
+    let Some(mut keyspace) = Keyspace::new("a_key_signs_for_a_moment").await else { return };
+    keyspace.0.key_known = Duration::from_secs(3_600);
+    let stores = [keyspace.open().await, keyspace.open().await];
+    let [a, b] = [ScyllaVault::open(&stores[0], &master(1)).await.unwrap(), ScyllaVault::open(&stores[1], &master(1)).await.unwrap()];
+    let at = path("o", "k");
+    let first = a.generate_key(&at, KeyAlgorithm::Ed25519).await.unwrap();
+    b.sign(&at, b"m").await.unwrap();
+    a.delete(&at).await.unwrap();
+    assert!(matches!(a.sign(&at, b"m").await, Err(VaultError::NotFound(_))));
+    assert!(verifies(&first, b"m", &b.sign(&at, b"m").await.unwrap()), "it is not read again");
+    assert!(matches!(b.public_key(&at).await, Err(VaultError::NotFound(_))), "who asks for more than a signature looks");
+    let second = b.generate_key(&at, KeyAlgorithm::Ed25519).await.unwrap();
+    for vault in [&a, &b] {
+        assert!(verifies(&second, b"m", &vault.sign(&at, b"m").await.unwrap()));
+    }
+    b.delete_folder(&at.owner, "").await.unwrap();
+    assert!(matches!(b.sign(&at, b"m").await, Err(VaultError::NotFound(_))));
+    keyspace.remove().await;
+}
+
+/// Each node sees what another one has changed as soon as it looks, also of a key that it has open.
 #[tokio::test]
 async fn nodes_have_one_vault() {
-    let Some(keyspace) = Keyspace::new("nodes_have_one_vault").await else { return };
+    let Some(mut keyspace) = Keyspace::new("nodes_have_one_vault").await else { return };
+    keyspace.0.key_known = Duration::ZERO;
     let stores = [keyspace.open().await, keyspace.open().await];
     // Both begin at once.
     let [a, b] = &stores;
