@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-/// Agents loaded at once: at first and at the least, and at the most. First a few, since nothing is known of a store in the moment in which all come that a node has served
-/// that died; where it bears more, there are ten times as many half a second later.
-const LEAST: f64 = 8.0;
+/// Agents loaded at once: at the least, at first, and at the most.
+const LEAST: f64 = 16.0;
+const FIRST: f64 = 64.0;
 const MOST: f64 = 256.0;
 /// A window has so many loads at least, and lasts so long.
 const LOADS: u32 = 16;
@@ -44,7 +44,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { limit: LEAST, usual: None, rate: None, since: None, loads: 0, claims: 0.0, crowded: true }
+        Self { limit: FIRST, usual: None, rate: None, since: None, loads: 0, claims: 0.0, crowded: true }
     }
 
     /// How many are loaded at once.
@@ -135,9 +135,9 @@ mod tests {
             (0.000_5, 1_000_000.0, 1_000_000, 256, 256),
             (0.002, 100_000.0, 1_000_000, 256, 256),
             // One that shares two processors with the node.
-            (0.003, 500.0, 20_000, 8, 18),
+            (0.003, 500.0, 20_000, 16, 20),
             (0.003, 2_000.0, 40_000, 24, 56),
-            (0.000_1, 10.0, 2_000, 8, 8),
+            (0.000_1, 10.0, 2_000, 16, 16),
         ] {
             let pace = driven(base, rate, loads);
             assert!((least..=most).contains(&pace.limit()), "{base} s, {rate}/s: {pace:?}");
@@ -153,7 +153,7 @@ mod tests {
         for n in 1..10_000 {
             pace.ended(Duration::from_millis(1), Duration::from_millis(10 * n), 0);
         }
-        assert_eq!((pace.limit(), pace.rate), (8, None));
+        assert_eq!((pace.limit(), pace.rate), (64, None));
         assert!(!pace.is_hopeless(1_000_000, Duration::ZERO), "how quick it is was never seen");
     }
 
@@ -201,7 +201,7 @@ mod tests {
             for (claim, after, waiting) in loads {
                 at += Duration::from_micros(after);
                 pace.ended(Duration::from_micros(claim), at, waiting);
-                prop_assert!((8..=256).contains(&pace.limit()), "{pace:?}");
+                prop_assert!((16..=256).contains(&pace.limit()), "{pace:?}");
             }
             let told = pace.come_again(waiting, number);
             prop_assert!((1..LATEST).contains(&told.as_secs()) && told.subsec_nanos() == 0, "{told:?}");
