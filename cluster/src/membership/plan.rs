@@ -12,7 +12,8 @@ pub(super) fn first(me: &Member, level: u16) -> View {
     View { version: 1, format: level, deal, past: Vec::new(), dead: Vec::new() }
 }
 
-fn next(view: &View, deal: Deal) -> View {
+/// The view after this one, with this deal.
+pub(super) fn next(view: &View, deal: Deal) -> View {
     let mut past = view.past.clone();
     past.push(view.deal.clone());
     let past = past.split_off(past.len().saturating_sub(View::PAST));

@@ -2,7 +2,8 @@
 //!
 //! Each change is conditional on what was there, as nodes change records at the same time. Reads are never from memory: another node may have removed a key or made
 //! another one. What is kept in memory are opened keys, each for the very bytes of its record. To sign, which each message takes once or more, a key does without a look
-//! for a moment ([`ScyllaOptions::key_known`](crate::scylla::ScyllaOptions::key_known)): whose it is says which one signs, by what is committed, and is served by one node, which knows at once what it has removed itself.
+//! for a moment ([`ScyllaOptions::key_known`](crate::scylla::ScyllaOptions::key_known)): what is committed says which key of a participant signs, and is served by one
+//! node, which knows at once what it has removed itself.
 
 use super::{
     ScyllaError, ScyllaStore,
