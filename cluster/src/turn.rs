@@ -394,6 +394,11 @@ impl<A: Agent> TurnActor<A> {
                 callers.otherwise(Otherwise::Failed);
                 return Err(Ended::Refused(reason));
             }
+            CommitOutcome::NotSent(reason) => {
+                undo.into_iter().for_each(|step| step());
+                callers.otherwise(Otherwise::NotExecuted);
+                return Err(Ended::Store(reason));
+            }
             CommitOutcome::Unknown(reason) => {
                 // Neither taken nor done with: what they hold until the outcome is known, they hold on.
                 std::mem::forget(undo);

@@ -59,6 +59,8 @@ pub enum CommitOutcome {
     Fenced,
     /// It cannot be written at all, now or later: nothing was, and sending it again is of no use.
     Refused(String),
+    /// The store does not take it now, as one does that may only be read: nothing was written, and nothing of it will be. The activation must be dropped.
+    NotSent(String),
     /// Not known whether it landed; the activation must be dropped.
     Unknown(String),
 }

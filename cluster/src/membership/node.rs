@@ -323,7 +323,7 @@ impl Node {
         self.table.released(slot, by, version);
     }
 
-    /// Whether the slot is served here now: asked before a turn is admitted, before a commit is sent, and when an answer leaves.
+    /// Whether the slot is served here now: asked before a turn is admitted, before a commit is sent, and when an answer leaves its agent.
     #[must_use]
     pub fn serves(&self, slot: u16, now: Moment) -> bool {
         self.lease.held(now) && self.table.open(slot).is_some()

@@ -89,7 +89,7 @@ impl Partitions for Access {
         async move {
             let named = batch.clone();
             if self.request(&format!("names {what}"), move |_, disk| disk.announce(&named)).await.is_none() {
-                return CommitOutcome::Unknown("not sent".into());
+                return CommitOutcome::NotSent("what lies beside is not written".into());
             }
             if !batch.permit.is_given() {
                 return CommitOutcome::Fenced;

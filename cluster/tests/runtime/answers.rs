@@ -74,6 +74,25 @@ async fn what_cannot_be_written_is_not_sent_for_ever() {
     assert_eq!(added(&cluster, &a).await, 1);
 }
 
+/// Who was served while the store became one that can be read alone is told so, is to blame for nothing, and is not in doubt: what was not written is written when it is asked for again.
+#[tokio::test(start_paused = true)]
+async fn what_a_store_does_not_take_is_refused_and_written_later() {
+    let (store, cluster, _) = fresh().await;
+    let a = counter("a");
+    cluster.ask::<Counter>(&a, Add(1), call()).await.unwrap();
+    store.0.lock().reads_only = true;
+    for n in 0..5 {
+        match cluster.ask::<Counter>(&a, Add(2), keyed("k")).await {
+            Err(AskError::Unavailable { reason, .. }) => assert!(reason.contains("it can be read alone"), "{n}: {reason}"),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert!(cluster.parked().is_empty());
+    store.0.lock().reads_only = false;
+    assert_eq!(cluster.ask::<Counter>(&a, Add(2), keyed("k")).await.unwrap(), 3);
+    assert_eq!(added(&cluster, &a).await, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_preparations_of_a_call_know_its_id() {
     let (_, cluster, agent) = fresh().await;
@@ -202,6 +221,7 @@ async fn preparations_that_nothing_came_of_are_taken_back() {
     for (fault, what, count) in [
         (Fault::Fenced, "fenced, and then executed", 1),
         (Fault::Refused, "not to be written", 1),
+        (Fault::NotSent, "not sent, and then executed", 1),
         (Fault::LandedUnknown, "landed", 0),
         (Fault::LostUnknown, "lost, and then executed: nobody knew", 0),
     ] {

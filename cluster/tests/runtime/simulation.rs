@@ -269,9 +269,10 @@ async fn life(seed: u64, number: usize, store: MemoryStore, known: Arc<Mutex<Kno
                         _ => Order::Note(id),
                     };
                     if random.random_bool(0.12) {
-                        let fault = match random.random_range(0..3) {
+                        let fault = match random.random_range(0..4) {
                             0 => Fault::LandedUnknown,
                             1 => Fault::LostUnknown,
+                            2 => Fault::NotSent,
                             _ => Fault::Fenced,
                         };
                         store.0.lock().faults.push_back(fault);

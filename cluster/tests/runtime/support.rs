@@ -26,6 +26,9 @@ pub struct Stored {
     pub wake: Wake,
 }
 
+/// What a store says that can be read alone.
+const READS_ONLY: &str = "it can be read alone";
+
 #[derive(Default)]
 pub struct Disk {
     pub partitions: BTreeMap<PartitionKey, Stored>,
@@ -38,7 +41,7 @@ pub struct Disk {
     pub woken: Vec<PartitionKey>,
     /// Scans that fail from now on.
     pub broken_scans: u32,
-    /// Nothing can be claimed: what is there can be read alone.
+    /// Nothing can be claimed or written: what is there can be read alone.
     pub reads_only: bool,
     /// When set, a scan that has begun ends only with a permit.
     pub scans: Option<Arc<tokio::sync::Semaphore>>,
@@ -61,6 +64,8 @@ pub enum Fault {
     Fenced,
     /// Cannot be written.
     Refused,
+    /// Is not taken now.
+    NotSent,
 }
 
 #[derive(Clone, Default)]
@@ -85,7 +90,7 @@ impl Partitions for MemoryStore {
     fn claim<'a>(&'a self, partition: &'a PartitionKey, view: u64) -> BoxFuture<'a, Result<Claim, ClaimError>> {
         let mut disk = self.0.lock();
         if disk.reads_only {
-            return async { Err(ClaimError::Store(StoreError::Unavailable("it can be read alone".into()))) }.boxed();
+            return async { Err(ClaimError::Store(StoreError::Unavailable(READS_ONLY.into()))) }.boxed();
         }
         disk.activations += 1;
         let epoch = Epoch { view: disk.boot + view, count: disk.activations };
@@ -162,6 +167,8 @@ impl Partitions for MemoryStore {
             Some(Fault::LostUnknown) => CommitOutcome::Unknown("lost".into()),
             Some(Fault::Fenced) => CommitOutcome::Fenced,
             Some(Fault::Refused) => CommitOutcome::Refused("as told".into()),
+            Some(Fault::NotSent) => CommitOutcome::NotSent("as told".into()),
+            _ if disk.reads_only => CommitOutcome::NotSent(READS_ONLY.into()),
             _ if fenced => CommitOutcome::Fenced,
             fault => {
                 disk.commits += 1;

@@ -128,6 +128,51 @@ async fn a_kill_loses_nothing_acknowledged() {
     remove(&store).await;
 }
 
+/// Data directory and keyspace are in one file, and go on elsewhere together; neither is taken for half of another one.
+#[tokio::test]
+async fn a_platform_in_a_keyspace_goes_on_from_its_backup() {
+    let [old, new, own] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let Some(here) = keyspace("a_platform_in_a_keyspace", old.path()).await else { return };
+    let up = Up::start(old.path(), &here).await;
+    let host = up.public.trim_start_matches("http://").replace(':', "%3A");
+    let context = json!({"@id": "acme", "identity": format!("did:web:{host}:acme"), "state": "ACTIVATED"});
+    ok(up.call(Method::POST, "/api/mgmt/v5beta/participants", Some(&body("ParticipantContext", context))).send().await.unwrap()).await;
+    let asset = |id: &str| body("Asset", json!({"@id": id, "properties": {}}));
+    ok(up.call(Method::POST, ASSETS, Some(&asset("before"))).send().await.unwrap()).await;
+    up.process.signal("TERM");
+    let Up { mut process, .. } = up;
+    assert!(process.end().await.success());
+
+    let backup = own.path().join("backup");
+    let admin = async |command: &str, dir: &Path, option: &str, store: &[String]| {
+        let (data, backup) = (dir.join("data"), backup.to_str().unwrap());
+        let mut arguments = vec!["admin", command, "--data-dir", data.to_str().unwrap(), option, backup];
+        arguments.extend(store.iter().map(String::as_str));
+        Process::said(own.path(), &arguments).await
+    };
+    let named = admin("backup", old.path(), "--to", &[]).await.unwrap_err();
+    assert!(named.contains(&format!("the agents are in the keyspace {}", here[3])) && !backup.exists(), "{named}");
+    admin("backup", old.path(), "--to", &here).await.unwrap();
+    let named = admin("restore", new.path(), "--from", &[]).await.unwrap_err();
+    assert!(named.contains(&format!("the agents are in the keyspace {}", here[3])), "{named}");
+    let taken = admin("restore", new.path(), "--from", &here).await.unwrap_err();
+    assert!(taken.contains("holds data already"), "{taken}");
+
+    // As after the loss of the database.
+    remove(&here).await;
+    let schema: Vec<&str> = ["admin", "schema", "--replication", "1"].into_iter().chain(here.iter().map(String::as_str)).collect();
+    Process::said(own.path(), &schema).await.unwrap();
+    admin("restore", new.path(), "--from", &here).await.unwrap();
+    for name in ["master.key", "bootstrap-client.json"] {
+        std::fs::copy(old.path().join("data").join(name), new.path().join("data").join(name)).unwrap();
+    }
+    let up = Up::start(new.path(), &here).await;
+    ok(up.call(Method::GET, &format!("{ASSETS}/before"), None).send().await.unwrap()).await;
+    ok(up.call(Method::POST, ASSETS, Some(&asset("after"))).send().await.unwrap()).await;
+    up.process.kill().await;
+    remove(&here).await;
+}
+
 #[tokio::test]
 async fn a_data_directory_keeps_its_store_and_a_keyspace_its_directory() {
     let [first, second, third] = [(); 3].map(|()| tempfile::tempdir().unwrap());

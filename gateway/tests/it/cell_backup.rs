@@ -21,7 +21,8 @@ struct Member {
 
 impl Member {
     async fn up(dir: &Path, file: &Path) -> Self {
-        let mut process = Process::start(dir, &["run", "--json", "--config", file.to_str().unwrap()]);
+        // In the place of what the file says, by which it would serve nothing itself.
+        let mut process = Process::start(dir, &["run", "--json", "--config", file.to_str().unwrap(), "--roles", "gateway,runtime,fabric"]);
         let line = process.json().await.unwrap_or_else(|| panic!("{}", process.errors()));
         Self { admin: text(&line, "admin"), process, http: Client::new(), token: String::new() }
     }
@@ -70,7 +71,7 @@ async fn a_cell_goes_on_from_its_backup() {
         let prefix = format!("it{}.backup.", std::process::id());
         let (nodes, file) = (here[1].replace(',', "\", \""), dir.join(format!("{keyspace}.toml")));
         let text = format!(
-            "node = \"a\"\ncell = \"c\"\nport = {port}\npublic-url = \"http://localhost:{port}\"\nadmin-url = \"http://localhost:{}\"\n\
+            "node = \"a\"\ncell = \"c\"\nroles = \"gateway\"\nport = {port}\npublic-url = \"http://localhost:{port}\"\nadmin-url = \"http://localhost:{}\"\n\
             data-dir = {:?}\nlog = \"error\"\nlink = {{ listen = \"127.0.0.1:{}\", certificates = {:?} }}\n\
             cassandra = {{ nodes = [\"{nodes}\"], keyspace = \"{keyspace}\" }}\nkafka = {{ nodes = [\"{kafka}\"], prefix = \"{prefix}\" }}\n\
             master-key = {{ file = {:?} }}\n",

@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod counters;
+pub mod disk;
 pub mod process;
 
 use crate::{drive::Outcome, report::Report, subject::Subject};

@@ -324,7 +324,7 @@ pub(super) fn plain_answer(outcome: CommitOutcome) -> Result<(), StoreError> {
     match outcome {
         CommitOutcome::Applied => Ok(()),
         CommitOutcome::Fenced => Err(StoreError::Unavailable("fenced".to_owned())),
-        CommitOutcome::Refused(reason) => Err(StoreError::Unavailable(reason)),
+        CommitOutcome::Refused(reason) | CommitOutcome::NotSent(reason) => Err(StoreError::Unavailable(reason)),
         CommitOutcome::Unknown(reason) => Err(StoreError::Poisoned(reason)),
     }
 }

@@ -181,7 +181,7 @@ impl EmbeddedStore {
     pub(super) async fn request(&self, write: Write) -> CommitOutcome {
         let sender = self.0.requests.lock().clone();
         let Some(sender) = sender else {
-            return CommitOutcome::Refused("the store is closed".to_owned());
+            return CommitOutcome::NotSent("the store is closed".to_owned());
         };
         let (answer, answered) = oneshot::channel();
         if sender.send(Request { write, answer }).await.is_err() {

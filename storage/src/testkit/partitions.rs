@@ -87,7 +87,7 @@ async fn a_claim_fences_what_is_in_flight(store: &dyn Partitions) {
     let landed = match outcome {
         CommitOutcome::Applied => 2,
         CommitOutcome::Fenced => 1,
-        CommitOutcome::Refused(reason) | CommitOutcome::Unknown(reason) => panic!("{reason}"),
+        CommitOutcome::Refused(reason) | CommitOutcome::NotSent(reason) | CommitOutcome::Unknown(reason) => panic!("{reason}"),
     };
     assert_eq!(second.head.unwrap().seq, Seq(landed));
     assert_eq!(rows(store, &key, None).await.len() as u64, landed);

@@ -69,6 +69,21 @@ async fn agents_are_asked_by_way_of_any_node_also_while_they_are_handed_over() {
     }
 }
 
+/// What a command brings about belongs to the trace of whoever asked, at whichever node it is executed.
+#[tokio::test(start_paused = true)]
+async fn a_trace_goes_along_to_another_node() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let place = Place::default();
+    let a = place.start("a").await;
+    place.start("b").await;
+    place.settled(&["a", "b"]).await;
+    let of_b = (0..OWNERS).map(|n| counter(&format!("o{n}"))).find(|address| !a.cluster.serves(address)).unwrap();
+    let trace = cellspace_schemas::TraceContext::parse(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    a.cluster.ask_anywhere::<Counter>(&of_b, Fact("k".into()), Call { trace, ..call() }).await.unwrap();
+    let event: serde_json::Value = serde_json::from_slice(&place.store.0.lock().published[0].payload).unwrap();
+    assert!(event["traceparent"].as_str().unwrap().contains(TRACE), "{event}");
+}
+
 /// A command that may have been executed is unknown, whoever asks; a question is not, and goes on where the agent is then.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_is_unknown() {

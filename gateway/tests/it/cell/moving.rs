@@ -234,9 +234,10 @@ async fn without_fabric() {
     let mut prepared = Prepared::of(&platform).await;
     let sharers = prepared.sharers(&platform).await;
 
+    let mut load = Load::start(&platform, &sharers);
+    load.more(3).await;
     b.drain(DRAIN).await;
     place.settled(&["a"]).await;
-    let mut load = Load::start(&platform, &sharers);
     let profile = prepared.late(&platform, "late").await;
     load.more(20).await;
     assert!(!is_active(&platform, &profile, "1s").await, "somebody took events");

@@ -6,7 +6,7 @@ use super::{
     kafka::Away,
     world::World,
 };
-use crate::report::Report;
+use crate::{measure::disk::Syncs, report::Report};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -173,21 +173,32 @@ fn others<'a>(samples: &'a [Sample], homes: &'a [&str], node: &'a str, from: Ins
     })
 }
 
+/// What requests of one kind took when the cell was disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// The median before that.
+    pub usual: Duration,
+    /// How much longer the slowest took.
+    pub most: Duration,
+    /// The same of what each took beside the time in which the disk stood still.
+    pub without_stalls: Duration,
+}
+
 /// How much longer than usually the slowest of each kind took.
-pub fn added(samples: &[Sample], quiet: (Instant, Instant), since: Instant) -> BTreeMap<Kind, (Duration, Duration)> {
-    let mut worst = BTreeMap::new();
-    for kind in Kind::ALL {
+pub fn added(samples: &[Sample], quiet: (Instant, Instant), since: Instant, disk: &Syncs) -> BTreeMap<Kind, Added> {
+    let of = |kind| {
         let usual = quantile(times(samples, kind, quiet.0, quiet.1), 0.5);
-        let slowest = samples.iter().filter(|sample| sample.kind == kind && sample.due >= since).map(|sample| sample.took).max();
-        if let Some(slowest) = slowest.filter(|_| !usual.is_zero()) {
-            worst.insert(kind, (usual, slowest.saturating_sub(usual)));
-        }
-    }
-    worst
+        let after = || samples.iter().filter(|sample| sample.kind == kind && sample.due >= since);
+        let most = after().map(|sample| sample.took).max().filter(|_| !usual.is_zero())?;
+        let without = |sample: &Sample| sample.took.saturating_sub(disk.stalled(sample.due, sample.due + sample.took));
+        let without_stalls = after().map(without).max()?;
+        Some((kind, Added { usual, most: most.saturating_sub(usual), without_stalls: without_stalls.saturating_sub(usual) }))
+    };
+    Kind::ALL.into_iter().filter_map(of).collect()
 }
 
 /// Tells on standard error which answers took longest, so that they are found in logs and traces.
-pub fn tell_slowest(samples: &[Sample], world: &World, since: Instant) {
+pub fn tell_slowest(samples: &[Sample], world: &World, since: Instant, disk: &Syncs) {
     let (now, clock) = (Instant::now(), SystemTime::now());
     for kind in Kind::ALL {
         let mut slowest: Vec<_> = samples.iter().filter(|sample| sample.kind == kind && sample.due >= since).collect();
@@ -195,7 +206,12 @@ pub fn tell_slowest(samples: &[Sample], world: &World, since: Instant) {
         for Sample { due, took, party, .. } in slowest.into_iter().take(SLOWEST) {
             let at = (clock - now.duration_since(*due)).duration_since(UNIX_EPOCH).unwrap_or_default();
             let who = world.party(*party).map_or("nobody", |party| &party.participant().caller.name);
-            eprintln!("{kind:?} of {who}, due at {:.3}, took {} ms", at.as_secs_f64(), ms(*took));
+            let stalled = ms(disk.stalled(*due, *due + *took));
+            eprintln!(
+                "{kind:?} of {who}, due at {:.3}, took {} ms, of which the disk stood still for {stalled}",
+                at.as_secs_f64(),
+                ms(*took)
+            );
         }
     }
 }
@@ -263,6 +279,25 @@ mod tests {
         let dead = vec![After { since: second, took: second * 5 }];
         let all = Others { usual: vec![second * 2], dead, ..Others::default() };
         assert_eq!((all.ratio(&all.dead), all.ratio(&all.started)), (Some(2.5), None));
+    }
+
+    #[test]
+    fn what_a_request_took_is_told_with_and_without_the_stalls_of_the_disk() {
+        let (second, began) = (Duration::from_secs(1), Instant::now());
+        let since = began + second * 2;
+        let sample = |kind, due, took| Sample { kind, party: 0, other: None, due: began + second * due, took: second * took };
+        let samples = [
+            sample(Kind::Read, 0, 1),
+            sample(Kind::Read, 1, 9),
+            sample(Kind::Read, 2, 5),
+            sample(Kind::Read, 20, 4),
+            sample(Kind::Write, 2, 5),
+        ];
+        let stalls = Syncs::of([(began + second * 3, second * 2), (began + second * 12, second)]);
+        let added = |disk| super::added(&samples, (began, began + second), since, disk);
+        let read =
+            |most, without| BTreeMap::from([(Kind::Read, Added { usual: second, most: second * most, without_stalls: second * without })]);
+        assert_eq!((added(&Syncs::default()), added(&stalls)), (read(4, 4), read(4, 3)));
     }
 
     /// What is asked while Kafka starts is not held against its absence.

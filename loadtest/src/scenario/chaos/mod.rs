@@ -22,6 +22,7 @@ pub use rolling::run as rolling;
 
 use crate::{
     cell::{Cell, Plan},
+    measure::disk::{Probe, Syncs},
     report::Report,
 };
 use anyhow::{Context, Result, ensure};
@@ -29,7 +30,7 @@ use book::{Invariant, Kind, Sample};
 use cellspace_client::{Caller, Client};
 use contracts::PATIENT;
 use faults::Faults;
-use figures::{Asked, Others, WithoutKafka, ms};
+use figures::{Added, Asked, Others, WithoutKafka, ms};
 use load::{Load, Place, Rates};
 use patient::Honours;
 use rand::{SeedableRng, rngs::StdRng};
@@ -53,6 +54,8 @@ struct Stage {
     load: Load,
     client: Client,
     operator: Caller,
+    /// Looks at the disk that everything is on.
+    disk: Probe,
     /// When everything was usual.
     quiet: (Instant, Instant),
     began: Instant,
@@ -62,7 +65,7 @@ impl Stage {
     async fn open(plan: &Plan, honours: Honours, rates: Rates) -> Result<Self> {
         let mut cell = Cell::start(plan).await?;
         match Self::begin(&cell, plan, honours, rates).await {
-            Ok((load, client, operator, quiet, began)) => Ok(Self { cell, load, client, operator, quiet, began }),
+            Ok((load, client, operator, disk, quiet, began)) => Ok(Self { cell, load, client, operator, disk, quiet, began }),
             Err(error) => Err(error.context(format!("data and logs are kept in {}", cell.keep().display()))),
         }
     }
@@ -72,37 +75,40 @@ impl Stage {
         plan: &Plan,
         honours: Honours,
         rates: Rates,
-    ) -> Result<(Load, Client, Caller, (Instant, Instant), Instant)> {
+    ) -> Result<(Load, Client, Caller, Probe, (Instant, Instant), Instant)> {
         let subject = cell.subject()?;
         let world = World::open(cell).await?;
         let place = Place::open(cell, world, honours, plan.tape.clone()).await?;
         let (client, operator) = subject.client().await?;
-        let began = Instant::now();
+        let (began, disk) = (Instant::now(), Probe::start(cell.folder())?);
         let load = Load::begin(cell, &place, rates, plan.seed)?;
         eprintln!("working; looking at what is usual");
         sleep(WARM_UP).await;
         let from = Instant::now();
         sleep(USUAL).await;
-        Ok((load, client, operator, (from, Instant::now()), began))
+        Ok((load, client, operator, disk, (from, Instant::now()), began))
     }
 
     /// Ends the work and looks at everything.
-    async fn close(self) -> Result<(Cell, Arc<Place>)> {
+    async fn close(self) -> Result<(Cell, Arc<Place>, Syncs)> {
         let place = self.load.end().await?;
+        let disk = self.disk.end().await?;
         eprintln!("looking at everything from both sides");
         verify::all(&place, &self.client, &self.operator).await?;
         kafka::caught_up(&self.cell, &place).await?;
-        Ok((self.cell, place))
+        Ok((self.cell, place, disk))
     }
 }
 
-/// Puts in how much longer than usually the slowest request took.
-fn put_added(report: &mut Report, samples: &[Sample], quiet: (Instant, Instant), world: &World) {
-    figures::tell_slowest(samples, world, quiet.1);
-    let added = figures::added(samples, quiet, quiet.1);
-    let worst = added.values().map(|(_, added)| *added).max().unwrap_or_default();
-    report.more.insert("worst_added_ms".to_owned(), json!(ms(worst)));
-    for (kind, (usual, added)) in added {
+/// Puts in how much longer than usually the slowest request took, and what the disk did meanwhile.
+fn put_added(report: &mut Report, samples: &[Sample], quiet: (Instant, Instant), world: &World, disk: &Syncs) {
+    figures::tell_slowest(samples, world, quiet.1, disk);
+    let added = figures::added(samples, quiet, quiet.1, disk);
+    let mut put = |name: String, value: Duration| report.more.insert(name, json!(ms(value)));
+    let worst = |of: fn(&Added) -> Duration| added.values().map(of).max().unwrap_or_default();
+    put("worst_added_ms".to_owned(), worst(|added| added.most));
+    put("worst_added_without_stalls_ms".to_owned(), worst(|added| added.without_stalls));
+    for (kind, Added { usual, most, without_stalls }) in &added {
         let name = match kind {
             Kind::Catalog => "catalog",
             Kind::Negotiation => "negotiation",
@@ -110,9 +116,14 @@ fn put_added(report: &mut Report, samples: &[Sample], quiet: (Instant, Instant),
             Kind::Write => "write",
             Kind::Read => "read",
         };
-        report.more.insert(format!("{name}_usual_ms"), json!(ms(usual)));
-        report.more.insert(format!("{name}_worst_added_ms"), json!(ms(added)));
+        put(format!("{name}_usual_ms"), *usual);
+        put(format!("{name}_worst_added_ms"), *most);
+        put(format!("{name}_worst_added_without_stalls_ms"), *without_stalls);
     }
+    let syncs = disk.since(quiet.1).times();
+    put("disk_sync_p50_ms".to_owned(), figures::quantile(syncs.clone(), 0.5));
+    put("disk_sync_p99_ms".to_owned(), figures::quantile(syncs.clone(), 0.99));
+    put("disk_sync_worst_ms".to_owned(), figures::quantile(syncs, 1.0));
 }
 
 /// Disturbs a cell for so long by faults of these kinds.
@@ -142,7 +153,7 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
         }
     }
     let (quiet, begun) = (stage.quiet, stage.began);
-    let (mut cell, place) = stage.close().await?;
+    let (mut cell, place, disk) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("chaos", &place.book, &samples, begun);
     let failovers = |asked, alone| figures::failovers(&samples, &place.world, &faults.killed, asked, alone);
@@ -150,7 +161,7 @@ pub async fn run(plan: &Plan, time: Duration, kinds: &[Fault]) -> Result<Report>
     let all = [&by_itself[..], &by_others[..]].concat();
     let hurried = [failovers(Asked::ByItself, false), failovers(Asked::ByOthers, false)].concat();
     let at = |times: &[Duration], part: f64| json!((!times.is_empty()).then(|| ms(figures::quantile(times.to_vec(), part))));
-    put_added(&mut report, &samples, quiet, &place.world);
+    put_added(&mut report, &samples, quiet, &place.world, &disk);
     for (name, value) in [
         ("faults", json!(counts)),
         ("failovers", json!(all.len())),

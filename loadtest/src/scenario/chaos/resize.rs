@@ -72,10 +72,10 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         stage.load.place.book.violated(Invariant::Live, format!("{error:#}"));
     }
     let (quiet, begun) = (stage.quiet, stage.began);
-    let (mut cell, place) = stage.close().await?;
+    let (mut cell, place, disk) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("resize", &place.book, &samples, begun);
-    put_added(&mut report, &samples, quiet, &place.world);
+    put_added(&mut report, &samples, quiet, &place.world, &disk);
     report.more.insert("found_dead".to_owned(), json!(cell.revived()));
     report.more.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     if report.errors > 0 {

@@ -36,10 +36,10 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         }
     }
     let (quiet, begun) = (stage.quiet, stage.began);
-    let (mut cell, place) = stage.close().await?;
+    let (mut cell, place, disk) = stage.close().await?;
     let samples = place.book.samples();
     let mut report = figures::report("rolling", &place.book, &samples, begun);
-    put_added(&mut report, &samples, quiet, &place.world);
+    put_added(&mut report, &samples, quiet, &place.world, &disk);
     report.more.insert("found_dead".to_owned(), json!(cell.revived()));
     report.more.insert("restarts".to_owned(), json!(took.len()));
     report.more.insert("ended_after_ms".to_owned(), json!(took.iter().map(|(ended, _)| ms(*ended)).collect::<Vec<_>>()));

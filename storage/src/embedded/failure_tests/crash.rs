@@ -108,7 +108,7 @@ async fn fill_the_disk(dir: &Path) {
                 assert!(reason.contains("FileTooLarge") || reason.contains("File too large"), "{reason}");
                 break;
             }
-            CommitOutcome::Refused(reason) => panic!("refused: {reason}"),
+            CommitOutcome::Refused(reason) | CommitOutcome::NotSent(reason) => panic!("refused: {reason}"),
             CommitOutcome::Fenced => panic!("fenced"),
         }
     }

@@ -109,7 +109,7 @@ impl Inner {
             rows: at.rows,
         };
         if let Err(error) = self.write_beside(&batch, &mark, &at, &next).await {
-            return CommitOutcome::Unknown(format!("not sent: {error}"));
+            return CommitOutcome::NotSent(error.to_string());
         }
         // Who serves it next reads the index when nobody else has the lease any more: what is named later would not be seen.
         let publish = !batch.publish.is_empty();
@@ -125,6 +125,7 @@ impl Inner {
             Ok(Some(Conditional::NotApplied)) => self.refused(&batch.partition, &mark).await,
             Ok(None) => CommitOutcome::Unknown("the database's answer cannot be read".to_owned()),
             Err(error) if ScyllaError::is_invalid(&error) => CommitOutcome::Refused(error.to_string()),
+            Err(error) if ScyllaError::is_forbidden(&error) => CommitOutcome::NotSent(error.to_string()),
             Err(error) => CommitOutcome::Unknown(error.to_string()),
         };
         match &outcome {
@@ -139,8 +140,10 @@ impl Inner {
             }
             // Whether they are to go out is found out from the database.
             CommitOutcome::Unknown(_) if publish => self.queue.reread(),
-            CommitOutcome::Fenced => self.forget_events(publish, &batch.partition, &mark).await,
-            _ => {}
+            CommitOutcome::Fenced | CommitOutcome::Refused(_) | CommitOutcome::NotSent(_) => {
+                self.forget_events(publish, &batch.partition, &mark).await;
+            }
+            CommitOutcome::Unknown(_) => {}
         }
         outcome
     }

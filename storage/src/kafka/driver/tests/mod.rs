@@ -5,10 +5,15 @@ mod installation;
 
 use super::{KafkaLog, KafkaOptions};
 use crate::{
-    EventLog, Publication, StoreError, Topic,
+    EmbeddedOptions, EmbeddedStore, EventLog, Publication, StoreError, Topic,
     testkit::{self, services},
 };
-use std::time::Duration;
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::Headers,
+};
+use std::{sync::Arc, time::Duration};
 
 /// A prefix of a test, fresh in each run.
 pub(super) fn options(test: &str) -> Option<KafkaOptions> {
@@ -33,6 +38,37 @@ pub(super) fn event(topic: &str, payload: &str) -> Publication {
 async fn keeps_the_promises_of_all_backends() {
     let Some(options) = options("keeps_the_promises_of_all_backends") else { return };
     testkit::event_log::all(&open(&options)).await;
+}
+
+/// What the store of a process by itself keeps until it is in the log.
+#[tokio::test]
+async fn commits_publish_here() {
+    let Some(options) = options("commits_publish_here") else { return };
+    let (log, dir) = (open(&options), tempfile::tempdir().unwrap());
+    let store = EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap();
+    let publishing = store.publish_to(Arc::new(log.clone()));
+    testkit::event_log::commits_publish(&store, &log).await;
+    drop(publishing);
+}
+
+/// Any consumer of the broker finds what it is told of Kafka's records: the topic's name, the event's key, and that it is a CloudEvent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_what_others_expect_of_one() {
+    let Some(options) = options("a_record_is_what_others_expect_of_one") else { return };
+    let log = open(&options);
+    log.publish(vec![event("t", "{}")]).await.unwrap();
+    let found = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", options.servers.join(",")).set("group.id", "others").create().unwrap();
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&format!("{}t", options.prefix), 0, Offset::Beginning).unwrap();
+        consumer.assign(&from).unwrap();
+        consumer.poll(Duration::from_secs(60)).unwrap().unwrap().detach()
+    });
+    let found = found.await.unwrap();
+    assert_eq!((found.key(), found.payload()), (Some(&b"k"[..]), Some(&b"{}"[..])));
+    let headers: Vec<_> = found.headers().unwrap().iter().map(|header| (header.key.to_owned(), header.value)).collect();
+    assert_eq!(headers, [("content-type".to_owned(), Some(&b"application/cloudevents+json"[..]))]);
 }
 
 /// Nothing hangs, and nothing is taken for published, while no broker is there.

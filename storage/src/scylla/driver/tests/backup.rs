@@ -114,6 +114,41 @@ async fn all_that_is_in_a_keyspace_comes_back() {
     to.remove().await;
 }
 
+/// Where a backup goes: as the first of a partition comes, somebody writes there.
+struct Disturbing {
+    store: ScyllaStore,
+    next: Option<Turn>,
+}
+
+impl std::io::Write for Disturbing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(turn) = self.next.take_if(|_| String::from_utf8_lossy(bytes).contains("partition")) {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(turn.applied(&self.store)));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A partition of two commits is in no backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_meanwhile_ends_the_backup() {
+    let Some(keyspace) = Keyspace::new("what_is_written_meanwhile").await else { return };
+    let (store, key) = (keyspace.open().await, partition("o", "k", "n"));
+    let claim = store.claim(&key, store.boot()).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
+    let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
+    let next = Some(Turn::after(&key, claim).numbered(2).put("t", "2", "v"));
+    let mut writer = Writer::new(Disturbing { store: store.clone(), next }, &header).unwrap();
+    let ended = store.back_up(&mut writer).await.unwrap_err().to_string();
+    assert!(ended.contains("somebody writes k/o/n while the backup is made"), "{ended}");
+    back_up(&store).await;
+    keyspace.remove().await;
+}
+
 /// What a restore leaves behind that did not end is opened by nobody, and is no place for another one.
 #[tokio::test]
 async fn half_a_backup_is_not_opened() {

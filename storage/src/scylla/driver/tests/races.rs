@@ -33,7 +33,7 @@ async fn many_claim_and_one_commits_each_number() {
                 match turn.commit(&store).await {
                     CommitOutcome::Applied => landed.push((seq, format!("{n} {round}"))),
                     CommitOutcome::Fenced | CommitOutcome::Unknown(_) => {}
-                    CommitOutcome::Refused(reason) => panic!("{reason}"),
+                    CommitOutcome::Refused(reason) | CommitOutcome::NotSent(reason) => panic!("{reason}"),
                 }
             }
             landed
