@@ -10,23 +10,21 @@ use opentelemetry_sdk::{
 };
 use std::{
     fs::File,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
-    sync::Arc,
 };
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::Targets,
-    fmt::{self, writer::BoxMakeWriter},
-    layer::SubscriberExt,
-    registry::LookupSpan,
-    util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
 use url::Url;
 
 /// Always in front of the configured filter: libraries that speak too much. ractor opens two spans per actor at info.
 const QUIET: &str =
     "ractor=warn,fjall=warn,lsm_tree=warn,hyper=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,opentelemetry_sdk=warn";
+
+/// Lines that wait for whoever writes them: some 30 MB at most. Beyond that those who log wait, and no line is left out.
+const WAITING: usize = 65_536;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,24 +73,33 @@ pub enum LogError {
     Again,
 }
 
-/// Sends what is left when the process ends.
+/// Sends and writes what is left when the process ends.
 #[must_use]
-#[derive(Default)]
-pub struct LogGuard(Option<SdkTracerProvider>);
+pub struct LogGuard {
+    spans: Option<SdkTracerProvider>,
+    lines: WorkerGuard,
+}
 
 impl LogGuard {
-    /// Exports the spans that wait, and stops.
+    /// Exports the spans and writes the lines that wait, and stops.
     pub async fn flush(self) {
-        let Some(provider) = self.0 else { return };
-        // The SDK waits for its own task: never on a thread of the runtime.
-        let stopped = tokio::task::spawn_blocking(move || provider.shutdown()).await;
-        if let Ok(Err(error)) = stopped {
-            tracing::warn!(category = "app", %error, "the last spans could not be exported");
+        if let Some(provider) = self.spans {
+            export_all(provider).await;
         }
+        // It waits for the thread that writes, a second at most.
+        let _ = tokio::task::spawn_blocking(move || drop(self.lines)).await;
     }
 }
 
-/// Logs go to standard error, or to a file. Must be called within a tokio runtime, since the exporter runs there.
+async fn export_all(provider: SdkTracerProvider) {
+    // The SDK waits for its own task: never on a thread of the runtime.
+    let stopped = tokio::task::spawn_blocking(move || provider.shutdown()).await;
+    if let Ok(Err(error)) = stopped {
+        tracing::warn!(category = "app", %error, "the last spans could not be exported");
+    }
+}
+
+/// Logs go to standard error, or to a file, by a thread of their own: a disk that stands still, or a reader that is slow, holds up no request. Must be called within a tokio runtime, since the exporter runs there.
 ///
 /// # Errors
 /// [`LogError`].
@@ -104,11 +111,11 @@ pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
         LogFormat::Json => false,
         LogFormat::Human => true,
     };
-    let writer = match &options.file {
-        None => BoxMakeWriter::new(io::stderr),
+    let (writer, guard) = match &options.file {
+        None => written(io::stderr()),
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
-            BoxMakeWriter::new(Arc::new(file.map_err(|reason| LogError::File { path: path.clone(), reason })?))
+            written(file.map_err(|reason| LogError::File { path: path.clone(), reason })?)
         }
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if human {
@@ -119,7 +126,12 @@ pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
     let provider = options.otlp.as_ref().map(exporter).transpose()?;
     let spans = provider.as_ref().map(|provider| export_layer(provider.tracer("cellspace")));
     tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|_| LogError::Again)?;
-    Ok(LogGuard(provider))
+    Ok(LogGuard { spans: provider, lines: guard })
+}
+
+/// A thread that writes lines there in their order, until the guard goes.
+fn written(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(false).buffered_lines_limit(WAITING).thread_name("logs").finish(to)
 }
 
 /// Spans of this platform alone: those of the exporter's own HTTP client would make more of themselves.
@@ -153,8 +165,44 @@ mod tests {
     use cellspace_schemas::TraceContext;
     use http::Response;
     use http_body_util::{BodyExt, Full};
-    use std::{convert::Infallible, time::Duration};
+    use parking_lot::Mutex;
+    use std::{convert::Infallible, sync::Arc, time::Duration};
     use tokio::{net::TcpListener, sync::mpsc};
+
+    /// Takes a line when it is let to.
+    struct Slow(std::sync::mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // When nobody is there to say so any more it takes all.
+            let _ = self.0.recv();
+            self.1.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn who_logs_waits_for_no_disk_and_every_line_is_written_in_its_order() {
+        let (go_on, told) = std::sync::mpsc::channel();
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let (writer, guard) = written(Slow(told, taken.clone()));
+        let subscriber = tracing_subscriber::registry().with(JsonLayer::new(writer));
+        tracing::subscriber::with_default(subscriber, || {
+            for n in 0..1_000 {
+                tracing::info!(n, "a line");
+            }
+        });
+        assert!(taken.lock().is_empty());
+        drop(go_on);
+        LogGuard { spans: None, lines: guard }.flush().await;
+        let text = String::from_utf8(taken.lock().clone()).unwrap();
+        let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64().unwrap();
+        assert!(text.lines().map(number).eq(0..1_000), "{text}");
+    }
 
     /// The collector gets the span, in the trace of the caller, with the ids that travelled on.
     #[tokio::test]
@@ -176,7 +224,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(export_layer(provider.tracer("test")));
         let context =
             tracing::subscriber::with_default(subscriber, || server_span(Some(&parent), &http::Method::POST, "/x", "admin", None).1);
-        LogGuard(Some(provider)).flush().await;
+        export_all(provider).await;
         let (path, body) = received.recv().await.unwrap();
         assert_eq!(path, "/v1/traces");
         let holds = |hex: &str| {

@@ -185,7 +185,7 @@ impl EmbeddedStore {
         };
         let (answer, answered) = oneshot::channel();
         if sender.send(Request { write, answer }).await.is_err() {
-            return CommitOutcome::Unknown("the committer has stopped".to_owned());
+            return CommitOutcome::NotSent("the committer has stopped".to_owned());
         }
         drop(sender);
         answered.await.unwrap_or_else(|_| CommitOutcome::Unknown("the committer has stopped".to_owned()))

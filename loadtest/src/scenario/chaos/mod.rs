@@ -92,11 +92,10 @@ impl Stage {
     /// Ends the work and looks at everything.
     async fn close(self) -> Result<(Cell, Arc<Place>, Syncs)> {
         let place = self.load.end().await?;
-        let disk = self.disk.end().await?;
         eprintln!("looking at everything from both sides");
         verify::all(&place, &self.client, &self.operator).await?;
         kafka::caught_up(&self.cell, &place).await?;
-        Ok((self.cell, place, disk))
+        Ok((self.cell, place, self.disk.end().await?))
     }
 }
 

@@ -108,11 +108,12 @@ impl Inner {
             }),
             rows: at.rows,
         };
+        let publish = !batch.publish.is_empty();
         if let Err(error) = self.write_beside(&batch, &mark, &at, &next).await {
+            self.forget_events(publish, &batch.partition, &mark).await;
             return CommitOutcome::NotSent(error.to_string());
         }
         // Who serves it next reads the index when nobody else has the lease any more: what is named later would not be seen.
-        let publish = !batch.publish.is_empty();
         if !batch.permit.is_given() {
             self.forget_events(publish, &batch.partition, &mark).await;
             return CommitOutcome::Fenced;
@@ -125,7 +126,7 @@ impl Inner {
             Ok(Some(Conditional::NotApplied)) => self.refused(&batch.partition, &mark).await,
             Ok(None) => CommitOutcome::Unknown("the database's answer cannot be read".to_owned()),
             Err(error) if ScyllaError::is_invalid(&error) => CommitOutcome::Refused(error.to_string()),
-            Err(error) if ScyllaError::is_forbidden(&error) => CommitOutcome::NotSent(error.to_string()),
+            Err(error) if ScyllaError::is_not_done(&error) => CommitOutcome::NotSent(error.to_string()),
             Err(error) => CommitOutcome::Unknown(error.to_string()),
         };
         match &outcome {

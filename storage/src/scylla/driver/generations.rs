@@ -53,11 +53,11 @@ impl Inner {
 
     async fn copy(&self, partition: &PartitionKey, old: i32, new: i32, batch: impl Fn() -> Writes) -> Result<i32, CommitOutcome> {
         let (owner, kind, name) = key(partition);
-        let unknown = |error: &dyn std::fmt::Display| CommitOutcome::Unknown(format!("the rows could not be moved: {error}"));
+        let failed = |error: &dyn std::fmt::Display| CommitOutcome::NotSent(format!("the rows could not be moved: {error}"));
         let pager = self.session.execute_iter(self.statements.scan_all.clone(), (owner, kind, name, old)).await;
-        let mut rows = pager.map_err(|e| unknown(&e))?.rows_stream::<StoredRow>().map_err(|e| unknown(&e))?;
+        let mut rows = pager.map_err(|e| failed(&e))?.rows_stream::<StoredRow>().map_err(|e| failed(&e))?;
         let (mut writes, mut bytes, mut kept) = (batch(), 0, 0);
-        while let Some(StoredRow { key, value }) = rows.try_next().await.map_err(|e| unknown(&e))? {
+        while let Some(StoredRow { key, value }) = rows.try_next().await.map_err(|e| failed(&e))? {
             let value = value.unwrap_or_default();
             if bytes > 0 && (bytes + value.len() > COPIED_AT_ONCE || !writes.has_room()) {
                 self.copied(std::mem::replace(&mut writes, batch())).await?;
@@ -77,8 +77,9 @@ impl Inner {
         match writes.send(self).await {
             Ok(Some(Conditional::Applied)) => Ok(()),
             Ok(Some(Conditional::NotApplied)) => Err(CommitOutcome::Fenced),
-            Ok(None) => Err(CommitOutcome::Unknown(StoreError::Corrupt("the database's answer cannot be read".to_owned()).to_string())),
-            Err(error) => Err(CommitOutcome::Unknown(error.to_string())),
+            // Of the copy it is not known, but nobody reads it; the commit comes after it.
+            Ok(None) => Err(CommitOutcome::NotSent(StoreError::Corrupt("the database's answer cannot be read".to_owned()).to_string())),
+            Err(error) => Err(CommitOutcome::NotSent(error.to_string())),
         }
     }
 }

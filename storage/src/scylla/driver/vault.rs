@@ -17,16 +17,10 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cellspace_schemas::{KeyAlias, Owner};
 use futures::{TryStreamExt, future::BoxFuture};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use scylla::{DeserializeRow, errors::ExecutionError};
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 /// The setting that holds the root record, in base64.
 const ROOT: &str = "vault-root";
@@ -45,8 +39,8 @@ pub(super) struct Opened {
     store: Arc<Inner>,
     sealer: Sealer,
     keys: Cache<VaultPath, Known>,
-    /// How many records this node has removed.
-    removals: AtomicU64,
+    /// How many records this node has set out to remove. Keys are kept, and forgotten, with it in hand.
+    removals: Mutex<u64>,
 }
 
 /// A key that was there when its record was asked for.
@@ -83,7 +77,7 @@ impl ScyllaVault {
         let root = store.first_meta(ROOT, &STANDARD.encode(made)).await?;
         let (_, key) = open_root(store, &master, &root)?;
         let sealer = Sealer::new(&key).map_err(crypto)?;
-        Ok(Self(Arc::new(Opened { store: store.inner().clone(), sealer, keys: Cache::new(OPENED_KEYS), removals: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Opened { store: store.inner().clone(), sealer, keys: Cache::new(OPENED_KEYS), removals: Mutex::default() })))
     }
 
     /// Gives the vault in the store's keyspace another master key; the old one opens it no more. Only the root record is sealed anew, so that it makes no difference how
@@ -149,7 +143,7 @@ impl Opened {
     }
 
     async fn key(&self, path: &VaultPath) -> Result<Arc<OpenedKey>, VaultError> {
-        let (asked, removals) = (Instant::now(), self.removals.load(Ordering::Acquire));
+        let (asked, removals) = (Instant::now(), *self.removals.lock());
         let Some(record) = self.find(path).await? else {
             self.keys.remove(path);
             return Err(VaultError::NotFound(path.clone()));
@@ -161,11 +155,12 @@ impl Opened {
                 Arc::new(OpenedKey { record, key })
             }
         };
-        self.keys.insert(path.clone(), Known { asked, opened: opened.clone() });
         // It may have been removed here since it was read.
-        if self.removals.load(Ordering::Acquire) != removals {
-            self.keys.remove(path);
+        let now = self.removals.lock();
+        if *now == removals {
+            self.keys.insert(path.clone(), Known { asked, opened: opened.clone() });
         }
+        drop(now);
         Ok(opened)
     }
 
@@ -235,13 +230,10 @@ impl Opened {
     }
 
     async fn remove(&self, owner: &Owner, alias: &str) -> Result<(), VaultError> {
-        let outcome = self.store.conditional(&self.store.statements.remove_record, (owner.as_str(), alias)).await;
-        // Whatever came of it; first what those look at that are reading it now.
-        self.removals.fetch_add(1, Ordering::AcqRel);
-        if let Ok(alias) = KeyAlias::new(alias) {
-            self.keys.remove(&VaultPath { owner: owner.clone(), alias });
-        }
-        applied(outcome).map(drop)
+        // Whatever comes of it, also when nobody waits for that.
+        let path = KeyAlias::new(alias).ok().map(|alias| VaultPath { owner: owner.clone(), alias });
+        let _forgetting = path.map(|path| Forgetting { vault: self, path });
+        applied(self.store.conditional(&self.store.statements.remove_record, (owner.as_str(), alias)).await).map(drop)
     }
 
     async fn list(&self, owner: &Owner, within: &str, limit: usize) -> Result<Vec<String>, VaultError> {
@@ -253,6 +245,20 @@ impl Opened {
             found.push(alias);
         }
         Ok(found)
+    }
+}
+
+/// Forgets a key when it goes.
+struct Forgetting<'a> {
+    vault: &'a Opened,
+    path: VaultPath,
+}
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        let mut removals = self.vault.removals.lock();
+        *removals += 1;
+        self.vault.keys.remove(&self.path);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 /// Entries fetched first of an hour, and at least, however few are wanted: a bucket is shared by many slots, and most may be of others.
 const FETCH: usize = 256;
-/// How many times as long as it took to read an hour nothing is read: four fifths of the time are others'. And what counts as that at most.
+/// How many times as long as it took to read the beginning of an hour nothing is read before the next one of the same page; and what counts as that at most.
 const REST: u32 = 4;
 const LONGEST: Duration = Duration::from_millis(10);
 /// Heads looked at side by side.

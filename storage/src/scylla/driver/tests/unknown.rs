@@ -1,18 +1,18 @@
 //! Commits whose answer is lost.
 
 use super::{
-    Keyspace, SOON,
+    Keyspace, SOON, log,
     proxy::{Passage, Proxy},
 };
 use crate::{
-    AuditRow, Claim, CommitOutcome, PartitionKey, Partitions, Seq, StoreError,
+    AuditRow, Claim, CommitOutcome, EventLog, Offset, PartitionKey, Partitions, Seq, StoreError, Topic,
     scylla::driver::ScyllaStore,
     testkit::{
         Turn,
         turn::{partition, rows},
     },
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// A store behind a proxy, and one beside it.
@@ -59,6 +59,37 @@ async fn what_landed_unanswered_has_a_witness() {
     store.health().unwrap();
     Turn::after(&key, claim).put("t", "3", "three").applied(&store).await;
     assert_eq!(rows(&store, &key, None).await.len(), 3);
+    keyspace.remove().await;
+}
+
+/// Before a commit is sent what it names lies beside it: where that fails nothing was done, and nothing will be.
+#[tokio::test]
+async fn what_was_not_sent_was_not_done() {
+    let Some(keyspace) = Keyspace::new("what_was_not_sent_was_not_done").await else { return };
+    let ((proxy, store, beside), key) = (two(&keyspace).await, partition("o", "k", ""));
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "one").applied(&store).await;
+    for passage in [Passage::NoAnswers, Passage::Held] {
+        proxy.set(Passage::Open);
+        let claim = claimed(&store, &key).await;
+        proxy.set(passage);
+        let outcome = Turn::after(&key, claim).put("t", "2", "two").publish("t", "k", "never").awake().commit(&store).await;
+        assert!(matches!(outcome, CommitOutcome::NotSent(_)), "{passage:?}: {outcome:?}");
+    }
+    proxy.set(Passage::Open);
+    let claim = claimed(&store, &key).await;
+    assert_eq!((claim.head.unwrap().seq, beside.witness(&key, Seq(2)).await.unwrap()), (Seq(1), None));
+    // Of its events none is told, whether one lies there still or not.
+    let (dir, topic) = (tempfile::tempdir().unwrap(), Topic("t".into()));
+    let log = log(&dir);
+    beside.publish_to(Arc::new(log.clone()));
+    Turn::after(&key, claim).publish("t", "k", "told").applied(&store).await;
+    drop(store);
+    let again = keyspace.open().await;
+    again.publish_to(Arc::new(log.clone()));
+    timeout(SOON, log.wait(&topic, Offset(0))).await.unwrap().unwrap();
+    let told: BTreeSet<_> = log.fetch(&topic, Offset(0), 10).await.unwrap().into_iter().map(|event| event.payload).collect();
+    assert_eq!(told, ["told".into()].into());
     keyspace.remove().await;
 }
 
