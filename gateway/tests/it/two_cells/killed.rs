@@ -203,22 +203,7 @@ impl Deaths {
         // Enough for copies of several batches.
         clients.more(150).await;
         for (n, (at, times, end)) in deaths.iter().enumerate() {
-            let mut tries = 0..TRIES;
-            let (from, to) = loop {
-                tries.next().unwrap_or_else(|| panic!("{at}: it was to be killed"));
-                let from = home(&platform.node, owner).await;
-                let to = CELLS[usize::from(from == CELLS[0])];
-                let urls = (platform.node.urls.public.to_string(), platform.node.urls.admin.to_string());
-                let dies = ((*at).to_owned(), *times);
-                let task = Task::Moves { node: node.to_owned(), owner: owner.to_owned(), to: to.to_owned(), dies };
-                let mut mover = Orders { place: self.place.known.clone(), urls, task }.given_to(test);
-                let ended = timeout(PATIENCE, mover.wait()).await.expect("the mover ends").unwrap();
-                if ended.signal() == Some(SIGKILL) {
-                    break (from, to);
-                }
-                // Others who found what is left to do were there before it: it ended well, and goes back.
-                assert!(ended.success(), "{at}: {ended}");
-            };
+            let (from, to) = self.dies(owner, node, test, (at, *times)).await;
             // Whoever is asked for it: all are served again before long.
             match end {
                 End::Asked => moved(platform, ports[n % 2], owner, to).await,
@@ -228,6 +213,25 @@ impl Deaths {
             clients.more(10).await;
         }
         clients.end_well(platform).await;
+    }
+
+    /// Sends a mover that dies at this step, when it has come to so many of them; where from, and where to.
+    async fn dies(&self, owner: &str, node: &str, test: &str, (at, times): (&str, usize)) -> (String, &'static str) {
+        let Self { platform, .. } = self;
+        let urls = (platform.node.urls.public.to_string(), platform.node.urls.admin.to_string());
+        for _ in 0..TRIES {
+            let from = home(&platform.node, owner).await;
+            let to = CELLS[usize::from(from == CELLS[0])];
+            let task = Task::Moves { node: node.to_owned(), owner: owner.to_owned(), to: to.to_owned(), dies: (at.to_owned(), times) };
+            let mut mover = Orders { place: self.place.known.clone(), urls: urls.clone(), task }.given_to(test);
+            let ended = timeout(PATIENCE, mover.wait()).await.expect("the mover ends").unwrap();
+            if ended.signal() == Some(SIGKILL) {
+                return (from, to);
+            }
+            // Others found what was left to do, and were faster: it ended well, and the next one goes back.
+            assert!(ended.success(), "{at}: {ended}");
+        }
+        panic!("{at}: it was to be killed");
     }
 
     /// Who is served may still be on the way to be settled.

@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Deaths after which others are looked at apart: of the first ones Cassandra, started a minute before, compiles what only a death asks of it, which takes most of a processor, as
-/// with the usual it does in the time to warm up. One that has run for hours does not.
+/// Deaths after which others are looked at apart: at the first ones Cassandra, started a minute before, compiles what only a death asks of it, as it does with the usual in
+/// the time to warm up. One that has run for hours does not.
 const FIRST_DEATHS: usize = 3;
 /// Answers of each kind that are told of because they took longest.
 const SLOWEST: usize = 8;

@@ -43,8 +43,7 @@ use std::{
 use tokio::time::sleep;
 use world::World;
 
-/// Until caches have settled and Cassandra has compiled what it does, for which a fresh one takes all of two processors for half a minute; and how long the usual is
-/// looked at.
+/// Until caches have settled and a fresh Cassandra has compiled what it does; and how long the usual is looked at.
 const WARM_UP: Duration = Duration::from_secs(40);
 const USUAL: Duration = Duration::from_secs(10);
 
@@ -64,8 +63,9 @@ struct Stage {
 impl Stage {
     async fn open(plan: &Plan, honours: Honours, rates: Rates) -> Result<Self> {
         let mut cell = Cell::start(plan).await?;
+        let disk = Probe::start(cell.folder())?;
         match Self::begin(&cell, plan, honours, rates).await {
-            Ok((load, client, operator, disk, quiet, began)) => Ok(Self { cell, load, client, operator, disk, quiet, began }),
+            Ok((load, client, operator, quiet, began)) => Ok(Self { cell, load, client, operator, disk, quiet, began }),
             Err(error) => Err(error.context(format!("data and logs are kept in {}", cell.keep().display()))),
         }
     }
@@ -75,18 +75,18 @@ impl Stage {
         plan: &Plan,
         honours: Honours,
         rates: Rates,
-    ) -> Result<(Load, Client, Caller, Probe, (Instant, Instant), Instant)> {
+    ) -> Result<(Load, Client, Caller, (Instant, Instant), Instant)> {
         let subject = cell.subject()?;
         let world = World::open(cell).await?;
         let place = Place::open(cell, world, honours, plan.tape.clone()).await?;
         let (client, operator) = subject.client().await?;
-        let (began, disk) = (Instant::now(), Probe::start(cell.folder())?);
+        let began = Instant::now();
         let load = Load::begin(cell, &place, rates, plan.seed)?;
         eprintln!("working; looking at what is usual");
         sleep(WARM_UP).await;
         let from = Instant::now();
         sleep(USUAL).await;
-        Ok((load, client, operator, disk, (from, Instant::now()), began))
+        Ok((load, client, operator, (from, Instant::now()), began))
     }
 
     /// Ends the work and looks at everything.

@@ -16,9 +16,10 @@ use std::{sync::Arc, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const HEADER: Header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
+
 async fn written(store: &ScyllaStore) -> Result<Vec<u8>, BackupError> {
-    let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
-    let mut writer = Writer::new(Vec::new(), &header)?;
+    let mut writer = Writer::new(Vec::new(), &HEADER)?;
     store.back_up(&mut writer).await?;
     Ok(writer.finish()?.1)
 }
@@ -140,9 +141,8 @@ async fn what_is_written_meanwhile_ends_the_backup() {
     let (store, key) = (keyspace.open().await, partition("o", "k", "n"));
     let claim = store.claim(&key, store.boot()).await.unwrap();
     Turn::after(&key, claim).put("t", "1", "v").applied(&store).await;
-    let header = Header { format: FORMAT, installation: None, keyspace: None, cell: None, taken_at: Timestamp(1) };
     let next = Some(Turn::after(&key, claim).numbered(2).put("t", "2", "v"));
-    let mut writer = Writer::new(Disturbing { store: store.clone(), next }, &header).unwrap();
+    let mut writer = Writer::new(Disturbing { store: store.clone(), next }, &HEADER).unwrap();
     let ended = store.back_up(&mut writer).await.unwrap_err().to_string();
     assert!(ended.contains("somebody writes k/o/n while the backup is made"), "{ended}");
     back_up(&store).await;

@@ -15,14 +15,24 @@ use crate::{
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// A store behind a proxy, and one beside it.
-async fn two(keyspace: &Keyspace) -> (Proxy, ScyllaStore, ScyllaStore) {
+/// A partition with one commit, under a claim of a store behind a proxy; another store is beside it.
+struct Served {
+    proxy: Proxy,
+    store: ScyllaStore,
+    beside: ScyllaStore,
+    key: PartitionKey,
+    claim: Claim,
+}
+
+async fn served(keyspace: &Keyspace) -> Served {
     let proxy = Proxy::new(&keyspace.0.contact_points[0]).await;
     let mut options = keyspace.0.clone();
     options.contact_points = vec![proxy.address.clone()];
     options.request_timeout = Duration::from_millis(500);
-    let behind = ScyllaStore::open(options).await.unwrap();
-    (proxy, behind, keyspace.open().await)
+    let (store, beside, key) = (ScyllaStore::open(options).await.unwrap(), keyspace.open().await, partition("o", "k", ""));
+    let claim = store.claim(&key, 1).await.unwrap();
+    Turn::after(&key, claim).put("t", "1", "one").applied(&store).await;
+    Served { proxy, store, beside, key, claim }
 }
 
 /// The claim of a store that finds its connections again.
@@ -41,9 +51,7 @@ async fn claimed(store: &ScyllaStore, key: &PartitionKey) -> Claim {
 #[tokio::test]
 async fn what_landed_unanswered_has_a_witness() {
     let Some(keyspace) = Keyspace::new("what_landed_unanswered_has_a_witness").await else { return };
-    let ((proxy, store, _), key) = (two(&keyspace).await, partition("o", "k", ""));
-    let claim = store.claim(&key, 1).await.unwrap();
-    Turn::after(&key, claim).put("t", "1", "one").applied(&store).await;
+    let Served { proxy, store, key, claim, .. } = served(&keyspace).await;
     store.health().unwrap();
     proxy.set(Passage::NoAnswers);
     let outcome = Turn::after(&key, claim).numbered(2).put("t", "2", "two").commit(&store).await;
@@ -66,9 +74,7 @@ async fn what_landed_unanswered_has_a_witness() {
 #[tokio::test]
 async fn what_was_not_sent_was_not_done() {
     let Some(keyspace) = Keyspace::new("what_was_not_sent_was_not_done").await else { return };
-    let ((proxy, store, beside), key) = (two(&keyspace).await, partition("o", "k", ""));
-    let claim = store.claim(&key, 1).await.unwrap();
-    Turn::after(&key, claim).put("t", "1", "one").applied(&store).await;
+    let Served { proxy, store, beside, key, .. } = served(&keyspace).await;
     for passage in [Passage::NoAnswers, Passage::Held] {
         proxy.set(Passage::Open);
         let claim = claimed(&store, &key).await;
@@ -96,9 +102,7 @@ async fn what_was_not_sent_was_not_done() {
 #[tokio::test]
 async fn what_was_held_up_cannot_land_after_a_claim() {
     let Some(keyspace) = Keyspace::new("what_was_held_up_cannot_land").await else { return };
-    let ((proxy, store, beside), key) = (two(&keyspace).await, partition("o", "k", ""));
-    let claim = store.claim(&key, 1).await.unwrap();
-    Turn::after(&key, claim).put("t", "1", "one").applied(&store).await;
+    let Served { proxy, store, beside, key, claim } = served(&keyspace).await;
     proxy.set(Passage::Held);
     let outcome = Turn::after(&key, claim).numbered(2).put("t", "2", "late").commit(&store).await;
     assert!(matches!(outcome, CommitOutcome::Unknown(_)), "{outcome:?}");
