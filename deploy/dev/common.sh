@@ -7,6 +7,10 @@ state=${CELLSPACE_DEV_STATE:-$here/.state}/$service
 mkdir -p "$state" || fail "cannot make $state"
 state=$(cd -- "$state" && pwd)
 
+# How far behind others it is where all want the processor.
+behind=${CELLSPACE_DEV_NICE:-0}
+[[ $behind =~ ^1?[0-9]$ ]] || fail "CELLSPACE_DEV_NICE is not a number from 0 to 19: $behind"
+
 port_of() { [[ $1 =~ ^[0-9]+$ ]] && ((10#$1 >= 1024 && 10#$1 <= 65000)) || fail "not a port from 1024 to 65000: $1"; }
 
 listening() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
@@ -66,12 +70,16 @@ class_path() {
 launch() {
   local dir=$1 i
   shift
-  (cd "$dir" && exec setsid java "-Dcellspace.dev=$dir" "$@" >"$dir/log" 2>&1 </dev/null) &
+  (cd "$dir" && exec setsid nice -n "$behind" java "-Dcellspace.dev=$dir" "$@" >"$dir/log" 2>&1 </dev/null) &
   echo $! >"$dir/pid"
   disown
   # Between fork and exec the command line is the shell's.
   for ((i = 0; i < 50; i++)); do
-    alive "$dir/pid" "$dir" && return
+    if alive "$dir/pid" "$dir"; then
+      # Where the kernel shares the processor out by sessions first, a process is behind those of its own session alone.
+      ((behind == 0)) || echo "$behind" 2>/dev/null >"/proc/$(<"$dir/pid")/autogroup" || true
+      return
+    fi
     sleep 0.1
   done
 }

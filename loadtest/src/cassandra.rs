@@ -1,6 +1,6 @@
 //! The Cassandra that a platform of our own keeps its agents in: one of our own, or one that runs already.
 
-use crate::dev::{HOST, Server, Sync, free_ports};
+use crate::dev::{HOST, Server, free_ports};
 use anyhow::{Result, ensure};
 use std::{path::Path, process::Stdio};
 use tokio::process::Command;
@@ -30,7 +30,7 @@ impl Cassandra {
             return Ok(Self { nodes: named, keyspace, own: None });
         }
         let port = free_ports(&[HOST], 2)?;
-        let own = Some(Server::start("cassandra", folder, Sync::Periodic, &["--port".to_owned(), port.to_string()]).await?);
+        let own = Some(Server::start("cassandra", folder, &[], &["--port".to_owned(), port.to_string()]).await?);
         Ok(Self { nodes: format!("{HOST}:{port}"), keyspace, own })
     }
 

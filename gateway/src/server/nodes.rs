@@ -224,3 +224,34 @@ impl Whole {
         Ok(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::resolve::ResolveLayer, *};
+    use crate::http::Router;
+    use cellspace_storage::{Incarnation, Member, NodeName};
+    use http::Response;
+    use std::convert::Infallible;
+    use tower::{Layer, ServiceExt};
+
+    /// Spans of the other node are within that of the request here, not beside it.
+    #[tokio::test]
+    async fn what_is_passed_on_goes_on_with_the_trace_of_the_request() {
+        const CLIENTS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let found = tower::service_fn(async |request: Request<()>| {
+            Ok::<_, Infallible>(Response::new(request.extensions().get::<Arc<Resolved>>().unwrap().clone()))
+        });
+        let router = Arc::new(Router::new(Vec::new()).unwrap());
+        let request = Request::get("/x?a=b").header(TRACEPARENT, CLIENTS).header(header::CONNECTION, "close").body(()).unwrap();
+        let headers = request.headers().clone();
+        let resolved = ResolveLayer::new(router, Listener::Admin).layer(found).oneshot(request).await.unwrap().into_body();
+        let member = Member { node: NodeName("b".to_owned()), incarnation: Incarnation(1) };
+        let peer = Peer { member, endpoint: String::new(), cell: None };
+        let whole = Whole { method: Method::GET, path: "/x".to_owned(), headers, body: Bytes::new() };
+        let sent = whole.sent(&peer, &resolved).unwrap();
+        assert_eq!((sent.uri().to_string(), sent.headers().len()), ("https://b/x?a=b".to_owned(), 1));
+        let trace = sent.headers()[TRACEPARENT].to_str().unwrap();
+        assert_eq!(trace, resolved.trace.as_str());
+        assert!(trace != CLIENTS && trace[..36] == CLIENTS[..36], "{trace}");
+    }
+}

@@ -4,6 +4,9 @@ use crate::dev::{self, Server, free_ports};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
+/// What is acknowledged was synced before. And where a node of the cell wants the processor these wait: they have machines of their own where a cell is more than a test.
+const OF_A_CELL: &[(&str, &str)] = &[("CASSANDRA_SYNC", "batch"), ("CELLSPACE_DEV_NICE", "5")];
+
 /// Both servers.
 pub struct Services {
     database: Server,
@@ -24,8 +27,8 @@ impl Services {
         let addresses: Vec<String> = (1..=nodes).map(|n| format!("127.0.0.{n}")).collect();
         let (cassandra, kafka) = (free_ports(&addresses, 2)?, free_ports(&[dev::HOST], 2)?);
         let arguments = ["--nodes".to_owned(), nodes.to_string(), "--port".to_owned(), cassandra.to_string()];
-        let database = Server::start("cassandra", folder, dev::Sync::Batch, &arguments).await?;
-        let log = Server::start("kafka", folder, dev::Sync::Batch, &["--port".to_owned(), kafka.to_string()]).await?;
+        let database = Server::start("cassandra", folder, OF_A_CELL, &arguments).await?;
+        let log = Server::start("kafka", folder, OF_A_CELL, &["--port".to_owned(), kafka.to_string()]).await?;
         Ok(Self { database, log, nodes, cassandra, kafka })
     }
 

@@ -13,9 +13,6 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Deaths after which others are looked at apart: at the first ones Cassandra, started a minute before, compiles what only a death asks of it, as it does with the usual in
-/// the time to warm up. One that has run for hours does not.
-const FIRST_DEATHS: usize = 3;
 /// Answers of each kind that are told of because they took longest.
 const SLOWEST: usize = 8;
 
@@ -70,8 +67,6 @@ pub struct Others {
     dead: Vec<After>,
     /// Where it was.
     started: Vec<After>,
-    /// After the first deaths.
-    first: Vec<After>,
 }
 
 /// One after a death.
@@ -86,14 +81,10 @@ impl Others {
     pub fn of(samples: &[Sample], world: &World, killed: &[Killed]) -> Self {
         let homes: Vec<_> = world.parties.iter().map(|party| party.home).collect();
         let mut all = Self::default();
-        for (n, killed) in killed.iter().enumerate() {
+        for killed in killed {
             let Some(usual) = killed.usual.filter(|_| killed.known) else { continue };
             let between = |from, to| others(samples, &homes, killed.node, from, to);
             let after = between(killed.at, killed.at + WATCHED).map(|sample| After { since: sample.due - killed.at, took: sample.took });
-            if n < FIRST_DEATHS {
-                all.first.extend(after);
-                continue;
-            }
             if killed.stayed_dead() {
                 all.dead.extend(after)
             } else {
@@ -113,7 +104,7 @@ impl Others {
     }
 
     /// What a report says of it.
-    pub fn told(&self) -> [(&'static str, Value); 6] {
+    pub fn told(&self) -> [(&'static str, Value); 5] {
         let second = |n: u64| p95(self.dead.iter().filter(|after| after.since.as_secs() == n).map(|after| after.took)).map(ms);
         [
             ("others", json!(self.dead.len())),
@@ -121,7 +112,6 @@ impl Others {
             ("others_p95_ratio", json!(self.ratio(&self.dead))),
             ("others_by_second_p95_ms", json!((0..WATCHED.as_secs()).map(second).collect::<Vec<_>>())),
             ("others_started_p95_ratio", json!(self.ratio(&self.started))),
-            ("others_first_deaths_p95_ratio", json!(self.ratio(&self.first))),
         ]
     }
 }
