@@ -5,6 +5,8 @@ use anyhow::{Result, ensure};
 use std::{path::Path, process::Stdio};
 use tokio::process::Command;
 
+/// As it is by itself, whatever is said of others of `deploy/dev`.
+const ALONE: &[(&str, &str)] = &[("CASSANDRA_SYNC", "periodic"), ("CELLSPACE_DEV_NICE", "0")];
 /// Where one that runs is named, as `deploy/dev/cassandra env` does.
 const NAMED: &str = "CELLSPACE_TEST_CASSANDRA";
 
@@ -30,7 +32,7 @@ impl Cassandra {
             return Ok(Self { nodes: named, keyspace, own: None });
         }
         let port = free_ports(&[HOST], 2)?;
-        let own = Some(Server::start("cassandra", folder, &[], &["--port".to_owned(), port.to_string()]).await?);
+        let own = Some(Server::start("cassandra", folder, ALONE, &["--port".to_owned(), port.to_string()]).await?);
         Ok(Self { nodes: format!("{HOST}:{port}"), keyspace, own })
     }
 

@@ -27,7 +27,12 @@ impl Server {
     ///
     /// # Errors
     /// When it does not start; nothing stays.
-    pub async fn start(name: &'static str, folder: &Path, more: &'static [(&'static str, &'static str)], arguments: &[String]) -> Result<Self> {
+    pub async fn start(
+        name: &'static str,
+        folder: &Path,
+        more: &'static [(&'static str, &'static str)],
+        arguments: &[String],
+    ) -> Result<Self> {
         let server = Self { name, state: folder.join("services"), more };
         std::fs::create_dir_all(&server.state)?;
         eprintln!("starting {name}");

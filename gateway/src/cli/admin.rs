@@ -17,7 +17,7 @@ use cellspace_storage::scylla::{SCHEMA_VERSION, create_schema};
 use http::{Method, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
+use url::{Url, form_urlencoded::Serializer};
 
 const NO_CLIENT: &str = "the data directory holds no client: was the platform ever up there? Of a cell one process has it, and the logs of the others say which (client.elsewhere)";
 
@@ -118,17 +118,19 @@ pub(super) async fn call(platform: &PlatformArgs, method: Method, path: &str) ->
 async fn sign_in(platform: &PlatformArgs, scope: Option<&str>) -> Result<(reqwest::Client, String, String)> {
     let http = reqwest::Client::builder().tls_certs_merge(platform.trust.authorities()?).build()?;
     let client = Bootstrap::read(&platform.data.data_dir)?.context(NO_CLIENT)?;
+    let named = platform.at.as_ref().map_or_else(|| client.token_url.trim_end_matches("/token"), Url::as_str);
+    let base = named.trim_end_matches('/').to_owned();
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", &client.client_id).append_pair("client_secret", client.secret());
     if let Some(scope) = scope {
         form.append_pair("scope", scope);
     }
-    let request = http.post(&client.token_url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request = http.post(format!("{base}/token")).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let answer = request.body(form.finish()).send().await.context("the platform does not answer (is it up?)")?;
     let body: Value = answer.json().await.context("the platform did not answer with JSON")?;
     match body.get("access_token").and_then(Value::as_str) {
-        Some(token) => Ok((http, client.token_url.trim_end_matches("/token").to_owned(), token.to_owned())),
+        Some(token) => Ok((http, base, token.to_owned())),
         None => bail!("{}", body.get("error_description").and_then(Value::as_str).unwrap_or("no token")),
     }
 }

@@ -5,7 +5,7 @@ use super::{
     args::{MoveArgs, PlatformArgs, RebalanceArgs},
     nodes::shown,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use http::Method;
 use std::{
     collections::BTreeMap,
@@ -32,7 +32,10 @@ async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<(
             return Ok(());
         }
         if let Some(reason) = report["givenUp"].as_str() {
-            bail!("{participant} stays in cell {}: {reason}", report["cell"].as_str().unwrap_or_default());
+            let cell = report["cell"].as_str().unwrap_or_default();
+            ensure!(cell == to, "{participant} stays in cell {cell}: {reason}");
+            println!("{participant} stays in cell {to}, and its move is given up");
+            return Ok(());
         }
         let waits = report["waits"].as_str().unwrap_or("it goes on");
         if patience.is_over(report["copying"].as_u64(), Instant::now()) {

@@ -210,12 +210,12 @@ impl Directory {
         join_all(asked).await
     }
 
-    /// Tells a member to hand its slots over and to end.
+    /// Tells a member to hand its slots over and to end. A process that is a gateway alone is none.
     ///
     /// # Errors
     /// [`TellError`]
     pub async fn drain(&self, node: &NodeName) -> Result<(), TellError> {
-        if *node == self.me {
+        if *node == self.me && self.roles.runtime {
             self.drained.cancel();
             return Ok(());
         }

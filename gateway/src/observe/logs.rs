@@ -12,6 +12,8 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Write},
     path::PathBuf,
+    sync::mpsc::{self, Receiver, Sender},
+    time::Duration,
 };
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -25,6 +27,8 @@ const QUIET: &str =
 
 /// Lines that wait for whoever writes them: some 30 MB at most. Beyond that those who log wait, and no line is left out.
 const WAITING: usize = 65_536;
+/// How long the end of the process waits for whoever writes them.
+const LAST: Duration = Duration::from_secs(10);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,17 +81,45 @@ pub enum LogError {
 #[must_use]
 pub struct LogGuard {
     spans: Option<SdkTracerProvider>,
-    lines: WorkerGuard,
+    lines: Lines,
+}
+
+/// Lines that wait, and the thread that writes them.
+struct Lines {
+    thread: WorkerGuard,
+    /// Whoever writes has the other end.
+    written: Receiver<()>,
+}
+
+/// What the thread writes to, until it has written everything.
+struct Held<W>(W, #[expect(dead_code, reason = "it is gone when nothing is written any more")] Sender<()>);
+
+impl<W: Write> Write for Held<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Lines {
+    /// Writes what waits, as far as that is done in time.
+    fn end(self) {
+        drop(self.thread);
+        // Nothing ever comes: what is waited for is that the other end is gone.
+        let _ = self.written.recv_timeout(LAST);
+    }
 }
 
 impl LogGuard {
-    /// Exports the spans and writes the lines that wait, and stops.
+    /// Exports the spans and writes the lines that wait, for ten seconds at most, and stops.
     pub async fn flush(self) {
         if let Some(provider) = self.spans {
             export_all(provider).await;
         }
-        // It waits for the thread that writes, a second at most.
-        let _ = tokio::task::spawn_blocking(move || drop(self.lines)).await;
+        let _ = tokio::task::spawn_blocking(move || self.lines.end()).await;
     }
 }
 
@@ -112,10 +144,10 @@ pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
         LogFormat::Human => true,
     };
     let (writer, guard) = match &options.file {
-        None => written(io::stderr()),
+        None => written(io::stderr(), WAITING),
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
-            written(file.map_err(|reason| LogError::File { path: path.clone(), reason })?)
+            written(file.map_err(|reason| LogError::File { path: path.clone(), reason })?, WAITING)
         }
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if human {
@@ -129,9 +161,12 @@ pub fn init(options: &LogOptions) -> Result<LogGuard, LogError> {
     Ok(LogGuard { spans: provider, lines: guard })
 }
 
-/// A thread that writes lines there in their order, until the guard goes.
-fn written(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(false).buffered_lines_limit(WAITING).thread_name("logs").finish(to)
+/// A thread that writes lines there in their order, for which so many wait.
+fn written(to: impl Write + Send + 'static, waiting: usize) -> (NonBlocking, Lines) {
+    let (held, written) = mpsc::channel();
+    let builder = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(waiting).thread_name("logs");
+    let (writer, thread) = builder.finish(Held(to, held));
+    (writer, Lines { thread, written })
 }
 
 /// Spans of this platform alone: those of the exporter's own HTTP client would make more of themselves.
@@ -166,11 +201,11 @@ mod tests {
     use http::Response;
     use http_body_util::{BodyExt, Full};
     use parking_lot::Mutex;
-    use std::{convert::Infallible, sync::Arc, time::Duration};
-    use tokio::{net::TcpListener, sync::mpsc};
+    use std::{convert::Infallible, sync::Arc};
+    use tokio::net::TcpListener;
 
     /// Takes a line when it is let to.
-    struct Slow(std::sync::mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    struct Slow(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -187,27 +222,47 @@ mod tests {
 
     #[tokio::test]
     async fn who_logs_waits_for_no_disk_and_every_line_is_written_in_its_order() {
-        let (go_on, told) = std::sync::mpsc::channel();
+        let (go_on, told) = mpsc::channel();
         let taken = Arc::<Mutex<Vec<u8>>>::default();
-        let (writer, guard) = written(Slow(told, taken.clone()));
-        let subscriber = tracing_subscriber::registry().with(JsonLayer::new(writer));
-        tracing::subscriber::with_default(subscriber, || {
-            for n in 0..1_000 {
-                tracing::info!(n, "a line");
-            }
+        let (writer, lines) = written(Slow(told, taken.clone()), 1_000);
+        let (next, logged) = mpsc::channel();
+        let logs = std::thread::spawn(move || {
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLayer::new(writer)), || {
+                for n in 0..2_000 {
+                    tracing::info!(n, "a line");
+                    next.send(n).unwrap();
+                }
+            });
         });
+        // So many wait, and one is on its way to the disk.
+        assert!(logged.iter().take(1_000).eq(0..1_000));
         assert!(taken.lock().is_empty());
         drop(go_on);
-        LogGuard { spans: None, lines: guard }.flush().await;
+        logs.join().unwrap();
+        LogGuard { spans: None, lines }.flush().await;
         let text = String::from_utf8(taken.lock().clone()).unwrap();
         let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64().unwrap();
-        assert!(text.lines().map(number).eq(0..1_000), "{text}");
+        assert!(text.lines().map(number).eq(0..2_000), "{text}");
+    }
+
+    /// The end of the process waits for lines on a slow disk, longer than the thread's guard does.
+    #[tokio::test]
+    async fn what_was_logged_last_is_written_before_the_end() {
+        let (go_on, told) = mpsc::channel();
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut writer, lines) = written(Slow(told, taken.clone()), 10);
+        writer.write_all(b"the last line").unwrap();
+        let mut ended = tokio::spawn(LogGuard { spans: None, lines }.flush());
+        assert!(tokio::time::timeout(Duration::from_millis(1_500), &mut ended).await.is_err() && taken.lock().is_empty());
+        go_on.send(()).unwrap();
+        ended.await.unwrap();
+        assert_eq!(&*taken.lock(), b"the last line");
     }
 
     /// The collector gets the span, in the trace of the caller, with the ids that travelled on.
     #[tokio::test]
     async fn spans_reach_the_collector() {
-        let (sent, mut received) = mpsc::unbounded_channel();
+        let (sent, mut received) = tokio::sync::mpsc::unbounded_channel();
         let collect = tower::service_fn(move |request: SocketRequest| {
             let sent = sent.clone();
             async move {

@@ -304,10 +304,17 @@ async fn a_cell_of_three_tells_the_story_and_loses_a_node_and_nothing_else() {
     assert!(audit.iter().any(|row| row["changes"][0]["action"] == "asset.created"), "{stands}");
     let waiting: Value = serde_json::from_str(&cell.program(&["admin", "outbox", "control-plane/p0"]).await).unwrap();
     assert_eq!(waiting, json!({ "rows": [], "deadLetters": [] }));
-    assert_eq!(cell.program(&["admin", "parked"]).await.trim(), "[]");
+    // Of one process of one's choice too.
+    let [b, c] = [20, 30].map(|n| format!("http://localhost:{}", port.parse::<u16>().unwrap() + n + 1));
+    for named in [&[][..], &["--at", &b]] {
+        assert_eq!(cell.program(&[&["admin", "parked"], named].concat()).await.trim(), "[]");
+    }
     assert!(cell.program(&["admin", "drain", "c"]).await.contains("c has handed its slots over"));
     load.everybody().await;
     cell.settled(&["a", "b"]).await;
+    let data = cell.file("a");
+    let gone = Process::said(cell.dir.path(), &["admin", "parked", "--at", &c, "--data-dir", data.to_str().unwrap()]).await.unwrap_err();
+    assert!(gone.contains("the platform does not answer"), "{gone}");
     load.end().await;
     assert!(cell.terms("step = 256").await.contains("has these terms already"));
     assert!(cell.terms("step = 64").await.contains("of the cell runs"));

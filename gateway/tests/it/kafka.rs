@@ -45,7 +45,9 @@ async fn the_demo_passes() {
     let named: Vec<&str> = log.iter().map(String::as_str).collect();
     let made = topics(dir.path(), &[named.as_slice(), &["--create"]].concat()).await;
     assert!(
-        made.contains("provisioning.requests was made") && made.contains("provisioning.activities.edcv-activity.dead was made"),
+        made.contains("cellspace.installation was made")
+            && made.contains("provisioning.requests was made")
+            && made.contains("provisioning.activities.edcv-activity.dead was made"),
         "{made}"
     );
     assert_eq!(topics(dir.path(), &[named.as_slice(), &["--create"]].concat()).await, "");

@@ -4,7 +4,8 @@ use crate::dev::{self, Server, free_ports};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
-/// What is acknowledged was synced before. And where a node of the cell wants the processor these wait: they have machines of their own where a cell is more than a test.
+/// What is acknowledged was synced before. And they get less of the processor, where all want it: a third of what the cell's processes get together, since a cell that is
+/// more than a test has them on machines of their own.
 const OF_A_CELL: &[(&str, &str)] = &[("CASSANDRA_SYNC", "batch"), ("CELLSPACE_DEV_NICE", "5")];
 
 /// Both servers.

@@ -207,7 +207,7 @@ async fn closing_answers_all_that_waits_and_refuses_the_rest() {
     assert!(store.put_meta("a", "b").await.is_err());
     let applied = outcomes.iter().take_while(|outcome| **outcome == CommitOutcome::Applied).count();
     assert!(
-        outcomes.iter().skip(applied).all(|outcome| matches!(outcome, CommitOutcome::Refused(_) | CommitOutcome::Unknown(_))),
+        outcomes.iter().skip(applied).all(|outcome| matches!(outcome, CommitOutcome::NotSent(_) | CommitOutcome::Unknown(_))),
         "{outcomes:?}"
     );
     assert!(applied > 0);

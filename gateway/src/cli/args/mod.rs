@@ -141,6 +141,9 @@ pub struct PlatformArgs {
     pub data: DataArgs,
     #[command(flatten)]
     pub trust: TrustArgs,
+    /// Admin listener to ask, in the place of the one that the first client's file names: nodes, drain, finalize and parked are about the cell of the process that is reached.
+    #[arg(long, value_name = "URL")]
+    pub at: Option<Url>,
 }
 
 #[derive(Debug, Args)]

@@ -263,7 +263,11 @@ async fn a_gateway_alone_is_ready_while_it_reaches_a_member() {
     until(false).await;
     way.send_replace(Way::Open);
     until(true).await;
-    drop(a);
+    // It has nothing to hand over, and is ended by a signal alone.
+    let platform = Platform::of(a, None).await;
+    let drain = format!("http://{}/api/runtime/nodes/g/drain", gateway.admin_address().unwrap());
+    let answer = platform.http.post(drain).bearer_auth(&platform.token).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
 }
 
 /// The rows as they are when node b runs the next build.

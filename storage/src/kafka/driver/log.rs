@@ -117,13 +117,14 @@ impl KafkaLog {
             .copied()
     }
 
-    /// Makes these topics and those of their dead letters, as far as they are missing; which those were.
+    /// Makes these topics, those of their dead letters, and the one that says whose the prefix is, as far as they are missing; which those were.
     ///
     /// # Errors
     /// [`StoreError`] when Kafka does not let it.
     pub async fn make_topics(&self, wanted: &[Topic]) -> Result<Vec<Topic>, StoreError> {
         let mut made = Vec::new();
-        for topic in wanted.iter().flat_map(|topic| [topic.clone(), topic.dead()]) {
+        let wanted = wanted.iter().flat_map(|topic| [topic.clone(), topic.dead()]);
+        for topic in std::iter::once(Topic(INSTALLATION.to_owned())).chain(wanted) {
             if self.0.topics.ensure(&self.0.clients, &topic).await? {
                 made.push(topic);
             }

@@ -110,7 +110,9 @@ impl Inner {
         };
         let publish = !batch.publish.is_empty();
         if let Err(error) = self.write_beside(&batch, &mark, &at, &next).await {
-            self.forget_events(publish, &batch.partition, &mark).await;
+            if publish {
+                self.queue.reread();
+            }
             return CommitOutcome::NotSent(error.to_string());
         }
         // Who serves it next reads the index when nobody else has the lease any more: what is named later would not be seen.
@@ -139,12 +141,10 @@ impl Inner {
                 self.remove_beside(&batch.partition, &at, &next).await;
                 self.claims.put(&batch.partition, batch.epoch, next);
             }
-            // Whether they are to go out is found out from the database.
-            CommitOutcome::Unknown(_) if publish => self.queue.reread(),
-            CommitOutcome::Fenced | CommitOutcome::Refused(_) | CommitOutcome::NotSent(_) => {
-                self.forget_events(publish, &batch.partition, &mark).await;
-            }
-            CommitOutcome::Unknown(_) => {}
+            // Whether they are to go out is found out from the database, once it answers: nobody waits for it meanwhile.
+            CommitOutcome::Unknown(_) | CommitOutcome::NotSent(_) if publish => self.queue.reread(),
+            CommitOutcome::Fenced | CommitOutcome::Refused(_) => self.forget_events(publish, &batch.partition, &mark).await,
+            CommitOutcome::Unknown(_) | CommitOutcome::NotSent(_) => {}
         }
         outcome
     }

@@ -34,6 +34,7 @@ impl ScyllaError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scylla::errors::ConnectionPoolError;
     use std::time::Duration;
 
     /// Of all else it is not known whether it was done.
@@ -47,6 +48,7 @@ mod tests {
             assert_eq!(known(&told(kind.clone())), (false, false), "{kind}");
         }
         assert_eq!(known(&ExecutionError::EmptyPlan), (false, true));
+        assert_eq!(known(&ConnectionPoolError::Initializing.into()), (false, true));
         assert_eq!(known(&ExecutionError::RequestTimeout(Duration::ZERO)), (false, false));
     }
 }

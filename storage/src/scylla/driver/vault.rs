@@ -39,7 +39,7 @@ pub(super) struct Opened {
     store: Arc<Inner>,
     sealer: Sealer,
     keys: Cache<VaultPath, Known>,
-    /// How many records this node has set out to remove. Keys are kept, and forgotten, with it in hand.
+    /// How many removals of this node have ended, whatever came of them. Keys are kept, and forgotten, with it in hand.
     removals: Mutex<u64>,
 }
 
