@@ -7,6 +7,7 @@ use super::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use http::Method;
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -27,14 +28,8 @@ async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<(
     let mut patience = Patience::new(Instant::now());
     loop {
         let report = call(platform, Method::POST, &format!("/homes/{}/move?to={}", segment(participant), segment(to))).await?;
-        if report["done"] == true {
-            println!("{participant} is in cell {to}");
-            return Ok(());
-        }
-        if let Some(reason) = report["givenUp"].as_str() {
-            let cell = report["cell"].as_str().unwrap_or_default();
-            ensure!(cell == to, "{participant} stays in cell {cell}: {reason}");
-            println!("{participant} stays in cell {to}, and its move is given up");
+        if let Some(said) = ended(&report, participant, to)? {
+            println!("{said}");
             return Ok(());
         }
         let waits = report["waits"].as_str().unwrap_or("it goes on");
@@ -43,6 +38,17 @@ async fn moved(platform: &PlatformArgs, participant: &str, to: &str) -> Result<(
         }
         eprintln!("{waits}");
     }
+}
+
+/// What is said of a move to this cell that has ended; `None` of one that goes on. Pure.
+fn ended(report: &Value, participant: &str, to: &str) -> Result<Option<String>> {
+    if report["done"] == true {
+        return Ok(Some(format!("{participant} is in cell {to}")));
+    }
+    let Some(reason) = report["givenUp"].as_str() else { return Ok(None) };
+    let cell = report["cell"].as_str().unwrap_or_default();
+    ensure!(cell == to, "{participant} stays in cell {cell}: {reason}");
+    Ok(Some(format!("{participant} stays in cell {to}, and its move is given up")))
 }
 
 /// Whether a move comes further. Pure.
@@ -156,6 +162,21 @@ mod tests {
         let nodes = counts.iter().map(|(cell, nodes, _)| ((*cell).to_owned(), *nodes)).collect();
         let homes = counts.iter().map(|(cell, _, has)| ((*cell).to_owned(), (0..*has).map(|n| format!("{cell}{n}")).collect())).collect();
         (nodes, homes)
+    }
+
+    /// Whoever names the cell that has it wants a move given up, which is no failure.
+    #[test]
+    fn a_move_ends_where_it_was_to_go_or_in_an_error() {
+        let report =
+            |done, cell, given_up: Option<&str>| serde_json::json!({"done": done, "cell": cell, "waits": "w", "givenUp": given_up});
+        let said = |report, to| ended(&report, "p", to).map_err(|error| error.to_string());
+        assert_eq!(said(report(true, "b", None), "b"), Ok(Some("p is in cell b".to_owned())));
+        assert_eq!(said(report(false, "a", None), "b"), Ok(None));
+        assert_eq!(said(report(false, "a", Some("too long")), "b"), Err("p stays in cell a: too long".to_owned()));
+        assert_eq!(
+            said(report(false, "a", Some("it was to stay")), "a"),
+            Ok(Some("p stays in cell a, and its move is given up".to_owned()))
+        );
     }
 
     #[test]

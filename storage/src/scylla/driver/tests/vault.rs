@@ -1,9 +1,12 @@
 //! The vault that all nodes of a cell have.
 
-use super::Keyspace;
+use super::{
+    Keyspace, SOON,
+    proxy::{Passage, Proxy},
+};
 use crate::{
     KeyAlgorithm, MasterKey, Secret, Vault, VaultError,
-    scylla::driver::{ScyllaError, ScyllaVault},
+    scylla::driver::{ScyllaError, ScyllaStore, ScyllaVault},
     testkit::{
         self,
         vault::{master, path, verifies},
@@ -12,6 +15,7 @@ use crate::{
 use cellspace_schemas::testkit::seed;
 use secrecy::ExposeSecret;
 use std::time::Duration;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_vault_in_the_keyspace_keeps_the_promises_of_all_vaults() {
@@ -82,6 +86,33 @@ async fn a_key_signs_for_a_moment_without_another_look() {
     }
     b.delete_folder(&at.owner, "").await.unwrap();
     assert!(matches!(b.sign(&at, b"m").await, Err(VaultError::NotFound(_))));
+    keyspace.remove().await;
+}
+
+/// A removal may count although nobody has waited for its outcome.
+#[tokio::test]
+async fn a_key_whose_removal_is_not_waited_for_is_looked_at_again() {
+    let Some(mut keyspace) = Keyspace::new("a_removal_is_not_waited_for").await else { return };
+    keyspace.0.key_known = Duration::from_secs(3_600);
+    let proxy = Proxy::new(&keyspace.0.contact_points[0]).await;
+    let mut by_proxy = keyspace.0.clone();
+    by_proxy.contact_points = vec![proxy.address.clone()];
+    let stores = [ScyllaStore::open(by_proxy).await.unwrap(), keyspace.open().await];
+    let [vault, beside] =
+        [ScyllaVault::open(&stores[0], &master(1)).await.unwrap(), ScyllaVault::open(&stores[1], &master(1)).await.unwrap()];
+    let at = path("o", "k");
+    vault.generate_key(&at, KeyAlgorithm::Ed25519).await.unwrap();
+    vault.sign(&at, b"m").await.unwrap();
+    proxy.set(Passage::Held);
+    assert!(timeout(Duration::from_millis(200), vault.delete(&at)).await.is_err());
+    proxy.set(Passage::Open);
+    let removed = async {
+        while beside.public_key(&at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, removed).await.unwrap();
+    assert!(matches!(vault.sign(&at, b"m").await, Err(VaultError::NotFound(_))));
     keyspace.remove().await;
 }
 
