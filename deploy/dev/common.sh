@@ -7,11 +7,6 @@ state=${CELLSPACE_DEV_STATE:-$here/.state}/$service
 mkdir -p "$state" || fail "cannot make $state"
 state=$(cd -- "$state" && pwd)
 
-launcher='
-  if [ "$0" -gt 0 ] && [ -e /proc/self/autogroup ]; then
-    for i in 1 2 3 4 5; do (echo "$0" >"/proc/$$/autogroup") 2>/dev/null && break; sleep 0.2; done
-  fi
-  exec nice -n "$0" java "$@"'
 # How far behind others it is where all want the processor.
 behind=${CELLSPACE_DEV_NICE:-0}
 [[ $behind =~ ^1?[0-9]$ ]] || fail "CELLSPACE_DEV_NICE is not a number from 0 to 19: $behind"
@@ -71,8 +66,15 @@ class_path() {
   cat "$known"
 }
 
-# Starts java from directory $1, its output in $1/log, its pid in $1/pid: in a session of its own, so that it outlives the shell and holds none of its files. Where the
-# kernel shares the processor out by sessions first, a process is behind those of its own session alone, so the session is told too; a few times, since it hears one at a time.
+# Becomes java, $0 behind others. Where the kernel shares the processor out by sessions first, a process is behind those of its own session alone, so the session is told
+# too; a few times, since it hears one at a time.
+launcher='
+  if [ "$0" -gt 0 ] && [ -e /proc/self/autogroup ]; then
+    for i in 1 2 3 4 5; do (echo "$0" >"/proc/$$/autogroup") 2>/dev/null && break; sleep 0.2; done
+  fi
+  exec nice -n "$0" java "$@"'
+
+# Starts java from directory $1, its output in $1/log, its pid in $1/pid: in a session of its own, so that it outlives the shell and holds none of its files.
 launch() {
   local dir=$1 i
   shift

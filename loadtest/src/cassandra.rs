@@ -1,12 +1,12 @@
 //! The Cassandra that a platform of our own keeps its agents in: one of our own, or one that runs already.
 
-use crate::dev::{HOST, Server, free_ports};
+use crate::dev::{Environment, HOST, Server, free_ports};
 use anyhow::{Result, ensure};
 use std::{path::Path, process::Stdio};
 use tokio::process::Command;
 
 /// As it is by itself, whatever is said of others of `deploy/dev`.
-const ALONE: &[(&str, &str)] = &[("CASSANDRA_SYNC", "periodic"), ("CELLSPACE_DEV_NICE", "0")];
+const ALONE: Environment = &[("CASSANDRA_SYNC", "periodic"), ("CELLSPACE_DEV_NICE", "0")];
 /// Where one that runs is named, as `deploy/dev/cassandra env` does.
 const NAMED: &str = "CELLSPACE_TEST_CASSANDRA";
 

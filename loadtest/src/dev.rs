@@ -14,26 +14,24 @@ const PORTS: std::ops::Range<u16> = 21_000..31_000;
 /// Where servers of one node are.
 pub const HOST: &str = "127.0.0.1";
 
+/// What a script's environment is to say beside where the server keeps what it has.
+pub type Environment = &'static [(&'static str, &'static str)];
+
 /// One of them.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
     state: PathBuf,
-    more: &'static [(&'static str, &'static str)],
+    environment: Environment,
 }
 
 impl Server {
-    /// Starts the server of this script, with everything it keeps in this folder and what more its environment is to say, and waits until it is ready.
+    /// Starts the server of this script, with everything it keeps in this folder, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not start; nothing stays.
-    pub async fn start(
-        name: &'static str,
-        folder: &Path,
-        more: &'static [(&'static str, &'static str)],
-        arguments: &[String],
-    ) -> Result<Self> {
-        let server = Self { name, state: folder.join("services"), more };
+    pub async fn start(name: &'static str, folder: &Path, environment: Environment, arguments: &[String]) -> Result<Self> {
+        let server = Self { name, state: folder.join("services"), environment };
         std::fs::create_dir_all(&server.state)?;
         eprintln!("starting {name}");
         let arguments: Vec<&str> = std::iter::once("start").chain(arguments.iter().map(String::as_str)).collect();
@@ -47,7 +45,7 @@ impl Server {
     /// When that fails.
     pub async fn script(&self, arguments: &[&str]) -> Result<()> {
         let mut script = Command::new(format!("{DEV}/{}", self.name));
-        script.args(arguments).env("CELLSPACE_DEV_STATE", &self.state).envs(self.more.iter().copied());
+        script.args(arguments).env("CELLSPACE_DEV_STATE", &self.state).envs(self.environment.iter().copied());
         let output = script.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(|| format!("{DEV}/{}", self.name))?;
         ensure!(output.status.success(), "deploy/dev/{} {arguments:?}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim());
         Ok(())

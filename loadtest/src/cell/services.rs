@@ -1,12 +1,12 @@
 //! Cassandra and Kafka of our own, as `deploy/dev` starts them; they end with this.
 
-use crate::dev::{self, Server, free_ports};
+use crate::dev::{self, Environment, Server, free_ports};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
 /// What is acknowledged was synced before. And they get less of the processor, where all want it: a third of what the cell's processes get together, since a cell that is
 /// more than a test has them on machines of their own.
-const OF_A_CELL: &[(&str, &str)] = &[("CASSANDRA_SYNC", "batch"), ("CELLSPACE_DEV_NICE", "5")];
+const OF_A_CELL: Environment = &[("CASSANDRA_SYNC", "batch"), ("CELLSPACE_DEV_NICE", "5")];
 
 /// Both servers.
 pub struct Services {
